@@ -1,0 +1,102 @@
+"""What can go wrong, as one tree.
+
+::
+
+    FlowError                     everything flowdsl raises on purpose
+    ├── BuildError                a flow that cannot be what was written (also a ValueError)
+    │   ├── ConditionError        a condition that does not parse or cannot be evaluated
+    │   └── TemplateError         a template that does not parse or is refused
+    ├── LoadError                 YAML that is refused; `.problems` holds all of them
+    ├── DataError                 events, entities, links or files that cannot be used (also a ValueError)
+    └── ReplayError               a replay that cannot start or go on
+
+Each says where it is (flow, step, file and line), what is wrong, what was allowed, and a hint.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class FlowError(Exception):
+    """Something flowdsl refuses, with its place, what was allowed instead, and a hint.
+
+    `what` is the sentence; `flow`, `step` (counted from 0, with its operator) and `place`
+    (`flows.yaml:12:5`) say where; `allowed` lists what would have been accepted.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        flow: str | None = None,
+        step: str | None = None,
+        place: str | None = None,
+        allowed: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.flow = flow
+        self.step = step
+        self.place = place
+        self.allowed = allowed
+        self.hint = hint
+
+    def located(self, *, flow: str | None = None, step: str | None = None, place: str | None = None) -> FlowError:
+        """The same error with the parts of its place that it did not know yet."""
+        self.flow = self.flow or flow
+        self.step = self.step or step
+        self.place = self.place or place
+        return self
+
+    def __str__(self) -> str:
+        where = ", ".join(
+            part
+            for part in (self.place, self.flow and f"flow {self.flow!r}", self.step and f"step {self.step}")
+            if part
+        )
+        lines = [f"{where}: {self.what}" if where else self.what]
+        if self.allowed:
+            lines.append(f"  allowed: {self.allowed}")
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class BuildError(FlowError, ValueError):
+    """A flow that cannot be what was written."""
+
+
+class ConditionError(BuildError):
+    """A condition that does not parse, or that cannot be evaluated at all."""
+
+
+class TemplateError(BuildError):
+    """A template that does not parse, or that flowdsl refuses."""
+
+
+class DataError(FlowError, ValueError):
+    """Events, entities, links or files that cannot be used as they are."""
+
+
+class ReplayError(FlowError):
+    """A replay that cannot start or cannot go on."""
+
+
+class LoadError(FlowError, ValueError):
+    """YAML that is refused; `problems` holds every refusal, in the order of the text."""
+
+    def __init__(self, problems: Sequence[FlowError]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+    def __str__(self) -> str:
+        return self.what
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """A hint that names the known word nearest to `word`, or None where nothing is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else None
