@@ -1,0 +1,1 @@
+"""Design event flows in Python, replay them over history, and ship them to production."""

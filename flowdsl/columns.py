@@ -1,0 +1,453 @@
+"""A column of JSON values: one tag a row, and beside it an array for each type that occurs.
+
+Paths, conditions and templates meet values of any JSON type in one column, and must keep `1`, `1.0`, `"1"`,
+`true`, null and *missing* apart. Most columns hold one type only; then `tags` is a single number, and work on
+them is work on one array.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.interner import Interner
+
+Index = npt.NDArray[np.integer[Any]]
+Mask = npt.NDArray[np.bool_]
+Tags = npt.NDArray[np.uint8]
+
+
+class Tag(IntEnum):
+    """What a value is. Integers beyond 64 bits are floats, as in production."""
+
+    MISSING = 0
+    NULL = 1
+    BOOL = 2
+    INT = 3
+    FLOAT = 4
+    TEXT = 5
+    ARRAY = 6
+    OBJECT = 7
+
+
+class Missing:
+    """The value of a path that leads nowhere; not null."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __reduce__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing()
+
+
+class Coded:
+    """Text as codes of an interner: equal codes are equal texts. Code 0 stands for no text."""
+
+    __slots__ = ("codes", "interner")
+
+    def __init__(self, codes: npt.NDArray[np.int32], interner: Interner) -> None:
+        self.codes = codes
+        self.interner = interner
+
+    def take(self, index: Index) -> Coded:
+        return Coded(self.codes.take(index), self.interner)
+
+    def series(self) -> pl.Series:
+        return self.interner.texts(self.codes)
+
+
+class Column:
+    """`size` JSON values, typed row by row.
+
+    `tags` is one `Tag` for all rows or an array of them. The storages have `size` rows each and mean something
+    only where the tag says so: `texts` (a Polars series, or `Coded`), `ints` (int64), `floats` (float64),
+    `bools`, and `nested` (the JSON text of arrays and objects).
+    """
+
+    __slots__ = ("bools", "floats", "ints", "nested", "size", "tags", "texts")
+
+    def __init__(
+        self,
+        size: int,
+        tags: Tag | Tags,
+        *,
+        texts: pl.Series | Coded | None = None,
+        ints: npt.NDArray[np.int64] | None = None,
+        floats: npt.NDArray[np.float64] | None = None,
+        bools: Mask | None = None,
+        nested: pl.Series | None = None,
+    ) -> None:
+        self.size = size
+        self.tags = tags
+        self.texts = texts
+        self.ints = ints
+        self.floats = floats
+        self.bools = bools
+        self.nested = nested
+
+    def __len__(self) -> int:
+        return self.size
+
+    # -- making one ------------------------------------------------------------------------------------
+
+    @classmethod
+    def constant(cls, value: Any, size: int) -> Column:
+        """`size` times the same Python value (or `MISSING`)."""
+        return cls.of([value]).take(np.zeros(size, np.int64))
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> Column:
+        """A column of Python values: None, bool, int, float, str, lists, mappings with text keys, or `MISSING`."""
+        tags = np.fromiter((_tag(v) for v in values), np.uint8, len(values))
+        return cls(
+            len(values),
+            _uniform(tags),
+            texts=_pick(values, tags == Tag.TEXT, pl.String),
+            ints=_numbers(values, tags, Tag.INT, np.int64),
+            floats=_numbers(values, tags, Tag.FLOAT, np.float64),
+            bools=_numbers(values, tags, Tag.BOOL, np.bool_),
+            nested=_pick([_dump(v) if t >= Tag.ARRAY else None for v, t in zip(values, tags, strict=True)], tags >= Tag.ARRAY, pl.String),
+        )
+
+    @classmethod
+    def coded(cls, codes: npt.NDArray[np.int32], interner: Interner, *, none: Tag = Tag.MISSING) -> Column:
+        """Interned text; code 0 is `none`."""
+        absent = codes <= 0
+        tags: Tag | Tags = Tag.TEXT
+        if absent.any():
+            tags = np.where(absent, np.uint8(none), np.uint8(Tag.TEXT))
+        return cls(len(codes), tags, texts=Coded(codes, interner))
+
+    @classmethod
+    def from_json(cls, documents: pl.Series) -> Column:
+        """Values from compact JSON texts, one a row; a null row is missing."""
+        head = documents.str.slice(0, 1)
+        kind = head.replace_strict(
+            ['"', "{", "[", "t", "f", "n"],
+            [Tag.TEXT, Tag.OBJECT, Tag.ARRAY, Tag.BOOL, Tag.BOOL, Tag.NULL],
+            default=Tag.INT,
+            return_dtype=pl.UInt8,
+        )
+        tags = kind.fill_null(Tag.MISSING).to_numpy().copy()
+        tags[documents.is_null().to_numpy()] = Tag.MISSING
+        column = cls(len(documents), tags)
+        numeric = tags == Tag.INT
+        if numeric.any():
+            column._read_numbers(documents, numeric)
+        if (tags == Tag.BOOL).any():
+            column.bools = (head == "t").fill_null(value=False).to_numpy()
+        if (tags == Tag.TEXT).any():
+            column.texts = _unquoted(documents, tags == Tag.TEXT)
+        if (tags >= Tag.ARRAY).any():
+            column.nested = _only(documents, tags >= Tag.ARRAY)
+        column.tags = _uniform(tags)
+        return column
+
+    def _read_numbers(self, documents: pl.Series, numeric: Mask) -> None:
+        assert isinstance(self.tags, np.ndarray)
+        numbers = _only(documents, numeric)
+        whole = numbers.cast(pl.Int64, strict=False)
+        is_int = whole.is_not_null().to_numpy() & ~numbers.str.contains(r"[.eE]").fill_null(value=False).to_numpy()
+        # "-0" is a float in JSON readers that keep its sign; an integer has no negative zero
+        self.ints = whole.fill_null(0).to_numpy()
+        is_float = numeric & ~is_int
+        if is_float.any():
+            self.floats = numbers.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+            self.tags[is_float] = Tag.FLOAT
+
+    @classmethod
+    def from_series(cls, series: pl.Series) -> Column:
+        """The cells of a frame's column; a null cell is null. Times become RFC 3339 text, structs and lists JSON."""
+        dtype = series.dtype
+        size, tag = len(series), _tag_of_dtype(dtype)
+        tags: Tag | Tags = tag
+        if series.null_count():
+            tags = np.where(series.is_null().to_numpy(), np.uint8(Tag.NULL), np.uint8(tag))
+        if tag is Tag.NULL:
+            return cls(size, Tag.NULL)
+        if tag is Tag.BOOL:
+            return cls(size, tags, bools=series.fill_null(value=False).to_numpy())
+        if tag is Tag.INT and dtype != pl.UInt64:
+            return cls(size, tags, ints=series.cast(pl.Int64).fill_null(0).to_numpy())
+        if tag is Tag.FLOAT:
+            return cls(size, tags, floats=series.cast(pl.Float64).fill_null(0.0).to_numpy())
+        if tag is Tag.TEXT:
+            return cls(size, tags, texts=_as_text(series))
+        if tag in (Tag.ARRAY, Tag.OBJECT):
+            return cls(size, tags, nested=nested_json(series))
+        return cls.of([MISSING if v is MISSING else v for v in series.to_list()])
+
+    @classmethod
+    def concat(cls, columns: Sequence[Column]) -> Column:
+        """One column after the other."""
+        columns = [c for c in columns if c.size] or list(columns[:1])
+        if len(columns) == 1:
+            return columns[0]
+        uniform = {c.tags for c in columns if not isinstance(c.tags, np.ndarray)}
+        tags: Tag | Tags
+        if len(uniform) == 1 and all(not isinstance(c.tags, np.ndarray) for c in columns):
+            tags = next(iter(uniform))
+        else:
+            tags = np.concatenate([c.tag_array() for c in columns])
+        return cls(
+            sum(c.size for c in columns),
+            tags,
+            texts=_concat_texts(columns),
+            ints=_concat_arrays(columns, "ints", np.int64),
+            floats=_concat_arrays(columns, "floats", np.float64),
+            bools=_concat_arrays(columns, "bools", np.bool_),
+            nested=_concat_series(columns, [c.nested for c in columns]),
+        )
+
+    # -- taking it apart -------------------------------------------------------------------------------
+
+    def take(self, index: Index) -> Column:
+        """The rows at `index`, in that order."""
+        return Column(
+            len(index),
+            self.tags.take(index) if isinstance(self.tags, np.ndarray) else self.tags,
+            texts=None if self.texts is None else _taken(self.texts, index),
+            ints=None if self.ints is None else self.ints.take(index),
+            floats=None if self.floats is None else self.floats.take(index),
+            bools=None if self.bools is None else self.bools.take(index),
+            nested=None if self.nested is None else self.nested.gather(index),
+        )
+
+    def tag_array(self) -> Tags:
+        """The tags as an array, whether they are all the same or not."""
+        if isinstance(self.tags, np.ndarray):
+            return self.tags
+        return np.full(self.size, self.tags, np.uint8)
+
+    def is_(self, *tags: Tag) -> Mask:
+        """Where the value is of one of these types."""
+        if not isinstance(self.tags, np.ndarray):
+            return np.full(self.size, self.tags in tags)
+        mask: Mask = self.tags == tags[0]
+        for tag in tags[1:]:
+            mask = mask | (self.tags == tag)
+        return mask
+
+    def all_(self, *tags: Tag) -> bool:
+        """Whether every value is of one of these types."""
+        if not isinstance(self.tags, np.ndarray):
+            return self.size == 0 or self.tags in tags
+        return bool(self.is_(*tags).all())
+
+    def text_series(self) -> pl.Series:
+        """The texts as a Polars series; what stands where the value is no text is undefined."""
+        if self.texts is None:
+            return pl.Series([None], dtype=pl.String).new_from_index(0, self.size)
+        return self.texts.series() if isinstance(self.texts, Coded) else self.texts
+
+    def values(self) -> list[Any]:
+        """The values in Python, `MISSING` where there is none."""
+        tags = self.tag_array()
+        out: list[Any] = [None if t == Tag.NULL else MISSING for t in tags.tolist()]
+        for tag, source in (
+            (Tag.BOOL, self.bools),
+            (Tag.INT, self.ints),
+            (Tag.FLOAT, self.floats),
+            (Tag.TEXT, self.texts),
+            (Tag.ARRAY, self.nested),
+            (Tag.OBJECT, self.nested),
+        ):
+            rows = np.flatnonzero(tags == tag)
+            if not len(rows) or source is None:
+                continue
+            picked = _taken(source, rows)
+            items = picked.series().to_list() if isinstance(picked, Coded) else picked.to_list() if isinstance(picked, pl.Series) else picked.tolist()
+            if tag >= Tag.ARRAY:
+                items = [json.loads(item) for item in items]
+            for row, item in zip(rows.tolist(), items, strict=True):
+                out[row] = item
+        return out
+
+    def to_json(self) -> pl.Series:
+        """Each value as compact JSON text; null where it is missing."""
+        tags = self.tag_array()
+        frame: dict[str, pl.Series] = {"tag": pl.Series(tags)}
+        cases: list[tuple[Tag, pl.Expr]] = [(Tag.NULL, pl.lit("null"))]
+        if self.bools is not None:
+            frame["bools"] = pl.Series(self.bools)
+            cases.append((Tag.BOOL, pl.when(pl.col("bools")).then(pl.lit("true")).otherwise(pl.lit("false"))))
+        if self.ints is not None:
+            frame["ints"] = pl.Series(self.ints)
+            cases.append((Tag.INT, pl.col("ints").cast(pl.String)))
+        if self.floats is not None:
+            frame["floats"] = pl.Series(self.floats)
+            finite = pl.col("floats").is_finite()
+            cases.append((Tag.FLOAT, pl.when(finite).then(pl.col("floats").cast(pl.String)).otherwise(pl.lit("null"))))
+        if self.texts is not None:
+            frame["texts"] = quoted(self.text_series())
+            cases.append((Tag.TEXT, pl.col("texts")))
+        if self.nested is not None:
+            frame["nested"] = self.nested
+            cases += [(Tag.ARRAY, pl.col("nested")), (Tag.OBJECT, pl.col("nested"))]
+        if not isinstance(self.tags, np.ndarray):
+            wanted = [e for t, e in cases if t == self.tags]
+            expression = wanted[0] if wanted else pl.lit(None, pl.String)
+        else:
+            expression = pl.coalesce([pl.when(pl.col("tag") == t).then(e) for t, e in cases])
+        out = pl.DataFrame(frame).select(expression.alias("json")).to_series()
+        return out if len(out) == self.size else out.new_from_index(0, self.size)
+
+    def to_series(self) -> tuple[pl.Series, bool]:
+        """The column in the plainest type that holds it, and whether that is JSON text for want of a better one.
+
+        Missing and null are both null there.
+        """
+        present = {Tag(t) for t in np.unique(self.tag_array()).tolist()} - {Tag.MISSING, Tag.NULL}
+        absent = self.is_(Tag.MISSING, Tag.NULL)
+        if not present:
+            return pl.Series([None], dtype=pl.String).new_from_index(0, self.size), False
+        if present == {Tag.TEXT}:
+            return _blank(self.text_series(), absent), False
+        if present == {Tag.INT} and self.ints is not None:
+            return _blank(pl.Series(self.ints), absent), False
+        if present == {Tag.BOOL} and self.bools is not None:
+            return _blank(pl.Series(self.bools), absent), False
+        if present == {Tag.FLOAT} and self.floats is not None:
+            return _blank(pl.Series(self.floats), absent), False
+        return _blank(self.to_json(), absent), True
+
+
+def quoted(texts: pl.Series) -> pl.Series:
+    """Texts as JSON strings."""
+    plain = not texts.str.contains(r'["\\\x00-\x1f]').any()
+    if plain:
+        return pl.select(pl.concat_str([pl.lit('"'), texts, pl.lit('"')])).to_series()
+    wrapped = pl.DataFrame({"t": texts}).select(pl.struct(pl.col("t")).struct.json_encode().alias("j")).to_series()
+    # {"t":"…"} without its frame; a null text gives {"t":null}
+    body = wrapped.str.slice(5).str.head(-1)
+    return pl.select(pl.when(texts.is_not_null()).then(body)).to_series()
+
+
+def nested_json(series: pl.Series) -> pl.Series:
+    """Structs and lists as compact JSON texts, null where the cell is null."""
+    wrapped = pl.DataFrame({"t": series}).select(pl.struct(pl.col("t")).struct.json_encode().alias("j")).to_series()
+    body = wrapped.str.slice(5).str.head(-1)
+    return pl.select(pl.when(series.is_not_null()).then(body)).to_series()
+
+
+def _tag(value: Any) -> Tag:
+    if value is MISSING:
+        return Tag.MISSING
+    if value is None:
+        return Tag.NULL
+    if isinstance(value, (bool, np.bool_)):
+        return Tag.BOOL
+    if isinstance(value, (int, np.integer)):
+        return Tag.INT if -(2**63) <= value < 2**63 else Tag.FLOAT
+    if isinstance(value, (float, np.floating)):
+        return Tag.FLOAT
+    if isinstance(value, str):
+        return Tag.TEXT
+    return Tag.OBJECT if hasattr(value, "keys") else Tag.ARRAY
+
+
+def _tag_of_dtype(dtype: pl.DataType) -> Tag | None:
+    if dtype.is_integer():
+        return Tag.INT
+    if dtype.is_numeric():
+        return Tag.FLOAT
+    if dtype == pl.Boolean:
+        return Tag.BOOL
+    if dtype == pl.Null:
+        return Tag.NULL
+    if dtype == pl.Struct:
+        return Tag.OBJECT
+    if dtype in (pl.List, pl.Array):
+        return Tag.ARRAY
+    if dtype in (pl.String, pl.Categorical, pl.Enum) or dtype.is_temporal():
+        return Tag.TEXT
+    return None
+
+
+def _as_text(series: pl.Series) -> pl.Series:
+    dtype = series.dtype
+    if dtype == pl.String:
+        return series
+    if isinstance(dtype, pl.Datetime):
+        zone = dtype.time_zone
+        moments = series.dt.convert_time_zone("UTC") if zone else series
+        return moments.dt.strftime("%Y-%m-%dT%H:%M:%S%.f").str.replace(r"\.0+$", "") + ("Z" if zone else "")
+    return series.cast(pl.String)
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _uniform(tags: Tags) -> Tag | Tags:
+    if len(tags) and (tags == tags[0]).all():
+        return Tag(int(tags[0]))
+    return tags
+
+
+def _pick(values: Sequence[Any], mask: Mask, dtype: Any) -> pl.Series | None:
+    if not mask.any():
+        return None
+    return pl.Series([v if m else None for v, m in zip(values, mask.tolist(), strict=True)], dtype=dtype)
+
+
+def _numbers(values: Sequence[Any], tags: Tags, tag: Tag, dtype: Any) -> Any:
+    mask = (tags == tag).tolist()
+    if not any(mask):
+        return None
+    return np.array([v if m else 0 for v, m in zip(values, mask, strict=True)], dtype)
+
+
+def _only(series: pl.Series, mask: Mask) -> pl.Series:
+    return pl.select(pl.when(pl.Series(mask)).then(series)).to_series()
+
+
+def _blank(series: pl.Series, absent: Mask) -> pl.Series:
+    return _only(series, ~absent) if absent.any() else series
+
+
+def _unquoted(documents: pl.Series, mask: Mask) -> pl.Series:
+    strings = _only(documents, mask)
+    plain = strings.str.slice(1).str.head(-1)
+    escaped = strings.str.contains("\\", literal=True).fill_null(value=False).to_numpy()
+    if not escaped.any():
+        return plain
+    rows = np.flatnonzero(escaped)
+    return plain.scatter(rows, [json.loads(s) for s in strings.gather(rows).to_list()])
+
+
+def _taken(source: Any, index: Index) -> Any:
+    return source.gather(index) if isinstance(source, pl.Series) else source.take(index)
+
+
+def _concat_texts(columns: Sequence[Column]) -> pl.Series | Coded | None:
+    held = [c.texts for c in columns if c.texts is not None]
+    if held and len(held) == len(columns) and all(isinstance(t, Coded) and t.interner is held[0].interner for t in held):  # type: ignore[union-attr]
+        return Coded(np.concatenate([t.codes for t in held]), held[0].interner)  # type: ignore[union-attr]
+    return _concat_series(columns, [t.series() if isinstance(t, Coded) else t for t in (c.texts for c in columns)])
+
+
+def _concat_series(columns: Sequence[Column], parts: Sequence[pl.Series | None]) -> pl.Series | None:
+    if all(p is None for p in parts):
+        return None
+    empty = pl.Series([None], dtype=pl.String)
+    return pl.concat([(empty.new_from_index(0, c.size) if p is None else p).alias("") for c, p in zip(columns, parts, strict=True)])
+
+
+def _concat_arrays(columns: Sequence[Column], name: str, dtype: Any) -> Any:
+    parts = [getattr(c, name) for c in columns]
+    if all(p is None for p in parts):
+        return None
+    return np.concatenate([np.zeros(c.size, dtype) if p is None else p for c, p in zip(columns, parts, strict=True)])
