@@ -1,0 +1,338 @@
+"""Events: the five kinds, the columns of an event table, and the events that users write by hand.
+
+An event is a mapping in production's JSON form: the inner object (`{"kind": "link", "action": "created", …}`),
+or the envelope around it (`{"id", "timestamp", "event": {…}, "seq_no"}`). A row of an event table written as a
+mapping (`{"kind": "link.created", "timestamp": …, "source_id": …}`) is taken too. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from numbers import Integral
+from typing import Any, Final, NamedTuple, NoReturn
+
+from flowdsl.errors import DataError, did_you_mean
+
+KINDS: Final = ("link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted")
+EVENT_COLUMNS: Final = (
+    "seq_no", "event_id", "timestamp", "kind", "entity_type", "entity_id",
+    "link_type", "link_id", "source_id", "target_id", "data", "metadata",
+)  # fmt: skip
+TEXT_COLUMNS: Final = (
+    "event_id", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id",
+)  # fmt: skip
+JSON_COLUMNS: Final = ("data", "metadata")
+
+_LINK = ("link_type", "source_id", "target_id")
+_ENTITY = ("entity_type", "entity_id")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
+)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+class FlowWarning(UserWarning):
+    """Something flowdsl took a decision about that the user may want to take: a timestamp without a zone, say."""
+
+
+class EventRow(NamedTuple):
+    """One event as a row of an event table, without its `seq_no`.
+
+    `timestamp` counts microseconds since 1970-01-01 UTC (None: not known); `data` and `metadata` are JSON text.
+    """
+
+    event_id: str | None
+    timestamp: int | None
+    kind: str
+    entity_type: str | None
+    entity_id: str | None
+    link_type: str | None
+    link_id: str | None
+    source_id: str | None
+    target_id: str | None
+    data: str | None
+    metadata: str | None
+
+
+def link_created(
+    link_type: str,
+    source_id: str | int,
+    target_id: str | int,
+    link_id: str | int | None = None,
+    metadata: Any = None,
+) -> dict[str, Any]:
+    """The event that a link came to be, in production's JSON form.
+
+    Ids are non-empty text, or integers, which count as their decimal text; anything else is a `DataError`.
+
+    >>> link_created("likes", "ann", "post-1")
+    {'kind': 'link', 'action': 'created', 'link_type': 'likes', 'source_id': 'ann', 'target_id': 'post-1'}
+    """
+    return _made("link", "created", link_type=link_type, link_id=link_id, source_id=source_id,
+                 target_id=target_id, metadata=metadata)  # fmt: skip
+
+
+def link_deleted(
+    link_type: str | None = None,
+    source_id: str | int | None = None,
+    target_id: str | int | None = None,
+    link_id: str | int | None = None,
+) -> dict[str, Any]:
+    """The event that a link ended, named by its `link_id`, or by its type and both ends.
+
+    >>> link_deleted("likes", "ann", "post-1")["action"]
+    'deleted'
+    >>> link_deleted(link_id="l7")
+    {'kind': 'link', 'action': 'deleted', 'link_id': 'l7'}
+    """
+    return _made(
+        "link", "deleted", link_type=link_type, link_id=link_id, source_id=source_id, target_id=target_id
+    )
+
+
+def entity_created(entity_type: str, entity_id: str | int, data: Any) -> dict[str, Any]:
+    """The event that an entity came to be, with the whole of its data (any JSON value, usually an object).
+
+    >>> entity_created("user", 7, {"name": "Ann"})["entity_id"]
+    '7'
+    """
+    return _made("entity", "created", entity_type=entity_type, entity_id=entity_id, data=data)
+
+
+def entity_updated(entity_type: str, entity_id: str | int, data: Any) -> dict[str, Any]:
+    """The event that an entity was replaced by `data`.
+
+    >>> entity_updated("user", "ann", {"name": "Ann B."})["data"]
+    {'name': 'Ann B.'}
+    """
+    return _made("entity", "updated", entity_type=entity_type, entity_id=entity_id, data=data)
+
+
+def entity_deleted(entity_type: str, entity_id: str | int) -> dict[str, Any]:
+    """The event that an entity ended.
+
+    >>> entity_deleted("user", "ann")
+    {'kind': 'entity', 'action': 'deleted', 'entity_type': 'user', 'entity_id': 'ann'}
+    """
+    return _made("entity", "deleted", entity_type=entity_type, entity_id=entity_id)
+
+
+def event_row(event: Mapping[str, Any], *, place: str | None = None) -> EventRow:
+    """One event mapping as a row of an event table; `DataError` where it is no event.
+
+    `place` (`events.jsonl:12`) goes into the error. The mapping's own `seq_no` is not looked at.
+
+    >>> event_row({"timestamp": "2024-01-01T00:00:00Z", "event": link_created("likes", 1, 2)}).source_id
+    '1'
+    """
+    if not isinstance(event, Mapping):
+        raise _refusal(
+            f"an event is a mapping, not {type(event).__name__}", place, 'like {"kind": "link", …}'
+        )
+    inner = event.get("event")
+    if isinstance(inner, Mapping):
+        event_id, timestamp = event.get("id"), event.get("timestamp")
+    else:
+        inner, event_id, timestamp = event, event.get("event_id", event.get("id")), event.get("timestamp")
+    kind, json_is_text = _kind_of(inner, place)
+    texts = {name: id_text(inner.get(name), name, place) for name in (*_ENTITY, *_LINK, "link_id")}
+    gap = missing_field(kind, texts)
+    if gap:
+        raise _refusal(f"{kind} without {gap}", place, f"{kind} needs {needs_of(kind)}")
+    as_json = _checked_text if json_is_text else json_text
+    return EventRow(
+        event_id=id_text(event_id, "event_id", place),
+        timestamp=None if timestamp is None else timestamp_us(timestamp, place=place),
+        kind=kind,
+        data=as_json(inner.get("data"), "data", place),
+        metadata=as_json(inner.get("metadata"), "metadata", place),
+        **texts,
+    )
+
+
+def event_mapping(row: EventRow, seq_no: int) -> dict[str, Any]:
+    """The envelope of a row, as production writes it: `{"id", "timestamp", "event": {…}, "seq_no"}`.
+
+    >>> row = event_row({"timestamp": "2024-01-01T00:00:00Z", "event": entity_deleted("user", "ann")})
+    >>> event_mapping(row, 3)["timestamp"], event_mapping(row, 3)["event"]["action"]
+    ('2024-01-01T00:00:00Z', 'deleted')
+    """
+    family, action = row.kind.split(".")
+    inner: dict[str, Any] = {"kind": family, "action": action}
+    names = ("link_type", "link_id", "source_id", "target_id") if family == "link" else _ENTITY
+    inner |= {name: getattr(row, name) for name in names}
+    inner |= {name: json.loads(text) for name in JSON_COLUMNS if (text := getattr(row, name)) is not None}
+    stamp = None if row.timestamp is None else timestamp_text(row.timestamp)
+    return {"id": row.event_id, "timestamp": stamp, "event": inner, "seq_no": seq_no}
+
+
+def needs_of(kind: str) -> str:
+    """The fields that an event of this kind cannot do without, as words.
+
+    >>> needs_of("link.deleted")
+    'link_id, or link_type, source_id and target_id'
+    """
+    if kind == "link.deleted":
+        return "link_id, or link_type, source_id and target_id"
+    return "link_type, source_id and target_id" if kind.startswith("link.") else "entity_type and entity_id"
+
+
+def missing_field(kind: str, row: Mapping[str, Any]) -> str | None:
+    """The first field that this kind needs and the row lacks (null or empty), or None.
+
+    >>> missing_field("link.created", {"link_type": "likes", "source_id": None, "target_id": "b"})
+    'source_id'
+    """
+    if kind == "link.deleted" and row.get("link_id"):
+        return None
+    needed = _LINK if kind.startswith("link.") else _ENTITY
+    return next((name for name in needed if not row.get(name)), None)
+
+
+def id_text(value: Any, name: str, place: str | None = None) -> str | None:
+    """An id or a type as text, letter for letter; an integer as its decimal text; None stays None.
+
+    >>> id_text(12, "source_id"), id_text("Ünal ", "source_id")
+    ('12', 'Ünal ')
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if not value:
+            raise _refusal(f"{name} is empty", place, "any non-empty text will do")
+        return _unicode(value, name, place)
+    if isinstance(value, (Integral, uuid.UUID)) and not isinstance(value, bool):
+        return str(value)
+    raise _refusal(
+        f"{name} is {type(value).__name__} {value!r:.40}, not text or an integer", place, "write it as text"
+    )
+
+
+def json_text(value: Any, name: str = "data", place: str | None = None) -> str | None:
+    """A JSON value as compact JSON text; None where there is no value; `DataError` where it is no JSON value.
+
+    >>> json_text({"n": 1, "tags": ["a"]})
+    '{"n":1,"tags":["a"]}'
+    """
+    if value is None:
+        return None
+    try:
+        text = _encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _refusal(
+            f"{name} is not a JSON value ({error})", place, "use text, numbers, booleans, lists and mappings"
+        ) from None
+    return _unicode(text, name, place)
+
+
+def json_value(text: str | bytes) -> Any:
+    """What a JSON text says; `ValueError` where it is not JSON (NaN and Infinity are not).
+
+    >>> json_value('{"a": [1]}')
+    {'a': [1]}
+    """
+    return json.loads(text, parse_constant=_no_constant)
+
+
+def timestamp_us(value: Any, *, place: str | None = None) -> int:
+    """Microseconds since 1970 of a datetime or an RFC 3339 text; finer digits are cut; without a zone it is UTC.
+
+    >>> timestamp_us("1970-01-01T01:00:00.0000019+01:00")
+    1
+    """
+    if isinstance(value, str):
+        value = _parsed(value, place)
+    if not isinstance(value, datetime):
+        raise _refusal(
+            f"timestamp is {type(value).__name__} {value!r:.40}, not a datetime or RFC 3339 text",
+            place,
+            "a count of seconds has a unit that only you know: read_events(…, time_unit='s')",
+        )
+    if value.tzinfo is None:
+        warnings.warn(f"timestamp {value} has no zone and is taken as UTC", FlowWarning, stacklevel=2)
+        value = value.replace(tzinfo=UTC)
+    return int((value - _EPOCH) // _MICROSECOND)
+
+
+def timestamp_text(microseconds: int) -> str:
+    """RFC 3339 text of a count of microseconds since 1970.
+
+    >>> timestamp_text(1_500_000)
+    '1970-01-01T00:00:01.500000Z'
+    """
+    return (_EPOCH + microseconds * _MICROSECOND).isoformat().replace("+00:00", "Z")
+
+
+def _made(family: str, action: str, **fields: Any) -> dict[str, Any]:
+    event: dict[str, Any] = {"kind": family, "action": action}
+    for name, value in fields.items():
+        if name not in JSON_COLUMNS:
+            value = id_text(value, name)
+        if value is not None or name == "data":
+            event[name] = value
+    event_row(event)
+    return event
+
+
+def _kind_of(inner: Mapping[str, Any], place: str | None) -> tuple[str, bool]:
+    """The kind, and whether `data` and `metadata` are JSON text (a row of an event table, not production's form)."""
+    named = inner.get("kind")
+    kind = f"{named}.{inner['action']}" if "action" in inner else named
+    if kind in KINDS:
+        return str(kind), "action" not in inner
+    hint = did_you_mean(str(kind), KINDS) or 'like {"kind": "link", "action": "created", …}'
+    what = "an event without kind" if named is None else f"unknown kind {kind!r:.60}"
+    raise DataError(what, place=place, allowed=", ".join(KINDS), hint=hint)
+
+
+def _checked_text(value: Any, name: str, place: str | None) -> str | None:
+    if not isinstance(value, str):
+        return json_text(value, name, place)
+    try:
+        json_value(value)
+    except ValueError as error:
+        raise _refusal(
+            f"{name} is text that is not JSON ({error})", place, "in a row of an event table it is JSON text"
+        ) from None
+    return _unicode(value, name, place)
+
+
+def _parsed(text: str, place: str | None) -> datetime:
+    found = _RFC3339.fullmatch(text)
+    if found:
+        day, time, fraction, zone = found.groups()
+        try:
+            return datetime.fromisoformat(f"{day}T{time}.{(fraction or '0'):<06}{(zone or '').upper()}")
+        except ValueError:
+            pass
+    raise _refusal(
+        f"timestamp {text!r:.60} is not RFC 3339",
+        place,
+        "like 2024-05-01T12:00:00Z; or read_events(time_format=…)",
+    )
+
+
+def _unicode(text: str, name: str, place: str | None) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise _refusal(
+                f"{name} holds half a surrogate pair, which is no Unicode text", place, "repair the text"
+            ) from None
+    return text
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refusal(what: str, place: str | None, hint: str) -> DataError:
+    return DataError(what, place=place, hint=hint)
