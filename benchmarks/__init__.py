@@ -1,0 +1,1 @@
+"""Benchmarks: flowdsl beside the best hand-written queries of the same jobs, verified against each other."""

@@ -1,0 +1,116 @@
+"""Sides of one job are checked against each other, then timed in turn: medians and their ratios."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from benchmarks.outcome import Outcome, difference
+
+Run = Callable[[], Outcome]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way of doing the job.
+
+    The kind is `hand-written`, `expert` (knows the trick of the workload), `flowdsl`, `part` (does less, as a
+    yardstick) or `reference` (checks the others and is not timed).
+    """
+
+    name: str
+    kind: str
+    run: Run
+
+
+@dataclass(frozen=True)
+class Case:
+    """One job over one set of data, and the sides that do it."""
+
+    name: str
+    title: str
+    events: int
+    sides: list[Side]
+
+
+@dataclass
+class Report:
+    """What was measured of one case: times in seconds for each side, and what went wrong."""
+
+    name: str
+    title: str
+    events: int
+    rows: int = 0
+    counts: tuple[int, int] | None = None
+    kinds: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    unequal: dict[str, str] = field(default_factory=dict)
+
+    def median(self, side: str) -> float:
+        """Give the median of a side's times."""
+        return statistics.median(self.seconds[side])
+
+    def best(self, *kinds: str) -> str | None:
+        """Name the fastest side of these kinds."""
+        names = [name for name in self.seconds if self.kinds[name] in kinds]
+        return min(names, key=self.median, default=None)
+
+    def ratios(self) -> dict[str, float]:
+        """Give flowdsl's median over the best of each other kind."""
+        own = self.best("flowdsl")
+        rivals = {kind: self.best(kind) for kind in ("hand-written", "expert", "part")}
+        return {
+            kind: self.median(own) / self.median(rival) for kind, rival in rivals.items() if own and rival
+        }
+
+
+def measure(case: Case, rounds: int) -> Report:
+    """Check all sides against the first, then run them in turn, as often as `rounds` says.
+
+    The first run of each side warms it up and is not counted. What a side gave back is let go outside its time.
+    """
+    report = Report(case.name, case.title, case.events)
+    report.kinds = {side.name: side.kind for side in case.sides}
+    _check(case, report)
+    timed = [side for side in case.sides if side.kind != "reference"]
+    for number in range(rounds):
+        for side in timed if number % 2 == 0 else reversed(timed):
+            gc.collect()
+            start = time.perf_counter()
+            outcome = side.run()
+            report.seconds.setdefault(side.name, []).append(time.perf_counter() - start)
+            del outcome
+    return report
+
+
+def _check(case: Case, report: Report) -> None:
+    first, rest = case.sides[0], case.sides[1:]
+    expected = first.run()
+    report.rows = sum(len(rows) for rows in expected.sinks.values())
+    report.counts = expected.counts() if expected.counts else None
+    for side in rest:
+        found = difference(expected, side.run(), partial=side.kind == "part")
+        if found:
+            report.unequal[side.name] = f"{first.name} and {side.name} differ: {found}"
+
+
+def table(report: Report) -> str:
+    """Write a report as a few lines of text."""
+    counts = "" if report.counts is None else f", {report.counts[0]:,} failed, {report.counts[1]:,} dropped"
+    lines = [
+        f"{report.name}: {report.title}",
+        f"  {report.events:,} events -> {report.rows:,} deliveries{counts}",
+    ]
+    best = report.best("hand-written")
+    for name in sorted(report.seconds, key=report.median):
+        median, times = report.median(name), report.seconds[name]
+        ratio = f"{median / report.median(best):6.2f} x" if best else ""
+        spread = f"{min(times):.3f} .. {max(times):.3f}"
+        rate = f"{report.events / median / 1e6:6.2f} M events/s"
+        lines.append(f"  {name:26} {report.kinds[name]:12} {median:8.3f} s  {spread:16} {rate} {ratio}")
+    lines += [f"  UNEQUAL: {text}" for text in report.unequal.values()]
+    ratios = ", ".join(f"{ratio:.2f} x the best {kind} side" for kind, ratio in report.ratios().items())
+    return "\n".join([*lines, *([f"  flowdsl: {ratios}"] if ratios else [])])
