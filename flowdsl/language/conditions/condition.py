@@ -50,8 +50,9 @@ class Condition:
         if isinstance(source, str):
             source = parse_expression(source)
         # what is built with `var` carries an expression; this module comes before that one
-        if hasattr(type(source), "__expression__"):
-            source = source.__expression__()
+        unwrap = getattr(type(source), "__expression__", None)
+        if unwrap is not None:
+            source = unwrap(source)
         if isinstance(source, Expression):
             if source.kind not in (None, "boolean"):
                 raise ConditionError(
