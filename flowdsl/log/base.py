@@ -1,0 +1,194 @@
+"""What every log that flowdsl writes can do: consumers with their positions, subscriptions, reading."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flowdsl.errors import DataError
+from flowdsl.events import EVENT_COLUMNS, event_mapping, timestamp_us
+from flowdsl.log.columns import TIME, empty_events
+from flowdsl.log.nested import as_json_text
+from flowdsl.log.position import Position, first_after
+from flowdsl.log.rows import event_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_BATCH: Final = 65_536
+
+
+class EventLog(ABC):
+    """A log of events: appended to, subscribed to by consumers that keep their positions, read in chunks."""
+
+    @property
+    def broken(self) -> int:
+        """Rows that were left out because they cannot be events."""
+        return 0
+
+    @abstractmethod
+    def append(self, events: Any, timestamp: datetime | str | None = None) -> int:
+        """Put one event, many, or a frame of them at the end; the `seq_no` of the last."""
+
+    @abstractmethod
+    def last_seq_no(self) -> int:
+        """The number of the last event; 0 in an empty log."""
+
+    @abstractmethod
+    def count(self) -> int | None:
+        """How many rows there are, as `EventSource.count`."""
+
+    @abstractmethod
+    def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
+        """Frames of at most `size` events after `after`, as `EventSource.chunks`."""
+
+    @abstractmethod
+    def mark_clock(self, clock: datetime | str) -> None:
+        """Note that, after the last event, a live run read this clock because a timer fired without an event."""
+
+    @abstractmethod
+    def clock_marks(self) -> pl.DataFrame:
+        """`seq_no`, `clock`: the marks in the order in which they were made."""
+
+    @property
+    @abstractmethod
+    def problems(self) -> pd.DataFrame:
+        """Rows that could not be read or stand out, as `EventSource.problems`."""
+
+    @abstractmethod
+    def position(self, consumer: str) -> int:
+        """The last `seq_no` that a consumer is done with; 0 where it has not begun."""
+
+    @abstractmethod
+    def _store_position(self, consumer: str, seq_no: int) -> None:
+        """Keep a consumer's position."""
+
+    @abstractmethod
+    def wait(self, after: int, timeout: float | None) -> bool:
+        """Wait until there are events after `after`, at most `timeout` seconds (None: for ever); whether there are."""
+
+    def subscribe(self, consumer: str, position: Position | str | int = Position.LATEST) -> Subscription:
+        """The events from `position` on (a number is included), then those to come, for one consumer.
+
+        >>> from flowdsl.log.memory import MemoryEventLog
+        >>> log = MemoryEventLog()
+        >>> log.append({"kind": "entity", "action": "deleted", "entity_type": "user", "entity_id": "ann"})
+        1
+        >>> next(log.subscribe("mailer", "beginning"))["event"]["entity_id"]
+        'ann'
+        """
+        return Subscription(
+            self, consumer, first_after(position, self.position(_named(consumer)), self.last_seq_no())
+        )
+
+    def ack(self, consumer: str, seq_no: int) -> None:
+        """Keep that a consumer is done with everything up to `seq_no`; going back is allowed."""
+        if not 0 <= seq_no <= self.last_seq_no():
+            raise DataError(
+                f"there is no event {seq_no} to acknowledge", allowed=f"0 to {self.last_seq_no()}",
+                hint="seek() moves a consumer to a place that is still to come",
+            )  # fmt: skip
+        self._store_position(_named(consumer), seq_no)
+
+    def seek(self, consumer: str, position: Position | str | int) -> None:
+        """Move a consumer, so that `last_acknowledged` starts at `position` (a number is included)."""
+        self._store_position(
+            _named(consumer), first_after(position, self.position(consumer), self.last_seq_no())
+        )
+
+    def read(
+        self, start: int | datetime | str | None = None, stop: int | datetime | str | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The event table from `start` (included) to `stop` (left out), as Arrow record batches.
+
+        Both are sequence numbers, or timestamps (datetimes or RFC 3339 text).
+        """
+        after = start - 1 if isinstance(start, int) and start > 0 else 0
+        for chunk in self.chunks(EVENT_COLUMNS, _BATCH, after):
+            if isinstance(stop, int) and chunk["seq_no"][0] >= stop:
+                return
+            table = _between(chunk, start, stop).with_columns(pl.col("kind").cast(pl.String)).to_arrow()
+            yield from table.combine_chunks().to_batches()
+
+
+class Subscription:
+    """A consumer's reading of a log: an iterator over events that waits for new ones until it is closed.
+
+    `take` gives them by the frame, for those who work on columns. Neither acknowledges anything.
+    """
+
+    def __init__(self, log: EventLog, consumer: str, after: int) -> None:
+        self.consumer = consumer
+        self.after = after
+        self._log = log
+        self._closed = False
+        self._ready: Iterator[tuple[int, Any]] = iter(())
+
+    def take(
+        self, size: int = _BATCH, timeout: float | None = 0.0, columns: Collection[str] = EVENT_COLUMNS
+    ) -> pl.DataFrame:
+        """The next events, at most `size`, as a frame; it is empty if none came within `timeout` seconds.
+
+        `timeout=None` waits until one comes or the subscription is closed.
+        """
+        if self._wait(timeout):
+            for chunk in self._log.chunks(columns, size, self.after):
+                self.after = int(chunk["seq_no"][-1])
+                return chunk
+        return empty_events()
+
+    def close(self) -> None:
+        """End the waiting: iteration stops."""
+        self._closed = True
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        while True:
+            for seq_no, row in self._ready:
+                return event_mapping(row, seq_no)
+            chunk = self.take(timeout=None)
+            if not chunk.height:
+                raise StopIteration
+            self._ready = iter(event_rows(as_json_text(chunk)))
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wait(self, timeout: float | None) -> bool:
+        if timeout is not None:
+            return self._log.wait(self.after, timeout)
+        while not self._closed:
+            # in short turns, so that close() from another thread is seen
+            if self._log.wait(self.after, 0.1):
+                return True
+        return False
+
+
+def _named(consumer: str) -> str:
+    if not isinstance(consumer, str) or not consumer:
+        raise DataError(f"a consumer is named by text, not {consumer!r}", hint="like 'flow-runtime'")
+    return consumer
+
+
+def _between(
+    chunk: pl.DataFrame, start: int | datetime | str | None, stop: int | datetime | str | None
+) -> pl.DataFrame:
+    for edge, first in ((start, True), (stop, False)):
+        if edge is None:
+            continue
+        if isinstance(edge, int):
+            column, value = pl.col("seq_no"), pl.lit(edge)
+        else:
+            column, value = pl.col("timestamp"), pl.lit(timestamp_us(edge)).cast(TIME)
+        chunk = chunk.filter(column >= value if first else column < value)
+    return chunk

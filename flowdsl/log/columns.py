@@ -1,0 +1,208 @@
+"""The columns of an event table: their types, and how those of a file or a frame are brought to them.
+
+Every chunk of a log has these types, whatever the source had: dictionary-encoded text becomes text, integer ids
+become their decimal text, timestamps become UTC microseconds. `data` and `metadata` stay JSON text or nested.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import polars as pl
+
+from flowdsl.errors import DataError
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS, FlowWarning
+
+KIND: Final = pl.Enum(KINDS)
+TIME: Final = pl.Datetime("us", "UTC")
+SCHEMA: Final[dict[str, pl.DataType]] = {
+    "seq_no": pl.Int64(),
+    "event_id": pl.String(),
+    "timestamp": TIME,
+    "kind": KIND,
+    **{name: pl.String() for name in EVENT_COLUMNS[4:]},
+}
+NOT_UTF8: Final = "__not_utf8"
+
+_TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Binary, pl.Null)
+_NESTED = (pl.Struct, pl.List, pl.Array, pl.Map)
+_ALLOWED: Final = {
+    "seq_no": "integers",
+    "timestamp": "a timestamp type, or RFC 3339 text",
+    "kind": "text, dictionary-encoded or not",
+    **dict.fromkeys(TEXT_COLUMNS, "text, dictionary-encoded or not, or integers"),
+    **dict.fromkeys(JSON_COLUMNS, "JSON text, or a nested type (struct, list, map)"),
+}
+
+
+def empty_events() -> pl.DataFrame:
+    """An event table without rows.
+
+    >>> empty_events().width
+    12
+    """
+    return pl.DataFrame(schema=SCHEMA)
+
+
+def check_types(schema: Mapping[str, pl.DataType], place: str) -> None:
+    """Refuse, as a `DataError` with file, column and types, a table that cannot be an event table.
+
+    >>> check_types({"timestamp": pl.Int64(), "kind": pl.String()}, "a.parquet")
+    Traceback (most recent call last):
+    flowdsl.errors.DataError: a.parquet: column 'timestamp' is Int64
+      allowed: a timestamp type, or RFC 3339 text
+      hint: a count since 1970 has a unit that only you know: read_events(…, time_unit='ms')
+    """
+    for name in ("kind", "timestamp"):
+        if name not in schema:
+            raise DataError(
+                f"no column {name!r} among {', '.join(map(repr, list(schema)[:12])) or 'none'}",
+                place=place,
+                allowed="kind and timestamp are needed; " + ", ".join(EVENT_COLUMNS) + " are known",
+                hint="read_events(…, columns={'kind': …, 'timestamp': …}) reads tables of other shapes",
+            )
+    for name in EVENT_COLUMNS:
+        if name in schema and not _fits(name, schema[name]):
+            raise DataError(
+                f"column {name!r} is {schema[name]}",
+                place=place,
+                allowed=_ALLOWED[name],
+                hint=_hint(name, schema[name]),
+            )
+
+
+class Shaper:
+    """Brings pieces of one source to the types of an event table, and says once what it had to assume."""
+
+    def __init__(self) -> None:
+        self._said_zone = False
+        self._seen_time = False
+
+    def shape(self, frame: pl.DataFrame, place: str) -> pl.DataFrame:
+        """The event columns of `frame` in their types.
+
+        What cannot be kept becomes null; where text was not UTF-8 a boolean column `__not_utf8` says so.
+        """
+        frame = frame.select(name for name in frame.columns if name in SCHEMA)
+        frame = _decode(frame)
+        shaped = frame.select(self._column(frame.schema, name) for name in frame.columns)
+        if "timestamp" in frame.columns and frame.schema["timestamp"] not in (pl.Null, TIME):
+            shaped = self._with_time(frame["timestamp"], shaped, place)
+        return shaped
+
+    def _column(self, schema: pl.Schema, name: str) -> pl.Expr:
+        column, dtype = pl.col(name), schema[name]
+        if name in (NOT_UTF8, "timestamp"):
+            return column.cast(TIME) if dtype == pl.Null else column
+        if name in JSON_COLUMNS and isinstance(dtype, _NESTED):
+            return column
+        if isinstance(dtype, pl.Extension):
+            column = column.ext.storage()
+        if name in ("kind", "seq_no"):
+            return column.cast(SCHEMA[name], strict=False)
+        return column.cast(pl.String)
+
+    def _with_time(self, raw: pl.Series, shaped: pl.DataFrame, place: str) -> pl.DataFrame:
+        if isinstance(raw.dtype, pl.Datetime):
+            self.say_zone(place, raw.dtype.time_zone is None)
+            return shaped.with_columns(utc(raw))
+        text = raw.cast(pl.String)
+        times, without_zone = parse_rfc3339(text)
+        self.say_zone(place, without_zone)
+        if not self._seen_time and len(times) and times.null_count() == len(times) > text.null_count():
+            raise DataError(
+                f"column 'timestamp' is text that is not RFC 3339: {text.drop_nulls()[0]!r:.60}",
+                place=place,
+                allowed=_ALLOWED["timestamp"],
+                hint="read_events(…, time_format='%Y/%m/%d %H:%M:%S %z') reads other spellings",
+            )
+        self._seen_time = True
+        return shaped.with_columns(times.alias("timestamp"))
+
+    def say_zone(self, place: str, without_zone: bool) -> None:
+        """Warn, once for this source, that its timestamps have no zone and are taken as UTC."""
+        if without_zone and not self._said_zone:
+            self._said_zone = True
+            warnings.warn(f"{place}: timestamps without a zone are taken as UTC", FlowWarning, stacklevel=2)
+
+
+def utc(times: pl.Series) -> pl.Series:
+    """Datetimes of any unit and zone as UTC microseconds; finer digits are cut, no zone is UTC.
+
+    >>> utc(pl.Series([1999], dtype=pl.Datetime("ns"))).dtype
+    Datetime(time_unit='us', time_zone='UTC')
+    """
+    zone = times.dtype.time_zone if isinstance(times.dtype, pl.Datetime) else None
+    # `cast_time_unit` would round towards zero; before 1970 that is up, not down.
+    if times.dtype == pl.Datetime("ns", zone):
+        micros = (times.to_physical() // 1000).cast(pl.Datetime("us", zone))
+    else:
+        micros = times.cast(pl.Datetime("us", zone))
+    return micros.dt.convert_time_zone("UTC") if zone else micros.dt.replace_time_zone("UTC")
+
+
+def parse_rfc3339(text: pl.Series) -> tuple[pl.Series, bool]:
+    """Text as UTC microseconds (null where it is no RFC 3339), and whether some had no zone and was taken as UTC.
+
+    >>> parse_rfc3339(pl.Series(["2024-01-01T02:00:00+02:00", "soon"]))[0].is_null().to_list()
+    [False, True]
+    """
+    times = text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    if times.null_count() == text.null_count():
+        return times, False
+    naive = text.str.replace(" ", "T", literal=True).str.to_datetime(
+        "%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False
+    )
+    filled = times.fill_null(naive.dt.replace_time_zone("UTC"))
+    return filled, filled.null_count() < times.null_count()
+
+
+def present(columns: Iterable[str], schema: Mapping[str, pl.DataType]) -> list[str]:
+    """The event columns among `columns` that a source has, in the order of an event table."""
+    asked = set(columns)
+    return [name for name in EVENT_COLUMNS if name in asked and name in schema and schema[name] != pl.Null]
+
+
+def _fits(name: str, dtype: pl.DataType) -> bool:
+    if isinstance(dtype, _TEXT):
+        return name != "seq_no" or dtype == pl.Null
+    if name == "timestamp":
+        return isinstance(dtype, pl.Datetime)
+    if name in JSON_COLUMNS:
+        return isinstance(dtype, _NESTED) or (
+            isinstance(dtype, pl.Extension) and dtype.ext_storage() == pl.String
+        )
+    return dtype.is_integer() and name != "kind"
+
+
+def _hint(name: str, dtype: pl.DataType) -> str | None:
+    if name == "timestamp" and dtype.is_integer():
+        return "a count since 1970 has a unit that only you know: read_events(…, time_unit='ms')"
+    if name in TEXT_COLUMNS and dtype.is_float():
+        return "pandas makes floats of integer ids with gaps: use .astype('Int64') or text"
+    return "read_events(…, columns={…}) reads tables of other shapes"
+
+
+def _decode(frame: pl.DataFrame) -> pl.DataFrame:
+    """Bytes as text; rows in which they are no UTF-8 get null there and are marked."""
+    spoilt = pl.Series(NOT_UTF8, [False]).new_from_index(0, frame.height)
+    for name, dtype in frame.schema.items():
+        if dtype != pl.Binary:
+            continue
+        try:
+            text = frame[name].cast(pl.String)
+        except pl.exceptions.ComputeError:
+            # one value by one, because Polars refuses the column whole and does not say where
+            text = pl.Series(name, [_text(value) for value in frame[name]], dtype=pl.String)
+            spoilt = spoilt | (text.is_null() & frame[name].is_not_null())
+        frame = frame.with_columns(text)
+    return frame.with_columns(spoilt.alias(NOT_UTF8)) if spoilt.any() else frame
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,132 @@
+"""Which rows of a table cannot be events, and why.
+
+The common case, that nothing is wrong, costs one pass over null masks. Reasons are worked out only for bad rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flowdsl.events import JSON_COLUMNS, KINDS, json_value, missing_field, needs_of
+from flowdsl.log.columns import NOT_UTF8
+
+if TYPE_CHECKING:
+    import duckdb
+
+LINK: Final = ("link_type", "source_id", "target_id")
+ENTITY: Final = ("entity_type", "entity_id")
+JUDGED: Final = ("kind", "timestamp", *ENTITY, *LINK, "link_id")
+
+# What DuckDB lets pass as JSON although it is none: NaN, Infinity, a comma before a closing bracket.
+_SUSPECT = ["NaN", "Infinity", ",}", ",]", ", }", ", ]", ",  ", ",\n", ",\r", ",\t"]
+
+
+def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | None:
+    """A mask of the rows that cannot be events (their JSON apart), or None where all can.
+
+    `sound` names columns known to hold neither null nor "" where a kind needs them; they need not be there.
+    Any other column that is absent is null.
+    """
+    names = shaped.columns
+    bad = pl.col("kind").is_null() | pl.col("timestamp").is_null()
+    if "seq_no" in names:
+        bad = bad | (pl.col("seq_no") < 1).fill_null(True)
+    if NOT_UTF8 in names:
+        bad = bad | pl.col(NOT_UTF8)
+    kind = pl.col("kind").to_physical()
+    link_gap, entity_gap = _gap(LINK, names, sound), _gap(ENTITY, names, sound)
+    if link_gap is not None:
+        bad = bad | (kind == KINDS.index("link.created")) & link_gap
+        nameless = _gap(("link_id",), names, sound)
+        if nameless is not None:
+            bad = bad | (kind == KINDS.index("link.deleted")) & link_gap & nameless
+    if "link_id" in names:
+        bad = bad | (kind < 2) & (pl.col("link_id") == "").fill_null(False)
+    if entity_gap is not None:
+        bad = bad | (kind >= 2) & entity_gap
+    mask = shaped.select(bad.fill_null(True).alias("bad")).to_series()
+    return mask if mask.any() else None
+
+
+def bad_json(shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
+    """The rows whose `data` or `metadata` is text that is not JSON, each with the reason."""
+    found: dict[int, str] = {}
+    for name in JSON_COLUMNS:
+        if name not in shaped.columns or shaped.schema[name] != pl.String:
+            continue
+        texts = shaped.select(
+            pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), pl.col(name).alias("text")
+        )
+        texts = texts.drop_nulls()
+        if texts.height:
+            for row in _invalid(texts, connection):
+                found.setdefault(row, f"{name} is text that is not JSON")
+    return found
+
+
+def faults(raw: pl.DataFrame, shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
+    """The rows of a piece that cannot be events, JSON included, each with the reason."""
+    found = bad_json(shaped, connection)
+    bad = bad_rows(shaped)
+    for row in [] if bad is None else bad.arg_true():
+        found[row] = _reason(raw.row(row, named=True), shaped.row(row, named=True))
+    return found
+
+
+def _reason(raw: dict[str, Any], shaped: dict[str, Any]) -> str:
+    """Why a row that `bad_rows` marked cannot be an event; `raw` is the row as the source has it."""
+    if shaped.get(NOT_UTF8):
+        return "text that is not UTF-8"
+    if shaped["kind"] is None:
+        return "kind is null" if raw.get("kind") is None else f"unknown kind {_shown(raw['kind'])}"
+    if shaped["timestamp"] is None:
+        stamp = raw.get("timestamp")
+        return "timestamp is null" if stamp is None else f"timestamp {_shown(stamp)} is not RFC 3339"
+    gap = missing_field(shaped["kind"], shaped)
+    if gap:
+        state = "null" if shaped.get(gap) is None else "empty"
+        return f"{gap} is {state}, and {shaped['kind']} needs {needs_of(shaped['kind'])}"
+    if "seq_no" in shaped and (shaped["seq_no"] is None or shaped["seq_no"] < 1):
+        return f"seq_no is {_shown(raw.get('seq_no'))}, not 1 or more"
+    return "link_id is empty"
+
+
+def excerpt(raw: dict[str, Any]) -> str:
+    """A row as short text: the fields that are not null."""
+    return ", ".join(f"{name}={_shown(value)}" for name, value in raw.items() if value is not None)[:200]
+
+
+def _gap(needed: tuple[str, ...], names: list[str], sound: Collection[str]) -> pl.Expr | None:
+    """Where one of the needed columns is null or empty; None where none can be."""
+    if any(name not in names and name not in sound for name in needed):
+        return pl.lit(True)
+    gaps = [pl.col(name).is_null() | (pl.col(name) == "") for name in needed if name not in sound]
+    return pl.any_horizontal(gaps) if gaps else None
+
+
+def _invalid(texts: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> list[int]:
+    connection.register("texts", texts.to_arrow())
+    try:
+        rows = [
+            row for (row,) in connection.sql("SELECT row FROM texts WHERE NOT json_valid(text)").fetchall()
+        ]
+    finally:
+        connection.unregister("texts")
+    suspects = texts.filter(pl.col("text").str.contains_any(_SUSPECT))
+    rows += [row for row, text in suspects.iter_rows() if not _is_json(text)]
+    return sorted(set(rows))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json_value(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    return f"{value!r:.60}" if isinstance(value, (str, bytes)) else f"{value!s:.60}"

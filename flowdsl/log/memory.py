@@ -1,0 +1,180 @@
+"""A log in memory: blocks of columns, and a tail of rows that becomes a block when somebody reads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
+from flowdsl.log.base import EventLog
+from flowdsl.log.columns import SCHEMA, TIME
+from flowdsl.log.incoming import frames_of, rows_of
+from flowdsl.log.nested import as_json_text
+from flowdsl.log.problems import Problems
+from flowdsl.log.rows import frame_of
+from flowdsl.log.table import no_marks, together
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ALWAYS: Final = ("seq_no", "timestamp", "kind")
+_TAIL: Final = 65_536
+
+
+class MemoryEventLog(EventLog):
+    """A log that lives as long as the program; safe to append to and read from several threads.
+
+    `skipped` counts source rows that `read_events` left out because it was told to.
+
+    >>> from flowdsl.events import link_created
+    >>> log = MemoryEventLog()
+    >>> log.append(link_created("likes", "ann", "post-1"), timestamp="2024-01-01T00:00:00Z")
+    1
+    >>> [batch.num_rows for batch in log.read()]
+    [1]
+    """
+
+    def __init__(self) -> None:
+        self.skipped = 0
+        self._problems = Problems()
+        self._blocks: list[pl.DataFrame] = []
+        self._tail: list[EventRow] = []
+        self._last = 0
+        self._positions: dict[str, int] = {}
+        self._marks: list[tuple[int, int]] = []
+        self._changed = threading.Condition()
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, problems: Problems | None = None, skipped: int = 0) -> MemoryEventLog:
+        """A log of the events of a checked frame in its order, numbered as its `seq_no` says, or else from 1."""
+        log = cls()
+        log._problems = problems or Problems()
+        log.skipped = skipped
+        if "seq_no" not in frame.columns:
+            frame = frame.with_row_index("seq_no", 1)
+        if frame.height:
+            frame = as_json_text(frame).select(pl.col(name).cast(SCHEMA[name]) for name in EVENT_COLUMNS)
+            log._blocks = [frame]
+            log._last = int(frame["seq_no"][-1])
+        return log
+
+    def append(self, events: Any, timestamp: datetime | str | None = None) -> int:
+        """Put one event, many, a frame or another log's events at the end; the `seq_no` of the last.
+
+        The time of an event is `timestamp`, else its own, else now; a `seq_no` of its own is not looked at. One
+        mapping in a list that is no event is a `DataError`, and nothing is appended; such rows of a frame go to
+        `problems`.
+        """
+        rows = rows_of(events, timestamp)
+        if rows is not None:
+            with self._changed:
+                self._tail += rows
+                self._last += len(rows)
+                if len(self._tail) >= _TAIL:
+                    self._seal()
+                self._changed.notify_all()
+                return self._last
+        frames = list(frames_of(events, timestamp, self._problems))
+        with self._changed:
+            self._seal()
+            for frame in frames:
+                self._add_block(frame)
+                self._last += frame.height
+            self._changed.notify_all()
+            return self._last
+
+    def last_seq_no(self) -> int:
+        """The number of the last event; 0 in an empty log."""
+        return self._last
+
+    def count(self) -> int | None:
+        """How many events there are."""
+        with self._changed:
+            return sum(block.height for block in self._blocks) + len(self._tail)
+
+    def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
+        """Frames of at most `size` events after `after`, without a copy; events appended meanwhile are not in them."""
+        with self._changed:
+            self._seal()
+            blocks = tuple(self._blocks)
+        names = [name for name in EVENT_COLUMNS if name in _ALWAYS or name in columns]
+        return together(_slices(blocks, names, size, after), size)
+
+    def mark_clock(self, clock: datetime | str) -> None:
+        """Note that, after the last event, a live run read this clock because a timer fired without an event."""
+        with self._changed:
+            self._marks.append((self._last, timestamp_us(clock)))
+
+    def clock_marks(self) -> pl.DataFrame:
+        """`seq_no`, `clock`: the marks in the order in which they were made."""
+        if not self._marks:
+            return no_marks()
+        seq_nos, clocks = zip(*self._marks, strict=True)
+        return pl.DataFrame(
+            {"seq_no": pl.Series(seq_nos, dtype=pl.Int64), "clock": pl.Series(clocks).cast(TIME)}
+        )
+
+    @property
+    def problems(self) -> pd.DataFrame:
+        """Rows that could not be read or stand out: `place`, `row`, `problem`, `reason`, `text`."""
+        return self._problems.frame()
+
+    @property
+    def problem_counts(self) -> dict[str, int]:
+        """How many problems of each sort there are."""
+        return dict(self._problems.counts)
+
+    @property
+    def broken(self) -> int:
+        """Rows that were left out because they cannot be events."""
+        return self._problems.counts["broken"]
+
+    def position(self, consumer: str) -> int:
+        """The last `seq_no` that a consumer is done with; 0 where it has not begun."""
+        return self._positions.get(consumer, 0)
+
+    def wait(self, after: int, timeout: float | None) -> bool:
+        """Wait until there are events after `after`, at most `timeout` seconds; whether there are."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._last > after, timeout)
+
+    def __len__(self) -> int:
+        return self.count() or 0
+
+    def __repr__(self) -> str:
+        return f"<MemoryEventLog of {len(self)} events>"
+
+    def _store_position(self, consumer: str, seq_no: int) -> None:
+        self._positions[consumer] = seq_no
+
+    def _seal(self) -> None:
+        """Make a block of the tail; blocks double in size, so that there are few and each row is copied rarely."""
+        if not self._tail:
+            return
+        self._last -= len(self._tail)
+        block = frame_of(self._tail)
+        self._tail = []
+        self._add_block(block)
+        self._last += block.height
+
+    def _add_block(self, frame: pl.DataFrame) -> None:
+        if not frame.height:
+            return
+        numbers = pl.int_range(self._last + 1, self._last + 1 + frame.height, dtype=pl.Int64, eager=True)
+        block = frame.with_columns(numbers.alias("seq_no")).select(EVENT_COLUMNS)
+        while self._blocks and self._blocks[-1].height <= min(2 * block.height, _TAIL):
+            block = pl.concat([self._blocks.pop(), block], rechunk=True)
+        self._blocks.append(block)
+
+
+def _slices(
+    blocks: tuple[pl.DataFrame, ...], names: list[str], size: int, after: int
+) -> Iterator[pl.DataFrame]:
+    for block in blocks:
+        begin = block["seq_no"].search_sorted(after, side="right") if after else 0
+        for row in range(begin, block.height, size):
+            yield block.select(names).slice(row, size)

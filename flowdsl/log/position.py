@@ -1,0 +1,40 @@
+"""Where in a log a consumer reads from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from flowdsl.errors import DataError, did_you_mean
+
+
+class Position(StrEnum):
+    """The names of places in a log; a sequence number is a place too.
+
+    >>> Position.BEGINNING == "beginning"
+    True
+    """
+
+    BEGINNING = "beginning"
+    LATEST = "latest"
+    LAST_ACKNOWLEDGED = "last_acknowledged"
+
+
+def first_after(position: Position | str | int, acknowledged: int, last: int) -> int:
+    """The `seq_no` after which a consumer at `position` reads on; a number is read itself.
+
+    >>> first_after("latest", acknowledged=3, last=9), first_after(5, acknowledged=3, last=9)
+    (9, 4)
+    """
+    if isinstance(position, int) and not isinstance(position, bool):
+        if position < 0:
+            raise DataError(f"position {position} is negative", hint='"beginning" is before the first event')
+        return max(position - 1, 0)
+    ends = {Position.BEGINNING: 0, Position.LATEST: last, Position.LAST_ACKNOWLEDGED: acknowledged}
+    if position not in ends:
+        names = ", ".join(repr(str(name)) for name in Position)
+        raise DataError(
+            f"unknown position {position!r}",
+            allowed=f"{names}, or a sequence number",
+            hint=did_you_mean(str(position), Position),
+        )
+    return ends[Position(position)]

@@ -1,0 +1,68 @@
+"""The rows of a log that could not be read, or that stand out: a frame that says where and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+import polars as pl
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Problem = Literal["broken", "duplicate", "out of order"]
+# A frame of problems stays a frame one can look at: beyond this many of one sort only their count is kept.
+SHOWN: Final = 100_000
+
+
+class Problems:
+    """Collects problems in the order in which they are met; `counts` is exact, the frame may be cut at `SHOWN`."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._rows: list[tuple[str, int, str, str, str | None]] = []
+
+    def add(self, place: str, row: int, problem: Problem, reason: str, text: str | None) -> None:
+        """One more problem of the row `row` of `place`."""
+        self.counts[problem] += 1
+        if self.counts[problem] <= SHOWN:
+            self._rows.append((place, int(row), problem, reason, None if text is None else text[:200]))
+
+    def extend(self, other: Problems) -> None:
+        """All of the other's problems after these."""
+        self.counts += other.counts
+        self._rows += other._rows
+
+    def frame(self) -> pd.DataFrame:
+        """One row a problem: `place`, `row`, `problem` (broken, duplicate or out of order), `reason`, `text`."""
+        import pandas as pd
+
+        frame = pd.DataFrame(self._rows, columns=["place", "row", "problem", "reason", "text"])
+        return frame.astype(
+            {"place": "str", "row": "int64", "problem": "str", "reason": "str", "text": "str"}
+        )
+
+
+class OutOfOrder:
+    """Finds the rows that stand after a row that they should precede, over the pieces of a source."""
+
+    def __init__(self) -> None:
+        self._highest: int | None = None
+
+    def rows(self, keys: pl.Series) -> np.ndarray:
+        """Positions in `keys` (integers or timestamps, nulls passed over) of rows below the greatest before them."""
+        numbers = keys.to_physical()
+        low = np.iinfo(np.int64).min
+        values = numbers.fill_null(low).to_numpy()
+        if not len(values):
+            return np.empty(0, np.int64)
+        before = np.empty_like(values)
+        before[0] = low if self._highest is None else self._highest
+        np.maximum.accumulate(values[:-1], out=before[1:])
+        np.maximum(before[1:], before[0], out=before[1:])
+        self._highest = int(max(before[-1], values[-1]))
+        late = values < before
+        if numbers.null_count():
+            late &= numbers.is_not_null().to_numpy()
+        return np.flatnonzero(late)

@@ -1,0 +1,45 @@
+"""Event mappings as a frame: the way in for events that come one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from flowdsl.events import EventRow, event_row
+from flowdsl.log.columns import SCHEMA, TIME
+
+ROW_SCHEMA: dict[str, Any] = {name: SCHEMA[name] for name in EventRow._fields}
+
+
+def rows_frame(events: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """A frame of events in the order given, without `seq_no`; the first that is none is a `DataError` with its place.
+
+    >>> rows_frame([{"kind": "entity", "action": "deleted", "entity_type": "user", "entity_id": 7}])["entity_id"][0]
+    '7'
+    """
+    return frame_of([event_row(event, place=f"event {i}") for i, event in enumerate(events)])
+
+
+def frame_of(rows: Sequence[EventRow]) -> pl.DataFrame:
+    """Rows as a frame with the types of an event table, without `seq_no`."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(ROW_SCHEMA)
+    series = []
+    for (name, dtype), values in zip(ROW_SCHEMA.items(), columns, strict=True):
+        if name == "timestamp":
+            series.append(pl.Series(name, values, dtype=pl.Int64).cast(TIME))
+        else:
+            series.append(pl.Series(name, values, dtype=dtype))
+    return pl.DataFrame(series)
+
+
+def event_rows(frame: pl.DataFrame) -> Iterable[tuple[int, EventRow]]:
+    """The (`seq_no`, row) of each event of a frame that has all the columns of an event table."""
+    from flowdsl.log.nested import as_json_text
+
+    plain = as_json_text(frame).with_columns(
+        pl.col("timestamp").to_physical(), pl.col("kind").cast(pl.String)
+    )
+    for seq_no, *fields in plain.select("seq_no", *EventRow._fields).iter_rows():
+        yield seq_no, EventRow(*fields)

@@ -1,0 +1,109 @@
+"""What the engine reads events from, and how anything a user may hand over becomes that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import polars as pl
+
+from flowdsl.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class EventSource(Protocol):
+    """Events in the order of `seq_no`, read in chunks, as often as one likes."""
+
+    @property
+    def broken(self) -> int:
+        """Rows that the last reading left out because they cannot be events."""
+
+    def count(self) -> int | None:
+        """How many rows there are, broken ones too; None where only reading would tell."""
+
+    def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
+        """Frames of at most `size` events, strictly ascending in `seq_no`, all after `after`.
+
+        Each has `seq_no` (Int64), `timestamp` (UTC, microseconds), `kind` (an Enum of the five) and those of `columns`
+        that an event table has: text columns as String, null where the source lacks them; `data` and `metadata`
+        as JSON text or as the source's nested type.
+        """
+
+    def clock_marks(self) -> pl.DataFrame:
+        """`seq_no`, `clock`: what a live run's clock was after that event, where a timer fired without one."""
+
+    @property
+    def problems(self) -> pd.DataFrame:
+        """Rows that could not be read or stand out: `place`, `row`, `problem`, `reason`, `text`."""
+
+
+def open_log(log: Any) -> EventSource:
+    """Any log as the engine reads it: a log, a path, glob or folder of Parquet, a frame, a list of events.
+
+    Parquet files and frames are read in place. A list is numbered in order of (timestamp, position), and an event in
+    it that is none is a `DataError`; in files and frames such rows are left out and reported in `problems`.
+
+    >>> import polars as pl
+    >>> frame = pl.DataFrame({"kind": ["entity.deleted"], "timestamp": ["2024-01-01T00:00:00Z"],
+    ...                       "entity_type": ["user"], "entity_id": ["ann"]})
+    >>> [chunk["seq_no"].to_list() for chunk in open_log(frame).chunks([], 100)]
+    [[1]]
+    """
+    from flowdsl.log.frames import frame_table
+    from flowdsl.log.table import EventTable
+
+    if is_source(log):
+        source: EventSource = log
+        return source
+    if isinstance(log, (str, os.PathLike)):
+        return _open_path(Path(log))
+    table = frame_table(log)
+    if table is not None:
+        return EventTable(table)
+    if isinstance(log, Iterable) and not isinstance(log, (Mapping, bytes)):
+        return _listed(log)
+    raise DataError(
+        f"{type(log).__name__} is no event log",
+        allowed="a log, a path or glob of Parquet files, a frame, an Arrow stream, a list of events",
+        hint="read_events(…) reads files of other shapes",
+    )
+
+
+def is_source(log: Any) -> bool:
+    """Whether an object can be read as an `EventSource`; it is not read for that (its `problems` may cost much)."""
+    return callable(getattr(log, "chunks", None)) and callable(getattr(log, "clock_marks", None))
+
+
+def _open_path(path: Path) -> EventSource:
+    from flowdsl.log.catalog import has_catalog
+    from flowdsl.log.parquet import ParquetEventLog
+    from flowdsl.log.raw import ParquetFiles, parquet_paths
+    from flowdsl.log.table import EventTable
+
+    if has_catalog(path):
+        return ParquetEventLog(path)
+    return EventTable(ParquetFiles(parquet_paths(path)))
+
+
+def _listed(events: Iterable[Any]) -> EventSource:
+    from flowdsl.log.raw import FrameTable
+    from flowdsl.log.rows import rows_frame
+    from flowdsl.log.table import EventTable
+
+    events = list(events)
+    frame = rows_frame(events)
+    untimed = frame["timestamp"].is_null()
+    if untimed.any():
+        raise DataError(
+            "an event without timestamp",
+            place=f"event {untimed.arg_true()[0]}",
+            hint='give {"timestamp": …, "event": …}, or append it to a MemoryEventLog with a timestamp',
+        )
+    numbers = [event.get("seq_no") for event in events]
+    if any(number is not None for number in numbers):
+        frame = frame.with_columns(pl.Series("seq_no", numbers, dtype=pl.Int64))
+    return EventTable(FrameTable(frame, place="list"))

@@ -1,0 +1,262 @@
+"""A table of events as the engine reads it: checked, in order, numbered, in chunks, without a copy of the whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import polars as pl
+
+from flowdsl.errors import DataError
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
+from flowdsl.log.columns import SCHEMA, TIME, Shaper, check_types, present
+from flowdsl.log.faults import bad_json, bad_rows, excerpt, faults
+from flowdsl.log.problems import OutOfOrder, Problems
+from flowdsl.log.raw import LazyTable, Piece, RawTable
+from flowdsl.log.repeated import Repeated
+from flowdsl.log.spill import POSITION, Sample, SortedTable
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+_ALWAYS: Final = ("seq_no", "timestamp", "kind")
+_SCAN: Final = 1 << 20
+
+
+class EventTable:
+    """Events of a table that flowdsl did not write: an `EventSource` over a `RawTable`.
+
+    Rows that cannot be events are left out and counted in `broken`; `problems` names them. A table without
+    `seq_no` is put in the order of (timestamp, position) and numbered 1, 2, 3 …; a row whose `data` or `metadata`
+    is not JSON keeps its number, so that numbers do not depend on the columns asked for.
+    """
+
+    def __init__(self, raw: RawTable) -> None:
+        self._raw = raw
+        self._shaper = Shaper()
+        self._sorted: tuple[frozenset[str], SortedTable] | None = None
+        self.broken = 0
+        schemas = raw.schemas()
+        for place, schema in schemas.items():
+            check_types(schema, place)
+            zone = (
+                getattr(schema["timestamp"], "time_zone", "")
+                if isinstance(schema["timestamp"], pl.Datetime)
+                else ""
+            )
+            self._shaper.say_zone(place, zone is None)
+        numbered = {place: bool(present(["seq_no"], schema)) for place, schema in schemas.items()}
+        self._numbered = any(numbered.values())
+        if self._numbered and not all(numbered.values()):
+            place = next(place for place, has in numbered.items() if not has)
+            raise DataError(
+                "no column 'seq_no', which other files have", place=place, hint="number all files or none"
+            )
+
+    def count(self) -> int | None:
+        """Rows of the table, broken ones too; None where that is not known without reading."""
+        return self._raw.count()
+
+    def clock_marks(self) -> pl.DataFrame:
+        """None: only a log that flowdsl writes has clock marks."""
+        return no_marks()
+
+    def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
+        """Frames of at most `size` events, ascending in `seq_no`, from the first after `after`.
+
+        Each has `seq_no`, `timestamp`, `kind` and those of `columns` that are columns of an event table.
+        """
+        names = [name for name in EVENT_COLUMNS if name in _ALWAYS or name in columns]
+        events = together(self._events(names, size, after), size)
+        # a lazy frame may run Python code of the user's, which stays on the user's thread
+        return events if isinstance(self._raw, LazyTable) else ahead(events)
+
+    @property
+    def problems(self) -> pd.DataFrame:
+        """One row for each row of the table that could not be read or stands out; found by one whole reading.
+
+        `place` is the file, or "frame"; `row` counts from 0 there.
+        """
+        return self.all_problems.frame()
+
+    @property
+    def problem_counts(self) -> dict[str, int]:
+        """How many problems of each sort there are, exact where `problems` is cut."""
+        return dict(self.all_problems.counts)
+
+    @cached_property
+    def all_problems(self) -> Problems:
+        """The problems before they are made a frame."""
+        found, order, repeated = Problems(), OutOfOrder(), Repeated()
+        for piece in self._raw.pieces(EVENT_COLUMNS, _SCAN // 8):
+            shaped = self._shaper.shape(piece.frame, piece.place)
+            reasons = faults(piece.frame, shaped, self._connection)
+            late = set(order.rows(shaped[self._key]).tolist()) - reasons.keys()
+            again = {}
+            if "event_id" in shaped.columns:
+                again = repeated.rows(shaped["event_id"])
+            for row in sorted(reasons.keys() | late | again.keys()):
+                self._report(found, piece, row, reasons.get(row), row in late, again.get(row))
+        return found
+
+    def _report(
+        self, found: Problems, piece: Piece, row: int, why: str | None, late: bool, again: str | None
+    ) -> None:
+        text = excerpt(piece.frame.row(row, named=True))
+        if why:
+            found.add(piece.place, piece.row + row, "broken", why, text)
+            return
+        if late:
+            found.add(
+                piece.place, piece.row + row, "out of order", f"{self._key} is less than one before it", text
+            )
+        if again is not None:
+            found.add(
+                piece.place, piece.row + row, "duplicate", f"event_id {again!r} stands above already", text
+            )
+
+    @property
+    def _key(self) -> str:
+        return "seq_no" if self._numbered else "timestamp"
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        return duckdb.connect(config={"threads": 1})
+
+    @cached_property
+    def _order(self) -> Sample | None:
+        """None where the rows are in order already, else a sample of them to sort by."""
+        order, sample, sorted_so_far = OutOfOrder(), Sample(), True
+        equal: Counter[int] = Counter()
+        last: int | None = None
+        for piece in self._raw.pieces([self._key], _SCAN, judged=False):
+            keys = self._shaper.shape(piece.frame, piece.place)[self._key]
+            sorted_so_far = not len(order.rows(keys)) and sorted_so_far
+            sample.add(keys)
+            if self._numbered and sorted_so_far:
+                there = keys.drop_nulls()
+                before = there.shift(1) if last is None else there.shift(1, fill_value=last)
+                equal.update(there.filter((there == before).fill_null(False)).to_list())
+                last = there[-1] if len(there) else last
+        if sorted_so_far:
+            refuse_repeated(equal)
+        return None if sorted_so_far else sample
+
+    def _events(self, names: list[str], size: int, after: int) -> Iterator[pl.DataFrame]:
+        self.broken = 0
+        number = 0
+        for frame in self._in_order(names, size, after):
+            if not self._numbered:
+                numbers = pl.int_range(number + 1, number + 1 + frame.height, dtype=pl.Int64, eager=True)
+                number += frame.height
+                frame = frame.with_columns(numbers.alias("seq_no"))
+            if after:
+                frame = frame.filter(pl.col("seq_no") > after)
+            frame = self._without_bad_json(frame)
+            yield frame.select(
+                name if name in frame.columns else pl.lit(None, SCHEMA[name]).alias(name) for name in names
+            )
+
+    def _without_bad_json(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if not any(name in frame.columns for name in JSON_COLUMNS):
+            return frame
+        wrong = bad_json(frame, self._connection)
+        if not wrong:
+            return frame
+        self.broken += len(wrong)
+        keep = np.ones(frame.height, dtype=bool)
+        keep[list(wrong)] = False
+        return frame.filter(keep)
+
+    def _in_order(self, names: list[str], size: int, after: int) -> Iterator[pl.DataFrame]:
+        sample = self._order
+        if sample is None:
+            yield from (frame for frame, _ in self._good(names, size, after))
+            return
+        asked = frozenset(names)
+        if self._sorted is None or not asked <= self._sorted[0]:
+            everything = asked | (self._sorted[0] if self._sorted else frozenset())
+            self._sorted = None
+            self._sorted = (everything, self._sort(sorted(everything), sample))
+        for piece in self._sorted[1].pieces(names, size):
+            yield piece.frame
+
+    def _sort(self, names: list[str], sample: Sample) -> SortedTable:
+        with_position = (
+            frame.with_columns(positions.alias(POSITION))
+            for frame, positions in self._good(names, _SCAN // 8, 0)
+        )
+        table = SortedTable(with_position, self._key, sample)
+        if self._numbered:
+            equal: Counter[int] = Counter()
+            last = None
+            for piece in table.pieces(["seq_no"], _SCAN):
+                numbers = piece.frame["seq_no"]
+                before = numbers.shift(1, fill_value=last)
+                equal.update(numbers.filter((numbers == before).fill_null(False)).to_list())
+                last = numbers[-1]
+            refuse_repeated(equal)
+        return table
+
+    def _good(self, names: list[str], size: int, after: int) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
+        """The rows that can be events, as they stand, each with its position in the whole table."""
+        begin = 0
+        skip = after if self._numbered and self._order is None else 0
+        for piece in self._raw.pieces(names, size, after=skip):
+            shaped = self._shaper.shape(piece.frame, piece.place)
+            positions = pl.int_range(begin, begin + shaped.height, dtype=pl.Int64, eager=True)
+            begin += shaped.height
+            bad = bad_rows(shaped, piece.sound)
+            shaped = shaped.select(name for name in names if name in shaped.columns)
+            if bad is not None:
+                self.broken += int(bad.sum())
+                shaped, positions = shaped.filter(~bad), positions.filter(~bad)
+            yield shaped, positions
+
+
+def no_marks() -> pl.DataFrame:
+    """An empty table of clock marks: after which `seq_no` a live run read which `clock`."""
+    return pl.DataFrame(schema={"seq_no": pl.Int64(), "clock": TIME})
+
+
+def refuse_repeated(equal: Counter[int]) -> None:
+    """Refuse numbers that stand in a table more than once."""
+    if equal:
+        some = ", ".join(str(number) for number in sorted(equal)[:5])
+        more = f" and {len(equal) - 5} more" if len(equal) > 5 else ""
+        raise DataError(
+            f"seq_no stands more than once: {some}{more}",
+            hint="leave the column seq_no out, and events are numbered by (timestamp, position)",
+        )
+
+
+def together(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
+    """The same rows in fewer frames: small neighbours of one schema joined up to `size` rows, empty ones left out."""
+    held: list[pl.DataFrame] = []
+    rows = 0
+    for frame in frames:
+        if not frame.height:
+            continue
+        if held and (rows + frame.height > size or frame.schema != held[0].schema):
+            yield pl.concat(held, rechunk=True) if len(held) > 1 else held[0]
+            held, rows = [], 0
+        held.append(frame)
+        rows += frame.height
+    if held:
+        yield pl.concat(held, rechunk=True) if len(held) > 1 else held[0]
+
+
+def ahead(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same frames, the next one being read by a thread while the caller works on this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-read") as pool:
+        following = pool.submit(next, frames, None)
+        while (frame := following.result()) is not None:
+            following = pool.submit(next, frames, None)
+            yield frame
