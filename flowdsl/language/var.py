@@ -42,6 +42,8 @@ class Var:
     __slots__ = ("__node__",)
     __node__: Expression | None
     __hash__ = None  # type: ignore[assignment]
+    # NumPy's numbers leave `np.int64(1) == var.x` to this class
+    __array_ufunc__ = None
 
     def __init__(self, node: Expression | None) -> None:
         self.__node__ = node
@@ -248,6 +250,9 @@ def _node(value: Any) -> Expression:
         return unwrap(value)
     if isinstance(value, Expression):
         return value
+    if hasattr(value, "tolist"):
+        # numbers and arrays of NumPy, columns of pandas
+        value = value.tolist()
     if value is None or isinstance(value, (bool, int, float, str)):
         # subclasses, such as members of an enum, become what they are built on
         return Literal(_plain(value))

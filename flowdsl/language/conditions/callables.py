@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from flowdsl.columns import MISSING
-from flowdsl.language.conditions.checks import EvaluationFailure
+from flowdsl.language.conditions.checks import EvaluationFailure, clipped
 from flowdsl.language.conditions.condition import function_name
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows
@@ -55,16 +56,15 @@ def evaluate_function(function: Function, rows: Rows) -> tuple[npt.NDArray[np.bo
     values = np.zeros(rows.size, np.bool_)
     codes = np.zeros(rows.size, np.int32)
     messages: dict[str, int] = {}
-    row = 0
 
-    def lookup(name: str) -> Any:
+    def lookup(row: int, name: str) -> Any:
         if name not in columns:
             columns[name] = rows.column((name,)).values()
         return columns[name][row]
 
     for row in range(rows.size):
         try:
-            values[row] = _call(function, Context(lookup, roots))
+            values[row] = _call(function, Context(partial(lookup, row), roots))
         except EvaluationFailure as failure:
             codes[row] = messages.setdefault(str(failure), len(messages) + 1)
     return values, Failures(codes, tuple(messages)) if messages else None
@@ -80,9 +80,8 @@ def _call(function: Function, context: Context) -> bool:
         result = function(context)
     # a user's function may raise anything, and that ends this context only: the failure is kept with its words
     except Exception as error:
-        raise EvaluationFailure(
-            f"{function_name(function)} raised {type(error).__name__}: {error}"
-        ) from error
+        words = f"{type(error).__name__}: {clipped(error, 300)}"
+        raise EvaluationFailure(f"{function_name(function)} raised {words}") from error
     if not isinstance(result, (bool, np.bool_)):
         raise EvaluationFailure(f"{function_name(function)} gave {type(result).__name__}, not true or false")
     return bool(result)

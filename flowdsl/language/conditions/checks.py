@@ -46,7 +46,15 @@ def wrong_type(what: str, kinds: tuple[str, ...], operand: object, kind: str) ->
     """The sentence that says what an operator or function needs, and what an operand is instead."""
     *rest, last = (_WANTED[kind] for kind in kinds)
     wanted = f"{', '.join(rest)} or {last}" if rest else last
-    return f"{what} needs {wanted}, but {clipped(operand)} is {found(kind)}"
+    sentence = f"{what} needs {wanted}, but {clipped(operand)} is {found(kind)}"
+    if kind == "missing":
+        sentence += f"; exists({clipped(operand)}) asks whether it is there"
+    return sentence
+
+
+def division_by_zero(divisor: object) -> str:
+    """The sentence that says which divisor is 0."""
+    return f"division by zero: {clipped(divisor)} is 0"
 
 
 def found(kind: str) -> str:
@@ -54,10 +62,10 @@ def found(kind: str) -> str:
     return _FOUND.get(kind, kind)
 
 
-def clipped(expression: object) -> str:
+def clipped(expression: object, longest: int = 80) -> str:
     """The text of an expression, short enough for a message."""
     text = str(expression)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def constant(value: Scalar) -> Scalar:

@@ -14,7 +14,7 @@ import polars as pl
 
 from flowdsl.columns import Coded, Column, Mask, Tag
 from flowdsl.language.conditions import comparing, computing
-from flowdsl.language.conditions.checks import EvaluationFailure
+from flowdsl.language.conditions.checks import EvaluationFailure, division_by_zero
 from flowdsl.language.conditions.nodes import (
     And,
     Arithmetic,
@@ -167,7 +167,7 @@ class _Evaluation:
         if isinstance(container, Constant) and isinstance(container.value, list) and isinstance(item, Column):
             return boolean(comparing.member(item, container.value)), first_failures(failures)
         tags, item_tags = tagged(container), tagged(item)
-        present = ~of_type(item_tags, Tag.MISSING)
+        present = ~(of_type(tags, Tag.MISSING) | of_type(item_tags, Tag.MISSING))
         refusals = Refusals(self.size)
         kinds = ("array", "text") if what == "'in'" else ("text", "array")
         refusals.wrong_types(what, kinds, whole, tags, present)
@@ -192,7 +192,7 @@ class _Evaluation:
         refusals.wrong_types(what, ("number",), node.left, tags, present)
         refusals.wrong_types(what, ("number",), node.right, right_tags, present)
         if node.operator in "/%":
-            refusals.add(computing.zero(right, right_tags) & present, f"division by zero: {node.right} is 0")
+            refusals.add(computing.zero(right, right_tags) & present, division_by_zero(node.right))
         result = computing.compute(node.operator, left, right, self.size)
         return result, first_failures([left_failures, right_failures, refusals.failures()])
 

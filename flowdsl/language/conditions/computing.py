@@ -124,7 +124,11 @@ def texts_only(operand: Column, texts: pl.Series) -> Column:
     where = of_type(tagged(operand), Tag.TEXT)
     if where is np.True_:
         return Column(operand.size, Tag.TEXT, texts=texts)
-    return Column(operand.size, np.where(where, np.uint8(Tag.TEXT), np.uint8(Tag.MISSING)), texts=texts)
+    return Column(
+        operand.size,
+        np.where(spread(where, operand.size), np.uint8(Tag.TEXT), np.uint8(Tag.MISSING)),
+        texts=texts,
+    )
 
 
 def letters(function: Literal["lower", "upper"], texts: pl.Series) -> pl.Series:

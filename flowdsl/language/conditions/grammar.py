@@ -183,10 +183,12 @@ class _Parser:
         before, after = self.tokens[self.at - 2], self.token
         tight = before.end == token.start and token.end == after.start
         if tight and before.kind == after.kind == "word" and isinstance(left, Reference):
+            name = f"{before.text}-{after.text}"
+            whole = Reference((*left.path[:-1], name))
             raise self.error(
                 before,
-                f"{before.text}-{after.text} can be read in two ways",
-                hint=f'write {before.text} - {after.text} for the difference, ["{before.text}-{after.text}"] for the name',
+                f"{name} can be read in two ways",
+                hint=f"write {before.text} - {after.text} for the difference, {whole} for the name",
             )
 
     def prefix(self, least: int) -> Expression:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from flowdsl.columns import MISSING
-from flowdsl.language.conditions.checks import wrong_type
+from flowdsl.language.conditions.checks import division_by_zero, wrong_type
 
 _ORDERED: Final = ("number", "text", "boolean")
 _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
@@ -41,7 +41,7 @@ def reason(problem: Refusal | ZeroDivisionError, operands: tuple[object, ...]) -
     """Why an operation on these operands has no value."""
     if isinstance(problem, Refusal):
         return wrong_type(problem.what, problem.kinds, operands[problem.position], problem.kind)
-    return f"division by zero: {operands[1]} is 0"
+    return division_by_zero(operands[1])
 
 
 def kind(value: Any) -> str:
