@@ -65,7 +65,8 @@ def workload_c(count: int, quick: bool) -> Iterator[Case]:
     """Each stateful step alone, over two weeks and over six hours."""
     graph = likes_data.graph(scale=_scale(quick))
     for span, days in (("14 days", 14.0), ("6 hours", 0.25)):
-        events = likes_data.with_late(likes_data.events(graph, count, days=days * (0.05 if quick else 1)))
+        days = days * (0.05 if quick else 1)
+        events = likes_data.with_late(likes_data.events(graph, count, days=days, power=4.0))
         for name, reference in STEPS.items():
             check = Side("loop", "reference", lambda reference=reference, events=events: reference(events))
             sides = [check, *_flowdsl(lambda name=name, events=events: own.step(name, events))]

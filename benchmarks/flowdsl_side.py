@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.data.feed import Feed
-from benchmarks.data.likes import Likes, LikesGraph
+from benchmarks.data.likes import Likes
 from benchmarks.outcome import Outcome
 
 Run = Callable[[], Outcome]
@@ -35,11 +35,15 @@ def available() -> bool:
     return hasattr(fd, "replay") and hasattr(fd, "EntityGraph")
 
 
-def likes_graph(of: LikesGraph) -> Any:
+def likes_graph(users: pa.Table, posts: pa.Table, links: pa.Table) -> Any:
     """Build the graph of workload A."""
     import flowdsl as fd
 
-    return fd.EntityGraph(entities={"user": of.users, "post": of.posts}, links=of.links)
+    return fd.EntityGraph(entities={"user": users, "post": posts}, links=links)
+
+
+def _graph_of(data: Likes) -> Any:
+    return likes_graph(data.graph.users, data.graph.posts, data.graph.links)
 
 
 def likes_flow() -> Any:
@@ -75,7 +79,7 @@ def likes(data: Likes, log: Path | None = None) -> Run:
     """Workload A, over memory or over a Parquet file."""
     import flowdsl as fd
 
-    flow, graph = likes_flow(), likes_graph(data.graph)
+    flow, graph = likes_flow(), _graph_of(data)
     source = str(log) if log else data.events
     return lambda: outcome(fd.replay(flow, source, graph), ["in-app"], COLUMNS)
 
@@ -180,6 +184,6 @@ def many(data: Likes, count: int) -> Run:
     import flowdsl as fd
     from benchmarks.queries.many import FLOWS
 
-    flows, graph = many_flows(count), likes_graph(data.graph)
+    flows, graph = many_flows(count), _graph_of(data)
     sinks = [flow.sink for flow in FLOWS[:count]]
     return lambda: outcome(fd.replay(flows, data.events, graph), sinks, COLUMNS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -48,6 +49,7 @@ class Report:
     kinds: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
     unequal: dict[str, str] = field(default_factory=dict)
+    load: float = 0.0  # of the machine after the last round: above its cores, others were at work too
 
     def median(self, side: str) -> float:
         """Give the median of a side's times."""
@@ -83,6 +85,7 @@ def measure(case: Case, rounds: int) -> Report:
             outcome = side.run()
             report.seconds.setdefault(side.name, []).append(time.perf_counter() - start)
             del outcome
+    report.load = os.getloadavg()[0]
     return report
 
 
@@ -102,7 +105,7 @@ def table(report: Report) -> str:
     counts = "" if report.counts is None else f", {report.counts[0]:,} failed, {report.counts[1]:,} dropped"
     lines = [
         f"{report.name}: {report.title}",
-        f"  {report.events:,} events -> {report.rows:,} deliveries{counts}",
+        f"  {report.events:,} events -> {report.rows:,} deliveries{counts} (load {report.load:.1f})",
     ]
     best = report.best("hand-written")
     for name in sorted(report.seconds, key=report.median):

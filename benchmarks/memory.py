@@ -21,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.data.likes import LikesGraph, graph, write_long_log
+from benchmarks.data.likes import graph, write_long_log
 from benchmarks.outcome import digest
 
 SIDES = ("flowdsl", "polars", "duckdb")
@@ -106,7 +106,7 @@ def _flowdsl(folder: Path, log: Path, out: Path) -> tuple[Callable[[], Any], Cal
     from benchmarks.flowdsl_side import likes_flow, likes_graph
 
     users, posts, links = (pq.read_table(folder / f"{name}.parquet") for name in ("users", "posts", "links"))
-    state = likes_graph(LikesGraph(users, posts, links, None, None, None))  # type: ignore[arg-type]
+    state = likes_graph(users, posts, links)
     flow = likes_flow()
     return (
         lambda: fd.replay(flow, str(log), state, out=str(out)),

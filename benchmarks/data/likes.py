@@ -82,10 +82,15 @@ def graph(seed: int = 1, scale: float = 1.0) -> LikesGraph:
     return LikesGraph(users, posts, links, people, post_ids, owner_of)
 
 
-def events(of: LikesGraph, count: int, seed: int = 2, days: float = 14.0, first: int = 1) -> pa.Table:
-    """Make `count` likes in order; 1 % by strangers, about 5 % by the post's owner."""
+def events(
+    of: LikesGraph, count: int, seed: int = 2, days: float = 14.0, first: int = 1, power: float = 1.4
+) -> pa.Table:
+    """Make `count` likes in order; 1 % by strangers, about 5 % by the post's owner.
+
+    The greater the power, the more likes go to few posts: at 4, a post in half a million gets 4 % of them.
+    """
     rng = np.random.default_rng([seed, first])
-    target = skewed(len(of.targets), count, 1.4, rng)
+    target = skewed(len(of.targets), count, power, rng)
     source = skewed(of.users.num_rows, count, 1.3, rng)
     source = np.where(rng.random(count) < 0.01, of.users.num_rows + rng.integers(0, 10, count), source)
     source = np.minimum(source, len(of.fans) - 1)
