@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,7 +34,7 @@ def reading(
 def _foreign() -> tuple[type[Exception], ...]:
     """What those libraries raise; DuckDB's own only where somebody has imported it."""
     duckdb = sys.modules.get("duckdb")
-    return (pl.exceptions.PolarsError, pa.lib.ArrowException, OSError, EOFError) + (
+    return (pl.exceptions.PolarsError, pa.lib.ArrowException, OSError, EOFError, zlib.error) + (
         (duckdb.Error,) if duckdb else ()
     )
 

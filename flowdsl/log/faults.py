@@ -84,7 +84,7 @@ def _reason(raw: dict[str, Any], shaped: dict[str, Any]) -> str:
         return "kind is null" if raw.get("kind") is None else f"unknown kind {_shown(raw['kind'])}"
     if shaped["timestamp"] is None:
         stamp = raw.get("timestamp")
-        return "timestamp is null" if stamp is None else f"timestamp {_shown(stamp)} is not RFC 3339"
+        return "timestamp is null" if stamp is None else f"timestamp {_shown(stamp)} cannot be read"
     gap = missing_field(shaped["kind"], shaped)
     if gap:
         state = "null" if shaped.get(gap) is None else "empty"

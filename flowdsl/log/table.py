@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -191,7 +191,7 @@ class EventTable:
     def _sort(self, names: list[str], sample: Sample) -> SortedTable:
         with_position = (
             frame.with_columns(positions.alias(POSITION))
-            for frame, positions in self._good(names, _SCAN // 8, 0)
+            for frame, positions in self._good(names, _SCAN // 2, 0)
         )
         table = SortedTable(with_position, self._key, sample)
         if self._numbered:
@@ -226,8 +226,9 @@ def no_marks() -> pl.DataFrame:
     return pl.DataFrame(schema={"seq_no": pl.Int64(), "clock": TIME})
 
 
-def refuse_repeated(equal: Counter[int]) -> None:
+def refuse_repeated(repeated: Iterable[int]) -> None:
     """Refuse numbers that stand in a table more than once."""
+    equal = set(repeated)
     if equal:
         some = ", ".join(str(number) for number in sorted(equal)[:5])
         more = f" and {len(equal) - 5} more" if len(equal) > 5 else ""

@@ -1,0 +1,63 @@
+"""CloudEvents 1.0 in structured JSON, as fields of an event table."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flowdsl.errors import DataError
+from flowdsl.events import json_value
+
+_TAKEN: Final = frozenset(
+    ("id", "source", "specversion", "type", "time", "data", "data_base64", "datacontenttype")
+)
+
+
+def is_cloud_event(row: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is meant as a CloudEvent."""
+    return "specversion" in row and "type" in row
+
+
+def cloud_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an event table that a CloudEvent gives.
+
+    `event_id` is `source` and `id` with a space between (no URI holds one), `timestamp` its `time`, `kind` its `type`;
+    the members of its `data` are the other fields. Extensions, `subject` and `dataschema` go into `metadata`, with
+    `ce_` before a name that `metadata` has already.
+
+    >>> cloud_fields({"specversion": "1.0", "type": "entity.deleted", "source": "/crm", "id": "7", "trace": "t1",
+    ...               "data": {"entity_type": "user", "entity_id": "ann"}})
+    {'entity_type': 'user', 'entity_id': 'ann', 'event_id': '/crm 7', 'timestamp': None, 'kind': 'entity.deleted',\
+ 'metadata': {'trace': 't1'}}
+    """
+    if row["specversion"] != "1.0":
+        raise DataError(f"CloudEvents {row['specversion']!r:.20}", allowed="1.0", hint="convert them to 1.0")
+    for name in ("id", "source", "type"):
+        if not isinstance(row.get(name), str) or not row[name]:
+            raise DataError(
+                f"a CloudEvent without {name}", hint="id, source, specversion and type are required"
+            )
+    data = _data(row)
+    fields = dict(data) if isinstance(data, Mapping) else {}
+    fields |= {"event_id": f"{row['source']} {row['id']}", "timestamp": row.get("time"), "kind": row["type"]}
+    metadata = fields.get("metadata")
+    extensions = {name: value for name, value in row.items() if name not in _TAKEN}
+    if extensions and (metadata is None or isinstance(metadata, Mapping)):
+        merged = dict(metadata or {})
+        for name, value in extensions.items():
+            merged[f"ce_{name}" if name in merged else name] = value
+        fields["metadata"] = merged
+    elif extensions:
+        fields["metadata"] = {"value": metadata, **extensions}
+    return fields
+
+
+def _data(row: Mapping[str, Any]) -> Any:
+    if "data_base64" not in row:
+        return row.get("data")
+    try:
+        return json_value(base64.b64decode(row["data_base64"], validate=True).decode())
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise DataError(f"data_base64 holds no JSON ({error})", hint="only JSON data can be read") from error

@@ -1,0 +1,78 @@
+"""Timestamps as files have them: RFC 3339, counts since 1970, spellings of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import polars as pl
+
+from flowdsl.errors import DataError
+from flowdsl.log.columns import TIME, Shaper, parse_rfc3339, utc
+
+TimeUnit = Literal["s", "ms", "us", "ns"]
+PER_SECOND: Final[dict[str, int]] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
+def instants(
+    raw: pl.Series, place: str, shaper: Shaper, unit: str | None = None, formats: Sequence[str] = ()
+) -> pl.Series:
+    """Timestamps as UTC microseconds, null where one cannot be read; `shaper` says once that a zone was assumed.
+
+    >>> instants(pl.Series([1.5, None]), "a.csv", Shaper(), unit="s").dt.epoch("us").to_list()
+    [1500000, None]
+    """
+    if raw.dtype == pl.Null:
+        return raw.cast(TIME)
+    if isinstance(raw.dtype, pl.Datetime):
+        shaper.say_zone(place, raw.dtype.time_zone is None)
+        return utc(raw)
+    if raw.dtype.is_numeric() and unit:
+        return _counted(raw, unit)
+    if not isinstance(raw.dtype, (pl.String, pl.Categorical, pl.Enum)):
+        raise _unit_needed(place) if raw.dtype.is_numeric() else DataError(
+            f"timestamps are {raw.dtype}", place=place, allowed="a timestamp type, text, or a count with time_unit=",
+            hint="columns={'timestamp': function} may make a datetime of a row",
+        )  # fmt: skip
+    text = raw.cast(pl.String)
+    if unit:
+        whole = text.cast(pl.Int64, strict=False)
+        rest = _counted(text.cast(pl.Float64, strict=False), unit)
+        return _counted(whole, unit).fill_null(rest)
+    if formats:
+        return _formatted(text, formats, place, shaper)
+    times, zoneless = parse_rfc3339(text)
+    shaper.say_zone(place, zoneless)
+    if times.null_count() == len(times) and text.str.contains(r"^\s*\d+(\.\d+)?\s*$").any():
+        raise _unit_needed(place)
+    return times
+
+
+def _counted(numbers: pl.Series, unit: str) -> pl.Series:
+    per_second = PER_SECOND[unit]
+    if numbers.dtype.is_integer():
+        numbers = numbers.cast(pl.Int64)
+        micros = numbers // 1000 if per_second > 1_000_000 else numbers * (1_000_000 // per_second)
+    else:
+        micros = (numbers.cast(pl.Float64) * (1_000_000 / per_second)).round()
+        micros = micros.fill_nan(None).cast(pl.Int64, strict=False)
+    return micros.cast(TIME)
+
+
+def _formatted(text: pl.Series, formats: Sequence[str], place: str, shaper: Shaper) -> pl.Series:
+    times = pl.Series(text.name, [None], dtype=TIME).new_from_index(0, len(text))
+    for spelling in formats:
+        found = text.str.to_datetime(spelling, time_unit="us", strict=False)
+        zoneless = isinstance(found.dtype, pl.Datetime) and found.dtype.time_zone is None
+        shaper.say_zone(place, zoneless and found.null_count() < len(found))
+        times = times.fill_null(utc(found))
+    return times
+
+
+def _unit_needed(place: str) -> DataError:
+    return DataError(
+        "timestamps are numbers, and only you know their unit",
+        place=place,
+        allowed="time_unit= one of 's', 'ms', 'us', 'ns'",
+        hint="ten digits are seconds, thirteen milliseconds",
+    )

@@ -1,0 +1,241 @@
+"""Files and frames of other shapes as event logs: in memory by `read_events`, streamed into a folder by `convert`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from flowdsl.errors import DataError
+from flowdsl.log.border import reading
+from flowdsl.log.columns import SCHEMA, Shaper, check_types
+from flowdsl.log.faults import faults
+from flowdsl.log.frames import polars_frame
+from flowdsl.log.instants import TimeUnit
+from flowdsl.log.mapping import ROW, Constant, Row, Shape, excerpt_of, map_block
+from flowdsl.log.memory import MemoryEventLog
+from flowdsl.log.nested import as_json_text
+from flowdsl.log.parquet import ParquetEventLog
+from flowdsl.log.problems import OutOfOrder, Problems
+from flowdsl.log.raw import ParquetFiles, parquet_paths
+from flowdsl.log.repeated import Repeated
+from flowdsl.log.table import EventTable, refuse_repeated
+from flowdsl.log.textfiles import Block, csv_blocks, format_of, json_blocks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BLOCK: Final = 65_536
+Columns = Mapping[str, str | Constant | Callable[[Row], Any]]
+Kinds = Mapping[str, str | None] | Callable[[Row], str | None]
+
+
+def read_events(
+    source: Any,
+    columns: Columns | None = None,
+    kinds: Kinds | None = None,
+    split: Mapping[str, Sequence[str]] | None = None,
+    *,
+    time_unit: TimeUnit | None = None,
+    time_format: str | Sequence[str] | None = None,
+) -> MemoryEventLog:
+    """A log in memory of the events of a file, a glob of files, a frame or a list of mappings, whatever their shape.
+
+    Known without being told: envelopes and events of production, CloudEvents 1.0, event tables. `columns` says where
+    the fields of an event come from: a column or a dotted path, `literal(x)`, or a function of a row. `kinds` says
+    what the values of `kind` mean (None: leave the row out), or is a function of a row; `split` makes several events
+    of one row. Timestamps are RFC 3339 unless `time_unit` (`s`, `ms`, `us`, `ns`) or `time_format` (strptime formats) says otherwise.
+    Events are in the order of `seq_no` where there is one, else of (timestamp, position), numbered from 1. Rows that
+    cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1, other rows from 0).
+
+    >>> log = read_events([{"at": 5, "who": "ann", "what": "post-1"}], time_unit="s", columns={
+    ...     "timestamp": "at", "kind": literal("link.created"), "link_type": literal("likes"),
+    ...     "source_id": "who", "target_id": "what"})
+    >>> log.last_seq_no()
+    1
+    """
+    reader = Reader(_shape(columns, kinds, split, time_unit, time_format))
+    frames = [pl.DataFrame(schema=SCHEMA).drop("seq_no"), *reader.frames(source)]
+    events = pl.concat(frames, how="diagonal")
+    if "seq_no" in events.columns:
+        events = _by_number(events, renumber=bool(split))
+    else:
+        events = events.sort("timestamp", maintain_order=True)
+    return MemoryEventLog.of(events, reader.problems, reader.skipped)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion did: events appended, source rows left out on purpose, rows with problems."""
+
+    events: int
+    skipped: int
+    problems: pd.DataFrame
+
+
+def convert(
+    source: Any,
+    log: ParquetEventLog,
+    columns: Columns | None = None,
+    kinds: Kinds | None = None,
+    split: Mapping[str, Sequence[str]] | None = None,
+    *,
+    time_unit: TimeUnit | None = None,
+    time_format: str | Sequence[str] | None = None,
+) -> Converted:
+    """Append to a log what `read_events` would read, without holding it in memory; all of it or nothing.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     convert([{"kind": "entity.deleted", "timestamp": "2024-01-01T00:00:00Z", "entity_type": "user",
+    ...               "entity_id": "ann"}], ParquetEventLog(folder)).events
+    1
+    """
+    reader = Reader(_shape(columns, kinds, split, time_unit, time_format))
+    before = log.last_seq_no()
+    with tempfile.TemporaryDirectory(prefix="flowdsl-convert-") as folder:
+        spool = _spool(reader.frames(source), Path(folder), numbered=not split)
+        last = log.append(EventTable(ParquetFiles(spool))) if spool else before
+    return Converted(last - before, reader.skipped, reader.problems.frame())
+
+
+class Reader:
+    """Reads one source once, as frames of checked events in the order of the source; counts and keeps the rest."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.problems = Problems()
+        self.skipped = 0
+        self._shape = shape
+        self._shaper = Shaper()
+        self._order = OutOfOrder()
+        self._repeated = Repeated()
+
+    def frames(self, source: Any) -> Iterator[pl.DataFrame]:
+        """Frames of events with `data` and `metadata` as JSON text, and `seq_no` where the source has it."""
+        import duckdb
+
+        connection = duckdb.connect(config={"threads": 1})
+        for block in _blocks(source, self.problems):
+            mapped = map_block(block, self._shape, self._shaper, self.problems)
+            self.skipped += mapped.skipped
+            raw = mapped.frame
+            if not raw.height:
+                continue
+            check_types(_with_time(raw), block.place)
+            shaped = as_json_text(self._shaper.shape(_with_time(raw, add=True), block.place))
+            at = raw[ROW]
+            wrong = faults(raw, shaped, connection)
+            for i, why in sorted(wrong.items()):
+                self.problems.add(block.place, block.rows[at[i]], "broken", why, excerpt_of(block, at[i]))
+            if wrong:
+                keep = ~pl.int_range(shaped.height, eager=True).is_in(list(wrong))
+                shaped, at = shaped.filter(keep), at.filter(keep)
+            self._stand_out(shaped, at, block)
+            yield shaped.select(name for name in shaped.columns if name in SCHEMA)
+
+    def _stand_out(self, shaped: pl.DataFrame, at: pl.Series, block: Block) -> None:
+        """Report rows that come late, and ids that come again (the events split from one row are one)."""
+        key = "seq_no" if "seq_no" in shaped.columns else "timestamp"
+        first = pl.Series(at.is_first_distinct())
+        rows = at.filter(first)
+        for i in self._order.rows(shaped[key].filter(first)):
+            self._add(block, rows[int(i)], "out of order", f"{key} is less than one before it")
+        if "event_id" in shaped.columns:
+            for i, name in self._repeated.rows(shaped["event_id"].filter(first)).items():
+                self._add(block, rows[i], "duplicate", f"event_id {name!r} stands above already")
+
+    def _add(self, block: Block, row: int, problem: Any, why: str) -> None:
+        self.problems.add(block.place, block.rows[row], problem, why, excerpt_of(block, row))
+
+
+def _shape(
+    columns: Columns | None,
+    kinds: Kinds | None,
+    split: Mapping[str, Sequence[str]] | None,
+    time_unit: TimeUnit | None,
+    time_format: str | Sequence[str] | None,
+) -> Shape:
+    formats = (time_format,) if isinstance(time_format, str) else tuple(time_format or ())
+    return Shape(columns or {}, kinds or {}, split or {}, time_unit, formats)
+
+
+def _with_time(raw: pl.DataFrame, add: bool = False) -> Any:
+    """The types of a frame, or the frame, with a timestamp column even where the source has none."""
+    if "timestamp" not in raw.columns:
+        raw = raw.with_columns(pl.lit(None, SCHEMA["timestamp"]).alias("timestamp"))
+    return raw if add else raw.schema
+
+
+def _blocks(source: Any, problems: Problems) -> Iterator[Block]:
+    if isinstance(source, (str, os.PathLike)):
+        for path in parquet_paths(Path(source)):
+            yield from _file_blocks(path, problems)
+        return
+    if isinstance(source, pl.LazyFrame):
+        with reading("frame"):
+            source = source.collect()
+    frame = polars_frame(source, all_columns=True)
+    if frame is not None:
+        for row in range(0, frame.height, _BLOCK):
+            part = frame.slice(row, _BLOCK)
+            yield Block("frame", list(range(row, row + part.height)), part)
+        return
+    if not isinstance(source, Iterable) or isinstance(source, (Mapping, bytes)):
+        raise DataError(
+            f"{type(source).__name__} cannot be read as events",
+            allowed="a path or glob, a frame, an Arrow stream, a list of mappings",
+            hint="one event is a list of one",
+        )
+    yield from _listed(source, problems)
+
+
+def _listed(source: Iterable[Any], problems: Problems) -> Iterator[Block]:
+    numbered = enumerate(source)
+    while some := list(islice(numbered, _BLOCK)):
+        for row, item in some:
+            if not isinstance(item, Mapping):
+                problems.add("list", row, "broken", f"{type(item).__name__} is no mapping", str(item))
+        good = [(row, dict(item)) for row, item in some if isinstance(item, Mapping)]
+        yield Block("list", [row for row, _ in good], [item for _, item in good])
+
+
+def _file_blocks(path: Path, problems: Problems) -> Iterator[Block]:
+    shape = format_of(path)
+    if shape == "json":
+        yield from json_blocks(path, problems)
+    elif shape != "parquet":
+        yield from csv_blocks(path, problems, "\t" if shape == "tsv" else ",")
+    else:
+        with reading(str(path)):
+            rows = pq.read_metadata(path).num_rows
+            for row in range(0, rows, _BLOCK):
+                part = pl.scan_parquet(path, glob=False).slice(row, _BLOCK).collect()
+                yield Block(str(path), list(range(row, row + part.height)), part)
+
+
+def _by_number(events: pl.DataFrame, renumber: bool) -> pl.DataFrame:
+    events = events.sort("seq_no", maintain_order=True)
+    if renumber:
+        return events.drop("seq_no")
+    numbers = events["seq_no"]
+    refuse_repeated(numbers.filter(numbers.is_duplicated()).to_list())
+    return events
+
+
+def _spool(frames: Iterator[pl.DataFrame], folder: Path, numbered: bool) -> list[Path]:
+    """The frames as Parquet files, in the order given; files of one block, so that what they lack may differ."""
+    paths = []
+    for i, frame in enumerate(frames):
+        path = folder / f"{i:08}.parquet"
+        plain = frame.with_columns(pl.col("kind").cast(pl.String))
+        with reading(str(folder), "converting needs room for a copy of the events; TMPDIR says where"):
+            (plain if numbered else plain.drop("seq_no", strict=False)).write_parquet(path, compression="lz4")
+        paths.append(path)
+    return paths
