@@ -1,1 +1,76 @@
-"""Design event flows in Python, replay them over history, and ship them to production."""
+"""Design event flows in Python, replay them over history, and ship them to production.
+
+Names are loaded when they are first used: `import flowdsl` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowdsl.errors import (
+        BuildError,
+        ConditionError,
+        DataError,
+        FlowError,
+        LoadError,
+        ReplayError,
+        TemplateError,
+    )
+    from flowdsl.events import (
+        FlowWarning,
+        entity_created,
+        entity_deleted,
+        entity_updated,
+        link_created,
+        link_deleted,
+    )
+    from flowdsl.flow import Flow, on
+    from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.language.var import fn, var
+    from flowdsl.log import MemoryEventLog, ParquetEventLog, Position
+    from flowdsl.replay import replay
+    from flowdsl.result import Result, read_result
+
+_HOME = {
+    "BuildError": "errors",
+    "ConditionError": "errors",
+    "DataError": "errors",
+    "EntityGraph": "graph.snapshot",
+    "Flow": "flow",
+    "FlowError": "errors",
+    "FlowWarning": "events",
+    "LoadError": "errors",
+    "MemoryEventLog": "log",
+    "ParquetEventLog": "log",
+    "Position": "log",
+    "ReplayError": "errors",
+    "Result": "result",
+    "TemplateError": "errors",
+    "entity_created": "events",
+    "entity_deleted": "events",
+    "entity_updated": "events",
+    "fn": "language.var",
+    "link_created": "events",
+    "link_deleted": "events",
+    "on": "flow",
+    "read_result": "result",
+    "replay": "replay",
+    "var": "language.var",
+}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'flowdsl' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"flowdsl.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -105,7 +105,16 @@ class Column:
     @classmethod
     def constant(cls, value: Any, size: int) -> Column:
         """`size` times the same Python value (or `MISSING`)."""
-        return cls.of([value]).take(np.zeros(size, np.int64))
+        one = cls.of([value])
+        return cls(
+            size,
+            one.tags,
+            texts=None if one.texts is None else one.text_series().new_from_index(0, size),
+            ints=None if one.ints is None else np.full(size, one.ints[0]),
+            floats=None if one.floats is None else np.full(size, one.floats[0]),
+            bools=None if one.bools is None else np.full(size, one.bools[0]),
+            nested=None if one.nested is None else one.nested.new_from_index(0, size),
+        )
 
     @classmethod
     def of(cls, values: Sequence[Any]) -> Column:
@@ -118,7 +127,11 @@ class Column:
             ints=_numbers(values, tags, Tag.INT, np.int64),
             floats=_numbers(values, tags, Tag.FLOAT, np.float64),
             bools=_numbers(values, tags, Tag.BOOL, np.bool_),
-            nested=_pick([_dump(v) if t >= Tag.ARRAY else None for v, t in zip(values, tags, strict=True)], tags >= Tag.ARRAY, pl.String),
+            nested=_pick(
+                [_dump(v) if t >= Tag.ARRAY else None for v, t in zip(values, tags, strict=True)],
+                tags >= Tag.ARRAY,
+                pl.String,
+            ),
         )
 
     @classmethod
@@ -159,7 +172,9 @@ class Column:
         assert isinstance(self.tags, np.ndarray)
         numbers = _only(documents, numeric)
         whole = numbers.cast(pl.Int64, strict=False)
-        is_int = whole.is_not_null().to_numpy() & ~numbers.str.contains(r"[.eE]").fill_null(value=False).to_numpy()
+        is_int = (
+            whole.is_not_null().to_numpy() & ~numbers.str.contains(r"[.eE]").fill_null(value=False).to_numpy()
+        )
         # "-0" is a float in JSON readers that keep its sign; an integer has no negative zero
         self.ints = whole.fill_null(0).to_numpy()
         is_float = numeric & ~is_int
@@ -268,7 +283,13 @@ class Column:
             if not len(rows) or source is None:
                 continue
             picked = _taken(source, rows)
-            items = picked.series().to_list() if isinstance(picked, Coded) else picked.to_list() if isinstance(picked, pl.Series) else picked.tolist()
+            items = (
+                picked.series().to_list()
+                if isinstance(picked, Coded)
+                else picked.to_list()
+                if isinstance(picked, pl.Series)
+                else picked.tolist()
+            )
             if tag >= Tag.ARRAY:
                 items = [json.loads(item) for item in items]
             for row, item in zip(rows.tolist(), items, strict=True):
@@ -289,7 +310,9 @@ class Column:
         if self.floats is not None:
             frame["floats"] = pl.Series(self.floats)
             finite = pl.col("floats").is_finite()
-            cases.append((Tag.FLOAT, pl.when(finite).then(pl.col("floats").cast(pl.String)).otherwise(pl.lit("null"))))
+            cases.append(
+                (Tag.FLOAT, pl.when(finite).then(pl.col("floats").cast(pl.String)).otherwise(pl.lit("null")))
+            )
         if self.texts is not None:
             frame["texts"] = quoted(self.text_series())
             cases.append((Tag.TEXT, pl.col("texts")))
@@ -329,7 +352,9 @@ def quoted(texts: pl.Series) -> pl.Series:
     plain = not texts.str.contains(r'["\\\x00-\x1f]').any()
     if plain:
         return pl.select(pl.concat_str([pl.lit('"'), texts, pl.lit('"')])).to_series()
-    wrapped = pl.DataFrame({"t": texts}).select(pl.struct(pl.col("t")).struct.json_encode().alias("j")).to_series()
+    wrapped = (
+        pl.DataFrame({"t": texts}).select(pl.struct(pl.col("t")).struct.json_encode().alias("j")).to_series()
+    )
     # {"t":"…"} without its frame; a null text gives {"t":null}
     body = wrapped.str.slice(5).str.head(-1)
     return pl.select(pl.when(texts.is_not_null()).then(body)).to_series()
@@ -337,7 +362,9 @@ def quoted(texts: pl.Series) -> pl.Series:
 
 def nested_json(series: pl.Series) -> pl.Series:
     """Structs and lists as compact JSON texts, null where the cell is null."""
-    wrapped = pl.DataFrame({"t": series}).select(pl.struct(pl.col("t")).struct.json_encode().alias("j")).to_series()
+    wrapped = (
+        pl.DataFrame({"t": series}).select(pl.struct(pl.col("t")).struct.json_encode().alias("j")).to_series()
+    )
     body = wrapped.str.slice(5).str.head(-1)
     return pl.select(pl.when(series.is_not_null()).then(body)).to_series()
 
@@ -434,20 +461,33 @@ def _taken(source: Any, index: Index) -> Any:
 
 def _concat_texts(columns: Sequence[Column]) -> pl.Series | Coded | None:
     held = [c.texts for c in columns if c.texts is not None]
-    if held and len(held) == len(columns) and all(isinstance(t, Coded) and t.interner is held[0].interner for t in held):  # type: ignore[union-attr]
+    if (
+        held
+        and len(held) == len(columns)
+        and all(isinstance(t, Coded) and t.interner is held[0].interner for t in held)
+    ):  # type: ignore[union-attr]
         return Coded(np.concatenate([t.codes for t in held]), held[0].interner)  # type: ignore[union-attr]
-    return _concat_series(columns, [t.series() if isinstance(t, Coded) else t for t in (c.texts for c in columns)])
+    return _concat_series(
+        columns, [t.series() if isinstance(t, Coded) else t for t in (c.texts for c in columns)]
+    )
 
 
 def _concat_series(columns: Sequence[Column], parts: Sequence[pl.Series | None]) -> pl.Series | None:
     if all(p is None for p in parts):
         return None
     empty = pl.Series([None], dtype=pl.String)
-    return pl.concat([(empty.new_from_index(0, c.size) if p is None else p).alias("") for c, p in zip(columns, parts, strict=True)])
+    return pl.concat(
+        [
+            (empty.new_from_index(0, c.size) if p is None else p).alias("")
+            for c, p in zip(columns, parts, strict=True)
+        ]
+    )
 
 
 def _concat_arrays(columns: Sequence[Column], name: str, dtype: Any) -> Any:
     parts = [getattr(c, name) for c in columns]
     if all(p is None for p in parts):
         return None
-    return np.concatenate([np.zeros(c.size, dtype) if p is None else p for c, p in zip(columns, parts, strict=True)])
+    return np.concatenate(
+        [np.zeros(c.size, dtype) if p is None else p for c, p in zip(columns, parts, strict=True)]
+    )

@@ -44,7 +44,9 @@ class FlowError(Exception):
         self.allowed = allowed
         self.hint = hint
 
-    def located(self, *, flow: str | None = None, step: str | None = None, place: str | None = None) -> FlowError:
+    def located(
+        self, *, flow: str | None = None, step: str | None = None, place: str | None = None
+    ) -> FlowError:
         """The same error with the parts of its place that it did not know yet."""
         self.flow = self.flow or flow
         self.step = self.step or step

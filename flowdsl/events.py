@@ -35,6 +35,14 @@ _MICROSECOND = timedelta(microseconds=1)
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
 )
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# made once, for json.loads would make a decoder anew for each text
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -232,13 +240,13 @@ def json_text(value: Any, name: str = "data", place: str | None = None) -> str |
     return _unicode(text, name, place)
 
 
-def json_value(text: str | bytes) -> Any:
+def json_value(text: str) -> Any:
     """What a JSON text says; `ValueError` where it is not JSON (NaN and Infinity are not).
 
     >>> json_value('{"a": [1]}')
     {'a': [1]}
     """
-    return json.loads(text, parse_constant=_no_constant)
+    return _decode(text)
 
 
 def timestamp_us(value: Any, *, place: str | None = None) -> int:
@@ -328,10 +336,6 @@ def _unicode(text: str, name: str, place: str | None) -> str:
                 f"{name} holds half a surrogate pair, which is no Unicode text", place, "repair the text"
             ) from None
     return text
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _refusal(what: str, place: str | None, hint: str) -> DataError:

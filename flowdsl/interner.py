@@ -16,8 +16,70 @@ import numpy.typing as npt
 import polars as pl
 
 Codes = npt.NDArray[np.int32]
+Hashes = npt.NDArray[np.uint64]
 UNKNOWN = -1
-_EMPTY = np.int32(-1)
+
+
+class HashTable:
+    """Keys of two 64-bit words as codes 0, 1, 2 … in their order of appearance."""
+
+    def __init__(self) -> None:
+        self._slots = np.full(1 << 12, UNKNOWN, np.int32)
+        self._first = np.zeros(1 << 11, np.uint64)
+        self._second = np.zeros(1 << 11, np.uint64)
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def find(self, first: Hashes, second: Hashes) -> Codes:
+        """The code of each key, `UNKNOWN` for those that are not there."""
+        slots, mask = self._slots, len(self._slots) - 1
+        at = (first & np.uint64(mask)).view(np.int64)
+        codes = slots.take(at)
+        # an empty slot holds -1, which reads the last key: harmless, since `hit` says no
+        hit = codes >= 0
+        same = (
+            hit
+            & (self._first.take(codes, mode="wrap") == first)
+            & (self._second.take(codes, mode="wrap") == second)
+        )
+        result = np.where(same, codes, np.int32(UNKNOWN))
+        rest = np.flatnonzero(hit & ~same)
+        at = at[rest]
+        while len(rest):
+            at = (at + 1) & mask
+            codes = slots.take(at)
+            hit = codes >= 0
+            rest, at, codes = rest[hit], at[hit], codes[hit]
+            same = (self._first.take(codes) == first[rest]) & (self._second.take(codes) == second[rest])
+            result[rest[same]] = codes[same]
+            rest, at = rest[~same], at[~same]
+        return result
+
+    def insert(self, first: Hashes, second: Hashes) -> Codes:
+        """The code of each key, new keys getting new codes."""
+        codes = self.find(first, second)
+        todo = np.flatnonzero(codes == UNKNOWN)
+        if len(todo):
+            fresh, which = _distinct(first[todo], second[todo])
+            codes[todo] = self._size + which
+            self._append(first[todo[fresh]], second[todo[fresh]])
+        return codes
+
+    def _append(self, first: Hashes, second: Hashes) -> None:
+        start, size = self._size, self._size + len(first)
+        if size > len(self._first):
+            self._first, self._second = _grown(self._first, size), _grown(self._second, size)
+        self._first[start:size], self._second[start:size] = first, second
+        self._size = size
+        if size * 2 > len(self._slots):
+            # readers on other threads go on with the old array until the new one is complete
+            slots = np.full(1 << (size * 4).bit_length(), UNKNOWN, np.int32)
+            _place(slots, self._first[:size], np.arange(size, dtype=np.int32))
+            self._slots = slots
+        else:
+            _place(self._slots, first, np.arange(start, size, dtype=np.int32))
 
 
 class Interner:
@@ -25,109 +87,55 @@ class Interner:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._slots = np.full(1 << 12, _EMPTY, np.int32)
-        self._first = np.zeros(1 << 11, np.uint64)
-        self._second = np.zeros(1 << 11, np.uint64)
+        self._table = HashTable()
         self._texts = pl.Series("text", [None], dtype=pl.String)
-        self._size = 1
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._table) + 1
 
     def intern(self, texts: pl.Series) -> Codes:
         """The codes of a column of text, new texts getting new codes in their order of appearance."""
-        first, second, valid = _hashes(texts)
-        codes = self._probe(first, second)
-        missing = np.flatnonzero((codes == UNKNOWN) & valid)
-        if len(missing):
+        first, second = _hashes(texts)
+        codes = self._table.find(first, second)
+        missing = codes == UNKNOWN
+        if texts.null_count():
+            valid = texts.is_not_null().to_numpy()
+            missing &= valid
+            codes[~valid] = UNKNOWN
+        rows = np.flatnonzero(missing)
+        if len(rows):
             with self._lock:
-                codes[missing] = self._insert(first[missing], second[missing], texts, missing)
-        codes[~valid] = 0
+                codes[rows] = self._insert(first[rows], second[rows], texts, rows)
+        codes += 1
         return codes
 
     def find(self, texts: pl.Series) -> Codes:
-        """The codes of a column of text, `UNKNOWN` for those never interned."""
-        first, second, valid = _hashes(texts)
-        codes = self._probe(first, second)
-        codes[~valid] = 0
+        """The codes of a column of text, 0 for null and `UNKNOWN` for texts never interned."""
+        codes = self._table.find(*_hashes(texts))
+        codes[codes >= 0] += 1
+        if texts.null_count():
+            codes[texts.is_null().to_numpy()] = 0
         return codes
 
-    def code(self, text: str, *, insert: bool = False) -> int:
-        """The code of one text."""
-        column = pl.Series([text], dtype=pl.String)
-        return int((self.intern(column) if insert else self.find(column))[0])
+    def code(self, text: str) -> int:
+        """The code of one text, `UNKNOWN` if it was never interned."""
+        return int(self.find(pl.Series([text], dtype=pl.String))[0])
 
     def texts(self, codes: npt.NDArray[Any]) -> pl.Series:
         """The texts of codes, null for code 0."""
         return self._texts.gather(codes)
 
-    @property
-    def all_texts(self) -> pl.Series:
-        """Every text, at the position of its code."""
-        return self._texts
-
-    def _probe(self, first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> Codes:
-        slots, mask = self._slots, np.uint64(len(self._slots) - 1)
-        at = (first & mask).astype(np.int64)
-        codes = slots.take(at)
-        hit = codes >= 0
-        known = codes.clip(0)
-        same = hit & (self._first.take(known) == first) & (self._second.take(known) == second)
-        result = np.where(same, codes, np.int32(UNKNOWN))
-        rest = np.flatnonzero(hit & ~same)
-        while len(rest):
-            at[rest] = (at[rest] + 1) & np.int64(mask)
-            found = slots[at[rest]]
-            occupied = found >= 0
-            rest, found = rest[occupied], found[occupied]
-            same = (self._first[found] == first[rest]) & (self._second[found] == second[rest])
-            result[rest[same]] = found[same]
-            rest = rest[~same]
-        return result
-
-    def _insert(
-        self,
-        first: npt.NDArray[np.uint64],
-        second: npt.NDArray[np.uint64],
-        texts: pl.Series,
-        rows: npt.NDArray[np.int64],
-    ) -> Codes:
-        # another thread may have inserted some of them between the probe and the lock
-        codes = self._probe(first, second)
-        todo = np.flatnonzero(codes == UNKNOWN)
-        if not len(todo):
-            return codes
-        pairs = np.empty(len(todo), dtype=[("a", np.uint64), ("b", np.uint64)])
-        pairs["a"], pairs["b"] = first[todo], second[todo]
-        order = np.lexsort((pairs["b"], pairs["a"]))
-        a, b = pairs["a"][order], pairs["b"][order]
-        starts = np.concatenate(([True], (a[1:] != a[:-1]) | (b[1:] != b[:-1])))
-        group = np.cumsum(starts) - 1
-        # lexsort is stable: the first of each group is where the text appeared first
-        appeared = order[starts]
-        by_appearance = np.sort(appeared)
-        rank = np.searchsorted(by_appearance, appeared)
-        codes[todo[order]] = (self._size + rank[group]).astype(np.int32)
-        self._append(first[todo[by_appearance]], second[todo[by_appearance]], texts.gather(rows[todo[by_appearance]]))
-        return codes
-
-    def _append(self, first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64], texts: pl.Series) -> None:
-        start, size = self._size, self._size + len(first)
-        if size > len(self._first):
-            self._first = _grown(self._first, size)
-            self._second = _grown(self._second, size)
-        self._first[start:size], self._second[start:size] = first, second
-        self._texts = self._texts.append(texts.alias("text"))
+    def _insert(self, first: Hashes, second: Hashes, texts: pl.Series, rows: npt.NDArray[np.int64]) -> Codes:
+        before = len(self._table)
+        codes = self._table.insert(first, second)
+        # new codes ascend by appearance: the first row of each is where the running maximum rises
+        peak = np.maximum.accumulate(np.concatenate([[before - 1], codes]))
+        fresh = rows[np.flatnonzero(peak[1:] > peak[:-1])]
+        self._texts = self._texts.append(texts.gather(fresh).alias("text"))
         # a gather over a few pieces is as fast as over one; more are joined, at a geometric pace
         if self._texts.n_chunks() > 6:
             self._texts = self._texts.rechunk()
-        self._size = size
-        if size * 2 > len(self._slots):
-            slots = np.full(1 << (size * 4).bit_length(), _EMPTY, np.int32)
-            _place(slots, self._first[:size], np.arange(size, dtype=np.int32))
-            self._slots = slots
-        else:
-            _place(self._slots, first, np.arange(start, size, dtype=np.int32))
+        return codes
 
     def __getstate__(self) -> dict[str, Any]:
         return {"texts": self._texts.slice(1)}
@@ -137,23 +145,51 @@ class Interner:
         self.intern(state["texts"])
 
 
-def _hashes(texts: pl.Series) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
-    first, second = texts.hash(0x51ED), texts.hash(0xA3C5)
-    return first.to_numpy(), second.to_numpy(), texts.is_not_null().to_numpy()
+def pair_hash(first: Hashes, second: Hashes) -> Hashes:
+    """Pairs of words spread over all bits of one (the finalizer of splitmix64): tables take slots from the lowest."""
+    x = first * np.uint64(0x9E3779B97F4A7C15) + second
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
-def _grown(array: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.uint64]:
+def insert_pairs(table: HashTable, first: Hashes, second: Hashes) -> Codes:
+    """The codes of pairs of numbers below 2³²."""
+    packed = first << np.uint64(32) | second
+    return table.insert(pair_hash(first, second), packed)
+
+
+def _hashes(texts: pl.Series) -> tuple[Hashes, Hashes]:
+    return texts.hash(0x51ED).to_numpy(), texts.hash(0xA3C5).to_numpy()
+
+
+def _distinct(first: Hashes, second: Hashes) -> tuple[npt.NDArray[np.int64], Codes]:
+    """Where each distinct key appears first, in that order, and for each key which of them it is."""
+    rows = pl.DataFrame({"a": first, "b": second}).with_row_index("row")
+    groups = rows.group_by("a", "b").agg(pl.col("row").min().alias("at"), pl.col("row")).sort("at")
+    fresh = groups["at"].to_numpy().astype(np.int64)
+    if len(fresh) == len(first):
+        return fresh, np.arange(len(first), dtype=np.int32)
+    counts = groups["row"].list.len().to_numpy()
+    which = np.empty(len(first), np.int32)
+    which[groups["row"].explode(empty_as_null=False).to_numpy()] = np.repeat(
+        np.arange(len(fresh), dtype=np.int32), counts
+    )
+    return fresh, which
+
+
+def _grown(array: Hashes, size: int) -> Hashes:
     grown = np.zeros(1 << size.bit_length(), np.uint64)
     grown[: len(array)] = array
     return grown
 
 
-def _place(slots: Codes, first: npt.NDArray[np.uint64], codes: Codes) -> None:
+def _place(slots: Codes, first: Hashes, codes: Codes) -> None:
     """Put distinct keys into free slots: each tries its slot, and those that lose it to another go on."""
     mask = len(slots) - 1
-    at = (first & np.uint64(mask)).astype(np.int64)
+    at = (first & np.uint64(mask)).view(np.int64)
     while len(codes):
-        free = slots[at] == _EMPTY
+        free = slots[at] == UNKNOWN
         slots[at[free]] = codes[free]
         lost = slots[at] != codes
         at, codes = (at[lost] + 1) & mask, codes[lost]

@@ -1,0 +1,177 @@
+"""The variable `batch`: what a window of contexts was, once it goes on as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.chunk import Chunk
+from flowdsl.columns import Column, Index, Tag, quoted
+from flowdsl.contexts import Contexts, Plain
+from flowdsl.interner import Codes, Interner
+from flowdsl.language.paths import Path
+from flowdsl.payload import Payload
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ItemLists:
+    """Members of windows in the order in which they came: the window each is in, its item, event and branch."""
+
+    windows: Ints
+    items: Codes
+    seqs: Ints
+    branches: tuple[npt.NDArray[np.int32], ...] = ()
+
+    @classmethod
+    def none(cls) -> ItemLists:
+        """No members."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
+
+    @classmethod
+    def of_contexts(cls, contexts: Contexts, windows: Ints) -> ItemLists:
+        """Contexts as members of these windows; an item is the event's source id, else its entity id."""
+        sources = contexts.chunk.codes("source_id", contexts.rows)
+        if not sources.all():
+            sources = np.where(sources > 0, sources, contexts.chunk.codes("entity_id", contexts.rows))
+        return cls(windows, sources, contexts.seq, contexts.branches)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @property
+    def seq(self) -> Ints:
+        """The sequence number of each member's event."""
+        return self.seqs
+
+    def joined(self, later: ItemLists) -> ItemLists:
+        """These members, then others that came later."""
+        if not len(self):
+            return later
+        levels = zip(self.branches, later.branches, strict=True) if len(later) else ()
+        return ItemLists(
+            np.concatenate([self.windows, later.windows]),
+            np.concatenate([self.items, later.items]),
+            np.concatenate([self.seqs, later.seqs]),
+            tuple(np.concatenate(level) for level in levels) if len(later) else self.branches,
+        )
+
+    def of(self, windows: Ints) -> ItemLists:
+        """The members of these windows only."""
+        rows = np.flatnonzero(self._among(windows) >= 0)
+        if len(rows) == len(self):
+            return self
+        return ItemLists(
+            self.windows[rows], self.items[rows], self.seqs[rows], tuple(b[rows] for b in self.branches)
+        )
+
+    def lists(self, windows: Ints, interner: Interner) -> Items:
+        """The items of each of these windows, in their order."""
+        place = self._among(windows)
+        rows = np.flatnonzero(place >= 0)
+        order = np.argsort(place[rows], kind="stable")
+        counts = np.bincount(place[rows], minlength=len(windows))
+        return Items(self.items[rows[order]], np.concatenate([[0], np.cumsum(counts)]), interner)
+
+    def _among(self, windows: Ints) -> Ints:
+        """For each member the place of its window in `windows`, -1 where it is not among them."""
+        if not len(windows) or not len(self):
+            return np.full(len(self), -1, np.int64)
+        low, high = int(self.windows.min()), int(self.windows.max())
+        table = np.full(high - low + 1, -1, np.int64)
+        inside = (windows >= low) & (windows <= high)
+        table[windows[inside] - low] = np.flatnonzero(inside)
+        return table[self.windows - low]
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`."""
+
+    codes: Codes
+    offsets: Ints
+    interner: Interner
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def take(self, index: Index) -> Items:
+        """The lists at `index`."""
+        starts, counts = self.offsets[index], self.offsets[index + 1] - self.offsets[index]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        rows = np.arange(int(offsets[-1])) + np.repeat(starts - offsets[:-1], counts)
+        return Items(self.codes[rows], offsets, self.interner)
+
+    def column(self) -> Column:
+        """The lists as JSON arrays; an event without an id counts as empty text."""
+        if not len(self):
+            return Column(0, Tag.ARRAY)
+        texts = quoted(self.interner.texts(self.codes)).fill_null('""')
+        place = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        joined = (
+            pl.DataFrame({"place": place, "text": texts})
+            .group_by("place", maintain_order=True)
+            .agg(pl.col("text").str.join(","))
+        )
+        return Column(len(self), Tag.ARRAY, nested=("[" + joined["text"] + "]"))
+
+
+@dataclass(frozen=True)
+class BatchVariable(Plain):
+    """`batch` of each context: `count, key, items, first_at, last_at, closed_at`."""
+
+    counts: Ints
+    keys: Column
+    items: Items
+    first_at: Ints
+    last_at: Ints
+    closed_at: Ints
+
+    def column(self, below: Path, chunk: Chunk) -> Column:
+        """The values of a field; the whole object for the empty path."""
+        if not below:
+            names = ("count", "key", "items", "first_at", "last_at", "closed_at")
+            return Payload({name: self.column((name,), chunk) for name in names}, len(self.counts)).column(())
+        name, rest = below[0], below[1:]
+        if name == "key":
+            return Payload(self.keys, len(self.counts)).column(rest)
+        if rest:
+            return Column(len(self.counts), Tag.MISSING)
+        if name == "count":
+            return Column(len(self.counts), Tag.INT, ints=self.counts)
+        if name == "items":
+            return self.items.column()
+        if name in ("first_at", "last_at", "closed_at"):
+            return Column.from_series(pl.Series(getattr(self, name)).cast(pl.Datetime("us", "UTC")))
+        return Column(len(self.counts), Tag.MISSING)
+
+    def take(self, index: Index) -> BatchVariable:
+        return BatchVariable(
+            self.counts.take(index),
+            self.keys.take(index),
+            self.items.take(index),
+            self.first_at.take(index),
+            self.last_at.take(index),
+            self.closed_at.take(index),
+        )
+
+    def joined(self, parts: Sequence[BatchVariable]) -> BatchVariable:
+        sizes = [int(p.items.offsets[-1]) for p in parts]
+        shifts = np.cumsum([0, *sizes[:-1]])
+        offsets = np.concatenate(
+            [[0], *(p.items.offsets[1:] + shift for p, shift in zip(parts, shifts, strict=True))]
+        )
+        items = Items(np.concatenate([p.items.codes for p in parts]), offsets, self.items.interner)
+        return BatchVariable(
+            np.concatenate([p.counts for p in parts]),
+            Column.concat([p.keys for p in parts]),
+            items,
+            np.concatenate([p.first_at for p in parts]),
+            np.concatenate([p.last_at for p in parts]),
+            np.concatenate([p.closed_at for p in parts]),
+        )

@@ -1,0 +1,192 @@
+"""A stretch of the log as the operators see it: event rows as columns, the clock, and the graph beside them.
+
+Rows `0 … fresh-1` are the events of the chunk, in order. Contexts that a window or a queue held since earlier
+chunks bring their event rows with them; these are added behind, and mean nothing for the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.columns import Column, Index, Tag
+from flowdsl.documents import Documents
+from flowdsl.interner import Codes, Interner
+from flowdsl.language.paths import Path
+
+if TYPE_CHECKING:
+    from flowdsl.graph.state import GraphState
+
+Micros = npt.NDArray[np.int64]
+TEXT_COLUMNS = (
+    "event_id",
+    "kind",
+    "entity_type",
+    "entity_id",
+    "link_type",
+    "link_id",
+    "source_id",
+    "target_id",
+)
+DOCUMENT_COLUMNS = {"data": Tag.NULL, "metadata": Tag.MISSING}
+
+
+class EventRows:
+    """Rows of the event table, each column read once, when something first asks for it."""
+
+    def __init__(self, frame: pl.DataFrame, interner: Interner, hints: Iterable[Path] = ()) -> None:
+        self.frame = frame
+        self._interner = interner
+        self._hints = tuple(hints)
+        self._codes: dict[str, Codes] = {}
+        self._columns: dict[Path, Column] = {}
+        self._documents: dict[str, Documents] = {}
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def codes(self, name: str) -> Codes:
+        """A text column as codes of the interner; 0 where it is null or absent."""
+        if name not in self._codes:
+            self._codes[name] = (
+                self._interner.intern(self.frame[name])
+                if name in self.frame.columns
+                else np.zeros(len(self), np.int32)
+            )
+        return self._codes[name]
+
+    def column(self, path: Path) -> Column:
+        """The values of a variable that an event starts with."""
+        if path not in self._columns:
+            self._columns[path] = self._read(path)
+        return self._columns[path]
+
+    def gather(self, rows: Index) -> EventRows:
+        """A copy of some rows, to be kept when the chunk is gone."""
+        kept = EventRows(self.frame[rows], self._interner, self._hints)
+        kept._codes = {name: codes.take(rows) for name, codes in self._codes.items()}
+        return kept
+
+    def _read(self, path: Path) -> Column:
+        root = path[0]
+        if root == "event":
+            return self._read_envelope(path[1:])
+        if root in DOCUMENT_COLUMNS and root in self.frame.columns:
+            return self.documents(root).column(path[1:])
+        if len(path) > 1 or root not in self.frame.columns:
+            return Column(len(self), Tag.MISSING)
+        if root in self._codes:
+            return Column.coded(self._codes[root], self._interner)
+        return _absent_is_missing(self.frame[root])
+
+    def _read_envelope(self, below: Path) -> Column:
+        names = {"id": "event_id", "kind": "kind", "timestamp": "timestamp", "seq_no": "seq_no"}
+        if not below:
+            return Column.from_series(
+                self.frame.select(**{k: v for k, v in names.items() if v in self.frame.columns}).to_struct()
+            )
+        if below == ("timestamp_us",):
+            return Column(len(self), Tag.INT, ints=self.frame["timestamp"].to_physical().to_numpy())
+        name = names.get(below[0])
+        if len(below) > 1 or name is None or name not in self.frame.columns:
+            return Column(len(self), Tag.MISSING)
+        return Column.from_series(self.frame[name])
+
+    def documents(self, name: str) -> Documents:
+        """The JSON objects of `data` or `metadata`."""
+        if name not in self._documents:
+            hints = [h[1:] for h in self._hints if h[0] == name]
+            self._documents[name] = Documents(self.frame[name], none=DOCUMENT_COLUMNS[name], hints=hints)
+        return self._documents[name]
+
+
+class Chunk:
+    """The events of one stretch, their clock, the graph as it changes over them, and rows brought along."""
+
+    def __init__(
+        self, events: EventRows, clock: Micros, graph: GraphState, interner: Interner, *, seq_before: int = 0
+    ) -> None:
+        self.fresh = len(events)
+        self.clock = clock
+        self.graph = graph
+        self.interner = interner
+        self.seq = events.frame["seq_no"].to_numpy() if self.fresh else np.zeros(0, np.int64)
+        self.seq_before = seq_before
+        self._parts = [events]
+        self._starts = [0]
+        self._total = self.fresh
+
+    @property
+    def events(self) -> EventRows:
+        """The events of this chunk itself."""
+        return self._parts[0]
+
+    def bring(self, rows: EventRows) -> int:
+        """Add rows kept from earlier chunks; their first one gets the number returned."""
+        start = self._total
+        self._parts.append(rows)
+        self._starts.append(start)
+        self._total += len(rows)
+        return start
+
+    def column(self, path: Path, rows: Index) -> Column:
+        """The values of an event variable at some rows."""
+        part = self._part_of(rows)
+        if part is not None:
+            start, events = part
+            return events.column(path).take(rows - start if start else rows)
+        return Column.concat([p.column(path) for p in self._parts]).take(rows)
+
+    def codes(self, name: str, rows: Index) -> Codes:
+        """A text column as codes, at some rows."""
+        part = self._part_of(rows)
+        if part is not None:
+            start, events = part
+            return events.codes(name).take(rows - start if start else rows)
+        return np.concatenate([p.codes(name) for p in self._parts]).take(rows)
+
+    def frame(self, rows: Index) -> pl.DataFrame:
+        """Some rows of the event table, in that order."""
+        part = self._part_of(rows)
+        if part is not None:
+            start, events = part
+            return events.frame[rows - start]
+        return pl.concat([p.frame for p in self._parts])[rows]
+
+    def keep(self, rows: Index) -> EventRows:
+        """A copy of some rows that outlives the chunk."""
+        part = self._part_of(rows)
+        if part is not None:
+            start, events = part
+            return events.gather(rows - start)
+        return EventRows(self.frame(rows), self.interner, self.events._hints)
+
+    def seen_at(self, moments: Micros) -> npt.NDArray[np.int32]:
+        """For moments at which a timer fires: the last event processed before, -1 for none of this chunk."""
+        return (np.searchsorted(self.clock, moments, side="left") - 1).astype(np.int32)
+
+    def seq_seen(self, seen: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """The sequence number of the last event that is visible."""
+        if not self.fresh:
+            return np.full(len(seen), self.seq_before, np.int64)
+        return np.where(seen >= 0, self.seq.take(seen.clip(0)), self.seq_before)
+
+    def _part_of(self, rows: Index) -> tuple[int, EventRows] | None:
+        """The one part that all these rows are in, and where it starts; None where they are in several."""
+        if len(self._parts) == 1 or not len(rows):
+            return 0, self._parts[0]
+        low, high = int(rows.min()), int(rows.max())
+        which = int(np.searchsorted(self._starts, low, side="right")) - 1
+        end = self._starts[which] + len(self._parts[which])
+        return (self._starts[which], self._parts[which]) if high < end else None
+
+
+def _absent_is_missing(series: pl.Series) -> Column:
+    column = Column.from_series(series)
+    if series.null_count():
+        column.tags = np.where(series.is_null().to_numpy(), np.uint8(Tag.MISSING), column.tag_array())
+    return column

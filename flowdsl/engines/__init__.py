@@ -1,0 +1,1 @@
+"""Engines run plans over logs."""

@@ -1,0 +1,281 @@
+"""The engine of one machine: reads a log chunk by chunk and takes each chunk through all flows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.chunk import Chunk, EventRows, Micros
+from flowdsl.contexts import Contexts
+from flowdsl.engines.stages import Observer, Recorder, RunStage
+from flowdsl.graph.state import GraphState
+from flowdsl.kernel import FOREVER, Kernel
+from flowdsl.log import EventSource
+from flowdsl.plan import Entry, Plan
+from flowdsl.scope import TRIGGER_VARIABLES
+
+CHUNK = 1 << 17
+# events of a chunk and branches that it may have: more would only cost memory
+FEWEST, MOST_BRANCHES = 1 << 10, 1 << 20
+BEGINNING = -(1 << 62)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which events flows run on: from `start` on, before `stop`, as sequence numbers or as µs; `only` some of them."""
+
+    start: int | None = None
+    stop: int | None = None
+    start_time: int | None = None
+    stop_time: int | None = None
+    only: npt.NDArray[np.int64] | None = None
+
+    def cut(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
+        """The part of a frame that is not behind the end, and whether the end was reached."""
+        stops = np.zeros(frame.height, np.bool_)
+        if self.stop is not None:
+            stops |= (frame["seq_no"] >= self.stop).to_numpy()
+        if self.stop_time is not None:
+            stops |= micros(frame) >= self.stop_time
+        if not stops.any():
+            return frame, False
+        return frame.head(int(stops.argmax())), True
+
+    def runs(self, chunk: Chunk, times: Micros) -> npt.NDArray[np.bool_] | None:
+        """Where flows run; None for everywhere."""
+        parts: list[npt.NDArray[np.bool_]] = []
+        if self.start is not None:
+            parts.append(chunk.seq >= self.start)
+        if self.start_time is not None:
+            parts.append(times >= self.start_time)
+        if self.only is not None:
+            parts.append(np.isin(chunk.seq, self.only))
+        return np.logical_and.reduce(parts) if parts else None
+
+
+@dataclass
+class State:
+    """What a later replay or a live run goes on from, as it was before anything was flushed at the end.
+
+    It holds the graph, the log clock (µs), the sequence number of the last event, what windows, queues and limits
+    remember, and the fingerprint of the flows it belongs to.
+    """
+
+    graph: GraphState
+    clock: int
+    position: int
+    kernels: list[Kernel]
+    fingerprint: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        held = sum(k.held for k in self.kernels)
+        return f"<State after event {self.position}: {held} contexts held, flows {self.fingerprint[:12]}>"
+
+
+class LocalRun:
+    """One replay: the tree of steps, the graph and the clock, taken through a log."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        graph: GraphState,
+        recorder: Recorder,
+        observer: Observer | None = None,
+        kernels: list[Kernel] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.graph = graph
+        self.recorder = recorder
+        self.clock = BEGINNING
+        self.position = 0
+        self.events = 0
+        given = iter(kernels) if kernels is not None else None
+        self.entries: list[tuple[Entry, list[RunStage]]] = [
+            (entry, [_build(stage, given) for stage in entry.next]) for entry in plan.entries
+        ]
+        for stage in self.stages():
+            stage.watched(recorder, observer)
+
+    def stages(self) -> Iterator[RunStage]:
+        """All stages of the tree, in a fixed order."""
+        for _, stages in self.entries:
+            for stage in stages:
+                yield from stage.everywhere()
+
+    def run(
+        self, source: EventSource, span: Span, *, chunk_size: int | None = None, progress: Callable[[int], None] | None = None,
+        columns: frozenset[str] | None = None,
+    ) -> None:  # fmt: skip
+        """Take the events after the current position through the flows."""
+        sizes = _Sizes(self.plan, chunk_size)
+        marks = source.clock_marks()
+        wanted = self.plan.event_columns if columns is None else columns
+        for frame in source.chunks(wanted, sizes.largest, self.position):
+            frame, ended = span.cut(frame)
+            at = 0
+            while at < frame.height:
+                piece = frame.slice(at, sizes.next)
+                at += piece.height
+                branches = self._chunk(piece, span, marks)
+                sizes.seen(piece.height, branches)
+                if progress is not None:
+                    progress(piece.height)
+            if ended:
+                break
+        self._mark_clock(marks, FOREVER)
+
+    def gather_final_graph(self, source: EventSource, span: Span) -> None:
+        """Take in what the whole log does to the graph, and let nothing change it from here on."""
+        for frame in source.chunks(self.plan.event_columns, CHUNK, self.position):
+            frame, ended = span.cut(frame)
+            events = EventRows(frame, self.graph.interner)
+            self.graph.advance(
+                Chunk(events, np.zeros(len(events), np.int64), self.graph, self.graph.interner)
+            )
+            self.graph.commit()
+            if ended:
+                break
+        self.graph.frozen = True
+
+    def state(self, fingerprint: str) -> State:
+        """What a next run goes on from."""
+        return State(
+            self.graph, self.clock, self.position, [s.kernel.fork() for s in self.stages()], fingerprint
+        )
+
+    def flush(self) -> None:
+        """The log is over: windows close and queues empty as if time went on."""
+        self._advance(self._empty_chunk(), FOREVER, ending=True)
+
+    # -- one chunk -------------------------------------------------------------------------------------
+
+    def _chunk(self, frame: pl.DataFrame, span: Span, marks: pl.DataFrame) -> int:
+        times = micros(frame)
+        seq = frame["seq_no"].to_numpy()
+        clock = self._clock(times, seq, marks)
+        events = EventRows(frame, self.graph.interner, self.plan.event_paths)
+        chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
+        late = np.flatnonzero(times < clock)
+        if len(late):
+            self.recorder.late(chunk, late)
+        self.graph.advance(chunk)
+        runs = span.runs(chunk, times)
+        before = sum(s.tally.extra_branches for s in self.stages())
+        for entry, stages in self.entries:
+            contexts = _triggered(entry, chunk, runs)
+            for stage in stages:
+                stage.push(contexts, int(clock[-1]))
+        self.graph.commit()
+        self.clock, self.position = int(clock[-1]), int(seq[-1])
+        self.events += frame.height
+        self._compact()
+        self.recorder.chunk_done()
+        return sum(s.tally.extra_branches for s in self.stages()) - before
+
+    def _clock(self, times: Micros, seq: npt.NDArray[np.int64], marks: pl.DataFrame) -> Micros:
+        clock = times.copy()
+        clock[0] = max(clock[0], self.clock)
+        if marks.height:
+            # a mark after event n moves the clock for event n + 1 and later
+            inside = marks.filter(pl.col("seq_no") < int(seq[-1]))
+            places = np.searchsorted(seq, inside["seq_no"].to_numpy(), side="right")
+            np.maximum.at(
+                clock, places, inside["clock"].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy()
+            )
+        return np.maximum.accumulate(clock)
+
+    def _mark_clock(self, marks: pl.DataFrame, until: int) -> None:
+        """Clock marks after the last event: timers fire up to them."""
+        if not marks.height:
+            return
+        inside = marks.filter((pl.col("seq_no") >= self.position) & (pl.col("seq_no") < until))
+        if inside.height:
+            clock = int(inside["clock"].cast(pl.Datetime("us", "UTC")).to_physical().max())  # type: ignore[arg-type]
+            if clock > self.clock:
+                self.clock = clock
+                self._advance(self._empty_chunk(), clock, ending=False)
+
+    def _advance(self, chunk: Chunk, horizon: int, *, ending: bool) -> None:
+        for entry, stages in self.entries:
+            nothing = Contexts(chunk, np.zeros(0, np.int64), roots=_roots(entry))
+            for stage in stages:
+                stage.push(nothing, horizon, ending=ending)
+        self.recorder.chunk_done()
+
+    def _empty_chunk(self) -> Chunk:
+        schema: dict[str, Any] = {
+            name: pl.String
+            for name in (
+                "event_id",
+                "entity_type",
+                "entity_id",
+                "link_type",
+                "link_id",
+                "source_id",
+                "target_id",
+            )
+        }
+        frame = pl.DataFrame(
+            schema={"seq_no": pl.Int64, "timestamp": pl.Datetime("us", "UTC"), "kind": pl.String, **schema}
+        )
+        events = EventRows(frame, self.graph.interner)
+        return Chunk(events, np.zeros(0, np.int64), self.graph, self.graph.interner, seq_before=self.position)
+
+    def _compact(self) -> None:
+        held = [v for s in self.stages() for v in s.kernel.held_versions()]
+        if self.graph.crowded(sum(len(v) for v in held)):
+            self.recorder.settle()
+            mapping = self.graph.compact(held)
+            for stage in self.stages():
+                stage.kernel.renumber(mapping)
+
+
+class _Sizes:
+    """How many events to take at once: few at first where flows fan out, then as many as keep branches in bounds."""
+
+    def __init__(self, plan: Plan, fixed: int | None) -> None:
+        fans = any(step.branches for flow in plan.flows for step in flow.steps)
+        self._adapts = fixed is None and fans
+        self.largest = fixed or CHUNK
+        self.next = FEWEST if self._adapts else self.largest
+
+    def seen(self, events: int, branches: int) -> None:
+        """A chunk of so many events made so many branches."""
+        if self._adapts:
+            bearable = int(MOST_BRANCHES * events / max(branches, 1))
+            self.next = max(FEWEST, min(4 * self.next, bearable, self.largest))
+
+
+def micros(frame: pl.DataFrame) -> Micros:
+    """Timestamps as microseconds since 1970."""
+    return frame["timestamp"].to_physical().to_numpy()
+
+
+def _build(stage: Any, kernels: Iterator[Kernel] | None) -> RunStage:
+    built = RunStage(stage)
+    if kernels is not None:
+        for one, kernel in zip(built.everywhere(), kernels, strict=False):
+            one.kernel = kernel.fork()
+            one.tally.held_before = one.kernel.held
+    return built
+
+
+def _roots(entry: Entry) -> frozenset[str]:
+    return frozenset({*TRIGGER_VARIABLES[entry.trigger.kind], "event"})
+
+
+def _triggered(entry: Entry, chunk: Chunk, runs: npt.NDArray[np.bool_] | None) -> Contexts:
+    trigger, frame = entry.trigger, chunk.events.frame
+    mask = (frame["kind"] == trigger.kind).to_numpy()
+    for name, wanted in (("link_type", trigger.link_type), ("entity_type", trigger.entity_type)):
+        if wanted is not None:
+            mask = mask & (frame[name] == wanted).fill_null(value=False).to_numpy()
+    if runs is not None:
+        mask = mask & runs
+    return Contexts(chunk, np.flatnonzero(mask), roots=_roots(entry))

@@ -1,0 +1,156 @@
+"""The steps of a plan at work: kernels in a tree, each with the count of what became of its contexts."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from flowdsl.chunk import Chunk
+from flowdsl.columns import Column, Index
+from flowdsl.contexts import Contexts
+from flowdsl.kernel import Kernel, Members
+from flowdsl.language.rows import Failures
+from flowdsl.payload import Payload
+from flowdsl.plan import Stage
+
+
+@dataclass
+class Tally:
+    """What became of the contexts that entered a step."""
+
+    held_before: int = 0
+    entered: int = 0
+    extra_branches: int = 0
+    passed: int = 0
+    failed: int = 0
+    absorbed: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+class Recorder(Protocol):
+    """Takes down what comes out of a run."""
+
+    def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None: ...
+
+    def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None: ...
+
+    def dropped(self, stage: Stage, contexts: Contexts, rows: Index, reason: str) -> None: ...
+
+    def dropped_earlier(self, stage: Stage, members: Members, reason: str) -> None: ...
+
+    def late(self, chunk: Chunk, rows: Index) -> None:
+        """Events older than the clock at which they were processed."""
+        ...
+
+    def settle(self) -> None:
+        """Entity versions are about to get new numbers: write down what refers to them."""
+        ...
+
+    def chunk_done(self) -> None:
+        """A chunk went through all flows."""
+        ...
+
+
+class Observer(Protocol):
+    """Watches every step, for `explain`."""
+
+    def step(self, stage: Stage, entered: Contexts, passed: Contexts) -> None: ...
+
+    def dropped(self, stage: Stage, contexts: Contexts, rows: Index, reason: str) -> None: ...
+
+    def dropped_earlier(self, stage: Stage, members: Members, reason: str) -> None: ...
+
+    def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None: ...
+
+    def absorbed(self, stage: Stage, contexts: Contexts, rows: Index) -> None: ...
+
+    def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None: ...
+
+
+class RunStage:
+    """One step of the tree: its kernel, its tally, and the steps after it."""
+
+    def __init__(self, stage: Stage, kernel: Kernel | None = None) -> None:
+        self.stage = stage
+        self.kernel = kernel or stage.step.kernel()
+        self.tally = Tally(held_before=self.kernel.held)
+        self.next = [RunStage(s) for s in stage.next]
+        self.horizon = 0
+        self.ending = False
+        self._recorder: Recorder | None = None
+        self._observer: Observer | None = None
+
+    def everywhere(self) -> Iterator[RunStage]:
+        """This stage and all after it."""
+        yield self
+        for stage in self.next:
+            yield from stage.everywhere()
+
+    def watched(self, recorder: Recorder, observer: Observer | None) -> None:
+        """Who is told of outcomes."""
+        for stage in self.everywhere():
+            stage._recorder, stage._observer = recorder, observer
+
+    def push(self, contexts: Contexts, horizon: int, *, ending: bool = False) -> None:
+        """Take contexts through this step and all after it, timers firing up to `horizon`."""
+        self.horizon, self.ending = horizon, ending
+        started = time.perf_counter()
+        passed = self.kernel.run(contexts, self)
+        self.tally.seconds += time.perf_counter() - started
+        self.tally.entered += len(contexts)
+        self.tally.passed += len(passed)
+        if self._observer is not None:
+            self._observer.step(self.stage, contexts, passed)
+        for stage in self.next:
+            stage.push(passed, horizon, ending=ending)
+
+    # -- what kernels tell -----------------------------------------------------------------------------
+
+    def dropped(self, contexts: Contexts, rows: Index, reason: str) -> None:
+        """These contexts end here, on purpose."""
+        if len(rows):
+            self.tally.dropped[reason] += len(rows)
+            self._told().dropped(self.stage, contexts, rows, reason)
+            if self._observer is not None:
+                self._observer.dropped(self.stage, contexts, rows, reason)
+
+    def dropped_earlier(self, members: Members, reason: str) -> None:
+        """Contexts held since earlier end here."""
+        if len(members.seq):
+            self.tally.dropped[reason] += len(members.seq)
+            self._told().dropped_earlier(self.stage, members, reason)
+            if self._observer is not None:
+                self._observer.dropped_earlier(self.stage, members, reason)
+
+    def failed(self, contexts: Contexts, failures: Failures) -> None:
+        """The contexts where `failures` says so end here."""
+        self.tally.failed += int(np.count_nonzero(failures.codes))
+        self._told().failed(self.stage, contexts, failures)
+        if self._observer is not None:
+            self._observer.failed(self.stage, contexts, failures)
+
+    def branched(self, extra: int) -> None:
+        """A fan-out made so many contexts more than it got."""
+        self.tally.extra_branches += extra
+
+    def absorbed(self, contexts: Contexts, rows: Index, count: int) -> None:
+        """So many contexts went into batches that go on as one each."""
+        self.tally.absorbed += count
+        if self._observer is not None:
+            self._observer.absorbed(self.stage, contexts, rows)
+
+    def delivered(self, contexts: Contexts, payload: Payload, recipient: Column) -> None:
+        """These contexts reached sinks."""
+        self._told().delivered(self.stage, contexts, payload, recipient)
+        if self._observer is not None:
+            self._observer.delivered(self.stage, contexts, payload, recipient)
+
+    def _told(self) -> Recorder:
+        assert self._recorder is not None
+        return self._recorder

@@ -1,0 +1,146 @@
+"""Which version of an entity is the one at a given event."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.interner import Codes
+
+NONE, AMBIGUOUS = -1, -2
+Numbers = npt.NDArray[np.int32]
+
+
+class EntityIndex:
+    """The current version of each id, and what the chunk at hand does to it.
+
+    The state before the chunk is one plain array. Only ids that the chunk changes are looked for among its
+    changes, sorted by (id, position), with one binary search.
+    """
+
+    def __init__(self, current: Numbers | None = None, *, track: bool = False) -> None:
+        self._current = np.full(1, NONE, np.int32) if current is None else current
+        self._owned = current is None
+        self._changed = np.zeros(1, np.bool_)
+        self._keys = np.zeros(0, np.int64)
+        self._versions = np.zeros(0, np.int32)
+        self._touched: npt.NDArray[np.bool_] | None = np.zeros(1, np.bool_) if track else None
+
+    def fork(self) -> EntityIndex:
+        """An index that goes on from here without changing this one."""
+        self._owned = False
+        forked = EntityIndex(self._current)
+        forked._touched = None if self._touched is None else self._touched.copy()
+        return forked
+
+    def put(self, ids: Codes, positions: Numbers, versions: Numbers) -> None:
+        """The changes of a chunk, in order: from `positions` on, an id has this version (`NONE`: no entity)."""
+        keys = ids.astype(np.int64) << 32 | positions
+        order = np.argsort(keys, kind="stable")
+        self._keys, self._versions = keys[order], versions[order]
+        size = int(ids.max()) + 1
+        if size > len(self._changed):
+            self._changed = np.zeros(max(size, 2 * len(self._changed)), np.bool_)
+        self._changed[ids] = True
+
+    def set_base(self, ids: Codes, versions: Numbers) -> None:
+        """Versions that were there before the chunk."""
+        self._grow(int(ids.max()) + 1)
+        self._current[ids] = versions
+
+    def untouched(self, ids: Codes) -> npt.NDArray[np.bool_]:
+        """Where no earlier chunk has said anything of an id."""
+        assert self._touched is not None
+        return ~_gather(self._touched, ids, fill=False).astype(np.bool_)
+
+    def find(self, ids: Codes, seen: Numbers) -> Numbers:
+        """The version of each id after the event `seen` of the chunk; `NONE` or `AMBIGUOUS`."""
+        found = _gather(self._current, ids, NONE)
+        if len(self._keys):
+            rows = np.flatnonzero(_gather(self._changed, ids, fill=False))
+            if len(rows):
+                wanted = ids[rows].astype(np.int64) << 32 | (seen[rows].astype(np.int64) + 1)
+                at = np.searchsorted(self._keys, wanted, side="left") - 1
+                hit = (at >= 0) & (self._keys[at] >> 32 == ids[rows])
+                found[rows[hit]] = self._versions[at[hit]]
+        return found
+
+    def commit(self) -> None:
+        """The chunk is over: its last changes are the state from now on."""
+        if len(self._keys):
+            ids = (self._keys >> 32).astype(np.int32)
+            last = np.concatenate([ids[1:] != ids[:-1], [True]])
+            self._grow(int(ids[-1]) + 1)
+            self._current[ids[last]] = self._versions[last]
+            self._changed[ids] = False
+            if self._touched is not None:
+                if int(ids[-1]) >= len(self._touched):
+                    self._touched = np.concatenate([self._touched, np.zeros(int(ids[-1]) + 1, np.bool_)])
+                self._touched[ids] = True
+            self._keys, self._versions = self._keys[:0], self._versions[:0]
+
+    def live(self) -> Numbers:
+        """The versions that are current."""
+        return self._current[self._current >= 0]
+
+    def renumber(self, mapping: Numbers) -> None:
+        """Versions got new numbers."""
+        self._own()
+        held = self._current >= 0
+        self._current[held] = mapping[self._current[held]]
+
+    def current(self, code: int) -> int:
+        """The version of one id between two chunks."""
+        return int(self._current[code]) if code < len(self._current) else NONE
+
+    def _own(self) -> None:
+        if not self._owned:
+            self._current, self._owned = self._current.copy(), True
+
+    def _grow(self, size: int) -> None:
+        self._own()
+        if size > len(self._current):
+            grown = np.full(max(size, 2 * len(self._current)), NONE, np.int32)
+            grown[: len(self._current)] = self._current
+            self._current = grown
+
+
+class TypedVersions:
+    """Ids that live, or once lived, in more than one entity type: what each type says, for the few that there are."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, dict[int, int]] = {}
+
+    def fork(self) -> TypedVersions:
+        """A copy."""
+        forked = TypedVersions()
+        forked.of = {code: dict(held) for code, held in self.of.items()}
+        return forked
+
+    def apply(self, code: int, kind: int, version: int) -> int:
+        """One change; gives what the id stands for after it."""
+        held = self.of[code]
+        held[kind] = version
+        alive = [v for v in held.values() if v != NONE]
+        return NONE if not alive else alive[0] if len(alive) == 1 else AMBIGUOUS
+
+    def live(self) -> Numbers:
+        """The versions held."""
+        return np.array([v for held in self.of.values() for v in held.values() if v >= 0], np.int32)
+
+    def renumber(self, mapping: Numbers) -> None:
+        """Versions got new numbers."""
+        for held in self.of.values():
+            for kind, version in held.items():
+                if version >= 0:
+                    held[kind] = int(mapping[version])
+
+
+def _gather(array: npt.NDArray[np.generic], ids: Codes, fill: object) -> Numbers:
+    """`array[ids]`, and `fill` for code 0 and for codes younger than the array."""
+    inside = (ids > 0) & (ids < len(array))
+    if inside.all():
+        return array.take(ids)  # type: ignore[return-value]
+    found = array.take(np.where(inside, ids, 0))
+    found[~inside] = fill  # type: ignore[call-overload]
+    return found  # type: ignore[return-value]

@@ -1,0 +1,85 @@
+"""Entities that a function is asked for: with many ids at once, and about each id only once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.columns import Index
+from flowdsl.documents import Documents
+from flowdsl.graph.frames import entity_documents
+from flowdsl.interner import Codes, Interner
+
+
+class Fetcher:
+    """What a function said of ids, kept for all replays of a graph."""
+
+    def __init__(self, name: str, function: Callable[[list[str]], Any]) -> None:
+        self._name = name
+        self._function = function
+        self._lock = threading.Lock()
+        self._known: dict[str, int | None] = {}
+        self._answers: list[tuple[pl.Series, Documents]] = []
+
+    def session(self) -> FetcherSession:
+        """The fetcher as one replay uses it."""
+        return FetcherSession(self)
+
+    def ask(self, texts: list[str]) -> list[tuple[pl.Series, Documents]]:
+        """Entities among these ids, as ids and objects."""
+        with self._lock:
+            unknown = [t for t in texts if t not in self._known]
+            if unknown:
+                ids, documents = entity_documents(self._name, self._function(unknown))
+                self._known.update(dict.fromkeys(unknown))
+                self._known.update(dict.fromkeys(ids.to_list(), len(self._answers)))
+                self._answers.append((ids, documents))
+            wanted = {self._known[t] for t in texts} - {None}
+            chosen = pl.Series(texts, dtype=pl.String)
+            answers = []
+            for number in sorted(n for n in wanted if n is not None):
+                ids, documents = self._answers[number]
+                rows = np.flatnonzero(ids.is_in(chosen.implode()).to_numpy())
+                answers.append((ids.gather(rows), documents.gather(rows)))
+            return answers
+
+
+class FetcherSession:
+    """One replay's view of a fetcher: which ids it has asked for already."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+        self._asked: npt.NDArray[np.bool_] = np.zeros(1, np.bool_)
+
+    def fork(self) -> FetcherSession:
+        """A copy."""
+        forked = FetcherSession(self._fetcher)
+        forked._asked = self._asked.copy()
+        return forked
+
+    def fetch(self, ids: Codes, interner: Interner) -> list[tuple[Codes, Documents]]:
+        """Entities among ids that this replay had not asked for before."""
+        fresh = self._unasked(np.unique(ids[ids > 0]))
+        if not len(fresh):
+            return []
+        return [
+            (interner.intern(found), documents)
+            for found, documents in self._fetcher.ask(interner.texts(fresh).to_list())
+        ]
+
+    def _unasked(self, codes: Codes) -> Index:
+        if not len(codes):
+            return codes
+        size = int(codes.max()) + 1
+        if size > len(self._asked):
+            grown = np.zeros(max(size, 2 * len(self._asked)), np.bool_)
+            grown[: len(self._asked)] = self._asked
+            self._asked = grown
+        fresh = codes[~self._asked[codes]]
+        self._asked[fresh] = True
+        return fresh

@@ -1,0 +1,235 @@
+"""The links of one type: who is linked to whom as of a given event, in the order in which links were created.
+
+Links are numbered in that order. A *run* holds some of them sorted by the id that look-ups start from; runs are
+merged at a geometric pace as the log adds links. Each link knows the sequence numbers between which it lives.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.interner import Codes
+
+ALIVE = np.iinfo(np.int64).max
+FORWARD, REVERSE = "forward", "reverse"
+Seqs = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int64]
+
+
+class Run:
+    """Some links sorted by (key, number): all that a key is linked to lies side by side."""
+
+    def __init__(self, numbers: Numbers, keys: Codes, others: Codes, born: Seqs, died: Seqs) -> None:
+        # one sort of (key, position) packed into an integer is several times faster than a stable argsort
+        packed = keys.astype(np.int64) << 32 | np.arange(len(keys))
+        packed.sort()
+        self._order = packed & 0xFFFFFFFF
+        self.numbers = numbers
+        self.keys = keys.take(self._order)
+        self.others = others.take(self._order)
+        self.born = born.take(self._order)
+        self.died = died.take(self._order)
+        self.last_born = int(born.max(initial=-1))
+        self.deaths = int((self.died != ALIVE).sum())
+        self._place: Numbers | None = None
+        self._starts: Numbers | None = None
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def fork(self) -> Run:
+        """A run that can lose links without this one noticing."""
+        forked = object.__new__(Run)
+        forked.__dict__.update(self.__dict__)
+        forked.died = self.died.copy()
+        return forked
+
+    def kill(self, numbers: Numbers, seqs: Seqs) -> None:
+        """Those of the links that are in this run end at these sequence numbers."""
+        at = np.searchsorted(self.numbers, numbers)
+        inside = (at < len(self.numbers)) & (self.numbers.take(at, mode="clip") == numbers)
+        if not inside.any():
+            return
+        if self._place is None:
+            self._place = np.empty(len(self._order), np.int64)
+            self._place[self._order] = np.arange(len(self._order))
+        self.died[self._place[at[inside]]] = seqs[inside]
+        self.deaths += int(inside.sum())
+
+    def bounds(self, ids: Codes) -> tuple[Numbers, Numbers]:
+        """Where the links of each id start and end in this run."""
+        if len(self.keys) < 4096:
+            return np.searchsorted(self.keys, ids, side="left"), np.searchsorted(self.keys, ids, side="right")
+        if self._starts is None:
+            self._starts = np.concatenate([[0], np.cumsum(np.bincount(self.keys))])
+        known = ids.clip(0, len(self._starts) - 2)
+        start, end = self._starts.take(known), self._starts.take(known + 1)
+        outside = ids != known
+        return start, np.where(outside, start, end) if outside.any() else end
+
+
+class LinkTable:
+    """All links of one type, with a list of runs for each direction that is asked for."""
+
+    def __init__(self) -> None:
+        self.source = np.zeros(0, np.int32)
+        self.target = np.zeros(0, np.int32)
+        self.born = np.zeros(0, np.int64)
+        self.died = np.zeros(0, np.int64)
+        self.size = 0
+        self._runs: dict[str, list[Run]] = {}
+        self._owned = True
+
+    def fork(self) -> LinkTable:
+        """A table that goes on from here without changing this one."""
+        forked = LinkTable()
+        forked.source, forked.target = self.source, self.target
+        forked.born, forked.died, forked.size = self.born, self.died, self.size
+        forked._runs = {direction: list(runs) for direction, runs in self._runs.items()}
+        forked._owned = self._owned = False
+        return forked
+
+    def prepare(self, direction: str) -> None:
+        """Have the runs of a direction ready."""
+        if direction not in self._runs:
+            self._runs[direction] = [self._run(direction, np.arange(self.size))] if self.size else []
+
+    def add(self, sources: Codes, targets: Codes, born: Seqs, died: Seqs) -> int:
+        """Add links in the order of their creation; the first one gets the number returned."""
+        self._own()
+        start, end = self.size, self.size + len(sources)
+        if end > len(self.source):
+            room = max(end, 2 * len(self.source))
+            self.source, self.target = _grown(self.source, room), _grown(self.target, room)
+            self.born, self.died = _grown(self.born, room), _grown(self.died, room)
+        self.source[start:end], self.target[start:end] = sources, targets
+        self.born[start:end], self.died[start:end] = born, died
+        self.size = end
+        for direction, runs in self._runs.items():
+            runs.append(self._run(direction, np.arange(start, end)))
+        return start
+
+    def kill(self, numbers: Numbers, seqs: Seqs) -> None:
+        """These links end at these sequence numbers."""
+        self._own()
+        self.died[numbers] = seqs
+        for runs in self._runs.values():
+            for run in runs:
+                run.kill(numbers, seqs)
+
+    def commit(self) -> None:
+        """The chunk is over: join small runs, and rebuild those that are mostly dead, without the dead."""
+        for direction, runs in self._runs.items():
+            while len(runs) > 1 and len(runs[-2]) <= 2 * len(runs[-1]):
+                last, before = runs.pop(), runs.pop()
+                runs.append(self._run(direction, self._alive(np.concatenate([before.numbers, last.numbers]))))
+            for i, run in enumerate(runs):
+                if run.deaths > 64 and run.deaths * 2 > len(run):
+                    runs[i] = self._run(direction, self._alive(run.numbers))
+
+    def expand(self, direction: str, ids: Codes, seen: Seqs) -> tuple[Numbers, Codes]:
+        """Every link of each id alive after sequence number `seen`: the row of the id, and the other end's code."""
+        earliest = int(seen.min(initial=ALIVE))
+        rows, others = [], []
+        for run in self._runs[direction]:
+            row, place = _ranges(*run.bounds(ids))
+            if run.deaths or run.last_born > earliest:
+                after = seen[row]
+                keep = (run.died[place] > after) & (run.born[place] <= after)
+                row, place = row[keep], place[keep]
+            if len(row):
+                rows.append(row)
+                others.append(run.others.take(place))
+        if not rows:
+            return np.zeros(0, np.int64), np.zeros(0, np.int32)
+        if len(rows) == 1:
+            return rows[0], others[0]
+        # each piece is ascending: a stable sort merges them, older links first
+        row, other = np.concatenate(rows), np.concatenate(others)
+        order = np.argsort(row, kind="stable")
+        return row[order], other[order]
+
+    def first(self, direction: str, ids: Codes, seen: Seqs) -> Codes:
+        """The other end of the earliest link of each id alive after `seen`; 0 where there is none."""
+        found = np.zeros(len(ids), np.int32)
+        looking = np.arange(len(ids))
+        for run in self._runs[direction]:
+            if not len(looking):
+                break
+            got = _first_in(run, ids[looking], seen[looking])
+            found[looking] = got
+            looking = looking[got == 0]
+        return found
+
+    def _alive(self, numbers: Numbers) -> Numbers:
+        return numbers[self.died[numbers] == ALIVE]
+
+    def _run(self, direction: str, numbers: Numbers) -> Run:
+        keys, others = (self.source, self.target) if direction == FORWARD else (self.target, self.source)
+        return Run(numbers, keys[numbers], others[numbers], self.born[numbers], self.died[numbers])
+
+    def _own(self) -> None:
+        if not self._owned:
+            self.born, self.died = self.born.copy(), self.died.copy()
+            self.source, self.target = self.source.copy(), self.target.copy()
+            self._runs = {d: [run.fork() for run in runs] for d, runs in self._runs.items()}
+            self._owned = True
+
+
+def _first_in(run: Run, ids: Codes, seen: Seqs) -> Codes:
+    start, end = run.bounds(ids)
+    there = start < end
+    found = np.where(there, run.others.take(start, mode="clip") if len(run) else 0, 0).astype(np.int32)
+    if not run.deaths and run.last_born <= int(seen.min(initial=ALIVE)):
+        return found
+    place = start.clip(0, len(run) - 1)
+    right = there & (run.died.take(place) > seen) & (run.born.take(place) <= seen)
+    rest = np.flatnonzero(there & ~right)
+    found[rest] = 0
+    if len(rest):
+        _first_of_several(run, ids, seen, rest, found)
+    return found
+
+
+def _first_of_several(run: Run, ids: Codes, seen: Seqs, rest: Numbers, found: Codes) -> None:
+    """Where the very first link is dead or not born yet: from when on is each later one the first alive?
+
+    Link i is the first from the latest end among those before it (and its own birth) until its own end. Those
+    spans ascend within a key, so one binary search finds the link for a moment. Only keys in need are worked on.
+    """
+    keys, which = np.unique(ids[rest], return_inverse=True)
+    key_row, place = _ranges(*run.bounds(keys.astype(np.int32)))
+    # sequence numbers that matter, as small integers, so that (key, number) packs into one
+    born, died, asked = run.born[place], run.died[place], seen[rest]
+    scale, small = np.unique(np.concatenate([born, died, asked]), return_inverse=True)
+    width = len(scale) + 1
+    born, died, asked = np.split(small, [len(born), len(born) + len(died)])
+    base = key_row * width
+    latest = np.maximum.accumulate(base + died)
+    before = np.concatenate([[-1], latest[:-1]])
+    before = np.maximum(before, base) - base
+    since = np.maximum(before, born)
+    lives = since < died
+    # a later link is born after an earlier one, so `since` ascends within a key
+    starts = (base + since)[lives]
+    at = np.searchsorted(starts, which * width + asked, side="right") - 1
+    candidates = np.flatnonzero(lives)[at.clip(0)] if len(starts) else np.zeros(len(rest), np.int64)
+    good = (at >= 0) & (len(starts) > 0)
+    good &= (key_row[candidates] == which) & (died[candidates] > asked)
+    found[rest[good]] = run.others[place[candidates[good]]]
+
+
+def _ranges(start: Numbers, end: Numbers) -> tuple[Numbers, Numbers]:
+    """All of `start … end-1` for each row, one after the other: the row, and the number."""
+    counts = end - start
+    total = int(counts.sum())
+    row = np.repeat(np.arange(len(counts)), counts)
+    offset = np.repeat(start - (np.cumsum(counts) - counts), counts)
+    return row, np.arange(total) + offset
+
+
+def _grown(array: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.generic]:
+    grown = np.zeros(size, array.dtype)
+    grown[: len(array)] = array
+    return grown

@@ -1,0 +1,154 @@
+"""The graph before the first event, as users hand it over, interned once for all replays that start from it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flowdsl.errors import DataError
+from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
+from flowdsl.graph.fetchers import Fetcher
+from flowdsl.graph.frames import entity_documents, link_frame
+from flowdsl.graph.links import ALIVE, LinkTable
+from flowdsl.graph.state import GraphState, Needs
+from flowdsl.graph.versions import Block, VersionStore
+from flowdsl.interner import Interner
+
+
+class EntityGraph:
+    """Entities and links as they were before the first event of a log.
+
+    `entities` maps each entity type to a frame with an `id` column, a mapping id → object, or a function that is
+    called with a list of ids and gives either for those it knows (it is asked once about each id). `links` is a
+    frame or a list of mappings with `link_type, source_id, target_id` and optionally `link_id`, in the order in
+    which the links were created; of links with the same identity the last one counts. Raises `DataError`.
+
+    >>> graph = EntityGraph({"user": {"u1": {"name": "Ada"}}}, [])
+    >>> graph
+    EntityGraph(entities={'user': 1}, links={})
+    """
+
+    def __init__(self, entities: Mapping[str, Any] | None = None, links: Any = None) -> None:
+        self._lock = threading.Lock()
+        self._interner = Interner()
+        self._types: dict[str, tuple[int, Numbers]] = {}
+        self._fetchers: dict[str, Fetcher] = {}
+        self._blocks: list[Block] = []
+        self._links: dict[str, LinkTable] = {}
+        self._link_ids: dict[str, pl.Series] = {}
+        if not isinstance(entities or {}, Mapping):
+            raise DataError(
+                f"entities are a {type(entities).__name__}", allowed="a mapping entity type → entities"
+            )
+        for name, given in (entities or {}).items():
+            self._add_type(name, given)
+        if links is not None:
+            self._add_links(link_frame(links))
+        self._anywhere, self._type_of, self._several = self._index_all()
+
+    def __repr__(self) -> str:
+        entities: dict[str, object] = {name: len(ids) for name, (_, ids) in self._types.items()}
+        entities.update({name: "function" for name in self._fetchers})
+        links = {name: table.size for name, table in self._links.items()}
+        return f"EntityGraph(entities={entities}, links={links})"
+
+    @property
+    def entity_types(self) -> tuple[str, ...]:
+        """The types that were given."""
+        return (*self._types, *self._fetchers)
+
+    @property
+    def link_types(self) -> tuple[str, ...]:
+        """The link types that were given."""
+        return tuple(self._links)
+
+    def start(self, needs: Needs) -> GraphState:
+        """The state that a replay with these needs begins with."""
+        with self._lock:
+            for name, direction in needs.links:
+                if name in self._links:
+                    self._links[name].prepare(direction)
+        typed = {*needs.types, *self._fetchers}
+        links = {
+            name: self._links[name].fork() if name in self._links else LinkTable()
+            for name, _ in sorted(needs.links)
+        }
+        for name, direction in needs.links:
+            links[name].prepare(direction)
+        numbers = {name: number for number, name in enumerate(self._types)}
+        for name in sorted(typed):
+            numbers.setdefault(name, len(numbers))
+        return GraphState(
+            interner=self._interner,
+            needs=needs,
+            versions=VersionStore(self._interner, self._blocks, needs.paths),
+            anywhere=EntityIndex(self._anywhere),
+            by_type={name: self._index_of(name) for name in sorted(typed)},
+            fetchers={name: fetcher.session() for name, fetcher in self._fetchers.items()},
+            type_of=self._type_of.copy(),
+            several=self._several.fork(),
+            type_numbers=numbers,
+            links=links,
+            link_ids={name: ids for name, ids in self._link_ids.items() if name in links},
+        )
+
+    def _add_type(self, name: object, given: Any) -> None:
+        if not isinstance(name, str) or not name:
+            raise DataError(f"entity type {name!r} is no text")
+        if callable(given) and not isinstance(given, Mapping):
+            self._fetchers[name] = Fetcher(name, given)
+            return
+        ids, documents = entity_documents(name, given)
+        codes = self._interner.intern(ids)
+        self._types[name] = (sum(len(b) for b in self._blocks), codes)
+        self._blocks.append(Block(documents, codes, self._interner))
+
+    def _add_links(self, frame: pl.DataFrame) -> None:
+        for (name,), part in frame.group_by("link_type", maintain_order=True):
+            part = part.filter(~_replaced(part))
+            table = LinkTable()
+            sources, targets = (
+                self._interner.intern(part["source_id"]),
+                self._interner.intern(part["target_id"]),
+            )
+            table.add(sources, targets, np.full(len(part), -1), np.full(len(part), ALIVE))
+            self._links[str(name)] = table
+            self._link_ids[str(name)] = part["link_id"]
+
+    def _index_all(self) -> tuple[Numbers, Any, TypedVersions]:
+        current = np.full(len(self._interner), NONE, np.int32)
+        type_of = np.full(len(self._interner), -1, np.int16)
+        several = TypedVersions()
+        for number, (start, codes) in enumerate(self._types.values()):
+            versions = (start + np.arange(len(codes))).astype(np.int32)
+            for row in np.flatnonzero(current[codes] != NONE).tolist():
+                code = int(codes[row])
+                several.of.setdefault(code, {int(type_of[code]): int(current[code])})[number] = int(
+                    versions[row]
+                )
+            taken = current[codes] != NONE
+            current[codes] = np.where(taken, AMBIGUOUS, versions)
+            type_of[codes] = np.where(taken, type_of[codes], number)
+        return current, type_of, several
+
+    def _index_of(self, name: str) -> EntityIndex:
+        if name not in self._types:
+            return EntityIndex(track=name in self._fetchers)
+        start, codes = self._types[name]
+        current = np.full(len(self._interner), NONE, np.int32)
+        current[codes] = start + np.arange(len(codes))
+        return EntityIndex(current)
+
+
+def _replaced(part: pl.DataFrame) -> pl.Series:
+    """Links that a later one of the same identity replaces."""
+    number = pl.int_range(pl.len())
+    by_id = (number != number.last().over("link_id")) & pl.col("link_id").is_not_null()
+    by_ends = (number != number.last().over("source_id", "target_id", "link_id")) & pl.col(
+        "link_id"
+    ).is_null()
+    return part.select((by_id | by_ends).alias("replaced")).to_series()

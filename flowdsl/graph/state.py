@@ -1,0 +1,301 @@
+"""The graph while a log goes by: the state before the chunk at hand, and what the chunk's events change.
+
+Every look-up says which event it sees the effect of, so one pass over a chunk answers for all its events at
+once, and nothing later can leak into an earlier answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.chunk import Chunk
+from flowdsl.columns import Index
+from flowdsl.documents import Documents
+from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
+from flowdsl.graph.fetchers import FetcherSession
+from flowdsl.graph.identities import NOBODY, LinkIdentities
+from flowdsl.graph.links import ALIVE, LinkTable
+from flowdsl.graph.versions import VersionStore
+from flowdsl.interner import Codes, Interner
+from flowdsl.language.paths import Path
+
+COMPACT_ABOVE = 1 << 18
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a set of flows reads of the graph: nothing else is kept of the log."""
+
+    entities: bool = False
+    paths: frozenset[Path] = frozenset()
+    links: frozenset[tuple[str, str]] = frozenset()
+    types: frozenset[str] = frozenset()
+
+    def union(self, other: Needs) -> Needs:
+        """What both need."""
+        return Needs(
+            self.entities or other.entities,
+            self.paths | other.paths,
+            self.links | other.links,
+            self.types | other.types,
+        )
+
+
+@dataclass
+class GraphState:
+    """Entities and links as of each event of the chunk that was last `advance`d to."""
+
+    interner: Interner
+    needs: Needs
+    versions: VersionStore
+    anywhere: EntityIndex
+    by_type: dict[str, EntityIndex] = field(default_factory=dict)
+    fetchers: dict[str, FetcherSession] = field(default_factory=dict)
+    type_of: npt.NDArray[np.int16] = field(default_factory=lambda: np.full(1, -1, np.int16))
+    several: TypedVersions = field(default_factory=TypedVersions)
+    type_numbers: dict[str, int] = field(default_factory=dict)
+    links: dict[str, LinkTable] = field(default_factory=dict)
+    link_ids: dict[str, pl.Series] = field(default_factory=dict)
+    identities: LinkIdentities | None = None
+    frozen: bool = False
+
+    def fork(self) -> GraphState:
+        """A state that goes on from here without changing this one."""
+        return GraphState(
+            self.interner,
+            self.needs,
+            self.versions.fork(),
+            self.anywhere.fork(),
+            {name: index.fork() for name, index in self.by_type.items()},
+            {name: session.fork() for name, session in self.fetchers.items()},
+            self.type_of.copy(),
+            self.several.fork(),
+            dict(self.type_numbers),
+            {name: table.fork() for name, table in self.links.items()},
+            self.link_ids,
+            None if self.identities is None else self.identities.fork(),
+        )
+
+    # -- look-ups --------------------------------------------------------------------------------------
+
+    def find(self, ids: Codes, seen: Numbers, kind: str | None = None) -> Numbers:
+        """The version of each entity after the event `seen` of the chunk; `NONE` or `AMBIGUOUS` (in several types)."""
+        if kind is not None:
+            if kind in self.fetchers:
+                self._fetch(kind, ids)
+            return self.by_type[kind].find(ids, seen)
+        found = self.anywhere.find(ids, seen)
+        for name in self.fetchers:
+            self._fetch(name, ids)
+            there = self.by_type[name].find(ids, seen)
+            both = (there != NONE) & (found != NONE)
+            found = np.where(both, np.int32(AMBIGUOUS), np.where(there != NONE, there, found))
+        return found
+
+    def first_link(self, kind: str, direction: str, ids: Codes, chunk: Chunk, seen: Numbers) -> Codes:
+        """The other end of each id's earliest link; 0 where there is none."""
+        return self.links[kind].first(direction, ids, self._seqs(chunk, seen))
+
+    def expand(
+        self, kind: str, direction: str, ids: Codes, chunk: Chunk, seen: Numbers
+    ) -> tuple[Index, Codes]:
+        """All links of each id, in link order: the row of the id, and the other end."""
+        return self.links[kind].expand(direction, ids, self._seqs(chunk, seen))
+
+    def _seqs(self, chunk: Chunk, seen: Numbers) -> npt.NDArray[np.int64]:
+        # the final state, on purpose: every link that did not end counts as seen from anywhere
+        return np.full(len(seen), ALIVE - 1) if self.frozen else chunk.seq_seen(seen)
+
+    def _fetch(self, kind: str, ids: Codes) -> None:
+        """Ask a fetcher about ids it was never asked about. All ids looked up are asked about, whatever else they
+        are, so that what is known does not depend on where chunks begin."""
+        for codes, documents in self.fetchers[kind].fetch(ids, self.interner):
+            start = self.versions.add(documents, codes)
+            untouched = self.by_type[kind].untouched(codes)
+            versions = (start + np.arange(len(codes))).astype(np.int32)
+            self.by_type[kind].set_base(codes[untouched], versions[untouched])
+
+    # -- the log goes by -------------------------------------------------------------------------------
+
+    def advance(self, chunk: Chunk) -> None:
+        """Take in the changes that the chunk's events make."""
+        if self.frozen or not chunk.fresh:
+            return
+        kinds = chunk.events.frame["kind"]
+        if self.needs.entities:
+            self._advance_entities(chunk, kinds)
+        if self.links:
+            self._advance_links(chunk, kinds)
+
+    def commit(self) -> None:
+        """The chunk is over: its changes are the state from now on."""
+        self.anywhere.commit()
+        for index in self.by_type.values():
+            index.commit()
+        for table in self.links.values():
+            table.commit()
+
+    def _advance_entities(self, chunk: Chunk, kinds: pl.Series) -> None:
+        rows = _rows(kinds, ("entity.created", "entity.updated", "entity.deleted"))
+        if not len(rows):
+            return
+        frame = chunk.events.frame
+        ids = self.interner.intern(frame["entity_id"].gather(rows))
+        types = self._type_codes(frame["entity_type"].gather(rows))
+        versions = np.full(len(rows), NONE, np.int32)
+        set_ = np.flatnonzero((kinds.gather(rows) != "entity.deleted").to_numpy())
+        if len(set_):
+            data = frame["data"].gather(rows[set_]) if "data" in frame.columns else _nulls(len(set_))
+            start = self.versions.add(Documents(data, hints=self.needs.paths), ids[set_])
+            versions[set_] = start + np.arange(len(set_))
+        positions = rows.astype(np.int32)
+        for name, index in self.by_type.items():
+            mine = types == self.type_numbers.get(name, -1)
+            if mine.any():
+                index.put(ids[mine], positions[mine], versions[mine])
+        # what fetchers answer for is kept by type only: `find` joins it to the rest
+        rest = ~np.isin(types, [self.type_numbers[n] for n in self.fetchers if n in self.type_numbers])
+        if rest.any():
+            self._put_anywhere(ids[rest], positions[rest], types[rest], versions[rest])
+
+    def _put_anywhere(
+        self, ids: Codes, positions: Numbers, types: npt.NDArray[np.int16], versions: Numbers
+    ) -> None:
+        size = int(ids.max()) + 1
+        if size > len(self.type_of):
+            grown = np.full(max(size, 2 * len(self.type_of)), -1, np.int16)
+            grown[: len(self.type_of)] = self.type_of
+            self.type_of = grown
+        # the first type an id was ever seen in; any other makes it one of the few that live in several
+        fresh = np.flatnonzero(self.type_of[ids] == -1)
+        self.type_of[ids[fresh[::-1]]] = types[fresh[::-1]]
+        for row in np.flatnonzero(self.type_of[ids] != types).tolist():
+            code = int(ids[row])
+            if code not in self.several.of:
+                self.several.of[code] = {int(self.type_of[code]): self.anywhere.current(code)}
+        if self.several.of:
+            versions = versions.copy()
+            for row in np.flatnonzero(np.isin(ids, np.fromiter(self.several.of, np.int32))).tolist():
+                versions[row] = self.several.apply(int(ids[row]), int(types[row]), int(versions[row]))
+        self.anywhere.put(ids, positions, versions)
+
+    def _type_codes(self, types: pl.Series) -> npt.NDArray[np.int16]:
+        types = types.cast(pl.String)
+        for name in types.unique().to_list():
+            self.type_numbers.setdefault(name, len(self.type_numbers))
+        return types.replace_strict(self.type_numbers, return_dtype=pl.Int16).to_numpy()
+
+    def _advance_links(self, chunk: Chunk, kinds: pl.Series) -> None:
+        rows = _rows(kinds, ("link.created", "link.deleted"))
+        if not len(rows):
+            return
+        events = chunk.events.frame[rows]
+        types = events["link_type"].cast(pl.String)
+        used = types.is_in(list(self.links)).fill_null(value=False).to_numpy()
+        link_ids = events["link_id"] if "link_id" in events.columns else _nulls(len(rows))
+        # an identity is a link id, whatever its type: a link of another type replaces one that is used here
+        if (
+            self.identities is not None
+            and self.identities.any_ids
+            or self._base_has_ids()
+            or (used & link_ids.is_not_null().to_numpy()).any()
+        ):
+            used |= link_ids.is_not_null().to_numpy()
+        rows, events = rows[used], events.filter(pl.Series(used))
+        if len(rows):
+            self._change_links(chunk, rows, events, link_ids.filter(pl.Series(used)))
+
+    def _base_has_ids(self) -> bool:
+        return any(ids.null_count() < len(ids) for ids in self.link_ids.values())
+
+    def _change_links(self, chunk: Chunk, rows: Index, events: pl.DataFrame, link_ids: pl.Series) -> None:
+        if self.identities is None:
+            self.identities = self._identify_base()
+        names = list(self.links)
+        types = (
+            events["link_type"]
+            .cast(pl.String)
+            .replace_strict(names, list(range(len(names))), default=len(names), return_dtype=pl.Int32)
+        )
+        kinds = types.fill_null(len(names)).to_numpy()
+        sources, targets = (
+            self.interner.intern(events["source_id"]),
+            self.interner.intern(events["target_id"]),
+        )
+        identity = self.identities.numbers(kinds, sources, targets, link_ids)
+        seqs = chunk.seq[rows]
+        made = (events["kind"] == "link.created").to_numpy()
+        order = np.argsort(identity, kind="stable")
+        same_next = np.concatenate([identity[order][1:] == identity[order][:-1], [False]])
+        # a link ends with the next event of its identity: a deletion, or a creation that replaces it
+        ends = np.full(len(rows), ALIVE, np.int64)
+        ends[order[:-1]] = np.where(same_next[:-1], seqs[order[1:]], ALIVE)
+        first = order[np.concatenate([[True], ~same_next[:-1]])]
+        self._end_held(identity[first], seqs[first], names)
+        links = np.full(len(rows), NOBODY, np.int64)
+        for kind, name in enumerate(names):
+            new = np.flatnonzero(made & (kinds == kind))
+            if len(new):
+                start = self.links[name].add(sources[new], targets[new], seqs[new], ends[new])
+                links[new] = (start + np.arange(len(new))) * len(names) + kind
+        last = order[~same_next]
+        self.identities.hold(identity[last], links[last])
+
+    def _end_held(
+        self, identities: npt.NDArray[np.int64], seqs: npt.NDArray[np.int64], names: list[str]
+    ) -> None:
+        assert self.identities is not None
+        held = self.identities.holders(identities)
+        for kind, name in enumerate(names):
+            mine = (held != NOBODY) & (held % len(names) == kind)
+            if mine.any():
+                self.links[name].kill(held[mine] // len(names), seqs[mine])
+
+    def _identify_base(self) -> LinkIdentities:
+        identities, names = LinkIdentities(), list(self.links)
+        for kind, name in enumerate(names):
+            table = self.links[name]
+            if table.size:
+                kinds = np.full(table.size, kind, np.int32)
+                ids = self.link_ids.get(name, _nulls(table.size))
+                numbers = identities.numbers(
+                    kinds, table.source[: table.size], table.target[: table.size], ids
+                )
+                identities.hold(numbers, np.arange(table.size) * len(names) + kind)
+        return identities
+
+    # -- upkeep ----------------------------------------------------------------------------------------
+
+    def crowded(self, held: int) -> bool:
+        """Whether most versions of the log are of no use any more."""
+        fresh = self.versions.size - self.versions.base
+        return fresh > COMPACT_ABOVE and fresh > 2 * (self._live_count() + held)
+
+    def _live_count(self) -> int:
+        return int((self.anywhere.live() >= self.versions.base).sum())
+
+    def compact(self, held: Iterable[Numbers]) -> Numbers:
+        """Forget versions that are neither current nor `held` by contexts; gives the new number of each."""
+        indexes = [self.anywhere, *self.by_type.values()]
+        live = [index.live() for index in indexes] + [self.several.live(), *held]
+        mapping = self.versions.compact(np.concatenate(live))
+        for index in indexes:
+            index.renumber(mapping)
+        self.several.renumber(mapping)
+        return mapping
+
+
+def _rows(kinds: pl.Series, wanted: tuple[str, ...]) -> Index:
+    mask = np.zeros(len(kinds), np.bool_)
+    for kind in wanted:
+        mask |= (kinds == kind).to_numpy()
+    return np.flatnonzero(mask)
+
+
+def _nulls(size: int) -> pl.Series:
+    return pl.Series([None], dtype=pl.String).new_from_index(0, size)

@@ -1,0 +1,207 @@
+"""Every version of every entity that can still be referred to, and the values of paths below them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.columns import Column, Index, Tag
+from flowdsl.documents import Documents
+from flowdsl.interner import Codes, Interner
+from flowdsl.language.paths import Path
+
+ID: Path = ("id",)
+
+
+class Block:
+    """Versions that came together, each an object and the id of its entity; columns are read once for all."""
+
+    def __init__(self, documents: Documents, ids: Codes, interner: Interner) -> None:
+        self.documents = documents
+        self.ids = ids
+        self._interner = interner
+        self._id_column: Column | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def column(self, below: Path) -> Column:
+        """The values at a path; the whole object for the empty one, always with its `id`."""
+        if below == ID:
+            if self._id_column is None:
+                self._id_column = self._read_ids()
+            return self._id_column
+        if not below:
+            return self._whole()
+        return self.documents.column(below)
+
+    def _read_ids(self) -> Column:
+        """`id` as the data has it; the entity's own where it lacks one, or has it as a number."""
+        own = Column.coded(self.ids, self._interner)
+        found = self.documents.column(ID)
+        if found.all_(Tag.MISSING):
+            return own if self._all_objects() else self._only_objects(own)
+        if found.all_(Tag.TEXT):
+            codes = self._interner.intern(found.text_series())
+            return own if (codes == self.ids).all() else Column.coded(codes, self._interner)
+        number = found.is_(Tag.INT)
+        if number.any() and found.ints is not None:
+            texts = own.text_series()
+            number &= (pl.Series(found.ints).cast(pl.String) == texts).fill_null(value=False).to_numpy()
+        replaced = number | (found.is_(Tag.MISSING) & self._objects())
+        return Column.concat([found, own]).take(np.arange(len(self)) + np.where(replaced, len(self), 0))
+
+    def _objects(self) -> npt.NDArray[np.bool_]:
+        """Where the data is an object, or there is none (which stands for an empty object)."""
+        if self.documents.series.dtype != pl.String:
+            return np.ones(len(self), np.bool_)
+        head = self.documents.series.str.strip_chars_start().str.slice(0, 1)
+        return (
+            head.eq("{").fill_null(value=True) | self.documents.series.eq("null").fill_null(value=True)
+        ).to_numpy()
+
+    def _all_objects(self) -> bool:
+        return bool(self._objects().all())
+
+    def _only_objects(self, own: Column) -> Column:
+        objects = self._objects()
+        return Column(own.size, np.where(objects, own.tag_array(), np.uint8(Tag.MISSING)), texts=own.texts)
+
+    def _whole(self) -> Column:
+        """The objects, each with its id put first where its data lacks one."""
+        whole, found = self.documents.column(()), self.documents.column(ID)
+        lacking = found.is_(Tag.MISSING) & self._objects()
+        if not lacking.any():
+            return whole
+        ids = Column.coded(self.ids, self._interner).to_json()
+        texts = (
+            whole.nested
+            if whole.nested is not None
+            else pl.Series([None], dtype=pl.String).new_from_index(0, len(self))
+        )
+        frame = pl.DataFrame({"i": ids, "t": texts, "lacking": lacking})
+        rest = pl.col("t").fill_null("{}").str.slice(1)
+        comma = pl.when(rest == "}").then(pl.lit("")).otherwise(pl.lit(","))
+        built = frame.select(
+            pl.when("lacking")
+            .then(pl.concat_str([pl.lit('{"id":'), "i", comma, rest]))
+            .otherwise("t")
+            .alias("j")
+        ).to_series()
+        return Column(
+            len(self),
+            np.where(lacking, np.uint8(Tag.OBJECT), whole.tag_array()),
+            texts=whole.texts, ints=whole.ints, floats=whole.floats, bools=whole.bools, nested=built,
+        )  # fmt: skip
+
+    def gather(self, rows: Index) -> Block:
+        """A copy of some versions."""
+        return Block(self.documents.gather(rows), self.ids.take(rows), self._interner)
+
+    @classmethod
+    def joined(cls, first: Block, second: Block, hints: Iterable[Path]) -> Block:
+        """Two blocks as one."""
+        return cls(
+            Documents.joined(first.documents, second.documents, hints),
+            np.concatenate([first.ids, second.ids]),
+            first._interner,
+        )
+
+
+class VersionStore:
+    """Blocks of versions, numbered through. The first `base` of them belong to a snapshot and never change."""
+
+    def __init__(self, interner: Interner, blocks: Iterable[Block] = (), hints: Iterable[Path] = ()) -> None:
+        self._interner = interner
+        self._blocks = list(blocks)
+        self._base_blocks = len(self._blocks)
+        self._hints = tuple(hints)
+        self._renumber()
+        self.base = self.size
+
+    def fork(self) -> VersionStore:
+        """A store that goes on from here without changing this one."""
+        forked = VersionStore(self._interner, self._blocks, self._hints)
+        forked._base_blocks, forked.base = self._base_blocks, self.base
+        return forked
+
+    def _renumber(self) -> None:
+        self._starts = np.concatenate([[0], np.cumsum([len(b) for b in self._blocks], dtype=np.int64)])
+
+    @property
+    def size(self) -> int:
+        """How many versions there are."""
+        return int(self._starts[-1])
+
+    def add(self, documents: Documents, ids: Codes) -> int:
+        """Add versions; the first one gets the number returned."""
+        start = self.size
+        self._blocks.append(Block(documents, ids, self._interner))
+        # blocks are joined at a geometric pace, so that their number stays small and each row moves seldom
+        while len(self._blocks) - self._base_blocks > 1 and len(self._blocks[-2]) <= 2 * len(
+            self._blocks[-1]
+        ):
+            last = self._blocks.pop()
+            self._blocks[-1] = Block.joined(self._blocks[-1], last, self._hints)
+        self._renumber()
+        return start
+
+    def column(self, below: Path, versions: npt.NDArray[np.int32]) -> Column:
+        """The values at a path below each version; missing where the version is negative."""
+        absent = versions < 0
+        if not self.size or absent.all():
+            return Column(len(versions), Tag.MISSING)
+        column = self._take(
+            below, np.where(absent, self._any_of(versions), versions) if absent.any() else versions
+        )
+        if absent.any():
+            column.tags = np.where(absent, np.uint8(Tag.MISSING), column.tag_array())
+        return column
+
+    @staticmethod
+    def _any_of(versions: npt.NDArray[np.int32]) -> np.int32:
+        """A number to stand in where there is no version: one of the same block, so that reading stays local."""
+        return np.int32(versions.max())
+
+    def _take(self, below: Path, versions: npt.NDArray[np.int32]) -> Column:
+        low, high = int(versions.min()), int(versions.max())
+        first = int(np.searchsorted(self._starts, low, side="right")) - 1
+        last = int(np.searchsorted(self._starts, high, side="right")) - 1
+        if first == last:
+            return self._read(first, below, versions - self._starts[first] if first else versions)
+        which = np.searchsorted(self._starts, versions, side="right") - 1
+        parts, places = [], []
+        for block in np.unique(which).tolist():
+            rows = np.flatnonzero(which == block)
+            parts.append(self._read(block, below, versions[rows] - self._starts[block]))
+            places.append(rows)
+        back = np.empty(len(versions), np.int64)
+        back[np.concatenate(places)] = np.arange(len(versions))
+        return Column.concat(parts).take(back)
+
+    def _read(self, block: int, below: Path, rows: Index) -> Column:
+        if not below:
+            # whole objects are rare and heavy: only those that are asked for are spelled out
+            wanted, back = np.unique(rows, return_inverse=True)
+            return self._blocks[block].gather(wanted).column(below).take(back)
+        return self._blocks[block].column(below).take(rows)
+
+    def compact(self, live: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Forget all versions of the log but `live`; gives the new number of each old one."""
+        kept = np.unique(live[live >= self.base])
+        mapping = np.full(self.size, -1, np.int32)
+        mapping[: self.base] = np.arange(self.base)
+        mapping[kept] = self.base + np.arange(len(kept))
+        blocks = []
+        for start, block in zip(
+            self._starts[self._base_blocks :].tolist(), self._blocks[self._base_blocks :], strict=False
+        ):
+            rows = kept[(kept >= start) & (kept < start + len(block))] - start
+            if len(rows):
+                blocks.append(block.gather(rows))
+        self._blocks = self._blocks[: self._base_blocks] + blocks
+        self._renumber()
+        return mapping

@@ -1,0 +1,92 @@
+"""What runs a step: a kernel takes batch after batch of contexts, and remembers what it must between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.columns import Column, Index
+from flowdsl.contexts import Contexts, Versions
+from flowdsl.language.rows import Failures
+from flowdsl.payload import Payload
+
+FOREVER = int(np.iinfo(np.int64).max)
+
+
+class StepRun(Protocol):
+    """One step at work on one batch: the time up to which timers fire, and where outcomes are told."""
+
+    @property
+    def horizon(self) -> int:
+        """Timers due at or before this clock (µs) fire now."""
+        ...
+
+    @property
+    def ending(self) -> bool:
+        """Whether the log is over, and what is held comes out as if time went on."""
+        ...
+
+    def dropped(self, contexts: Contexts, rows: Index, reason: str) -> None:
+        """These contexts end here, on purpose."""
+        ...
+
+    def dropped_earlier(self, members: Members, reason: str) -> None:
+        """Contexts held since earlier end here."""
+        ...
+
+    def failed(self, contexts: Contexts, failures: Failures) -> None:
+        """The contexts where `failures` says so end here."""
+        ...
+
+    def branched(self, extra: int) -> None:
+        """A fan-out made so many contexts more than it got."""
+        ...
+
+    def absorbed(self, contexts: Contexts, rows: Index, count: int) -> None:
+        """So many contexts went into batches that go on as one each; `rows` are those that came in just now."""
+        ...
+
+    def delivered(self, contexts: Contexts, payload: Payload, recipient: Column) -> None:
+        """These contexts reached sinks."""
+        ...
+
+
+class Members(Protocol):
+    """Contexts of which only the event and the branch are still known."""
+
+    @property
+    def seq(self) -> npt.NDArray[np.int64]: ...
+
+    @property
+    def branches(self) -> tuple[npt.NDArray[np.int32], ...]: ...
+
+
+class Kernel:
+    """Runs one step. The base class is one that remembers nothing."""
+
+    @property
+    def held(self) -> int:
+        """How many contexts are held in windows or queues."""
+        return 0
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        """The contexts that go on, in order; `contexts` come in order, after those of earlier calls."""
+        raise NotImplementedError
+
+    def fork(self) -> Kernel:
+        """A kernel that goes on from here without changing this one."""
+        return self
+
+    def held_versions(self) -> Iterable[Versions]:
+        """Entity versions that held contexts refer to."""
+        return ()
+
+    def renumber(self, mapping: Versions) -> None:
+        """Entity versions got new numbers."""
+
+    def open(self) -> list[dict[str, Any]]:
+        """What is held, a row for each window or queued context."""
+        return []

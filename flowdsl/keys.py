@@ -1,0 +1,82 @@
+"""The keys of stateful steps as integers: the same number for the same typed value, as long as the step lives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.columns import Coded, Column, Tag
+from flowdsl.contexts import Contexts
+from flowdsl.interner import HashTable, Interner, insert_pairs
+from flowdsl.language.paths import Path, path_text
+from flowdsl.language.rows import Failures, first_failures
+
+Keys = npt.NDArray[np.int64]
+
+
+class KeySpace:
+    """Numbers for the values of one or several paths: text by itself, numbers as numbers, all types apart."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._others = Interner()
+        self._pairs: list[HashTable] = [HashTable() for _ in paths[1:]]
+
+    def keys(self, contexts: Contexts) -> tuple[Keys, Failures | None]:
+        """The key of each context; it fails where a path is missing."""
+        parts, failures = [], []
+        for path in self._paths:
+            column = contexts.column(path)
+            failures.append(
+                Failures.where(column.is_(Tag.MISSING), f"the key {path_text(path)!r} is missing")
+            )
+            parts.append(self._numbers(column, contexts))
+        keys = parts[0]
+        for table, part in zip(self._pairs, parts[1:], strict=True):
+            keys = insert_pairs(table, keys.astype(np.uint64), part.astype(np.uint64)).astype(np.int64)
+        return keys, first_failures(failures)
+
+    def _numbers(self, column: Column, contexts: Contexts) -> Keys:
+        interner = contexts.chunk.interner
+        if isinstance(column.texts, Coded) and column.texts.interner is interner and column.all_(Tag.TEXT):
+            return column.texts.codes.astype(np.int64) * 2
+        numbers = np.zeros(column.size, np.int64)
+        text = np.flatnonzero(column.is_(Tag.TEXT))
+        if len(text):
+            # through the graph's interner: a text has one number, whether it came as a code or not
+            numbers[text] = interner.intern(column.text_series().gather(text)).astype(np.int64) * 2
+        rest = np.flatnonzero(~column.is_(Tag.TEXT, Tag.MISSING))
+        if len(rest):
+            numbers[rest] = self._others.intern(_spelled(column.take(rest))).astype(np.int64) * 2 + 1
+        return numbers
+
+
+def _spelled(column: Column) -> pl.Series:
+    """Values that are no text, spelled so that equal ones are spelled alike: 1 and 1.0, but not 1 and true."""
+    texts = column.to_json()
+    floats = np.flatnonzero(column.is_(Tag.FLOAT))
+    if len(floats) and column.floats is not None:
+        texts = texts.scatter(floats, [_number(x) for x in column.floats[floats].tolist()])
+    nested = np.flatnonzero(column.is_(Tag.ARRAY, Tag.OBJECT))
+    if len(nested):
+        texts = texts.scatter(nested, [_canonical(json.loads(t)) for t in texts.gather(nested).to_list()])
+    return texts
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _canonical(value: object) -> str:
+    def plain(x: object) -> object:
+        if isinstance(x, float) and x.is_integer():
+            return int(x)
+        if isinstance(x, dict):
+            return {k: plain(v) for k, v in x.items()}
+        return [plain(v) for v in x] if isinstance(x, list) else x
+
+    return json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,337 @@
+"""batch: contexts with the same key wait for a window to close, and go on as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.batch_variable import BatchVariable, ItemLists
+from flowdsl.chunk import Chunk
+from flowdsl.columns import Column, Index
+from flowdsl.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts, Versions
+from flowdsl.holding import Holding, Refs
+from flowdsl.kernel import Kernel, StepRun
+from flowdsl.keys import KeySpace
+from flowdsl.language.durations import Duration, parse_duration
+from flowdsl.language.paths import Path, path_text
+from flowdsl.language.var import Var
+from flowdsl.operators.base import (
+    DURATION_SCHEMA,
+    PATH_SCHEMA,
+    Kind,
+    Operator,
+    as_path,
+    call_text,
+    check_count,
+    option,
+)
+from flowdsl.scope import ANY, NUMBER, TEXT, Scope, Shape
+from flowdsl.timers import due
+from flowdsl.windows import Groups, Windows
+
+BATCH = Shape(
+    "a batch",
+    {"count": NUMBER, "key": ANY, "items": Shape("a list", scalar=True), "first_at": TEXT, "last_at": TEXT, "closed_at": TEXT},
+)  # fmt: skip
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch(Operator):
+    """Gather the contexts of a key for a time, then go on as one."""
+
+    name: ClassVar[str] = "batch"
+    method: ClassVar[str] = "batch"
+    summary: ClassVar[str] = "gather the contexts of a key until a window closes, then go on as one"
+    example: ClassVar[str] = 'batch("target_id", window="5m")'
+
+    key: Path = option("key", "the path that says what belongs together", PATH_SCHEMA, required=True)
+    window: Duration = option("window", "how long a window is open", DURATION_SCHEMA, required=True)
+    min_count: int = option(
+        "min_count",
+        "the least contexts a window must have to go on",
+        {"type": "integer", "minimum": 0, "default": 1},
+        default=1,
+    )
+
+    @classmethod
+    def build(cls, key: str | Var, *, window: Any, min_count: int = 1) -> Batch:
+        """Gather the contexts of a key for `window` from the first one, then go on as one context.
+
+        It has the last member's variables and `batch` with `count, key, items, first_at, last_at, closed_at`. A
+        window with fewer than `min_count` members is dropped as `batch below min_count`.
+
+        >>> from flowdsl import on
+        >>> on("link.created").batch("target_id", window="5m", min_count=2).steps[0].text
+        "batch('target_id', window='5m', min_count=2)"
+        """
+        return cls(as_path(key), parse_duration(window), check_count(min_count, "batch: min_count", 0))
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.PER_KEY
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        return frozenset({self.key})
+
+    @property
+    def times(self) -> bool:
+        return True
+
+    @property
+    def text(self) -> str:
+        least = self.min_count if self.min_count != 1 else None
+        return call_text("batch", repr(path_text(self.key)), window=self.window.text, min_count=least)
+
+    def check(self, scope: Scope) -> Scope:
+        scope.check(self.paths, "batch")
+        return scope.having(batch=BATCH, _batch=BATCH)
+
+    def kernel(self) -> BatchKernel:
+        return BatchKernel(self)
+
+
+@dataclass(frozen=True)
+class _Open:
+    """Open windows, sorted by key: their number (ascending in the order of opening), start, members, last member."""
+
+    keys: Ints
+    numbers: Ints
+    opened: Ints
+    counts: Ints
+    last_at: Ints
+    last: Refs
+
+    @classmethod
+    def none(cls) -> _Open:
+        return cls(*(np.zeros(0, np.int64) for _ in range(6)))
+
+    def take(self, index: Index) -> _Open:
+        return _Open(*(getattr(self, name).take(index) for name in self.__dataclass_fields__))
+
+
+class BatchKernel(Kernel):
+    """Holds the last member of each open window whole, and of the others what `batch` says of them."""
+
+    def __init__(self, options: Batch) -> None:
+        self._options = options
+        self._space = KeySpace((options.key,))
+        self._open = _Open.none()
+        self._holding = Holding()
+        self._members = ItemLists.none()
+        self._next = 0
+
+    @property
+    def held(self) -> int:
+        return int(self._open.counts.sum())
+
+    def fork(self) -> BatchKernel:
+        forked = BatchKernel(self._options)
+        forked._space, forked._open, forked._members = self._space, self._open, self._members
+        forked._holding, forked._next = self._holding.fork(), self._next
+        return forked
+
+    def held_versions(self) -> Iterable[Versions]:
+        return self._holding.versions()
+
+    def renumber(self, mapping: Versions) -> None:
+        self._holding.renumber(mapping)
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        keys, failures = self._space.keys(contexts)
+        if failures is not None:
+            step.failed(contexts, failures)
+            good = np.flatnonzero(~failures.mask)
+            contexts, keys = contexts.take(good), keys[good]
+        work = _Batching(self, contexts, keys, step)
+        return work.run()
+
+    def open(self) -> list[dict[str, Any]]:
+        window = self._options.window.microseconds
+        rows, seqs = [], self._holding.seqs(self._open.last)
+        for i in np.argsort(self._open.numbers).tolist():
+            rows.append(
+                {
+                    "held": int(self._open.counts[i]),
+                    "last_seq_no": int(seqs[i]),
+                    "opened_at": int(self._open.opened[i]),
+                    "due_at": int(self._open.opened[i]) + window,
+                }
+            )
+        return rows
+
+
+class _Batching:
+    """One batch of contexts going through a batch step."""
+
+    def __init__(self, kernel: BatchKernel, contexts: Contexts, keys: Ints, step: StepRun) -> None:
+        self.kernel = kernel
+        self.contexts = contexts
+        self.step = step
+        self.chunk: Chunk = contexts.chunk
+        self.window = kernel._options.window.microseconds
+        self.groups = Groups.of(keys, contexts.moment)
+        self.carried = kernel._open
+
+    def run(self) -> Contexts:
+        kernel, groups, carried = self.kernel, self.groups, self.carried
+        joined = self._end_of_carried()
+        found = Windows.find(groups, joined, self.window)
+        fresh = self._opened_now(found)
+        grown = self._grown(joined)
+        windows = _Open(
+            *(np.concatenate([getattr(grown, n), getattr(fresh, n)]) for n in grown.__dataclass_fields__)
+        )
+        seen = np.concatenate(
+            [np.full(len(carried.keys), -1, np.int32), self._seen(groups.order[found.first])]
+        )
+        row_of_last = np.concatenate([self._rows_of_last(joined), groups.order[found.end - 1]])
+        members = kernel._members.joined(self._joined_members(joined, found, fresh.numbers))
+        firing = due(self.chunk, windows.opened + self.window, windows.opened, seen, self.step)
+        enough = windows.counts >= kernel._options.min_count
+        out = self._emit(windows, seen, row_of_last, members, np.flatnonzero(firing & enough))
+        self._drop(windows, members, np.flatnonzero(firing & ~enough))
+        self._keep(windows, row_of_last, members, np.flatnonzero(~firing))
+        return out
+
+    # -- which windows there are -----------------------------------------------------------------------
+
+    def _end_of_carried(self) -> Ints:
+        """For each group the first row that does not join the window it carried in."""
+        groups, carried = self.groups, self.carried
+        start = groups.starts.copy()
+        if len(carried.keys) and len(groups.keys):
+            at = np.searchsorted(carried.keys, groups.keys).clip(0, len(carried.keys) - 1)
+            known = np.flatnonzero(carried.keys[at] == groups.keys)
+            start[known] = groups.first_at_or_after(known, carried.opened[at[known]] + self.window)
+        return start
+
+    def _group_of_carried(self) -> tuple[Ints, npt.NDArray[np.bool_]]:
+        groups, carried = self.groups, self.carried
+        if not len(groups.keys):
+            return np.zeros(len(carried.keys), np.int64), np.zeros(len(carried.keys), np.bool_)
+        at = np.searchsorted(groups.keys, carried.keys).clip(0, len(groups.keys) - 1)
+        return at, groups.keys[at] == carried.keys
+
+    def _grown(self, joined: Ints) -> _Open:
+        """The windows carried in, with what joined them in this batch."""
+        groups, carried = self.groups, self.carried
+        at, present = self._group_of_carried()
+        more = np.zeros(len(carried.keys), np.int64)
+        more[present] = (joined - groups.starts)[at[present]]
+        last_at = carried.last_at.copy()
+        rows = np.flatnonzero(more)
+        last_at[rows] = groups.times[joined[at[rows]] - 1]
+        return _Open(
+            carried.keys, carried.numbers, carried.opened, carried.counts + more, last_at, carried.last
+        )
+
+    def _rows_of_last(self, joined: Ints) -> Ints:
+        """The row of this batch that is the last member of each window carried in; -1 where none joined."""
+        groups = self.groups
+        at, present = self._group_of_carried()
+        rows = np.full(len(self.carried.keys), -1, np.int64)
+        grew = np.flatnonzero(present)
+        grew = grew[(joined > groups.starts)[at[grew]]]
+        rows[grew] = groups.order[joined[at[grew]] - 1]
+        return rows
+
+    def _opened_now(self, found: Windows) -> _Open:
+        groups = self.groups
+        opener = groups.order[found.first]
+        numbers = np.empty(len(opener), np.int64)
+        # numbers ascend in the order in which windows open: timers due at the same moment fire in that order
+        numbers[np.argsort(opener)] = self.kernel._next + np.arange(len(opener))
+        self.kernel._next += len(opener)
+        return _Open(
+            groups.keys[found.group],
+            numbers,
+            groups.times[found.first],
+            found.end - found.first,
+            groups.times[found.end - 1],
+            np.full(len(opener), -1, np.int64),
+        )
+
+    def _joined_members(self, joined: Ints, found: Windows, numbers: Ints) -> ItemLists:
+        """Every context of the batch as a member of its window."""
+        groups = self.groups
+        window = np.empty(len(self.contexts), np.int64)
+        at, present = self._group_of_carried()
+        carried = np.flatnonzero(present)
+        starts, ends = groups.starts[at[carried]], joined[at[carried]]
+        firsts, lasts = np.concatenate([starts, found.first]), np.concatenate([ends, found.end])
+        owners = np.concatenate([self.carried.numbers[carried], numbers])
+        counts = lasts - firsts
+        rows = np.arange(int(counts.sum())) + np.repeat(firsts - (np.cumsum(counts) - counts), counts)
+        window[groups.order[rows]] = np.repeat(owners, counts)
+        return ItemLists.of_contexts(self.contexts, window)
+
+    def _seen(self, rows: Ints) -> npt.NDArray[np.int32]:
+        return self.contexts.seen.take(rows)
+
+    # -- what becomes of them --------------------------------------------------------------------------
+
+    def _emit(
+        self, windows: _Open, seen: npt.NDArray[np.int32], rows: Ints, members: ItemLists, which: Index
+    ) -> Contexts:
+        if not len(which):
+            return self.contexts.take(np.zeros(0, np.int64))
+        deadlines = windows.opened[which] + self.window
+        which = which[np.lexsort((windows.numbers[which], deadlines))]
+        closing = windows.take(which)
+        out = self._last_members(closing, rows[which])
+        closed = CLOSED_AT_END if self.step.ending else CLOSED_BY_TIMER
+        moments = closing.opened + self.window
+        sees = np.maximum(self.chunk.seen_at(moments), seen[which])
+        out = out.placed(moments, sees, np.full(len(out), closed, np.uint8))
+        keys = out.column(self.kernel._options.key)
+        items = members.lists(closing.numbers, self.chunk.interner)
+        variable = BatchVariable(closing.counts, keys, items, closing.opened, closing.last_at, moments)
+        self._tell_absorbed(members, closing, rows[which])
+        return out.having(batch=variable, _batch=variable)
+
+    def _last_members(self, closing: _Open, rows: Ints) -> Contexts:
+        """The last member of each window: a context of this batch, or one that was held."""
+        now, earlier = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
+        parts = [self.contexts.take(rows[now])] if len(now) else []
+        held = self.kernel._holding.release(closing.last[earlier], self.chunk)
+        if held is not None:
+            parts.append(held)
+        self.kernel._holding.forget(closing.last[now][closing.last[now] >= 0])
+        back = np.empty(len(rows), np.int64)
+        back[np.concatenate([now, earlier])] = np.arange(len(rows))
+        return Contexts.concat(parts).take(back)
+
+    def _tell_absorbed(self, members: ItemLists, closing: _Open, rows: Ints) -> None:
+        count = int((closing.counts - 1).sum())
+        inside = np.flatnonzero(np.isin(self._window_of_rows(members), closing.numbers))
+        self.step.absorbed(self.contexts, np.setdiff1d(inside, rows), count)
+
+    def _window_of_rows(self, members: ItemLists) -> Ints:
+        return members.windows[len(members.windows) - len(self.contexts) :]
+
+    def _drop(self, windows: _Open, members: ItemLists, which: Index) -> None:
+        if not len(which):
+            return
+        dropped = windows.take(which)
+        self.step.dropped_earlier(members.of(dropped.numbers), "batch below min_count")
+        self.kernel._holding.forget(dropped.last[dropped.last >= 0])
+
+    def _keep(self, windows: _Open, rows: Ints, members: ItemLists, which: Index) -> None:
+        kernel = self.kernel
+        kept, rows = windows.take(which), rows[which]
+        changed = np.flatnonzero(rows >= 0)
+        old = kept.last[changed]
+        kernel._holding.forget(old[old >= 0])
+        last = kept.last.copy()
+        last[changed] = kernel._holding.put(self.contexts.take(rows[changed]))
+        order = np.argsort(kept.keys)
+        kernel._open = _Open(kept.keys, kept.numbers, kept.opened, kept.counts, kept.last_at, last).take(
+            order
+        )
+        kernel._members = members.of(kept.numbers)

@@ -1,0 +1,128 @@
+"""deduplicate: of the contexts with the same key, only the first in a window goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from flowdsl.contexts import Contexts
+from flowdsl.kernel import Kernel, StepRun
+from flowdsl.keys import Keys, KeySpace
+from flowdsl.language.durations import Duration, parse_duration
+from flowdsl.language.paths import Path, path_text
+from flowdsl.language.var import Var
+from flowdsl.operators.base import DURATION_SCHEMA, PATH_SCHEMA, Kind, Operator, as_paths, call_text, option
+from flowdsl.scope import Scope
+from flowdsl.windows import Groups, Windows
+
+
+@dataclass(frozen=True)
+class Deduplicate(Operator):
+    """Let the first context of each key go on, and no other within a window from it."""
+
+    name: ClassVar[str] = "deduplicate"
+    method: ClassVar[str] = "deduplicate"
+    summary: ClassVar[str] = "of contexts with the same key let only the first in each window go on"
+    example: ClassVar[str] = 'deduplicate("source_id", window="1h")'
+
+    key: tuple[Path, ...] = option(
+        "key", "the path, or list of paths, that says what is the same", PATH_SCHEMA, required=True
+    )
+    window: Duration = option(
+        "window", "how long after the first sighting others are dropped", DURATION_SCHEMA, required=True
+    )
+
+    @classmethod
+    def build(cls, key: str | Var | Sequence[str | Var], *, window: Any) -> Deduplicate:
+        """Let the first context of each key go on; those less than `window` after it are dropped as `duplicate`.
+
+        The window runs from the first sighting and is not extended; at exactly `window` the next one passes. A
+        missing key fails. `key` may be a list of paths.
+
+        >>> from flowdsl import on
+        >>> on("link.created").deduplicate("source_id", window="1h").steps[0].text
+        "deduplicate('source_id', window='1h')"
+        """
+        return cls(as_paths(key, "deduplicate: key"), parse_duration(window))
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.PER_KEY
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        return frozenset(self.key)
+
+    @property
+    def text(self) -> str:
+        keys = [path_text(p) for p in self.key]
+        return call_text(
+            "deduplicate", repr(keys[0]) if len(keys) == 1 else repr(keys), window=self.window.text
+        )
+
+    def check(self, scope: Scope) -> Scope:
+        scope.check(self.paths, "deduplicate")
+        return scope
+
+    def kernel(self) -> DeduplicateKernel:
+        return DeduplicateKernel(self)
+
+
+class DeduplicateKernel(Kernel):
+    """Remembers for each key when its window opened, while that matters."""
+
+    def __init__(self, options: Deduplicate) -> None:
+        self._options = options
+        self._space = KeySpace(options.key)
+        self._keys: Keys = np.zeros(0, np.int64)
+        self._opened: Keys = np.zeros(0, np.int64)
+
+    def fork(self) -> DeduplicateKernel:
+        forked = DeduplicateKernel(self._options)
+        # keys are only ever added to the space, and the arrays are replaced, never changed
+        forked._space, forked._keys, forked._opened = self._space, self._keys, self._opened
+        return forked
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        if not len(contexts):
+            return contexts
+        keys, failures = self._space.keys(contexts)
+        if failures is not None:
+            step.failed(contexts, failures)
+            good = np.flatnonzero(~failures.mask)
+            contexts, keys = contexts.take(good), keys[good]
+        window = self._options.window.microseconds
+        if window == 0 or not len(contexts):
+            return contexts
+        groups = Groups.of(keys, contexts.moment)
+        start = self._first_outside(groups, window)
+        found = Windows.find(groups, start, window)
+        passing = np.zeros(len(contexts), np.bool_)
+        passing[groups.order[found.first]] = True
+        self._remember(groups, found, int(contexts.moment[-1]) - window)
+        step.dropped(contexts, np.flatnonzero(~passing), "duplicate")
+        return contexts.take(np.flatnonzero(passing))
+
+    def _first_outside(self, groups: Groups, window: int) -> Keys:
+        """Where in each group the window that is open from earlier ends."""
+        at = np.searchsorted(self._keys, groups.keys).clip(0, max(len(self._keys) - 1, 0))
+        start = groups.starts.copy()
+        if len(self._keys):
+            known = np.flatnonzero(self._keys[at] == groups.keys)
+            start[known] = groups.first_at_or_after(known, self._opened[at[known]] + window)
+        return start
+
+    def _remember(self, groups: Groups, found: Windows, expired: int) -> None:
+        last = np.full(len(groups.keys), -1, np.int64)
+        np.maximum.at(last, found.group, found.first)
+        new = np.flatnonzero(last >= 0)
+        keys = np.concatenate([groups.keys[new], self._keys])
+        opened = np.concatenate([groups.times[last[new]], self._opened])
+        # the newest sighting of a key comes first: unique keeps that one
+        keys, where = np.unique(keys, return_index=True)
+        opened = opened[where]
+        alive = opened > expired
+        self._keys, self._opened = keys[alive], opened[alive]

@@ -1,0 +1,126 @@
+"""deliver: hand the payload to sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from flowdsl.columns import Column, Tag
+from flowdsl.contexts import ConstantVariable, Contexts
+from flowdsl.errors import BuildError
+from flowdsl.kernel import Kernel, StepRun
+from flowdsl.language.paths import Path
+from flowdsl.operators.base import Kind, Operator, call_text, check_text, option
+from flowdsl.scope import ANY, Scope
+
+SINK_SCHEMA = {"type": "string", "minLength": 1}
+
+
+@dataclass(frozen=True)
+class Deliver(Operator):
+    """Hand the payload to sinks, and go on."""
+
+    name: ClassVar[str] = "deliver"
+    method: ClassVar[str] = "deliver"
+    summary: ClassVar[str] = "hand the payload and its recipient to each sink, and go on"
+    example: ClassVar[str] = 'deliver("in-app", "push")'
+
+    sinks: tuple[str, ...] = option(
+        "sinks", "the sinks, each once", {"type": "array", "items": SINK_SCHEMA, "minItems": 1}
+    )
+
+    @classmethod
+    def build(cls, *sinks: str) -> Deliver:
+        """Hand the payload to each of the named sinks, and go on.
+
+        The recipient is the payload's `recipient_id`, else the variable `recipient_id`, else `target_id` (text
+        only), else none. Refused without a `map` before it.
+
+        >>> from flowdsl import on
+        >>> on("link.created").map(title="hello").deliver("in-app", "push").steps[1].text
+        "deliver('in-app', 'push')"
+        """
+        if not sinks:
+            raise BuildError("deliver needs at least one sink", allowed="names of sinks: deliver('in-app')")
+        return cls(tuple(dict.fromkeys(check_text(sink, "deliver: a sink") for sink in sinks)))
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Deliver:
+        """The step from a YAML mapping: `sink`, `sinks` or both, `sink` first."""
+        sinks = options.get("sinks", [])
+        if not isinstance(sinks, list):
+            raise BuildError(
+                f"deliver: sinks must be a list, not {sinks!r}", hint="write sink: for a single one"
+            )
+        single = [options["sink"]] if options.get("sink") is not None else []
+        return cls.build(*single, *sinks)
+
+    @classmethod
+    def from_yaml(cls, options: Mapping[str, Any]) -> Operator:
+        """As of every operator, with `sink` for a single sink."""
+        rest = {key: value for key, value in options.items() if key != "sink"}
+        if "sink" in options:
+            super().from_yaml(rest or {"sinks": ["-"]})
+            return cls.from_options(options)
+        return super().from_yaml(options)
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.SINK
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        return frozenset()
+
+    @property
+    def text(self) -> str:
+        return call_text("deliver", *map(repr, self.sinks))
+
+    def check(self, scope: Scope) -> Scope:
+        if "_payload" not in scope:
+            raise BuildError("deliver has no payload", hint="put a map(…) before it")
+        return scope.having(_delivered_to=ANY)
+
+    def kernel(self) -> DeliverKernel:
+        return DeliverKernel(self)
+
+
+class DeliverKernel(Kernel):
+    """Finds the recipient of each payload and tells the run."""
+
+    def __init__(self, options: Deliver) -> None:
+        self._sinks = list(options.sinks)
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        if not len(contexts):
+            return contexts
+        payload = contexts.payload
+        assert payload is not None
+        step.delivered(contexts, payload, _recipients(contexts))
+        return contexts.having(_delivered_to=ConstantVariable(self._sinks, len(contexts)))
+
+
+def _recipients(contexts: Contexts) -> Column:
+    """The payload's `recipient_id`, else the variable's, else `target_id`; text only."""
+    assert contexts.payload is not None
+    found = contexts.payload.column(("recipient_id",))
+    for name in ("recipient_id", "target_id"):
+        if found.all_(Tag.TEXT):
+            return found
+        if name not in contexts.roots():
+            continue
+        other = contexts.column((name,))
+        lacking = ~found.is_(Tag.TEXT) & other.is_(Tag.TEXT)
+        if lacking.any():
+            found = Column.concat([found, other]).take(
+                np.arange(found.size) + np.where(lacking, found.size, 0)
+            )
+    if found.all_(Tag.TEXT):
+        return found
+    if not found.is_(Tag.TEXT).any():
+        return Column(found.size, Tag.MISSING)
+    tags = np.where(found.is_(Tag.TEXT), np.uint8(Tag.TEXT), np.uint8(Tag.MISSING))
+    return Column(found.size, tags, texts=found.texts)

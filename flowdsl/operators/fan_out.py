@@ -1,0 +1,159 @@
+"""fan_out: one branch for each link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from flowdsl.columns import Column, Index
+from flowdsl.contexts import Contexts, EntityVariable, ValueVariable
+from flowdsl.graph.entities import AMBIGUOUS, NONE
+from flowdsl.kernel import Kernel, StepRun
+from flowdsl.language.paths import Path, path_text
+from flowdsl.language.rows import Failures
+from flowdsl.language.var import Var
+from flowdsl.operators.base import (
+    DIRECTION_SCHEMA,
+    NAME_SCHEMA,
+    PATH_SCHEMA,
+    Kind,
+    Operator,
+    as_path,
+    call_text,
+    check_direction,
+    check_text,
+    option,
+)
+from flowdsl.scope import ANY, TEXT, Scope, check_name
+
+
+@dataclass(frozen=True)
+class FanOut(Operator):
+    """Go on once for each link of an id."""
+
+    name: ClassVar[str] = "fan_out"
+    method: ClassVar[str] = "fan_out"
+    summary: ClassVar[str] = "go on once for each link of an id, with the entity at its other end"
+    example: ClassVar[str] = 'fan_out("data.author_id", via="follows", direction="reverse", as_="follower")'
+
+    from_: Path = option("from", "the path that holds the id to start from", PATH_SCHEMA, required=True)
+    via: str = option("via", "the link type to follow", {"type": "string", "minLength": 1}, required=True)
+    as_: str = option(
+        "as", "the variable that each linked entity becomes; `<as>_id` is its id", NAME_SCHEMA, required=True
+    )
+    direction: str = option(
+        "direction",
+        "`forward`: the id is the link's source; `reverse`: its target",
+        DIRECTION_SCHEMA,
+        default="forward",
+    )
+    type: str | None = option(
+        "type",
+        "the entity type to look in; any by default",
+        {"type": "string", "minLength": 1},
+        portable=False,
+        default=None,
+    )
+
+    @classmethod
+    def build(
+        cls, from_: str | Var, *, via: str, as_: str, direction: str = "forward", type: str | None = None
+    ) -> FanOut:
+        """Go on once for each link of type `via` from the id at `from_`, in the order in which links were created.
+
+        Each branch has the entity at the other end as the variable `as_` (its id where there is no such entity)
+        and its id as `<as_>_id`. Without a link the event is dropped as `no links`.
+
+        >>> from flowdsl import on
+        >>> flow = on("entity.created").fan_out("data.author_id", via="follows", direction="reverse", as_="follower")
+        >>> flow.steps[0].text
+        "fan_out('data.author_id', via='follows', direction='reverse', as_='follower')"
+        """
+        return cls(
+            as_path(from_),
+            check_text(via, "fan_out: via"),
+            check_name(as_, "fan_out: as_"),
+            check_direction(direction),
+            None if type is None else check_text(type, "fan_out: type"),
+        )
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.PER_EVENT
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        return frozenset({self.from_})
+
+    @property
+    def links(self) -> frozenset[tuple[str, str]]:
+        return frozenset({(self.via, self.direction)})
+
+    @property
+    def branches(self) -> bool:
+        return True
+
+    @property
+    def entity_variable(self) -> str:
+        return self.as_
+
+    @property
+    def text(self) -> str:
+        direction = self.direction if self.direction != "forward" else None
+        return call_text(
+            "fan_out",
+            repr(path_text(self.from_)),
+            via=self.via,
+            direction=direction,
+            as_=self.as_,
+            type=self.type,
+        )
+
+    def check(self, scope: Scope) -> Scope:
+        scope.check(self.paths, "fan_out")
+        return scope.having(**{self.as_: ANY, f"{self.as_}_id": TEXT})
+
+    def kernel(self) -> FanOutKernel:
+        return FanOutKernel(self)
+
+
+class FanOutKernel(Kernel):
+    """Repeats contexts over the links alive at each one's moment; what no branch changes stays with the parent."""
+
+    def __init__(self, options: FanOut) -> None:
+        self._options = options
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        options, chunk = self._options, contexts.chunk
+        ids = contexts.id_codes(options.from_)
+        no_id = Failures.where(ids <= 0, f"{path_text(options.from_)!r} holds no id")
+        if no_id is not None:
+            step.failed(contexts, no_id)
+        row, others = chunk.graph.expand(options.via, options.direction, ids, chunk, contexts.seen)
+        counts = np.bincount(row, minlength=len(contexts))
+        step.dropped(contexts, np.flatnonzero((counts == 0) & (ids > 0)), "no links")
+        step.branched(int((counts - 1).clip(0).sum()))
+        versions = chunk.graph.find(others, contexts.seen.take(row), options.type)
+        branches = contexts.fanned(
+            row,
+            _positions(row, counts),
+            {
+                options.as_: EntityVariable(np.maximum(versions, NONE), others),
+                f"{options.as_}_id": ValueVariable(Column.coded(others, chunk.interner)),
+            },
+        )
+        ambiguous = Failures.where(
+            versions == AMBIGUOUS, f"{options.as_}_id names entities of several types; say which with type="
+        )
+        if ambiguous is None:
+            return branches
+        step.failed(branches, ambiguous)
+        return branches.take(np.flatnonzero(~ambiguous.mask))
+
+
+def _positions(row: Index, counts: Index) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """0, 1, 2 … within each context's branches."""
+    starts = np.cumsum(counts) - counts
+    return (np.arange(len(row)) - starts.take(row)).astype(np.int32)

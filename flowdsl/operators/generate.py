@@ -1,0 +1,117 @@
+"""Writes `flowdsl/builder.py`: the builder methods, as real code that type checkers and completion understand.
+
+Run `python -m flowdsl.operators.generate` after a change to an operator's `build`; a test holds the file to it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pathlib
+import textwrap
+
+from flowdsl.operators import OPERATORS
+from flowdsl.operators.base import Operator
+
+HEAD = '''"""The builder methods of a flow, one an operator. Written by `python -m flowdsl.operators.generate`."""
+
+# ruff: noqa: A002
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Never
+
+from flowdsl.language.conditions import Condition, Expression
+from flowdsl.language.var import Var
+from flowdsl.operators.base import Operator, refuse_unknown
+
+if TYPE_CHECKING:
+    from flowdsl.flow import Flow
+
+
+class Steps:
+    """What can be put after a trigger or another step."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _then(self, step: Operator) -> Flow:
+        """The flow with one step more."""
+'''
+
+
+def source() -> str:
+    """The text of the module."""
+    return HEAD + "".join(_method(operator) for operator in OPERATORS.values())
+
+
+def _method(operator: type[Operator]) -> str:
+    build = operator.build  # type: ignore[attr-defined]
+    signature = inspect.signature(build)
+    parameters = ", ".join(str(p) for p in _with_self(signature))
+    doc = textwrap.indent(inspect.cleandoc(build.__doc__), " " * 8).strip()
+    module = operator.__module__
+    guard = ""
+    if inspect.Parameter.VAR_KEYWORD not in {p.kind for p in signature.parameters.values()}:
+        parameters += ", **unknown: Never"
+        guard = f"\n        refuse_unknown({operator.method!r}, unknown, {_named(signature)!r})"
+    return f'''
+    def {operator.method}({parameters}) -> Flow:
+        """{doc}
+        """
+        from {module} import {operator.__name__}
+{guard}
+        return self._then({operator.__name__}.build({_passed(signature)}))
+'''
+
+
+def _with_self(signature: inspect.Signature) -> list[str]:
+    parts: list[str] = ["self"]
+    kinds = [p.kind for p in signature.parameters.values()]
+    for number, parameter in enumerate(signature.parameters.values()):
+        if (
+            parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            and inspect.Parameter.KEYWORD_ONLY not in kinds[:number]
+        ):
+            parts.append("*")
+        parts.append(_spelled(parameter))
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            parts.append("/")
+    return parts
+
+
+def _spelled(parameter: inspect.Parameter) -> str:
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}.get(
+        parameter.kind, ""
+    )
+    default = "" if parameter.default is inspect.Parameter.empty else f" = {_literal(parameter.default)}"
+    return f"{stars}{parameter.name}: {parameter.annotation}{default}"
+
+
+def _literal(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _named(signature: inspect.Signature) -> tuple[str, ...]:
+    return tuple(n for n, p in signature.parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY)
+
+
+def _passed(signature: inspect.Signature) -> str:
+    parts = []
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            parts.append(f"{name}={name}")
+        else:
+            parts.append(
+                {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}.get(
+                    parameter.kind, ""
+                )
+                + name
+            )
+    return ", ".join(parts)
+
+
+if __name__ == "__main__":
+    path = pathlib.Path(__file__).parents[1] / "builder.py"
+    path.write_text(source(), "utf-8")

@@ -1,0 +1,224 @@
+"""map: render the payload."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from flowdsl.columns import Column, Tag
+from flowdsl.contexts import Contexts
+from flowdsl.errors import BuildError, FlowError
+from flowdsl.kernel import Kernel, StepRun
+from flowdsl.language.conditions import Expression, evaluate
+from flowdsl.language.paths import Path
+from flowdsl.language.rows import Failures, first_failures
+from flowdsl.language.templates import Template
+from flowdsl.language.var import Var, unwrap
+from flowdsl.operators.base import Kind, Operator, option
+from flowdsl.payload import Payload
+from flowdsl.scope import ANY, Scope
+
+DEPTH = 32
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A JSON scalar that is no text, kept as JSON text so that 1, 1.0 and true stay apart."""
+
+    json: str
+
+
+@dataclass(frozen=True)
+class Fields:
+    """An object in the template."""
+
+    items: tuple[tuple[str, Node], ...]
+
+
+@dataclass(frozen=True)
+class Items:
+    """An array in the template."""
+
+    items: tuple[Node, ...]
+
+
+Node = Template | Expression | Constant | Fields | Items
+
+
+@dataclass(frozen=True)
+class Map(Operator):
+    """Render the payload from a template."""
+
+    name: ClassVar[str] = "map"
+    method: ClassVar[str] = "map"
+    summary: ClassVar[str] = "render the payload: every text in the template is a Tera template"
+    example: ClassVar[str] = 'map(recipient_id="{{ owner.id }}", title="{{ fan.name }} liked your post")'
+
+    template: Node = option(
+        "template",
+        "the payload, each text in it a template",
+        {"type": ["object", "array", "string", "number", "boolean", "null"]},
+        required=True,
+    )
+
+    @classmethod
+    def build(cls, template: Any = None, /, **fields: Any) -> Map:
+        """Render the payload: `template` (an object, array or text, nested at will) or its fields by name.
+
+        Every text is a Tera template; what is built with `var` keeps its type. An unknown variable at an event
+        fails there; one that cannot exist at this step, or a template that does not parse, is refused here.
+
+        >>> from flowdsl import on
+        >>> on("link.created").map(recipient_id="{{ target_id }}", kind="like").steps[0].text
+        "map(recipient_id='{{ target_id }}', kind='like')"
+        """
+        if template is not None and fields:
+            raise BuildError(
+                "map takes a template or fields by name, not both", hint="put the fields into the template"
+            )
+        if template is None and not fields:
+            raise BuildError("map needs a template", allowed="an object, array or text, or fields by name")
+        return cls(_node(template if template is not None else fields, "", 0))
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Map:
+        """The step with the template of a YAML file."""
+        return cls(_node(options["template"], "", 0))
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.PER_EVENT
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        return frozenset(path for leaf in leaves(self.template) for path in leaf.paths)
+
+    @property
+    def plain(self) -> Any:
+        """The template as plain Python values; expressions are `var(…)`."""
+        return _plain(self.template)
+
+    @property
+    def text(self) -> str:
+        if (
+            isinstance(self.template, Fields)
+            and self.template.items
+            and all(k.isidentifier() for k, _ in self.template.items)
+        ):
+            return "map(" + ", ".join(f"{k}={_plain(v)!r}" for k, v in self.template.items) + ")"
+        return f"map({self.plain!r})"
+
+    def check(self, scope: Scope) -> Scope:
+        for leaf in leaves(self.template):
+            scope.check(leaf.paths, f"the template {_shown(leaf)!r}")
+        return scope.having(_payload=ANY)
+
+    def kernel(self) -> MapKernel:
+        return MapKernel(self.template)
+
+
+class MapKernel(Kernel):
+    """Renders each leaf of the template as a column, above fan-outs where no branch changes it."""
+
+    def __init__(self, template: Node) -> None:
+        self._template = template
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        failures: list[Failures | None] = []
+        payload = Payload(_rendered(self._template, contexts, failures), len(contexts))
+        failed = first_failures(failures)
+        done = contexts.having(payload=payload)
+        if failed is None:
+            return done
+        step.failed(contexts, failed)
+        return done.take(np.flatnonzero(~failed.mask))
+
+
+def leaves(node: Node) -> Iterator[Template | Expression]:
+    """The templates and expressions of a template, in their order."""
+    if isinstance(node, Fields):
+        for _, value in node.items:
+            yield from leaves(value)
+    elif isinstance(node, Items):
+        for value in node.items:
+            yield from leaves(value)
+    elif not isinstance(node, Constant):
+        yield node
+
+
+def _rendered(node: Node, contexts: Contexts, failures: list[Failures | None]) -> Any:
+    if isinstance(node, Fields):
+        return {key: _rendered(value, contexts, failures) for key, value in node.items}
+    if isinstance(node, Items):
+        return [_rendered(value, contexts, failures) for value in node.items]
+    if isinstance(node, Constant):
+        return Column.constant(json.loads(node.json), len(contexts))
+    if isinstance(node, Template) and node.constant is not None:
+        return Column.constant(node.constant, len(contexts))
+    at, back = contexts.lift(node.paths)
+    if isinstance(node, Template):
+        texts, failed = node.render(at)
+        column = Column(len(at), Tag.TEXT, texts=texts)
+    else:
+        column, failed = evaluate(node, at)
+        failed = first_failures([failed, Failures.where(column.is_(Tag.MISSING), f"{node} is missing")])
+    if back is not None:
+        column, failed = column.take(back), None if failed is None else failed.take(back)
+    failures.append(failed)
+    return column
+
+
+def _node(value: Any, place: str, depth: int) -> Node:
+    if depth > DEPTH:
+        raise BuildError(f"map: the template is nested more than {DEPTH} deep")
+    if isinstance(value, str):
+        try:
+            return Template.parse(value)
+        except FlowError as error:
+            if place:
+                error.what = f"{place.lstrip('.')}: {error.what}"
+            raise
+    if isinstance(value, Var):
+        return unwrap(value)
+    if isinstance(value, Expression):
+        return value
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise BuildError(f"map: the key {key!r} is no text")
+        return Fields(tuple((key, _node(v, f"{place}.{key}", depth + 1)) for key, v in value.items()))
+    if isinstance(value, (list, tuple)):
+        return Items(tuple(_node(v, f"{place}[{i}]", depth + 1) for i, v in enumerate(value)))
+    if value is None or isinstance(value, (bool, int, float)):
+        return _constant(value, place)
+    raise BuildError(
+        f"map: {place.lstrip('.') or 'the template'} is a {type(value).__name__}",
+        allowed="text, numbers, true, false, null, var expressions, and objects and arrays of them",
+    )
+
+
+def _constant(value: object, place: str) -> Constant:
+    try:
+        return Constant(json.dumps(value, allow_nan=False))
+    except ValueError:
+        raise BuildError(
+            f"map: {place.lstrip('.') or 'the template'} is {value!r}, which JSON cannot say"
+        ) from None
+
+
+def _plain(node: Node) -> Any:
+    if isinstance(node, Fields):
+        return {key: _plain(value) for key, value in node.items}
+    if isinstance(node, Items):
+        return [_plain(value) for value in node.items]
+    if isinstance(node, Constant):
+        return json.loads(node.json)
+    return node.text if isinstance(node, Template) else Var(node)
+
+
+def _shown(leaf: Template | Expression) -> str:
+    return leaf.text if isinstance(leaf, Template) else str(leaf)

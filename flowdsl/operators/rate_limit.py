@@ -1,0 +1,274 @@
+"""rate_limit: no more than so many contexts in a time; the others are dropped, or wait their turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.buckets import Buckets
+from flowdsl.contexts import CLOSED_AT_END, NOT_CLOSED, RELEASED, Contexts, Versions
+from flowdsl.errors import BuildError, did_you_mean
+from flowdsl.holding import Holding, Refs
+from flowdsl.kernel import Kernel, StepRun
+from flowdsl.keys import KeySpace
+from flowdsl.language.durations import Duration, parse_duration
+from flowdsl.language.paths import Path, path_text
+from flowdsl.language.var import Var
+from flowdsl.operators.base import (
+    DURATION_SCHEMA,
+    PATH_SCHEMA,
+    Kind,
+    Operator,
+    as_paths,
+    call_text,
+    check_count,
+    option,
+)
+from flowdsl.scope import Scope
+
+STRATEGIES = ("drop", "queue")
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RateLimit(Operator):
+    """Let at most `max` contexts through in each `per`."""
+
+    name: ClassVar[str] = "rate_limit"
+    method: ClassVar[str] = "rate_limit"
+    summary: ClassVar[str] = (
+        "let at most `max` contexts go on in each `per`; drop the others or make them wait"
+    )
+    example: ClassVar[str] = 'rate_limit(100, per="1m", strategy="drop")'
+
+    max: int = option(
+        "max", "how many tokens the bucket holds", {"type": "integer", "minimum": 0}, required=True
+    )
+    per: Duration = option("per", "how long an empty bucket takes to fill", DURATION_SCHEMA, required=True)
+    strategy: str = option(
+        "strategy",
+        "what happens without a token: `drop`, or `queue` (wait, in order)",
+        {"enum": list(STRATEGIES), "default": "drop"},
+        default="drop",
+    )
+    key: tuple[Path, ...] = option(
+        "key",
+        "the path, or list of paths, that has a bucket of its own for each value",
+        PATH_SCHEMA,
+        portable=False,
+        default=(),
+    )
+
+    @classmethod
+    def build(cls, max: int, *, per: Any, strategy: str = "drop", key: Any = None) -> RateLimit:
+        """Let at most `max` contexts go on in each `per`: a token bucket, full at the start, refilled steadily.
+
+        Without a token a context is dropped as `rate limited`, or with `strategy="queue"` waits until there is
+        one, in order. One bucket serves the whole step, or with `key` each value its own.
+
+        >>> from flowdsl import on
+        >>> on("link.created").rate_limit(100, per="1m", key="target_id").steps[0].text
+        "rate_limit(100, per='1m', key='target_id')"
+        """
+        if strategy not in STRATEGIES:
+            raise BuildError(
+                f"rate_limit: strategy {strategy!r} is not known",
+                allowed="'drop' or 'queue'",
+                hint=did_you_mean(str(strategy), STRATEGIES),
+            )
+        most = check_count(max, "rate_limit: max", 0)
+        if strategy == "queue" and most == 0:
+            raise BuildError(
+                "rate_limit: a queue with max=0 never lets anything out",
+                hint="use strategy='drop', or a max of at least 1",
+            )
+        return cls(
+            most, parse_duration(per), strategy, () if key is None else as_paths(key, "rate_limit: key")
+        )
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.PER_KEY if self.key else Kind.WHOLE
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        return frozenset(self.key)
+
+    @property
+    def times(self) -> bool:
+        return self.strategy == "queue"
+
+    @property
+    def text(self) -> str:
+        keys = [path_text(p) for p in self.key]
+        return call_text(
+            "rate_limit",
+            repr(self.max),
+            per=self.per.text,
+            strategy=self.strategy if self.strategy != "drop" else None,
+            key=None if not keys else keys[0] if len(keys) == 1 else keys,
+        )
+
+    def check(self, scope: Scope) -> Scope:
+        scope.check(self.paths, "rate_limit")
+        return scope
+
+    def kernel(self) -> Kernel:
+        if self.per.microseconds == 0 and self.max > 0:
+            # a bucket that fills in no time never runs dry
+            return NoLimitKernel()
+        return QueueKernel(self) if self.strategy == "queue" else DropKernel(self)
+
+
+class NoLimitKernel(Kernel):
+    """Lets everything pass."""
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        return contexts
+
+
+class DropKernel(Kernel):
+    """Drops what finds no token."""
+
+    def __init__(self, options: RateLimit) -> None:
+        self._options = options
+        self._space = KeySpace(options.key) if options.key else None
+        self._buckets = Buckets(options.max, max(options.per.microseconds, 1))
+
+    def fork(self) -> DropKernel:
+        forked = DropKernel(self._options)
+        forked._space, forked._buckets = self._space, self._buckets.fork()
+        return forked
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        contexts, keys = _keyed(self._space, contexts, step)
+        if not len(contexts):
+            return contexts
+        passing = self._buckets.passing(keys, contexts.moment)
+        self._buckets.forget_full(int(contexts.moment[-1]))
+        step.dropped(contexts, np.flatnonzero(~passing), "rate limited")
+        return contexts.take(np.flatnonzero(passing))
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """Contexts in the queue, in the order in which they came: when each is released, since when it waits."""
+
+    refs: Refs
+    due: Ints
+    since: Ints
+
+    def take(self, index: Any) -> _Waiting:
+        return _Waiting(self.refs[index], self.due[index], self.since[index])
+
+
+class QueueKernel(Kernel):
+    """Holds what finds no token until there is one. When that is, is known as soon as a context comes."""
+
+    def __init__(self, options: RateLimit) -> None:
+        self._options = options
+        self._space = KeySpace(options.key) if options.key else None
+        self._buckets = Buckets(options.max, options.per.microseconds)
+        self._holding = Holding()
+        none = np.zeros(0, np.int64)
+        self._waiting = _Waiting(none, none, none)
+
+    @property
+    def held(self) -> int:
+        return len(self._waiting.refs)
+
+    def fork(self) -> QueueKernel:
+        forked = QueueKernel(self._options)
+        forked._space, forked._buckets = self._space, self._buckets.fork()
+        forked._holding, forked._waiting = self._holding.fork(), self._waiting
+        return forked
+
+    def held_versions(self) -> Iterable[Versions]:
+        return self._holding.versions()
+
+    def renumber(self, mapping: Versions) -> None:
+        self._holding.renumber(mapping)
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        contexts, keys = _keyed(self._space, contexts, step)
+        moments = self._buckets.released(keys, contexts.moment)
+        if len(contexts):
+            self._buckets.forget_full(int(contexts.moment[-1]))
+        fires = np.ones(len(moments), np.bool_) if step.ending else moments <= step.horizon
+        waited = moments > contexts.moment
+        earlier = np.flatnonzero(
+            np.ones(self.held, np.bool_) if step.ending else self._waiting.due <= step.horizon
+        )
+        out = self._released(contexts, moments, waited, np.flatnonzero(fires), earlier, step)
+        self._hold(contexts, moments, np.flatnonzero(~fires), earlier)
+        return out
+
+    def _released(
+        self,
+        contexts: Contexts,
+        moments: Ints,
+        waited: npt.NDArray[np.bool_],
+        now: Ints,
+        earlier: Ints,
+        step: StepRun,
+    ) -> Contexts:
+        held = self._holding.release(self._waiting.refs[earlier], contexts.chunk)
+        fresh = contexts.take(now)
+        if held is None and not waited[now].any():
+            return fresh
+        parts = [fresh] if held is None else [held, fresh]
+        first = len(earlier)
+        moment = np.concatenate([self._waiting.due[earlier], moments[now]])
+        late = np.concatenate([np.ones(first, np.bool_), waited[now]])
+        closed = _closed(parts, late, ending=step.ending)
+        # of what goes on at one moment, what an earlier step's timer released comes first, then this queue's,
+        # then what an event brought; among each other as they came
+        rank = np.where(late, 1, np.where(closed == NOT_CLOSED, 2, 0))
+        order = np.lexsort((np.arange(len(moment)), rank, moment))
+        chunk = contexts.chunk
+        seen = np.concatenate([np.full(first, -1, np.int32), fresh.seen])
+        seen = np.where(late, np.maximum(chunk.seen_at(moment), seen), seen)
+        return Contexts.concat(parts).placed(moment, seen, closed).take(order)
+
+    def _hold(self, contexts: Contexts, moments: Ints, later: Ints, earlier: Ints) -> None:
+        stay = np.ones(self.held, np.bool_)
+        stay[earlier] = False
+        kept = self._waiting.take(stay)
+        refs = self._holding.put(contexts.take(later))
+        self._waiting = _Waiting(
+            np.concatenate([kept.refs, refs]),
+            np.concatenate([kept.due, moments[later]]),
+            np.concatenate([kept.since, contexts.moment[later]]),
+        )
+
+    def open(self) -> list[dict[str, Any]]:
+        waiting = self._waiting
+        seqs = self._holding.seqs(waiting.refs)
+        return [
+            {"held": 1, "last_seq_no": seq, "opened_at": since, "due_at": due}
+            for seq, since, due in zip(
+                seqs.tolist(), waiting.since.tolist(), waiting.due.tolist(), strict=True
+            )
+        ]
+
+
+def _keyed(space: KeySpace | None, contexts: Contexts, step: StepRun) -> tuple[Contexts, Ints]:
+    if space is None:
+        return contexts, np.zeros(len(contexts), np.int64)
+    keys, failures = space.keys(contexts)
+    if failures is None:
+        return contexts, keys
+    step.failed(contexts, failures)
+    good = np.flatnonzero(~failures.mask)
+    return contexts.take(good), keys[good]
+
+
+def _closed(parts: list[Contexts], late: npt.NDArray[np.bool_], *, ending: bool) -> npt.NDArray[np.uint8]:
+    closed = np.concatenate([np.zeros(len(p), np.uint8) if p.closed is None else p.closed for p in parts])
+    if ending:
+        return np.full(len(closed), CLOSED_AT_END, np.uint8)
+    return np.where(late & (closed == NOT_CLOSED), np.uint8(RELEASED), closed)

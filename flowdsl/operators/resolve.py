@@ -1,0 +1,198 @@
+"""resolve: look up one entity and keep it as a variable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from flowdsl.columns import Tag
+from flowdsl.contexts import Contexts, EntityVariable
+from flowdsl.graph.entities import AMBIGUOUS, NONE, Numbers
+from flowdsl.interner import Codes
+from flowdsl.kernel import Kernel, StepRun
+from flowdsl.language.paths import Path, path_text
+from flowdsl.language.rows import Failures, first_failures
+from flowdsl.language.var import Var
+from flowdsl.operators.base import (
+    DIRECTION_SCHEMA,
+    NAME_SCHEMA,
+    PATH_SCHEMA,
+    Kind,
+    Operator,
+    as_path,
+    call_text,
+    check_direction,
+    check_flag,
+    check_text,
+    option,
+)
+from flowdsl.scope import ANY, Scope, check_name
+
+
+@dataclass(frozen=True)
+class Resolve(Operator):
+    """Look up one entity, directly or over a link."""
+
+    name: ClassVar[str] = "resolve"
+    method: ClassVar[str] = "resolve"
+    summary: ClassVar[str] = "look up one entity, directly or over a link, and keep it as a variable"
+    example: ClassVar[str] = 'resolve("target_id", via="owns", direction="reverse", as_="owner")'
+
+    from_: Path = option("from", "the path that holds the id to start from", PATH_SCHEMA, required=True)
+    as_: str = option("as", "the variable that the entity becomes", NAME_SCHEMA, required=True)
+    via: str | None = option(
+        "via",
+        "the link type to follow; the earliest link counts",
+        {"type": "string", "minLength": 1},
+        default=None,
+    )
+    direction: str = option(
+        "direction",
+        "`forward`: the id is the link's source; `reverse`: its target",
+        DIRECTION_SCHEMA,
+        default="forward",
+    )
+    type: str | None = option(
+        "type",
+        "the entity type to look in; any by default",
+        {"type": "string", "minLength": 1},
+        portable=False,
+        default=None,
+    )
+    required: bool = option(
+        "required",
+        "whether a missing entity fails the event",
+        {"type": "boolean", "default": True},
+        portable=False,
+        default=True,
+    )
+
+    @classmethod
+    def build(
+        cls,
+        from_: str | Var,
+        *,
+        as_: str,
+        via: str | None = None,
+        direction: str = "forward",
+        type: str | None = None,
+        required: bool = True,
+    ) -> Resolve:
+        """Look up an entity as of the event and keep it as the variable `as_`.
+
+        Without `via` it is the entity whose id stands at `from_`; with it, the other end of the earliest link of
+        that type (`direction="reverse"`: the id is the link's target). Where there is none the event fails, or
+        with `required=False` the variable is missing. `type` says which entity type an id means that lives in
+        several.
+
+        >>> from flowdsl import on
+        >>> on("link.created").resolve("target_id", via="owns", direction="reverse", as_="owner").steps[0].text
+        "resolve('target_id', via='owns', direction='reverse', as_='owner')"
+        """
+        return cls(
+            as_path(from_),
+            check_name(as_, "resolve: as_"),
+            None if via is None else check_text(via, "resolve: via"),
+            check_direction(direction),
+            None if type is None else check_text(type, "resolve: type"),
+            check_flag(required, "resolve: required"),
+        )
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.PER_EVENT
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        return frozenset({self.from_})
+
+    @property
+    def links(self) -> frozenset[tuple[str, str]]:
+        return frozenset({(self.via, self.direction)}) if self.via is not None else frozenset()
+
+    @property
+    def entity_variable(self) -> str:
+        return self.as_
+
+    @property
+    def text(self) -> str:
+        return call_text(
+            "resolve",
+            repr(path_text(self.from_)),
+            via=self.via,
+            direction=self.direction if self.direction != "forward" else None,
+            as_=self.as_,
+            type=self.type,
+            required=None if self.required else False,
+        )
+
+    def check(self, scope: Scope) -> Scope:
+        scope.check(self.paths, "resolve")
+        return scope.having(**{self.as_: ANY})
+
+    def kernel(self) -> ResolveKernel:
+        return ResolveKernel(self)
+
+
+class ResolveKernel(Kernel):
+    """Looks ids up among the entity versions and links as of each context's moment."""
+
+    def __init__(self, options: Resolve) -> None:
+        self._options = options
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        at, back = contexts.lift(self._options.paths)
+        versions, failures = self._look_up(at)
+        if back is not None:
+            versions, failures = versions.take(back), None if failures is None else failures.take(back)
+        found = contexts.having(**{self._options.as_: EntityVariable(versions)})
+        if failures is None:
+            return found
+        step.failed(contexts, failures)
+        return found.take(np.flatnonzero(~failures.mask))
+
+    def _look_up(self, contexts: Contexts) -> tuple[Numbers, Failures | None]:
+        options, graph, chunk = self._options, contexts.chunk.graph, contexts.chunk
+        start = contexts.id_codes(options.from_)
+        ids = start
+        if options.via is not None:
+            ids = graph.first_link(options.via, options.direction, start, chunk, contexts.seen)
+        versions = graph.find(ids, contexts.seen, options.type)
+        if (versions >= 0).all():
+            return versions, None
+        return np.maximum(versions, NONE), first_failures(
+            list(self._failures(contexts, start, ids, versions))
+        )
+
+    def _failures(
+        self, contexts: Contexts, start: Codes, ids: Codes, versions: Numbers
+    ) -> list[Failures | None]:
+        options = self._options
+        name = path_text(options.from_)
+        ambiguous = Failures.where(
+            versions == AMBIGUOUS, f"{name!r} names entities of several types; say which with type="
+        )
+        no_id = start <= 0
+        if not options.required:
+            # an id that is not there is an entity that is not there; a value that is no id is a mistake
+            odd = no_id & ~contexts.column(options.from_).is_(Tag.MISSING, Tag.NULL) if no_id.any() else no_id
+            return [Failures.where(odd, f"{name!r} holds no id"), ambiguous]
+        parts = [Failures.where(no_id, f"{name!r} holds no id")]
+        if options.via is not None:
+            parts.append(
+                Failures.where(ids <= 0, f"no {options.via!r} link {_side(options.direction)} {name!r}")
+            )
+        return [*parts, Failures.where(versions == NONE, _not_found(options)), ambiguous]
+
+
+def _side(direction: str) -> str:
+    return "from" if direction == "forward" else "to"
+
+
+def _not_found(options: Resolve) -> str:
+    kind = f"entity of type {options.type!r}" if options.type else "entity"
+    if options.via is None:
+        return f"no {kind} has the id in {path_text(options.from_)!r}"
+    return f"no {kind} at the other end of the {options.via!r} link {_side(options.direction)} {path_text(options.from_)!r}"

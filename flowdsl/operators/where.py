@@ -1,0 +1,91 @@
+"""where: let only those contexts go on for which a condition holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from flowdsl.contexts import Contexts
+from flowdsl.kernel import Kernel, StepRun
+from flowdsl.language.conditions import Condition, Expression
+from flowdsl.language.paths import Path
+from flowdsl.language.var import Var
+from flowdsl.operators.base import Kind, Operator, option
+from flowdsl.scope import Scope
+
+
+@dataclass(frozen=True)
+class Where(Operator):
+    """Go on only where a condition holds."""
+
+    name: ClassVar[str] = "filter"
+    method: ClassVar[str] = "where"
+    summary: ClassVar[str] = "go on only where a condition holds"
+    example: ClassVar[str] = "where(var.source_id != var.owner.id)"
+
+    condition: Condition = option(
+        "condition",
+        "an expression over paths; what it is not true for is dropped",
+        {"type": "string", "minLength": 1, "examples": ["source_id != owner.id"]},
+        required=True,
+    )
+
+    @classmethod
+    def build(
+        cls, condition: str | Var | Expression | Condition | Callable[[Mapping[str, Any]], bool]
+    ) -> Where:
+        """Go on only where a condition holds; what it is not true for is dropped as `filtered`.
+
+        `condition` is text, an expression built with `var`, or a function that gets the context as a mapping
+        (such a flow replays but does not export). Raises `ConditionError` where it does not parse.
+
+        >>> from flowdsl import on, var
+        >>> on("link.created").where(var.source_id != var.target_id).steps[0].text
+        "where('source_id != target_id')"
+        """
+        return cls(Condition.of(condition))
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.PER_EVENT
+
+    @property
+    def paths(self) -> frozenset[Path] | None:
+        return self.condition.paths
+
+    @property
+    def text(self) -> str:
+        if self.condition.function is not None:
+            return f"where({self.condition.text})"
+        return f"where({self.condition.text!r})"
+
+    def check(self, scope: Scope) -> Scope:
+        scope.check(self.paths or (), f"the condition {self.condition.text!r}")
+        return scope
+
+    def kernel(self) -> WhereKernel:
+        return WhereKernel(self.condition)
+
+
+class WhereKernel(Kernel):
+    """Evaluates the condition, above fan-outs where no branch changes it."""
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        if not len(contexts):
+            return contexts
+        at, back = (contexts, None) if self._condition.paths is None else contexts.lift(self._condition.paths)
+        holds, failures = self._condition.evaluate(at)
+        if back is not None:
+            holds, failures = holds.take(back), None if failures is None else failures.take(back)
+        rest = ~holds
+        if failures is not None:
+            step.failed(contexts, failures)
+            holds, rest = holds & ~failures.mask, rest & ~failures.mask
+        step.dropped(contexts, np.flatnonzero(rest), "filtered")
+        return contexts.take(np.flatnonzero(holds))

@@ -1,0 +1,122 @@
+"""The payload that `map` makes, for many contexts at once: the shape of the template with a column at each leaf."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from flowdsl.columns import Column, Index, Tag
+from flowdsl.language.paths import Path
+
+Node = Column | Mapping[str, Any] | Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Payload:
+    """`size` payloads of one shape: `node` is a column, a mapping of nodes, or a list of nodes."""
+
+    node: Any
+    size: int
+
+    def take(self, index: Index) -> Payload:
+        """The payloads at `index`."""
+        return Payload(_mapped(self.node, lambda column: column.take(index)), len(index))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Payload]) -> Payload:
+        """Payloads of the same shape, one part after the other."""
+        return cls(_joined([p.node for p in parts]), sum(p.size for p in parts))
+
+    def column(self, path: Path) -> Column:
+        """The values at a path below the payloads."""
+        node = self.node
+        for depth, part in enumerate(path):
+            if isinstance(node, Column):
+                return _below(node, path[depth:])
+            if not isinstance(node, Mapping) or part not in node:
+                return Column(self.size, Tag.MISSING)
+            node = node[part]
+        if isinstance(node, Column):
+            return node
+        tag = Tag.OBJECT if isinstance(node, Mapping) else Tag.ARRAY
+        return Column(self.size, tag, nested=Payload(node, self.size).json())
+
+    def fields(self) -> Iterator[tuple[str, Column | Payload]]:
+        """The top-level fields; a payload that is no object is one field `payload`."""
+        if isinstance(self.node, Mapping):
+            for name, node in self.node.items():
+                yield name, node if isinstance(node, Column) else Payload(node, self.size)
+        else:
+            yield "payload", self.node if isinstance(self.node, Column) else self
+
+    def json(self) -> pl.Series:
+        """Each payload as compact JSON text."""
+        pieces: list[str | pl.Series] = []
+        _spell(self.node, pieces)
+        joined: list[pl.Expr] = []
+        columns: dict[str, pl.Series] = {}
+        text = ""
+        for piece in pieces:
+            if isinstance(piece, str):
+                text += piece
+                continue
+            if text:
+                joined.append(pl.lit(text))
+            text = ""
+            columns[f"c{len(columns)}"] = piece
+            joined.append(pl.col(f"c{len(columns) - 1}"))
+        if not columns:
+            return pl.Series([text], dtype=pl.String).new_from_index(0, self.size)
+        if text:
+            joined.append(pl.lit(text))
+        return pl.DataFrame(columns).select(pl.concat_str(joined).alias("payload")).to_series()
+
+
+def _mapped(node: Any, change: Any) -> Any:
+    if isinstance(node, Column):
+        return change(node)
+    if isinstance(node, Mapping):
+        return {key: _mapped(value, change) for key, value in node.items()}
+    return [_mapped(value, change) for value in node]
+
+
+def _joined(nodes: Sequence[Any]) -> Any:
+    first = nodes[0]
+    if isinstance(first, Column):
+        return Column.concat(nodes)
+    if isinstance(first, Mapping):
+        return {key: _joined([node[key] for node in nodes]) for key in first}
+    return [_joined(items) for items in zip(*nodes, strict=True)]
+
+
+def _below(column: Column, path: Path) -> Column:
+    from flowdsl.documents import Documents
+
+    if column.nested is None:
+        return Column(column.size, Tag.MISSING)
+    return Documents(
+        pl.select(pl.when(pl.Series(column.is_(Tag.OBJECT))).then(column.nested)).to_series()
+    ).column(path)
+
+
+def _spell(node: Any, pieces: list[str | pl.Series]) -> None:
+    if isinstance(node, Column):
+        # a leaf is never missing in a payload; null stands for what could not be said
+        pieces.append(node.to_json().fill_null("null"))
+    elif isinstance(node, Mapping):
+        pieces.append("{")
+        for i, (key, value) in enumerate(node.items()):
+            pieces.append(("," if i else "") + json.dumps(key, ensure_ascii=False) + ":")
+            _spell(value, pieces)
+        pieces.append("}")
+    else:
+        pieces.append("[")
+        for i, value in enumerate(node):
+            if i:
+                pieces.append(",")
+            _spell(value, pieces)
+        pieces.append("]")

@@ -1,0 +1,159 @@
+"""What a flow is before it runs: its steps checked, what they read, and the operator graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flowdsl.errors import ReplayError
+from flowdsl.flow import Flow, Trigger
+from flowdsl.graph.state import Needs
+from flowdsl.language.paths import Path
+from flowdsl.operators.base import Operator
+from flowdsl.operators.deliver import Deliver
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+
+@dataclass
+class Stage:
+    """A step that one or several flows have in common, after the same trigger and the same steps."""
+
+    step: Operator
+    number: int
+    flows: list[int]
+    next: list[Stage] = field(default_factory=list)
+
+
+@dataclass
+class Entry:
+    """Flows with the same trigger: where events come in."""
+
+    trigger: Trigger
+    flows: list[int]
+    next: list[Stage] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Several flows as one: what they have in common at their start is done once."""
+
+    flows: tuple[Flow, ...]
+    entries: tuple[Entry, ...]
+    needs: Needs
+    event_paths: frozenset[Path]
+
+    @classmethod
+    def of(cls, flows: Sequence[Flow]) -> Plan:
+        """The plan of a list of flows; each is checked as a whole."""
+        if not flows:
+            raise ReplayError("there is no flow to run", hint="pass a flow, a list of them, or a project")
+        entries: dict[Trigger, Entry] = {}
+        for number, flow in enumerate(flows):
+            flow.scopes()
+            entry = entries.setdefault(flow.trigger, Entry(flow.trigger, []))
+            entry.flows.append(number)
+            _graft(entry.next, flow.steps, number)
+        needs = Needs()
+        for flow in flows:
+            needs = needs.union(_needs(flow))
+        paths = frozenset(path for flow in flows for path in _event_paths(flow))
+        return cls(tuple(flows), tuple(entries.values()), needs, paths)
+
+    @property
+    def event_columns(self) -> frozenset[str]:
+        """The columns of the event table that are read."""
+        columns = {"kind", "event_id"}
+        for flow in self.flows:
+            family = flow.trigger.kind.split(".")[0]
+            columns.add(f"{family}_type")
+            roots = _roots(flow)
+            columns |= roots & {
+                "link_id",
+                "source_id",
+                "target_id",
+                "entity_id",
+                "data",
+                "metadata",
+                "link_type",
+                "entity_type",
+            }
+            # a batch keeps each member's source or entity, and a recipient may be the target
+            columns |= {"source_id", "target_id"} if family == "link" else {"entity_id"}
+        if self.needs.entities:
+            columns |= {"entity_type", "entity_id", "data"}
+        if self.needs.links:
+            columns |= {"link_type", "link_id", "source_id", "target_id"}
+        return frozenset(columns)
+
+
+def _graft(stages: list[Stage], steps: Sequence[Operator], flow: int, number: int = 0) -> None:
+    if not steps:
+        return
+    for stage in stages:
+        if stage.step == steps[0]:
+            stage.flows.append(flow)
+            break
+    else:
+        stage = Stage(steps[0], number, [flow])
+        stages.append(stage)
+    _graft(stage.next, steps[1:], flow, number + 1)
+
+
+def _roots(flow: Flow) -> set[str]:
+    """Names of variables that a flow reads; those of the event may be among them."""
+    roots: set[str] = set()
+    for step in flow.steps:
+        if step.paths is None:
+            return {
+                "link_id",
+                "source_id",
+                "target_id",
+                "entity_id",
+                "data",
+                "metadata",
+                "link_type",
+                "entity_type",
+            }
+        roots |= {path[0] for path in step.paths}
+    return roots
+
+
+def _event_paths(flow: Flow) -> Iterable[Path]:
+    for step in flow.steps:
+        yield from (p for p in step.paths or () if p[0] in ("data", "metadata") and len(p) > 1)
+
+
+def _needs(flow: Flow) -> Needs:
+    names = {step.entity_variable for step in flow.steps if step.entity_variable is not None}
+    paths = frozenset(p[1:] for step in flow.steps for p in step.paths or () if p[0] in names and len(p) > 1)
+    links = frozenset(link for step in flow.steps for link in step.links)
+    types = frozenset(t for step in flow.steps if (t := getattr(step, "type", None)) is not None)
+    return Needs(bool(names), paths, links, types)
+
+
+def operator_graph(flow: Flow) -> nx.DiGraph:
+    """The trigger, the steps and the sinks of a flow, as nodes in the order of the flow."""
+    import networkx as nx
+
+    graph = nx.DiGraph(name=flow.name)
+    graph.add_node("trigger", operator="on", options=_trigger_options(flow.trigger), text=flow.trigger.text)
+    last = "trigger"
+    for number, step in enumerate(flow.steps):
+        node = f"{number} {step.method}"
+        options = {o.yaml: getattr(step, name) for name, o in step.options().items()}
+        graph.add_node(node, operator=step.method, options=options, text=step.text)
+        graph.add_edge(last, node)
+        if isinstance(step, Deliver):
+            for sink in step.sinks:
+                graph.add_node(f"sink {sink}", operator="sink", options={"name": sink}, text=sink)
+                graph.add_edge(node, f"sink {sink}")
+        last = node
+    return graph
+
+
+def _trigger_options(trigger: Trigger) -> dict[str, str]:
+    given = {"kind": trigger.kind, "link_type": trigger.link_type, "entity_type": trigger.entity_type}
+    return {name: value for name, value in given.items() if value is not None}

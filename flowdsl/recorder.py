@@ -1,0 +1,201 @@
+"""Takes down what comes out of a run: deliveries, failures, drops and late events, as parts of tables.
+
+Deliveries become columns at once. Failures are kept as contexts, and spelled out as rows with all variables
+when somebody asks, or before the entity versions that they refer to are renumbered.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flowdsl.chunk import Chunk
+from flowdsl.columns import Column, Index, Tag, quoted
+from flowdsl.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts
+from flowdsl.kernel import Members
+from flowdsl.language.rows import Failures
+from flowdsl.payload import Payload
+from flowdsl.plan import Stage
+from flowdsl.store import Part, Store
+
+MOMENT = pl.Datetime("us", "UTC")
+CLOSED = pl.Enum(["timer", "end"])
+BRANCH = "branch_{}"
+FIELD = "payload.{}"
+# failures kept as contexts before they are spelled out
+PENDING = 1 << 20
+
+
+class TableRecorder:
+    """Writes a run's tables into a store."""
+
+    def __init__(self, store: Store, *, trace: bool = False, at_once: bool = False) -> None:
+        self.store = store
+        self.delivered_count: Counter[tuple[int, str]] = Counter()
+        self.late_count = 0
+        self.trace = trace
+        self._at_once = at_once
+        self._pending: list[tuple[Stage, Contexts, Failures]] = []
+        self._pending_size = 0
+
+    def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
+        """Deliveries of one step."""
+        self.store.add(
+            deliveries_table(stage.number, stage.flows), _delivery_part(stage, contexts, payload, recipient)
+        )
+        for flow in stage.flows:
+            for sink in stage.step.sinks:  # type: ignore[attr-defined]
+                self.delivered_count[flow, sink] += len(contexts)
+
+    def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None:
+        """Contexts that failed at one step."""
+        rows = np.flatnonzero(failures.codes)
+        failed = contexts.take(rows).detached()
+        self._pending.append((stage, failed, Failures(failures.codes[rows], failures.messages)))
+        self._pending_size += len(rows)
+        if self._pending_size > PENDING:
+            self.settle()
+
+    def dropped(self, stage: Stage, contexts: Contexts, rows: Index, reason: str) -> None:
+        """Contexts that one step dropped; each is written down only in a trace."""
+        if self.trace:
+            taken = contexts.take(rows)
+            self._trace_rows(stage, taken.seq, taken.branches, reason)
+
+    def dropped_earlier(self, stage: Stage, members: Members, reason: str) -> None:
+        """Contexts held since earlier that were dropped."""
+        if self.trace:
+            self._trace_rows(stage, members.seq, members.branches, reason)
+
+    def late(self, chunk: Chunk, rows: Index) -> None:
+        """Events older than the clock."""
+        frame = chunk.events.frame[rows]
+        clock = pl.Series("clock", chunk.clock[rows]).cast(MOMENT)
+        columns = [c for c in ("seq_no", "event_id", "timestamp", "kind") if c in frame.columns]
+        late = frame.select(columns).with_columns(clock, pl.col("kind").cast(pl.String))
+        self.store.add(
+            "late", Part(late.with_columns((pl.col("clock") - pl.col("timestamp")).alias("lateness")))
+        )
+        self.late_count += len(rows)
+
+    def settle(self) -> None:
+        """Spell out the failures kept so far."""
+        pending, self._pending, self._pending_size = self._pending, [], 0
+        for stage, contexts, failures in pending:
+            self.store.add("errors", _error_part(stage, contexts, failures))
+
+    def chunk_done(self) -> None:
+        """A chunk went through all flows."""
+        if self._at_once:
+            self.settle()
+
+    def _trace_rows(self, stage: Stage, seq: Any, branches: Any, reason: str) -> None:
+        frame = pl.DataFrame({"seq_no": seq, "branch": branch_texts(branches, len(seq))})
+        self.store.add("dropped", Part(frame, {**_stage_meta(stage), "reason": reason}))
+
+
+def deliveries_table(step: int, flows: list[int]) -> str:
+    """The name of the table of one deliver step; flows that share the step share the table."""
+    return f"deliveries/{flows[0]}-{step}"
+
+
+def _stage_meta(stage: Stage) -> dict[str, Any]:
+    return {"flows": stage.flows, "step": stage.number, "operator": stage.step.method}
+
+
+def _delivery_part(stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> Part:
+    frame = pl.DataFrame({"seq_no": contexts.seq})
+    time = contexts.column(("event", "timestamp_us"))
+    columns: list[pl.Series] = [
+        _optional_text("event_id", contexts),
+        pl.Series("event_time", time.ints).cast(MOMENT),
+        pl.Series("delivered_at", contexts.moment).cast(MOMENT),
+        closed_texts(contexts),
+        recipient.to_series()[0].alias("recipient_id"),
+    ]
+    columns += [pl.Series(BRANCH.format(i), b) for i, b in enumerate(contexts.branches)]
+    json_fields, names = [], []
+    for name, value in payload.fields():
+        series, as_json = field_series(value)
+        names.append(name)
+        if as_json:
+            json_fields.append(name)
+        columns.append(series.alias(FIELD.format(name)))
+    whole = not isinstance(payload.node, dict)
+    meta = {**_stage_meta(stage), "fields": names, "json": json_fields, "whole": whole}
+    return Part(frame.with_columns(columns), meta)
+
+
+def field_series(value: Column | Payload) -> tuple[pl.Series, bool]:
+    """A payload field in the plainest type, and whether that is JSON text: structs for objects, lists where one type fits."""
+    if isinstance(value, Column):
+        return value.to_series()
+    if isinstance(value.node, dict) and value.node:
+        parts = {name: field_series(v) for name, v in value.fields()}
+        if not any(as_json for _, as_json in parts.values()):
+            return pl.DataFrame({name: s for name, (s, _) in parts.items()}).to_struct("field"), False
+    elif value.node and not isinstance(value.node, dict):
+        items = [field_series(v if isinstance(v, Column) else Payload(v, value.size)) for v in value.node]
+        types = {s.dtype for s, _ in items}
+        if len(types) == 1 and not any(as_json for _, as_json in items):
+            frame = pl.DataFrame({str(i): s for i, (s, _) in enumerate(items)})
+            return frame.select(pl.concat_list(pl.all())).to_series(), False
+    return value.json(), True
+
+
+def _optional_text(name: str, contexts: Contexts) -> pl.Series:
+    column = contexts.column(("event", "id"))
+    if column.all_(Tag.MISSING, Tag.NULL):
+        return pl.Series(name, [None], dtype=pl.String).new_from_index(0, len(contexts))
+    return column.to_series()[0].alias(name)
+
+
+def closed_texts(contexts: Contexts) -> pl.Series:
+    """What released each context: `timer`, `end` or null."""
+    if contexts.closed is None:
+        return pl.Series("closed_by", [None], dtype=CLOSED).new_from_index(0, len(contexts))
+    codes = pl.Series("closed_by", contexts.closed)
+    return codes.replace_strict(
+        [CLOSED_BY_TIMER, CLOSED_AT_END], ["timer", "end"], default=None, return_dtype=CLOSED
+    )
+
+
+def branch_texts(branches: Any, size: int) -> pl.Series:
+    """Branches as text: the positions at each fan-out joined by dots; null before any."""
+    if not len(branches):
+        return pl.Series("branch", [None], dtype=pl.String).new_from_index(0, size)
+    levels = [pl.Series(f"b{i}", b) for i, b in enumerate(branches)]
+    return pl.select(
+        pl.concat_str([level.cast(pl.String) for level in levels], separator=".").alias("branch")
+    ).to_series()
+
+
+def _error_part(stage: Stage, contexts: Contexts, failures: Failures) -> Part:
+    events = contexts.chunk.frame(contexts.rows)
+    messages = pl.Series("error", [None, *failures.messages], dtype=pl.String).gather(failures.codes)
+    frame = events.with_columns(
+        pl.col("kind").cast(pl.String),
+        branch_texts(contexts.branches, len(contexts)),
+        messages,
+        variables_json(contexts),
+    )
+    return Part(frame, _stage_meta(stage))
+
+
+def variables_json(contexts: Contexts) -> pl.Series:
+    """All variables of each context as one JSON object, those that are missing left out."""
+    pieces: dict[str, pl.Series] = {}
+    for name in contexts.roots():
+        values = contexts.column((name,)).to_json()
+        if values.null_count() < len(values):
+            key = quoted(pl.Series([name]))[0]
+            pieces[name] = pl.select(pl.concat_str([pl.lit(f"{key}:"), values])).to_series()
+    if not pieces:
+        return pl.Series("variables", ["{}"]).new_from_index(0, len(contexts))
+    joined = (
+        pl.DataFrame(pieces).select(pl.concat_str(pl.all(), separator=",", ignore_nulls=True)).to_series()
+    )
+    return ("{" + joined + "}").alias("variables")

@@ -1,0 +1,252 @@
+"""replay: what flows would have delivered over an event log, with the graph as it was at each event."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flowdsl.engines.local import LocalRun, Span, State
+from flowdsl.engines.stages import Observer
+from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.events import FlowWarning
+from flowdsl.flow import Flow
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.log import EventSource, open_log
+from flowdsl.plan import Plan
+from flowdsl.recorder import TableRecorder
+from flowdsl.store import FolderStore, MemoryStore, Store
+
+if TYPE_CHECKING:
+    from flowdsl.result import Result
+
+Progress = bool | Callable[[int, int | None], None] | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a replay was asked for, so that a part of it can be run again."""
+
+    flows: tuple[Flow, ...]
+    source: EventSource
+    graph: EntityGraph | None
+    span: Span
+    state: State | None
+    open_windows: str
+    as_of: str
+    chunk_size: int | None
+
+
+def replay(
+    flows: Any,
+    log: Any,
+    graph: EntityGraph | None = None,
+    *,
+    start: int | dt.datetime | str | None = None,
+    stop: int | dt.datetime | str | None = None,
+    sinks: Mapping[str, Any] | None = None,
+    open_windows: str = "flush",
+    state: State | None = None,
+    only: Any = None,
+    as_of: str = "event",
+    out: str | os.PathLike[str] | None = None,
+    trace: bool = False,
+    progress: Progress = None,
+    chunk_size: int | None = None,
+) -> Result:
+    """Run flows over an event log and collect what every sink would have received.
+
+    `flows` is a flow, a list of them or a project; `log` an event log, a path or glob of Parquet files, a frame or
+    a list of events; `graph` the entities and links before the first event. Nothing leaves the machine.
+
+    `start` (included) and `stop` (not included) are sequence numbers or timestamps: events before `start` only
+    change the graph and the clock. `state` goes on from an earlier result's `.state`; `only` runs just the events
+    of a frame with `seq_no` (such as `result.errors`). `open_windows="keep"` leaves windows and queues open at
+    the end (`result.open`) where `"flush"` closes them as if time went on. `as_of="end"` looks everything up in the
+    final graph, on purpose. `sinks` is a registry: a sink that it lacks is refused. `out` names a folder that the
+    tables are written to as they come, so that memory does not grow with them. `trace=True` writes down every
+    dropped context. `progress` is True, False, None (where there is a terminal or a notebook) or a function of
+    (events done, events in all). Raises `ReplayError`, `DataError` and `BuildError`.
+
+    >>> from flowdsl import MemoryEventLog, link_created, on, replay
+    >>> log = MemoryEventLog()
+    >>> log.append(link_created("follows", "ann", "bob"), timestamp="2026-01-01T00:00:00Z")
+    1
+    >>> flow = on("link.created").map(title="{{ source_id }} follows you").deliver("in-app")
+    >>> replay(flow, log)["in-app"][["recipient_id", "title"]].values.tolist()
+    [['bob', 'ann follows you']]
+    """
+    _check_choice("open_windows", open_windows, ("flush", "keep"))
+    _check_choice("as_of", as_of, ("event", "end"))
+    if graph is not None and not isinstance(graph, EntityGraph):
+        raise ReplayError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
+    chosen = as_flows(flows)
+    _check_sinks(chosen, sinks)
+    options = Options(
+        chosen, open_log(log), graph, _span(start, stop, only), state, open_windows, as_of, chunk_size
+    )
+    store: Store = MemoryStore() if out is None else FolderStore.create(out)
+    return run(options, store, trace=trace, progress=progress)
+
+
+def run(
+    options: Options, store: Store, *, trace: bool = False, progress: Progress = None, observer: Observer | None = None,
+    columns: frozenset[str] | None = None,
+) -> Result:  # fmt: skip
+    """A replay with these options into a store."""
+    from flowdsl.result import finished
+
+    plan = Plan.of(options.flows)
+    recorder = TableRecorder(store, trace=trace, at_once=isinstance(store, FolderStore))
+    local = _begin(plan, options, recorder, observer)
+    if options.as_of == "end":
+        local.gather_final_graph(options.source, options.span)
+    with _progress(progress, options.source.count()) as tick:
+        local.run(options.source, options.span, chunk_size=options.chunk_size, progress=tick, columns=columns)
+    state = local.state(fingerprint(options.flows))
+    if options.open_windows == "flush":
+        local.flush()
+    recorder.settle() if isinstance(store, FolderStore) else None
+    broken = options.source.broken
+    if broken:
+        warnings.warn(
+            f"{broken} rows of the log are no events and were left out; see log.problems",
+            FlowWarning,
+            stacklevel=3,
+        )
+    return finished(plan, options, store, recorder, local, state)
+
+
+def fingerprint(flows: Sequence[Flow]) -> str:
+    """What tells whether a state belongs to these flows."""
+    return hashlib.sha256("\n".join(f"{flow.name}\n{flow}" for flow in flows).encode()).hexdigest()
+
+
+def as_flows(flows: Any) -> tuple[Flow, ...]:
+    """The flows of a flow, a list or a project."""
+    if isinstance(flows, Flow):
+        return (flows,)
+    held = getattr(flows, "flows", flows)
+    if isinstance(held, Iterable) and not isinstance(held, (str, bytes, Mapping)):
+        listed = tuple(held)
+        for flow in listed:
+            if not isinstance(flow, Flow):
+                raise ReplayError(
+                    f"{type(flow).__name__} is no flow", allowed="a flow, a list of flows, or a project"
+                )
+        if not listed:
+            raise ReplayError("there is no flow to run", hint="pass a flow, a list of them, or a project")
+        return listed
+    raise ReplayError(
+        f"{type(flows).__name__} is no flow",
+        allowed="a flow, a list of flows, or a project",
+        hint="on('link.created')… makes one; load(path) reads YAML",
+    )
+
+
+def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Observer | None) -> LocalRun:
+    state = options.state
+    if state is None:
+        graph = (options.graph or EntityGraph()).start(plan.needs)
+        return LocalRun(plan, graph, recorder, observer)
+    if not isinstance(state, State):
+        raise ReplayError(f"state is a {type(state).__name__}", allowed="result.state of an earlier replay")
+    if options.graph is not None:
+        raise ReplayError(
+            "graph and state were both given", hint="the state holds the graph already; leave graph out"
+        )
+    if state.fingerprint != fingerprint(options.flows):
+        raise ReplayError("the state belongs to other flows", hint="replay the same flows, in the same order")
+    local = LocalRun(plan, state.graph.fork(), recorder, observer, state.kernels)
+    local.clock, local.position = state.clock, state.position
+    return local
+
+
+def _span(start: Any, stop: Any, only: Any) -> Span:
+    first, first_time = _position("start", start)
+    last, last_time = _position("stop", stop)
+    return Span(first, last, first_time, last_time, None if only is None else _only(only))
+
+
+def _position(name: str, value: Any) -> tuple[int | None, int | None]:
+    if value is None:
+        return None, None
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return int(value), None
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = dt.datetime.fromisoformat(value)
+        except ValueError:
+            moment = None
+    if isinstance(moment, dt.datetime):
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
+        return None, (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+    raise ReplayError(
+        f"{name}={value!r} is no place in a log",
+        allowed="a sequence number, a datetime, or text such as '2026-01-31T12:00:00Z'",
+    )
+
+
+def _only(only: Any) -> Any:
+    from flowdsl.frames import is_frame, to_polars
+
+    if is_frame(only):
+        frame = to_polars(only, "only")
+        if "seq_no" not in frame.columns:
+            raise ReplayError(
+                "only has no column 'seq_no'", allowed="a frame with seq_no, or a list of sequence numbers"
+            )
+        return np.unique(frame["seq_no"].drop_nulls().cast(int).to_numpy())
+    return np.unique(np.asarray(list(only), np.int64))
+
+
+def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ReplayError(
+            f"{name}={value!r} is not known",
+            allowed=" or ".join(map(repr, allowed)),
+            hint=did_you_mean(str(value), allowed),
+        )
+
+
+def _check_sinks(flows: Sequence[Flow], sinks: Mapping[str, Any] | None) -> None:
+    if sinks is None:
+        return
+    for flow in flows:
+        for sink in flow.sinks:
+            if sink not in sinks:
+                raise ReplayError(
+                    f"there is no sink {sink!r}",
+                    flow=flow.name,
+                    allowed=", ".join(sinks),
+                    hint=did_you_mean(sink, sinks),
+                )
+
+
+@contextlib.contextmanager
+def _progress(progress: Progress, total: int | None) -> Iterator[Callable[[int], None] | None]:
+    if progress is False:
+        yield None
+        return
+    if callable(progress):
+        done = 0
+
+        def told(events: int) -> None:
+            nonlocal done
+            done += events
+            progress(done, total)
+
+        yield told
+        return
+    from flowdsl.progress import bar
+
+    with bar(total, always=progress is True) as tick:
+        yield tick

@@ -1,0 +1,92 @@
+"""Which variables exist at a step, and what is known of their shape, so that an impossible path is refused early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from flowdsl.errors import BuildError, did_you_mean
+from flowdsl.language.paths import Path, path_text
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a variable can be: a value without parts, an object with known fields, or anything (`fields=None`)."""
+
+    what: str
+    fields: Mapping[str, Shape] | None = None
+    scalar: bool = False
+
+
+ANY = Shape("any JSON value")
+TEXT = Shape("text", scalar=True)
+NUMBER = Shape("number", scalar=True)
+EVENT = Shape("the event", {"id": TEXT, "kind": TEXT, "timestamp": TEXT, "seq_no": NUMBER})
+
+LINK_VARIABLES: dict[str, Shape] = {"link_type": TEXT, "link_id": TEXT, "source_id": TEXT, "target_id": TEXT}
+ENTITY_VARIABLES: dict[str, Shape] = {"entity_type": TEXT, "entity_id": TEXT}
+TRIGGER_VARIABLES: dict[str, dict[str, Shape]] = {
+    "link.created": {**LINK_VARIABLES, "metadata": ANY},
+    "link.deleted": LINK_VARIABLES,
+    "entity.created": {**ENTITY_VARIABLES, "data": ANY},
+    "entity.updated": {**ENTITY_VARIABLES, "data": ANY},
+    "entity.deleted": ENTITY_VARIABLES,
+}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The variables that a context holds before a step, in the order in which they were set."""
+
+    variables: Mapping[str, Shape] = field(default_factory=dict)
+
+    @classmethod
+    def of_trigger(cls, kind: str) -> Scope:
+        """The variables that an event of this kind starts with."""
+        return cls({**TRIGGER_VARIABLES[kind], "event": EVENT})
+
+    def having(self, **variables: Shape) -> Scope:
+        """The scope with these variables set."""
+        return Scope({**self.variables, **variables})
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.variables
+
+    def check(self, paths: Iterable[Path], what: str) -> None:
+        """Refuse a path that cannot exist here; `what` says who reads it."""
+        for path in sorted(paths):
+            self._check_one(path, what)
+
+    def _check_one(self, path: Path, what: str) -> None:
+        shape = self.variables.get(path[0])
+        if shape is None:
+            known = [name for name in self.variables if not name.startswith("_")]
+            raise BuildError(
+                f"{what} reads {path_text(path)!r}, but there is no variable {path[0]!r} at this step",
+                allowed=", ".join(known),
+                hint=did_you_mean(path[0], self.variables),
+            )
+        for depth, part in enumerate(path[1:], 1):
+            if shape.scalar:
+                raise BuildError(
+                    f"{what} reads {path_text(path)!r}, but {path_text(path[:depth])!r} is {shape.what} and has no parts"
+                )
+            if shape.fields is None:
+                return
+            if part not in shape.fields:
+                raise BuildError(
+                    f"{what} reads {path_text(path)!r}, but {path_text(path[:depth])!r} has no {part!r}",
+                    allowed=", ".join(shape.fields),
+                    hint=did_you_mean(part, shape.fields),
+                )
+            shape = shape.fields[part]
+
+
+def check_name(name: object, what: str) -> str:
+    """A name that a step may give to a variable: one that a path can reach."""
+    if not isinstance(name, str) or not name.isidentifier() or name in {"true", "false", "null"}:
+        raise BuildError(
+            f"{what} {name!r} cannot name a variable",
+            allowed="a letter or underscore, then letters, digits and underscores",
+        )
+    return name

@@ -1,0 +1,136 @@
+"""Where a result's tables are kept: in memory, or as Parquet files in a folder, part by part as they come."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from flowdsl.errors import DataError, ReplayError
+
+MANIFEST = "result.json"
+META = b"flowdsl"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a table, and what is to be known of its columns."""
+
+    frame: pl.DataFrame
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """Tables by name, each a list of parts in the order in which they were added."""
+
+    def add(self, table: str, part: Part) -> None: ...
+
+    def parts(self, table: str) -> Iterator[Part]: ...
+
+    def tables(self) -> list[str]: ...
+
+
+class MemoryStore:
+    """Keeps parts as they are."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, list[Part]] = {}
+
+    def add(self, table: str, part: Part) -> None:
+        """Add rows to a table."""
+        self._tables.setdefault(table, []).append(part)
+
+    def parts(self, table: str) -> Iterator[Part]:
+        """The parts of a table."""
+        yield from self._tables.get(table, [])
+
+    def tables(self) -> list[str]:
+        """The names of the tables that have rows."""
+        return list(self._tables)
+
+
+class FolderStore:
+    """Writes each part to a Parquet file of its own: memory does not grow with the result."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._next: dict[str, int] = {}
+
+    @classmethod
+    def create(cls, folder: str | os.PathLike[str]) -> FolderStore:
+        """A store in a new or empty folder."""
+        path = Path(folder)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise ReplayError(
+                    f"out={str(folder)!r} is not empty", hint="name a new folder, or empty this one"
+                )
+        except OSError as error:
+            raise ReplayError(f"out={str(folder)!r} cannot be written: {error}") from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> FolderStore:
+        """The store that an earlier run wrote."""
+        path = Path(folder)
+        if not (path / MANIFEST).is_file():
+            raise DataError(
+                f"{str(folder)!r} holds no result",
+                hint="replay(…, out=folder) or result.to_parquet(folder) writes one",
+            )
+        return cls(path)
+
+    def add(self, table: str, part: Part) -> None:
+        """Add rows to a table."""
+        import pyarrow.parquet as pq
+
+        number = self._next.get(table, 0)
+        self._next[table] = number + 1
+        folder = self.folder / table
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = part.frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        rows = rows.replace_schema_metadata({META: json.dumps(part.meta).encode()})
+        pq.write_table(rows, folder / f"{number:06}.parquet", compression="zstd", compression_level=1)
+
+    def parts(self, table: str) -> Iterator[Part]:
+        """The parts of a table, read one after the other."""
+        import pyarrow.parquet as pq
+
+        for path in sorted((self.folder / table).glob("*.parquet")):
+            rows = pq.read_table(path)
+            meta = json.loads((rows.schema.metadata or {}).get(META, b"{}"))
+            frame = pl.from_arrow(rows)
+            assert isinstance(frame, pl.DataFrame)
+            yield Part(frame, meta)
+
+    def replace(self, table: str, parts: list[Part]) -> None:
+        """Other rows instead of those that a table has."""
+        for path in (self.folder / table).glob("*.parquet"):
+            path.unlink()
+        self._next[table] = 0
+        for part in parts:
+            self.add(table, part)
+
+    def tables(self) -> list[str]:
+        """The names of the tables that have rows."""
+        return sorted({str(p.parent.relative_to(self.folder)) for p in self.folder.rglob("*.parquet")})
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Say what the tables belong to; a folder without it is no result."""
+        path = self.folder / MANIFEST
+        path.with_suffix(".tmp").write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
+        path.with_suffix(".tmp").replace(path)
+
+    def read_manifest(self) -> dict[str, Any]:
+        """What the tables belong to."""
+        try:
+            manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{str(self.folder)!r}: {MANIFEST} cannot be read: {error}") from error
+        return manifest

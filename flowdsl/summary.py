@@ -1,0 +1,43 @@
+"""A result in a few lines of text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MOST = 12
+
+
+def summary(manifest: dict[str, Any]) -> str:
+    """What was delivered to which sink, and for each flow what became of the contexts at each step."""
+    lines = [
+        f"{_n(manifest['events'], 'event')} replayed, {_n(sum(d['count'] for d in manifest['delivered']), 'delivery')}"
+    ]
+    for row in manifest["delivered"]:
+        lines.append(f"  {row['count']:>12,} to {row['sink']} by {row['flow']}")
+    for number, name in list(enumerate(manifest["flows"]))[:MOST]:
+        steps = [s for s in manifest["steps"] if s["number"] == number]
+        lines += ["", f"{name}: {manifest['triggers'][number]}"]
+        lines += [_step(s) for s in steps]
+    if len(manifest["flows"]) > MOST:
+        lines.append(f"… and {len(manifest['flows']) - MOST} flows more: result.steps")
+    if manifest["late"]:
+        lines += ["", f"{_n(manifest['late'], 'event')} came late: result.late"]
+    failed = sum(s["failed"] for s in manifest["steps"])
+    if failed:
+        lines += ["", f"{_n(failed, 'failure')}: result.errors"]
+    return "\n".join(lines)
+
+
+def _step(step: dict[str, Any]) -> str:
+    went = [f"{count:,} {reason}" for reason, count in step["reasons"].items()]
+    went += [f"{step[name]:,} {name}" for name in ("failed", "absorbed", "held") if step[name]]
+    text = step["text"] if len(step["text"]) <= 60 else step["text"][:59] + "…"
+    came = step["held_before"] + step["entered"]
+    line = f"  {step['step']:>2}  {came:>10,} → {step['passed']:>10,}  {text}"
+    return line + (f"   ({', '.join(went)})" if went else "")
+
+
+def _n(count: int, what: str) -> str:
+    if count == 1:
+        return f"1 {what}"
+    return f"{count:,} {what[:-1]}ies" if what.endswith("y") else f"{count:,} {what}s"

@@ -1,0 +1,211 @@
+"""A result's tables put together from their parts: columns united, rows in the total order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import polars as pl
+
+from flowdsl.columns import Column, nested_json, quoted
+from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.recorder import BRANCH, CLOSED, FIELD, MOMENT
+from flowdsl.store import Part, Store
+
+FIXED: dict[str, Any] = {
+    "seq_no": pl.Int64,
+    "event_id": pl.String,
+    "event_time": MOMENT,
+    "delivered_at": MOMENT,
+    "closed_by": CLOSED,
+    "flow": pl.String,
+    "step": pl.Int32,
+    "branch": pl.String,
+    "recipient_id": pl.String,
+}
+
+
+def sink_table(
+    store: Store,
+    names: Sequence[str],
+    sink: str,
+    steps: Sequence[dict[str, Any]],
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """What one sink received: the fixed columns, then the payload's fields, the union over its flows.
+
+    With `columns` only those: what is not asked for is not made.
+    """
+    mine = [s for s in steps if sink in s["sinks"]]
+    fields = _field_types(store, mine)
+    named = {field_name(name): name for name in fields}
+    wanted = [*FIXED, *named] if columns is None else list(columns)
+    unknown = [c for c in wanted if c not in FIXED and c not in named]
+    if unknown:
+        known = [*FIXED, *named]
+        raise ReplayError(
+            f"{sink!r} has no column {unknown[0]!r}",
+            allowed=", ".join(known),
+            hint=did_you_mean(unknown[0], known),
+        )
+    kept = {named[c]: fields[named[c]] for c in wanted if c in named}
+    frames = [
+        _with_order(part, number).with_columns(
+            [*_fixed(part, names[number], "branch" in wanted), *_fields(part, kept)]
+        )
+        for number, part in _delivered(store, steps, sink)
+    ]
+    types = {FIELD.format(name): pl.String if dtype is None else dtype for name, dtype in kept.items()}
+    joined = _in_order(frames, types, ordered=_ordered(mine))
+    return joined.select(
+        [pl.col(c) if c in FIXED else pl.col(FIELD.format(named[c])).alias(c) for c in wanted]
+    )
+
+
+def _ordered(steps: Sequence[dict[str, Any]]) -> bool:
+    """Whether parts come in the total order by themselves: one step of one flow, and no timer before it."""
+    return len(steps) == 1 and len(steps[0]["flows"]) == 1 and not steps[0]["timed"]
+
+
+def all_deliveries(store: Store, names: Sequence[str], steps: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    """What all sinks received: the fixed columns, `sink`, and the payload as JSON text."""
+    frames = []
+    sinks = sorted({sink for s in steps for sink in s["sinks"]})
+    for number, part in _delivered(store, steps, None):
+        placed = _with_order(part, number).with_columns(
+            [*_fixed(part, names[number], True), payload_json(part)]
+        )
+        for place, sink in enumerate(part.meta["sinks"]):
+            frames.append(
+                placed.with_columns(
+                    pl.lit(sink, pl.Enum(sinks)).alias("sink"), pl.lit(place, pl.Int32).alias("__sink")
+                )
+            )
+    joined = _in_order(frames, {"sink": pl.Enum(sinks), "payload": pl.String}, "__sink")
+    return joined.select(*FIXED, pl.col("sink").cast(pl.String), "payload")
+
+
+def field_name(name: str) -> str:
+    """The column of a payload field: its name, unless a fixed column or `sink` has that."""
+    return f"payload.{name}" if name in FIXED or name == "sink" else name
+
+
+def payload_json(part: Part) -> pl.Series:
+    """The payloads of a part as JSON text."""
+    fields = part.meta["fields"]
+    texts = [_cell_json(part, name).fill_null("null") for name in fields]
+    if part.meta["whole"]:
+        return texts[0].alias("payload")
+    if not fields:
+        return pl.Series("payload", ["{}"], dtype=pl.String).new_from_index(0, part.frame.height)
+    pieces: list[Any] = []
+    for i, (name, text) in enumerate(zip(fields, texts, strict=True)):
+        key = quoted(pl.Series([name]))[0]
+        pieces += [pl.lit(("," if i else "{") + key + ":"), text]
+    return pl.select(pl.concat_str([*pieces, pl.lit("}")]).alias("payload")).to_series()
+
+
+def _cell_json(part: Part, name: str) -> pl.Series:
+    series = part.frame[FIELD.format(name)]
+    if name in part.meta["json"]:
+        return series
+    if series.dtype == pl.String:
+        return quoted(series)
+    if series.dtype.is_nested():
+        return nested_json(series)
+    return Column.from_series(series).to_json()
+
+
+def _delivered(store: Store, steps: Sequence[dict[str, Any]], sink: str | None) -> Iterable[tuple[int, Part]]:
+    """The parts of all deliver steps, once for each flow that has the step."""
+    for step in steps:
+        if sink is None or sink in step["sinks"]:
+            for part in store.parts(step["table"]):
+                meta = {**part.meta, "sinks": step["sinks"]}
+                for flow in step["flows"]:
+                    yield flow, Part(part.frame, meta)
+
+
+def _fixed(part: Part, name: str, with_branch: bool) -> list[Any]:
+    levels = [c for c in part.frame.columns if c.startswith("branch_")] if with_branch else []
+    branch = (
+        pl.concat_str([pl.col(c).cast(pl.String) for c in levels], separator=".")
+        if levels
+        else pl.lit(None, pl.String)
+    )
+    return [
+        pl.lit(name).alias("flow"),
+        pl.lit(part.meta["step"], pl.Int32).alias("step"),
+        branch.alias("branch"),
+    ]
+
+
+def _with_order(part: Part, flow: int) -> pl.DataFrame:
+    return part.frame.with_columns(pl.lit(flow, pl.Int32).alias("__flow"))
+
+
+def _in_order(
+    frames: Sequence[pl.DataFrame], extra: dict[str, Any], *last: str, ordered: bool = False
+) -> pl.DataFrame:
+    """Frames as one, by (delivered_at, seq_no, flow, branch, step): what a parent delivered before its branches."""
+    if not frames:
+        return pl.DataFrame(schema={**FIXED, **extra})
+    joined = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
+    levels = sorted((c for c in joined.columns if c.startswith("branch_")), key=lambda c: int(c[7:]))
+    keys = ["delivered_at", "seq_no", "__flow", *levels, "step", *last]
+    if not ordered and not is_ordered(joined, keys):
+        joined = joined.sort(keys, nulls_last=False, maintain_order=True)
+    return joined
+
+
+def is_ordered(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether rows are in the order of these columns already, nulls first: cheaper to see than to sort."""
+    if frame.height < 2:
+        return True
+    undecided = pl.lit(value=True)
+    wrong = pl.lit(value=False)
+    for key in keys:
+        here, before = pl.col(key), pl.col(key).shift(1)
+        wrong = wrong | (
+            undecided & ((here < before) | (here.is_null() & before.is_not_null())).fill_null(value=False)
+        )
+        undecided = undecided & here.eq_missing(before)
+    return not frame.lazy().select(wrong.slice(1).any()).collect().item()
+
+
+def _field_types(store: Store, steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The payload fields of a sink with the type that holds them all, None where only JSON text does."""
+    types: dict[str, set[Any]] = {}
+    for step in steps:
+        for part in store.parts(step["table"]):
+            for name in part.meta["fields"]:
+                series = part.frame[FIELD.format(name)]
+                known = types.setdefault(name, set())
+                if name in part.meta["json"]:
+                    known.add(None)
+                elif series.null_count() < len(series):
+                    known.add(series.dtype)
+    return {name: _common(known) for name, known in types.items()}
+
+
+def _common(types: set[Any]) -> Any:
+    if types == {pl.Int64, pl.Float64}:
+        return pl.Float64
+    if not types:
+        return pl.String
+    return next(iter(types)) if len(types) == 1 else None
+
+
+def _fields(part: Part, fields: dict[str, Any]) -> list[pl.Series]:
+    columns = []
+    for name in part.meta["fields"]:
+        if name not in fields:
+            continue
+        series, wanted = part.frame[FIELD.format(name)], fields[name]
+        if wanted is None:
+            series = _cell_json(part, name).alias(series.name)
+        elif series.dtype != wanted:
+            # nulls of any type, or whole numbers among others
+            series = series.cast(wanted)
+        columns.append(series)
+    return columns

@@ -1,0 +1,23 @@
+"""What batch and a queueing rate limit share: when a timer fires, and what its context then sees."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.chunk import Chunk, Micros
+from flowdsl.kernel import StepRun
+
+Seen = npt.NDArray[np.int32]
+
+
+def due(chunk: Chunk, deadlines: Micros, opened: Micros, seen: Seen, step: StepRun) -> npt.NDArray[np.bool_]:
+    """Which timers fire: those due by the horizon, once an event comes after what set them.
+
+    A timer fires before any event at or after its deadline. One that is due at the very moment it is set
+    (a window of 0s) waits for the next event, even if that comes at the same clock.
+    """
+    if step.ending:
+        return np.ones(len(deadlines), np.bool_)
+    alone = (deadlines <= opened) & (seen >= chunk.fresh - 1)
+    return (deadlines <= step.horizon) & ~alone

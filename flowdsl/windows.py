@@ -1,0 +1,122 @@
+"""Windows that open with the first context of a key and last a fixed time, found for a whole batch at once.
+
+The contexts of a batch are sorted by key, keeping their order. Then all keys are worked on side by side: one
+round finds the next window of every key that still has one, with one binary search over (key, time). The few
+keys that open very many windows in one batch are finished by a plain loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+LOOP_BELOW = 32
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A batch sorted by key: `order` says where each row came from; group g is rows `starts[g] … ends[g]-1`."""
+
+    keys: Ints
+    order: Ints
+    starts: Ints
+    ends: Ints
+    times: Ints
+    _searchable: Ints
+    _width: int
+    _earliest: int
+
+    @classmethod
+    def of(cls, keys: Ints, times: Ints) -> Groups:
+        """Rows in order of time, grouped by key."""
+        order = _stable_order(keys)
+        sorted_keys = keys.take(order)
+        change = np.flatnonzero(sorted_keys[1:] != sorted_keys[:-1]) + 1
+        starts = np.concatenate([[0], change]).astype(np.int64) if len(keys) else np.zeros(0, np.int64)
+        ends = np.concatenate([change, [len(keys)]]).astype(np.int64) if len(keys) else np.zeros(0, np.int64)
+        sorted_times = times.take(order)
+        earliest = int(times.min(initial=0)) if not len(times) else int(times.min())
+        width = (int(times.max()) - earliest + 2) if len(times) else 2
+        group = np.repeat(np.arange(len(starts)), ends - starts)
+        return cls(
+            sorted_keys.take(starts),
+            order,
+            starts,
+            ends,
+            sorted_times,
+            group * width + (sorted_times - earliest),
+            width,
+            earliest,
+        )
+
+    def first_at_or_after(self, groups: Ints, moments: Ints) -> Ints:
+        """For each of these groups its first row at or after a moment; the group's end where there is none."""
+        within = (moments - self._earliest).clip(0, self._width - 1)
+        found = np.searchsorted(self._searchable, groups * self._width + within, side="left")
+        return np.minimum(found, self.ends[groups])
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows that open in a batch, by group and time: rows `first … end-1` of the sorted batch are their members."""
+
+    group: Ints
+    first: Ints
+    end: Ints
+
+    @classmethod
+    def find(cls, groups: Groups, start: Ints, window: int) -> Windows:
+        """All windows, where the first one of each group opens at its row `start` (the group's end: none)."""
+        found_group, found_first, found_end = [], [], []
+        group = np.flatnonzero(start < groups.ends)
+        first = start[group]
+        while len(group) >= LOOP_BELOW:
+            end = groups.first_at_or_after(group, groups.times[first] + window)
+            if window == 0:
+                end = first + 1
+            found_group.append(group)
+            found_first.append(first)
+            found_end.append(end)
+            more = end < groups.ends[group]
+            group, first = group[more], end[more]
+        if len(group):
+            looped = [_loop(groups, int(g), int(f), window) for g, f in zip(group, first, strict=True)]
+            found_group.append(np.repeat(group, [len(one) for one in looped]))
+            found_first.append(np.concatenate(looped))
+            loop_end = [
+                np.concatenate([one[1:], [groups.ends[g]]])
+                for one, g in zip(looped, group.tolist(), strict=True)
+            ]
+            found_end.append(np.concatenate(loop_end))
+        if not found_group:
+            return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        return cls(np.concatenate(found_group), np.concatenate(found_first), np.concatenate(found_end))
+
+
+def _loop(groups: Groups, group: int, first: int, window: int) -> Ints:
+    """The rows of one group that open a window, one after the other."""
+    end = int(groups.ends[group])
+    if window == 0:
+        return np.arange(first, end)
+    openers, until = [first], int(groups.times[first]) + window
+    for row, time in enumerate(groups.times[first:end].tolist(), first):
+        if time >= until:
+            openers.append(row)
+            until = time + window
+    return np.array(openers, np.int64)
+
+
+def _stable_order(keys: Ints) -> Ints:
+    """The order that sorts keys and keeps equal ones as they were: one sort of (key, position) in an integer."""
+    if not len(keys):
+        return np.zeros(0, np.int64)
+    bits = int(len(keys) - 1).bit_length()
+    low = int(keys.min())
+    if (int(keys.max()) - low).bit_length() + bits >= 63:
+        return np.argsort(keys, kind="stable")
+    packed = (keys - low) << bits | np.arange(len(keys))
+    packed.sort()
+    return packed & ((1 << bits) - 1)
