@@ -60,7 +60,7 @@ _HOME = {
     "var": "language.var",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 __version__ = "0.1.0"
 
 

@@ -187,6 +187,8 @@ class Column:
         """The cells of a frame's column; a null cell is null. Times become RFC 3339 text, structs and lists JSON."""
         dtype = series.dtype
         size, tag = len(series), _tag_of_dtype(dtype)
+        if tag is None or dtype == pl.UInt64:
+            return cls.of(series.to_list())
         tags: Tag | Tags = tag
         if series.null_count():
             tags = np.where(series.is_null().to_numpy(), np.uint8(Tag.NULL), np.uint8(tag))
@@ -194,15 +196,13 @@ class Column:
             return cls(size, Tag.NULL)
         if tag is Tag.BOOL:
             return cls(size, tags, bools=series.fill_null(value=False).to_numpy())
-        if tag is Tag.INT and dtype != pl.UInt64:
+        if tag is Tag.INT:
             return cls(size, tags, ints=series.cast(pl.Int64).fill_null(0).to_numpy())
         if tag is Tag.FLOAT:
             return cls(size, tags, floats=series.cast(pl.Float64).fill_null(0.0).to_numpy())
         if tag is Tag.TEXT:
             return cls(size, tags, texts=_as_text(series))
-        if tag in (Tag.ARRAY, Tag.OBJECT):
-            return cls(size, tags, nested=nested_json(series))
-        return cls.of([MISSING if v is MISSING else v for v in series.to_list()])
+        return cls(size, tags, nested=nested_json(series))
 
     @classmethod
     def concat(cls, columns: Sequence[Column]) -> Column:
@@ -460,13 +460,9 @@ def _taken(source: Any, index: Index) -> Any:
 
 
 def _concat_texts(columns: Sequence[Column]) -> pl.Series | Coded | None:
-    held = [c.texts for c in columns if c.texts is not None]
-    if (
-        held
-        and len(held) == len(columns)
-        and all(isinstance(t, Coded) and t.interner is held[0].interner for t in held)
-    ):  # type: ignore[union-attr]
-        return Coded(np.concatenate([t.codes for t in held]), held[0].interner)  # type: ignore[union-attr]
+    coded = [c.texts for c in columns if isinstance(c.texts, Coded)]
+    if coded and len(coded) == len(columns) and len({id(t.interner) for t in coded}) == 1:
+        return Coded(np.concatenate([t.codes for t in coded]), coded[0].interner)
     return _concat_series(
         columns, [t.series() if isinstance(t, Coded) else t for t in (c.texts for c in columns)]
     )

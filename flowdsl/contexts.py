@@ -273,7 +273,9 @@ class Contexts:
             origin=None if self._origin is None else (self._origin[0], self._origin[1].take(index)),
         )
 
-    def having(self, *, payload: Payload | None = None, **variables: Variable) -> Contexts:
+    def having(
+        self, variables: Mapping[str, Variable] | None = None, payload: Payload | None = None
+    ) -> Contexts:
         """These contexts with variables set, or another payload."""
         return Contexts(
             self.chunk,
@@ -282,7 +284,7 @@ class Contexts:
             moment=self._moment,
             seen=self._seen,
             branches=self.branches,
-            variables={**self._variables, **variables},
+            variables={**self._variables, **(variables or {})},
             payload=payload if payload is not None else self._payload,
             closed=self.closed,
             origin=self._origin,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -103,6 +104,6 @@ def _events(
             return
 
 
-def _event_schema() -> dict[str, object]:
-    schema: dict[str, object] = dict.fromkeys(EVENT_COLUMNS, pl.String)
+def _event_schema() -> dict[str, Any]:
+    schema: dict[str, Any] = dict.fromkeys(EVENT_COLUMNS, pl.String)
     return {**schema, "seq_no": pl.Int64, "timestamp": MOMENT}

@@ -25,7 +25,8 @@ def to_polars(value: Any, what: str) -> pl.DataFrame:
         if isinstance(value, pl.DataFrame):
             return value
         if isinstance(value, pl.LazyFrame):
-            return value.collect()
+            collected: pl.DataFrame = value.collect()
+            return collected
         if _is_pandas(value):
             return pl.from_pandas(value)
         if hasattr(value, "__arrow_c_stream__"):

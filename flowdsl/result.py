@@ -251,7 +251,9 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
     """A pandas frame on the same Arrow memory."""
     import pandas as pd
 
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).to_pandas(types_mapper=pd.ArrowDtype)
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    converted: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return converted
 
 
 def _manifest(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[str, Any]:

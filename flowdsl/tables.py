@@ -9,7 +9,7 @@ import polars as pl
 
 from flowdsl.columns import Column, nested_json, quoted
 from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.recorder import BRANCH, CLOSED, FIELD, MOMENT
+from flowdsl.recorder import CLOSED, FIELD, MOMENT
 from flowdsl.store import Part, Store
 
 FIXED: dict[str, Any] = {

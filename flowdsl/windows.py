@@ -56,7 +56,8 @@ class Groups:
         """For each of these groups its first row at or after a moment; the group's end where there is none."""
         within = (moments - self._earliest).clip(0, self._width - 1)
         found = np.searchsorted(self._searchable, groups * self._width + within, side="left")
-        return np.minimum(found, self.ends[groups])
+        first: Ints = np.minimum(found, self.ends[groups])
+        return first
 
 
 @dataclass(frozen=True)

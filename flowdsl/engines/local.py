@@ -209,18 +209,10 @@ class LocalRun:
         self.recorder.chunk_done()
 
     def _empty_chunk(self) -> Chunk:
-        schema: dict[str, Any] = {
-            name: pl.String
-            for name in (
-                "event_id",
-                "entity_type",
-                "entity_id",
-                "link_type",
-                "link_id",
-                "source_id",
-                "target_id",
-            )
-        }
+        schema: dict[str, Any] = dict.fromkeys(
+            ("event_id", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id"),
+            pl.String,
+        )
         frame = pl.DataFrame(
             schema={"seq_no": pl.Int64, "timestamp": pl.Datetime("us", "UTC"), "kind": pl.String, **schema}
         )

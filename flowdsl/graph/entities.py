@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -51,11 +53,12 @@ class EntityIndex:
     def untouched(self, ids: Codes) -> npt.NDArray[np.bool_]:
         """Where no earlier chunk has said anything of an id."""
         assert self._touched is not None
-        return ~_gather(self._touched, ids, fill=False).astype(np.bool_)
+        touched: npt.NDArray[np.bool_] = _gather(self._touched, ids, fill=False)
+        return ~touched
 
     def find(self, ids: Codes, seen: Numbers) -> Numbers:
         """The version of each id after the event `seen` of the chunk; `NONE` or `AMBIGUOUS`."""
-        found = _gather(self._current, ids, NONE)
+        found: Numbers = _gather(self._current, ids, NONE)
         if len(self._keys):
             rows = np.flatnonzero(_gather(self._changed, ids, fill=False))
             if len(rows):
@@ -136,11 +139,11 @@ class TypedVersions:
                     held[kind] = int(mapping[version])
 
 
-def _gather(array: npt.NDArray[np.generic], ids: Codes, fill: object) -> Numbers:
+def _gather(array: Any, ids: Codes, fill: object) -> Any:
     """`array[ids]`, and `fill` for code 0 and for codes younger than the array."""
     inside = (ids > 0) & (ids < len(array))
     if inside.all():
-        return array.take(ids)  # type: ignore[return-value]
+        return array.take(ids)
     found = array.take(np.where(inside, ids, 0))
-    found[~inside] = fill  # type: ignore[call-overload]
-    return found  # type: ignore[return-value]
+    found[~inside] = fill
+    return found

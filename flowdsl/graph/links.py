@@ -6,6 +6,8 @@ merged at a geometric pace as the log adds links. Each link knows the sequence n
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -163,7 +165,8 @@ class LinkTable:
         return found
 
     def _alive(self, numbers: Numbers) -> Numbers:
-        return numbers[self.died[numbers] == ALIVE]
+        alive: Numbers = numbers[self.died[numbers] == ALIVE]
+        return alive
 
     def _run(self, direction: str, numbers: Numbers) -> Run:
         keys, others = (self.source, self.target) if direction == FORWARD else (self.target, self.source)
@@ -229,7 +232,7 @@ def _ranges(start: Numbers, end: Numbers) -> tuple[Numbers, Numbers]:
     return row, np.arange(total) + offset
 
 
-def _grown(array: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.generic]:
+def _grown(array: Any, size: int) -> Any:
     grown = np.zeros(size, array.dtype)
     grown[: len(array)] = array
     return grown

@@ -52,7 +52,7 @@ class EntityGraph:
 
     def __repr__(self) -> str:
         entities: dict[str, object] = {name: len(ids) for name, (_, ids) in self._types.items()}
-        entities.update({name: "function" for name in self._fetchers})
+        entities.update(dict.fromkeys(self._fetchers, "function"))
         links = {name: table.size for name, table in self._links.items()}
         return f"EntityGraph(entities={entities}, links={links})"
 

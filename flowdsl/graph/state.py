@@ -200,8 +200,7 @@ class GraphState:
         link_ids = events["link_id"] if "link_id" in events.columns else _nulls(len(rows))
         # an identity is a link id, whatever its type: a link of another type replaces one that is used here
         if (
-            self.identities is not None
-            and self.identities.any_ids
+            (self.identities is not None and self.identities.any_ids)
             or self._base_has_ids()
             or (used & link_ids.is_not_null().to_numpy()).any()
         ):

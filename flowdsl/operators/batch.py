@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from flowdsl.batch_variable import BatchVariable, ItemLists
 from flowdsl.chunk import Chunk
-from flowdsl.columns import Column, Index
+from flowdsl.columns import Index
 from flowdsl.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts, Versions
 from flowdsl.holding import Holding, Refs
 from flowdsl.kernel import Kernel, StepRun
@@ -293,7 +293,7 @@ class _Batching:
         items = members.lists(closing.numbers, self.chunk.interner)
         variable = BatchVariable(closing.counts, keys, items, closing.opened, closing.last_at, moments)
         self._tell_absorbed(members, closing, rows[which])
-        return out.having(batch=variable, _batch=variable)
+        return out.having({"batch": variable, "_batch": variable})
 
     def _last_members(self, closing: _Open, rows: Ints) -> Contexts:
         """The last member of each window: a context of this batch, or one that was held."""

@@ -100,7 +100,7 @@ class DeliverKernel(Kernel):
         payload = contexts.payload
         assert payload is not None
         step.delivered(contexts, payload, _recipients(contexts))
-        return contexts.having(_delivered_to=ConstantVariable(self._sinks, len(contexts)))
+        return contexts.having({"_delivered_to": ConstantVariable(self._sinks, len(contexts))})
 
 
 def _recipients(contexts: Contexts) -> Column:

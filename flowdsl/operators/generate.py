@@ -12,6 +12,7 @@ import textwrap
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 
+STARS: dict[object, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 HEAD = '''"""The builder methods of a flow, one an operator. Written by `python -m flowdsl.operators.generate`."""
 
 # ruff: noqa: A002
@@ -103,12 +104,7 @@ def _passed(signature: inspect.Signature) -> str:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             parts.append(f"{name}={name}")
         else:
-            parts.append(
-                {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}.get(
-                    parameter.kind, ""
-                )
-                + name
-            )
+            parts.append(STARS.get(parameter.kind, "") + name)
     return ", ".join(parts)
 
 

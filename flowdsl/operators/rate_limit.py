@@ -17,7 +17,6 @@ from flowdsl.kernel import Kernel, StepRun
 from flowdsl.keys import KeySpace
 from flowdsl.language.durations import Duration, parse_duration
 from flowdsl.language.paths import Path, path_text
-from flowdsl.language.var import Var
 from flowdsl.operators.base import (
     DURATION_SCHEMA,
     PATH_SCHEMA,

@@ -147,7 +147,7 @@ class ResolveKernel(Kernel):
         versions, failures = self._look_up(at)
         if back is not None:
             versions, failures = versions.take(back), None if failures is None else failures.take(back)
-        found = contexts.having(**{self._options.as_: EntityVariable(versions)})
+        found = contexts.having({self._options.as_: EntityVariable(versions)})
         if failures is None:
             return found
         step.failed(contexts, failures)
