@@ -60,7 +60,32 @@ _HOME = {
     "var": "language.var",
 }
 
-__all__ = sorted(_HOME)
+__all__ = [
+    "BuildError",
+    "ConditionError",
+    "DataError",
+    "EntityGraph",
+    "Flow",
+    "FlowError",
+    "FlowWarning",
+    "LoadError",
+    "MemoryEventLog",
+    "ParquetEventLog",
+    "Position",
+    "ReplayError",
+    "Result",
+    "TemplateError",
+    "entity_created",
+    "entity_deleted",
+    "entity_updated",
+    "fn",
+    "link_created",
+    "link_deleted",
+    "on",
+    "read_result",
+    "replay",
+    "var",
+]
 __version__ = "0.1.0"
 
 

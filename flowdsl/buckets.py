@@ -103,7 +103,7 @@ class Buckets:
             answers += ask(bucket, listed[start:end])  # type: ignore[operator]
         result = np.empty(len(keys), np.int64)
         result[order] = answers
-        return result.tolist()  # type: ignore[no-any-return]
+        return result.tolist()
 
     def forget_full(self, now: int) -> None:
         """Drop buckets that are full again by `now`: a new one would be the same."""

@@ -28,7 +28,8 @@ def to_polars(value: Any, what: str) -> pl.DataFrame:
             collected: pl.DataFrame = value.collect()
             return collected
         if _is_pandas(value):
-            return pl.from_pandas(value)
+            converted: pl.DataFrame = pl.from_pandas(value)
+            return converted
         if hasattr(value, "__arrow_c_stream__"):
             return pl.DataFrame(value)
     except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:

@@ -83,9 +83,7 @@ def _with_self(signature: inspect.Signature) -> list[str]:
 
 
 def _spelled(parameter: inspect.Parameter) -> str:
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}.get(
-        parameter.kind, ""
-    )
+    stars = STARS.get(parameter.kind, "")
     default = "" if parameter.default is inspect.Parameter.empty else f" = {_literal(parameter.default)}"
     return f"{stars}{parameter.name}: {parameter.annotation}{default}"
 
