@@ -57,7 +57,7 @@ def frames_of(events: Any, timestamp: object, problems: Problems) -> Iterator[pl
         )
     if is_source(events):
         for chunk in events.chunks(EVENT_COLUMNS, _BLOCK):
-            yield as_json_text(chunk).select(ROW_SCHEMA)
+            yield as_json_text(chunk).select(list(ROW_SCHEMA))
         return
     table = frame_table(events)
     if table is None:

@@ -35,6 +35,6 @@ def first_after(position: Position | str | int, acknowledged: int, last: int) ->
         raise DataError(
             f"unknown position {position!r}",
             allowed=f"{names}, or a sequence number",
-            hint=did_you_mean(str(position), Position),
+            hint=did_you_mean(str(position), map(str, Position)),
         )
     return ends[Position(position)]

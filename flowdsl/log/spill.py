@@ -7,7 +7,9 @@ times slower to write: Polars' text has to be copied into another layout, uncomp
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -57,25 +59,33 @@ class Sample:
 def file_of(keys: np.ndarray, positions: np.ndarray, cuts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Which file each (key, position) belongs to: as many as there are cuts at or before it."""
     low, high = np.searchsorted(cuts[0], keys, "left"), np.searchsorted(cuts[0], keys, "right")
+    files = low.copy()
     tied = np.flatnonzero(low != high)
     for begin in np.unique(low[tied]):
         # several rows, perhaps several cuts too, have this one key: the position decides
         rows = tied[low[tied] == begin]
-        low[rows] += np.searchsorted(cuts[1][begin : high[rows[0]]], positions[rows], "right")
-    return low
+        files[rows] += np.searchsorted(cuts[1][begin : high[rows[0]]], positions[rows], "right")
+    return files
 
 
 class SortedTable:
-    """Rows in the order of (key, position), kept in temporary files that go when this object does."""
+    """Rows in the order of (key, position), kept in temporary files that go when this object does; few in memory."""
 
     def __init__(self, frames: Iterator[pl.DataFrame], key: str, sample: Sample) -> None:
         """`frames` are shaped events; their column `__position` breaks ties. `key` is `seq_no` or `timestamp`."""
         self._key = key
-        self._folder = tempfile.TemporaryDirectory(prefix="flowdsl-sort-")
         self._schema: dict[str, pl.DataType] = {}
         self._rows = 0
-        with reading(self._folder.name, "sorting needs room for a copy of the events; TMPDIR says where"):
-            self._files = self._deal(frames, sample.cuts())
+        self._files: list[Path] = []
+        self._whole: pl.DataFrame | None = None
+        cuts = sample.cuts()
+        if not len(cuts[0]):
+            self._whole = self._gather(frames)
+            return
+        self._folder = Path(tempfile.mkdtemp(prefix="flowdsl-sort-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        with reading(str(self._folder), "sorting needs room for a copy of the events; TMPDIR says where"):
+            self._files = self._deal(frames, cuts)
 
     def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
         return {"sorted": self._schema}
@@ -88,8 +98,9 @@ class SortedTable:
     ) -> Iterator[Piece]:
         names = present(columns, self._schema)
         row = 0
-        for path in self._files:
-            for frame in self._load(path, names).iter_slices(size):
+        sorted_parts = (self._load(path, names) for path in self._files)
+        for part in sorted_parts if self._whole is None else [self._whole.select(names)]:
+            for frame in part.iter_slices(size):
                 yield Piece(frame, "sorted", row)
                 row += frame.height
 
@@ -103,10 +114,7 @@ class SortedTable:
         writers: dict[int, Any] = {}
         try:
             for frame in frames:
-                if not self._schema:
-                    self._schema = dict(frame.drop(POSITION).schema)
-                self._check(frame)
-                self._rows += frame.height
+                self._admit(frame)
                 plain = frame.with_columns(pl.col("kind").cast(pl.String))
                 for file, part in _parts(plain, self._key, cuts):
                     table = part.to_arrow()
@@ -119,9 +127,19 @@ class SortedTable:
         return [self._path(file) for file in sorted(writers)]
 
     def _path(self, file: int) -> Path:
-        return Path(self._folder.name) / f"{file:05}.parquet"
+        return self._folder / f"{file:05}.parquet"
 
-    def _check(self, frame: pl.DataFrame) -> None:
+    def _gather(self, frames: Iterator[pl.DataFrame]) -> pl.DataFrame:
+        """Few rows need no files."""
+        held = []
+        for frame in frames:
+            self._admit(frame)
+            held.append(frame)
+        return pl.concat(held).sort(self._key, POSITION) if held else pl.DataFrame()
+
+    def _admit(self, frame: pl.DataFrame) -> None:
+        self._schema = self._schema or dict(frame.drop(POSITION).schema)
+        self._rows += frame.height
         for name, dtype in frame.schema.items():
             if name in self._schema and dtype != self._schema[name]:
                 raise DataError(
