@@ -233,7 +233,7 @@ class Column:
         return Column(
             len(index),
             self.tags.take(index) if isinstance(self.tags, np.ndarray) else self.tags,
-            texts=None if self.texts is None else _taken(self.texts, index),
+            texts=None if self.texts is None else taken(self.texts, index),
             ints=None if self.ints is None else self.ints.take(index),
             floats=None if self.floats is None else self.floats.take(index),
             bools=None if self.bools is None else self.bools.take(index),
@@ -282,7 +282,7 @@ class Column:
             rows = np.flatnonzero(tags == tag)
             if not len(rows) or source is None:
                 continue
-            picked = _taken(source, rows)
+            picked = taken(source, rows)
             items = (
                 picked.series().to_list()
                 if isinstance(picked, Coded)
@@ -455,7 +455,8 @@ def _unquoted(documents: pl.Series, mask: Mask) -> pl.Series:
     return plain.scatter(rows, [json.loads(s) for s in strings.gather(rows).to_list()])
 
 
-def _taken(source: Any, index: Index) -> Any:
+def taken(source: Any, index: Index) -> Any:
+    """The rows of a series, an array or a column."""
     return source.gather(index) if isinstance(source, pl.Series) else source.take(index)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.chunk import Chunk, Micros
+from flowdsl.chunk import Chunk, EventRows, Micros
 from flowdsl.columns import MISSING, Coded, Column, Index, Tag
 from flowdsl.interner import Codes
 from flowdsl.language.paths import Path
@@ -324,9 +324,8 @@ class Contexts:
             closed=closed,
         )
 
-    def detached(self) -> Contexts:
-        """The same contexts in a chunk of their own, which keeps nothing else of this one alive."""
-        events = self.chunk.keep(self.rows)
+    def detached(self, events: EventRows) -> Contexts:
+        """The same contexts over these rows, in a chunk of their own that keeps nothing else of this one alive."""
         alone = Chunk(events, np.zeros(len(self), np.int64), self.chunk.graph, self.chunk.interner)
         held = {name: self.variable(name) for name in self.names()}
         return Contexts(
@@ -340,6 +339,15 @@ class Contexts:
             payload=self.payload,
             closed=self.closed,
         )
+
+    def held_versions(self) -> Iterable[Versions]:
+        """The entity versions that variables refer to."""
+        for variable in self._variables.values():
+            yield from variable.held_versions()
+
+    def renumbered(self, mapping: Versions) -> Contexts:
+        """The same after entity versions got new numbers; for contexts without a parent."""
+        return self.having({name: v.renumbered(mapping) for name, v in self._variables.items()})
 
     @classmethod
     def concat(cls, parts: Sequence[Contexts]) -> Contexts:

@@ -21,7 +21,11 @@ UNKNOWN = -1
 
 
 class HashTable:
-    """Keys of two 64-bit words as codes 0, 1, 2 … in their order of appearance."""
+    """Keys of two independent 64-bit words as codes 0, 1, 2 … in their order of appearance.
+
+    The first word says where a key is looked for, the second tells it from the one or two others that are met
+    there: a wrong answer takes 64 equal bits at the same place of the table.
+    """
 
     def __init__(self) -> None:
         self._slots = np.full(1 << 12, UNKNOWN, np.int32)
@@ -34,25 +38,23 @@ class HashTable:
 
     def find(self, first: Hashes, second: Hashes) -> Codes:
         """The code of each key, `UNKNOWN` for those that are not there."""
-        slots, mask = self._slots, len(self._slots) - 1
+        # growing replaces the arrays: what is read here belongs together
+        slots, words = self._slots, self._second
+        mask = len(slots) - 1
         at = (first & np.uint64(mask)).view(np.int64)
         codes = slots.take(at)
-        # an empty slot holds -1, which reads the last key: harmless, since `hit` says no
-        hit = codes >= 0
-        same = (
-            hit
-            & (self._first.take(codes, mode="wrap") == first)
-            & (self._second.take(codes, mode="wrap") == second)
-        )
-        result = np.where(same, codes, np.int32(UNKNOWN))
-        rest = np.flatnonzero(hit & ~same)
+        # an empty slot holds -1, which reads the last word: another key's, unless `codes` says there is none
+        wrong = words.take(codes) != second
+        result = codes
+        rest = np.flatnonzero(wrong & (codes >= 0))
+        result[wrong] = UNKNOWN
         at = at[rest]
         while len(rest):
             at = (at + 1) & mask
             codes = slots.take(at)
             hit = codes >= 0
             rest, at, codes = rest[hit], at[hit], codes[hit]
-            same = (self._first.take(codes) == first[rest]) & (self._second.take(codes) == second[rest])
+            same = words.take(codes) == second[rest]
             result[rest[same]] = codes[same]
             rest, at = rest[~same], at[~same]
         return result

@@ -7,16 +7,20 @@ when somebody asks, or before the entity versions that they refer to are renumbe
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from flowdsl.chunk import Chunk
+from flowdsl.chunk import Chunk, EventRows
 from flowdsl.columns import Column, Index, Tag, quoted
-from flowdsl.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts
+from flowdsl.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts, Versions
+from flowdsl.events import EVENT_COLUMNS
 from flowdsl.kernel import Members
 from flowdsl.language.rows import Failures
+from flowdsl.log import EventSource
 from flowdsl.payload import Payload
 from flowdsl.plan import Stage
 from flowdsl.store import Part, Store
@@ -26,18 +30,19 @@ CLOSED = pl.Enum(["timer", "end"])
 BRANCH = "branch_{}"
 FIELD = "payload.{}"
 # failures kept as contexts before they are spelled out
-PENDING = 1 << 20
+PENDING = 1 << 22
+Seqs = npt.NDArray[np.int64]
 
 
 class TableRecorder:
     """Writes a run's tables into a store."""
 
-    def __init__(self, store: Store, *, trace: bool = False, at_once: bool = False) -> None:
+    def __init__(self, store: Store, *, trace: bool = False, source: EventSource | None = None) -> None:
         self.store = store
         self.delivered_count: Counter[tuple[int, str]] = Counter()
         self.late_count = 0
         self.trace = trace
-        self._at_once = at_once
+        self._source = source
         self._pending: list[tuple[Stage, Contexts, Failures]] = []
         self._pending_size = 0
 
@@ -53,8 +58,14 @@ class TableRecorder:
     def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None:
         """Contexts that failed at one step."""
         rows = np.flatnonzero(failures.codes)
-        failed = contexts.take(rows).detached()
-        self._pending.append((stage, failed, Failures(failures.codes[rows], failures.messages)))
+        failed, why = contexts.take(rows), Failures(failures.codes[rows], failures.messages)
+        if self._source is None:
+            events = failed.chunk.frame(failed.rows)
+            self.store.add("errors", _error_part(stage, failed, why, events))
+            return
+        # only the number of the event is kept: the rest is read again when somebody asks
+        numbers = EventRows(pl.DataFrame({"seq_no": failed.seq}), contexts.chunk.interner)
+        self._pending.append((stage, failed.detached(numbers), why))
         self._pending_size += len(rows)
         if self._pending_size > PENDING:
             self.settle()
@@ -84,13 +95,24 @@ class TableRecorder:
     def settle(self) -> None:
         """Spell out the failures kept so far."""
         pending, self._pending, self._pending_size = self._pending, [], 0
+        if not pending:
+            return
+        assert self._source is not None
+        seqs = np.unique(np.concatenate([contexts.seq for _, contexts, _ in pending]))
+        events = read_events_at(self._source, seqs)
         for stage, contexts, failures in pending:
-            self.store.add("errors", _error_part(stage, contexts, failures))
+            rows = events[np.searchsorted(seqs, contexts.seq)]
+            again = contexts.detached(EventRows(rows, contexts.chunk.interner))
+            self.store.add("errors", _error_part(stage, again, failures, rows))
 
-    def chunk_done(self) -> None:
-        """A chunk went through all flows."""
-        if self._at_once:
-            self.settle()
+    def held_versions(self) -> Iterable[Versions]:
+        """Entity versions that failures not yet spelled out refer to."""
+        for _, contexts, _ in self._pending:
+            yield from contexts.held_versions()
+
+    def renumber(self, mapping: Versions) -> None:
+        """Entity versions got new numbers."""
+        self._pending = [(stage, contexts.renumbered(mapping), why) for stage, contexts, why in self._pending]
 
     def _trace_rows(self, stage: Stage, seq: Any, branches: Any, reason: str) -> None:
         frame = pl.DataFrame({"seq_no": seq, "branch": branch_texts(branches, len(seq))})
@@ -173,8 +195,20 @@ def branch_texts(branches: Any, size: int) -> pl.Series:
     ).to_series()
 
 
-def _error_part(stage: Stage, contexts: Contexts, failures: Failures) -> Part:
-    events = contexts.chunk.frame(contexts.rows)
+def read_events_at(source: EventSource, seqs: Seqs, columns: Collection[str] = EVENT_COLUMNS) -> pl.DataFrame:
+    """The events of these sequence numbers, which ascend, with all columns that the source has."""
+    found = []
+    for chunk in source.chunks(columns, 1 << 17, int(seqs[0]) - 1):
+        numbers = chunk["seq_no"].to_numpy()
+        rows = np.searchsorted(numbers, seqs)
+        rows = rows[(rows < len(numbers)) & (numbers.take(rows, mode="clip") == seqs)]
+        found.append(chunk[rows])
+        if int(numbers[-1]) >= int(seqs[-1]):
+            break
+    return pl.concat(found, how="diagonal_relaxed")
+
+
+def _error_part(stage: Stage, contexts: Contexts, failures: Failures, events: pl.DataFrame) -> Part:
     messages = pl.Series("error", [None, *failures.messages], dtype=pl.String).gather(failures.codes)
     frame = events.with_columns(
         pl.col("kind").cast(pl.String),

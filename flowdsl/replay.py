@@ -104,7 +104,7 @@ def run(
     from flowdsl.result import finished
 
     plan = Plan.of(options.flows)
-    recorder = TableRecorder(store, trace=trace, at_once=isinstance(store, FolderStore))
+    recorder = TableRecorder(store, trace=trace, source=None if isinstance(store, FolderStore) else options.source)
     local = _begin(plan, options, recorder, observer)
     if options.as_of == "end":
         local.gather_final_graph(options.source, options.span)
@@ -113,7 +113,6 @@ def run(
     state = local.state(fingerprint(options.flows))
     if options.open_windows == "flush":
         local.flush()
-    recorder.settle() if isinstance(store, FolderStore) else None
     broken = options.source.broken
     if broken:
         warnings.warn(

@@ -176,7 +176,7 @@ class Result:
         from flowdsl.failures import error_table
 
         self._settle()
-        return error_table(self.store, self.flows, None if self.options is None else self.options.source)
+        return error_table(self.store, self.flows)
 
     def _dropped(self) -> pl.DataFrame:
         if not self.manifest["trace"]:

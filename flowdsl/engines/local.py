@@ -175,7 +175,6 @@ class LocalRun:
         self.clock, self.position = int(clock[-1]), int(seq[-1])
         self.events += frame.height
         self._compact()
-        self.recorder.chunk_done()
         return sum(s.tally.extra_branches for s in self.stages()) - before
 
     def _clock(self, times: Micros, seq: npt.NDArray[np.int64], marks: pl.DataFrame) -> Micros:
@@ -206,7 +205,6 @@ class LocalRun:
             nothing = Contexts(chunk, np.zeros(0, np.int64), roots=_roots(entry))
             for stage in stages:
                 stage.push(nothing, horizon, ending=ending)
-        self.recorder.chunk_done()
 
     def _empty_chunk(self) -> Chunk:
         schema: dict[str, Any] = dict.fromkeys(
@@ -221,9 +219,10 @@ class LocalRun:
 
     def _compact(self) -> None:
         held = [v for s in self.stages() for v in s.kernel.held_versions()]
+        held += self.recorder.held_versions()
         if self.graph.crowded(sum(len(v) for v in held)):
-            self.recorder.settle()
             mapping = self.graph.compact(held)
+            self.recorder.renumber(mapping)
             for stage in self.stages():
                 stage.kernel.renumber(mapping)
 

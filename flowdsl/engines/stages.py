@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from flowdsl.chunk import Chunk
 from flowdsl.columns import Column, Index
-from flowdsl.contexts import Contexts
+from flowdsl.contexts import Contexts, Versions
 from flowdsl.kernel import Kernel, Members
 from flowdsl.language.rows import Failures
 from flowdsl.payload import Payload
@@ -48,12 +48,12 @@ class Recorder(Protocol):
         """Events older than the clock at which they were processed."""
         ...
 
-    def settle(self) -> None:
-        """Entity versions are about to get new numbers: write down what refers to them."""
+    def held_versions(self) -> Iterable[Versions]:
+        """Entity versions that it still refers to."""
         ...
 
-    def chunk_done(self) -> None:
-        """A chunk went through all flows."""
+    def renumber(self, mapping: Versions) -> None:
+        """Entity versions got new numbers."""
         ...
 
 

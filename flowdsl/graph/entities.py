@@ -56,9 +56,14 @@ class EntityIndex:
         touched: npt.NDArray[np.bool_] = _gather(self._touched, ids, fill=False)
         return ~touched
 
+    def reserve(self, size: int) -> None:
+        """Make room for codes below `size`, so that `find` need not look whether they are known."""
+        if size > len(self._current):
+            self._grow(size)
+
     def find(self, ids: Codes, seen: Numbers) -> Numbers:
         """The version of each id after the event `seen` of the chunk; `NONE` or `AMBIGUOUS`."""
-        found: Numbers = _gather(self._current, ids, NONE)
+        found: Numbers = self._current.take(ids)
         if len(self._keys):
             rows = np.flatnonzero(_gather(self._changed, ids, fill=False))
             if len(rows):

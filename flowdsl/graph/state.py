@@ -88,14 +88,18 @@ class GraphState:
         if kind is not None:
             if kind in self.fetchers:
                 self._fetch(kind, ids)
-            return self.by_type[kind].find(ids, seen)
-        found = self.anywhere.find(ids, seen)
+            return self._find_in(self.by_type[kind], ids, seen)
+        found = self._find_in(self.anywhere, ids, seen)
         for name in self.fetchers:
             self._fetch(name, ids)
-            there = self.by_type[name].find(ids, seen)
+            there = self._find_in(self.by_type[name], ids, seen)
             both = (there != NONE) & (found != NONE)
             found = np.where(both, np.int32(AMBIGUOUS), np.where(there != NONE, there, found))
         return found
+
+    def _find_in(self, index: EntityIndex, ids: Codes, seen: Numbers) -> Numbers:
+        index.reserve(len(self.interner))
+        return index.find(ids, seen)
 
     def first_link(self, kind: str, direction: str, ids: Codes, chunk: Chunk, seen: Numbers) -> Codes:
         """The other end of each id's earliest link; 0 where there is none."""
@@ -194,20 +198,17 @@ class GraphState:
         rows = _rows(kinds, ("link.created", "link.deleted"))
         if not len(rows):
             return
-        events = chunk.events.frame[rows]
-        types = events["link_type"].cast(pl.String)
-        used = types.is_in(list(self.links)).fill_null(value=False).to_numpy()
-        link_ids = events["link_id"] if "link_id" in events.columns else _nulls(len(rows))
+        frame = chunk.events.frame
+        used = _among(frame["link_type"], list(self.links))[rows]
+        link_ids = frame["link_id"].gather(rows) if "link_id" in frame.columns else _nulls(len(rows))
         # an identity is a link id, whatever its type: a link of another type replaces one that is used here
-        if (
-            (self.identities is not None and self.identities.any_ids)
-            or self._base_has_ids()
-            or (used & link_ids.is_not_null().to_numpy()).any()
-        ):
-            used |= link_ids.is_not_null().to_numpy()
-        rows, events = rows[used], events.filter(pl.Series(used))
-        if len(rows):
-            self._change_links(chunk, rows, events, link_ids.filter(pl.Series(used)))
+        named = link_ids.is_not_null().to_numpy()
+        if (self.identities is not None and self.identities.any_ids) or self._base_has_ids() or (used & named).any():
+            used |= named
+        if used.any():
+            rows = rows[used]
+            columns = ["kind", "link_type", "source_id", "target_id"]
+            self._change_links(chunk, rows, frame.select(columns)[rows], link_ids.filter(pl.Series(used)))
 
     def _base_has_ids(self) -> bool:
         return any(ids.null_count() < len(ids) for ids in self.link_ids.values())
@@ -289,11 +290,15 @@ class GraphState:
         return mapping
 
 
-def _rows(kinds: pl.Series, wanted: tuple[str, ...]) -> Index:
-    mask = np.zeros(len(kinds), np.bool_)
-    for kind in wanted:
-        mask |= (kinds == kind).to_numpy()
-    return np.flatnonzero(mask)
+def _rows(kinds: pl.Series, wanted: Iterable[str]) -> Index:
+    return np.flatnonzero(_among(kinds, wanted))
+
+
+def _among(texts: pl.Series, wanted: Iterable[str]) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(len(texts), np.bool_)
+    for text in wanted:
+        mask |= (texts == text).fill_null(value=False).to_numpy()
+    return mask
 
 
 def _nulls(size: int) -> pl.Series:

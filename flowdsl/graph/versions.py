@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +112,33 @@ class Block:
         )
 
 
+class Derived:
+    """What was evaluated for all versions of a block, and how often each evaluation was asked for before."""
+
+    def __init__(self) -> None:
+        self._asked: dict[tuple[int, object], int] = {}
+        self._known: dict[tuple[int, object], Any] = {}
+
+    def get(self, block: int, key: object, asked: int, size: int) -> Any:
+        """What is known; True where it is time to evaluate it, None where evaluating the rows asked is less work."""
+        known = self._known.get((block, key))
+        if known is not None:
+            return known
+        total = self._asked.get((block, key), 0) + asked
+        self._asked[block, key] = total
+        return True if total >= size else None
+
+    def put(self, block: int, key: object, value: Any) -> None:
+        """Keep what was evaluated."""
+        self._known[block, key] = value
+
+    def forget(self, blocks_from: int) -> None:
+        """Blocks from this number on are no more what they were."""
+        for held in (self._asked, self._known):
+            for name in [n for n in held if n[0] >= blocks_from]:
+                del held[name]
+
+
 class VersionStore:
     """Blocks of versions, numbered through. The first `base` of them belong to a snapshot and never change."""
 
@@ -121,6 +149,7 @@ class VersionStore:
         self._hints = tuple(hints)
         self._renumber()
         self.base = self.size
+        self.derived = Derived()
 
     def fork(self) -> VersionStore:
         """A store that goes on from here without changing this one."""
@@ -147,7 +176,13 @@ class VersionStore:
             last = self._blocks.pop()
             self._blocks[-1] = Block.joined(self._blocks[-1], last, self._hints)
         self._renumber()
+        self.derived.forget(int(self._starts[-2]))
         return start
+
+    def block_of(self, low: int, high: int) -> tuple[int, int] | None:
+        """The block that all versions from `low` to `high` are in: its first version and how many it has."""
+        first = int(np.searchsorted(self._starts, low, side="right")) - 1
+        return (int(self._starts[first]), len(self._blocks[first])) if high < self._starts[first + 1] else None
 
     def column(self, below: Path, versions: npt.NDArray[np.int32]) -> Column:
         """The values at a path below each version; missing where the version is negative."""
@@ -204,4 +239,5 @@ class VersionStore:
                 blocks.append(block.gather(rows))
         self._blocks = self._blocks[: self._base_blocks] + blocks
         self._renumber()
+        self.derived.forget(self.base)
         return mapping

@@ -15,9 +15,10 @@ from flowdsl.errors import BuildError, FlowError
 from flowdsl.kernel import Kernel, StepRun
 from flowdsl.language.conditions import Expression, evaluate
 from flowdsl.language.paths import Path
-from flowdsl.language.rows import Failures, first_failures
+from flowdsl.language.rows import Failures, Rows, first_failures
 from flowdsl.language.templates import Template
 from flowdsl.language.var import Var, unwrap
+from flowdsl.lifting import lifted
 from flowdsl.operators.base import Kind, Operator, option
 from flowdsl.payload import Payload
 from flowdsl.scope import ANY, Scope
@@ -159,17 +160,17 @@ def _rendered(node: Node, contexts: Contexts, failures: list[Failures | None]) -
         return Column.constant(json.loads(node.json), len(contexts))
     if isinstance(node, Template) and node.constant is not None:
         return Column.constant(node.constant, len(contexts))
-    at, back = contexts.lift(node.paths)
-    if isinstance(node, Template):
-        texts, failed = node.render(at)
-        column = Column(len(at), Tag.TEXT, texts=texts)
-    else:
-        column, failed = evaluate(node, at)
-        failed = first_failures([failed, Failures.where(column.is_(Tag.MISSING), f"{node} is missing")])
-    if back is not None:
-        column, failed = column.take(back), None if failed is None else failed.take(back)
+    column, failed = lifted(contexts, node, node.paths, lambda rows: _leaf(node, rows))
     failures.append(failed)
     return column
+
+
+def _leaf(node: Template | Expression, rows: Rows) -> tuple[Column, Failures | None]:
+    if isinstance(node, Template):
+        texts, failed = node.render(rows)
+        return Column(rows.size, Tag.TEXT, texts=texts), failed
+    column, failed = evaluate(node, rows)
+    return column, first_failures([failed, Failures.where(column.is_(Tag.MISSING), f"{node} is missing")])
 
 
 def _node(value: Any, place: str, depth: int) -> Node:

@@ -13,6 +13,7 @@ from flowdsl.kernel import Kernel, StepRun
 from flowdsl.language.conditions import Condition, Expression
 from flowdsl.language.paths import Path
 from flowdsl.language.var import Var
+from flowdsl.lifting import lifted
 from flowdsl.operators.base import Kind, Operator, option
 from flowdsl.scope import Scope
 
@@ -79,10 +80,10 @@ class WhereKernel(Kernel):
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         if not len(contexts):
             return contexts
-        at, back = (contexts, None) if self._condition.paths is None else contexts.lift(self._condition.paths)
-        holds, failures = self._condition.evaluate(at)
-        if back is not None:
-            holds, failures = holds.take(back), None if failures is None else failures.take(back)
+        if self._condition.paths is None:
+            holds, failures = self._condition.evaluate(contexts)
+        else:
+            holds, failures = lifted(contexts, self._condition, self._condition.paths, self._condition.evaluate)
         rest = ~holds
         if failures is not None:
             step.failed(contexts, failures)
