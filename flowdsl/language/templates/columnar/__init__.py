@@ -1,0 +1,1 @@
+"""The column form: templates over many contexts at once."""

@@ -1,0 +1,41 @@
+"""Expressions that read nothing: evaluated once for all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flowdsl.columns import MISSING, Column, Tag
+from flowdsl.language.rows import Failures
+from flowdsl.language.templates.columnar.outcomes import Outcome, Same, asked
+from flowdsl.language.templates.evaluation import Evaluator
+from flowdsl.language.templates.nodes import Expr, Test
+from flowdsl.language.templates.walking import all_exprs, idents
+
+
+def is_constant(expr: Expr) -> bool:
+    """Whether an expression reads no variables."""
+    return not any(idents(part.value) for part in all_exprs(expr))
+
+
+def constant_values(exprs: Sequence[Expr]) -> tuple[list[Any], Failures | None]:
+    """The values of expressions that read nothing."""
+    return asked(lambda expr: Evaluator(lambda path: MISSING).value(expr), exprs)
+
+
+def constant(expr: Expr, size: int) -> Outcome:
+    """The value of an expression that reads nothing, or its failure in every row."""
+    values, failures = constant_values([expr])
+    if failures:
+        return Outcome(Column(size, Tag.MISSING), failures.take(np.zeros(size, np.int64)))
+    return Outcome(Same(values[0]))
+
+
+def constant_args(test: Test) -> list[Any] | None:
+    """The arguments of a test, or None where they vary or fail."""
+    if not all(is_constant(arg) for arg in test.args):
+        return None
+    values, failures = constant_values(test.args)
+    return None if failures else values

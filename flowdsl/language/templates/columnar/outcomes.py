@@ -1,0 +1,84 @@
+"""What evaluating over many rows gives, and how failures of single rows are gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.columns import MISSING, Column
+from flowdsl.language.rows import Failures
+from flowdsl.language.templates.failures import RenderFailure
+from flowdsl.language.templates.values import MOST_I64
+
+Index = npt.NDArray[np.integer[Any]]
+Mask = npt.NDArray[np.bool_]
+
+
+class NotColumnar(Exception):  # noqa: N818 (a way out, not an error)
+    """A value came up that no column holds exactly: the whole template is rendered by rows instead."""
+
+
+@dataclass(frozen=True)
+class Same:
+    """The same value in every row."""
+
+    value: Any
+
+
+Operand: TypeAlias = Column | Same
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A value for each row, and which rows failed."""
+
+    operand: Operand
+    failures: Failures | None = None
+
+
+def asked(question: Callable[[Any], Any], items: Iterable[Any]) -> tuple[list[Any], Failures | None]:
+    """The answers to a question about each item, `MISSING` where it failed."""
+    answers: list[Any] = []
+    codes: list[int] = []
+    messages: dict[str, int] = {}
+    for item in items:
+        message = ""
+        try:
+            answer = question(item)
+        except RenderFailure as failure:
+            message = str(failure)
+        except RecursionError:
+            message = "the values are nested too deeply"
+        answers.append(MISSING if message else answer)
+        codes.append(messages.setdefault(message, len(messages) + 1) if message else 0)
+    if not messages:
+        return answers, None
+    return answers, Failures(np.array(codes, np.int32), tuple(messages))
+
+
+def column_of(values: list[Any]) -> Column:
+    """A column of values that the row form gave."""
+    for value in values:
+        if isinstance(value, int) and value > MOST_I64:
+            raise NotColumnar
+    return Column.of(values)
+
+
+def as_column(operand: Operand, size: int) -> Column:
+    """The operand as a column."""
+    return (
+        operand if isinstance(operand, Column) else column_of([operand.value]).take(np.zeros(size, np.int64))
+    )
+
+
+def either(mask: Mask, yes: Column, no: Column) -> Column:
+    """The rows of `yes` where the mask is true, and of `no` elsewhere."""
+    if mask.all():
+        return yes
+    if not mask.any():
+        return no
+    return Column.concat([yes, no]).take(np.where(mask, 0, len(mask)) + np.arange(len(mask)))

@@ -1,0 +1,344 @@
+"""Evaluates the expressions of a template on Python values, the way Tera does it.
+
+Three questions are put to an expression, and Tera answers each in its own way: what is its value, is it true,
+which number is it. That is why `{{ not n == 3 }}` prints the opposite of what `{% if not n == 3 %}` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from flowdsl.columns import MISSING
+from flowdsl.language.paths import Path, path_text
+from flowdsl.language.templates.failures import MAX_ITEMS, Budget, RenderFailure, Stop
+from flowdsl.language.templates.filters import FILTERS
+from flowdsl.language.templates.filters.arguments import Arguments
+from flowdsl.language.templates.frames import Frame
+from flowdsl.language.templates.nodes import (
+    Call,
+    Compare,
+    Concat,
+    Expr,
+    Ident,
+    Items,
+    Literal,
+    Logic,
+    MacroCall,
+    Math,
+    Membership,
+    Test,
+)
+from flowdsl.language.templates.pointers import bracket_names
+from flowdsl.language.templates.predicates import holds
+from flowdsl.language.templates.values import (
+    NOTHING,
+    Number,
+    calculate,
+    contains,
+    equal,
+    joined,
+    kind,
+    number,
+    steps,
+    truthy,
+)
+
+NAN: Final = "NaN"
+"""What arithmetic without a result prints."""
+
+Lookup = Callable[[Path], Any]
+
+
+class Evaluator:
+    """Evaluates expressions in one context; `lookup` gives what is at a path of it."""
+
+    def __init__(self, lookup: Lookup, names: Mapping[str, Any] | None = None) -> None:
+        self.lookup = lookup
+        self.budget = Budget()
+        self.frames = [Frame(dict(names or {}), closed=True)]
+
+    # -- paths -----------------------------------------------------------------------------------------
+
+    def find(self, ident: Ident) -> Any:
+        """What a path leads to, or `NOTHING`."""
+        tail = tuple(name for step in ident.steps for name in self._names(step))
+        for frame in reversed(self.frames):
+            found = frame.find(ident.root, tail, ident.text)
+            if found is not NOTHING:
+                return found
+            if frame.closed:
+                break
+        path = ident.path
+        value = self.lookup(path)
+        return NOTHING if value is MISSING else steps(_plain(value), tail[len(path) - 1 :])
+
+    def _names(self, step: str | Ident) -> tuple[str, ...]:
+        if isinstance(step, str):
+            return (step,)
+        return bracket_names(self.there(step), step.text)
+
+    def there(self, ident: Ident) -> Any:
+        """What a path leads to; it fails where there is nothing."""
+        found = self.find(ident)
+        if found is NOTHING:
+            raise missing(ident)
+        return found
+
+    # -- values ----------------------------------------------------------------------------------------
+
+    def value(self, expr: Expr) -> Any:
+        """The value of an expression."""
+        self.budget.charge(1)
+        self.budget.enter()
+        value = expr.value
+        if isinstance(value, Ident):
+            found = self._ident(expr, value)
+            if found is NOTHING:
+                # `not` before a path that leads nowhere; its filters are never asked
+                self.budget.leave()
+                return True
+        elif isinstance(value, Literal):
+            found = value.value
+        else:
+            found = self._composed(expr)
+        for call in expr.filters:
+            if call.name not in ("safe", "default"):
+                found = self.filtered(found, call)
+        self.budget.leave()
+        return not truthy(found) if expr.negated else found
+
+    def _ident(self, expr: Expr, ident: Ident) -> Any:
+        try:
+            found = self.find(ident)
+        except Stop:
+            raise
+        except RenderFailure:
+            # what stands in brackets has failed, which is as good as a path that leads nowhere
+            if not expr.has_default and not expr.negated:
+                raise
+            found = NOTHING
+        if expr.has_default and (found is NOTHING or found is None):
+            if expr.default is None:
+                raise RenderFailure("`default` needs the argument `value`")
+            return self.value(expr.default)
+        if found is NOTHING and not expr.negated:
+            raise missing(ident)
+        return found
+
+    def _composed(self, expr: Expr) -> Any:
+        value = expr.value
+        if isinstance(value, (Compare, Logic)):
+            return self.truth(expr)
+        if isinstance(value, Math):
+            found = self._calculated(value)
+            return NAN if found is None else found
+        if isinstance(value, Concat):
+            return self._concatenated(value)
+        if isinstance(value, Test):
+            return self._tested(value)
+        if isinstance(value, Membership):
+            return self._is_member(value)
+        if isinstance(value, Items):
+            return self.budget.made([self.value(item) for item in value.items])
+        if isinstance(value, Call):
+            return self.called(value)
+        assert isinstance(value, MacroCall)
+        return self.macro(value)
+
+    def _concatenated(self, concat: Concat) -> str:
+        pieces: list[str] = []
+        for part in concat.parts:
+            if isinstance(part, Literal):
+                pieces.append(printed_literal(part.value))
+                continue
+            found = self.there(part) if isinstance(part, Ident) else self.called(part)
+            piece = joined(found)
+            if piece is None:
+                name = part.text if isinstance(part, Ident) else part.name
+                raise RenderFailure(f"`~` takes text and numbers, and `{name}` is {kind(found)}")
+            pieces.append(piece)
+        text: str = self.budget.made("".join(pieces))
+        return text
+
+    def _is_member(self, membership: Membership) -> bool:
+        item, container = self.value(membership.left), self.value(membership.right)
+        if isinstance(container, list):
+            self.budget.charge(len(container) // 64)
+            return contains(container, item) is not membership.negated
+        if not isinstance(container, (str, dict)):
+            raise RenderFailure(f"`in` looks into text, arrays and objects, not {kind(container)}")
+        if not isinstance(item, str):
+            raise RenderFailure(f"`in` looks for text in {kind(container)}, not for {kind(item)}")
+        return (item in container) is not membership.negated
+
+    def _tested(self, test: Test) -> bool:
+        args = [self.value(arg) for arg in test.args]
+        try:
+            found = self.find(test.ident)
+        except Stop:
+            raise
+        except RenderFailure:
+            found = NOTHING
+        return holds(test.name, found, args, test.ident.text) is not test.negated
+
+    # -- calls -----------------------------------------------------------------------------------------
+
+    def filtered(self, value: Any, call: Call) -> Any:
+        """The value after a filter."""
+        if call.name not in FILTERS:
+            raise RenderFailure(f"unknown filter `{call.name}`")
+        args = Arguments(call.name, {name: self.value(arg) for name, arg in call.args})
+        if isinstance(value, (str, list)):
+            self.budget.charge(len(value) // 64)
+        return self.budget.made(FILTERS[call.name](value, args))
+
+    def called(self, call: Call) -> Any:
+        """The value of a function."""
+        args = Arguments(call.name, {name: self.value(arg) for name, arg in call.args})
+        if call.name == "throw":
+            raise RenderFailure(args.text("message"))
+        if call.name != "range":
+            raise RenderFailure(f"the function `{call.name}` is not there in a replay")
+        start, step, end = args.size("start", 0), args.size("step_by", 1), args.size("end")
+        if start > end:
+            raise RenderFailure(f"`range` starts at {start}, beyond its end {end}")
+        if start < end and (step == 0 or (end - start) / step > MAX_ITEMS):
+            raise Stop(f"the template makes an array of more than {MAX_ITEMS:,} items")
+        return self.budget.made(list(range(start, end, step or 1)))
+
+    def macro(self, call: MacroCall) -> str:
+        """What a macro prints."""
+        raise NotImplementedError
+
+    # -- truth -----------------------------------------------------------------------------------------
+
+    def truth(self, expr: Expr) -> bool:
+        """Whether an expression is true; its filters are asked only where it is a path."""
+        self.budget.charge(1)
+        self.budget.enter()
+        result = self._truth(expr)
+        self.budget.leave()
+        return not result if expr.negated else result
+
+    def _truth(self, expr: Expr) -> bool:
+        value = expr.value
+        if isinstance(value, Ident):
+            return self._ident_truth(expr)
+        if isinstance(value, Literal):
+            return bool(value.value)
+        if isinstance(value, Math):
+            return bool(self._calculated(value))
+        if isinstance(value, Logic):
+            return (any if value.op == "or" else all)(self.truth(operand) for operand in value.operands)
+        if isinstance(value, Compare):
+            return self._compared(value)
+        if isinstance(value, Test):
+            return self._tested(value)
+        if isinstance(value, Membership):
+            return self._is_member(value)
+        if isinstance(value, Concat):
+            found = self.value(expr)
+            if not isinstance(found, str):
+                raise Stop(
+                    "Tera crashes on this condition: a `~` with `not` or with a filter that gives no text"
+                )
+            return bool(found)
+        if isinstance(value, MacroCall):
+            return bool(self.macro(value))
+        assert isinstance(value, Call)
+        found = self.called(value)
+        if not isinstance(found, bool):
+            raise RenderFailure(f"`{value.name}` is no condition: it gives {kind(found)}")
+        return found
+
+    def _ident_truth(self, expr: Expr) -> bool:
+        depth = self.budget.depth
+        try:
+            found = truthy(self.value(expr))
+        except Stop:
+            raise
+        except RenderFailure:
+            self.budget.depth = depth
+            found = False
+        # the value is negated already; here it is turned back, and by the caller once more
+        return found is not expr.negated
+
+    def _compared(self, compare: Compare) -> bool:
+        if compare.op in ("==", "!="):
+            return equality(compare.op, self.value(compare.left), self.value(compare.right))
+        left, right = self.number(compare.left), self.number(compare.right)
+        if left is None or right is None:
+            raise RenderFailure(f"`{compare.op}` cannot compare NaN")
+        return ordering(compare.op, float(left), float(right))
+
+    # -- numbers ---------------------------------------------------------------------------------------
+
+    def number(self, expr: Expr) -> Number | None:
+        """The expression as a number, None for NaN; it fails on anything else."""
+        self.budget.charge(1)
+        value = expr.value
+        if expr.filters:
+            found = number(self.value(expr))
+            if found is None:
+                raise RenderFailure("an operator takes numbers, and a filter gave none")
+            return found
+        if isinstance(value, Math):
+            self.budget.enter()
+            result = self._calculated(value)
+            self.budget.leave()
+            return result
+        if isinstance(value, MacroCall):
+            raise Stop("Tera crashes on this: arithmetic with a macro")
+        if isinstance(value, (Ident, Call)):
+            given = self.there(value) if isinstance(value, Ident) else self.called(value)
+            name = value.text if isinstance(value, Ident) else value.name
+        else:
+            given, name = value.value if isinstance(value, Literal) else NAN, "a value"
+        found = number(given)
+        if found is None:
+            raise RenderFailure(f"an operator takes numbers, and `{name}` is {kind(given)}")
+        return found
+
+    def _calculated(self, math: Math) -> Number | None:
+        result = self.number(math.first)
+        for op, operand in math.rest:
+            right = self.number(operand)
+            result = None if result is None or right is None else calculate(op, result, right)
+        return result
+
+
+def missing(ident: Ident) -> RenderFailure:
+    """The failure of a path that leads nowhere."""
+    return RenderFailure(f"variable `{ident.text if ident.rest else path_text(ident.path)}` is missing")
+
+
+def printed_literal(value: str | int | float | bool) -> str:
+    """A literal as `~` prints it: floats as `{{ }}` does, unlike those of variables."""
+    from flowdsl.language.templates.values import printed
+
+    return printed(value)
+
+
+def equality(op: str, left: Any, right: Any) -> bool:
+    """`==` or `!=`: numbers by their 64-bit floats, and both false between a number and anything else."""
+    a, b = number(left), number(right)
+    if a is None and b is None:
+        return equal(left, right) is (op == "==")
+    if a is None or b is None:
+        return False
+    return (float(a) == float(b)) is (op == "==")
+
+
+def ordering(op: str, left: float, right: float) -> bool:
+    """`<`, `<=`, `>` or `>=`."""
+    if op in ("<", ">"):
+        return left < right if op == "<" else left > right
+    return left <= right if op == "<=" else left >= right
+
+
+def _plain(value: Any) -> Any:
+    """A value of the context as JSON has it: there are no NaN and no infinities in it."""
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

@@ -1,0 +1,73 @@
+"""How a template fails for one event, and how much work it may do before it does."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+MAX_TEXT: Final = 1_000_000
+"""Characters that one text may have, whether it is printed or only made on the way."""
+
+MAX_ITEMS: Final = 100_000
+"""Items that one array may have where the template makes it, and comparisons within one `==`."""
+
+MAX_STEPS: Final = 100_000
+"""Nodes, expressions and size (a step for each 64 characters or items) that loops and macros may cost."""
+
+MAX_DEPTH: Final = 150
+"""How deep bodies, macros and expressions may be inside one another while they run."""
+
+
+class RenderFailure(Exception):  # noqa: N818 (a failure of one event, not an error of the program)
+    """One event cannot be rendered; the message says why."""
+
+
+class Stop(RenderFailure):
+    """A failure that no `{% if %}` takes for false: a limit was met, or Tera itself would panic."""
+
+
+class Budget:
+    """What one rendering has used up.
+
+    Only loops and macros are charged: a template without them does an amount of work that its length
+    bounds, and so fails or not in the same way whichever form renders it.
+    """
+
+    __slots__ = ("depth", "loops", "steps")
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.depth = 0
+        self.loops = 0
+
+    def charge(self, steps: int) -> None:
+        """Take `steps` from what loops and macros may cost."""
+        if self.loops:
+            self.steps += steps
+            if self.steps > MAX_STEPS:
+                raise Stop(f"the template takes more than {MAX_STEPS:,} steps")
+
+    def enter(self) -> None:
+        """Go one level deeper."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise Stop(f"the template nests more than {MAX_DEPTH} levels deep while it runs")
+
+    def leave(self) -> None:
+        """Come back from one level."""
+        self.depth -= 1
+
+    def made(self, value: Any) -> Any:
+        """A value that an operation made, charged by its size, or a failure where it is too large."""
+        if isinstance(value, (str, list)):
+            checked(value)
+            self.charge(1 + len(value) // 64)
+        return value
+
+
+def checked(value: Any) -> Any:
+    """The value, or a failure where it is a text or an array beyond its limit."""
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise Stop(f"the template makes a text of more than {MAX_TEXT:,} characters")
+    if isinstance(value, list) and len(value) > MAX_ITEMS:
+        raise Stop(f"the template makes an array of more than {MAX_ITEMS:,} items")
+    return value

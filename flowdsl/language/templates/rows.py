@@ -1,0 +1,157 @@
+"""The row form: renders a template for one event after the other, on Python values.
+
+It is an interpreter of our own over the tree, and not Jinja2's compiler in its sandbox: every operator, test and
+filter of Tera gives other answers than Jinja2's, a step limit has no place there, and where nothing but JSON
+values is ever touched there is nothing to shut in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flowdsl.language.templates.evaluation import Evaluator, Lookup
+from flowdsl.language.templates.failures import RenderFailure, Stop, checked
+from flowdsl.language.templates.frames import Frame, Loop
+from flowdsl.language.templates.nodes import (
+    Block,
+    Body,
+    Call,
+    For,
+    Ident,
+    If,
+    Items,
+    Jump,
+    Macro,
+    MacroCall,
+    Node,
+    Output,
+    Raw,
+    Section,
+    Set,
+    Text,
+)
+from flowdsl.language.templates.values import kind, printed
+
+
+def render_rows(body: Body, lookup: Lookup) -> str:
+    """The text of a template in one context; raises `RenderFailure`."""
+    try:
+        return _Renderer(body, lookup).text(body)
+    except RecursionError as error:
+        # values can be nested deeper than Python follows them
+        raise Stop("the values are nested too deeply") from error
+
+
+class _Renderer(Evaluator):
+    def __init__(self, body: Body, lookup: Lookup, names: Mapping[str, Any] | None = None) -> None:
+        super().__init__(lookup, names)
+        self.macros = {node.name: node for node in body if isinstance(node, Macro)}
+
+    def text(self, body: Body) -> str:
+        """What a body prints."""
+        out: list[str] = []
+        self.body(body, out)
+        text: str = checked("".join(out))
+        return text
+
+    def body(self, body: Body, out: list[str]) -> None:
+        """Print a body, up to a `break` or `continue` of the loop that it is in."""
+        self.budget.enter()
+        for node in body:
+            self.budget.charge(1)
+            self.node(node, out)
+            loop = self.frames[-1].loop
+            if loop and loop.state:
+                break
+        self.budget.leave()
+
+    def node(self, node: Node, out: list[str]) -> None:
+        """Print one node."""
+        if isinstance(node, (Text, Raw)):
+            self._write(node.text, out)
+        elif isinstance(node, Output):
+            self._write(printed(self.value(node.expr)), out)
+        elif isinstance(node, If):
+            self._if(node, out)
+        elif isinstance(node, Set):
+            self._set(node)
+        elif isinstance(node, For):
+            self._for(node, out)
+        elif isinstance(node, Jump):
+            loop = self.frames[-1].loop
+            assert loop is not None
+            loop.state = node.kind
+        elif isinstance(node, Section):
+            text = self.text(node.body)
+            call = node.call
+            self._write(text if call.name == "safe" else printed(self.filtered(text, call)), out)
+        elif isinstance(node, Block):
+            self.body(node.body, out)
+
+    def _write(self, text: str, out: list[str]) -> None:
+        self.budget.charge(len(text) // 64)
+        out.append(text)
+
+    def _if(self, node: If, out: list[str]) -> None:
+        for _, condition, body in node.branches:
+            if self.truth(condition):
+                self.body(body, out)
+                return
+        if node.otherwise:
+            self.body(node.otherwise[1], out)
+
+    def _set(self, node: Set) -> None:
+        value = self.value(node.expr)
+        frame = self.frames[-1]
+        if node.everywhere:
+            frame = next(frame for frame in reversed(self.frames) if frame.loop is None)
+        frame.names[node.name] = value
+
+    def _for(self, node: For, out: list[str]) -> None:
+        if not isinstance(node.container.value, (Ident, Call, Items)):
+            raise RenderFailure("`for` goes over variables, functions and arrays only")
+        container = self.value(node.container)
+        if not isinstance(container, (str, list, dict)):
+            raise RenderFailure(f"`for` goes over arrays, objects and text, not over {kind(container)}")
+        if isinstance(container, dict) is not (node.key is not None):
+            wanted = "`for key, value in …`" if node.key is None else "`for value in …`"
+            raise RenderFailure(f"`for` goes over {kind(container)} as {wanted}")
+        if not container:
+            self.body(node.empty or (), out)
+            return
+        loop = Loop(node.key, node.value, container)
+        frame = Frame({}, closed=False, loop=loop)
+        self.frames.append(frame)
+        self.budget.loops += 1
+        for _ in range(loop.size):
+            self.budget.charge(1)
+            self.body(node.body, out)
+            if loop.state == "break":
+                break
+            frame.names.clear()
+            loop.state = ""
+            loop.at += 1
+        self.budget.loops -= 1
+        self.frames.pop()
+
+    def macro(self, call: MacroCall) -> str:
+        """What a macro prints; it sees its parameters and the context, and nothing that was set outside."""
+        macro = self.macros.get(call.name) if call.namespace == "self" else None
+        if macro is None:
+            raise RenderFailure(f"unknown macro `{call.namespace}::{call.name}`")
+        given = dict(call.args)
+        names: dict[str, Any] = {}
+        for name, default in macro.params:
+            if name in given:
+                names[name] = self.value(given[name])
+            elif default is None:
+                raise RenderFailure(f"the macro `{macro.name}` needs the argument `{name}`")
+            else:
+                names[name] = default.value
+        self.frames.append(Frame(names, closed=True))
+        self.budget.loops += 1
+        text = self.text(macro.body)
+        self.budget.loops -= 1
+        self.frames.pop()
+        return text

@@ -1,0 +1,140 @@
+"""Tera itself, run beside flowdsl: in a process of its own, because where Tera panics it takes its process along."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flowdsl.columns import MISSING, Column
+from flowdsl.errors import TemplateError
+from flowdsl.language.templates import Template
+from flowdsl.language.templates.failures import RenderFailure
+
+CHILD = """
+import json, pathlib, sys, tempfile, pytera
+with tempfile.TemporaryDirectory() as folder:
+    for line in sys.stdin:
+        text, contexts = json.loads(line)
+        pathlib.Path(folder, "t.txt").write_bytes(text.encode())
+        try:
+            tera = pytera.PyTera(folder + "/*.txt")
+        except Exception as error:
+            print(json.dumps([None] * len(contexts)), flush=True)
+            continue
+        out = []
+        for context in contexts:
+            try:
+                out.append(tera.render_template("t.txt", **context))
+            except Exception as error:
+                out.append(None)
+        print(json.dumps(out), flush=True)
+"""
+
+Job = tuple[str, Sequence[dict[str, Any]]]
+
+
+def tera(jobs: Sequence[Job]) -> list[list[str | None]]:
+    """What Tera prints for each template in each context, None where it fails."""
+    answers: list[list[str | None]] = []
+    while len(answers) < len(jobs):
+        answers += _run(jobs[len(answers) :])
+        if len(answers) < len(jobs):
+            # it panicked in one of the contexts of this template
+            text, contexts = jobs[len(answers)]
+            alone = [_run([(text, [context])]) for context in contexts]
+            answers.append([answer[0][0] if answer else None for answer in alone])
+    return answers
+
+
+def _run(jobs: Sequence[Job]) -> list[list[str | None]]:
+    lines = "".join(json.dumps(job) + "\n" for job in jobs)
+    run = subprocess.run(
+        [sys.executable, "-c", CHILD], input=lines, capture_output=True, text=True, check=False
+    )
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def look_up(context: Any, path: Sequence[str]) -> Any:
+    """What a context has at a path."""
+    for step in path:
+        if not isinstance(context, dict) or step not in context:
+            return MISSING
+        context = context[step]
+    return context
+
+
+class PythonRows:
+    """Contexts in Python, as rows."""
+
+    def __init__(self, contexts: Sequence[dict[str, Any]]) -> None:
+        self.contexts = contexts
+
+    @property
+    def size(self) -> int:
+        return len(self.contexts)
+
+    def column(self, path: tuple[str, ...]) -> Column:
+        return Column.of([look_up(context, path) for context in self.contexts])
+
+    def take(self, index: Any) -> PythonRows:
+        return PythonRows([self.contexts[at] for at in index.tolist()])
+
+
+class Failed(str):
+    """A failure with its message."""
+
+
+def by_rows(template: Template, contexts: Sequence[dict[str, Any]]) -> list[str]:
+    """What the row form prints."""
+    out: list[str] = []
+    for context in contexts:
+        try:
+            out.append(template.render_row(lambda path, context=context: look_up(context, path)))
+        except RenderFailure as failure:
+            out.append(Failed(failure))
+    return out
+
+
+def by_columns(template: Template, contexts: Sequence[dict[str, Any]]) -> list[str]:
+    """What `render` prints."""
+    texts, failures = template.render(PythonRows(contexts))
+    assert texts.dtype == pl.String
+    assert len(texts) == len(contexts)
+    lost = failures.mask if failures else np.zeros(len(contexts), np.bool_)
+    return [
+        Failed(failures.message(at)) if lost[at] and failures else texts[at] for at in range(len(contexts))
+    ]
+
+
+def disagreements(jobs: Sequence[Job], *, exact_messages: bool = True) -> list[str]:
+    """What flowdsl prints and Tera does not, and where the two forms differ."""
+    found: list[str] = []
+    for (text, contexts), expected in zip(jobs, tera(jobs), strict=True):
+        try:
+            template = Template.parse(text)
+        except TemplateError as error:
+            if any(answer is not None for answer in expected):
+                found.append(f"{text!r} refused: {error}; Tera prints {expected!r}")
+            continue
+        rows, columns = by_rows(template, contexts), by_columns(template, contexts)
+        for context, right, row, column in zip(contexts, expected, rows, columns, strict=True):
+            if (None if isinstance(row, Failed) else row) != right:
+                found.append(f"{text!r} in {context!r}: Tera {right!r}, flowdsl {row!r}")
+            if type(row) is not type(column) or row != column:
+                found.append(f"{text!r} in {context!r}: by rows {row!r}, by columns {column!r}")
+    return found
+
+
+def test_the_oracle_survives_a_panic() -> None:
+    jobs: list[Job] = [
+        ("{{ a }}", [{"a": 1}]),
+        ("{% if not 'a' ~ 'b' ~ a %}{% endif %}", [{"a": "x"}]),
+        ("{{ a }}", [{"a": 2}]),
+    ]
+    assert tera(jobs) == [["1"], [None], ["2"]]
