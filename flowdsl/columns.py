@@ -187,13 +187,13 @@ class Column:
         """The cells of a frame's column; a null cell is null. Times become RFC 3339 text, structs and lists JSON."""
         dtype = series.dtype
         size, tag = len(series), _tag_of_dtype(dtype)
+        if series.null_count() == size:
+            return cls(size, Tag.NULL)
         if tag is None or dtype == pl.UInt64:
             return cls.of(series.to_list())
         tags: Tag | Tags = tag
         if series.null_count():
             tags = np.where(series.is_null().to_numpy(), np.uint8(Tag.NULL), np.uint8(tag))
-        if tag is Tag.NULL:
-            return cls(size, Tag.NULL)
         if tag is Tag.BOOL:
             return cls(size, tags, bools=series.fill_null(value=False).to_numpy())
         if tag is Tag.INT:
@@ -361,9 +361,10 @@ def quoted(texts: pl.Series) -> pl.Series:
 
 
 def nested_json(series: pl.Series) -> pl.Series:
-    """Structs and lists as compact JSON texts, null where the cell is null."""
+    """Structs and lists as compact JSON texts, null where the cell is null; times as they are by themselves."""
+    cells = _with_times_as_text(pl.col("t"), series.dtype)
     wrapped = (
-        pl.DataFrame({"t": series}).select(pl.struct(pl.col("t")).struct.json_encode().alias("j")).to_series()
+        pl.DataFrame({"t": series}).select(pl.struct(cells.alias("t")).struct.json_encode().alias("j")).to_series()
     )
     body = wrapped.str.slice(5).str.head(-1)
     return pl.select(pl.when(series.is_not_null()).then(body)).to_series()
@@ -404,14 +405,41 @@ def _tag_of_dtype(dtype: pl.DataType) -> Tag | None:
 
 
 def _as_text(series: pl.Series) -> pl.Series:
-    dtype = series.dtype
-    if dtype == pl.String:
+    if series.dtype == pl.String:
         return series
+    return pl.DataFrame({"t": series}).select(_text_of(pl.col("t"), series.dtype)).to_series()
+
+
+def _text_of(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Datetime):
         zone = dtype.time_zone
-        moments = series.dt.convert_time_zone("UTC") if zone else series
+        moments = cells.dt.convert_time_zone("UTC") if zone else cells
         return moments.dt.strftime("%Y-%m-%dT%H:%M:%S%.f").str.replace(r"\.0+$", "") + ("Z" if zone else "")
-    return series.cast(pl.String)
+    return cells.cast(pl.String)
+
+
+def _with_times_as_text(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Nested cells with every time in them as the text that it is in a column of its own."""
+    if not _holds_times(dtype):
+        return cells
+    if isinstance(dtype, pl.Struct):
+        timed = [f for f in dtype.fields if _holds_times(f.dtype)]
+        return cells.struct.with_fields(
+            *(_with_times_as_text(pl.field(f.name), f.dtype).alias(f.name) for f in timed)
+        )
+    if isinstance(dtype, pl.List):
+        return cells.list.eval(_with_times_as_text(pl.element(), dtype.inner))
+    if isinstance(dtype, pl.Array):
+        return _with_times_as_text(cells.arr.to_list(), pl.List(dtype.inner))
+    return _text_of(cells, dtype)
+
+
+def _holds_times(dtype: Any) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(_holds_times(f.dtype) for f in dtype.fields)
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return _holds_times(dtype.inner)
+    return bool(dtype.is_temporal())
 
 
 def _dump(value: Any) -> str:

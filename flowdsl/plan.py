@@ -63,6 +63,15 @@ class Plan:
         return cls(tuple(flows), tuple(entries.values()), needs, paths)
 
     @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The columns of the event table that look-ups and keys start from: they are wanted as codes."""
+        names = {"link_id", "source_id", "target_id", "entity_id"}
+        starts = {
+            path[0] for flow in self.flows for step in flow.steps for path in step.key_paths if len(path) == 1
+        }
+        return tuple(sorted(names & starts))
+
+    @property
     def event_columns(self) -> frozenset[str]:
         """The columns of the event table that are read."""
         columns = {"kind", "event_id"}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,19 +117,39 @@ class LocalRun:
         sizes = _Sizes(self.plan, chunk_size)
         marks = source.clock_marks()
         wanted = self.plan.event_columns if columns is None else columns
-        for frame in source.chunks(wanted, sizes.largest, self.position):
-            frame, ended = span.cut(frame)
+        frames = source.chunks(wanted, sizes.largest, self.position)
+        for events in self._prepared(frames, span):
             at = 0
-            while at < frame.height:
-                piece = frame.slice(at, sizes.next)
-                at += piece.height
+            while at < len(events):
+                piece = events.slice(at, sizes.next)
+                at += len(piece)
                 branches = self._chunk(piece, span, marks)
-                sizes.seen(piece.height, branches)
+                sizes.seen(len(piece), branches)
                 if progress is not None:
-                    progress(piece.height)
-            if ended:
-                break
+                    progress(len(piece))
         self._mark_clock(marks, FOREVER)
+
+    def _prepared(self, frames: Iterable[pl.DataFrame], span: Span) -> Iterator[EventRows]:
+        """Frames with their ids as codes: much of the work of a simple flow, done while the last one is run."""
+
+        def prepare(frame: pl.DataFrame) -> EventRows:
+            events = EventRows(frame, self.graph.interner, self.plan.event_paths)
+            for name in self.plan.id_columns:
+                events.codes(name)
+            return events
+
+        with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-prepare") as pool:
+            waiting: Future[EventRows] | None = None
+            for frame in frames:
+                frame, ended = span.cut(frame)
+                coming = pool.submit(prepare, frame)
+                if waiting is not None:
+                    yield waiting.result()
+                waiting = coming
+                if ended:
+                    break
+            if waiting is not None:
+                yield waiting.result()
 
     def gather_final_graph(self, source: EventSource, span: Span) -> None:
         """Take in what the whole log does to the graph, and let nothing change it from here on."""
@@ -155,11 +176,10 @@ class LocalRun:
 
     # -- one chunk -------------------------------------------------------------------------------------
 
-    def _chunk(self, frame: pl.DataFrame, span: Span, marks: pl.DataFrame) -> int:
-        times = micros(frame)
-        seq = frame["seq_no"].to_numpy()
+    def _chunk(self, events: EventRows, span: Span, marks: pl.DataFrame) -> int:
+        times = micros(events.frame)
+        seq = events.frame["seq_no"].to_numpy()
         clock = self._clock(times, seq, marks)
-        events = EventRows(frame, self.graph.interner, self.plan.event_paths)
         chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
         late = np.flatnonzero(times < clock)
         if len(late):
@@ -173,7 +193,7 @@ class LocalRun:
                 stage.push(contexts, int(clock[-1]))
         self.graph.commit()
         self.clock, self.position = int(clock[-1]), int(seq[-1])
-        self.events += frame.height
+        self.events += len(events)
         self._compact()
         return sum(s.tally.extra_branches for s in self.stages()) - before
 

@@ -36,6 +36,7 @@ class Run:
         self.deaths = int((self.died != ALIVE).sum())
         self._place: Numbers | None = None
         self._starts: Numbers | None = None
+        self._first: Codes | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -58,6 +59,15 @@ class Run:
             self._place[self._order] = np.arange(len(self._order))
         self.died[self._place[at[inside]]] = seqs[inside]
         self.deaths += int(inside.sum())
+
+    def first_others(self, ids: Codes) -> Codes:
+        """The other end of each id's very first link in this run, dead or alive; 0 where there is none."""
+        if self._first is None:
+            self._first = np.zeros(int(self.keys[-1]) + 1 if len(self) else 1, np.int32)
+            # assigned backwards: of several links of a key the first one stays
+            self._first[self.keys[::-1]] = self.others[::-1]
+        known = ids < len(self._first)
+        return self._first.take(ids) if known.all() else self._first.take(np.where(known, ids, 0))
 
     def bounds(self, ids: Codes) -> tuple[Numbers, Numbers]:
         """Where the links of each id start and end in this run."""
@@ -181,11 +191,11 @@ class LinkTable:
 
 
 def _first_in(run: Run, ids: Codes, seen: Seqs) -> Codes:
+    if not run.deaths and run.last_born <= int(seen.min(initial=ALIVE)):
+        return run.first_others(ids)
     start, end = run.bounds(ids)
     there = start < end
-    found = np.where(there, run.others.take(start, mode="clip") if len(run) else 0, 0).astype(np.int32)
-    if not run.deaths and run.last_born <= int(seen.min(initial=ALIVE)):
-        return found
+    found = np.where(there, run.others.take(start, mode="clip"), 0).astype(np.int32)
     place = start.clip(0, len(run) - 1)
     right = there & (run.died.take(place) > seen) & (run.born.take(place) <= seen)
     rest = np.flatnonzero(there & ~right)

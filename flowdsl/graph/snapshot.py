@@ -149,5 +149,7 @@ def _replaced(part: pl.DataFrame) -> pl.Series:
     numbered = part.with_row_index("number")
     number = pl.col("number")
     by_id = (number != number.last().over("link_id")) & pl.col("link_id").is_not_null()
-    by_ends = (number != number.last().over("source_id", "target_id", "link_id")) & pl.col("link_id").is_null()
+    by_ends = (number != number.last().over("source_id", "target_id", "link_id")) & pl.col(
+        "link_id"
+    ).is_null()
     return numbered.select((by_id | by_ends).alias("replaced")).to_series()

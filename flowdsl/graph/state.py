@@ -203,7 +203,11 @@ class GraphState:
         link_ids = frame["link_id"].gather(rows) if "link_id" in frame.columns else _nulls(len(rows))
         # an identity is a link id, whatever its type: a link of another type replaces one that is used here
         named = link_ids.is_not_null().to_numpy()
-        if (self.identities is not None and self.identities.any_ids) or self._base_has_ids() or (used & named).any():
+        if (
+            (self.identities is not None and self.identities.any_ids)
+            or self._base_has_ids()
+            or (used & named).any()
+        ):
             used |= named
         if used.any():
             rows = rows[used]

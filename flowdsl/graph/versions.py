@@ -182,7 +182,9 @@ class VersionStore:
     def block_of(self, low: int, high: int) -> tuple[int, int] | None:
         """The block that all versions from `low` to `high` are in: its first version and how many it has."""
         first = int(np.searchsorted(self._starts, low, side="right")) - 1
-        return (int(self._starts[first]), len(self._blocks[first])) if high < self._starts[first + 1] else None
+        return (
+            (int(self._starts[first]), len(self._blocks[first])) if high < self._starts[first + 1] else None
+        )
 
     def column(self, below: Path, versions: npt.NDArray[np.int32]) -> Column:
         """The values at a path below each version; missing where the version is negative."""

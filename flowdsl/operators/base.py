@@ -95,6 +95,11 @@ class Operator:
         """The variable that it sets to an entity."""
         return None
 
+    @property
+    def key_paths(self) -> frozenset[Path]:
+        """Those of the paths whose values are looked up or counted by: ids and keys."""
+        return frozenset()
+
     def check(self, scope: Scope) -> Scope:
         """The variables after this step; a BuildError where it cannot stand here."""
         raise NotImplementedError

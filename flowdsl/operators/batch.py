@@ -84,6 +84,10 @@ class Batch(Operator):
         return True
 
     @property
+    def key_paths(self) -> frozenset[Path]:
+        return self.paths
+
+    @property
     def text(self) -> str:
         least = self.min_count if self.min_count != 1 else None
         return call_text("batch", repr(path_text(self.key)), window=self.window.text, min_count=least)

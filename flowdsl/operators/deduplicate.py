@@ -57,6 +57,10 @@ class Deduplicate(Operator):
         return frozenset(self.key)
 
     @property
+    def key_paths(self) -> frozenset[Path]:
+        return self.paths
+
+    @property
     def text(self) -> str:
         keys = [path_text(p) for p in self.key]
         return call_text(

@@ -100,6 +100,10 @@ class FanOut(Operator):
         return self.as_
 
     @property
+    def key_paths(self) -> frozenset[Path]:
+        return self.paths
+
+    @property
     def text(self) -> str:
         direction = self.direction if self.direction != "forward" else None
         return call_text(

@@ -102,6 +102,10 @@ class RateLimit(Operator):
         return self.strategy == "queue"
 
     @property
+    def key_paths(self) -> frozenset[Path]:
+        return self.paths
+
+    @property
     def text(self) -> str:
         keys = [path_text(p) for p in self.key]
         return call_text(

@@ -117,6 +117,10 @@ class Resolve(Operator):
         return self.as_
 
     @property
+    def key_paths(self) -> frozenset[Path]:
+        return self.paths
+
+    @property
     def text(self) -> str:
         return call_text(
             "resolve",

@@ -83,7 +83,9 @@ class WhereKernel(Kernel):
         if self._condition.paths is None:
             holds, failures = self._condition.evaluate(contexts)
         else:
-            holds, failures = lifted(contexts, self._condition, self._condition.paths, self._condition.evaluate)
+            holds, failures = lifted(
+                contexts, self._condition, self._condition.paths, self._condition.evaluate
+            )
         rest = ~holds
         if failures is not None:
             step.failed(contexts, failures)
