@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -17,17 +17,19 @@ from flowdsl.log.instants import PER_SECOND, TimeUnit, instants
 from flowdsl.log.problems import Problems
 from flowdsl.log.textfiles import Block
 
-Row = Mapping[str, Any]
-ROW: Final = "__row"
-# What a user's function may raise for a row that it was not written for; that row is broken, the others are read.
-_ROW_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-
 
 @dataclass(frozen=True)
 class Constant:
     """A value that a field has in every row; made by `literal`."""
 
     value: Any
+
+
+Row = Mapping[str, Any]
+Origin = str | Constant | Callable[[Row], Any]
+ROW: Final = "__row"
+# What a user's function may raise for a row that it was not written for; that row is broken, the others are read.
+_ROW_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 def literal(value: Any) -> Constant:
@@ -43,7 +45,7 @@ def literal(value: Any) -> Constant:
 class Shape:
     """What `read_events` was told about a source; a mistake is a `DataError` when this is made."""
 
-    columns: Mapping[str, str | Constant | Callable[[Row], Any]] = field(default_factory=dict)
+    columns: Mapping[str, Origin] = field(default_factory=dict)
     kinds: Mapping[str, str | None] | Callable[[Row], str | None] = field(default_factory=dict)
     split: Mapping[str, Sequence[str]] = field(default_factory=dict)
     time_unit: TimeUnit | None = None
@@ -73,7 +75,7 @@ class Shape:
                 )  # fmt: skip
 
 
-@dataclass
+@dataclass(frozen=True)
 class Mapped:
     """Events of one block, not checked yet: event columns, and `__row`, the position in the block each came from."""
 
@@ -82,26 +84,23 @@ class Mapped:
 
 
 def map_block(block: Block, shape: Shape, shaper: Shaper, problems: Problems) -> Mapped:
-    """The events of a block as its rows have them: fields found, kinds translated, times read, rows split."""
+    """The events of a block as its rows have them: kinds translated, fields found, times read, rows split."""
     broken: dict[int, str] = {}
-    if isinstance(block.content, pl.DataFrame):
-        fields = _fields_of_table(block.content, shape, block.place, broken)
-        height = block.content.height
-    else:
-        fields = _fields_of_rows(block.content, shape, broken)
-        height = len(block.content)
-    frame = pl.DataFrame(fields) if fields else pl.DataFrame({}, height=height)
-    frame = frame.with_columns(pl.int_range(height, dtype=pl.Int64, eager=True).alias(ROW))
+    source = _Source(block, shape, broken)
+    kinds = _kinds(source)
+    skipped = sum(kind is None and i not in broken for i, kind in enumerate(kinds))
+    # rows that are left out on purpose are not asked for fields that they may not have
+    at = [i for i, kind in enumerate(kinds) if kind is not None and i not in broken]
+    frame = pl.DataFrame([pl.Series(ROW, at, dtype=pl.Int64), *source.fields(at)])
     if "timestamp" in frame.columns:
         times = instants(frame["timestamp"], block.place, shaper, shape.time_unit, shape.time_format)
         stamps = frame["timestamp"]
-        for row in (times.is_null() & stamps.is_not_null()).arg_true():
-            broken.setdefault(row, f"timestamp {stamps[row]!r:.60} cannot be read")
+        for i in (times.is_null() & stamps.is_not_null()).arg_true():
+            broken.setdefault(at[i], f"timestamp {stamps[i]!r:.60} cannot be read")
         frame = frame.with_columns(times.alias("timestamp"))
-    kinds = _kinds(block, frame, shape, broken)
     for row, why in sorted(broken.items()):
         problems.add(block.place, block.rows[row], "broken", why, excerpt_of(block, row))
-    return _split(frame, kinds, shape, broken)
+    return Mapped(_split(frame, kinds, shape, broken), skipped)
 
 
 def excerpt_of(block: Block, row: int) -> str:
@@ -112,49 +111,89 @@ def excerpt_of(block: Block, row: int) -> str:
     return str(content.row(row, named=True) if isinstance(content, pl.DataFrame) else content[row])[:300]
 
 
-def _fields_of_table(
-    table: pl.DataFrame, shape: Shape, place: str, broken: dict[int, str]
-) -> list[pl.Series]:
-    fields = []
-    for name in EVENT_COLUMNS:
-        origin = shape.columns.get(name, name)
-        if isinstance(origin, str):
-            if origin in table.columns:
-                fields.append(table[origin].alias(name))
-                continue
-            if name not in shape.columns:
-                continue
-            if origin.partition(".")[0] not in table.columns:
-                raise DataError(
-                    f"there is no column {origin!r}", place=place, allowed=", ".join(table.columns),
-                    hint=did_you_mean(origin, table.columns) or f"literal({origin!r}) is that text in every row",
-                )  # fmt: skip
-        rows = table.iter_rows(named=True) if not isinstance(origin, Constant) else iter([{}] * table.height)
-        fields.append(
-            _series(name, [_found(row, origin, i, name, broken) for i, row in enumerate(rows)], broken)
-        )
-    return fields
+class _Source:
+    """The rows of a block, asked for fields; a row that cannot give one is noted in `broken`."""
 
+    def __init__(self, block: Block, shape: Shape, broken: dict[int, str]) -> None:
+        self.block = block
+        self.shape = shape
+        self.broken = broken
+        self._table = block.content if isinstance(block.content, pl.DataFrame) else None
+        self._known = [] if isinstance(block.content, pl.DataFrame) else self._recognised(block.content)
 
-def _fields_of_rows(rows: list[dict[str, Any]], shape: Shape, broken: dict[int, str]) -> list[pl.Series]:
-    known = []
-    for i, row in enumerate(rows):
-        try:
-            known.append(_known_fields(row))
-        except DataError as error:
-            broken[i] = error.what
-            known.append({})
-    fields = []
-    for name in EVENT_COLUMNS:
-        if name in shape.columns:
-            origin = shape.columns[name]
-            values = [_found(row, origin, i, name, broken) for i, row in enumerate(rows)]
-        elif any(name in fields_of_row for fields_of_row in known):
-            values = [fields_of_row.get(name) for fields_of_row in known]
+    def fields(self, at: list[int]) -> list[pl.Series]:
+        """The fields of the rows `at`, each a column; a field that no row has is left out."""
+        found = (self.field(name, at) for name in EVENT_COLUMNS if name != "kind")
+        return [column for column in found if column is not None]
+
+    def field(self, name: str, at: list[int]) -> pl.Series | None:
+        """One field of the rows `at`; None where the source does not have it."""
+        origin = self.shape.columns.get(name)
+        if self._table is not None and (origin is None or isinstance(origin, str)):
+            named = origin or name
+            if named in self._table.columns:
+                return self._table[named][at].alias(name)
+            if origin is None:
+                return None
+            self._check(origin, self._table)
+        if origin is not None:
+            return self._series(name, at, self.values(origin, name, at))
+        if not any(fields.get(name) is not None for fields in self._known):
+            return None
+        return self._series(name, at, [self._known[i].get(name) for i in at])
+
+    def values(self, origin: Origin, name: str, at: list[int]) -> list[Any]:
+        """What a constant, a path or a function gives for each of the rows `at`."""
+        if isinstance(origin, Constant):
+            return [origin.value] * len(at)
+        picked: Iterable[Row]
+        if isinstance(self.block.content, pl.DataFrame):
+            picked = self.block.content[at].iter_rows(named=True)
         else:
-            continue
-        fields.append(_series(name, values, broken))
-    return fields
+            content = self.block.content
+            picked = (content[i] for i in at)
+        if isinstance(origin, str):
+            return [_at(row, origin) for row in picked]
+        found = []
+        for i, row in zip(at, picked, strict=True):
+            try:
+                found.append(origin(row))
+            except _ROW_ERRORS as error:
+                why = f"the function of {name} failed: {type(error).__name__}: {error}"
+                self.broken.setdefault(i, why[:200])
+                found.append(None)
+        return found
+
+    def _series(self, name: str, at: list[int], values: list[Any]) -> pl.Series:
+        """Python values as a column of the type that this field has."""
+        convert = _CONVERT[name]
+        found = []
+        for i, value in zip(at, values, strict=True):
+            try:
+                found.append(None if value is None or value == "" else convert(value, name))
+            except DataError as error:
+                self.broken.setdefault(i, error.what)
+                found.append(None)
+        if name == "timestamp":
+            return _stamps(found)
+        return pl.Series(name, found, dtype=pl.Int64 if name == "seq_no" else pl.String)
+
+    def _recognised(self, rows: list[dict[str, Any]]) -> list[Row]:
+        known: list[Row] = []
+        for i, row in enumerate(rows):
+            try:
+                known.append(_known_fields(row))
+            except DataError as error:
+                self.broken[i] = error.what
+                known.append({})
+        return known
+
+    def _check(self, origin: str, table: pl.DataFrame) -> None:
+        if origin.partition(".")[0] not in table.columns:
+            raise DataError(
+                f"there is no column {origin!r}", place=self.block.place, allowed=", ".join(table.columns),
+                hint=did_you_mean(origin, table.columns) or f"literal({origin!r}) is that text in every row",
+            )  # fmt: skip
 
 
 def _known_fields(row: dict[str, Any]) -> Row:
@@ -180,20 +219,6 @@ def _known_fields(row: dict[str, Any]) -> Row:
     return fields
 
 
-def _found(
-    row: Row, origin: str | Constant | Callable[[Row], Any], index: int, name: str, broken: dict[int, str]
-) -> Any:
-    if isinstance(origin, Constant):
-        return origin.value
-    if isinstance(origin, str):
-        return _at(row, origin)
-    try:
-        return origin(row)
-    except _ROW_ERRORS as error:
-        broken.setdefault(index, f"the function of {name} failed: {type(error).__name__}: {error}"[:200])
-        return None
-
-
 def _at(row: Row, path: str) -> Any:
     if path in row:
         return row[path]
@@ -203,21 +228,6 @@ def _at(row: Row, path: str) -> Any:
             return None
         value = value[part]
     return value
-
-
-def _series(name: str, values: list[Any], broken: dict[int, str]) -> pl.Series:
-    """Python values as a column of the type that this field has."""
-    convert = _CONVERT[name]
-    found = []
-    for i, value in enumerate(values):
-        try:
-            found.append(None if value is None or value == "" else convert(value, name))
-        except DataError as error:
-            broken.setdefault(i, error.what)
-            found.append(None)
-    if name == "timestamp":
-        return _stamps(found)
-    return pl.Series(name, found, dtype=pl.Int64 if name == "seq_no" else pl.String)
 
 
 def _json_or_text(value: Any, name: str) -> str | None:
@@ -251,25 +261,25 @@ _CONVERT: Final[dict[str, Callable[[Any, str], Any]]] = {
 }
 
 
-def _kinds(block: Block, frame: pl.DataFrame, shape: Shape, broken: dict[int, str]) -> list[str | None]:
+def _kinds(source: _Source) -> list[str | None]:
     """What each row is, in the words of events or of `split`; None for a row to be left out."""
+    shape, broken, everywhere = source.shape, source.broken, list(range(len(source.block.rows)))
     if callable(shape.kinds):
-        content = block.content
-        rows = content.iter_rows(named=True) if isinstance(content, pl.DataFrame) else iter(content)
-        found = [_found(row, shape.kinds, i, "kinds", broken) for i, row in enumerate(rows)]
-        told: Mapping[str, str | None] = {}
+        found, told = source.values(shape.kinds, "kinds", everywhere), dict[str, str | None]()
     else:
-        if "kind" not in frame.columns:
+        named = source.field("kind", everywhere)
+        if named is None and not broken:
             raise DataError(
-                "nothing says what kind of event a row is", place=block.place,
+                "nothing says what kind of event a row is", place=source.block.place,
                 allowed="a column kind, columns={'kind': …}, or kinds=function",
                 hint="columns={'kind': literal('link.created')} makes all rows of one kind",
             )  # fmt: skip
-        found, told = frame["kind"].cast(pl.String).to_list(), shape.kinds
+        found = [None] * len(everywhere) if named is None else named.cast(pl.String).to_list()
+        told = dict(shape.kinds)
     kinds: list[str | None] = []
-    for i, named in enumerate(found):
-        kind = told.get(named, named)
-        if kind is None and named is None and not callable(shape.kinds):
+    for i, named_kind in enumerate(found):
+        kind = told.get(named_kind, named_kind)
+        if kind is None and named_kind is None and not callable(shape.kinds):
             broken.setdefault(i, "kind is null")
         elif kind is not None and kind not in KINDS and kind not in shape.split:
             broken.setdefault(
@@ -279,18 +289,17 @@ def _kinds(block: Block, frame: pl.DataFrame, shape: Shape, broken: dict[int, st
     return kinds
 
 
-def _split(frame: pl.DataFrame, kinds: list[str | None], shape: Shape, broken: dict[int, str]) -> Mapped:
+def _split(
+    frame: pl.DataFrame, kinds: list[str | None], shape: Shape, broken: dict[int, str]
+) -> pl.DataFrame:
     at: list[int] = []
     parts: list[str] = []
-    skipped = 0
-    for i, kind in enumerate(kinds):
-        if i in broken:
-            continue
-        if kind is None:
-            skipped += 1
+    for i, row in enumerate(frame[ROW]):
+        kind = kinds[row]
+        if row in broken or kind is None:
             continue
         for part in shape.split.get(kind, (kind,)):
             at.append(i)
             parts.append(part)
     events = frame[at] if len(at) < frame.height or shape.split else frame
-    return Mapped(events.with_columns(pl.Series("kind", parts, dtype=pl.String)), skipped)
+    return events.with_columns(pl.Series("kind", parts, dtype=pl.String))

@@ -19,7 +19,7 @@ from flowdsl.log.columns import SCHEMA, Shaper, check_types
 from flowdsl.log.faults import faults
 from flowdsl.log.frames import polars_frame
 from flowdsl.log.instants import TimeUnit
-from flowdsl.log.mapping import ROW, Constant, Row, Shape, excerpt_of, map_block
+from flowdsl.log.mapping import ROW, Origin, Row, Shape, excerpt_of, map_block
 from flowdsl.log.memory import MemoryEventLog
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.parquet import ParquetEventLog
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BLOCK: Final = 65_536
-Columns = Mapping[str, str | Constant | Callable[[Row], Any]]
+Columns = Mapping[str, Origin]
 Kinds = Mapping[str, str | None] | Callable[[Row], str | None]
 
 
@@ -123,6 +123,8 @@ class Reader:
 
         connection = duckdb.connect(config={"threads": 1})
         for block in _blocks(source, self.problems):
+            if not block.rows:
+                continue
             mapped = map_block(block, self._shape, self._shaper, self.problems)
             self.skipped += mapped.skipped
             raw = mapped.frame
