@@ -261,6 +261,12 @@ class Column:
             return self.size == 0 or self.tags in tags
         return bool(self.is_(*tags).all())
 
+    def present(self) -> set[Tag]:
+        """The types that occur."""
+        if not isinstance(self.tags, np.ndarray):
+            return {self.tags}
+        return {Tag(t) for t in np.flatnonzero(np.bincount(self.tags, minlength=len(Tag))).tolist()}
+
     def text_series(self) -> pl.Series:
         """The texts as a Polars series; what stands where the value is no text is undefined."""
         if self.texts is None:
@@ -332,8 +338,8 @@ class Column:
 
         Missing and null are both null there.
         """
-        present = {Tag(t) for t in np.unique(self.tag_array()).tolist()} - {Tag.MISSING, Tag.NULL}
-        absent = self.is_(Tag.MISSING, Tag.NULL)
+        present = self.present() - {Tag.MISSING, Tag.NULL}
+        absent = self.is_(Tag.MISSING, Tag.NULL) if isinstance(self.tags, np.ndarray) else None
         if not present:
             return pl.Series([None], dtype=pl.String).new_from_index(0, self.size), False
         if present == {Tag.TEXT}:
@@ -469,8 +475,8 @@ def _only(series: pl.Series, mask: Mask) -> pl.Series:
     return pl.select(pl.when(pl.Series(mask)).then(series)).to_series()
 
 
-def _blank(series: pl.Series, absent: Mask) -> pl.Series:
-    return _only(series, ~absent) if absent.any() else series
+def _blank(series: pl.Series, absent: Mask | None) -> pl.Series:
+    return series if absent is None or not absent.any() else _only(series, ~absent)
 
 
 def _unquoted(documents: pl.Series, mask: Mask) -> pl.Series:

@@ -50,10 +50,22 @@ class Documents:
                 self._columns[path] = self._whole()
             elif self._is_text:
                 wanted = sorted({path, *self._hints} - self._columns.keys() - {()})
-                self._columns.update(zip(wanted, extract(self.series, wanted), strict=True))
+                self._columns.update(zip(wanted, self._extracted(wanted), strict=True))
             else:
                 self._columns[path] = self._field(path)
         return self._columns[path]
+
+    def _extracted(self, paths: Sequence[Path]) -> list[Column]:
+        size = len(self.series)
+        there = self.series.is_not_null()
+        if there.sum() * 2 > size:
+            return extract(self.series, paths)
+        # events of other kinds have no document: only those that are there are parsed
+        rows = there.arg_true().to_numpy()
+        nothing = Column(1, Tag.MISSING)
+        place = np.full(size, len(rows), np.int64)
+        place[rows] = np.arange(len(rows))
+        return [Column.concat([found, nothing]).take(place) for found in extract(self.series.gather(rows), paths)]
 
     def gather(self, rows: Index) -> Documents:
         """The documents at `rows`, with what was read of them already."""

@@ -50,6 +50,11 @@ class EntityIndex:
         self._grow(int(ids.max()) + 1)
         self._current[ids] = versions
 
+    @property
+    def changing(self) -> bool:
+        """Whether the chunk at hand changes anything."""
+        return len(self._keys) > 0
+
     def untouched(self, ids: Codes) -> npt.NDArray[np.bool_]:
         """Where no earlier chunk has said anything of an id."""
         assert self._touched is not None

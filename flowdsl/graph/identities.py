@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -12,61 +16,103 @@ Numbers = npt.NDArray[np.int64]
 NOBODY = -1
 
 
-class LinkIdentities:
-    """Identities as dense numbers, and which link holds each of them now."""
+@dataclass
+class IdentityTables:
+    """Identities as codes, shared by all replays of a graph: they only ever grow."""
 
-    def __init__(self) -> None:
-        self._ids = Interner()
-        self._triples: dict[int, HashTable] = {}
-        self._count = 0
-        self._of_id = np.zeros(1, np.int64)
-        self._of_triple: dict[int, Numbers] = {}
-        self._holder = np.full(1, NOBODY, np.int64)
-        self.any_ids = False
+    ids: Interner = field(default_factory=Interner)
+    pairs: dict[str, HashTable] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def numbers(self, kinds: Codes, sources: Codes, targets: Codes, link_ids: pl.Series) -> Numbers:
-        """The identity of each link, known or new. `kinds` are numbers of link types."""
+    def pair_codes(self, kind: str, sources: Codes, targets: Codes) -> Codes:
+        """The codes of the pairs of ids that links of one type join."""
+        with self.lock:
+            table = self.pairs.setdefault(kind, HashTable())
+            return insert_pairs(table, sources.astype(np.uint64), targets.astype(np.uint64))
+
+
+@dataclass(frozen=True)
+class KnownLinks:
+    """The links of one type that a snapshot has, and the codes of their identities."""
+
+    kind: str
+    by_id: Codes
+    by_pair: Codes
+
+    @classmethod
+    def of(cls, tables: IdentityTables, kind: str, sources: Codes, targets: Codes, link_ids: pl.Series) -> KnownLinks:
+        """Identify the links of a snapshot; a code is `NOBODY` where a link goes by the other identity."""
         named = link_ids.is_not_null().to_numpy()
-        result = np.zeros(len(kinds), np.int64)
+        by_id, by_pair = np.full(len(named), NOBODY, np.int32), np.full(len(named), NOBODY, np.int32)
         if named.any():
-            self.any_ids = True
-            codes = self._ids.intern(link_ids.filter(pl.Series(named)))
-            self._of_id = self._numbered(self._of_id, len(self._ids))
-            result[named] = self._of_id[codes]
-        for kind in np.unique(kinds[~named]).tolist():
-            rows = np.flatnonzero(~named & (kinds == kind))
-            table = self._triples.setdefault(kind, HashTable())
-            codes = insert_pairs(table, sources[rows].astype(np.uint64), targets[rows].astype(np.uint64))
-            self._of_triple[kind] = self._numbered(
-                self._of_triple.get(kind, np.zeros(0, np.int64)), len(table)
-            )
-            result[rows] = self._of_triple[kind][codes]
-        return result
+            by_id[named] = tables.ids.intern(link_ids.filter(pl.Series(named)))
+        rest = ~named
+        by_pair[rest] = tables.pair_codes(kind, sources[rest], targets[rest])
+        return cls(kind, by_id, by_pair)
 
-    def holders(self, identities: Numbers) -> Numbers:
-        """The link that holds each identity, `NOBODY` where there is none."""
-        return self._holder[identities]
 
-    def hold(self, identities: Numbers, links: Numbers) -> None:
-        """These identities are held by these links from now on (`NOBODY`: by none)."""
-        self._holder[identities] = links
+class LinkIdentities:
+    """Which link holds each identity now. An identity is a number: its code, and the space that the code is of."""
+
+    def __init__(self, tables: IdentityTables, kinds: Sequence[str], known: Sequence[KnownLinks] = ()) -> None:
+        self._tables = tables
+        self._kinds = list(kinds)
+        self._spaces = len(self._kinds) + 1
+        # space 0 are link ids, space k + 1 the pairs of link type k
+        self._holders = [np.full(1, NOBODY, np.int64) for _ in range(self._spaces)]
+        self.any_ids = False
+        for links in known:
+            kind = self._kinds.index(links.kind)
+            for space, codes in ((0, links.by_id), (kind + 1, links.by_pair)):
+                rows = np.flatnonzero(codes >= 0)
+                if len(rows):
+                    self.any_ids |= space == 0
+                    self._room(space, int(codes.max()) + 1)
+                    self._holders[space][codes[rows]] = rows * len(self._kinds) + kind
 
     def fork(self) -> LinkIdentities:
-        """A copy of who holds what; the identities themselves only ever grow, and are shared."""
-        forked = object.__new__(LinkIdentities)
-        forked.__dict__.update(self.__dict__)
-        forked._holder = self._holder.copy()
-        forked._of_triple = dict(self._of_triple)
+        """A copy that can go its own way."""
+        forked = LinkIdentities(self._tables, self._kinds)
+        forked._holders, forked.any_ids = [holder.copy() for holder in self._holders], self.any_ids
         return forked
 
-    def _numbered(self, known: Numbers, size: int) -> Numbers:
-        """Give a number to every code that has none yet."""
-        if size <= len(known):
-            return known
-        fresh = np.arange(self._count, self._count + size - len(known))
-        self._count += len(fresh)
-        if self._count > len(self._holder):
-            grown = np.full(max(self._count, 2 * len(self._holder)), NOBODY, np.int64)
-            grown[: len(self._holder)] = self._holder
-            self._holder = grown
-        return np.concatenate([known, fresh])
+    def numbers(self, kinds: Numbers, sources: Codes, targets: Codes, link_ids: pl.Series) -> Numbers:
+        """The identity of each link, known or new; `kinds` count the link types."""
+        result = np.zeros(len(kinds), np.int64)
+        named = link_ids.is_not_null().to_numpy()
+        if named.any():
+            self.any_ids = True
+            codes = self._tables.ids.intern(link_ids.filter(pl.Series(named)))
+            self._room(0, len(self._tables.ids))
+            result[named] = codes.astype(np.int64) * self._spaces
+        for kind in np.unique(kinds[~named]).tolist():
+            rows = np.flatnonzero(~named & (kinds == kind))
+            codes = self._tables.pair_codes(self._kinds[kind], sources[rows], targets[rows])
+            self._room(kind + 1, int(codes.max()) + 1)
+            result[rows] = codes.astype(np.int64) * self._spaces + kind + 1
+        return result
+
+    def holders(self, identities: Numbers) -> tuple[Numbers, Numbers]:
+        """The link that holds each identity, as a number of its type and the type; `NOBODY` where there is none."""
+        held = np.full(len(identities), NOBODY, np.int64)
+        for space, rows in self._by_space(identities):
+            held[rows] = self._holders[space][identities[rows] // self._spaces]
+        return np.where(held >= 0, held // len(self._kinds), NOBODY), held % len(self._kinds)
+
+    def hold(self, identities: Numbers, links: Numbers, kinds: Numbers) -> None:
+        """These identities are held by these links from now on (`NOBODY`: by none)."""
+        held = np.where(links >= 0, links * len(self._kinds) + kinds, NOBODY)
+        for space, rows in self._by_space(identities):
+            self._holders[space][identities[rows] // self._spaces] = held[rows]
+
+    def _by_space(self, identities: Numbers) -> list[tuple[int, Numbers]]:
+        spaces = identities % self._spaces
+        present = np.flatnonzero(np.bincount(spaces, minlength=self._spaces)).tolist()
+        return [(space, np.flatnonzero(spaces == space)) for space in present]
+
+    def _room(self, space: int, size: int) -> None:
+        holder = self._holders[space]
+        if size > len(holder):
+            grown = np.full(max(size, 2 * len(holder)), NOBODY, np.int64)
+            grown[: len(holder)] = holder
+            self._holders[space] = grown

@@ -28,6 +28,7 @@ class Run:
         packed.sort()
         self._order = packed & 0xFFFFFFFF
         self.numbers = numbers
+        self._dense = len(numbers) > 0 and int(numbers[-1] - numbers[0]) == len(numbers) - 1
         self.keys = keys.take(self._order)
         self.others = others.take(self._order)
         self.born = born.take(self._order)
@@ -50,8 +51,12 @@ class Run:
 
     def kill(self, numbers: Numbers, seqs: Seqs) -> None:
         """Those of the links that are in this run end at these sequence numbers."""
-        at = np.searchsorted(self.numbers, numbers)
-        inside = (at < len(self.numbers)) & (self.numbers.take(at, mode="clip") == numbers)
+        if self._dense:
+            at = numbers - self.numbers[0]
+            inside = (at >= 0) & (at < len(self.numbers))
+        else:
+            at = np.searchsorted(self.numbers, numbers)
+            inside = (at < len(self.numbers)) & (self.numbers.take(at, mode="clip") == numbers)
         if not inside.any():
             return
         if self._place is None:
@@ -109,12 +114,8 @@ class LinkTable:
 
     def add(self, sources: Codes, targets: Codes, born: Seqs, died: Seqs) -> int:
         """Add links in the order of their creation; the first one gets the number returned."""
-        self._own()
         start, end = self.size, self.size + len(sources)
-        if end > len(self.source):
-            room = max(end, 2 * len(self.source))
-            self.source, self.target = _grown(self.source, room), _grown(self.target, room)
-            self.born, self.died = _grown(self.born, room), _grown(self.died, room)
+        self._own(end)
         self.source[start:end], self.target[start:end] = sources, targets
         self.born[start:end], self.died[start:end] = born, died
         self.size = end
@@ -124,7 +125,7 @@ class LinkTable:
 
     def kill(self, numbers: Numbers, seqs: Seqs) -> None:
         """These links end at these sequence numbers."""
-        self._own()
+        self._own(self.size)
         self.died[numbers] = seqs
         for runs in self._runs.values():
             for run in runs:
@@ -182,10 +183,14 @@ class LinkTable:
         keys, others = (self.source, self.target) if direction == FORWARD else (self.target, self.source)
         return Run(numbers, keys[numbers], others[numbers], self.born[numbers], self.died[numbers])
 
-    def _own(self) -> None:
+    def _own(self, size: int) -> None:
+        """Have arrays that may be changed, with room for so many links."""
+        if self._owned and size <= len(self.source):
+            return
+        room = max(size, len(self.source) + len(self.source) // 2)
+        self.source, self.target = _grown(self.source, room), _grown(self.target, room)
+        self.born, self.died = _grown(self.born, room), _grown(self.died, room)
         if not self._owned:
-            self.born, self.died = self.born.copy(), self.died.copy()
-            self.source, self.target = self.source.copy(), self.target.copy()
             self._runs = {d: [run.fork() for run in runs] for d, runs in self._runs.items()}
             self._owned = True
 
@@ -243,6 +248,6 @@ def _ranges(start: Numbers, end: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _grown(array: Any, size: int) -> Any:
-    grown = np.zeros(size, array.dtype)
+    grown = np.empty(size, array.dtype)
     grown[: len(array)] = array
     return grown

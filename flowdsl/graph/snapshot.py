@@ -13,6 +13,7 @@ from flowdsl.errors import DataError
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import Fetcher
 from flowdsl.graph.frames import entity_documents, link_frame
+from flowdsl.graph.identities import IdentityTables, KnownLinks
 from flowdsl.graph.links import ALIVE, LinkTable
 from flowdsl.graph.state import GraphState, Needs
 from flowdsl.graph.versions import Block, VersionStore
@@ -40,6 +41,8 @@ class EntityGraph:
         self._blocks: list[Block] = []
         self._links: dict[str, LinkTable] = {}
         self._link_ids: dict[str, pl.Series] = {}
+        self._tables = IdentityTables()
+        self._known_links: dict[str, KnownLinks] = {}
         if not isinstance(entities or {}, Mapping):
             raise DataError(
                 f"entities are a {type(entities).__name__}", allowed="a mapping entity type → entities"
@@ -93,8 +96,19 @@ class EntityGraph:
             several=self._several.fork(),
             type_numbers=numbers,
             links=links,
-            link_ids={name: ids for name, ids in self._link_ids.items() if name in links},
+            tables=self._tables,
+            known_links=lambda: [self._known(name) for name in links if name in self._links],
+            base_has_ids=any(self._link_ids[n].null_count() < self._links[n].size for n in links if n in self._links),
         )
+
+    def _known(self, name: str) -> KnownLinks:
+        """The identities of a type's links; most replays never ask."""
+        with self._lock:
+            if name not in self._known_links:
+                table, ids = self._links[name], self._link_ids[name]
+                ends = table.source[: table.size], table.target[: table.size]
+                self._known_links[name] = KnownLinks.of(self._tables, name, *ends, ids)
+            return self._known_links[name]
 
     def _add_type(self, name: object, given: Any) -> None:
         if not isinstance(name, str) or not name:

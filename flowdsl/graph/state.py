@@ -6,7 +6,7 @@ once, and nothing later can leak into an earlier answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,7 @@ from flowdsl.columns import Index
 from flowdsl.documents import Documents
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import FetcherSession
-from flowdsl.graph.identities import NOBODY, LinkIdentities
+from flowdsl.graph.identities import NOBODY, IdentityTables, KnownLinks, LinkIdentities
 from flowdsl.graph.links import ALIVE, LinkTable
 from flowdsl.graph.versions import VersionStore
 from flowdsl.interner import Codes, Interner
@@ -60,7 +60,9 @@ class GraphState:
     several: TypedVersions = field(default_factory=TypedVersions)
     type_numbers: dict[str, int] = field(default_factory=dict)
     links: dict[str, LinkTable] = field(default_factory=dict)
-    link_ids: dict[str, pl.Series] = field(default_factory=dict)
+    tables: IdentityTables = field(default_factory=IdentityTables)
+    known_links: Callable[[], list[KnownLinks]] = list
+    base_has_ids: bool = False
     identities: LinkIdentities | None = None
     frozen: bool = False
 
@@ -77,11 +79,18 @@ class GraphState:
             self.several.fork(),
             dict(self.type_numbers),
             {name: table.fork() for name, table in self.links.items()},
-            self.link_ids,
+            self.tables,
+            self.known_links,
+            self.base_has_ids,
             None if self.identities is None else self.identities.fork(),
         )
 
     # -- look-ups --------------------------------------------------------------------------------------
+
+    @property
+    def changing(self) -> bool:
+        """Whether the chunk at hand changes any entity: only then does it matter what a look-up sees."""
+        return self.anywhere.changing or any(index.changing for index in self.by_type.values())
 
     def find(self, ids: Codes, seen: Numbers, kind: str | None = None) -> Numbers:
         """The version of each entity after the event `seen` of the chunk; `NONE` or `AMBIGUOUS` (in several types)."""
@@ -205,7 +214,7 @@ class GraphState:
         named = link_ids.is_not_null().to_numpy()
         if (
             (self.identities is not None and self.identities.any_ids)
-            or self._base_has_ids()
+            or self.base_has_ids
             or (used & named).any()
         ):
             used |= named
@@ -214,23 +223,14 @@ class GraphState:
             columns = ["kind", "link_type", "source_id", "target_id"]
             self._change_links(chunk, rows, frame.select(columns)[rows], link_ids.filter(pl.Series(used)))
 
-    def _base_has_ids(self) -> bool:
-        return any(ids.null_count() < len(ids) for ids in self.link_ids.values())
-
     def _change_links(self, chunk: Chunk, rows: Index, events: pl.DataFrame, link_ids: pl.Series) -> None:
         if self.identities is None:
-            self.identities = self._identify_base()
+            self.identities = LinkIdentities(self.tables, list(self.links), self.known_links())
         names = list(self.links)
-        types = (
-            events["link_type"]
-            .cast(pl.String)
-            .replace_strict(names, list(range(len(names))), default=len(names), return_dtype=pl.Int32)
-        )
-        kinds = types.fill_null(len(names)).to_numpy()
-        sources, targets = (
-            self.interner.intern(events["source_id"]),
-            self.interner.intern(events["target_id"]),
-        )
+        types = events["link_type"].cast(pl.String)
+        numbered = types.replace_strict(names, range(len(names)), default=len(names), return_dtype=pl.Int64)
+        kinds = numbered.fill_null(len(names)).to_numpy()
+        sources, targets = self.interner.intern(events["source_id"]), self.interner.intern(events["target_id"])
         identity = self.identities.numbers(kinds, sources, targets, link_ids)
         seqs = chunk.seq[rows]
         made = (events["kind"] == "link.created").to_numpy()
@@ -246,32 +246,19 @@ class GraphState:
             new = np.flatnonzero(made & (kinds == kind))
             if len(new):
                 start = self.links[name].add(sources[new], targets[new], seqs[new], ends[new])
-                links[new] = (start + np.arange(len(new))) * len(names) + kind
+                links[new] = start + np.arange(len(new))
         last = order[~same_next]
-        self.identities.hold(identity[last], links[last])
+        self.identities.hold(identity[last], links[last], kinds[last])
 
     def _end_held(
         self, identities: npt.NDArray[np.int64], seqs: npt.NDArray[np.int64], names: list[str]
     ) -> None:
         assert self.identities is not None
-        held = self.identities.holders(identities)
+        held, kinds = self.identities.holders(identities)
         for kind, name in enumerate(names):
-            mine = (held != NOBODY) & (held % len(names) == kind)
+            mine = (held != NOBODY) & (kinds == kind)
             if mine.any():
-                self.links[name].kill(held[mine] // len(names), seqs[mine])
-
-    def _identify_base(self) -> LinkIdentities:
-        identities, names = LinkIdentities(), list(self.links)
-        for kind, name in enumerate(names):
-            table = self.links[name]
-            if table.size:
-                kinds = np.full(table.size, kind, np.int32)
-                ids = self.link_ids.get(name, _nulls(table.size))
-                numbers = identities.numbers(
-                    kinds, table.source[: table.size], table.target[: table.size], ids
-                )
-                identities.hold(numbers, np.arange(table.size) * len(names) + kind)
-        return identities
+                self.links[name].kill(held[mine], seqs[mine])
 
     # -- upkeep ----------------------------------------------------------------------------------------
 
