@@ -75,6 +75,8 @@ def all_deliveries(store: Store, names: Sequence[str], steps: Sequence[dict[str,
         placed = _with_order(part, number).with_columns(
             [*_fixed(part, names[number], True), payload_json(part)]
         )
+        # fields of other flows may have the same name and another type: only the JSON text goes on
+        placed = placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))])
         for place, sink in enumerate(part.meta["sinks"]):
             frames.append(
                 placed.with_columns(
