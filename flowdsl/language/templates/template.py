@@ -95,9 +95,13 @@ class Template:
 
     def render(self, rows: Rows) -> tuple[pl.Series, Failures | None]:
         """The texts in many contexts, and which of them failed and why."""
+        import polars
+
         from flowdsl.language.templates.columnar.outcomes import NotColumnar
         from flowdsl.language.templates.columns import render_columns, render_distinct
 
+        if not rows.size:
+            return polars.Series([], dtype=polars.String), None
         if self.has_column_form:
             try:
                 return render_columns(self._body, rows)
