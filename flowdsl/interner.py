@@ -38,13 +38,14 @@ class HashTable:
 
     def find(self, first: Hashes, second: Hashes) -> Codes:
         """The code of each key, `UNKNOWN` for those that are not there."""
-        # growing replaces the arrays: what is read here belongs together
+        # another thread may be inserting: a code beyond the words read here counts as unknown, and whoever
+        # wants to insert looks again under the lock
         slots, words = self._slots, self._second
         mask = len(slots) - 1
         at = (first & np.uint64(mask)).view(np.int64)
         codes = slots.take(at)
-        # an empty slot holds -1, which reads the last word: another key's, unless `codes` says there is none
-        wrong = words.take(codes) != second
+        # an empty slot holds -1, and reads the word of some key that is not this one
+        wrong = words.take(codes, mode="clip") != second
         result = codes
         rest = np.flatnonzero(wrong & (codes >= 0))
         result[wrong] = UNKNOWN
@@ -54,7 +55,7 @@ class HashTable:
             codes = slots.take(at)
             hit = codes >= 0
             rest, at, codes = rest[hit], at[hit], codes[hit]
-            same = words.take(codes) == second[rest]
+            same = words.take(codes, mode="clip") == second[rest]
             result[rest[same]] = codes[same]
             rest, at = rest[~same], at[~same]
         return result
