@@ -91,7 +91,18 @@ TEXT_FILTERS += [
     "default(value=1)",
     'split(pat="a") | last',
 ]
-NUMBER_FILTERS = ["abs", "round", "int", "float", "pluralize", "as_str", "json_encode", "round(precision=1)", 'round(method="ceil")', "default(value=0)"]
+NUMBER_FILTERS = [
+    "abs",
+    "round",
+    "int",
+    "float",
+    "pluralize",
+    "as_str",
+    "json_encode",
+    "round(precision=1)",
+    'round(method="ceil")',
+    "default(value=0)",
+]
 PLAIN_FILTERS = [
     "upper",
     "lower",
@@ -349,17 +360,20 @@ class Generator:
 
     def context(self) -> dict[str, Any]:
         def any_value() -> Any:
-            return self.pick(self.pick([TEXTS, TEXTS, NUMBERS, NUMBERS, OTHERS]))
+            return self.pick(self.pick([texts, texts, NUMBERS, NUMBERS, OTHERS]))
+
+        # Tera panics where it loops over a letter of two code points, which takes long to recover from
+        texts = [text for text in TEXTS if self.columnar or "\u0301" not in text]
 
         def like(values: list[Any]) -> Any:
             return any_value() if self.wild() else self.pick(values)
 
         context = {
-            name: like(TEXTS if name in "ab" else NUMBERS[:15])
+            name: like(texts if name in "ab" else NUMBERS[:15])
             for name in "abcd"
             if self.random.random() < 0.97
         }
-        usual = {"k": like(NUMBERS[:15]), "s": like(TEXTS), "abc": 5}
+        usual = {"k": like(NUMBERS[:15]), "s": like(texts), "abc": 5}
         context["o"] = self.pick([usual, usual, usual, {"s": "k"}, any_value()])
         context["l"] = self.pick([[1, 2, 3], ["a", "é"], [{"n": 2, "s": "y"}, {"n": 1}], [], any_value()])
         context["s"], context["i"] = self.pick(["k", "s", "abc", "0"]), self.pick([0, 1, 5, "0"])
@@ -371,11 +385,91 @@ def jobs(seed: int, count: int, *, columnar: bool) -> list[Job]:
     return [(generator.template(), [generator.context() for _ in range(6)]) for _ in range(count)]
 
 
+TOKENS = [
+    "{{",
+    "}}",
+    "{%",
+    "%}",
+    "-",
+    "~",
+    "|",
+    "(",
+    ")",
+    "[",
+    "]",
+    " ",
+    "not ",
+    "and ",
+    "or ",
+    "in ",
+    "is ",
+    ".",
+    '"',
+    "'",
+    "`",
+]
+TOKENS += [
+    "0",
+    "1.",
+    "true",
+    "a",
+    "b",
+    "=",
+    "==",
+    "<",
+    ",",
+    "::",
+    "{#",
+    "#}",
+    "if",
+    "else",
+    "\n",
+    "é",
+    "{{-",
+    "-}}",
+    "-%}",
+    "raw",
+]
+
+
+def damaged(seed: int, count: int) -> list[Job]:
+    """Templates with pieces lost, doubled or put in."""
+    chosen = random.Random(seed)
+    out: list[Job] = []
+    for text, contexts in jobs(seed, count, columnar=seed % 2 == 0):
+        for _ in range(chosen.choice([1, 1, 2, 3])):
+            at, from_, kind = (
+                chosen.randrange(len(text) + 1),
+                chosen.randrange(len(text) + 1),
+                chosen.random(),
+            )
+            if kind < 0.4:
+                text = text[:at] + text[at + chosen.randint(1, 3) :]
+            elif kind < 0.8:
+                text = text[:at] + chosen.choice(TOKENS) + text[at:]
+            else:
+                text = text[:at] + text[from_ : from_ + chosen.randint(1, 6)] + text[at:]
+        out.append((text, contexts[:2]))
+    return out
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_templates_with_a_column_form_print_what_tera_prints(seed: int) -> None:
-    assert disagreements(jobs(seed, 450, columnar=True)) == []
+    assert disagreements(jobs(seed, 300, columnar=True)) == []
 
 
 @pytest.mark.parametrize("seed", range(10, 13))
 def test_templates_with_loops_and_macros_print_what_tera_prints(seed: int) -> None:
-    assert disagreements(jobs(seed, 350, columnar=False)) == []
+    assert disagreements(jobs(seed, 250, columnar=False)) == []
+
+
+@pytest.mark.parametrize("seed", range(20, 22))
+def test_what_tera_cannot_read_is_refused_and_nothing_else(seed: int) -> None:
+    assert disagreements(damaged(seed, 400), lenient=True) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1000, 1030))
+def test_many_more_templates_print_what_tera_prints(seed: int) -> None:
+    assert disagreements(jobs(seed, 450, columnar=seed % 2 == 0)) == []
+    assert disagreements(damaged(seed, 450), lenient=True) == []

@@ -112,12 +112,12 @@ def by_columns(template: Template, contexts: Sequence[dict[str, Any]]) -> list[s
     ]
 
 
-def disagreements(jobs: Sequence[Job], *, exact_messages: bool = True) -> list[str]:
-    """What flowdsl prints and Tera does not, and where the two forms differ."""
+def disagreements(jobs: Sequence[Job], *, lenient: bool = False) -> list[str]:
+    """What flowdsl prints and Tera does not, or the other way round, and where the two forms differ."""
     found: list[str] = []
     for (text, contexts), expected in zip(jobs, tera(jobs), strict=True):
         try:
-            template = Template.parse(text)
+            template = Template.parse(text, lenient=lenient)
         except TemplateError as error:
             if any(answer is not None for answer in expected):
                 found.append(f"{text!r} refused: {error}; Tera prints {expected!r}")

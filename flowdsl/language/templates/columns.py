@@ -12,7 +12,7 @@ from flowdsl.columns import Column, Tag
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows, first_failures
 from flowdsl.language.templates.columnar.evaluation import Batch
-from flowdsl.language.templates.columnar.grouping import distinct
+from flowdsl.language.templates.columnar.grouping import distinct, interned
 from flowdsl.language.templates.columnar.outcomes import Index, Mask, Outcome, as_column, asked
 from flowdsl.language.templates.columnar.printing import printed_column, repeated, too_long
 from flowdsl.language.templates.nodes import Body, Expr, If, Node, Output, Raw, Section, Set, Text
@@ -36,8 +36,13 @@ def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.S
     return texts.gather(inverse), failures.take(inverse) if failures else None
 
 
-def render_columns(body: Body, rows: Rows) -> tuple[pl.Series, Failures | None]:
+def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
     """The texts by the column form. Raises `NotColumnar` where a value fits no column."""
+    if len(paths) == 1 and (codes := interned(rows.column(paths[0]))) is not None:
+        first, inverse = distinct([rows.column(paths[0])], rows.size)
+        if len(first) * 2 < len(codes):
+            texts, failures = _Printer(Batch(rows.take(first))).text(body)
+            return texts.gather(inverse), failures.take(inverse) if failures else None
     return _Printer(Batch(rows)).text(body)
 
 

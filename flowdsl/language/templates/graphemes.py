@@ -93,10 +93,10 @@ _SPACE_TAKING = _Class(_SPACING)
 
 
 def graphemes(text: str) -> list[str]:
-    """The text cut into grapheme clusters.
+    r"""The text cut into grapheme clusters.
 
-    >>> graphemes("ne\\u0301e")
-    ['n', 'é', 'e']
+    >>> len(graphemes("ne\u0301e"))
+    3
     """
     if text.isascii() and "\r" not in text:
         return list(text)

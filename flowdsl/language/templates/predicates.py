@@ -8,11 +8,16 @@ from typing import Any, Final
 
 from flowdsl.language.templates import rust
 from flowdsl.language.templates.failures import RenderFailure
+from flowdsl.language.templates.signatures import TESTS
 from flowdsl.language.templates.values import NOTHING, contains, kind, number
 
 
 def holds(name: str, value: Any, args: list[Any], text: str) -> bool:
     """Whether the test `name` holds for a value, which is `NOTHING` where the path `text` leads nowhere."""
+    if name not in TESTS:
+        raise RenderFailure(f"unknown test `{name}`")
+    if len(args) != TESTS[name]:
+        raise RenderFailure(f"the test `{name}` got {len(args)} arguments, not {TESTS[name]}")
     if name == "defined":
         return value is not NOTHING
     if name == "undefined":

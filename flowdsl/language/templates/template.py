@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from flowdsl.language.paths import Path
 from flowdsl.language.templates.checking import check_names, check_twice
 from flowdsl.language.templates.grammar import parse_template
-from flowdsl.language.templates.nodes import Block, Body, For, Ident, Jump, MacroCall, Section
+from flowdsl.language.templates.nodes import Block, Body, For, Jump, MacroCall, Section
 from flowdsl.language.templates.scope import Reads, reads_of
+from flowdsl.language.templates.signatures import FILTERS
 from flowdsl.language.templates.walking import all_exprs, all_nodes, exprs_of, idents
 
 if TYPE_CHECKING:
@@ -102,13 +103,14 @@ class Template:
 
         if not rows.size:
             return polars.Series([], dtype=polars.String), None
+        paths = sorted(self._reads.all_paths)
         if self.has_column_form:
             try:
-                return render_columns(self._body, rows)
+                return render_columns(self._body, paths, rows)
             except NotColumnar:
                 # a whole number beyond 63 bits came up, which columns do not hold
                 pass
-        return render_distinct(self._body, sorted(self._reads.all_paths), rows)
+        return render_distinct(self._body, paths, rows)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a template cannot be changed: {name}")
@@ -131,18 +133,16 @@ def _parsed(text: str, lenient: bool) -> Template:
 
 
 def _has_column_form(body: Body) -> bool:
-    if any(isinstance(node, _ROW_ONLY) for node in all_nodes(body)):
-        return False
     for node in all_nodes(body):
-        if isinstance(node, Section) and any(
-            idents(part.value) for _, arg in node.call.args for part in all_exprs(arg)
-        ):
+        if isinstance(node, _ROW_ONLY) or (isinstance(node, Section) and not _is_plain(node)):
             return False
     for expr in exprs_of(body):
-        if isinstance(expr.value, MacroCall) or any(_is_dynamic(ident) for ident in idents(expr.value)):
+        if isinstance(expr.value, MacroCall) or any(ident.rest for ident in idents(expr.value)):
             return False
     return True
 
 
-def _is_dynamic(ident: Ident) -> bool:
-    return bool(ident.rest)
+def _is_plain(section: Section) -> bool:
+    """Whether the filter of a section is known, and the same for all rows."""
+    args = (part for _, arg in section.call.args for part in all_exprs(arg))
+    return section.call.name in FILTERS and not any(idents(part.value) for part in args)

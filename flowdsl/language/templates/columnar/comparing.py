@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from flowdsl.columns import Coded, Column, Tag
 from flowdsl.language.rows import Failures

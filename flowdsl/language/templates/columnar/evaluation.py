@@ -50,6 +50,7 @@ from flowdsl.language.templates.nodes import (
     Membership,
     Test,
 )
+from flowdsl.language.templates.signatures import FILTERS as SIGNATURES
 from flowdsl.language.templates.values import NOTHING, kind
 from flowdsl.language.templates.walking import all_exprs, idents
 
@@ -134,6 +135,8 @@ class Batch:
         ):
             return False
         if isinstance(value, Ident) and expr.negated and expr.filters:
+            return False
+        if any(call.name not in SIGNATURES for call in expr.filters):
             return False
         return all(
             is_constant(arg) for call in expr.filters if call.name != "default" for _, arg in call.args

@@ -14,9 +14,8 @@ from flowdsl.language.templates.columnar.outcomes import Index, Outcome, asked, 
 
 def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:
     """One row of each kind, and for each row which kind it is."""
-    if len(columns) == 1 and columns[0].tags is Tag.TEXT and isinstance(columns[0].texts, Coded):
-        codes = columns[0].texts.codes
-        return _of_codes(codes, int(codes.max(initial=0)) + 1)
+    if len(columns) == 1 and (codes := interned(columns[0])) is not None:
+        return _of_codes(codes)
     keys = {
         f"{count}{name}": key for count, column in enumerate(columns) for name, key in _keys(column).items()
     }
@@ -31,15 +30,33 @@ def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:
     return rows.list.first().to_numpy(), inverse
 
 
-def _of_codes(codes: Index, bound: int) -> tuple[Index, Index]:
-    """As `distinct`, by a table of all codes: no hashing, no sorting."""
-    first = np.full(bound, -1, np.int64)
+def interned(column: Column) -> Index | None:
+    """Codes that stand for the values of a column one to one, or None where there are no such codes."""
+    texts = column.texts
+    if not isinstance(texts, Coded):
+        return None
+    if column.tags is Tag.TEXT:
+        return texts.codes
+    # where there is no text, all rows must have the same in its stead
+    for other in (Tag.MISSING, Tag.NULL):
+        if column.all_(Tag.TEXT, other) and np.array_equal(texts.codes > 0, column.is_(Tag.TEXT)):
+            return texts.codes
+    return None
+
+
+def _of_codes(codes: Index) -> tuple[Index, Index]:
+    """As `distinct`, by a table of all codes where that is not much longer than the column: no hashing, no sorting."""
+    bound = int(codes.max(initial=0)) + 1
+    if bound > 8 * len(codes):
+        _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        return first, inverse
+    rows = np.full(bound, -1, np.int64)
     # the last assignment wins, so the rows are written backwards to find the first of each
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    used = np.flatnonzero(first >= 0)
+    rows[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    used = np.flatnonzero(rows >= 0)
     number = np.zeros(bound, np.int64)
     number[used] = np.arange(len(used))
-    return first[used], number.take(codes)
+    return rows[used], number.take(codes)
 
 
 def _keys(column: Column) -> dict[str, pl.Series]:
@@ -78,6 +95,5 @@ def _per_text(column: Column, change: Callable[[pl.Series], pl.Series]) -> pl.Se
     texts = column.texts
     if not isinstance(texts, Coded):
         return change(column.text_series())
-    codes = texts.codes
-    first, inverse = _of_codes(codes, int(codes.max(initial=0)) + 1)
-    return change(texts.interner.texts(codes.take(first))).gather(inverse)
+    first, inverse = _of_codes(texts.codes)
+    return change(texts.interner.texts(texts.codes.take(first))).gather(inverse)

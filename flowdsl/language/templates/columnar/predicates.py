@@ -12,6 +12,7 @@ from flowdsl.language.rows import Failures
 from flowdsl.language.templates.columnar.grouping import text_measured
 from flowdsl.language.templates.columnar.outcomes import Mask
 from flowdsl.language.templates.nodes import Test
+from flowdsl.language.templates.signatures import TESTS
 
 _TYPES = {
     "string": (Tag.TEXT,),
@@ -23,6 +24,8 @@ _TYPES = {
 
 def tested(test: Test, column: Column, args: list[Any] | None) -> tuple[Mask, Failures | None] | None:
     """Where the test holds, and where it fails; None if it is not done on this column."""
+    if len(test.args) != TESTS.get(test.name, -1):
+        return None
     absent = column.is_(Tag.MISSING)
     failures: Failures | None = None
     if test.name in ("defined", "undefined"):
