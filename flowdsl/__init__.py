@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.language.var import fn, var
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position
+    from flowdsl.production.project import Project
+    from flowdsl.production.yaml import load
     from flowdsl.replay import replay
     from flowdsl.result import Result, read_result
 
@@ -45,6 +47,7 @@ _HOME = {
     "MemoryEventLog": "log",
     "ParquetEventLog": "log",
     "Position": "log",
+    "Project": "production.project",
     "ReplayError": "errors",
     "Result": "result",
     "TemplateError": "errors",
@@ -54,6 +57,7 @@ _HOME = {
     "fn": "language.var",
     "link_created": "events",
     "link_deleted": "events",
+    "load": "production.yaml",
     "on": "flow",
     "read_result": "result",
     "replay": "replay",

@@ -119,6 +119,11 @@ class Operator:
         return {f.name: f.metadata["option"] for f in dataclasses.fields(cls) if "option" in f.metadata}
 
     @classmethod
+    def yaml_options(cls) -> dict[str, Option]:
+        """The declared options by the name they have in YAML."""
+        return {option.yaml: option for option in cls.options().values()}
+
+    @classmethod
     def from_yaml(cls, options: Mapping[str, Any]) -> Operator:
         """The step that a mapping of YAML options says, strictly: unknown and missing options are refused."""
         declared = {o.yaml: (name, o) for name, o in cls.options().items()}
@@ -149,6 +154,13 @@ def call_text(name: str, *positional: str, **options: object) -> str:
 
 
 PATH_SCHEMA = {"type": "string", "minLength": 1, "examples": ["target_id", "owner.id"]}
+PATHS_SCHEMA = {
+    "type": ["string", "array"],
+    "minLength": 1,
+    "minItems": 1,
+    "items": PATH_SCHEMA,
+    "examples": ["target_id", ["source_id", "target_id"]],
+}
 NAME_SCHEMA = {"type": "string", "minLength": 1, "examples": ["owner"]}
 DURATION_SCHEMA = {"type": "string", "examples": ["30s", "5m", "1h"]}
 DIRECTION_SCHEMA = {"enum": ["forward", "reverse"], "default": "forward"}

@@ -14,7 +14,7 @@ from flowdsl.keys import Keys, KeySpace
 from flowdsl.language.durations import Duration, parse_duration
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.var import Var
-from flowdsl.operators.base import DURATION_SCHEMA, PATH_SCHEMA, Kind, Operator, as_paths, call_text, option
+from flowdsl.operators.base import DURATION_SCHEMA, PATHS_SCHEMA, Kind, Operator, as_paths, call_text, option
 from flowdsl.scope import Scope
 from flowdsl.windows import Groups, Windows
 
@@ -29,7 +29,7 @@ class Deduplicate(Operator):
     example: ClassVar[str] = 'deduplicate("source_id", window="1h")'
 
     key: tuple[Path, ...] = option(
-        "key", "the path, or list of paths, that says what is the same", PATH_SCHEMA, required=True
+        "key", "the path, or list of paths, that says what is the same", PATHS_SCHEMA, required=True
     )
     window: Duration = option(
         "window", "how long after the first sighting others are dropped", DURATION_SCHEMA, required=True

@@ -13,7 +13,7 @@ from flowdsl.contexts import ConstantVariable, Contexts
 from flowdsl.errors import BuildError
 from flowdsl.kernel import Kernel, StepRun
 from flowdsl.language.paths import Path
-from flowdsl.operators.base import Kind, Operator, call_text, check_text, option
+from flowdsl.operators.base import Kind, Operator, Option, call_text, check_text, option
 from flowdsl.scope import ANY, Scope
 
 SINK_SCHEMA = {"type": "string", "minLength": 1}
@@ -57,6 +57,14 @@ class Deliver(Operator):
             )
         single = [options["sink"]] if options.get("sink") is not None else []
         return cls.build(*single, *sinks)
+
+    @classmethod
+    def yaml_options(cls) -> dict[str, Option]:
+        """As of every operator, with `sink` for a single sink."""
+        return {
+            "sink": Option("sink", "one sink, before those of `sinks`", SINK_SCHEMA),
+            **super().yaml_options(),
+        }
 
     @classmethod
     def from_yaml(cls, options: Mapping[str, Any]) -> Operator:

@@ -19,7 +19,7 @@ from flowdsl.language.durations import Duration, parse_duration
 from flowdsl.language.paths import Path, path_text
 from flowdsl.operators.base import (
     DURATION_SCHEMA,
-    PATH_SCHEMA,
+    PATHS_SCHEMA,
     Kind,
     Operator,
     as_paths,
@@ -57,7 +57,7 @@ class RateLimit(Operator):
     key: tuple[Path, ...] = option(
         "key",
         "the path, or list of paths, that has a bucket of its own for each value",
-        PATH_SCHEMA,
+        PATHS_SCHEMA,
         portable=False,
         default=(),
     )

@@ -1,0 +1,1 @@
+"""What production understands: flows as YAML, read strictly."""

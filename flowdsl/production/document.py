@@ -1,0 +1,310 @@
+"""YAML text as values that know where they stand; everything hostile is refused before it can cost much.
+
+The events of the parser are put together here, not by a loader: so there is a place for every key and value, scalars
+mean what YAML 1.2 says (`on` and `yes` are text), no tag can make an object, and depth, size and the growth through
+aliases are counted as they come.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from flowdsl.errors import FlowError, LoadError
+
+BYTES: Final = 2_000_000
+# values of a document, those that an alias repeats counted again
+VALUES: Final = 100_000
+DEPTH: Final = 64
+# tags, anchors and directives beyond reason: the parser takes quadratic time over them
+_LONG_TAG = re.compile(r"(?:^|(?<=[\s,\[{]))[!&*%][^\s,\[\]{}]{1000}")
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
+_BASED = re.compile(r"0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NAMED: Final[dict[str, Any]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
+}
+_TAG: Final = "tag:yaml.org,2002:"
+_SCALAR_TAGS: Final[dict[str, tuple[type, ...]]] = {
+    f"{_TAG}int": (int,),
+    f"{_TAG}float": (float, int),
+    f"{_TAG}bool": (bool,),
+    f"{_TAG}null": (type(None),),
+}
+_PLAIN_TAGS: Final = "text, numbers, true, false, null, lists and mappings, without a tag"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A value of a document and its place: a scalar, a list of items, or a mapping from text to items.
+
+    `keys` has the places of a mapping's keys; `size` counts the values in it, `height` how deep it goes.
+    """
+
+    value: Any
+    place: str
+    keys: Mapping[str, str] = field(default_factory=dict)
+    size: int = 1
+    height: int = 1
+
+    def plain(self) -> Any:
+        """The value in Python's own types."""
+        if isinstance(self.value, dict):
+            return {key: item.plain() for key, item in self.value.items()}
+        if isinstance(self.value, list):
+            return [item.plain() for item in self.value]
+        return self.value
+
+    def leaves(self) -> Iterator[Item]:
+        """The scalars in it, in the order of the text."""
+        if isinstance(self.value, (dict, list)):
+            for item in self.value.values() if isinstance(self.value, dict) else self.value:
+                yield from item.leaves()
+        else:
+            yield self
+
+    @property
+    def kind(self) -> str:
+        """What sort of value it is, in words."""
+        names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a whole number"}
+        return names.get(type(self.value), "a number" if self.value is not None else "null")
+
+
+def read_text(text: str, name: str) -> tuple[Item, list[FlowError]]:
+    """The one document that a text holds, and what is wrong in it that does not keep it from being read.
+
+    Raises `LoadError` where it cannot be read at all. `name` is what places begin with.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.reader import ReaderError
+
+    if len(text) > BYTES:
+        raise LoadError([too_long(name)])
+    long = _LONG_TAG.search(text)
+    if long:
+        line = text.count("\n", 0, long.start()) + 1
+        column = long.start() - text.rfind("\n", 0, long.start())
+        raise LoadError(
+            [FlowError("a word of YAML is longer than 1,000 characters", place=f"{name}:{line}:{column}")]
+        )
+    builder = _Builder(name)
+    parser: Any = YAML(typ="safe", pure=True)
+    try:
+        for event in parser.parse(text):
+            builder.take(event)
+    except LoadError:
+        raise
+    except ReaderError as error:
+        raise LoadError([_unreadable(error, text, name)]) from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = name if mark is None else f"{name}:{mark.line + 1}:{mark.column + 1}"
+        why = " ".join(part for part in (error.problem, error.context) if part)
+        raise LoadError([FlowError(f"this is no YAML: {why}", place=place)]) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise LoadError([FlowError(f"this is no YAML: {str(error).splitlines()[0]}", place=name)]) from None
+    if builder.root is None:
+        raise LoadError(
+            [FlowError("there is nothing in it", place=name, allowed="a project, a list of flows, or a flow")]
+        )
+    return builder.root, builder.problems
+
+
+def too_long(name: str) -> FlowError:
+    """The refusal of a text that is too long to read."""
+    return FlowError(
+        f"it is longer than {BYTES:,} characters", place=name, hint="split it into several files"
+    )
+
+
+def _unreadable(error: Any, text: str, name: str) -> FlowError:
+    at = error.position if isinstance(error.position, int) else 0
+    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    return FlowError("there is a character that YAML does not allow", place=f"{name}:{line}:{column}")
+
+
+@dataclass
+class _Open:
+    """A list or mapping that is being read."""
+
+    place: str
+    value: list[Item] | dict[str, Item]
+    anchor: str | None
+    keys: dict[str, str] = field(default_factory=dict)
+    key: str | None = None
+    size: int = 1
+    height: int = 1
+
+
+class _Builder:
+    """Puts a document together from the parser's events."""
+
+    def __init__(self, name: str) -> None:
+        self.root: Item | None = None
+        self.problems: list[FlowError] = []
+        self._name = name
+        self._open: list[_Open] = []
+        self._anchors: dict[str, Item | None] = {}
+        self._values = 0
+
+    def take(self, event: Any) -> None:
+        """The next event."""
+        kind = type(event).__name__
+        place = f"{self._name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
+        if kind == "ScalarEvent":
+            self._scalar(event, place)
+        elif kind in ("SequenceStartEvent", "MappingStartEvent"):
+            self._begin(event, place, [] if kind == "SequenceStartEvent" else {})
+        elif kind in ("SequenceEndEvent", "MappingEndEvent"):
+            done = self._open.pop()
+            self._add(Item(done.value, done.place, done.keys, done.size, done.height), done.anchor)
+        elif kind == "AliasEvent":
+            self._alias(event.anchor, place)
+        elif kind == "DocumentStartEvent" and self.root is not None:
+            self._stop("there is a second document", place, hint="one file holds one document")
+
+    def _begin(self, event: Any, place: str, value: list[Item] | dict[str, Item]) -> None:
+        tag = event.tag
+        if tag not in (None, "!", f"{_TAG}seq" if isinstance(value, list) else f"{_TAG}map"):
+            self._refuse_tag(tag, place)
+        if len(self._open) >= DEPTH:
+            self._stop(f"it is nested more than {DEPTH} deep", place)
+        if event.anchor is not None:
+            # known from here on, and complete when it ends: what refers to it before holds itself
+            self._anchors[event.anchor] = None
+        self._open.append(_Open(place, value, event.anchor))
+
+    def _scalar(self, event: Any, place: str) -> None:
+        text, tag = event.value, event.tag
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            self.problems.append(FlowError("this text is no Unicode: half of a surrogate pair", place=place))
+            text = ""
+        value: Any = text
+        if tag is None and event.style is None:
+            value = plain_scalar(text)
+        elif tag in _SCALAR_TAGS:
+            value = plain_scalar(text)
+            if type(value) not in _SCALAR_TAGS[tag]:
+                self.problems.append(FlowError(f"{text!r:.60} is no {tag.rpartition(':')[2]}", place=place))
+        elif tag not in (None, "!", f"{_TAG}str"):
+            self._refuse_tag(tag, place)
+        self._add(Item(value, place), event.anchor)
+
+    def _alias(self, anchor: str, place: str) -> None:
+        if anchor not in self._anchors:
+            self._stop(f"*{anchor:.60} stands for nothing: there is no &{anchor:.60} before it", place)
+        target = self._anchors[anchor]
+        if target is None:
+            self._stop(f"*{anchor:.60} stands inside of what it stands for", place)
+        assert target is not None
+        self._add(Item(target.value, place, target.keys, target.size, target.height), None)
+
+    def _add(self, item: Item, anchor: str | None) -> None:
+        if anchor is not None:
+            self._anchors[anchor] = item
+        self._values += 1
+        if self._values > VALUES or item.size > VALUES:
+            self._stop(f"it holds more than {VALUES:,} values", item.place)
+        if len(self._open) + item.height > DEPTH + 1:
+            self._stop(f"it is nested more than {DEPTH} deep", item.place)
+        if not self._open:
+            self.root = item
+            return
+        around = self._open[-1]
+        if isinstance(around.value, dict) and around.key is None:
+            self._add_key(around, item)
+            return
+        around.size += item.size
+        around.height = max(around.height, item.height + 1)
+        if isinstance(around.value, list):
+            around.value.append(item)
+        else:
+            # of a key that stands twice the first counts, and one that is no text counts not at all: both are problems
+            if around.key in around.keys:
+                around.value.setdefault(str(around.key), item)
+            around.key = None
+        if around.size > VALUES:
+            self._stop(f"it holds more than {VALUES:,} values", item.place)
+
+    def _add_key(self, around: _Open, item: Item) -> None:
+        key = item.value
+        if not isinstance(key, str):
+            simple = not isinstance(key, (dict, list))
+            shown = f"the key {json.dumps(key)}" if simple else "a key"
+            self.problems.append(FlowError(
+                f"{shown} is {item.kind}", place=item.place, allowed="text", hint="put it in quotes" if simple else None
+            ))  # fmt: skip
+            key = f"\0{item.place}"
+        elif key in around.keys:
+            self.problems.append(FlowError(
+                f"the key {key!r:.60} stands twice", place=item.place, hint=f"the first is at {around.keys[key]}"
+            ))  # fmt: skip
+        else:
+            around.keys[key] = item.place
+        around.key = key
+
+    def _refuse_tag(self, tag: str, place: str) -> None:
+        shown = tag.replace(_TAG, "!!")
+        self.problems.append(
+            FlowError(f"the tag {shown:.80} is not allowed", place=place, allowed=_PLAIN_TAGS)
+        )
+
+    def _stop(self, what: str, place: str, hint: str | None = None) -> None:
+        raise LoadError([*self.problems, FlowError(what, place=place, hint=hint)])
+
+
+def plain_scalar(text: str) -> Any:
+    """What a scalar without quotes is: as production reads it, YAML 1.2 with leading zeros left as text.
+
+    >>> [plain_scalar(text) for text in ("on", "yes", "010", "12", "1e3", "null", "0x1f", "2026-01-01", "12:30")]
+    ['on', 'yes', '010', 12, 1000.0, None, 31, '2026-01-01', '12:30']
+    """
+    if text in _NAMED:
+        return _NAMED[text]
+    if len(text) > 400:
+        return text
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _BASED.fullmatch(text):
+        return int(text, 0)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def read_mapping(value: Any, place: str = "") -> Item:
+    """Python's lists and mappings as a document; places are paths such as `events.flows[0].name`."""
+    problems: list[FlowError] = []
+    item = _item(value, place, DEPTH, problems)
+    if problems:
+        raise LoadError(problems)
+    return item
+
+
+def _item(value: Any, place: str, deeper: int, problems: list[FlowError]) -> Item:
+    here = place or "the document"
+    if deeper < 0:
+        raise LoadError([FlowError(f"it is nested more than {DEPTH} deep", place=here)])
+    if isinstance(value, Mapping):
+        items: dict[str, Item] = {}
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                problems.append(FlowError(f"the key {key!r:.60} is no text", place=here))
+                continue
+            items[key] = _item(inner, f"{place}.{key}" if place else key, deeper - 1, problems)
+        return Item(items, here, {key: item.place for key, item in items.items()})
+    if isinstance(value, (list, tuple)):
+        return Item([_item(v, f"{place}[{i}]", deeper - 1, problems) for i, v in enumerate(value)], here)
+    if value is not None and not isinstance(value, (str, bool, int, float)):
+        problems.append(FlowError(f"there is a {type(value).__name__}", place=here, allowed=_PLAIN_TAGS))
+    return Item(value, here)

@@ -1,0 +1,99 @@
+"""`load`: flows from YAML of production's shape."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flowdsl.errors import FlowError, LoadError
+from flowdsl.production.document import BYTES, Item, read_mapping, read_text, too_long
+from flowdsl.production.project import Project
+from flowdsl.production.reading import Reader
+
+
+def load(source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]) -> Project:
+    """The flows, sinks and consumers of a YAML file, of YAML text, or of the same as mappings and lists.
+
+    It is read strictly: what is unknown, of a wrong type or said twice, and every flow that could not be built in
+    Python, is refused. Raises `LoadError`, whose `problems` has every refusal with its place (`flows.yaml:12:5`).
+    A list of flows, or a single flow, is accepted as well as production's `events: {flows: […]}`.
+
+    >>> project = load('''
+    ... - name: notify
+    ...   trigger: {kind: link.created, link_type: follows}
+    ...   pipeline:
+    ...     - map: {template: {title: "{{ source_id }} follows you"}}
+    ...     - deliver: {sink: in-app}
+    ... ''')
+    >>> print(project.flows[0])
+    on('link.created', link_type='follows')
+        .map(title='{{ source_id }} follows you')
+        .deliver('in-app')
+        .named('notify')
+    """
+    if isinstance(source, (Mapping, list, tuple)):
+        return _project(read_mapping(source), [], None)
+    if isinstance(source, str) and _is_text(source):
+        return load_text(source)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        return load_text(_read(path), path.name)
+    raise LoadError(
+        [
+            FlowError(
+                f"a {type(source).__name__} holds no flows", allowed="a path, YAML text, a mapping or a list"
+            )
+        ]
+    )
+
+
+def load_text(text: str, name: str = "text") -> Project:
+    """The project of YAML text; places begin with `name`."""
+    item, problems = read_text(text, name)
+    return _project(item, problems, text)
+
+
+def _project(item: Item, problems: list[FlowError], text: str | None) -> Project:
+    reader = Reader(problems)
+    project = reader.project(item)
+    if reader.problems:
+        raise LoadError(sorted(reader.problems, key=_position))
+    return replace(project, text=text)
+
+
+def _is_text(source: str) -> bool:
+    """Whether a text is YAML and no path: no path has a line break, nor what only a mapping or list has."""
+    return "\n" in source or source.lstrip()[:1] in ("{", "[") or ": " in source
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(BYTES + 1)
+    except OSError as error:
+        raise LoadError(
+            [FlowError(f"it cannot be read: {error.strerror or error}", place=str(path))]
+        ) from error
+    if len(raw) > BYTES:
+        raise LoadError([too_long(path.name)])
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        raise LoadError(
+            [
+                FlowError(
+                    "this is no UTF-8 text", place=f"{path.name}:{line}:{column}", hint="save it as UTF-8"
+                )
+            ]
+        ) from None
+
+
+def _position(error: FlowError) -> tuple[int, ...]:
+    """Where in the text an error is, for sorting; those without line and column stay as they come."""
+    parts = (error.place or "").split(":")[-2:]
+    return tuple(map(int, parts)) if len(parts) == 2 and all(part.isdigit() for part in parts) else (0, 0)
