@@ -1,22 +1,28 @@
-"""Token buckets counted exactly, in integers: one token is as many units as the period has microseconds.
+"""Token buckets counted exactly, in integers.
 
-A bucket of `capacity` tokens refills `capacity` units each microsecond. Times are the log clock in µs.
+Time is the log clock in µs. A step that lets `capacity` contexts go on in each `period` counts in units of
+1 / capacity µs: a token costs `period` units, and a µs brings `capacity` of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+# fewer contexts of a key than this are looped over: arrays would cost more to set up
+ARRAYS_FROM = 64
+SAFE = 1 << 61
 
 
 @dataclass
-class Bucket:
-    """One bucket: its units when it was last looked at. `period` is more than 0."""
+class DropBucket:
+    """A bucket whose contexts go on at once or not at all: the units it held when it was last looked at."""
 
     capacity: int
     period: int
@@ -24,12 +30,12 @@ class Bucket:
     at: int
 
     @classmethod
-    def full(cls, capacity: int, period: int, at: int) -> Bucket:
-        """A bucket that has not been used yet."""
+    def fresh(cls, capacity: int, period: int, at: int) -> DropBucket:
+        """A bucket that has not been used yet: full."""
         return cls(capacity, period, capacity * period, at)
 
-    def passing(self, times: list[int]) -> list[bool]:
-        """For contexts at these times, in order, whether each gets a token at once."""
+    def take(self, times: list[int]) -> list[int]:
+        """For contexts at these times, in order, whether each gets a token (1) or not (0)."""
         capacity, period, units, at = self.capacity, self.period, self.units, self.at
         full = capacity * period
         passed = []
@@ -40,77 +46,117 @@ class Bucket:
                 units = full
             if units >= period:
                 units -= period
-                passed.append(True)
+                passed.append(1)
             else:
-                passed.append(False)
+                passed.append(0)
         self.units, self.at = units, at
         return passed
 
-    def released(self, times: list[int]) -> list[int]:
-        """For contexts at these times, in order, when each gets its token; a token is taken for each."""
-        capacity, period, units, at = self.capacity, self.period, self.units, self.at
-        full = capacity * period
+    def idle(self, now: int) -> bool:
+        """Whether it is full again, and so no different from a fresh one."""
+        return self.units + (now - self.at) * self.capacity >= self.capacity * self.period
+
+
+@dataclass
+class QueueBucket:
+    """A bucket whose contexts all go on, in order, each when there is a token for it.
+
+    `empty_until` is when the bucket would be full again, in units: each context moves it a token further, from
+    its own time if that is later. A context may go on once no more than all other tokens are missing then.
+    """
+
+    capacity: int
+    period: int
+    empty_until: int
+
+    @classmethod
+    def fresh(cls, capacity: int, period: int, at: int) -> QueueBucket:
+        """A bucket that has not been used yet: full."""
+        return cls(capacity, period, at * capacity)
+
+    def take(self, times: list[int]) -> list[int]:
+        """For contexts at these times, in order, when each gets its token."""
+        span = (times[-1] - times[0] + 1) * self.capacity + (len(times) + self.capacity) * self.period
+        if len(times) >= ARRAYS_FROM and span < SAFE and self.empty_until - times[0] * self.capacity < SAFE:
+            return self._take_arrays(times)
+        capacity, period, until = self.capacity, self.period, self.empty_until
+        spare = (capacity - 1) * period
         moments = []
         for time in times:
-            # `at` may lie ahead: it is when the last one that waits gets its token
-            if time > at:
-                units = min(full, units + (time - at) * capacity)
-                at = time
-            if units < period:
-                wait = -(-(period - units) // capacity)
-                units = min(full, units + wait * capacity)
-                at += wait
-            units -= period
-            moments.append(at)
-        self.units, self.at = units, at
+            moment = -((spare - until) // capacity)
+            if moment < time:
+                moment = time
+            moments.append(moment)
+            if moment * capacity > until:
+                until = moment * capacity
+            until += period
+        self.empty_until = until
         return moments
+
+    def _take_arrays(self, times: list[int]) -> list[int]:
+        """The same as a running maximum: what a context waits for is the busiest stretch that ends with it."""
+        base = times[0]
+        at = (np.array(times) - base) * self.capacity
+        cost = np.arange(len(times)) * self.period
+        until = max(self.empty_until - base * self.capacity, -SAFE)
+        before = np.maximum.accumulate(np.concatenate([[until], at - cost]))
+        # when the bucket would be full again just before each context
+        earlier = before[:-1] + cost
+        spare = (self.capacity - 1) * self.period
+        moments = np.maximum(np.array(times) - base, -((spare - earlier) // self.capacity))
+        self.empty_until = int(before[-1]) + len(times) * self.period + base * self.capacity
+        return (moments + base).tolist()  # type: ignore[no-any-return]
+
+    def idle(self, now: int) -> bool:
+        """Whether it is full again, and so no different from a fresh one."""
+        return self.empty_until <= now * self.capacity
+
+
+class Bucket(Protocol):
+    """What both kinds can."""
+
+    @classmethod
+    def fresh(cls, capacity: int, period: int, at: int) -> Self: ...
+
+    def take(self, times: list[int]) -> list[int]: ...
+
+    def idle(self, now: int) -> bool: ...
 
 
 @dataclass
 class Buckets:
     """A bucket for each key, made when the key is first seen."""
 
+    fresh: Callable[[int, int, int], Bucket]
     capacity: int
     period: int
     _by_key: dict[int, Bucket] = field(default_factory=dict)
 
     def fork(self) -> Buckets:
         """A copy that can go its own way."""
-        copies = {k: Bucket(b.capacity, b.period, b.units, b.at) for k, b in self._by_key.items()}
-        return Buckets(self.capacity, self.period, copies)
+        copies = {key: replace(bucket) for key, bucket in self._by_key.items()}  # type: ignore[type-var]
+        return Buckets(self.fresh, self.capacity, self.period, copies)
 
-    def passing(self, keys: Ints, times: Ints) -> npt.NDArray[np.bool_]:
-        """Whether each context gets a token at once."""
-        return np.array(self._each(keys, times, Bucket.passing), np.bool_)
-
-    def released(self, keys: Ints, times: Ints) -> Ints:
-        """When each context gets its token."""
-        return np.array(self._each(keys, times, Bucket.released), np.int64)
-
-    def _each(self, keys: Ints, times: Ints, ask: object) -> list[int]:
+    def take(self, keys: Ints, times: Ints) -> Ints:
+        """What `take` of its bucket says of each context; times ascend."""
+        result = np.empty(len(keys), np.int64)
         if not len(keys):
-            return []
+            return result
         order = np.argsort(keys, kind="stable")
-        sorted_keys, sorted_times = keys[order], times[order]
+        sorted_keys, listed = keys[order], times[order].tolist()
         starts = np.flatnonzero(np.concatenate([[True], sorted_keys[1:] != sorted_keys[:-1]])).tolist()
-        ends = [*islice(starts, 1, None), len(keys)]
         answers: list[int] = []
-        listed = sorted_times.tolist()
-        for key, start, end in zip(sorted_keys[starts].tolist(), starts, ends, strict=True):
+        for key, start, end in zip(
+            sorted_keys[starts].tolist(), starts, [*islice(starts, 1, None), len(keys)], strict=True
+        ):
             bucket = self._by_key.get(key)
             if bucket is None:
-                bucket = self._by_key[key] = Bucket.full(self.capacity, self.period, listed[start])
-            answers += ask(bucket, listed[start:end])  # type: ignore[operator]
-        result = np.empty(len(keys), np.int64)
+                bucket = self._by_key[key] = self.fresh(self.capacity, self.period, listed[start])
+            answers += bucket.take(listed[start:end])
         result[order] = answers
-        return result.tolist()
+        self._forget_idle(int(times[-1]))
+        return result
 
-    def forget_full(self, now: int) -> None:
-        """Drop buckets that are full again by `now`: a new one would be the same."""
-        full = self.capacity * self.period
-        for key in [
-            k
-            for k, b in self._by_key.items()
-            if b.at <= now and b.units + (now - b.at) * self.capacity >= full
-        ]:
+    def _forget_idle(self, now: int) -> None:
+        for key in [key for key, bucket in self._by_key.items() if bucket.idle(now)]:
             del self._by_key[key]

@@ -29,6 +29,11 @@ class StepRun(Protocol):
         """Whether the log is over, and what is held comes out as if time went on."""
         ...
 
+    @property
+    def observed(self) -> bool:
+        """Whether somebody watches single contexts: only then is it worth saying which ones were absorbed."""
+        ...
+
     def dropped(self, contexts: Contexts, rows: Index, reason: str) -> None:
         """These contexts end here, on purpose."""
         ...
@@ -46,7 +51,7 @@ class StepRun(Protocol):
         ...
 
     def absorbed(self, contexts: Contexts, rows: Index, count: int) -> None:
-        """So many contexts went into batches that go on as one each; `rows` are those that came in just now."""
+        """So many contexts went into batches that go on as one each; `rows`, where observed, came in just now."""
         ...
 
     def delivered(self, contexts: Contexts, payload: Payload, recipient: Column) -> None:

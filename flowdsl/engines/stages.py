@@ -110,6 +110,11 @@ class RunStage:
         for stage in self.next:
             stage.push(passed, horizon, ending=ending)
 
+    @property
+    def observed(self) -> bool:
+        """Whether somebody watches single contexts."""
+        return self._observer is not None
+
     # -- what kernels tell -----------------------------------------------------------------------------
 
     def dropped(self, contexts: Contexts, rows: Index, reason: str) -> None:

@@ -313,6 +313,9 @@ class _Batching:
 
     def _tell_absorbed(self, members: ItemLists, closing: _Open, rows: Ints) -> None:
         count = int((closing.counts - 1).sum())
+        if not self.step.observed:
+            self.step.absorbed(self.contexts, rows[:0], count)
+            return
         inside = np.flatnonzero(np.isin(self._window_of_rows(members), closing.numbers))
         self.step.absorbed(self.contexts, np.setdiff1d(inside, rows), count)
 

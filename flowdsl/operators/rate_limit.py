@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.buckets import Buckets
+from flowdsl.buckets import Buckets, DropBucket, QueueBucket
 from flowdsl.contexts import CLOSED_AT_END, NOT_CLOSED, RELEASED, Contexts, Versions
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.holding import Holding, Refs
@@ -140,7 +140,7 @@ class DropKernel(Kernel):
     def __init__(self, options: RateLimit) -> None:
         self._options = options
         self._space = KeySpace(options.key) if options.key else None
-        self._buckets = Buckets(options.max, max(options.per.microseconds, 1))
+        self._buckets = Buckets(DropBucket.fresh, options.max, max(options.per.microseconds, 1))
 
     def fork(self) -> DropKernel:
         forked = DropKernel(self._options)
@@ -151,8 +151,7 @@ class DropKernel(Kernel):
         contexts, keys = _keyed(self._space, contexts, step)
         if not len(contexts):
             return contexts
-        passing = self._buckets.passing(keys, contexts.moment)
-        self._buckets.forget_full(int(contexts.moment[-1]))
+        passing = self._buckets.take(keys, contexts.moment).astype(np.bool_)
         step.dropped(contexts, np.flatnonzero(~passing), "rate limited")
         return contexts.take(np.flatnonzero(passing))
 
@@ -175,7 +174,7 @@ class QueueKernel(Kernel):
     def __init__(self, options: RateLimit) -> None:
         self._options = options
         self._space = KeySpace(options.key) if options.key else None
-        self._buckets = Buckets(options.max, options.per.microseconds)
+        self._buckets = Buckets(QueueBucket.fresh, options.max, options.per.microseconds)
         self._holding = Holding()
         none = np.zeros(0, np.int64)
         self._waiting = _Waiting(none, none, none)
@@ -198,9 +197,7 @@ class QueueKernel(Kernel):
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         contexts, keys = _keyed(self._space, contexts, step)
-        moments = self._buckets.released(keys, contexts.moment)
-        if len(contexts):
-            self._buckets.forget_full(int(contexts.moment[-1]))
+        moments = self._buckets.take(keys, contexts.moment)
         fires = np.ones(len(moments), np.bool_) if step.ending else moments <= step.horizon
         waited = moments > contexts.moment
         earlier = np.flatnonzero(
