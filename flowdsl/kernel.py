@@ -31,7 +31,7 @@ class StepRun(Protocol):
 
     @property
     def observed(self) -> bool:
-        """Whether somebody watches single contexts: only then is it worth saying which ones were absorbed."""
+        """Whether somebody watches single contexts: only then is it worth saying which went into a batch."""
         ...
 
     def dropped(self, contexts: Contexts, rows: Index, reason: str) -> None:
@@ -50,8 +50,12 @@ class StepRun(Protocol):
         """A fan-out made so many contexts more than it got."""
         ...
 
-    def absorbed(self, contexts: Contexts, rows: Index, count: int) -> None:
-        """So many contexts went into batches that go on as one each; `rows`, where observed, came in just now."""
+    def absorbed(self, count: int) -> None:
+        """So many contexts went into batches that go on as one each."""
+        ...
+
+    def gathered(self, members: Members, batches: Contexts, which: Index) -> None:
+        """Where observed: the contexts in batches that go on, and which of `batches` each went into."""
         ...
 
     def delivered(self, contexts: Contexts, payload: Payload, recipient: Column) -> None:

@@ -68,7 +68,7 @@ class Observer(Protocol):
 
     def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None: ...
 
-    def absorbed(self, stage: Stage, contexts: Contexts, rows: Index) -> None: ...
+    def gathered(self, stage: Stage, members: Members, batches: Contexts, which: Index) -> None: ...
 
     def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None: ...
 
@@ -144,11 +144,14 @@ class RunStage:
         """A fan-out made so many contexts more than it got."""
         self.tally.extra_branches += extra
 
-    def absorbed(self, contexts: Contexts, rows: Index, count: int) -> None:
+    def absorbed(self, count: int) -> None:
         """So many contexts went into batches that go on as one each."""
         self.tally.absorbed += count
+
+    def gathered(self, members: Members, batches: Contexts, which: Index) -> None:
+        """The contexts in batches that go on, and which of `batches` each went into."""
         if self._observer is not None:
-            self._observer.absorbed(self.stage, contexts, rows)
+            self._observer.gathered(self.stage, members, batches, which)
 
     def delivered(self, contexts: Contexts, payload: Payload, recipient: Column) -> None:
         """These contexts reached sinks."""

@@ -8,14 +8,14 @@ reading of YAML, its schema and the documentation are made from these declaratio
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.language.conditions.nodes import Reference
-from flowdsl.language.paths import Path, parse_path
+from flowdsl.language.paths import Path, parse_path, path_text
 from flowdsl.language.var import Var, unwrap
 from flowdsl.scope import Scope
 
@@ -112,6 +112,10 @@ class Operator:
     def text(self) -> str:
         """The step as it is written in Python, without the dot."""
         raise NotImplementedError
+
+    def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
+        """What it reads in one context, each with its value, where `lookup` gives the value at a path."""
+        return [(path_text(path), lookup(path)) for path in sorted(self.paths or ())]
 
     @classmethod
     def options(cls) -> dict[str, Option]:

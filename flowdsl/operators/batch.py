@@ -296,8 +296,9 @@ class _Batching:
         keys = out.column(self.kernel._options.key)
         items = members.lists(closing.numbers, self.chunk.interner)
         variable = BatchVariable(closing.counts, keys, items, closing.opened, closing.last_at, moments)
-        self._tell_absorbed(members, closing, rows[which])
-        return out.having({"batch": variable, "_batch": variable})
+        out = out.having({"batch": variable, "_batch": variable})
+        self._tell(members, closing, out)
+        return out
 
     def _last_members(self, closing: _Open, rows: Ints) -> Contexts:
         """The last member of each window: a context of this batch, or one that was held."""
@@ -311,16 +312,13 @@ class _Batching:
         back[np.concatenate([now, earlier])] = np.arange(len(rows))
         return Contexts.concat(parts).take(back)
 
-    def _tell_absorbed(self, members: ItemLists, closing: _Open, rows: Ints) -> None:
-        count = int((closing.counts - 1).sum())
-        if not self.step.observed:
-            self.step.absorbed(self.contexts, rows[:0], count)
-            return
-        inside = np.flatnonzero(np.isin(self._window_of_rows(members), closing.numbers))
-        self.step.absorbed(self.contexts, np.setdiff1d(inside, rows), count)
-
-    def _window_of_rows(self, members: ItemLists) -> Ints:
-        return members.windows[len(members.windows) - len(self.contexts) :]
+    def _tell(self, members: ItemLists, closing: _Open, out: Contexts) -> None:
+        self.step.absorbed(int((closing.counts - 1).sum()))
+        if self.step.observed:
+            inside = members.of(closing.numbers)
+            order = np.argsort(closing.numbers)
+            which = order[np.searchsorted(closing.numbers[order], inside.windows)]
+            self.step.gathered(inside, out, which)
 
     def _drop(self, windows: _Open, members: ItemLists, which: Index) -> None:
         if not len(which):

@@ -63,6 +63,9 @@ class Where(Operator):
             return f"where({self.condition.text})"
         return f"where({self.condition.text!r})"
 
+    def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
+        return self.condition.operands(lookup)
+
     def check(self, scope: Scope) -> Scope:
         scope.check(self.paths or (), f"the condition {self.condition.text!r}")
         return scope
