@@ -382,9 +382,9 @@ class Contexts:
 
 
 def id_codes(column: Column, chunk: Chunk) -> Codes:
-    """A column's ids as codes; integers count as their decimal text, other values as no id."""
+    """A column's ids as codes; integers count as their decimal text, other values and empty text as no id."""
     if isinstance(column.texts, Coded) and column.texts.interner is chunk.interner and column.all_(Tag.TEXT):
-        return column.texts.codes
+        return _without_empty_text(column.texts.codes, chunk)
     codes = np.zeros(column.size, np.int32)
     is_text = column.is_(Tag.TEXT)
     if is_text.any():
@@ -394,4 +394,9 @@ def id_codes(column: Column, chunk: Chunk) -> Codes:
     if is_int.any() and column.ints is not None:
         rows = np.flatnonzero(is_int)
         codes[rows] = chunk.interner.intern(pl.Series(column.ints[rows]).cast(pl.String))
-    return codes
+    return _without_empty_text(codes, chunk)
+
+
+def _without_empty_text(codes: Codes, chunk: Chunk) -> Codes:
+    empty = chunk.interner.find(pl.Series([""]))[0]
+    return np.where(codes == empty, np.int32(0), codes) if empty > 0 else codes
