@@ -123,15 +123,22 @@ class RateLimit(Operator):
     def kernel(self) -> Kernel:
         if self.per.microseconds == 0 and self.max > 0:
             # a bucket that fills in no time never runs dry
-            return NoLimitKernel()
+            return NoLimitKernel(self)
         return QueueKernel(self) if self.strategy == "queue" else DropKernel(self)
 
 
 class NoLimitKernel(Kernel):
-    """Lets everything pass."""
+    """Lets everything pass that has a key."""
+
+    def __init__(self, options: RateLimit) -> None:
+        self._options = options
+        self._space = KeySpace(options.key) if options.key else None
+
+    def fork(self) -> NoLimitKernel:
+        return NoLimitKernel(self._options)
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
-        return contexts
+        return _keyed(self._space, contexts, step)[0]
 
 
 class DropKernel(Kernel):
