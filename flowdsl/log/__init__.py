@@ -1,13 +1,26 @@
 """Event logs: in memory, durable in a folder of Parquet, or any table of events read in place.
 
-`open_log` turns what a user hands over into an `EventSource`, the one thing the engine reads.
+`open_log` turns what a user hands over into an `EventSource`, the one thing the engine reads; `read_events` and
+`convert` bring files of other shapes into a log.
 """
 
 from __future__ import annotations
 
+from flowdsl.log.mapping import literal
 from flowdsl.log.memory import MemoryEventLog
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.position import Position
+from flowdsl.log.reading import Converted, convert, read_events
 from flowdsl.log.source import EventSource, open_log
 
-__all__ = ["EventSource", "MemoryEventLog", "ParquetEventLog", "Position", "open_log"]
+__all__ = [
+    "Converted",
+    "EventSource",
+    "MemoryEventLog",
+    "ParquetEventLog",
+    "Position",
+    "convert",
+    "literal",
+    "open_log",
+    "read_events",
+]

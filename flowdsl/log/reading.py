@@ -55,6 +55,7 @@ def read_events(
     Events are in the order of `seq_no` where there is one, else of (timestamp, position), numbered from 1. Rows that
     cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1, other rows from 0).
 
+    >>> from flowdsl.log import literal
     >>> log = read_events([{"at": 5, "who": "ann", "what": "post-1"}], time_unit="s", columns={
     ...     "timestamp": "at", "kind": literal("link.created"), "link_type": literal("likes"),
     ...     "source_id": "who", "target_id": "what"})
