@@ -131,11 +131,7 @@ class NoLimitKernel(Kernel):
     """Lets everything pass that has a key."""
 
     def __init__(self, options: RateLimit) -> None:
-        self._options = options
         self._space = KeySpace(options.key) if options.key else None
-
-    def fork(self) -> NoLimitKernel:
-        return NoLimitKernel(self._options)
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         return _keyed(self._space, contexts, step)[0]
