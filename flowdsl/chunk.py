@@ -50,9 +50,13 @@ class EventRows:
         return self.frame.height
 
     def slice(self, start: int, size: int) -> EventRows:
-        """Some rows that follow each other, without a copy, with the codes that are known."""
+        """Some rows that follow each other, with what is known of them."""
+        if start == 0 and size >= len(self):
+            return self
         part = EventRows(self.frame.slice(start, size), self._interner, self._hints)
         part._codes = {name: codes[start : start + size] for name, codes in self._codes.items()}
+        rows = np.arange(start, start + len(part))
+        part._columns = {path: column.take(rows) for path, column in self._columns.items()}
         return part
 
     def codes(self, name: str) -> Codes:

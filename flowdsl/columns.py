@@ -146,23 +146,15 @@ class Column:
     @classmethod
     def from_json(cls, documents: pl.Series) -> Column:
         """Values from compact JSON texts, one a row; a null row is missing."""
-        head = documents.str.slice(0, 1)
-        kind = head.replace_strict(
-            ['"', "{", "[", "t", "f", "n"],
-            [Tag.TEXT, Tag.OBJECT, Tag.ARRAY, Tag.BOOL, Tag.BOOL, Tag.NULL],
-            default=Tag.INT,
-            return_dtype=pl.UInt8,
-        )
-        tags = kind.fill_null(Tag.MISSING).to_numpy().copy()
-        tags[documents.is_null().to_numpy()] = Tag.MISSING
+        heads, escapes = _first_bytes(documents)
+        tags = _TAG_OF_BYTE.take(heads)
         column = cls(len(documents), tags)
-        numeric = tags == Tag.INT
-        if numeric.any():
-            column._read_numbers(documents, numeric)
+        if (tags == Tag.INT).any():
+            column._read_numbers(documents, tags == Tag.INT)
         if (tags == Tag.BOOL).any():
-            column.bools = (head == "t").fill_null(value=False).to_numpy()
+            column.bools = heads == ord("t")
         if (tags == Tag.TEXT).any():
-            column.texts = _unquoted(documents, tags == Tag.TEXT)
+            column.texts = _unquoted(documents, tags == Tag.TEXT, escapes=escapes)
         if (tags >= Tag.ARRAY).any():
             column.nested = _only(documents, tags >= Tag.ARRAY)
         column.tags = _uniform(tags)
@@ -479,14 +471,39 @@ def _blank(series: pl.Series, absent: Mask | None) -> pl.Series:
     return series if absent is None or not absent.any() else _only(series, ~absent)
 
 
-def _unquoted(documents: pl.Series, mask: Mask) -> pl.Series:
-    strings = _only(documents, mask)
+def _unquoted(documents: pl.Series, mask: Mask, *, escapes: bool) -> pl.Series:
+    strings = documents if mask.all() else _only(documents, mask)
     plain = strings.str.slice(1).str.head(-1)
-    escaped = strings.str.contains("\\", literal=True).fill_null(value=False).to_numpy()
-    if not escaped.any():
+    if not escapes:
         return plain
-    rows = np.flatnonzero(escaped)
-    return plain.scatter(rows, [json.loads(s) for s in strings.gather(rows).to_list()])
+    rows = strings.str.contains("\\", literal=True).fill_null(value=False).arg_true()
+    return plain.scatter(rows, strings.gather(rows).str.json_decode(pl.String)) if len(rows) else plain
+
+
+def _first_bytes(texts: pl.Series) -> tuple[npt.NDArray[np.uint8], bool]:
+    """The first byte of each text (0 where it is null or empty), and whether a backslash is in any of them."""
+    array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    buffers = array.buffers()
+    offsets = np.frombuffer(buffers[1], np.int64)[array.offset : array.offset + len(array) + 1]
+    if not len(offsets) or offsets[0] == offsets[-1]:
+        return np.zeros(len(texts), np.uint8), False
+    data = np.frombuffer(buffers[2], np.uint8)
+    starts = offsets[:-1]
+    heads = data.take(np.minimum(starts, len(data) - 1))
+    heads[starts == offsets[1:]] = 0
+    return heads, bool((data[offsets[0] : offsets[-1]] == ord("\\")).any())
+
+
+def _tags_by_byte() -> Tags:
+    """What kind of JSON value starts with a byte."""
+    table = np.full(256, Tag.INT, np.uint8)
+    table[0] = Tag.MISSING
+    for byte, tag in {'"': Tag.TEXT, "{": Tag.OBJECT, "[": Tag.ARRAY, "t": Tag.BOOL, "f": Tag.BOOL, "n": Tag.NULL}.items():
+        table[ord(byte)] = tag
+    return table
+
+
+_TAG_OF_BYTE: Final = _tags_by_byte()
 
 
 def taken(source: Any, index: Index) -> Any:

@@ -67,6 +67,10 @@ class Documents:
         place[rows] = np.arange(len(rows))
         return [Column.concat([found, nothing]).take(place) for found in extract(self.series.gather(rows), paths)]
 
+    def has(self, path: Path) -> bool:
+        """Whether reading a path takes no parsing."""
+        return path in self._columns or not self._is_text
+
     def gather(self, rows: Index) -> Documents:
         """The documents at `rows`, with what was read of them already."""
         picked = Documents(self.series.gather(rows), none=self._none, hints=self._hints)

@@ -130,12 +130,15 @@ class LocalRun:
         self._mark_clock(marks, FOREVER)
 
     def _prepared(self, frames: Iterable[pl.DataFrame], span: Span) -> Iterator[EventRows]:
-        """Frames with their ids as codes: much of the work of a simple flow, done while the last one is run."""
+        """Frames with their ids as codes and their JSON taken apart: much of the work of a simple flow, done while
+        the last one is run."""
 
         def prepare(frame: pl.DataFrame) -> EventRows:
             events = EventRows(frame, self.graph.interner, self.plan.event_paths)
             for name in self.plan.id_columns:
                 events.codes(name)
+            for path in self.plan.event_paths:
+                events.column(path)
             return events
 
         with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-prepare") as pool:

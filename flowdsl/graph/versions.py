@@ -39,6 +39,12 @@ class Block:
             return self._whole()
         return self.documents.column(below)
 
+    def has(self, below: Path) -> bool:
+        """Whether reading a path takes no parsing."""
+        if below == ID and self._id_column is not None:
+            return True
+        return self.documents.has(below)
+
     def _read_ids(self) -> Column:
         """`id` as the data has it; the entity's own where it lacks one, or has it as a number."""
         own = Column.coded(self.ids, self._interner)
@@ -105,11 +111,11 @@ class Block:
     @classmethod
     def joined(cls, first: Block, second: Block, hints: Iterable[Path]) -> Block:
         """Two blocks as one."""
-        return cls(
-            Documents.joined(first.documents, second.documents, hints),
-            np.concatenate([first.ids, second.ids]),
-            first._interner,
-        )
+        ids = np.concatenate([first.ids, second.ids])
+        both = cls(Documents.joined(first.documents, second.documents, hints), ids, first._interner)
+        if first._id_column is not None and second._id_column is not None:
+            both._id_column = Column.concat([first._id_column, second._id_column])
+        return both
 
 
 class Derived:
@@ -150,6 +156,8 @@ class VersionStore:
         self._renumber()
         self.base = self.size
         self.derived = Derived()
+        # the versions last picked out: the next path is often read at the same ones
+        self._picked: tuple[npt.NDArray[np.int32], Block, Index] | None = None
 
     def fork(self) -> VersionStore:
         """A store that goes on from here without changing this one."""
@@ -208,23 +216,31 @@ class VersionStore:
         first = int(np.searchsorted(self._starts, low, side="right")) - 1
         last = int(np.searchsorted(self._starts, high, side="right")) - 1
         if first == last:
-            return self._read(first, below, versions - self._starts[first] if first else versions)
+            return self._read(first, below, versions)
         which = np.searchsorted(self._starts, versions, side="right") - 1
         parts, places = [], []
         for block in np.unique(which).tolist():
             rows = np.flatnonzero(which == block)
-            parts.append(self._read(block, below, versions[rows] - self._starts[block]))
+            parts.append(self._read(block, below, versions[rows]))
             places.append(rows)
         back = np.empty(len(versions), np.int64)
         back[np.concatenate(places)] = np.arange(len(versions))
         return Column.concat(parts).take(back)
 
-    def _read(self, block: int, below: Path, rows: Index) -> Column:
-        if not below:
-            # whole objects are rare and heavy: only those that are asked for are spelled out
-            wanted, back = np.unique(rows, return_inverse=True)
-            return self._blocks[block].gather(wanted).column(below).take(back)
-        return self._blocks[block].column(below).take(rows)
+    def _read(self, block: int, below: Path, versions: npt.NDArray[np.int32]) -> Column:
+        held, start = self._blocks[block], self._starts[block]
+        # whole objects are rare and heavy, and of a log's versions many are never read: only those asked for are
+        # taken apart, until it would have been less work to take them all
+        if not below or (not held.has(below) and self._pays_to_pick(block, below, len(versions))):
+            if self._picked is None or self._picked[0] is not versions:
+                wanted, back = np.unique(versions - start, return_inverse=True)
+                self._picked = versions, held.gather(wanted), back
+            return self._picked[1].column(below).take(self._picked[2])
+        return held.column(below).take(versions - start if start else versions)
+
+    def _pays_to_pick(self, block: int, below: Path, asked: int) -> bool:
+        start = int(self._starts[block])
+        return self.derived.get(start, ("read", below), asked, len(self._blocks[block])) is None
 
     def compact(self, live: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Forget all versions of the log but `live`; gives the new number of each old one."""

@@ -1,0 +1,209 @@
+"""Watches one event on its way through the steps, for `explain`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from flowdsl.chunk import Chunk
+from flowdsl.columns import MISSING, Column, Index
+from flowdsl.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, RELEASED, Contexts
+from flowdsl.kernel import Members
+from flowdsl.language.paths import Path
+from flowdsl.language.rows import Failures
+from flowdsl.payload import Payload
+from flowdsl.plan import Stage
+
+Branch = tuple[int, ...]
+# branches of one fan-out that are followed; the others are only counted
+FOLLOWED: Final = 1_000
+_RELEASED: Final = {
+    CLOSED_BY_TIMER: "when its window closed",
+    CLOSED_AT_END: "at the end of the log, as if time went on",
+    RELEASED: "when there was a token",
+}
+
+
+@dataclass
+class Seen:
+    """What became of one context of the event at one step."""
+
+    stage: Stage
+    branch: Branch
+    outcome: str
+    reason: str | None = None
+    at: dt.datetime | None = None
+    operands: list[tuple[str, Any]] = field(default_factory=list)
+    variables: dict[str, Any] = field(default_factory=dict)
+    payload: Any = MISSING
+    recipient_id: str | None = None
+
+
+class Watcher:
+    """An observer that takes down every step of one event.
+
+    `position` is the last event that went through the flows, `seen` what became of the contexts, by step and branch.
+    """
+
+    def __init__(self, seq_no: int) -> None:
+        self.position = 0
+        self.seen: dict[tuple[int, Branch], Seen] = {}
+        self.triggered: dict[int, dict[str, Any]] = {}
+        self.more: dict[int, int] = {}
+        self._seq_no = seq_no
+        self._bound: dict[int, Branch] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a context of the event is held in a window or a queue."""
+        return any(seen.outcome == "held" for seen in self.seen.values())
+
+    def step(self, stage: Stage, entered: Contexts, passed: Contexts) -> None:
+        """A step let some contexts go on; what entered and did not come out otherwise is held."""
+        self.position = max(self.position, _last(entered.chunk))
+        came, went = self._mine(stage, entered), self._mine(stage, passed, bound=True)
+        before: dict[Branch, dict[str, Any]] = {}
+        for branch, variables in came.variables():
+            before[branch] = variables
+            if stage.number == 0:
+                for flow in stage.flows:
+                    self.triggered.setdefault(flow, variables)
+        for i, (branch, variables) in enumerate(went.variables()):
+            seen = self._put(stage, branch, "passed", moment=went.moments[i], keep=True)
+            seen.variables, seen.payload = variables, went.payload(i)
+            seen.reason = _RELEASED.get(went.closed[i]) if stage.step.times else None
+        out = {branch[: len(entered.branches)] for number, branch in self.seen if number == id(stage)}
+        for i, branch in enumerate(came.branches):
+            if branch not in out:
+                self._put(stage, branch, "held", moment=came.moments[i])
+        for branch, variables in before.items():
+            self._complete(stage, branch, variables)
+
+    def dropped(self, stage: Stage, contexts: Contexts, rows: Index, reason: str) -> None:
+        """Contexts that a step dropped."""
+        mine = self._mine(stage, contexts, rows)
+        for i, branch in enumerate(mine.branches):
+            self._put(stage, branch, "dropped", reason, mine.moments[i])
+
+    def dropped_earlier(self, stage: Stage, members: Members, reason: str) -> None:
+        """Contexts held since earlier that a step dropped."""
+        for row in np.flatnonzero(members.seq == self._seq_no).tolist():
+            self._put(stage, _branch(members.branches, row), "dropped", reason)
+
+    def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None:
+        """Contexts that failed at a step."""
+        rows = np.flatnonzero(failures.codes)
+        mine = self._mine(stage, contexts, rows)
+        for i, branch in enumerate(mine.branches):
+            error = failures.messages[int(failures.codes[mine.rows[i]]) - 1]
+            self._put(stage, branch, "failed", error, mine.moments[i])
+
+    def gathered(self, stage: Stage, members: Members, batches: Contexts, which: Index) -> None:
+        """Contexts that went into batches."""
+        for row in np.flatnonzero(members.seq == self._seq_no).tolist():
+            branch, batch = _branch(members.branches, row), int(which[row])
+            last = int(batches.seq[batch])
+            if last == self._seq_no and _branch(batches.branches, batch) == branch:
+                continue
+            self._put(stage, branch, "absorbed", f"into the batch that goes on as event {last}", batches.moment[batch])
+
+    def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
+        """Contexts that reached sinks."""
+        mine = self._mine(stage, contexts)
+        texts = recipient.take(mine.rows).values()
+        for i, branch in enumerate(mine.branches):
+            seen = self._put(stage, branch, "delivered", moment=mine.moments[i])
+            seen.recipient_id = texts[i] if isinstance(texts[i], str) else None
+
+    def _mine(self, stage: Stage, contexts: Contexts, rows: Index | None = None, *, bound: bool = False) -> _Mine:
+        """The event's contexts among these, as far as its branches are followed."""
+        inside = contexts.seq == self._seq_no
+        found = np.flatnonzero(inside) if rows is None else rows[inside[rows]]
+        branches = [_branch(contexts.branches, row) for row in found.tolist()]
+        for flow in stage.flows:
+            if bound and len(branches) > FOLLOWED and flow not in self._bound:
+                self._bound[flow] = branches[FOLLOWED - 1]
+                self.more[flow] = len(branches) - FOLLOWED
+        limit = self._bound.get(stage.flows[0])
+        if limit is not None:
+            keep = [i for i, branch in enumerate(branches) if branch[: len(limit)] <= limit]
+            found, branches = found[keep], [branches[i] for i in keep]
+        return _Mine(contexts, found, branches)
+
+    def _put(
+        self, stage: Stage, branch: Branch, outcome: str, reason: str | None = None, moment: Any = None, keep: bool = False
+    ) -> Seen:
+        """Note an outcome; it takes the place of `held`, and with `keep` gives way to `delivered`."""
+        key = (id(stage), branch)
+        seen = self.seen.setdefault(key, Seen(stage, branch, outcome))
+        if not (keep and seen.outcome == "delivered"):
+            seen.outcome, seen.reason = outcome, reason
+        if moment is not None:
+            seen.at = moment if isinstance(moment, dt.datetime) else _moment(int(moment))
+        return seen
+
+    def _complete(self, stage: Stage, branch: Branch, before: dict[str, Any]) -> None:
+        """What the step read, for every outcome of a context that entered it."""
+        operands = stage.step.operands(lambda path: value_at(before, path))
+        for (number, own), seen in self.seen.items():
+            if number == id(stage) and own[: len(branch)] == branch:
+                seen.operands = operands
+                if not seen.variables:
+                    seen.variables = before
+
+
+@dataclass
+class _Mine:
+    """Some rows of a batch of contexts, read when asked for."""
+
+    contexts: Contexts
+    rows: Index
+    branches: list[Branch]
+
+    def __post_init__(self) -> None:
+        self._taken = self.contexts.take(self.rows) if len(self.rows) else None
+        taken = self._taken
+        self.moments: list[int] = [] if taken is None else taken.moment.tolist()
+        closed = None if taken is None else taken.closed
+        self.closed: list[int] = [0] * len(self.rows) if closed is None else closed.tolist()
+        payload = None if taken is None else taken.payload
+        self._payloads = None if payload is None else payload.json().to_list()
+
+    def payload(self, i: int) -> Any:
+        """The payload of a context, `MISSING` before any."""
+        return MISSING if self._payloads is None else json.loads(self._payloads[i])
+
+    def variables(self) -> Iterator[tuple[Branch, dict[str, Any]]]:
+        """Each context's branch and variables, those that are missing left out."""
+        if self._taken is None:
+            return
+        columns = {name: self._taken.column((name,)).values() for name in self._taken.roots()}
+        for i, branch in enumerate(self.branches):
+            yield branch, {name: values[i] for name, values in columns.items() if values[i] is not MISSING}
+
+
+def value_at(variables: Mapping[str, Any], path: Path) -> Any:
+    """The value at a path, `MISSING` where there is none."""
+    value: Any = variables
+    for part in path:
+        if not isinstance(value, Mapping) or part not in value:
+            return MISSING
+        value = value[part]
+    return value
+
+
+def _branch(levels: tuple[Any, ...], row: int) -> Branch:
+    return tuple(int(level[row]) for level in levels)
+
+
+def _last(chunk: Chunk) -> int:
+    return int(chunk.seq[-1]) if chunk.fresh else 0
+
+
+def _moment(micros: int) -> dt.datetime:
+    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=micros)
