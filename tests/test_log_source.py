@@ -179,7 +179,7 @@ def test_paths_that_lead_nowhere_are_refused_with_a_hint(tmp_path: Path) -> None
     whole = written(links(9), tmp_path / "folder" / "whole.parquet").read_bytes()
     (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
     for name, said in {
-        "missing.parquet": "no such file", "empty": "no Parquet files", "*.arrow": "no file matches",
+        "missing.parquet": "no such file", "empty": "no .parquet files", "*.arrow": "no file matches",
         "events.jsonl": "cannot be read", "fake.parquet": "cannot be read", "cut.parquet": "cannot be read",
     }.items():  # fmt: skip
         with pytest.raises(DataError, match=said) as caught:
@@ -224,6 +224,16 @@ def test_rows_that_cannot_be_events_are_left_out_counted_and_named(
         assert why in problem.reason
         assert "s2" in problem.text or column == "source_id"
         assert source.count() == 5
+
+
+@pytest.mark.parametrize("column", ["kind", "timestamp", "source_id"])
+def test_a_column_with_nothing_in_it_makes_every_row_a_problem(column: str, tmp_path: Path) -> None:
+    frame = links(2).with_columns(pl.lit(None).alias(column))
+    for log in (frame, written(frame, tmp_path / "a.parquet")):
+        source = open_log(log)
+        assert list(source.chunks(EVENT_COLUMNS, 10)) == []
+        assert source.broken == 2
+        assert source.problems.reason.str.startswith(f"{column} is null").all()
 
 
 @pytest.mark.parametrize(("column", "value", "why"), BAD_ROWS[:7])

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -113,6 +114,14 @@ def test_a_large_frame_goes_straight_into_segments_behind_the_tail(tmp_path: Pat
     log = ParquetEventLog(tmp_path)
     log.append(users(0, 3), AT)
     assert log.append(frame(3, 60)) == 60
+    assert len(parquet_files(tmp_path)) == 3
+    assert all_of(log)["entity_id"].to_list() == [str(i) for i in range(60)]
+
+
+def test_an_arrow_stream_goes_into_segments_as_it_comes(tmp_path: Path, small: None) -> None:
+    log = ParquetEventLog(tmp_path)
+    batches = frame(0, 60).to_arrow().to_batches(max_chunksize=7)
+    assert log.append(pa.RecordBatchReader.from_batches(batches[0].schema, iter(batches))) == 60
     assert len(parquet_files(tmp_path)) == 3
     assert all_of(log)["entity_id"].to_list() == [str(i) for i in range(60)]
 

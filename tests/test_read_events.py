@@ -244,6 +244,15 @@ def test_numbers_without_a_unit_are_refused_with_a_hint(tmp_path: Path) -> None:
         read_events([{"at": "2024-01-01T00:00:00", "who": "a", "what": "b"}], columns=LIKES)
 
 
+def test_a_folder_of_files_of_several_shapes_is_one_log(tmp_path: Path) -> None:
+    for name, at in (("b.jsonl", "02"), ("a.json.gz", "03"), ("c.ndjson", "01")):
+        content = json.dumps(envelope(entity_deleted("user", at), at=f"2024-01-{at}T00:00:00Z")).encode()
+        written(tmp_path, name, gzip.compress(content) if name.endswith("gz") else content)
+    written(tmp_path, "notes.txt", "no events")
+    assert rows(read_events(tmp_path), "entity_id") == [("01",), ("02",), ("03",)]
+    assert len(read_events(tmp_path / "*.*json*")) == 3
+
+
 def test_functions_make_fields_and_kinds_of_a_row_and_their_failures_are_its_own() -> None:
     source = [{"t": AT, "to": ["x", "y"]}, {"t": AT}, {"t": AT, "to": []}]
     log = read_events(

@@ -11,7 +11,7 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, event_mapping, timestamp_us
-from flowdsl.log.columns import TIME, empty_events
+from flowdsl.log.columns import TIME, chunk_columns, empty_events
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.position import Position, first_after
 from flowdsl.log.rows import event_rows
@@ -140,7 +140,7 @@ class Subscription:
             for chunk in self._log.chunks(columns, size, self.after):
                 self.after = int(chunk["seq_no"][-1])
                 return chunk
-        return empty_events()
+        return empty_events().select(chunk_columns(columns))
 
     def close(self) -> None:
         """End the waiting: iteration stops."""

@@ -83,9 +83,11 @@ class Shaper:
     def shape(self, frame: pl.DataFrame, place: str) -> pl.DataFrame:
         """The event columns of `frame` in their types.
 
-        What cannot be kept becomes null; where text was not UTF-8 a boolean column `__not_utf8` says so.
+        What cannot be kept becomes null; where text was not UTF-8 a boolean column `__not_utf8` says so. `kind` and
+        `timestamp` are there even where the source has nothing in them.
         """
-        frame = frame.select(name for name in frame.columns if name in SCHEMA)
+        empty = [pl.lit(None).alias(name) for name in ("kind", "timestamp") if name not in frame.columns]
+        frame = frame.select(name for name in frame.columns if name in SCHEMA).with_columns(empty)
         frame = _decode(frame)
         shaped = frame.select(self._column(frame.schema, name) for name in frame.columns)
         if "timestamp" in frame.columns and frame.schema["timestamp"] not in (pl.Null, TIME):
@@ -157,6 +159,16 @@ def parse_rfc3339(text: pl.Series) -> tuple[pl.Series, bool]:
     )
     filled = times.fill_null(naive.dt.replace_time_zone("UTC"))
     return filled, filled.null_count() < times.null_count()
+
+
+def chunk_columns(columns: Iterable[str]) -> list[str]:
+    """The columns of a chunk: `seq_no`, `timestamp` and `kind` always, and those asked for that an event table has.
+
+    >>> chunk_columns(["source_id", "colour"])
+    ['seq_no', 'timestamp', 'kind', 'source_id']
+    """
+    asked = {"seq_no", "timestamp", "kind", *columns}
+    return [name for name in EVENT_COLUMNS if name in asked]
 
 
 def present(columns: Iterable[str], schema: Mapping[str, pl.DataType]) -> list[str]:

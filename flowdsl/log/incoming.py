@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import polars as pl
+import pyarrow as pa
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, EventRow, event_row, timestamp_us
@@ -16,9 +17,10 @@ from flowdsl.log.faults import excerpt, faults
 from flowdsl.log.frames import frame_table
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
-from flowdsl.log.raw import RawTable
+from flowdsl.log.raw import RawTable, StreamTable
 from flowdsl.log.rows import ROW_SCHEMA
 from flowdsl.log.source import is_source
+from flowdsl.log.table import together
 
 _BLOCK: Final = 131_072
 
@@ -59,14 +61,14 @@ def frames_of(events: Any, timestamp: object, problems: Problems) -> Iterator[pl
         for chunk in events.chunks(EVENT_COLUMNS, _BLOCK):
             yield as_json_text(chunk).select(list(ROW_SCHEMA))
         return
-    table = frame_table(events)
+    table = StreamTable(events) if isinstance(events, pa.RecordBatchReader) else frame_table(events)
     if table is None:
         raise DataError(
             f"{type(events).__name__} cannot be appended",
             allowed="an event, a list of events, a frame, an Arrow stream, a log",
             hint="open_log(path) or read_events(path) reads files",
         )
-    yield from _checked(table, problems)
+    yield from together(_checked(table, problems), _BLOCK)
 
 
 def _is_columnar(events: Any) -> bool:

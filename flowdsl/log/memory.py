@@ -11,7 +11,7 @@ import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
-from flowdsl.log.columns import SCHEMA, TIME
+from flowdsl.log.columns import SCHEMA, TIME, chunk_columns
 from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
@@ -21,7 +21,6 @@ from flowdsl.log.table import no_marks, together
 if TYPE_CHECKING:
     import pandas as pd
 
-_ALWAYS: Final = ("seq_no", "timestamp", "kind")
 _TAIL: Final = 65_536
 
 
@@ -101,7 +100,7 @@ class MemoryEventLog(EventLog):
         with self._changed:
             self._seal()
             blocks = tuple(self._blocks)
-        names = [name for name in EVENT_COLUMNS if name in _ALWAYS or name in columns]
+        names = chunk_columns(columns)
         return together(_slices(blocks, names, size, after), size)
 
     def mark_clock(self, clock: datetime | str) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,18 +21,17 @@ from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
 from flowdsl.log.border import reading
 from flowdsl.log.catalog import Catalog, Segment, has_catalog
-from flowdsl.log.columns import KIND, SCHEMA, TIME
+from flowdsl.log.columns import KIND, SCHEMA, TIME, chunk_columns
 from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.problems import Problems
-from flowdsl.log.raw import ParquetFiles, parquet_paths
+from flowdsl.log.raw import ParquetFiles, files_of
 from flowdsl.log.rows import event_rows, frame_of
 from flowdsl.log.segments import write_segments
-from flowdsl.log.table import EventTable, ahead, no_marks, together
+from flowdsl.log.table import READ, EventTable, ahead, cut, no_marks, together
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_ALWAYS: Final = ("seq_no", "timestamp", "kind")
 _POLL: Final = 0.05
 # The tail is sealed into a segment when it is longer than this; a frame shorter than a quarter of it joins the tail.
 SEAL_AT: Final = 32_768
@@ -61,7 +61,7 @@ class ParquetEventLog(EventLog):
         if has_catalog(self.folder):
             self._catalog = Catalog(self.folder)
         elif not _could_be_made(self.folder):
-            self._plain = EventTable(ParquetFiles(parquet_paths(self.folder)))
+            self._plain = EventTable(ParquetFiles(files_of(self.folder)))
 
     def append(self, events: Any, timestamp: datetime | str | None = None) -> int:
         """Put one event, many, a frame or another log's events at the end, durably; the `seq_no` of the last.
@@ -90,7 +90,7 @@ class ParquetEventLog(EventLog):
     def last_seq_no(self) -> int:
         """The number of the last event; 0 in an empty log."""
         if self._plain:
-            return max((int(c["seq_no"][-1]) for c in self._plain.chunks((), 1 << 20)), default=0)
+            return self._plain_last
         return self._catalog_or_none.last_seq_no() if self._catalog_or_none else 0
 
     def count(self) -> int | None:
@@ -105,13 +105,13 @@ class ParquetEventLog(EventLog):
             return self._plain.chunks(columns, size, after)
         if not self._catalog_or_none:
             return iter(())
-        names = [name for name in EVENT_COLUMNS if name in _ALWAYS or name in columns]
+        names = chunk_columns(columns)
         snapshot = self._catalog_or_none.snapshot(after)
         tail = _numbered(snapshot.tail).select(names)
         if not snapshot.segments:
             return together(tail.iter_slices(size), size)
-        sealed = self._sealed(snapshot.segments, names, size, after)
-        return ahead(together(itertools.chain(sealed, tail.iter_slices(size)), size))
+        sealed = self._sealed(snapshot.segments, names, max(size, READ), after)
+        return ahead(together(cut(itertools.chain(sealed, [tail]), size), size))
 
     def mark_clock(self, clock: datetime | str) -> None:
         """Note that, after the last event, a live run read this clock because a timer fired without an event."""
@@ -182,6 +182,11 @@ class ParquetEventLog(EventLog):
 
     def __repr__(self) -> str:
         return f"<ParquetEventLog {str(self.folder)!r}{', read only' if self._plain else ''}>"
+
+    @cached_property
+    def _plain_last(self) -> int:
+        chunks = self._plain.chunks((), 1 << 20) if self._plain else iter(())
+        return max((int(chunk["seq_no"][-1]) for chunk in chunks), default=0)
 
     @property
     def _catalog_or_none(self) -> Catalog | None:

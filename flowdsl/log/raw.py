@@ -100,6 +100,33 @@ class LazyTable:
                     row += frame.height
 
 
+class StreamTable:
+    """An Arrow stream read as it comes, which can be done once: for appending, where memory must not grow with it."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        fields = [field for field in reader.schema if field.name in SCHEMA]
+        with reading("stream"):
+            self._schema = dict(pl.DataFrame(pa.schema(fields).empty_table()).schema)
+
+    def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
+        return {"stream": self._schema}
+
+    def count(self) -> int | None:
+        return None
+
+    def pieces(
+        self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
+    ) -> Iterator[Piece]:
+        names = present({*columns, *(JUDGED if judged else ())}, self._schema)
+        row = 0
+        with reading("stream"):
+            for batch in self._reader:
+                for frame in pl.DataFrame(batch.select(names)).iter_slices(size):
+                    yield Piece(frame, "stream", row)
+                    row += frame.height
+
+
 class ParquetFiles:
     """Parquet files read in place, in the order given: only the columns asked for, a few row groups at a time.
 
@@ -194,18 +221,19 @@ class _Groups:
         return None if index is None else self._metadata.row_group(group).column(index).statistics
 
 
-def parquet_paths(path: str | Path) -> list[Path]:
-    """The Parquet files that a path means: a file, a glob, or a folder (its files at any depth), sorted by path.
+def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> list[Path]:
+    """The files that a path means: a file, a glob, or a folder (its files with `suffixes` at any depth), by path.
 
     Files and folders whose names begin with `.` or `_` are passed over in a folder.
     """
     path = Path(path)
     if path.is_dir():
-        found = [
-            f for f in sorted(path.rglob("*.parquet")) if not _hidden(f.relative_to(path)) and f.is_file()
-        ]
+        inside = (f for f in sorted(path.rglob("*")) if f.name.lower().endswith(suffixes) and f.is_file())
+        found = [f for f in inside if not _hidden(f.relative_to(path))]
         if not found:
-            raise DataError("the folder holds no Parquet files", place=str(path), hint=_elsewhere(path))
+            raise DataError(
+                f"the folder holds no {' or '.join(suffixes)} files", place=str(path), hint=_elsewhere(path)
+            )
         return found
     if path.is_file():
         return [path]

@@ -24,7 +24,7 @@ from flowdsl.log.memory import MemoryEventLog
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.problems import OutOfOrder, Problems
-from flowdsl.log.raw import ParquetFiles, parquet_paths
+from flowdsl.log.raw import ParquetFiles, files_of
 from flowdsl.log.repeated import Repeated
 from flowdsl.log.table import EventTable, refuse_repeated
 from flowdsl.log.textfiles import Block, csv_blocks, format_of, json_blocks
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BLOCK: Final = 65_536
+_TEXT_FILES: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+_SUFFIXES: Final = (".parquet", *(name + packed for name in _TEXT_FILES for packed in ("", ".gz", ".zst")))
 Columns = Mapping[str, Origin]
 Kinds = Mapping[str, str | None] | Callable[[Row], str | None]
 
@@ -178,7 +180,7 @@ def _with_time(raw: pl.DataFrame, add: bool = False) -> Any:
 
 def _blocks(source: Any, problems: Problems) -> Iterator[Block]:
     if isinstance(source, (str, os.PathLike)):
-        for path in parquet_paths(Path(source)):
+        for path in files_of(Path(source), _SUFFIXES):
             yield from _file_blocks(path, problems)
         return
     if isinstance(source, pl.LazyFrame):

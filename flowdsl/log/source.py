@@ -81,12 +81,12 @@ def is_source(log: Any) -> bool:
 def _open_path(path: Path) -> EventSource:
     from flowdsl.log.catalog import has_catalog
     from flowdsl.log.parquet import ParquetEventLog
-    from flowdsl.log.raw import ParquetFiles, parquet_paths
+    from flowdsl.log.raw import ParquetFiles, files_of
     from flowdsl.log.table import EventTable
 
     if has_catalog(path):
         return ParquetEventLog(path)
-    return EventTable(ParquetFiles(parquet_paths(path)))
+    return EventTable(ParquetFiles(files_of(path)))
 
 
 def _listed(events: Iterable[Any]) -> EventSource:

@@ -13,7 +13,7 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
-from flowdsl.log.columns import SCHEMA, TIME, Shaper, check_types, present
+from flowdsl.log.columns import SCHEMA, TIME, Shaper, check_types, chunk_columns, present
 from flowdsl.log.faults import bad_json, bad_rows, excerpt, faults
 from flowdsl.log.problems import OutOfOrder, Problems
 from flowdsl.log.raw import LazyTable, Piece, RawTable
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-_ALWAYS: Final = ("seq_no", "timestamp", "kind")
 _SCAN: Final = 1 << 20
+READ: Final = 1 << 16
 
 
 class EventTable:
@@ -71,8 +71,10 @@ class EventTable:
 
         Each has `seq_no`, `timestamp`, `kind` and those of `columns` that are columns of an event table.
         """
-        names = [name for name in EVENT_COLUMNS if name in _ALWAYS or name in columns]
-        events = together(self._events(names, size, after), size)
+        names = chunk_columns(columns)
+        # small chunks are cut from larger pieces: each reading of a file has its price
+        pieces = self._events(names, max(size, READ), after)
+        events = together(cut(pieces, size), size)
         # a lazy frame may run Python code of the user's, which stays on the user's thread
         return events if isinstance(self._raw, LazyTable) else ahead(events)
 
@@ -236,6 +238,12 @@ def refuse_repeated(repeated: Iterable[int]) -> None:
             f"seq_no stands more than once: {some}{more}",
             hint="leave the column seq_no out, and events are numbered by (timestamp, position)",
         )
+
+
+def cut(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
+    """The same rows in frames of at most `size`."""
+    for frame in frames:
+        yield from frame.iter_slices(size)
 
 
 def together(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
