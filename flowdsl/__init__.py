@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position
     from flowdsl.production.project import Project
     from flowdsl.production.yaml import load
-    from flowdsl.replay import replay
+    from flowdsl.replaying import replay
     from flowdsl.result import Result, read_result
 
 _HOME = {
@@ -60,7 +60,7 @@ _HOME = {
     "load": "production.yaml",
     "on": "flow",
     "read_result": "result",
-    "replay": "replay",
+    "replay": "replaying",
     "var": "language.var",
 }
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flowdsl.engines.local import LocalRun, State
     from flowdsl.explain import Explanation
     from flowdsl.plan import Plan
-    from flowdsl.replay import Options
+    from flowdsl.replaying import Options
 
 REASONS = ("filtered", "no links", "duplicate", "rate limited", "batch below min_count", "preference")
 STEP_COLUMNS = (
@@ -217,9 +217,6 @@ def finished(
     _record_open(plan, store, local)
     result = Result(store, manifest, state, options, recorder)
     if isinstance(store, FolderStore):
-        from flowdsl.failures import complete_errors
-
-        complete_errors(store, options.source)
         store.write_manifest(manifest)
     check_sums(manifest)
     return result

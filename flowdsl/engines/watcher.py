@@ -47,40 +47,41 @@ class Seen:
 class Watcher:
     """An observer that takes down every step of one event.
 
-    `position` is the last event that went through the flows, `seen` what became of the contexts, by step and branch.
+    `position` is the last event that went through the flows; `stages` has for each stage, by its `id`, what became of
+    each branch; `triggered` what each flow began with; `more` how many branches of a flow were not followed.
     """
 
     def __init__(self, seq_no: int) -> None:
         self.position = 0
-        self.seen: dict[tuple[int, Branch], Seen] = {}
+        self.stages: dict[int, dict[Branch, Seen]] = {}
         self.triggered: dict[int, dict[str, Any]] = {}
         self.more: dict[int, int] = {}
-        self._seq_no = seq_no
+        self.seq_no = seq_no
         self._bound: dict[int, Branch] = {}
 
     @property
     def waiting(self) -> bool:
         """Whether a context of the event is held in a window or a queue."""
-        return any(seen.outcome == "held" for seen in self.seen.values())
+        return any(seen.outcome == "held" for stage in self.stages.values() for seen in stage.values())
 
     def step(self, stage: Stage, entered: Contexts, passed: Contexts) -> None:
         """A step let some contexts go on; what entered and did not come out otherwise is held."""
         self.position = max(self.position, _last(entered.chunk))
         came, went = self._mine(stage, entered), self._mine(stage, passed, bound=True)
-        before: dict[Branch, dict[str, Any]] = {}
-        for branch, variables in came.variables():
-            before[branch] = variables
-            if stage.number == 0:
-                for flow in stage.flows:
-                    self.triggered.setdefault(flow, variables)
+        before = dict(came.variables())
+        if stage.number == 0:
+            for variables in before.values():
+                self.triggered.update(dict.fromkeys(stage.flows, variables))
+        arrived = dict(zip(came.branches, came.moments, strict=True))
         for i, (branch, variables) in enumerate(went.variables()):
             seen = self._put(stage, branch, "passed", moment=went.moments[i], keep=True)
             seen.variables, seen.payload = variables, went.payload(i)
-            seen.reason = _RELEASED.get(went.closed[i]) if stage.step.times else None
-        out = {branch[: len(entered.branches)] for number, branch in self.seen if number == id(stage)}
-        for i, branch in enumerate(came.branches):
+            if stage.step.times and arrived.get(branch) != went.moments[i]:
+                seen.reason = _RELEASED.get(went.closed[i])
+        out = {branch[: len(entered.branches)] for branch in self.stages.get(id(stage), {})}
+        for branch, moment in arrived.items():
             if branch not in out:
-                self._put(stage, branch, "held", moment=came.moments[i])
+                self._put(stage, branch, "held", moment=moment)
         for branch, variables in before.items():
             self._complete(stage, branch, variables)
 
@@ -92,7 +93,7 @@ class Watcher:
 
     def dropped_earlier(self, stage: Stage, members: Members, reason: str) -> None:
         """Contexts held since earlier that a step dropped."""
-        for row in np.flatnonzero(members.seq == self._seq_no).tolist():
+        for row in np.flatnonzero(members.seq == self.seq_no).tolist():
             self._put(stage, _branch(members.branches, row), "dropped", reason)
 
     def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None:
@@ -105,12 +106,18 @@ class Watcher:
 
     def gathered(self, stage: Stage, members: Members, batches: Contexts, which: Index) -> None:
         """Contexts that went into batches."""
-        for row in np.flatnonzero(members.seq == self._seq_no).tolist():
+        for row in np.flatnonzero(members.seq == self.seq_no).tolist():
             branch, batch = _branch(members.branches, row), int(which[row])
             last = int(batches.seq[batch])
-            if last == self._seq_no and _branch(batches.branches, batch) == branch:
+            if last == self.seq_no and _branch(batches.branches, batch) == branch:
                 continue
-            self._put(stage, branch, "absorbed", f"into the batch that goes on as event {last}", batches.moment[batch])
+            self._put(
+                stage,
+                branch,
+                "absorbed",
+                f"into the batch that goes on as event {last}",
+                batches.moment[batch],
+            )
 
     def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
         """Contexts that reached sinks."""
@@ -120,27 +127,35 @@ class Watcher:
             seen = self._put(stage, branch, "delivered", moment=mine.moments[i])
             seen.recipient_id = texts[i] if isinstance(texts[i], str) else None
 
-    def _mine(self, stage: Stage, contexts: Contexts, rows: Index | None = None, *, bound: bool = False) -> _Mine:
+    def _mine(
+        self, stage: Stage, contexts: Contexts, rows: Index | None = None, *, bound: bool = False
+    ) -> _Mine:
         """The event's contexts among these, as far as its branches are followed."""
-        inside = contexts.seq == self._seq_no
+        inside = contexts.seq == self.seq_no
         found = np.flatnonzero(inside) if rows is None else rows[inside[rows]]
         branches = [_branch(contexts.branches, row) for row in found.tolist()]
-        for flow in stage.flows:
-            if bound and len(branches) > FOLLOWED and flow not in self._bound:
-                self._bound[flow] = branches[FOLLOWED - 1]
-                self.more[flow] = len(branches) - FOLLOWED
         limit = self._bound.get(stage.flows[0])
         if limit is not None:
             keep = [i for i, branch in enumerate(branches) if branch[: len(limit)] <= limit]
             found, branches = found[keep], [branches[i] for i in keep]
+        if bound and len(branches) > FOLLOWED:
+            for flow in stage.flows:
+                self._bound[flow] = branches[FOLLOWED - 1]
+                self.more[flow] = self.more.get(flow, 0) + len(branches) - FOLLOWED
+            found, branches = found[:FOLLOWED], branches[:FOLLOWED]
         return _Mine(contexts, found, branches)
 
     def _put(
-        self, stage: Stage, branch: Branch, outcome: str, reason: str | None = None, moment: Any = None, keep: bool = False
+        self,
+        stage: Stage,
+        branch: Branch,
+        outcome: str,
+        reason: str | None = None,
+        moment: Any = None,
+        keep: bool = False,
     ) -> Seen:
         """Note an outcome; it takes the place of `held`, and with `keep` gives way to `delivered`."""
-        key = (id(stage), branch)
-        seen = self.seen.setdefault(key, Seen(stage, branch, outcome))
+        seen = self.stages.setdefault(id(stage), {}).setdefault(branch, Seen(stage, branch, outcome))
         if not (keep and seen.outcome == "delivered"):
             seen.outcome, seen.reason = outcome, reason
         if moment is not None:
@@ -150,8 +165,10 @@ class Watcher:
     def _complete(self, stage: Stage, branch: Branch, before: dict[str, Any]) -> None:
         """What the step read, for every outcome of a context that entered it."""
         operands = stage.step.operands(lambda path: value_at(before, path))
-        for (number, own), seen in self.seen.items():
-            if number == id(stage) and own[: len(branch)] == branch:
+        mine = self.stages[id(stage)]
+        for own in [own for own in mine if own[: len(branch)] == branch] if stage.step.branches else [branch]:
+            seen = mine.get(own)
+            if seen is not None:
                 seen.operands = operands
                 if not seen.variables:
                     seen.variables = before

@@ -1,4 +1,8 @@
-"""replay: what flows would have delivered over an event log, with the graph as it was at each event."""
+"""replay: what flows would have delivered over an event log, with the graph as it was at each event.
+
+No module of the package may have the name of one of its functions: importing `flowdsl.replay` would put the module
+where `flowdsl.replay(…)` is meant to be.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +108,9 @@ def run(
     from flowdsl.result import finished
 
     plan = Plan.of(options.flows)
-    recorder = TableRecorder(store, trace=trace, source=None if isinstance(store, FolderStore) else options.source)
+    recorder = TableRecorder(
+        store, trace=trace, source=None if isinstance(store, FolderStore) else options.source
+    )
     local = _begin(plan, options, recorder, observer)
     if options.as_of == "end":
         local.gather_final_graph(options.source, options.span)

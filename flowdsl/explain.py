@@ -1,0 +1,220 @@
+"""What happened to one event: its replay again, watched step by step."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flowdsl.columns import MISSING
+from flowdsl.engines.watcher import Seen, Watcher
+from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.events import EVENT_COLUMNS, FlowWarning
+from flowdsl.flow import Flow, Trigger
+from flowdsl.operators.base import Kind
+from flowdsl.operators.deliver import Deliver
+from flowdsl.replaying import Options, run
+from flowdsl.store import Part
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flowdsl.log import EventSource
+
+_NOT_RUN: Final = "this replay did not run on it: see start, stop, only and state"
+_SOME: Final = 1 << 10
+
+
+@dataclass(frozen=True)
+class ExplainedStep:
+    """What became of an event, or of one branch of it, at one step.
+
+    `step` is None for the trigger. `outcome` is `matched` or `not matched` there, and else `passed`, `delivered`, `dropped`,
+    `failed`, `absorbed` or `held`; `reason` says why, `at` is the log clock. `operands` has what the step read,
+    `variables` what there was after it.
+    """
+
+    flow: str
+    step: int | None
+    operator: str
+    text: str
+    branch: str | None
+    outcome: str
+    reason: str | None
+    at: dt.datetime | None
+    operands: tuple[tuple[str, Any], ...]
+    variables: Mapping[str, Any]
+    payload: Any
+    sinks: tuple[str, ...]
+    recipient_id: str | None
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """The way of one event through flows: printed it reads step by step, `steps` and `to_pandas()` have the same as data.
+
+    `more` counts, by flow, the branches of fan-outs that were not followed because there were so many.
+    """
+
+    event: Mapping[str, Any]
+    steps: tuple[ExplainedStep, ...]
+    more: Mapping[str, int]
+
+    def __repr__(self) -> str:
+        from flowdsl.explained import explanation_text
+
+        return explanation_text(self)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row for each step of each branch; operands, variables and payload as JSON text."""
+        import pandas as pd
+
+        from flowdsl.explained import json_text
+
+        rows = []
+        for step in self.steps:
+            row = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
+            row["sinks"] = ", ".join(step.sinks) or None
+            row["operands"] = json_text(dict(step.operands))
+            row["variables"] = json_text(step.variables)
+            row["payload"] = None if step.payload is MISSING else json_text(step.payload)
+            rows.append(row)
+        frame = pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(ExplainedStep)])
+        return frame.astype({"step": "Int64"})
+
+
+def explain(options: Options, seq_no: int, flow: str | None = None) -> Explanation:
+    """What happened to one event of a replay, in all flows or the one named.
+
+    The replay runs again up to that event, and further only while the event waits in a window or a queue. Raises
+    `ReplayError` where the log has no such event, or the replay no such flow.
+    """
+    event = _event(options.source, seq_no)
+    names = [f.name for f in options.flows]
+    if flow is not None and flow not in names:
+        raise ReplayError(
+            f"there is no flow {flow!r}", allowed=", ".join(names), hint=did_you_mean(flow, names)
+        )
+    asked = [f for f in options.flows if flow is None or f.name == flow]
+    matching = [f for f in asked if mismatch(f.trigger, event) is None and f.steps]
+    # with a state all of its flows must run; otherwise only those that the event concerns
+    running = list(options.flows) if options.state is not None else matching
+    watcher = Watcher(int(event["seq_no"]))
+    if matching:
+        _watch(dataclasses.replace(options, flows=tuple(running)), watcher)
+    steps = [step for f in asked for step in _steps(f, event, running, watcher)]
+    more = {running[number].name: count for number, count in watcher.more.items()}
+    return Explanation(event, tuple(steps), more)
+
+
+def mismatch(trigger: Trigger, event: Mapping[str, Any]) -> str | None:
+    """Why a trigger does not want an event; None where it does."""
+    if event["kind"] != trigger.kind:
+        return f"the trigger wants {trigger.kind}, this is {event['kind']}"
+    for name, wanted in (("link_type", trigger.link_type), ("entity_type", trigger.entity_type)):
+        if wanted is not None and event.get(name) != wanted:
+            return f"the trigger wants {name} {wanted!r}, this is {event.get(name)!r}"
+    return None
+
+
+class _EnoughError(Exception):
+    """Nothing that comes later matters."""
+
+
+class _Nowhere:
+    """A store that keeps nothing."""
+
+    def add(self, table: str, part: Part) -> None:
+        """Forget it."""
+
+    def parts(self, table: str) -> Iterator[Part]:
+        """No parts."""
+        return iter(())
+
+    def tables(self) -> list[str]:
+        """No tables."""
+        return []
+
+
+def _watch(options: Options, watcher: Watcher) -> None:
+    memoryless = all(s.kind in (Kind.PER_EVENT, Kind.SINK) for f in options.flows for s in f.steps)
+    if memoryless and options.span.only is None:
+        # what happens to other events means nothing to this one, but for the graph
+        import numpy as np
+
+        only = np.array([watcher.seq_no])
+        options = dataclasses.replace(options, span=dataclasses.replace(options.span, only=only))
+
+    def enough(done: int, total: int | None) -> None:
+        if watcher.position >= watcher.seq_no and not watcher.waiting:
+            raise _EnoughError
+
+    with warnings.catch_warnings():
+        # the replay itself has warned already
+        warnings.simplefilter("ignore", FlowWarning)
+        try:
+            run(options, _Nowhere(), progress=enough, observer=watcher, columns=frozenset(EVENT_COLUMNS))
+        except _EnoughError:
+            return
+
+
+def _event(source: EventSource, seq_no: int) -> dict[str, Any]:
+    if isinstance(seq_no, bool) or not hasattr(seq_no, "__index__"):
+        raise ReplayError(f"seq_no is {seq_no!r}", allowed="the sequence number of an event")
+    number = seq_no.__index__()
+    last = 0
+    for frame in source.chunks(EVENT_COLUMNS, _SOME, max(number - 1, 0)):
+        found = frame.filter(pl.col("seq_no") == number)
+        if found.height:
+            return {name: value for name, value in found.row(0, named=True).items() if value is not None}
+        last = int(frame["seq_no"][-1])
+        if last > number:
+            break
+    raise ReplayError(
+        f"the log has no event {number}",
+        hint="seq_no counts from 1; result.deliveries and result.errors have it",
+    )
+
+
+def _steps(
+    flow: Flow, event: Mapping[str, Any], running: list[Flow], watcher: Watcher
+) -> Iterator[ExplainedStep]:
+    why = mismatch(flow.trigger, event)
+    number = running.index(flow) if flow in running else -1
+    seen = sorted(_seen(watcher, number), key=lambda s: (s.branch, s.stage.number))
+    if why is None and flow.steps and number not in watcher.triggered:
+        why = _NOT_RUN
+    yield ExplainedStep(
+        flow.name, None, "on", flow.trigger.text, None, "matched" if why is None else "not matched", why, None, (),
+        watcher.triggered.get(number, {}), MISSING, (), None,
+    )  # fmt: skip
+    for one in seen:
+        yield _explained(flow, one)
+
+
+def _seen(watcher: Watcher, number: int) -> list[Seen]:
+    return [s for stage in watcher.stages.values() for s in stage.values() if number in s.stage.flows]
+
+
+def _explained(flow: Flow, seen: Seen) -> ExplainedStep:
+    step = seen.stage.step
+    return ExplainedStep(
+        flow=flow.name,
+        step=seen.stage.number,
+        operator=step.method,
+        text=step.text,
+        branch=".".join(map(str, seen.branch)) or None,
+        outcome=seen.outcome,
+        reason=seen.reason,
+        at=seen.at,
+        operands=tuple(seen.operands),
+        variables=seen.variables,
+        payload=seen.payload,
+        sinks=step.sinks if isinstance(step, Deliver) and seen.outcome == "delivered" else (),
+        recipient_id=seen.recipient_id,
+    )
