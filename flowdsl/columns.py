@@ -416,7 +416,7 @@ def _text_of(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return cells.cast(pl.String)
 
 
-def _with_times_as_text(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def _with_times_as_text(cells: pl.Expr, dtype: Any) -> pl.Expr:
     """Nested cells with every time in them as the text that it is in a column of its own."""
     if not _holds_times(dtype):
         return cells

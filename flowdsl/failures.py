@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS
-from flowdsl.log import EventSource
-from flowdsl.recorder import MOMENT, read_events_at
-from flowdsl.store import FolderStore, Part, Store
+from flowdsl.recorder import MOMENT
+from flowdsl.store import Store
 
 OWN = ("flow", "step", "operator", "branch", "error", "variables")
 TRACE_SCHEMA = {
@@ -65,20 +63,6 @@ def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
         pl.concat(frames, how="diagonal_relaxed")
         .sort("seq_no", "__flow", "step", maintain_order=True)
         .select(list(TRACE_SCHEMA))
-    )
-
-
-def complete_errors(store: FolderStore, source: EventSource) -> None:
-    """Give the failures in a folder the columns of their events that the run had no need to read."""
-    parts = list(store.parts("errors"))
-    wanted = [c for c in EVENT_COLUMNS if parts and c not in parts[0].frame.columns]
-    if not wanted:
-        return
-    seqs = np.unique(np.concatenate([p.frame["seq_no"].to_numpy() for p in parts]))
-    events = read_events_at(source, seqs, wanted).select(["seq_no", *wanted])
-    store.replace(
-        "errors",
-        [Part(p.frame.join(events, on="seq_no", how="left", maintain_order="left"), p.meta) for p in parts],
     )
 
 

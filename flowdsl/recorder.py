@@ -205,7 +205,8 @@ def read_events_at(source: EventSource, seqs: Seqs, columns: Collection[str] = E
         found.append(chunk[rows])
         if int(numbers[-1]) >= int(seqs[-1]):
             break
-    return pl.concat(found, how="diagonal_relaxed")
+    joined: pl.DataFrame = pl.concat(found, how="diagonal_relaxed")
+    return joined
 
 
 def _error_part(stage: Stage, contexts: Contexts, failures: Failures, events: pl.DataFrame) -> Part:

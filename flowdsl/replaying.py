@@ -20,7 +20,7 @@ import numpy as np
 from flowdsl.engines.local import LocalRun, Span, State
 from flowdsl.engines.stages import Observer
 from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.events import FlowWarning
+from flowdsl.events import EVENT_COLUMNS, FlowWarning
 from flowdsl.flow import Flow
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource, open_log
@@ -114,6 +114,9 @@ def run(
     local = _begin(plan, options, recorder, observer)
     if options.as_of == "end":
         local.gather_final_graph(options.source, options.span)
+    if isinstance(store, FolderStore):
+        # failures are written with their whole events as they come, not looked up again later
+        columns = frozenset(EVENT_COLUMNS)
     with _progress(progress, options.source.count()) as tick:
         local.run(options.source, options.span, chunk_size=options.chunk_size, progress=tick, columns=columns)
     state = local.state(fingerprint(options.flows))

@@ -109,14 +109,6 @@ class FolderStore:
             assert isinstance(frame, pl.DataFrame)
             yield Part(frame, meta)
 
-    def replace(self, table: str, parts: list[Part]) -> None:
-        """Other rows instead of those that a table has."""
-        for path in (self.folder / table).glob("*.parquet"):
-            path.unlink()
-        self._next[table] = 0
-        for part in parts:
-            self.add(table, part)
-
     def tables(self) -> list[str]:
         """The names of the tables that have rows."""
         return sorted({str(p.parent.relative_to(self.folder)) for p in self.folder.rglob("*.parquet")})

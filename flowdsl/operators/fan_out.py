@@ -139,7 +139,8 @@ class FanOutKernel(Kernel):
         counts = np.bincount(row, minlength=len(contexts))
         step.dropped(contexts, np.flatnonzero((counts == 0) & (ids > 0)), "no links")
         step.branched(int((counts - 1).clip(0).sum()))
-        versions = chunk.graph.find(others, contexts.seen.take(row), options.type)
+        seen = contexts.seen.take(row) if chunk.graph.changing else contexts.seen
+        versions = chunk.graph.find(others, seen, options.type)
         branches = contexts.fanned(
             row,
             _positions(row, counts),
