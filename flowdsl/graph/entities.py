@@ -47,6 +47,8 @@ class EntityIndex:
 
     def set_base(self, ids: Codes, versions: Numbers) -> None:
         """Versions that were there before the chunk."""
+        if not len(ids):
+            return
         self._grow(int(ids.max()) + 1)
         self._current[ids] = versions
 
