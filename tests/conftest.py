@@ -1,0 +1,22 @@
+"""How much the property tests try: a fixed amount every day, and far more with FLOWDSL_HYPOTHESIS=deep."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+
+settings.register_profile(
+    "everyday",
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    print_blob=False,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+)
+settings.register_profile(
+    "deep", settings.get_profile("everyday"), max_examples=3000, derandomize=False, print_blob=True
+)
+settings.load_profile(os.environ.get("FLOWDSL_HYPOTHESIS", "everyday"))

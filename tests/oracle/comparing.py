@@ -1,0 +1,110 @@
+"""A result and an outcome brought into one form, so that they can be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from flowdsl.flow import Flow
+from flowdsl.result import Result
+from oracle.interpreter import Delivery, Outcome
+from oracle.values import canonical
+
+Table = list[tuple[Any, ...]]
+
+
+def said_by_engine(result: Result, flows: Sequence[Flow]) -> dict[str, Any]:
+    """What a replay gave: deliveries, errors, counts, late events and open windows, as plain values."""
+    deliveries = result.deliveries
+    columns = ["delivered_at", "seq_no", "flow", "branch", "step", "sink", "event_time", "event_id",
+               "closed_by", "recipient_id", "payload"]  # fmt: skip
+    return {
+        "deliveries": [
+            (*row[:-1], canonical(json.loads(row[-1]))) for row in _rows(deliveries, columns)
+        ],
+        "errors": [
+            (*row[:-1], _visible(json.loads(row[-1])))
+            for row in _rows(result.errors, ["seq_no", "flow", "step", "branch", "variables"])
+        ],
+        "dropped": sorted(_rows(result.dropped, ["flow", "step", "reason", "count"])),
+        "steps": _rows(
+            result.steps,
+            ["flow", "step", "operator", "entered", "extra_branches", "passed", "dropped", "failed", "absorbed", "held"],
+        ),
+        "late": _rows(result.late, ["seq_no"]),
+        "open": _open(_rows(result.open, ["flow", "step", "held", "opened_at", "due_at", "last_seq_no"]), flows),
+    }  # fmt: skip
+
+
+def said_by_oracle(outcome: Outcome, flows: Sequence[Flow]) -> dict[str, Any]:
+    """The same of the interpreter's outcome."""
+    names = [flow.name for flow in flows]
+    return {
+        "deliveries": [_delivery(delivery, names) for delivery in outcome.deliveries],
+        "errors": [
+            (e.seq_no, names[e.flow], e.step, _branch(e.branch), _visible(e.variables)) for e in outcome.errors
+        ],
+        "dropped": sorted(
+            (names[flow], step, reason, count)
+            for (flow, step), tally in outcome.tallies.items()
+            for reason, count in tally.dropped.items()
+        ),
+        "steps": [
+            (names[flow], step, flows[flow].steps[step].method, tally.entered, tally.extra_branches, tally.passed,
+             tally.dropped.total(), tally.failed, tally.absorbed, tally.held)
+            for (flow, step), tally in sorted(outcome.tallies.items())
+        ],
+        "late": [(seq_no,) for seq_no in outcome.late],
+        "open": _open(
+            [
+                (names[row["flow"]], row["step"], row["held"], row["opened_at"], row["due_at"], row["last_seq_no"])
+                for row in outcome.open
+            ],
+            flows,
+        ),
+    }  # fmt: skip
+
+
+def bytes_of(result: Result) -> dict[str, Any]:
+    """Everything that rule 20 says is the same at every run, as text: all but the timings and the state."""
+    frames = {f"sink {sink}": result[sink] for sink in result.sinks}
+    frames |= {name: getattr(result, name) for name in ("deliveries", "errors", "dropped", "late", "open")}
+    frames["steps"] = result.steps.drop(columns="seconds")
+    return {name: (frame.dtypes.to_dict(), frame.to_csv(index=False)) for name, frame in frames.items()}
+
+
+def _delivery(d: Delivery, names: Sequence[str]) -> tuple[Any, ...]:
+    return (d.delivered_at, d.seq_no, names[d.flow], _branch(d.branch), d.step, d.sink_name, d.event_time,
+            d.event_id, d.closed_by, d.recipient_id, canonical(d.payload))  # fmt: skip
+
+
+def _branch(positions: tuple[int, ...]) -> str | None:
+    return ".".join(map(str, positions)) if positions else None
+
+
+def _visible(variables: Mapping[str, Any]) -> str:
+    """The variables of a failure; the inner ones (`_payload` …) are nobody's business."""
+    return canonical({name: value for name, value in variables.items() if not name.startswith("_")})
+
+
+def _open(rows: Table, flows: Sequence[Flow]) -> Table:
+    """By flow and step; within a step in the order given."""
+    places = {flow.name: number for number, flow in enumerate(flows)}
+    return sorted(rows, key=lambda row: (places[row[0]], row[1]))
+
+
+def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> Table:
+    return [
+        tuple(_plain(value) for value in row) for row in frame[list(columns)].itertuples(index=False, name=None)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.value // 1000
+    return value.item() if hasattr(value, "item") else value

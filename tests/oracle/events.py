@@ -1,0 +1,135 @@
+"""Events as the interpreter takes them, and the graph that they change (rules 1, 4, 5 and 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowdsl.flow import Trigger
+from oracle.values import FailedError, microseconds, moment_text
+
+VARIABLES = {
+    "link.created": ("link_type", "link_id", "source_id", "target_id", "metadata"),
+    "link.deleted": ("link_type", "link_id", "source_id", "target_id"),
+    "entity.created": ("entity_type", "entity_id"),
+    "entity.updated": ("entity_type", "entity_id"),
+    "entity.deleted": ("entity_type", "entity_id"),
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of the log: `fields` are those of production's inner object, null ones left out."""
+
+    seq_no: int
+    timestamp: int
+    kind: str
+    event_id: str | None
+    fields: dict[str, Any]
+
+    @classmethod
+    def of(cls, envelope: Mapping[str, Any]) -> Event:
+        """The event in an envelope `{"id", "timestamp", "event", "seq_no"}`."""
+        inner = dict(envelope["event"])
+        kind = f"{inner.pop('kind')}.{inner.pop('action')}"
+        fields = {name: value for name, value in inner.items() if value is not None}
+        return cls(
+            envelope["seq_no"], microseconds(envelope["timestamp"]), kind, envelope.get("id"), fields
+        )
+
+    def triggers(self, trigger: Trigger) -> bool:
+        """Whether a flow with this trigger is for this event."""
+        return (
+            self.kind == trigger.kind
+            and trigger.link_type in (None, self.fields.get("link_type"))
+            and trigger.entity_type in (None, self.fields.get("entity_type"))
+        )
+
+    def variables(self) -> dict[str, Any]:
+        """What a context of this event starts with."""
+        found = {name: self.fields[name] for name in VARIABLES[self.kind] if name in self.fields}
+        if self.kind in ("entity.created", "entity.updated"):
+            found["data"] = self.fields.get("data")
+        found["event"] = {
+            "id": self.event_id,
+            "kind": self.kind,
+            "timestamp": moment_text(self.timestamp),
+            "seq_no": self.seq_no,
+        }
+        return found
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link between two ids."""
+
+    link_type: str
+    source_id: str
+    target_id: str
+
+
+class PlainGraph:
+    """Entities by type and id, and links in the order in which they were created, each under its identity."""
+
+    def __init__(self, entities: Mapping[str, Mapping[Any, Any]], links: Sequence[Mapping[str, Any]]) -> None:
+        self.entities = {
+            kind: {str(entity_id): _entity(str(entity_id), data) for entity_id, data in of_kind.items()}
+            for kind, of_kind in entities.items()
+        }
+        self.links: dict[tuple[str, ...], Link] = {}
+        for link in links:
+            self._create_link(link)
+
+    def apply(self, event: Event) -> None:
+        """What an event does to the graph."""
+        fields = event.fields
+        if event.kind == "link.created":
+            self._create_link(fields)
+        elif event.kind == "link.deleted":
+            self.links.pop(_identity(fields), None)
+        elif event.kind == "entity.deleted":
+            self.entities.get(fields["entity_type"], {}).pop(fields["entity_id"], None)
+        else:
+            entity = _entity(fields["entity_id"], fields.get("data"))
+            self.entities.setdefault(fields["entity_type"], {})[fields["entity_id"]] = entity
+
+    def find(self, entity_id: str, kind: str | None) -> list[Any]:
+        """The entity with an id, as a list of one or none; an id that lives in two types fails (rule 7)."""
+        kinds = self.entities if kind is None else [kind]
+        found = [self.entities[k][entity_id] for k in kinds if entity_id in self.entities.get(k, {})]
+        if len(found) > 1:
+            raise FailedError("the id lives in several entity types")
+        return found
+
+    def linked(self, entity_id: str, via: str, direction: str) -> list[str]:
+        """The ids at the other ends of an id's links, in link order."""
+        of_type = [link for link in self.links.values() if link.link_type == via]
+        if direction == "forward":
+            return [link.target_id for link in of_type if link.source_id == entity_id]
+        return [link.source_id for link in of_type if link.target_id == entity_id]
+
+    def _create_link(self, fields: Mapping[str, Any]) -> None:
+        # a link with a known identity replaces the old one, and goes last
+        self.links.pop(_identity(fields), None)
+        self.links[_identity(fields)] = Link(
+            fields["link_type"], str(fields["source_id"]), str(fields["target_id"])
+        )
+
+
+def _identity(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    if fields.get("link_id") is not None:
+        return (str(fields["link_id"]),)
+    return (fields["link_type"], str(fields["source_id"]), str(fields["target_id"]))
+
+
+def _entity(entity_id: str, data: Any) -> Any:
+    """An entity always has its `id`; without data it is an empty object; what is no object stays what it is."""
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        return data
+    given = data.get("id", entity_id)
+    if isinstance(given, int) and not isinstance(given, bool) and str(given) == entity_id:
+        given = entity_id
+    return {**data, "id": given}

@@ -1,0 +1,329 @@
+"""Random flows, graphs and logs: few ids and few moments, so that things meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from flowdsl import Flow, on
+from flowdsl.errors import BuildError
+from flowdsl.events import KINDS
+from flowdsl.language.conditions import parse_expression
+from flowdsl.scope import Shape
+from oracle.values import moment_text
+
+START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
+SECOND = 1_000_000
+
+IDS = ["a", "b", "1"]
+ENTITY_TYPES = ["user", "post"]
+LINK_TYPES = ["likes", "owns"]
+SINKS = ["in-app", "push", "feed"]
+WINDOWS = ["0s", "1s", "1500ms", "2s", "3s", "10s"]
+STEPS_MS = [0, 0, 0, 250, 500, 1000, 1000, 1000, 1500, 2000, 5000, 333, -1500]
+
+ids = st.sampled_from(IDS)
+scalars = st.sampled_from([0, 1, 2, -3, 1.0, 2.5, True, False, None, "", "a", "1", "Ann", "é \"q\"\n", "ÄÖ"])
+id_values = ids | st.sampled_from([1, None, "", 2.5, True, ["a"]])
+more = st.fixed_dictionaries({}, optional={"x": scalars, "y": st.lists(scalars, max_size=2), "z": st.just({})})
+documents = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from([1, "1", "other", None, 1.5]),
+        "name": st.sampled_from(["Ann", "Bob", "", "zoë", 7, None]),
+        "n": scalars,
+        "author_id": id_values,
+        "more": more | scalars,
+        "tags": st.lists(st.sampled_from(["x", "y", 1, None]), max_size=3),
+    },
+)
+# mostly objects, for those are what graphs hold
+entities = st.one_of(documents, documents, documents, st.none(), scalars, st.lists(scalars, max_size=2))
+link_ids = st.sampled_from([None, None, None, "l1", "l2"])
+
+
+@dataclass(frozen=True)
+class World:
+    """A graph before the first event, and a log of envelopes."""
+
+    entities: dict[str, dict[str, Any]]
+    links: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Flows and what they run on."""
+
+    flows: list[Flow]
+    world: World
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+    def __str__(self) -> str:
+        flows = "\n".join(str(flow) for flow in self.flows)
+        events = "\n".join(f"  {event!r}," for event in self.world.events)
+        return f"\n{flows}\nentities={self.world.entities!r}\nlinks={self.world.links!r}\nevents=[\n{events}\n]"
+
+
+@st.composite
+def links(draw: st.DrawFn) -> dict[str, Any]:
+    """A link as a graph is given it."""
+    link = {"link_type": draw(st.sampled_from(LINK_TYPES)), "source_id": draw(ids), "target_id": draw(ids)}
+    link_id = draw(link_ids)
+    return link if link_id is None else {**link, "link_id": link_id}
+
+
+@st.composite
+def inner_events(draw: st.DrawFn) -> dict[str, Any]:
+    """The inner object of an event of any kind."""
+    family, action = draw(st.sampled_from([*KINDS, *["link.created"] * 4, "entity.updated"])).split(".")
+    event: dict[str, Any] = {"kind": family, "action": action}
+    if family == "entity":
+        event |= {"entity_type": draw(st.sampled_from(ENTITY_TYPES)), "entity_id": draw(ids)}
+        return event if action == "deleted" else {**event, "data": draw(entities)}
+    event |= draw(links())
+    if action == "deleted":
+        if "link_id" in event and draw(st.booleans()):
+            return {"kind": family, "action": action, "link_id": event["link_id"]}
+        return event
+    metadata = draw(st.none() | documents)
+    return event if metadata is None else {**event, "metadata": metadata}
+
+
+@st.composite
+def logs(draw: st.DrawFn, max_size: int = 16) -> list[dict[str, Any]]:
+    """Events in order of `seq_no`, some at the same moment, some late, some numbers left out."""
+    moment, seq_no, log = START, 0, []
+    for inner in draw(st.lists(inner_events(), min_size=3, max_size=max_size)):
+        moment += 1000 * draw(st.sampled_from(STEPS_MS))
+        seq_no += draw(st.sampled_from([1, 1, 1, 1, 3]))
+        log.append({"id": f"e{seq_no}", "timestamp": moment_text(moment), "event": inner, "seq_no": seq_no})
+    return log
+
+
+@st.composite
+def worlds(draw: st.DrawFn, max_events: int = 16) -> World:
+    """A graph and a log."""
+    held = {
+        kind: draw(st.dictionaries(ids, entities, max_size=3))
+        for kind in draw(st.sampled_from([["user"], ["user", "post"], ["post"], []]))
+    }
+    return World(held, draw(st.lists(links(), max_size=6)), draw(logs(max_events)))
+
+
+# -- flows ----------------------------------------------------------------------------------------------
+
+PARTS = ["id", "name", "n", "author_id", "more", "more.x", "tags", "nothing"]
+
+
+def _paths_of(name: str, shape: Shape) -> list[str]:
+    if shape.scalar:
+        return [name]
+    if shape.fields is not None:
+        below = [path for part, s in shape.fields.items() for path in _paths_of(f"{name}.{part}", s)]
+        return [*below, name]
+    return [name, *(f"{name}.{part}" for part in PARTS)]
+
+
+@st.composite
+def paths(draw: st.DrawFn, flow: Flow) -> str:
+    """A path that can exist at the end of a flow; at an event it may well be missing."""
+    shapes = flow.variables
+    name = draw(st.sampled_from([n for n in shapes if n != "_delivered_to"]))
+    return draw(st.sampled_from(_paths_of(name, shapes[name])))
+
+
+@st.composite
+def id_paths(draw: st.DrawFn, flow: Flow) -> str:
+    """A path that often holds an id."""
+    likely = [p for name, shape in flow.variables.items() for p in _paths_of(name, shape)]
+    likely = [p for p in likely if p.rpartition(".")[2].endswith("id") and not p.startswith("event.")]
+    return draw(st.sampled_from(likely)) if draw(st.integers(0, 7)) else draw(paths(flow))
+
+
+literals = st.sampled_from(["1", "0", "2.5", "'a'", "'1'", "'Ann'", "true", "null", "''", "-1"])
+
+
+@st.composite
+def conditions(draw: st.DrawFn, flow: Flow, depth: int = 2) -> str:
+    """A condition as text."""
+    shape = draw(st.sampled_from(["compare", "compare", "compare", "exists", "call", "arithmetic", "in", *["not", "and", "or"] * (depth > 0)]))  # fmt: skip
+    path = draw(paths(flow))
+    if shape == "exists":
+        return draw(st.sampled_from([f"{path} exists", f"exists({path})", f"{path} not_exists"]))
+    if shape == "call":
+        return draw(st.sampled_from([f"len({path}) > 1", f"startswith({path}, 'a')", f"lower({path}) != 'ann'"]))
+    if shape == "arithmetic":
+        return f"{path} {draw(st.sampled_from('+-*/%'))} {draw(st.sampled_from(['1', '2', path]))} > 1"
+    if shape == "in":
+        return f"{path} {draw(st.sampled_from(['in', 'not in']))} ['a', 1, null]"
+    if shape == "not":
+        return f"not ({draw(conditions(flow, depth - 1))})"
+    if shape in ("and", "or"):
+        return f"({draw(conditions(flow, depth - 1))}) {shape} ({draw(conditions(flow, depth - 1))})"
+    other = draw(literals | paths(flow))
+    return f"{path} {draw(st.sampled_from(['==', '!=', '<', '<=', '>', '>=']))} {other}"
+
+
+def only_users(context: Mapping[str, Any]) -> bool:
+    """A Python function as a condition."""
+    return context.get("source_id", context.get("entity_id")) != "a"
+
+
+def has_batch(context: Mapping[str, Any]) -> bool:
+    """A Python function that looks at which variables there are."""
+    return "batch" in context or len(list(context)) % 2 == 0
+
+
+@st.composite
+def templates(draw: st.DrawFn, flow: Flow) -> str:
+    """A template of Tera."""
+    path, other = draw(paths(flow)), draw(paths(flow))
+    forms = [
+        "hello",
+        f"{{{{ {path} }}}}",
+        f"{{{{ {path} }}}} and {{{{ {other} }}}}",
+        f'{{{{ {path} | default(value="-") }}}}',
+        f"{{% if {path} %}}yes {{{{ {path} }}}}{{% else %}}no{{% endif %}}",
+        f"{{% if {path} is defined %}}is {{{{ {path} }}}}{{% endif %}}",
+        f"{{{{ {path} | upper }}}}",
+        f"{{% for x in {path} %}}{{{{ x }}}};{{% endfor %}}",
+    ]
+    return draw(st.sampled_from(forms))
+
+
+@st.composite
+def leaves(draw: st.DrawFn, flow: Flow) -> Any:
+    """A value of a payload's template."""
+    path = draw(paths(flow))
+    return draw(
+        templates(flow)
+        | templates(flow)
+        | st.sampled_from([parse_expression(path), parse_expression(f"len({path})"), parse_expression(f"{path} + 1")])
+        | st.sampled_from([1, 1.5, True, None, {}, []])
+    )  # fmt: skip
+
+
+@st.composite
+def payloads(draw: st.DrawFn, flow: Flow) -> Any:
+    """The template of a payload: mostly an object."""
+    if draw(st.integers(0, 9)) == 0:
+        return draw(templates(flow) | st.lists(leaves(flow), max_size=2))
+    names = st.sampled_from(["recipient_id", "title", "n", "seq_no", "deep", "a b"])
+    nested = leaves(flow) | st.dictionaries(names, leaves(flow), max_size=2) | st.lists(leaves(flow), max_size=2)
+    return draw(st.dictionaries(names, nested, min_size=1, max_size=3))
+
+
+def _resolve(draw: st.DrawFn, flow: Flow) -> Flow:
+    return flow.resolve(
+        draw(id_paths(flow)),
+        as_=draw(names),
+        via=draw(st.none() | st.sampled_from(LINK_TYPES)),
+        direction=draw(st.sampled_from(["forward", "reverse"])),
+        type=draw(st.sampled_from([None, None, None, "user", "ghost"])),
+        required=draw(st.sampled_from([True, False, False])),
+    )
+
+
+def _fan_out(draw: st.DrawFn, flow: Flow) -> Flow:
+    return flow.fan_out(
+        draw(id_paths(flow)),
+        via=draw(st.sampled_from(LINK_TYPES)),
+        as_=draw(names),
+        direction=draw(st.sampled_from(["forward", "reverse"])),
+        type=draw(st.sampled_from([None, None, None, "post"])),
+    )
+
+
+def _where(draw: st.DrawFn, flow: Flow) -> Flow:
+    if draw(st.integers(0, 9)) == 0:
+        return flow.where(draw(st.sampled_from([only_users, has_batch])))
+    return flow.where(draw(conditions(flow)))
+
+
+def _deduplicate(draw: st.DrawFn, flow: Flow) -> Flow:
+    key = draw(st.lists(paths(flow) | id_paths(flow), min_size=1, max_size=2))
+    return flow.deduplicate(key, window=draw(st.sampled_from(WINDOWS)))
+
+
+def _batch(draw: st.DrawFn, flow: Flow) -> Flow:
+    key = draw(paths(flow) | id_paths(flow))
+    return flow.batch(key, window=draw(st.sampled_from(WINDOWS)), min_count=draw(st.sampled_from([0, 1, 1, 2, 3])))
+
+
+def _rate_limit(draw: st.DrawFn, flow: Flow) -> Flow:
+    strategy = draw(st.sampled_from(["drop", "queue", "queue"]))
+    return flow.rate_limit(
+        draw(st.integers(1 if strategy == "queue" else 0, 3)),
+        per=draw(st.sampled_from(WINDOWS)),
+        strategy=strategy,
+        key=draw(st.none() | paths(flow) | st.lists(id_paths(flow), min_size=1, max_size=2)),
+    )
+
+
+def _map(draw: st.DrawFn, flow: Flow) -> Flow:
+    return flow.map(draw(payloads(flow)))
+
+
+def _deliver(draw: st.DrawFn, flow: Flow) -> Flow:
+    flow = flow if "_payload" in flow.variables else _map(draw, flow)
+    return flow.deliver(*draw(st.lists(st.sampled_from(SINKS), min_size=1, max_size=2)))
+
+
+names = st.sampled_from(["u", "u", "v", "v", "w", "recipient", "recipient_id", "target_id", "metadata"])
+GROWTH: dict[str, Callable[[st.DrawFn, Flow], Flow]] = {
+    "resolve": _resolve,
+    "fan_out": _fan_out,
+    "where": _where,
+    "deduplicate": _deduplicate,
+    "batch": _batch,
+    "rate_limit": _rate_limit,
+    "map": _map,
+    "deliver": _deliver,
+}
+
+
+@st.composite
+def grown(draw: st.DrawFn, flow: Flow, max_steps: int = 5) -> Flow:
+    """A flow with more steps of any operators, and with a delivery at its end."""
+    for operator in draw(st.lists(st.sampled_from(list(GROWTH)), max_size=max_steps)):
+        try:
+            flow = GROWTH[operator](draw, flow)
+        except BuildError:
+            assume(False)
+    return _deliver(draw, flow)
+
+
+@st.composite
+def beginnings(draw: st.DrawFn) -> Flow:
+    """A trigger."""
+    kind = draw(st.sampled_from([*KINDS, *["link.created"] * 4]))
+    if kind.startswith("link"):
+        return on(kind, link_type=draw(st.sampled_from([None, None, *LINK_TYPES])))
+    return on(kind, entity_type=draw(st.sampled_from([None, None, *ENTITY_TYPES])))
+
+
+@st.composite
+def flow_lists(draw: st.DrawFn, max_flows: int = 3) -> list[Flow]:
+    """Flows, some of which begin with the same steps as another."""
+    flows = [draw(grown(draw(beginnings())))]
+    for _ in range(draw(st.integers(0, max_flows - 1))):
+        if draw(st.booleans()):
+            model = draw(st.sampled_from(flows))
+            kept = draw(st.integers(0, len(model.steps)))
+            flows.append(draw(grown(Flow(model.trigger, model.steps[:kept]), 3)))
+        else:
+            flows.append(draw(grown(draw(beginnings()))))
+    return [flow.named(f"f{number}") for number, flow in enumerate(flows)]
+
+
+@st.composite
+def cases(draw: st.DrawFn, max_events: int = 16) -> Case:
+    """Flows, a graph and a log."""
+    return Case(draw(flow_lists()), draw(worlds(max_events)))

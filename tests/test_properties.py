@@ -1,0 +1,200 @@
+"""On random flows, graphs and logs the engine gives what the rules say, however the log is cut and written."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from oracle import interpret
+from oracle.comparing import bytes_of, said_by_engine, said_by_oracle
+from strategies import SECOND, START, Case, cases
+
+import flowdsl as fd
+
+
+def graph_of(case: Case) -> fd.EntityGraph:
+    return fd.EntityGraph(case.world.entities, case.world.links)
+
+
+def replayed(case: Case, **options: Any) -> fd.Result:
+    return fd.replay(case.flows, case.world.events, graph_of(case), **options)
+
+
+def interpreted(case: Case, **options: Any) -> dict[str, Any]:
+    world = case.world
+    return said_by_oracle(
+        interpret(case.flows, world.events, world.entities, world.links, **options), case.flows
+    )
+
+
+def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    for part, said in expected.items():
+        assert found[part] == said, f"{part} differ"
+
+
+def windows(keep: bool) -> str:
+    return "keep" if keep else "flush"
+
+
+@given(case=cases(), keep=st.booleans())
+def test_the_engine_says_what_the_rules_say(case: Case, keep: bool) -> None:
+    assert_same(said_by_engine(replayed(case, open_windows=windows(keep)), case.flows), interpreted(case, keep=keep))
+
+
+@given(case=cases(), keep=st.booleans(), chunk_size=st.sampled_from([1, 2, 3, 7]))
+def test_rule_20_the_chunk_size_changes_not_a_byte(case: Case, keep: bool, chunk_size: int) -> None:
+    whole = bytes_of(replayed(case, open_windows=windows(keep)))
+    assert_same(bytes_of(replayed(case, open_windows=windows(keep), chunk_size=chunk_size)), whole)
+
+
+@given(case=cases(), keep=st.booleans(), place=st.integers(1, 16), chunk_size=st.sampled_from([2, None]))
+def test_rule_21_a_log_replayed_in_two_parts_equals_the_whole(
+    case: Case, keep: bool, place: int, chunk_size: int | None
+) -> None:
+    """The state is that before any flush, so it does not matter how the first part ended."""
+    cut = case.world.events[min(place, len(case.world.events) - 1)]["seq_no"]
+    open_windows = windows(keep)
+    first = replayed(case, stop=cut, open_windows=open_windows, chunk_size=chunk_size)
+    second = fd.replay(case.flows, case.world.events, state=first.state, open_windows=open_windows)
+    whole = interpreted(case, keep=keep)
+    start, end = said_by_engine(first, case.flows), said_by_engine(second, case.flows)
+    lasting = [delivery for delivery in start["deliveries"] if keep or not ended(delivery)]
+    assert sorted_deliveries(lasting + end["deliveries"]) == sorted_deliveries(whole["deliveries"])
+    assert start["late"] + end["late"] == whole["late"]
+    assert end["open"] == whole["open"]
+    if keep:
+        assert Counter(start["errors"] + end["errors"]) == Counter(whole["errors"])
+        assert summed(first, second) == whole["steps"]
+
+
+def ended(delivery: tuple[Any, ...]) -> bool:
+    return delivery[8] == "end"
+
+
+def sorted_deliveries(deliveries: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted(deliveries, key=repr)
+
+
+def summed(first: fd.Result, second: fd.Result) -> list[tuple[Any, ...]]:
+    """The counts of two parts as those of the whole; what the first held, the second holds at its start."""
+    assert first.steps["held"].tolist() == second.steps["held_before"].tolist()
+    counts = ["entered", "extra_branches", "passed", "dropped", "failed", "absorbed"]
+    both = second.steps.copy()
+    both[counts] = first.steps[counts] + second.steps[counts]
+    return list(both[["flow", "step", "operator", *counts, "held"]].itertuples(index=False, name=None))
+
+
+@given(case=cases(), place=st.integers(1, 16))
+def test_rule_06_later_events_never_change_earlier_results(case: Case, place: int) -> None:
+    """What came out before an event, comes out without that event and all later ones."""
+    cut = case.world.events[min(place, len(case.world.events) - 1)]["seq_no"]
+    before = said_by_engine(replayed(case, stop=cut, open_windows="keep"), case.flows)
+    whole = said_by_engine(replayed(case, open_windows="keep"), case.flows)
+    for part in ("deliveries", "errors"):
+        assert not Counter(before[part]) - Counter(whole[part])
+    assert [late for late in whole["late"] if late[0] < cut] == before["late"]
+
+
+@given(case=cases())
+def test_rule_19_failed_events_run_again_as_of_their_place_in_the_log(case: Case) -> None:
+    errors = replayed(case).errors
+    again = said_by_engine(replayed(case, only=errors), case.flows)
+    assert_same(again, interpreted(case, only=set(errors["seq_no"].tolist())))
+
+
+@given(case=cases(), place=st.integers(0, 16), keep=st.booleans())
+def test_rule_21_events_before_the_start_only_change_graph_and_clock(case: Case, place: int, keep: bool) -> None:
+    start = case.world.events[min(place, len(case.world.events) - 1)]["seq_no"]
+    found = said_by_engine(replayed(case, start=start, open_windows=windows(keep)), case.flows)
+    assert_same(found, interpreted(case, start=start, keep=keep))
+
+
+@given(case=cases())
+def test_rule_06_as_of_the_end_is_the_final_graph_for_all(case: Case) -> None:
+    assert_same(said_by_engine(replayed(case, as_of="end"), case.flows), interpreted(case, as_of="end"))
+
+
+@given(case=cases())
+def test_rule_20_a_second_run_changes_not_a_byte(case: Case) -> None:
+    """The graph is shared by runs, and none leaves a trace in it."""
+    graph = graph_of(case)
+    first, second = (bytes_of(fd.replay(case.flows, case.world.events, graph)) for _ in range(2))
+    assert_same(second, first)
+
+
+@given(case=cases(), marks=st.lists(st.tuples(st.integers(0, 16), st.integers(0, 40)), max_size=3), keep=st.booleans())
+def test_rule_03_clock_marks_move_the_clock(case: Case, marks: list[tuple[int, int]], keep: bool) -> None:
+    marks = sorted((min(after, len(case.world.events)), START + ticks * SECOND // 4) for after, ticks in marks)
+    log = fd.MemoryEventLog()
+    events = [{**event, "seq_no": number} for number, event in enumerate(case.world.events, 1)]
+    for number in range(len(events) + 1):
+        if number:
+            log.append(events[number - 1])
+        for after, clock in marks:
+            if after == number:
+                log.mark_clock(fd.events.timestamp_text(clock))
+    found = said_by_engine(
+        fd.replay(case.flows, log, graph_of(case), open_windows=windows(keep)), case.flows
+    )
+    world = case.world
+    outcome = interpret(case.flows, events, world.entities, world.links, marks=marks, keep=keep)
+    assert_same(found, said_by_oracle(outcome, case.flows))
+
+
+@given(case=cases())
+def test_entities_that_a_function_gives_are_as_good_as_given_ones(case: Case) -> None:
+    def fetcher(kind: str) -> Any:
+        held = case.world.entities[kind]
+        return lambda ids: {i: held[i] for i in ids if i in held}
+
+    graph = fd.EntityGraph({kind: fetcher(kind) for kind in case.world.entities}, case.world.links)
+    found = said_by_engine(fd.replay(case.flows, case.world.events, graph, chunk_size=3), case.flows)
+    assert_same(found, interpreted(case))
+
+
+@given(case=cases())
+def test_tables_written_to_a_folder_read_back_the_same(case: Case) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        result = replayed(case)
+        at_once = replayed(case, out=Path(folder, "out"), chunk_size=4)
+        result.to_parquet(Path(folder, "later"))
+        for written in (at_once, fd.read_result(Path(folder, "out")), fd.read_result(Path(folder, "later"))):
+            assert_same(bytes_of(written), bytes_of(result))
+
+
+@given(case=cases())
+def test_every_form_of_a_log_gives_the_same(case: Case) -> None:
+    events = [{**event, "seq_no": number} for number, event in enumerate(case.world.events, 1)]
+    log = fd.MemoryEventLog()
+    log.append(events)
+    frame = log.read().read_all().to_pandas() if hasattr(log.read(), "read_all") else None
+    with tempfile.TemporaryDirectory() as folder:
+        durable = fd.ParquetEventLog(Path(folder, "log"))
+        durable.append(events)
+        expected = bytes_of(fd.replay(case.flows, log, graph_of(case)))
+        for form in [events, durable, *([] if frame is None else [frame])]:
+            assert_same(bytes_of(fd.replay(case.flows, form, graph_of(case))), expected)
+
+
+@given(case=cases())
+def test_rule_18_a_trace_has_every_dropped_context_once(case: Case) -> None:
+    counted = replayed(case)
+    traced = replayed(case, trace=True)
+    rows = traced.dropped[["flow", "step", "operator", "reason"]].itertuples(index=False, name=None)
+    counts = counted.dropped[["flow", "step", "operator", "reason", "count"]].itertuples(index=False, name=None)
+    assert Counter(rows) == Counter({row[:4]: row[4] for row in counts})
+    assert bytes_of(traced)["deliveries"] == bytes_of(counted)["deliveries"]
+
+
+@given(case=cases())
+def test_the_frame_of_a_sink_holds_its_part_of_all_deliveries(case: Case) -> None:
+    result = replayed(case)
+    fixed = ["seq_no", "event_id", "event_time", "delivered_at", "closed_by", "flow", "step", "branch", "recipient_id"]
+    for sink in result.sinks:
+        mine = result.deliveries[result.deliveries["sink"] == sink]
+        assert result[sink][fixed].equals(mine[fixed].reset_index(drop=True))
+    assert len(result) == len(result.deliveries)
