@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flowdsl.flow import Flow, on
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.language.var import fn, var
-    from flowdsl.log import MemoryEventLog, ParquetEventLog, Position
+    from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
     from flowdsl.production.project import Project
     from flowdsl.production.yaml import load
     from flowdsl.replaying import replay
@@ -51,14 +51,17 @@ _HOME = {
     "ReplayError": "errors",
     "Result": "result",
     "TemplateError": "errors",
+    "convert": "log",
     "entity_created": "events",
     "entity_deleted": "events",
     "entity_updated": "events",
     "fn": "language.var",
     "link_created": "events",
     "link_deleted": "events",
+    "literal": "log",
     "load": "production.yaml",
     "on": "flow",
+    "read_events": "log",
     "read_result": "result",
     "replay": "replaying",
     "var": "language.var",
@@ -80,14 +83,17 @@ __all__ = [
     "ReplayError",
     "Result",
     "TemplateError",
+    "convert",
     "entity_created",
     "entity_deleted",
     "entity_updated",
     "fn",
     "link_created",
     "link_deleted",
+    "literal",
     "load",
     "on",
+    "read_events",
     "read_result",
     "replay",
     "var",
