@@ -80,6 +80,12 @@ class Shaper:
         self._said_zone = False
         self._seen_time = False
 
+    def admit(self, schema: Mapping[str, pl.DataType], place: str) -> None:
+        """Refuse a place whose columns cannot be those of an event table; say if its timestamps have no zone."""
+        check_types(schema, place)
+        stamps = schema["timestamp"]
+        self.say_zone(place, isinstance(stamps, pl.Datetime) and stamps.time_zone is None)
+
     def shape(self, frame: pl.DataFrame, place: str) -> pl.DataFrame:
         """The event columns of `frame` in their types.
 

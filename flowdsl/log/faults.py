@@ -94,6 +94,15 @@ def _reason(raw: dict[str, Any], shaped: dict[str, Any]) -> str:
     return "link_id is empty"
 
 
+def without(frame: pl.DataFrame, rows: Collection[int]) -> pl.DataFrame:
+    """A frame without some of its rows.
+
+    >>> without(pl.DataFrame({"a": [1, 2, 3]}), [1])["a"].to_list()
+    [1, 3]
+    """
+    return frame.filter(~pl.int_range(frame.height, eager=True).is_in(list(rows))) if rows else frame
+
+
 def excerpt(raw: dict[str, Any]) -> str:
     """A row as short text: the fields that are not null."""
     return ", ".join(f"{name}={_shown(value)}" for name, value in raw.items() if value is not None)[:200]

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, EventRow, event_row, timestamp_us
-from flowdsl.log.columns import SCHEMA, Shaper, check_types
-from flowdsl.log.faults import excerpt, faults
+from flowdsl.log.columns import SCHEMA, Shaper
+from flowdsl.log.faults import excerpt, faults, without
 from flowdsl.log.frames import frame_table
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
@@ -82,18 +82,13 @@ def _checked(table: RawTable, problems: Problems) -> Iterator[pl.DataFrame]:
     connection = duckdb.connect(config={"threads": 1})
     shaper = Shaper()
     for place, schema in table.schemas().items():
-        check_types(schema, place)
-        zone = getattr(schema["timestamp"], "time_zone", "")
-        shaper.say_zone(place, zone is None)
+        shaper.admit(schema, place)
     for piece in table.pieces([name for name in EVENT_COLUMNS if name != "seq_no"], _BLOCK):
         shaped = as_json_text(shaper.shape(piece.frame, piece.place))
         reasons = faults(piece.frame, shaped, connection)
         for row in sorted(reasons):
             text = excerpt(piece.frame.row(row, named=True))
             problems.add(piece.place, piece.row + row, "broken", reasons[row], text)
-        keep = pl.Series("keep", [True]).new_from_index(0, shaped.height)
-        if reasons:
-            keep = ~pl.int_range(shaped.height, eager=True).is_in(list(reasons))
-        yield shaped.filter(keep).select(
+        yield without(shaped, reasons).select(
             name if name in shaped.columns else pl.lit(None, SCHEMA[name]).alias(name) for name in ROW_SCHEMA
         )

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from flowdsl.errors import DataError
 from flowdsl.log.border import reading
 from flowdsl.log.columns import SCHEMA, Shaper, check_types
-from flowdsl.log.faults import faults
+from flowdsl.log.faults import faults, without
 from flowdsl.log.frames import polars_frame
 from flowdsl.log.instants import TimeUnit
 from flowdsl.log.mapping import ROW, Origin, Row, Shape, excerpt_of, map_block
@@ -133,16 +133,16 @@ class Reader:
             raw = mapped.frame
             if not raw.height:
                 continue
-            check_types(_with_time(raw), block.place)
-            shaped = as_json_text(self._shaper.shape(_with_time(raw, add=True), block.place))
+            if "timestamp" not in raw.columns:
+                raw = raw.with_columns(pl.lit(None).alias("timestamp"))
+            check_types(raw.schema, block.place)
+            shaped = as_json_text(self._shaper.shape(raw, block.place))
             at = raw[ROW]
             wrong = faults(raw, shaped, connection)
             for i, why in sorted(wrong.items()):
                 self.problems.add(block.place, block.rows[at[i]], "broken", why, excerpt_of(block, at[i]))
-            if wrong:
-                keep = ~pl.int_range(shaped.height, eager=True).is_in(list(wrong))
-                shaped, at = shaped.filter(keep), at.filter(keep)
-            self._stand_out(shaped, at, block)
+            shaped = without(shaped.with_columns(at), wrong)
+            self._stand_out(shaped, shaped[ROW], block)
             yield shaped.select(name for name in shaped.columns if name in SCHEMA)
 
     def _stand_out(self, shaped: pl.DataFrame, at: pl.Series, block: Block) -> None:
@@ -169,13 +169,6 @@ def _shape(
 ) -> Shape:
     formats = (time_format,) if isinstance(time_format, str) else tuple(time_format or ())
     return Shape(columns or {}, kinds or {}, split or {}, time_unit, formats)
-
-
-def _with_time(raw: pl.DataFrame, add: bool = False) -> Any:
-    """The types of a frame, or the frame, with a timestamp column even where the source has none."""
-    if "timestamp" not in raw.columns:
-        raw = raw.with_columns(pl.lit(None, SCHEMA["timestamp"]).alias("timestamp"))
-    return raw if add else raw.schema
 
 
 def _blocks(source: Any, problems: Problems) -> Iterator[Block]:

@@ -8,13 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
-from flowdsl.log.columns import SCHEMA, TIME, Shaper, check_types, chunk_columns, present
-from flowdsl.log.faults import bad_json, bad_rows, excerpt, faults
+from flowdsl.log.columns import SCHEMA, TIME, Shaper, chunk_columns, present
+from flowdsl.log.faults import bad_json, bad_rows, excerpt, faults, without
 from flowdsl.log.problems import OutOfOrder, Problems
 from flowdsl.log.raw import LazyTable, Piece, RawTable
 from flowdsl.log.repeated import Repeated
@@ -43,13 +42,7 @@ class EventTable:
         self.broken = 0
         schemas = raw.schemas()
         for place, schema in schemas.items():
-            check_types(schema, place)
-            zone = (
-                getattr(schema["timestamp"], "time_zone", "")
-                if isinstance(schema["timestamp"], pl.Datetime)
-                else ""
-            )
-            self._shaper.say_zone(place, zone is None)
+            self._shaper.admit(schema, place)
         numbered = {place: bool(present(["seq_no"], schema)) for place, schema in schemas.items()}
         self._numbered = any(numbered.values())
         if self._numbered and not all(numbered.values()):
@@ -173,9 +166,7 @@ class EventTable:
         if not wrong:
             return frame
         self.broken += len(wrong)
-        keep = np.ones(frame.height, dtype=bool)
-        keep[list(wrong)] = False
-        return frame.filter(keep)
+        return without(frame, wrong)
 
     def _in_order(self, names: list[str], size: int, after: int) -> Iterator[pl.DataFrame]:
         sample = self._order
