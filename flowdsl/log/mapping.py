@@ -129,6 +129,8 @@ class _Source:
     def field(self, name: str, at: list[int]) -> pl.Series | None:
         """One field of the rows `at`; None where the source does not have it."""
         origin = self.shape.columns.get(name)
+        if origin == Constant(None):
+            return None
         if self._table is not None and (origin is None or isinstance(origin, str)):
             named = origin or name
             if named in self._table.columns:

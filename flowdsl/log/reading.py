@@ -223,6 +223,11 @@ def _by_number(events: pl.DataFrame, renumber: bool) -> pl.DataFrame:
     if renumber:
         return events.drop("seq_no")
     numbers = events["seq_no"]
+    if numbers.null_count():
+        raise DataError(
+            f"{numbers.null_count()} events have no seq_no, and others have",
+            hint="number all or none: columns={'seq_no': literal(None)} leaves the numbers out",
+        )
     refuse_repeated(numbers.filter(numbers.is_duplicated()).to_list())
     return events
 
