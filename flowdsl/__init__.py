@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         link_deleted,
     )
     from flowdsl.flow import Flow, on
+    from flowdsl.graph.folder import read_graph
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.language.var import fn, var
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
@@ -62,6 +63,7 @@ _HOME = {
     "load": "production.yaml",
     "on": "flow",
     "read_events": "log",
+    "read_graph": "graph.folder",
     "read_result": "result",
     "replay": "replaying",
     "var": "language.var",
@@ -94,6 +96,7 @@ __all__ = [
     "load",
     "on",
     "read_events",
+    "read_graph",
     "read_result",
     "replay",
     "var",

@@ -1,0 +1,67 @@
+"""A graph from a folder: `entities/<type>.parquet`, `.csv` or `.jsonl`, and `links` of the same formats."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from flowdsl.errors import DataError
+from flowdsl.graph.snapshot import EntityGraph
+
+FORMATS: Final = (".parquet", ".csv", ".jsonl")
+
+
+def read_graph(folder: str | os.PathLike[str]) -> EntityGraph:
+    """The entities and links that the files of a folder hold, as they were before the first event.
+
+    `entities/user.parquet` (or `.csv`, `.jsonl`) has the entities of type `user` with their `id`; `links.parquet` (or
+    `.csv`, `.jsonl`) has `link_type, source_id, target_id` and optionally `link_id`. Ids in CSV are read as text. Raises
+    `DataError` where the folder has neither, or a file cannot be read.
+
+    >>> import tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (pathlib.Path(folder) / "entities").mkdir()
+    ...     _ = (pathlib.Path(folder) / "entities" / "user.csv").write_text("id,name\\n1,Ada\\n")
+    ...     read_graph(folder)
+    EntityGraph(entities={'user': 1}, links={})
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise DataError(
+            f"there is no folder {str(folder)!r}", hint="a graph is a folder with entities/ and links.parquet"
+        )
+    inside = path / "entities"
+    files = sorted(p for p in inside.iterdir() if p.suffix in FORMATS) if inside.is_dir() else []
+    entities: dict[str, pl.DataFrame] = {}
+    for file in files:
+        if file.stem in entities:
+            raise DataError(f"entities {file.stem!r} stand in two files", place=str(file))
+        entities[file.stem] = _read(file)
+    links = [path / f"links{suffix}" for suffix in FORMATS if (path / f"links{suffix}").exists()]
+    if not files and not links:
+        raise DataError(
+            f"the folder {str(folder)!r} holds no graph",
+            allowed="entities/<type>.parquet|csv|jsonl, links.parquet|csv|jsonl",
+        )
+    if len(links) > 1:
+        raise DataError("links stand in two files", place=str(links[1]))
+    return EntityGraph(entities, _read(links[0]) if links else None)
+
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            return pl.read_parquet(path, glob=False)
+        if path.suffix == ".jsonl":
+            return pl.read_ndjson(path, infer_schema_length=None)
+        frame = pl.read_csv(path, infer_schema_length=None, glob=False)
+        # 007 is an id, and no number
+        ids = [name for name in frame.columns if name == "id" or name.endswith("_id")]
+        return pl.read_csv(
+            path, infer_schema_length=None, glob=False, schema_overrides=dict.fromkeys(ids, pl.String)
+        )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"it cannot be read: {str(error).splitlines()[0]}", place=str(path)) from error
