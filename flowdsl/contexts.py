@@ -204,7 +204,8 @@ class Contexts:
 
     def roots(self) -> tuple[str, ...]:
         """Every variable a context can hold, those of its event first."""
-        return tuple(dict.fromkeys([*sorted(self.event_roots), *self.names()]))
+        payload = ("_payload",) if self.payload is not None else ()
+        return tuple(dict.fromkeys([*sorted(self.event_roots), *self.names(), *payload]))
 
     def variable(self, name: str) -> Variable | None:
         """What a step has set under this name."""
