@@ -5,11 +5,12 @@
     grammar ─ expressions ─ operands ─ scanning    text → nodes (light: neither NumPy nor Polars)
     checking, scope, whitespace                     names that exist, variables that are read, white space
     evaluation ─ rows                               one context at a time: any template
-    columns                                         many at once: templates without loops and macros
+    columns ─ columnar                              many at once: templates without loops and macros
 """
 
 from __future__ import annotations
 
+from flowdsl.language.templates.failures import RenderFailure
 from flowdsl.language.templates.template import Template
 
-__all__ = ["Template"]
+__all__ = ["RenderFailure", "Template"]

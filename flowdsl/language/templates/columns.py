@@ -14,11 +14,12 @@ from flowdsl.language.rows import Failures, Rows, first_failures
 from flowdsl.language.templates.columnar.evaluation import Batch
 from flowdsl.language.templates.columnar.grouping import distinct, interned
 from flowdsl.language.templates.columnar.outcomes import Index, Mask, Outcome, as_column, asked
-from flowdsl.language.templates.columnar.printing import printed_column, repeated, too_long
+from flowdsl.language.templates.columnar.printing import limited, printed_column, repeated
 from flowdsl.language.templates.nodes import Body, Expr, If, Node, Output, Raw, Section, Set, Text
 from flowdsl.language.templates.rows import render_rows
 
 Piece = str | pl.Series
+_PIECES = 200
 
 
 def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
@@ -61,9 +62,12 @@ class _Printer:
             piece, failures = self.node(node)
             pieces.append(piece)
             failed.append(failures)
-        texts = _joined(pieces, self.batch.size)
-        failed.append(too_long(texts))
-        return texts, first_failures(failed)
+            if len(pieces) == _PIECES:
+                # joined from time to time, so that what is too long is found before there is too much of it
+                texts, too_long = limited(_joined(pieces, self.batch.size))
+                pieces, failed = [texts], [first_failures([*failed, too_long])]
+        texts, too_long = limited(_joined(pieces, self.batch.size))
+        return texts, first_failures([*failed, too_long])
 
     def node(self, node: Node) -> tuple[Piece, Failures | None]:
         """What one node prints."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from flowdsl.columns import MISSING
 from flowdsl.language.paths import Path, path_text
-from flowdsl.language.templates.failures import MAX_ITEMS, Budget, RenderFailure, Stop
+from flowdsl.language.templates.failures import MAX_ITEMS, Budget, RenderFailure, Stop, values_in
 from flowdsl.language.templates.filters import FILTERS
 from flowdsl.language.templates.filters.arguments import Arguments
 from flowdsl.language.templates.frames import Frame
@@ -40,6 +40,7 @@ from flowdsl.language.templates.values import (
     joined,
     kind,
     number,
+    printed,
     steps,
     truthy,
 )
@@ -140,7 +141,9 @@ class Evaluator:
         if isinstance(value, Membership):
             return self._is_member(value)
         if isinstance(value, Items):
-            return self.budget.made([self.value(item) for item in value.items])
+            items = [self.value(item) for item in value.items]
+            self.budget.charge(values_in(items) // 8)
+            return items
         if isinstance(value, Call):
             return self.called(value)
         assert isinstance(value, MacroCall)
@@ -174,12 +177,15 @@ class Evaluator:
 
     def _tested(self, test: Test) -> bool:
         args = [self.value(arg) for arg in test.args]
+        self.budget.charge(20 if test.name == "matching" else 0)
         try:
             found = self.find(test.ident)
         except Stop:
             raise
         except RenderFailure:
             found = NOTHING
+        if isinstance(found, (str, list)):
+            self.budget.charge(len(found) // 64)
         return holds(test.name, found, args, test.ident.text) is not test.negated
 
     # -- calls -----------------------------------------------------------------------------------------
@@ -189,8 +195,7 @@ class Evaluator:
         if call.name not in FILTERS:
             raise RenderFailure(f"unknown filter `{call.name}`")
         args = Arguments(call.name, {name: self.value(arg) for name, arg in call.args})
-        if isinstance(value, (str, list)):
-            self.budget.charge(len(value) // 64)
+        self.budget.charge(5 + (len(value) // 64 if isinstance(value, (str, list)) else 0))
         return self.budget.made(FILTERS[call.name](value, args))
 
     def called(self, call: Call) -> Any:
@@ -315,8 +320,6 @@ def missing(ident: Ident) -> RenderFailure:
 
 def printed_literal(value: str | int | float | bool) -> str:
     """A literal as `~` prints it: floats as `{{ }}` does, unlike those of variables."""
-    from flowdsl.language.templates.values import printed
-
     return printed(value)
 
 

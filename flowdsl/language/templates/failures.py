@@ -8,7 +8,7 @@ MAX_TEXT: Final = 1_000_000
 """Characters that one text may have, whether it is printed or only made on the way."""
 
 MAX_ITEMS: Final = 100_000
-"""Items that one array may have where the template makes it, and comparisons within one `==`."""
+"""Items that an array made by the template may have, inner ones counted, and comparisons within one `==`."""
 
 MAX_STEPS: Final = 100_000
 """Nodes, expressions and size (a step for each 64 characters or items) that loops and macros may cost."""
@@ -62,6 +62,24 @@ class Budget:
             checked(value)
             self.charge(1 + len(value) // 64)
         return value
+
+
+def values_in(value: Any) -> int:
+    """How many values there are in a value, itself counted; a failure where they are beyond the limit.
+
+    A template can put one array into another again and again, twice each time: few objects, many values.
+    """
+    count, pending = 0, [value]
+    while pending:
+        inner = pending.pop()
+        count += 1
+        if count > MAX_ITEMS:
+            raise Stop(f"the template makes an array of more than {MAX_ITEMS:,} items")
+        if isinstance(inner, list):
+            pending += inner
+        elif isinstance(inner, dict):
+            pending += inner.values()
+    return count
 
 
 def checked(value: Any) -> Any:

@@ -36,7 +36,7 @@ from flowdsl.language.templates.whitespace import without_space
 
 T = TypeVar("T")
 
-MAX_TEMPLATE: Final = 200_000
+MAX_TEMPLATE: Final = 500_000
 """Characters that the text of a template may have."""
 
 _START = re.compile(r"\{\{|\{%|\{#")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowdsl.language.templates.evaluation import Evaluator, Lookup
-from flowdsl.language.templates.failures import RenderFailure, Stop, checked
+from flowdsl.language.templates.failures import MAX_TEXT, RenderFailure, Stop
 from flowdsl.language.templates.frames import Frame, Loop
 from flowdsl.language.templates.nodes import (
     Block,
@@ -43,6 +43,23 @@ def render_rows(body: Body, lookup: Lookup) -> str:
         raise Stop("the values are nested too deeply") from error
 
 
+class _Out:
+    """What is printed so far; it fails as soon as that is too long."""
+
+    __slots__ = ("pieces", "size")
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.size = 0
+
+    def write(self, text: str) -> None:
+        """Print a text."""
+        self.size += len(text)
+        if self.size > MAX_TEXT:
+            raise Stop(f"the template makes a text of more than {MAX_TEXT:,} characters")
+        self.pieces.append(text)
+
+
 class _Renderer(Evaluator):
     def __init__(self, body: Body, lookup: Lookup, names: Mapping[str, Any] | None = None) -> None:
         super().__init__(lookup, names)
@@ -50,12 +67,11 @@ class _Renderer(Evaluator):
 
     def text(self, body: Body) -> str:
         """What a body prints."""
-        out: list[str] = []
+        out = _Out()
         self.body(body, out)
-        text: str = checked("".join(out))
-        return text
+        return "".join(out.pieces)
 
-    def body(self, body: Body, out: list[str]) -> None:
+    def body(self, body: Body, out: _Out) -> None:
         """Print a body, up to a `break` or `continue` of the loop that it is in."""
         self.budget.enter()
         for node in body:
@@ -66,7 +82,7 @@ class _Renderer(Evaluator):
                 break
         self.budget.leave()
 
-    def node(self, node: Node, out: list[str]) -> None:
+    def node(self, node: Node, out: _Out) -> None:
         """Print one node."""
         if isinstance(node, (Text, Raw)):
             self._write(node.text, out)
@@ -89,11 +105,11 @@ class _Renderer(Evaluator):
         elif isinstance(node, Block):
             self.body(node.body, out)
 
-    def _write(self, text: str, out: list[str]) -> None:
+    def _write(self, text: str, out: _Out) -> None:
         self.budget.charge(len(text) // 64)
-        out.append(text)
+        out.write(text)
 
-    def _if(self, node: If, out: list[str]) -> None:
+    def _if(self, node: If, out: _Out) -> None:
         for _, condition, body in node.branches:
             if self.truth(condition):
                 self.body(body, out)
@@ -108,7 +124,7 @@ class _Renderer(Evaluator):
             frame = next(frame for frame in reversed(self.frames) if frame.loop is None)
         frame.names[node.name] = value
 
-    def _for(self, node: For, out: list[str]) -> None:
+    def _for(self, node: For, out: _Out) -> None:
         if not isinstance(node.container.value, (Ident, Call, Items)):
             raise RenderFailure("`for` goes over variables, functions and arrays only")
         container = self.value(node.container)

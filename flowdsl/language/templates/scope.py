@@ -19,6 +19,10 @@ from flowdsl.language.templates.nodes import (
 )
 from flowdsl.language.templates.walking import bodies, own_exprs, parts
 
+_LOOP_NAMES = ("loop.index", "loop.index0", "loop.first", "loop.last")
+_IN_LOOP = "loop."
+"""Stands among the names of a body inside a loop."""
+
 
 @dataclass
 class Reads:
@@ -63,7 +67,8 @@ class _Finder:
         if isinstance(node, Set):
             own.add(node.name)
         elif isinstance(node, For):
-            inner = own | {"loop", node.value} | ({node.key} if node.key else set())
+            # an item named `loop` is never found: Tera takes the name for the loop itself
+            inner = (own | {_IN_LOOP, node.value}) - {"loop"} | ({node.key} if node.key else set())
             self.body(node.body, inner)
             self.body(node.empty or (), set(own))
         elif isinstance(node, Macro):
@@ -113,6 +118,8 @@ class _Finder:
         for step in ident.steps:
             if isinstance(step, Ident):
                 self.ident(step, own, strict=strict)
+        if ident.text in _LOOP_NAMES and _IN_LOOP in own:
+            return
         if ident.root in own:
             if ident.steps:
                 self.reads.all_paths.add(ident.path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Final
 
 from flowdsl.language.templates.failures import MAX_ITEMS, MAX_TEXT, RenderFailure, Stop
@@ -17,6 +17,8 @@ Number = int | float
 LEAST_I64: Final = -(2**63)
 MOST_I64: Final = 2**63 - 1
 MOST_U64: Final = 2**64 - 1
+
+_EXACT: Final = Context(prec=800)
 
 
 class Nothing:
@@ -75,8 +77,27 @@ def plain_float(value: float) -> str:
     """A float as `{{ }}` prints it: the shortest digits, never an exponent, no `.0`."""
     text = repr(value)
     if "e" in text:
-        return format(Decimal(text), "f")
-    return text.removesuffix(".0")
+        return format(_half_up(value, Decimal(text)), "f")
+    text = text.removesuffix(".0")
+    decimals = len(text) - text.find(".") - 1 if "." in text else 0
+    if value.as_integer_ratio()[1].bit_length() == decimals + 2:
+        # written out, the float has one digit more, which is a 5
+        return format(_half_up(value, Decimal(text)), "f")
+    return text
+
+
+def _half_up(value: float, shown: Decimal) -> Decimal:
+    """Of two shortest texts for a float that lies right between them, the larger, as Rust prints it.
+
+    Python, and Rust where it writes JSON, take the one with an even last digit.
+    """
+    exponent = shown.as_tuple().exponent
+    assert isinstance(exponent, int)
+    unit = Decimal((0, (1,), exponent)).copy_sign(shown)
+    if _EXACT.multiply(_EXACT.subtract(Decimal(value), shown), Decimal(2)) != unit:
+        return shown
+    larger = _EXACT.add(shown, unit)
+    return larger if float(larger) == value else shown
 
 
 def json_float(value: float) -> str:

@@ -34,8 +34,10 @@ from flowdsl.language.templates.columnar.outcomes import (
     asked,
     column_of,
     either,
+    finite,
+    has_missing,
 )
-from flowdsl.language.templates.columnar.printing import joined_column, too_long, truthy_column
+from flowdsl.language.templates.columnar.printing import joined_column, limited, truthy_column
 from flowdsl.language.templates.evaluation import Evaluator, missing, ordering, printed_literal
 from flowdsl.language.templates.nodes import (
     Call,
@@ -73,7 +75,7 @@ class Batch:
     def column(self, path: Path) -> Column:
         """What the contexts have at a path."""
         if path not in self._columns:
-            self._columns[path] = _finite(self.rows.column(path))
+            self._columns[path] = finite(self.rows.column(path))
         return self._columns[path]
 
     def find(self, ident: Ident) -> Column:
@@ -92,7 +94,7 @@ class Batch:
         found = self.find(ident)
         return Outcome(
             found,
-            Failures.where(found.is_(Tag.MISSING), str(missing(ident))) if _has_missing(found) else None,
+            Failures.where(found.is_(Tag.MISSING), str(missing(ident))) if has_missing(found) else None,
         )
 
     # -- values ----------------------------------------------------------------------------------------
@@ -136,7 +138,9 @@ class Batch:
             return False
         if isinstance(value, Ident) and expr.negated and expr.filters:
             return False
-        if any(call.name not in SIGNATURES for call in expr.filters):
+        if any(call.name not in SIGNATURES for call in expr.filters) or (
+            expr.has_default and not expr.default
+        ):
             return False
         return all(
             is_constant(arg) for call in expr.filters if call.name != "default" for _, arg in call.args
@@ -180,8 +184,8 @@ class Batch:
             pieces.append(joined_column(found.operand))
             failed += [found.failures, *(self._unjoinable(part, found.operand))]
         texts = pl.select(pl.concat_str(pieces, ignore_nulls=True).alias("text")).to_series()
-        failed.append(too_long(texts))
-        return Outcome(Column(self.size, Tag.TEXT, texts=texts), first_failures(failed))
+        texts, too_long = limited(texts)
+        return Outcome(Column(self.size, Tag.TEXT, texts=texts), first_failures([*failed, too_long]))
 
     def _unjoinable(self, part: Ident, column: Column) -> list[Failures | None]:
         wrong: list[tuple[Tag, Any]] = [(Tag.NULL, None), (Tag.BOOL, True), (Tag.ARRAY, []), (Tag.OBJECT, {})]
@@ -325,30 +329,3 @@ class Batch:
 def _or_missing(evaluator: Evaluator, ident: Ident) -> Any:
     found = evaluator.find(ident)
     return MISSING if found is NOTHING else found
-
-
-def _has_missing(column: Column) -> bool:
-    return (
-        column.tags is Tag.MISSING
-        if not isinstance(column.tags, np.ndarray)
-        else bool((column.tags == Tag.MISSING).any())
-    )
-
-
-def _finite(column: Column) -> Column:
-    """The column with null for NaN and the infinities, which JSON does not have."""
-    if column.floats is None:
-        return column
-    odd = column.is_(Tag.FLOAT) & ~np.isfinite(column.floats)
-    if not odd.any():
-        return column
-    tags = np.where(odd, np.uint8(Tag.NULL), column.tag_array())
-    return Column(
-        column.size,
-        tags,
-        texts=column.texts,
-        ints=column.ints,
-        floats=column.floats,
-        bools=column.bools,
-        nested=column.nested,
-    )

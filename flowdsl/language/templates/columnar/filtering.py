@@ -11,7 +11,7 @@ import polars as pl
 from flowdsl.columns import Column, Tag
 from flowdsl.language.templates.columnar.grouping import per_distinct, text_changed, text_measured
 from flowdsl.language.templates.columnar.outcomes import Outcome
-from flowdsl.language.templates.columnar.printing import printed_column, too_long
+from flowdsl.language.templates.columnar.printing import limited, printed_column
 from flowdsl.language.templates.failures import RenderFailure, checked
 from flowdsl.language.templates.filters import FILTERS, TEXT_CHANGES
 from flowdsl.language.templates.filters.arguments import Arguments
@@ -59,7 +59,12 @@ def filtered_column(column: Column, name: str, values: Mapping[str, Any]) -> Out
     changed = _vectorised(column, name, args)
     if changed is None:
         return per_distinct(column, lambda value: checked(FILTERS[name](value, args)))
-    return Outcome(changed, too_long(changed.text_series()) if changed.texts is not None else None)
+    if changed.texts is None:
+        return Outcome(changed)
+    texts, failures = limited(changed.text_series())
+    if failures:
+        changed = Column(changed.size, changed.tags, texts=texts)
+    return Outcome(changed, failures)
 
 
 def _vectorised(column: Column, name: str, args: Arguments) -> Column | None:
@@ -166,9 +171,10 @@ def _rounded(column: Column, args: Arguments) -> Column | None:
     if ints is not None:
         floats = np.where(column.is_(Tag.INT), ints.astype(np.float64), floats)
     multiplier = power_of_ten(args.whole("precision", 0, -20, 20))
-    scaled = floats * multiplier
-    whole = np.trunc(scaled)
-    up = np.abs(scaled - whole) >= 0.5
-    nearest = np.copysign(np.where(up, whole + np.copysign(1.0, scaled), whole), scaled) / multiplier
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = floats * multiplier
+        whole = np.trunc(scaled)
+        up = np.abs(scaled - whole) >= 0.5
+        nearest = np.copysign(np.where(up, whole + np.copysign(1.0, scaled), whole), scaled) / multiplier
     # what overflows is null, which is left to the single filter
     return Column(column.size, Tag.FLOAT, floats=nearest) if np.isfinite(nearest).all() else None

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.columns import MISSING, Column
+from flowdsl.columns import MISSING, Column, Tag
 from flowdsl.language.rows import Failures
 from flowdsl.language.templates.failures import RenderFailure
 from flowdsl.language.templates.values import MOST_I64
@@ -82,3 +82,31 @@ def either(mask: Mask, yes: Column, no: Column) -> Column:
     if not mask.any():
         return no
     return Column.concat([yes, no]).take(np.where(mask, 0, len(mask)) + np.arange(len(mask)))
+
+
+def has_missing(column: Column) -> bool:
+    """Whether any row of the column is missing."""
+    return (
+        column.tags is Tag.MISSING
+        if not isinstance(column.tags, np.ndarray)
+        else bool((column.tags == Tag.MISSING).any())
+    )
+
+
+def finite(column: Column) -> Column:
+    """The column with null for NaN and the infinities, which JSON does not have."""
+    if column.floats is None:
+        return column
+    odd = column.is_(Tag.FLOAT) & ~np.isfinite(column.floats)
+    if not odd.any():
+        return column
+    tags = np.where(odd, np.uint8(Tag.NULL), column.tag_array())
+    return Column(
+        column.size,
+        tags,
+        texts=column.texts,
+        ints=column.ints,
+        floats=column.floats,
+        bools=column.bools,
+        nested=column.nested,
+    )

@@ -79,11 +79,24 @@ def repeated(text: str, size: int) -> pl.Series:
 def float_texts(floats: Floats) -> pl.Series:
     """Floats without an exponent and without `.0`."""
     texts = pl.Series(floats).cast(pl.String)
-    rows = np.flatnonzero(texts.str.contains("e", literal=True).fill_null(value=False).to_numpy())
     texts = texts.str.strip_suffix(".0")
+    # exponents, and floats right between two texts, are left to the single function
+    point = texts.str.find(".", literal=True)
+    decimals = (texts.str.len_bytes() - point - 1).fill_null(0).to_numpy()
+    odd = texts.str.contains("e", literal=True).to_numpy() | (_binary_places(floats) == decimals + 1)
+    rows = np.flatnonzero(odd)
     if len(rows):
         texts = texts.scatter(rows, _mapped(pl.Series(floats.take(rows)), plain_float))
     return texts
+
+
+def _binary_places(floats: Floats) -> npt.NDArray[np.int64]:
+    """How many binary digits a float has behind its point, and so how many decimal ones when written out."""
+    mantissa, exponent = np.frexp(np.where(np.isfinite(floats), floats, 0.0))
+    bits = np.abs(mantissa * 2.0**53).astype(np.int64)
+    _, trailing = np.frexp((bits & -bits).astype(np.float64))
+    places: npt.NDArray[np.int64] = 54 - exponent - trailing
+    return np.where(bits == 0, 0, places)
 
 
 def _mapped(series: pl.Series, change: Callable[[Any], str]) -> pl.Series:
@@ -101,12 +114,14 @@ def _mapped(series: pl.Series, change: Callable[[Any], str]) -> pl.Series:
     return series.replace_strict(unique, changed, default=None, return_dtype=pl.String)
 
 
-def too_long(texts: pl.Series) -> Failures | None:
-    """Failures where a text is beyond the limit of characters."""
+def limited(texts: pl.Series) -> tuple[pl.Series, Failures | None]:
+    """The texts, and failures where one is beyond the limit of characters; it is dropped, so that it cannot grow."""
     longest = texts.str.len_bytes().max()
     if not isinstance(longest, int) or longest <= MAX_TEXT:
-        return None
-    return Failures.where((texts.str.len_chars() > MAX_TEXT).fill_null(value=False).to_numpy(), TOO_LONG)
+        return texts, None
+    long = (texts.str.len_chars() > MAX_TEXT).fill_null(value=False)
+    kept = pl.select(pl.when(long).then(pl.lit("")).otherwise(texts).alias("text")).to_series()
+    return kept, Failures.where(long.to_numpy(), TOO_LONG)
 
 
 def truthy_column(column: Column) -> Mask:

@@ -70,7 +70,7 @@ _NUMBERS: Final = {
     "V": (2, "0"),
     "u": (1, "0"),
     "w": (1, "0"),
-    "s": (1, "0"),
+    "s": (9, "-"),
 }
 """Codes that print numbers: how wide, and filled up with zeros or spaces."""
 
@@ -184,9 +184,9 @@ def _coded(code: re.Match[str], moment: _Moment) -> str:
     name = padded or plain
     if name in _NUMBERS:
         width, fill = _NUMBERS[name]
-        text = str(_number(name, moment))
+        found = _number(name, moment)
         fill = padding or fill
-        return text if fill == "-" else text.rjust(width, " " if fill == "_" else "0")
+        return str(found) if fill == "-" else f"{found:{width}d}" if fill == "_" else f"{found:0{width}d}"
     if name[-1] == "f":
         return _fraction(name, moment.nanoseconds)
     if name[-1] in "zZ":

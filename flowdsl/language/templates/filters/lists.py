@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 from flowdsl.language.templates import rust
-from flowdsl.language.templates.failures import MAX_ITEMS, MAX_TEXT, RenderFailure, Stop
+from flowdsl.language.templates.failures import MAX_ITEMS, MAX_TEXT, RenderFailure, Stop, values_in
 from flowdsl.language.templates.filters.arguments import Arguments, list_of
 from flowdsl.language.templates.pointers import member
 from flowdsl.language.templates.values import NOTHING, equal, is_i64, json_text, kind, number, printed
@@ -166,6 +166,7 @@ def concat(value: Any, args: Arguments) -> list[Any]:
     added = more if isinstance(more, list) else [more]
     if len(items) + len(added) > MAX_ITEMS:
         raise Stop(f"the template makes an array of more than {MAX_ITEMS:,} items")
+    values_in(items + added)
     return items + added
 
 

@@ -1,0 +1,212 @@
+"""Whole columns of contexts: interned, mixed and missing values, branches, and which rows fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from test_templates_oracle import Failed, PythonRows, by_columns, by_rows
+
+from flowdsl.columns import MISSING, Column, Tag
+from flowdsl.interner import Interner
+from flowdsl.language.templates import Template
+
+
+class Columns:
+    """Rows that are columns, each asked for counted."""
+
+    def __init__(self, columns: dict[tuple[str, ...], Column], size: int) -> None:
+        self.columns = columns
+        self.size = size
+
+    def column(self, path: tuple[str, ...]) -> Column:
+        return self.columns.get(path, Column(self.size, Tag.MISSING))
+
+    def take(self, index: Any) -> Columns:
+        return Columns({path: column.take(index) for path, column in self.columns.items()}, len(index))
+
+
+def interned(texts: list[str | None], *, none: Tag = Tag.MISSING) -> Column:
+    interner = Interner()
+    interner.intern(pl.Series(["unused", "zz"]))
+    return Column.coded(interner.intern(pl.Series(texts, dtype=pl.String)), interner, none=none)
+
+
+def rendered(text: str, rows: Columns) -> list[str | None]:
+    """What is printed, None where it failed."""
+    texts, failures = Template.parse(text).render(rows)
+    lost = failures.mask if failures else np.zeros(rows.size, np.bool_)
+    return [None if lost[row] else texts[row] for row in range(rows.size)]
+
+
+NAMES: list[str | None] = ["Ada", "Bob", None, "Ada", "Ünï <3", ""]
+
+
+@pytest.mark.parametrize("none", [Tag.MISSING, Tag.NULL])
+@pytest.mark.parametrize("repeat", [1, 50])
+@pytest.mark.parametrize(
+    ("text", "one"),
+    [
+        ("{{ name }} liked", lambda n: f"{n} liked"),
+        ("{{ name | upper }}", str.upper),
+        ("{{ name | escape }}", lambda n: n.replace("<", "&lt;")),
+        ("{{ name | length }}", lambda n: str(len(n))),
+        ("{{ name | truncate(length=2) }}", lambda n: n if len(n) <= 2 else n[:2] + "…"),
+        ("{{ name == 'Ada' }}", lambda n: str(n == "Ada").lower()),
+        ("{{ name in ['Bob', 'never seen'] }}", lambda n: str(n == "Bob").lower()),
+        ("{{ name is starting_with('A') }}", lambda n: str(n.startswith("A")).lower()),
+        ("{{ name ~ '!' }}", lambda n: f"{n}!"),
+        (
+            "{{ name | urlencode_strict | lower }}",
+            lambda n: {"Ünï <3": "%c3%9cn%c3%af%20%3c3"}.get(n, n.lower()),
+        ),
+    ],
+)
+def test_interned_text_prints_as_any_text(
+    none: Tag, repeat: int, text: str, one: Callable[[str], str]
+) -> None:
+    names = NAMES * repeat
+    got = rendered(text, Columns({("name",): interned(names, none=none)}, len(names)))
+    for name, printed in zip(names, got, strict=True):
+        if name is not None:
+            assert printed == one(name)
+        elif none is Tag.MISSING:
+            assert printed is None
+        elif text == "{{ name }} liked":
+            assert printed == " liked"
+
+
+def test_interned_text_beyond_what_the_batch_holds_is_grouped_too() -> None:
+    interner = Interner()
+    codes = interner.intern(pl.Series([f"text {n}" for n in range(5_000)]))
+    rows = Columns({("a",): Column.coded(codes[[4_999, 7, 4_999]], interner)}, 3)
+    assert rendered("{{ a | title }}", rows) == ["Text 4999", "Text 7", "Text 4999"]
+
+
+def test_each_branch_is_rendered_on_its_own_rows_only() -> None:
+    contexts = [{"k": k} | ({"a": "x"} if k == 1 else {"b": "y"}) for k in (1, 2, 1, 3)]
+    template = Template.parse(
+        "{% if k == 1 %}{{ a }}{% elif k == 2 %}{{ b | upper }}{% else %}{{ a }}{% endif %}!"
+    )
+    assert by_columns(template, contexts) == ["x!", "Y!", "x!", "variable `a` is missing"]
+
+
+def test_what_a_branch_sets_stays_set_in_its_rows() -> None:
+    contexts: list[dict[str, Any]] = [{"k": 1}, {"k": 2}, {"k": 3, "v": "context"}]
+    text = "{% if k == 1 %}{% set v = 'one' %}{% elif k == 2 %}{% set v = k %}{% set w = [k] %}{% endif %}{{ v }}{{ w is defined }}"
+    assert by_columns(Template.parse(text), contexts) == ["onefalse", "2true", "contextfalse"]
+
+
+def test_and_and_or_do_not_fail_by_what_they_need_not_know() -> None:
+    contexts: list[dict[str, Any]] = [{"a": 1}, {"a": 0}, {"a": 0, "b": 5}]
+    template = Template.parse("{% if a == 1 or b > 3 %}y{% else %}n{% endif %}")
+    assert by_columns(template, contexts) == ["y", "variable `b` is missing", "y"]
+    template = Template.parse("{% if a == 1 and b > 3 %}y{% else %}n{% endif %}")
+    assert by_columns(template, contexts) == ["variable `b` is missing", "n", "n"]
+
+
+def test_the_first_failure_of_a_row_is_the_one_that_is_told() -> None:
+    contexts: list[dict[str, Any]] = [{}, {"a": 1}, {"a": "x", "b": True}]
+    got = by_columns(Template.parse("{{ a }}{{ b ~ 'x' }}"), contexts)
+    assert got == [
+        "variable `a` is missing",
+        "variable `b` is missing",
+        "`~` takes text and numbers, and `b` is a boolean",
+    ]
+    assert all(isinstance(text, Failed) for text in got)
+
+
+def test_mixed_types_in_one_column_print_each_as_its_own() -> None:
+    values = [1, 1.0, "1", True, None, [1, "a", None], {"k": 1}, -0.0, 1e21, 1e-7, 2**62]
+    template = Template.parse("{{ v }}|{{ v == 1 }}|{{ v is number }}|{% if v %}t{% endif %}")
+    contexts = [{"v": value} for value in values]
+    assert by_columns(template, contexts) == by_rows(template, contexts)
+    assert by_columns(Template.parse("{{ v }}"), contexts) == [
+        "1",
+        "1",
+        "1",
+        "true",
+        "",
+        "[1, a, ]",
+        "[object]",
+        "-0",
+        "1" + "0" * 21,
+        "0.0000001",
+        str(2**62),
+    ]
+
+
+def test_numbers_that_json_does_not_have_are_null() -> None:
+    column = Column.of([float("nan"), float("inf"), 1.5])
+    assert rendered("{{ x }}|{{ x | default(value='d') }}", Columns({("x",): column}, 3)) == [
+        "|d",
+        "|d",
+        "1.5|1.5",
+    ]
+
+
+def test_whole_numbers_beyond_columns_are_exact_all_the_same() -> None:
+    contexts = [{"o": {"big": 2**64 - 1}}, {"o": {"big": 1}}]
+    template = Template.parse("{{ o | get(key='big') }}")
+    assert by_columns(template, contexts) == by_rows(template, contexts) == [str(2**64 - 1), "1"]
+
+
+def test_arithmetic_out_of_bounds_fails_in_its_row_only() -> None:
+    contexts: list[dict[str, Any]] = [{"a": 2**63 - 1}, {"a": 5}, {"a": 0}]
+    assert by_columns(Template.parse("{{ a + 1 }}"), contexts) == [
+        f"{2**63 - 1} + 1 is out of bounds for 64-bit integers",
+        "6",
+        "1",
+    ]
+    assert by_columns(Template.parse("{{ 7 % a }}"), contexts) == ["7", "2", "7 % 0 has no result"]
+    assert by_columns(Template.parse("{{ 7 / a }}"), contexts)[1:] == ["1.4", "NaN"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hello",
+        "",
+        "{{ 1 + 1 }}",
+        "{{ name }}",
+        "{% for i in [1, 2] %}{{ i }}{{ name }}{% endfor %}",
+        "{{ throw(message='x') }}",
+    ],
+)
+def test_no_rows_at_all_give_no_texts(text: str) -> None:
+    for size in (0, 3):
+        texts, failures = Template.parse(text).render(PythonRows([{"name": "a"}] * size))
+        assert texts.dtype == pl.String
+        assert len(texts) == size
+        assert failures is None or failures.codes.shape == (size,)
+
+
+def test_loops_blocks_and_macros_have_no_column_form_and_render_distinct_inputs_once() -> None:
+    asked: list[Any] = []
+
+    class Counting(PythonRows):
+        def column(self, path: tuple[str, ...]) -> Column:
+            asked.append(path)
+            return super().column(path)
+
+    template = Template.parse("{% for t in tags %}{{ t }},{% endfor %}{{ name }}")
+    assert not template.has_column_form
+    rows = Counting([{"tags": ["x", "y"], "name": "a"}, {"tags": [], "name": "b"}] * 3)
+    assert template.render(rows)[0].to_list() == ["x,y,a", "b"] * 3
+    assert sorted(set(asked)) == [("name",), ("tags",)]
+    assert Template.parse("{{ a }}{% if b %}{% set c = 1 %}{% endif %}").has_column_form
+    assert not Template.parse("{{ a[b] }}").has_column_form
+
+
+def test_missing_is_not_null_in_either_form() -> None:
+    contexts: list[dict[str, Any]] = [{"a": None}, {}, {"a": 0}]
+    template = Template.parse("{{ a is defined }}{{ a | default(value='d') }}{{ not a }}")
+    assert (
+        by_columns(template, contexts)
+        == by_rows(template, contexts)
+        == ["truedtrue", "falsedtrue", "true0true"]
+    )
+    assert MISSING is not None
