@@ -40,7 +40,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]) -> 
         return load_text(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        return load_text(_read(path), path.name)
+        return load_bytes(_read(path), path.name)
     raise LoadError(
         [
             FlowError(
@@ -56,6 +56,20 @@ def load_text(text: str, name: str = "text") -> Project:
     return _project(item, problems, text)
 
 
+def load_bytes(raw: bytes, name: str) -> Project:
+    """The project of YAML in UTF-8; places begin with `name`."""
+    if len(raw) > BYTES:
+        raise LoadError([too_long(name)])
+    try:
+        return load_text(raw.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        raise LoadError(
+            [FlowError("this is no UTF-8 text", place=f"{name}:{line}:{column}", hint="save it as UTF-8")]
+        ) from None
+
+
 def _project(item: Item, problems: list[FlowError], text: str | None) -> Project:
     reader = Reader(problems)
     project = reader.project(item)
@@ -69,28 +83,14 @@ def _is_text(source: str) -> bool:
     return "\n" in source or source.lstrip()[:1] in ("{", "[") or ": " in source
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            raw = file.read(BYTES + 1)
+            return file.read(BYTES + 1)
     except OSError as error:
         raise LoadError(
             [FlowError(f"it cannot be read: {error.strerror or error}", place=str(path))]
         ) from error
-    if len(raw) > BYTES:
-        raise LoadError([too_long(path.name)])
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = raw[: error.start]
-        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
-        raise LoadError(
-            [
-                FlowError(
-                    "this is no UTF-8 text", place=f"{path.name}:{line}:{column}", hint="save it as UTF-8"
-                )
-            ]
-        ) from None
 
 
 def _position(error: FlowError) -> tuple[int, ...]:

@@ -1,0 +1,116 @@
+"""Replay flows over an event log and print what would have been delivered.
+
+The log is a folder of a log, Parquet files (a path, folder or glob), or a file of JSON lines or CSV that needs no
+mapping; `flowdsl convert` makes a log of anything else. The exit code is 1 where contexts failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from flowdsl.commands.talking import existing, load_project, natural, say, show, show_json, table_text
+from flowdsl.result import Result
+from flowdsl.tables import FIXED
+
+SUMMARY = "replay flows over an event log"
+EPILOG = "example: flowdsl replay data/flows.yaml --log data/sample/events.parquet --graph data/sample/graph"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = EPILOG
+    parser.add_argument("flows", metavar="FLOWS.yaml", help="the flows; - reads them from stdin")
+    parser.add_argument("--log", required=True, metavar="PATH", help="the events")
+    parser.add_argument(
+        "--graph", metavar="FOLDER", help="entities/<type>.parquet|csv|jsonl and links.parquet|csv|jsonl"
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="write the result's tables there, as they come")
+    parser.add_argument("--start", metavar="POSITION", help="the first event, as seq_no or timestamp")
+    parser.add_argument("--stop", metavar="POSITION", help="where to stop before, as seq_no or timestamp")
+    parser.add_argument(
+        "--open-windows",
+        choices=("flush", "keep"),
+        default="flush",
+        help="what happens to windows that are open at the end",
+    )
+    parser.add_argument("--rows", type=natural, default=5, metavar="N", help="rows to print of each sink (5)")
+    parser.add_argument("--json", action="store_true", help="print counts as JSON instead of tables")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Replay, print, and give 1 where contexts failed."""
+    from flowdsl.graph.folder import read_graph
+    from flowdsl.replaying import replay
+
+    project = load_project(options.flows)
+    graph = read_graph(existing(options.graph, "folder")) if options.graph else None
+    log = open_path(options.log)
+    began = time.perf_counter()
+    result = replay(
+        project, log, graph, start=position(options.start), stop=position(options.stop),
+        open_windows=options.open_windows, out=options.out,
+    )  # fmt: skip
+    say(f"{result.manifest['events']:,} events in {time.perf_counter() - began:.2f} s")
+    if options.out:
+        say(f"written to {options.out}")
+    print_result(result, 0 if options.out else options.rows, as_json=options.json)
+    failed = sum(step["failed"] for step in result.manifest["steps"])
+    if failed:
+        # what is in files may be more than memory holds
+        say(
+            f"{failed:,} contexts failed: "
+            + (f"see the errors in {options.out}" if options.out else reasons(result))
+        )
+    return 1 if failed else 0
+
+
+def open_path(path: str) -> Any:
+    """What `replay` reads: the path itself, or the events of a text file."""
+    file = Path(path)
+    if file.is_file() and file.suffix != ".parquet":
+        from flowdsl.log import read_events
+
+        log = read_events(file)
+        if len(log.problems):
+            say(
+                f"{len(log.problems):,} rows of {path} have problems, the first: {log.problems.iloc[0]['reason']}"
+            )
+        return log
+    if not any(sign in path for sign in "*?["):
+        existing(path, "log")
+    return path
+
+
+def position(text: str | None) -> int | str | None:
+    """A sequence number or a timestamp."""
+    if text is None:
+        return None
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:
+    """The summary and the first deliveries of each sink, or the counts as JSON."""
+    if as_json:
+        kept = ("events", "late", "delivered", "steps")
+        show_json({name: result.manifest[name] for name in kept})
+        return
+    show(repr(result))
+    for sink in result.sinks if rows else ():
+        frame = result.polars(sink)
+        payload = [name for name in frame.columns[len(FIXED) :] if name != "payload.recipient_id"]
+        show(f"\n{sink}: {frame.height:,} deliveries")
+        show(
+            table_text(
+                frame.select("seq_no", "delivered_at", "recipient_id", *payload).head(rows), frame.height
+            )
+        )
+
+
+def reasons(result: Result) -> str:
+    """The commonest errors, with how often each happened."""
+    counts = result.errors["error"].value_counts()
+    named = [f"{error} ({count:,})" for error, count in counts.head(3).items()]
+    return ", ".join(named) + (" …" if len(counts) > 3 else "")
