@@ -46,6 +46,8 @@ def _by_tag(column: Column, printer: Callable[[Column, Tag], pl.Series]) -> pl.S
         name = tag.name
         frame[name] = printer(column, tag)
         cases.append(pl.when(pl.col("tag") == int(tag)).then(pl.col(name)))
+    if not cases:
+        return repeated("", column.size)
     return pl.DataFrame(frame).select(pl.coalesce([*cases, pl.lit("")]).alias("text")).to_series()
 
 
