@@ -122,8 +122,9 @@ class EntityGraph:
         self._blocks.append(Block(documents, codes, self._interner))
 
     def _add_links(self, frame: pl.DataFrame) -> None:
+        frame = _last_of_each_id(frame)
         for (name,), part in frame.group_by("link_type", maintain_order=True):
-            part = part.filter(~_replaced(part))
+            part = _last_between_each_ends(part)
             table = LinkTable()
             sources, targets = (
                 self._interner.intern(part["source_id"]),
@@ -158,12 +159,16 @@ class EntityGraph:
         return EntityIndex(current)
 
 
-def _replaced(part: pl.DataFrame) -> pl.Series:
-    """Links that a later one of the same identity replaces."""
-    numbered = part.with_row_index("number")
-    number = pl.col("number")
-    by_id = (number != number.last().over("link_id")) & pl.col("link_id").is_not_null()
-    by_ends = (number != number.last().over("source_id", "target_id", "link_id")) & pl.col(
-        "link_id"
-    ).is_null()
-    return numbered.select((by_id | by_ends).alias("replaced")).to_series()
+def _last_of_each_id(links: pl.DataFrame) -> pl.DataFrame:
+    """Of links with the same id, of whatever type, the last one; all that have none."""
+    if links["link_id"].null_count() == links.height:
+        return links
+    replaced = pl.int_range(pl.len()) != pl.int_range(pl.len()).last().over("link_id")
+    return links.filter(pl.col("link_id").is_null() | ~replaced)
+
+
+def _last_between_each_ends(links: pl.DataFrame) -> pl.DataFrame:
+    """Of links of one type without an id, the last one between each two ends; all that have an id."""
+    number = pl.int_range(pl.len())
+    replaced = number != number.last().over("source_id", "target_id", "link_id")
+    return links.filter(pl.col("link_id").is_not_null() | ~replaced)
