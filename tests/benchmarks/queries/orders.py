@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.outcome import Outcome, counted
+from tests.benchmarks.outcome import Outcome, counted
 
 SINK = "in-app"
 MIN_AMOUNT = 250

@@ -13,8 +13,8 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from benchmarks.data.feed import Feed
-from benchmarks.outcome import Outcome
+from tests.benchmarks.data.feed import Feed
+from tests.benchmarks.outcome import Outcome
 
 SINK = "feed"
 FOREVER = 2**62

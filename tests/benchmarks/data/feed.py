@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.data.ids import constant, skewed, take, timestamps, utc, uuids
+from tests.benchmarks.data.ids import constant, skewed, take, timestamps, utc, uuids
 
 POSTS = 137_657
 LINKS = 3_000_000

@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.data.feed import Feed
-from benchmarks.data.likes import Likes
-from benchmarks.outcome import Outcome
+from tests.benchmarks.data.feed import Feed
+from tests.benchmarks.data.likes import Likes
+from tests.benchmarks.outcome import Outcome
 
 Run = Callable[[], Outcome]
 COLUMNS = {"seq_no": "seq_no", "event_time": "timestamp", "recipient_id": "recipient_id", "title": "title"}
@@ -182,7 +182,7 @@ def many_flows(count: int) -> list[Any]:
 def many(data: Likes, count: int) -> Run:
     """Workload E: the first `count` flows in one replay."""
     import flowdsl as fd
-    from benchmarks.queries.many import FLOWS
+    from tests.benchmarks.queries.many import FLOWS
 
     flows, graph = many_flows(count), _graph_of(data)
     sinks = [flow.sink for flow in FLOWS[:count]]

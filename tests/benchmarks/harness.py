@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from benchmarks.outcome import Outcome, difference
+from tests.benchmarks.outcome import Outcome, difference
 
 Run = Callable[[], Outcome]
 

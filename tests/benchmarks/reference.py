@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from benchmarks.outcome import Outcome, counted
+from tests.benchmarks.outcome import Outcome, counted
 
 SINK = "in-app"
 SECOND = 1_000_000

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.data.ids import constant, skewed, take, timestamps, utc, uuids
+from tests.benchmarks.data.ids import constant, skewed, take, timestamps, utc, uuids
 
 COUNTRIES = ["FR", "DE", "ES", "IT", "GB", "US", "BR", "JP"]
 DAY = 86_400.0

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks --workload A,B --rounds 5 --json report.json`, or `--quick`."""
+"""Run the benchmarks: `python -m tests.benchmarks --workload A,B --rounds 5 --json report.json`, or `--quick`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bytewax_side, flowdsl_side, memory
-from benchmarks.cases import FULL, QUICK, WORKLOADS
-from benchmarks.harness import Case, Report, measure, table
+from tests.benchmarks import bytewax_side, flowdsl_side, memory
+from tests.benchmarks.cases import FULL, QUICK, WORKLOADS
+from tests.benchmarks.harness import Case, Report, measure, table
 
 MEMORY_EVENTS, MEMORY_QUICK = 20_000_000, 500_000
 BYTEWAX_EVENTS = 200_000

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
-from benchmarks.data.likes import Likes
-from benchmarks.outcome import Outcome
-from benchmarks.queries import likes
+from tests.benchmarks.data.likes import Likes
+from tests.benchmarks.outcome import Outcome
+from tests.benchmarks.queries import likes
 
 IN_MEMORY = "in-memory"
 

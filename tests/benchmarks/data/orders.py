@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.data.ids import skewed, timestamps, utc, uuids
+from tests.benchmarks.data.ids import skewed, timestamps, utc, uuids
 
 CITIES = [
     "Orléans",

@@ -15,8 +15,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.data.likes import Likes
-from benchmarks.outcome import Outcome, counted
+from tests.benchmarks.data.likes import Likes
+from tests.benchmarks.outcome import Outcome, counted
 
 SINK = "in-app"
 

@@ -1,4 +1,4 @@
-"""Workload A as a bytewax dataflow, in a process of its own: `python -m benchmarks.bytewax_side --events N`.
+"""Workload A as a bytewax dataflow, in a process of its own: `python -m tests.benchmarks.bytewax_side --events N`.
 
 The events are Python dicts made beforehand and the graph is two Python dicts, so only the dataflow is timed. Written
 twice: one operator a step as its users do, and all steps in one operator over batches; the faster one counts.
@@ -18,7 +18,15 @@ Event = dict[str, Any]
 
 def measure(events: int, seed: int) -> dict[str, Any]:
     """Run this module in another process, and give what it prints."""
-    command = [sys.executable, "-m", "benchmarks.bytewax_side", "--events", str(events), "--seed", str(seed)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.bytewax_side",
+        "--events",
+        str(events),
+        "--seed",
+        str(seed),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -32,9 +40,9 @@ def _main() -> None:
 
     import pyarrow as pa
 
-    from benchmarks.data.likes import likes
-    from benchmarks.outcome import digest
-    from benchmarks.queries.likes import Frames, polars_inner
+    from tests.benchmarks.data.likes import likes
+    from tests.benchmarks.outcome import digest
+    from tests.benchmarks.queries.likes import Frames, polars_inner
 
     data = likes(options.events, options.seed)
     users = {user["id"]: user for user in data.graph.users.to_pylist()}

@@ -1,6 +1,6 @@
 """Workload M: the peak of memory over a long Parquet log, each side in a process of its own.
 
-`python -m benchmarks.memory --side flowdsl --folder F` runs one side over the files that `prepare` wrote into F, and
+`python -m tests.benchmarks.memory --side flowdsl --folder F` runs one side over the files that `prepare` wrote into F, and
 prints one line of JSON: what the process held with the graph loaded, its peak after that, seconds, and a digest.
 """
 
@@ -21,8 +21,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.data.likes import graph, write_long_log
-from benchmarks.outcome import digest
+from tests.benchmarks.data.likes import graph, write_long_log
+from tests.benchmarks.outcome import digest
 
 SIDES = ("flowdsl", "polars", "duckdb")
 COLUMNS = ("seq_no", "recipient_id", "title")
@@ -43,7 +43,7 @@ def measure(side: str, folder: Path, log: str) -> dict[str, Any]:
     command = [
         sys.executable,
         "-m",
-        "benchmarks.memory",
+        "tests.benchmarks.memory",
         "--side",
         side,
         "--folder",
@@ -103,7 +103,7 @@ def _peak() -> float:
 
 def _flowdsl(folder: Path, log: Path, out: Path) -> tuple[Callable[[], Any], Callable[[], pa.Table]]:
     import flowdsl as fd
-    from benchmarks.flowdsl_side import likes_flow, likes_graph
+    from tests.benchmarks.flowdsl_side import likes_flow, likes_graph
 
     users, posts, links = (pq.read_table(folder / f"{name}.parquet") for name in ("users", "posts", "links"))
     state = likes_graph(users, posts, links)
@@ -115,7 +115,7 @@ def _flowdsl(folder: Path, log: Path, out: Path) -> tuple[Callable[[], Any], Cal
 
 
 def _polars(folder: Path, log: Path, out: Path) -> tuple[Callable[[], Any], Callable[[], pa.Table]]:
-    from benchmarks.queries.likes import Frames, joined
+    from tests.benchmarks.queries.likes import Frames, joined
 
     users, links = (pl.read_parquet(folder / f"{name}.parquet").lazy() for name in ("users", "links"))
     events = pl.scan_parquet(log)
@@ -136,7 +136,7 @@ def _polars(folder: Path, log: Path, out: Path) -> tuple[Callable[[], Any], Call
 def _duckdb(folder: Path, log: Path, out: Path) -> tuple[Callable[[], Any], Callable[[], pa.Table]]:
     import duckdb
 
-    from benchmarks.queries.likes import SQL
+    from tests.benchmarks.queries.likes import SQL
 
     db = duckdb.connect()
     for name in ("users", "links"):

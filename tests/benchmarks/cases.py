@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from benchmarks import flowdsl_side as own
-from benchmarks.data import feed as feed_data
-from benchmarks.data import likes as likes_data
-from benchmarks.data import orders as orders_data
-from benchmarks.harness import Case, Run, Side
-from benchmarks.queries import feed, likes, many, orders
-from benchmarks.reference import STEPS
+from tests.benchmarks import flowdsl_side as own
+from tests.benchmarks.data import feed as feed_data
+from tests.benchmarks.data import likes as likes_data
+from tests.benchmarks.data import orders as orders_data
+from tests.benchmarks.harness import Case, Run, Side
+from tests.benchmarks.queries import feed, likes, many, orders
+from tests.benchmarks.reference import STEPS
 
 FULL = {"A": 2_000_000, "B": feed_data.POSTS, "C": 2_000_000, "D": 2_000_000, "E": 2_000_000, "I": 10_000}
 QUICK = {"A": 100_000, "B": 5_000, "C": 100_000, "D": 100_000, "E": 100_000, "I": 10_000}
