@@ -152,8 +152,6 @@ def _absolute(column: Column) -> Column | None:
     if not column.all_(Tag.INT, Tag.FLOAT):
         return None
     ints, floats = column.ints, column.floats
-    if ints is not None and (ints == np.iinfo(np.int64).min).any():
-        return None
     return Column(
         column.size,
         column.tags,

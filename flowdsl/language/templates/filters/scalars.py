@@ -32,9 +32,8 @@ def absolute(value: Any, args: Arguments) -> int | float:
     found = number(value)
     if found is None:
         raise RenderFailure(f"`abs` takes a number, not {kind(value)}")
-    if found == LEAST_I64 and isinstance(found, int):
-        raise Stop(f"`abs` of {LEAST_I64} is out of bounds")
-    return abs(found)
+    # the least 64-bit integer has no positive one beside it, and stays as it is
+    return found if isinstance(found, int) and found == LEAST_I64 else abs(found)
 
 
 def pluralize(value: Any, args: Arguments) -> str:
