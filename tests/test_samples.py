@@ -131,3 +131,11 @@ def test_a_folder_that_is_no_graph_is_refused(tmp_path: Path, files: dict[str, s
         fd.read_graph(tmp_path)
     with pytest.raises(fd.DataError, match="there is no folder"):
         fd.read_graph(tmp_path / "nowhere")
+
+
+def test_links_of_a_graph_are_kept_unless_one_of_the_same_identity_comes_later():
+    ids = [{"link_type": "a", "source_id": f"s{i}", "target_id": "t", "link_id": f"l{i}"} for i in range(5)]
+    ends = [{"link_type": "b", "source_id": "x", "target_id": target} for target in ("y", "y", "z")]
+    again = {"link_type": "c", "source_id": "x", "target_id": "z", "link_id": "l0"}
+    assert repr(fd.EntityGraph(links=[*ids, *ends])) == "EntityGraph(entities={}, links={'a': 5, 'b': 2})"
+    assert repr(fd.EntityGraph(links=[*ids, again])) == "EntityGraph(entities={}, links={'a': 4, 'c': 1})"

@@ -98,7 +98,9 @@ class EntityGraph:
             links=links,
             tables=self._tables,
             known_links=lambda: [self._known(name) for name in links if name in self._links],
-            base_has_ids=any(self._link_ids[n].null_count() < self._links[n].size for n in links if n in self._links),
+            base_has_ids=any(
+                self._link_ids[n].null_count() < self._links[n].size for n in links if n in self._links
+            ),
         )
 
     def _known(self, name: str) -> KnownLinks:
@@ -163,12 +165,17 @@ def _last_of_each_id(links: pl.DataFrame) -> pl.DataFrame:
     """Of links with the same id, of whatever type, the last one; all that have none."""
     if links["link_id"].null_count() == links.height:
         return links
-    replaced = pl.int_range(pl.len()) != pl.int_range(pl.len()).last().over("link_id")
-    return links.filter(pl.col("link_id").is_null() | ~replaced)
+    return links.filter(pl.col("link_id").is_null() | _is_last(links, "link_id"))
 
 
 def _last_between_each_ends(links: pl.DataFrame) -> pl.DataFrame:
     """Of links of one type without an id, the last one between each two ends; all that have an id."""
-    number = pl.int_range(pl.len())
-    replaced = number != number.last().over("source_id", "target_id", "link_id")
-    return links.filter(pl.col("link_id").is_not_null() | ~replaced)
+    return links.filter(
+        pl.col("link_id").is_not_null() | _is_last(links, "source_id", "target_id", "link_id")
+    )
+
+
+def _is_last(links: pl.DataFrame, *keys: str) -> pl.Series:
+    """Which rows are the last with their keys. The number is a column: `int_range` under `over` counts each group anew."""
+    numbered = links.with_row_index("number")
+    return numbered.select(pl.col("number") == pl.col("number").last().over(keys)).to_series()
