@@ -64,6 +64,8 @@ class Operator:
     method: ClassVar[str]
     summary: ClassVar[str]
     example: ClassVar[str]
+    # what JSON Schema says of the options taken together
+    rules: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def kind(self) -> Kind:
@@ -157,17 +159,41 @@ def call_text(name: str, *positional: str, **options: object) -> str:
     return f"{name}({', '.join(parts)})"
 
 
-PATH_SCHEMA = {"type": "string", "minLength": 1, "examples": ["target_id", "owner.id"]}
-PATHS_SCHEMA = {
+def text_schema(*examples: str) -> dict[str, Any]:
+    """The schema of text that is not empty."""
+    return {"type": "string", "minLength": 1, "pattern": r"\S", "examples": list(examples)}
+
+
+# names joined by dots, of which one is not blank
+_PATH_PATTERN = r"^(?=[\s\S]*\S)[^.]+(\.[^.]+)*$"
+# as `str.isidentifier`, but for letters beyond ASCII, which are all taken; `$` alone would let a line break follow
+_NAME_PATTERN = r"^(?!(true|false|null)$)[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f][^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]*$(?!\n)"
+# each unit at most once, from large to small
+_DURATION_PATTERN = (
+    r"^\s*(?=[0-9])"
+    + "".join(rf"([0-9]{{1,20}}{unit})?" for unit in ("w", "d", "h", "m(?!s)", "s", "ms"))
+    + r"\s*$"
+)
+PATH_SCHEMA: dict[str, Any] = {
+    "type": "string", "minLength": 1, "pattern": _PATH_PATTERN, "examples": ["target_id", "owner.id"],
+}  # fmt: skip
+PATHS_SCHEMA: dict[str, Any] = {
     "type": ["string", "array"],
     "minLength": 1,
+    "pattern": _PATH_PATTERN,
     "minItems": 1,
     "items": PATH_SCHEMA,
     "examples": ["target_id", ["source_id", "target_id"]],
 }
-NAME_SCHEMA = {"type": "string", "minLength": 1, "examples": ["owner"]}
-DURATION_SCHEMA = {"type": "string", "examples": ["30s", "5m", "1h"]}
-DIRECTION_SCHEMA = {"enum": ["forward", "reverse"], "default": "forward"}
+NAME_SCHEMA: dict[str, Any] = {
+    "type": "string", "minLength": 1, "pattern": _NAME_PATTERN, "examples": ["owner"],
+}  # fmt: skip
+DURATION_SCHEMA: dict[str, Any] = {
+    "type": "string", "pattern": _DURATION_PATTERN, "examples": ["30s", "5m", "1h"],
+}  # fmt: skip
+DIRECTION_SCHEMA: dict[str, Any] = {
+    "enum": ["forward", "reverse"], "default": "forward", "examples": ["reverse"],
+}  # fmt: skip
 
 
 def check_direction(direction: object) -> str:

@@ -54,7 +54,7 @@ class Batch(Operator):
     min_count: int = option(
         "min_count",
         "the least contexts a window must have to go on",
-        {"type": "integer", "minimum": 0, "default": 1},
+        {"type": "integer", "minimum": 0, "default": 1, "examples": [1, 3]},
         default=1,
     )
 

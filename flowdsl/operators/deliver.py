@@ -13,10 +13,10 @@ from flowdsl.contexts import ConstantVariable, Contexts
 from flowdsl.errors import BuildError
 from flowdsl.kernel import Kernel, StepRun
 from flowdsl.language.paths import Path
-from flowdsl.operators.base import Kind, Operator, Option, call_text, check_text, option
+from flowdsl.operators.base import Kind, Operator, Option, call_text, check_text, option, text_schema
 from flowdsl.scope import ANY, Scope
 
-SINK_SCHEMA = {"type": "string", "minLength": 1}
+SINK_SCHEMA = text_schema("in-app", "push")
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,17 @@ class Deliver(Operator):
     method: ClassVar[str] = "deliver"
     summary: ClassVar[str] = "hand the payload and its recipient to each sink, and go on"
     example: ClassVar[str] = 'deliver("in-app", "push")'
+    rules: ClassVar[Mapping[str, Any]] = {
+        "anyOf": [
+            {"required": ["sink"], "properties": {"sink": {"type": "string"}}},
+            {"required": ["sinks"], "properties": {"sinks": {"type": "array"}}},
+        ]
+    }
 
     sinks: tuple[str, ...] = option(
-        "sinks", "the sinks, each once", {"type": "array", "items": SINK_SCHEMA, "minItems": 1}
+        "sinks",
+        "the sinks, each once",
+        {"type": "array", "items": SINK_SCHEMA, "minItems": 1, "examples": [["in-app", "push"]]},
     )
 
     @classmethod

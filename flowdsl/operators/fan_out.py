@@ -25,6 +25,7 @@ from flowdsl.operators.base import (
     check_direction,
     check_text,
     option,
+    text_schema,
 )
 from flowdsl.scope import ANY, TEXT, Scope, check_name
 
@@ -39,7 +40,7 @@ class FanOut(Operator):
     example: ClassVar[str] = 'fan_out("data.author_id", via="follows", direction="reverse", as_="follower")'
 
     from_: Path = option("from", "the path that holds the id to start from", PATH_SCHEMA, required=True)
-    via: str = option("via", "the link type to follow", {"type": "string", "minLength": 1}, required=True)
+    via: str = option("via", "the link type to follow", text_schema("follows"), required=True)
     as_: str = option(
         "as", "the variable that each linked entity becomes; `<as>_id` is its id", NAME_SCHEMA, required=True
     )
@@ -52,7 +53,7 @@ class FanOut(Operator):
     type: str | None = option(
         "type",
         "the entity type to look in; any by default",
-        {"type": "string", "minLength": 1},
+        text_schema("user"),
         portable=False,
         default=None,
     )

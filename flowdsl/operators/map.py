@@ -62,7 +62,10 @@ class Map(Operator):
     template: Node = option(
         "template",
         "the payload, each text in it a template",
-        {"type": ["object", "array", "string", "number", "boolean", "null"]},
+        {
+            "type": ["object", "array", "string", "number", "boolean", "null"],
+            "examples": [{"recipient_id": "{{ owner.id }}", "title": "{{ fan.name }} liked your post"}],
+        },
         required=True,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -43,15 +43,22 @@ class RateLimit(Operator):
         "let at most `max` contexts go on in each `per`; drop the others or make them wait"
     )
     example: ClassVar[str] = 'rate_limit(100, per="1m", strategy="drop")'
+    rules: ClassVar[Mapping[str, Any]] = {
+        "if": {"properties": {"strategy": {"const": "queue"}}, "required": ["strategy"]},
+        "then": {"properties": {"max": {"minimum": 1}}},
+    }
 
     max: int = option(
-        "max", "how many tokens the bucket holds", {"type": "integer", "minimum": 0}, required=True
+        "max",
+        "how many tokens the bucket holds",
+        {"type": "integer", "minimum": 0, "examples": [10, 100]},
+        required=True,
     )
     per: Duration = option("per", "how long an empty bucket takes to fill", DURATION_SCHEMA, required=True)
     strategy: str = option(
         "strategy",
         "what happens without a token: `drop`, or `queue` (wait, in order)",
-        {"enum": list(STRATEGIES), "default": "drop"},
+        {"enum": list(STRATEGIES), "default": "drop", "examples": ["queue"]},
         default="drop",
     )
     key: tuple[Path, ...] = option(

@@ -27,6 +27,7 @@ from flowdsl.operators.base import (
     check_flag,
     check_text,
     option,
+    text_schema,
 )
 from flowdsl.scope import ANY, Scope, check_name
 
@@ -45,7 +46,7 @@ class Resolve(Operator):
     via: str | None = option(
         "via",
         "the link type to follow; the earliest link counts",
-        {"type": "string", "minLength": 1},
+        text_schema("owns", "follows"),
         default=None,
     )
     direction: str = option(
@@ -57,14 +58,14 @@ class Resolve(Operator):
     type: str | None = option(
         "type",
         "the entity type to look in; any by default",
-        {"type": "string", "minLength": 1},
+        text_schema("user"),
         portable=False,
         default=None,
     )
     required: bool = option(
         "required",
         "whether a missing entity fails the event",
-        {"type": "boolean", "default": True},
+        {"type": "boolean", "default": True, "examples": [False]},
         portable=False,
         default=True,
     )

@@ -14,7 +14,7 @@ from flowdsl.language.conditions import Condition, Expression
 from flowdsl.language.paths import Path
 from flowdsl.language.var import Var
 from flowdsl.lifting import lifted
-from flowdsl.operators.base import Kind, Operator, option
+from flowdsl.operators.base import Kind, Operator, option, text_schema
 from flowdsl.scope import Scope
 
 
@@ -30,7 +30,7 @@ class Where(Operator):
     condition: Condition = option(
         "condition",
         "an expression over paths; what it is not true for is dropped",
-        {"type": "string", "minLength": 1, "examples": ["source_id != owner.id"]},
+        text_schema("source_id != owner.id", "data.status == 'open' and data.amount > 10"),
         required=True,
     )
 
