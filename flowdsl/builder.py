@@ -1,6 +1,5 @@
 """The builder methods of a flow, one an operator. Written by `python -m flowdsl.operators.generate`."""
 
-
 from __future__ import annotations
 
 from abc import abstractmethod

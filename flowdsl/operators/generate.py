@@ -15,8 +15,6 @@ from flowdsl.operators.base import Operator
 STARS: dict[object, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 HEAD = '''"""The builder methods of a flow, one an operator. Written by `python -m flowdsl.operators.generate`."""
 
-# ruff: noqa: A002
-
 from __future__ import annotations
 
 from abc import abstractmethod
