@@ -1,0 +1,146 @@
+"""Every code block of README.md and docs/ is run, in order, and must print what stands below it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import flowdsl as fd
+from flowdsl.operators import OPERATORS
+from flowdsl.operators.base import Operator
+from flowdsl.samples import write_sample
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass
+class Block:
+    line: int
+    language: str
+    text: str
+
+
+def blocks_of(text: str) -> Iterator[Block]:
+    for found in FENCE.finditer(text):
+        yield Block(text.count("\n", 0, found.start()) + 1, found[1], found[2])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_sample(folder / "sample")
+    shutil.copy(ROOT / "data" / "flows.yaml", folder)
+    return folder
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_code_blocks_run_and_print_what_stands_below_them(
+    path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(data, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "110")
+    names: dict[str, object] = {"__name__": "__main__"}
+    printed = None
+    for block in blocks_of(path.read_text("utf-8")):
+        where = f"{path.name}:{block.line}"
+        if block.language == "text":
+            assert printed is not None, f"{where}: there is nothing above that prints"
+            assert_like(printed, block.text, where)
+            printed = None
+            continue
+        assert not printed, f"{where}: what the block before it prints does not stand below it:\n{printed}"
+        printed = None
+        if block.language == "python":
+            printed = run_python(block, where, names)
+        elif block.language == "console":
+            run_console(block, where)
+        elif block.language == "yaml":
+            fd.load(block.text)
+        else:
+            pytest.fail(f"{where}: a block in {block.language or 'no language'} cannot be run")
+
+
+def run_python(block: Block, where: str, names: dict[str, object]) -> str:
+    # line numbers of errors are those of the document
+    code = compile("\n" * block.line + block.text, where, "exec")
+    with contextlib.redirect_stdout(io.StringIO()) as out, warnings.catch_warnings():
+        # a reader sees it on stderr
+        warnings.simplefilter("ignore", fd.FlowWarning)
+        exec(code, names)
+    return out.getvalue()
+
+
+def run_console(block: Block, where: str) -> None:
+    environment = {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, _, expected = part.partition("\n")
+        folder: Path | None = None
+        if command.startswith("make "):
+            # that the target is there; the tests are what it runs
+            command, folder = command.replace("make", "make -n", 1), ROOT
+        done = subprocess.run(
+            command, shell=True, capture_output=True, text=True, env=environment, cwd=folder, check=False
+        )
+        assert done.returncode in (0, 1), f"{where}: {command}\n{done.stderr}"
+        if folder is None:
+            assert_like(done.stdout, expected, f"{where}: {command}")
+
+
+def assert_like(printed: str, expected: str, where: str) -> None:
+    """The same text, where a line of `…` stands for any lines."""
+    pattern = r"\n".join(r"(?:.*\n)*?.*" if line == "…" else re.escape(line) for line in lines_of(expected))
+    assert re.fullmatch(pattern, "\n".join(lines_of(printed))), f"{where}: this was printed:\n{printed}"
+
+
+def lines_of(text: str) -> list[str]:
+    return [line.rstrip() for line in text.rstrip().split("\n")]
+
+
+def operator_row(operator: type[Operator]) -> str:
+    options = ", ".join(
+        f"`{option.yaml}`" if option.portable else f"*`{option.yaml}`*"
+        for option in operator.options().values()
+    )
+    return f"| `{operator.name}` | {operator.summary} | {options} | `.{operator.example}` |"
+
+
+def test_the_table_of_operators_says_what_the_operators_declare():
+    rows = [
+        "| operator | what it does | options | in Python |",
+        "|---|---|---|---|",
+        *map(operator_row, OPERATORS.values()),
+    ]
+    table = "\n".join(rows)
+    text = (ROOT / "README.md").read_text("utf-8")
+    found = re.search(r"<!-- operators[^\n]*-->\n(.*?)\n?<!-- /operators -->", text, re.DOTALL)
+    assert found is not None
+    assert found[1].strip() == table, f"this should stand in README.md:\n{table}"
+
+
+def test_links_to_files_lead_somewhere():
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_a_wrong_output_would_be_noticed():
+    assert_like("a\nb\nc\n", "a\n…\nc\n", "here")
+    assert_like("a\n", "a", "here")
+    with pytest.raises(AssertionError, match="here: this was printed"):
+        assert_like("a\nb\n", "a\n", "here")
+    assert sys.version_info >= (3, 11)

@@ -1,0 +1,207 @@
+"""The rules of the repository, so that they hold tomorrow as well."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import flowdsl
+from flowdsl.operators import generate
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "flowdsl"
+# from the language to the views: a module imports from its own line and from those above it
+LAYERS = """
+errors
+interner columns language documents events frames payload scope
+chunk contexts graph log
+batch_variable buckets holding kernel keys lifting timers windows operators
+builder flow
+plan
+store recorder engines
+failures tables summary progress replaying result
+explained explain
+words samples
+production testing
+commands
+cli
+__main__
+"""
+# slow to import or not always there: imported inside of the functions that need them
+HEAVY = {
+    "pandas",
+    "networkx",
+    "duckdb",
+    "ipywidgets",
+    "IPython",
+    "jinja2",
+    "simpleeval",
+    "tqdm",
+    "ruamel",
+    "doctest",
+}
+# the row form of conditions is loaded when a condition has no other
+HEAVY_ALLOWED = {("flowdsl.language.conditions.rows", "simpleeval")}
+TOP = {
+    ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "data", "docs", "flowdsl", "notebooks",
+    "pyproject.toml", "tests",
+}  # fmt: skip
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """What a module imports when it is imported itself."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                deeper = f"{node.module}.{alias.name}"
+                yield deeper if deeper in MODULES else node.module
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 0:
+        found = [ROOT / name for name in listed.stdout.splitlines()]
+    else:
+        found = [
+            path
+            for top in TOP
+            for path in ((ROOT / top).rglob("*") if (ROOT / top).is_dir() else [ROOT / top])
+        ]
+    return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def test_imports_go_one_way():
+    place = {name: row for row, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}
+    assert sorted(place) == sorted({part_of(module) for module in MODULES if module != "flowdsl"})
+    for module, path in MODULES.items():
+        for imported in imports(path):
+            if module != "flowdsl" and imported.startswith("flowdsl."):
+                assert place[part_of(imported)] <= place[part_of(module)], f"{module} imports {imported}"
+
+
+def test_operators_know_neither_one_another_nor_an_engine():
+    for module, path in MODULES.items():
+        if module.startswith("flowdsl.operators.") and module != "flowdsl.operators.generate":
+            known = [
+                name for name in imports(path) if name.startswith(("flowdsl.operators", "flowdsl.engines"))
+            ]
+            assert set(known) <= {"flowdsl.operators.base"}, module
+
+
+def test_production_is_read_by_the_outermost_parts_only():
+    for module, path in MODULES.items():
+        if part_of(f"{module}.") not in ("", "flow", "production", "testing", "commands", "cli"):
+            assert not [name for name in imports(path) if name.startswith("flowdsl.production")], module
+
+
+def test_heavy_modules_are_imported_late():
+    for module, path in MODULES.items():
+        heavy = {name.partition(".")[0] for name in imports(path)} & HEAVY
+        assert {(module, name) for name in heavy} <= HEAVY_ALLOWED, f"{module} imports {', '.join(heavy)}"
+
+
+def test_importing_flowdsl_is_light():
+    code = """
+import sys, time
+began = time.perf_counter()
+import flowdsl
+spent = time.perf_counter() - began
+print(spent, *sys.modules)
+"""
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(3)
+    ]
+    spent = min(float(run.stdout.split()[0]) for run in runs)
+    loaded = {name.partition(".")[0] for name in runs[0].stdout.split()[1:]}
+    assert not loaded & {"pandas", "networkx", "ipywidgets", "polars", "pyarrow", "numpy", "duckdb"}
+    assert spent < 0.3
+
+
+def test_public_names_are_sorted_and_lead_somewhere():
+    assert flowdsl.__all__ == sorted(flowdsl.__all__)
+    assert set(flowdsl.__all__) == set(flowdsl._HOME)
+    for name in flowdsl.__all__:
+        public = getattr(flowdsl, name)
+        assert getattr(public, "__doc__", None), f"{name} says nothing of itself"
+        assert not isinstance(public, type(sys)), f"{name} is a module"
+    assert set(flowdsl.__all__) <= set(dir(flowdsl))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        flowdsl.nothing  # noqa: B018
+
+
+def test_no_module_has_the_name_of_a_public_function():
+    # importing flowdsl.x would put the module where flowdsl.x(…) is meant to be
+    assert not {part_of(module) for module in MODULES if module != "flowdsl"} & set(flowdsl.__all__)
+
+
+def test_the_builder_is_what_the_operators_declare():
+    formatted = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--stdin-filename", "flowdsl/builder.py", "-"],
+        input=generate.source(), capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    fresh = formatted.stdout == (PACKAGE / "builder.py").read_text("utf-8")
+    assert fresh, "run python -m flowdsl.operators.generate"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_examples_in_docstrings_are_true(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert failed == 0
+
+
+def test_public_functions_and_classes_say_what_they_give():
+    for module, path in MODULES.items():
+        tree = ast.parse(path.read_text("utf-8"))
+        assert ast.get_docstring(tree) or module == "flowdsl.__main__", module
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{module}.{node.name}"
+
+
+def test_nothing_is_left_to_do_and_no_machine_is_named():
+    # put together, so that this file does not find itself
+    wrong = re.compile(
+        "|".join(
+            [
+                "TO" + "DO",
+                "FIX" + "ME",
+                r"/ro" + r"ot/",
+                r"/ho" + r"me/\w",
+                r"/wo" + r"rk/",
+                "C:" + r"\\Users",
+            ]
+        )
+    )
+    for path in tracked_files():
+        if path.suffix in (".parquet", ".gz", ".png"):
+            continue
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            assert not wrong.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
+
+
+def test_the_top_of_the_repository_is_tidy():
+    assert {path.relative_to(ROOT).parts[0] for path in tracked_files()} <= TOP
