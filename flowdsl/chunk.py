@@ -6,6 +6,7 @@ chunks bring their event rows with them; these are added behind, and mean nothin
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -48,16 +49,6 @@ class EventRows:
 
     def __len__(self) -> int:
         return self.frame.height
-
-    def slice(self, start: int, size: int) -> EventRows:
-        """Some rows that follow each other, with what is known of them."""
-        if start == 0 and size >= len(self):
-            return self
-        part = EventRows(self.frame.slice(start, size), self._interner, self._hints)
-        part._codes = {name: codes[start : start + size] for name, codes in self._codes.items()}
-        rows = np.arange(start, start + len(part))
-        part._columns = {path: column.take(rows) for path, column in self._columns.items()}
-        return part
 
     def codes(self, name: str) -> Codes:
         """A text column as codes of the interner; 0 where it is null or absent."""
@@ -129,6 +120,7 @@ class Chunk:
         self._parts = [events]
         self._starts = [0]
         self._total = self.fresh
+        self._lock = threading.Lock()
 
     @property
     def events(self) -> EventRows:
@@ -137,11 +129,13 @@ class Chunk:
 
     def bring(self, rows: EventRows) -> int:
         """Add rows kept from earlier chunks; their first one gets the number returned."""
-        start = self._total
-        self._parts.append(rows)
-        self._starts.append(start)
-        self._total += len(rows)
-        return start
+        # flows may run on several threads
+        with self._lock:
+            start = self._total
+            self._parts.append(rows)
+            self._starts.append(start)
+            self._total += len(rows)
+            return start
 
     def column(self, path: Path, rows: Index) -> Column:
         """The values of an event variable at some rows."""

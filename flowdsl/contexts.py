@@ -274,6 +274,12 @@ class Contexts:
             origin=None if self._origin is None else (self._origin[0], self._origin[1].take(index)),
         )
 
+    def slice(self, start: int, stop: int) -> Contexts:
+        """The contexts from `start` to before `stop`."""
+        if start == 0 and stop >= len(self):
+            return self
+        return self.take(np.arange(start, min(stop, len(self))))
+
     def having(
         self, variables: Mapping[str, Variable] | None = None, payload: Payload | None = None
     ) -> Contexts:

@@ -23,7 +23,7 @@ from flowdsl.language.rows import Failures
 from flowdsl.log import EventSource
 from flowdsl.payload import Payload
 from flowdsl.plan import Stage
-from flowdsl.store import Part, Store
+from flowdsl.store import MemoryStore, Part, Store
 
 MOMENT = pl.Datetime("us", "UTC")
 CLOSED = pl.Enum(["timer", "end"])
@@ -45,6 +45,7 @@ class TableRecorder:
         self._source = source
         self._pending: list[tuple[Stage, Contexts, Failures]] = []
         self._pending_size = 0
+        self._settles = True
 
     def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
         """Deliveries of one step."""
@@ -67,8 +68,7 @@ class TableRecorder:
         numbers = EventRows(pl.DataFrame({"seq_no": failed.seq}), contexts.chunk.interner)
         self._pending.append((stage, failed.detached(numbers), why))
         self._pending_size += len(rows)
-        if self._pending_size > PENDING:
-            self.settle()
+        self._settle_some()
 
     def dropped(self, stage: Stage, contexts: Contexts, rows: Index, reason: str) -> None:
         """Contexts that one step dropped; each is written down only in a trace."""
@@ -91,6 +91,26 @@ class TableRecorder:
             "late", Part(late.with_columns((pl.col("clock") - pl.col("timestamp")).alias("lateness")))
         )
         self.late_count += len(rows)
+
+    def branch(self) -> TableRecorder:
+        """A recorder for one piece of work, whose records are put in their place by `join`."""
+        branch = TableRecorder(MemoryStore(), trace=self.trace, source=self._source)
+        branch._settles = False
+        return branch
+
+    def join(self, branch: TableRecorder) -> None:
+        """Take over what a piece of work recorded."""
+        for table in branch.store.tables():
+            for part in branch.store.parts(table):
+                self.store.add(table, part)
+        self.delivered_count += branch.delivered_count
+        self._pending += branch._pending
+        self._pending_size += branch._pending_size
+        self._settle_some()
+
+    def _settle_some(self) -> None:
+        if self._settles and self._pending_size > PENDING:
+            self.settle()
 
     def settle(self) -> None:
         """Spell out the failures kept so far."""

@@ -14,6 +14,7 @@ import polars as pl
 from flowdsl.chunk import Chunk, EventRows, Micros
 from flowdsl.contexts import Contexts
 from flowdsl.engines.stages import Observer, Recorder, RunStage
+from flowdsl.engines.work import WORKERS, Worker, calls_functions
 from flowdsl.graph.state import GraphState
 from flowdsl.kernel import FOREVER, Kernel
 from flowdsl.log import EventSource
@@ -21,8 +22,6 @@ from flowdsl.plan import Entry, Plan
 from flowdsl.scope import TRIGGER_VARIABLES
 
 CHUNK = 1 << 17
-# events of a chunk and branches that it may have: more would only cost memory
-FEWEST, MOST_BRANCHES = 1 << 10, 1 << 20
 BEGINNING = -(1 << 62)
 
 
@@ -100,8 +99,12 @@ class LocalRun:
         self.entries: list[tuple[Entry, list[RunStage]]] = [
             (entry, [_build(stage, given) for stage in entry.next]) for entry in plan.entries
         ]
-        for stage in self.stages():
-            stage.watched(recorder, observer)
+        for _, stages in self.entries:
+            for stage in stages:
+                stage.tell(recorder, observer)
+        # whoever watches, a function of the user's, and a fetcher expect one thread
+        alone = observer is not None or bool(graph.fetchers) or calls_functions(self.stages())
+        self._workers = [Worker(stages, recorder, alone=alone) for _, stages in self.entries]
 
     def stages(self) -> Iterator[RunStage]:
         """All stages of the tree, in a fixed order."""
@@ -114,19 +117,14 @@ class LocalRun:
         columns: frozenset[str] | None = None,
     ) -> None:  # fmt: skip
         """Take the events after the current position through the flows."""
-        sizes = _Sizes(self.plan, chunk_size)
         marks = source.clock_marks()
         wanted = self.plan.event_columns if columns is None else columns
-        frames = source.chunks(wanted, sizes.largest, self.position)
-        for events in self._prepared(frames, span):
-            at = 0
-            while at < len(events):
-                piece = events.slice(at, sizes.next)
-                at += len(piece)
-                branches = self._chunk(piece, span, marks)
-                sizes.seen(len(piece), branches)
+        frames = source.chunks(wanted, chunk_size or CHUNK, self.position)
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-run") as pool:
+            for events in self._prepared(frames, span):
+                self._chunk(events, span, marks, pool)
                 if progress is not None:
-                    progress(len(piece))
+                    progress(len(events))
         self._mark_clock(marks, FOREVER)
 
     def _prepared(self, frames: Iterable[pl.DataFrame], span: Span) -> Iterator[EventRows]:
@@ -179,7 +177,7 @@ class LocalRun:
 
     # -- one chunk -------------------------------------------------------------------------------------
 
-    def _chunk(self, events: EventRows, span: Span, marks: pl.DataFrame) -> int:
+    def _chunk(self, events: EventRows, span: Span, marks: pl.DataFrame, pool: ThreadPoolExecutor) -> None:
         times = micros(events.frame)
         seq = events.frame["seq_no"].to_numpy()
         clock = self._clock(times, seq, marks)
@@ -189,16 +187,12 @@ class LocalRun:
             self.recorder.late(chunk, late)
         self.graph.advance(chunk)
         runs = span.runs(chunk, times)
-        before = sum(s.tally.extra_branches for s in self.stages())
-        for entry, stages in self.entries:
-            contexts = _triggered(entry, chunk, runs)
-            for stage in stages:
-                stage.push(contexts, int(clock[-1]))
+        for (entry, _), worker in zip(self.entries, self._workers, strict=True):
+            worker.run(_triggered(entry, chunk, runs), int(clock[-1]), pool)
         self.graph.commit()
         self.clock, self.position = int(clock[-1]), int(seq[-1])
         self.events += len(events)
         self._compact()
-        return sum(s.tally.extra_branches for s in self.stages()) - before
 
     def _clock(self, times: Micros, seq: npt.NDArray[np.int64], marks: pl.DataFrame) -> Micros:
         clock = times.copy()
@@ -248,22 +242,6 @@ class LocalRun:
             self.recorder.renumber(mapping)
             for stage in self.stages():
                 stage.kernel.renumber(mapping)
-
-
-class _Sizes:
-    """How many events to take at once: few at first where flows fan out, then as many as keep branches in bounds."""
-
-    def __init__(self, plan: Plan, fixed: int | None) -> None:
-        fans = any(step.branches for flow in plan.flows for step in flow.steps)
-        self._adapts = fixed is None and fans
-        self.largest = fixed or CHUNK
-        self.next = FEWEST if self._adapts else self.largest
-
-    def seen(self, events: int, branches: int) -> None:
-        """A chunk of so many events made so many branches."""
-        if self._adapts:
-            bearable = int(MOST_BRANCHES * events / max(branches, 1))
-            self.next = max(FEWEST, min(4 * self.next, bearable, self.largest))
 
 
 def micros(frame: pl.DataFrame) -> Micros:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,6 +32,16 @@ class Tally:
     dropped: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
+    def add(self, other: Tally) -> None:
+        """Count what another tally of the same step counted."""
+        self.entered += other.entered
+        self.extra_branches += other.extra_branches
+        self.passed += other.passed
+        self.failed += other.failed
+        self.absorbed += other.absorbed
+        self.dropped += other.dropped
+        self.seconds += other.seconds
+
 
 class Recorder(Protocol):
     """Takes down what comes out of a run."""
@@ -46,6 +56,14 @@ class Recorder(Protocol):
 
     def late(self, chunk: Chunk, rows: Index) -> None:
         """Events older than the clock at which they were processed."""
+        ...
+
+    def branch(self) -> Recorder:
+        """A recorder for one piece of work, whose records are put in their place by `join`."""
+        ...
+
+    def join(self, branch: Any) -> None:
+        """Take over what a piece of work recorded."""
         ...
 
     def held_versions(self) -> Iterable[Versions]:
@@ -92,10 +110,21 @@ class RunStage:
         for stage in self.next:
             yield from stage.everywhere()
 
-    def watched(self, recorder: Recorder, observer: Observer | None) -> None:
-        """Who is told of outcomes."""
+    def tell(self, recorder: Recorder, observer: Observer | None = None) -> None:
+        """Who is told of outcomes from now on."""
         for stage in self.everywhere():
-            stage._recorder, stage._observer = recorder, observer
+            stage._recorder, stage._observer = recorder, observer or stage._observer
+
+    def twin(self) -> RunStage:
+        """The same steps with the same kernels, which remember nothing, and counts of their own."""
+        twin = RunStage(self.stage, self.kernel)
+        twin.next = [stage.twin() for stage in self.next]
+        return twin
+
+    def count(self, twin: RunStage) -> None:
+        """Add what a twin counted."""
+        for one, other in zip(self.everywhere(), twin.everywhere(), strict=True):
+            one.tally.add(other.tally)
 
     def push(self, contexts: Contexts, horizon: int, *, ending: bool = False) -> None:
         """Take contexts through this step and all after it, timers firing up to `horizon`."""

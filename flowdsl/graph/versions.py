@@ -232,10 +232,12 @@ class VersionStore:
         # whole objects are rare and heavy, and of a log's versions many are never read: only those asked for are
         # taken apart, until it would have been less work to take them all
         if not below or (not held.has(below) and self._pays_to_pick(block, below, len(versions))):
-            if self._picked is None or self._picked[0] is not versions:
+            # read once: another thread may pick others meanwhile
+            picked = self._picked
+            if picked is None or picked[0] is not versions:
                 wanted, back = np.unique(versions - start, return_inverse=True)
-                self._picked = versions, held.gather(wanted), back
-            return self._picked[1].column(below).take(self._picked[2])
+                self._picked = picked = versions, held.gather(wanted), back
+            return picked[1].column(below).take(picked[2])
         return held.column(below).take(versions - start if start else versions)
 
     def _pays_to_pick(self, block: int, below: Path, asked: int) -> bool:
