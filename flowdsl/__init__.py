@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from flowdsl.language.var import fn, var
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
     from flowdsl.production.project import Project
+    from flowdsl.production.schema import schema
     from flowdsl.production.yaml import load
     from flowdsl.replaying import replay
     from flowdsl.result import Result, read_result
@@ -66,6 +67,7 @@ _HOME = {
     "read_graph": "graph.folder",
     "read_result": "result",
     "replay": "replaying",
+    "schema": "production.schema",
     "var": "language.var",
 }
 
@@ -99,6 +101,7 @@ __all__ = [
     "read_graph",
     "read_result",
     "replay",
+    "schema",
     "var",
 ]
 __version__ = "0.1.0"

@@ -169,7 +169,7 @@ _PATH_PATTERN = r"^(?=[\s\S]*\S)[^.]+(\.[^.]+)*$"
 # as `str.isidentifier`, but for letters beyond ASCII, which are all taken; `$` alone would let a line break follow
 _NAME_PATTERN = r"^(?!(true|false|null)$)[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f][^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]*$(?!\n)"
 # each unit at most once, from large to small
-_DURATION_PATTERN = (
+DURATION_PATTERN = (
     r"^\s*(?=[0-9])"
     + "".join(rf"([0-9]{{1,20}}{unit})?" for unit in ("w", "d", "h", "m(?!s)", "s", "ms"))
     + r"\s*$"
@@ -189,7 +189,7 @@ NAME_SCHEMA: dict[str, Any] = {
     "type": "string", "minLength": 1, "pattern": _NAME_PATTERN, "examples": ["owner"],
 }  # fmt: skip
 DURATION_SCHEMA: dict[str, Any] = {
-    "type": "string", "pattern": _DURATION_PATTERN, "examples": ["30s", "5m", "1h"],
+    "type": "string", "pattern": DURATION_PATTERN, "examples": ["30s", "5m", "1h"],
 }  # fmt: skip
 DIRECTION_SCHEMA: dict[str, Any] = {
     "enum": ["forward", "reverse"], "default": "forward", "examples": ["reverse"],

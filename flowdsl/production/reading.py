@@ -16,9 +16,12 @@ from flowdsl.production.document import Item
 from flowdsl.production.options import check_options, unknown_hint
 from flowdsl.production.project import BACKENDS, SEEKS, SINK_TYPES, Backend, Consumer, Project, SinkConfig
 from flowdsl.scope import Scope, Shape
+from flowdsl.testing.reading import read_tests
 
 T = TypeVar("T")
 FLOW_KEYS = ("name", "description", "trigger", "pipeline")
+# what may stand beside events and sinks: flowdsl's tests, and what production has there
+BESIDE = ("tests", "entities", "links", "validation_rules")
 TRIGGER_KEYS = ("kind", "link_type", "entity_type")
 SHAPES = "a project (events: {flows: […]}), a list of flows, or a flow (name, trigger, pipeline)"
 
@@ -41,11 +44,14 @@ class Reader:
             return Project((flow,) if flow else ())
         own = ("events", "sinks")
         for key, place in item.keys.items():
-            hint = None if key in own else did_you_mean(key.lower(), own)
+            known = (*own, *BESIDE)
+            hint = None if key in known else did_you_mean(key.lower(), known)
             if hint:
                 self.refuse(place, f"the key {key!r} is not known", allowed=SHAPES, hint=hint)
         if not any(key in item.value for key in own) and not self.problems:
             self.refuse(item.place, "there are neither events nor flows", allowed=SHAPES)
+        if "tests" in item.value:
+            read_tests(item.value["tests"], self.problems)
         other = {key: value.plain() for key, value in item.value.items() if key not in own}
         events = self._section(item, "events", ("backend", "flows", "consumers"))
         return Project(

@@ -1,0 +1,296 @@
+"""The JSON Schema of a document of flows, for editors, made from what the operators declare about themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from flowdsl.events import KINDS
+from flowdsl.operators import OPERATORS
+from flowdsl.operators.base import Operator, Option, text_schema
+from flowdsl.production.project import BACKENDS, SEEKS, SINK_TYPES
+from flowdsl.testing.declared import NULL_SAYS, TESTS
+
+FILE: Final = Path(__file__).parents[1] / "schema.json"
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of flows in YAML: a project, a list of flows, or a single flow.
+
+    It accepts what `load` accepts, and refuses every fault of structure: unknown and missing keys, wrong types, values
+    that are none of those allowed. What takes more than the shape of a document stays with `load`: whether
+    conditions and templates parse, variables exist at their step, and something is mapped before it is delivered.
+
+    >>> sorted(schema()["$defs"]["step"]["properties"])
+    ['batch', 'deduplicate', 'deliver', 'fan_out', 'filter', 'map', 'rate_limit', 'resolve']
+    """
+    definitions = {
+        "project": _project(),
+        "flow": _flow(),
+        "trigger": _trigger(),
+        "step": _step(),
+        **{name: operator_schema(operator) for name, operator in OPERATORS.items()},
+        "sink": _sink(),
+        "consumer": _consumer(),
+        "backend": _backend(),
+        "tests": _nullable_parts(TESTS),
+    }
+    return {
+        "$schema": _DIALECT,
+        "title": "Flows",
+        "description": "Event flows, the sinks that they deliver to, and tests of them: a project, a list of flows, or one flow.",
+        "if": {"type": "array"},
+        "then": {"type": "array", "items": _ref("flow")},
+        "else": {
+            "if": {
+                "type": "object",
+                "not": {"required": ["events"]},
+                "anyOf": [{"required": [key]} for key in _FLOW_KEYS],
+            },
+            "then": _ref("flow"),
+            "else": _ref("project"),
+        },
+        "$defs": definitions,
+    }
+
+
+def schema_text() -> str:
+    """The schema as the text of the file that is shipped."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def operator_schema(operator: type[Operator]) -> dict[str, Any]:
+    """The schema of an operator's options, from its declarations."""
+    options = operator.yaml_options()
+    shown = {name: o.schema["examples"][0] for name, o in options.items() if o.required} or {
+        name: o.schema["examples"][0] for name, o in options.items()
+    }
+    return {
+        "title": operator.name,
+        "description": f"{operator.summary}\n\nIn Python: {operator.example}",
+        "type": "object",
+        "properties": {name: _option(operator, option) for name, option in options.items()},
+        "required": [name for name, option in options.items() if option.required],
+        "additionalProperties": False,
+        "examples": [shown],
+        **operator.rules,
+    }
+
+
+def _option(operator: type[Operator], option: Option) -> dict[str, Any]:
+    declared = dict(option.schema)
+    more = "" if option.portable else " (flowdsl only: production has no such option)"
+    if not option.required:
+        declared.setdefault("default", None)
+        declared = _nullable(declared)
+    return {
+        "title": f"{operator.name}: {option.yaml}",
+        "description": f"{option.doc}{more}",
+        **declared,
+    }
+
+
+def _project() -> dict[str, Any]:
+    events = _object(
+        "Events",
+        "the log, the flows that run on it, and who reads it",
+        {
+            "backend": {**_ref("backend"), "default": None},
+            "flows": _listed("Flows", "the flows, in the order in which they run", "flow", _FLOW_EXAMPLE),
+            "consumers": _listed(
+                "Consumers", "who reads the log, and from where on", "consumer", _CONSUMER_EXAMPLE
+            ),
+        },
+        examples=[{"flows": [_FLOW_EXAMPLE]}],
+    )
+    properties = {
+        "events": {**_nullable(events), "default": None},
+        "sinks": _listed("Sinks", "what flows deliver to", "sink", _SINK_EXAMPLE),
+        "tests": {**_ref("tests"), "default": None},
+    }
+    return {
+        "title": "Project",
+        "description": "Flows with their sinks and tests; other keys, such as entities and links, are production's own.",
+        "type": "object",
+        "properties": properties,
+        "anyOf": [{"required": ["events"]}, {"required": ["sinks"]}],
+        "examples": [{"events": {"flows": [_FLOW_EXAMPLE]}, "sinks": [_SINK_EXAMPLE]}],
+    }
+
+
+def _flow() -> dict[str, Any]:
+    pipeline = {
+        "title": "Pipeline",
+        "description": "the steps, one after the other",
+        "type": "array",
+        "items": _ref("step"),
+        "examples": [_FLOW_EXAMPLE["pipeline"]],
+    }
+    return _object(
+        "Flow",
+        "what is to happen on events of a kind",
+        {
+            "name": _text("Name", "what the flow is called", "notify-like"),
+            "description": _text("Description", "what it is for", "tell authors about likes", default=None),
+            "trigger": _ref("trigger"),
+            "pipeline": pipeline,
+        },
+        ("name", "trigger", "pipeline"),
+        examples=[_FLOW_EXAMPLE],
+    )
+
+
+def _trigger() -> dict[str, Any]:
+    kind = {
+        "title": "Kind", "description": "the kind of event", "enum": list(KINDS), "examples": ["link.created"],
+    }  # fmt: skip
+    families = [
+        {
+            "if": {"properties": {"kind": {"pattern": f"^{family}\\."}}, "required": ["kind"]},
+            "then": {"properties": {other: {"type": "null"}}},
+        }
+        for family, other in (("link", "entity_type"), ("entity", "link_type"))
+    ]
+    return _object(
+        "Trigger",
+        "which events the flow is for",
+        {
+            "kind": kind,
+            "link_type": _text("Link type", "the link type that a link must have", "likes", default=None),
+            "entity_type": _text("Entity type", "the type that an entity must have", "post", default=None),
+        },
+        ("kind",),
+        allOf=families,
+        examples=[{"kind": "link.created", "link_type": "likes"}],
+    )
+
+
+def _step() -> dict[str, Any]:
+    return _object(
+        "Step",
+        f"one step: one of {', '.join(OPERATORS)}",
+        {name: _ref(name) for name in OPERATORS},
+        minProperties=1,
+        maxProperties=1,
+        examples=[{"deliver": {"sink": "in-app"}}],
+    )
+
+
+def _sink() -> dict[str, Any]:
+    kind = {
+        "title": "Type",
+        "description": "what sort of sink it is",
+        "enum": list(SINK_TYPES),
+        "examples": ["in_app"],
+    }
+    return _object(
+        "Sink",
+        "a sink, as flows name it",
+        {
+            "name": _text("Name", "what flows call it", "in-app"),
+            "type": kind,
+            "config": _config({"url": "https://example.org/hook"}),
+        },
+        ("name", "type"),
+        examples=[_SINK_EXAMPLE],
+    )
+
+
+def _consumer() -> dict[str, Any]:
+    seek = {
+        "title": "Seek", "description": "where it begins to read", "enum": [*SEEKS, None], "default": "latest",
+        "examples": ["last_acknowledged"],
+    }  # fmt: skip
+    return _object(
+        "Consumer",
+        "someone who reads the log",
+        {"name": _text("Name", "what it is called", "flow-runtime"), "seek": seek},
+        ("name",),
+        examples=[_CONSUMER_EXAMPLE],
+    )
+
+
+def _backend() -> dict[str, Any]:
+    kind = {
+        "title": "Type", "description": "what sort of log it is", "enum": [*BACKENDS, None], "default": "memory",
+        "examples": ["memory"],
+    }  # fmt: skip
+    backend = _object("Backend", "what keeps the events", {"type": kind, "config": _config({})})
+    return {**_nullable(backend), "examples": [{"type": "memory"}]}
+
+
+def _config(example: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "title": "Config", "description": "what this type wants to know", "type": ["object", "null"], "default": None,
+        "examples": [example],
+    }  # fmt: skip
+
+
+def _text(title: str, description: str, example: str, **more: Any) -> dict[str, Any]:
+    described = {"title": title, "description": description, **text_schema(example), **more}
+    return _nullable(described) if "default" in more else described
+
+
+def _object(
+    title: str, description: str, properties: Mapping[str, Any], required: tuple[str, ...] = (), **more: Any
+) -> dict[str, Any]:
+    return {
+        "title": title, "description": description, "type": "object", "properties": dict(properties),
+        "required": list(required), "additionalProperties": False, **more,
+    }  # fmt: skip
+
+
+def _listed(title: str, description: str, name: str, example: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "title": title, "description": description, "type": ["array", "null"], "items": _ref(name), "default": None,
+        "examples": [[example]],
+    }  # fmt: skip
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _nullable(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """The same where null stands for what is not given."""
+    allowed = dict(declared)
+    if "enum" in allowed:
+        allowed["enum"] = [*allowed["enum"], None]
+    if "type" in allowed:
+        types = [allowed["type"]] if isinstance(allowed["type"], str) else list(allowed["type"])
+        allowed["type"] = [*types, *(["null"] if "null" not in types else [])]
+    return allowed
+
+
+def _nullable_parts(declared: Mapping[str, Any], optional: bool = True) -> dict[str, Any]:
+    """What tests declare, where null stands for any optional key but those for which it says something."""
+    allowed = dict(declared)
+    if "properties" in allowed:
+        required = allowed["required"]
+        allowed["properties"] = {
+            name: _nullable_parts(part, name not in required and name not in NULL_SAYS)
+            for name, part in allowed["properties"].items()
+        }
+    if "items" in allowed:
+        allowed["items"] = _nullable_parts(allowed["items"], optional=False)
+    if not optional:
+        return allowed
+    allowed.setdefault("default", None)
+    return _nullable(allowed)
+
+
+_SINK_EXAMPLE: Final = {"name": "in-app", "type": "in_app"}
+_CONSUMER_EXAMPLE: Final = {"name": "flow-runtime", "seek": "last_acknowledged"}
+_FLOW_EXAMPLE: Final[dict[str, Any]] = {
+    "name": "notify-like",
+    "trigger": {"kind": "link.created", "link_type": "likes"},
+    "pipeline": [
+        {"resolve": {"from": "target_id", "via": "owns", "direction": "reverse", "as": "owner"}},
+        {"map": {"template": {"recipient_id": "{{ owner.id }}", "title": "somebody liked it"}}},
+        {"deliver": {"sink": "in-app"}},
+    ],
+}
