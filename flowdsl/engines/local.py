@@ -121,7 +121,7 @@ class LocalRun:
         wanted = self.plan.event_columns if columns is None else columns
         frames = source.chunks(wanted, chunk_size or CHUNK, self.position)
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-run") as pool:
-            for events in self._prepared(frames, span):
+            for events in filter(len, self._prepared(frames, span)):
                 self._chunk(events, span, marks, pool)
                 if progress is not None:
                     progress(len(events))
