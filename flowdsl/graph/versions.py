@@ -54,12 +54,16 @@ class Block:
         if found.all_(Tag.TEXT):
             codes = self._interner.intern(found.text_series())
             return own if (codes == self.ids).all() else Column.coded(codes, self._interner)
+        replaced = self._numbered(found) | (found.is_(Tag.MISSING) & self._objects())
+        return Column.concat([found, own]).take(np.arange(len(self)) + np.where(replaced, len(self), 0))
+
+    def _numbered(self, found: Column) -> npt.NDArray[np.bool_]:
+        """Where the data has the entity's id as a number."""
         number = found.is_(Tag.INT)
         if number.any() and found.ints is not None:
-            texts = own.text_series()
-            number &= (pl.Series(found.ints).cast(pl.String) == texts).fill_null(value=False).to_numpy()
-        replaced = number | (found.is_(Tag.MISSING) & self._objects())
-        return Column.concat([found, own]).take(np.arange(len(self)) + np.where(replaced, len(self), 0))
+            own = Column.coded(self.ids, self._interner).text_series()
+            number &= (pl.Series(found.ints).cast(pl.String) == own).fill_null(value=False).to_numpy()
+        return number
 
     def _objects(self) -> npt.NDArray[np.bool_]:
         """Where the data is an object, or there is none (which stands for an empty object)."""
@@ -78,8 +82,16 @@ class Block:
         return Column(own.size, np.where(objects, own.tag_array(), np.uint8(Tag.MISSING)), texts=own.texts)
 
     def _whole(self) -> Column:
-        """The objects, each with its id put first where its data lacks one."""
+        """The objects, each with its id put first where its data lacks one, and as text where that has a number."""
         whole, found = self.documents.column(()), self.documents.column(ID)
+        numbered = np.flatnonzero(self._numbered(found))
+        if len(numbered):
+            own = self._interner.texts(self.ids.take(numbered)).to_list()
+            objects = whole.take(numbered).values()
+            with_text = Column.of([{**data, "id": own_id} for data, own_id in zip(objects, own, strict=True)])
+            places = np.arange(len(self))
+            places[numbered] = len(self) + np.arange(len(numbered))
+            whole = Column.concat([whole, with_text]).take(places)
         lacking = found.is_(Tag.MISSING) & self._objects()
         if not lacking.any():
             return whole
