@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -26,7 +26,7 @@ def said_by_engine(result: Result, flows: Sequence[Flow]) -> dict[str, Any]:
             (*row[:-1], canonical(json.loads(row[-1]))) for row in _rows(deliveries, columns)
         ],
         "errors": [
-            (*row[:-1], _visible(json.loads(row[-1])))
+            (*row[:-1], canonical(json.loads(row[-1])))
             for row in _rows(result.errors, ["seq_no", "flow", "step", "branch", "variables"])
         ],
         "dropped": sorted(_rows(result.dropped, ["flow", "step", "reason", "count"])),
@@ -45,7 +45,7 @@ def said_by_oracle(outcome: Outcome, flows: Sequence[Flow]) -> dict[str, Any]:
     return {
         "deliveries": [_delivery(delivery, names) for delivery in outcome.deliveries],
         "errors": [
-            (e.seq_no, names[e.flow], e.step, _branch(e.branch), _visible(e.variables)) for e in outcome.errors
+            (e.seq_no, names[e.flow], e.step, _branch(e.branch), canonical(e.variables)) for e in outcome.errors
         ],
         "dropped": sorted(
             (names[flow], step, reason, count)
@@ -83,11 +83,6 @@ def _delivery(d: Delivery, names: Sequence[str]) -> tuple[Any, ...]:
 
 def _branch(positions: tuple[int, ...]) -> str | None:
     return ".".join(map(str, positions)) if positions else None
-
-
-def _visible(variables: Mapping[str, Any]) -> str:
-    """The variables of a failure; the inner ones (`_payload` …) are nobody's business."""
-    return canonical({name: value for name, value in variables.items() if not name.startswith("_")})
 
 
 def _open(rows: Table, flows: Sequence[Flow]) -> Table:

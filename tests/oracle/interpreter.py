@@ -222,7 +222,7 @@ def interpret(
     for event in log:
         while left and left[0][0] < event.seq_no:
             world.advance(left.pop(0)[1])
-        world.advance(event.timestamp)
+        world.advance(max(world.clock, event.timestamp))
         if event.timestamp < world.clock:
             world.outcome.late.append(event.seq_no)
         world.graph.apply(copy.deepcopy(event))
