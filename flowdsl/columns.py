@@ -362,7 +362,9 @@ def nested_json(series: pl.Series) -> pl.Series:
     """Structs and lists as compact JSON texts, null where the cell is null; times as they are by themselves."""
     cells = _with_times_as_text(pl.col("t"), series.dtype)
     wrapped = (
-        pl.DataFrame({"t": series}).select(pl.struct(cells.alias("t")).struct.json_encode().alias("j")).to_series()
+        pl.DataFrame({"t": series})
+        .select(pl.struct(cells.alias("t")).struct.json_encode().alias("j"))
+        .to_series()
     )
     body = wrapped.str.slice(5).str.head(-1)
     return pl.select(pl.when(series.is_not_null()).then(body)).to_series()
@@ -498,7 +500,14 @@ def _tags_by_byte() -> Tags:
     """What kind of JSON value starts with a byte."""
     table = np.full(256, Tag.INT, np.uint8)
     table[0] = Tag.MISSING
-    for byte, tag in {'"': Tag.TEXT, "{": Tag.OBJECT, "[": Tag.ARRAY, "t": Tag.BOOL, "f": Tag.BOOL, "n": Tag.NULL}.items():
+    for byte, tag in {
+        '"': Tag.TEXT,
+        "{": Tag.OBJECT,
+        "[": Tag.ARRAY,
+        "t": Tag.BOOL,
+        "f": Tag.BOOL,
+        "n": Tag.NULL,
+    }.items():
         table[ord(byte)] = tag
     return table
 
