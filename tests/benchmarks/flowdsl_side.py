@@ -1,6 +1,6 @@
 """flowdsl's side of every workload, through its public names only.
 
-Timed is `fd.replay(...)` and the Arrow table of each sink; graphs are built before. flowdsl is imported only when a
+Timed is `fd.replay(...)` and the Polars frame of each sink, as the Polars sides end with one; graphs are built before. flowdsl is imported only when a
 side is asked for.
 """
 
@@ -61,18 +61,14 @@ def likes_flow() -> Any:
 
 
 def outcome(result: Any, sinks: Sequence[str], columns: dict[str, str]) -> Outcome:
-    """Take the Arrow table of each sink, its columns named as the other sides name them."""
-    tables = {sink: _columns(result.arrow(sink), columns) for sink in sinks}
+    """Take the frame of each sink, with the columns that the other sides have, named as they name them."""
+    tables = {sink: result.polars(sink, list(columns)).rename(columns) for sink in sinks}
 
     def counts() -> tuple[int, int]:
         steps = result.steps
         return int(steps["failed"].sum()), int(steps["dropped"].sum())
 
     return Outcome(tables, counts)
-
-
-def _columns(table: pa.Table, columns: dict[str, str]) -> pa.Table:
-    return table.select(list(columns)).rename_columns(list(columns.values()))
 
 
 def likes(data: Likes, log: Path | None = None) -> Run:
