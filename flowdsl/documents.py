@@ -65,7 +65,9 @@ class Documents:
         nothing = Column(1, Tag.MISSING)
         place = np.full(size, len(rows), np.int64)
         place[rows] = np.arange(len(rows))
-        return [Column.concat([found, nothing]).take(place) for found in extract(self.series.gather(rows), paths)]
+        return [
+            Column.concat([found, nothing]).take(place) for found in extract(self.series.gather(rows), paths)
+        ]
 
     def has(self, path: Path) -> bool:
         """Whether reading a path takes no parsing."""

@@ -42,7 +42,9 @@ def windows(keep: bool) -> str:
 
 @given(case=cases(), keep=st.booleans())
 def test_the_engine_says_what_the_rules_say(case: Case, keep: bool) -> None:
-    assert_same(said_by_engine(replayed(case, open_windows=windows(keep)), case.flows), interpreted(case, keep=keep))
+    assert_same(
+        said_by_engine(replayed(case, open_windows=windows(keep)), case.flows), interpreted(case, keep=keep)
+    )
 
 
 @given(case=cases(), keep=st.booleans(), chunk_size=st.sampled_from([1, 2, 3, 7]))
@@ -107,7 +109,9 @@ def test_rule_19_failed_events_run_again_as_of_their_place_in_the_log(case: Case
 
 
 @given(case=cases(), place=st.integers(0, 16), keep=st.booleans())
-def test_rule_21_events_before_the_start_only_change_graph_and_clock(case: Case, place: int, keep: bool) -> None:
+def test_rule_21_events_before_the_start_only_change_graph_and_clock(
+    case: Case, place: int, keep: bool
+) -> None:
     start = case.world.events[min(place, len(case.world.events) - 1)]["seq_no"]
     found = said_by_engine(replayed(case, start=start, open_windows=windows(keep)), case.flows)
     assert_same(found, interpreted(case, start=start, keep=keep))
@@ -126,9 +130,15 @@ def test_rule_20_a_second_run_changes_not_a_byte(case: Case) -> None:
     assert_same(second, first)
 
 
-@given(case=cases(), marks=st.lists(st.tuples(st.integers(0, 16), st.integers(0, 40)), max_size=3), keep=st.booleans())
+@given(
+    case=cases(),
+    marks=st.lists(st.tuples(st.integers(0, 16), st.integers(0, 40)), max_size=3),
+    keep=st.booleans(),
+)
 def test_rule_03_clock_marks_move_the_clock(case: Case, marks: list[tuple[int, int]], keep: bool) -> None:
-    marks = sorted((min(after, len(case.world.events)), START + ticks * SECOND // 4) for after, ticks in marks)
+    marks = sorted(
+        (min(after, len(case.world.events)), START + ticks * SECOND // 4) for after, ticks in marks
+    )
     log = fd.MemoryEventLog()
     events = [{**event, "seq_no": number} for number, event in enumerate(case.world.events, 1)]
     for number in range(len(events) + 1):
@@ -137,9 +147,7 @@ def test_rule_03_clock_marks_move_the_clock(case: Case, marks: list[tuple[int, i
         for after, clock in marks:
             if after == number:
                 log.mark_clock(fd.events.timestamp_text(clock))
-    found = said_by_engine(
-        fd.replay(case.flows, log, graph_of(case), open_windows=windows(keep)), case.flows
-    )
+    found = said_by_engine(fd.replay(case.flows, log, graph_of(case), open_windows=windows(keep)), case.flows)
     world = case.world
     outcome = interpret(case.flows, events, world.entities, world.links, marks=marks, keep=keep)
     assert_same(found, said_by_oracle(outcome, case.flows))
@@ -185,7 +193,9 @@ def test_rule_18_a_trace_has_every_dropped_context_once(case: Case) -> None:
     counted = replayed(case)
     traced = replayed(case, trace=True)
     rows = traced.dropped[["flow", "step", "operator", "reason"]].itertuples(index=False, name=None)
-    counts = counted.dropped[["flow", "step", "operator", "reason", "count"]].itertuples(index=False, name=None)
+    counts = counted.dropped[["flow", "step", "operator", "reason", "count"]].itertuples(
+        index=False, name=None
+    )
     assert Counter(rows) == Counter({row[:4]: row[4] for row in counts})
     assert bytes_of(traced)["deliveries"] == bytes_of(counted)["deliveries"]
 
@@ -193,7 +203,17 @@ def test_rule_18_a_trace_has_every_dropped_context_once(case: Case) -> None:
 @given(case=cases())
 def test_the_frame_of_a_sink_holds_its_part_of_all_deliveries(case: Case) -> None:
     result = replayed(case)
-    fixed = ["seq_no", "event_id", "event_time", "delivered_at", "closed_by", "flow", "step", "branch", "recipient_id"]
+    fixed = [
+        "seq_no",
+        "event_id",
+        "event_time",
+        "delivered_at",
+        "closed_by",
+        "flow",
+        "step",
+        "branch",
+        "recipient_id",
+    ]
     for sink in result.sinks:
         mine = result.deliveries[result.deliveries["sink"] == sink]
         assert result[sink][fixed].equals(mine[fixed].reset_index(drop=True))

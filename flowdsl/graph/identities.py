@@ -40,7 +40,9 @@ class KnownLinks:
     by_pair: Codes
 
     @classmethod
-    def of(cls, tables: IdentityTables, kind: str, sources: Codes, targets: Codes, link_ids: pl.Series) -> KnownLinks:
+    def of(
+        cls, tables: IdentityTables, kind: str, sources: Codes, targets: Codes, link_ids: pl.Series
+    ) -> KnownLinks:
         """Identify the links of a snapshot; a code is `NOBODY` where a link goes by the other identity."""
         named = link_ids.is_not_null().to_numpy()
         by_id, by_pair = np.full(len(named), NOBODY, np.int32), np.full(len(named), NOBODY, np.int32)
@@ -54,7 +56,9 @@ class KnownLinks:
 class LinkIdentities:
     """Which link holds each identity now. An identity is a number: its code, and the space that the code is of."""
 
-    def __init__(self, tables: IdentityTables, kinds: Sequence[str], known: Sequence[KnownLinks] = ()) -> None:
+    def __init__(
+        self, tables: IdentityTables, kinds: Sequence[str], known: Sequence[KnownLinks] = ()
+    ) -> None:
         self._tables = tables
         self._kinds = list(kinds)
         self._spaces = len(self._kinds) + 1

@@ -93,7 +93,8 @@ def _open(rows: Table, flows: Sequence[Flow]) -> Table:
 
 def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> Table:
     return [
-        tuple(_plain(value) for value in row) for row in frame[list(columns)].itertuples(index=False, name=None)
+        tuple(_plain(value) for value in row)
+        for row in frame[list(columns)].itertuples(index=False, name=None)
     ]
 
 

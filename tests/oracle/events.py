@@ -34,9 +34,7 @@ class Event:
         inner = dict(envelope["event"])
         kind = f"{inner.pop('kind')}.{inner.pop('action')}"
         fields = {name: value for name, value in inner.items() if value is not None}
-        return cls(
-            envelope["seq_no"], microseconds(envelope["timestamp"]), kind, envelope.get("id"), fields
-        )
+        return cls(envelope["seq_no"], microseconds(envelope["timestamp"]), kind, envelope.get("id"), fields)
 
     def triggers(self, trigger: Trigger) -> bool:
         """Whether a flow with this trigger is for this event."""

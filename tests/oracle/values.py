@@ -56,7 +56,9 @@ def _with_equal_numbers_alike(value: Any) -> Any:
 def moment_text(microseconds: int) -> str:
     """RFC 3339 in UTC, with milliseconds or microseconds only where they are not zero."""
     moment = EPOCH + dt.timedelta(microseconds=microseconds)
-    digits = "microseconds" if microseconds % 1000 else "milliseconds" if microseconds % 1_000_000 else "seconds"
+    digits = (
+        "microseconds" if microseconds % 1000 else "milliseconds" if microseconds % 1_000_000 else "seconds"
+    )
     return moment.isoformat(timespec=digits).replace("+00:00", "Z")
 
 
