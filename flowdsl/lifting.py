@@ -41,7 +41,9 @@ class EntityRows:
         return EntityRows(self._name, self._versions.take(index), self._store)
 
 
-def lifted(contexts: Contexts, key: object, paths: Iterable[Path], evaluate: Evaluate) -> tuple[Any, Failures | None]:
+def lifted(
+    contexts: Contexts, key: object, paths: Iterable[Path], evaluate: Evaluate
+) -> tuple[Any, Failures | None]:
     """What `evaluate` gives for the contexts; `key` tells it from other evaluations over the same paths."""
     paths = tuple(paths)
     at, back = contexts.lift(paths)
@@ -56,7 +58,9 @@ def lifted(contexts: Contexts, key: object, paths: Iterable[Path], evaluate: Eva
     return taken(values, back), None if failures is None else failures.take(back)
 
 
-def _by_version(contexts: Contexts, key: object, paths: tuple[Path, ...], evaluate: Evaluate) -> tuple[Index, Any] | None:
+def _by_version(
+    contexts: Contexts, key: object, paths: tuple[Path, ...], evaluate: Evaluate
+) -> tuple[Index, Any] | None:
     roots = {path[0] for path in paths}
     if len(roots) != 1 or not len(contexts):
         return None

@@ -8,13 +8,13 @@ from typing import Any
 
 from hypothesis import assume
 from hypothesis import strategies as st
+from oracle.values import moment_text
 
 from flowdsl import Flow, on
 from flowdsl.errors import BuildError
 from flowdsl.events import KINDS
 from flowdsl.language.conditions import parse_expression
 from flowdsl.scope import Shape
-from oracle.values import moment_text
 
 START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 SECOND = 1_000_000
@@ -27,9 +27,11 @@ WINDOWS = ["0s", "1s", "1500ms", "2s", "3s", "10s"]
 STEPS_MS = [0, 0, 0, 250, 500, 1000, 1000, 1000, 1500, 2000, 5000, 333, -1500]
 
 ids = st.sampled_from(IDS)
-scalars = st.sampled_from([0, 1, 2, -3, 1.0, 2.5, True, False, None, "", "a", "1", "Ann", "é \"q\"\n", "ÄÖ"])
+scalars = st.sampled_from([0, 1, 2, -3, 1.0, 2.5, True, False, None, "", "a", "1", "Ann", 'é "q"\n', "ÄÖ"])
 id_values = ids | st.sampled_from([1, None, "", 2.5, True, ["a"]])
-more = st.fixed_dictionaries({}, optional={"x": scalars, "y": st.lists(scalars, max_size=2), "z": st.just({})})
+more = st.fixed_dictionaries(
+    {}, optional={"x": scalars, "y": st.lists(scalars, max_size=2), "z": st.just({})}
+)
 documents = st.fixed_dictionaries(
     {},
     optional={
@@ -68,7 +70,9 @@ class Case:
     def __str__(self) -> str:
         flows = "\n".join(str(flow) for flow in self.flows)
         events = "\n".join(f"  {event!r}," for event in self.world.events)
-        return f"\n{flows}\nentities={self.world.entities!r}\nlinks={self.world.links!r}\nevents=[\n{events}\n]"
+        return (
+            f"\n{flows}\nentities={self.world.entities!r}\nlinks={self.world.links!r}\nevents=[\n{events}\n]"
+        )
 
 
 @st.composite
@@ -158,7 +162,9 @@ def conditions(draw: st.DrawFn, flow: Flow, depth: int = 2) -> str:
     if shape == "exists":
         return draw(st.sampled_from([f"{path} exists", f"exists({path})", f"{path} not_exists"]))
     if shape == "call":
-        return draw(st.sampled_from([f"len({path}) > 1", f"startswith({path}, 'a')", f"lower({path}) != 'ann'"]))
+        return draw(
+            st.sampled_from([f"len({path}) > 1", f"startswith({path}, 'a')", f"lower({path}) != 'ann'"])
+        )
     if shape == "arithmetic":
         return f"{path} {draw(st.sampled_from('+-*/%'))} {draw(st.sampled_from(['1', '2', path]))} > 1"
     if shape == "in":
@@ -216,7 +222,9 @@ def payloads(draw: st.DrawFn, flow: Flow) -> Any:
     if draw(st.integers(0, 9)) == 0:
         return draw(templates(flow) | st.lists(leaves(flow), max_size=2))
     names = st.sampled_from(["recipient_id", "title", "n", "seq_no", "deep", "a b"])
-    nested = leaves(flow) | st.dictionaries(names, leaves(flow), max_size=2) | st.lists(leaves(flow), max_size=2)
+    nested = (
+        leaves(flow) | st.dictionaries(names, leaves(flow), max_size=2) | st.lists(leaves(flow), max_size=2)
+    )
     return draw(st.dictionaries(names, nested, min_size=1, max_size=3))
 
 
@@ -254,7 +262,9 @@ def _deduplicate(draw: st.DrawFn, flow: Flow) -> Flow:
 
 def _batch(draw: st.DrawFn, flow: Flow) -> Flow:
     key = draw(paths(flow) | id_paths(flow))
-    return flow.batch(key, window=draw(st.sampled_from(WINDOWS)), min_count=draw(st.sampled_from([0, 1, 1, 2, 3])))
+    return flow.batch(
+        key, window=draw(st.sampled_from(WINDOWS)), min_count=draw(st.sampled_from([0, 1, 1, 2, 3]))
+    )
 
 
 def _rate_limit(draw: st.DrawFn, flow: Flow) -> Flow:

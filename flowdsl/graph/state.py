@@ -230,7 +230,10 @@ class GraphState:
         types = events["link_type"].cast(pl.String)
         numbered = types.replace_strict(names, range(len(names)), default=len(names), return_dtype=pl.Int64)
         kinds = numbered.fill_null(len(names)).to_numpy()
-        sources, targets = self.interner.intern(events["source_id"]), self.interner.intern(events["target_id"])
+        sources, targets = (
+            self.interner.intern(events["source_id"]),
+            self.interner.intern(events["target_id"]),
+        )
         identity = self.identities.numbers(kinds, sources, targets, link_ids)
         seqs = chunk.seq[rows]
         made = (events["kind"] == "link.created").to_numpy()
