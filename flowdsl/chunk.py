@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.columns import Column, Index, Tag
+from flowdsl.columns import Column, Index, Mask, Tag
 from flowdsl.documents import Documents
+from flowdsl.events import KINDS
 from flowdsl.interner import Codes, Interner
 from flowdsl.language.paths import Path
 
@@ -33,6 +34,7 @@ TEXT_COLUMNS = (
     "source_id",
     "target_id",
 )
+KIND = pl.Enum(KINDS)
 DOCUMENT_COLUMNS = {"data": Tag.NULL, "metadata": Tag.MISSING}
 
 
@@ -44,6 +46,7 @@ class EventRows:
         self._interner = interner
         self._hints = tuple(hints)
         self._codes: dict[str, Codes] = {}
+        self._kinds: npt.NDArray[np.uint8] | None = None
         self._columns: dict[Path, Column] = {}
         self._documents: dict[str, Documents] = {}
 
@@ -59,6 +62,23 @@ class EventRows:
                 else np.zeros(len(self), np.int32)
             )
         return self._codes[name]
+
+    def of_kinds(self, *kinds: str) -> Mask:
+        """Which rows are events of these kinds."""
+        if self._kinds is None:
+            # the five kinds as small integers: comparing texts takes ten times as long
+            self._kinds = self.frame["kind"].cast(KIND).to_physical().to_numpy()
+        mask: Mask = self._kinds == KINDS.index(kinds[0])
+        for kind in kinds[1:]:
+            mask = mask | (self._kinds == KINDS.index(kind))
+        return mask
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Have these text columns as codes: several at once cost less than one after the other."""
+        wanted = [name for name in names if name not in self._codes and name in self.frame.columns]
+        if wanted:
+            codes = self._interner.intern_all([self.frame[name] for name in wanted])
+            self._codes.update(zip(wanted, codes, strict=True))
 
     def column(self, path: Path) -> Column:
         """The values of a variable that an event starts with."""

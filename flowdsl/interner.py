@@ -9,6 +9,7 @@ never interned.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import polars as pl
 Codes = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint64]
 UNKNOWN = -1
+SEEDS = (0x51ED, 0xA3C5)
 
 
 class HashTable:
@@ -98,7 +100,13 @@ class Interner:
 
     def intern(self, texts: pl.Series) -> Codes:
         """The codes of a column of text, new texts getting new codes in their order of appearance."""
-        first, second = _hashes(texts)
+        return self.intern_all([texts])[0]
+
+    def intern_all(self, columns: Sequence[pl.Series]) -> list[Codes]:
+        """The codes of several columns of text, hashed side by side."""
+        return [self._intern(texts, *words) for texts, words in zip(columns, _hashes(columns), strict=True)]
+
+    def _intern(self, texts: pl.Series, first: Hashes, second: Hashes) -> Codes:
         codes = self._table.find(first, second)
         missing = codes == UNKNOWN
         if texts.null_count():
@@ -114,7 +122,7 @@ class Interner:
 
     def find(self, texts: pl.Series) -> Codes:
         """The codes of a column of text, 0 for null and `UNKNOWN` for texts never interned."""
-        codes = self._table.find(*_hashes(texts))
+        codes = self._table.find(*_hashes([texts])[0])
         codes[codes >= 0] += 1
         if texts.null_count():
             codes[texts.is_null().to_numpy()] = 0
@@ -140,13 +148,6 @@ class Interner:
             self._texts = self._texts.rechunk()
         return codes
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"texts": self._texts.slice(1)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()  # type: ignore[misc]
-        self.intern(state["texts"])
-
 
 def pair_hash(first: Hashes, second: Hashes) -> Hashes:
     """Pairs of words spread over all bits of one (the finalizer of splitmix64): tables take slots from the lowest."""
@@ -162,8 +163,13 @@ def insert_pairs(table: HashTable, first: Hashes, second: Hashes) -> Codes:
     return table.insert(pair_hash(first, second), packed)
 
 
-def _hashes(texts: pl.Series) -> tuple[Hashes, Hashes]:
-    return texts.hash(0x51ED).to_numpy(), texts.hash(0xA3C5).to_numpy()
+def _hashes(columns: Sequence[pl.Series]) -> list[tuple[Hashes, Hashes]]:
+    """Two words for each text: one query for all, which Polars spreads over the cores."""
+    frame = pl.DataFrame({str(i): texts for i, texts in enumerate(columns)})
+    words = frame.select(
+        pl.col(c).hash(seed).alias(f"{c} {n}") for c in frame.columns for n, seed in enumerate(SEEDS)
+    )
+    return [(words[f"{c} 0"].to_numpy(), words[f"{c} 1"].to_numpy()) for c in frame.columns]
 
 
 def _distinct(first: Hashes, second: Hashes) -> tuple[npt.NDArray[np.int64], Codes]:

@@ -133,8 +133,7 @@ class LocalRun:
 
         def prepare(frame: pl.DataFrame) -> EventRows:
             events = EventRows(frame, self.graph.interner, self.plan.event_paths)
-            for name in self.plan.id_columns:
-                events.codes(name)
+            events.prepare(self.plan.id_columns)
             for path in self.plan.event_paths:
                 events.column(path)
             return events
@@ -188,7 +187,7 @@ class LocalRun:
         self.graph.advance(chunk)
         runs = span.runs(chunk, times)
         for (entry, _), worker in zip(self.entries, self._workers, strict=True):
-            worker.run(_triggered(entry, chunk, runs), int(clock[-1]), pool)
+            worker.run(_triggered(entry, chunk, runs, self._roots(entry)), int(clock[-1]), pool)
         self.graph.commit()
         self.clock, self.position = int(clock[-1]), int(seq[-1])
         self.events += len(events)
@@ -219,9 +218,13 @@ class LocalRun:
 
     def _advance(self, chunk: Chunk, horizon: int, *, ending: bool) -> None:
         for entry, stages in self.entries:
-            nothing = Contexts(chunk, np.zeros(0, np.int64), roots=_roots(entry))
+            nothing = Contexts(chunk, np.zeros(0, np.int64), roots=self._roots(entry))
             for stage in stages:
                 stage.push(nothing, horizon, ending=ending)
+
+    def _roots(self, entry: Entry) -> frozenset[str]:
+        own = ("event",) if self.plan.rules.event_variable else ()
+        return frozenset({*TRIGGER_VARIABLES[entry.trigger.kind], *own})
 
     def _empty_chunk(self) -> Chunk:
         schema: dict[str, Any] = dict.fromkeys(
@@ -258,16 +261,14 @@ def _build(stage: Any, kernels: Iterator[Kernel] | None) -> RunStage:
     return built
 
 
-def _roots(entry: Entry) -> frozenset[str]:
-    return frozenset({*TRIGGER_VARIABLES[entry.trigger.kind], "event"})
-
-
-def _triggered(entry: Entry, chunk: Chunk, runs: npt.NDArray[np.bool_] | None) -> Contexts:
+def _triggered(
+    entry: Entry, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, roots: frozenset[str]
+) -> Contexts:
     trigger, frame = entry.trigger, chunk.events.frame
-    mask = (frame["kind"] == trigger.kind).to_numpy()
-    for name, wanted in (("link_type", trigger.link_type), ("entity_type", trigger.entity_type)):
-        if wanted is not None:
-            mask = mask & (frame[name] == wanted).fill_null(value=False).to_numpy()
+    mask = chunk.events.of_kinds(trigger.kind)
+    if trigger.filter is not None:
+        name, wanted = trigger.filter
+        mask = mask & (frame[name] == wanted).fill_null(value=False).to_numpy()
     if runs is not None:
         mask = mask & runs
-    return Contexts(chunk, np.flatnonzero(mask), roots=_roots(entry))
+    return Contexts(chunk, np.flatnonzero(mask), roots=roots)

@@ -96,7 +96,7 @@ class RunStage:
 
     def __init__(self, stage: Stage, kernel: Kernel | None = None) -> None:
         self.stage = stage
-        self.kernel = kernel or stage.step.kernel()
+        self.kernel = kernel or stage.step.kernel(stage.rules)
         self.tally = Tally(held_before=self.kernel.held)
         self.next = [RunStage(s) for s in stage.next]
         self.horizon = 0

@@ -121,23 +121,30 @@ class EntityIndex:
 
 
 class TypedVersions:
-    """Ids that live, or once lived, in more than one entity type: what each type says, for the few that there are."""
+    """Ids that live, or once lived, in more than one entity type: what each type says, for the few that there are.
 
-    def __init__(self) -> None:
+    An id that lives in several means the `first` of them, or else it is ambiguous.
+    """
+
+    def __init__(self, *, first: bool = False) -> None:
         self.of: dict[int, dict[int, int]] = {}
+        self.first = first
 
-    def fork(self) -> TypedVersions:
+    def fork(self, *, first: bool | None = None) -> TypedVersions:
         """A copy."""
-        forked = TypedVersions()
+        forked = TypedVersions(first=self.first if first is None else first)
         forked.of = {code: dict(held) for code, held in self.of.items()}
         return forked
 
     def apply(self, code: int, kind: int, version: int) -> int:
         """One change; gives what the id stands for after it."""
-        held = self.of[code]
-        held[kind] = version
-        alive = [v for v in held.values() if v != NONE]
-        return NONE if not alive else alive[0] if len(alive) == 1 else AMBIGUOUS
+        self.of[code][kind] = version
+        return self.meaning(code)
+
+    def meaning(self, code: int) -> int:
+        """What an id stands for."""
+        alive = [version for _, version in sorted(self.of[code].items()) if version != NONE]
+        return NONE if not alive else alive[0] if len(alive) == 1 or self.first else AMBIGUOUS
 
     def live(self) -> Numbers:
         """The versions held."""

@@ -18,6 +18,8 @@ from flowdsl.graph.links import ALIVE, LinkTable
 from flowdsl.graph.state import GraphState, Needs
 from flowdsl.graph.versions import Block, VersionStore
 from flowdsl.interner import Interner
+from flowdsl.rules import FLOWDSL, Rules
+from flowdsl.uuids import one_spelling
 
 
 class EntityGraph:
@@ -43,6 +45,7 @@ class EntityGraph:
         self._link_ids: dict[str, pl.Series] = {}
         self._tables = IdentityTables()
         self._known_links: dict[str, KnownLinks] = {}
+        self._spelled: EntityGraph | None = None
         if not isinstance(entities or {}, Mapping):
             raise DataError(
                 f"entities are a {type(entities).__name__}", allowed="a mapping entity type → entities"
@@ -69,8 +72,13 @@ class EntityGraph:
         """The link types that were given."""
         return tuple(self._links)
 
-    def start(self, needs: Needs) -> GraphState:
-        """The state that a replay with these needs begins with."""
+    def start(self, needs: Needs, rules: Rules = FLOWDSL) -> GraphState:
+        """The state that a replay with these needs begins with, by these rules."""
+        if rules.uuids:
+            with self._lock:
+                self._spelled = self._spelled or self._one_spelling()
+            if self._spelled is not self:
+                return self._spelled.start(needs, rules)
         with self._lock:
             for name, direction in needs.links:
                 if name in self._links:
@@ -82,18 +90,19 @@ class EntityGraph:
         }
         for name, direction in needs.links:
             links[name].prepare(direction)
+        several = self._several.fork(first=rules.first_type)
         numbers = {name: number for number, name in enumerate(self._types)}
         for name in sorted(typed):
             numbers.setdefault(name, len(numbers))
         return GraphState(
             interner=self._interner,
             needs=needs,
-            versions=VersionStore(self._interner, self._blocks, needs.paths),
-            anywhere=EntityIndex(self._anywhere),
+            versions=VersionStore(self._interner, self._blocks, needs.paths, own_ids=rules.entity_ids),
+            anywhere=self._index(several),
             by_type={name: self._index_of(name) for name in sorted(typed)},
             fetchers={name: fetcher.session() for name, fetcher in self._fetchers.items()},
             type_of=self._type_of.copy(),
-            several=self._several.fork(),
+            several=several,
             type_numbers=numbers,
             links=links,
             tables=self._tables,
@@ -151,6 +160,40 @@ class EntityGraph:
             current[codes] = np.where(taken, AMBIGUOUS, versions)
             type_of[codes] = np.where(taken, type_of[codes], number)
         return current, type_of, several
+
+    def _index(self, several: TypedVersions) -> EntityIndex:
+        """What each id stands for; `several` says what those of several types do."""
+        if not several.first or not several.of:
+            return EntityIndex(self._anywhere)
+        current = self._anywhere.copy()
+        for code in several.of:
+            current[code] = several.meaning(code)
+        return EntityIndex(current)
+
+    def _one_spelling(self) -> EntityGraph:
+        """This graph with all spellings of a UUID as one id."""
+        ends = [ids[: table.size] for table in self._links.values() for ids in (table.source, table.target)]
+        used = np.unique(
+            np.concatenate([np.zeros(0, np.int32), *(codes for _, codes in self._types.values()), *ends])
+        )
+        texts = self._interner.texts(used)
+        spelled = one_spelling(texts)
+        link_ids = {name: one_spelling(ids) for name, ids in self._link_ids.items()}
+        if spelled.equals(texts) and all(ids.equals(self._link_ids[name]) for name, ids in link_ids.items()):
+            return self
+        code_of = np.arange(len(self._interner), dtype=np.int32)
+        code_of[used] = self._interner.intern(spelled)
+        graph = EntityGraph()
+        graph._spelled, graph._interner, graph._fetchers = graph, self._interner, self._fetchers
+        graph._types = {name: (start, code_of[codes]) for name, (start, codes) in self._types.items()}
+        graph._blocks = [Block(b.documents, code_of[b.ids], self._interner) for b in self._blocks]
+        for name, table in self._links.items():
+            sources, targets = code_of[table.source[: table.size]], code_of[table.target[: table.size]]
+            graph._links[name] = LinkTable()
+            graph._links[name].add(sources, targets, table.born[: table.size], table.died[: table.size])
+        graph._link_ids = link_ids
+        graph._anywhere, graph._type_of, graph._several = graph._index_all()
+        return graph
 
     def _index_of(self, name: str) -> EntityIndex:
         if name not in self._types:

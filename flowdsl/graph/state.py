@@ -102,8 +102,8 @@ class GraphState:
         for name in self.fetchers:
             self._fetch(name, ids)
             there = self._find_in(self.by_type[name], ids, seen)
-            both = (there != NONE) & (found != NONE)
-            found = np.where(both, np.int32(AMBIGUOUS), np.where(there != NONE, there, found))
+            several = found if self.several.first else np.where(there != NONE, np.int32(AMBIGUOUS), found)
+            found = np.where(found == NONE, there, several)
         return found
 
     def _find_in(self, index: EntityIndex, ids: Codes, seen: Numbers) -> Numbers:
@@ -139,11 +139,10 @@ class GraphState:
         """Take in the changes that the chunk's events make."""
         if self.frozen or not chunk.fresh:
             return
-        kinds = chunk.events.frame["kind"]
         if self.needs.entities:
-            self._advance_entities(chunk, kinds)
+            self._advance_entities(chunk)
         if self.links:
-            self._advance_links(chunk, kinds)
+            self._advance_links(chunk)
 
     def commit(self) -> None:
         """The chunk is over: its changes are the state from now on."""
@@ -153,15 +152,16 @@ class GraphState:
         for table in self.links.values():
             table.commit()
 
-    def _advance_entities(self, chunk: Chunk, kinds: pl.Series) -> None:
-        rows = _rows(kinds, ("entity.created", "entity.updated", "entity.deleted"))
+    def _advance_entities(self, chunk: Chunk) -> None:
+        deleted = chunk.events.of_kinds("entity.deleted")
+        rows = np.flatnonzero(deleted | chunk.events.of_kinds("entity.created", "entity.updated"))
         if not len(rows):
             return
         frame = chunk.events.frame
         ids = self.interner.intern(frame["entity_id"].gather(rows))
         types = self._type_codes(frame["entity_type"].gather(rows))
         versions = np.full(len(rows), NONE, np.int32)
-        set_ = np.flatnonzero((kinds.gather(rows) != "entity.deleted").to_numpy())
+        set_ = np.flatnonzero(~deleted[rows])
         if len(set_):
             data = frame["data"].gather(rows[set_]) if "data" in frame.columns else _nulls(len(set_))
             start = self.versions.add(Documents(data, hints=self.needs.paths), ids[set_])
@@ -199,12 +199,13 @@ class GraphState:
 
     def _type_codes(self, types: pl.Series) -> npt.NDArray[np.int16]:
         types = types.cast(pl.String)
-        for name in types.unique().to_list():
+        # numbered as they appear: the first type of an id must not depend on chance
+        for name in types.unique(maintain_order=True).to_list():
             self.type_numbers.setdefault(name, len(self.type_numbers))
         return types.replace_strict(self.type_numbers, return_dtype=pl.Int16).to_numpy()
 
-    def _advance_links(self, chunk: Chunk, kinds: pl.Series) -> None:
-        rows = _rows(kinds, ("link.created", "link.deleted"))
+    def _advance_links(self, chunk: Chunk) -> None:
+        rows = np.flatnonzero(chunk.events.of_kinds("link.created", "link.deleted"))
         if not len(rows):
             return
         frame = chunk.events.frame
@@ -220,7 +221,7 @@ class GraphState:
             used |= named
         if used.any():
             rows = rows[used]
-            columns = ["kind", "link_type", "source_id", "target_id"]
+            columns = ["link_type", "source_id", "target_id"]
             self._change_links(chunk, rows, frame.select(columns)[rows], link_ids.filter(pl.Series(used)))
 
     def _change_links(self, chunk: Chunk, rows: Index, events: pl.DataFrame, link_ids: pl.Series) -> None:
@@ -236,7 +237,7 @@ class GraphState:
         )
         identity = self.identities.numbers(kinds, sources, targets, link_ids)
         seqs = chunk.seq[rows]
-        made = (events["kind"] == "link.created").to_numpy()
+        made = chunk.events.of_kinds("link.created")[rows]
         order = np.argsort(identity, kind="stable")
         same_next = np.concatenate([identity[order][1:] == identity[order][:-1], [False]])
         # a link ends with the next event of its identity: a deletion, or a creation that replaces it
@@ -282,10 +283,6 @@ class GraphState:
             index.renumber(mapping)
         self.several.renumber(mapping)
         return mapping
-
-
-def _rows(kinds: pl.Series, wanted: Iterable[str]) -> Index:
-    return np.flatnonzero(_among(kinds, wanted))
 
 
 def _among(texts: pl.Series, wanted: Iterable[str]) -> npt.NDArray[np.bool_]:

@@ -20,9 +20,11 @@ ID: Path = ("id",)
 class Block:
     """Versions that came together, each an object and the id of its entity; columns are read once for all."""
 
-    def __init__(self, documents: Documents, ids: Codes, interner: Interner) -> None:
+    def __init__(self, documents: Documents, ids: Codes, interner: Interner, *, own_id: bool = True) -> None:
         self.documents = documents
         self.ids = ids
+        # whether an entity has its id also where its data lacks it
+        self.own_id = own_id
         self._interner = interner
         self._id_column: Column | None = None
 
@@ -31,6 +33,8 @@ class Block:
 
     def column(self, below: Path) -> Column:
         """The values at a path; the whole object for the empty one, always with its `id`."""
+        if not self.own_id:
+            return self.documents.column(below)
         if below == ID:
             if self._id_column is None:
                 self._id_column = self._read_ids()
@@ -118,13 +122,18 @@ class Block:
 
     def gather(self, rows: Index) -> Block:
         """A copy of some versions."""
-        return Block(self.documents.gather(rows), self.ids.take(rows), self._interner)
+        return Block(self.documents.gather(rows), self.ids.take(rows), self._interner, own_id=self.own_id)
+
+    def bare(self) -> Block:
+        """The same versions without an id that their data lacks."""
+        return Block(self.documents, self.ids, self._interner, own_id=False)
 
     @classmethod
     def joined(cls, first: Block, second: Block, hints: Iterable[Path]) -> Block:
         """Two blocks as one."""
         ids = np.concatenate([first.ids, second.ids])
-        both = cls(Documents.joined(first.documents, second.documents, hints), ids, first._interner)
+        documents = Documents.joined(first.documents, second.documents, hints)
+        both = cls(documents, ids, first._interner, own_id=first.own_id)
         if first._id_column is not None and second._id_column is not None:
             both._id_column = Column.concat([first._id_column, second._id_column])
         return both
@@ -160,9 +169,17 @@ class Derived:
 class VersionStore:
     """Blocks of versions, numbered through. The first `base` of them belong to a snapshot and never change."""
 
-    def __init__(self, interner: Interner, blocks: Iterable[Block] = (), hints: Iterable[Path] = ()) -> None:
+    def __init__(
+        self,
+        interner: Interner,
+        blocks: Iterable[Block] = (),
+        hints: Iterable[Path] = (),
+        *,
+        own_ids: bool = True,
+    ) -> None:
         self._interner = interner
-        self._blocks = list(blocks)
+        self._own_ids = own_ids
+        self._blocks = [block if block.own_id == own_ids else block.bare() for block in blocks]
         self._base_blocks = len(self._blocks)
         self._hints = tuple(hints)
         self._renumber()
@@ -173,7 +190,7 @@ class VersionStore:
 
     def fork(self) -> VersionStore:
         """A store that goes on from here without changing this one."""
-        forked = VersionStore(self._interner, self._blocks, self._hints)
+        forked = VersionStore(self._interner, self._blocks, self._hints, own_ids=self._own_ids)
         forked._base_blocks, forked.base = self._base_blocks, self.base
         return forked
 
@@ -188,7 +205,7 @@ class VersionStore:
     def add(self, documents: Documents, ids: Codes) -> int:
         """Add versions; the first one gets the number returned."""
         start = self.size
-        self._blocks.append(Block(documents, ids, self._interner))
+        self._blocks.append(Block(documents, ids, self._interner, own_id=self._own_ids))
         # blocks are joined at a geometric pace, so that their number stays small and each row moves seldom
         while len(self._blocks) - self._base_blocks > 1 and len(self._blocks[-2]) <= 2 * len(
             self._blocks[-1]

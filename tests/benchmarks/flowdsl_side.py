@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from tests.benchmarks.data.feed import Feed
@@ -33,6 +34,11 @@ def available() -> bool:
     except ImportError:
         return False
     return hasattr(fd, "replay") and hasattr(fd, "EntityGraph")
+
+
+def in_memory(events: pa.Table) -> Any:
+    """The log as the Polars sides have it before the clock starts: a Polars frame."""
+    return pl.DataFrame(events)
 
 
 def likes_graph(users: pa.Table, posts: pa.Table, links: pa.Table) -> Any:
@@ -76,7 +82,7 @@ def likes(data: Likes, log: Path | None = None) -> Run:
     import flowdsl as fd
 
     flow, graph = likes_flow(), _graph_of(data)
-    source = str(log) if log else data.events
+    source = str(log) if log else in_memory(data.events)
     return lambda: outcome(fd.replay(flow, source, graph), ["in-app"], COLUMNS)
 
 
@@ -92,7 +98,8 @@ def feed(data: Feed) -> Run:
         .deliver("feed")
     )
     graph = fd.EntityGraph(entities={"user": data.users}, links=data.links)
-    return lambda: outcome(fd.replay(flow, data.events, graph), ["feed"], {**COLUMNS, "kind": "kind"})
+    events = in_memory(data.events)
+    return lambda: outcome(fd.replay(flow, events, graph), ["feed"], {**COLUMNS, "kind": "kind"})
 
 
 def step(name: str, events: pa.Table) -> Run:
@@ -109,7 +116,8 @@ def step(name: str, events: pa.Table) -> Run:
     }
     title = "{{ batch.count }} likes" if name == "batch" else "a like"
     flow = steps[name]().map(recipient_id="{{ target_id }}", title=title).deliver("in-app")
-    return lambda: outcome(fd.replay(flow, events), ["in-app"], DELIVERED)
+    log = in_memory(events)
+    return lambda: outcome(fd.replay(flow, log), ["in-app"], DELIVERED)
 
 
 def orders(events: pa.Table) -> Run:
@@ -124,7 +132,8 @@ def orders(events: pa.Table) -> Run:
         .map(recipient_id="{{ owner.id }}", title="{{ owner.profile.city }}: {{ data.amount }}")
         .deliver("in-app")
     )
-    return lambda: outcome(fd.replay(flow, events), ["in-app"], COLUMNS)
+    log = in_memory(events)
+    return lambda: outcome(fd.replay(flow, log), ["in-app"], COLUMNS)
 
 
 def many_flows(count: int) -> list[Any]:
@@ -181,5 +190,5 @@ def many(data: Likes, count: int) -> Run:
     from tests.benchmarks.queries.many import FLOWS
 
     flows, graph = many_flows(count), _graph_of(data)
-    sinks = [flow.sink for flow in FLOWS[:count]]
-    return lambda: outcome(fd.replay(flows, data.events, graph), sinks, COLUMNS)
+    sinks, log = [flow.sink for flow in FLOWS[:count]], in_memory(data.events)
+    return lambda: outcome(fd.replay(flows, log, graph), sinks, COLUMNS)
