@@ -1,4 +1,4 @@
-"""Token buckets counted exactly, in integers.
+"""Token buckets counted exactly, in integers, and one that counts in floats as production does.
 
 Time is the log clock in µs. A step that lets `capacity` contexts go on in each `period` counts in units of
 1 / capacity µs: a token costs `period` units, and a µs brings `capacity` of them.
@@ -58,6 +58,44 @@ class DropBucket:
 
 
 @dataclass
+class FloatBucket:
+    """A bucket in 64-bit floats, refilled at each context: the order of its operations is what production does."""
+
+    capacity: int
+    period: int
+    tokens: float
+    at: int
+
+    @classmethod
+    def fresh(cls, capacity: int, period: int, at: int) -> FloatBucket:
+        """A bucket that has not been used yet: full."""
+        return cls(capacity, period, float(capacity), at)
+
+    def take(self, times: list[int]) -> list[int]:
+        """For contexts at these times, in order, whether each gets a token (1) or not (0)."""
+        most, rate = float(self.capacity), float(self.capacity) / _seconds(self.period)
+        tokens, at = self.tokens, self.at
+        passed = []
+        for time in times:
+            # whole seconds and the rest apart: their sum is rounded once, as the clock of production has it
+            tokens += _seconds(time - at) * rate
+            if tokens > most:
+                tokens = most
+            at = time
+            if tokens >= 1.0:
+                tokens -= 1.0
+                passed.append(1)
+            else:
+                passed.append(0)
+        self.tokens, self.at = tokens, at
+        return passed
+
+    def idle(self, now: int) -> bool:
+        """Whether it is full again, and so no different from a fresh one."""
+        return self.tokens + _seconds(now - self.at) * (self.capacity / _seconds(self.period)) >= self.capacity
+
+
+@dataclass
 class QueueBucket:
     """A bucket whose contexts all go on, in order, each when there is a token for it.
 
@@ -110,6 +148,12 @@ class QueueBucket:
     def idle(self, now: int) -> bool:
         """Whether it is full again, and so no different from a fresh one."""
         return self.empty_until <= now * self.capacity
+
+
+def _seconds(microseconds: int) -> float:
+    """A span as production has it: whole seconds plus nanoseconds ÷ 10⁹, in floats."""
+    whole, rest = divmod(microseconds, 1_000_000)
+    return float(whole) + rest * 1_000 / 1_000_000_000
 
 
 class Bucket(Protocol):

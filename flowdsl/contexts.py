@@ -20,6 +20,7 @@ from flowdsl.columns import MISSING, Coded, Column, Index, Tag
 from flowdsl.interner import Codes
 from flowdsl.language.paths import Path
 from flowdsl.payload import Payload
+from flowdsl.uuids import one_spelling
 
 Versions = npt.NDArray[np.int32]
 # what released a context last: nothing, a window's timer, the end of the log, or a queue
@@ -231,12 +232,15 @@ class Contexts:
             return self.chunk.column(path, self.rows)
         return Column(self.size, Tag.MISSING)
 
-    def id_codes(self, path: Path) -> Codes:
-        """Ids as codes of the interner, integers as their decimal text; 0 where the value is no id."""
+    def id_codes(self, path: Path, *, uuids: bool = False) -> Codes:
+        """Ids as codes of the interner, integers as their decimal text; 0 where the value is no id.
+
+        Where ids are `uuids`, integers are none, and all spellings of one have its code.
+        """
         root = path[0]
-        if root not in self._variables and self._origin is not None:
+        if root not in self._own_names() and self._origin is not None:
             parent, index = self._origin
-            return parent.id_codes(path).take(index)
+            return parent.id_codes(path, uuids=uuids).take(index)
         if (
             root not in self._variables
             and len(path) == 1
@@ -244,7 +248,7 @@ class Contexts:
             and root not in ("data", "metadata", "event")
         ):
             return self.chunk.codes(root, self.rows)
-        return id_codes(self.column(path), self.chunk)
+        return (uuid_codes if uuids else id_codes)(self.column(path), self.chunk)
 
     def lift(self, paths: Iterable[Path]) -> tuple[Contexts, Index | None]:
         """The contexts furthest up, before fan-outs, that say all of `paths`, and how to get back from there."""
@@ -284,6 +288,11 @@ class Contexts:
         self, variables: Mapping[str, Variable] | None = None, payload: Payload | None = None
     ) -> Contexts:
         """These contexts with variables set, or another payload."""
+        own = {**self._variables, **(variables or {})}
+        if payload is None and "_payload" in own:
+            # an entity may be given the name of the payload, and is it then
+            payload = Payload(own["_payload"].column((), self.chunk), self.size)
+        own.pop("_payload", None)
         return Contexts(
             self.chunk,
             self.rows,
@@ -291,7 +300,7 @@ class Contexts:
             moment=self._moment,
             seen=self._seen,
             branches=self.branches,
-            variables={**self._variables, **(variables or {})},
+            variables=own,
             payload=payload if payload is not None else self._payload,
             closed=self.closed,
             origin=self._origin,
@@ -301,17 +310,17 @@ class Contexts:
         self, index: Index, position: npt.NDArray[np.int32], variables: dict[str, Variable]
     ) -> Contexts:
         """One context for each entry of `index`, which says whose branch it is; `position` counts them."""
-        return Contexts(
+        branches = Contexts(
             self.chunk,
             self.rows.take(index),
             roots=self.event_roots,
             moment=None if self._moment is None else self._moment.take(index),
             seen=None if self._seen is None else self._seen.take(index),
             branches=(*(b.take(index) for b in self.branches), position),
-            variables=variables,
             closed=None if self.closed is None else self.closed.take(index),
             origin=(self, index),
         )
+        return branches.having(variables)
 
     def _own_names(self) -> set[str]:
         return {*self._variables, "_payload"} if self._payload is not None else set(self._variables)
@@ -401,6 +410,15 @@ def id_codes(column: Column, chunk: Chunk) -> Codes:
     if is_int.any() and column.ints is not None:
         rows = np.flatnonzero(is_int)
         codes[rows] = chunk.interner.intern(pl.Series(column.ints[rows]).cast(pl.String))
+    return _without_empty_text(codes, chunk)
+
+
+def uuid_codes(column: Column, chunk: Chunk) -> Codes:
+    """A column's ids as codes, every UUID in its one spelling; what is no text, or empty, is no id."""
+    codes = np.zeros(column.size, np.int32)
+    rows = np.flatnonzero(column.is_(Tag.TEXT))
+    if len(rows):
+        codes[rows] = chunk.interner.intern(one_spelling(column.text_series().gather(rows)))
     return _without_empty_text(codes, chunk)
 
 

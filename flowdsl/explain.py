@@ -116,8 +116,9 @@ def mismatch(trigger: Trigger, event: Mapping[str, Any]) -> str | None:
     """Why a trigger does not want an event; None where it does."""
     if event["kind"] != trigger.kind:
         return f"the trigger wants {trigger.kind}, this is {event['kind']}"
-    for name, wanted in (("link_type", trigger.link_type), ("entity_type", trigger.entity_type)):
-        if wanted is not None and event.get(name) != wanted:
+    if trigger.filter is not None:
+        name, wanted = trigger.filter
+        if event.get(name) != wanted:
             return f"the trigger wants {name} {wanted!r}, this is {event.get(name)!r}"
     return None
 

@@ -10,6 +10,7 @@ from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.events import KINDS
 from flowdsl.operators.base import Operator, check_text, refuse_unknown
 from flowdsl.operators.deliver import Deliver
+from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.scope import Scope
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ class Trigger:
     kind: str
     link_type: str | None = None
     entity_type: str | None = None
+
+    @property
+    def filter(self) -> tuple[str, str] | None:
+        """The column of the event table that must have a value, and the value; None where there is no such filter.
+
+        A filter of the other family, which only production's YAML can have, does nothing.
+        """
+        name = f"{self.kind.split('.')[0]}_type"
+        wanted = self.link_type if name == "link_type" else self.entity_type
+        return None if wanted is None else (name, wanted)
 
     @property
     def text(self) -> str:
@@ -53,6 +64,7 @@ class Flow(Steps):
     steps: tuple[Operator, ...] = ()
     given_name: str | None = None
     description: str | None = None
+    rules: Rules = FLOWDSL
 
     @property
     def name(self) -> str:
@@ -74,7 +86,7 @@ class Flow(Steps):
 
     def scopes(self) -> list[Scope]:
         """The variables before each step, and after the last; a BuildError where a step cannot stand."""
-        scope = Scope.of_trigger(self.trigger.kind)
+        scope = Scope.of_trigger(self.trigger.kind, self.rules)
         scopes = [scope]
         for number, step in enumerate(self.steps):
             try:
@@ -97,6 +109,11 @@ class Flow(Steps):
         return operator_graph(self)
 
     def _then(self, step: Operator) -> Flow:
+        if self.rules is not FLOWDSL:
+            raise BuildError(
+                f"a flow read by the rules of {self.rules.name} takes no further steps",
+                hint="load it without target=, or write the step into its YAML",
+            )
         grown = replace(self, steps=(*self.steps, step))
         grown.scopes()
         return grown

@@ -99,3 +99,15 @@ class Kernel:
     def open(self) -> list[dict[str, Any]]:
         """What is held, a row for each window or queued context."""
         return []
+
+
+class NoDirectionKernel(Kernel):
+    """Follows links in a direction that does not exist, where such a flow is let in: every context fails."""
+
+    def __init__(self, direction: str) -> None:
+        self._message = f"direction {direction!r:.60} is neither 'forward' nor 'reverse'"
+
+    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+        if len(contexts):
+            step.failed(contexts, Failures(np.ones(len(contexts), np.int32), (self._message,)))
+        return contexts.take(np.zeros(0, np.int64))

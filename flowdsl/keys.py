@@ -14,15 +14,20 @@ from flowdsl.contexts import Contexts
 from flowdsl.interner import HashTable, Interner, insert_pairs
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.rows import Failures, first_failures
+from flowdsl.spelling import spelled
 
 Keys = npt.NDArray[np.int64]
 
 
 class KeySpace:
-    """Numbers for the values of one or several paths: text by itself, numbers as numbers, all types apart."""
+    """Numbers for the values of one or several paths: text by itself, numbers as numbers, all types apart.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    With `typed=False` values are the same if their text is: 1 and "1", but not 1 and 1.0.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, typed: bool = True) -> None:
         self._paths = paths
+        self._typed = typed
         self._others = Interner()
         self._pairs: list[HashTable] = [HashTable() for _ in paths[1:]]
 
@@ -44,6 +49,8 @@ class KeySpace:
         interner = contexts.chunk.interner
         if isinstance(column.texts, Coded) and column.texts.interner is interner and column.all_(Tag.TEXT):
             return column.texts.codes.astype(np.int64) * 2
+        if not self._typed:
+            return interner.intern(spelled(column)).astype(np.int64) * 2
         numbers = np.zeros(column.size, np.int64)
         text = np.flatnonzero(column.is_(Tag.TEXT))
         if len(text):

@@ -12,6 +12,7 @@ from flowdsl.graph.state import Needs
 from flowdsl.language.paths import Path
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
+from flowdsl.rules import FLOWDSL, Rules
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -25,6 +26,7 @@ class Stage:
     number: int
     flows: list[int]
     next: list[Stage] = field(default_factory=list)
+    rules: Rules = FLOWDSL
 
 
 @dataclass
@@ -44,23 +46,27 @@ class Plan:
     entries: tuple[Entry, ...]
     needs: Needs
     event_paths: frozenset[Path]
+    rules: Rules = FLOWDSL
 
     @classmethod
     def of(cls, flows: Sequence[Flow]) -> Plan:
-        """The plan of a list of flows; each is checked as a whole."""
+        """The plan of a list of flows, all by the same rules; each is checked as a whole."""
         if not flows:
             raise ReplayError("there is no flow to run", hint="pass a flow, a list of them, or a project")
         entries: dict[Trigger, Entry] = {}
+        rules = flows[0].rules
         for number, flow in enumerate(flows):
+            if flow.rules != rules:
+                raise ReplayError("flows of different rules cannot run together", flow=flow.name)
             flow.scopes()
             entry = entries.setdefault(flow.trigger, Entry(flow.trigger, []))
             entry.flows.append(number)
-            _graft(entry.next, flow.steps, number)
+            _graft(entry.next, flow.steps, number, rules)
         needs = Needs()
         for flow in flows:
             needs = needs.union(_needs(flow))
         paths = frozenset(path for flow in flows for path in _event_paths(flow))
-        return cls(tuple(flows), tuple(entries.values()), needs, paths)
+        return cls(tuple(flows), tuple(entries.values()), needs, paths, rules)
 
     @property
     def id_columns(self) -> tuple[str, ...]:
@@ -98,7 +104,7 @@ class Plan:
         return frozenset(columns)
 
 
-def _graft(stages: list[Stage], steps: Sequence[Operator], flow: int, number: int = 0) -> None:
+def _graft(stages: list[Stage], steps: Sequence[Operator], flow: int, rules: Rules, number: int = 0) -> None:
     if not steps:
         return
     for stage in stages:
@@ -106,9 +112,9 @@ def _graft(stages: list[Stage], steps: Sequence[Operator], flow: int, number: in
             stage.flows.append(flow)
             break
     else:
-        stage = Stage(steps[0], number, [flow])
+        stage = Stage(steps[0], number, [flow], rules=rules)
         stages.append(stage)
-    _graft(stage.next, steps[1:], flow, number + 1)
+    _graft(stage.next, steps[1:], flow, rules, number + 1)
 
 
 def _roots(flow: Flow) -> set[str]:

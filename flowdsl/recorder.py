@@ -150,7 +150,7 @@ def _stage_meta(stage: Stage) -> dict[str, Any]:
 
 def _delivery_part(stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> Part:
     frame = pl.DataFrame({"seq_no": contexts.seq})
-    time = contexts.column(("event", "timestamp_us"))
+    time = contexts.chunk.column(("event", "timestamp_us"), contexts.rows)
     columns: list[pl.Series] = [
         _optional_text("event_id", contexts),
         pl.Series("event_time", time.ints).cast(MOMENT),
@@ -182,14 +182,15 @@ def field_series(value: Column | Payload) -> tuple[pl.Series, bool]:
     elif value.node and not isinstance(value.node, dict):
         items = [field_series(v if isinstance(v, Column) else Payload(v, value.size)) for v in value.node]
         types = {s.dtype for s, _ in items}
-        if len(types) == 1 and not any(as_json for _, as_json in items):
+        # lists of lists as JSON: put together they would become one list
+        if len(types) == 1 and not any(as_json or s.dtype == pl.List for s, as_json in items):
             frame = pl.DataFrame({str(i): s for i, (s, _) in enumerate(items)})
             return frame.select(pl.concat_list(pl.all())).to_series(), False
     return value.json(), True
 
 
 def _optional_text(name: str, contexts: Contexts) -> pl.Series:
-    column = contexts.column(("event", "id"))
+    column = contexts.chunk.column(("event", "id"), contexts.rows)
     if column.all_(Tag.MISSING, Tag.NULL):
         return pl.Series(name, [None], dtype=pl.String).new_from_index(0, len(contexts))
     return column.to_series()[0].alias(name)

@@ -26,7 +26,9 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource, open_log
 from flowdsl.plan import Plan
 from flowdsl.recorder import TableRecorder
+from flowdsl.rules import Rules, rules_of
 from flowdsl.store import FolderStore, MemoryStore, Store
+from flowdsl.uuids import OneSpelling
 
 if TYPE_CHECKING:
     from flowdsl.result import Result
@@ -55,6 +57,7 @@ def replay(
     *,
     start: int | dt.datetime | str | None = None,
     stop: int | dt.datetime | str | None = None,
+    target: str | None = None,
     sinks: Mapping[str, Any] | None = None,
     open_windows: str = "flush",
     state: State | None = None,
@@ -74,7 +77,8 @@ def replay(
     change the graph and the clock. `state` goes on from an earlier result's `.state`; `only` runs just the events
     of a frame with `seq_no` (such as `result.errors`). `open_windows="keep"` leaves windows and queues open at
     the end (`result.open`) where `"flush"` closes them as if time went on. `as_of="end"` looks everything up in the
-    final graph, on purpose. `sinks` is a registry: a sink that it lacks is refused. `out` names a folder that the
+    final graph, on purpose. `target="this-rs"` replays what that production runtime would do, with what it gets wrong
+    and what it loses; flows built with `on` are first said in its language (`ExportError` where that cannot be). `sinks` is a registry: a sink that it lacks is refused. `out` names a folder that the
     tables are written to as they come, so that memory does not grow with them. `trace=True` writes down every
     dropped context. `progress` is True, False, None (where there is a terminal or a notebook) or a function of
     (events done, events in all). Raises `ReplayError`, `DataError` and `BuildError`.
@@ -91,10 +95,12 @@ def replay(
     _check_choice("as_of", as_of, ("event", "end"))
     if graph is not None and not isinstance(graph, EntityGraph):
         raise ReplayError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
-    chosen = as_flows(flows)
+    rules = rules_of(target)
+    chosen = by_rules(as_flows(flows), rules)
     _check_sinks(chosen, sinks)
+    source = open_log(log)
     options = Options(
-        chosen, open_log(log), graph, _span(start, stop, only), state, open_windows, as_of, chunk_size
+        chosen, OneSpelling(source) if rules.uuids else source, graph, _span(start, stop, only), state, open_windows, as_of, chunk_size
     )
     store: Store = MemoryStore() if out is None else FolderStore.create(out)
     return run(options, store, trace=trace, progress=progress)
@@ -134,7 +140,19 @@ def run(
 
 def fingerprint(flows: Sequence[Flow]) -> str:
     """What tells whether a state belongs to these flows."""
-    return hashlib.sha256("\n".join(f"{flow.name}\n{flow}" for flow in flows).encode()).hexdigest()
+    said = [f"{flow.name}\n{flow}" for flow in flows]
+    return hashlib.sha256("\n".join([flows[0].rules.name, *said]).encode()).hexdigest()
+
+
+def by_rules(flows: Sequence[Flow], rules: Rules) -> tuple[Flow, ...]:
+    """The flows as these rules have them: one that was read by others is written out and read again."""
+    return tuple(flow if flow.rules == rules else _read_again(flow, rules) for flow in flows)
+
+
+def _read_again(flow: Flow, rules: Rules) -> Flow:
+    from flowdsl.production.yaml import load_mapping
+
+    return load_mapping(flow.to_dict(), rules).flows[0]
 
 
 def as_flows(flows: Any) -> tuple[Flow, ...]:
@@ -162,7 +180,7 @@ def as_flows(flows: Any) -> tuple[Flow, ...]:
 def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Observer | None) -> LocalRun:
     state = options.state
     if state is None:
-        graph = (options.graph or EntityGraph()).start(plan.needs)
+        graph = (options.graph or EntityGraph()).start(plan.needs, plan.rules)
         return LocalRun(plan, graph, recorder, observer)
     if not isinstance(state, State):
         raise ReplayError(f"state is a {type(state).__name__}", allowed="result.state of an earlier replay")

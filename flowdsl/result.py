@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from flowdsl.plan import Plan
     from flowdsl.replaying import Options
 
-REASONS = ("filtered", "no links", "duplicate", "rate limited", "batch below min_count", "preference")
+REASONS = ("filtered", "no links", "duplicate", "rate limited", "batch below min_count", "preference", "in no batch")
+"""Why contexts are dropped. `in no batch` is only met where windows have no timer: it is an event that finds its window over
+and too small, and goes with it."""
 STEP_COLUMNS = (
     "flow", "step", "operator", "held_before", "entered", "extra_branches",
     "passed", "dropped", "failed", "absorbed", "held", "seconds",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.language.paths import Path, path_text
+from flowdsl.rules import FLOWDSL, Rules
 
 
 @dataclass(frozen=True)
@@ -39,21 +40,25 @@ class Scope:
     """The variables that a context holds before a step, in the order in which they were set."""
 
     variables: Mapping[str, Shape] = field(default_factory=dict)
+    rules: Rules = FLOWDSL
 
     @classmethod
-    def of_trigger(cls, kind: str) -> Scope:
+    def of_trigger(cls, kind: str, rules: Rules = FLOWDSL) -> Scope:
         """The variables that an event of this kind starts with."""
-        return cls({**TRIGGER_VARIABLES[kind], "event": EVENT})
+        own = {"event": EVENT} if rules.event_variable else {}
+        return cls({**TRIGGER_VARIABLES[kind], **own}, rules)
 
     def having(self, **variables: Shape) -> Scope:
         """The scope with these variables set."""
-        return Scope({**self.variables, **variables})
+        return Scope({**self.variables, **variables}, self.rules)
 
     def __contains__(self, name: str) -> bool:
-        return name in self.variables
+        return name in self.variables or not self.rules.early_checks
 
     def check(self, paths: Iterable[Path], what: str) -> None:
         """Refuse a path that cannot exist here; `what` says who reads it."""
+        if not self.rules.early_checks:
+            return
         for path in sorted(paths):
             self._check_one(path, what)
 

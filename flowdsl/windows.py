@@ -69,8 +69,11 @@ class Windows:
     end: Ints
 
     @classmethod
-    def find(cls, groups: Groups, start: Ints, window: int) -> Windows:
-        """All windows, where the first one of each group opens at its row `start` (the group's end: none)."""
+    def find(cls, groups: Groups, start: Ints, window: int, gap: int = 0) -> Windows:
+        """All windows, where the first one of each group opens at its row `start` (the group's end: none).
+
+        So many rows as `gap` that come after a window are in none: the next one opens behind them.
+        """
         found_group, found_first, found_end = [], [], []
         group = np.flatnonzero(start < groups.ends)
         first = start[group]
@@ -81,33 +84,36 @@ class Windows:
             found_group.append(group)
             found_first.append(first)
             found_end.append(end)
-            more = end < groups.ends[group]
-            group, first = group[more], end[more]
+            more = end + gap < groups.ends[group]
+            group, first = group[more], end[more] + gap
         if len(group):
-            looped = [_loop(groups, int(g), int(f), window) for g, f in zip(group, first, strict=True)]
-            found_group.append(np.repeat(group, [len(one) for one in looped]))
-            found_first.append(np.concatenate(looped))
-            loop_end = [
-                np.concatenate([one[1:], [groups.ends[g]]])
-                for one, g in zip(looped, group.tolist(), strict=True)
-            ]
-            found_end.append(np.concatenate(loop_end))
+            looped = [_loop(groups, int(g), int(f), window, gap) for g, f in zip(group, first, strict=True)]
+            found_group.append(np.repeat(group, [len(openers) for openers, _ in looped]))
+            found_first.append(np.concatenate([openers for openers, _ in looped]))
+            found_end.append(np.concatenate([ends for _, ends in looped]))
         if not found_group:
             return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
         return cls(np.concatenate(found_group), np.concatenate(found_first), np.concatenate(found_end))
 
 
-def _loop(groups: Groups, group: int, first: int, window: int) -> Ints:
-    """The rows of one group that open a window, one after the other."""
+def _loop(groups: Groups, group: int, first: int, window: int, gap: int) -> tuple[Ints, Ints]:
+    """The rows of one group that open a window, one after the other, and where each of these windows ends."""
     end = int(groups.ends[group])
     if window == 0:
-        return np.arange(first, end)
-    openers, until = [first], int(groups.times[first]) + window
-    for row, time in enumerate(groups.times[first:end].tolist(), first):
-        if time >= until:
-            openers.append(row)
-            until = time + window
-    return np.array(openers, np.int64)
+        every = np.arange(first, end, 1 + gap)
+        return every, every + 1
+    times = groups.times[first:end].tolist()
+    openers, ends, until = [first], [], times[0] + window
+    for row, time in enumerate(times, first):
+        if time >= until and row >= openers[-1]:
+            ends.append(row)
+            if row + gap >= end:
+                break
+            openers.append(row + gap)
+            until = times[row + gap - first] + window
+    if len(ends) < len(openers):
+        ends.append(end)
+    return np.array(openers, np.int64), np.array(ends, np.int64)
 
 
 def _stable_order(keys: Ints) -> Ints:

@@ -21,9 +21,9 @@ PACKAGE = ROOT / "flowdsl"
 # from the language to the views: a module imports from its own line and from those above it
 LAYERS = """
 errors
-interner columns language documents events frames payload scope
-chunk contexts graph log
-batch_variable buckets holding kernel keys lifting timers windows operators
+interner columns language documents events frames payload rules scope spelling
+chunk contexts graph log uuids
+batch_variable buckets holding kernel keys lifting timers untimed windows operators
 builder flow
 plan
 store recorder engines

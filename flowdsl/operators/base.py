@@ -17,6 +17,7 @@ from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.language.conditions.nodes import Reference
 from flowdsl.language.paths import Path, parse_path, path_text
 from flowdsl.language.var import Var, unwrap
+from flowdsl.rules import Rules
 from flowdsl.scope import Scope
 
 if TYPE_CHECKING:
@@ -106,8 +107,8 @@ class Operator:
         """The variables after this step; a BuildError where it cannot stand here."""
         raise NotImplementedError
 
-    def kernel(self) -> Kernel:
-        """A fresh kernel that runs this step."""
+    def kernel(self, rules: Rules) -> Kernel:
+        """A fresh kernel that runs this step by these rules."""
         raise NotImplementedError
 
     @property
@@ -191,18 +192,19 @@ NAME_SCHEMA: dict[str, Any] = {
 DURATION_SCHEMA: dict[str, Any] = {
     "type": "string", "pattern": DURATION_PATTERN, "examples": ["30s", "5m", "1h"],
 }  # fmt: skip
+DIRECTIONS = ("forward", "reverse")
 DIRECTION_SCHEMA: dict[str, Any] = {
-    "enum": ["forward", "reverse"], "default": "forward", "examples": ["reverse"],
+    "enum": list(DIRECTIONS), "default": "forward", "examples": ["reverse"],
 }  # fmt: skip
 
 
 def check_direction(direction: object) -> str:
     """`forward` or `reverse`."""
-    if direction not in ("forward", "reverse"):
+    if direction not in DIRECTIONS:
         raise BuildError(
             f"direction {direction!r} is not known",
             allowed="'forward' (from the source to the target) or 'reverse'",
-            hint=did_you_mean(str(direction), ("forward", "reverse")),
+            hint=did_you_mean(str(direction), DIRECTIONS),
         )
     return str(direction)
 

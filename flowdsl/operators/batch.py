@@ -29,6 +29,7 @@ from flowdsl.operators.base import (
     check_count,
     option,
 )
+from flowdsl.rules import Rules
 from flowdsl.scope import ANY, NUMBER, TEXT, Scope, Shape
 from flowdsl.timers import due
 from flowdsl.windows import Groups, Windows
@@ -94,10 +95,12 @@ class Batch(Operator):
 
     def check(self, scope: Scope) -> Scope:
         scope.check(self.paths, "batch")
-        return scope.having(batch=BATCH, _batch=BATCH)
+        return scope.having(**dict.fromkeys(scope.rules.batch_names, BATCH))
 
-    def kernel(self) -> BatchKernel:
-        return BatchKernel(self)
+    def kernel(self, rules: Rules) -> Kernel:
+        from flowdsl.untimed import UntimedBatchKernel
+
+        return BatchKernel(self, rules) if rules.timers else UntimedBatchKernel(self, rules)
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,9 @@ class _Open:
 class BatchKernel(Kernel):
     """Holds the last member of each open window whole, and of the others what `batch` says of them."""
 
-    def __init__(self, options: Batch) -> None:
-        self._options = options
-        self._space = KeySpace((options.key,))
+    def __init__(self, options: Batch, rules: Rules) -> None:
+        self._options, self._rules = options, rules
+        self._space = KeySpace((options.key,), typed=rules.typed_keys)
         self._open = _Open.none()
         self._holding = Holding()
         self._members = ItemLists.none()
@@ -135,7 +138,7 @@ class BatchKernel(Kernel):
         return int(self._open.counts.sum())
 
     def fork(self) -> BatchKernel:
-        forked = BatchKernel(self._options)
+        forked = BatchKernel(self._options, self._rules)
         forked._space, forked._open, forked._members = self._space, self._open, self._members
         forked._holding, forked._next = self._holding.fork(), self._next
         return forked
@@ -296,7 +299,7 @@ class _Batching:
         keys = out.column(self.kernel._options.key)
         items = members.lists(closing.numbers, self.chunk.interner)
         variable = BatchVariable(closing.counts, keys, items, closing.opened, closing.last_at, moments)
-        out = out.having({"batch": variable, "_batch": variable})
+        out = out.having(dict.fromkeys(self.kernel._rules.batch_names, variable))
         self._tell(members, closing, out)
         return out
 

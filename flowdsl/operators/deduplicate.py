@@ -15,6 +15,7 @@ from flowdsl.language.durations import Duration, parse_duration
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.var import Var
 from flowdsl.operators.base import DURATION_SCHEMA, PATHS_SCHEMA, Kind, Operator, as_paths, call_text, option
+from flowdsl.rules import Rules
 from flowdsl.scope import Scope
 from flowdsl.windows import Groups, Windows
 
@@ -71,21 +72,21 @@ class Deduplicate(Operator):
         scope.check(self.paths, "deduplicate")
         return scope
 
-    def kernel(self) -> DeduplicateKernel:
-        return DeduplicateKernel(self)
+    def kernel(self, rules: Rules) -> DeduplicateKernel:
+        return DeduplicateKernel(self, rules)
 
 
 class DeduplicateKernel(Kernel):
     """Remembers for each key when its window opened, while that matters."""
 
-    def __init__(self, options: Deduplicate) -> None:
-        self._options = options
-        self._space = KeySpace(options.key)
+    def __init__(self, options: Deduplicate, rules: Rules) -> None:
+        self._options, self._rules = options, rules
+        self._space = KeySpace(options.key, typed=rules.typed_keys)
         self._keys: Keys = np.zeros(0, np.int64)
         self._opened: Keys = np.zeros(0, np.int64)
 
     def fork(self) -> DeduplicateKernel:
-        forked = DeduplicateKernel(self._options)
+        forked = DeduplicateKernel(self._options, self._rules)
         # keys are only ever added to the space, and the arrays are replaced, never changed
         forked._space, forked._keys, forked._opened = self._space, self._keys, self._opened
         return forked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +13,9 @@ from flowdsl.contexts import ConstantVariable, Contexts
 from flowdsl.errors import BuildError
 from flowdsl.kernel import Kernel, StepRun
 from flowdsl.language.paths import Path
+from flowdsl.language.rows import Failures
 from flowdsl.operators.base import Kind, Operator, Option, call_text, check_text, option, text_schema
+from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
 
 SINK_SCHEMA = text_schema("in-app", "push")
@@ -100,35 +102,41 @@ class Deliver(Operator):
             raise BuildError("deliver has no payload", hint="put a map(…) before it")
         return scope.having(_delivered_to=ANY)
 
-    def kernel(self) -> DeliverKernel:
-        return DeliverKernel(self)
+    def kernel(self, rules: Rules) -> DeliverKernel:
+        return DeliverKernel(self, rules)
 
 
 class DeliverKernel(Kernel):
     """Finds the recipient of each payload and tells the run."""
 
-    def __init__(self, options: Deliver) -> None:
+    def __init__(self, options: Deliver, rules: Rules) -> None:
         self._sinks = list(options.sinks)
+        self._recipient = rules.recipient
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         if not len(contexts):
             return contexts
         payload = contexts.payload
-        assert payload is not None
-        step.delivered(contexts, payload, _recipients(contexts))
+        if payload is None:
+            # only rules without early checks let a flow in that has no map before
+            none = Failures(
+                np.ones(len(contexts), np.int32), ("deliver has no payload: there is no map before it",)
+            )
+            step.failed(contexts, none)
+            return contexts.take(np.zeros(0, np.int64))
+        step.delivered(contexts, payload, _recipients(contexts, self._recipient))
         return contexts.having({"_delivered_to": ConstantVariable(self._sinks, len(contexts))})
 
 
-def _recipients(contexts: Contexts) -> Column:
-    """The payload's `recipient_id`, else the variable's, else `target_id`; text only."""
-    assert contexts.payload is not None
-    found = contexts.payload.column(("recipient_id",))
-    for name in ("recipient_id", "target_id"):
+def _recipients(contexts: Contexts, places: Sequence[Path]) -> Column:
+    """What stands at the first of these places that holds text."""
+    found = contexts.column(places[0])
+    for path in places[1:]:
         if found.all_(Tag.TEXT):
             return found
-        if name not in contexts.roots():
+        if path[0] not in contexts.roots():
             continue
-        other = contexts.column((name,))
+        other = contexts.column(path)
         lacking = ~found.is_(Tag.TEXT) & other.is_(Tag.TEXT)
         if lacking.any():
             found = Column.concat([found, other]).take(

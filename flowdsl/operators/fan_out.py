@@ -10,12 +10,14 @@ import numpy as np
 from flowdsl.columns import Column, Index
 from flowdsl.contexts import Contexts, EntityVariable, ValueVariable
 from flowdsl.graph.entities import AMBIGUOUS, NONE
-from flowdsl.kernel import Kernel, StepRun
+from flowdsl.interner import Codes
+from flowdsl.kernel import Kernel, NoDirectionKernel, StepRun
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.rows import Failures
 from flowdsl.language.var import Var
 from flowdsl.operators.base import (
     DIRECTION_SCHEMA,
+    DIRECTIONS,
     NAME_SCHEMA,
     PATH_SCHEMA,
     Kind,
@@ -27,7 +29,9 @@ from flowdsl.operators.base import (
     option,
     text_schema,
 )
+from flowdsl.rules import Rules
 from flowdsl.scope import ANY, TEXT, Scope, check_name
+from flowdsl.uuids import ID_COLUMNS, are_uuids
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class FanOut(Operator):
 
     @property
     def links(self) -> frozenset[tuple[str, str]]:
-        return frozenset({(self.via, self.direction)})
+        return frozenset({(self.via, self.direction)} if self.direction in DIRECTIONS else ())
 
     @property
     def branches(self) -> bool:
@@ -120,24 +124,28 @@ class FanOut(Operator):
         scope.check(self.paths, "fan_out")
         return scope.having(**{self.as_: ANY, f"{self.as_}_id": TEXT})
 
-    def kernel(self) -> FanOutKernel:
-        return FanOutKernel(self)
+    def kernel(self, rules: Rules) -> Kernel:
+        if self.direction not in DIRECTIONS:
+            return NoDirectionKernel(self.direction)
+        return FanOutKernel(self, rules)
 
 
 class FanOutKernel(Kernel):
     """Repeats contexts over the links alive at each one's moment; what no branch changes stays with the parent."""
 
-    def __init__(self, options: FanOut) -> None:
-        self._options = options
+    def __init__(self, options: FanOut, rules: Rules) -> None:
+        self._options, self._rules = options, rules
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         options, chunk = self._options, contexts.chunk
-        ids = contexts.id_codes(options.from_)
+        ids = contexts.id_codes(options.from_, uuids=self._rules.uuids)
+        row, others = chunk.graph.expand(options.via, options.direction, ids, chunk, contexts.seen)
+        counts = np.bincount(row, minlength=len(contexts))
+        if self._rules.uuids:
+            ids = _known(contexts, ids, counts)
         no_id = Failures.where(ids <= 0, f"{path_text(options.from_)!r} holds no id")
         if no_id is not None:
             step.failed(contexts, no_id)
-        row, others = chunk.graph.expand(options.via, options.direction, ids, chunk, contexts.seen)
-        counts = np.bincount(row, minlength=len(contexts))
         step.dropped(contexts, np.flatnonzero((counts == 0) & (ids > 0)), "no links")
         step.branched(int((counts - 1).clip(0).sum()))
         seen = contexts.seen.take(row) if chunk.graph.changing else contexts.seen
@@ -157,6 +165,21 @@ class FanOutKernel(Kernel):
             return branches
         step.failed(branches, ambiguous)
         return branches.take(np.flatnonzero(~ambiguous.mask))
+
+
+def _known(contexts: Contexts, ids: Codes, counts: Index) -> Codes:
+    """Ids without those that are neither a UUID nor an id of an entity, a link or the event itself."""
+    chunk = contexts.chunk
+    rows = np.flatnonzero((counts == 0) & (ids > 0))
+    if not len(rows):
+        return ids
+    asked = ids[rows]
+    known = are_uuids(chunk.interner.texts(asked)) | (chunk.graph.find(asked, contexts.seen[rows]) != NONE)
+    for name in ID_COLUMNS:
+        known |= chunk.codes(name, contexts.rows[rows]) == asked
+    ids = ids.copy()
+    ids[rows[~known]] = 0
+    return ids
 
 
 def _positions(row: Index, counts: Index) -> np.ndarray[tuple[int], np.dtype[np.int32]]:

@@ -21,6 +21,7 @@ from flowdsl.language.var import Var, unwrap
 from flowdsl.lifting import lifted
 from flowdsl.operators.base import Kind, Operator, option
 from flowdsl.payload import Payload
+from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
 
 DEPTH = 32
@@ -121,7 +122,7 @@ class Map(Operator):
             scope.check(leaf.paths, f"the template {_shown(leaf)!r}")
         return scope.having(_payload=ANY)
 
-    def kernel(self) -> MapKernel:
+    def kernel(self, rules: Rules) -> MapKernel:
         return MapKernel(self.template)
 
 

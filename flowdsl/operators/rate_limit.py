@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.buckets import Buckets, DropBucket, QueueBucket
+from flowdsl.buckets import Buckets, DropBucket, FloatBucket, QueueBucket
 from flowdsl.contexts import CLOSED_AT_END, NOT_CLOSED, RELEASED, Contexts, Versions
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.holding import Holding, Refs
@@ -27,6 +27,7 @@ from flowdsl.operators.base import (
     check_count,
     option,
 )
+from flowdsl.rules import Rules
 from flowdsl.scope import Scope
 
 STRATEGIES = ("drop", "queue")
@@ -127,18 +128,20 @@ class RateLimit(Operator):
         scope.check(self.paths, "rate_limit")
         return scope
 
-    def kernel(self) -> Kernel:
+    def kernel(self, rules: Rules) -> Kernel:
         if self.per.microseconds == 0 and self.max > 0:
             # a bucket that fills in no time never runs dry
-            return NoLimitKernel(self)
-        return QueueKernel(self) if self.strategy == "queue" else DropKernel(self)
+            return NoLimitKernel(self, rules)
+        # without timers there is nothing that would let a queue out
+        queues = self.strategy == "queue" and rules.timers
+        return QueueKernel(self, rules) if queues else DropKernel(self, rules)
 
 
 class NoLimitKernel(Kernel):
     """Lets everything pass that has a key."""
 
-    def __init__(self, options: RateLimit) -> None:
-        self._space = KeySpace(options.key) if options.key else None
+    def __init__(self, options: RateLimit, rules: Rules) -> None:
+        self._space = _space(options, rules)
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         return _keyed(self._space, contexts, step)[0]
@@ -147,13 +150,14 @@ class NoLimitKernel(Kernel):
 class DropKernel(Kernel):
     """Drops what finds no token."""
 
-    def __init__(self, options: RateLimit) -> None:
-        self._options = options
-        self._space = KeySpace(options.key) if options.key else None
-        self._buckets = Buckets(DropBucket.fresh, options.max, max(options.per.microseconds, 1))
+    def __init__(self, options: RateLimit, rules: Rules) -> None:
+        self._options, self._rules = options, rules
+        self._space = _space(options, rules)
+        fresh = DropBucket.fresh if rules.exact_tokens else FloatBucket.fresh
+        self._buckets = Buckets(fresh, options.max, max(options.per.microseconds, 1))
 
     def fork(self) -> DropKernel:
-        forked = DropKernel(self._options)
+        forked = DropKernel(self._options, self._rules)
         forked._space, forked._buckets = self._space, self._buckets.fork()
         return forked
 
@@ -181,9 +185,9 @@ class _Waiting:
 class QueueKernel(Kernel):
     """Holds what finds no token until there is one. When that is, is known as soon as a context comes."""
 
-    def __init__(self, options: RateLimit) -> None:
-        self._options = options
-        self._space = KeySpace(options.key) if options.key else None
+    def __init__(self, options: RateLimit, rules: Rules) -> None:
+        self._options, self._rules = options, rules
+        self._space = _space(options, rules)
         self._buckets = Buckets(QueueBucket.fresh, options.max, options.per.microseconds)
         self._holding = Holding()
         none = np.zeros(0, np.int64)
@@ -194,7 +198,7 @@ class QueueKernel(Kernel):
         return len(self._waiting.refs)
 
     def fork(self) -> QueueKernel:
-        forked = QueueKernel(self._options)
+        forked = QueueKernel(self._options, self._rules)
         forked._space, forked._buckets = self._space, self._buckets.fork()
         forked._holding, forked._waiting = self._holding.fork(), self._waiting
         return forked
@@ -264,6 +268,10 @@ class QueueKernel(Kernel):
                 seqs.tolist(), waiting.since.tolist(), waiting.due.tolist(), strict=True
             )
         ]
+
+
+def _space(options: RateLimit, rules: Rules) -> KeySpace | None:
+    return KeySpace(options.key, typed=rules.typed_keys) if options.key else None
 
 
 def _keyed(space: KeySpace | None, contexts: Contexts, step: StepRun) -> tuple[Contexts, Ints]:

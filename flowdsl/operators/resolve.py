@@ -11,12 +11,13 @@ from flowdsl.columns import Tag
 from flowdsl.contexts import Contexts, EntityVariable
 from flowdsl.graph.entities import AMBIGUOUS, NONE, Numbers
 from flowdsl.interner import Codes
-from flowdsl.kernel import Kernel, StepRun
+from flowdsl.kernel import Kernel, NoDirectionKernel, StepRun
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.rows import Failures, first_failures
 from flowdsl.language.var import Var
 from flowdsl.operators.base import (
     DIRECTION_SCHEMA,
+    DIRECTIONS,
     NAME_SCHEMA,
     PATH_SCHEMA,
     Kind,
@@ -29,6 +30,7 @@ from flowdsl.operators.base import (
     option,
     text_schema,
 )
+from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope, check_name
 
 
@@ -111,7 +113,8 @@ class Resolve(Operator):
 
     @property
     def links(self) -> frozenset[tuple[str, str]]:
-        return frozenset({(self.via, self.direction)}) if self.via is not None else frozenset()
+        links = {(self.via, self.direction)} if self.via is not None and self.direction in DIRECTIONS else ()
+        return frozenset(links)
 
     @property
     def entity_variable(self) -> str:
@@ -137,15 +140,17 @@ class Resolve(Operator):
         scope.check(self.paths, "resolve")
         return scope.having(**{self.as_: ANY})
 
-    def kernel(self) -> ResolveKernel:
-        return ResolveKernel(self)
+    def kernel(self, rules: Rules) -> Kernel:
+        if self.via is not None and self.direction not in DIRECTIONS:
+            return NoDirectionKernel(self.direction)
+        return ResolveKernel(self, rules)
 
 
 class ResolveKernel(Kernel):
     """Looks ids up among the entity versions and links as of each context's moment."""
 
-    def __init__(self, options: Resolve) -> None:
-        self._options = options
+    def __init__(self, options: Resolve, rules: Rules) -> None:
+        self._options, self._rules = options, rules
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         at, back = contexts.lift(self._options.paths)
@@ -160,7 +165,7 @@ class ResolveKernel(Kernel):
 
     def _look_up(self, contexts: Contexts) -> tuple[Numbers, Failures | None]:
         options, graph, chunk = self._options, contexts.chunk.graph, contexts.chunk
-        start = contexts.id_codes(options.from_)
+        start = contexts.id_codes(options.from_, uuids=self._rules.uuids)
         ids = start
         if options.via is not None:
             ids = graph.first_link(options.via, options.direction, start, chunk, contexts.seen)

@@ -15,6 +15,7 @@ from flowdsl.language.paths import Path
 from flowdsl.language.var import Var
 from flowdsl.lifting import lifted
 from flowdsl.operators.base import Kind, Operator, option, text_schema
+from flowdsl.rules import Rules
 from flowdsl.scope import Scope
 
 
@@ -70,7 +71,7 @@ class Where(Operator):
         scope.check(self.paths or (), f"the condition {self.condition.text!r}")
         return scope
 
-    def kernel(self) -> WhereKernel:
+    def kernel(self, rules: Rules) -> WhereKernel:
         return WhereKernel(self.condition)
 
 

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from flowdsl.errors import FlowError, LoadError
@@ -47,7 +47,9 @@ _PLAIN_TAGS: Final = "text, numbers, true, false, null, lists and mappings, with
 class Item:
     """A value of a document and its place: a scalar, a list of items, or a mapping from text to items.
 
-    `keys` has the places of a mapping's keys; `size` counts the values in it, `height` how deep it goes.
+    `keys` has the places of a mapping's keys; `size` counts the values in it, `height` how deep it goes. `written` is a
+    scalar without quotes as it stands there. Where production reads, `repeated` has the places of keys that stand again
+    (of their values the last one counts), and `odd` says of a tag why it cannot be a value.
     """
 
     value: Any
@@ -55,6 +57,9 @@ class Item:
     keys: Mapping[str, str] = field(default_factory=dict)
     size: int = 1
     height: int = 1
+    written: str | None = None
+    repeated: Mapping[str, str] = field(default_factory=dict)
+    odd: str | None = None
 
     def plain(self) -> Any:
         """The value in Python's own types."""
@@ -79,10 +84,11 @@ class Item:
         return names.get(type(self.value), "a number" if self.value is not None else "null")
 
 
-def read_text(text: str, name: str) -> tuple[Item, list[FlowError]]:
+def read_text(text: str, name: str, *, lenient: bool = False) -> tuple[Item, list[FlowError]]:
     """The one document that a text holds, and what is wrong in it that does not keep it from being read.
 
-    Raises `LoadError` where it cannot be read at all. `name` is what places begin with.
+    Raises `LoadError` where it cannot be read at all. `name` is what places begin with. `lenient` leaves it to the
+    reader to mind keys that stand twice or are no text, and tags.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -97,7 +103,7 @@ def read_text(text: str, name: str) -> tuple[Item, list[FlowError]]:
         raise LoadError(
             [FlowError("a word of YAML is longer than 1,000 characters", place=f"{name}:{line}:{column}")]
         )
-    builder = _Builder(name)
+    builder = _Builder(name, lenient=lenient)
     parser: Any = YAML(typ="safe", pure=True)
     try:
         for event in parser.parse(text):
@@ -141,6 +147,8 @@ class _Open:
     value: list[Item] | dict[str, Item]
     anchor: str | None
     keys: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, str] = field(default_factory=dict)
+    odd: str | None = None
     key: str | None = None
     size: int = 1
     height: int = 1
@@ -149,9 +157,10 @@ class _Open:
 class _Builder:
     """Puts a document together from the parser's events."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, lenient: bool = False) -> None:
         self.root: Item | None = None
         self.problems: list[FlowError] = []
+        self._lenient = lenient
         self._name = name
         self._open: list[_Open] = []
         self._anchors: dict[str, Item | None] = {}
@@ -167,7 +176,11 @@ class _Builder:
             self._begin(event, place, [] if kind == "SequenceStartEvent" else {})
         elif kind in ("SequenceEndEvent", "MappingEndEvent"):
             done = self._open.pop()
-            self._add(Item(done.value, done.place, done.keys, done.size, done.height), done.anchor)
+            size, height = done.size, done.height
+            item = Item(
+                done.value, done.place, done.keys, size, height, repeated=done.repeated, odd=done.odd
+            )
+            self._add(item, done.anchor)
         elif kind == "AliasEvent":
             self._alias(event.anchor, place)
         elif kind == "DocumentStartEvent" and self.root is not None:
@@ -175,14 +188,14 @@ class _Builder:
 
     def _begin(self, event: Any, place: str, value: list[Item] | dict[str, Item]) -> None:
         tag = event.tag
-        if tag not in (None, "!", f"{_TAG}seq" if isinstance(value, list) else f"{_TAG}map"):
-            self._refuse_tag(tag, place)
+        known = tag in (None, "!", f"{_TAG}seq" if isinstance(value, list) else f"{_TAG}map")
+        odd = None if known else self._refuse_tag(tag, place)
         if len(self._open) >= DEPTH:
             self._stop(f"it is nested more than {DEPTH} deep", place)
         if event.anchor is not None:
             # known from here on, and complete when it ends: what refers to it before holds itself
             self._anchors[event.anchor] = None
-        self._open.append(_Open(place, value, event.anchor))
+        self._open.append(_Open(place, value, event.anchor, odd=odd))
 
     def _scalar(self, event: Any, place: str) -> None:
         text, tag = event.value, event.tag
@@ -192,15 +205,17 @@ class _Builder:
             self.problems.append(FlowError("this text is no Unicode: half of a surrogate pair", place=place))
             text = ""
         value: Any = text
+        odd = None
         if tag is None and event.style is None:
             value = plain_scalar(text)
         elif tag in _SCALAR_TAGS:
             value = plain_scalar(text)
             if type(value) not in _SCALAR_TAGS[tag]:
-                self.problems.append(FlowError(f"{text!r:.60} is no {tag.rpartition(':')[2]}", place=place))
+                odd = self._mind(f"{text!r:.60} is no {tag.rpartition(':')[2]}", place)
         elif tag not in (None, "!", f"{_TAG}str"):
-            self._refuse_tag(tag, place)
-        self._add(Item(value, place), event.anchor)
+            odd = self._refuse_tag(tag, place)
+        written = text if event.style is None else None
+        self._add(Item(value, place, written=written, odd=odd), event.anchor)
 
     def _alias(self, anchor: str, place: str) -> None:
         if anchor not in self._anchors:
@@ -209,7 +224,7 @@ class _Builder:
         if target is None:
             self._stop(f"*{anchor:.60} stands inside of what it stands for", place)
         assert target is not None
-        self._add(Item(target.value, place, target.keys, target.size, target.height), None)
+        self._add(replace(target, place=place), None)
 
     def _add(self, item: Item, anchor: str | None) -> None:
         if anchor is not None:
@@ -232,14 +247,14 @@ class _Builder:
             around.value.append(item)
         else:
             # of a key that stands twice the first counts, and one that is no text counts not at all: both are problems
-            if around.key in around.keys:
-                around.value.setdefault(str(around.key), item)
-            around.key = None
+            key, around.key = around.key, None
+            if key in around.keys and (self._lenient or key not in around.value):
+                around.value[str(key)] = item
         if around.size > VALUES:
             self._stop(f"it holds more than {VALUES:,} values", item.place)
 
     def _add_key(self, around: _Open, item: Item) -> None:
-        key = item.value
+        key = item.written if self._lenient and item.written is not None else item.value
         if not isinstance(key, str):
             simple = not isinstance(key, (dict, list))
             shown = f"the key {json.dumps(key)}" if simple else "a key"
@@ -247,6 +262,8 @@ class _Builder:
                 f"{shown} is {item.kind}", place=item.place, allowed="text", hint="put it in quotes" if simple else None
             ))  # fmt: skip
             key = f"\0{item.place}"
+        elif key in around.keys and self._lenient:
+            around.repeated[key] = item.place
         elif key in around.keys:
             self.problems.append(FlowError(
                 f"the key {key!r:.60} stands twice", place=item.place, hint=f"the first is at {around.keys[key]}"
@@ -255,11 +272,15 @@ class _Builder:
             around.keys[key] = item.place
         around.key = key
 
-    def _refuse_tag(self, tag: str, place: str) -> None:
+    def _refuse_tag(self, tag: str, place: str) -> str:
         shown = tag.replace(_TAG, "!!")
-        self.problems.append(
-            FlowError(f"the tag {shown:.80} is not allowed", place=place, allowed=_PLAIN_TAGS)
-        )
+        return self._mind(f"the tag {shown:.80} is not allowed", place, allowed=_PLAIN_TAGS)
+
+    def _mind(self, what: str, place: str, allowed: str | None = None) -> str:
+        """Note a problem, unless it is left to the reader; gives the problem."""
+        if not self._lenient:
+            self.problems.append(FlowError(what, place=place, allowed=allowed))
+        return what
 
     def _stop(self, what: str, place: str, hint: str | None = None) -> None:
         raise LoadError([*self.problems, FlowError(what, place=place, hint=hint)])
@@ -307,4 +328,4 @@ def _item(value: Any, place: str, deeper: int, problems: list[FlowError]) -> Ite
         return Item([_item(v, f"{place}[{i}]", deeper - 1, problems) for i, v in enumerate(value)], here)
     if value is not None and not isinstance(value, (str, bool, int, float)):
         problems.append(FlowError(f"there is a {type(value).__name__}", place=here, allowed=_PLAIN_TAGS))
-    return Item(value, here)
+    return Item(value, here, written=None if isinstance(value, str) else json.dumps(value, default=str))

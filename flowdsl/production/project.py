@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.flow import Flow
+
+if TYPE_CHECKING:
+    import os
+
+    from flowdsl.production.findings import Finding
 
 SINK_TYPES: Final = ("push", "in_app", "feed", "web_socket", "webhook", "counter", "custom")
 BACKENDS: Final = ("memory", "nats", "kafka", "redis")
@@ -44,7 +49,8 @@ class Project:
     """Flows with the sinks and consumers that belong to them; `replay` takes it as it is.
 
     `other` holds the top-level keys that are none of flowdsl's business (`entities`, `links` …), `text` the YAML it was
-    read from, comments and all; neither makes two projects differ.
+    read from, comments and all, `name` what places in it begin with, `skipped` why flows were left out; none of these
+    makes two projects differ.
     """
 
     flows: tuple[Flow, ...] = ()
@@ -53,6 +59,18 @@ class Project:
     backend: Backend = Backend()
     other: Mapping[str, Any] = field(default_factory=dict, compare=False)
     text: str | None = field(default=None, compare=False)
+    name: str | None = field(default=None, compare=False)
+    skipped: tuple[FlowError, ...] = field(default=(), compare=False)
+
+    def check(self, target: str | None = None) -> list[Finding]:
+        """What is worth knowing before it is shipped: mistakes, traps, what is defined and not used.
+
+        With `target="this-rs"` also what that runtime refuses, loses or does otherwise. Each finding has a `code`, with
+        an entry in docs/findings.md; `where` is the place in the file, as long as the flows are what the file says.
+        """
+        from flowdsl.production.findings import check_project
+
+        return check_project(self, target)
 
     def __getitem__(self, name: str) -> Flow:
         """The first flow of that name."""
@@ -66,6 +84,95 @@ class Project:
             hint=did_you_mean(name, names),
         )
 
+    def with_flow(self, flow: Flow) -> Project:
+        """The project with this flow in the place of the first of its name, or at the end.
+
+        >>> from flowdsl import load, on
+        >>> project = load("# ours\\n- name: a  # first\\n  trigger: {kind: link.created}\\n  pipeline: []\\n")
+        >>> print(project.with_flow(on("link.deleted", name="a")).to_yaml(), end="")
+        # ours
+        - name: a  # first
+          trigger: {kind: link.deleted}
+          pipeline: []
+        """
+        names = [mine.name for mine in self.flows]
+        at = names.index(flow.name) if flow.name in names else len(names)
+        return replace(self, flows=(*self.flows[:at], flow, *self.flows[at + 1 :]))
+
+    def merge(self, *others: Project) -> Project:
+        """This project and others as one, by production's rules.
+
+        Flows and consumers one after the other (two flows of one name both run), of sinks of one name the last, and
+        the last backend that is not the usual one. Of other top-level keys lists are joined, mappings too, and of
+        anything else the last counts. The text of this project stays, with what comes to it.
+
+        >>> from flowdsl import on
+        >>> one, two = Project((on("link.created", name="a"),)), Project((on("link.deleted", name="b"),))
+        >>> [flow.name for flow in one.merge(two).flows]
+        ['a', 'b']
+        """
+        merged = self
+        for other in others:
+            sinks = {sink.name: sink for sink in (*merged.sinks, *other.sinks)}
+            merged = replace(
+                merged,
+                flows=merged.flows + other.flows,
+                sinks=tuple(sinks.values()),
+                consumers=merged.consumers + other.consumers,
+                backend=merged.backend if other.backend == Backend() else other.backend,
+                other=_joined(merged.other, other.other),
+            )
+        return merged
+
+    def to_dict(self) -> dict[str, Any]:
+        """Production's form in Python's own types, every flow lowered; `ExportError` has the problems of all flows."""
+        from flowdsl.production.export import project_to_dict
+
+        return project_to_dict(self)
+
+    def to_yaml(self) -> str:
+        """The project's file: the text it was read from, changed only where the project was.
+
+        Flows that are as they were read stay as they are written, comments and order of keys too; a changed or new one
+        is lowered as by `Flow.portable`, and only what differs in it is written anew. Raises `ExportError` where a flow
+        that is to be written cannot be said in production. A project made in Python gets a text as `Flow.to_yaml` has.
+
+        >>> from flowdsl import on
+        >>> print(Project((on("link.created", name="a"),), (SinkConfig("in-app", "in_app"),)).to_yaml(), end="")
+        # yaml-language-server: $schema=flowdsl.schema.json
+        events:
+          flows:
+            - name: a
+              trigger:
+                kind: link.created
+              pipeline: []
+        sinks:
+          - name: in-app
+            type: in_app
+        """
+        from flowdsl.production.export import project_to_yaml
+
+        return project_to_yaml(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_yaml()` to a file, as UTF-8; on a refusal the file stays as it was."""
+        from flowdsl.production.export import project_to_yaml, save
+
+        save(project_to_yaml(self), path)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Flow):
+            return self._parts == ((other,), (), (), Backend())
+        return self._parts == other._parts if isinstance(other, Project) else NotImplemented
+
+    def __hash__(self) -> int:
+        alone = self._parts == (self.flows[:1], (), (), Backend()) and self.flows
+        return hash(self.flows[0]) if alone else hash(self._parts)
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        return self.flows, self.sinks, self.consumers, self.backend
+
     def __repr__(self) -> str:
         sinks = ", ".join(sink.name for sink in self.sinks) or "none"
         return f"<Project of {len(self.flows)} flows; sinks: {sinks}>"
@@ -73,3 +180,15 @@ class Project:
     def __str__(self) -> str:
         """Every flow as it is written in Python."""
         return "\n\n".join(f"# {flow.name}\n{flow}" for flow in self.flows)
+
+
+def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of both; lists and mappings of one key are joined, of anything else the last counts."""
+    joined = {**one, **other}
+    for key in one.keys() & other.keys():
+        mine, its = one[key], other[key]
+        if isinstance(mine, list) and isinstance(its, list):
+            joined[key] = [*mine, *its]
+        elif isinstance(mine, Mapping) and isinstance(its, Mapping):
+            joined[key] = {**mine, **its}
+    return joined

@@ -31,6 +31,8 @@ class Reader:
 
     def __init__(self, problems: Iterable[FlowError] = ()) -> None:
         self.problems = list(problems)
+        # those of the problems that concern one flow only: the others can do without it
+        self.refused_flows: list[FlowError] = []
 
     def project(self, item: Item) -> Project:
         """The project that a document is; a bare list of flows, or one flow, is one too."""
@@ -40,7 +42,7 @@ class Reader:
             self.refuse(item.place, f"this is {item.kind}", allowed=SHAPES)
             return Project()
         if "events" not in item.value and any(key in item.value for key in FLOW_KEYS):
-            flow = self._flow(item)
+            flow = self._one_flow(item)
             return Project((flow,) if flow else ())
         own = ("events", "sinks")
         for key, place in item.keys.items():
@@ -100,7 +102,13 @@ class Reader:
     # -- flows -----------------------------------------------------------------------------------------
 
     def _flows(self, item: Item) -> tuple[Flow, ...]:
-        return tuple(self._each(item, "flows", self._flow))
+        return tuple(self._each(item, "flows", self._one_flow))
+
+    def _one_flow(self, item: Item) -> Flow | None:
+        before = len(self.problems)
+        flow = self._flow(item)
+        self.refused_flows += self.problems[before:]
+        return flow
 
     def _flow(self, item: Item) -> Flow | None:
         before = len(self.problems)

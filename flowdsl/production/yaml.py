@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flowdsl.errors import FlowError, LoadError
+from flowdsl.events import FlowWarning
 from flowdsl.production.document import BYTES, Item, read_mapping, read_text, too_long
 from flowdsl.production.project import Project
 from flowdsl.production.reading import Reader
+from flowdsl.rules import FLOWDSL, Rules, rules_of
 
 
-def load(source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]) -> Project:
+def load(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any],
+    target: str | None = None,
+    *,
+    skip_invalid: bool = False,
+) -> Project:
     """The flows, sinks and consumers of a YAML file, of YAML text, or of the same as mappings and lists.
 
     It is read strictly: what is unknown, of a wrong type or said twice, and every flow that could not be built in
     Python, is refused. Raises `LoadError`, whose `problems` has every refusal with its place (`flows.yaml:12:5`).
     A list of flows, or a single flow, is accepted as well as production's `events: {flows: […]}`.
+
+    With `target="this-rs"` it is read as that runtime reads it: refused is what it refuses, unknown keys are ignored,
+    and conditions, templates and durations mean what they mean there; such flows run by its rules. `skip_invalid=True`
+    leaves out flows that are refused, as that runtime does, with a `FlowWarning` for each problem; if no flow is left,
+    that is an error.
 
     >>> project = load('''
     ... - name: notify
@@ -34,13 +47,14 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]) -> 
         .deliver('in-app')
         .named('notify')
     """
+    rules = rules_of(target)
     if isinstance(source, (Mapping, list, tuple)):
-        return _project(read_mapping(source), [], None)
+        return _project(read_mapping(source), [], None, rules, skip_invalid=skip_invalid)
     if isinstance(source, str) and _is_text(source):
-        return load_text(source)
+        return load_text(source, rules=rules, skip_invalid=skip_invalid)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        return load_bytes(_read(path), path.name)
+        return load_bytes(_read(path), path.name, rules=rules, skip_invalid=skip_invalid)
     raise LoadError(
         [
             FlowError(
@@ -50,18 +64,31 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]) -> 
     )
 
 
-def load_text(text: str, name: str = "text") -> Project:
+def load_mapping(document: Mapping[str, Any], rules: Rules) -> Project:
+    """The project of a document in Python's own types, read by these rules."""
+    return _project(read_mapping(document), [], None, rules, skip_invalid=False)
+
+
+def load_text(
+    text: str, name: str = "text", *, rules: Rules = FLOWDSL, skip_invalid: bool = False
+) -> Project:
     """The project of YAML text; places begin with `name`."""
-    item, problems = read_text(text, name)
-    return _project(item, problems, text)
+    item, problems = read_text(text, name, lenient=not rules.early_checks)
+    project = _project(item, problems, text, rules, skip_invalid=skip_invalid)
+    return replace(project, name=name)
 
 
-def load_bytes(raw: bytes, name: str) -> Project:
+def load_bytes(raw: bytes, name: str, *, rules: Rules = FLOWDSL, skip_invalid: bool = False) -> Project:
     """The project of YAML in UTF-8; places begin with `name`."""
+    return load_text(decoded(raw, name), name, rules=rules, skip_invalid=skip_invalid)
+
+
+def decoded(raw: bytes, name: str) -> str:
+    """The text of a file; a LoadError where it is too long or no UTF-8."""
     if len(raw) > BYTES:
         raise LoadError([too_long(name)])
     try:
-        return load_text(raw.decode("utf-8-sig"), name)
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start]
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
@@ -70,12 +97,19 @@ def load_bytes(raw: bytes, name: str) -> Project:
         ) from None
 
 
-def _project(item: Item, problems: list[FlowError], text: str | None) -> Project:
-    reader = Reader(problems)
+def _project(
+    item: Item, problems: list[FlowError], text: str | None, rules: Rules, *, skip_invalid: bool
+) -> Project:
+    from flowdsl.production.this_rs_reading import ProductionReader
+
+    reader = Reader(problems) if rules.early_checks else ProductionReader(problems)
     project = reader.project(item)
-    if reader.problems:
+    skips = skip_invalid and bool(project.flows) and len(reader.problems) == len(reader.refused_flows)
+    if reader.problems and not skips:
         raise LoadError(sorted(reader.problems, key=_position))
-    return replace(project, text=text)
+    for problem in reader.refused_flows:
+        warnings.warn(f"left out: {problem}", FlowWarning, stacklevel=5)
+    return replace(project, text=text, skipped=tuple(reader.refused_flows))
 
 
 def _is_text(source: str) -> bool:

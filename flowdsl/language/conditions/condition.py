@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flowdsl.errors import BuildError, ConditionError
 from flowdsl.language.conditions.checks import clipped, found
@@ -26,9 +26,25 @@ Function = Callable[[Mapping[str, Any]], bool]
 Lookup = Callable[[Path], Any]
 
 
+class Foreign(Protocol):
+    """A condition in another language than flowdsl's, which evaluates itself."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def paths(self) -> frozenset[Path]: ...
+
+    def evaluate(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]: ...
+
+    def evaluate_row(self, lookup: Lookup, roots: Iterable[str] = ()) -> bool: ...
+
+    def operands(self, lookup: Lookup) -> list[tuple[str, Any]]: ...
+
+
 @dataclass(frozen=True)
 class Condition:
-    """What decides whether an event goes on; equal when its expression, or its function, is the same.
+    """What decides whether an event goes on; equal when its expression, its function or its foreign form is the same.
 
     >>> condition = Condition.of("owner.id != source_id")
     >>> condition.text, sorted(condition.paths)
@@ -37,6 +53,7 @@ class Condition:
 
     expression: Expression | None = None
     function: Function | None = None
+    foreign: Foreign | None = None
 
     @classmethod
     def of(cls, source: object) -> Condition:
@@ -71,15 +88,21 @@ class Condition:
     @property
     def text(self) -> str:
         """The condition as it is written; for a function, its name and where it stands."""
+        if self.foreign is not None:
+            return self.foreign.text
         return str(self.expression) if self.function is None else _function_text(self.function)
 
     @property
     def paths(self) -> frozenset[Path] | None:
         """The paths it reads; None for a function, which may read anything."""
+        if self.foreign is not None:
+            return self.foreign.paths
         return self.expression.paths if self.expression is not None else None
 
     def evaluate(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]:
         """Whether it holds in each of the rows, and which of them failed; what stands there is undefined."""
+        if self.foreign is not None:
+            return self.foreign.evaluate(rows)
         if self.expression is not None:
             from flowdsl.language.conditions.columns import evaluate_condition
 
@@ -95,6 +118,8 @@ class Condition:
         `roots` names the variables that a function sees when it iterates over its context.
         Raises `EvaluationFailure` where the condition fails.
         """
+        if self.foreign is not None:
+            return self.foreign.evaluate_row(lookup, roots)
         if self.expression is not None:
             from flowdsl.language.conditions.rows import evaluate_condition_row
 
@@ -110,6 +135,8 @@ class Condition:
         A missing value is `MISSING`, a part that fails has the `EvaluationFailure` as its value; a function
         has no parts.
         """
+        if self.foreign is not None:
+            return self.foreign.operands(lookup)
         if self.expression is None:
             return []
         from flowdsl.language.conditions.rows import operands

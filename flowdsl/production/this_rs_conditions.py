@@ -1,0 +1,141 @@
+"""Conditions of this-rs: one comparison, of text.
+
+`X exists`, `X not_exists`, `X != Y` and `X == Y`, looked for in this order, are the whole grammar; whatever stands
+before the operator is one path, and what stands behind it is one literal or one path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.columns import Coded, Column, Tag
+from flowdsl.errors import ConditionError
+from flowdsl.language.durations import RUST_SPACES
+from flowdsl.language.paths import Path
+from flowdsl.language.rows import Failures, Rows
+from flowdsl.spelling import spelled
+
+Mask = npt.NDArray[np.bool_]
+_FORMS: Final = "X == Y, X != Y, X exists or X not_exists, with a space on each side of the operator"
+# what Rust reads as a 64-bit float
+_NUMBER: Final = re.compile(
+    r"[+-]?(?:inf|infinity|nan|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)", re.ASCII | re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class TextCondition:
+    """A condition as this-rs reads it: what stands at `left` against a literal or against what stands at `right`.
+
+    >>> condition = TextCondition.parse("owner.age == 1.0")
+    >>> condition.evaluate_row({("owner", "age"): 1.0}.get), condition.evaluate_row({("owner", "age"): 1}.get)
+    (True, False)
+    """
+
+    text: str
+    operator: str
+    left: Path
+    literal: str | None = None
+    right: Path | None = None
+    function: ClassVar[None] = None
+
+    @classmethod
+    def parse(cls, text: str) -> TextCondition:
+        """The condition of a text; a ConditionError where this-rs does not compile it."""
+        trimmed = text.strip(RUST_SPACES)
+        for word in ("not_exists", "exists"):
+            if trimmed.endswith(f" {word}"):
+                return cls(text, word, _path(trimmed[: -len(word) - 1]))
+        for sign in ("!=", "=="):
+            left, found, right = trimmed.partition(f" {sign} ")
+            if found:
+                return cls(text, sign, _path(left), *_right(right.strip(RUST_SPACES)))
+        raise ConditionError(f"production cannot read the condition {text!r:.80}", allowed=_FORMS)
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        """The paths it reads."""
+        return frozenset({self.left} if self.right is None else {self.left, self.right})
+
+    def evaluate(self, rows: Rows) -> tuple[Mask, Failures | None]:
+        """Whether it holds in each of the rows; it never fails."""
+        left = rows.column(self.left)
+        if self.operator in ("exists", "not_exists"):
+            return left.is_(Tag.MISSING) == (self.operator == "not_exists"), None
+        other = self.literal if self.right is None else rows.column(self.right)
+        assert other is not None
+        return _equal(left, other) == (self.operator == "=="), None
+
+    def evaluate_row(self, lookup: Callable[[Path], Any], roots: Iterable[str] = ()) -> bool:
+        """Whether it holds in one context, where `lookup` gives the value at a path, `MISSING` or None."""
+        return bool(self.evaluate(_OneRow(lookup))[0][0])
+
+    def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
+        """Each path with its value."""
+        paths = [self.left, *([self.right] if self.right is not None else [])]
+        return [(".".join(path), lookup(path)) for path in dict.fromkeys(paths)]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class _OneRow:
+    """One context as rows."""
+
+    size = 1
+
+    def __init__(self, lookup: Callable[[Path], Any]) -> None:
+        self._lookup = lookup
+
+    def column(self, path: Path) -> Column:
+        """The value at a path."""
+        return Column.of([self._lookup(path)])
+
+    def take(self, index: Any) -> _OneRow:
+        """The same row."""
+        return self
+
+
+def _path(text: str) -> Path:
+    return tuple(text.strip(RUST_SPACES).split("."))
+
+
+def _right(text: str) -> tuple[str | None, Path | None]:
+    """A literal, or a path."""
+    for quote in "\"'":
+        if text.startswith(quote) and text.endswith(quote):
+            if len(text) == 1:
+                raise ConditionError("production stops at a quote that is not closed", allowed=_FORMS)
+            return text[1:-1], None
+    if text in ("true", "false", "null") or _NUMBER.fullmatch(text):
+        return text, None
+    return None, _path(text)
+
+
+def _equal(left: Column, right: Column | str) -> Mask:
+    """Where both are there and have the same text; an array or object on the left equals nothing."""
+    if isinstance(right, str):
+        return _equals_literal(left, right)
+    if isinstance(left.texts, Coded) and isinstance(right.texts, Coded):
+        same_interner = left.texts.interner is right.texts.interner
+        if same_interner and left.all_(Tag.TEXT, Tag.MISSING) and right.all_(Tag.TEXT, Tag.MISSING):
+            codes: Mask = left.texts.codes == right.texts.codes
+            return codes & left.is_(Tag.TEXT) & right.is_(Tag.TEXT)
+    same = (spelled(left) == spelled(right)).fill_null(value=False).to_numpy()
+    found: Mask = same & ~left.is_(Tag.MISSING, Tag.ARRAY, Tag.OBJECT) & ~right.is_(Tag.MISSING)
+    return found
+
+
+def _equals_literal(left: Column, literal: str) -> Mask:
+    if isinstance(left.texts, Coded) and left.all_(Tag.TEXT, Tag.MISSING):
+        codes: Mask = left.texts.codes == left.texts.interner.code(literal)
+        return codes & left.is_(Tag.TEXT)
+    same = (spelled(left) == literal).fill_null(value=False).to_numpy()
+    found: Mask = same & ~left.is_(Tag.MISSING, Tag.ARRAY, Tag.OBJECT)
+    return found

@@ -1,0 +1,233 @@
+"""A document as this-rs reads it: refused is what it refuses, and what only fails event by event is let in.
+
+Two things can go wrong there. A document of a wrong shape is refused as a whole. A flow that has the right shape but
+does not compile (its kind, a condition, a duration, no sink) is left out, and the others run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from flowdsl.errors import BuildError, FlowError, did_you_mean
+from flowdsl.events import KINDS
+from flowdsl.flow import Flow, Trigger
+from flowdsl.language.conditions import Condition
+from flowdsl.language.durations import Duration, parse_production_duration
+from flowdsl.language.templates import Template
+from flowdsl.language.templates.broken import BrokenTemplate
+from flowdsl.operators import OPERATORS
+from flowdsl.operators.base import Operator
+from flowdsl.operators.batch import Batch
+from flowdsl.operators.deduplicate import Deduplicate
+from flowdsl.operators.deliver import Deliver
+from flowdsl.operators.fan_out import FanOut
+from flowdsl.operators.map import Constant, Fields, Items, Map, Node
+from flowdsl.operators.rate_limit import RateLimit
+from flowdsl.operators.resolve import Resolve
+from flowdsl.operators.where import Where
+from flowdsl.production.document import Item
+from flowdsl.production.project import SEEKS, SINK_TYPES, Backend, Consumer, Project, SinkConfig
+from flowdsl.production.this_rs import THIS_RS
+from flowdsl.production.this_rs_conditions import TextCondition
+from flowdsl.production.this_rs_shapes import RefusedError, Shapes, is_empty, there_is
+
+FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
+SHAPES: Final = "a project (events: {flows: […]}), a list of flows, or a flow (name, trigger, pipeline)"
+
+
+class ProductionReader(Shapes):
+    """Reads a document by production's rules and collects what it refuses; `refused_flows` concern one flow only."""
+
+    def __init__(self, problems: Iterable[FlowError] = ()) -> None:
+        super().__init__(problems)
+        self.refused_flows: list[FlowError] = []
+
+    def project(self, item: Item) -> Project:
+        """The project that a document is; a bare list of flows, or one flow, is one too."""
+        flows: Item | None
+        if isinstance(item.value, list):
+            return Project(tuple(self._flows(item)))
+        if isinstance(item.value, dict) and "events" not in item.value and FLOW_KEYS[0] in item.value:
+            return Project(tuple(self._flows(Item([item], item.place))))
+        given = self._tried(lambda: self._struct(item, "the document", ("events", "sinks"))) or {}
+        events = self._tried(lambda: self._events(given.get("events"))) or {}
+        flows = events.get("flows")
+        keys = item.value if isinstance(item.value, dict) else {}
+        return Project(
+            flows=() if flows is None else tuple(self._flows(flows)),
+            sinks=tuple(self._each(there_is(given.get("sinks")), "sinks", self._sink)),
+            consumers=tuple(self._each(events.get("consumers"), "consumers", self._consumer)),
+            backend=self._tried(lambda: self._backend(events.get("backend"))) or Backend(),
+            other={key: value.plain() for key, value in keys.items() if key not in ("events", "sinks")},
+        )
+
+    # -- the parts of a project ------------------------------------------------------------------------
+
+    def _events(self, item: Item | None) -> dict[str, Item]:
+        there = there_is(item)
+        return {} if there is None else self._struct(there, "events", ("backend", "flows", "consumers"))
+
+    def _backend(self, item: Item | None) -> Backend:
+        if item is None:
+            return Backend()
+        given = self._struct(item, "backend", ("type", "config"))
+        return Backend(self._text(given.get("type"), "memory"), self._config(given.get("config")))
+
+    def _sink(self, item: Item) -> SinkConfig:
+        given = self._struct(item, "a sink", ("name", "type", "config"), ("name", "type"))
+        kind = self._choice(given["type"], "a sink: type", SINK_TYPES)
+        return SinkConfig(self._text(given["name"]), kind, self._config(given.get("config")))
+
+    def _consumer(self, item: Item) -> Consumer:
+        given = self._struct(item, "a consumer", ("name", "seek"), ("name",))
+        seek = self._choice(given["seek"], "a consumer: seek", SEEKS) if "seek" in given else "latest"
+        return Consumer(self._text(given["name"]), seek)
+
+    def _config(self, item: Item | None) -> dict[str, Any]:
+        if item is None or is_empty(item):
+            return {}
+        if not isinstance(item.value, dict):
+            raise self._refused(item, f"config is {item.kind}", "a mapping")
+        return {key: self._value(value) for key, value in item.value.items()}
+
+    # -- flows -----------------------------------------------------------------------------------------
+
+    def _flows(self, item: Item) -> list[Flow]:
+        return [flow for flow in self._each(item, "flows", self._flow) if flow is not None]
+
+    def _flow(self, item: Item) -> Flow | None:
+        before = len(self.problems)
+        name = None
+        try:
+            given = self._struct(item, "a flow", FLOW_KEYS, ("name", "trigger", "pipeline"))
+            name = self._text(given["name"])
+            description = self._optional(given.get("description"))
+            trigger = self._trigger(given["trigger"])
+            listed = self._each(given["pipeline"], "pipeline", self._step)
+        finally:
+            for problem in self.problems[before:]:
+                problem.located(flow=name)
+        if len(self.problems) == before:
+            steps = self._compiled(name, given["trigger"], trigger, listed)
+            if len(self.problems) == before:
+                return Flow(trigger, tuple(steps), name, description, THIS_RS)
+            self.refused_flows += self.problems[before:]
+        return None
+
+    def _trigger(self, item: Item) -> Trigger:
+        given = self._struct(item, "trigger", ("kind", "link_type", "entity_type"), ("kind",))
+        kinds = self._optional(given.get("link_type")), self._optional(given.get("entity_type"))
+        return Trigger(self._text(given["kind"]), *kinds)
+
+    def _step(self, item: Item) -> tuple[str, Item, Callable[[], Operator]]:
+        names = ", ".join(OPERATORS)
+        allowed = f"a mapping with one key of {names}"
+        if not isinstance(item.value, dict) or not item.value:
+            raise self._refused(item, f"a step is {'empty' if is_empty(item) else item.kind}", allowed)
+        if len(item.value) + len(item.repeated) > 1:
+            raise self._refused(item, f"a step has {len(item.value) + len(item.repeated)} keys", allowed)
+        ((name, options),) = item.value.items()
+        if name not in OPERATORS:
+            hint = did_you_mean(name, OPERATORS)
+            self.problems.append(
+                FlowError(f"there is no operator {name!r}", place=item.keys[name], allowed=names, hint=hint)
+            )
+            raise RefusedError
+        return name, options, getattr(self, f"_{name}")(options)
+
+    def _compiled(
+        self,
+        name: str,
+        kind: Item,
+        trigger: Trigger,
+        listed: Sequence[tuple[str, Item, Callable[[], Operator]]],
+    ) -> list[Operator]:
+        """The steps of a flow that has the right shape; what does not compile is noted."""
+        if trigger.kind not in KINDS:
+            hint = did_you_mean(trigger.kind, KINDS)
+            self.problems.append(
+                FlowError(f"{trigger.kind!r:.60} is no kind of event", flow=name, place=kind.place,
+                          allowed=", ".join(KINDS), hint=hint)
+            )  # fmt: skip
+        steps = []
+        for number, (operator, item, compile_step) in enumerate(listed):
+            try:
+                steps.append(compile_step())
+            except BuildError as error:
+                self.problems.append(
+                    error.located(flow=name, step=f"{number} ({operator})", place=item.place)
+                )
+        return steps
+
+    # -- steps: first the shape, then what compiles ----------------------------------------------------
+
+    def _resolve(self, item: Item) -> Callable[[], Operator]:
+        given = self._struct(item, "resolve", ("from", "via", "direction", "as"), ("from", "as"))
+        start, name = self._path(given["from"]), self._text(given["as"])
+        via, direction = self._optional(given.get("via")), self._text(given.get("direction"), "forward")
+        return lambda: Resolve(start, name, via, direction)
+
+    def _fan_out(self, item: Item) -> Callable[[], Operator]:
+        given = self._struct(item, "fan_out", ("from", "via", "direction", "as"), ("from", "via", "as"))
+        start, via, name = self._path(given["from"]), self._text(given["via"]), self._text(given["as"])
+        direction = self._text(given.get("direction"), "forward")
+        return lambda: FanOut(start, via, name, direction)
+
+    def _filter(self, item: Item) -> Callable[[], Operator]:
+        given = self._struct(item, "filter", ("condition",), ("condition",))
+        text = self._text(given["condition"])
+        return lambda: Where(Condition(foreign=TextCondition.parse(text)))
+
+    def _deduplicate(self, item: Item) -> Callable[[], Operator]:
+        given = self._struct(item, "deduplicate", ("key", "window"), ("key", "window"))
+        key, window = self._path(given["key"]), self._text(given["window"])
+        return lambda: Deduplicate((key,), _duration(window))
+
+    def _batch(self, item: Item) -> Callable[[], Operator]:
+        given = self._struct(item, "batch", ("key", "window", "min_count"), ("key", "window"))
+        key, window = self._path(given["key"]), self._text(given["window"])
+        least = self._count(given["min_count"]) if "min_count" in given else 1
+        return lambda: Batch(key, _duration(window), least)
+
+    def _rate_limit(self, item: Item) -> Callable[[], Operator]:
+        given = self._struct(item, "rate_limit", ("max", "per", "strategy"), ("max", "per"))
+        most, per = self._count(given["max"]), self._text(given["per"])
+        strategy = self._text(given.get("strategy"), "drop")
+        return lambda: RateLimit(most, _duration(per), strategy)
+
+    def _map(self, item: Item) -> Callable[[], Operator]:
+        given = self._struct(item, "map", ("template",), ("template",))
+        template = _template(self._value(given["template"]))
+        return lambda: Map(template)
+
+    def _deliver(self, item: Item) -> Callable[[], Operator]:
+        given = self._struct(item, "deliver", ("sink", "sinks"))
+        sink = self._optional(given.get("sink"))
+        sinks = self._each(there_is(given.get("sinks")), "deliver: sinks", self._text)
+        names = tuple(dict.fromkeys([*([] if sink is None else [sink]), *sinks]))
+
+        def compile_step() -> Operator:
+            if not names:
+                raise BuildError("deliver has no sink", allowed="sink: NAME, or sinks: [NAME, …]")
+            return Deliver(names)
+
+        return compile_step
+
+
+def _duration(text: str) -> Duration:
+    return parse_production_duration(text)
+
+
+def _template(value: Any) -> Node:
+    if isinstance(value, str):
+        try:
+            return Template.parse(value, lenient=True)
+        except FlowError as error:
+            return BrokenTemplate(value, error.what)
+    if isinstance(value, dict):
+        return Fields(tuple((key, _template(one)) for key, one in value.items()))
+    if isinstance(value, list):
+        return Items(tuple(map(_template, value)))
+    return Constant(json.dumps(value))

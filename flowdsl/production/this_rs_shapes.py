@@ -1,0 +1,137 @@
+"""The shapes that this-rs reads: mappings, lists, text and numbers as its YAML reader takes them.
+
+It asks for a type and takes what is written for it: a scalar without quotes is text where text is wanted, nothing at all
+is an empty mapping or list, and unknown keys are ignored.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+from flowdsl.errors import FlowError
+from flowdsl.language.paths import Path
+from flowdsl.production.document import Item
+
+T = TypeVar("T")
+_WHOLE: Final = re.compile(r"\+?(?:0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+|0|[1-9][0-9]*)")
+_DIGITS: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
+_U32: Final = 2**32
+
+
+class RefusedError(Exception):
+    """A part of the document that has a wrong shape; what is wrong is among the problems."""
+
+
+class Shapes:
+    """Takes items for what they should be, and collects what is wrong with them."""
+
+    def __init__(self, problems: Iterable[FlowError] = ()) -> None:
+        self.problems = list(problems)
+
+    def _refused(self, item: Item, what: str, allowed: str | None = None) -> RefusedError:
+        self.problems.append(FlowError(what, place=item.place, allowed=allowed))
+        return RefusedError()
+
+    def _tried(self, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except RefusedError:
+            return None
+
+    def _each(self, item: Item | None, what: str, read: Callable[[Item], T]) -> list[T]:
+        """Every item of a list; all that are refused are noted."""
+        if item is None or is_empty(item):
+            return []
+        if not isinstance(item.value, list):
+            self._tried(lambda: self._raise(item, f"{what} is {item.kind}", "a list"))
+            return []
+        found = []
+        for one in item.value:
+            before = len(self.problems)
+            read_one = self._tried(lambda one=one: read(one))  # type: ignore[misc]
+            if len(self.problems) == before:
+                found.append(read_one)
+        return found  # type: ignore[return-value]
+
+    def _raise(self, item: Item, what: str, allowed: str) -> None:
+        raise self._refused(item, what, allowed)
+
+    def _struct(
+        self, item: Item, what: str, fields: Sequence[str], required: Sequence[str] = ()
+    ) -> dict[str, Item]:
+        """The known keys of a mapping; unknown ones are ignored, known ones stand once."""
+        if not isinstance(item.value, dict) and not is_empty(item):
+            raise self._refused(item, f"{what} is {item.kind}", f"a mapping with {', '.join(fields)}")
+        value = item.value or {}
+        twice = [key for key in item.repeated if key in fields]
+        for key in twice:
+            self.problems.append(
+                FlowError(f"the key {key!r} stands twice", place=item.repeated[key], hint=f"the first is at {item.keys[key]}")
+            )  # fmt: skip
+        missing = [key for key in required if key not in value]
+        if missing:
+            raise self._refused(item, f"{what} needs {' and '.join(map(repr, missing))}", ", ".join(fields))
+        if twice:
+            raise RefusedError
+        return {key: one for key, one in value.items() if key in fields}
+
+    def _text(self, item: Item | None, default: str = "") -> str:
+        """Text; a scalar of another type is its text as written."""
+        if item is None:
+            return default
+        if isinstance(item.value, (dict, list)):
+            raise self._refused(item, f"there is {item.kind}", "text")
+        return str(item.value) if item.written is None else item.written
+
+    def _optional(self, item: Item | None) -> str | None:
+        there = there_is(item)
+        return None if there is None else self._text(there)
+
+    def _path(self, item: Item) -> Path:
+        return tuple(self._text(item).split("."))
+
+    def _count(self, item: Item) -> int:
+        written = item.written or ""
+        number = int(written.removeprefix("+"), 0) if _WHOLE.fullmatch(written) else -1
+        if not 0 <= number < _U32:
+            raise self._refused(
+                item, f"there is {item.kind}: {item.value!r:.40}", "a whole number from 0 to 4294967295"
+            )
+        return number
+
+    def _choice(self, item: Item, what: str, allowed: Sequence[str]) -> str:
+        text = self._text(item)
+        if text not in allowed:
+            raise self._refused(item, f"{what} {text!r:.60} is not known", ", ".join(allowed))
+        return text
+
+    def _value(self, item: Item) -> Any:
+        """Any JSON value; of keys that stand twice the last one counts."""
+        if item.odd is not None:
+            raise self._refused(item, item.odd)
+        if isinstance(item.value, dict):
+            return {key: self._value(one) for key, one in item.value.items()}
+        if isinstance(item.value, list):
+            return [self._value(one) for one in item.value]
+        if item.written is not None and _DIGITS.fullmatch(item.written):
+            number = int(item.written) if len(item.written) < 40 else 2**64
+            if not -(2**63) <= number < 2**64:
+                raise self._refused(
+                    item, "there is a whole number beyond 64 bits", "at most 18446744073709551615"
+                )
+            return number
+        # JSON has no number that is not finite
+        return None if isinstance(item.value, float) and not math.isfinite(item.value) else item.value
+
+
+def is_empty(item: Item) -> bool:
+    """Whether nothing at all stands there, which counts as an empty mapping or list."""
+    return item.value is None and item.written == ""
+
+
+def there_is(item: Item | None) -> Item | None:
+    """The item, unless it is null."""
+    return None if item is None or item.value is None else item

@@ -1,0 +1,76 @@
+"""Which rules a flow runs by: the one place that says where a production runtime differs from flowdsl, and how.
+
+Operators, graph and engine ask a `Rules` for a behaviour, never for the name of a runtime. `FLOWDSL` are the rules of
+`on(…)`; those of a runtime stand in its own module (`flowdsl.production.this_rs`) and are found by `rules_of`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from flowdsl.errors import FlowError, did_you_mean
+from flowdsl.language.paths import Path
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What may differ between runtimes, one field a behaviour."""
+
+    name: str
+    early_checks: bool
+    """Whether a flow that cannot work is refused when it is built; otherwise it fails event by event."""
+    event_variable: bool
+    """Whether contexts have the variable `event` with id, kind, timestamp and seq_no."""
+    timers: bool
+    """Whether windows close, and queued contexts go on, when their time comes; otherwise an event must come by, and what
+    finds no token is dropped."""
+    batch_names: tuple[str, ...]
+    """The variables that a batch becomes."""
+    typed_keys: bool
+    """Whether keys are compared as typed values; otherwise as the text that JSON has for them."""
+    exact_tokens: bool
+    """Whether tokens are counted in integers; otherwise in 64-bit floats."""
+    recipient: tuple[Path, ...]
+    """Where the recipient of a delivery is looked for, in this order."""
+    uuids: bool
+    """Whether ids are UUIDs: their spellings are one, and what is no id of log or graph is none to start from."""
+    first_type: bool
+    """Whether an id that lives in several entity types means the first of them; otherwise it is ambiguous."""
+    entity_ids: bool
+    """Whether an entity always has an `id`, also where its data lacks it."""
+
+
+FLOWDSL: Final = Rules(
+    name="flowdsl",
+    early_checks=True,
+    event_variable=True,
+    timers=True,
+    batch_names=("batch", "_batch"),
+    typed_keys=True,
+    exact_tokens=True,
+    recipient=(("_payload", "recipient_id"), ("recipient_id",), ("target_id",)),
+    uuids=False,
+    first_type=False,
+    entity_ids=True,
+)
+TARGETS: Final = ("this-rs",)
+
+
+def rules_of(target: str | None) -> Rules:
+    """The rules of a production runtime by its name; flowdsl's own for None.
+
+    >>> rules_of(None).timers, rules_of("this-rs").timers
+    (True, False)
+    """
+    if target is None:
+        return FLOWDSL
+    if target not in TARGETS:
+        raise FlowError(
+            f"target={target!r} is not known",
+            allowed=f"None, {', '.join(map(repr, TARGETS))}",
+            hint=did_you_mean(str(target), TARGETS),
+        )
+    from flowdsl.production.this_rs import THIS_RS
+
+    return THIS_RS

@@ -1,0 +1,82 @@
+"""Ids that are UUIDs: all spellings of one are one id, held in small letters with hyphens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.log import EventSource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ID_COLUMNS: Final = ("entity_id", "link_id", "source_id", "target_id")
+CANONICAL: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_HYPHENATED: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_SPELLING: Final = re.compile(rf"[0-9a-fA-F]{{32}}|{_HYPHENATED}|\{{{_HYPHENATED}\}}|urn:uuid:{_HYPHENATED}")
+_LENGTHS: Final = [32, 36, 38, 45]
+
+
+def uuid_of(text: str) -> str | None:
+    """The UUID that a text spells, in small letters with hyphens; None where it spells none.
+
+    >>> uuid_of("{00000000-0000-0000-0000-00000000000A}"), uuid_of("ann")
+    ('00000000-0000-0000-0000-00000000000a', None)
+    """
+    if not _SPELLING.fullmatch(text):
+        return None
+    digits = text.removeprefix("urn:uuid:").strip("{}").replace("-", "").lower()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def one_spelling(texts: pl.Series) -> pl.Series:
+    """Ids with every UUID among them in its one spelling; all others as they are."""
+    texts = texts.cast(pl.String)
+    odd = texts.str.len_bytes().is_in(_LENGTHS) & ~texts.str.contains(CANONICAL)
+    rows = odd.fill_null(value=False).arg_true()
+    if not len(rows):
+        return texts
+    there = texts.gather(rows).to_list()
+    return texts.clone().scatter(rows, [uuid_of(text) or text for text in there])
+
+
+def are_uuids(texts: pl.Series) -> npt.NDArray[np.bool_]:
+    """Where a text, in its one spelling, is a UUID."""
+    found: npt.NDArray[np.bool_] = texts.str.contains(CANONICAL).fill_null(value=False).to_numpy()
+    return found
+
+
+class OneSpelling:
+    """A log whose events have their ids in one spelling."""
+
+    def __init__(self, source: EventSource) -> None:
+        self._source = source
+
+    @property
+    def broken(self) -> int:
+        """Rows that cannot be events."""
+        return self._source.broken
+
+    def count(self) -> int | None:
+        """How many rows there are."""
+        return self._source.count()
+
+    def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
+        """The events in chunks."""
+        for frame in self._source.chunks(columns, size, after):
+            ids = [name for name in ID_COLUMNS if name in frame.columns]
+            yield frame.with_columns(one_spelling(frame[name]).alias(name) for name in ids)
+
+    def clock_marks(self) -> pl.DataFrame:
+        """The clock marks of a live run."""
+        return self._source.clock_marks()
+
+    @property
+    def problems(self) -> pd.DataFrame:
+        """Rows that could not be read or stand out."""
+        return self._source.problems
