@@ -5,7 +5,8 @@
     FlowError                     everything flowdsl raises on purpose
     ├── BuildError                a flow that cannot be what was written (also a ValueError)
     │   ├── ConditionError        a condition that does not parse or cannot be evaluated
-    │   └── TemplateError         a template that does not parse or is refused
+    │   ├── TemplateError         a template that does not parse or is refused
+    │   └── ExportError           a flow that production cannot say; `.problems` holds all that it cannot
     ├── LoadError                 YAML that is refused; `.problems` holds all of them
     ├── DataError                 events, entities, links or files that cannot be used (also a ValueError)
     └── ReplayError               a replay that cannot start or go on
@@ -77,6 +78,17 @@ class ConditionError(BuildError):
 
 class TemplateError(BuildError):
     """A template that does not parse, or that flowdsl refuses."""
+
+
+class ExportError(BuildError):
+    """A flow that cannot be said in production's language; `problems` holds every part that cannot, in order."""
+
+    def __init__(self, problems: Sequence[BuildError]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+    def __str__(self) -> str:
+        return self.what
 
 
 class DataError(FlowError, ValueError):

@@ -1,0 +1,208 @@
+"""Conditions in production's words: `a == b`, `a != b`, `a exists`, `a not_exists`, one to a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from flowdsl.language.conditions import Condition, Expression
+from flowdsl.language.conditions.nodes import (
+    NAME,
+    RESERVED,
+    And,
+    Call,
+    Comparison,
+    ListOf,
+    Literal,
+    Not,
+    Or,
+    Reference,
+)
+from flowdsl.production.refusals import StepNames
+
+ALLOWED: Final = (
+    "a == b, a != b, a exists, a not_exists; a is a path, b a path, a number, text, true, false or null"
+)
+_OPPOSITE: Final = {"==": "!=", "!=": "=="}
+_TURNED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+# what production would take for a number where a variable is meant
+_NUMBERS: Final = frozenset(("inf", "infinity", "nan"))
+
+
+def lowered_conditions(condition: Condition, names: StepNames) -> list[Condition]:
+    """The filters that together say what a condition says; what cannot be said goes to the refusals of `names`."""
+    expression = condition.expression
+    if expression is None:
+        names.refuse(
+            f"{condition.text} is a Python function, and production runs none",
+            allowed=ALLOWED,
+            hint='write the condition as text, such as "owner.id != source_id"',
+        )
+        return []
+    return [Condition(part) for part in _parts(expression, names, negated=False)]
+
+
+def condition_text(condition: Condition) -> str:
+    """A lowered condition as production reads it.
+
+    >>> condition_text(Condition.of("name == 'say \\"hi\\"'")), condition_text(Condition.of("not exists(a.b)"))
+    ('name == \\'say "hi"\\'', 'a.b not_exists')
+    """
+    if condition.foreign is not None:
+        return condition.foreign.text
+    node = condition.expression
+    if isinstance(node, Not):
+        return f"{node.operand.children[0]} not_exists"
+    if isinstance(node, Call):
+        return f"{node.arguments[0]} exists"
+    assert isinstance(node, Comparison)
+    right = node.right
+    shown = (
+        _quoted(right.value) if isinstance(right, Literal) and isinstance(right.value, str) else str(right)
+    )
+    return f"{node.left} {node.operator} {shown}"
+
+
+def _parts(node: Expression, names: StepNames, *, negated: bool) -> Iterator[Expression]:
+    """The comparisons that all hold where the condition does (where it does not, if `negated`).
+
+    None of them can fail, so it does not matter that a filter ends what `and` would go on with.
+    """
+    if isinstance(node, Not):
+        yield from _parts(node.operand, names, negated=not negated)
+    elif isinstance(node, Or if negated else And):
+        for operand in node.children:
+            yield from _parts(operand, names, negated=negated)
+    elif isinstance(node, Call) and node.function == "exists":
+        call = Call("exists", (_reference(node.arguments[0], names),))
+        yield Not(call) if negated else call
+    elif isinstance(node, Comparison) and node.operator == "in":
+        yield from _among(node, names, negated=negated)
+    elif isinstance(node, Comparison) and node.operator in _OPPOSITE:
+        operator = _OPPOSITE[node.operator] if negated else node.operator
+        yield from _compared(operator, node.left, node.right, names)
+    else:
+        _refuse(node, names, negated=negated)
+
+
+def _among(node: Comparison, names: StepNames, *, negated: bool) -> Iterator[Expression]:
+    """`x in [a]` is `x == a`, `x not in [a, b]` is `x != a` and `x != b`."""
+    items = list(dict.fromkeys(node.right.items)) if isinstance(node.right, ListOf) else []
+    if not items or (len(items) > 1 and not negated):
+        _refuse(node, names, negated=negated)
+        return
+    for item in items:
+        yield from _compared("!=" if negated else "==", node.left, item, names)
+
+
+def _compared(operator: str, left: Expression, right: Expression, names: StepNames) -> Iterator[Expression]:
+    if isinstance(left, Literal) and isinstance(right, Reference):
+        left, right = right, left
+    node = Comparison(operator, left, right)
+    if not isinstance(left, Reference) or not isinstance(right, (Reference, Literal)):
+        _refuse(node, names, negated=False)
+        return
+    left = _reference(left, names)
+    if isinstance(right, Literal):
+        _check_constant(operator, right, names)
+    else:
+        right = _reference(right, names)
+        if str(right).lower() in _NUMBERS or str(right) in ("exists", "not_exists"):
+            what = "a number" if str(right).lower() in _NUMBERS else "an operator"
+            names.refuse(
+                f"production takes {str(right)!r} on the right of {operator!r} for {what}",
+                hint="turn the comparison around"
+                if str(left).lower() not in _NUMBERS
+                else "rename the variable",
+            )
+    yield Comparison(operator, left, right)
+
+
+def _reference(node: Expression, names: StepNames) -> Reference:
+    assert isinstance(node, Reference)
+    path = node.path
+    if path[0] in RESERVED or not all(NAME.fullmatch(part) for part in path):
+        names.refuse(
+            f"the path {node} has a part that is no plain name, which production's conditions cannot say",
+            allowed="letters, digits and underscores, joined by dots",
+        )
+    return Reference(names.path(path))
+
+
+def _check_constant(operator: str, constant: Literal, names: StepNames) -> None:
+    """Refuse text that production would not read as it is meant: it knows no escapes."""
+    text = constant.value
+    if not isinstance(text, str):
+        return
+    found = None
+    if "\\" in text or "\n" in text:
+        found = "a backslash or a line break, which would need an escape"
+    elif '"' in text and "'" in text:
+        found = "both kinds of quotes"
+    elif operator == "==" and " != " in text:
+        found = "' != ', at which production splits a condition first"
+    if found:
+        names.refuse(
+            f"the text {constant} holds {found}",
+            allowed="text that stands in quotes as it is",
+            hint="compare with another field, or let the events carry a simpler value",
+        )
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'" if '"' in text else f'"{text}"'
+
+
+# -- what is refused, and what comes nearest ------------------------------------------------------------
+
+
+def _refuse(node: Expression, names: StepNames, *, negated: bool) -> None:
+    what, hint = _reason(node, negated=negated)
+    shown = f"not ({node})" if negated else str(node)
+    names.refuse(f"production cannot say {shown!r}: {what}", allowed=ALLOWED, hint=hint)
+
+
+def _reason(node: Expression, *, negated: bool) -> tuple[str, str | None]:
+    if isinstance(node, (Or, And)):
+        first, *rest = node.operands
+        one, other = (f"not ({first})", str(first)) if negated else (str(first), f"not ({first})")
+        more = type(node)(tuple(rest)) if len(rest) > 1 else rest[0]
+        last = f"not ({more})" if negated else str(more)
+        hint = f"make two flows: one where {one}; one where {other}, and where {last}"
+        return "one filter is one comparison, and there is no 'or'", hint
+    if isinstance(node, Reference):
+        return "a variable alone is no condition there", f"write {node} == {'false' if negated else 'true'}"
+    if isinstance(node, Literal):
+        always = bool(node.value) != negated
+        return "a constant is no condition there", "leave the step out" if always else "leave the flow out"
+    if isinstance(node, Call):
+        return f"there is no {node.function}()", _computed_hint(node)
+    if not isinstance(node, Comparison):
+        return "there is no arithmetic", _computed_hint(node)
+    return _comparison_reason(node, negated=negated)
+
+
+def _comparison_reason(node: Comparison, *, negated: bool) -> tuple[str, str | None]:
+    if node.operator == "in" and isinstance(node.right, ListOf):
+        values = [f"{node.left} == {item}" for item in dict.fromkeys(node.right.items)]
+        if not values:
+            return "nothing is in an empty list", "leave the step out" if negated else "leave the flow out"
+        return "there is no 'in'", f"make a flow for each value: {'; '.join(values)}"
+    if node.operator in _TURNED or node.operator == "in":
+        return f"there is no {node.operator!r}", _computed_hint(node)
+    sides = (node.left, node.right)
+    if all(isinstance(side, Literal) for side in sides):
+        return "the left side is always a path there", "leave the step out if it always holds"
+    inner = next(side for side in sides if not isinstance(side, (Reference, Literal)))
+    if isinstance(inner, ListOf):
+        return "there are no lists", None
+    what = (
+        f"there is no {inner.function}()" if isinstance(inner, Call) else "there is nothing to compute with"
+    )
+    return what, _computed_hint(node)
+
+
+def _computed_hint(node: Expression) -> str:
+    paths = sorted(str(part) for part in node.walk() if isinstance(part, Reference))
+    of = f" beside {paths[0]}" if paths else ""
+    return f"let the events carry the answer{of}, and compare that: data.flag == true"

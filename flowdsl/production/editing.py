@@ -1,0 +1,194 @@
+"""A project's file after the project was changed: what stayed equal stays as it was written."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from flowdsl.errors import ExportError, LoadError
+from flowdsl.events import FlowWarning
+from flowdsl.flow import Flow
+from flowdsl.operators.base import Operator
+from flowdsl.production.document import Item, read_text
+from flowdsl.production.export import portable_flows
+from flowdsl.production.mapping import (
+    backend_mapping,
+    consumer_mapping,
+    flow_mapping,
+    sink_mapping,
+    step_mapping,
+    trigger_mapping,
+)
+from flowdsl.production.portable import lowered_steps, portable
+from flowdsl.production.project import Project
+from flowdsl.production.splicing import CannotSplice, spliced
+from flowdsl.production.yaml import load_text
+from flowdsl.rules import FLOWDSL
+
+T = TypeVar("T")
+
+
+def edited(text: str, project: Project) -> str | None:
+    """The text changed where the project differs from it; None where it has to be written anew.
+
+    Flows that are equal to what the text says stay as they are written, what production cannot say in them too; the
+    others are lowered. Raises `ExportError` where one of those cannot be.
+    """
+    rules = next((flow.rules for flow in project.flows), FLOWDSL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FlowWarning)
+            base = load_text(text, rules=rules, skip_invalid=bool(project.skipped))
+    except LoadError:
+        return None
+    if same(base, project):
+        return text
+    if base.skipped:
+        return None
+    kept = set(base.flows)
+    changed = portable_flows(flow for flow in project.flows if flow not in kept)
+    lowered = iter(changed)
+    expected = replace(project, flows=tuple(f if f in kept else next(lowered) for f in project.flows))
+    document = read_text(text, "text", lenient=not rules.early_checks)[0]
+    try:
+        new = spliced(text, _merged(document, base, project))
+        return new if same(load_text(new, rules=rules), expected) else None
+    except (CannotSplice, LoadError):
+        return None
+
+
+def same(one: Project, other: Project) -> bool:
+    """Whether two projects say the same, the keys included that are none of flowdsl's business."""
+    return (one.flows, one.sinks, one.consumers, one.backend, one.other) == (
+        other.flows,
+        other.sinks,
+        other.consumers,
+        other.backend,
+        other.other,
+    )
+
+
+# -- the document with the project's changes in it ------------------------------------------------------
+
+
+def _merged(item: Item, base: Project, project: Project) -> Any:
+    """What the document is to say; its shape may have no room for it."""
+    document = item.plain()
+    if isinstance(document, dict) and ("events" in document or "sinks" in document):
+        return _merged_project(document, base, project)
+    if not same(replace(base, flows=()), replace(project, flows=())):
+        raise CannotSplice
+    if isinstance(document, list):
+        return _merged_flows(document, base.flows, project.flows)
+    flows = _merged_flows([document], base.flows, project.flows)
+    if len(flows) != 1:
+        raise CannotSplice
+    return flows[0]
+
+
+def _merged_project(document: dict[str, Any], base: Project, project: Project) -> dict[str, Any]:
+    events = dict(document.get("events") or {})
+    if base.backend != project.backend:
+        _set(events, "backend", backend_mapping(project.backend))
+    if base.flows != project.flows:
+        events["flows"] = _merged_flows(events.get("flows") or [], base.flows, project.flows)
+    if base.consumers != project.consumers:
+        old = events.get("consumers") or []
+        _set(events, "consumers", _kept(old, base.consumers, project.consumers, consumer_mapping))
+    new = dict(document)
+    if events != (document.get("events") or {}):
+        new["events"] = events
+    if base.sinks != project.sinks:
+        _set(new, "sinks", _kept(document.get("sinks") or [], base.sinks, project.sinks, sink_mapping))
+    for key in {**base.other, **project.other}:
+        if key not in project.other:
+            del new[key]
+        elif key not in base.other or base.other[key] != project.other[key]:
+            new[key] = project.other[key]
+    return new
+
+
+def _set(mapping: dict[str, Any], key: str, value: Any) -> None:
+    if value or key in mapping:
+        mapping[key] = value
+
+
+def _kept(written: list[Any], old: Sequence[T], new: Sequence[T], mapping: Callable[[T], Any]) -> list[Any]:
+    """The new values; those that the old ones hold too as they were written."""
+    if len(written) != len(old):
+        raise CannotSplice
+    return [written[old.index(value)] if value in old else mapping(value) for value in new]
+
+
+def _merged_flows(written: list[Any], old: Sequence[Flow], new: Sequence[Flow]) -> list[Any]:
+    if len(written) != len(old):
+        raise CannotSplice
+    merged: list[Any] = []
+    names = difflib.SequenceMatcher(None, [f.name for f in old], [f.name for f in new], autojunk=False)
+    for _, a, b, c, d in names.get_opcodes():
+        for number, flow in enumerate(new[c:d]):
+            before = a + number if a + number < b else None
+            if before is None:
+                merged.append(written[old.index(flow)] if flow in old else flow_mapping(portable(flow)))
+            else:
+                merged.append(_merged_flow(written[before], old[before], flow))
+    return merged
+
+
+def _merged_flow(written: dict[str, Any], old: Flow, new: Flow) -> dict[str, Any]:
+    if old == new:
+        return written
+    changed = flow_mapping(portable(new))
+    for key, mine, its in (("name", old.name, new.name), ("description", old.description, new.description)):
+        if key in written and mine == its:
+            changed[key] = written[key]
+    triggers = trigger_mapping(old.trigger), trigger_mapping(new.trigger)
+    changed["trigger"] = _options(written["trigger"], *triggers)
+    changed["pipeline"] = _merged_steps(written.get("pipeline") or [], old, new)
+    order = [key for key in written if key in changed]
+    if "description" in changed and "description" not in order:
+        order.insert(order.index("name") + 1, "description")
+    return {key: changed[key] for key in order}
+
+
+def _merged_steps(written: list[Any], old: Flow, new: Flow) -> list[Any]:
+    merged: list[Any] = []
+    lowered, earlier = lowered_steps(new), _earlier_steps(old)
+    for _, a, b, c, d in difflib.SequenceMatcher(None, old.steps, new.steps, autojunk=False).get_opcodes():
+        for number, steps in enumerate(lowered[c:d]):
+            before = a + number if a + number < b else None
+            if before is None or len(steps) != 1:
+                merged += map(step_mapping, steps)
+            elif steps[0] == old.steps[before]:
+                merged.append(written[before])
+            else:
+                merged.append(_merged_step(written[before], earlier[before], steps[0]))
+    return merged
+
+
+def _earlier_steps(flow: Flow) -> list[list[Operator]]:
+    """What the steps of a flow become; nothing, where one of them cannot be said."""
+    try:
+        return lowered_steps(flow)
+    except ExportError:
+        return [[] for _ in flow.steps]
+
+
+def _merged_step(written: dict[str, Any], old: list[Operator], new: Operator) -> dict[str, Any]:
+    wanted = step_mapping(new)
+    if new.name not in written or not isinstance(written[new.name], dict):
+        return wanted
+    known = step_mapping(old[0])[new.name] if len(old) == 1 else {}
+    return {new.name: _options(written[new.name], known, wanted[new.name])}
+
+
+def _options(written: dict[str, Any], old: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """The wanted options, in the order of the text; those that stay the same as they are written."""
+    ordered = [key for key in written if key in wanted] + [key for key in wanted if key not in written]
+    return {
+        key: written[key] if key in written and old.get(key) == wanted[key] else wanted[key]
+        for key in ordered
+    }

@@ -1,0 +1,140 @@
+"""Flows lowered to what production can say, where the meaning stays the same; all else is refused, all at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.language.durations import Duration, parse_duration
+from flowdsl.language.paths import Path, parse_path, path_text
+from flowdsl.operators.base import PATH_SCHEMA, PATHS_SCHEMA, Operator, Option
+from flowdsl.operators.map import Map
+from flowdsl.operators.where import Where
+from flowdsl.production.conditions import lowered_conditions
+from flowdsl.production.mapping import step_mapping, trigger_mapping
+from flowdsl.production.refusals import Refusals, StepNames
+from flowdsl.production.templates import lowered_template
+from flowdsl.rules import FLOWDSL
+
+if TYPE_CHECKING:
+    from flowdsl.flow import Flow
+
+# production counts in 32 bits
+MOST: Final = 2**32 - 1
+_NO_UNICODE: Final = "it holds half of a surrogate pair, which is no character"
+
+
+def portable(flow: Flow) -> Flow:
+    """The flow as production can say it. Raises `ExportError`, whose `problems` has all that it cannot.
+
+    >>> from flowdsl import on
+    >>> print(portable(on("link.created").where("source_id != target_id and link_type in ['likes']")))
+    on('link.created')
+        .where('source_id != target_id')
+        .where('link_type == "likes"')
+        .named('link.created')
+    """
+    if flow.rules is not FLOWDSL:
+        # read from production's own text
+        return replace(flow, given_name=flow.name)
+    steps = tuple(itertools.chain.from_iterable(lowered_steps(flow)))
+    described = flow.description if flow.description and flow.description.strip() else None
+    return replace(flow, steps=steps, given_name=flow.name, description=described)
+
+
+def lowered_steps(flow: Flow) -> list[list[Operator]]:
+    """What each step of a flow becomes; raises `ExportError` as `portable` does."""
+    if flow.rules is not FLOWDSL:
+        return [[step] for step in flow.steps]
+    refusals = Refusals(flow.name)
+    names = [
+        StepNames(scope, f"{number} ({step.method})", refusals)
+        for number, (step, scope) in enumerate(zip(flow.steps, flow.scopes(), strict=False))
+    ]
+    lowered = [_lowered(step, at) for step, at in zip(flow.steps, names, strict=True)]
+    refusals.finish()
+    _check_texts(flow, refusals)
+    for steps, at in zip(lowered, names, strict=True):
+        if not all(_is_unicode(step_mapping(step)) for step in steps):
+            at.refuse(_NO_UNICODE, allowed="whole characters")
+    refusals.finish()
+    return lowered
+
+
+def _check_texts(flow: Flow, refusals: Refusals) -> None:
+    if flow.description is not None and not isinstance(flow.description, str):
+        refusals.refuse(f"the description is {flow.description!r}", allowed="text")
+    elif not _is_unicode([flow.name, flow.description, trigger_mapping(flow.trigger)]):
+        refusals.refuse(_NO_UNICODE, allowed="whole characters")
+
+
+def _is_unicode(value: Any) -> bool:
+    """Whether all text in it can be written to a file."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _lowered(step: Operator, names: StepNames) -> list[Operator]:
+    if isinstance(step, Where):
+        return [Where(condition) for condition in lowered_conditions(step.condition, names)]
+    if isinstance(step, Map):
+        return [Map(lowered_template(step.template, names))]
+    changed = {name: _option(step, name, option, names) for name, option in step.options().items()}
+    return [replace(step, **changed)]
+
+
+def _option(step: Operator, name: str, option: Option, names: StepNames) -> Any:
+    """The value of an option in production; the declaration of the option says what it is."""
+    value = getattr(step, name)
+    default = next(f.default for f in dataclasses.fields(step) if f.name == name)
+    if not option.portable and value != default:
+        nearest = replace(step, **_defaults_of_own(step)).text
+        names.refuse(
+            f"production's {step.name} has no option {option.yaml!r}",
+            allowed=", ".join(o.yaml for o in step.options().values() if o.portable),
+            hint=f"without it: {nearest}",
+        )
+        return value
+    if isinstance(value, Duration):
+        return _duration(value)
+    if option.schema is PATH_SCHEMA:
+        return _path(value, names)
+    if option.schema is PATHS_SCHEMA and option.portable:
+        if len(value) > 1:
+            names.refuse(
+                f"production's {step.name} has one {option.yaml}, and here are {len(value)}",
+                allowed="one path",
+                hint=f"with the first only: {replace(step, **{name: value[:1]}).text}",
+            )
+        return tuple(_path(path, names) for path in value)
+    if isinstance(value, int) and not isinstance(value, bool) and value > MOST:
+        names.refuse(f"{step.name}: {option.yaml} is {value:,}", allowed=f"at most {MOST:,}")
+    return value
+
+
+def _defaults_of_own(step: Operator) -> dict[str, Any]:
+    """The options that production does not have, at their defaults."""
+    own = {name for name, option in step.options().items() if not option.portable}
+    return {field.name: field.default for field in dataclasses.fields(step) if field.name in own}
+
+
+def _duration(value: Duration) -> Duration:
+    """The same for equal durations, however they were written."""
+    return parse_duration(Duration("", value.microseconds).portable())
+
+
+def _path(path: Path, names: StepNames) -> Path:
+    text = path_text(path)
+    if "" in path or not text.strip() or parse_path(text) != path:
+        names.refuse(
+            f"the path {list(path)} has a part that is empty or holds a dot, which cannot be written in YAML",
+            allowed="names joined by dots",
+        )
+        return path
+    return names.path(path)

@@ -1,0 +1,260 @@
+"""Flows as Python: the text of a module that builds an equal flow with `on`, `var` and `fn`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import keyword
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.errors import BuildError, ExportError
+from flowdsl.language.conditions import Condition, Expression
+from flowdsl.language.conditions.nodes import (
+    And,
+    Arithmetic,
+    Call,
+    Comparison,
+    ListOf,
+    Literal,
+    Negative,
+    Not,
+    Or,
+    Reference,
+)
+from flowdsl.language.durations import Duration
+from flowdsl.language.paths import parse_path, path_text
+from flowdsl.language.templates import Template
+from flowdsl.operators.base import PATH_SCHEMA, PATHS_SCHEMA, Operator, Option
+from flowdsl.operators.deliver import Deliver
+from flowdsl.operators.map import Constant, Fields, Items, Map, Node
+from flowdsl.operators.where import Where
+from flowdsl.rules import FLOWDSL
+
+if TYPE_CHECKING:
+    from flowdsl.flow import Flow
+
+WIDTH: Final = 100
+# how tightly Python's operators hold, loosest first
+_COMPARED, _OR, _AND, _SUM, _PRODUCT, _SIGN, _ATOM = range(7)
+_TIGHTNESS: Final = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "%": _PRODUCT}
+
+
+class _NoPython(Exception):  # noqa: N818 - this expression goes another way
+    """An expression that Python itself would compute, or turn around, where `var` should carry it."""
+
+
+def python_source(flow: Flow) -> str:
+    """A module that builds an equal flow. Raises `ExportError` where a part is a Python function."""
+    if flow.rules is not FLOWDSL:
+        only = BuildError(
+            f"Python has no flow by the rules of {flow.rules.name}",
+            flow=flow.name,
+            hint="load it without target=",
+        )
+        raise ExportError([only])
+    problems: list[BuildError] = []
+    calls = [_begin(flow)]
+    for number, step in enumerate(flow.steps):
+        try:
+            calls.append(f".{_step(step)}")
+        except BuildError as error:
+            problems.append(error)
+            error.located(flow=flow.name, step=f"{number} ({step.method})")
+    if problems:
+        raise ExportError(problems)
+    body = "\n".join(f"    {line}" for call in calls for line in call.split("\n"))
+    names = ", ".join(["on", *(name for name in ("fn", "var") if any(_uses(call, name) for call in calls))])
+    imports = [f"from flowdsl import {', '.join(sorted(names.split(', ')))}"]
+    if any(_uses(call, "parse_expression") for call in calls):
+        imports.append("from flowdsl.language.conditions import parse_expression")
+    return "\n".join([*imports, "", "flow = (", body, ")", ""])
+
+
+def _uses(call: str, name: str) -> bool:
+    import ast
+
+    tree = ast.parse(f"on{call}" if call.startswith(".") else call)
+    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
+
+
+def _begin(flow: Flow) -> str:
+    trigger = flow.trigger
+    options = {
+        "link_type": trigger.link_type,
+        "entity_type": trigger.entity_type,
+        "name": flow.given_name,
+        "description": flow.description,
+    }
+    return _call("on", [literal(trigger.kind)], {k: literal(v) for k, v in options.items() if v is not None})
+
+
+# -- steps ----------------------------------------------------------------------------------------------
+
+
+def _step(step: Operator) -> str:
+    if isinstance(step, Where):
+        return _call("where", [_condition(step.condition)], {})
+    if isinstance(step, Map):
+        return _map(step)
+    if isinstance(step, Deliver):
+        return _call("deliver", [literal(sink) for sink in step.sinks], {})
+    defaults = {field.name: field.default for field in dataclasses.fields(step)}
+    given = {
+        name: _option(getattr(step, name), option)
+        for name, option in step.options().items()
+        if getattr(step, name) != defaults[name]
+    }
+    first = next(iter(step.options()))
+    return _call(step.method, [given.pop(first)], given)
+
+
+def _option(value: Any, option: Option) -> str:
+    if option.schema is PATH_SCHEMA:
+        return _path(value)
+    if option.schema is PATHS_SCHEMA:
+        paths = [_path(path) for path in value]
+        return paths[0] if len(paths) == 1 else f"[{', '.join(paths)}]"
+    return literal(value.text if isinstance(value, Duration) else value)
+
+
+def _path(path: tuple[str, ...]) -> str:
+    text = path_text(path)
+    try:
+        same = parse_path(text) == path
+    except BuildError:
+        same = False
+    return literal(text) if same else _reference(path)
+
+
+def _condition(condition: Condition) -> str:
+    if condition.expression is None:
+        raise BuildError(
+            f"{condition.text} is a Python function, whose text cannot be written",
+            allowed="conditions as text, or built with var",
+        )
+    try:
+        return _python(condition.expression, 0)
+    except _NoPython:
+        return literal(condition.text)
+
+
+def _map(step: Map) -> str:
+    node = step.template
+    if node == Constant("null"):
+        raise BuildError("a payload that is null cannot be built in Python", hint="leave the map out")
+    if isinstance(node, Fields) and node.items and all(_is_name(key) for key, _ in node.items):
+        return _call("map", [], {key: _value(value) for key, value in node.items})
+    return _call("map", [_value(node)], {})
+
+
+def _value(node: Node) -> str:
+    if isinstance(node, Fields):
+        return f"{{{', '.join(f'{literal(key)}: {_value(value)}' for key, value in node.items)}}}"
+    if isinstance(node, Items):
+        return f"[{', '.join(map(_value, node.items))}]"
+    if isinstance(node, Constant):
+        return literal(json.loads(node.json))
+    if isinstance(node, Template):
+        return literal(node.text)
+    try:
+        if isinstance(node, (Literal, ListOf)):
+            # by itself this would be a constant of the payload
+            raise _NoPython
+        return _python(node, 0)
+    except _NoPython:
+        return f"parse_expression({literal(str(node))})"
+
+
+# -- expressions ----------------------------------------------------------------------------------------
+
+
+def _python(node: Expression, least: int) -> str:
+    """An expression with `var`, in parentheses where it holds less tightly than `least`."""
+    text, tightness = _with_tightness(node)
+    return text if tightness >= least else f"({text})"
+
+
+def _with_tightness(node: Expression) -> tuple[str, int]:
+    if isinstance(node, Reference):
+        return _reference(node.path), _ATOM
+    if isinstance(node, Literal):
+        text = literal(node.value)
+        return text, _SIGN if text.startswith("-") else _ATOM
+    if isinstance(node, ListOf):
+        return f"[{', '.join(literal(item.value) for item in node.items)}]", _ATOM
+    if isinstance(node, Call):
+        arguments = ", ".join(_python(argument, 0) for argument in node.arguments)
+        return f"fn.{node.function}({arguments})", _ATOM
+    if isinstance(node, (Not, Negative)):
+        if isinstance(node.operand, (Literal, ListOf)):
+            raise _NoPython
+        return f"{'~' if isinstance(node, Not) else '-'}{_python(node.operand, _SIGN)}", _SIGN
+    if isinstance(node, (And, Or)):
+        return _joined(node)
+    if isinstance(node, Comparison) and node.operator == "in":
+        return f"fn.is_in({_python(node.left, 0)}, {_python(node.right, 0)})", _ATOM
+    if isinstance(node, (Comparison, Arithmetic)):
+        return _binary(node)
+    raise AssertionError(f"no Python for {type(node).__name__}")
+
+
+def _binary(node: Comparison | Arithmetic) -> tuple[str, int]:
+    plain = [isinstance(side, (Literal, ListOf)) for side in node.children]
+    # with a constant on the left Python asks the right side, which turns a comparison around
+    if all(plain) or (plain[0] and isinstance(node, Comparison)):
+        raise _NoPython
+    tightness = _TIGHTNESS.get(node.operator, _COMPARED)
+    left = _python(node.left, tightness if isinstance(node, Arithmetic) else _OR)
+    return f"{left} {node.operator} {_python(node.right, tightness + 1)}", tightness
+
+
+def _joined(node: And | Or) -> tuple[str, int]:
+    sign, tightness = ("&", _AND) if isinstance(node, And) else ("|", _OR)
+    first, second = node.operands[:2] if len(node.operands) > 1 else (node.operands[0], None)
+    if second is None or (isinstance(first, Literal) and isinstance(second, Literal)):
+        raise _NoPython
+    return f" {sign} ".join(_python(operand, tightness + 1) for operand in node.operands), tightness
+
+
+def _reference(path: tuple[str, ...]) -> str:
+    return "var" + "".join(
+        f".{part}" if _is_name(part) and not part.startswith("__") else f"[{literal(part)}]" for part in path
+    )
+
+
+# -- small things ---------------------------------------------------------------------------------------
+
+
+def literal(value: object) -> str:
+    """A constant, text in double quotes where that needs no more escapes.
+
+    >>> print(literal("it's"), literal('say "hi"'), literal(1.0), literal(None))
+    "it's" 'say "hi"' 1.0 None
+    """
+    if not isinstance(value, str):
+        return repr(value)
+    text = repr(value)
+    if text.startswith("'") and '"' not in text:
+        inner = text[1:-1].replace("\\'", "'")
+        return f'"{inner}"'
+    return text
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text can be a name as it stands; Python changes the spelling of names beyond ASCII."""
+    return text.isascii() and text.isidentifier() and not keyword.iskeyword(text)
+
+
+def _call(name: str, positional: list[str], named: dict[str, str]) -> str:
+    arguments = [*positional, *(f"{key}={value}" for key, value in named.items())]
+    line = f"{name}({', '.join(arguments)})"
+    if len(line) <= WIDTH or len(arguments) < 2:
+        return line
+    return "\n".join(_broken(name, arguments))
+
+
+def _broken(name: str, arguments: list[str]) -> Iterator[str]:
+    yield f"{name}("
+    yield from (f"    {argument}," for argument in arguments)
+    yield ")"

@@ -1,0 +1,150 @@
+"""Payload templates in production's words: every text a Tera template, everything else a constant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from flowdsl.errors import TemplateError
+from flowdsl.language.conditions import Expression
+from flowdsl.language.conditions.nodes import Arithmetic, Call, ListOf, Literal, Negative, Reference
+from flowdsl.language.templates import Template
+from flowdsl.language.templates.grammar import parse_template
+from flowdsl.language.templates.nodes import Body, For, Ident, Macro, Set
+from flowdsl.language.templates.walking import all_nodes, exprs_of, idents
+from flowdsl.operators.batch import BATCH
+from flowdsl.operators.map import Constant, Fields, Items, Node
+from flowdsl.production.refusals import StepNames
+from flowdsl.scope import TEXT
+
+_FILTERS = {"len": "length", "lower": "lower", "upper": "upper"}
+
+
+def lowered_template(node: Node, names: StepNames) -> Node:
+    """The template in which each text is Tera and nothing is typed; refusals name the part of the payload."""
+    if isinstance(node, Fields):
+        return Fields(tuple((key, lowered_template(value, _inside(names, key))) for key, value in node.items))
+    if isinstance(node, Items):
+        return Items(tuple(lowered_template(v, _inside(names, f"[{i}]")) for i, v in enumerate(node.items)))
+    if isinstance(node, Constant):
+        return _lowered_constant(node, names)
+    return _lowered_text(node, names) if isinstance(node, Template) else _lowered_value(node, names)
+
+
+def _inside(names: StepNames, key: str) -> StepNames:
+    return names.within(f"{names.part}{key}" if key.startswith("[") else f"{names.part}.{key}".lstrip("."))
+
+
+# -- constants ------------------------------------------------------------------------------------------
+
+
+def _lowered_constant(node: Constant, names: StepNames) -> Constant:
+    value = json.loads(node.json)
+    if isinstance(value, bool) or not isinstance(value, int) or -(2**63) <= value < 2**63:
+        return node
+    # beyond 64 bits a whole number is a float, in a replay too
+    try:
+        return Constant(json.dumps(float(value)))
+    except OverflowError:
+        names.refuse("the number is too large", allowed="64-bit numbers")
+        return node
+
+
+# -- what is typed --------------------------------------------------------------------------------------
+
+
+def _lowered_value(node: Expression, names: StepNames) -> Node:
+    if isinstance(node, ListOf):
+        return Items(tuple(_lowered_value(item, names) for item in node.items))
+    if isinstance(node, Literal):
+        if not isinstance(node.value, str):
+            return Constant(json.dumps(node.value))
+        if _stands_for_itself(node.value):
+            return Template.parse(node.value)
+    nearest = _as_template(node)
+    if nearest and isinstance(node, Reference) and _is_text(node, names):
+        # an id or a type is text at every event that has it, so rendering it changes nothing
+        return nearest
+    names.refuse(
+        f"{node} keeps its type, and production renders text only",
+        allowed="templates, numbers, true, false, null, and objects and arrays of them",
+        hint=f'write the template "{_lowered_text(nearest, names).text}", which gives text'
+        if nearest
+        else "write a template, which gives text",
+    )
+    return node
+
+
+def _is_text(node: Reference, names: StepNames) -> bool:
+    return len(node.path) == 1 and names.scope.variables[node.path[0]] is TEXT
+
+
+def _stands_for_itself(text: str) -> bool:
+    try:
+        return Template.parse(text).constant == text
+    except TemplateError:
+        return False
+
+
+def _as_template(node: Expression) -> Template | None:
+    inner = _tera(node)
+    if inner is None:
+        return None
+    try:
+        template = Template.parse(f"{{{{ {inner} }}}}")
+    except TemplateError:
+        return None
+    return template if template.paths == node.paths else None
+
+
+def _tera(node: Expression) -> str | None:
+    """The expression in Tera, for a hint."""
+    if isinstance(node, Call) and node.function in _FILTERS:
+        inner = _tera(node.arguments[0])
+        return inner and f"{inner} | {_FILTERS[node.function]}"
+    if isinstance(node, (Reference, Literal)) or all(
+        isinstance(part, (Reference, Literal, Arithmetic, Negative)) for part in node.walk()
+    ):
+        return str(node)
+    return None
+
+
+# -- texts ----------------------------------------------------------------------------------------------
+
+
+def _lowered_text(node: Template, names: StepNames) -> Template:
+    """The template with the batch under production's name; all else is production's language already."""
+    text = node.text
+    names.check(node.paths)
+    if names.scope.variables.get("batch") is not BATCH:
+        return node
+    body = parse_template(text)
+    places = [ident.at for ident in _idents(body) if ident.root == "batch"]
+    if not places:
+        return node
+    if any(name in ("batch", "_batch") for name in _own_names(body)):
+        names.refuse(
+            "the template sets a name that hides production's _batch",
+            hint="give what the template sets another name",
+        )
+        return node
+    for at in reversed(places):
+        text = f"{text[:at]}_{text[at:]}"
+    return Template.parse(text)
+
+
+def _idents(body: Body) -> list[Ident]:
+    """Every path of a template, in the order of the text."""
+    found = {ident.at: ident for expr in exprs_of(body) for ident in idents(expr.value)}
+    return [found[at] for at in sorted(found)]
+
+
+def _own_names(body: Body) -> Iterator[str]:
+    """The names that a template sets itself."""
+    for node in all_nodes(body):
+        if isinstance(node, Set):
+            yield node.name
+        elif isinstance(node, For):
+            yield from (name for name in (node.key, node.value) if name)
+        elif isinstance(node, Macro):
+            yield from (name for name, _ in node.params)

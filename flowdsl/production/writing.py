@@ -1,0 +1,142 @@
+"""Values as YAML text that every reader reads the same: PyYAML (1.1), ruamel.yaml (1.2) and production's.
+
+Written by hand and not by a library, so that the same value is the same bytes whatever versions are installed. Text
+stands without quotes only where it is a word, a path or a simple sentence that no version of YAML takes for anything
+else; text of several lines stands as a block where that keeps every character.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+# without quotes: words of letters, digits and . _ - that begin with a letter, and == and != between them
+_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*(?: (?:[A-Za-z0-9_][A-Za-z0-9_.-]*|==|!=))*")
+_DURATION: Final = re.compile(r"[0-9]+(?:ms|s|m|h)")
+# what some version of YAML, or some reader, takes for a boolean, null or number
+_WORDS: Final = frozenset(
+    ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf", "infinity", "none")
+)
+# characters that are written as they are: no controls, nothing invisible, nothing that turns the direction
+_SHOWN: Final = re.compile(
+    "[ -~\xa1-\xac\xae-\u1fff\u200c\u200d\u2010-\u2027\u2030-\u205e\u2070-\ud7ff\ue000-\ufefe\uff00-\uffef"
+    "\U00010000-\U0001fffd\U00020000-\U0002fffd\U00030000-\U0003fffd]*"
+)
+_ESCAPED: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0"}
+# a block of lines: none ends in a space, the first begins with none, and none is only spaces
+_BLOCK: Final = re.compile(r"(?![\s#])(?:[^\n]*\S\n+)*[^\n]*\S\n?")
+# what YAML's readers allow for a key that has no question mark before it, with room to spare
+_KEY: Final = 500
+# words that flowdsl's own reader refuses, for the parser takes too long over those outside of quotes
+_LONG: Final = re.compile(r"(?:^|(?<=[\s,\[{]))[!&*%][^\s,\[\]{}]{900}")
+
+
+def block_lines(value: Any) -> Iterator[str]:
+    """The lines of a value in block style, not indented.
+
+    >>> print("\\n".join(block_lines({"name": "on", "steps": [{"a": 1.0, "b": None}, []]})))
+    name: "on"
+    steps:
+      - a: 1.0
+        b: null
+      - []
+    """
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _entry(key, inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str) and value:
+        for inner in value:
+            lines = block_lines(inner)
+            yield f"- {next(lines)}"
+            yield from lines if isinstance(inner, str) else _indented(lines)
+    elif isinstance(value, str) and is_block(value):
+        yield "|" if value.endswith("\n") else "|-"
+        yield from _indented(iter(value.removesuffix("\n").split("\n")))
+    else:
+        yield inline(value)
+
+
+def _entry(key: str, value: Any) -> Iterator[str]:
+    name = scalar(key)
+    lines = block_lines(value)
+    if len(name) > _KEY:
+        yield f"? {name}"
+        yield f": {next(lines)}"
+        yield from lines if isinstance(value, str) else _indented(lines)
+    elif isinstance(value, (Mapping, list, tuple)) and value:
+        yield f"{name}:"
+        yield from _indented(lines)
+    else:
+        yield f"{name}: {next(lines)}"
+        yield from lines
+
+
+def _indented(lines: Iterator[str]) -> Iterator[str]:
+    return (f"  {line}" if line else "" for line in lines)
+
+
+def inline(value: Any) -> str:
+    """A value on one line, as it can stand anywhere.
+
+    >>> inline({"from": "target_id", "count": 3, "items": ["a b", "{{ x }}"]})
+    '{from: target_id, count: 3, items: [a b, "{{ x }}"]}'
+    """
+    if isinstance(value, Mapping):
+        parts = (
+            f"{'? ' if len(scalar(key)) > _KEY else ''}{scalar(key)}: {inline(inner)}"
+            for key, inner in value.items()
+        )
+        return "{" + ", ".join(parts) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    return scalar(value)
+
+
+def scalar(value: str | float | bool | None) -> str:
+    """A single value on one line.
+
+    >>> [scalar(value) for value in ("owner.id", "yes", "1:30", "5m", "a: b", 'x == "y"', 1e21, True, None)]
+    ['owner.id', '"yes"', '"1:30"', '5m', '"a: b"', '\\'x == "y"\\'', '1.0e+21', 'true', 'null']
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        # YAML 1.1 knows a float by its dot, and an exponent by its sign
+        mantissa, mark, exponent = repr(value).partition("e")
+        return f"{mantissa}{'' if '.' in mantissa else '.0'}{mark}{exponent}"
+    if isinstance(value, int):
+        return str(value)
+    return _text(value)
+
+
+def is_block(text: str) -> bool:
+    """Whether text of several lines can stand as a block and keep every character."""
+    if "\n" not in text.rstrip("\n") or not _BLOCK.fullmatch(text):
+        return False
+    return all(_SHOWN.fullmatch(line) for line in text.split("\n")) and not _LONG.search(text)
+
+
+def _text(text: str) -> str:
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS and len(text) < 200:
+        return text
+    if _DURATION.fullmatch(text) and len(text) < 20:
+        return text
+    long = _LONG.search(text)
+    if ('"' in text or "\\" in text) and "'" not in text and _SHOWN.fullmatch(text) and not long:
+        return f"'{text}'"
+    quoted = "".join(c if _SHOWN.fullmatch(c) and c not in _ESCAPED else _escape(c) for c in text)
+    if long:
+        quoted = re.sub(r"[!&*%]", lambda match: _escape(match[0]), quoted)
+    return f'"{quoted}"'
+
+
+def _escape(character: str) -> str:
+    if character in _ESCAPED:
+        return _ESCAPED[character]
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
