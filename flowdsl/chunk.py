@@ -179,7 +179,8 @@ class Chunk:
         if part is not None:
             start, events = part
             return events.frame[rows - start]
-        return pl.concat([p.frame for p in self._parts])[rows]
+        # an empty part may lack columns that were read for the rows of others
+        return pl.concat([p.frame for p in self._parts if len(p)], how="diagonal")[rows]
 
     def keep(self, rows: Index) -> EventRows:
         """A copy of some rows that outlives the chunk."""
