@@ -1,4 +1,4 @@
-"""The command line: `flowdsl demo | replay | show | sample | convert`.
+"""The command line: `flowdsl demo | replay | check | show | sample | convert`.
 
 Data goes to stdout, messages and progress to stderr. The exit code is 0 where all is well, 1 for failures and findings,
 2 for wrong use.
@@ -18,7 +18,7 @@ from flowdsl.commands.talking import UsageError, say
 from flowdsl.errors import FlowError
 from flowdsl.events import FlowWarning
 
-COMMANDS = ("demo", "replay", "show", "sample", "convert")
+COMMANDS = ("demo", "replay", "check", "show", "sample", "convert")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

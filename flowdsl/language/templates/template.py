@@ -66,6 +66,11 @@ class Template:
         return cls(text, body, lenient=lenient)
 
     @property
+    def body(self) -> Body:
+        """What it is made of."""
+        return self._body
+
+    @property
     def paths(self) -> frozenset[Path]:
         """Every path that is read from the context; below an index or a path in brackets, what is before it."""
         return frozenset(self._reads.paths)

@@ -1,0 +1,67 @@
+"""Cases of findings: for each code a document that has it, and one that comes near and does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowdsl import Flow
+from flowdsl.production.findings import Finding, check_flow, check_source, rules
+
+LINK = "{kind: link.created, link_type: likes}"
+UNLINK = "{kind: link.deleted, link_type: likes}"
+ENTITY = "{kind: entity.created, entity_type: post}"
+ENTITY_GONE = "{kind: entity.deleted, entity_type: post}"
+MAP = 'map: {template: {title: "hello"}}'
+DELIVER = "deliver: {sink: s}"
+FAN = "fan_out: {from: target_id, via: follows, direction: reverse, as: follower}"
+OWNER = "resolve: {from: target_id, via: owns, direction: reverse, as: owner}"
+BATCH = "batch: {key: target_id, window: 5m}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A document, or a flow, that has a finding, and one that comes near."""
+
+    code: str
+    due: str | Flow
+    near: str | Flow
+
+
+def flow(*steps: str, on: str = LINK, name: str = "f") -> str:
+    """A list of one flow, with a map and a deliver where none is given."""
+    given = [*steps]
+    if not any(step.startswith(("map", "deliver")) for step in given):
+        given.append(MAP)
+    if not any(step.startswith("deliver") for step in given):
+        given.append(DELIVER)
+    return f"- name: {name}\n  trigger: {on}\n  pipeline:\n" + "".join(f"    - {step}\n" for step in given)
+
+
+def mapped(template: str, *before: str, on: str = LINK) -> str:
+    """A flow with one text in its payload."""
+    quoted = template.replace("'", "''")
+    return flow(*before, f"map: {{template: {{title: '{quoted}'}}}}", on=on)
+
+
+def project(flows: str = "", sinks: str | None = "[{name: s, type: in_app}]", events: str = "") -> str:
+    """A whole document."""
+    body = "".join(f"    {line}\n" for line in (flows or flow()).splitlines())
+    rest = "".join(f"  {line}\n" for line in events.splitlines())
+    return f"events:\n  flows:\n{body}{rest}" + (f"sinks: {sinks}\n" if sinks is not None else "")
+
+
+def findings_in(source: str | Flow, target: str | None) -> list[Finding]:
+    """What is found in a document or a flow."""
+    if isinstance(source, Flow):
+        return check_flow(source, target)
+    return check_source(source, "flows.yaml", target)
+
+
+def target_of(code: str) -> str | None:
+    """The target that a code has to be asked for with."""
+    return "this-rs" if rules()[code].target else None
+
+
+def codes_in(source: str | Flow, target: str | None = None) -> list[str]:
+    """The codes of what is found."""
+    return [finding.code for finding in findings_in(source, target)]
