@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowdsl.language.paths import path_text
+from flowdsl.language.paths import Path, path_text
 from flowdsl.production.findings.base import Remark, rule
 from flowdsl.production.findings.views import ENTITY, LINKED, OPTIONAL, UNCERTAIN, StepView, TemplateView
 
@@ -146,8 +146,15 @@ def maybe_missing(view: TemplateView) -> Iterator[Remark]:
         if what in UNCERTAIN and (len(path) > 1 or what != LINKED):
             yield view.remark(
                 f"{path_text(path)!r} is not always there ({path[0]!r} is {what}), and where it is not the event fails",
-                f'write {{{{ {path_text(path)} | default(value="…") }}}}, or ask {{% if {path[0]} %}} first',
+                _safer(path, what),
             )
+
+
+def _safer(path: Path, what: str) -> str:
+    if what == LINKED and path[1:] == ("id",):
+        return f"{path[0]}_id is always there"
+    text = path_text(path)
+    return f'write {{{{ {text} | default(value="…") }}}}, or ask {{% if {text} %}} first'
 
 
 @rule("key-may-miss", "warning", StepView)

@@ -28,7 +28,7 @@ def batch_no_timer(step: StepView) -> Iterator[Remark]:
         yield step.remark(
             f"production has no timer: a batch of {step.get('key')!r} waits for the next event of that key after "
             f"{step.get('window')}, and without one it never goes out",
-            "use rate_limit or deduplicate where the first event may go out at once; compare() counts what is lost",
+            "use rate_limit or deduplicate where the first event may go out at once; a replay with target=this-rs shows what is lost",
         )
 
 
@@ -97,7 +97,7 @@ def queue_drops(step: StepView) -> Iterator[Remark]:
     if step.name == "rate_limit" and step.get("strategy") == "queue":
         yield step.remark(
             "production drops what is over the limit, although the strategy is queue",
-            "write strategy: drop, and a max that is high enough; compare() counts what is lost",
+            "write strategy: drop, and a max that is high enough; a replay with target=this-rs shows what is lost",
             "strategy",
         )
 
