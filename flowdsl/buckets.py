@@ -92,7 +92,9 @@ class FloatBucket:
 
     def idle(self, now: int) -> bool:
         """Whether it is full again, and so no different from a fresh one."""
-        return self.tokens + _seconds(now - self.at) * (self.capacity / _seconds(self.period)) >= self.capacity
+        return (
+            self.tokens + _seconds(now - self.at) * (self.capacity / _seconds(self.period)) >= self.capacity
+        )
 
 
 @dataclass

@@ -100,7 +100,14 @@ def replay(
     _check_sinks(chosen, sinks)
     source = open_log(log)
     options = Options(
-        chosen, OneSpelling(source) if rules.uuids else source, graph, _span(start, stop, only), state, open_windows, as_of, chunk_size
+        chosen,
+        OneSpelling(source) if rules.uuids else source,
+        graph,
+        _span(start, stop, only),
+        state,
+        open_windows,
+        as_of,
+        chunk_size,
     )
     store: Store = MemoryStore() if out is None else FolderStore.create(out)
     return run(options, store, trace=trace, progress=progress)

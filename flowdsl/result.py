@@ -24,13 +24,22 @@ if TYPE_CHECKING:
     from flowdsl.plan import Plan
     from flowdsl.replaying import Options
 
-REASONS = ("filtered", "no links", "duplicate", "rate limited", "batch below min_count", "preference", "in no batch")
+REASONS = (
+    "filtered",
+    "no links",
+    "duplicate",
+    "rate limited",
+    "batch below min_count",
+    "preference",
+    "in no batch",
+)
 """Why contexts are dropped. `in no batch` is only met where windows have no timer: it is an event that finds its window over
 and too small, and goes with it."""
-STEP_COLUMNS = (
-    "flow", "step", "operator", "held_before", "entered", "extra_branches",
-    "passed", "dropped", "failed", "absorbed", "held", "seconds",
-)  # fmt: skip
+STEP_SCHEMA: dict[str, Any] = {
+    "flow": pl.String, "step": pl.Int64, "operator": pl.String, "held_before": pl.Int64, "entered": pl.Int64,
+    "extra_branches": pl.Int64, "passed": pl.Int64, "dropped": pl.Int64, "failed": pl.Int64, "absorbed": pl.Int64,
+    "held": pl.Int64, "seconds": pl.Float64,
+}  # fmt: skip
 OPEN_SCHEMA = {
     "flow": pl.String, "step": pl.Int32, "operator": pl.String, "held": pl.Int64, "opened_at": MOMENT, "due_at": MOMENT,
     "last_seq_no": pl.Int64,
@@ -121,10 +130,10 @@ class Result:
     @property
     def steps(self) -> pd.DataFrame:
         """What became of the contexts that entered each step, and how many seconds it took."""
-        rows = [{name: row[name] for name in STEP_COLUMNS} for row in self.manifest["steps"]]
+        rows = [{name: row[name] for name in STEP_SCHEMA} for row in self.manifest["steps"]]
         return self._cached(
             "steps",
-            lambda: pl.DataFrame(rows, schema_overrides={"seconds": pl.Float64}, infer_schema_length=None),
+            lambda: pl.DataFrame(rows, schema=STEP_SCHEMA),
         )
 
     @property

@@ -24,6 +24,9 @@ FIXED: dict[str, Any] = {
     "recipient_id": pl.String,
 }
 
+# fewer rows are sorted before it would be known whether they need it
+_SORTED_AT_ONCE = 1 << 12
+
 
 def sink_table(
     store: Store,
@@ -155,7 +158,7 @@ def _in_order(
     joined = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
     levels = sorted((c for c in joined.columns if c.startswith("branch_")), key=lambda c: int(c[7:]))
     keys = ["delivered_at", "seq_no", "__flow", *levels, "step", *last]
-    if not ordered and not is_ordered(joined, keys):
+    if not ordered and (joined.height < _SORTED_AT_ONCE or not is_ordered(joined, keys)):
         joined = joined.sort(keys, nulls_last=False, maintain_order=True)
     return joined
 

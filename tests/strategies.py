@@ -101,10 +101,10 @@ def inner_events(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def logs(draw: st.DrawFn, max_size: int = 16) -> list[dict[str, Any]]:
+def logs(draw: st.DrawFn, max_size: int = 20) -> list[dict[str, Any]]:
     """Events in order of `seq_no`, some at the same moment, some late, some numbers left out."""
     moment, seq_no, log = START, 0, []
-    for inner in draw(st.lists(inner_events(), min_size=3, max_size=max_size)):
+    for inner in draw(st.lists(inner_events(), min_size=5, max_size=max_size)):
         moment += 1000 * draw(st.sampled_from(STEPS_MS))
         seq_no += draw(st.sampled_from([1, 1, 1, 1, 3]))
         log.append({"id": f"e{seq_no}", "timestamp": moment_text(moment), "event": inner, "seq_no": seq_no})
@@ -112,17 +112,18 @@ def logs(draw: st.DrawFn, max_size: int = 16) -> list[dict[str, Any]]:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, max_events: int = 16) -> World:
+def worlds(draw: st.DrawFn, max_events: int = 20) -> World:
     """A graph and a log."""
     held = {
-        kind: draw(st.dictionaries(ids, entities, max_size=3))
+        kind: draw(st.dictionaries(ids, entities, min_size=2, max_size=3))
         for kind in draw(st.sampled_from([["user"], ["user", "post"], ["post"], []]))
     }
-    return World(held, draw(st.lists(links(), max_size=6)), draw(logs(max_events)))
+    return World(held, draw(st.lists(links(), min_size=4, max_size=9)), draw(logs(max_events)))
 
 
 # -- flows ----------------------------------------------------------------------------------------------
 
+SURE = {"source_id", "target_id", "entity_id", "link_type", "entity_type", "event", "batch"}
 PARTS = ["id", "name", "n", "author_id", "more", "more.x", "tags", "nothing"]
 
 
@@ -137,8 +138,11 @@ def _paths_of(name: str, shape: Shape) -> list[str]:
 
 @st.composite
 def paths(draw: st.DrawFn, flow: Flow) -> str:
-    """A path that can exist at the end of a flow; at an event it may well be missing."""
+    """A path that can exist at the end of a flow; at an event it may well be missing, but most are there."""
     shapes = flow.variables
+    if draw(st.integers(0, 7)):
+        sure = [p for name in shapes if name in SURE for p in _paths_of(name, shapes[name])]
+        return draw(st.sampled_from([p for p in sure if p not in ("event", "event.id", "batch")]))
     name = draw(st.sampled_from([n for n in shapes if n != "_delivered_to"]))
     return draw(st.sampled_from(_paths_of(name, shapes[name])))
 
@@ -146,6 +150,9 @@ def paths(draw: st.DrawFn, flow: Flow) -> str:
 @st.composite
 def id_paths(draw: st.DrawFn, flow: Flow) -> str:
     """A path that often holds an id."""
+    sure = [name for name in flow.variables if name in ("source_id", "target_id", "entity_id")]
+    if draw(st.integers(0, 3)):
+        return draw(st.sampled_from(sure))
     likely = [p for name, shape in flow.variables.items() for p in _paths_of(name, shape)]
     likely = [p for p in likely if p.rpartition(".")[2].endswith("id") and not p.startswith("event.")]
     return draw(st.sampled_from(likely)) if draw(st.integers(0, 7)) else draw(paths(flow))
@@ -157,7 +164,7 @@ literals = st.sampled_from(["1", "0", "2.5", "'a'", "'1'", "'Ann'", "true", "nul
 @st.composite
 def conditions(draw: st.DrawFn, flow: Flow, depth: int = 2) -> str:
     """A condition as text."""
-    shape = draw(st.sampled_from(["compare", "compare", "compare", "exists", "call", "arithmetic", "in", *["not", "and", "or"] * (depth > 0)]))  # fmt: skip
+    shape = draw(st.sampled_from([*["compare"] * 6, "exists", "call", "arithmetic", "in", *["not", "and", "or"] * (depth > 0)]))  # fmt: skip
     path = draw(paths(flow))
     if shape == "exists":
         return draw(st.sampled_from([f"{path} exists", f"exists({path})", f"{path} not_exists"]))
@@ -174,7 +181,7 @@ def conditions(draw: st.DrawFn, flow: Flow, depth: int = 2) -> str:
     if shape in ("and", "or"):
         return f"({draw(conditions(flow, depth - 1))}) {shape} ({draw(conditions(flow, depth - 1))})"
     other = draw(literals | paths(flow))
-    return f"{path} {draw(st.sampled_from(['==', '!=', '<', '<=', '>', '>=']))} {other}"
+    return f"{path} {draw(st.sampled_from(['!=', '!=', '!=', '==', '<', '<=', '>', '>=']))} {other}"
 
 
 def only_users(context: Mapping[str, Any]) -> bool:
@@ -193,6 +200,8 @@ def templates(draw: st.DrawFn, flow: Flow) -> str:
     path, other = draw(paths(flow)), draw(paths(flow))
     forms = [
         "hello",
+        "hello",
+        f'{{{{ {path} | default(value="-") }}}}',
         f"{{{{ {path} }}}}",
         f"{{{{ {path} }}}} and {{{{ {other} }}}}",
         f'{{{{ {path} | default(value="-") }}}}',
@@ -235,7 +244,7 @@ def _resolve(draw: st.DrawFn, flow: Flow) -> Flow:
         via=draw(st.none() | st.sampled_from(LINK_TYPES)),
         direction=draw(st.sampled_from(["forward", "reverse"])),
         type=draw(st.sampled_from([None, None, None, "user", "ghost"])),
-        required=draw(st.sampled_from([True, False, False])),
+        required=draw(st.sampled_from([True, False, False, False])),
     )
 
 
@@ -263,7 +272,7 @@ def _deduplicate(draw: st.DrawFn, flow: Flow) -> Flow:
 def _batch(draw: st.DrawFn, flow: Flow) -> Flow:
     key = draw(paths(flow) | id_paths(flow))
     return flow.batch(
-        key, window=draw(st.sampled_from(WINDOWS)), min_count=draw(st.sampled_from([0, 1, 1, 2, 3]))
+        key, window=draw(st.sampled_from(WINDOWS)), min_count=draw(st.sampled_from([0, 1, 1, 1, 1, 2, 3]))
     )
 
 
@@ -299,10 +308,24 @@ GROWTH: dict[str, Callable[[st.DrawFn, Flow], Flow]] = {
 }
 
 
+# those that hold contexts back, and those that make many of one, are where things meet
+WEIGHTS = {
+    "resolve": 2,
+    "fan_out": 3,
+    "where": 1,
+    "deduplicate": 2,
+    "batch": 3,
+    "rate_limit": 3,
+    "map": 1,
+    "deliver": 1,
+}
+operators = st.sampled_from([name for name, weight in WEIGHTS.items() for _ in range(weight)])
+
+
 @st.composite
-def grown(draw: st.DrawFn, flow: Flow, max_steps: int = 5) -> Flow:
+def grown(draw: st.DrawFn, flow: Flow, max_steps: int = 6) -> Flow:
     """A flow with more steps of any operators, and with a delivery at its end."""
-    for operator in draw(st.lists(st.sampled_from(list(GROWTH)), max_size=max_steps)):
+    for operator in draw(st.lists(operators, min_size=2, max_size=max_steps)):
         try:
             flow = GROWTH[operator](draw, flow)
         except BuildError:
@@ -334,6 +357,6 @@ def flow_lists(draw: st.DrawFn, max_flows: int = 3) -> list[Flow]:
 
 
 @st.composite
-def cases(draw: st.DrawFn, max_events: int = 16) -> Case:
+def cases(draw: st.DrawFn, max_events: int = 20) -> Case:
     """Flows, a graph and a log."""
     return Case(draw(flow_lists()), draw(worlds(max_events)))

@@ -177,9 +177,7 @@ class _Builder:
         elif kind in ("SequenceEndEvent", "MappingEndEvent"):
             done = self._open.pop()
             size, height = done.size, done.height
-            item = Item(
-                done.value, done.place, done.keys, size, height, repeated=done.repeated, odd=done.odd
-            )
+            item = Item(done.value, done.place, done.keys, size, height, repeated=done.repeated, odd=done.odd)
             self._add(item, done.anchor)
         elif kind == "AliasEvent":
             self._alias(event.anchor, place)

@@ -36,13 +36,32 @@ def spliced(text: str, value: Any) -> str:
 
     composer: Any = YAML(typ="safe", pure=True)
     splicer = _Splicer(text, composer.compose(text))
-    edits = sorted(splicer.edits(value), key=lambda edit: (edit.start, edit.end))
+    edits = _kept_apart(list(splicer.edits(value)), text)
     for before, after in itertools.pairwise(edits):
         if after.start < before.end:
             raise CannotSplice
     for edit in reversed(edits):
         text = text[: edit.start] + edit.text + text[edit.end :]
     return text
+
+
+def _kept_apart(edits: list[_Edit], text: str) -> list[_Edit]:
+    """The edits in order; lines that were to come below lines that go, come below what stands above those."""
+    gone = [edit for edit in edits if not edit.text]
+    moved: list[_Edit] = []
+    for edit in edits:
+        at = edit.start
+        while at == edit.end or at < edit.start:
+            around = next(
+                (one for one in gone if one.start <= at < one.end and edit.text[:1] in "\r\n"), None
+            )
+            if around is None:
+                break
+            at = around.start - (2 if text[: around.start].endswith("\r\n") else 1)
+        if at < 0:
+            raise CannotSplice
+        moved.append(edit if at == edit.start else _Edit(at, at, edit.text))
+    return sorted(moved, key=lambda edit: (edit.start, edit.end))
 
 
 class _Splicer:
@@ -63,7 +82,7 @@ class _Splicer:
             return
         if self.shared & set(map(id, _within(node))):
             raise CannotSplice
-        inside = inside or bool(node.flow_style and node.id != "scalar")
+        inside = inside or (node.id != "scalar" and bool(node.flow_style))
         if isinstance(old, dict) and isinstance(value, Mapping) and set(old) & set(value):
             yield from self._mapping(node, value, inside=inside)
         elif isinstance(old, list) and isinstance(value, list) and old and value:
