@@ -19,5 +19,5 @@ def due(chunk: Chunk, deadlines: Micros, opened: Micros, seen: Seen, step: StepR
     """
     if step.ending:
         return np.ones(len(deadlines), np.bool_)
-    alone = (deadlines <= opened) & (seen >= chunk.fresh - 1)
+    alone = (deadlines <= opened) & (seen >= max(chunk.fresh - 1, 0))
     return (deadlines <= step.horizon) & ~alone

@@ -200,6 +200,7 @@ class _Batching:
         row_of_last = np.concatenate([self._rows_of_last(joined), groups.order[found.end - 1]])
         members = kernel._members.joined(self._joined_members(joined, found, fresh.numbers))
         firing = due(self.chunk, windows.opened + self.window, windows.opened, seen, self.step)
+        firing |= windows.numbers <= self._last_closed_on_arrival(found, fresh.numbers)
         enough = windows.counts >= kernel._options.min_count
         out = self._emit(windows, seen, row_of_last, members, np.flatnonzero(firing & enough))
         self._drop(windows, members, np.flatnonzero(firing & ~enough))
@@ -277,6 +278,12 @@ class _Batching:
         rows = np.arange(int(counts.sum())) + np.repeat(firsts - (np.cumsum(counts) - counts), counts)
         window[groups.order[rows]] = np.repeat(owners, counts)
         return ItemLists.of_contexts(self.contexts, window)
+
+    def _last_closed_on_arrival(self, found: Windows, numbers: Ints) -> int:
+        """The last window that a context of its key closed by coming when it was due; it and all before it fire."""
+        latest = np.zeros(len(self.groups.keys), np.int64)
+        np.maximum.at(latest, found.group, found.first)
+        return int(numbers[found.first < latest[found.group]].max(initial=-1))
 
     def _seen(self, rows: Ints) -> npt.NDArray[np.int32]:
         return self.contexts.seen.take(rows)
