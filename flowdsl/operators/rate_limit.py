@@ -239,13 +239,13 @@ class QueueKernel(Kernel):
         moment = np.concatenate([self._waiting.due[earlier], moments[now]])
         late = np.concatenate([np.ones(first, np.bool_), waited[now]])
         closed = _closed(parts, late, ending=step.ending)
-        # of what goes on at one moment, what an earlier step's timer released comes first, then this queue's,
-        # then what an event brought; among each other as they came
-        rank = np.where(late, 1, np.where(closed == NOT_CLOSED, 2, 0))
-        order = np.lexsort((np.arange(len(moment)), rank, moment))
         chunk = contexts.chunk
         seen = np.concatenate([np.full(first, -1, np.int32), fresh.seen])
         seen = np.where(late, np.maximum(chunk.seen_at(moment), seen), seen)
+        # of what goes on at one moment: what an event brought, then what timers release before the next event,
+        # those of an earlier step before those of this queue; among each other as they came
+        rank = np.where(late, 2, np.where(closed == NOT_CLOSED, 0, 1))
+        order = np.lexsort((np.arange(len(moment)), rank, seen, moment))
         return Contexts.concat(parts).placed(moment, seen, closed).take(order)
 
     def _hold(self, contexts: Contexts, moments: Ints, later: Ints, earlier: Ints) -> None:
