@@ -184,7 +184,7 @@ class BatchStep(Step):
         key = _key(context, [self.options.key])
         window = self.windows.get(key)
         if window is not None and self.place.now >= self._deadline(window):
-            self._close(key, window)
+            self._close_up_to(window)
             window = None
         if window is None:
             window = self.windows[key] = Window(self.place.now)
@@ -195,6 +195,13 @@ class BatchStep(Step):
 
     def _deadline(self, window: Window) -> int:
         return window.opened + int(self.options.window.microseconds)
+
+    def _close_up_to(self, window: Window) -> None:
+        """Close a window that is due, after those that opened before it: they are due as well."""
+        for key, opened in list(self.windows.items()):
+            self._close(key, opened)
+            if opened is window:
+                return
 
     def _close(self, key: str, window: Window) -> None:
         if self.windows.get(key) is not window:
