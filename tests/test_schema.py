@@ -21,7 +21,9 @@ from flowdsl.production.schema import FILE, operator_schema, schema_text
 from flowdsl.testing.declared import NULL_SAYS
 
 ROOT = Path(__file__).parents[1]
-VERDICTS = json.loads((ROOT.parent / "shared" / "this-rs" / "yaml_verdicts.json").read_text("utf-8"))
+SHARED = ROOT.parent / "shared" / "this-rs" / "yaml_verdicts.json"
+# without them, as in a clone elsewhere, the tests over them are skipped
+VERDICTS = json.loads(SHARED.read_text("utf-8")) if SHARED.exists() else []
 SCHEMA = fd.schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 
