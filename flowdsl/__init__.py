@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowdsl import testing as testing
     from flowdsl.errors import (
         BuildError,
         ConditionError,
@@ -73,6 +74,9 @@ _HOME = {
     "var": "language.var",
 }
 
+# modules that are used by their own name: `flowdsl.testing.FlowTest`
+_MODULES = ("testing",)
+
 __all__ = [
     "BuildError",
     "ConditionError",
@@ -111,6 +115,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"flowdsl.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'flowdsl' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"flowdsl.{_HOME[name]}"), name)
@@ -119,4 +125,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_HOME, *_MODULES})

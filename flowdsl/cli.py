@@ -1,4 +1,4 @@
-"""The command line: `flowdsl demo | replay | check | show | sample | convert`.
+"""The command line: `flowdsl demo | replay | check | test | show | sample | convert | schema`.
 
 Data goes to stdout, messages and progress to stderr. The exit code is 0 where all is well, 1 for failures and findings,
 2 for wrong use.
@@ -18,7 +18,9 @@ from flowdsl.commands.talking import UsageError, say
 from flowdsl.errors import FlowError
 from flowdsl.events import FlowWarning
 
-COMMANDS = ("demo", "replay", "check", "show", "sample", "convert")
+COMMANDS = ("demo", "replay", "check", "test", "show", "sample", "convert", "schema")
+# a command whose module cannot have its name, for the standard library has one of that name
+MODULES = {"test": "run_tests"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"flowdsl {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f"flowdsl.commands.{name}")
+        module = importlib.import_module(f"flowdsl.commands.{MODULES.get(name, name)}")
         command = commands.add_parser(
             name,
             help=module.SUMMARY,

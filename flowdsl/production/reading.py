@@ -16,7 +16,7 @@ from flowdsl.production.document import Item
 from flowdsl.production.options import check_options, unknown_hint
 from flowdsl.production.project import BACKENDS, SEEKS, SINK_TYPES, Backend, Consumer, Project, SinkConfig
 from flowdsl.scope import Scope, Shape
-from flowdsl.testing.reading import read_tests
+from flowdsl.testing.reading import check_tests
 
 T = TypeVar("T")
 FLOW_KEYS = ("name", "description", "trigger", "pipeline")
@@ -53,7 +53,7 @@ class Reader:
         if not any(key in item.value for key in own) and not self.problems:
             self.refuse(item.place, "there are neither events nor flows", allowed=SHAPES)
         if "tests" in item.value:
-            read_tests(item.value["tests"], self.problems)
+            check_tests(item.value["tests"], self.problems)
         other = {key: value.plain() for key, value in item.value.items() if key not in own}
         events = self._section(item, "events", ("backend", "flows", "consumers"))
         return Project(

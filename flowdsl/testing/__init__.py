@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from flowdsl.testing.cases import FlowTest
-from flowdsl.testing.running import Outcome, run_tests, tests_of
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["FlowTest", "Outcome", "run_tests", "tests_of"]
+if TYPE_CHECKING:
+    from flowdsl.testing.cases import FlowTest
+    from flowdsl.testing.running import Outcome, read_tests, run_tests
+
+__all__ = ["FlowTest", "Outcome", "read_tests", "run_tests"]
+_HOME: Final = {"FlowTest": "cases", "Outcome": "running", "read_tests": "running", "run_tests": "running"}
+
+
+def __getattr__(name: str) -> Any:
+    # late, for `load` reads this package's declarations and needs no engine
+    if name not in _HOME:
+        raise AttributeError(f"module 'flowdsl.testing' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"flowdsl.testing.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -30,14 +30,13 @@ _ZONE: Final = re.compile(r"([Zz]|[+-]\d\d:?\d\d)$")
 Refuse = Callable[..., None]
 
 
-def read_tests(item: Item, problems: list[FlowError]) -> list[dict[str, Any]]:
-    """The tests of a document as plain mappings; what is wrong with them goes to `problems`."""
-    if item.value is None:
-        return []
-    if not isinstance(item.value, list):
+def check_tests(item: Item, problems: list[FlowError]) -> None:
+    """What is wrong with the tests of a document goes to `problems`."""
+    if isinstance(item.value, list):
+        for one in item.value:
+            read_test(one, problems)
+    elif item.value is not None:
         problems.append(FlowError(f"tests is {item.kind}", place=item.place, allowed="a list of tests"))
-        return []
-    return [read_test(one, problems) for one in item.value]
 
 
 def read_test(item: Item, problems: list[FlowError]) -> dict[str, Any]:

@@ -1,0 +1,180 @@
+"""A test of flows as a value: what there is, what happens, and what is to come of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.errors import LoadError
+from flowdsl.language.durations import parse_duration
+from flowdsl.production.document import read_mapping
+from flowdsl.production.writing import block_lines, inline
+from flowdsl.testing.declared import START
+from flowdsl.testing.reading import read_test
+
+if TYPE_CHECKING:
+    from flowdsl.testing.running import Outcome
+
+Entry = Mapping[str, Any]
+WIDTH: Final = 100
+# the list of tests, a test and its parts
+_OPEN: Final = 2
+EXPECTATIONS: Final = ("deliveries", "drops", "failures")
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class FlowTest:
+    """Events and a graph, and the deliveries, drops and failures that are to come of them.
+
+    It says the same as an entry of `tests:` in YAML, with the same names. `events` are mappings with the fields of their
+    kind and `at` (a time after `start`, or a timestamp; by default with the event before), or those that
+    `link_created` and its sisters make, alone or as `(at, event)`. `deliveries` and `failures` are complete: what is not
+    among them must not happen; `drops` are looked at where they are given. A delivery's `payload` names the fields
+    that are looked at, or with `exact` all. Raises `LoadError` for what no test can say.
+
+    >>> from flowdsl import link_created, on
+    >>> flow = on("link.created").map(title="{{ source_id }} follows you").deliver("in-app")
+    >>> test = FlowTest(
+    ...     name="somebody hears who follows them",
+    ...     events=[link_created("follows", "ann", "bob")],
+    ...     deliveries=[{"sink": "in-app", "recipient": "bob", "payload": {"title": "ann follows you"}}],
+    ... )
+    >>> test.run(flow).passed
+    True
+    """
+
+    name: str
+    events: Sequence[Any]
+    deliveries: Sequence[Entry] = ()
+    drops: Sequence[Entry] | None = None
+    failures: Sequence[Entry] = ()
+    description: str | None = None
+    flows: Sequence[str] | None = None
+    target: str | None = None
+    open_windows: str = "flush"
+    graph: Mapping[str, Any] | None = None
+    start: str = START
+
+    def __post_init__(self) -> None:
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        given["events"] = list(map(_event, self.events))
+        problems: list[Any] = []
+        plain = read_test(read_mapping(_listed(given)), problems)
+        if problems:
+            raise LoadError(problems)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> FlowTest:
+        """The test that a mapping of YAML says."""
+        problems: list[Any] = []
+        plain = read_test(read_mapping(given), problems)
+        if problems:
+            raise LoadError(problems)
+        return cls(**plain)
+
+    def run(self, flows: Any) -> Outcome:
+        """What comes of the events with these flows (a flow, a list or a project), beside what was to come."""
+        from flowdsl.testing.running import run
+
+        return run(self, flows)
+
+    def check(self, flows: Any) -> None:
+        """Raise an `AssertionError` that shows the differences, where there are any: for pytest and its kind."""
+        outcome = self.run(flows)
+        if not outcome.passed:
+            raise AssertionError(f"{self.name}\n{outcome.diff}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The test as a mapping, as it stands in YAML; what says no more than the default is left out."""
+        order = (
+            "name",
+            "description",
+            "flows",
+            "target",
+            "open_windows",
+            "graph",
+            "start",
+            "events",
+            *EXPECTATIONS,
+        )
+        silent: dict[str, Any] = {"description": None, "flows": None, "target": None, "open_windows": "flush", "graph": None,
+                  "start": START, "drops": None, "failures": []}  # fmt: skip
+        given = {name: _listed(getattr(self, name)) for name in order}
+        return {name: value for name, value in given.items() if name not in silent or value != silent[name]}
+
+    def to_yaml(self) -> str:
+        """The test as text to be put below `tests:`.
+
+        >>> print(FlowTest(name="nothing comes of nothing", events=[]).to_yaml())
+        - name: nothing comes of nothing
+          events: []
+          deliveries: []
+        <BLANKLINE>
+        """
+        return "\n".join(_lines([self.to_dict()])) + "\n"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<FlowTest {self.name!r}: {len(self.events)} events>"
+
+
+def _event(given: Any) -> Any:
+    """An event as tests write it, from any form in which Python has it."""
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping):
+        return {"at": _at(given[0]), **_event(given[1])}
+    if not isinstance(given, Mapping):
+        return given
+    event = dict(given)
+    if isinstance(event.get("event"), Mapping):
+        around = {"at": event.get("timestamp"), "id": event.get("id")}
+        event = {**{key: value for key, value in around.items() if value is not None}, **event["event"]}
+    if "action" in event:
+        event["kind"] = f"{event['kind']}.{event.pop('action')}"
+    if "at" in event:
+        event["at"] = _at(event["at"])
+    return event
+
+
+def _at(value: Any) -> Any:
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    return parse_duration(value).text if isinstance(value, dt.timedelta) else value
+
+
+def _listed(value: Any) -> Any:
+    """Mappings and sequences as dicts and lists."""
+    if isinstance(value, Mapping):
+        return {key: _listed(inner) for key, inner in value.items()}
+    return [_listed(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _lines(value: Any, depth: int = 0) -> list[str]:
+    """YAML in which small things inside of a test stand on one line."""
+    if not isinstance(value, (dict, list)) or not value:
+        return list(block_lines(value))
+    line = inline(value)
+    if depth > _OPEN and len(line) <= WIDTH and _flat(value):
+        return [line]
+    lines: list[str] = []
+    for key, inner in value.items() if isinstance(value, dict) else ((None, one) for one in value):
+        first, *rest = _lines(inner, depth + 1)
+        block = isinstance(inner, (dict, list)) and inner and not first.startswith(("{", "["))
+        if key is None:
+            lines.append(f"- {first}")
+        else:
+            lines += [f"{inline(key)}:", f"  {first}"] if block else [f"{inline(key)}: {first}"]
+        lines += [f"  {line}" if line else "" for line in rest]
+    return lines
+
+
+def _flat(value: Any) -> bool:
+    """Whether nothing in it is text of several lines."""
+    if isinstance(value, dict):
+        return all(map(_flat, value.values()))
+    return all(map(_flat, value)) if isinstance(value, list) else "\n" not in str(value)
