@@ -121,6 +121,7 @@ class Project:
                 consumers=merged.consumers + other.consumers,
                 backend=merged.backend if other.backend == Backend() else other.backend,
                 other=_joined(merged.other, other.other),
+                skipped=merged.skipped + other.skipped,
             )
         return merged
 

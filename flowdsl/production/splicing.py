@@ -48,20 +48,20 @@ def spliced(text: str, value: Any) -> str:
 def _kept_apart(edits: list[_Edit], text: str) -> list[_Edit]:
     """The edits in order; lines that were to come below lines that go, come below what stands above those."""
     gone = [edit for edit in edits if not edit.text]
-    moved: list[_Edit] = []
-    for edit in edits:
-        at = edit.start
-        while at == edit.end or at < edit.start:
-            around = next(
-                (one for one in gone if one.start <= at < one.end and edit.text[:1] in "\r\n"), None
-            )
-            if around is None:
-                break
-            at = around.start - (2 if text[: around.start].endswith("\r\n") else 1)
-        if at < 0:
+    apart = [_above(edit, gone, text) if edit.start == edit.end else edit for edit in edits]
+    return sorted(apart, key=lambda edit: (edit.start, edit.end))
+
+
+def _above(edit: _Edit, gone: list[_Edit], text: str) -> _Edit:
+    at = edit.start
+    while edit.text.startswith(("\r", "\n")):
+        around = next((one for one in gone if one.start <= at < one.end), None)
+        if around is None:
+            break
+        if around.start == 0:
             raise CannotSplice
-        moved.append(edit if at == edit.start else _Edit(at, at, edit.text))
-    return sorted(moved, key=lambda edit: (edit.start, edit.end))
+        at = around.start - (2 if text[: around.start].endswith("\r\n") else 1)
+    return _Edit(at, at, edit.text)
 
 
 class _Splicer:

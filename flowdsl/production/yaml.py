@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from flowdsl.production.project import Project
 from flowdsl.production.reading import Reader
 from flowdsl.rules import FLOWDSL, Rules, rules_of
 
+_PATHS = (str, os.PathLike)
+
 
 def load(
     source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any],
@@ -24,6 +27,8 @@ def load(
     skip_invalid: bool = False,
 ) -> Project:
     """The flows, sinks and consumers of a YAML file, of YAML text, or of the same as mappings and lists.
+
+    A list of paths gives one project, merged by production's rules as by `Project.merge`.
 
     It is read strictly: what is unknown, of a wrong type or said twice, and every flow that could not be built in
     Python, is refused. Raises `LoadError`, whose `problems` has every refusal with its place (`flows.yaml:12:5`).
@@ -48,6 +53,8 @@ def load(
         .named('notify')
     """
     rules = rules_of(target)
+    if isinstance(source, (list, tuple)) and source and all(isinstance(one, _PATHS) for one in source):
+        return _merged([partial(load, one, target, skip_invalid=skip_invalid) for one in source])
     if isinstance(source, (Mapping, list, tuple)):
         return _project(read_mapping(source), [], None, rules, skip_invalid=skip_invalid)
     if isinstance(source, str) and _is_text(source):
@@ -62,6 +69,20 @@ def load(
             )
         ]
     )
+
+
+def _merged(loads: Sequence[Callable[[], Project]]) -> Project:
+    """All of them as one; if any is refused, the problems of all."""
+    projects: list[Project] = []
+    problems: list[FlowError] = []
+    for read in loads:
+        try:
+            projects.append(read())
+        except LoadError as error:
+            problems += error.problems
+    if problems:
+        raise LoadError(problems)
+    return projects[0].merge(*projects[1:])
 
 
 def load_mapping(document: Mapping[str, Any], rules: Rules) -> Project:
