@@ -94,6 +94,8 @@ class LocalRun:
         self.recorder = recorder
         self.clock = BEGINNING
         self.position = 0
+        # the first event behind the end, where the log has one
+        self._behind = FOREVER
         self.events = 0
         given = iter(kernels) if kernels is not None else None
         self.entries: list[tuple[Entry, list[RunStage]]] = [
@@ -125,7 +127,7 @@ class LocalRun:
                 self._chunk(events, span, marks, pool)
                 if progress is not None:
                     progress(len(events))
-        self._mark_clock(marks, FOREVER)
+        self._mark_clock(marks, self._behind)
 
     def _prepared(self, frames: Iterable[pl.DataFrame], span: Span) -> Iterator[EventRows]:
         """Frames with their ids as codes and their JSON taken apart: much of the work of a simple flow, done while
@@ -140,8 +142,10 @@ class LocalRun:
 
         with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-prepare") as pool:
             waiting: Future[EventRows] | None = None
-            for frame in frames:
-                frame, ended = span.cut(frame)
+            for whole in frames:
+                frame, ended = span.cut(whole)
+                if ended:
+                    self._behind = int(whole["seq_no"][frame.height])
                 coming = pool.submit(prepare, frame)
                 if waiting is not None:
                     yield waiting.result()
