@@ -11,6 +11,7 @@ import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.operators.deliver import Deliver
+from flowdsl.operators.map import Map
 from flowdsl.recorder import MOMENT, TableRecorder, deliveries_table
 from flowdsl.store import FolderStore, Part, Store
 from flowdsl.tables import all_deliveries, sink_table
@@ -290,14 +291,14 @@ def _manifest(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[str,
                 }
             )
         if isinstance(step, Deliver):
+            before = plan.flows[stage.stage.flows[0]].steps[: stage.stage.number]
             delivers.append(
                 {
                     "table": deliveries_table(stage.stage.number, stage.stage.flows),
                     "flows": stage.stage.flows,
                     "sinks": list(step.sinks),
-                    "timed": any(
-                        s.times for s in plan.flows[stage.stage.flows[0]].steps[: stage.stage.number]
-                    ),
+                    "timed": any(s.times for s in before),
+                    "fields": next(list(s.fields) for s in reversed(before) if isinstance(s, Map)),
                 }
             )
     steps.sort(key=lambda s: (s["number"], s["step"]))

@@ -53,9 +53,9 @@ def sink_table(
         )
     kept = {named[c]: fields[named[c]] for c in wanted if c in named}
     frames = [
-        _with_order(part, number).with_columns(
-            [*_fixed(part, names[number], "branch" in wanted), *_fields(part, kept)]
-        )
+        _with_order(part, number)
+        .with_columns([*_fixed(part, names[number], "branch" in wanted), *_fields(part, kept)])
+        .drop([FIELD.format(name) for name in part.meta["fields"] if name not in kept])
         for number, part in _delivered(store, steps, sink)
     ]
     types = {FIELD.format(name): pl.String if dtype is None else dtype for name, dtype in kept.items()}
@@ -156,6 +156,9 @@ def _in_order(
     if not frames:
         return pl.DataFrame(schema={**FIXED, **extra})
     joined = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
+    joined = joined.with_columns(
+        pl.lit(None, dtype).alias(name) for name, dtype in extra.items() if name not in joined.columns
+    )
     levels = sorted((c for c in joined.columns if c.startswith("branch_")), key=lambda c: int(c[7:]))
     keys = ["delivered_at", "seq_no", "__flow", *levels, "step", *last]
     if not ordered and (joined.height < _SORTED_AT_ONCE or not is_ordered(joined, keys)):
@@ -182,6 +185,7 @@ def _field_types(store: Store, steps: Sequence[dict[str, Any]]) -> dict[str, Any
     """The payload fields of a sink with the type that holds them all, None where only JSON text does."""
     types: dict[str, set[Any]] = {}
     for step in steps:
+        types.update((name, set()) for name in step["fields"] if name not in types)
         for part in store.parts(step["table"]):
             for name in part.meta["fields"]:
                 series = part.frame[FIELD.format(name)]

@@ -103,6 +103,11 @@ class Map(Operator):
         return frozenset(path for leaf in leaves(self.template) for path in leaf.paths)
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the payload; `payload` stands for one that is no object."""
+        return tuple(name for name, _ in self.template.items) if isinstance(self.template, Fields) else ("payload",)
+
+    @property
     def plain(self) -> Any:
         """The template as plain Python values; expressions are `var(…)`."""
         return _plain(self.template)
