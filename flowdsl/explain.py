@@ -106,7 +106,7 @@ def explain(options: Options, seq_no: int, flow: str | None = None) -> Explanati
     running = list(options.flows) if options.state is not None else matching
     watcher = Watcher(int(event["seq_no"]))
     if matching:
-        _watch(dataclasses.replace(options, flows=tuple(running)), watcher)
+        watch(dataclasses.replace(options, flows=tuple(running)), watcher)
     steps = [step for f in asked for step in _steps(f, event, running, watcher)]
     more = {running[number].name: count for number, count in watcher.more.items()}
     return Explanation(event, tuple(steps), more)
@@ -142,7 +142,8 @@ class _Nowhere:
         return []
 
 
-def _watch(options: Options, watcher: Watcher) -> None:
+def watch(options: Options, watcher: Watcher) -> None:
+    """Replay until the watched event is through, and while it waits in a window or a queue."""
     memoryless = all(s.kind in (Kind.PER_EVENT, Kind.SINK) for f in options.flows for s in f.steps)
     if memoryless and options.span.only is None:
         # what happens to other events means nothing to this one, but for the graph

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flowdsl.explain import Explanation
     from flowdsl.plan import Plan
     from flowdsl.replaying import Options
+    from flowdsl.testing.cases import FlowTest
 
 REASONS = (
     "filtered",
@@ -156,6 +157,21 @@ class Result:
                 "a result that was read back cannot explain: it has no log and no flows", hint="replay again"
             )
         return explain(self.options, seq_no, flow)
+
+    def as_test(self, seq_no: int, name: str | None = None) -> FlowTest:
+        """A test of what came of one event, with just the events and the part of the graph that it takes.
+
+        Earlier events are in it where they share a window or a limit with it, or change what is looked up. It expects
+        what came, and `.to_yaml()` is to be pasted below `tests:`. Raises `ReplayError` where no flow ran on the event,
+        or no part of the log that is small enough tells the same.
+        """
+        from flowdsl.testing.from_event import as_test
+
+        if self.options is None:
+            raise ReplayError(
+                "a result that was read back has no log and no flows to make a test of", hint="replay again"
+            )
+        return as_test(self.options, seq_no, name)
 
     def to_parquet(self, folder: str | os.PathLike[str]) -> None:
         """Write the result's tables into a new folder, from which `read_result` reads them back."""

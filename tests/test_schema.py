@@ -103,8 +103,10 @@ links: []
 
 def documents() -> Iterator[tuple[str, Any]]:
     yield "a document with everything", FULL
-    for path in [ROOT / "data" / "flows.yaml", *sorted((ROOT / "tests" / "identity").glob("*.yaml"))]:
-        yield path.name, plain(path.read_text("utf-8"))
+    yield "the sample flows", plain((ROOT / "data" / "flows.yaml").read_text("utf-8"))
+    for path in sorted((ROOT / "tests" / "identity").glob("*.yaml")):
+        for number, text in enumerate(path.read_text("utf-8").split("\n---\n")):
+            yield f"{path.stem} {number}", plain(text)
     for verdict in VERDICTS:
         document = plain(verdict["yaml"]) if verdict["name"] != "duplicate keys" else None
         if not verdict["errors"] and not problems_of(document):
@@ -320,7 +322,7 @@ def places(node: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 @st.composite
 def mutations(draw: st.DrawFn) -> Any:
     """A valid document with a few changes anywhere."""
-    document = copy.deepcopy(draw(st.sampled_from([document for _, document in VALID])))
+    document = copy.deepcopy(draw(st.just(FULL) | st.sampled_from([document for _, document in VALID])))
     for _ in range(draw(st.integers(1, 2))):
         found = list(places(document))
         if not found:

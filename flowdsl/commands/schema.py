@@ -1,8 +1,9 @@
 """Print the JSON Schema of flows in YAML, for editors that complete and check while one types.
 
-It is also a file of the package. In an editor with a YAML language server, put this line on top of a file of flows:
+It is also a file of the package. Editors with a YAML language server look for it beside a file of flows that has this
+line on top, as those have that flowdsl writes:
 
-  # yaml-language-server: $schema=flows.schema.json
+  # yaml-language-server: $schema=flowdsl.schema.json
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ SUMMARY = "print the JSON Schema of flows"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.epilog = "example: flowdsl schema > flows.schema.json"
+    parser.epilog = "example: flowdsl schema > flowdsl.schema.json"
 
 
 def run(options: argparse.Namespace) -> int:

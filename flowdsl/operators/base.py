@@ -66,7 +66,7 @@ class Operator:
     summary: ClassVar[str]
     example: ClassVar[str]
     # what JSON Schema says of the options taken together
-    rules: ClassVar[Mapping[str, Any]] = {}
+    option_rules: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def kind(self) -> Kind:

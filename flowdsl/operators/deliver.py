@@ -29,7 +29,7 @@ class Deliver(Operator):
     method: ClassVar[str] = "deliver"
     summary: ClassVar[str] = "hand the payload and its recipient to each sink, and go on"
     example: ClassVar[str] = 'deliver("in-app", "push")'
-    rules: ClassVar[Mapping[str, Any]] = {
+    option_rules: ClassVar[Mapping[str, Any]] = {
         "anyOf": [
             {"required": ["sink"], "properties": {"sink": {"type": "string"}}},
             {"required": ["sinks"], "properties": {"sinks": {"type": "array"}}},

@@ -44,7 +44,7 @@ class RateLimit(Operator):
         "let at most `max` contexts go on in each `per`; drop the others or make them wait"
     )
     example: ClassVar[str] = 'rate_limit(100, per="1m", strategy="drop")'
-    rules: ClassVar[Mapping[str, Any]] = {
+    option_rules: ClassVar[Mapping[str, Any]] = {
         "if": {"properties": {"strategy": {"const": "queue"}}, "required": ["strategy"]},
         "then": {"properties": {"max": {"minimum": 1}}},
     }

@@ -77,7 +77,7 @@ def operator_schema(operator: type[Operator]) -> dict[str, Any]:
         "required": [name for name, option in options.items() if option.required],
         "additionalProperties": False,
         "examples": [shown],
-        **operator.rules,
+        **operator.option_rules,
     }
 
 

@@ -159,7 +159,8 @@ def _lines(value: Any, depth: int = 0) -> list[str]:
     if not isinstance(value, (dict, list)) or not value:
         return list(block_lines(value))
     line = inline(value)
-    if depth > _OPEN and len(line) <= WIDTH and _flat(value):
+    words = isinstance(value, list) and not any(isinstance(one, (dict, list)) for one in value)
+    if (depth > _OPEN or words) and len(line) <= WIDTH and _flat(value):
         return [line]
     lines: list[str] = []
     for key, inner in value.items() if isinstance(value, dict) else ((None, one) for one in value):

@@ -83,7 +83,7 @@ def _rewritten(entry: Entry, one: Delivered, start: int) -> dict[str, Any]:
     now = {
         "recipient": one.recipient,
         "flow": one.flow,
-        "at": _at(one.at, start),
+        "at": moment_text(one.at, start),
         "payload": one.payload if exact else _part(entry.get("payload"), one.payload),
     }
     return {key: now.get(key, value) for key, value in entry.items()}
@@ -108,7 +108,8 @@ def _part(wanted: Any, found: Any) -> Any:
     return {key: _part(value, found[key]) for key, value in wanted.items() if key in found} or found
 
 
-def _at(at: int, start: int) -> str:
+def moment_text(at: int, start: int) -> str:
+    """A moment as tests write it: the time after the start where that says it exactly, else a timestamp."""
     try:
         return parse_duration(dt.timedelta(microseconds=at - start)).text
     except BuildError:

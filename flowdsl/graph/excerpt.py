@@ -1,0 +1,58 @@
+"""What a graph that was handed over holds of a few ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flowdsl.graph.snapshot import EntityGraph
+
+
+def entities_of(graph: EntityGraph, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """For each of the ids that is there its data by entity type.
+
+    >>> entities_of(EntityGraph({"user": {"ann": {"name": "Ann"}}}), ["ann", "bob"])
+    {'ann': {'user': {'name': 'Ann'}}}
+    """
+    wanted = sorted(set(ids))
+    found: dict[str, dict[str, Any]] = {}
+    if not wanted:
+        return found
+    codes = graph._interner.intern(pl.Series(wanted, dtype=pl.String))
+    named = dict(zip(codes.tolist(), wanted, strict=True))
+    for (kind, (_, own)), block in zip(graph._types.items(), graph._blocks, strict=True):
+        rows = np.flatnonzero(np.isin(own, codes))
+        for row, text in zip(rows.tolist(), block.documents.gather(rows).json().to_list(), strict=True):
+            found.setdefault(named[int(own[row])], {})[kind] = _object(text)
+    for kind, fetcher in graph._fetchers.items():
+        for answered, documents in fetcher.ask(wanted):
+            for one, text in zip(answered.to_list(), documents.json().to_list(), strict=True):
+                found.setdefault(one, {})[kind] = _object(text)
+    return found
+
+
+def links_of(
+    graph: EntityGraph, link_type: str, direction: str, ids: Iterable[str]
+) -> list[tuple[str, str, str | None]]:
+    """The links of a type from the ids, or with `reverse` to them: source, target and link id, in link order.
+
+    >>> links_of(EntityGraph(links=[{"link_type": "owns", "source_id": "a", "target_id": "b"}]), "owns", "reverse", ["b"])
+    [('a', 'b', None)]
+    """
+    table = graph._links.get(link_type)
+    if table is None:
+        return []
+    codes = graph._interner.intern(pl.Series(sorted(set(ids)), dtype=pl.String))
+    sources, targets = table.source[: table.size], table.target[: table.size]
+    rows = np.flatnonzero(np.isin(sources if direction == "forward" else targets, codes))
+    ends = [graph._interner.texts(side[rows]).to_list() for side in (sources, targets)]
+    return list(zip(*ends, graph._link_ids[link_type].gather(rows).to_list(), strict=True))
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    value = json.loads(text) if text is not None else None
+    return value if isinstance(value, dict) else {}
