@@ -179,9 +179,9 @@ def test_an_empty_list_of_flows_is_refused() -> None:
     ids=["parentheses", "nots", "template parentheses", "nested ifs"],
 )
 def test_ten_thousand_levels_are_refused_at_once(hostile: Callable[[], object]) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert "nested" in refusal(hostile)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_template_that_loops_a_billion_times_fails_at_its_event_and_nothing_else() -> None:
@@ -190,9 +190,9 @@ def test_a_template_that_loops_a_billion_times_fails_at_its_event_and_nothing_el
     flows = [
         on("link.created", name=n).map(t=t).deliver("in-app") for n, t in (("one", endless), ("two", nested))
     ]
-    started = time.perf_counter()
+    started = time.process_time()
     result = fd.replay([*flows, FLOW], frame(event()))
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert result.errors.flow.tolist() == ["one", "two"]
     assert result["in-app"].title.dropna().tolist() == ["a"]
 

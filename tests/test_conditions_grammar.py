@@ -153,10 +153,10 @@ def test_a_refusal_in_a_long_text_shows_the_place_only():
     ids=lambda text: f"{text[:8]}…{len(text)}",
 )
 def test_hostile_text_is_refused_at_once(text):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ConditionError) as caught:
         Condition.of(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert len(str(caught.value)) < 500
 
 

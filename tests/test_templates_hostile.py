@@ -14,10 +14,10 @@ from flowdsl.language.templates.failures import RenderFailure
 
 
 def failure(text: str, context: dict[str, Any] | None = None) -> str:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(RenderFailure) as caught:
         Template.parse(text).render_row(lambda path: look_up(context or {}, path))
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     return str(caught.value)
 
 
@@ -48,13 +48,13 @@ def test_a_template_that_is_too_long_is_refused() -> None:
     ["{{ a " + "+ 1 " * 20_000 + "}}", "{% if a " + "and a " * 20_000 + "%}{% endif %}", "{{ a }}" * 20_000],
 )
 def test_long_chains_are_not_deep(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     Template.parse(text).render_row(lambda path: 1)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_parsing_takes_time_by_the_length_of_the_text_only() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for text in (
         "{{ " + "f(a=" * 18 + "1" + ")" * 18 + " }}",
         "{{ " + "(a " * 19,
@@ -64,7 +64,7 @@ def test_parsing_takes_time_by_the_length_of_the_text_only() -> None:
     ):
         with pytest.raises(TemplateError):
             Template.parse(text)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_time_zone_is_no_file() -> None:
 
 def test_a_search_pattern_takes_no_more_than_its_time() -> None:
     context = {"a": "a" * 50_000 + "!"}
-    started = time.perf_counter()
+    started = time.process_time()
     for text in (
         "{{ a is matching('^(a+)+$') }}",
         "{{ a | striptags | length }}",
@@ -158,4 +158,4 @@ def test_a_search_pattern_takes_no_more_than_its_time() -> None:
     ):
         Template.parse(text).render_row(lambda path: look_up(context, path))
     Template.parse("{{ a | striptags | length }}").render_row(lambda path: "<" * 500_000)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
