@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.map import Map
 from flowdsl.recorder import MOMENT, TableRecorder, deliveries_table
@@ -314,7 +315,7 @@ def _manifest(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[str,
                     "flows": stage.stage.flows,
                     "sinks": list(step.sinks),
                     "timed": any(s.times for s in before),
-                    "fields": next(list(s.fields) for s in reversed(before) if isinstance(s, Map)),
+                    "fields": _payload_fields(before),
                 }
             )
     steps.sort(key=lambda s: (s["number"], s["step"]))
@@ -335,6 +336,11 @@ def _manifest(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[str,
         "delivers": delivers,
         "delivered": counts,
     }
+
+
+def _payload_fields(before: Sequence[Operator]) -> list[str]:
+    """The fields of the payload that these steps make; without a map, which only production lets in, there is none."""
+    return next((list(step.fields) for step in reversed(before) if isinstance(step, Map)), [])
 
 
 def _record_open(plan: Plan, store: Store, local: LocalRun) -> None:
