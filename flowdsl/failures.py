@@ -40,12 +40,12 @@ def error_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
     joined = pl.concat(frames, how="diagonal_relaxed")
     absent = [pl.lit(None, dtype).alias(n) for n, dtype in _event_schema().items() if n not in joined.columns]
     joined = joined.with_columns(absent)
-    ordered = joined.sort("seq_no", "__flow", "step", maintain_order=True)
+    ordered = joined.sort("seq_no", "__flow", "step", _positions(), maintain_order=True)
     return ordered.select([*EVENT_COLUMNS, *OWN])
 
 
 def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
-    """Every dropped context of a traced run, by (seq_no, flow, step)."""
+    """Every dropped context of a traced run, by (seq_no, flow, step, branch)."""
     frames = [
         part.frame.with_columns(
             pl.lit(names[flow]).alias("flow"),
@@ -61,9 +61,15 @@ def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
         return pl.DataFrame(schema=TRACE_SCHEMA)
     return (
         pl.concat(frames, how="diagonal_relaxed")
-        .sort("seq_no", "__flow", "step", maintain_order=True)
+        .sort("seq_no", "__flow", "step", _positions(), maintain_order=True)
         .select(list(TRACE_SCHEMA))
     )
+
+
+def _positions() -> pl.Expr:
+    """Branches so that 10 comes after 2, and a branch after what it is a branch of; none comes first."""
+    padded = pl.col("branch").str.split(".").list.eval(pl.element().str.zfill(10)).list.join(".")
+    return padded.fill_null("")
 
 
 def _event_schema() -> dict[str, Any]:
