@@ -16,7 +16,9 @@ LIKED = on("link.created").map(who="{{ source_id }}").deliver("s")
 # -- rule 1: events and ids ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("entity_id", ["Ann", "ANN", " ann ", "é", "550E8400-E29B-41D4-A716-446655440000", "001"])
+@pytest.mark.parametrize(
+    "entity_id", ["Ann", "ANN", " ann ", "é", "550E8400-E29B-41D4-A716-446655440000", "001"]
+)
 def test_rule_01_ids_are_kept_letter_for_letter(entity_id: str) -> None:
     log = fd.MemoryEventLog()
     log.append(fd.link_created("likes", entity_id, "p1"), timestamp=moment(0))
@@ -92,7 +94,11 @@ def test_rule_01_the_event_itself_is_a_variable() -> None:
 
 def test_rule_02_a_log_numbers_its_events_from_1() -> None:
     log = fd.MemoryEventLog()
-    assert [log.append(fd.link_created("likes", who, "p1"), timestamp=moment(0)) for who in "abc"] == [1, 2, 3]
+    assert [log.append(fd.link_created("likes", who, "p1"), timestamp=moment(0)) for who in "abc"] == [
+        1,
+        2,
+        3,
+    ]
     assert fd.replay(LIKED, log)["s"]["seq_no"].tolist() == [1, 2, 3]
 
 
@@ -139,6 +145,12 @@ def test_rule_03_windows_read_the_clock() -> None:
     assert sent(fd.replay(flow, log), "who") == [(5, "a"), (6, "b"), (7, "d")]
 
 
+def test_rule_03_events_that_no_flow_wants_move_the_clock_too() -> None:
+    flow = on("link.created").batch("target_id", window="5s").map(x="x").deliver("s")
+    log = log_of("at | kind | type | id\n 0 | link.created | likes | -\n 9 | entity.deleted | user | u")
+    assert sent(fd.replay(flow, log, open_windows="keep"), "closed_by") == [(5, "timer")]
+
+
 def test_rule_03_a_clock_mark_moves_the_clock_where_no_event_did() -> None:
     flow = on("link.created").batch("target_id", window="5s").map(n="{{ batch.count }}").deliver("s")
     log = fd.MemoryEventLog()
@@ -171,12 +183,16 @@ def test_rule_03_a_clock_mark_behind_the_stop_is_not_read() -> None:
 # -- rule 4: triggers ------------------------------------------------------------------------------------
 
 KINDS = ["link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted"]
-ALL_KINDS = log_of("at | kind | type | id\n" + "\n".join(f"{i} | {kind} | t | x" for i, kind in enumerate(KINDS)))
+ALL_KINDS = log_of(
+    "at | kind | type | id\n" + "\n".join(f"{i} | {kind} | t | x" for i, kind in enumerate(KINDS))
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rule_04_a_flow_is_for_the_events_of_its_kind(kind: str) -> None:
-    assert fd.replay(on(kind).map(x="x").deliver("s"), ALL_KINDS)["s"]["seq_no"].tolist() == [KINDS.index(kind) + 1]
+    assert fd.replay(on(kind).map(x="x").deliver("s"), ALL_KINDS)["s"]["seq_no"].tolist() == [
+        KINDS.index(kind) + 1
+    ]
 
 
 def test_rule_04_a_type_restricts_it_and_no_type_means_any() -> None:

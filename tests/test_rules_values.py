@@ -42,7 +42,13 @@ def test_rule_08_missing_is_not_null() -> None:
 
 def test_rule_08_a_null_cell_of_a_frame_is_null() -> None:
     users = pd.DataFrame({"id": ["ann", "bob"], "city": ["Ulm", None]})
-    flow = on("link.created").resolve("source_id", as_="fan").where("fan.city == null").map(who="{{ fan.id }}").deliver("s")
+    flow = (
+        on("link.created")
+        .resolve("source_id", as_="fan")
+        .where("fan.city == null")
+        .map(who="{{ fan.id }}")
+        .deliver("s")
+    )
     log = log_of("at | source\n 0 | ann\n 1 | bob")
     assert sent(fd.replay(flow, log, fd.EntityGraph({"user": users})), "who") == [(1, "bob")]
 
@@ -92,7 +98,9 @@ def test_rule_09_all_operators_and_functions(condition: str, expected: bool) -> 
 ])  # fmt: skip
 def test_rule_09_the_same_can_be_written_in_python(built: Any) -> None:
     assert holds(built, n=3) is True
-    assert on("link.created").where(built) == on("link.created").where(on("link.created").where(built).steps[0].condition.text)
+    assert on("link.created").where(built) == on("link.created").where(
+        on("link.created").where(built).steps[0].condition.text
+    )
 
 
 def test_rule_09_values_of_different_types_are_unequal_and_unordered() -> None:
@@ -142,5 +150,7 @@ def test_rule_09_a_python_function_gets_the_context_as_a_mapping() -> None:
 
 
 def test_rule_09_a_condition_that_is_not_true_drops() -> None:
-    result = fd.replay(on("link.created").where("source_id == 'bob'").map(x="x").deliver("s"), log_of("at\n 0"))
+    result = fd.replay(
+        on("link.created").where("source_id == 'bob'").map(x="x").deliver("s"), log_of("at\n 0")
+    )
     assert drops(result) == {"filtered": 1}

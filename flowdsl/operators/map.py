@@ -105,7 +105,11 @@ class Map(Operator):
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields of the payload; `payload` stands for one that is no object."""
-        return tuple(name for name, _ in self.template.items) if isinstance(self.template, Fields) else ("payload",)
+        return (
+            tuple(name for name, _ in self.template.items)
+            if isinstance(self.template, Fields)
+            else ("payload",)
+        )
 
     @property
     def plain(self) -> Any:
