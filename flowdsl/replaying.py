@@ -95,6 +95,7 @@ def replay(
     _check_choice("as_of", as_of, ("event", "end"))
     if graph is not None and not isinstance(graph, EntityGraph):
         raise ReplayError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
+    _check_chunk_size(chunk_size)
     rules = rules_of(target)
     chosen = by_rules(as_flows(flows), rules)
     _check_sinks(chosen, sinks)
@@ -219,7 +220,7 @@ def _position(name: str, value: Any) -> tuple[int | None, int | None]:
             moment = dt.datetime.fromisoformat(value)
         except ValueError:
             moment = None
-    if isinstance(moment, dt.datetime):
+    if isinstance(moment, dt.datetime) and moment == moment:
         moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
         return None, (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
     raise ReplayError(
@@ -231,14 +232,19 @@ def _position(name: str, value: Any) -> tuple[int | None, int | None]:
 def _only(only: Any) -> Any:
     from flowdsl.frames import is_frame, to_polars
 
+    allowed = "a frame with seq_no, or a list of sequence numbers"
     if is_frame(only):
         frame = to_polars(only, "only")
         if "seq_no" not in frame.columns:
-            raise ReplayError(
-                "only has no column 'seq_no'", allowed="a frame with seq_no, or a list of sequence numbers"
-            )
-        return np.unique(frame["seq_no"].drop_nulls().cast(int).to_numpy())
-    return np.unique(np.asarray(list(only), np.int64))
+            raise ReplayError("only has no column 'seq_no'", allowed=allowed)
+        only = frame["seq_no"].drop_nulls().to_list()
+    if not isinstance(only, Iterable) or isinstance(only, (str, bytes, Mapping)):
+        raise ReplayError(f"only is a {type(only).__name__}", allowed=allowed)
+    numbers = list(only)
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise ReplayError(f"only names {number!r}, which is no sequence number", allowed=allowed)
+    return np.unique(np.array([n for n in numbers if abs(n) < 1 << 63], np.int64))
 
 
 def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
@@ -250,9 +256,17 @@ def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
         )
 
 
+def _check_chunk_size(size: object) -> None:
+    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
+        return
+    raise ReplayError(f"chunk_size is {size!r}", allowed="a whole number of at least 1, or None")
+
+
 def _check_sinks(flows: Sequence[Flow], sinks: Mapping[str, Any] | None) -> None:
     if sinks is None:
         return
+    if not isinstance(sinks, Mapping):
+        raise ReplayError(f"sinks are a {type(sinks).__name__}", allowed="a mapping from names to sinks")
     for flow in flows:
         for sink in flow.sinks:
             if sink not in sinks:
