@@ -92,12 +92,12 @@ class Result:
         """The deliveries of one sink, or of all, as a Polars frame; with `columns` only those."""
         if sink is None:
             deliveries = all_deliveries(self.store, self.flows, self._steps)
-            return deliveries if columns is None else deliveries.select(columns)
+            return deliveries if columns is None else deliveries.select(known_columns(deliveries, columns))
         if sink not in self.sinks:
             raise ReplayError(
                 f"no flow delivers to {sink!r}",
                 allowed=", ".join(self.sinks),
-                hint=did_you_mean(sink, self.sinks),
+                hint=did_you_mean(str(sink), self.sinks),
             )
         return sink_table(self.store, self.flows, sink, self._steps, columns)
 
@@ -258,6 +258,18 @@ def read_result(folder: str | os.PathLike[str]) -> Result:
     """
     store = FolderStore.open(folder)
     return Result(store, store.read_manifest())
+
+
+def known_columns(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
+    """These columns of the frame; a `ReplayError` names one that it has not."""
+    for name in columns:
+        if name not in frame.columns:
+            raise ReplayError(
+                f"deliveries have no column {name!r}",
+                allowed=", ".join(frame.columns),
+                hint=did_you_mean(str(name), frame.columns),
+            )
+    return list(columns)
 
 
 def check_sums(manifest: dict[str, Any]) -> None:

@@ -64,7 +64,7 @@ class FolderStore:
     @classmethod
     def create(cls, folder: str | os.PathLike[str]) -> FolderStore:
         """A store in a new or empty folder."""
-        path = Path(folder)
+        path = _path(folder)
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
@@ -78,7 +78,7 @@ class FolderStore:
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> FolderStore:
         """The store that an earlier run wrote."""
-        path = Path(folder)
+        path = _path(folder)
         if not (path / MANIFEST).is_file():
             raise DataError(
                 f"{str(folder)!r} holds no result",
