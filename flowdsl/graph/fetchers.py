@@ -12,6 +12,7 @@ import polars as pl
 
 from flowdsl.columns import Index
 from flowdsl.documents import Documents
+from flowdsl.errors import DataError
 from flowdsl.graph.frames import entity_documents
 from flowdsl.interner import Codes, Interner
 
@@ -30,12 +31,22 @@ class Fetcher:
         """The fetcher as one replay uses it."""
         return FetcherSession(self)
 
+    def _called(self, ids: list[str]) -> Any:
+        try:
+            return self._function(ids)
+        # a user's function may raise anything: its words are kept, and the error itself is behind this one
+        except Exception as error:
+            raise DataError(
+                f"the function for entities {self._name!r} raised {type(error).__name__}: {error}",
+                allowed="a function from a list of ids to a frame with 'id', or a mapping id → object",
+            ) from error
+
     def ask(self, texts: list[str]) -> list[tuple[pl.Series, Documents]]:
         """Entities among these ids, as ids and objects."""
         with self._lock:
             unknown = [t for t in texts if t not in self._known]
             if unknown:
-                ids, documents = entity_documents(self._name, self._function(unknown))
+                ids, documents = entity_documents(self._name, self._called(unknown))
                 self._known.update(dict.fromkeys(unknown))
                 self._known.update(dict.fromkeys(ids.to_list(), len(self._answers)))
                 self._answers.append((ids, documents))

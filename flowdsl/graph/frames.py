@@ -48,9 +48,14 @@ def _from_mapping(entities: Mapping[Any, Any], what: str) -> tuple[pl.Series, Do
     texts = []
     for key, value in entities.items():
         try:
-            texts.append(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            text.encode()
         except (TypeError, ValueError) as error:
-            raise DataError(f"{what}: {key!r} is not JSON: {error}") from error
+            raise DataError(
+                f"{what}: {key!r} is not JSON: {error}",
+                allowed="objects of text, numbers, true, false, null, lists and objects",
+            ) from error
+        texts.append(text)
     return ids, Documents(pl.Series(texts, dtype=pl.String))
 
 
@@ -121,9 +126,17 @@ def id_texts(series: pl.Series, what: str) -> pl.Series:
 def _id_text(value: object, what: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and value and _is_unicode(value):
         return value
     raise DataError(f"{what}: {value!r} is no id", allowed="text that is not empty, or an integer")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse_duplicates(ids: pl.Series, what: str) -> None:
