@@ -54,6 +54,12 @@ class MemoryStore:
         return list(self._tables)
 
 
+def _path(folder: object) -> Path:
+    if not isinstance(folder, (str, os.PathLike)):
+        raise ReplayError(f"a folder is a {type(folder).__name__}", allowed="text or a pathlib.Path")
+    return Path(folder)
+
+
 class FolderStore:
     """Writes each part to a Parquet file of its own: memory does not grow with the result."""
 
