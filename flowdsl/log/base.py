@@ -88,7 +88,7 @@ class EventLog(ABC):
 
     def ack(self, consumer: str, seq_no: int) -> None:
         """Keep that a consumer is done with everything up to `seq_no`; going back is allowed."""
-        if not 0 <= seq_no <= self.last_seq_no():
+        if not isinstance(seq_no, int) or not 0 <= seq_no <= self.last_seq_no():
             raise DataError(
                 f"there is no event {seq_no} to acknowledge", allowed=f"0 to {self.last_seq_no()}",
                 hint="seek() moves a consumer to a place that is still to come",

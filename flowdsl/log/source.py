@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -89,6 +90,10 @@ def _open_path(path: Path) -> EventSource:
     return EventTable(ParquetFiles(files_of(path)))
 
 
+def _is_seq_no(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 < int(value) < 1 << 63
+
+
 def _listed(events: Iterable[Any]) -> EventSource:
     from flowdsl.log.raw import FrameTable
     from flowdsl.log.rows import rows_frame
@@ -104,6 +109,11 @@ def _listed(events: Iterable[Any]) -> EventSource:
             hint='give {"timestamp": …, "event": …}, or append it to a MemoryEventLog with a timestamp',
         )
     numbers = [event.get("seq_no") for event in events]
+    for place, number in enumerate(numbers):
+        if number is not None and not _is_seq_no(number):
+            raise DataError(
+                f"seq_no is {number!r}", place=f"event {place}", allowed="whole numbers from 1 on"
+            )
     if any(number is not None for number in numbers):
         frame = frame.with_columns(pl.Series("seq_no", numbers, dtype=pl.Int64))
     return EventTable(FrameTable(frame, place="list"))
