@@ -109,11 +109,13 @@ def _listed(events: Iterable[Any]) -> EventSource:
             hint='give {"timestamp": …, "event": …}, or append it to a MemoryEventLog with a timestamp',
         )
     numbers = [event.get("seq_no") for event in events]
-    for place, number in enumerate(numbers):
-        if number is not None and not _is_seq_no(number):
-            raise DataError(
-                f"seq_no is {number!r}", place=f"event {place}", allowed="whole numbers from 1 on"
-            )
     if any(number is not None for number in numbers):
+        for place, number in enumerate(numbers):
+            if not _is_seq_no(number):
+                raise DataError(
+                    f"seq_no is {number!r}",
+                    place=f"event {place}",
+                    allowed="whole numbers from 1 on, for all events or for none",
+                )
         frame = frame.with_columns(pl.Series("seq_no", numbers, dtype=pl.Int64))
     return EventTable(FrameTable(frame, place="list"))
