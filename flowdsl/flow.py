@@ -159,4 +159,6 @@ def on(
             check_text(value, f"on: {option}")
     if name is not None:
         check_text(name, "on: name")
+    if description is not None:
+        check_text(description, "on: description")
     return Flow(Trigger(kind, link_type, entity_type), (), name, description)
