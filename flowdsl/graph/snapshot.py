@@ -123,7 +123,7 @@ class EntityGraph:
 
     def _add_type(self, name: object, given: Any) -> None:
         if not isinstance(name, str) or not name:
-            raise DataError(f"entity type {name!r} is no text")
+            raise DataError(f"entity type {name!r} is no name", allowed="text that is not empty")
         if callable(given) and not isinstance(given, Mapping):
             self._fetchers[name] = Fetcher(name, given)
             return
