@@ -1,0 +1,234 @@
+"""EntityGraph: every form of entities and links gives the same, and what cannot be used is refused with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from event_tables import failures, log_of, sent
+
+import flowdsl as fd
+from flowdsl import on, var
+
+USERS = {"ann": {"name": "Ann", "n": 1}, "bob": {"name": "Bob", "n": 2}}
+ROWS = [{"id": key, **data} for key, data in USERS.items()]
+LINKS = [
+    {"link_type": "follows", "source_id": "bob", "target_id": "ann"},
+    {"link_type": "follows", "source_id": "ann", "target_id": "bob", "link_id": "l1"},
+]
+FLOW = (
+    on("link.created")
+    .resolve("source_id", as_="fan")
+    .fan_out("source_id", via="follows", direction="reverse", as_="f")
+    .map(fan=var.fan.id, name="{{ f.name }}")
+    .deliver("s")
+)
+LOG = log_of("at | source\n 0 | ann\n 1 | bob")
+EXPECTED = [(0, "ann", "Bob"), (1, "bob", "Ann")]
+
+ENTITY_FORMS: dict[str, Any] = {
+    "mapping": USERS,
+    "mapping with ids inside": {row["id"]: row for row in ROWS},
+    "pandas": pd.DataFrame(ROWS),
+    "polars": pl.DataFrame(ROWS),
+    "arrow": pa.Table.from_pylist(ROWS),
+    "categorical ids": pl.DataFrame(ROWS).with_columns(pl.col("id").cast(pl.Categorical)),
+    "function to mapping": lambda ids: {i: USERS[i] for i in ids if i in USERS},
+    "function to frame": lambda ids: pd.DataFrame([row for row in ROWS if row["id"] in ids]),
+}
+LINK_FORMS: dict[str, Any] = {
+    "list": LINKS,
+    "pandas": pd.DataFrame(LINKS),
+    "polars": pl.DataFrame(LINKS),
+    "arrow": pa.Table.from_pylist([{"link_id": None, **link} for link in LINKS]),
+    "generator": (dict(link) for link in LINKS),
+    "with metadata": [{**link, "metadata": {"x": 1}} for link in LINKS],
+}
+
+
+@pytest.mark.parametrize("form", ENTITY_FORMS)
+def test_every_form_of_entities_gives_the_same(form: str) -> None:
+    graph = fd.EntityGraph({"user": ENTITY_FORMS[form]}, LINKS)
+    assert sent(fd.replay(FLOW, LOG, graph), "fan", "name") == EXPECTED
+
+
+@pytest.mark.parametrize("form", LINK_FORMS)
+def test_every_form_of_links_gives_the_same(form: str) -> None:
+    graph = fd.EntityGraph({"user": USERS}, LINK_FORMS[form])
+    assert sent(fd.replay(FLOW, LOG, graph), "fan", "name") == EXPECTED
+
+
+def test_ids_that_are_integers_in_frames_count_as_text() -> None:
+    users = pd.DataFrame({"id": [1, 2], "name": ["one", "two"]})
+    links = pd.DataFrame({"link_type": ["follows"], "source_id": [2], "target_id": [1]})
+    result = fd.replay(FLOW, log_of("at | source\n 0 | 1"), fd.EntityGraph({"user": users}, links))
+    assert sent(result, "fan", "name") == [(0, "1", "two")]
+
+
+def test_nested_cells_and_times_of_frames_are_json() -> None:
+    moment = pd.Timestamp("2026-01-01T12:00:00.500Z")
+    users = pl.DataFrame(
+        {"id": ["ann"], "home": [{"city": "Ulm", "since": moment}], "at": [moment], "tags": [["a", None]]}
+    )
+    flow = (
+        on("link.created")
+        .resolve("source_id", as_="fan")
+        .map(
+            city="{{ fan.home.city }}",
+            since=var.fan.home.since,
+            at=var.fan.at,
+            home=var.fan.home,
+            tags=var.fan.tags,
+        )
+        .deliver("s")
+    )
+    result = fd.replay(flow, log_of("at\n 0"), fd.EntityGraph({"user": users}))
+    assert result.deliveries["payload"].tolist() == [
+        '{"city":"Ulm","since":"2026-01-01T12:00:00.500Z","at":"2026-01-01T12:00:00.500Z",'
+        '"home":{"city":"Ulm","since":"2026-01-01T12:00:00.500Z"},"tags":["a",null]}'
+    ]
+
+
+def test_of_links_with_the_same_identity_the_last_one_counts() -> None:
+    links = [
+        ("ann", "x", None),
+        ("bob", "x", None),
+        ("ann", "x", None),
+        ("cem", "x", "l1"),
+        ("dan", "x", "l1"),
+    ]
+    graph = fd.EntityGraph(
+        links=[{"link_type": "follows", "source_id": s, "target_id": t, "link_id": i} for s, t, i in links]
+    )
+    flow = (
+        on("link.created")
+        .fan_out("source_id", via="follows", direction="reverse", as_="f")
+        .map(f="{{ f_id }}")
+        .deliver("s")
+    )
+    assert sent(fd.replay(flow, log_of("at | source\n 0 | x"), graph), "f") == [
+        (0, "bob"),
+        (0, "ann"),
+        (0, "dan"),
+    ]
+
+
+def test_a_graph_serves_many_replays_and_stays_what_it_was() -> None:
+    graph = fd.EntityGraph({"user": USERS}, LINKS)
+    log = log_of(
+        'at | kind | type | id | data | source\n 0 | entity.updated | user | bob | {"name": "B"} | -\n 1 | link.created | likes | - | - | ann'
+    )
+    for _ in range(2):
+        assert sent(fd.replay(FLOW, log, graph), "name") == [(1, "B")]
+    assert sent(fd.replay(FLOW, LOG, graph), "name") == [(0, "Bob"), (1, "Ann")]
+
+
+def test_two_flows_on_one_graph_do_not_see_each_others_needs() -> None:
+    graph = fd.EntityGraph({"user": USERS}, LINKS)
+    named = on("link.created").resolve("source_id", as_="fan").map(n=var.fan.n).deliver("s")
+    assert sent(fd.replay(named, LOG, graph), "n") == [(0, 1), (1, 2)]
+    assert sent(fd.replay(FLOW, LOG, graph), "name") == [(0, "Bob"), (1, "Ann")]
+
+
+def test_it_shows_what_it_holds() -> None:
+    graph = fd.EntityGraph({"user": USERS, "bot": lambda ids: {}}, LINKS)
+    assert repr(graph) == "EntityGraph(entities={'user': 2, 'bot': 'function'}, links={'follows': 2})"
+    assert graph.entity_types == ("user", "bot")
+    assert graph.link_types == ("follows",)
+
+
+def test_without_a_graph_state_comes_from_the_log_alone() -> None:
+    log = log_of(
+        'at | kind | type | id | data | source\n 0 | entity.created | user | ann | {"name": "A"} | -\n 1 | link.created | likes | - | - | ann'
+    )
+    flow = on("link.created").resolve("source_id", as_="fan").map(name="{{ fan.name }}").deliver("s")
+    assert sent(fd.replay(flow, log), "name") == [(1, "A")]
+    assert sent(fd.replay(flow, log, fd.EntityGraph()), "name") == [(1, "A")]
+
+
+# -- functions ---------------------------------------------------------------------------------------------
+
+
+def test_the_log_overrides_what_a_function_says() -> None:
+    log = log_of("""
+        at | kind           | type  | id  | data          | source
+        0  | entity.updated | user  | ann | {"name": "A"} | -
+        1  | link.created   | likes | -   | -             | ann
+        2  | entity.deleted | user  | ann | -             | -
+        3  | link.created   | likes | -   | -             | ann
+    """)
+    flow = on("link.created").resolve("source_id", as_="fan").map(name="{{ fan.name }}").deliver("s")
+    result = fd.replay(flow, log, fd.EntityGraph({"user": ENTITY_FORMS["function to mapping"]}))
+    assert sent(result, "name") == [(1, "A")]
+    assert [seq_no for seq_no, _, _ in failures(result)] == [4]
+
+
+def test_entities_that_a_function_gives_unasked_are_not_believed_of_others() -> None:
+    graph = fd.EntityGraph({"user": lambda ids: {"other": {"name": "O"}}})
+    flow = on("link.created").resolve("source_id", as_="fan").map(name="{{ fan.name }}").deliver("s")
+    result = fd.replay(flow, log_of("at\n 0"), graph)
+    assert [seq_no for seq_no, _, _ in failures(result)] == [1]
+
+
+# -- what is refused ---------------------------------------------------------------------------------------
+
+REFUSED: dict[str, tuple[Callable[[], object], str]] = {
+    "entities that are a list": (lambda: fd.EntityGraph([1]), "entities are a list"),  # type: ignore[arg-type]
+    "a type that is no name": (lambda: fd.EntityGraph({"": {}}), "entity type '' is no name"),
+    "a type of rows": (lambda: fd.EntityGraph({"user": ROWS}), "entities 'user' are a list"),
+    "no id column": (lambda: fd.EntityGraph({"user": pd.DataFrame({"ids": ["a"]})}), "entities 'user' have no column 'id'"),
+    "a null id": (lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", None]})}), "entities 'user': row 1 has no id"),
+    "an empty id": (lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", ""]})}), "column 'id': row 1 is empty text"),
+    "ids twice": (lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", "a"]})}), "have ids more than once: 'a'"),
+    "ids twice as text and number": (lambda: fd.EntityGraph({"user": {1: {}, "1": {}}}), "have ids more than once: '1'"),
+    "ids that are floats": (lambda: fd.EntityGraph({"user": pd.DataFrame({"id": [1.5]})}), "column 'id' is of type Float64"),
+    "an id that is a tuple": (lambda: fd.EntityGraph({"user": {(1, 2): {}}}), "(1, 2) is no id"),
+    "an id that is half a character": (lambda: fd.EntityGraph({"user": {"\ud800": {}}}), "is no id"),
+    "half a character inside": (lambda: fd.EntityGraph({"user": {"a": {"x": "\ud800"}}}), "'a' is not JSON"),
+    "a number that is none": (lambda: fd.EntityGraph({"user": {"a": {"x": float("nan")}}}), "'a' is not JSON"),
+    "an object that is none": (lambda: fd.EntityGraph({"user": {"a": object()}}), "'a' is not JSON"),
+    "a column of many types": (
+        lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", "b"], "x": [{"y": 1}, 5]})}),
+        "entities 'user' cannot be read as columns",
+    ),
+    "links that are a number": (lambda: fd.EntityGraph({}, 5), "links are a int"),
+    "links that are a name": (lambda: fd.EntityGraph({}, "links.csv"), "links are a str"),
+    "a link that is a number": (lambda: fd.EntityGraph({}, [5]), "links: number 0 is a int"),
+    "a link with a wrong key": (lambda: fd.EntityGraph({}, [{"source": "a"}]), "links: number 0 has the key 'source'"),
+    "a link without an end": (lambda: fd.EntityGraph({}, [{"link_type": "a", "source_id": "b"}]), "links: row 0 has no target_id"),
+    "a frame without an end": (
+        lambda: fd.EntityGraph({}, pd.DataFrame({"link_type": ["a"], "source": ["a"], "target_id": ["b"]})),
+        "links have no column 'source_id'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_is_refused_with_its_place_and_a_way_out(case: str) -> None:
+    act, what = REFUSED[case]
+    with pytest.raises(fd.DataError) as caught:
+        act()
+    assert what in caught.value.what
+    assert caught.value.allowed or caught.value.hint
+
+
+FETCHED = on("link.created").resolve("source_id", as_="fan").map(name="{{ fan.name }}").deliver("s")
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda ids: 1 / 0, "the function for entities 'user' raised ZeroDivisionError: division by zero"),
+        (lambda: {}, "the function for entities 'user' raised TypeError"),
+        (lambda ids: None, "entities 'user' are a NoneType"),
+        (lambda ids: pd.DataFrame({"x": [1]}), "entities 'user' have no column 'id'"),
+    ],
+)
+def test_a_function_that_does_not_answer_is_told_by_its_type(answer: Any, why: str) -> None:
+    with pytest.raises(fd.DataError) as caught:
+        fd.replay(FETCHED, log_of("at\n 0"), fd.EntityGraph({"user": answer}))
+    assert caught.value.what.startswith(why)
