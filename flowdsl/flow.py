@@ -14,8 +14,11 @@ from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.scope import Scope
 
 if TYPE_CHECKING:
+    import os
+
     import networkx as nx
 
+    from flowdsl.production.findings import Finding
     from flowdsl.scope import Shape
 
 
@@ -108,8 +111,98 @@ class Flow(Steps):
 
         return operator_graph(self)
 
+    def check(self, target: str | None = None) -> list[Finding]:
+        """What is worth knowing of the flow before it is shipped: mistakes and traps.
+
+        With `target="this-rs"` also what that runtime refuses, loses or does otherwise. Each finding has a `code`, with
+        an entry in docs/findings.md, a severity, the step, a message and a hint.
+
+        >>> flow = on("entity.created", entity_type="post").map(to="{{ entity_id }}")
+        >>> print(flow.check()[0])
+        on('entity.created', entity_type='post'): warning: nothing is delivered: the flow has no deliver [no-deliver]
+          hint: add a map and a deliver
+        """
+        from flowdsl.production.findings import check_flow
+
+        return check_flow(self, target)
+
+    def portable(self) -> Flow:
+        """The flow as production can say it, with the same meaning.
+
+        A conjunction becomes several filters, `not (a == b)` becomes `a != b`, `7d` becomes `168h`. Raises
+        `ExportError` where that is not possible; its `problems` has every construct, the reason and what comes
+        nearest.
+
+        >>> on("link.created").where("not (source_id == target_id)").deduplicate("source_id", window="7d").portable()
+        <Flow 'link.created': on('link.created').where('source_id != target_id').deduplicate('source_id', window='168h')>
+        """
+        from flowdsl.production.portable import portable
+
+        return portable(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Production's form, as `to_yaml` writes it, in Python's own types. Raises `ExportError` as `portable` does.
+
+        >>> on("link.created", name="f").map(title="hello").deliver("in-app").to_dict()["events"]["flows"][0]["pipeline"]
+        [{'map': {'template': {'title': 'hello'}}}, {'deliver': {'sink': 'in-app'}}]
+        """
+        from flowdsl.production.export import flow_to_dict
+
+        return flow_to_dict(self)
+
+    def to_yaml(self) -> str:
+        """A file for production that holds this flow; `load` of it equals `portable()`.
+
+        Equal flows give the same bytes. Text is quoted wherever a reader of YAML 1.1 or 1.2 could misread it. The
+        first line names the schema for editors, `flowdsl.schema.json` beside the file. Raises `ExportError` as
+        `portable` does.
+
+        >>> print(on("link.created", link_type="likes", name="notify").map(title="on").deliver("in-app").to_yaml())
+        # yaml-language-server: $schema=flowdsl.schema.json
+        events:
+          flows:
+            - name: notify
+              trigger:
+                kind: link.created
+                link_type: likes
+              pipeline:
+                - map:
+                    template:
+                      title: "on"
+                - deliver:
+                    sink: in-app
+        <BLANKLINE>
+        """
+        from flowdsl.production.export import flow_to_yaml
+
+        return flow_to_yaml(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_yaml()` to a file, as UTF-8; on a refusal the file stays as it was."""
+        from flowdsl.production.export import flow_to_yaml, save
+
+        save(flow_to_yaml(self), path)
+
+    def to_python(self) -> str:
+        """Python that builds an equal flow, as the variable `flow`.
+
+        It need not be portable; a condition that is a Python function is refused with an `ExportError`.
+
+        >>> print(on("link.created", name="f").where("source_id != target_id").to_python())
+        from flowdsl import on, var
+        <BLANKLINE>
+        flow = (
+            on("link.created", name="f")
+            .where(var.source_id != var.target_id)
+        )
+        <BLANKLINE>
+        """
+        from flowdsl.production.python_source import python_source
+
+        return python_source(self)
+
     def _then(self, step: Operator) -> Flow:
-        if self.rules is not FLOWDSL:
+        if self.rules != FLOWDSL:
             raise BuildError(
                 f"a flow read by the rules of {self.rules.name} takes no further steps",
                 hint="load it without target=, or write the step into its YAML",
