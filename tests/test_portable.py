@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -214,7 +215,7 @@ def test_all_problems_of_a_flow_come_at_once_in_their_order():
 
 
 def test_a_portable_flow_has_its_name_and_no_empty_description():
-    flow = on("link.created", description=" ").map(a=1).deliver("s").portable()
+    flow = replace(on("link.created").map(a=1).deliver("s"), description=" ").portable()
     assert (flow.given_name, flow.description) == ("link.created to s", None)
     assert flow.portable() == flow
 
