@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,11 @@ def delivery_entry(one: Delivered, *, several: bool) -> dict[str, Any]:
     """A delivery as tests write it."""
     entry: dict[str, Any] = {"flow": one.flow} if several else {}
     return {**entry, "sink": one.sink, "recipient": one.recipient, "payload": one.payload}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON: for Python 1 and True are equal."""
+    return json.dumps(one) == json.dumps(other)
 
 
 def _rewritten(entry: Entry, one: Delivered, start: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from flowdsl.production.yaml import load
 from flowdsl.replaying import as_flows, replay
 from flowdsl.result import Result
 from flowdsl.testing.cases import EXPECTATIONS, FlowTest
-from flowdsl.testing.matching import Counted, Delivered, settled_counts, settled_deliveries
+from flowdsl.testing.matching import Counted, Delivered, same, settled_counts, settled_deliveries
 from flowdsl.testing.reading import moment, production_event
 
 
@@ -36,7 +36,7 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether everything came as it was to come, and nothing else."""
-        return self.error is None and self.settled == self.test
+        return self.error is None and same(self.settled.to_dict(), self.test.to_dict())
 
     @property
     def diff(self) -> str:

@@ -158,7 +158,11 @@ def _entities(
             grown |= changes
             now = states_of.at(first - 1)
         for kind, data in now.items():
-            kept.setdefault(kind, {})[one] = data
+            if isinstance(data, dict):
+                kept.setdefault(kind, {})[one] = data
+            else:
+                # no graph holds what is no object: the event that made it is needed
+                grown.add(states_of.since(kind, data))
     return kept
 
 
@@ -178,6 +182,10 @@ class _States:
             if data is not None:
                 state[kind] = data
         return state
+
+    def since(self, kind: str, data: Any) -> int:
+        """The last event that made an entity this."""
+        return max(at for at, change in self.changes.items() if change == (kind, data))
 
 
 class _World:
@@ -223,7 +231,7 @@ class _World:
         states = {one: _States(base.get(one, {}), {}) for one in ids}
         for row in self._rows(lambda: pl.col("entity_id").is_in(ids)) if ids else ():
             if row["kind"].startswith("entity."):
-                data = None if row["kind"] == "entity.deleted" else json.loads(row["data"] or "{}") or {}
+                data = None if row["kind"] == "entity.deleted" else _data(row["data"])
                 states[row["entity_id"]].changes[row["seq_no"]] = (row["entity_type"], data)
         return states
 
@@ -244,6 +252,12 @@ def rows_of(source: EventSource, where: pl.Expr, until: int = _NEVER) -> list[Ro
         if frame.height and int(frame["seq_no"][-1]) >= until:
             break
     return rows
+
+
+def _data(text: str | None) -> Any:
+    """What an entity is: an empty object where an event says nothing of it."""
+    value = json.loads(text) if text is not None else None
+    return {} if value is None else value
 
 
 def _key(reading: Reading) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from flowdsl.errors import ReplayError
 from flowdsl.production.document import read_text
 from flowdsl.production.splicing import CannotSplice, spliced
 from flowdsl.testing.cases import EXPECTATIONS
+from flowdsl.testing.matching import same
 from flowdsl.testing.running import Outcome
 
 
@@ -45,7 +46,7 @@ def _changes(written: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
     changed = {}
     for name in EXPECTATIONS:
         before, after = getattr(outcome.test, name), getattr(outcome.settled, name)
-        if before != after:
+        if not same(before, after):
             kept = list(zip(before or (), written.get(name) or (), strict=True))
             changed[name] = [_kept(entry, kept) for entry in after]
     return changed
@@ -54,7 +55,7 @@ def _changes(written: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
 def _kept(entry: Any, kept: list[tuple[Any, Any]]) -> Any:
     """An entry as it is written where it is there already; each of them once."""
     for number, (before, as_written) in enumerate(kept):
-        if before == entry:
+        if same(before, entry):
             del kept[number]
             return as_written
     return entry
