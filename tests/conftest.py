@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "everyday",
-    max_examples=60,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,
@@ -17,6 +17,6 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 settings.register_profile(
-    "deep", settings.get_profile("everyday"), max_examples=3000, derandomize=False, print_blob=True
+    "deep", settings.get_profile("everyday"), max_examples=1000, derandomize=False, print_blob=True
 )
 settings.load_profile(os.environ.get("FLOWDSL_HYPOTHESIS", "everyday"))
