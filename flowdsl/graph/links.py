@@ -15,6 +15,10 @@ from flowdsl.interner import Codes
 
 ALIVE = np.iinfo(np.int64).max
 FORWARD, REVERSE = "forward", "reverse"
+# in fewer links than this a key is searched for; in more there is a table of where each key starts
+SEARCHED_BELOW = 4096
+# so many dead links at least are worth being left out
+DEAD_ABOVE = 64
 Seqs = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int64]
 
@@ -76,7 +80,7 @@ class Run:
 
     def bounds(self, ids: Codes) -> tuple[Numbers, Numbers]:
         """Where the links of each id start and end in this run."""
-        if len(self.keys) < 4096:
+        if len(self.keys) < SEARCHED_BELOW:
             return np.searchsorted(self.keys, ids, side="left"), np.searchsorted(self.keys, ids, side="right")
         if self._starts is None:
             self._starts = np.concatenate([[0], np.cumsum(np.bincount(self.keys))])
@@ -138,7 +142,7 @@ class LinkTable:
                 last, before = runs.pop(), runs.pop()
                 runs.append(self._run(direction, self._alive(np.concatenate([before.numbers, last.numbers]))))
             for i, run in enumerate(runs):
-                if run.deaths > 64 and run.deaths * 2 > len(run):
+                if run.deaths > DEAD_ABOVE and run.deaths * 2 > len(run):
                     runs[i] = self._run(direction, self._alive(run.numbers))
 
     def expand(self, direction: str, ids: Codes, seen: Seqs) -> tuple[Numbers, Codes]:
