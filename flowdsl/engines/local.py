@@ -224,6 +224,8 @@ class LocalRun:
         for entry, stages in self.entries:
             nothing = Contexts(chunk, np.zeros(0, np.int64), roots=self._roots(entry))
             for stage in stages:
+                # a thread told it to record elsewhere
+                stage.tell(self.recorder)
                 stage.push(nothing, horizon, ending=ending)
 
     def _roots(self, entry: Entry) -> frozenset[str]:
