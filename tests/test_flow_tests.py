@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import datetime as dt
 import io
 import json
@@ -20,6 +21,7 @@ import flowdsl as fd
 from flowdsl import on
 from flowdsl.cli import main
 from flowdsl.testing import FlowTest, Outcome, read_tests, run_tests
+from flowdsl.testing.declared import TEST
 from flowdsl.testing.updating import updated
 
 FLOWS = """\
@@ -78,6 +80,11 @@ def refused(tests: str) -> list[fd.FlowError]:
     with pytest.raises(fd.LoadError) as caught:
         fd.load(FLOWS + tests)
     return list(caught.value.problems)
+
+
+PAGE = (
+    "name", "description", "flows", "graph", "start", "events", "open_windows", "target", "deliveries", "drops", "failures",
+)  # fmt: skip
 
 
 # -- what holds, and what does not ------------------------------------------------------------------------
@@ -289,6 +296,14 @@ def test_a_test_as_text_reads_back_equal():
     text = "tests:\n" + "".join(f"  {line}\n" for line in test.to_yaml().splitlines())
     assert read_tests(FLOWS + text) == (test,)
     assert FlowTest.of(test.to_dict()) == test
+
+
+def test_the_page_about_tests_tells_of_every_key():
+    page = (Path(__file__).parents[1] / "docs" / "tests.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert [key.strip("` ,") for row in rows for key in row.split(",")] == list(PAGE)
+    assert set(PAGE) == set(TEST["properties"])
+    assert set(PAGE) == {field.name for field in dataclasses.fields(FlowTest)}
 
 
 # -- rewritten in place ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 import flowdsl as fd
+from flowdsl.cli import main
 from flowdsl.operators import OPERATORS
 from flowdsl.production.document import read_text
 from flowdsl.production.schema import FILE, operator_schema, schema_text
@@ -199,6 +200,11 @@ def test_the_schema_is_one_and_the_shipped_file_is_fresh():
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert FILE.read_text("utf-8") == schema_text(), "run: flowdsl schema > flowdsl/schema.json"
+
+
+def test_the_command_prints_the_shipped_file(capsys: pytest.CaptureFixture[str]):
+    assert main(["schema"]) == 0
+    assert capsys.readouterr().out == FILE.read_text("utf-8")
 
 
 @pytest.mark.parametrize("document", [d for _, d in VALID], ids=[name for name, _ in VALID])

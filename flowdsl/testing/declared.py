@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from flowdsl.events import KINDS
 from flowdsl.operators.base import DURATION_PATTERN, text_schema
+from flowdsl.rules import TARGETS
 
-TARGETS: Final = ("this-rs",)
 START: Final = "2026-01-01T00:00:00Z"
 _DAY: Final = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:?[0-9]{2})?"
