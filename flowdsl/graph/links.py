@@ -144,6 +144,7 @@ class LinkTable:
             for i, run in enumerate(runs):
                 if run.deaths > DEAD_ABOVE and run.deaths * 2 > len(run):
                     runs[i] = self._run(direction, self._alive(run.numbers))
+            runs[:] = [run for run in runs if len(run)]
 
     def expand(self, direction: str, ids: Codes, seen: Seqs) -> tuple[Numbers, Codes]:
         """Every link of each id alive after sequence number `seen`: the row of the id, and the other end's code."""
