@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from event_tables import failures, log_of, sent
+from event_tables import failures, log_of, moment, sent
 
 import flowdsl as fd
 from flowdsl import on, var
@@ -233,3 +233,21 @@ def test_a_function_that_does_not_answer_is_told_by_its_type(answer: Any, why: s
     with pytest.raises(fd.DataError) as caught:
         fd.replay(FETCHED, log_of("at\n 0"), fd.EntityGraph({"user": answer}))
     assert caught.value.what.startswith(why)
+
+
+def test_links_that_all_ended_can_be_followed_by_others() -> None:
+    names = [f"u{n}" for n in range(200)]
+    made = [fd.link_created("follows", name, "x") for name in names]
+    gone = [fd.link_deleted("follows", name, "x") for name in names]
+    log = fd.MemoryEventLog()
+    log.append([*made, *gone, *made[:1], *gone[:2], *made[:3]], timestamp=moment(0))
+    flow = (
+        on("link.deleted")
+        .fan_out("target_id", via="follows", direction="reverse", as_="f")
+        .map(f="{{ f_id }}")
+        .deliver("s")
+    )
+    expected = fd.replay(flow, log).polars("s", ["seq_no", "f"])
+    assert expected.height == 199 * 200 // 2
+    for chunk_size in (1, 100, 200, 201):
+        assert fd.replay(flow, log, chunk_size=chunk_size).polars("s", ["seq_no", "f"]).equals(expected)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import interpret
@@ -122,6 +123,31 @@ def test_rule_21_events_before_the_start_only_change_graph_and_clock(
 @given(case=cases())
 def test_rule_06_as_of_the_end_is_the_final_graph_for_all(case: Case) -> None:
     assert_same(said_by_engine(replayed(case, as_of="end"), case.flows), interpreted(case, as_of="end"))
+
+
+@given(case=cases(), keep=st.booleans(), chunk_size=st.sampled_from([2, 5, None]))
+def test_rule_20_the_ways_made_for_large_amounts_change_nothing(
+    case: Case, keep: bool, chunk_size: int | None
+) -> None:
+    """Slices of one context, several threads, arrays instead of loops, and the graph tidied up after each chunk."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in SIZES.items():
+            patch.setattr(f"flowdsl.{name}", size)
+        result = replayed(case, open_windows=windows(keep), chunk_size=chunk_size)
+        assert_same(said_by_engine(result, case.flows), interpreted(case, keep=keep))
+
+
+SIZES = {
+    "engines.work.FEWEST": 1,
+    "engines.work.MOST_BRANCHES": 1,
+    "engines.work.ALONE_BELOW": 0,
+    "graph.state.COMPACT_ABOVE": -1,
+    "graph.links.SEARCHED_BELOW": 0,
+    "graph.links.DEAD_ABOVE": 0,
+    "windows.LOOP_BELOW": 1,
+    "buckets.ARRAYS_FROM": 1,
+    "tables._SORTED_AT_ONCE": 0,
+}
 
 
 @given(case=cases())

@@ -329,3 +329,14 @@ def test_rule_21_the_start_is_included_and_the_stop_is_not() -> None:
     assert failures(fd.replay(flow, log, start=9)) == []
     assert len(fd.replay(flow, log, start=9)) == 0
     assert len(fd.replay(flow, log, stop=1)) == 0
+
+
+def test_rule_20_what_comes_out_at_the_end_is_there_after_threads_ran_too() -> None:
+    """Two flows of one trigger and enough events to be run on two threads; the last window closes at the end."""
+    log = fd.MemoryEventLog()
+    log.append([fd.link_created("likes", f"u{n}", f"p{n % 7}") for n in range(5_000)], timestamp=moment(0))
+    digest = LIKES.batch("target_id", window="5s").map(n="{{ batch.count }}").deliver("digest")
+    plain = LIKES.map(x="x").deliver("plain")
+    result = fd.replay([digest, plain], log)
+    assert len(result["plain"]) == 5_000
+    assert sorted(int(n) for n in result["digest"]["n"]) == [714] * 5 + [715] * 2
