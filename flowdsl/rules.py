@@ -19,7 +19,8 @@ class Rules:
 
     name: str
     early_checks: bool
-    """Whether a flow that cannot work is refused when it is built; otherwise it fails event by event."""
+    """Whether documents are read strictly, and a flow that cannot work is refused when it is built; otherwise it fails event
+    by event."""
     event_variable: bool
     """Whether contexts have the variable `event` with id, kind, timestamp and seq_no."""
     timers: bool
