@@ -45,6 +45,16 @@ documents = st.fixed_dictionaries(
 )
 # mostly objects, for those are what graphs hold
 entities = st.one_of(documents, documents, documents, st.none(), scalars, st.lists(scalars, max_size=2))
+# what a column of structs can hold: every field, of one type each, or null
+full_documents = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["Ann", "", "zoë", None]),
+        "n": st.sampled_from([0, 1, 2, None]),
+        "author_id": ids | st.none(),
+        "more": st.none() | st.fixed_dictionaries({"x": st.sampled_from([0.5, 1.0, None])}),
+        "tags": st.none() | st.lists(st.sampled_from(["x", "y", None]), max_size=3),
+    }
+)
 link_ids = st.sampled_from([None, None, None, "l1", "l2"])
 
 
@@ -84,27 +94,27 @@ def links(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def inner_events(draw: st.DrawFn) -> dict[str, Any]:
+def inner_events(draw: st.DrawFn, full: bool = False) -> dict[str, Any]:
     """The inner object of an event of any kind."""
     family, action = draw(st.sampled_from([*KINDS, *["link.created"] * 4, "entity.updated"])).split(".")
     event: dict[str, Any] = {"kind": family, "action": action}
     if family == "entity":
         event |= {"entity_type": draw(st.sampled_from(ENTITY_TYPES)), "entity_id": draw(ids)}
-        return event if action == "deleted" else {**event, "data": draw(entities)}
+        return event if action == "deleted" else {**event, "data": draw(full_documents if full else entities)}
     event |= draw(links())
     if action == "deleted":
         if "link_id" in event and draw(st.booleans()):
             return {"kind": family, "action": action, "link_id": event["link_id"]}
         return event
-    metadata = draw(st.none() | documents)
+    metadata = draw(st.none() | (full_documents if full else documents))
     return event if metadata is None else {**event, "metadata": metadata}
 
 
 @st.composite
-def logs(draw: st.DrawFn, max_size: int = 20) -> list[dict[str, Any]]:
+def logs(draw: st.DrawFn, max_size: int = 20, full: bool = False) -> list[dict[str, Any]]:
     """Events in order of `seq_no`, some at the same moment, some late, some numbers left out."""
     moment, seq_no, log = START, 0, []
-    for inner in draw(st.lists(inner_events(), min_size=5, max_size=max_size)):
+    for inner in draw(st.lists(inner_events(full), min_size=5, max_size=max_size)):
         moment += 1000 * draw(st.sampled_from(STEPS_MS))
         seq_no += draw(st.sampled_from([1, 1, 1, 1, 3]))
         log.append({"id": f"e{seq_no}", "timestamp": moment_text(moment), "event": inner, "seq_no": seq_no})
@@ -112,13 +122,14 @@ def logs(draw: st.DrawFn, max_size: int = 20) -> list[dict[str, Any]]:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, max_events: int = 20) -> World:
-    """A graph and a log."""
+def worlds(draw: st.DrawFn, max_events: int = 20, full: bool = False) -> World:
+    """A graph and a log; `full`: of documents that columns of structs can hold."""
+    data = full_documents if full else entities
     held = {
-        kind: draw(st.dictionaries(ids, entities, min_size=2, max_size=3))
+        kind: draw(st.dictionaries(ids, data, min_size=2, max_size=3))
         for kind in draw(st.sampled_from([["user"], ["user", "post"], ["post"], []]))
     }
-    return World(held, draw(st.lists(links(), min_size=4, max_size=9)), draw(logs(max_events)))
+    return World(held, draw(st.lists(links(), min_size=4, max_size=9)), draw(logs(max_events, full)))
 
 
 # -- flows ----------------------------------------------------------------------------------------------
@@ -357,6 +368,6 @@ def flow_lists(draw: st.DrawFn, max_flows: int = 3) -> list[Flow]:
 
 
 @st.composite
-def cases(draw: st.DrawFn, max_events: int = 20) -> Case:
-    """Flows, a graph and a log."""
-    return Case(draw(flow_lists()), draw(worlds(max_events)))
+def cases(draw: st.DrawFn, max_events: int = 20, full: bool = False) -> Case:
+    """Flows, a graph and a log; `full`: of documents that columns of structs can hold."""
+    return Case(draw(flow_lists()), draw(worlds(max_events, full)))

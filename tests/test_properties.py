@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -214,6 +215,36 @@ def test_every_form_of_a_log_gives_the_same(case: Case) -> None:
         expected = bytes_of(fd.replay(case.flows, log, graph_of(case)))
         for form in (events, durable, frame):
             assert_same(bytes_of(fd.replay(case.flows, form, graph_of(case))), expected)
+
+
+DOCUMENT = pl.Struct(
+    {
+        "name": pl.String,
+        "n": pl.Int64,
+        "author_id": pl.String,
+        "more": pl.Struct({"x": pl.Float64}),
+        "tags": pl.List(pl.String),
+    }
+)
+NESTED = {name: DOCUMENT if name in ("data", "metadata") else pl.String for name in fd.events.EVENT_COLUMNS}
+
+
+@given(case=cases(full=True), chunk_size=st.sampled_from([3, None]))
+def test_columns_of_structs_are_as_good_as_json(case: Case, chunk_size: int | None) -> None:
+    rows = [
+        {**e["event"], "kind": f"{e['event']['kind']}.{e['event']['action']}", "seq_no": e["seq_no"],
+         "event_id": e["id"], "timestamp": e["timestamp"]}
+        for e in case.world.events
+    ]  # fmt: skip
+    log = pl.DataFrame(rows, schema={**NESTED, "seq_no": pl.Int64})
+    frames = {
+        kind: pl.DataFrame(
+            [{"id": i, **d} for i, d in held.items()], schema={"id": pl.String, **DOCUMENT.to_schema()}
+        )
+        for kind, held in case.world.entities.items()
+    }
+    result = fd.replay(case.flows, log, fd.EntityGraph(frames, case.world.links), chunk_size=chunk_size)
+    assert_same(said_by_engine(result, case.flows), interpreted(case))
 
 
 @given(case=cases())
