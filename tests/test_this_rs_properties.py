@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import uuid
 from collections import Counter
 from typing import Any
 
@@ -9,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracle.comparing import bytes_of, said_by_engine
 from oracle.this_rs import ProductionGraph, interpret
+from oracle.values import moment_text
+from strategies import START
 from this_rs_strategies import ProductionCase, production_cases
 
 import flowdsl as fd
@@ -58,3 +62,37 @@ def test_a_log_replayed_in_two_parts_equals_the_whole_under_the_target(
     for flow, step, reason, count in start["dropped"] + end["dropped"]:
         dropped[flow, step, reason] += count
     assert sorted((*key, count) for key, count in dropped.items()) == whole["dropped"]
+
+
+def test_many_keys_at_once_are_worked_on_as_each_by_itself() -> None:
+    """More keys in a chunk than are looped over one by one, and more contexts than one thread takes."""
+    chance = random.Random(7)
+    users = [str(uuid.UUID(int=number)) for number in range(1, 400)]
+    moment, events = START, []
+    for seq_no in range(1, 6001):
+        moment += chance.choice([0, 1000, 20_000, 150_000])
+        inner = fd.link_created(
+            "likes", chance.choice(users), chance.choice(users[:90]), link_id=users[seq_no % 300]
+        )
+        events.append({"id": None, "timestamp": moment_text(moment), "event": inner, "seq_no": seq_no})
+    payload = [
+        {"map": {"template": {"n": "{{ _batch.count }} {{ _batch.items | join(sep=' ') }}"}}},
+        {"deliver": {"sink": "s"}},
+    ]
+    batches = [
+        [{"batch": {"key": "target_id", "window": window, "min_count": least}}, *payload]
+        for window, least in [("0s", 1), ("1s", 1), ("20s", 2), ("60s", 4)]
+    ]
+    others = [{"deduplicate": {"key": "source_id", "window": "3s"}}, {"rate_limit": {"max": 3, "per": "1s"}}]
+    pipelines = [*batches, [*others, batches[1][0], *payload]]
+    flows = [
+        {"name": f"f{number}", "trigger": {"kind": "link.created"}, "pipeline": steps}
+        for number, steps in enumerate(pipelines)
+    ]
+    case = ProductionCase(flows, {}, [], events)
+    expected = interpret(case.flows, case.events, ProductionGraph({}, []))
+    for options in ({}, {"chunk_size": 1000}):
+        found = said(replayed(case, **options), case)
+        assert found["steps"] == expected["steps"]
+        assert found["deliveries"] == expected["deliveries"]
+        assert sorted(found["open"]) == sorted(expected["open"])
