@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.operators.base import Operator
-from flowdsl.operators.deliver import Deliver
-from flowdsl.operators.map import Map
-from flowdsl.recorder import MOMENT, TableRecorder, deliveries_table
-from flowdsl.store import FolderStore, Part, Store
+from flowdsl.manifest import OPEN_SCHEMA, check_sums, manifest_of, record_open
+from flowdsl.recorder import MOMENT, TableRecorder
+from flowdsl.store import FolderStore, Store
 from flowdsl.tables import all_deliveries, sink_table
 
 if TYPE_CHECKING:
@@ -42,10 +40,6 @@ STEP_SCHEMA: dict[str, Any] = {
     "flow": pl.String, "step": pl.Int64, "operator": pl.String, "held_before": pl.Int64, "entered": pl.Int64,
     "extra_branches": pl.Int64, "passed": pl.Int64, "dropped": pl.Int64, "failed": pl.Int64, "absorbed": pl.Int64,
     "held": pl.Int64, "seconds": pl.Float64,
-}  # fmt: skip
-OPEN_SCHEMA = {
-    "flow": pl.String, "step": pl.Int32, "operator": pl.String, "held": pl.Int64, "opened_at": MOMENT, "due_at": MOMENT,
-    "last_seq_no": pl.Int64,
 }  # fmt: skip
 LATE_SCHEMA = {
     "seq_no": pl.Int64, "event_id": pl.String, "timestamp": MOMENT, "kind": pl.String, "clock": MOMENT,
@@ -242,8 +236,8 @@ def finished(
     plan: Plan, options: Options, store: Store, recorder: TableRecorder, local: LocalRun, state: State
 ) -> Result:
     """The result of a run that is over."""
-    manifest = _manifest(plan, recorder, local)
-    _record_open(plan, store, local)
+    manifest = manifest_of(plan, recorder, local)
+    record_open(plan, store, local)
     result = Result(store, manifest, state, options, recorder)
     if isinstance(store, FolderStore):
         store.write_manifest(manifest)
@@ -272,19 +266,6 @@ def known_columns(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
     return list(columns)
 
 
-def check_sums(manifest: dict[str, Any]) -> None:
-    """Hold every step to it that nothing is lost (rule 18)."""
-    for s in manifest["steps"]:
-        came = s["held_before"] + s["entered"] + s["extra_branches"]
-        went = s["passed"] + s["dropped"] + s["failed"] + s["absorbed"] + s["held"]
-        if came != went:
-            raise ReplayError(
-                f"{came} contexts came and {went} went: this is a fault in flowdsl",
-                flow=s["flow"],
-                step=f"{s['step']} ({s['operator']})",
-            )
-
-
 def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
     """A pandas frame on the same Arrow memory."""
     import pandas as pd
@@ -292,86 +273,6 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     converted: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return converted
-
-
-def _manifest(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[str, Any]:
-    steps: list[dict[str, Any]] = []
-    delivers: list[dict[str, Any]] = []
-    for stage in local.stages():
-        tally, step = stage.tally, stage.stage.step
-        for flow in stage.stage.flows:
-            steps.append(
-                {
-                    "number": flow,
-                    "flow": plan.flows[flow].name,
-                    "step": stage.stage.number,
-                    "operator": step.method,
-                    "text": step.text,
-                    "held_before": tally.held_before,
-                    "entered": tally.entered,
-                    "extra_branches": tally.extra_branches,
-                    "passed": tally.passed,
-                    "dropped": sum(tally.dropped.values()),
-                    "failed": tally.failed,
-                    "absorbed": tally.absorbed,
-                    "held": stage.kernel.held,
-                    "seconds": round(tally.seconds, 6),
-                    "reasons": dict(tally.dropped),
-                }
-            )
-        if isinstance(step, Deliver):
-            before = plan.flows[stage.stage.flows[0]].steps[: stage.stage.number]
-            delivers.append(
-                {
-                    "table": deliveries_table(stage.stage.number, stage.stage.flows),
-                    "flows": stage.stage.flows,
-                    "sinks": list(step.sinks),
-                    "timed": any(s.times for s in before),
-                    "fields": _payload_fields(before),
-                }
-            )
-    steps.sort(key=lambda s: (s["number"], s["step"]))
-    delivers.sort(key=lambda d: d["flows"][0])
-    counts = [
-        {"flow": plan.flows[f].name, "sink": sink, "count": n}
-        for (f, sink), n in sorted(recorder.delivered_count.items())
-    ]
-    return {
-        "flows": [flow.name for flow in plan.flows],
-        "text": [str(flow) for flow in plan.flows],
-        "triggers": [flow.trigger.text for flow in plan.flows],
-        "events": local.events,
-        "position": local.position,
-        "late": recorder.late_count,
-        "trace": recorder.trace,
-        "steps": steps,
-        "delivers": delivers,
-        "delivered": counts,
-    }
-
-
-def _payload_fields(before: Sequence[Operator]) -> list[str]:
-    """The fields of the payload that these steps make; without a map, which only production lets in, there is none."""
-    return next((list(step.fields) for step in reversed(before) if isinstance(step, Map)), [])
-
-
-def _record_open(plan: Plan, store: Store, local: LocalRun) -> None:
-    for stage in local.stages():
-        rows = stage.kernel.open()
-        if not rows:
-            continue
-        frame = pl.DataFrame(rows).with_columns(
-            pl.col("opened_at", "due_at").cast(MOMENT),
-            pl.lit(stage.stage.number, pl.Int32).alias("step"),
-            pl.lit(stage.stage.step.method).alias("operator"),
-        )
-        for flow in stage.stage.flows:
-            store.add(
-                "open",
-                Part(
-                    frame.with_columns(pl.lit(plan.flows[flow].name).alias("flow")).select(list(OPEN_SCHEMA))
-                ),
-            )
 
 
 def _joined(store: Store, table: str, schema: dict[str, Any]) -> pl.DataFrame:

@@ -27,7 +27,7 @@ batch_variable buckets holding kernel keys lifting timers untimed windows operat
 builder flow
 plan
 store recorder engines
-failures tables summary progress replaying result
+failures manifest tables summary progress replaying result
 explained explain
 words samples
 production testing

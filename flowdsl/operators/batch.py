@@ -32,6 +32,7 @@ from flowdsl.operators.base import (
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, NUMBER, TEXT, Scope, Shape
 from flowdsl.timers import due
+from flowdsl.untimed import UntimedBatchKernel
 from flowdsl.windows import Groups, Windows
 
 BATCH = Shape(
@@ -98,8 +99,6 @@ class Batch(Operator):
         return scope.having(**dict.fromkeys(scope.rules.batch_names, BATCH))
 
     def kernel(self, rules: Rules) -> Kernel:
-        from flowdsl.untimed import UntimedBatchKernel
-
         return BatchKernel(self, rules) if rules.timers else UntimedBatchKernel(self, rules)
 
 
@@ -195,7 +194,7 @@ class _Batching:
             *(np.concatenate([getattr(grown, n), getattr(fresh, n)]) for n in grown.__dataclass_fields__)
         )
         seen = np.concatenate(
-            [np.full(len(carried.keys), -1, np.int32), self._seen(groups.order[found.first])]
+            [np.full(len(carried.keys), -1, np.int32), self.contexts.seen.take(groups.order[found.first])]
         )
         row_of_last = np.concatenate([self._rows_of_last(joined), groups.order[found.end - 1]])
         members = kernel._members.joined(self._joined_members(joined, found, fresh.numbers))
@@ -284,9 +283,6 @@ class _Batching:
         latest = np.zeros(len(self.groups.keys), np.int64)
         np.maximum.at(latest, found.group, found.first)
         return int(numbers[found.first < latest[found.group]].max(initial=-1))
-
-    def _seen(self, rows: Ints) -> npt.NDArray[np.int32]:
-        return self.contexts.seen.take(rows)
 
     # -- what becomes of them --------------------------------------------------------------------------
 
