@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from flowdsl.production.schema import schema
     from flowdsl.production.yaml import load
     from flowdsl.replaying import replay
-    from flowdsl.result import Result, read_result
+    from flowdsl.results.result import Result, read_result
 
 _HOME = {
     "BuildError": "errors",
@@ -54,7 +54,7 @@ _HOME = {
     "Position": "log",
     "Project": "production.project",
     "ReplayError": "errors",
-    "Result": "result",
+    "Result": "results.result",
     "TemplateError": "errors",
     "convert": "log",
     "entity_created": "events",
@@ -68,7 +68,7 @@ _HOME = {
     "on": "flow",
     "read_events": "log",
     "read_graph": "graph.folder",
-    "read_result": "result",
+    "read_result": "results.result",
     "replay": "replaying",
     "schema": "production.schema",
     "var": "language.var",

@@ -24,14 +24,14 @@ from flowdsl.events import EVENT_COLUMNS, FlowWarning
 from flowdsl.flow import Flow
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource, open_log
+from flowdsl.log.uuids import OneSpelling
 from flowdsl.plan import Plan
-from flowdsl.recorder import TableRecorder
+from flowdsl.results.recorder import TableRecorder
+from flowdsl.results.store import FolderStore, MemoryStore, Store
 from flowdsl.rules import Rules, rules_of
-from flowdsl.store import FolderStore, MemoryStore, Store
-from flowdsl.uuids import OneSpelling
 
 if TYPE_CHECKING:
-    from flowdsl.result import Result
+    from flowdsl.results.result import Result
 
 Progress = bool | Callable[[int, int | None], None] | None
 
@@ -119,7 +119,7 @@ def run(
     columns: frozenset[str] | None = None,
 ) -> Result:  # fmt: skip
     """A replay with these options into a store."""
-    from flowdsl.result import finished
+    from flowdsl.results.result import finished
 
     plan = Plan.of(options.flows)
     recorder = TableRecorder(

@@ -13,7 +13,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl.cli import main
-from flowdsl.samples import Sample, write_sample
+from flowdsl.samples.history import Sample, write_sample
 
 GOOD = """
 - name: f

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowdsl.columns import MISSING, Column
-from flowdsl.interner import Interner
 from flowdsl.language.conditions import Condition, EvaluationFailure, evaluate, nodes, parse_expression
 from flowdsl.language.conditions.nodes import (
     And,
@@ -26,6 +24,8 @@ from flowdsl.language.conditions.nodes import (
 )
 from flowdsl.language.conditions.rows import row_form
 from flowdsl.language.var import Var, fn, unwrap, var
+from flowdsl.values.columns import MISSING, Column
+from flowdsl.values.interner import Interner
 
 
 class Table:

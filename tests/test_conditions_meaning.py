@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from flowdsl.columns import MISSING, Column
 from flowdsl.errors import BuildError
 from flowdsl.language.conditions import Condition, EvaluationFailure, parse_expression
 from flowdsl.language.conditions.rows import row_form
 from flowdsl.language.var import var
+from flowdsl.values.columns import MISSING, Column
 
 CONTEXT = {
     "source_id": "u1",

@@ -9,8 +9,8 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
-from flowdsl.columns import MISSING
-from flowdsl.explain import ExplainedStep
+from flowdsl.explaining.explain import ExplainedStep
+from flowdsl.values.columns import MISSING
 
 
 def history(*events: tuple[int, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -145,9 +145,9 @@ SIZES = {
     "graph.state.COMPACT_ABOVE": -1,
     "graph.links.SEARCHED_BELOW": 0,
     "graph.links.DEAD_ABOVE": 0,
-    "windows.LOOP_BELOW": 1,
-    "buckets.ARRAYS_FROM": 1,
-    "tables._SORTED_AT_ONCE": 0,
+    "kernels.windows.LOOP_BELOW": 1,
+    "kernels.buckets.ARRAYS_FROM": 1,
+    "results.tables._SORTED_AT_ONCE": 0,
 }
 
 

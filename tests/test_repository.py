@@ -21,15 +21,16 @@ PACKAGE = ROOT / "flowdsl"
 # from the language to the views: a module imports from its own line and from those above it
 LAYERS = """
 errors
-interner columns language documents events frames payload rules scope spelling
-chunk contexts graph log uuids
-batch_variable buckets holding kernel keys lifting timers untimed windows operators
+values language events rules scope frames
+log
+contexts graph
+kernels operators
 builder flow
 plan
-store recorder engines
-failures manifest tables summary progress replaying result
-explained explain
-words samples
+engines results
+progress replaying
+explaining
+samples
 production testing
 commands
 cli

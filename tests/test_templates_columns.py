@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from test_templates_oracle import Failed, PythonRows, by_columns, by_rows
 
-from flowdsl.columns import MISSING, Column, Tag
-from flowdsl.interner import Interner
 from flowdsl.language.templates import Template
+from flowdsl.values.columns import MISSING, Column, Tag
+from flowdsl.values.interner import Interner
 
 
 class Columns:

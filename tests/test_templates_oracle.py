@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.columns import MISSING, Column
 from flowdsl.errors import TemplateError
 from flowdsl.language.templates import Template
 from flowdsl.language.templates.failures import RenderFailure
+from flowdsl.values.columns import MISSING, Column
 
 CHILD = """
 import json, pathlib, sys, tempfile, pytera

@@ -6,8 +6,8 @@ import pytest
 from this_rs_runs import like, log_at, run, said, seqs
 
 import flowdsl as fd
-from flowdsl.columns import MISSING
 from flowdsl.production.this_rs_conditions import TextCondition
+from flowdsl.values.columns import MISSING
 
 VALUES = [
     10,

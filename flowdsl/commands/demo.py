@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from flowdsl.graph.folder import read_graph
     from flowdsl.production.yaml import load
     from flowdsl.replaying import replay
-    from flowdsl.samples import sample_in, write_sample
+    from flowdsl.samples.history import sample_in, write_sample
 
     check(options)
     sample = sample_in(options.folder)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flowdsl.commands.talking import existing, load_project, natural, say, show, show_json, table_text
-from flowdsl.result import Result
-from flowdsl.tables import FIXED
+from flowdsl.results.result import Result
+from flowdsl.results.tables import FIXED
 
 SUMMARY = "replay flows over an event log"
 EPILOG = "example: flowdsl replay data/flows.yaml --log data/sample/events.parquet --graph data/sample/graph"

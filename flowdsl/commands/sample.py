@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the sample and print where it is."""
-    from flowdsl.samples import write_sample
+    from flowdsl.samples.history import write_sample
 
     check(options)
     sample = write_sample(options.folder, options.events, options.seed)

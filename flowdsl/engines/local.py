@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.chunk import Chunk, EventRows, Micros
-from flowdsl.contexts import Contexts
+from flowdsl.contexts.chunk import Chunk, EventRows, Micros
+from flowdsl.contexts.contexts import Contexts
 from flowdsl.engines.stages import Observer, Recorder, RunStage
 from flowdsl.engines.work import WORKERS, Worker, calls_functions
 from flowdsl.graph.state import GraphState
-from flowdsl.kernel import FOREVER, Kernel
+from flowdsl.kernels.kernel import FOREVER, Kernel
 from flowdsl.log import EventSource
 from flowdsl.plan import Entry, Plan
 from flowdsl.scope import TRIGGER_VARIABLES

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from flowdsl.chunk import Chunk
-from flowdsl.columns import Column, Index
-from flowdsl.contexts import Contexts, Versions
-from flowdsl.kernel import Kernel, Members
+from flowdsl.contexts.chunk import Chunk
+from flowdsl.contexts.contexts import Contexts, Versions
+from flowdsl.contexts.payload import Payload
+from flowdsl.kernels.kernel import Kernel, Members
 from flowdsl.language.rows import Failures
-from flowdsl.payload import Payload
 from flowdsl.plan import Stage
+from flowdsl.values.columns import Column, Index
 
 
 @dataclass

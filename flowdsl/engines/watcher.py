@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from flowdsl.chunk import Chunk
-from flowdsl.columns import MISSING, Column, Index
-from flowdsl.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, RELEASED, Contexts
-from flowdsl.kernel import Members
+from flowdsl.contexts.chunk import Chunk
+from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, RELEASED, Contexts
+from flowdsl.contexts.payload import Payload
+from flowdsl.kernels.kernel import Members
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures
-from flowdsl.payload import Payload
 from flowdsl.plan import Stage
+from flowdsl.values.columns import MISSING, Column, Index
 
 Branch = tuple[int, ...]
 # branches of one fan-out that are followed; the others are only counted

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from flowdsl.contexts import Contexts
+from flowdsl.contexts.contexts import Contexts
 from flowdsl.engines.stages import Recorder, RunStage
 from flowdsl.operators.base import Kind
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.interner import Codes
+from flowdsl.values.interner import Codes
 
 NONE, AMBIGUOUS = -1, -2
 Numbers = npt.NDArray[np.int32]

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.columns import Index
-from flowdsl.documents import Documents
 from flowdsl.errors import DataError
 from flowdsl.graph.frames import entity_documents
-from flowdsl.interner import Codes, Interner
+from flowdsl.values.columns import Index
+from flowdsl.values.documents import Documents
+from flowdsl.values.interner import Codes, Interner
 
 
 class Fetcher:

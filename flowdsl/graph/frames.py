@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from flowdsl.documents import Documents
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.frames import is_frame, to_polars
+from flowdsl.values.documents import Documents
 
 LINK_COLUMNS = ("link_type", "source_id", "target_id", "link_id", "metadata")
 

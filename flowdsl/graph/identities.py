@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.interner import Codes, HashTable, Interner, insert_pairs
+from flowdsl.values.interner import Codes, HashTable, Interner, insert_pairs
 
 Numbers = npt.NDArray[np.int64]
 NOBODY = -1

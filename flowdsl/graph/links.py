@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.interner import Codes
+from flowdsl.values.interner import Codes
 
 ALIVE = np.iinfo(np.int64).max
 FORWARD, REVERSE = "forward", "reverse"

@@ -17,9 +17,9 @@ from flowdsl.graph.identities import IdentityTables, KnownLinks
 from flowdsl.graph.links import ALIVE, LinkTable
 from flowdsl.graph.state import GraphState, Needs
 from flowdsl.graph.versions import Block, VersionStore
-from flowdsl.interner import Interner
+from flowdsl.log.uuids import one_spelling
 from flowdsl.rules import FLOWDSL, Rules
-from flowdsl.uuids import one_spelling
+from flowdsl.values.interner import Interner
 
 
 class EntityGraph:

@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.chunk import Chunk
-from flowdsl.columns import Index
-from flowdsl.documents import Documents
+from flowdsl.contexts.chunk import Chunk
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import FetcherSession
 from flowdsl.graph.identities import NOBODY, IdentityTables, KnownLinks, LinkIdentities
 from flowdsl.graph.links import ALIVE, LinkTable
 from flowdsl.graph.versions import VersionStore
-from flowdsl.interner import Codes, Interner
 from flowdsl.language.paths import Path
+from flowdsl.values.columns import Index
+from flowdsl.values.documents import Documents
+from flowdsl.values.interner import Codes, Interner
 
 COMPACT_ABOVE = 1 << 18
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.columns import Column, Index, Tag
-from flowdsl.documents import Documents
-from flowdsl.interner import Codes, Interner
 from flowdsl.language.paths import Path
+from flowdsl.values.columns import Column, Index, Tag
+from flowdsl.values.documents import Documents
+from flowdsl.values.interner import Codes, Interner
 
 ID: Path = ("id",)
 

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.columns import Column
 from flowdsl.language.paths import Path
+from flowdsl.values.columns import Column
 
 Index = npt.NDArray[np.integer[Any]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from flowdsl.interner import HashTable
+from flowdsl.values.interner import HashTable
 
 
 class Repeated:

@@ -21,7 +21,7 @@ from flowdsl.rules import Rules
 from flowdsl.scope import Scope
 
 if TYPE_CHECKING:
-    from flowdsl.kernel import Kernel
+    from flowdsl.kernels.kernel import Kernel
 
 
 class Kind(Enum):

@@ -9,13 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.batch_variable import BatchVariable, ItemLists
-from flowdsl.chunk import Chunk
-from flowdsl.columns import Index
-from flowdsl.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts, Versions
-from flowdsl.holding import Holding, Refs
-from flowdsl.kernel import Kernel, StepRun
-from flowdsl.keys import KeySpace
+from flowdsl.contexts.chunk import Chunk
+from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts, Versions
+from flowdsl.contexts.holding import Holding, Refs
+from flowdsl.kernels.batch_variable import BatchVariable, ItemLists
+from flowdsl.kernels.kernel import Kernel, StepRun
+from flowdsl.kernels.keys import KeySpace
+from flowdsl.kernels.timers import due
+from flowdsl.kernels.untimed import UntimedBatchKernel
+from flowdsl.kernels.windows import Groups, Windows
 from flowdsl.language.durations import Duration, parse_duration
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.var import Var
@@ -31,9 +33,7 @@ from flowdsl.operators.base import (
 )
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, NUMBER, TEXT, Scope, Shape
-from flowdsl.timers import due
-from flowdsl.untimed import UntimedBatchKernel
-from flowdsl.windows import Groups, Windows
+from flowdsl.values.columns import Index
 
 BATCH = Shape(
     "a batch",

@@ -8,16 +8,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from flowdsl.contexts import Contexts
-from flowdsl.kernel import Kernel, StepRun
-from flowdsl.keys import Keys, KeySpace
+from flowdsl.contexts.contexts import Contexts
+from flowdsl.kernels.kernel import Kernel, StepRun
+from flowdsl.kernels.keys import Keys, KeySpace
+from flowdsl.kernels.windows import Groups, Windows
 from flowdsl.language.durations import Duration, parse_duration
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.var import Var
 from flowdsl.operators.base import DURATION_SCHEMA, PATHS_SCHEMA, Kind, Operator, as_paths, call_text, option
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
-from flowdsl.windows import Groups, Windows
 
 
 @dataclass(frozen=True)

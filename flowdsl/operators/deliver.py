@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from flowdsl.columns import Column, Tag
-from flowdsl.contexts import ConstantVariable, Contexts
+from flowdsl.contexts.contexts import ConstantVariable, Contexts
 from flowdsl.errors import BuildError
-from flowdsl.kernel import Kernel, StepRun
+from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures
 from flowdsl.operators.base import Kind, Operator, Option, call_text, check_text, option, text_schema
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
+from flowdsl.values.columns import Column, Tag
 
 SINK_SCHEMA = text_schema("in-app", "push")
 

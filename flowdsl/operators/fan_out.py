@@ -7,14 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from flowdsl.columns import Column, Index
-from flowdsl.contexts import Contexts, EntityVariable, ValueVariable
+from flowdsl.contexts.contexts import Contexts, EntityVariable, ValueVariable
 from flowdsl.graph.entities import AMBIGUOUS, NONE
-from flowdsl.interner import Codes
-from flowdsl.kernel import Kernel, NoDirectionKernel, StepRun
+from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepRun
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.rows import Failures
 from flowdsl.language.var import Var
+from flowdsl.log.uuids import ID_COLUMNS, are_uuids
 from flowdsl.operators.base import (
     DIRECTION_SCHEMA,
     DIRECTIONS,
@@ -31,7 +30,8 @@ from flowdsl.operators.base import (
 )
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, TEXT, Scope, check_name
-from flowdsl.uuids import ID_COLUMNS, are_uuids
+from flowdsl.values.columns import Column, Index
+from flowdsl.values.interner import Codes
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from flowdsl.columns import Column, Tag
-from flowdsl.contexts import Contexts
+from flowdsl.contexts.contexts import Contexts
+from flowdsl.contexts.lifting import lifted
+from flowdsl.contexts.payload import Payload
 from flowdsl.errors import BuildError, FlowError
-from flowdsl.kernel import Kernel, StepRun
+from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.language.conditions import Expression, evaluate
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows, first_failures
 from flowdsl.language.templates import Template
 from flowdsl.language.var import Var, unwrap
-from flowdsl.lifting import lifted
 from flowdsl.operators.base import Kind, Operator, option
-from flowdsl.payload import Payload
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
+from flowdsl.values.columns import Column, Tag
 
 DEPTH = 32
 

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.buckets import Buckets, DropBucket, FloatBucket, QueueBucket
-from flowdsl.contexts import CLOSED_AT_END, NOT_CLOSED, RELEASED, Contexts, Versions
+from flowdsl.contexts.contexts import CLOSED_AT_END, NOT_CLOSED, RELEASED, Contexts, Versions
+from flowdsl.contexts.holding import Holding, Refs
 from flowdsl.errors import BuildError, did_you_mean
-from flowdsl.holding import Holding, Refs
-from flowdsl.kernel import Kernel, StepRun
-from flowdsl.keys import KeySpace
+from flowdsl.kernels.buckets import Buckets, DropBucket, FloatBucket, QueueBucket
+from flowdsl.kernels.kernel import Kernel, StepRun
+from flowdsl.kernels.keys import KeySpace
 from flowdsl.language.durations import Duration, parse_duration
 from flowdsl.language.paths import Path, path_text
 from flowdsl.operators.base import (

@@ -7,11 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from flowdsl.columns import Tag
-from flowdsl.contexts import Contexts, EntityVariable
+from flowdsl.contexts.contexts import Contexts, EntityVariable
 from flowdsl.graph.entities import AMBIGUOUS, NONE, Numbers
-from flowdsl.interner import Codes
-from flowdsl.kernel import Kernel, NoDirectionKernel, StepRun
+from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepRun
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.rows import Failures, first_failures
 from flowdsl.language.var import Var
@@ -32,6 +30,8 @@ from flowdsl.operators.base import (
 )
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope, check_name
+from flowdsl.values.columns import Tag
+from flowdsl.values.interner import Codes
 
 
 @dataclass(frozen=True)

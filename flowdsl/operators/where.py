@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from flowdsl.contexts import Contexts
-from flowdsl.kernel import Kernel, StepRun
+from flowdsl.contexts.contexts import Contexts
+from flowdsl.contexts.lifting import lifted
+from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.language.conditions import Condition, Expression
 from flowdsl.language.paths import Path
 from flowdsl.language.var import Var
-from flowdsl.lifting import lifted
 from flowdsl.operators.base import Kind, Operator, option, text_schema
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope

@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.columns import Coded, Column, Tag
 from flowdsl.errors import ConditionError
 from flowdsl.language.durations import RUST_SPACES
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows
-from flowdsl.spelling import spelled
+from flowdsl.values.columns import Coded, Column, Tag
+from flowdsl.values.spelling import spelled
 
 Mask = npt.NDArray[np.bool_]
 _FORMS: Final = "X == Y, X != Y, X exists or X not_exists, with a space on each side of the operator"

@@ -12,7 +12,7 @@ import polars as pl
 
 from flowdsl.errors import ReplayError
 from flowdsl.events import JSON_COLUMNS, timestamp_text, timestamp_us
-from flowdsl.explain import explain, watch
+from flowdsl.explaining.explain import explain, watch
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.testing.cases import FlowTest
 from flowdsl.testing.history import Historian, Reach
@@ -21,7 +21,7 @@ from flowdsl.testing.running import run
 from flowdsl.testing.surroundings import Reader, Row, Surroundings, rows_of, surroundings
 
 if TYPE_CHECKING:
-    from flowdsl.explain import Explanation
+    from flowdsl.explaining.explain import Explanation
     from flowdsl.replaying import Options
 
 MOST: Final = 500

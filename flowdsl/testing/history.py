@@ -16,9 +16,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.contexts import Contexts
+from flowdsl.contexts.contexts import Contexts
 from flowdsl.engines.watcher import Watcher
-from flowdsl.keys import KeySpace
+from flowdsl.kernels.keys import KeySpace
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate

@@ -18,7 +18,7 @@ from flowdsl.production.project import Project
 from flowdsl.production.writing import block_lines
 from flowdsl.production.yaml import load
 from flowdsl.replaying import as_flows, replay
-from flowdsl.result import Result
+from flowdsl.results.result import Result
 from flowdsl.testing.cases import EXPECTATIONS, FlowTest
 from flowdsl.testing.matching import Counted, Delivered, same, settled_counts, settled_deliveries
 from flowdsl.testing.reading import moment, production_event

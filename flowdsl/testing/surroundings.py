@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from flowdsl.contexts import Contexts
+from flowdsl.contexts.contexts import Contexts
 from flowdsl.engines.watcher import Watcher
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.graph.excerpt import entities_of, links_of

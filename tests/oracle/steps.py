@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Protocol
 
-from flowdsl.columns import MISSING
 from flowdsl.language.conditions import EvaluationFailure
 from flowdsl.language.conditions.rows import row_form
 from flowdsl.language.templates import Template
@@ -23,6 +22,7 @@ from flowdsl.operators.map import Constant, Fields, Items, Map, Node
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
+from flowdsl.values.columns import MISSING
 from oracle.events import Event, PlainGraph
 from oracle.values import FailedError, id_of, key_of, look_up, moment_text
 

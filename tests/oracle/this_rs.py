@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flowdsl.columns import MISSING
 from flowdsl.errors import FlowError
 from flowdsl.language.durations import parse_production_duration
 from flowdsl.language.templates import RenderFailure, Template
-from flowdsl.spelling import value_text
-from flowdsl.uuids import uuid_of
+from flowdsl.log.uuids import uuid_of
+from flowdsl.values.columns import MISSING
+from flowdsl.values.spelling import value_text
 from oracle.events import Event, PlainGraph
 from oracle.values import canonical
 

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.columns import MISSING
 from flowdsl.language.conditions.checks import EvaluationFailure, clipped
 from flowdsl.language.conditions.condition import function_name
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows
+from flowdsl.values.columns import MISSING
 
 Function = Callable[[Mapping[str, Any]], Any]
 

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.columns import Coded, Column, Mask, Tag
 from flowdsl.language.conditions import comparing, computing
 from flowdsl.language.conditions.checks import EvaluationFailure, division_by_zero
 from flowdsl.language.conditions.nodes import (
@@ -41,6 +40,7 @@ from flowdsl.language.conditions.operands import (
 from flowdsl.language.conditions.rows import row_form
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Index, Rows, first_failures
+from flowdsl.values.columns import Coded, Column, Mask, Tag
 
 Evaluated = tuple[Operand, Failures | None]
 

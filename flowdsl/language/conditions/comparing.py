@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.columns import Coded, Column, Mask, Tag
-from flowdsl.interner import UNKNOWN
 from flowdsl.language.conditions.operands import NUMBERS, Constant, Operand, Where, spread, tagged
+from flowdsl.values.columns import Coded, Column, Mask, Tag
+from flowdsl.values.interner import UNKNOWN
 
 _SIGNS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "==": operator.eq,

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.columns import Column, Mask, Tag
 from flowdsl.language.conditions import values
 from flowdsl.language.conditions.comparing import as_mask, inexact, numbers
 from flowdsl.language.conditions.operands import NUMBERS, Constant, Operand, Tagged, of_type, spread, tagged
+from flowdsl.values.columns import Column, Mask, Tag
 
 _COMPUTED: Final[dict[str, Callable[..., Any]]] = {
     "+": np.add,

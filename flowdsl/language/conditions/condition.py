@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from flowdsl.columns import Column
     from flowdsl.language.rows import Failures, Rows
+    from flowdsl.values.columns import Column
 
 Function = Callable[[Mapping[str, Any]], bool]
 Lookup = Callable[[Path], Any]

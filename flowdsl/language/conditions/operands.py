@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.columns import MISSING, Column, Mask, Tag
 from flowdsl.language.conditions.checks import wrong_type
 from flowdsl.language.rows import Failures
+from flowdsl.values.columns import MISSING, Column, Mask, Tag
 
 NUMBERS: Final = (Tag.INT, Tag.FLOAT)
 KINDS: Final = {

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.columns import Column, Tag
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows, first_failures
 from flowdsl.language.templates.columnar.evaluation import Batch
@@ -17,6 +16,7 @@ from flowdsl.language.templates.columnar.outcomes import Index, Mask, Outcome, a
 from flowdsl.language.templates.columnar.printing import limited, printed_column, repeated
 from flowdsl.language.templates.nodes import Body, Expr, If, Node, Output, Raw, Section, Set, Text
 from flowdsl.language.templates.rows import render_rows
+from flowdsl.values.columns import Column, Tag
 
 Piece = str | pl.Series
 _PIECES = 200

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from flowdsl.columns import MISSING
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.templates.failures import MAX_ITEMS, Budget, RenderFailure, Stop, values_in
 from flowdsl.language.templates.filters import FILTERS
@@ -44,6 +43,7 @@ from flowdsl.language.templates.values import (
     steps,
     truthy,
 )
+from flowdsl.values.columns import MISSING
 
 NAN: Final = "NaN"
 """What arithmetic without a result prints."""

@@ -83,8 +83,8 @@ class Template:
     @property
     def constant(self) -> str | None:
         """The text, if nothing is read from the context and nothing fails."""
-        from flowdsl.columns import MISSING
         from flowdsl.language.templates.failures import RenderFailure
+        from flowdsl.values.columns import MISSING
 
         if self._reads.all_paths:
             return None

@@ -7,10 +7,10 @@ import json
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.columns import Coded, Column, Tag
 from flowdsl.language.rows import Failures
 from flowdsl.language.templates.columnar.outcomes import Mask, Operand, Same, asked
 from flowdsl.language.templates.values import equal, number
+from flowdsl.values.columns import Coded, Column, Tag
 
 
 def equality_column(op: str, left: Operand, right: Operand, size: int) -> tuple[Mask, Failures | None]:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from flowdsl.columns import MISSING, Column, Tag
 from flowdsl.language.rows import Failures
 from flowdsl.language.templates.columnar.outcomes import Outcome, Same, asked
 from flowdsl.language.templates.evaluation import Evaluator
 from flowdsl.language.templates.nodes import Expr, Test
 from flowdsl.language.templates.walking import all_exprs, idents
+from flowdsl.values.columns import MISSING, Column, Tag
 
 
 def is_constant(expr: Expr) -> bool:

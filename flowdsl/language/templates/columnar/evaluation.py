@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.columns import MISSING, Column, Tag
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows, first_failures
 from flowdsl.language.templates.columnar import predicates
@@ -55,6 +54,7 @@ from flowdsl.language.templates.nodes import (
 from flowdsl.language.templates.signatures import FILTERS as SIGNATURES
 from flowdsl.language.templates.values import NOTHING, kind
 from flowdsl.language.templates.walking import all_exprs, idents
+from flowdsl.values.columns import MISSING, Column, Tag
 
 
 class Batch:

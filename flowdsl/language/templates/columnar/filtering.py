@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flowdsl.columns import Column, Tag
 from flowdsl.language.templates.columnar.grouping import per_distinct, text_changed, text_measured
 from flowdsl.language.templates.columnar.outcomes import Outcome
 from flowdsl.language.templates.columnar.printing import limited, printed_column
@@ -17,6 +16,7 @@ from flowdsl.language.templates.filters import FILTERS, TEXT_CHANGES
 from flowdsl.language.templates.filters.arguments import Arguments
 from flowdsl.language.templates.filters.scalars import power_of_ten
 from flowdsl.language.templates.whitespace import WHITE_SPACE
+from flowdsl.values.columns import Column, Tag
 
 Change = Callable[[pl.Series], pl.Series]
 

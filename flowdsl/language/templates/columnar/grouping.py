@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.columns import MISSING, Coded, Column, Tag
 from flowdsl.language.templates.columnar.outcomes import Index, Outcome, asked, column_of
+from flowdsl.values.columns import MISSING, Coded, Column, Tag
 
 
 def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.columns import MISSING, Column, Tag
 from flowdsl.language.rows import Failures
 from flowdsl.language.templates.failures import RenderFailure
 from flowdsl.language.templates.values import MOST_I64
+from flowdsl.values.columns import MISSING, Column, Tag
 
 Index = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.columns import Column, Tag
 from flowdsl.language.rows import Failures
 from flowdsl.language.templates.columnar.grouping import text_measured
 from flowdsl.language.templates.columnar.outcomes import Mask
 from flowdsl.language.templates.nodes import Test
 from flowdsl.language.templates.signatures import TESTS
+from flowdsl.values.columns import Column, Tag
 
 _TYPES = {
     "string": (Tag.TEXT,),

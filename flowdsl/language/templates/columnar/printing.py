@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.columns import Column, Tag
 from flowdsl.language.rows import Failures
 from flowdsl.language.templates.columnar.grouping import text_measured
 from flowdsl.language.templates.columnar.outcomes import Mask, Operand, Same
 from flowdsl.language.templates.failures import MAX_TEXT
 from flowdsl.language.templates.values import json_float, plain_float, printed
+from flowdsl.values.columns import Column, Tag
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.chunk import Chunk, EventRows
-from flowdsl.columns import Column, Index, Tag, quoted
-from flowdsl.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts, Versions
+from flowdsl.contexts.chunk import Chunk, EventRows
+from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts, Versions
+from flowdsl.contexts.payload import Payload
 from flowdsl.events import EVENT_COLUMNS
-from flowdsl.kernel import Members
+from flowdsl.kernels.kernel import Members
 from flowdsl.language.rows import Failures
 from flowdsl.log import EventSource
-from flowdsl.payload import Payload
 from flowdsl.plan import Stage
-from flowdsl.store import MemoryStore, Part, Store
+from flowdsl.results.store import MemoryStore, Part, Store
+from flowdsl.values.columns import Column, Index, Tag, quoted
 
 MOMENT = pl.Datetime("us", "UTC")
 CLOSED = pl.Enum(["timer", "end"])

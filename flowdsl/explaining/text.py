@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.columns import MISSING
+from flowdsl.values.columns import MISSING
 
 if TYPE_CHECKING:
-    from flowdsl.explain import ExplainedStep, Explanation
+    from flowdsl.explaining.explain import ExplainedStep, Explanation
 
 WIDTH: Final = 100
 # branches of a fan-out that are printed whole

@@ -11,8 +11,8 @@ from flowdsl.errors import ReplayError
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.map import Map
-from flowdsl.recorder import MOMENT, TableRecorder, deliveries_table
-from flowdsl.store import Part, Store
+from flowdsl.results.recorder import MOMENT, TableRecorder, deliveries_table
+from flowdsl.results.store import Part, Store
 
 if TYPE_CHECKING:
     from flowdsl.engines.local import LocalRun

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from flowdsl.columns import MISSING
 from flowdsl.engines.watcher import Seen, Watcher
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, FlowWarning
@@ -19,7 +18,8 @@ from flowdsl.flow import Flow, Trigger
 from flowdsl.operators.base import Kind
 from flowdsl.operators.deliver import Deliver
 from flowdsl.replaying import Options, run
-from flowdsl.store import Part
+from flowdsl.results.store import Part
+from flowdsl.values.columns import MISSING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ class Explanation:
     more: Mapping[str, int]
 
     def __repr__(self) -> str:
-        from flowdsl.explained import explanation_text
+        from flowdsl.explaining.text import explanation_text
 
         return explanation_text(self)
 
@@ -74,7 +74,7 @@ class Explanation:
         """A row for each step of each branch; operands, variables and payload as JSON text."""
         import pandas as pd
 
-        from flowdsl.explained import json_text
+        from flowdsl.explaining.text import json_text
 
         rows = []
         for step in self.steps:

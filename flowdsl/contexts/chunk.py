@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.columns import Column, Index, Mask, Tag
-from flowdsl.documents import Documents
 from flowdsl.events import KINDS
-from flowdsl.interner import Codes, Interner
 from flowdsl.language.paths import Path
+from flowdsl.values.columns import Column, Index, Mask, Tag
+from flowdsl.values.documents import Documents
+from flowdsl.values.interner import Codes, Interner
 
 if TYPE_CHECKING:
     from flowdsl.graph.state import GraphState

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import polars as pl
 
-from flowdsl.columns import MISSING, Column, Index, Tag, nested_json
 from flowdsl.language.paths import Path
+from flowdsl.values.columns import MISSING, Column, Index, Tag, nested_json
 
 _local = threading.local()
 

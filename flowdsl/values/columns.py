@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.interner import Interner
+from flowdsl.values.interner import Interner
 
 Index = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]

@@ -17,14 +17,14 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError
-from flowdsl.words import COMMENT, LINK, POST, USER, comments, people, posts, spelled, uuids
+from flowdsl.samples.words import COMMENT, LINK, POST, USER, comments, people, posts, spelled, uuids
 
 Ints = npt.NDArray[np.int64]
 DAYS: Final = 30
 _START: Final = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 _DAY: Final = 86_400_000_000
 _BLOCK: Final = 200_000
-FLOWS: Final = Path(__file__).with_name("sample_flows.yaml")
+FLOWS: Final = Path(__file__).with_name("flows.yaml")
 
 LIKE, FOLLOW, COMMENTED, POSTED, OWNS, UNLIKE, UNFOLLOW, EDIT_POST, EDIT_USER, JOIN, DELETE_POST = range(11)
 # how often each kind is drawn; those that cannot be (a link that is there, or gone, already) become comments

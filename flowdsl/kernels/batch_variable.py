@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.chunk import Chunk
-from flowdsl.columns import Column, Index, Tag, quoted
-from flowdsl.contexts import Contexts, Plain
-from flowdsl.interner import Codes, Interner
+from flowdsl.contexts.chunk import Chunk
+from flowdsl.contexts.contexts import Contexts, Plain
+from flowdsl.contexts.payload import Payload
 from flowdsl.language.paths import Path
-from flowdsl.payload import Payload
+from flowdsl.values.columns import Column, Index, Tag, quoted
+from flowdsl.values.interner import Codes, Interner
 
 Ints = npt.NDArray[np.int64]
 

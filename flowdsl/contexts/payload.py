@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from flowdsl.columns import Column, Index, Tag
 from flowdsl.language.paths import Path
+from flowdsl.values.columns import Column, Index, Tag
 
 Node = Column | Mapping[str, Any] | Sequence[Any]
 
@@ -94,7 +94,7 @@ def _joined(nodes: Sequence[Any]) -> Any:
 
 
 def _below(column: Column, path: Path) -> Column:
-    from flowdsl.documents import Documents
+    from flowdsl.values.documents import Documents
 
     if column.nested is None:
         return Column(column.size, Tag.MISSING)

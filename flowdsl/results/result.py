@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.manifest import OPEN_SCHEMA, check_sums, manifest_of, record_open
-from flowdsl.recorder import MOMENT, TableRecorder
-from flowdsl.store import FolderStore, Store
-from flowdsl.tables import all_deliveries, sink_table
+from flowdsl.results.manifest import OPEN_SCHEMA, check_sums, manifest_of, record_open
+from flowdsl.results.recorder import MOMENT, TableRecorder
+from flowdsl.results.store import FolderStore, Store
+from flowdsl.results.tables import all_deliveries, sink_table
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
     from flowdsl.engines.local import LocalRun, State
-    from flowdsl.explain import Explanation
+    from flowdsl.explaining.explain import Explanation
     from flowdsl.plan import Plan
     from flowdsl.replaying import Options
     from flowdsl.testing.cases import FlowTest
@@ -145,7 +145,7 @@ class Result:
 
     def explain(self, seq_no: int, flow: str | None = None) -> Explanation:
         """What happened to one event, step by step: outcomes, operands of conditions, renderings, variables."""
-        from flowdsl.explain import explain
+        from flowdsl.explaining.explain import explain
 
         if self.options is None:
             raise ReplayError(
@@ -180,7 +180,7 @@ class Result:
     # -- shown -----------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        from flowdsl.summary import summary
+        from flowdsl.results.summary import summary
 
         return summary(self.manifest)
 
@@ -196,7 +196,7 @@ class Result:
             self.recorder.settle()
 
     def _errors(self) -> pl.DataFrame:
-        from flowdsl.failures import error_table
+        from flowdsl.results.failures import error_table
 
         self._settle()
         return error_table(self.store, self.flows)
@@ -222,7 +222,7 @@ class Result:
                 "count": pl.Int64,
             }
             return pl.DataFrame(rows, schema=schema)
-        from flowdsl.failures import dropped_table
+        from flowdsl.results.failures import dropped_table
 
         return dropped_table(self.store, self.flows)
 

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.columns import Column, Index
-from flowdsl.contexts import Contexts, Versions
+from flowdsl.contexts.contexts import Contexts, Versions
+from flowdsl.contexts.payload import Payload
 from flowdsl.language.rows import Failures
-from flowdsl.payload import Payload
+from flowdsl.values.columns import Column, Index
 
 FOREVER = int(np.iinfo(np.int64).max)
 

@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.batch_variable import ItemLists, Items
-from flowdsl.chunk import Chunk
-from flowdsl.columns import Column, Index, Tag
-from flowdsl.contexts import Contexts, Plain
-from flowdsl.interner import Codes
-from flowdsl.kernel import Kernel, StepRun
-from flowdsl.keys import KeySpace
+from flowdsl.contexts.chunk import Chunk
+from flowdsl.contexts.contexts import Contexts, Plain
+from flowdsl.contexts.payload import Payload
+from flowdsl.kernels.batch_variable import ItemLists, Items
+from flowdsl.kernels.kernel import Kernel, StepRun
+from flowdsl.kernels.keys import KeySpace
+from flowdsl.kernels.windows import Groups, Windows
 from flowdsl.language.paths import Path
-from flowdsl.payload import Payload
 from flowdsl.rules import Rules
-from flowdsl.spelling import spelled
-from flowdsl.windows import Groups, Windows
+from flowdsl.values.columns import Column, Index, Tag
+from flowdsl.values.interner import Codes
+from flowdsl.values.spelling import spelled
 
 if TYPE_CHECKING:
     from flowdsl.operators.batch import Batch

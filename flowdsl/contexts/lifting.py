@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from flowdsl.columns import Column, Index, taken
-from flowdsl.contexts import Contexts, EntityVariable, Versions
+from flowdsl.contexts.contexts import Contexts, EntityVariable, Versions
 from flowdsl.graph.versions import VersionStore
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows
+from flowdsl.values.columns import Column, Index, taken
 
 Evaluate = Callable[[Rows], tuple[Any, Failures | None]]
 

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.columns import Coded, Column, Tag
-from flowdsl.contexts import Contexts
-from flowdsl.interner import HashTable, Interner, insert_pairs
+from flowdsl.contexts.contexts import Contexts
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.rows import Failures, first_failures
-from flowdsl.spelling import spelled
+from flowdsl.values.columns import Coded, Column, Tag
+from flowdsl.values.interner import HashTable, Interner, insert_pairs
+from flowdsl.values.spelling import spelled
 
 Keys = npt.NDArray[np.int64]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.chunk import Chunk, Micros
-from flowdsl.kernel import StepRun
+from flowdsl.contexts.chunk import Chunk, Micros
+from flowdsl.kernels.kernel import StepRun
 
 Seen = npt.NDArray[np.int32]
 

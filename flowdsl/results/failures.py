@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS
-from flowdsl.recorder import MOMENT
-from flowdsl.store import Store
+from flowdsl.results.recorder import MOMENT
+from flowdsl.results.store import Store
 
 OWN = ("flow", "step", "operator", "branch", "error", "variables")
 TRACE_SCHEMA = {

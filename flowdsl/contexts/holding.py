@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.chunk import Chunk, EventRows
-from flowdsl.columns import Index
-from flowdsl.contexts import Contexts, Variable, Versions
-from flowdsl.payload import Payload
+from flowdsl.contexts.chunk import Chunk, EventRows
+from flowdsl.contexts.contexts import Contexts, Variable, Versions
+from flowdsl.contexts.payload import Payload
+from flowdsl.values.columns import Index
 
 Refs = npt.NDArray[np.int64]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from flowdsl.columns import Column, nested_json, quoted
 from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.recorder import CLOSED, FIELD, MOMENT
-from flowdsl.store import Part, Store
+from flowdsl.results.recorder import CLOSED, FIELD, MOMENT
+from flowdsl.results.store import Part, Store
+from flowdsl.values.columns import Column, nested_json, quoted
 
 FIXED: dict[str, Any] = {
     "seq_no": pl.Int64,

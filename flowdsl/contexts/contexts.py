@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.chunk import Chunk, EventRows, Micros
-from flowdsl.columns import MISSING, Coded, Column, Index, Tag
-from flowdsl.interner import Codes
+from flowdsl.contexts.chunk import Chunk, EventRows, Micros
+from flowdsl.contexts.payload import Payload
 from flowdsl.language.paths import Path
-from flowdsl.payload import Payload
-from flowdsl.uuids import one_spelling
+from flowdsl.log.uuids import one_spelling
+from flowdsl.values.columns import MISSING, Coded, Column, Index, Tag
+from flowdsl.values.interner import Codes
 
 Versions = npt.NDArray[np.int32]
 # what released a context last: nothing, a window's timer, the end of the log, or a queue

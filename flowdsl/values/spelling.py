@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flowdsl.columns import Column, Tag
+from flowdsl.values.columns import Column, Tag
 
 _QUOTED: Final = json.JSONEncoder(ensure_ascii=False).encode
 

@@ -1,0 +1,1 @@
+"""Batches of contexts as columns: what flows carry from step to step."""

@@ -1,0 +1,1 @@
+"""What happened to one event, step by step."""

@@ -1,0 +1,1 @@
+"""What a replay gives: taken down, kept, and put together as tables."""

@@ -1,0 +1,1 @@
+"""JSON values of many rows as columns, and texts as small integers."""
