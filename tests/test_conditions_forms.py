@@ -24,8 +24,9 @@ from flowdsl.language.conditions.nodes import (
 )
 from flowdsl.language.conditions.rows import row_form
 from flowdsl.language.var import Var, fn, unwrap, var
-from flowdsl.values.columns import MISSING, Column
+from flowdsl.values.columns import Column
 from flowdsl.values.interner import Interner
+from flowdsl.values.tags import MISSING
 
 
 class Table:

@@ -8,7 +8,8 @@ from flowdsl.errors import BuildError
 from flowdsl.language.conditions import Condition, EvaluationFailure, parse_expression
 from flowdsl.language.conditions.rows import row_form
 from flowdsl.language.var import var
-from flowdsl.values.columns import MISSING, Column
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import MISSING
 
 CONTEXT = {
     "source_id": "u1",

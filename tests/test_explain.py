@@ -10,7 +10,7 @@ import pytest
 import flowdsl as fd
 from flowdsl import Flow, on, var
 from flowdsl.explaining.explain import ExplainedStep
-from flowdsl.values.columns import MISSING
+from flowdsl.values.tags import MISSING
 
 
 def history(*events: tuple[int, dict[str, Any]]) -> list[dict[str, Any]]:

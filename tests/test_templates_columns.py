@@ -11,8 +11,9 @@ import pytest
 from test_templates_oracle import Failed, PythonRows, by_columns, by_rows
 
 from flowdsl.language.templates import Template
-from flowdsl.values.columns import MISSING, Column, Tag
+from flowdsl.values.columns import Column
 from flowdsl.values.interner import Interner
+from flowdsl.values.tags import MISSING, Tag
 
 
 class Columns:

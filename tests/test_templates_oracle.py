@@ -14,7 +14,8 @@ import polars as pl
 from flowdsl.errors import TemplateError
 from flowdsl.language.templates import Template
 from flowdsl.language.templates.failures import RenderFailure
-from flowdsl.values.columns import MISSING, Column
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import MISSING
 
 CHILD = """
 import json, pathlib, sys, tempfile, pytera

@@ -16,9 +16,10 @@ import polars as pl
 
 from flowdsl.events import KINDS
 from flowdsl.language.paths import Path
-from flowdsl.values.columns import Column, Index, Mask, Tag
+from flowdsl.values.columns import Column
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.tags import Index, Mask, Tag
 
 if TYPE_CHECKING:
     from flowdsl.graph.state import GraphState

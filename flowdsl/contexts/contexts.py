@@ -8,124 +8,22 @@ the batch keeps its parent and an index into it: whatever no branch changes is r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from flowdsl.contexts.chunk import Chunk, EventRows, Micros
+from flowdsl.contexts.ids import id_codes, uuid_codes
 from flowdsl.contexts.payload import Payload
+from flowdsl.contexts.variables import Variable, Versions
 from flowdsl.language.paths import Path
-from flowdsl.log.uuids import one_spelling
-from flowdsl.values.columns import MISSING, Coded, Column, Index, Tag
+from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
+from flowdsl.values.tags import MISSING, Index, Tag
 
-Versions = npt.NDArray[np.int32]
 # what released a context last: nothing, a window's timer, the end of the log, or a queue
 NOT_CLOSED, CLOSED_BY_TIMER, CLOSED_AT_END, RELEASED = 0, 1, 2, 3
-
-
-class Variable(Protocol):
-    """What a step set: it can be read along paths and taken at rows."""
-
-    def column(self, below: Path, chunk: Chunk) -> Column: ...
-
-    def take(self, index: Index) -> Variable: ...
-
-    def joined(self, parts: Sequence[Any]) -> Variable:
-        """One variable over several parts of contexts, this being the first; all are of its kind."""
-        ...
-
-    def held_versions(self) -> Iterable[Versions]:
-        """The entity versions it refers to."""
-        ...
-
-    def renumbered(self, mapping: Versions) -> Variable:
-        """The same after entity versions got new numbers."""
-        ...
-
-
-@dataclass(frozen=True)
-class EntityVariable:
-    """An entity for each context, as a version of it; where there is none, its id as text, or nothing (code 0)."""
-
-    versions: Versions
-    ids: Codes | None = None
-
-    def column(self, below: Path, chunk: Chunk) -> Column:
-        store = chunk.graph.versions
-        if self.ids is None or (self.versions >= 0).all():
-            return store.column(below, self.versions)
-        found = store.column(below, self.versions)
-        if below:
-            return found
-        there = self.versions >= 0
-        texts = Column.coded(np.where(there, np.int32(0), self.ids), chunk.interner)
-        pairs = Column.concat([found, texts])
-        return pairs.take(np.arange(found.size) + np.where(there, 0, found.size))
-
-    def take(self, index: Index) -> EntityVariable:
-        return EntityVariable(self.versions.take(index), None if self.ids is None else self.ids.take(index))
-
-    def joined(self, parts: Sequence[EntityVariable]) -> EntityVariable:
-        ids = None
-        if any(p.ids is not None for p in parts):
-            ids = np.concatenate(
-                [np.zeros(len(p.versions), np.int32) if p.ids is None else p.ids for p in parts]
-            )
-        return EntityVariable(np.concatenate([p.versions for p in parts]), ids)
-
-    def held_versions(self) -> Iterable[Versions]:
-        yield self.versions
-
-    def renumbered(self, mapping: Versions) -> EntityVariable:
-        there = self.versions >= 0
-        return EntityVariable(np.where(there, mapping[self.versions.clip(0)], self.versions), self.ids)
-
-
-class Plain:
-    """Variables that refer to no entity."""
-
-    def held_versions(self) -> Iterable[Versions]:
-        return ()
-
-    def renumbered(self, mapping: Versions) -> Any:
-        return self
-
-
-@dataclass(frozen=True)
-class ValueVariable(Plain):
-    """A value without known parts for each context."""
-
-    values: Column
-
-    def column(self, below: Path, chunk: Chunk) -> Column:
-        return self.values if not below else Column(self.values.size, Tag.MISSING)
-
-    def take(self, index: Index) -> ValueVariable:
-        return ValueVariable(self.values.take(index))
-
-    def joined(self, parts: Sequence[ValueVariable]) -> ValueVariable:
-        return ValueVariable(Column.concat([p.values for p in parts]))
-
-
-@dataclass(frozen=True)
-class ConstantVariable(Plain):
-    """The same value in every context."""
-
-    value: Any
-    size: int
-
-    def column(self, below: Path, chunk: Chunk) -> Column:
-        return Column.constant(self.value, self.size) if not below else Column(self.size, Tag.MISSING)
-
-    def take(self, index: Index) -> ConstantVariable:
-        return ConstantVariable(self.value, len(index))
-
-    def joined(self, parts: Sequence[ConstantVariable]) -> ConstantVariable:
-        return ConstantVariable(self.value, sum(p.size for p in parts))
 
 
 class Contexts:
@@ -395,33 +293,3 @@ class Contexts:
         one = self.take(np.array([row]))
         found = {name: one.column((name,)).values()[0] for name in one.roots()}
         return {name: value for name, value in found.items() if value is not MISSING}
-
-
-def id_codes(column: Column, chunk: Chunk) -> Codes:
-    """A column's ids as codes; integers count as their decimal text, other values and empty text as no id."""
-    if isinstance(column.texts, Coded) and column.texts.interner is chunk.interner and column.all_(Tag.TEXT):
-        return _without_empty_text(column.texts.codes, chunk)
-    codes = np.zeros(column.size, np.int32)
-    is_text = column.is_(Tag.TEXT)
-    if is_text.any():
-        rows = np.flatnonzero(is_text)
-        codes[rows] = chunk.interner.intern(column.text_series().gather(rows))
-    is_int = column.is_(Tag.INT)
-    if is_int.any() and column.ints is not None:
-        rows = np.flatnonzero(is_int)
-        codes[rows] = chunk.interner.intern(pl.Series(column.ints[rows]).cast(pl.String))
-    return _without_empty_text(codes, chunk)
-
-
-def uuid_codes(column: Column, chunk: Chunk) -> Codes:
-    """A column's ids as codes, every UUID in its one spelling; what is no text, or empty, is no id."""
-    codes = np.zeros(column.size, np.int32)
-    rows = np.flatnonzero(column.is_(Tag.TEXT))
-    if len(rows):
-        codes[rows] = chunk.interner.intern(one_spelling(column.text_series().gather(rows)))
-    return _without_empty_text(codes, chunk)
-
-
-def _without_empty_text(codes: Codes, chunk: Chunk) -> Codes:
-    empty = chunk.interner.find(pl.Series([""]))[0]
-    return np.where(codes == empty, np.int32(0), codes) if empty > 0 else codes

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.contexts.chunk import Chunk, EventRows
-from flowdsl.contexts.contexts import Contexts, Variable, Versions
+from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
-from flowdsl.values.columns import Index
+from flowdsl.contexts.variables import Variable, Versions
+from flowdsl.values.tags import Index
 
 Refs = npt.NDArray[np.int64]
 

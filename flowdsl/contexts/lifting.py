@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from flowdsl.contexts.contexts import Contexts, EntityVariable, Versions
+from flowdsl.contexts.contexts import Contexts
+from flowdsl.contexts.variables import EntityVariable, Versions
 from flowdsl.graph.versions import VersionStore
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows
-from flowdsl.values.columns import Column, Index, taken
+from flowdsl.values.columns import Column, taken
+from flowdsl.values.tags import Index
 
 Evaluate = Callable[[Rows], tuple[Any, Failures | None]]
 

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from flowdsl.language.paths import Path
-from flowdsl.values.columns import Column, Index, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Index, Tag
 
 Node = Column | Mapping[str, Any] | Sequence[Any]
 

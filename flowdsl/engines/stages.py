@@ -11,12 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from flowdsl.contexts.chunk import Chunk
-from flowdsl.contexts.contexts import Contexts, Versions
+from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
+from flowdsl.contexts.variables import Versions
 from flowdsl.kernels.kernel import Kernel, Members
 from flowdsl.language.rows import Failures
 from flowdsl.plan import Stage
-from flowdsl.values.columns import Column, Index
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Index
 
 
 @dataclass

@@ -17,7 +17,8 @@ from flowdsl.kernels.kernel import Members
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures
 from flowdsl.plan import Stage
-from flowdsl.values.columns import MISSING, Column, Index
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import MISSING, Index
 
 Branch = tuple[int, ...]
 # branches of one fan-out that are followed; the others are only counted

@@ -19,7 +19,7 @@ from flowdsl.operators.base import Kind
 from flowdsl.operators.deliver import Deliver
 from flowdsl.replaying import Options, run
 from flowdsl.results.store import Part
-from flowdsl.values.columns import MISSING
+from flowdsl.values.tags import MISSING
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.values.columns import MISSING
+from flowdsl.values.tags import MISSING
 
 if TYPE_CHECKING:
     from flowdsl.explaining.explain import ExplainedStep, Explanation

@@ -12,9 +12,9 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.graph.frames import entity_documents
-from flowdsl.values.columns import Index
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.tags import Index
 
 
 class Fetcher:

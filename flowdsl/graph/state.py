@@ -20,9 +20,9 @@ from flowdsl.graph.identities import NOBODY, IdentityTables, KnownLinks, LinkIde
 from flowdsl.graph.links import ALIVE, LinkTable
 from flowdsl.graph.versions import VersionStore
 from flowdsl.language.paths import Path
-from flowdsl.values.columns import Index
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.tags import Index
 
 COMPACT_ABOVE = 1 << 18
 

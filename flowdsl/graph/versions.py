@@ -10,9 +10,10 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.language.paths import Path
-from flowdsl.values.columns import Column, Index, Tag
+from flowdsl.values.columns import Column
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.tags import Index, Tag
 
 ID: Path = ("id",)
 

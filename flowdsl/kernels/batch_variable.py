@@ -10,11 +10,14 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.contexts.chunk import Chunk
-from flowdsl.contexts.contexts import Contexts, Plain
+from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
+from flowdsl.contexts.variables import Plain
 from flowdsl.language.paths import Path
-from flowdsl.values.columns import Column, Index, Tag, quoted
+from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.json_texts import quoted
+from flowdsl.values.tags import Index, Tag
 
 Ints = npt.NDArray[np.int64]
 

@@ -8,10 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.contexts.contexts import Contexts, Versions
+from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
+from flowdsl.contexts.variables import Versions
 from flowdsl.language.rows import Failures
-from flowdsl.values.columns import Column, Index
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Index
 
 FOREVER = int(np.iinfo(np.int64).max)
 

@@ -12,9 +12,10 @@ import polars as pl
 from flowdsl.contexts.contexts import Contexts
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.rows import Failures, first_failures
-from flowdsl.values.columns import Coded, Column, Tag
+from flowdsl.values.columns import Coded, Column
 from flowdsl.values.interner import HashTable, Interner, insert_pairs
 from flowdsl.values.spelling import spelled
+from flowdsl.values.tags import Tag
 
 Keys = npt.NDArray[np.int64]
 

@@ -15,17 +15,19 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.contexts.chunk import Chunk
-from flowdsl.contexts.contexts import Contexts, Plain
+from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
+from flowdsl.contexts.variables import Plain
 from flowdsl.kernels.batch_variable import ItemLists, Items
 from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.windows import Groups, Windows
 from flowdsl.language.paths import Path
 from flowdsl.rules import Rules
-from flowdsl.values.columns import Column, Index, Tag
+from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
 from flowdsl.values.spelling import spelled
+from flowdsl.values.tags import Index, Tag
 
 if TYPE_CHECKING:
     from flowdsl.operators.batch import Batch

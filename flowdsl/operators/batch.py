@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.contexts.chunk import Chunk
-from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts, Versions
+from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts
 from flowdsl.contexts.holding import Holding, Refs
+from flowdsl.contexts.variables import Versions
 from flowdsl.kernels.batch_variable import BatchVariable, ItemLists
 from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.kernels.keys import KeySpace
@@ -33,7 +34,7 @@ from flowdsl.operators.base import (
 )
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, NUMBER, TEXT, Scope, Shape
-from flowdsl.values.columns import Index
+from flowdsl.values.tags import Index
 
 BATCH = Shape(
     "a batch",

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from flowdsl.contexts.contexts import ConstantVariable, Contexts
+from flowdsl.contexts.contexts import Contexts
+from flowdsl.contexts.variables import ConstantVariable
 from flowdsl.errors import BuildError
 from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.language.paths import Path
@@ -16,7 +17,8 @@ from flowdsl.language.rows import Failures
 from flowdsl.operators.base import Kind, Operator, Option, call_text, check_text, option, text_schema
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
-from flowdsl.values.columns import Column, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Tag
 
 SINK_SCHEMA = text_schema("in-app", "push")
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from flowdsl.contexts.contexts import Contexts, EntityVariable, ValueVariable
+from flowdsl.contexts.contexts import Contexts
+from flowdsl.contexts.variables import EntityVariable, ValueVariable
 from flowdsl.graph.entities import AMBIGUOUS, NONE
 from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepRun
 from flowdsl.language.paths import Path, path_text
@@ -30,8 +31,9 @@ from flowdsl.operators.base import (
 )
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, TEXT, Scope, check_name
-from flowdsl.values.columns import Column, Index
+from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
+from flowdsl.values.tags import Index
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from flowdsl.language.var import Var, unwrap
 from flowdsl.operators.base import Kind, Operator, option
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
-from flowdsl.values.columns import Column, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Tag
 
 DEPTH = 32
 

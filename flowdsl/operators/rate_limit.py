@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.contexts.contexts import CLOSED_AT_END, NOT_CLOSED, RELEASED, Contexts, Versions
+from flowdsl.contexts.contexts import CLOSED_AT_END, NOT_CLOSED, RELEASED, Contexts
 from flowdsl.contexts.holding import Holding, Refs
+from flowdsl.contexts.variables import Versions
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.kernels.buckets import Buckets, DropBucket, FloatBucket, QueueBucket
 from flowdsl.kernels.kernel import Kernel, StepRun

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from flowdsl.contexts.contexts import Contexts, EntityVariable
+from flowdsl.contexts.contexts import Contexts
+from flowdsl.contexts.variables import EntityVariable
 from flowdsl.graph.entities import AMBIGUOUS, NONE, Numbers
 from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepRun
 from flowdsl.language.paths import Path, path_text
@@ -30,8 +31,8 @@ from flowdsl.operators.base import (
 )
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope, check_name
-from flowdsl.values.columns import Tag
 from flowdsl.values.interner import Codes
+from flowdsl.values.tags import Tag
 
 
 @dataclass(frozen=True)

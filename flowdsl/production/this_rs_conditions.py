@@ -18,8 +18,9 @@ from flowdsl.errors import ConditionError
 from flowdsl.language.durations import RUST_SPACES
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows
-from flowdsl.values.columns import Coded, Column, Tag
+from flowdsl.values.columns import Coded, Column
 from flowdsl.values.spelling import spelled
+from flowdsl.values.tags import Tag
 
 Mask = npt.NDArray[np.bool_]
 _FORMS: Final = "X == Y, X != Y, X exists or X not_exists, with a space on each side of the operator"

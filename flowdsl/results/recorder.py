@@ -15,15 +15,18 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.contexts.chunk import Chunk, EventRows
-from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts, Versions
+from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts
 from flowdsl.contexts.payload import Payload
+from flowdsl.contexts.variables import Versions
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.kernels.kernel import Members
 from flowdsl.language.rows import Failures
 from flowdsl.log import EventSource
 from flowdsl.plan import Stage
 from flowdsl.results.store import MemoryStore, Part, Store
-from flowdsl.values.columns import Column, Index, Tag, quoted
+from flowdsl.values.columns import Column
+from flowdsl.values.json_texts import quoted
+from flowdsl.values.tags import Index, Tag
 
 MOMENT = pl.Datetime("us", "UTC")
 CLOSED = pl.Enum(["timer", "end"])

@@ -10,7 +10,9 @@ import polars as pl
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.results.recorder import CLOSED, FIELD, MOMENT
 from flowdsl.results.store import Part, Store
-from flowdsl.values.columns import Column, nested_json, quoted
+from flowdsl.values.cells import nested_json
+from flowdsl.values.columns import Column
+from flowdsl.values.json_texts import quoted
 
 FIXED: dict[str, Any] = {
     "seq_no": pl.Int64,

@@ -9,47 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from enum import IntEnum
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.values.cells import as_text, nested_json, tag_of_dtype
 from flowdsl.values.interner import Interner
-
-Index = npt.NDArray[np.integer[Any]]
-Mask = npt.NDArray[np.bool_]
-Tags = npt.NDArray[np.uint8]
-
-
-class Tag(IntEnum):
-    """What a value is. Integers beyond 64 bits are floats, as in production."""
-
-    MISSING = 0
-    NULL = 1
-    BOOL = 2
-    INT = 3
-    FLOAT = 4
-    TEXT = 5
-    ARRAY = 6
-    OBJECT = 7
-
-
-class Missing:
-    """The value of a path that leads nowhere; not null."""
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-    def __bool__(self) -> bool:
-        return False
-
-    def __reduce__(self) -> str:
-        return "MISSING"
-
-
-MISSING: Final = Missing()
+from flowdsl.values.json_texts import only, parse, quoted
+from flowdsl.values.tags import MISSING, Index, Mask, Tag, Tags, tag_of, uniform
 
 
 class Coded:
@@ -119,10 +88,10 @@ class Column:
     @classmethod
     def of(cls, values: Sequence[Any]) -> Column:
         """A column of Python values: None, bool, int, float, str, lists, mappings with text keys, or `MISSING`."""
-        tags = np.fromiter((_tag(v) for v in values), np.uint8, len(values))
+        tags = np.fromiter((tag_of(v) for v in values), np.uint8, len(values))
         return cls(
             len(values),
-            _uniform(tags),
+            uniform(tags),
             texts=_pick(values, tags == Tag.TEXT, pl.String),
             ints=_numbers(values, tags, Tag.INT, np.int64),
             floats=_numbers(values, tags, Tag.FLOAT, np.float64),
@@ -146,39 +115,22 @@ class Column:
     @classmethod
     def from_json(cls, documents: pl.Series) -> Column:
         """Values from compact JSON texts, one a row; a null row is missing."""
-        heads, escapes = _first_bytes(documents)
-        tags = _TAG_OF_BYTE.take(heads)
-        column = cls(len(documents), tags)
-        if (tags == Tag.INT).any():
-            column._read_numbers(documents, tags == Tag.INT)
-        if (tags == Tag.BOOL).any():
-            column.bools = heads == ord("t")
-        if (tags == Tag.TEXT).any():
-            column.texts = _unquoted(documents, tags == Tag.TEXT, escapes=escapes)
-        if (tags >= Tag.ARRAY).any():
-            column.nested = _only(documents, tags >= Tag.ARRAY)
-        column.tags = _uniform(tags)
-        return column
-
-    def _read_numbers(self, documents: pl.Series, numeric: Mask) -> None:
-        assert isinstance(self.tags, np.ndarray)
-        numbers = _only(documents, numeric)
-        whole = numbers.cast(pl.Int64, strict=False)
-        is_int = (
-            whole.is_not_null().to_numpy() & ~numbers.str.contains(r"[.eE]").fill_null(value=False).to_numpy()
+        parsed = parse(documents)
+        return cls(
+            len(documents),
+            uniform(parsed.tags),
+            texts=parsed.texts,
+            ints=parsed.ints,
+            floats=parsed.floats,
+            bools=parsed.bools,
+            nested=parsed.nested,
         )
-        # "-0" is a float in JSON readers that keep its sign; an integer has no negative zero
-        self.ints = whole.fill_null(0).to_numpy()
-        is_float = numeric & ~is_int
-        if is_float.any():
-            self.floats = numbers.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
-            self.tags[is_float] = Tag.FLOAT
 
     @classmethod
     def from_series(cls, series: pl.Series) -> Column:
         """The cells of a frame's column; a null cell is null. Times become RFC 3339 text, structs and lists JSON."""
         dtype = series.dtype
-        size, tag = len(series), _tag_of_dtype(dtype)
+        size, tag = len(series), tag_of_dtype(dtype)
         if series.null_count() == size:
             return cls(size, Tag.NULL)
         if tag is None or dtype == pl.UInt64:
@@ -193,7 +145,7 @@ class Column:
         if tag is Tag.FLOAT:
             return cls(size, tags, floats=series.cast(pl.Float64).fill_null(0.0).to_numpy())
         if tag is Tag.TEXT:
-            return cls(size, tags, texts=_as_text(series))
+            return cls(size, tags, texts=as_text(series))
         return cls(size, tags, nested=nested_json(series))
 
     @classmethod
@@ -345,111 +297,8 @@ class Column:
         return _blank(self.to_json(), absent), True
 
 
-def quoted(texts: pl.Series) -> pl.Series:
-    """Texts as JSON strings."""
-    plain = not texts.str.contains(r'["\\\x00-\x1f]').any()
-    if plain:
-        return pl.select(pl.concat_str([pl.lit('"'), texts, pl.lit('"')])).to_series()
-    wrapped = (
-        pl.DataFrame({"t": texts}).select(pl.struct(pl.col("t")).struct.json_encode().alias("j")).to_series()
-    )
-    # {"t":"…"} without its frame; a null text gives {"t":null}
-    body = wrapped.str.slice(5).str.head(-1)
-    return pl.select(pl.when(texts.is_not_null()).then(body)).to_series()
-
-
-def nested_json(series: pl.Series) -> pl.Series:
-    """Structs and lists as compact JSON texts, null where the cell is null; times as they are by themselves."""
-    cells = _with_times_as_text(pl.col("t"), series.dtype)
-    wrapped = (
-        pl.DataFrame({"t": series})
-        .select(pl.struct(cells.alias("t")).struct.json_encode().alias("j"))
-        .to_series()
-    )
-    body = wrapped.str.slice(5).str.head(-1)
-    return pl.select(pl.when(series.is_not_null()).then(body)).to_series()
-
-
-def _tag(value: Any) -> Tag:
-    if value is MISSING:
-        return Tag.MISSING
-    if value is None:
-        return Tag.NULL
-    if isinstance(value, (bool, np.bool_)):
-        return Tag.BOOL
-    if isinstance(value, (int, np.integer)):
-        return Tag.INT if -(2**63) <= value < 2**63 else Tag.FLOAT
-    if isinstance(value, (float, np.floating)):
-        return Tag.FLOAT
-    if isinstance(value, str):
-        return Tag.TEXT
-    return Tag.OBJECT if hasattr(value, "keys") else Tag.ARRAY
-
-
-def _tag_of_dtype(dtype: pl.DataType) -> Tag | None:
-    if dtype.is_integer():
-        return Tag.INT
-    if dtype.is_numeric():
-        return Tag.FLOAT
-    if dtype == pl.Boolean:
-        return Tag.BOOL
-    if dtype == pl.Null:
-        return Tag.NULL
-    if dtype == pl.Struct:
-        return Tag.OBJECT
-    if dtype in (pl.List, pl.Array):
-        return Tag.ARRAY
-    if dtype in (pl.String, pl.Categorical, pl.Enum) or dtype.is_temporal():
-        return Tag.TEXT
-    return None
-
-
-def _as_text(series: pl.Series) -> pl.Series:
-    if series.dtype == pl.String:
-        return series
-    return pl.DataFrame({"t": series}).select(_text_of(pl.col("t"), series.dtype)).to_series()
-
-
-def _text_of(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    if isinstance(dtype, pl.Datetime):
-        zone = dtype.time_zone
-        moments = cells.dt.convert_time_zone("UTC") if zone else cells
-        return moments.dt.strftime("%Y-%m-%dT%H:%M:%S%.f").str.replace(r"\.0+$", "") + ("Z" if zone else "")
-    return cells.cast(pl.String)
-
-
-def _with_times_as_text(cells: pl.Expr, dtype: Any) -> pl.Expr:
-    """Nested cells with every time in them as the text that it is in a column of its own."""
-    if not _holds_times(dtype):
-        return cells
-    if isinstance(dtype, pl.Struct):
-        timed = [f for f in dtype.fields if _holds_times(f.dtype)]
-        return cells.struct.with_fields(
-            *(_with_times_as_text(pl.field(f.name), f.dtype).alias(f.name) for f in timed)
-        )
-    if isinstance(dtype, pl.List):
-        return cells.list.eval(_with_times_as_text(pl.element(), dtype.inner))
-    if isinstance(dtype, pl.Array):
-        return _with_times_as_text(cells.arr.to_list(), pl.List(dtype.inner))
-    return _text_of(cells, dtype)
-
-
-def _holds_times(dtype: Any) -> bool:
-    if isinstance(dtype, pl.Struct):
-        return any(_holds_times(f.dtype) for f in dtype.fields)
-    if isinstance(dtype, (pl.List, pl.Array)):
-        return _holds_times(dtype.inner)
-    return bool(dtype.is_temporal())
-
-
 def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _uniform(tags: Tags) -> Tag | Tags:
-    if len(tags) and (tags == tags[0]).all():
-        return Tag(int(tags[0]))
-    return tags
 
 
 def _pick(values: Sequence[Any], mask: Mask, dtype: Any) -> pl.Series | None:
@@ -465,54 +314,8 @@ def _numbers(values: Sequence[Any], tags: Tags, tag: Tag, dtype: Any) -> Any:
     return np.array([v if m else 0 for v, m in zip(values, mask, strict=True)], dtype)
 
 
-def _only(series: pl.Series, mask: Mask) -> pl.Series:
-    return pl.select(pl.when(pl.Series(mask)).then(series)).to_series()
-
-
 def _blank(series: pl.Series, absent: Mask | None) -> pl.Series:
-    return series if absent is None or not absent.any() else _only(series, ~absent)
-
-
-def _unquoted(documents: pl.Series, mask: Mask, *, escapes: bool) -> pl.Series:
-    strings = documents if mask.all() else _only(documents, mask)
-    plain = strings.str.slice(1).str.head(-1)
-    if not escapes:
-        return plain
-    rows = strings.str.contains("\\", literal=True).fill_null(value=False).arg_true()
-    return plain.scatter(rows, strings.gather(rows).str.json_decode(pl.String)) if len(rows) else plain
-
-
-def _first_bytes(texts: pl.Series) -> tuple[npt.NDArray[np.uint8], bool]:
-    """The first byte of each text (0 where it is null or empty), and whether a backslash is in any of them."""
-    array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    buffers = array.buffers()
-    offsets = np.frombuffer(buffers[1], np.int64)[array.offset : array.offset + len(array) + 1]
-    if not len(offsets) or offsets[0] == offsets[-1]:
-        return np.zeros(len(texts), np.uint8), False
-    data = np.frombuffer(buffers[2], np.uint8)
-    starts = offsets[:-1]
-    heads = data.take(np.minimum(starts, len(data) - 1))
-    heads[starts == offsets[1:]] = 0
-    return heads, bool((data[offsets[0] : offsets[-1]] == ord("\\")).any())
-
-
-def _tags_by_byte() -> Tags:
-    """What kind of JSON value starts with a byte."""
-    table = np.full(256, Tag.INT, np.uint8)
-    table[0] = Tag.MISSING
-    for byte, tag in {
-        '"': Tag.TEXT,
-        "{": Tag.OBJECT,
-        "[": Tag.ARRAY,
-        "t": Tag.BOOL,
-        "f": Tag.BOOL,
-        "n": Tag.NULL,
-    }.items():
-        table[ord(byte)] = tag
-    return table
-
-
-_TAG_OF_BYTE: Final = _tags_by_byte()
+    return series if absent is None or not absent.any() else only(series, ~absent)
 
 
 def taken(source: Any, index: Index) -> Any:

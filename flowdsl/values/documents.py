@@ -14,7 +14,9 @@ import numpy as np
 import polars as pl
 
 from flowdsl.language.paths import Path
-from flowdsl.values.columns import MISSING, Column, Index, Tag, nested_json
+from flowdsl.values.cells import nested_json
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import MISSING, Index, Tag
 
 _local = threading.local()
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flowdsl.values.columns import Column, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Tag
 
 _QUOTED: Final = json.JSONEncoder(ensure_ascii=False).encode
 

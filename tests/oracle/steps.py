@@ -22,7 +22,7 @@ from flowdsl.operators.map import Constant, Fields, Items, Map, Node
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
-from flowdsl.values.columns import MISSING
+from flowdsl.values.tags import MISSING
 from oracle.events import Event, PlainGraph
 from oracle.values import FailedError, id_of, key_of, look_up, moment_text
 

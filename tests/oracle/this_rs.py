@@ -16,8 +16,8 @@ from flowdsl.errors import FlowError
 from flowdsl.language.durations import parse_production_duration
 from flowdsl.language.templates import RenderFailure, Template
 from flowdsl.log.uuids import uuid_of
-from flowdsl.values.columns import MISSING
 from flowdsl.values.spelling import value_text
+from flowdsl.values.tags import MISSING
 from oracle.events import Event, PlainGraph
 from oracle.values import canonical
 

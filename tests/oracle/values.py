@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from flowdsl.values.columns import MISSING
+from flowdsl.values.tags import MISSING
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 

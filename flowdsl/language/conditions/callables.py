@@ -13,7 +13,7 @@ from flowdsl.language.conditions.checks import EvaluationFailure, clipped
 from flowdsl.language.conditions.condition import function_name
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows
-from flowdsl.values.columns import MISSING
+from flowdsl.values.tags import MISSING
 
 Function = Callable[[Mapping[str, Any]], Any]
 

@@ -40,7 +40,8 @@ from flowdsl.language.conditions.operands import (
 from flowdsl.language.conditions.rows import row_form
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Index, Rows, first_failures
-from flowdsl.values.columns import Coded, Column, Mask, Tag
+from flowdsl.values.columns import Coded, Column
+from flowdsl.values.tags import Mask, Tag
 
 Evaluated = tuple[Operand, Failures | None]
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.language.conditions.operands import NUMBERS, Constant, Operand, Where, spread, tagged
-from flowdsl.values.columns import Coded, Column, Mask, Tag
+from flowdsl.values.columns import Coded, Column
 from flowdsl.values.interner import UNKNOWN
+from flowdsl.values.tags import Mask, Tag
 
 _SIGNS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "==": operator.eq,

@@ -12,7 +12,8 @@ import polars as pl
 from flowdsl.language.conditions import values
 from flowdsl.language.conditions.comparing import as_mask, inexact, numbers
 from flowdsl.language.conditions.operands import NUMBERS, Constant, Operand, Tagged, of_type, spread, tagged
-from flowdsl.values.columns import Column, Mask, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Mask, Tag
 
 _COMPUTED: Final[dict[str, Callable[..., Any]]] = {
     "+": np.add,

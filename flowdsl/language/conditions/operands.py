@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from flowdsl.language.conditions.checks import wrong_type
 from flowdsl.language.rows import Failures
-from flowdsl.values.columns import MISSING, Column, Mask, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import MISSING, Mask, Tag
 
 NUMBERS: Final = (Tag.INT, Tag.FLOAT)
 KINDS: Final = {

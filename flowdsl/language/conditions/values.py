@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from flowdsl.language.conditions.checks import division_by_zero, wrong_type
-from flowdsl.values.columns import MISSING
+from flowdsl.values.tags import MISSING
 
 _ORDERED: Final = ("number", "text", "boolean")
 _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {

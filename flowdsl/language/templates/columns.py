@@ -16,7 +16,8 @@ from flowdsl.language.templates.columnar.outcomes import Index, Mask, Outcome, a
 from flowdsl.language.templates.columnar.printing import limited, printed_column, repeated
 from flowdsl.language.templates.nodes import Body, Expr, If, Node, Output, Raw, Section, Set, Text
 from flowdsl.language.templates.rows import render_rows
-from flowdsl.values.columns import Column, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Tag
 
 Piece = str | pl.Series
 _PIECES = 200

@@ -43,7 +43,7 @@ from flowdsl.language.templates.values import (
     steps,
     truthy,
 )
-from flowdsl.values.columns import MISSING
+from flowdsl.values.tags import MISSING
 
 NAN: Final = "NaN"
 """What arithmetic without a result prints."""

@@ -84,7 +84,7 @@ class Template:
     def constant(self) -> str | None:
         """The text, if nothing is read from the context and nothing fails."""
         from flowdsl.language.templates.failures import RenderFailure
-        from flowdsl.values.columns import MISSING
+        from flowdsl.values.tags import MISSING
 
         if self._reads.all_paths:
             return None

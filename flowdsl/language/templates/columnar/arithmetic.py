@@ -11,7 +11,8 @@ from flowdsl.language.rows import Failures, first_failures
 from flowdsl.language.templates.columnar.outcomes import Mask, Operand, Same, asked
 from flowdsl.language.templates.columnar.printing import by_tag
 from flowdsl.language.templates.values import Number, calculate
-from flowdsl.values.columns import Column, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Tag
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

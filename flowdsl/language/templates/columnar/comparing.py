@@ -10,7 +10,8 @@ import numpy.typing as npt
 from flowdsl.language.rows import Failures
 from flowdsl.language.templates.columnar.outcomes import Mask, Operand, Same, asked
 from flowdsl.language.templates.values import equal, number
-from flowdsl.values.columns import Coded, Column, Tag
+from flowdsl.values.columns import Coded, Column
+from flowdsl.values.tags import Tag
 
 
 def equality_column(op: str, left: Operand, right: Operand, size: int) -> tuple[Mask, Failures | None]:

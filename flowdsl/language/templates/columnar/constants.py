@@ -12,7 +12,8 @@ from flowdsl.language.templates.columnar.outcomes import Outcome, Same, asked
 from flowdsl.language.templates.evaluation import Evaluator
 from flowdsl.language.templates.nodes import Expr, Test
 from flowdsl.language.templates.walking import all_exprs, idents
-from flowdsl.values.columns import MISSING, Column, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import MISSING, Tag
 
 
 def is_constant(expr: Expr) -> bool:

@@ -54,7 +54,8 @@ from flowdsl.language.templates.nodes import (
 from flowdsl.language.templates.signatures import FILTERS as SIGNATURES
 from flowdsl.language.templates.values import NOTHING, kind
 from flowdsl.language.templates.walking import all_exprs, idents
-from flowdsl.values.columns import MISSING, Column, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import MISSING, Tag
 
 
 class Batch:

@@ -16,7 +16,8 @@ from flowdsl.language.templates.filters import FILTERS, TEXT_CHANGES
 from flowdsl.language.templates.filters.arguments import Arguments
 from flowdsl.language.templates.filters.scalars import power_of_ten
 from flowdsl.language.templates.whitespace import WHITE_SPACE
-from flowdsl.values.columns import Column, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Tag
 
 Change = Callable[[pl.Series], pl.Series]
 

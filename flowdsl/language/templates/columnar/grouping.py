@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from flowdsl.language.templates.columnar.outcomes import Index, Outcome, asked, column_of
-from flowdsl.values.columns import MISSING, Coded, Column, Tag
+from flowdsl.values.columns import Coded, Column
+from flowdsl.values.tags import MISSING, Tag
 
 
 def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from flowdsl.language.rows import Failures
 from flowdsl.language.templates.failures import RenderFailure
 from flowdsl.language.templates.values import MOST_I64
-from flowdsl.values.columns import MISSING, Column, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import MISSING, Tag
 
 Index = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]

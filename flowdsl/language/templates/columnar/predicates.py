@@ -12,7 +12,8 @@ from flowdsl.language.templates.columnar.grouping import text_measured
 from flowdsl.language.templates.columnar.outcomes import Mask
 from flowdsl.language.templates.nodes import Test
 from flowdsl.language.templates.signatures import TESTS
-from flowdsl.values.columns import Column, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Tag
 
 _TYPES = {
     "string": (Tag.TEXT,),

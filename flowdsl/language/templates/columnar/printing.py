@@ -15,7 +15,8 @@ from flowdsl.language.templates.columnar.grouping import text_measured
 from flowdsl.language.templates.columnar.outcomes import Mask, Operand, Same
 from flowdsl.language.templates.failures import MAX_TEXT
 from flowdsl.language.templates.values import json_float, plain_float, printed
-from flowdsl.values.columns import Column, Tag
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Tag
 
 Floats = npt.NDArray[np.float64]
 

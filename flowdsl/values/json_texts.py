@@ -1,0 +1,114 @@
+"""JSON text of many values at once: taken apart into arrays, one for each type that occurs, and written."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.values.tags import Mask, Tag, Tags
+
+
+class Parsed(NamedTuple):
+    """JSON values by type, as a `Column` holds them."""
+
+    tags: Tags
+    texts: pl.Series | None = None
+    ints: npt.NDArray[np.int64] | None = None
+    floats: npt.NDArray[np.float64] | None = None
+    bools: Mask | None = None
+    nested: pl.Series | None = None
+
+
+def parse(documents: pl.Series) -> Parsed:
+    """Values from compact JSON texts, one a row; a null row is missing."""
+    heads, escapes = _first_bytes(documents)
+    tags = _TAG_OF_BYTE.take(heads)
+    is_text, is_nested = tags == Tag.TEXT, tags >= Tag.ARRAY
+    ints, floats = _numbers(documents, tags) if (tags == Tag.INT).any() else (None, None)
+    return Parsed(
+        tags,
+        texts=_unquoted(documents, is_text, escapes=escapes) if is_text.any() else None,
+        ints=ints,
+        floats=floats,
+        bools=heads == ord("t") if (tags == Tag.BOOL).any() else None,
+        nested=only(documents, is_nested) if is_nested.any() else None,
+    )
+
+
+def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any]:
+    """Whole numbers and others; `tags` learns which are which."""
+    numeric = tags == Tag.INT
+    numbers = only(documents, numeric)
+    whole = numbers.cast(pl.Int64, strict=False)
+    is_int = (
+        whole.is_not_null().to_numpy() & ~numbers.str.contains(r"[.eE]").fill_null(value=False).to_numpy()
+    )
+    is_float = numeric & ~is_int
+    ints = whole.fill_null(0).to_numpy()
+    if not is_float.any():
+        return ints, None
+    tags[is_float] = Tag.FLOAT
+    return ints, numbers.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+
+
+def quoted(texts: pl.Series) -> pl.Series:
+    """Texts as JSON strings."""
+    plain = not texts.str.contains(r'["\\\x00-\x1f]').any()
+    if plain:
+        return pl.select(pl.concat_str([pl.lit('"'), texts, pl.lit('"')])).to_series()
+    wrapped = (
+        pl.DataFrame({"t": texts}).select(pl.struct(pl.col("t")).struct.json_encode().alias("j")).to_series()
+    )
+    # {"t":"…"} without its frame; a null text gives {"t":null}
+    body = wrapped.str.slice(5).str.head(-1)
+    return pl.select(pl.when(texts.is_not_null()).then(body)).to_series()
+
+
+def only(series: pl.Series, mask: Mask) -> pl.Series:
+    """The rows where the mask is true; the others are null."""
+    return pl.select(pl.when(pl.Series(mask)).then(series)).to_series()
+
+
+def _unquoted(documents: pl.Series, mask: Mask, *, escapes: bool) -> pl.Series:
+    strings = documents if mask.all() else only(documents, mask)
+    plain = strings.str.slice(1).str.head(-1)
+    if not escapes:
+        return plain
+    rows = strings.str.contains("\\", literal=True).fill_null(value=False).arg_true()
+    return plain.scatter(rows, strings.gather(rows).str.json_decode(pl.String)) if len(rows) else plain
+
+
+def _first_bytes(texts: pl.Series) -> tuple[npt.NDArray[np.uint8], bool]:
+    """The first byte of each text (0 where it is null or empty), and whether a backslash is in any of them."""
+    array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    buffers = array.buffers()
+    offsets = np.frombuffer(buffers[1], np.int64)[array.offset : array.offset + len(array) + 1]
+    if not len(offsets) or offsets[0] == offsets[-1]:
+        return np.zeros(len(texts), np.uint8), False
+    data = np.frombuffer(buffers[2], np.uint8)
+    starts = offsets[:-1]
+    heads = data.take(np.minimum(starts, len(data) - 1))
+    heads[starts == offsets[1:]] = 0
+    return heads, bool((data[offsets[0] : offsets[-1]] == ord("\\")).any())
+
+
+def _tags_by_byte() -> Tags:
+    """What kind of JSON value starts with a byte."""
+    table = np.full(256, Tag.INT, np.uint8)
+    table[0] = Tag.MISSING
+    for byte, tag in {
+        '"': Tag.TEXT,
+        "{": Tag.OBJECT,
+        "[": Tag.ARRAY,
+        "t": Tag.BOOL,
+        "f": Tag.BOOL,
+        "n": Tag.NULL,
+    }.items():
+        table[ord(byte)] = tag
+    return table
+
+
+_TAG_OF_BYTE: Final = _tags_by_byte()

@@ -1,0 +1,66 @@
+"""What a JSON value is, and *missing*, which is none."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Index = npt.NDArray[np.integer[Any]]
+Mask = npt.NDArray[np.bool_]
+Tags = npt.NDArray[np.uint8]
+
+
+class Tag(IntEnum):
+    """What a value is. Integers beyond 64 bits are floats, as in production."""
+
+    MISSING = 0
+    NULL = 1
+    BOOL = 2
+    INT = 3
+    FLOAT = 4
+    TEXT = 5
+    ARRAY = 6
+    OBJECT = 7
+
+
+class Missing:
+    """The value of a path that leads nowhere; not null."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __reduce__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing()
+
+
+def tag_of(value: Any) -> Tag:
+    """What a Python value is."""
+    if value is MISSING:
+        return Tag.MISSING
+    if value is None:
+        return Tag.NULL
+    if isinstance(value, (bool, np.bool_)):
+        return Tag.BOOL
+    if isinstance(value, (int, np.integer)):
+        return Tag.INT if -(2**63) <= value < 2**63 else Tag.FLOAT
+    if isinstance(value, (float, np.floating)):
+        return Tag.FLOAT
+    if isinstance(value, str):
+        return Tag.TEXT
+    return Tag.OBJECT if hasattr(value, "keys") else Tag.ARRAY
+
+
+def uniform(tags: Tags) -> Tag | Tags:
+    """One tag where all are the same."""
+    if len(tags) and (tags == tags[0]).all():
+        return Tag(int(tags[0]))
+    return tags
