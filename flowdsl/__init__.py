@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowdsl import sinks as sinks
     from flowdsl import testing as testing
     from flowdsl.errors import (
         BuildError,
@@ -75,7 +76,7 @@ _HOME = {
 }
 
 # modules that are used by their own name: `flowdsl.testing.FlowTest`
-_MODULES = ("testing",)
+_MODULES = ("sinks", "testing")
 
 __all__ = [
     "BuildError",

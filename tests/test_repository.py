@@ -25,6 +25,7 @@ values language events rules scope frames
 log
 contexts graph
 kernels operators
+sinks
 builder flow
 plan
 engines results

@@ -1,0 +1,147 @@
+"""What every sink is: it takes deliveries in batches and says of each whether it could.
+
+Who runs flows (a live run, or a replay with `dispatch=True`) talks to sinks in this way, and in no other::
+
+    sink.open()                                  # ready, or a FlowError that says what is missing
+    mask = sink.accepts(recipients, types)       # whom preferences let through; None for everybody
+    failures = sink.deliver(deliveries)          # one entry a delivery: None, or why it could not be delivered
+    sink.close()
+
+A durable sink keeps what it got in a file of its own, together with the number of the last batch of each consumer::
+
+    failures = sink.apply(deliveries, consumer="flow-runtime", batch=17)
+
+A batch that was applied before does nothing, so that it may be handed over again after a crash. Whoever makes a sink
+closes it; `open` and `close` may be called more than once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+import polars as pl
+
+from flowdsl.operators.base import Option
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from flowdsl.values.tags import Mask
+
+GENERIC: Final = "generic"
+"""The type of a notification whose payload has no `notification_type`."""
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class Delivery(NamedTuple):
+    """One payload on its way to one sink.
+
+    `payload` is a JSON value; `recipient` whom it is for, None where that is nobody in particular. `key` is the same
+    whenever the same delivery is tried again, and no other delivery has it. Times are UTC; `entity_type` and
+    `entity_id` are those of the event, where it has any; `closed_by` says what released a batch.
+    """
+
+    payload: Any
+    recipient: str | None = None
+    key: str = ""
+    sink: str = ""
+    flow: str = ""
+    step: int = 0
+    branch: str | None = None
+    seq_no: int = 0
+    event_id: str | None = None
+    event_time: dt.datetime = _EPOCH
+    delivered_at: dt.datetime = _EPOCH
+    closed_by: str | None = None
+    entity_type: str | None = None
+    entity_id: str | None = None
+
+    def field(self, name: str) -> Any:
+        """A field of the payload; None where the payload has no such field, or is no object."""
+        return self.payload.get(name) if isinstance(self.payload, dict) else None
+
+
+def delivery_key(
+    flow: str, seq_no: int, event_id: str | None, branch: str | None, step: int, sink: str, closed_by: str | None = None
+) -> str:  # fmt: skip
+    """The idempotency key of a delivery: 32 hexadecimal digits.
+
+    A context passes a deliver step once: flow, event, branch and step say which it is. A batch goes on with the event
+    of its last member; one that is closed only because the log ends may close otherwise later, and has another key.
+
+    >>> delivery_key("f", 1, None, None, 2, "in-app")
+    '9eda42df5d6ee152d4adebc4c974d17b'
+    """
+    said = "\0".join((flow, str(seq_no), event_id or "", branch or "", str(step), sink, closed_by or ""))
+    return hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a delivery could not be made.
+
+    `error` holds no secrets; `attempts` is how often it was tried; `permanent` says that trying again is of no use.
+    """
+
+    error: str
+    attempts: int = 1
+    permanent: bool = False
+
+
+Outcome = Failure | None
+
+
+class Sink:
+    """Takes deliveries. Subclasses name their type and its configuration, and deliver."""
+
+    type: ClassVar[str]
+    """The name of the type in YAML."""
+    summary: ClassVar[str]
+    options: ClassVar[tuple[Option, ...]] = ()
+    """What `config` may hold in YAML; the names are those of the parameters in Python."""
+    durable: ClassVar[bool] = False
+
+    def open(self) -> None:
+        """Get ready to deliver; a `FlowError` says what is missing."""
+
+    def close(self) -> None:
+        """Let go of everything; `open` may follow."""
+
+    def accepts(self, recipients: pl.Series, types: pl.Series) -> Mask | None:
+        """Whom preferences let through: a mask over recipients and notification types; None for everybody."""
+        return None
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Deliver a batch, in order; one entry for each, None where it was delivered.
+
+        One that fails does not stop the others. Preferences are not asked here: that is `accepts`.
+        """
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+
+class DurableSink(Sink):
+    """A sink that keeps deliveries in a file of its own, and remembers which batches it has."""
+
+    durable: ClassVar[bool] = True
+
+    def apply(self, deliveries: Sequence[Delivery], consumer: str, batch: int) -> Sequence[Outcome]:
+        """Keep a numbered batch, and its number, in one transaction; a batch up to the last applied does nothing.
+
+        The answer is that of `deliver`, and is the same when the batch is handed over again.
+        """
+        raise NotImplementedError
+
+    def applied(self, consumer: str) -> int:
+        """The number of the last batch of a consumer; 0 before any."""
+        raise NotImplementedError
