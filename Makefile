@@ -4,13 +4,26 @@ BIN := .venv/bin
 TOO_OLD := import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or later is needed, {sys.executable} is {sys.version.split()[0]}: make PYTHON=…")
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check format bench clean
+CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
+
+.PHONY: demo test test-browser chromium check format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
 
-test: check  ## lint, format, types and all tests
+# the tests in the browser run where Chromium is installed, and are skipped elsewhere
+test: check $(if $(CHROMIUM),.venv/.browser-installed)  ## lint, format, types and all tests
 	$(BIN)/pytest -n 2
+
+test-browser: chromium .venv/.browser-installed  ## notebooks in a real JupyterLab in Chromium; pictures of them in build/screenshots
+	FLOWDSL_SCREENSHOTS=build/screenshots $(BIN)/pytest tests/browser
+
+chromium:
+ifeq ($(CHROMIUM),)
+	@test "$$(id -u)" = 0 && command -v apt-get >/dev/null || { echo "install Chromium first, for instance: sudo apt-get install chromium"; exit 1; }
+	apt-get -qq update
+	DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null
+endif
 
 check: .venv/.tests-installed
 	$(BIN)/ruff check .
@@ -36,6 +49,10 @@ clean:
 
 .venv/.tests-installed: .venv/.installed
 	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+.venv/.browser-installed: .venv/.tests-installed
+	$(INSTALL) --editable '.[browser]'
 	@touch $@
 
 .venv/.bench-installed: .venv/.installed

@@ -1,0 +1,275 @@
+"""A real JupyterLab in a real Chromium: `notebook(cells…)` writes a notebook, opens it, runs it, and shows what is drawn.
+
+Tests are skipped where Chromium, Playwright or JupyterLab is not installed (`make test-browser` installs them). With
+FLOWDSL_SCREENSHOTS=folder every notebook is photographed at the end of its test.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+SETTINGS = {
+    # no news from the network, no question about them
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    # dark where the browser prefers that
+    "apputils-extension/themes": {"adaptive-theme": True},
+    # cells outside of the window are drawn as well
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
+SECONDS = 60
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = [name for name in ("playwright", "jupyterlab") if importlib.util.find_spec(name) is None]
+    if CHROMIUM is None:
+        missing.insert(0, "Chromium")
+    for item in items:
+        if HERE in item.path.parents:
+            # what a library that is drawn in the browser warns of is not ours to mend
+            item.add_marker(pytest.mark.filterwarnings("default::DeprecationWarning"))
+            if missing:
+                reason = f"{', '.join(missing)} not installed: make test-browser"
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@dataclass
+class Lab:
+    """A JupyterLab server that runs, and the folder that it shows."""
+
+    folder: Path
+    address: str
+    token: str
+
+    def ask(self, path: str, method: str = "GET") -> Any:
+        """The JSON that the server's REST interface answers."""
+        request = urllib.request.Request(
+            f"{self.address}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
+        )
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            return json.loads(answer.read() or "null")
+
+    def end_kernels(self) -> None:
+        """End every kernel, without waiting for what it computes."""
+        for session in self.ask("sessions"):
+            self.ask(f"sessions/{session['id']}", "DELETE")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One server for all browser tests of a process, with settings of its own."""
+    home = tmp_path_factory.mktemp("jupyter")
+    for name, values in SETTINGS.items():
+        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    lab = Lab(home / "notebooks", f"http://127.0.0.1:{port}", secrets.token_hex(16))
+    lab.folder.mkdir()
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen(_command(lab, port), stdout=log, stderr=log, env=_environment(home))
+    try:
+        _wait(lab, server, home / "log")
+        yield lab
+        lab.end_kernels()
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(SECONDS)
+
+
+def _command(lab: Lab, port: int) -> list[str]:
+    return [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+        "--ServerApp.port_retries=0", f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={lab.folder}",
+        "--LabApp.extension_manager=readonly",
+    ]  # fmt: skip
+
+
+def _environment(home: Path) -> dict[str, str]:
+    own = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    return {
+        **os.environ,
+        **own,
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
+
+
+def _wait(lab: Lab, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            lab.ask("status")
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail(f"JupyterLab does not answer:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser that finds no other host, for one module: while it runs, this thread is in Playwright's event loop."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
+        )  # fmt: skip
+        # one context for all pages: JupyterLab's own files come out of its cache
+        yield browser.new_context(viewport={"width": 1280, "height": 1000})
+        browser.close()
+
+
+@dataclass
+class Notebook:
+    """A notebook that is open in the browser; `foreign` are the addresses of other hosts that it asked for."""
+
+    page: Any
+    lab: Lab
+    name: str
+    foreign: list[str]
+    may_ask: bool = False
+
+    @property
+    def outputs(self) -> Any:
+        """A locator of all output areas: look for things below this, or the cells' own text is found."""
+        return self.page.locator(".jp-Notebook .jp-OutputArea")
+
+    def output(self, cell: int) -> Any:
+        """A locator of the output area of a code cell, counted from 0; negative from the end."""
+        cells = self.page.locator(".jp-Notebook .jp-CodeCell")
+        return cells.nth(cell).locator(".jp-OutputArea")
+
+    def run_all(self) -> None:
+        """Run all cells, and wait until the kernel is idle again."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        self.wait()
+
+    def wait(self, seconds: float = SECONDS) -> None:
+        """Wait until the cells that were started have their numbers, and the kernel is idle."""
+        self.page.wait_for_function(
+            """() => {
+                const cells = [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')];
+                const prompts = cells.map(cell => cell.textContent);
+                return prompts.some(prompt => /[0-9]/.test(prompt)) && !prompts.some(prompt => /[*]/.test(prompt))
+                    && document.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]');
+            }""",
+            timeout=seconds * 1000,
+        )
+
+    def errors(self) -> list[str]:
+        """The tracebacks that cells ended with, and what is written to stderr."""
+        wrong = self.outputs.locator('[data-mime-type="application/vnd.jupyter.stderr"]')
+        return [text.strip() for text in wrong.all_inner_texts()]
+
+    def screenshot(self, path: Path) -> None:
+        """The whole notebook as a picture, also what has to be scrolled to."""
+        size = self.page.viewport_size
+        height = self.page.evaluate(
+            "Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer')].map(e => e.scrollHeight))"
+        )
+        self.page.set_viewport_size({"width": size["width"], "height": min(int(height) + 200, 12_000)})
+        self.page.screenshot(path=path)
+        self.page.set_viewport_size(size)
+
+
+@pytest.fixture
+def notebook(lab: Lab, chromium: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
+    """`notebook(*cells, theme="light")`, or with the path of a notebook: opened in JupyterLab, and all its cells run.
+
+    With `run=False` a notebook is only opened, with the outputs that are saved in it. After the test nothing may have
+    been asked of any other host.
+    """
+    opened: list[Notebook] = []
+
+    def open_notebook(*cells: str | Path, theme: str = "light", run: bool = True) -> Notebook:
+        name = f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', request.node.name)}-{len(opened)}"
+        nbformat.write(_notebook_of(cells, with_outputs=not run), lab.folder / f"{name}.ipynb")
+        foreign: list[str] = []
+        page = _page(chromium, theme, lab.address, foreign)
+        opened.append(Notebook(page, lab, name, foreign))
+        page.goto(f"{lab.address}/lab/tree/{name}.ipynb?reset&token={lab.token}")
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+        if run:
+            opened[-1].run_all()
+        return opened[-1]
+
+    yield open_notebook
+    folder = os.environ.get("FLOWDSL_SCREENSHOTS")
+    for shown in opened:
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            shown.screenshot(Path(folder) / f"{shown.name}.png")
+        shown.page.close()
+    lab.end_kernels()
+    assert [shown.foreign for shown in opened if not shown.may_ask and shown.foreign] == []
+
+
+@pytest.fixture
+def file_page(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """`file_page(path, theme="light")`: an HTML or SVG file as a Playwright page, opened without any network."""
+    pages: list[Any] = []
+    asked: list[str] = []
+
+    def open_file(path: Path, theme: str = "light") -> Any:
+        pages.append(_page(chromium, theme, path.as_uri(), asked))
+        pages[-1].goto(path.as_uri())
+        return pages[-1]
+
+    yield open_file
+    for page in pages:
+        page.close()
+    assert asked == [], "a file that asks for others"
+
+
+def _page(chromium: Any, theme: str, own: str, foreign: list[str]) -> Any:
+    """A new page; what it asks for is noted as foreign unless its address begins with `own`."""
+    page = chromium.new_page()
+    page.set_default_timeout(SECONDS * 1000)
+    page.emulate_media(color_scheme=theme)
+    page.on(
+        "request",
+        lambda asked: asked.url.startswith((own, "data:", "blob:")) or foreign.append(asked.url),
+    )
+    return page
+
+
+def _notebook_of(cells: tuple[str | Path, ...], *, with_outputs: bool) -> Any:
+    if len(cells) == 1 and isinstance(cells[0], Path):
+        content = nbformat.read(cells[0], as_version=4)
+    else:
+        content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(str(cell)) for cell in cells])
+    content.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    for cell in content.cells:
+        if cell.cell_type == "code" and not with_outputs:
+            cell.update(outputs=[], execution_count=None)
+    return content
