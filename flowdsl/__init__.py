@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         FlowError,
         LoadError,
         ReplayError,
+        SinkError,
         TemplateError,
     )
     from flowdsl.events import (
@@ -56,6 +57,7 @@ _HOME = {
     "Project": "production.project",
     "ReplayError": "errors",
     "Result": "results.result",
+    "SinkError": "errors",
     "TemplateError": "errors",
     "convert": "log",
     "entity_created": "events",
@@ -94,6 +96,7 @@ __all__ = [
     "Project",
     "ReplayError",
     "Result",
+    "SinkError",
     "TemplateError",
     "convert",
     "entity_created",

@@ -9,7 +9,8 @@
     │   └── ExportError           a flow that production cannot say; `.problems` holds all that it cannot
     ├── LoadError                 YAML that is refused; `.problems` holds all of them
     ├── DataError                 events, entities, links or files that cannot be used (also a ValueError)
-    └── ReplayError               a replay that cannot start or go on
+    ├── ReplayError               a replay that cannot start or go on
+    └── SinkError                 a sink that cannot be made or used as it is
 
 Each says where it is (flow, step, file and line), what is wrong, what was allowed, and a hint.
 """
@@ -97,6 +98,10 @@ class DataError(FlowError, ValueError):
 
 class ReplayError(FlowError):
     """A replay that cannot start or cannot go on."""
+
+
+class SinkError(FlowError, ValueError):
+    """A sink that cannot be made, opened or used as it is."""
 
 
 class LoadError(FlowError, ValueError):

@@ -1,0 +1,178 @@
+"""counter: numbers that go up and down, by entity and field."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from flowdsl.errors import SinkError, did_you_mean
+from flowdsl.graph.excerpt import entities_of
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.operators.base import Option, text_schema
+from flowdsl.sinks.base import Delivery, Failure
+from flowdsl.sinks.database import Database
+from flowdsl.sinks.kept import PATH, KeptSink, json_text, storable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Number = int | float
+INCREMENT, DECREMENT, SET = "increment", "decrement", "set"
+OPERATIONS: Final = {
+    INCREMENT: INCREMENT, "inc": INCREMENT, "add": INCREMENT,
+    DECREMENT: DECREMENT, "dec": DECREMENT, "sub": DECREMENT, "subtract": DECREMENT,
+    SET: SET,
+}  # fmt: skip
+_SCHEMA: Final = (
+    """create table if not exists counts (
+        entity_type text, entity_id text, field text, value not null, primary key (entity_type, entity_id, field)
+    ) without rowid""",
+)
+_KEYED: Final = "where entity_type = ? and entity_id = ? and field = ?"
+
+_MOST: Final = 1.7976931348623157e308
+
+Key = tuple[str, str, str]
+
+
+class Change(NamedTuple):
+    """What one delivery does to one number."""
+
+    key: Key
+    operation: str
+    value: Number
+
+
+class Counter(KeptSink[Change]):
+    """Numbers in a SQLite file, by entity type, entity id and field; each batch changes them in one transaction.
+
+    What is counted is said by the payload's `entity_type` and `entity_id`, else by the event's; `field` and `operation`
+    by the payload, else by these options; `value` (1) by the payload. `decrement` stops at 0. With a `graph` a number
+    starts from that field of the entity, where it is a number, and else from 0. Whole numbers beyond 64 bits become
+    floats. Threads and processes may share a file; `path=None` keeps all of it in memory.
+
+    >>> likes = Counter(field="likes", graph=EntityGraph({"post": {"p1": {"likes": 41}}}))
+    >>> likes.deliver([Delivery({"entity_type": "post", "entity_id": "p1"})])
+    [None]
+    >>> likes.value("post", "p1", "likes")
+    42
+    """
+
+    type: ClassVar[str] = "counter"
+    summary: ClassVar[str] = "numbers that go up and down, by entity and field"
+    options: ClassVar[tuple[Option, ...]] = (
+        PATH,
+        Option("field", "what is counted, where the payload does not say it", text_schema("likes")),
+        Option(
+            "operation", "what is done, where the payload does not say it",
+            {"enum": list(OPERATIONS), "default": INCREMENT, "examples": [DECREMENT]},
+        ),
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        field: str | None = None,
+        operation: str = INCREMENT,
+        graph: EntityGraph | None = None,
+    ) -> None:
+        if field is not None and (not isinstance(field, str) or not field):
+            raise SinkError(f"field is {field!r:.60}", allowed="text that is not empty, or None")
+        if operation not in OPERATIONS:
+            raise SinkError(
+                f"operation {operation!r:.60} is not known",
+                allowed=", ".join(OPERATIONS),
+                hint=did_you_mean(str(operation), OPERATIONS),
+            )
+        if graph is not None and not isinstance(graph, EntityGraph):
+            raise SinkError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
+        super().__init__(Database(path, "counter", _SCHEMA))
+        self._field = field
+        self._operation = operation
+        self._graph = graph
+
+    def value(self, entity_type: str, entity_id: str, field: str | None = None) -> Number:
+        """A number as it is now; `field` may be left out where the counter has one."""
+        named = field if field is not None else self._field
+        if named is None:
+            raise SinkError("no field is named", hint="value(entity_type, entity_id, field)")
+        key = (entity_type, entity_id, named)
+        rows = self._database.read(f"select value from counts {_KEYED}", key)
+        found: Number = rows[0][0] if rows else self._start(key)
+        return found
+
+    def values(self) -> pd.DataFrame:
+        """Every number that was changed: `entity_type, entity_id, field, value`, sorted."""
+        import pandas as pd
+
+        rows = self._database.read("select entity_type, entity_id, field, value from counts order by 1, 2, 3")
+        return pd.DataFrame(rows, columns=["entity_type", "entity_id", "field", "value"])
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _row(self, delivery: Delivery) -> Change | Failure:
+        entity_type = delivery.field("entity_type") or delivery.entity_type
+        entity_id = delivery.field("entity_id") or delivery.entity_id
+        field = delivery.field("field") or self._field
+        key = []
+        for name, given in (("entity_type", entity_type), ("entity_id", entity_id), ("field", field)):
+            if isinstance(given, bool) or not isinstance(given, (str, int)):
+                said = "there is none" if given is None else f"it is {json_text(given):.60}"
+                return Failure(f"counter needs the {name}, and {said}", permanent=True)
+            key.append(storable(str(given)))
+        operation = delivery.field("operation") or self._operation
+        if not isinstance(operation, str) or operation not in OPERATIONS:
+            return Failure(
+                f"counter has no operation {json_text(operation):.60}: it has {', '.join(OPERATIONS)}",
+                permanent=True,
+            )
+        value = delivery.field("value")
+        value = 1 if value is None else value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _MOST:
+            return Failure(
+                f"counter: the value {json_text(value):.60} is no number that it can count", permanent=True
+            )
+        return Change((key[0], key[1], key[2]), OPERATIONS[operation], value)
+
+    def _write(self, connection: sqlite3.Connection, rows: Sequence[Change]) -> None:
+        values: dict[Key, Number] = {}
+        for key in dict.fromkeys(row.key for row in rows):
+            found = connection.execute(f"select value from counts {_KEYED}", key).fetchone()
+            values[key] = self._start(key) if found is None else found[0]
+        for row in rows:
+            values[row.key] = _changed(values[row.key], row)
+        connection.executemany(
+            "insert or replace into counts values (?, ?, ?, ?)",
+            [(*key, value) for key, value in values.items()],
+        )
+
+    def _start(self, key: Key) -> Number:
+        """Where a number starts: at what the graph has, or at 0."""
+        if self._graph is None:
+            return 0
+        entity_type, entity_id, field = key
+        found = entities_of(self._graph, [entity_id]).get(entity_id, {}).get(entity_type, {}).get(field)
+        return found if isinstance(found, (int, float)) and not isinstance(found, bool) else 0
+
+
+def _changed(old: Number, change: Change) -> Number:
+    if change.operation == SET:
+        new = change.value
+    elif change.operation == INCREMENT:
+        new = _sum(old, change.value)
+    else:
+        # it stops at 0, and what was below 0 already does not rise
+        new = max(_sum(old, -change.value), min(old, 0))
+    if isinstance(new, int) and not -(2**63) <= new < 2**63:
+        new = float(new)
+    return new
+
+
+def _sum(one: Number, other: Number) -> Number:
+    """The sum; of floats whose sum is beyond all floats, the greatest one."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return min(max(float(one) + float(other), -_MOST), _MOST)

@@ -1,0 +1,66 @@
+"""custom: a function of the user's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar
+
+from flowdsl.errors import SinkError
+from flowdsl.sinks.background import Background
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
+
+
+class Custom(Sink):
+    """Calls a function, or an async function, with each `Delivery`; one that raises has failed, and the others go on.
+
+    The deliveries of a batch are handed over in their order, one after the other. With `batch=True` the function gets a
+    list of them, and all have failed when it raises. An async function runs in an event loop of the sink's own.
+
+    >>> said = []
+    >>> Custom(lambda delivery: said.append(delivery.payload["title"])).deliver([Delivery({"title": "hello"})])
+    [None]
+    >>> said
+    ['hello']
+    """
+
+    type: ClassVar[str] = "custom"
+    summary: ClassVar[str] = "a function of the program, handed over under the sink's name"
+
+    def __init__(self, function: Callable[[Any], Any], *, batch: bool = False) -> None:
+        if not callable(function):
+            raise SinkError(
+                f"a {type(function).__name__} is no function", allowed="a function or an async function"
+            )
+        self._function = function
+        self._batch = batch
+        self._background = Background("flowdsl-custom")
+
+    def close(self) -> None:
+        """End the event loop, where there is one."""
+        self._background.stop()
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Call the function."""
+        if not deliveries:
+            return []
+        if self._batch:
+            return [self._called(list(deliveries))] * len(deliveries)
+        return [self._called(delivery) for delivery in deliveries]
+
+    def __repr__(self) -> str:
+        return f"Custom({getattr(self._function, '__qualname__', type(self._function).__name__)})"
+
+    def _called(self, given: Any) -> Outcome:
+        try:
+            answer = self._function(given)
+            if inspect.isawaitable(answer):
+                self._background.run(_awaited(answer))
+        except Exception as error:
+            # what a message says is the user's; where it has none, the type has to do
+            return Failure(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        return None
+
+
+async def _awaited(answer: Awaitable[Any]) -> None:
+    await answer

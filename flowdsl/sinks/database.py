@@ -1,0 +1,176 @@
+"""The SQLite file of a sink: its user's alone, safe on disk when a write returns, and shared by threads and processes.
+
+`journal_mode=DELETE` with `synchronous=FULL`: SQLite before 3.51.3 has a fault in its write-ahead log when two
+connections meet. Every value reaches SQL as a parameter, never as a part of the text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from flowdsl.errors import SinkError
+
+T = TypeVar("T")
+# how long a writer waits for another process to finish
+PATIENCE: Final = 30.0
+_APPLIED: Final = (
+    "create table if not exists applied (consumer text primary key, batch integer not null) without rowid"
+)
+_VERSION: Final = 1
+
+
+class Database:
+    """One SQLite file, or one in memory where `path` is None; opened when it is first used.
+
+    `name` is the application that the file belongs to: the file of another kind of sink is refused.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, name: str, schema: Sequence[str]) -> None:
+        if path is not None and not isinstance(path, (str, os.PathLike)):
+            raise SinkError(
+                f"a path is a {type(path).__name__}", allowed="text, a pathlib.Path, or None for memory"
+            )
+        self.path = None if path is None else Path(path)
+        self._name = name
+        self._schema = (_APPLIED, *schema)
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._process = 0
+
+    def open(self) -> None:
+        """Make the file, readable for its owner only, and its tables, as far as they are not there."""
+        with self._lock:
+            self._connected()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query."""
+        with self._lock, self._translated():
+            return self._connected().execute(sql, parameters).fetchall()
+
+    def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Let `change` write in one transaction, which is safe on disk when this returns."""
+        with self._lock, self._translated():
+            connection = self._connected()
+            connection.execute("begin immediate")
+            try:
+                done = change(connection)
+                connection.execute("commit")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                raise
+            return done
+
+    def apply(self, consumer: str, batch: int, change: Callable[[sqlite3.Connection], object]) -> None:
+        """Let `change` write and remember the batch in the same transaction; nothing for a batch that is there already."""
+
+        def once(connection: sqlite3.Connection) -> None:
+            known = connection.execute("select batch from applied where consumer = ?", (consumer,)).fetchone()
+            if known is None or known[0] < batch:
+                change(connection)
+                connection.execute("insert or replace into applied values (?, ?)", (consumer, batch))
+
+        self.write(once)
+
+    def applied(self, consumer: str) -> int:
+        """The last batch of a consumer; 0 before any."""
+        rows = self.read("select batch from applied where consumer = ?", (consumer,))
+        return int(rows[0][0]) if rows else 0
+
+    def version(self) -> int:
+        """A number that changes when another connection has written."""
+        return int(self.read("pragma data_version")[0][0])
+
+    def __repr__(self) -> str:
+        return "memory" if self.path is None else repr(str(self.path))
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None or self._process != os.getpid():
+            # a connection must not be used in a process that was forked off
+            with self._translated():
+                self._connection, self._process = self._connect(), os.getpid()
+        return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
+        where = ":memory:" if self.path is None else os.fspath(_made(self.path))
+        connection = sqlite3.connect(where, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("pragma journal_mode = delete")
+            connection.execute("pragma synchronous = full")
+            connection.execute("begin immediate")
+            self._check(connection)
+            for statement in self._schema:
+                connection.execute(statement)
+            connection.execute("commit")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        connection.execute("create table if not exists about (name text, version integer)")
+        rows = connection.execute("select name, version from about").fetchall()
+        if not rows:
+            if (
+                connection.execute("select count(*) from sqlite_schema where type = 'table'").fetchone()[0]
+                > 1
+            ):
+                raise SinkError(f"{self!r} is the database of something else", hint="name a new file")
+            connection.execute("insert into about values (?, ?)", (self._name, _VERSION))
+        elif rows != [(self._name, _VERSION)]:
+            raise SinkError(
+                f"{self!r} belongs to {rows[0][0]} (version {rows[0][1]}), and not to {self._name} (version {_VERSION})",
+                hint="give each sink a file of its own",
+            )
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            busy = "locked" in str(error) or "busy" in str(error)
+            raise SinkError(
+                f"{self!r} cannot be used: {error}", hint="another process is writing to it" if busy else None
+            ) from error
+        except sqlite3.Error as error:
+            raise SinkError(f"{self!r} cannot be used: {error}") from error
+        except UnicodeEncodeError as error:
+            raise SinkError("there is text that UTF-8 cannot say: half a surrogate pair") from error
+        except OverflowError as error:
+            raise SinkError("there is a whole number beyond 64 bits") from error
+
+
+def _made(path: Path) -> Path:
+    """The path of a file that is there; a new one is for its owner only, and so are the journals that SQLite puts beside it."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise SinkError(
+            f"{str(path)!r} cannot be opened: {error.strerror or error}",
+            hint="make its folder first" if not path.parent.is_dir() else None,
+        ) from error
+    return path
+
+
+def marks(values: Iterable[object]) -> str:
+    """As many question marks as there are values, for a list in SQL.
+
+    >>> marks(["a", "b", "c"])
+    '?, ?, ?'
+    """
+    return ", ".join("?" for _ in values)

@@ -1,0 +1,223 @@
+"""in_app: notifications that recipients read inside of an application."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Final, NamedTuple
+
+from flowdsl.errors import SinkError
+from flowdsl.operators.base import Option
+from flowdsl.sinks.base import GENERIC, Delivery, Failure
+from flowdsl.sinks.database import Database, marks
+from flowdsl.sinks.kept import PATH, KeptSink, check_page, json_text, no_recipient, storable
+from flowdsl.sinks.recipients import SCHEMA as RECIPIENTS
+from flowdsl.sinks.recipients import Recipients
+
+# how many notifications of a recipient are kept
+KEEP: Final = 1_000
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
+_SCHEMA: Final = (
+    """create table if not exists notifications (
+        number integer primary key autoincrement, id text not null unique, recipient text not null,
+        type text not null, title text not null, body text not null, payload text not null,
+        created_at integer not null, read integer not null default 0
+    )""",
+    "create index if not exists notifications_of on notifications (recipient, number)",
+    "create index if not exists unread_of on notifications (recipient) where read = 0",
+    *RECIPIENTS,
+)
+_COLUMNS: Final = "number, id, recipient, type, title, body, payload, created_at, read"
+# how often it is looked whether another process has written
+_LOOK: Final = 0.2
+_READ_AT_ONCE: Final = 500
+
+Row = tuple[str, str, str, str, str, str, int]
+
+
+class Notification(NamedTuple):
+    """A notification as it is kept: `id` names it, `created_at` is when it was delivered (UTC)."""
+
+    id: str
+    recipient: str
+    notification_type: str
+    title: str
+    body: str
+    data: Any
+    read: bool
+    created_at: dt.datetime
+    payload: Any
+
+
+class InApp(Recipients, KeptSink[Row]):
+    """Notifications in a SQLite file, with what recipients want and the devices that they have.
+
+    A payload's `notification_type` (default `generic`), `title` (`Notification`), `body` (empty) and `data` are taken
+    apart; the whole payload is kept too. Of each recipient the newest `keep` are kept. `path=None` keeps all of it in
+    memory. Threads and processes may share a file.
+
+    >>> in_app = InApp()
+    >>> in_app.deliver([Delivery({"title": "hello"}, "ann")])
+    [None]
+    >>> in_app.list("ann")[0].title, in_app.unread("ann")
+    ('hello', 1)
+    """
+
+    type: ClassVar[str] = "in_app"
+    summary: ClassVar[str] = (
+        "notifications to list and to mark as read, by recipient, and what recipients want"
+    )
+    options: ClassVar[tuple[Option, ...]] = (
+        PATH,
+        Option(
+            "keep", "how many notifications of a recipient are kept, the newest",
+            {"type": "integer", "minimum": 1, "default": KEEP, "examples": [KEEP]}, portable=False,
+        ),
+    )  # fmt: skip
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, keep: int = KEEP) -> None:
+        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+            raise SinkError(f"keep is {keep!r}", allowed="a whole number from 1 up")
+        KeptSink.__init__(self, Database(path, "in_app", _SCHEMA))
+        self._keep = keep
+        self._news = threading.Condition()
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    def list(self, recipient: str, limit: int = 50, offset: int = 0) -> Sequence[Notification]:
+        """A recipient's notifications, newest first."""
+        check_page(limit, offset)
+        rows = self._database.read(
+            f"select {_COLUMNS} from notifications where recipient = ? order by number desc limit ? offset ?",
+            (recipient, limit, offset),
+        )
+        return [_notification(row) for row in rows]
+
+    def total(self, recipient: str) -> int:
+        """How many notifications a recipient has."""
+        return self._count("select count(*) from notifications where recipient = ?", recipient)
+
+    def unread(self, recipient: str) -> int:
+        """How many of them are not read."""
+        return self._count("select count(*) from notifications where recipient = ? and read = 0", recipient)
+
+    def subscribe(
+        self, recipient: str | None = None, *, timeout: float | None = None
+    ) -> Iterator[Notification]:
+        """What comes from now on, to one recipient or to all, as it comes, from other processes too.
+
+        It ends when nothing came for `timeout` seconds; without one it goes on until it is closed.
+        """
+        last = self._count("select coalesce(max(number), 0) from notifications")
+        return self._coming(recipient, last, timeout)
+
+    # -- changing --------------------------------------------------------------------------------------
+
+    def mark_read(self, recipient: str, ids: Sequence[str]) -> int:
+        """Mark some of a recipient's notifications as read; how many were unread."""
+        return self._change_some("update notifications set read = 1 where read = 0 and", recipient, ids)
+
+    def mark_all_read(self, recipient: str) -> int:
+        """Mark all of a recipient's notifications as read; how many were unread."""
+        sql = "update notifications set read = 1 where read = 0 and recipient = ?"
+        return self._database.write(lambda connection: connection.execute(sql, (recipient,)).rowcount)
+
+    def delete(self, recipient: str, ids: Sequence[str]) -> int:
+        """Delete some of a recipient's notifications; how many there were."""
+        return self._change_some("delete from notifications where", recipient, ids)
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _row(self, delivery: Delivery) -> Row | Failure:
+        if not delivery.recipient:
+            return no_recipient("in_app")
+        payload = delivery.payload
+        body = payload if isinstance(payload, str) else _text(delivery.field("body"), "")
+        return (
+            delivery.key or uuid.uuid4().hex,
+            storable(delivery.recipient),
+            _text(delivery.field("notification_type"), GENERIC),
+            _text(delivery.field("title"), "Notification"),
+            storable(body),
+            json_text(payload),
+            (delivery.delivered_at - _EPOCH) // _MICROSECOND,
+        )
+
+    def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+        connection.executemany(
+            "insert or ignore into notifications (id, recipient, type, title, body, payload, created_at) "
+            "values (?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        # what is beyond the newest; nothing where there are fewer
+        connection.executemany(
+            "delete from notifications where recipient = ?1 and number <= "
+            "(select number from notifications where recipient = ?1 order by number desc limit 1 offset ?2)",
+            [(recipient, self._keep) for recipient in dict.fromkeys(row[1] for row in rows)],
+        )
+
+    def _told(self) -> None:
+        with self._news:
+            self._news.notify_all()
+
+    def _coming(self, recipient: str | None, last: int, timeout: float | None) -> Iterator[Notification]:
+        one = "" if recipient is None else "recipient = ? and "
+        given = () if recipient is None else (recipient,)
+        sql = f"select {_COLUMNS} from notifications where {one}number > ? order by number limit ?"
+        heard = time.monotonic()
+        while True:
+            with self._news:
+                rows = self._database.read(sql, (*given, last, _READ_AT_ONCE))
+                if not rows:
+                    if timeout is not None and time.monotonic() - heard >= timeout:
+                        return
+                    left = (
+                        _LOOK if timeout is None else min(_LOOK, max(heard + timeout - time.monotonic(), 0.0))
+                    )
+                    self._news.wait(left)
+            for row in rows:
+                last = row[0]
+                yield _notification(row)
+            if rows:
+                heard = time.monotonic()
+
+    def _count(self, sql: str, *values: str) -> int:
+        return int(self._database.read(sql, values)[0][0])
+
+    def _change_some(self, sql: str, recipient: str, ids: Sequence[str]) -> int:
+        if isinstance(ids, str):
+            ids = [ids]
+
+        def change(connection: sqlite3.Connection) -> int:
+            changed = 0
+            for start in range(0, len(ids), _READ_AT_ONCE):
+                some = ids[start : start + _READ_AT_ONCE]
+                done = connection.execute(
+                    f"{sql} recipient = ? and id in ({marks(some)})", (recipient, *some)
+                )
+                changed += done.rowcount
+            return changed
+
+        return self._database.write(change)
+
+
+def _text(value: Any, default: str) -> str:
+    if value is None:
+        return default
+    return storable(value if isinstance(value, str) else json_text(value))
+
+
+def _notification(row: Sequence[Any]) -> Notification:
+    _, name, recipient, kind, title, body, text, created, read = row
+    payload = json.loads(text)
+    data = payload.get("data") if isinstance(payload, dict) else None
+    return Notification(
+        name, recipient, kind, title, body, data, bool(read), _EPOCH + created * _MICROSECOND, payload
+    )

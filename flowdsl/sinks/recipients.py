@@ -1,0 +1,148 @@
+"""What recipients want: muted, opted out of types, and the devices that they are reached on."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from flowdsl.errors import SinkError
+from flowdsl.sinks.database import Database, marks
+
+if TYPE_CHECKING:
+    from flowdsl.values.tags import Mask
+
+SCHEMA: Final = (
+    "create table if not exists muted (recipient text primary key) without rowid",
+    "create table if not exists opted_out (recipient text, type text, primary key (recipient, type)) without rowid",
+    "create table if not exists devices (token text primary key, recipient text not null) without rowid",
+    "create index if not exists devices_of on devices (recipient)",
+)
+# parameters in one statement; SQLite takes 32,766
+_AT_ONCE: Final = 10_000
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What one recipient wants: `muted` stops everything, `opted_out` the types of notifications in it."""
+
+    recipient: str
+    muted: bool
+    opted_out: tuple[str, ...]
+
+
+class Recipients:
+    """Preferences and devices by recipient, in the database that a subclass hands over or in a file of their own.
+
+    >>> people = Recipients()
+    >>> people.opt_out("ann", "like")
+    >>> people.preferences("ann")
+    Preferences(recipient='ann', muted=False, opted_out=('like',))
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, database: Database | None = None
+    ) -> None:
+        self._database = database or Database(path, "recipients", SCHEMA)
+
+    def open(self) -> None:
+        """Make or open the file."""
+        self._database.open()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    # -- preferences -----------------------------------------------------------------------------------
+
+    def mute(self, recipient: str) -> None:
+        """Let nothing through to a recipient."""
+        self._change("insert or ignore into muted values (?)", recipient)
+
+    def unmute(self, recipient: str) -> None:
+        """Let everything through again that the recipient has not opted out of."""
+        self._change("delete from muted where recipient = ?", recipient)
+
+    def opt_out(self, recipient: str, *types: str) -> None:
+        """Let no notification of these types through to a recipient."""
+        for kind in types:
+            self._change("insert or ignore into opted_out values (?, ?)", recipient, kind)
+
+    def opt_in(self, recipient: str, *types: str) -> None:
+        """Let notifications of these types through again."""
+        for kind in types:
+            self._change("delete from opted_out where recipient = ? and type = ?", recipient, kind)
+
+    def preferences(self, recipient: str) -> Preferences:
+        """What a recipient wants."""
+        muted = self._database.read("select 1 from muted where recipient = ?", (recipient,))
+        out = self._database.read(
+            "select type from opted_out where recipient = ? order by type", (recipient,)
+        )
+        return Preferences(recipient, bool(muted), tuple(kind for (kind,) in out))
+
+    def accepts(self, recipients: pl.Series, types: pl.Series) -> Mask | None:
+        """Whom preferences let through, as a mask; None for everybody."""
+        asked = list(dict.fromkeys(recipients.drop_nulls().to_list()))
+        muted = [r for (r,) in self._among("select recipient from muted", asked)]
+        out = list(self._among("select recipient, type from opted_out", asked))
+        if not muted and not out:
+            return None
+        refused = recipients.is_in(muted).fill_null(value=False).to_numpy()
+        if out:
+            pairs = pl.DataFrame({"r": recipients, "t": types})
+            unwanted = pl.DataFrame(out, schema={"r": pl.String, "t": pl.String}, orient="row")
+            found = pairs.with_row_index("row").join(unwanted, on=["r", "t"], how="semi")["row"].to_numpy()
+            refused = refused.copy()
+            refused[found] = True
+        accepted: Mask = ~refused
+        return accepted
+
+    # -- devices ---------------------------------------------------------------------------------------
+
+    def register_device(self, recipient: str, token: str) -> None:
+        """Reach a recipient on the device with this token too; a token belongs to the recipient who had it last."""
+        self._change("insert or replace into devices (recipient, token) values (?, ?)", recipient, token)
+
+    def unregister_device(self, token: str) -> None:
+        """Forget a device."""
+        self._change("delete from devices where token = ?", token)
+
+    def devices(self, recipient: str) -> tuple[str, ...]:
+        """The tokens of a recipient's devices, sorted."""
+        return self.devices_of([recipient]).get(recipient, ())
+
+    def devices_of(self, recipients: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The tokens of the devices of many recipients; those without a device are not in it."""
+        found: dict[str, list[str]] = {}
+        for recipient, token in self._among(
+            "select recipient, token from devices", list(dict.fromkeys(recipients))
+        ):
+            found.setdefault(recipient, []).append(token)
+        return {recipient: tuple(sorted(tokens)) for recipient, tokens in found.items()}
+
+    def _among(self, select: str, recipients: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """The rows of a table that are about these recipients."""
+        table = select.rpartition(" ")[2]
+        if not self._database.read(f"select 1 from {table} limit 1"):
+            return
+        for start in range(0, len(recipients), _AT_ONCE):
+            some = recipients[start : start + _AT_ONCE]
+            yield from self._database.read(f"{select} where recipient in ({marks(some)})", some)
+
+    def _change(self, sql: str, *values: str) -> None:
+        for value in values:
+            if not isinstance(value, str) or not value:
+                raise SinkError(
+                    f"there is {value!r:.60}",
+                    allowed="recipients, types and tokens are text that is not empty",
+                )
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute(sql, values)
+
+        self._database.write(change)
