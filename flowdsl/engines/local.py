@@ -88,7 +88,10 @@ class LocalRun:
         recorder: Recorder,
         observer: Observer | None = None,
         kernels: list[Kernel] | None = None,
+        *,
+        spares: bool = False,
     ) -> None:
+        """`spares`: an unexpected error of a step fails the contexts that met it, and the run goes on."""
         self.plan = plan
         self.graph = graph
         self.recorder = recorder
@@ -99,7 +102,7 @@ class LocalRun:
         self.events = 0
         given = iter(kernels) if kernels is not None else None
         self.entries: list[tuple[Entry, list[RunStage]]] = [
-            (entry, [_build(stage, given) for stage in entry.next]) for entry in plan.entries
+            (entry, [_build(stage, given, spares=spares) for stage in entry.next]) for entry in plan.entries
         ]
         for _, stages in self.entries:
             for stage in stages:
@@ -128,6 +131,33 @@ class LocalRun:
                 if progress is not None:
                     progress(len(events))
         self._mark_clock(marks, self._behind)
+
+    # -- a log that grows ------------------------------------------------------------------------------
+
+    def follow(self, frame: pl.DataFrame, marks: pl.DataFrame, pool: ThreadPoolExecutor) -> None:
+        """Take the next events of a log through the flows; `marks` are the clock marks made before the last of them."""
+        events = EventRows(frame, self.graph.interner, self.plan.event_paths)
+        events.prepare(self.plan.id_columns)
+        self._chunk(events, Span(), marks, pool)
+
+    def move_clock(self, clock: int) -> None:
+        """The clock (µs) moved without an event: timers fire up to it."""
+        if clock > self.clock:
+            self.clock = clock
+            self._advance(self._empty_chunk(), clock, ending=False)
+
+    def next_deadline(self) -> int | None:
+        """When the next timer is due (µs), if no event comes before; None where none is set."""
+        earliest = [int(due.min()) for s in self.stages() if len(due := s.kernel.deadlines())]
+        return min(earliest, default=None)
+
+    def last_deadline(self, until: int) -> int | None:
+        """When the last of the timers is due that are due by `until` (µs); None where none is."""
+        due = [d for s in self.stages() if len(d := s.kernel.deadlines())]
+        latest = [int(passed.max()) for d in due if len(passed := d[d <= until])]
+        return max(latest, default=None)
+
+    # -- one chunk -------------------------------------------------------------------------------------
 
     def _prepared(self, frames: Iterable[pl.DataFrame], span: Span) -> Iterator[EventRows]:
         """Frames with their ids as codes and their JSON taken apart: much of the work of a simple flow, done while
@@ -178,8 +208,6 @@ class LocalRun:
         """The log is over: windows close and queues empty as if time went on."""
         self._advance(self._empty_chunk(), FOREVER, ending=True)
 
-    # -- one chunk -------------------------------------------------------------------------------------
-
     def _chunk(self, events: EventRows, span: Span, marks: pl.DataFrame, pool: ThreadPoolExecutor) -> None:
         times = micros(events.frame)
         seq = events.frame["seq_no"].to_numpy()
@@ -215,10 +243,7 @@ class LocalRun:
             return
         inside = marks.filter((pl.col("seq_no") >= self.position) & (pl.col("seq_no") < until))
         if inside.height:
-            clock = int(inside["clock"].cast(pl.Datetime("us", "UTC")).to_physical().max())  # type: ignore[arg-type]
-            if clock > self.clock:
-                self.clock = clock
-                self._advance(self._empty_chunk(), clock, ending=False)
+            self.move_clock(int(inside["clock"].cast(pl.Datetime("us", "UTC")).to_physical().max()))  # type: ignore[arg-type]
 
     def _advance(self, chunk: Chunk, horizon: int, *, ending: bool) -> None:
         for entry, stages in self.entries:
@@ -258,8 +283,8 @@ def micros(frame: pl.DataFrame) -> Micros:
     return frame["timestamp"].to_physical().to_numpy()
 
 
-def _build(stage: Any, kernels: Iterator[Kernel] | None) -> RunStage:
-    built = RunStage(stage)
+def _build(stage: Any, kernels: Iterator[Kernel] | None, *, spares: bool) -> RunStage:
+    built = RunStage(stage, spares=spares)
     if kernels is not None:
         for one, kernel in zip(built.everywhere(), kernels, strict=False):
             one.kernel = kernel.fork()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,8 +15,10 @@ from flowdsl.contexts.chunk import Chunk
 from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
+from flowdsl.errors import FlowError
 from flowdsl.kernels.kernel import Kernel, Members
 from flowdsl.language.rows import Failures
+from flowdsl.operators.base import Kind
 from flowdsl.plan import Stage
 from flowdsl.values.columns import Column
 from flowdsl.values.tags import Index
@@ -96,11 +99,12 @@ class Observer(Protocol):
 class RunStage:
     """One step of the tree: its kernel, its tally, and the steps after it."""
 
-    def __init__(self, stage: Stage, kernel: Kernel | None = None) -> None:
+    def __init__(self, stage: Stage, kernel: Kernel | None = None, *, spares: bool = False) -> None:
         self.stage = stage
+        self.spares = spares
         self.kernel = kernel or stage.step.kernel(stage.rules)
         self.tally = Tally(held_before=self.kernel.held)
-        self.next = [RunStage(s) for s in stage.next]
+        self.next = [RunStage(s, spares=spares) for s in stage.next]
         self.horizon = 0
         self.ending = False
         self._recorder: Recorder | None = None
@@ -119,7 +123,7 @@ class RunStage:
 
     def twin(self) -> RunStage:
         """The same steps with the same kernels, which remember nothing, and counts of their own."""
-        twin = RunStage(self.stage, self.kernel)
+        twin = RunStage(self.stage, self.kernel, spares=self.spares)
         twin.next = [stage.twin() for stage in self.next]
         return twin
 
@@ -132,7 +136,7 @@ class RunStage:
         """Take contexts through this step and all after it, timers firing up to `horizon`."""
         self.horizon, self.ending = horizon, ending
         started = time.perf_counter()
-        passed = self.kernel.run(contexts, self)
+        passed = run_spared(self, contexts) if self.spares else self.kernel.run(contexts, self)
         self.tally.seconds += time.perf_counter() - started
         self.tally.entered += len(contexts)
         self.tally.passed += len(passed)
@@ -190,6 +194,86 @@ class RunStage:
         if self._observer is not None:
             self._observer.delivered(self.stage, contexts, payload, recipient)
 
+    @contextmanager
+    def tentatively(self) -> Iterator[None]:
+        """Within it outcomes count only if it ends without an error."""
+        recorder, tally = self._told(), self.tally
+        branch = recorder.branch()
+        self._recorder, self.tally = branch, replace(tally, dropped=Counter(tally.dropped))
+        try:
+            yield
+        except Exception:
+            self.tally = tally
+            raise
+        else:
+            recorder.join(branch)
+        finally:
+            self._recorder = recorder
+
     def _told(self) -> Recorder:
         assert self._recorder is not None
         return self._recorder
+
+
+# -- an error that nobody expected -----------------------------------------------------------------------
+
+
+class _Unheard:
+    """A step run of which nobody hears: it is tried out which contexts a kernel can take."""
+
+    horizon, ending, observed = 0, False, False
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def run_spared(step: RunStage, contexts: Contexts) -> Contexts:
+    """What goes on, where an unexpected error fails the contexts that met it, and no others.
+
+    A kernel that remembers nothing is tried on halves until those contexts are found. One that remembers may have
+    taken note of some already: all that came with them fail.
+    """
+    try:
+        with step.tentatively():
+            return step.kernel.run(contexts, step)
+    # whatever it is, it must not stop the other flows; it is told as the failure of these contexts
+    except Exception as error:
+        culprits = _culprits(step, contexts, error)
+    codes = np.zeros(len(contexts), np.int32)
+    for number, (rows, _) in enumerate(culprits, 1):
+        codes[rows] = number
+    step.failed(contexts, Failures(codes, tuple(_said(error) for _, error in culprits)))
+    good = contexts.take(np.flatnonzero(codes == 0))
+    return run_spared(step, good) if len(good) else good
+
+
+def _culprits(step: RunStage, contexts: Contexts, error: Exception) -> list[tuple[Index, Exception]]:
+    """The contexts that raise, in groups that do so together, each with its error."""
+    everything = np.arange(len(contexts))
+    if step.stage.step.kind not in (Kind.PER_EVENT, Kind.SINK) or isinstance(error, FlowError):
+        return [(everything, error)]
+    return list(_searched(step, contexts, everything, error))
+
+
+def _searched(
+    step: RunStage, contexts: Contexts, rows: Index, error: Exception
+) -> Iterator[tuple[Index, Exception]]:
+    """The contexts among `rows` that raise, each with its error; `error` is what all of `rows` together raised."""
+    if len(rows) == 1:
+        yield rows, error
+        return
+    found = False
+    for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+        try:
+            step.kernel.run(contexts.take(half), _Unheard())
+        # the same error as before, or another one: it is what is looked for
+        except Exception as again:
+            found = True
+            yield from _searched(step, contexts, half, again)
+    if not found:
+        # they cannot be told apart: only together they raise
+        yield rows, error
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"

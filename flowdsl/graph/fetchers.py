@@ -78,10 +78,10 @@ class FetcherSession:
         fresh = self._unasked(np.unique(ids[ids > 0]))
         if not len(fresh):
             return []
-        return [
-            (interner.intern(found), documents)
-            for found, documents in self._fetcher.ask(interner.texts(fresh).to_list())
-        ]
+        answers = self._fetcher.ask(interner.texts(fresh).to_list())
+        # only now: where the function failed, a live run asks again
+        self._asked[fresh] = True
+        return [(interner.intern(found), documents) for found, documents in answers]
 
     def _unasked(self, codes: Codes) -> Index:
         if not len(codes):
@@ -91,6 +91,4 @@ class FetcherSession:
             grown = np.zeros(max(size, 2 * len(self._asked)), np.bool_)
             grown[: len(self._asked)] = self._asked
             self._asked = grown
-        fresh = codes[~self._asked[codes]]
-        self._asked[fresh] = True
-        return fresh
+        return codes[~self._asked[codes]]

@@ -6,7 +6,6 @@ Time is the log clock in µs. A step that lets `capacity` contexts go on in each
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol, Self
@@ -18,6 +17,8 @@ Ints = npt.NDArray[np.int64]
 # fewer contexts of a key than this are looped over: arrays would cost more to set up
 ARRAYS_FROM = 64
 SAFE = 1 << 61
+# so few keys are not worth being gone through
+SWEPT_FROM = 64
 
 
 @dataclass
@@ -173,15 +174,16 @@ class Bucket(Protocol):
 class Buckets:
     """A bucket for each key, made when the key is first seen."""
 
-    fresh: Callable[[int, int, int], Bucket]
+    kind: type[Bucket]
     capacity: int
     period: int
     _by_key: dict[int, Bucket] = field(default_factory=dict)
+    _swept: int = 0
 
     def fork(self) -> Buckets:
         """A copy that can go its own way."""
         copies = {key: replace(bucket) for key, bucket in self._by_key.items()}  # type: ignore[type-var]
-        return Buckets(self.fresh, self.capacity, self.period, copies)
+        return Buckets(self.kind, self.capacity, self.period, copies, self._swept)
 
     def take(self, keys: Ints, times: Ints) -> Ints:
         """What `take` of its bucket says of each context; times ascend."""
@@ -197,12 +199,16 @@ class Buckets:
         ):
             bucket = self._by_key.get(key)
             if bucket is None:
-                bucket = self._by_key[key] = self.fresh(self.capacity, self.period, listed[start])
+                bucket = self._by_key[key] = self.kind.fresh(self.capacity, self.period, listed[start])
             answers += bucket.take(listed[start:end])
         result[order] = answers
         self._forget_idle(int(times[-1]))
         return result
 
     def _forget_idle(self, now: int) -> None:
+        # a batch may be a single event: all keys are gone through only once they are twice as many
+        if len(self._by_key) < 2 * self._swept:
+            return
         for key in [key for key, bucket in self._by_key.items() if bucket.idle(now)]:
             del self._by_key[key]
+        self._swept = max(len(self._by_key), SWEPT_FROM)

@@ -98,6 +98,10 @@ class Kernel:
     def renumber(self, mapping: Versions) -> None:
         """Entity versions got new numbers."""
 
+    def deadlines(self) -> npt.NDArray[np.int64]:
+        """When timers are due that would fire without another event, as clocks in µs, in any order."""
+        return np.zeros(0, np.int64)
+
     def open(self) -> list[dict[str, Any]]:
         """What is held, a row for each window or queued context."""
         return []

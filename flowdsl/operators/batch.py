@@ -158,6 +158,9 @@ class BatchKernel(Kernel):
         work = _Batching(self, contexts, keys, step)
         return work.run()
 
+    def deadlines(self) -> Ints:
+        return self._open.opened + self._options.window.microseconds
+
     def open(self) -> list[dict[str, Any]]:
         window = self._options.window.microseconds
         rows, seqs = [], self._holding.seqs(self._open.last)

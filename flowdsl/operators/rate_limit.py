@@ -154,8 +154,8 @@ class DropKernel(Kernel):
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = _space(options, rules)
-        fresh = DropBucket.fresh if rules.exact_tokens else FloatBucket.fresh
-        self._buckets = Buckets(fresh, options.max, max(options.per.microseconds, 1))
+        kind = DropBucket if rules.exact_tokens else FloatBucket
+        self._buckets = Buckets(kind, options.max, max(options.per.microseconds, 1))
 
     def fork(self) -> DropKernel:
         forked = DropKernel(self._options, self._rules)
@@ -189,7 +189,7 @@ class QueueKernel(Kernel):
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = _space(options, rules)
-        self._buckets = Buckets(QueueBucket.fresh, options.max, options.per.microseconds)
+        self._buckets = Buckets(QueueBucket, options.max, options.per.microseconds)
         self._holding = Holding()
         none = np.zeros(0, np.int64)
         self._waiting = _Waiting(none, none, none)
@@ -259,6 +259,9 @@ class QueueKernel(Kernel):
             np.concatenate([kept.due, moments[later]]),
             np.concatenate([kept.since, contexts.moment[later]]),
         )
+
+    def deadlines(self) -> Ints:
+        return self._waiting.due
 
     def open(self) -> list[dict[str, Any]]:
         waiting = self._waiting

@@ -93,7 +93,9 @@ class Interner:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._table = HashTable()
-        self._texts = pl.Series("text", [None], dtype=pl.String)
+        # pieces of geometric sizes, so that each text is moved rarely however few come at a time
+        self._pieces = [pl.Series("text", [None], dtype=pl.String)]
+        self._texts = self._pieces[0]
 
     def __len__(self) -> int:
         return len(self._table) + 1
@@ -142,10 +144,12 @@ class Interner:
         # new codes ascend by appearance: the first row of each is where the running maximum rises
         peak = np.maximum.accumulate(np.concatenate([[before - 1], codes]))
         fresh = rows[np.flatnonzero(peak[1:] > peak[:-1])]
-        self._texts = self._texts.append(texts.gather(fresh).alias("text"))
-        # a gather over a few pieces is as fast as over one; more are joined, at a geometric pace
-        if self._texts.n_chunks() > 6:
-            self._texts = self._texts.rechunk()
+        pieces = [*self._pieces, texts.gather(fresh).alias("text")]
+        while len(pieces) > 1 and len(pieces[-2]) <= 2 * len(pieces[-1]):
+            last = pieces.pop()
+            pieces[-1] = pl.concat([pieces[-1], last], rechunk=True)
+        # a gather over several pieces is as fast as over one; readers on other threads keep the old ones
+        self._pieces, self._texts = pieces, pl.concat(pieces, rechunk=False)
         return codes
 
 
