@@ -100,6 +100,8 @@ class LocalRun:
         # the first event behind the end, where the log has one
         self._behind = FOREVER
         self.events = 0
+        # the clock (µs) at the first event of this run
+        self.began: int | None = None
         given = iter(kernels) if kernels is not None else None
         self.entries: list[tuple[Entry, list[RunStage]]] = [
             (entry, [_build(stage, given, spares=spares) for stage in entry.next]) for entry in plan.entries
@@ -221,6 +223,8 @@ class LocalRun:
         for (entry, _), worker in zip(self.entries, self._workers, strict=True):
             worker.run(_triggered(entry, chunk, runs, self._roots(entry)), int(clock[-1]), pool)
         self.graph.commit()
+        if self.began is None:
+            self.began = int(clock[0])
         self.clock, self.position = int(clock[-1]), int(seq[-1])
         self.events += len(events)
         self._compact()

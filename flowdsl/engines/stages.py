@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from flowdsl.contexts.chunk import Chunk
 from flowdsl.contexts.contexts import Contexts
@@ -22,6 +23,52 @@ from flowdsl.operators.base import Kind
 from flowdsl.plan import Stage
 from flowdsl.values.columns import Column
 from flowdsl.values.tags import Index
+
+# numbers of branches that are counted in an array
+_USUAL = 1 << 16
+
+
+class Sizes:
+    """How many branches a fan-out made of each context: how often each number came, and where the largest was."""
+
+    def __init__(self) -> None:
+        # by number of branches; the few that are larger than it has room for are counted one by one
+        self._usual: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._huge: Counter[int] = Counter()
+        self.largest = 0
+        self.seq_no = 0
+
+    def count(self, branches: Index, contexts: Contexts) -> None:
+        """Take in the branches of these contexts; those without any were dropped and do not count."""
+        largest = int(branches.max(initial=0))
+        if largest >= _USUAL:
+            self._huge.update(branches[branches >= _USUAL].tolist())
+        self._add_usual(np.bincount(branches[branches < _USUAL] if largest >= _USUAL else branches))
+        if largest and largest >= self.largest:
+            at = int(branches.argmax())
+            self._meet(largest, int(contexts.slice(at, at + 1).seq[0]))
+
+    def add(self, other: Sizes) -> None:
+        """Count what was counted elsewhere."""
+        self._add_usual(other._usual)
+        self._huge.update(other._huge)
+        self._meet(other.largest, other.seq_no)
+
+    def counts(self) -> list[tuple[int, int]]:
+        """Each number of branches, from 1 on, and how many contexts had so many."""
+        usual = np.flatnonzero(self._usual)
+        usual = usual[usual > 0]
+        return [*zip(usual.tolist(), self._usual[usual].tolist(), strict=True), *sorted(self._huge.items())]
+
+    def _add_usual(self, counts: npt.NDArray[np.int64]) -> None:
+        if len(counts) > len(self._usual):
+            self._usual, counts = counts.copy(), self._usual
+        self._usual[: len(counts)] += counts
+
+    def _meet(self, largest: int, seq_no: int) -> None:
+        # of equally large ones the earliest, however the work was cut
+        if (largest, -seq_no) > (self.largest, -self.seq_no):
+            self.largest, self.seq_no = largest, seq_no
 
 
 @dataclass
@@ -36,6 +83,7 @@ class Tally:
     absorbed: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+    sizes: Sizes = field(default_factory=Sizes)
 
     def add(self, other: Tally) -> None:
         """Count what another tally of the same step counted."""
@@ -46,6 +94,7 @@ class Tally:
         self.absorbed += other.absorbed
         self.dropped += other.dropped
         self.seconds += other.seconds
+        self.sizes.add(other.sizes)
 
 
 class Recorder(Protocol):
@@ -175,9 +224,10 @@ class RunStage:
         if self._observer is not None:
             self._observer.failed(self.stage, contexts, failures)
 
-    def branched(self, extra: int) -> None:
-        """A fan-out made so many contexts more than it got."""
-        self.tally.extra_branches += extra
+    def branched(self, contexts: Contexts, branches: Index) -> None:
+        """A fan-out made so many branches of each of these contexts."""
+        self.tally.extra_branches += int((branches - 1).clip(0).sum())
+        self.tally.sizes.count(branches, contexts)
 
     def absorbed(self, count: int) -> None:
         """So many contexts went into batches that go on as one each."""

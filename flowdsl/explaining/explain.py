@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +18,7 @@ from flowdsl.flow import Flow, Trigger
 from flowdsl.operators.base import Kind
 from flowdsl.operators.deliver import Deliver
 from flowdsl.replaying import Options, run
-from flowdsl.results.store import Part
+from flowdsl.results.store import Part, StoredPart
 from flowdsl.values.tags import MISSING
 
 if TYPE_CHECKING:
@@ -136,6 +136,10 @@ class _Nowhere:
     def parts(self, table: str) -> Iterator[Part]:
         """No parts."""
         return iter(())
+
+    def pieces(self, table: str) -> Sequence[Part | StoredPart]:
+        """No parts."""
+        return ()
 
     def tables(self) -> list[str]:
         """No tables."""

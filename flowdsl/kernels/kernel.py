@@ -48,8 +48,8 @@ class StepRun(Protocol):
         """The contexts where `failures` says so end here."""
         ...
 
-    def branched(self, extra: int) -> None:
-        """A fan-out made so many contexts more than it got."""
+    def branched(self, contexts: Contexts, branches: Index) -> None:
+        """A fan-out made so many branches of each of these contexts."""
         ...
 
     def absorbed(self, count: int) -> None:

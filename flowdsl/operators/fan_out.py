@@ -149,7 +149,7 @@ class FanOutKernel(Kernel):
         if no_id is not None:
             step.failed(contexts, no_id)
         step.dropped(contexts, np.flatnonzero((counts == 0) & (ids > 0)), "no links")
-        step.branched(int((counts - 1).clip(0).sum()))
+        step.branched(contexts, counts)
         seen = contexts.seen.take(row) if chunk.graph.changing else contexts.seen
         versions = chunk.graph.find(others, seen, options.type)
         branches = contexts.fanned(

@@ -16,6 +16,7 @@ from flowdsl.results.store import Part, Store
 
 if TYPE_CHECKING:
     from flowdsl.engines.local import LocalRun
+    from flowdsl.engines.stages import Sizes
     from flowdsl.plan import Plan
 
 OPEN_SCHEMA = {
@@ -28,6 +29,7 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[st
     """What is known of a run beside its tables."""
     steps: list[dict[str, Any]] = []
     delivers: list[dict[str, Any]] = []
+    fan_outs: list[dict[str, Any]] = []
     for stage in local.stages():
         tally, step = stage.tally, stage.stage.step
         for flow in stage.stage.flows:
@@ -50,6 +52,8 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[st
                     "reasons": dict(tally.dropped),
                 }
             )
+            if step.branches:
+                fan_outs.append({"number": flow, "step": stage.stage.number, **_sizes(tally.sizes)})
         if isinstance(step, Deliver):
             before = plan.flows[stage.stage.flows[0]].steps[: stage.stage.number]
             delivers.append(
@@ -62,6 +66,7 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[st
                 }
             )
     steps.sort(key=lambda s: (s["number"], s["step"]))
+    fan_outs.sort(key=lambda f: (f["number"], f["step"]))
     delivers.sort(key=lambda d: d["flows"][0])
     counts = [
         {"flow": plan.flows[f].name, "sink": sink, "count": n}
@@ -72,12 +77,22 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[st
         "text": [str(flow) for flow in plan.flows],
         "triggers": [flow.trigger.text for flow in plan.flows],
         "events": local.events,
+        "span": None if local.began is None else [local.began, local.clock],
         "position": local.position,
         "late": recorder.late_count,
         "trace": recorder.trace,
         "steps": steps,
         "delivers": delivers,
+        "fan_outs": fan_outs,
         "delivered": counts,
+    }
+
+
+def _sizes(sizes: Sizes) -> dict[str, Any]:
+    return {
+        "sizes": [list(pair) for pair in sizes.counts()],
+        "largest": sizes.largest,
+        "seq_no": sizes.seq_no,
     }
 
 

@@ -7,7 +7,7 @@ when somebody asks, or before the entity versions that they refer to are renumbe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,13 +120,19 @@ class TableRecorder:
         pending, self._pending, self._pending_size = self._pending, [], 0
         if not pending:
             return
+        for part in failure_rows(self, pending):
+            self.store.add("errors", part)
+
+    @property
+    def pending(self) -> Sequence[tuple[Stage, Contexts, Failures]]:
+        """The failures that are kept as contexts: of their events only the number is known."""
+        return self._pending
+
+    @property
+    def source(self) -> EventSource:
+        """Where the events of failures are read again."""
         assert self._source is not None
-        seqs = np.unique(np.concatenate([contexts.seq for _, contexts, _ in pending]))
-        events = read_events_at(self._source, seqs)
-        for stage, contexts, failures in pending:
-            rows = events[np.searchsorted(seqs, contexts.seq)]
-            again = contexts.detached(EventRows(rows, contexts.chunk.interner))
-            self.store.add("errors", _error_part(stage, again, failures, rows))
+        return self._source
 
     def held_versions(self) -> Iterable[Versions]:
         """Entity versions that failures not yet spelled out refer to."""
@@ -140,6 +146,20 @@ class TableRecorder:
     def _trace_rows(self, stage: Stage, seq: Any, branches: Any, reason: str) -> None:
         frame = pl.DataFrame({"seq_no": seq, "branch": branch_texts(branches, len(seq))})
         self.store.add("dropped", Part(frame, {**_stage_meta(stage), "reason": reason}))
+
+
+def failure_rows(
+    recorder: TableRecorder, failed: Sequence[tuple[Stage, Contexts, Failures]]
+) -> Iterator[Part]:
+    """Failures that were kept as contexts as rows of the table of errors, their events read again."""
+    if not failed:
+        return
+    seqs = np.unique(np.concatenate([contexts.seq for _, contexts, _ in failed]))
+    events = read_events_at(recorder.source, seqs)
+    for stage, contexts, failures in failed:
+        rows = events[np.searchsorted(seqs, contexts.seq)]
+        again = contexts.detached(EventRows(rows, contexts.chunk.interner))
+        yield _error_part(stage, again, failures, rows)
 
 
 def deliveries_table(step: int, flows: list[int]) -> str:

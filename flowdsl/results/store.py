@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
 from flowdsl.errors import DataError, ReplayError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MANIFEST = "result.json"
 META = b"flowdsl"
@@ -24,6 +28,41 @@ class Part:
     frame: pl.DataFrame
     meta: dict[str, Any] = field(default_factory=dict)
 
+    def read(self, wanted: Callable[[str], bool]) -> pl.DataFrame:
+        """The columns whose names are wanted."""
+        return self.frame.select([name for name in self.frame.columns if wanted(name)])
+
+    def row(self, number: int) -> Part:
+        """One row by itself."""
+        return Part(self.frame[number], self.meta)
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """Some rows of a table in a file, of which no more is read than is asked for."""
+
+    path: Path
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        import pyarrow.parquet as pq
+
+        return pq.read_schema(self.path)
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """What is to be known of the columns."""
+        meta: dict[str, Any] = json.loads((self._schema.metadata or {}).get(META, b"{}"))
+        return meta
+
+    def read(self, wanted: Callable[[str], bool]) -> pl.DataFrame:
+        """The columns whose names are wanted."""
+        return pl.read_parquet(self.path, columns=[name for name in self._schema.names if wanted(name)])
+
+    def row(self, number: int) -> Part:
+        """One row by itself."""
+        return Part(pl.scan_parquet(self.path).slice(number, 1).collect(), self.meta)
+
 
 class Store(Protocol):
     """Tables by name, each a list of parts in the order in which they were added."""
@@ -31,6 +70,10 @@ class Store(Protocol):
     def add(self, table: str, part: Part) -> None: ...
 
     def parts(self, table: str) -> Iterator[Part]: ...
+
+    def pieces(self, table: str) -> Sequence[Part | StoredPart]:
+        """The parts of a table, read only when asked for, column by column."""
+        ...
 
     def tables(self) -> list[str]: ...
 
@@ -48,6 +91,10 @@ class MemoryStore:
     def parts(self, table: str) -> Iterator[Part]:
         """The parts of a table."""
         yield from self._tables.get(table, [])
+
+    def pieces(self, table: str) -> Sequence[Part | StoredPart]:
+        """The parts of a table."""
+        return self._tables.get(table, [])
 
     def tables(self) -> list[str]:
         """The names of the tables that have rows."""
@@ -114,6 +161,10 @@ class FolderStore:
             frame = pl.from_arrow(rows)
             assert isinstance(frame, pl.DataFrame)
             yield Part(frame, meta)
+
+    def pieces(self, table: str) -> Sequence[Part | StoredPart]:
+        """The parts of a table, read only when asked for, column by column."""
+        return [StoredPart(path) for path in sorted((self.folder / table).glob("*.parquet"))]
 
     def tables(self) -> list[str]:
         """The names of the tables that have rows."""
