@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import networkx as nx
 
+    from flowdsl.pictures.picture import Picture
     from flowdsl.production.findings import Finding
     from flowdsl.scope import Shape
 
@@ -48,6 +49,11 @@ class Trigger:
             f"{n}={v!r}" for n, v in (("link_type", self.link_type), ("entity_type", self.entity_type)) if v
         ]
         return f"on({', '.join(parts)})"
+
+    @property
+    def caption(self) -> str:
+        """The trigger in a few words, for pictures: `link.created likes`."""
+        return " ".join(part for part in (self.kind, self.link_type, self.entity_type) if part)
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,6 +116,17 @@ class Flow(Steps):
         from flowdsl.plan import operator_graph
 
         return operator_graph(self)
+
+    def picture(self) -> Picture:
+        """The flow drawn, from its trigger down to its sinks; it is what a notebook shows of a flow.
+
+        >>> on("link.created", name="hello").map(title="hello").deliver("in-app").picture().svg[:4]
+        '<svg'
+        """
+        from flowdsl.pictures.of_flows import flow_diagram
+        from flowdsl.pictures.picture import Picture
+
+        return Picture(flow_diagram([self]))
 
     def check(self, target: str | None = None) -> list[Finding]:
         """What is worth knowing of the flow before it is shipped: mistakes and traps.
@@ -210,6 +227,9 @@ class Flow(Steps):
         grown = replace(self, steps=(*self.steps, step))
         grown.scopes()
         return grown
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": str(self), "image/svg+xml": self.picture().svg}
 
     def __str__(self) -> str:
         lines = [self.trigger.text, *(f"    .{step.text}" for step in self.steps)]

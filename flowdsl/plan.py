@@ -154,16 +154,24 @@ def operator_graph(flow: Flow) -> nx.DiGraph:
     import networkx as nx
 
     graph = nx.DiGraph(name=flow.name)
-    graph.add_node("trigger", operator="on", options=_trigger_options(flow.trigger), text=flow.trigger.text)
+    graph.add_node(
+        "trigger",
+        operator="on",
+        options=_trigger_options(flow.trigger),
+        text=flow.trigger.text,
+        caption=flow.trigger.caption,
+    )
     last = "trigger"
     for number, step in enumerate(flow.steps):
         node = f"{number} {step.method}"
         options = {o.yaml: getattr(step, name) for name, o in step.options().items()}
-        graph.add_node(node, operator=step.method, options=options, text=step.text)
+        graph.add_node(node, operator=step.method, options=options, text=step.text, caption=step.caption)
         graph.add_edge(last, node)
         if isinstance(step, Deliver):
             for sink in step.sinks:
-                graph.add_node(f"sink {sink}", operator="sink", options={"name": sink}, text=sink)
+                graph.add_node(
+                    f"sink {sink}", operator="sink", options={"name": sink}, text=sink, caption=sink
+                )
                 graph.add_edge(node, f"sink {sink}")
         last = node
     return graph

@@ -28,6 +28,7 @@ kernels operators
 sinks
 builder flow
 plan
+pictures
 engines results
 progress replaying
 explaining

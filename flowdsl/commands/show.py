@@ -1,4 +1,4 @@
-"""Print the flows of a YAML file step by step, as they are written in Python."""
+"""Print the flows of a YAML file step by step, as they are written in Python, or as a picture."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import argparse
 from flowdsl.commands.talking import load_project, show, show_json
 from flowdsl.production.project import Project
 
-SUMMARY = "print the flows of a YAML file"
+SUMMARY = "print the flows of a YAML file, as text or as a picture"
+FORMATS = ("text", "svg", "mermaid")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("flows", metavar="FLOWS.yaml", help="the flows; - reads them from stdin")
-    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--format", choices=FORMATS, default="text", help="text (the default), or a picture: svg or mermaid"
+    )
+    form.add_argument("--json", action="store_true", help="print them as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,6 +26,8 @@ def run(options: argparse.Namespace) -> int:
     project = load_project(options.flows)
     if options.json:
         show_json(_as_json(project))
+    elif options.format != "text":
+        show(getattr(project.picture(), options.format).rstrip("\n"))
     else:
         show(_as_text(project))
     return 0

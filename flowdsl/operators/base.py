@@ -116,6 +116,11 @@ class Operator:
         """The step as it is written in Python, without the dot."""
         raise NotImplementedError
 
+    @property
+    def caption(self) -> str:
+        """What it does in a few words, for pictures: `target_id ←owns– owner`."""
+        raise NotImplementedError
+
     def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
         """What it reads in one context, each with its value, where `lookup` gives the value at a path."""
         return [(path_text(path), lookup(path)) for path in sorted(self.paths or ())]
@@ -152,6 +157,14 @@ class Operator:
     def from_options(cls, options: Mapping[str, Any]) -> Operator:
         """The step with these options by field name; operators whose builder method differs override it."""
         return cls.build(**options)  # type: ignore[attr-defined, no-any-return]
+
+
+def link_caption(start: Path, via: str | None, direction: str, end: str) -> str:
+    """A look-up as an arrow that points as the link does: `target_id ←owns– owner`."""
+    if via is None:
+        return f"{path_text(start)} → {end}"
+    arrow = f"–{via}→" if direction == "forward" else f"←{via}–"
+    return f"{path_text(start)} {arrow} {end}"
 
 
 def call_text(name: str, *positional: str, **options: object) -> str:

@@ -95,6 +95,11 @@ class Batch(Operator):
         least = self.min_count if self.min_count != 1 else None
         return call_text("batch", repr(path_text(self.key)), window=self.window.text, min_count=least)
 
+    @property
+    def caption(self) -> str:
+        least = f", at least {self.min_count}" if self.min_count > 1 else ""
+        return f"by {path_text(self.key)} for {self.window.text}{least}"
+
     def check(self, scope: Scope) -> Scope:
         scope.check(self.paths, "batch")
         return scope.having(**dict.fromkeys(scope.rules.batch_names, BATCH))

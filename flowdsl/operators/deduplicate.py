@@ -68,6 +68,10 @@ class Deduplicate(Operator):
             "deduplicate", repr(keys[0]) if len(keys) == 1 else repr(keys), window=self.window.text
         )
 
+    @property
+    def caption(self) -> str:
+        return f"same {', '.join(map(path_text, self.key))} within {self.window.text}"
+
     def check(self, scope: Scope) -> Scope:
         scope.check(self.paths, "deduplicate")
         return scope

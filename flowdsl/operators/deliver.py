@@ -99,6 +99,10 @@ class Deliver(Operator):
     def text(self) -> str:
         return call_text("deliver", *map(repr, self.sinks))
 
+    @property
+    def caption(self) -> str:
+        return ", ".join(self.sinks)
+
     def check(self, scope: Scope) -> Scope:
         if "_payload" not in scope:
             raise BuildError("deliver has no payload", hint="put a map(…) before it")

@@ -26,6 +26,7 @@ from flowdsl.operators.base import (
     call_text,
     check_direction,
     check_text,
+    link_caption,
     option,
     text_schema,
 )
@@ -121,6 +122,11 @@ class FanOut(Operator):
             as_=self.as_,
             type=self.type,
         )
+
+    @property
+    def caption(self) -> str:
+        found = f"{self.as_} ({self.type})" if self.type else self.as_
+        return link_caption(self.from_, self.via, self.direction, f"each {found}")
 
     def check(self, scope: Scope) -> Scope:
         scope.check(self.paths, "fan_out")

@@ -127,6 +127,10 @@ class Map(Operator):
             return "map(" + ", ".join(f"{k}={_plain(v)!r}" for k, v in self.template.items) + ")"
         return f"map({self.plain!r})"
 
+    @property
+    def caption(self) -> str:
+        return ", ".join(self.fields)
+
     def check(self, scope: Scope) -> Scope:
         for leaf in leaves(self.template):
             scope.check(leaf.paths, f"the template {_shown(leaf)!r}")

@@ -125,6 +125,11 @@ class RateLimit(Operator):
             key=None if not keys else keys[0] if len(keys) == 1 else keys,
         )
 
+    @property
+    def caption(self) -> str:
+        each = f" for each {', '.join(map(path_text, self.key))}" if self.key else ""
+        return f"{self.max} per {self.per.text}{each}{', others wait' if self.strategy == 'queue' else ''}"
+
     def check(self, scope: Scope) -> Scope:
         scope.check(self.paths, "rate_limit")
         return scope

@@ -26,6 +26,7 @@ from flowdsl.operators.base import (
     check_direction,
     check_flag,
     check_text,
+    link_caption,
     option,
     text_schema,
 )
@@ -136,6 +137,12 @@ class Resolve(Operator):
             type=self.type,
             required=None if self.required else False,
         )
+
+    @property
+    def caption(self) -> str:
+        found = f"{self.as_} ({self.type})" if self.type else self.as_
+        caption = link_caption(self.from_, self.via, self.direction, found)
+        return caption if self.required else f"{caption}, if there is one"
 
     def check(self, scope: Scope) -> Scope:
         scope.check(self.paths, "resolve")

@@ -67,6 +67,10 @@ class Where(Operator):
     def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
         return self.condition.operands(lookup)
 
+    @property
+    def caption(self) -> str:
+        return self.condition.text
+
     def check(self, scope: Scope) -> Scope:
         scope.check(self.paths or (), f"the condition {self.condition.text!r}")
         return scope

@@ -12,6 +12,7 @@ from flowdsl.flow import Flow
 if TYPE_CHECKING:
     import os
 
+    from flowdsl.pictures.picture import Picture
     from flowdsl.production.findings import Finding
 
 SINK_TYPES: Final = ("push", "in_app", "feed", "web_socket", "webhook", "counter", "custom")
@@ -71,6 +72,24 @@ class Project:
         from flowdsl.production.findings import check_project
 
         return check_project(self, target)
+
+    def picture(self) -> Picture:
+        """The flows drawn as lanes, with the sinks that they share; it is what a notebook shows of a project.
+
+        >>> from flowdsl import on
+        >>> print(Project((on("link.created", name="a"), on("link.deleted", name="b"))).picture())
+        2 flows
+        <BLANKLINE>
+        a
+              on  link.created
+        <BLANKLINE>
+        b
+              on  link.deleted
+        """
+        from flowdsl.pictures.of_flows import flow_diagram
+        from flowdsl.pictures.picture import Picture
+
+        return Picture(flow_diagram(self.flows, {sink.name: sink.type for sink in self.sinks}))
 
     def __getitem__(self, name: str) -> Flow:
         """The first flow of that name."""
@@ -173,6 +192,9 @@ class Project:
     @property
     def _parts(self) -> tuple[Any, ...]:
         return self.flows, self.sinks, self.consumers, self.backend
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": str(self) or repr(self), "image/svg+xml": self.picture().svg}
 
     def __repr__(self) -> str:
         sinks = ", ".join(sink.name for sink in self.sinks) or "none"

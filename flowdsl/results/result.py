@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from flowdsl.engines.local import LocalRun, State
     from flowdsl.explaining.explain import Explanation
+    from flowdsl.pictures.picture import Picture
     from flowdsl.plan import Plan
     from flowdsl.replaying import Options
     from flowdsl.testing.cases import FlowTest
@@ -142,6 +143,34 @@ class Result:
     def open(self) -> pd.DataFrame:
         """Windows and queues that were left open at the end (`open_windows="keep"`), in the order of the steps."""
         return self._cached("open", lambda: _joined(self.store, "open", OPEN_SCHEMA))
+
+    def picture(self) -> Picture:
+        """The flows with the counts of this run at their edges, wide where many went, and why the others did not.
+
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="hello").where("source_id != target_id").map(a=1).deliver("in-app")
+        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "ann")}
+        >>> print(replay(flow, [event]).picture())
+        Replay of flow hello
+        1 event replayed, 0 deliveries
+        <BLANKLINE>
+        hello
+                 on       link.created
+           0  1  where    source_id != target_id
+                          ⊘ 1 filtered
+           1  0  map      a
+           2  0  deliver  in-app
+                          → in-app  0
+        <BLANKLINE>
+        sinks
+          in-app  0
+        """
+        from flowdsl.pictures.of_results import result_diagram
+        from flowdsl.pictures.picture import Picture
+        from flowdsl.results.failures import failure_causes
+
+        causes = failure_causes(self.store, self.recorder)
+        return Picture(result_diagram(self.manifest, causes))
 
     def explain(self, seq_no: int, flow: str | None = None) -> Explanation:
         """What happened to one event, step by step: outcomes, operands of conditions, renderings, variables."""

@@ -1,0 +1,339 @@
+"""Several flows as lanes, one below the other, whose steps run to the right and wrap as text does; sinks stand at the right.
+
+A sink that several flows share stands once, in the middle of what is delivered to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from flowdsl.pictures.diagram import TRIGGER, Chain, Diagram, Exit, Mark, Node, Sink, Target
+from flowdsl.pictures.metrics import elided, width, wrapped
+from flowdsl.pictures.ordering import Key, ordered, spread
+from flowdsl.pictures.shapes import (
+    Scale,
+    across,
+    badge,
+    card_css,
+    edge_css,
+    exit_row,
+    exit_title,
+    head_css,
+    label_css,
+    node_title,
+    note_colour,
+    sink_pill,
+    tile,
+)
+from flowdsl.pictures.svg import Canvas
+
+MARGIN: Final = 18.0
+LANE: Final = 790.0
+INSET: Final = 12.0
+CHIP: Final = 38.0
+CHIP_NARROWEST: Final = 84.0
+CHIP_WIDEST: Final = 208.0
+TILE: Final = 22.0
+LEAD: Final = 34.0
+CAPTION: Final = 10.0
+EXIT: Final = 10.5
+EXIT_ROW: Final = 17.0
+HEADING: Final = 30.0
+PORT: Final = 24.0
+LABEL: Final = 10.5
+_LANE_GAP: Final = 10.0
+_TO_EDGE: Final = 26.0
+
+
+@dataclass
+class _Chip:
+    """Where a node stands in its lane."""
+
+    node: Node
+    number: int
+    x: float
+    wide: float
+    row: int
+
+
+@dataclass
+class _Lane:
+    """A flow laid out: chips in rows, and where the edges to sinks leave it."""
+
+    chain: Chain
+    chips: list[_Chip]
+    rows: list[float]
+    gap: float
+    y: float = 0.0
+    ports: list[tuple[float, Target]] = field(default_factory=list)
+
+    @property
+    def tall(self) -> float:
+        return HEADING + sum(self.rows) + self.gap * (len(self.rows) - 1) + INSET
+
+    def top(self, row: int) -> float:
+        """Where a row of chips begins."""
+        return self.y + HEADING + sum(self.rows[:row]) + self.gap * row
+
+    def middle(self, row: int) -> float:
+        """The middle of the chips of a row, where edges run."""
+        return self.top(row) + self.chip(row) / 2
+
+    def chip(self, row: int) -> float:
+        """The height of the chips of a row: all have that of the highest."""
+        return max(_chip_tall(chip.node) for chip in self.chips if chip.row == row)
+
+
+def draw_lanes(diagram: Diagram) -> tuple[Canvas, float, float]:
+    """The drawing of a diagram of several flows, with its width and height."""
+    return _Lanes(diagram).draw()
+
+
+class _Lanes:
+    """Places everything, then draws it: edges below cards."""
+
+    def __init__(self, diagram: Diagram) -> None:
+        self.diagram, self.canvas, self.scale = diagram, Canvas(), Scale(diagram.most)
+        self.order = self._order()
+        self.lanes = [self._laid_out(chain) for chain in diagram.chains]
+        self.right = MARGIN + LANE
+
+    def draw(self) -> tuple[Canvas, float, float]:
+        y = self._heading(MARGIN)
+        for lane in self.lanes:
+            lane.y = y
+            y += lane.tall + _LANE_GAP
+        bottom = y - _LANE_GAP + MARGIN
+        for lane in self.lanes:
+            self._lane(lane)
+        if not self.diagram.sinks:
+            return self.canvas, self.right + MARGIN, bottom
+        wide, bottom = self._sinks(bottom)
+        return self.canvas, wide, bottom
+
+    def _heading(self, y: float) -> float:
+        self.canvas.text(MARGIN, y + 14, elided(self.diagram.title, LANE, 16, bold=True), "b k-ink", 16)
+        y += 24
+        for note in self.diagram.notes:
+            for line in wrapped(note, LANE, 12, 4):
+                self.canvas.text(MARGIN, y + 10, line, "n k-soft", 12)
+                y += 17
+        return y + 8
+
+    # -- laying out ------------------------------------------------------------------------------------
+
+    def _laid_out(self, chain: Chain) -> _Lane:
+        chips: list[_Chip] = []
+        x, row = MARGIN + INSET, 0
+        limit = MARGIN + LANE - INSET
+        for number, node in enumerate(chain.nodes, TRIGGER):
+            wide = _chip_width(node)
+            gap = 0.0 if number == TRIGGER else self._gap(node.into)
+            room = self._room_after(node)
+            if number > TRIGGER and x + gap + wide + room > limit:
+                x, row, gap = MARGIN + INSET + 18, row + 1, 0.0
+            chips.append(_Chip(node, number, x + gap, wide, row))
+            x += gap + max(wide, _exit_width(node) - gap)
+        # the label of an edge that comes from the row above stands above it, between the rows
+        lane = _Lane(chain, chips, [], 30.0 if self.diagram.counted else 16.0)
+        for r in range(row + 1):
+            below = max(_below(chip.node) for chip in chips if chip.row == r)
+            lane.rows.append(lane.chip(r) + below)
+        return lane
+
+    def _gap(self, mark: Mark) -> float:
+        """The length of an edge between chips, which its label must fit above."""
+        return max(22.0, width(mark.label, LABEL, bold=True) + 16) if mark.label else 22.0
+
+    def _room_after(self, node: Node) -> float:
+        """Room for the labels at the edges to sinks."""
+        labels = [width(target.mark.label, LABEL, bold=True) + 12 for target in node.targets]
+        return max(labels, default=0.0)
+
+    # -- drawing ---------------------------------------------------------------------------------------
+
+    def _lane(self, lane: _Lane) -> None:
+        canvas = self.canvas
+        canvas.rect(MARGIN, lane.y, LANE, lane.tall, "lane", rx=8)
+        self._lane_heading(lane)
+        for before, chip in zip(lane.chips, lane.chips[1:], strict=False):
+            self._edge(lane, before, chip)
+        for chip in lane.chips:
+            self._to_sinks(lane, chip)
+            self._chip(lane, chip)
+
+    def _lane_heading(self, lane: _Lane) -> None:
+        canvas, chain, x, y = self.canvas, lane.chain, MARGIN + INSET, lane.y + 19
+        name = elided(chain.name, LANE * 0.55, 12.5, bold=True)
+        canvas.open(chain.name if not chain.description else f"{chain.name}: {chain.description}", "flow")
+        canvas.text(x, y, name, "b k-ink", 12.5)
+        if chain.description:
+            x += width(name, 12.5, bold=True) + 12
+            canvas.text(x, y, elided(chain.description, MARGIN + LANE - INSET - x, 11), "k-soft", 11)
+        canvas.close()
+
+    def _edge(self, lane: _Lane, before: _Chip, chip: _Chip) -> None:
+        mark, y = chip.node.into, lane.middle(chip.row)
+        if before.row != chip.row:
+            self._around(lane, before, chip, mark)
+            return
+        across(self.canvas, before.x + before.wide, chip.x, y, mark, self.scale)
+        if mark.label:
+            middle = (before.x + before.wide + chip.x) / 2 - 2
+            lift = self.scale.thickness(mark) / 2 + 4
+            self.canvas.text(middle, y - lift, mark.label, f"halo {label_css(mark)}", LABEL, anchor="middle")
+
+    def _around(self, lane: _Lane, before: _Chip, chip: _Chip, mark: Mark) -> None:
+        """The edge from the end of a row to the beginning of the next one, between the two."""
+        thick = min(self.scale.thickness(mark), 4.0)
+        out = before.x + before.wide
+        start, end = lane.middle(before.row), lane.middle(chip.row)
+        between = lane.top(chip.row) - 8
+        left = MARGIN + INSET - 2
+        self.canvas.path(
+            f"M{out:.1f} {start:.1f}h6q6 0 6 6V{between - 6:.1f}q0 6 -6 6H{left + 6:.1f}q-6 0 -6 6V{end - 6:.1f}q0 6 6 6H{chip.x - 6:.1f}",
+            edge_css(mark) + " flat",
+            width=thick,
+        )
+        half = max(4, thick * 0.5 + 2.5)
+        self.canvas.path(
+            f"M{chip.x - 7:.1f} {end - half:.1f}v{2 * half:.1f}L{chip.x:.1f} {end:.1f}z", head_css(mark)
+        )
+        if mark.label:
+            self.canvas.text(chip.x, between - thick / 2 - 4, mark.label, f"halo {label_css(mark)}", LABEL)
+
+    def _chip(self, lane: _Lane, chip: _Chip) -> None:
+        canvas, node, x, y = self.canvas, chip.node, chip.x, lane.top(chip.row)
+        canvas.open(node_title(node, chip.number), "trigger" if chip.number < 0 else "step")
+        tall = lane.chip(chip.row)
+        canvas.rect(x, y, chip.wide, tall, card_css(node.mark))
+        tile(canvas, x + 7, y + 8, TILE, node.operator)
+        canvas.text(x + LEAD, y + 16, node.operator, "b k-ink", 11)
+        badge(canvas, x + chip.wide - 18, y + 3, node.mark.tone)
+        for i, line in enumerate(_caption(node)):
+            canvas.text(x + LEAD, y + 30 + 12 * i, line, "m k-soft", CAPTION)
+        canvas.close()
+        below = y + tall + 13
+        if node.mark.label:
+            note = elided(node.mark.label, max(chip.wide, 150), EXIT)
+            canvas.text(x + 8, below, note, f"k-{note_colour(node.mark)}", EXIT)
+            below += EXIT_ROW
+        for way in node.exits:
+            canvas.open(exit_title(way), f"exit {way.leave}")
+            exit_row(canvas, x + 8, below, way, _exit_room(chip.wide), EXIT)
+            canvas.close()
+            below += EXIT_ROW
+
+    def _to_sinks(self, lane: _Lane, chip: _Chip) -> None:
+        """Lines from a chip to the edge of its lane, where those to the sinks begin; below the row where something follows."""
+        targets = sorted(chip.node.targets, key=lambda target: self.order.index(target.sink))
+        last = chip is max((c for c in lane.chips if c.row == chip.row), key=lambda c: c.x)
+        pitch = PORT if any(target.mark.label for target in targets) else PORT / 2
+        for i, target in enumerate(targets):
+            offset = (i - (len(targets) - 1) / 2) * pitch
+            below = lane.top(chip.row) + lane.chip(chip.row)
+            y = lane.middle(chip.row) + offset if last else below + 8 + offset / 2
+            start = chip.x + chip.wide
+            thick = self.scale.thickness(target.mark)
+            if last:
+                path = f"M{start:.1f} {y:.1f}H{self.right:.1f}"
+            else:
+                path = f"M{start - 12:.1f} {below:.1f}V{y - 5:.1f}q0 5 5 5H{self.right:.1f}"
+            self.canvas.path(path, edge_css(target.mark) + " flat", width=thick)
+            lane.ports.append((y, target))
+            if target.mark.label:
+                lift = thick / 2 + 3
+                self.canvas.text(
+                    start + 6 if last else self.right - 6, y - lift, target.mark.label,
+                    f"halo {label_css(target.mark)}", LABEL, anchor="start" if last else "end",
+                )  # fmt: skip
+
+    # -- sinks -----------------------------------------------------------------------------------------
+
+    def _sinks(self, bottom: float) -> tuple[float, float]:
+        """Sinks at the right, each near the middle of what comes to it, and the curves that lead there."""
+        by_name = {sink.name: sink for sink in self.diagram.sinks}
+        names = self.order
+        incoming: dict[str, list[float]] = {name: [] for name in names}
+        for y, target in self._ports():
+            incoming[target.sink].append(y)
+        wanted = [sum(incoming[name]) / max(len(incoming[name]), 1) for name in names]
+        wide = min(max(_pill_width(by_name[name]) for name in names), 220.0)
+        tall = [40.0 if by_name[n].mark.label or by_name[n].type else 32.0 for n in names]
+        tops = spread(wanted, tall, self.lanes[0].y, 14.0)
+        channel = min(max(90.0, (bottom - self.lanes[0].y) * 0.1), 170.0)
+        left = self.right + channel
+        for name, top, height in zip(names, tops, tall, strict=True):
+            self._curves(name, top + height / 2, left, len(incoming[name]))
+            sink_pill(self.canvas, left, top, wide, by_name[name], tall=height)
+        return left + wide + MARGIN, max(bottom, tops[-1] + tall[-1] + MARGIN)
+
+    def _order(self) -> list[str]:
+        """The sinks, so that few edges to them cross."""
+        flows = enumerate(self.diagram.chains)
+        givers: list[Key] = [(flow, step) for flow, chain in flows for step in range(len(chain.nodes))]
+        sinks: list[Key] = [("sink", sink.name) for sink in self.diagram.sinks]
+        return [str(name) for _, name in ordered(self.diagram.graph(), givers, sinks)]
+
+    def _ports(self) -> Iterator[tuple[float, Target]]:
+        for lane in self.lanes:
+            yield from lane.ports
+
+    def _curves(self, sink: str, middle: float, left: float, count: int) -> None:
+        reach = (left - self.right) * 0.55
+        for y, target in self._ports():
+            if target.sink != sink:
+                continue
+            self.canvas.open(f"to {sink}: {target.mark.title}" if target.mark.title else f"to {sink}", "edge")
+            self.canvas.path(
+                f"M{self.right:.1f} {y:.1f}C{self.right + reach:.1f} {y:.1f} {left - 8 - reach:.1f} {middle:.1f} {left - 8:.1f} {middle:.1f}",
+                edge_css(target.mark) + " flat",
+                width=self.scale.thickness(target.mark),
+            )
+            self.canvas.close()
+        self.canvas.path(f"M{left - 9:.1f} {middle - 5:.1f}v10L{left:.1f} {middle:.1f}z", "k-band")
+
+
+def _chip_width(node: Node) -> float:
+    text = max(
+        width(node.caption, CAPTION, mono=True),
+        width(node.operator, 11, bold=True) + (14 if node.mark.tone in ("passed", "stopped") else 0),
+    )
+    return min(max(LEAD + text + 9, CHIP_NARROWEST), CHIP_WIDEST)
+
+
+def _exit_room(chip: float) -> float:
+    return max(chip, 150.0)
+
+
+def _exit_width(node: Node) -> float:
+    """How far to the right the ways out below a chip need."""
+    room = _exit_room(_chip_width(node))
+    texts = [_way_width(way) for way in node.exits]
+    return min(max(texts, default=0.0), room) + (6 if texts else 0)
+
+
+def _way_width(way: Exit) -> float:
+    return 26 + width(way.mark.label, EXIT, bold=True) + 5 + width(way.reason, EXIT)
+
+
+def _chip_tall(node: Node) -> float:
+    labelled = [target for target in node.targets if target.mark.label]
+    return max(CHIP + 12 * (len(_caption(node)) - 1), PORT * len(labelled) + 6)
+
+
+def _below(node: Node) -> float:
+    """The height of what stands below a chip."""
+    lines = len(node.exits) + bool(node.mark.label)
+    return lines * EXIT_ROW + 2 if lines else 0
+
+
+def _caption(node: Node) -> list[str]:
+    return wrapped(node.caption, _chip_width(node) - LEAD - 8, CAPTION, 2, mono=True)
+
+
+def _pill_width(sink: Sink) -> float:
+    below = " · ".join(part for part in (sink.mark.label, sink.type) if part)
+    return max(width(sink.name, 12, bold=True), width(below, 10.5)) + 50

@@ -1,0 +1,88 @@
+"""The diagram of a result: its flows with counts at the edges, and what became of the contexts that were not delivered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from flowdsl.pictures.diagram import Chain, Diagram, Exit, Leave, Mark, Node, Sink, Target
+from flowdsl.pictures.of_flows import sinks_of
+
+Causes = Mapping[tuple[int, int], Counter[str]]
+"""How often each error was met, by the position of the flow and the number of the step."""
+CAUSES: Final = 3
+"""Errors of one step that are shown each by itself."""
+
+
+def result_diagram(manifest: Mapping[str, Any], causes: Causes) -> Diagram:
+    """The picture of a result from what is known of its run, which is also there where it was read back from files."""
+    chains = []
+    for number, name in enumerate(manifest["flows"]):
+        steps = [step for step in manifest["steps"] if step["number"] == number]
+        entered = Mark()
+        trigger = Node("on", manifest["captions"][number], manifest["triggers"][number], entered)
+        nodes = [_node(step, causes.get((number, step["step"]), Counter())) for step in steps]
+        chains.append(Chain(name, (trigger, *nodes), manifest["descriptions"][number]))
+    totals: Counter[str] = Counter()
+    for row in manifest["delivered"]:
+        totals[row["sink"]] += row["count"]
+    sinks = [Sink(name, mark=count_mark(totals[name], "deliveries")) for name in sinks_of(chains)]
+    return Diagram(_title(manifest), tuple(chains), tuple(sinks), _notes(manifest))
+
+
+def count_mark(count: int, of: str = "contexts") -> Mark:
+    """A count at an edge, which sets its width; nothing at all is faded."""
+    return Mark(f"{count:,}", count, "plain" if count else "faded", f"{count:,} {of}")
+
+
+def exits_of(step: Mapping[str, Any], causes: Counter[str]) -> tuple[Exit, ...]:
+    """The ways out of a step, and in besides the main one, with their counts."""
+    ways: list[tuple[Leave, str, int]] = [
+        ("came", "held before", step["held_before"]),
+        ("branches", "more by branching", step["extra_branches"]),
+    ]
+    ways += [("dropped", reason, count) for reason, count in sorted(step["reasons"].items())]
+    ways += [("failed", cause, count) for cause, count in _shown(causes, step["failed"])]
+    ways += [("absorbed", "into batches", step["absorbed"]), ("held", "still held", step["held"])]
+    return tuple(Exit(leave, reason, count_mark(count)) for leave, reason, count in ways if count)
+
+
+def _node(step: Mapping[str, Any], causes: Counter[str]) -> Node:
+    delivered = count_mark(step["passed"], "deliveries")
+    targets = tuple(Target(sink, delivered) for sink in step["sinks"])
+    return Node(
+        step["operator"], step["caption"], step["text"], count_mark(step["entered"]), exits=exits_of(step, causes),
+        targets=targets,
+    )  # fmt: skip
+
+
+def _shown(causes: Counter[str], failed: int) -> list[tuple[str, int]]:
+    """The errors met most often, the others together; whatever no cause is known of is just a failure."""
+    ordered = sorted(causes.items(), key=lambda item: (-item[1], item[0]))
+    if len(ordered) <= CAUSES + 1:
+        shown, rest = ordered, []
+    else:
+        shown, rest = ordered[:CAUSES], ordered[CAUSES:]
+    others = failed - sum(count for _, count in shown)
+    name = f"{len(rest)} other errors" if rest else "failed"
+    return [*shown, (name, others)] if others > 0 else shown
+
+
+def _title(manifest: Mapping[str, Any]) -> str:
+    flows: Sequence[str] = manifest["flows"]
+    of = f"flow {flows[0]}" if len(flows) == 1 else f"{len(flows)} flows"
+    return f"Replay of {of}"
+
+
+def _notes(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    delivered = sum(row["count"] for row in manifest["delivered"])
+    notes = [f"{plural(manifest['events'], 'event')} replayed, {plural(delivered, 'delivery', 'deliveries')}"]
+    if manifest["late"]:
+        notes.append(f"{plural(manifest['late'], 'event')} came late")
+    return (", ".join(notes),)
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """A count with its noun."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

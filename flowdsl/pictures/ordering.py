@@ -1,0 +1,77 @@
+"""In which order nodes stand in their layers, so that few edges cross: the barycenter method of Sugiyama."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+Key = tuple[int | str, int | str]
+"""A node of a diagram's graph: `(flow, number)`, or `("sink", name)`."""
+SWEEPS: Final = 4
+
+
+def ordered(graph: nx.DiGraph, fixed: Sequence[Key], others: Sequence[Key]) -> list[Key]:
+    """The nodes of a layer in an order in which the edges to them from the layer before cross little.
+
+    `fixed` is the layer before, in its order. Each node goes to the middle of those it is reached from; then
+    neighbours change places as long as that takes a crossing away.
+    """
+    place = {node: i for i, node in enumerate(fixed)}
+    middle = {}
+    for i, node in enumerate(others):
+        from_ = [place[n] for n in graph.predecessors(node) if n in place]
+        middle[node] = (sum(from_) / len(from_) if from_ else i, i)
+    order = sorted(others, key=lambda node: middle[node])
+    for _ in range(SWEEPS):
+        if not _swapped(graph, place, order):
+            break
+    return order
+
+
+def crossings(graph: nx.DiGraph, upper: Sequence[Key], lower: Sequence[Key]) -> int:
+    """How many pairs of edges between two layers cross."""
+    place = {node: i for i, node in enumerate(upper)}
+    return sum(_between(graph, place, one, other) for one, other in combinations(lower, 2))
+
+
+def _between(graph: nx.DiGraph, place: dict[Key, int], one: Key, other: Key) -> int:
+    """How many edges to the first node cross one to the second, which stands after it."""
+    first = [place[n] for n in graph.predecessors(one) if n in place]
+    second = [place[n] for n in graph.predecessors(other) if n in place]
+    return sum(a > b for a in first for b in second)
+
+
+def _swapped(graph: nx.DiGraph, place: dict[Key, int], order: list[Key]) -> bool:
+    changed = False
+    for i in range(len(order) - 1):
+        one, other = order[i], order[i + 1]
+        if _between(graph, place, one, other) > _between(graph, place, other, one):
+            order[i], order[i + 1] = other, one
+            changed = True
+    return changed
+
+
+def spread(wanted: Sequence[float], heights: Sequence[float], top: float, gap: float) -> list[float]:
+    """Places for boxes of these heights, each as near to its wanted middle as the others let it: they keep their order.
+
+    >>> spread([50, 52, 300], [20, 20, 20], 0, 10)
+    [26.0, 56.0, 290.0]
+    """
+    # boxes that would overlap form a block, which stands at the mean of what its members want
+    blocks: list[tuple[float, float, int]] = []
+    offset = 0.0
+    starts = []
+    for middle, height in zip(wanted, heights, strict=True):
+        starts.append(offset)
+        blocks.append((middle - height / 2 - offset, 1.0, 1))
+        offset += height + gap
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (a, weight_a, n_a), (b, weight_b, n_b) = blocks[-2], blocks[-1]
+            weight = weight_a + weight_b
+            blocks[-2:] = [((a * weight_a + b * weight_b) / weight, weight, n_a + n_b)]
+    shifts = [shift for shift, _, count in blocks for _ in range(count)]
+    return [max(shift, top) + start for shift, start in zip(shifts, starts, strict=True)]

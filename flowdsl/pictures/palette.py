@@ -1,0 +1,83 @@
+"""The colours of pictures, on light and on dark ground, and the style sheet made of them.
+
+Every colour of a text stands against its ground with a contrast of at least 4.5 to 1, every line at least 3 to 1; tests hold
+it to that. Rules name colours outright, since not every program that shows SVG knows CSS variables, and paper is light.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+Scheme = dict[str, str]
+
+LIGHT: Final[Scheme] = {
+    "paper": "#ffffff", "rim": "#d1d9e0", "lane": "#f6f8fa", "card": "#ffffff", "edge": "#d1d9e0",
+    "ink": "#1f2328", "soft": "#59636e", "band": "#6a8fc0",
+    "trigger": "#6639ba", "look": "#0a63c2", "fan": "#0b6e6e", "where": "#8a5a00", "time": "#a8326f",
+    "map": "#57606a", "sink": "#1a7f37",
+    "dropped": "#59636e", "failed": "#c21f2c", "absorbed": "#6639ba", "held": "#8a5a00", "branches": "#0b6e6e",
+    "passed": "#1a7f37", "stopped": "#c21f2c", "added": "#1a7f37", "removed": "#c21f2c", "changed": "#8a5a00",
+}  # fmt: skip
+DARK: Final[Scheme] = {
+    "paper": "#0d1117", "rim": "#3d444d", "lane": "#151b23", "card": "#1c232c", "edge": "#3d444d",
+    "ink": "#f0f6fc", "soft": "#a3adb8", "band": "#5480b8",
+    "trigger": "#d2a8ff", "look": "#79c0ff", "fan": "#56d4dd", "where": "#e3b341", "time": "#f98fc6",
+    "map": "#b4bec9", "sink": "#56d364",
+    "dropped": "#a3adb8", "failed": "#ff8880", "absorbed": "#d2a8ff", "held": "#e3b341", "branches": "#56d4dd",
+    "passed": "#56d364", "stopped": "#ff8880", "added": "#56d364", "removed": "#ff8880", "changed": "#e3b341",
+}  # fmt: skip
+FAMILIES: Final = ("trigger", "look", "fan", "where", "time", "map", "sink")
+LEAVES: Final = ("dropped", "failed", "absorbed", "held", "branches")
+TONES: Final = ("passed", "stopped", "added", "removed", "changed")
+SANS: Final = 'system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",Arial,sans-serif'
+MONO: Final = 'ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace'
+
+
+def style(root: str) -> str:
+    """The style sheet of one picture, every rule below the class of its root so that none reaches what stands around it."""
+    fixed = [
+        f".t{{font-family:{SANS};unicode-bidi:isolate}}",
+        f".m{{font-family:{MONO}}}",
+        ".b{font-weight:600}",
+        ".n{font-variant-numeric:tabular-nums}",
+        ".l{fill:none;stroke-linejoin:round;stroke-linecap:round}",
+        ".flat{stroke-linecap:butt}",
+        ".none{stroke-dasharray:3 4}",
+    ]
+    rules = [*fixed, *_colours(LIGHT)]
+    dark = "".join(f"{root} {rule}" for rule in _colours(DARK))
+    return (
+        "".join(f"{root} {rule}" for rule in rules)
+        + f"@media screen and (prefers-color-scheme:dark){{{dark}}}"
+    )
+
+
+def contrast(one: str, other: str) -> float:
+    """How two colours stand against each other, from 1 to 21, by WCAG 2.
+
+    >>> round(contrast("#ffffff", "#000000"))
+    21
+    """
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _colours(scheme: Scheme) -> list[str]:
+    """`.ink` fills text, `.k-…` fills and `.s-…` strokes with a colour."""
+    rules = [
+        f".paper{{fill:{scheme['paper']};stroke:{scheme['rim']}}}",
+        f".lane{{fill:{scheme['lane']};stroke:none}}",
+        f".card{{fill:{scheme['card']};stroke:{scheme['edge']}}}",
+        f".halo{{paint-order:stroke;stroke:{scheme['lane']};stroke-width:3px;stroke-linejoin:round}}",
+        f".glyph{{fill:none;stroke:{scheme['card']};stroke-linejoin:round;stroke-linecap:round}}",
+    ]
+    for name in ("ink", "soft", "band", *FAMILIES, *LEAVES, *TONES):
+        rules.append(f".k-{name}{{fill:{scheme[name]}}}")
+        rules.append(f".s-{name}{{stroke:{scheme[name]}}}")
+    return rules
