@@ -59,7 +59,7 @@ def failure_causes(
     for part in store.parts("errors"):
         counts = part.frame["error"].value_counts()
         count(part.meta["flows"], part.meta["step"], dict(counts.iter_rows()))
-    for stage, failures in recorder.pending() if recorder is not None else ():
+    for stage, _, failures in recorder.pending if recorder is not None else ():
         numbers = np.bincount(failures.codes, minlength=len(failures.messages) + 1)[1:].tolist()
         found: Counter[str] = Counter()
         for message, number in zip(failures.messages, numbers, strict=True):

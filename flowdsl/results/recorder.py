@@ -134,10 +134,6 @@ class TableRecorder:
         assert self._source is not None
         return self._source
 
-    def pending(self) -> Iterable[tuple[Stage, Failures]]:
-        """The failures that are not yet spelled out."""
-        return ((stage, failures) for stage, _, failures in self._pending)
-
     def held_versions(self) -> Iterable[Versions]:
         """Entity versions that failures not yet spelled out refer to."""
         for _, contexts, _ in self._pending:
