@@ -27,6 +27,8 @@ class Stage:
     flows: list[int]
     next: list[Stage] = field(default_factory=list)
     rules: Rules = FLOWDSL
+    last: bool = True
+    """Whether no deliver step follows: what its sinks refuse ends at such a step."""
 
 
 @dataclass
@@ -107,12 +109,13 @@ class Plan:
 def _graft(stages: list[Stage], steps: Sequence[Operator], flow: int, rules: Rules, number: int = 0) -> None:
     if not steps:
         return
+    last = not (isinstance(steps[0], Deliver) and any(isinstance(step, Deliver) for step in steps[1:]))
     for stage in stages:
-        if stage.step == steps[0]:
+        if stage.step == steps[0] and stage.last == last:
             stage.flows.append(flow)
             break
     else:
-        stage = Stage(steps[0], number, [flow], rules=rules)
+        stage = Stage(steps[0], number, [flow], rules=rules, last=last)
         stages.append(stage)
     _graft(stage.next, steps[1:], flow, rules, number + 1)
 

@@ -12,12 +12,13 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flowdsl.engines.local import LocalRun, Span, State
+from flowdsl.engines.preferences import Gate
 from flowdsl.engines.stages import Observer
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, FlowWarning
@@ -26,9 +27,11 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource, open_log
 from flowdsl.log.uuids import OneSpelling
 from flowdsl.plan import Plan
+from flowdsl.results.dispatching import dispatching, opened_sinks
 from flowdsl.results.recorder import TableRecorder
 from flowdsl.results.store import FolderStore, MemoryStore, Store
 from flowdsl.rules import Rules, rules_of
+from flowdsl.sinks.base import Sink
 
 if TYPE_CHECKING:
     from flowdsl.results.result import Result
@@ -48,6 +51,7 @@ class Options:
     open_windows: str
     as_of: str
     chunk_size: int | None
+    gates: Mapping[str, Gate] = field(default_factory=dict)
 
 
 def replay(
@@ -64,6 +68,7 @@ def replay(
     only: Any = None,
     as_of: str = "event",
     out: str | os.PathLike[str] | None = None,
+    dispatch: bool = False,
     trace: bool = False,
     progress: Progress = None,
     chunk_size: int | None = None,
@@ -71,17 +76,25 @@ def replay(
     """Run flows over an event log and collect what every sink would have received.
 
     `flows` is a flow, a list of them or a project; `log` an event log, a path or glob of Parquet files, a frame or
-    a list of events; `graph` the entities and links before the first event. Nothing leaves the machine.
+    a list of events; `graph` the entities and links before the first event. Nothing leaves the machine
+    unless `dispatch=True` says so.
 
     `start` (included) and `stop` (not included) are sequence numbers or timestamps: events before `start` only
     change the graph and the clock. `state` goes on from an earlier result's `.state`; `only` runs just the events
     of a frame with `seq_no` (such as `result.errors`). `open_windows="keep"` leaves windows and queues open at
     the end (`result.open`) where `"flush"` closes them as if time went on. `as_of="end"` looks everything up in the
     final graph, on purpose. `target="this-rs"` replays what that production runtime would do, with what it gets wrong
-    and what it loses; flows built with `on` are first said in its language (`ExportError` where that cannot be). `sinks` is a registry: a sink that it lacks is refused. `out` names a folder that the
-    tables are written to as they come, so that memory does not grow with them. `trace=True` writes down every
-    dropped context. `progress` is True, False, None (where there is a terminal or a notebook) or a function of
-    (events done, events in all). Raises `ReplayError`, `DataError` and `BuildError`.
+    and what it loses; flows built with `on` are first said in its language (`ExportError` where that cannot be).
+
+    `sinks` is a registry, a mapping from names to sinks: a sink that it lacks is refused, and what recipients want is
+    honoured where a sink keeps it (drops with the reason `preference`, `result.refused`). With `dispatch=True` every
+    delivery is handed to its sink too, in the total order; `result.undelivered` has what could not be delivered, and
+    sinks stay open.
+
+    `out` names a folder that the tables are written to as they come, so that memory does not grow with them.
+    `trace=True` writes down every dropped context. `progress` is True, False, None (where there is a terminal or a
+    notebook) or a function of (events done, events in all). Raises `ReplayError`, `DataError`, `BuildError` and
+    `SinkError`.
 
     >>> from flowdsl import MemoryEventLog, link_created, on, replay
     >>> log = MemoryEventLog()
@@ -99,6 +112,7 @@ def replay(
     rules = rules_of(target)
     chosen = by_rules(as_flows(flows), rules)
     _check_sinks(chosen, sinks)
+    dispatched = opened_sinks(chosen, sinks) if dispatch else {}
     source = open_log(log)
     options = Options(
         chosen,
@@ -109,16 +123,21 @@ def replay(
         open_windows,
         as_of,
         chunk_size,
+        {
+            name: sink
+            for name, sink in (sinks or {}).items()
+            if isinstance(sink, Sink) and sink.keeps_preferences
+        },
     )
     store: Store = MemoryStore() if out is None else FolderStore.create(out)
-    return run(options, store, trace=trace, progress=progress)
+    return run(options, store, trace=trace, progress=progress, dispatch=dispatched)
 
 
 def run(
     options: Options, store: Store, *, trace: bool = False, progress: Progress = None, observer: Observer | None = None,
-    columns: frozenset[str] | None = None,
+    columns: frozenset[str] | None = None, dispatch: Mapping[str, Sink] | None = None,
 ) -> Result:  # fmt: skip
-    """A replay with these options into a store."""
+    """A replay with these options into a store, its deliveries handed to the sinks of `dispatch`."""
     from flowdsl.results.result import finished
 
     plan = Plan.of(options.flows)
@@ -131,11 +150,19 @@ def run(
     if isinstance(store, FolderStore):
         # failures are written with their whole events as they come, not looked up again later
         columns = frozenset(EVENT_COLUMNS)
+    hand_over = dispatching(plan, local, recorder, dispatch) if dispatch else None
+    if hand_over is not None and columns is None:
+        columns = plan.event_columns | {*recorder.event_columns}
     with _progress(progress, options.source.count()) as tick:
-        local.run(options.source, options.span, chunk_size=options.chunk_size, progress=tick, columns=columns)
+        ticked = tick if hand_over is None else _both(hand_over, tick)
+        local.run(
+            options.source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns
+        )
     state = local.state(fingerprint(options.flows))
     if options.open_windows == "flush":
         local.flush()
+    if hand_over is not None:
+        hand_over()
     broken = options.source.broken
     if broken:
         warnings.warn(
@@ -144,6 +171,15 @@ def run(
             stacklevel=3,
         )
     return finished(plan, options, store, recorder, local, state)
+
+
+def _both(hand_over: Callable[[], None], tick: Callable[[int], None] | None) -> Callable[[int], None]:
+    def ticked(events: int) -> None:
+        hand_over()
+        if tick is not None:
+            tick(events)
+
+    return ticked
 
 
 def fingerprint(flows: Sequence[Flow]) -> str:
@@ -189,7 +225,7 @@ def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Obse
     state = options.state
     if state is None:
         graph = (options.graph or EntityGraph()).start(plan.needs, plan.rules)
-        return LocalRun(plan, graph, recorder, observer)
+        return LocalRun(plan, graph, recorder, observer, gates=options.gates)
     if not isinstance(state, State):
         raise ReplayError(f"state is a {type(state).__name__}", allowed="result.state of an earlier replay")
     if options.graph is not None:
@@ -198,7 +234,7 @@ def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Obse
         )
     if state.fingerprint != fingerprint(options.flows):
         raise ReplayError("the state belongs to other flows", hint="replay the same flows, in the same order")
-    local = LocalRun(plan, state.graph.fork(), recorder, observer, state.kernels)
+    local = LocalRun(plan, state.graph.fork(), recorder, observer, state.kernels, gates=options.gates)
     local.clock, local.position = state.clock, state.position
     return local
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ import polars as pl
 
 from flowdsl.contexts.chunk import Chunk, EventRows, Micros
 from flowdsl.contexts.contexts import Contexts
+from flowdsl.engines.preferences import Gate
 from flowdsl.engines.stages import Observer, Recorder, RunStage
 from flowdsl.engines.work import WORKERS, Worker, calls_functions
 from flowdsl.graph.state import GraphState
@@ -90,6 +91,7 @@ class LocalRun:
         kernels: list[Kernel] | None = None,
         *,
         spares: bool = False,
+        gates: Mapping[str, Gate] | None = None,
     ) -> None:
         """`spares`: an unexpected error of a step fails the contexts that met it, and the run goes on."""
         self.plan = plan
@@ -109,6 +111,8 @@ class LocalRun:
         for _, stages in self.entries:
             for stage in stages:
                 stage.tell(recorder, observer)
+        for stage in self.stages():
+            stage.gates = gates or {}
         # whoever watches, a function of the user's, and a fetcher expect one thread
         alone = observer is not None or bool(graph.fetchers) or calls_functions(self.stages())
         self._workers = [Worker(stages, recorder, alone=alone) for _, stages in self.entries]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -16,8 +16,9 @@ from flowdsl.contexts.chunk import Chunk
 from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
+from flowdsl.engines.preferences import Gate, refusals
 from flowdsl.errors import FlowError
-from flowdsl.kernels.kernel import Kernel, Members
+from flowdsl.kernels.kernel import Kernel, Members, Refused
 from flowdsl.language.rows import Failures
 from flowdsl.operators.base import Kind
 from flowdsl.plan import Stage
@@ -82,6 +83,8 @@ class Tally:
     failed: int = 0
     absorbed: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    """By sink, what its preferences kept from it."""
     seconds: float = 0.0
     sizes: Sizes = field(default_factory=Sizes)
 
@@ -93,6 +96,7 @@ class Tally:
         self.failed += other.failed
         self.absorbed += other.absorbed
         self.dropped += other.dropped
+        self.refused += other.refused
         self.seconds += other.seconds
         self.sizes.add(other.sizes)
 
@@ -100,7 +104,11 @@ class Tally:
 class Recorder(Protocol):
     """Takes down what comes out of a run."""
 
-    def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None: ...
+    def delivered(
+        self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column, refused: Refused | None
+    ) -> None:
+        """Contexts that reached sinks; `refused` says which of them did not reach one of the sinks."""
+        ...
 
     def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None: ...
 
@@ -144,6 +152,10 @@ class Observer(Protocol):
 
     def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None: ...
 
+    def refused(self, stage: Stage, contexts: Contexts, refused: Refused) -> None:
+        """Of contexts that reached sinks, which did not reach one of them."""
+        ...
+
 
 class RunStage:
     """One step of the tree: its kernel, its tally, and the steps after it."""
@@ -156,6 +168,7 @@ class RunStage:
         self.next = [RunStage(s, spares=spares) for s in stage.next]
         self.horizon = 0
         self.ending = False
+        self.gates: Mapping[str, Gate] = {}
         self._recorder: Recorder | None = None
         self._observer: Observer | None = None
 
@@ -173,6 +186,7 @@ class RunStage:
     def twin(self) -> RunStage:
         """The same steps with the same kernels, which remember nothing, and counts of their own."""
         twin = RunStage(self.stage, self.kernel, spares=self.spares)
+        twin.gates = self.gates
         twin.next = [stage.twin() for stage in self.next]
         return twin
 
@@ -238,18 +252,36 @@ class RunStage:
         if self._observer is not None:
             self._observer.gathered(self.stage, members, batches, which)
 
-    def delivered(self, contexts: Contexts, payload: Payload, recipient: Column) -> None:
-        """These contexts reached sinks."""
-        self._told().delivered(self.stage, contexts, payload, recipient)
+    @property
+    def last(self) -> bool:
+        """Whether no deliver step follows."""
+        return self.stage.last
+
+    def refusals(self, payload: Payload, recipient: Column) -> Refused | None:
+        """Which contexts the preferences that a sink keeps hold back, by sink; None where nobody is held back."""
+        refused = refusals(self.gates, self.stage.step.sinks, payload, recipient)  # type: ignore[attr-defined]
+        self.tally.refused.update({sink: int(np.count_nonzero(mask)) for sink, mask in refused.items()})
+        return refused or None
+
+    def delivered(
+        self, contexts: Contexts, payload: Payload, recipient: Column, refused: Refused | None = None
+    ) -> None:
+        """These contexts reached sinks; `refused` says which of them did not reach one of the sinks."""
+        self._told().delivered(self.stage, contexts, payload, recipient, refused)
         if self._observer is not None:
             self._observer.delivered(self.stage, contexts, payload, recipient)
+            if refused:
+                self._observer.refused(self.stage, contexts, refused)
 
     @contextmanager
     def tentatively(self) -> Iterator[None]:
         """Within it outcomes count only if it ends without an error."""
         recorder, tally = self._told(), self.tally
         branch = recorder.branch()
-        self._recorder, self.tally = branch, replace(tally, dropped=Counter(tally.dropped))
+        self._recorder, self.tally = (
+            branch,
+            replace(tally, dropped=Counter(tally.dropped), refused=Counter(tally.refused)),
+        )
         try:
             yield
         except Exception:

@@ -13,7 +13,7 @@ import numpy as np
 from flowdsl.contexts.chunk import Chunk
 from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, RELEASED, Contexts
 from flowdsl.contexts.payload import Payload
-from flowdsl.kernels.kernel import Members
+from flowdsl.kernels.kernel import Members, Refused
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures
 from flowdsl.plan import Stage
@@ -43,6 +43,7 @@ class Seen:
     variables: dict[str, Any] = field(default_factory=dict)
     payload: Any = MISSING
     recipient_id: str | None = None
+    refused_by: tuple[str, ...] = ()
 
 
 class Watcher:
@@ -127,6 +128,14 @@ class Watcher:
         for i, branch in enumerate(mine.branches):
             seen = self._put(stage, branch, "delivered", moment=mine.moments[i])
             seen.recipient_id = texts[i] if isinstance(texts[i], str) else None
+
+    def refused(self, stage: Stage, contexts: Contexts, refused: Refused) -> None:
+        """Of contexts that reached sinks, which did not reach one of them."""
+        mine = self._mine(stage, contexts)
+        for i, branch in enumerate(mine.branches):
+            self.stages[id(stage)][branch].refused_by = tuple(
+                sink for sink, mask in refused.items() if mask[mine.rows[i]]
+            )
 
     def _mine(
         self, stage: Stage, contexts: Contexts, rows: Index | None = None, *, bound: bool = False

@@ -221,6 +221,8 @@ def _explained(flow: Flow, seen: Seen) -> ExplainedStep:
         operands=tuple(seen.operands),
         variables=seen.variables,
         payload=seen.payload,
-        sinks=step.sinks if isinstance(step, Deliver) and seen.outcome == "delivered" else (),
+        sinks=tuple(sink for sink in step.sinks if sink not in seen.refused_by)
+        if isinstance(step, Deliver) and seen.outcome == "delivered"
+        else (),
         recipient_id=seen.recipient_id,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,8 +13,10 @@ from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
 from flowdsl.language.rows import Failures
 from flowdsl.values.columns import Column
-from flowdsl.values.tags import Index
+from flowdsl.values.tags import Index, Mask
 
+# by sink, which contexts do not reach it
+Refused = Mapping[str, Mask]
 FOREVER = int(np.iinfo(np.int64).max)
 
 
@@ -60,8 +62,19 @@ class StepRun(Protocol):
         """Where observed: the contexts in batches that go on, and which of `batches` each went into."""
         ...
 
-    def delivered(self, contexts: Contexts, payload: Payload, recipient: Column) -> None:
-        """These contexts reached sinks."""
+    @property
+    def last(self) -> bool:
+        """Whether no deliver step follows."""
+        ...
+
+    def refusals(self, payload: Payload, recipient: Column) -> Refused | None:
+        """Which contexts the preferences that a sink keeps hold back, by sink; None where nobody is held back."""
+        ...
+
+    def delivered(
+        self, contexts: Contexts, payload: Payload, recipient: Column, refused: Refused | None = None
+    ) -> None:
+        """These contexts reached sinks; `refused` says which of them did not reach one of the sinks."""
         ...
 
 

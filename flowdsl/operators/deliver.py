@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flowdsl.contexts.contexts import Contexts
+from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import ConstantVariable
 from flowdsl.errors import BuildError
-from flowdsl.kernels.kernel import Kernel, StepRun
+from flowdsl.kernels.kernel import Kernel, Refused, StepRun
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures
 from flowdsl.operators.base import Kind, Operator, Option, call_text, check_text, option, text_schema
@@ -130,8 +131,30 @@ class DeliverKernel(Kernel):
             )
             step.failed(contexts, none)
             return contexts.take(np.zeros(0, np.int64))
-        step.delivered(contexts, payload, _recipients(contexts, self._recipient))
+        recipient = _recipients(contexts, self._recipient)
+        refused = step.refusals(payload, recipient)
+        if refused is None:
+            step.delivered(contexts, payload, recipient)
+        else:
+            contexts = self._some(contexts, payload, recipient, refused, step)
         return contexts.having({"_delivered_to": ConstantVariable(self._sinks, len(contexts))})
+
+    def _some(
+        self, contexts: Contexts, payload: Payload, recipient: Column, refused: Refused, step: StepRun
+    ) -> Contexts:
+        """Deliver where not all sinks refuse; what no sink takes ends here, unless it is still to be delivered elsewhere."""
+        nobody = np.logical_and.reduce(
+            [refused.get(sink, np.zeros(len(contexts), np.bool_)) for sink in self._sinks]
+        )
+        taken = np.flatnonzero(~nobody)
+        reached = contexts.take(taken)
+        if len(taken):
+            some = {sink: mask[taken] for sink, mask in refused.items()}
+            step.delivered(reached, payload.take(taken), recipient.take(taken), some)
+        if not step.last:
+            return contexts
+        step.dropped(contexts, np.flatnonzero(nobody), "preference")
+        return reached
 
 
 def _recipients(contexts: Contexts, places: Sequence[Path]) -> Column:

@@ -28,7 +28,6 @@ OPEN_SCHEMA = {
 def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[str, Any]:
     """What is known of a run beside its tables."""
     steps: list[dict[str, Any]] = []
-    delivers: list[dict[str, Any]] = []
     fan_outs: list[dict[str, Any]] = []
     for stage in local.stages():
         tally, step = stage.tally, stage.stage.step
@@ -52,24 +51,13 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[st
                     "held": stage.kernel.held,
                     "seconds": round(tally.seconds, 6),
                     "reasons": dict(tally.dropped),
+                    "refused": dict(tally.refused),
                 }
             )
             if step.branches:
                 fan_outs.append({"number": flow, "step": stage.stage.number, **_sizes(tally.sizes)})
-        if isinstance(step, Deliver):
-            before = plan.flows[stage.stage.flows[0]].steps[: stage.stage.number]
-            delivers.append(
-                {
-                    "table": deliveries_table(stage.stage.number, stage.stage.flows),
-                    "flows": stage.stage.flows,
-                    "sinks": list(step.sinks),
-                    "timed": any(s.times for s in before),
-                    "fields": _payload_fields(before),
-                }
-            )
     steps.sort(key=lambda s: (s["number"], s["step"]))
     fan_outs.sort(key=lambda f: (f["number"], f["step"]))
-    delivers.sort(key=lambda d: d["flows"][0])
     counts = [
         {"flow": plan.flows[f].name, "sink": sink, "count": n}
         for (f, sink), n in sorted(recorder.delivered_count.items())
@@ -86,10 +74,28 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[st
         "late": recorder.late_count,
         "trace": recorder.trace,
         "steps": steps,
-        "delivers": delivers,
+        "delivers": delivers_of(plan, local),
         "fan_outs": fan_outs,
         "delivered": counts,
     }
+
+
+def delivers_of(plan: Plan, local: LocalRun) -> list[dict[str, Any]]:
+    """The deliver steps: where their deliveries are kept, whose they are, and what sinks and fields they have."""
+    delivers: list[dict[str, Any]] = []
+    for stage in (run.stage for run in local.stages()):
+        if isinstance(stage.step, Deliver):
+            before = plan.flows[stage.flows[0]].steps[: stage.number]
+            delivers.append(
+                {
+                    "table": deliveries_table(stage.number, stage.flows),
+                    "flows": stage.flows,
+                    "sinks": list(stage.step.sinks),
+                    "timed": any(s.times for s in before),
+                    "fields": _payload_fields(before),
+                }
+            )
+    return sorted(delivers, key=lambda d: d["flows"][0])
 
 
 def _sizes(sizes: Sizes) -> dict[str, Any]:

@@ -19,19 +19,22 @@ from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
 from flowdsl.events import EVENT_COLUMNS
-from flowdsl.kernels.kernel import Members
+from flowdsl.kernels.kernel import Members, Refused
 from flowdsl.language.rows import Failures
 from flowdsl.log import EventSource
 from flowdsl.plan import Stage
 from flowdsl.results.store import MemoryStore, Part, Store
 from flowdsl.values.columns import Column
-from flowdsl.values.json_texts import quoted
+from flowdsl.values.json_texts import only, quoted
 from flowdsl.values.tags import Index, Tag
 
 MOMENT = pl.Datetime("us", "UTC")
 CLOSED = pl.Enum(["timer", "end"])
 BRANCH = "branch_{}"
 FIELD = "payload.{}"
+EVENT = "event.{}"
+# for a sink whose preferences refused some rows: which
+REFUSED = "refused.{}"
 # failures kept as contexts before they are spelled out
 PENDING = 1 << 22
 Seqs = npt.NDArray[np.int64]
@@ -45,19 +48,23 @@ class TableRecorder:
         self.delivered_count: Counter[tuple[int, str]] = Counter()
         self.late_count = 0
         self.trace = trace
+        # columns of the event that are taken down with its deliveries, for sinks
+        self.event_columns: tuple[str, ...] = ()
         self._source = source
         self._pending: list[tuple[Stage, Contexts, Failures]] = []
         self._pending_size = 0
         self._settles = True
 
-    def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
-        """Deliveries of one step."""
-        self.store.add(
-            deliveries_table(stage.number, stage.flows), _delivery_part(stage, contexts, payload, recipient)
-        )
-        for flow in stage.flows:
-            for sink in stage.step.sinks:  # type: ignore[attr-defined]
-                self.delivered_count[flow, sink] += len(contexts)
+    def delivered(
+        self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column, refused: Refused | None = None
+    ) -> None:  # fmt: skip
+        """Deliveries of one step; `refused` says which of them did not reach one of its sinks."""
+        part = _delivery_part(stage, contexts, payload, recipient, self.event_columns, refused or {})
+        self.store.add(deliveries_table(stage.number, stage.flows), part)
+        for sink in stage.step.sinks:  # type: ignore[attr-defined]
+            lost = int(np.count_nonzero(refused[sink])) if refused and sink in refused else 0
+            for flow in stage.flows:
+                self.delivered_count[flow, sink] += len(contexts) - lost
 
     def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None:
         """Contexts that failed at one step."""
@@ -99,6 +106,7 @@ class TableRecorder:
         """A recorder for one piece of work, whose records are put in their place by `join`."""
         branch = TableRecorder(MemoryStore(), trace=self.trace, source=self._source)
         branch._settles = False
+        branch.event_columns = self.event_columns
         return branch
 
     def join(self, branch: TableRecorder) -> None:
@@ -171,7 +179,9 @@ def _stage_meta(stage: Stage) -> dict[str, Any]:
     return {"flows": stage.flows, "step": stage.number, "operator": stage.step.method}
 
 
-def _delivery_part(stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> Part:
+def _delivery_part(
+    stage: Stage, contexts: Contexts, payload: Payload, recipient: Column, event_columns: Iterable[str], refused: Refused,
+) -> Part:  # fmt: skip
     frame = pl.DataFrame({"seq_no": contexts.seq})
     time = contexts.chunk.column(("event", "timestamp_us"), contexts.rows)
     columns: list[pl.Series] = [
@@ -182,6 +192,8 @@ def _delivery_part(stage: Stage, contexts: Contexts, payload: Payload, recipient
         recipient.to_series()[0].alias("recipient_id"),
     ]
     columns += [pl.Series(BRANCH.format(i), b) for i, b in enumerate(contexts.branches)]
+    columns += [_text_variable(name, contexts).alias(EVENT.format(name)) for name in event_columns]
+    columns += [pl.Series(REFUSED.format(i), mask) for i, mask in enumerate(refused.values())]
     json_fields, names = [], []
     for name, value in payload.fields():
         series, as_json = field_series(value)
@@ -191,6 +203,8 @@ def _delivery_part(stage: Stage, contexts: Contexts, payload: Payload, recipient
         columns.append(series.alias(FIELD.format(name)))
     whole = not isinstance(payload.node, dict)
     meta = {**_stage_meta(stage), "fields": names, "json": json_fields, "whole": whole}
+    if refused:
+        meta["refused"] = {sink: REFUSED.format(i) for i, sink in enumerate(refused)}
     return Part(frame.with_columns(columns), meta)
 
 
@@ -210,6 +224,12 @@ def field_series(value: Column | Payload) -> tuple[pl.Series, bool]:
             frame = pl.DataFrame({str(i): s for i, (s, _) in enumerate(items)})
             return frame.select(pl.concat_list(pl.all())).to_series(), False
     return value.json(), True
+
+
+def _text_variable(name: str, contexts: Contexts) -> pl.Series:
+    """A variable where it is text, else null."""
+    column = contexts.column((name,))
+    return only(column.text_series(), column.is_(Tag.TEXT))
 
 
 def _optional_text(name: str, contexts: Contexts) -> pl.Series:

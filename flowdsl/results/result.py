@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.results.dispatching import UNDELIVERED, UNDELIVERED_SCHEMA
 from flowdsl.results.manifest import OPEN_SCHEMA, check_sums, manifest_of, record_open
 from flowdsl.results.recorder import MOMENT, TableRecorder
 from flowdsl.results.store import FolderStore, Store
@@ -41,6 +42,9 @@ STEP_SCHEMA: dict[str, Any] = {
     "flow": pl.String, "step": pl.Int64, "operator": pl.String, "held_before": pl.Int64, "entered": pl.Int64,
     "extra_branches": pl.Int64, "passed": pl.Int64, "dropped": pl.Int64, "failed": pl.Int64, "absorbed": pl.Int64,
     "held": pl.Int64, "seconds": pl.Float64,
+}  # fmt: skip
+REFUSED_SCHEMA: dict[str, Any] = {
+    "flow": pl.String, "step": pl.Int64, "sink": pl.String, "count": pl.Int64,
 }  # fmt: skip
 LATE_SCHEMA = {
     "seq_no": pl.Int64, "event_id": pl.String, "timestamp": MOMENT, "kind": pl.String, "clock": MOMENT,
@@ -133,6 +137,24 @@ class Result:
             "steps",
             lambda: pl.DataFrame(rows, schema=STEP_SCHEMA),
         )
+
+    @property
+    def refused(self) -> pd.DataFrame:
+        """How many deliveries the preferences that a sink keeps held back, by `flow, step, sink`.
+
+        A context that no sink takes, and that no later step delivers, is in `dropped` as well.
+        """
+        rows = [
+            {"flow": s["flow"], "step": s["step"], "sink": sink, "count": count}
+            for s in self.manifest["steps"]
+            for sink, count in s.get("refused", {}).items()
+        ]
+        return self._cached("refused", lambda: pl.DataFrame(rows, schema=REFUSED_SCHEMA))
+
+    @property
+    def undelivered(self) -> pd.DataFrame:
+        """What sinks could not take of a replay with `dispatch=True`: the delivery, `key, error, attempts, permanent`."""
+        return self._cached("undelivered", lambda: _joined(self.store, UNDELIVERED, UNDELIVERED_SCHEMA))
 
     @property
     def late(self) -> pd.DataFrame:

@@ -72,8 +72,10 @@ def _ordered(steps: Sequence[dict[str, Any]]) -> bool:
     return len(steps) == 1 and len(steps[0]["flows"]) == 1 and not steps[0]["timed"]
 
 
-def all_deliveries(store: Store, names: Sequence[str], steps: Sequence[dict[str, Any]]) -> pl.DataFrame:
-    """What all sinks received: the fixed columns, `sink`, and the payload as JSON text."""
+def all_deliveries(
+    store: Store, names: Sequence[str], steps: Sequence[dict[str, Any]], more: Sequence[str] = ()
+) -> pl.DataFrame:
+    """What all sinks received: the fixed columns, `sink`, the payload as JSON text, and `more` columns of the parts."""
     frames = []
     sinks = sorted({sink for s in steps for sink in s["sinks"]})
     for number, part in _delivered(store, steps, None):
@@ -84,12 +86,19 @@ def all_deliveries(store: Store, names: Sequence[str], steps: Sequence[dict[str,
         placed = placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))])
         for place, sink in enumerate(part.meta["sinks"]):
             frames.append(
-                placed.with_columns(
+                _reaching(placed, part, sink).with_columns(
                     pl.lit(sink, pl.Enum(sinks)).alias("sink"), pl.lit(place, pl.Int32).alias("__sink")
                 )
             )
-    joined = _in_order(frames, {"sink": pl.Enum(sinks), "payload": pl.String}, "__sink")
-    return joined.select(*FIXED, pl.col("sink").cast(pl.String), "payload")
+    extra = {"sink": pl.Enum(sinks), "payload": pl.String, **dict.fromkeys(more, pl.String)}
+    joined = _in_order(frames, extra, "__sink")
+    return joined.select(*FIXED, pl.col("sink").cast(pl.String), "payload", *more)
+
+
+def _reaching(frame: pl.DataFrame, part: Part, sink: str) -> pl.DataFrame:
+    """The rows of a part that reach a sink: not those that its preferences refused."""
+    column = part.meta.get("refused", {}).get(sink)
+    return frame if column is None else frame.filter(~pl.col(column))
 
 
 def field_name(name: str) -> str:
@@ -129,8 +138,9 @@ def _delivered(store: Store, steps: Sequence[dict[str, Any]], sink: str | None) 
         if sink is None or sink in step["sinks"]:
             for part in store.parts(step["table"]):
                 meta = {**part.meta, "sinks": step["sinks"]}
+                frame = part.frame if sink is None else _reaching(part.frame, part, sink)
                 for flow in step["flows"]:
-                    yield flow, Part(part.frame, meta)
+                    yield flow, Part(frame, meta)
 
 
 def _fixed(part: Part, name: str, with_branch: bool) -> list[Any]:

@@ -1,17 +1,39 @@
-"""Where deliveries go: `flowdsl.sinks.InApp`, `Push`, `Webhook` … Each is one file.
+"""Where deliveries go: `flowdsl.sinks.InApp`, `Push`, `Webhook` … Each is one file, loaded when it is first used.
 
 A registry is a mapping from the names that flows use to sinks: `{"in-app": InApp("notifications.sqlite")}`.
 """
 
 from __future__ import annotations
 
-from flowdsl.sinks.base import Delivery, DurableSink, Failure, Sink, delivery_key
-from flowdsl.sinks.counter import Counter
-from flowdsl.sinks.custom import Custom
-from flowdsl.sinks.feed import Feed, FeedItem, FeedPage
-from flowdsl.sinks.frame import Frame
-from flowdsl.sinks.in_app import InApp, Notification
-from flowdsl.sinks.recipients import Preferences, Recipients
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowdsl.sinks.base import Delivery, DurableSink, Failure, Sink, delivery_key
+    from flowdsl.sinks.counter import Counter
+    from flowdsl.sinks.custom import Custom
+    from flowdsl.sinks.feed import Feed, FeedItem, FeedPage
+    from flowdsl.sinks.frame import Frame
+    from flowdsl.sinks.in_app import InApp, Notification
+    from flowdsl.sinks.recipients import Preferences, Recipients
+
+_HOME = {
+    "Counter": "counter",
+    "Custom": "custom",
+    "Delivery": "base",
+    "DurableSink": "base",
+    "Failure": "base",
+    "Feed": "feed",
+    "FeedItem": "feed",
+    "FeedPage": "feed",
+    "Frame": "frame",
+    "InApp": "in_app",
+    "Notification": "in_app",
+    "Preferences": "recipients",
+    "Recipients": "recipients",
+    "Sink": "base",
+    "delivery_key": "base",
+}
 
 __all__ = [
     "Counter",
@@ -30,3 +52,15 @@ __all__ = [
     "Sink",
     "delivery_key",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'flowdsl.sinks' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"flowdsl.sinks.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -111,6 +111,11 @@ class Sink:
     def close(self) -> None:
         """Let go of everything; `open` may follow."""
 
+    @property
+    def keeps_preferences(self) -> bool:
+        """Whether it is worth asking whom it accepts."""
+        return type(self).accepts is not Sink.accepts
+
     def accepts(self, recipients: pl.Series, types: pl.Series) -> Mask | None:
         """Whom preferences let through: a mask over recipients and notification types; None for everybody."""
         return None

@@ -1,0 +1,164 @@
+"""Hands what a replay delivers to real sinks, in the total order, and takes down what they could not take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flowdsl.errors import FlowError, ReplayError
+from flowdsl.flow import Flow
+from flowdsl.plan import Plan
+from flowdsl.results.manifest import delivers_of
+from flowdsl.results.recorder import EVENT, TableRecorder
+from flowdsl.results.store import MemoryStore, Part, Store, StoredPart
+from flowdsl.results.tables import FIXED, all_deliveries
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, delivery_key
+
+if TYPE_CHECKING:
+    from flowdsl.engines.local import LocalRun
+
+# what sinks are told of the event beside its id and time
+EVENT_COLUMNS: Final = ("entity_type", "entity_id")
+UNDELIVERED: Final = "undelivered"
+UNDELIVERED_SCHEMA: Final[dict[str, Any]] = {
+    **FIXED, "sink": pl.String, "payload": pl.String, "key": pl.String, "error": pl.String, "attempts": pl.Int64,
+    "permanent": pl.Boolean,
+}  # fmt: skip
+# deliveries handed over at once
+BATCH: Final = 1_000
+
+
+def opened_sinks(flows: Sequence[Flow], sinks: Mapping[str, Any] | None) -> dict[str, Sink]:
+    """The sinks that flows deliver to, opened: one that cannot deliver is refused before anything runs."""
+    if sinks is None:
+        raise ReplayError(
+            "dispatch=True without sinks",
+            hint="sinks={'in-app': flowdsl.sinks.InApp(path)} says where deliveries go",
+        )
+    named = {sink: sinks[sink] for flow in flows for sink in flow.sinks}
+    for name, sink in named.items():
+        if not isinstance(sink, Sink):
+            raise ReplayError(
+                f"the sink {name!r} is a {type(sink).__name__}",
+                allowed="a sink of flowdsl.sinks, or one derived from flowdsl.sinks.Sink",
+                hint="flowdsl.sinks.Custom(function) makes a sink of a function" if callable(sink) else None,
+            )
+        sink.open()
+    return named
+
+
+def dispatching(
+    plan: Plan, local: LocalRun, recorder: TableRecorder, sinks: Mapping[str, Sink]
+) -> Callable[[], None]:
+    """Have deliveries held back until the function that is returned hands them over."""
+    names = [flow.name for flow in plan.flows]
+    store = DispatchingStore(recorder.store, sinks, names, delivers_of(plan, local))
+    recorder.store, recorder.event_columns = store, EVENT_COLUMNS
+    return store.hand_over
+
+
+class DispatchingStore:
+    """A store that keeps what another one keeps, and holds deliveries until they are handed over.
+
+    Deliveries of a chunk of events come before those of the next one in the total order: timers that are due have
+    fired by its end. `steps` are the deliver steps, as the manifest has them, of flows with these `names`.
+    """
+
+    def __init__(
+        self, inner: Store, sinks: Mapping[str, Sink], names: Sequence[str], steps: Sequence[dict[str, Any]]
+    ) -> None:
+        self.inner = inner
+        self._sinks = sinks
+        self._names = names
+        self._steps = steps
+        self._waiting = MemoryStore()
+
+    def add(self, table: str, part: Part) -> None:
+        """Add rows to a table."""
+        if table.startswith("deliveries/"):
+            self._waiting.add(table, part)
+            told = [EVENT.format(name) for name in EVENT_COLUMNS]
+            part = Part(part.frame.drop(told, strict=False), part.meta)
+        self.inner.add(table, part)
+
+    def parts(self, table: str) -> Iterator[Part]:
+        """The parts of a table."""
+        return self.inner.parts(table)
+
+    def pieces(self, table: str) -> Sequence[Part | StoredPart]:
+        """The parts of a table, read only when asked for."""
+        return self.inner.pieces(table)
+
+    def tables(self) -> list[str]:
+        """The names of the tables that have rows."""
+        return self.inner.tables()
+
+    def hand_over(self) -> None:
+        """Hand over what is held, and add what could not be delivered to a table of its own."""
+        waiting, self._waiting = self._waiting, MemoryStore()
+        if not waiting.tables():
+            return
+        told = [EVENT.format(name) for name in EVENT_COLUMNS]
+        frame = all_deliveries(waiting, self._names, self._steps, told)
+        for rows in frame.iter_slices(BATCH):
+            some = list(deliveries_of(rows))
+            failed = [
+                _undelivered(delivery, failure)
+                for name in dict.fromkeys(delivery.sink for delivery in some)
+                for delivery, failure in handed_over(self._sinks[name], [d for d in some if d.sink == name])
+                if failure is not None
+            ]
+            if failed:
+                self.inner.add(
+                    UNDELIVERED, Part(pl.DataFrame(failed, schema=UNDELIVERED_SCHEMA, orient="row"))
+                )
+
+
+def deliveries_of(frame: pl.DataFrame) -> Iterator[Delivery]:
+    """The rows of `all_deliveries`, with the columns of the event, as sinks take them."""
+    for row in frame.iter_rows(named=True):
+        yield Delivery(
+            payload=json.loads(row["payload"]),
+            recipient=row["recipient_id"],
+            key=delivery_key(
+                row["flow"],
+                row["seq_no"],
+                row["event_id"],
+                row["branch"],
+                row["step"],
+                row["sink"],
+                row["closed_by"],
+            ),
+            **{name: row[name] for name in FIXED if name != "recipient_id"},
+            sink=row["sink"],
+            **{name: row[EVENT.format(name)] for name in EVENT_COLUMNS},
+        )
+
+
+def handed_over(sink: Sink, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
+    """Each delivery with what became of it; where the sink itself fails, all of them have failed."""
+    try:
+        outcomes = sink.deliver(deliveries)
+    except FlowError as error:
+        outcomes = [Failure(error.what)] * len(deliveries)
+    # a sink of the user's: whatever it raises must not stop the others
+    except Exception as error:
+        outcomes = [Failure(f"{type(error).__name__}: {error}")] * len(deliveries)
+    return zip(deliveries, outcomes, strict=True)
+
+
+def _undelivered(delivery: Delivery, failure: Failure) -> dict[str, Any]:
+    given = delivery._asdict()
+    return {
+        **{name: given[name] for name in FIXED if name != "recipient_id"},
+        "recipient_id": delivery.recipient,
+        "sink": delivery.sink,
+        "payload": json.dumps(delivery.payload, ensure_ascii=False, separators=(",", ":")),
+        "key": delivery.key,
+        "error": failure.error,
+        "attempts": failure.attempts,
+        "permanent": failure.permanent,
+    }
