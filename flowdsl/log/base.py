@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, event_mapping, timestamp_us
+from flowdsl.events import EVENT_COLUMNS, event_mapping, id_text, timestamp_us
 from flowdsl.log.columns import TIME, chunk_columns, empty_events
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.position import Position, first_after
@@ -48,8 +48,8 @@ class EventLog(ABC):
         """Frames of at most `size` events after `after`, as `EventSource.chunks`."""
 
     @abstractmethod
-    def mark_clock(self, clock: datetime | str) -> None:
-        """Note that, after the last event, a live run read this clock because a timer fired without an event."""
+    def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
+        """Note that a live run read this clock after an event (the last one) because a timer fired without an event."""
 
     @abstractmethod
     def clock_marks(self) -> pl.DataFrame:
@@ -109,11 +109,18 @@ class EventLog(ABC):
         Both are sequence numbers, or timestamps (datetimes or RFC 3339 text).
         """
         after = start - 1 if isinstance(start, int) and start > 0 else 0
-        for chunk in self.chunks(EVENT_COLUMNS, _BATCH, after):
+        times = (
+            None if edge is None or isinstance(edge, int) else timestamp_us(edge) for edge in (start, stop)
+        )
+        for chunk in self._between(after, *times):
             if isinstance(stop, int) and chunk["seq_no"][0] >= stop:
                 return
-            table = _between(chunk, start, stop).with_columns(pl.col("kind").cast(pl.String)).to_arrow()
+            table = _part(chunk, start, stop).with_columns(pl.col("kind").cast(pl.String)).to_arrow()
             yield from table.combine_chunks().to_batches()
+
+    def _between(self, after: int, start: int | None, stop: int | None) -> Iterator[pl.DataFrame]:
+        """Events after `after`; those before `start` and from `stop` on (µs) may be left out where that saves reading."""
+        return self.chunks(EVENT_COLUMNS, _BATCH, after)
 
 
 class Subscription:
@@ -177,10 +184,10 @@ class Subscription:
 def _named(consumer: str) -> str:
     if not isinstance(consumer, str) or not consumer:
         raise DataError(f"a consumer is named by text, not {consumer!r}", hint="like 'flow-runtime'")
-    return consumer
+    return id_text(consumer, "consumer") or consumer
 
 
-def _between(
+def _part(
     chunk: pl.DataFrame, start: int | datetime | str | None, stop: int | datetime | str | None
 ) -> pl.DataFrame:
     for edge, first in ((start, True), (stop, False)):

@@ -1,53 +1,56 @@
-"""The SQLite file beside the segments of a Parquet log: the unsealed tail, the list of segments, the positions.
+"""The SQLite file beside the segments of a Parquet log: the list of segments, consumers' positions, clock marks.
 
-One transaction is one durable step (`synchronous=FULL`, a rollback journal: SQLite before 3.51.3 has a fault in its
-write-ahead log with two connections). A segment counts from the moment it is listed here, not from when it is on disk.
+One transaction is one durable step: `synchronous=FULL` and a rollback journal that stays and whose head is wiped and
+synced (with `DELETE`, a power cut after the commit could bring the journal back, and with it the state before; in
+write-ahead mode SQLite before 3.51.3 has a fault with two connections). A segment counts from the moment it is listed
+here, not from when it is on disk. SQLite does not notice a flipped bit in a value, so rows have checksums.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from flowdsl.errors import DataError
-from flowdsl.events import EventRow
+from flowdsl.log.segments import Segment, Statistics
 
-_NAME: Final = "log.sqlite"
-_FORMAT: Final = 1
+NAME: Final = "log.sqlite"
+_FORMAT: Final = 2
 _TABLES: Final = f"""
-CREATE TABLE segments (name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL);
-CREATE TABLE tail (seq_no INTEGER PRIMARY KEY, {", ".join(EventRow._fields)});
-CREATE TABLE consumers (name TEXT PRIMARY KEY, seq_no INTEGER NOT NULL);
-CREATE TABLE clock_marks (seq_no INTEGER NOT NULL, clock INTEGER NOT NULL);
+CREATE TABLE segments (name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL,
+                       crc INTEGER NOT NULL, statistics TEXT NOT NULL, row_crc INTEGER NOT NULL);
+CREATE TABLE gaps (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, reason TEXT NOT NULL, row_crc INTEGER NOT NULL);
+CREATE TABLE consumers (name TEXT PRIMARY KEY, seq_no INTEGER NOT NULL, row_crc INTEGER NOT NULL);
+CREATE TABLE clock_marks (seq_no INTEGER NOT NULL, clock INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE checkpoints (consumer TEXT, name TEXT, seq_no INTEGER NOT NULL, state BLOB, PRIMARY KEY (consumer, name));
-CREATE TABLE counter (last INTEGER NOT NULL);
-INSERT INTO counter VALUES (0);
+CREATE TABLE counter (last INTEGER NOT NULL, row_crc INTEGER NOT NULL);
+INSERT INTO counter VALUES (0, {zlib.crc32(repr((0,)).encode())});
 PRAGMA user_version = {_FORMAT};
 """
+CHECKED: Final = {
+    "segments": "name, first, last, bytes, crc, statistics",
+    "gaps": "first, last, reason",
+    "consumers": "name, seq_no",
+    "clock_marks": "seq_no, clock",
+    "counter": "last",
+}
 
 
 @dataclass(frozen=True)
-class Segment:
-    """An immutable Parquet file of the log, holding the events `first` to `last`."""
+class Gap:
+    """Numbers of events that a log no longer has, and why: `retained` (dropped by `retain`) or `quarantined`."""
 
-    name: str
     first: int
     last: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a log holds after some event at one moment: whole segments, then rows that are in none yet."""
-
-    segments: tuple[Segment, ...]
-    tail: list[tuple[int, EventRow]]
+    reason: str
 
 
 class _Run(Protocol):
@@ -55,97 +58,131 @@ class _Run(Protocol):
 
 
 class Catalog:
-    """A log's durable state but for the events in segments; used by several threads and processes at a time."""
+    """A log's durable state but for the events themselves; used by several threads and processes at a time."""
 
     def __init__(self, folder: Path) -> None:
         """Open the catalog of `folder`, making it where there is none."""
-        self._path = folder / _NAME
+        self._path = folder / NAME
         self._lock = threading.RLock()
+        # SQLite would make the file as the umask says; its journal gets the mode of the file
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         with self._errors():
             self._connection = sqlite3.connect(
                 self._path, timeout=30, isolation_level=None, check_same_thread=False
             )
-            self._connection.execute("PRAGMA journal_mode = DELETE")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._prepare()
+            try:
+                self._connection.execute("PRAGMA journal_mode = PERSIST")
+                self._connection.execute("PRAGMA journal_size_limit = 1000000")
+                self._connection.execute("PRAGMA synchronous = FULL")
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             self._connection.close()
 
-    def last_seq_no(self) -> int:
-        """The number of the last event ever appended."""
-        with self._errors(), self._lock:
-            (last,) = self._connection.execute("SELECT last FROM counter").fetchone()
-            return int(last)
+    def last_sealed(self) -> int:
+        """The number of the last event that was ever in a segment."""
+        ((last,),) = self._rows("counter")
+        return int(last)
 
-    def snapshot(self, after: int = 0) -> Snapshot:
-        """The segments and rows that hold events after `after`, as of one moment."""
-        with self._transaction("BEGIN") as run:
-            listed = run(
-                "SELECT name, first, last, bytes FROM segments WHERE last > ? ORDER BY first", (after,)
-            )
-            segments = tuple(Segment(*row) for row in listed)
-            names = ", ".join(EventRow._fields)
-            tail = run(f"SELECT seq_no, {names} FROM tail WHERE seq_no > ? ORDER BY seq_no", (after,))
-            return Snapshot(segments, [(row[0], EventRow(*row[1:])) for row in tail])
+    def segments(self, after: int = 0) -> tuple[Segment, ...]:
+        """The segments that hold events after `after`, in order."""
+        rows = self._rows("segments", "WHERE last > ? ORDER BY first", (after,))
+        return tuple(
+            Segment(name, first, last, size, crc, Statistics.decoded(said))
+            for name, first, last, size, crc, said in rows
+        )
 
-    def tail(self) -> list[tuple[int, EventRow]]:
-        """The rows that are in no segment yet."""
-        with self._errors(), self._lock:
-            names = ", ".join(EventRow._fields)
-            rows = self._connection.execute(f"SELECT seq_no, {names} FROM tail ORDER BY seq_no")
-            return [(row[0], EventRow(*row[1:])) for row in rows]
+    def gaps(self, after: int = 0) -> list[Gap]:
+        """The numbers after `after` whose events the log no longer has."""
+        return [Gap(*row) for row in self._rows("gaps", "WHERE last > ? ORDER BY first", (after,))]
 
-    def rows(self) -> int:
-        """How many events the log holds."""
-        with self._transaction("BEGIN") as run:
-            ((sealed,),) = run("SELECT COALESCE(SUM(last - first + 1), 0) FROM segments")
-            ((tail,),) = run("SELECT COUNT(*) FROM tail")
-            return int(sealed + tail)
-
-    def add_rows(self, rows: Sequence[EventRow]) -> tuple[int, int]:
-        """Put rows at the end of the tail; the number of the last, and how long the tail is now."""
-        marks = ", ".join("?" * (len(EventRow._fields) + 1))
+    def change_segments(
+        self, listed: Iterable[Segment] = (), dropped: Iterable[Segment] = (), gaps: Iterable[Gap] = ()
+    ) -> None:
+        """In one step: finished segments become part of the log, others no longer are, numbers are given up."""
+        listed, gaps = list(listed), list(gaps)
         with self._transaction("BEGIN IMMEDIATE") as run:
-            ((last,),) = run("SELECT last FROM counter")
-            numbered = ((last + i, *row) for i, row in enumerate(rows, 1))
-            self._connection.executemany(f"INSERT INTO tail VALUES ({marks})", numbered)
-            run("UPDATE counter SET last = ?", (last + len(rows),))
-            ((begin,),) = run("SELECT MIN(seq_no) FROM tail")
-            last += len(rows)
-            return last, 0 if begin is None else last - begin + 1
+            for segment in dropped:
+                run("DELETE FROM segments WHERE name = ?", (segment.name,))
+            for s in listed:
+                self._put("segments", (s.name, s.first, s.last, s.bytes, s.crc, s.statistics.encoded()))
+            for gap in gaps:
+                run("DELETE FROM gaps WHERE first >= ? AND last <= ?", (gap.first, gap.last))
+                self._put("gaps", (gap.first, gap.last, gap.reason))
+            highest = max([self.last_sealed(), *(s.last for s in listed), *(gap.last for gap in gaps)])
+            run("DELETE FROM counter")
+            self._put("counter", (highest,))
 
-    def list_segments(self, segments: Sequence[Segment]) -> None:
-        """Make finished segments part of the log; the tail's rows that they hold leave the tail in the same step."""
+    def forget_clock_marks(self, before: int) -> None:
+        """Drop the clock marks that were made before the event `before`."""
         with self._transaction("BEGIN IMMEDIATE") as run:
-            self._connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", map(astuple, segments))
-            run("DELETE FROM tail WHERE seq_no <= ?", (segments[-1].last,))
-            run("UPDATE counter SET last = MAX(last, ?)", (segments[-1].last,))
+            run("DELETE FROM clock_marks WHERE seq_no < ?", (before,))
 
     def position(self, consumer: str) -> int:
         """The last event a consumer is done with; 0 where it has not begun."""
-        with self._errors(), self._lock:
-            row = self._connection.execute(
-                "SELECT seq_no FROM consumers WHERE name = ?", (consumer,)
-            ).fetchone()
-            return int(row[0]) if row else 0
+        rows = self._rows("consumers", "WHERE name = ?", (consumer,))
+        return int(rows[0][1]) if rows else 0
 
     def store_position(self, consumer: str, seq_no: int) -> None:
         """Keep a consumer's position."""
-        with self._transaction("BEGIN IMMEDIATE") as run:
-            run("INSERT OR REPLACE INTO consumers VALUES (?, ?)", (consumer, seq_no))
+        with self._transaction("BEGIN IMMEDIATE"):
+            self._put("consumers", (consumer, seq_no))
 
-    def mark_clock(self, clock: int) -> None:
-        """Keep that the clock was `clock` (microseconds since 1970) after the last event."""
-        with self._transaction("BEGIN IMMEDIATE") as run:
-            run("INSERT INTO clock_marks SELECT last, ? FROM counter", (clock,))
+    def mark_clock(self, seq_no: int, clock: int) -> None:
+        """Keep that the clock was `clock` (microseconds since 1970) after the event `seq_no`."""
+        with self._transaction("BEGIN IMMEDIATE"):
+            self._put("clock_marks", (seq_no, clock))
 
     def clock_marks(self) -> list[tuple[int, int]]:
         """The (seq_no, clock) of each mark, in the order in which they were made."""
+        return [(seq_no, clock) for seq_no, clock in self._rows("clock_marks", "ORDER BY rowid")]
+
+    def restore(self, rows: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
+        """Put rows that were in another catalog into the tables they came from."""
+        with self._transaction("BEGIN IMMEDIATE"):
+            for table, some in rows.items():
+                for row in some:
+                    self._put(table, row)
+
+    def damage(self) -> list[str]:
+        """What is wrong with the file, as sentences; nothing where all is well."""
         with self._errors(), self._lock:
-            return self._connection.execute("SELECT seq_no, clock FROM clock_marks ORDER BY rowid").fetchall()
+            found = [str(text) for (text,) in self._connection.execute("PRAGMA integrity_check")]
+        wrong = [] if found == ["ok"] else found
+        for table in CHECKED:
+            try:
+                self._rows(table)
+            except DataError as error:
+                wrong.append(error.what)
+        return wrong
+
+    def _rows(self, table: str, rest: str = "", values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a table, each held against its checksum."""
+        with self._errors(), self._lock:
+            rows = self._connection.execute(
+                f"SELECT {CHECKED[table]}, row_crc FROM {table} {rest}", values
+            ).fetchall()
+        for *row, crc in rows:
+            if crc != row_checksum(tuple(row)):
+                raise DataError(
+                    f"a row of {table} is damaged: {row!r:.80}",
+                    place=str(self._path),
+                    hint="verify() says what else is, verify(repair=True) makes the catalog anew from the segments",
+                )
+        return [row[:-1] for row in rows]
+
+    def _put(self, table: str, row: tuple[Any, ...]) -> None:
+        marks = ", ".join("?" * (len(row) + 1))
+        names = f"{CHECKED[table]}, row_crc"
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})", (*row, row_checksum(row))
+        )
 
     def _prepare(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -169,7 +206,9 @@ class Catalog:
                 self._connection.execute("COMMIT")
             finally:
                 if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                    # where it cannot be done now, whoever opens the file next does it
+                    with contextlib.suppress(sqlite3.Error):
+                        self._connection.execute("ROLLBACK")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -183,6 +222,11 @@ class Catalog:
             ) from error
 
 
+def row_checksum(row: tuple[Any, ...]) -> int:
+    """What a row of the catalog carries, so that a flipped bit in it is seen."""
+    return zlib.crc32(repr(row).encode())
+
+
 def has_catalog(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder is a Parquet log that flowdsl wrote."""
-    return (Path(folder) / _NAME).is_file()
+    return (Path(folder) / NAME).is_file()

@@ -103,10 +103,10 @@ class MemoryEventLog(EventLog):
         names = chunk_columns(columns)
         return together(_slices(blocks, names, size, after), size)
 
-    def mark_clock(self, clock: datetime | str) -> None:
-        """Note that, after the last event, a live run read this clock because a timer fired without an event."""
+    def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
+        """Note that a live run read this clock after an event (the last one) because a timer fired without an event."""
         with self._changed:
-            self._marks.append((self._last, timestamp_us(clock)))
+            self._marks.append((self._last if after is None else after, timestamp_us(clock)))
 
     def clock_marks(self) -> pl.DataFrame:
         """`seq_no`, `clock`: the marks in the order in which they were made."""

@@ -1,47 +1,59 @@
-"""A log in a folder: immutable Parquet segments, and a small SQLite file for what is not sealed yet."""
+"""A log in a folder: immutable Parquet segments, a tail of what is not sealed yet, and a small SQLite catalog."""
 
 from __future__ import annotations
 
-import fcntl
-import itertools
 import os
-import threading
-import time
+import warnings
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
+from flowdsl.errors import DataError, did_you_mean
+from flowdsl.events import EVENT_COLUMNS, EventRow, FlowWarning, timestamp_us
+from flowdsl.language.durations import parse_duration
 from flowdsl.log.base import EventLog
 from flowdsl.log.border import reading
-from flowdsl.log.catalog import Catalog, Segment, has_catalog
-from flowdsl.log.columns import KIND, SCHEMA, TIME, chunk_columns
+from flowdsl.log.catalog import Gap, has_catalog
+from flowdsl.log.columns import TIME, chunk_columns
+from flowdsl.log.folder import LogFolder
 from flowdsl.log.incoming import frames_of, rows_of
+from flowdsl.log.opening import lacks_catalog
 from flowdsl.log.problems import Problems
 from flowdsl.log.raw import ParquetFiles, files_of
-from flowdsl.log.rows import event_rows, frame_of
-from flowdsl.log.segments import write_segments
+from flowdsl.log.rows import frame_of
+from flowdsl.log.sealed import SealedEvents, Wanted
+from flowdsl.log.segments import Segment
 from flowdsl.log.table import READ, EventTable, ahead, cut, no_marks, together
+from flowdsl.log.writing import DURABILITIES, Durability, Limits, LogWriter
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_POLL: Final = 0.05
-# The tail is sealed into a segment when it is longer than this; a frame shorter than a quarter of it joins the tail.
+    from flowdsl.log.verifying import Verification
+
+# The tail is sealed into a segment when it is longer than this, or has more bytes.
 SEAL_AT: Final = 32_768
+SEAL_BYTES: Final = 1 << 26
 
 
 class ParquetEventLog(EventLog):
     """A durable log in `folder`, made at the first append; what `append` returned survives a power cut.
 
-    One process writes at a time, any number read. A folder, file or glob of plain Parquet files, that is, without
-    a log in it, is opened to be read only; its consumers' positions then last as long as this object.
+    `durability` says when `append` returns. `"commit"`: when the events are safe on disk; appends of several threads
+    that meet share one sync. `"group"`: the same promise, but each sync waits 2 ms for more appends to share it.
+    `"none"`: when they are handed to the operating system; they survive the end of the process, not a power cut.
+
+    Events are sealed into a Parquet segment when `seal_rows` (32,768) have come, or 64 MB of them, or, at an append,
+    when the oldest has waited for `seal_after`.
+
+    One process writes at a time, any number read, and see new events at once. A folder, file or glob of plain Parquet
+    files, that is, without a log in it, is opened to be read only; its consumers' positions then last as long as this
+    object.
 
     >>> import tempfile
     >>> from flowdsl.events import link_created
@@ -50,77 +62,113 @@ class ParquetEventLog(EventLog):
     2
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        durability: Durability = "commit",
+        *,
+        seal_rows: int | None = None,
+        seal_after: str | timedelta = "1h",
+    ) -> None:
+        if durability not in DURABILITIES:
+            raise DataError(
+                f"durability={durability!r} is not known", allowed=" or ".join(map(repr, DURABILITIES)),
+                hint=did_you_mean(str(durability), DURABILITIES),
+            )  # fmt: skip
+        if seal_rows is not None and (not isinstance(seal_rows, int) or seal_rows < 1):
+            raise DataError(f"seal_rows={seal_rows!r}", allowed="a whole number of at least 1")
         self.folder = Path(folder)
+        self.durability = durability
+        seconds = parse_duration(seal_after).microseconds / 1e6
+        self._seal_rows = SEAL_AT if seal_rows is None else seal_rows
+        self._log = LogFolder(self.folder, durability, Limits(self._seal_rows, SEAL_BYTES, seconds))
         self._problems = Problems()
         self._positions: dict[str, int] = {}
-        self._changed = threading.Condition()
-        self._writer: int | None = None
-        self._catalog: Catalog | None = None
+        self._sealed = SealedEvents(self.folder)
         self._plain: EventTable | None = None
-        if has_catalog(self.folder):
-            self._catalog = Catalog(self.folder)
-        elif not _could_be_made(self.folder):
+        if (
+            not has_catalog(self.folder)
+            and not _could_be_made(self.folder)
+            and not lacks_catalog(self.folder)
+        ):
             self._plain = EventTable(ParquetFiles(files_of(self.folder)))
 
     def append(self, events: Any, timestamp: datetime | str | None = None) -> int:
-        """Put one event, many, a frame or another log's events at the end, durably; the `seq_no` of the last.
+        """Put one event, many, a frame or another log's events at the end; the `seq_no` of the last.
 
         The time of an event is `timestamp`, else its own, else now; a `seq_no` of its own is not looked at. All are
         appended or none. One mapping in a list that is no event is a `DataError`; such rows of a frame go to
-        `problems`. Many at once are far faster than one by one.
+        `problems`. Many at once are far faster than one by one. After a `DataError` because the disk failed or is
+        full the events are not in the log, those before are, and the next append tries a new file.
         """
         rows = rows_of(events, timestamp)
-        with self._changed, self._writing():
-            catalog = self._to_write()
+        with self._writing():
+            writer = self._to_write()
             if rows is None:
-                last = self._append_frames(catalog, frames_of(events, timestamp, self._problems))
-            elif len(rows) > SEAL_AT:
-                last = self._append_frames(catalog, iter([frame_of(rows)]))
-            else:
-                last = self._append_rows(catalog, rows)
-            self._changed.notify_all()
-            return last
+                return writer.append_frames(frames_of(events, timestamp, self._problems))
+            if len(rows) > self._seal_rows:
+                return writer.append_frames(iter([frame_of(rows)]))
+            return writer.append_rows(rows)
 
     def seal(self) -> None:
         """Write the tail into a segment now, rather than when it has grown long."""
-        with self._changed, self._writing():
-            self._seal(self._to_write())
+        with self._writing():
+            self._to_write().seal()
 
     def last_seq_no(self) -> int:
         """The number of the last event; 0 in an empty log."""
         if self._plain:
             return self._plain_last
-        return self._catalog_or_none.last_seq_no() if self._catalog_or_none else 0
+        return self._log.last()
 
     def count(self) -> int | None:
         """How many events there are; of plain files, how many rows."""
         if self._plain:
             return self._plain.count()
-        return self._catalog_or_none.rows() if self._catalog_or_none else 0
+        catalog, begin, rows = self._log.held(0)
+        segments = catalog.segments() if catalog else ()
+        twice = segments[-1].last - begin + 1 if segments else 0
+        return sum(segment.rows for segment in segments) + max(len(rows) - max(twice, 0), 0)
 
     def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
-        """Frames of at most `size` events after `after`; events appended meanwhile are not in them."""
+        """Frames of at most `size` events after `after`; events appended meanwhile are not in them.
+
+        A `FlowWarning` says which events after `after` the log no longer has.
+        """
         if self._plain:
             return self._plain.chunks(columns, size, after)
-        if not self._catalog_or_none:
-            return iter(())
-        names = chunk_columns(columns)
-        snapshot = self._catalog_or_none.snapshot(after)
-        tail = _numbered(snapshot.tail).select(names)
-        if not snapshot.segments:
-            return together(tail.iter_slices(size), size)
-        sealed = self._sealed(snapshot.segments, names, max(size, READ), after)
-        return ahead(together(cut(itertools.chain(sealed, [tail]), size), size))
+        return self._chunks(chunk_columns(columns), size, after)
 
-    def mark_clock(self, clock: datetime | str) -> None:
-        """Note that, after the last event, a live run read this clock because a timer fired without an event."""
-        with self._changed, self._writing():
-            self._to_write().mark_clock(timestamp_us(clock))
+    def _chunks(
+        self, names: list[str], size: int, after: int, wanted: Wanted | None = None
+    ) -> Iterator[pl.DataFrame]:
+        catalog, begin, rows = self._log.held(after)
+        end = begin + len(rows) - 1
+        if catalog is None or (begin == after + 1 and end >= max(begin, self._log.sealed_before)):
+            return together(_numbered(begin, rows).select(names).iter_slices(size), size)
+        self._say_gaps(catalog.gaps(after))
+        segments = catalog.segments(after)
+        tail = _numbered(begin, rows).select(names)
+        if segments:
+            tail = tail.filter(pl.col("seq_no") > segments[-1].last)
+        frames = self._sealed.frames(catalog, segments, names, size, after, tail, wanted)
+        return ahead(together(cut(frames, size), size))
+
+    def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
+        """Note that a live run read this clock after an event (the last one) because a timer fired without an event."""
+        clock_us = timestamp_us(clock)
+        with self._writing():
+            if self._log.writing:
+                self._log.writing.mark_clock(clock_us, after)
+            else:
+                # a live run may be in a process that does not write events
+                catalog = self._log.catalog_to_change()
+                catalog.mark_clock(self.last_seq_no() if after is None else after, clock_us)
 
     def clock_marks(self) -> pl.DataFrame:
         """`seq_no`, `clock`: the marks in the order in which they were made."""
-        marks = self._catalog_or_none.clock_marks() if self._catalog_or_none else []
+        catalog = None if self._plain else self._log.catalog()
+        marks = catalog.clock_marks() if catalog else []
         if not marks:
             return no_marks()
         seq_nos, clocks = zip(*marks, strict=True)
@@ -128,10 +176,51 @@ class ParquetEventLog(EventLog):
             {"seq_no": pl.Series(seq_nos, dtype=pl.Int64), "clock": pl.Series(clocks).cast(TIME)}
         )
 
+    def compact(self) -> int:
+        """Write small neighbouring segments as larger ones; how many segments fewer there are. Appends go on meanwhile."""
+        from flowdsl.log.maintenance import compact
+
+        with self._writing():
+            return compact(self._to_write(), self._sealed)
+
+    def retain(
+        self, max_age: str | timedelta | None = None, max_bytes: int | None = None, *,
+        now: datetime | str | None = None,
+    ) -> int:  # fmt: skip
+        """Drop the oldest whole segments; how many events went.
+
+        `max_age` ("90d") drops those whose events are all older than that before `now`, or else before the newest
+        event; `max_bytes` those that are too many. Numbers and positions go on as they were, and a reading from
+        before what is left warns of it.
+        """
+        from flowdsl.log.maintenance import retain
+
+        with self._writing():
+            return retain(self._to_write(), self._sealed, max_age, max_bytes, now)
+
+    def verify(self, repair: bool = False) -> Verification:
+        """Check all of the log: what is damaged, and where. With `repair`, set that aside, so that the rest can be used.
+
+        It changes nothing without `repair`, which needs to be the only writer: damaged files go to the folder
+        `quarantine`, their events' numbers are given up, and reading passes over them with a warning.
+        """
+        from flowdsl.log.repairing import repair as set_aside
+        from flowdsl.log.verifying import inspect
+
+        if self._plain:
+            raise DataError("plain Parquet files have no checksums to verify", place=str(self.folder))
+        with self._writing("cannot be verified"):
+            self._sealed.forget()
+            if not self.folder.is_dir():
+                raise DataError("there is no log", place=str(self.folder))
+            if repair:
+                self.close()
+            return set_aside(self.folder) if repair else inspect(self.folder)
+
     @property
     def problems(self) -> pd.DataFrame:
-        """Rows of plain files, or of frames appended through this object, that could not be read or stand out."""
-        return self._plain.problems if self._plain else self._problems.frame()
+        """Rows of plain files, or of frames appended through this object, that could not be read; events that are lost."""
+        return self._plain.problems if self._plain else self._all_problems.frame()
 
     @property
     def broken(self) -> int:
@@ -141,34 +230,24 @@ class ParquetEventLog(EventLog):
     @property
     def problem_counts(self) -> dict[str, int]:
         """How many problems of each sort there are."""
-        return self._plain.problem_counts if self._plain else dict(self._problems.counts)
+        return self._plain.problem_counts if self._plain else dict(self._all_problems.counts)
 
     def position(self, consumer: str) -> int:
         """The last `seq_no` that a consumer is done with; 0 where it has not begun."""
         if self._plain:
             return self._positions.get(consumer, 0)
-        return self._catalog_or_none.position(consumer) if self._catalog_or_none else 0
+        catalog = self._log.catalog()
+        return catalog.position(consumer) if catalog else 0
 
     def wait(self, after: int, timeout: float | None) -> bool:
         """Wait until there are events after `after`, from this or another process; whether there are."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while self.last_seq_no() <= after:
-            left = _POLL if end is None else end - time.monotonic()
-            if left <= 0:
-                return False
-            with self._changed:
-                self._changed.wait(min(left, _POLL))
-        return True
+        if self._plain:
+            return self.last_seq_no() > after
+        return self._log.wait(after, timeout)
 
     def close(self) -> None:
         """Let go of the files; another process may write then. Nothing is lost without it."""
-        with self._changed:
-            if self._catalog:
-                self._catalog.close()
-                self._catalog = None
-            if self._writer is not None:
-                os.close(self._writer)
-                self._writer = None
+        self._log.close()
 
     def __enter__(self) -> ParquetEventLog:
         return self
@@ -176,39 +255,23 @@ class ParquetEventLog(EventLog):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if getattr(self, "_writer", None) is not None:
-            self.close()
-
     def __repr__(self) -> str:
-        return f"<ParquetEventLog {str(self.folder)!r}{', read only' if self._plain else ''}>"
+        how = "read only" if self._plain else f"durability={self.durability!r}"
+        return f"<ParquetEventLog {str(self.folder)!r}, {how}>"
 
     @cached_property
     def _plain_last(self) -> int:
         chunks = self._plain.chunks((), 1 << 20) if self._plain else iter(())
         return max((int(chunk["seq_no"][-1]) for chunk in chunks), default=0)
 
-    @property
-    def _catalog_or_none(self) -> Catalog | None:
-        """The catalog, also one that another process has made since."""
-        if self._catalog is None and has_catalog(self.folder):
-            self._catalog = Catalog(self.folder)
-        return self._catalog
-
-    def _to_write(self) -> Catalog:
-        """The catalog, once this process is the only one that writes."""
+    def _to_write(self) -> LogWriter:
         if self._plain:
             raise DataError(
                 "plain Parquet files are read only",
                 place=str(self.folder),
                 hint="ParquetEventLog(new_folder).append(open_log(path)) makes a log of them",
             )
-        if self._writer is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._writer = _lock(self.folder / "writer.lock")
-        if self._catalog is None:
-            self._catalog = Catalog(self.folder)
-        return self._catalog
+        return self._log.writer()
 
     def _store_position(self, consumer: str, seq_no: int) -> None:
         if self._plain:
@@ -216,60 +279,44 @@ class ParquetEventLog(EventLog):
             return
         # a consumer may be a process that does not write events
         with self._writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._catalog = self._catalog or Catalog(self.folder)
-            self._catalog.store_position(consumer, seq_no)
+            self._log.catalog_to_change().store_position(consumer, seq_no)
 
-    def _writing(self) -> AbstractContextManager[None]:
-        return reading(str(self.folder), "is there room? the log is as it was before", "cannot be written")
+    def _between(self, after: int, start: int | None, stop: int | None) -> Iterator[pl.DataFrame]:
+        if self._plain:
+            return self._plain.chunks(EVENT_COLUMNS, READ, after)
 
-    def _append_rows(self, catalog: Catalog, rows: list[EventRow]) -> int:
-        last, tail = catalog.add_rows(rows)
-        if tail >= SEAL_AT:
-            self._seal(catalog)
-        return last
+        def wanted(segment: Segment) -> bool:
+            within = segment.statistics
+            return (start is None or within.max_time >= start) and (stop is None or within.min_time < stop)
 
-    def _append_frames(self, catalog: Catalog, frames: Iterator[pl.DataFrame]) -> int:
-        small: list[pl.DataFrame] = []
-        for frame in frames:
-            small.append(frame)
-            if sum(part.height for part in small) > SEAL_AT // 4:
-                # the tail comes first, so that segments stay in the order of seq_no
-                tail = catalog.tail()
-                first = tail[0][0] if tail else catalog.last_seq_no() + 1
-                parts = itertools.chain([_numbered(tail).drop("seq_no")], small, frames)
-                return self._list(catalog, write_segments(self.folder, parts, first))
-        numbered = pl.concat(small).with_row_index("seq_no") if small else None
-        rows = [] if numbered is None else [row for _, row in event_rows(numbered)]
-        return self._append_rows(catalog, rows) if rows else catalog.last_seq_no()
+        return self._chunks(list(EVENT_COLUMNS), READ, after, wanted)
 
-    def _seal(self, catalog: Catalog) -> None:
-        tail = catalog.tail()
-        if tail:
-            self._list(
-                catalog, write_segments(self.folder, iter([_numbered(tail).drop("seq_no")]), tail[0][0])
+    def _say_gaps(self, gaps: list[Gap]) -> None:
+        for gap in gaps:
+            warnings.warn(
+                f"{self.folder}: events {gap.first} to {gap.last} are no longer in the log ({gap.reason}); "
+                "what they did to the graph is not known",
+                FlowWarning,
+                stacklevel=3,
             )
 
-    def _list(self, catalog: Catalog, segments: list[Segment]) -> int:
-        catalog.list_segments(segments)
-        return segments[-1].last
+    @property
+    def _all_problems(self) -> Problems:
+        found = Problems()
+        found.extend(self._problems)
+        catalog = self._log.catalog()
+        for gap in catalog.gaps() if catalog else ():
+            reason = f"events {gap.first} to {gap.last} are no longer in the log ({gap.reason})"
+            found.add(str(self.folder), gap.first, "missing", reason, None)
+        return found
 
-    def _sealed(
-        self, segments: tuple[Segment, ...], names: list[str], size: int, after: int
-    ) -> Iterator[pl.DataFrame]:
-        files = ParquetFiles([self.folder / segment.name for segment in segments])
-        for piece in files.pieces(names, size, judged=False, after=after):
-            frame = piece.frame.select(
-                pl.col(name).cast(KIND if name == "kind" else SCHEMA[name]) if name in piece.frame.columns
-                else pl.lit(None, SCHEMA[name]).alias(name)
-                for name in names
-            )  # fmt: skip
-            yield frame.filter(pl.col("seq_no") > after) if after else frame
+    def _writing(self, what: str = "cannot be written") -> AbstractContextManager[None]:
+        return reading(str(self.folder), "is there room? what was acknowledged is still there", what)
 
 
-def _numbered(tail: list[tuple[int, EventRow]]) -> pl.DataFrame:
-    numbers = pl.Series("seq_no", [seq_no for seq_no, _ in tail], dtype=pl.Int64)
-    return frame_of([row for _, row in tail]).with_columns(numbers).select(EVENT_COLUMNS)
+def _numbered(first: int, rows: list[EventRow]) -> pl.DataFrame:
+    numbers = pl.int_range(first, first + len(rows), dtype=pl.Int64, eager=True).alias("seq_no")
+    return frame_of(rows).with_columns(numbers).select(EVENT_COLUMNS)
 
 
 def _could_be_made(folder: Path) -> bool:
@@ -277,22 +324,3 @@ def _could_be_made(folder: Path) -> bool:
     if folder.is_dir():
         return not any(folder.rglob("*.parquet"))
     return not folder.exists() and folder.suffix != ".parquet" and not set("*?[") & set(str(folder))
-
-
-def _lock(path: Path) -> int:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(handle, 20).decode(errors="replace").strip() or "unknown"
-        os.close(handle)
-        whose = "this process, through another object" if holder == str(os.getpid()) else f"process {holder}"
-        raise DataError(
-            f"the log is being written by {whose}",
-            place=str(path.parent),
-            allowed="one writer at a time, any number of readers",
-            hint="close() the other one, or end that process",
-        ) from None
-    os.truncate(handle, 0)
-    os.write(handle, str(os.getpid()).encode())
-    return handle

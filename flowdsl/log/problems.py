@@ -11,7 +11,7 @@ import polars as pl
 if TYPE_CHECKING:
     import pandas as pd
 
-Problem = Literal["broken", "duplicate", "out of order"]
+Problem = Literal["broken", "duplicate", "out of order", "missing"]
 # A frame of problems stays a frame one can look at: beyond this many of one sort only their count is kept.
 SHOWN: Final = 100_000
 
@@ -35,7 +35,7 @@ class Problems:
         self._rows += other._rows
 
     def frame(self) -> pd.DataFrame:
-        """One row a problem: `place`, `row`, `problem` (broken, duplicate or out of order), `reason`, `text`."""
+        """One row a problem: `place`, `row`, `problem` (broken, duplicate, out of order or missing), `reason`, `text`."""
         import pandas as pd
 
         frame = pd.DataFrame(self._rows, columns=["place", "row", "problem", "reason", "text"])

@@ -1,21 +1,105 @@
-"""Writing segments, so that a crash at any moment leaves either the whole segment or none of it."""
+"""Segments: the immutable Parquet files of a log, written so that a crash leaves either the whole file or none of it.
+
+Each has its checksum in the catalog and is checked against it before its first use by a process: of 150 files with
+one flipped bit Polars read 120 without a word, as other data.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import zlib
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flowdsl.events import EVENT_COLUMNS
-from flowdsl.log.catalog import Segment
+from flowdsl.events import EVENT_COLUMNS, KINDS
+from flowdsl.log.durable import created, put_in_place, sync
 
 ROWS_A_GROUP: Final = 131_072
 ROWS_A_SEGMENT: Final = 2_097_152
+PREFIX: Final = "events-"
+_FOOTER: Final = "flowdsl"
+# types beyond this many are not listed: such a segment may hold any
+_TYPES: Final = 200
+_BLOCK: Final = 1 << 22
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is in a segment: times in µs since 1970, kinds, types (None: too many to list), whether links have ids.
+
+    `ordered`: no event is earlier than one before it.
+    """
+
+    min_time: int
+    max_time: int
+    ordered: bool
+    kinds: tuple[str, ...]
+    link_types: tuple[str, ...] | None
+    entity_types: tuple[str, ...] | None
+    link_ids: bool
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Statistics:
+        """Those of a frame with all the columns of an event table, which is not empty."""
+        times = frame["timestamp"].to_physical()
+        low, high = int(times.min()), int(times.max())  # type: ignore[arg-type]
+        kinds = set(frame["kind"].cast(pl.String).unique().to_list())
+        return cls(
+            low,
+            high,
+            bool(times.is_sorted()),
+            tuple(kind for kind in KINDS if kind in kinds),
+            _names(frame["link_type"]),
+            _names(frame["entity_type"]),
+            frame["link_id"].null_count() < frame.height,
+        )
+
+    def joined(self, later: Statistics) -> Statistics:
+        """Those of both, the other being of later events."""
+        return Statistics(
+            min(self.min_time, later.min_time),
+            max(self.max_time, later.max_time),
+            self.ordered and later.ordered and self.max_time <= later.min_time,
+            tuple(kind for kind in KINDS if kind in self.kinds or kind in later.kinds),
+            _both(self.link_types, later.link_types),
+            _both(self.entity_types, later.entity_types),
+            self.link_ids or later.link_ids,
+        )
+
+    def encoded(self) -> str:
+        """As JSON text, in the catalog and in the file's footer."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def decoded(cls, text: str) -> Statistics:
+        """What `encoded` wrote."""
+        read: dict[str, Any] = json.loads(text)
+        for name, value in read.items():
+            read[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**read)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A file of a log, holding the events `first` to `last`, all of them; `crc` is that of the whole file."""
+
+    name: str
+    first: int
+    last: int
+    bytes: int
+    crc: int
+    statistics: Statistics
+
+    @property
+    def rows(self) -> int:
+        """How many events it holds."""
+        return self.last - self.first + 1
 
 
 def write_segments(folder: Path, frames: Iterator[pl.DataFrame], first: int) -> list[Segment]:
@@ -42,15 +126,37 @@ def write_segments(folder: Path, frames: Iterator[pl.DataFrame], first: int) -> 
             writer.abandon()
 
 
+def checksum_of(path: Path) -> tuple[int, int]:
+    """The size of a file, and the CRC-32 of all of it (about 2 GB/s)."""
+    crc = size = 0
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            crc = zlib.crc32(block, crc)
+            size += len(block)
+    return size, crc
+
+
+def described(path: Path) -> Segment | None:
+    """A segment as its own footer describes it; None for a Parquet file that is none."""
+    said = (pq.read_metadata(path).metadata or {}).get(_FOOTER.encode())
+    if said is None:
+        return None
+    fields = json.loads(said)
+    size, crc = checksum_of(path)
+    statistics = Statistics.decoded(fields["statistics"])
+    return Segment(path.name, fields["first"], fields["last"], size, crc, statistics)
+
+
 class _Writer:
     def __init__(self, folder: Path, first: int) -> None:
         self.rows = 0
         self._first = first
-        self._path = folder / f"events-{first:020}.parquet"
-        # a name that readers of plain folders pass over; a leftover of a crash is simply written over
-        self._hidden = folder / f".{self._path.name}.part"
-        self._file = pa.OSFile(str(self._hidden), "wb")
+        self._folder = folder
+        # a name that readers of plain folders pass over
+        self._hidden = folder / f".{PREFIX}{first:020}.part"
+        self._file: BinaryIO = os.fdopen(created(self._hidden), "wb")
         self._parquet: Any = None
+        self._statistics: Statistics | None = None
 
     def write(self, frame: pl.DataFrame) -> None:
         begin = self._first + self.rows
@@ -58,34 +164,46 @@ class _Writer:
         plain = frame.with_columns(numbers.alias("seq_no"), pl.col("kind").cast(pl.String)).select(
             EVENT_COLUMNS
         )
+        found = Statistics.of(plain)
+        self._statistics = self._statistics.joined(found) if self._statistics else found
         table = plain.to_arrow()
         if self._parquet is None:
             self._parquet = pq.ParquetWriter(
-                self._file, table.schema, compression="zstd", write_page_index=True
+                self._file, table.schema, compression="zstd", write_page_index=True, write_page_checksum=True
             )
         self._parquet.write_table(table, row_group_size=ROWS_A_GROUP)
         self.rows += frame.height
 
     def finish(self) -> Segment:
+        assert self._statistics is not None
+        last = self._first + self.rows - 1
+        said = {"first": self._first, "last": last, "statistics": self._statistics.encoded()}
+        self._parquet.add_key_value_metadata({_FOOTER: json.dumps(said)})
         self._parquet.close()
+        self._file.flush()
+        # the handle that wrote is the one that is told of a failure
+        sync(self._file.fileno())
         self._file.close()
-        fsync(self._hidden)
-        size = self._hidden.stat().st_size
-        os.replace(self._hidden, self._path)
-        fsync(self._path.parent)
-        return Segment(self._path.name, self._first, self._first + self.rows - 1, size)
+        size, crc = checksum_of(self._hidden)
+        # both numbers, so that no other segment that ever held some of these events has the same name
+        path = self._folder / f"{PREFIX}{self._first:020}-{last:020}.parquet"
+        put_in_place(self._hidden, path)
+        return Segment(path.name, self._first, last, size, crc, self._statistics)
 
     def abandon(self) -> None:
-        if self._parquet is not None:
-            self._parquet.close()
-        self._file.close()
-        self._hidden.unlink(missing_ok=True)
+        try:
+            self._file.close()
+        finally:
+            self._hidden.unlink(missing_ok=True)
 
 
-def fsync(path: Path) -> None:
-    """Make a file's bytes, or a folder's names, outlive a power cut. A failure is not tried again."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _names(types: pl.Series) -> tuple[str, ...] | None:
+    names = types.drop_nulls().unique().sort()
+    return None if len(names) > _TYPES else tuple(names.to_list())
+
+
+def _both(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if one is None or other is None:
+        return None
+    names = {*one, *other}
+    return None if len(names) > _TYPES else tuple(sorted(names))

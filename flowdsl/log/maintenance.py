@@ -1,0 +1,93 @@
+"""Keeping a log in shape: small segments into larger ones, and the oldest dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from flowdsl.errors import DataError
+from flowdsl.events import EVENT_COLUMNS, timestamp_us
+from flowdsl.language.durations import parse_duration
+from flowdsl.log import segments as writing
+from flowdsl.log.catalog import Gap
+from flowdsl.log.sealed import SealedEvents
+from flowdsl.log.segments import Segment, write_segments
+from flowdsl.log.writing import LogWriter
+
+
+def compact(writer: LogWriter, sealed: SealedEvents) -> int:
+    """Write neighbouring small segments as one; how many segments fewer there are. Appends go on meanwhile."""
+    fewer = 0
+    with writer.maintaining() as catalog:
+        for group in _groups(catalog.segments()):
+            merged = write_segments(sealed.folder, _frames(sealed, group), group[0].first)
+            catalog.change_segments(listed=merged, dropped=group)
+            _remove(sealed, group)
+            fewer += len(group) - len(merged)
+    return fewer
+
+
+def retain(
+    writer: LogWriter, sealed: SealedEvents, max_age: str | timedelta | None, max_bytes: int | None,
+    now: datetime | str | None,
+) -> int:  # fmt: skip
+    """Drop the oldest segments that are older than `max_age`, or too many for `max_bytes`; how many events went."""
+    if (max_age is None) == (max_bytes is None):
+        raise DataError("retain needs one limit", allowed="max_age='90d', or max_bytes=10_000_000_000")
+    if max_bytes is not None and (
+        not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 0
+    ):
+        raise DataError(f"max_bytes={max_bytes!r}", allowed="a whole number of bytes")
+    with writer.maintaining() as catalog:
+        listed = catalog.segments()
+        if max_age is not None:
+            newest = timestamp_us(now) if now is not None else _newest(writer, listed)
+            oldest = newest - parse_duration(max_age).microseconds
+            old = [s.statistics.max_time < oldest for s in listed]
+        else:
+            held = writer.tail_bytes
+            sizes = [held := held + s.bytes for s in reversed(listed)]
+            old = [size > (max_bytes or 0) for size in reversed(sizes)]
+        going = listed[: next((i for i, is_old in enumerate(old) if not is_old), len(listed))]
+        if going:
+            last = going[-1].last
+            catalog.change_segments(dropped=going, gaps=[Gap(1, last, "retained")])
+            _remove(sealed, going)
+            catalog.forget_clock_marks(before=last)
+        return sum(segment.rows for segment in going)
+
+
+def _groups(segments: tuple[Segment, ...]) -> Iterator[list[Segment]]:
+    """Runs of neighbours, at least two, that fit into one segment; one that is half full already stays as it is."""
+    group: list[Segment] = []
+    for segment in segments:
+        small = segment.rows <= writing.ROWS_A_SEGMENT // 2
+        rows = sum(s.rows for s in group) + segment.rows
+        follows = bool(group) and segment.first == group[-1].last + 1
+        if not (small and follows and rows <= writing.ROWS_A_SEGMENT):
+            if len(group) > 1:
+                yield group
+            group = []
+        if small:
+            group.append(segment)
+    if len(group) > 1:
+        yield group
+
+
+def _frames(sealed: SealedEvents, group: list[Segment]) -> Iterator[pl.DataFrame]:
+    for segment in group:
+        for frame in sealed.segment_frames(segment, list(EVENT_COLUMNS), writing.ROWS_A_GROUP):
+            yield frame.drop("seq_no")
+
+
+def _newest(writer: LogWriter, listed: tuple[Segment, ...]) -> int:
+    _, rows = writer.rows_after(0)
+    times = [row.timestamp for row in rows if row.timestamp is not None]
+    return max(times + [segment.statistics.max_time for segment in listed], default=0)
+
+
+def _remove(sealed: SealedEvents, segments: list[Segment] | tuple[Segment, ...]) -> None:
+    for segment in segments:
+        (sealed.folder / segment.name).unlink(missing_ok=True)

@@ -1,0 +1,242 @@
+"""Checking all of a log, and setting aside what is damaged, so that the rest can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flowdsl.errors import DataError
+from flowdsl.log.catalog import NAME as CATALOG
+from flowdsl.log.catalog import Catalog, has_catalog
+from flowdsl.log.opening import is_segment
+from flowdsl.log.segments import Segment, checksum_of, described
+from flowdsl.log.tail import NAME as TAIL
+from flowdsl.log.tail import Found, scan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FOREIGN: Final = (OSError, pa.lib.ArrowException, ValueError, KeyError, TypeError)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A part of a log that is not as it was written: the file, the events (0: none are lost, or it is not known)."""
+
+    place: str
+    first: int
+    last: int
+    what: str
+    segment: Segment | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found: how much it checked, what is damaged, and files that belong to nothing.
+
+    `ok` is whether nothing is damaged. With `repair=True`, `damage` is what was found before, and set aside.
+    """
+
+    segments: int
+    events: int
+    damage: tuple[Damage, ...]
+    leftovers: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is damaged."""
+        return not self.damage
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a damaged part: `place`, `first`, `last` (events), `what`."""
+        import pandas as pd
+
+        rows = [(d.place, d.first, d.last, d.what) for d in self.damage]
+        return pd.DataFrame(rows, columns=["place", "first", "last", "what"])
+
+    def __str__(self) -> str:
+        lines = [f"{self.segments} segments and the tail checked, {self.events} events are whole"]
+        lines += [f"{d.place}: {d.what}" for d in self.damage]
+        lines += [
+            f"{name}: belongs to nothing (a crash left it); the next writer removes it"
+            for name in self.leftovers
+        ]
+        return "\n".join(lines)
+
+
+def inspect(folder: Path) -> Verification:
+    """Check a log without changing it, also while it is written."""
+    found = _read_tail(folder)
+    damage, segments = _catalog_damage(folder)
+    if damage:
+        segments = tuple(found_segments(folder))
+    whole = 0
+    for segment in segments:
+        broken = list(_segment_damage(folder, segment))
+        damage += broken
+        whole += segment.rows - sum(d.last - d.first + 1 for d in broken)
+    damage += _holes(folder, segments, found) if has_catalog(folder) and not damage else []
+    damage += tail_damage(folder, found)
+    sealed = segments[-1].last if segments else 0
+    if found is not None:
+        whole += sum(max(line.last - max(line.first - 1, sealed), 0) for line in found.good)
+    listed = {segment.name for segment in segments}
+    left = [p.name for p in sorted(folder.iterdir()) if is_segment(p) and p.name not in listed]
+    return Verification(len(segments), whole, tuple(damage), tuple(left))
+
+
+def tail_damage(folder: Path, found: Found | None) -> list[Damage]:
+    """What is damaged in a tail."""
+    place = str(folder / TAIL)
+    if found is None:
+        return [Damage(place, 0, 0, f"{TAIL} is missing, and the events that were in it")]
+    damage = []
+    if found.head is None:
+        damage.append(Damage(place, 0, 0, "the head of the tail is damaged"))
+    for line in found.bad:
+        lost = f"events {line.first} to {line.last}" if line.count else "how many events, nothing tells"
+        damage.append(
+            Damage(place, line.first, line.last, f"damaged at bytes {line.begin} to {line.end}: {lost}")
+        )
+    return damage
+
+
+def bad_groups(path: Path, segment: Segment) -> list[tuple[int, int, str]] | None:
+    """The row groups of a segment that are damaged: first and last event, and what is wrong.
+
+    None where the file's own description of itself cannot be trusted.
+    """
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        heights = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    except _FOREIGN:
+        return None
+    if sum(heights) != segment.rows:
+        return None
+    bad = []
+    begin = segment.first
+    for number, height in enumerate(heights):
+        columns = ", ".join(_bad_columns(file, number, begin, height))
+        if columns:
+            end = begin + height - 1
+            bad.append((begin, end, f"row group {number} (events {begin} to {end}) is damaged in {columns}"))
+        begin += height
+    return bad
+
+
+def found_segments(folder: Path) -> list[Segment]:
+    """The segments of a folder whose catalog is lost, each page read; of those with the same events the larger."""
+    found = []
+    for path in folder.iterdir():
+        if is_segment(path):
+            try:
+                segment = described(path)
+            except _FOREIGN:
+                continue
+            bad = None if segment is None else bad_groups(path, segment)
+            if segment is not None and bad is not None:
+                # with a checksum that no file has, the next check finds the damage
+                found.append(replace(segment, crc=-1) if bad else segment)
+    chosen: list[Segment] = []
+    for segment in sorted(found, key=lambda s: (s.first, -s.last)):
+        if not chosen or segment.first > chosen[-1].last:
+            chosen.append(segment)
+    return chosen
+
+
+def _bad_columns(file: Any, group: int, first: int, rows: int) -> Iterator[str]:
+    for name in file.schema_arrow.names:
+        try:
+            column = file.read_row_group(group, columns=[name]).column(0)
+            numbered = name != "seq_no" or column.to_pylist() == list(range(first, first + rows))
+            if len(column) != rows or not numbered:
+                yield name
+        except _FOREIGN:
+            yield name
+
+
+def _read_tail(folder: Path) -> Found | None:
+    path = folder / TAIL
+    found = None
+    for _ in range(20):
+        try:
+            found = scan(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        if found.head is not None:
+            # a writer may have been at the head
+            return found
+    return found
+
+
+def _catalog_damage(folder: Path) -> tuple[list[Damage], tuple[Segment, ...]]:
+    place = str(folder / CATALOG)
+    if not has_catalog(folder):
+        return [Damage(place, 0, 0, f"{CATALOG} is missing")], ()
+    try:
+        catalog = Catalog(folder)
+    except DataError as error:
+        return [Damage(place, 0, 0, error.what)], ()
+    try:
+        wrong = catalog.damage()
+        return [Damage(place, 0, 0, what) for what in wrong], () if wrong else catalog.segments()
+    except DataError as error:
+        return [Damage(place, 0, 0, error.what)], ()
+    finally:
+        catalog.close()
+
+
+def _segment_damage(folder: Path, segment: Segment) -> Iterator[Damage]:
+    path = folder / segment.name
+    place = str(path)
+    try:
+        as_written = checksum_of(path) == (segment.bytes, segment.crc)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and _no_longer_listed(folder, segment):
+            return
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        text = f"the segment of events {segment.first} to {segment.last} {what}"
+        yield Damage(place, segment.first, segment.last, text, segment)
+        return
+    if as_written:
+        return
+    bad = bad_groups(path, segment)
+    if not bad:
+        # the flipped bit is where no checksum of a page stands for it: in the description of the pages
+        bad = [(segment.first, segment.last, f"events {segment.first} to {segment.last} are damaged")]
+    for first, last, what in bad:
+        yield Damage(place, first, last, what, segment)
+
+
+def _no_longer_listed(folder: Path, segment: Segment) -> bool:
+    """Whether a segment was compacted or dropped while the log was checked."""
+    _, now = _catalog_damage(folder)
+    return segment not in now
+
+
+def _holes(folder: Path, segments: Sequence[Segment], tail: Found | None) -> list[Damage]:
+    """Events that should be there and are in no file."""
+    catalog = Catalog(folder)
+    try:
+        gaps = catalog.gaps()
+    finally:
+        catalog.close()
+    spans = sorted([(s.first, s.last) for s in segments] + [(g.first, g.last) for g in gaps])
+    if tail is not None and tail.first:
+        spans.append((tail.first, tail.last))
+    holes, covered = [], 0
+    for first, last in spans:
+        if first > covered + 1:
+            holes.append(
+                Damage(
+                    str(folder), covered + 1, first - 1, f"events {covered + 1} to {first - 1} are in no file"
+                )
+            )
+        covered = max(covered, last)
+    return holes

@@ -1,0 +1,348 @@
+"""The one writer of a log: appends share syncs, a long tail becomes a segment, and nothing half done is ever counted.
+
+Threads put what they append into a queue; one of them, the leader, writes the queue into the tail and syncs it once for
+all, while the others prepare the next. Whatever else changes the log (sealing, whole frames, compaction) leads too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import polars as pl
+
+from flowdsl.errors import DataError
+from flowdsl.events import EventRow
+from flowdsl.log.catalog import NAME as CATALOG
+from flowdsl.log.catalog import Catalog, has_catalog
+from flowdsl.log.durable import lock_writer, make_folder
+from flowdsl.log.opening import REPAIR, found_tail, lacks_catalog, remove_leftovers
+from flowdsl.log.rows import event_rows, frame_of
+from flowdsl.log.segments import write_segments
+from flowdsl.log.tail import NAME as TAIL
+from flowdsl.log.tail import TailFile, encoded_line, encoded_rows
+
+Durability = Literal["commit", "group", "none"]
+DURABILITIES: Final = ("commit", "group", "none")
+# how long "group" waits for more appends to share a sync, in seconds
+GROUP_WAIT: Final = 0.002
+# a frame shorter than this part of a full tail joins the tail
+_JOINS: Final = 4
+
+_logger = logging.getLogger("flowdsl.log")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a tail is sealed: at so many events, so many bytes, or so many seconds after its first event."""
+
+    rows: int
+    bytes: int
+    seconds: float
+
+
+class _Waiting:
+    """An append on its way to the disk."""
+
+    def __init__(self, rows: Sequence[EventRow]) -> None:
+        self.rows = rows
+        self.events = encoded_rows(rows)
+        self.last = 0
+        self.done = False
+        self.error: BaseException | None = None
+
+
+class LogWriter:
+    """A log as its writer has it; used by any number of threads."""
+
+    def __init__(self, folder: Path, durability: Durability, limits: Limits) -> None:
+        make_folder(folder)
+        self._folder = folder
+        self._durability = durability
+        self._limits = limits
+        self.changed = threading.Condition()
+        self._maintenance = threading.Lock()
+        self._queue: list[_Waiting] = []
+        self._leading = False
+        self._closed = False
+        self._tail: TailFile | None = None
+        self._rows: list[EventRow] = []
+        self._begun = time.monotonic()
+        self._refused = 0
+        self.first = 1
+        self.catalog: Catalog | None = None
+        self._handle = lock_writer(folder)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def last(self) -> int:
+        """The number of the last event of the log."""
+        return self.first + len(self._rows) - 1
+
+    def rows_after(self, after: int) -> tuple[int, list[EventRow]]:
+        """The number of the first row, and the rows of the tail after `after`."""
+        with self.changed:
+            begin = max(after + 1, self.first)
+            return begin, self._rows[begin - self.first :]
+
+    def append_rows(self, rows: Sequence[EventRow]) -> int:
+        """Put events at the end; the number of the last. It returns when they are as safe as the log's durability says."""
+        if not rows:
+            return self.last
+        mine = _Waiting(rows)
+        with self.changed:
+            self._queue.append(mine)
+            while self._leading and not mine.done:
+                self.changed.wait()
+            if not mine.done:
+                self._leading = True
+        if not mine.done:
+            self._lead()
+        if mine.error is not None:
+            raise _again(mine.error)
+        return mine.last
+
+    def append_frames(self, frames: Iterator[pl.DataFrame]) -> int:
+        """Put frames at the end, all or none; few rows join the tail, many become segments behind it."""
+        with self.leading():
+            self._repaired()
+            small: list[pl.DataFrame] = []
+            for frame in frames:
+                small.append(frame)
+                if sum(part.height for part in small) > self._limits.rows // _JOINS:
+                    self._seal(itertools.chain(small, frames))
+                    return self.last
+            numbered = pl.concat(small).with_row_index("seq_no") if small else None
+            rows = [] if numbered is None else [row for _, row in event_rows(numbered)]
+            if rows:
+                self._commit([_Waiting(rows)])
+            return self.last
+
+    def seal(self) -> None:
+        """Write the tail into a segment now."""
+        with self.leading():
+            self._repaired()
+            if self._rows:
+                self._seal()
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """A block in which nobody else changes the log."""
+        with self.changed:
+            while self._leading:
+                self.changed.wait()
+            self._check_open()
+            self._leading = True
+        try:
+            yield
+        finally:
+            with self.changed:
+                self._leading = False
+                self.changed.notify_all()
+
+    @contextmanager
+    def maintaining(self) -> Iterator[Catalog]:
+        """A block in which nobody else replaces or removes segments; appends and sealing go on."""
+        with self._maintenance:
+            with self.leading():
+                catalog = self._repaired()
+            yield catalog
+
+    @property
+    def tail_bytes(self) -> int:
+        """The size of the tail."""
+        return self._tail.end if self._tail else 0
+
+    def mark_clock(self, clock: int, after: int | None) -> None:
+        """Keep that the clock was `clock` after an event, the last one if none is named."""
+        with self.leading():
+            self._repaired().mark_clock(self.last if after is None else after, clock)
+
+    def wait(self, after: int, timeout: float | None) -> bool:
+        """Wait until there are events after `after` or the writer is closed; whether there are."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.last > after or self._closed, timeout)
+            return self.last > after
+
+    def close(self) -> None:
+        """Let go of the files; another process may write then."""
+        with self.changed:
+            while self._leading:
+                self.changed.wait()
+            self._closed = True
+            if self._tail is not None:
+                self._tail.close()
+                self._tail = None
+            if self.catalog is not None:
+                self.catalog.close()
+                self.catalog = None
+            if self._handle >= 0:
+                os.close(self._handle)
+                self._handle = -1
+            self.changed.notify_all()
+
+    # -- opening -----------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        rows: list[EventRow] = []
+        first = 1
+        if lacks_catalog(self._folder):
+            raise DataError(f"{CATALOG} is missing", place=str(self._folder), hint=REPAIR)
+        if has_catalog(self._folder) or (self._folder / TAIL).is_file():
+            self.catalog = Catalog(self._folder)
+            first, rows = found_tail(self._folder, self.catalog)
+        # a new file also where there is one: nobody knows whether its last sync, in another process, went well
+        self._begin_tail(first, rows)
+        if self.catalog is None:
+            self.catalog = Catalog(self._folder)
+        remove_leftovers(self._folder, self.catalog)
+
+    def _begin_tail(self, first: int, rows: list[EventRow]) -> None:
+        tail = TailFile(self._folder, first, rows, self._durability != "none")
+        if self._tail is not None:
+            self._tail.close()
+        with self.changed:
+            self._tail, self.first, self._rows = tail, first, rows
+            self._begun = time.monotonic()
+            self.changed.notify_all()
+
+    def _repaired(self) -> Catalog:
+        """The catalog, the tail being whole: after a failure, the events that count stand in a new file first."""
+        assert self.catalog is not None
+        if self._tail is None:
+            sealed = self.catalog.last_sealed()
+            begin = max(sealed + 1, self.first)
+            self._begin_tail(begin, self._rows[begin - self.first :])
+            # unless what looks left over is being written at this moment
+            if self._maintenance.acquire(blocking=False):
+                try:
+                    remove_leftovers(self._folder, self.catalog)
+                finally:
+                    self._maintenance.release()
+        return self.catalog
+
+    def _distrust_tail(self) -> None:
+        """Never write to this file again."""
+        tail, self._tail = self._tail, None
+        if tail is not None:
+            try:
+                tail.cut()
+            except OSError as error:
+                _logger.warning("%s: what a failed append left cannot be removed: %s", self._folder, error)
+            tail.close()
+
+    # -- committing ----------------------------------------------------------------------------------------
+
+    def _lead(self) -> None:
+        group: list[_Waiting] = []
+        try:
+            if self._durability == "group":
+                time.sleep(GROUP_WAIT)
+            with self.changed:
+                group, self._queue = self._queue, []
+                self._check_open()
+            self._repaired()
+            self._commit(group)
+            self._seal_if_due()
+        except BaseException as error:
+            with self.changed:
+                if not group:
+                    group, self._queue = self._queue, []
+            for waiting in group:
+                if not waiting.done:
+                    waiting.error = error
+            if not isinstance(error, (OSError, DataError)):
+                raise
+        finally:
+            with self.changed:
+                for waiting in group:
+                    waiting.done = True
+                self._leading = False
+                self.changed.notify_all()
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        """Put a group of appends into the tail, all of them or none."""
+        assert self._tail is not None
+        last, lines = self.last, []
+        for waiting in group:
+            lines.append(encoded_line(last + 1, len(waiting.rows), waiting.events))
+            last += len(waiting.rows)
+            waiting.last = last
+        try:
+            self._tail.append(b"".join(lines), last)
+        except BaseException:
+            self._distrust_tail()
+            raise
+        with self.changed:
+            if not self._rows:
+                self._begun = time.monotonic()
+            for waiting in group:
+                self._rows += waiting.rows
+                waiting.done = True
+            self.changed.notify_all()
+
+    # -- sealing -----------------------------------------------------------------------------------------
+
+    def _seal_if_due(self) -> None:
+        """Seal a tail that is long or old; where that fails, the events are safe where they are, and wait."""
+        assert self._tail is not None
+        old = time.monotonic() - self._begun > self._limits.seconds
+        if not (len(self._rows) >= self._limits.rows or self._tail.end >= self._limits.bytes or old):
+            return
+        if len(self._rows) < self._refused:
+            return
+        try:
+            self._seal()
+            self._refused = 0
+        except Exception as error:
+            # whatever it was: the appends that led here have succeeded
+            self._refused = len(self._rows) + self._limits.rows // 2
+            _logger.warning("%s: the tail cannot be sealed yet: %s", self._folder, error)
+
+    def _seal(self, behind: Iterable[pl.DataFrame] = ()) -> None:
+        """Write the tail, and the frames behind it, into segments."""
+        assert self.catalog is not None
+        tail = iter([frame_of(self._rows)] if self._rows else [])
+        segments = write_segments(self._folder, itertools.chain(tail, behind), self.first)
+        if not segments:
+            return
+        try:
+            self.catalog.change_segments(listed=segments)
+        except BaseException:
+            # it may be listed all the same: the catalog is asked before anything else is written
+            self._distrust_tail()
+            raise
+        last = segments[-1].last
+        with self.changed:
+            self.first, self._rows = last + 1, []
+            self.changed.notify_all()
+        try:
+            self._begin_tail(last + 1, [])
+        except OSError as error:
+            self._distrust_tail()
+            _logger.warning("%s: no new tail could be begun yet: %s", self._folder, error)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DataError("the log is closed", place=str(self._folder), hint="open it again")
+
+
+def _again(error: BaseException) -> BaseException:
+    """The same error for another thread."""
+    if isinstance(error, OSError):
+        return OSError(error.errno, error.strerror, error.filename)
+    if isinstance(error, DataError):
+        return DataError(error.what, place=error.place, allowed=error.allowed, hint=error.hint)
+    return error
