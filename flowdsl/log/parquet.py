@@ -45,7 +45,7 @@ class ParquetEventLog(EventLog):
     """A durable log in `folder`, made at the first append; what `append` returned survives a power cut.
 
     `durability` says when `append` returns. `"commit"`: when the events are safe on disk; appends of several threads
-    that meet share one sync. `"group"`: the same promise, but each sync waits 2 ms for more appends to share it.
+    that meet share one sync. `"group"`: the same promise, but a sync waits up to 2 ms for the other threads that append.
     `"none"`: when they are handed to the operating system; they survive the end of the process, not a power cut.
 
     Events are sealed into a Parquet segment when `seal_rows` (32,768) have come, or 64 MB of them, or, at an append,

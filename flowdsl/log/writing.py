@@ -32,7 +32,7 @@ from flowdsl.log.tail import TailFile, encoded_line, encoded_rows
 
 Durability = Literal["commit", "group", "none"]
 DURABILITIES: Final = ("commit", "group", "none")
-# how long "group" waits for more appends to share a sync, in seconds
+# how long "group" waits for appends to share a sync, in seconds
 GROUP_WAIT: Final = 0.002
 # a frame shorter than this part of a full tail joins the tail
 _JOINS: Final = 4
@@ -71,6 +71,7 @@ class LogWriter:
         self.changed = threading.Condition()
         self._maintenance = threading.Lock()
         self._queue: list[_Waiting] = []
+        self._crowd = 1
         self._leading = False
         self._closed = False
         self._tail: TailFile | None = None
@@ -104,6 +105,8 @@ class LogWriter:
         mine = _Waiting(rows)
         with self.changed:
             self._queue.append(mine)
+            if len(self._queue) == self._crowd:
+                self.changed.notify_all()
             while self._leading and not mine.done:
                 self.changed.wait()
             if not mine.done:
@@ -248,9 +251,9 @@ class LogWriter:
     def _lead(self) -> None:
         group: list[_Waiting] = []
         try:
-            if self._durability == "group":
-                time.sleep(GROUP_WAIT)
             with self.changed:
+                if self._durability == "group":
+                    self._gather()
                 group, self._queue = self._queue, []
                 self._check_open()
             self._repaired()
@@ -269,8 +272,15 @@ class LogWriter:
             with self.changed:
                 for waiting in group:
                     waiting.done = True
+                self._crowd = len(group) + len(self._queue)
                 self._leading = False
                 self.changed.notify_all()
+
+    def _gather(self) -> None:
+        """Wait, not for long, for as many appends as threads appended while the last group was written."""
+        end = time.monotonic() + GROUP_WAIT
+        while len(self._queue) < self._crowd and (left := end - time.monotonic()) > 0:
+            self.changed.wait(left)
 
     def _commit(self, group: list[_Waiting]) -> None:
         """Put a group of appends into the tail, all of them or none."""
