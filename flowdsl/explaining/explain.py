@@ -18,7 +18,7 @@ from flowdsl.flow import Flow, Trigger
 from flowdsl.operators.base import Kind
 from flowdsl.operators.deliver import Deliver
 from flowdsl.replaying import Options, run
-from flowdsl.results.store import Part, StoredPart
+from flowdsl.results.store import NoStore
 from flowdsl.values.tags import MISSING
 
 if TYPE_CHECKING:
@@ -127,25 +127,6 @@ class _EnoughError(Exception):
     """Nothing that comes later matters."""
 
 
-class _Nowhere:
-    """A store that keeps nothing."""
-
-    def add(self, table: str, part: Part) -> None:
-        """Forget it."""
-
-    def parts(self, table: str) -> Iterator[Part]:
-        """No parts."""
-        return iter(())
-
-    def pieces(self, table: str) -> Sequence[Part | StoredPart]:
-        """No parts."""
-        return ()
-
-    def tables(self) -> list[str]:
-        """No tables."""
-        return []
-
-
 def watch(options: Options, watcher: Watcher) -> None:
     """Replay until the watched event is through, and while it waits in a window or a queue."""
     memoryless = all(s.kind in (Kind.PER_EVENT, Kind.SINK) for f in options.flows for s in f.steps)
@@ -164,7 +145,7 @@ def watch(options: Options, watcher: Watcher) -> None:
         # the replay itself has warned already
         warnings.simplefilter("ignore", FlowWarning)
         try:
-            run(options, _Nowhere(), progress=enough, observer=watcher, columns=frozenset(EVENT_COLUMNS))
+            run(options, NoStore(), progress=enough, observer=watcher, columns=frozenset(EVENT_COLUMNS))
         except _EnoughError:
             return
 

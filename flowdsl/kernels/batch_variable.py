@@ -78,8 +78,10 @@ class ItemLists:
         place = self._among(windows)
         rows = np.flatnonzero(place >= 0)
         order = np.argsort(place[rows], kind="stable")
+        rows = rows[order]
         counts = np.bincount(place[rows], minlength=len(windows))
-        return Items(self.items[rows[order]], np.concatenate([[0], np.cumsum(counts)]), interner)
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        return Items(self.items[rows], offsets, interner, self.seqs[rows[offsets[:-1]]])
 
     def _among(self, windows: Ints) -> Ints:
         """For each member the place of its window in `windows`, -1 where it is not among them."""
@@ -94,11 +96,12 @@ class ItemLists:
 
 @dataclass(frozen=True)
 class Items:
-    """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`."""
+    """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`; `opened_by` is the event it begins with."""
 
     codes: Codes
     offsets: Ints
     interner: Interner
+    opened_by: Ints
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -108,7 +111,19 @@ class Items:
         starts, counts = self.offsets[index], self.offsets[index + 1] - self.offsets[index]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         rows = np.arange(int(offsets[-1])) + np.repeat(starts - offsets[:-1], counts)
-        return Items(self.codes[rows], offsets, self.interner)
+        return Items(self.codes[rows], offsets, self.interner, self.opened_by[index])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Items]) -> Items:
+        """The lists of several parts, one part after the other."""
+        shifts = np.cumsum([0, *(int(p.offsets[-1]) for p in parts[:-1])])
+        ends = [p.offsets[1:] + shift for p, shift in zip(parts, shifts, strict=True)]
+        return cls(
+            np.concatenate([p.codes for p in parts]),
+            np.concatenate([[0], *ends]),
+            parts[0].interner,
+            np.concatenate([p.opened_by for p in parts]),
+        )
 
     def column(self) -> Column:
         """The lists as JSON arrays; an event without an id counts as empty text."""
@@ -164,17 +179,20 @@ class BatchVariable(Plain):
         )
 
     def joined(self, parts: Sequence[BatchVariable]) -> BatchVariable:
-        sizes = [int(p.items.offsets[-1]) for p in parts]
-        shifts = np.cumsum([0, *sizes[:-1]])
-        offsets = np.concatenate(
-            [[0], *(p.items.offsets[1:] + shift for p, shift in zip(parts, shifts, strict=True))]
-        )
-        items = Items(np.concatenate([p.items.codes for p in parts]), offsets, self.items.interner)
         return BatchVariable(
             np.concatenate([p.counts for p in parts]),
             Column.concat([p.keys for p in parts]),
-            items,
+            Items.joined([p.items for p in parts]),
             np.concatenate([p.first_at for p in parts]),
             np.concatenate([p.last_at for p in parts]),
             np.concatenate([p.closed_at for p in parts]),
         )
+
+
+def opened_by(contexts: Contexts, names: Sequence[str]) -> Ints | None:
+    """The event that opened the last window each context came out of; None where they came out of none."""
+    for name in names:
+        items = getattr(contexts.variable(name), "items", None)
+        if isinstance(items, Items):
+            return items.opened_by
+    return None

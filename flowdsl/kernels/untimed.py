@@ -60,16 +60,9 @@ class CountedBatch(Plain):
         return CountedBatch(self.counts.take(index), self.keys.take(index), self.items.take(index))
 
     def joined(self, parts: Sequence[CountedBatch]) -> CountedBatch:
-        sizes = [int(p.items.offsets[-1]) for p in parts]
-        shifts = np.cumsum([0, *sizes[:-1]])
-        ends = [p.items.offsets[1:] + shift for p, shift in zip(parts, shifts, strict=True)]
-        items = Items(
-            np.concatenate([p.items.codes for p in parts]),
-            np.concatenate([[0], *ends]),
-            self.items.interner,
-        )
         keys = Column.concat([p.keys for p in parts])
-        return CountedBatch(np.concatenate([p.counts for p in parts]), keys, items)
+        counts = np.concatenate([p.counts for p in parts])
+        return CountedBatch(counts, keys, Items.joined([p.items for p in parts]))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
 from flowdsl.events import EVENT_COLUMNS
+from flowdsl.kernels.batch_variable import opened_by
 from flowdsl.kernels.kernel import Members, Refused
 from flowdsl.language.rows import Failures
 from flowdsl.log import EventSource
@@ -31,6 +32,8 @@ from flowdsl.values.tags import Index, Tag
 MOMENT = pl.Datetime("us", "UTC")
 CLOSED = pl.Enum(["timer", "end"])
 BRANCH = "branch_{}"
+# the event that opened the window that a delivery came out of: it is the same in runs that close the window at another event
+OPENED_BY = "opened_by"
 FIELD = "payload.{}"
 EVENT = "event.{}"
 # for a sink whose preferences refused some rows: which
@@ -191,6 +194,9 @@ def _delivery_part(
         closed_texts(contexts),
         recipient.to_series()[0].alias("recipient_id"),
     ]
+    opened = opened_by(contexts, stage.rules.batch_names)
+    if opened is not None:
+        columns.append(pl.Series(OPENED_BY, opened))
     columns += [pl.Series(BRANCH.format(i), b) for i, b in enumerate(contexts.branches)]
     columns += [_text_variable(name, contexts).alias(EVENT.format(name)) for name in event_columns]
     columns += [pl.Series(REFUSED.format(i), mask) for i, mask in enumerate(refused.values())]

@@ -101,6 +101,21 @@ class MemoryStore:
         return list(self._tables)
 
 
+class NoStore:
+    """Keeps nothing, for runs that are only watched."""
+
+    def add(self, table: str, part: Part) -> None:
+        """Forget it."""
+
+    def parts(self, table: str) -> Iterator[Part]:
+        """No parts."""
+        return iter(())
+
+    def tables(self) -> list[str]:
+        """No tables."""
+        return []
+
+
 def _path(folder: object) -> Path:
     if not isinstance(folder, (str, os.PathLike)):
         raise ReplayError(f"a folder is a {type(folder).__name__}", allowed="text or a pathlib.Path")

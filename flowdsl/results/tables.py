@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.results.recorder import CLOSED, FIELD, MOMENT
+from flowdsl.results.recorder import CLOSED, FIELD, MOMENT, OPENED_BY
 from flowdsl.results.store import Part, Store
 from flowdsl.values.cells import nested_json
 from flowdsl.values.columns import Column
@@ -99,6 +99,31 @@ def _reaching(frame: pl.DataFrame, part: Part, sink: str) -> pl.DataFrame:
     """The rows of a part that reach a sink: not those that its preferences refused."""
     column = part.meta.get("refused", {}).get(sink)
     return frame if column is None else frame.filter(~pl.col(column))
+
+
+def deliveries_with_origin(
+    store: Store, names: Sequence[str], steps: Sequence[dict[str, Any]], flow: int, sink: str
+) -> pl.DataFrame:
+    """What one flow, by its number, gave one sink: the fixed columns, `payload` as JSON text, and what tells deliveries
+    apart in any run: `origin`, the event they come from or that opened the window they come from, and `place`, which of
+    the flow's deliver steps to that sink it was."""
+    mine = sorted((s for s in steps if flow in s["flows"] and sink in s["sinks"]), key=_number)
+    frames = []
+    for place, step in enumerate(mine):
+        for part in store.parts(step["table"]):
+            placed = _with_order(part, flow).with_columns(
+                *_fixed(part, names[flow], True),
+                payload_json(part),
+                pl.coalesce(*(c for c in (OPENED_BY, "seq_no") if c in part.frame.columns)).alias("origin"),
+                pl.lit(place, pl.Int32).alias("place"),
+            )
+            frames.append(placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))]))
+    extra = {"payload": pl.String, "origin": pl.Int64, "place": pl.Int32}
+    return _in_order(frames, extra).select(*FIXED, *extra)
+
+
+def _number(step: dict[str, Any]) -> int:
+    return int(step["table"].rpartition("-")[2])
 
 
 def field_name(name: str) -> str:

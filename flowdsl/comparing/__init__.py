@@ -1,0 +1,1 @@
+"""Two results side by side, and many variants of a flow over one log."""

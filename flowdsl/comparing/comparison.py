@@ -1,0 +1,174 @@
+"""compare: what two results deliver differently, delivery by delivery, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flowdsl.comparing import aligning, causes
+from flowdsl.comparing.matching import CHANGE, CHANGES, SAME, SIDE, matched
+from flowdsl.comparing.sides import Pair, pairs_of
+from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.results.recorder import MOMENT
+from flowdsl.results.result import Result, to_pandas
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TYPES: Final = {
+    "seq_no": pl.Int64, "delivered_at": MOMENT, "branch": pl.String, "recipient_id": pl.String, "payload": pl.String,
+}  # fmt: skip
+ROWS: Final[dict[str, Any]] = {
+    "change": CHANGE, "flow": pl.String, "sink": pl.String,
+    **{f"{name}_{side}": _TYPES[name] for name in SIDE for side in ("before", "after")},
+}  # fmt: skip
+COUNTS: Final = ("before", "after", SAME, *CHANGES)
+
+
+class Comparison:
+    """What two results have in common and what not.
+
+    `counts` has for each flow and sink how many deliveries there were before and after, how many are the same, and
+    what became of the others; `rows` has the others one by one, `comparison["removed"]` those of one kind; `steps` what
+    became of contexts at each step, before and after; `causes` why. `same` is whether nothing differs.
+    """
+
+    def __init__(self, before: Result, after: Result) -> None:
+        self.before, self.after = before, after
+        self._pairs = pairs_of(before, after)
+        self._differences, self._counts = _compared(self._pairs)
+
+    @property
+    def same(self) -> bool:
+        """Whether both deliver the same, to the same, at the same times."""
+        return not self._differences.height
+
+    def __len__(self) -> int:
+        """How many deliveries differ."""
+        return self._differences.height
+
+    def __bool__(self) -> bool:
+        """A comparison is true also where nothing differs: ask `same`."""
+        return True
+
+    @property
+    def counts(self) -> pd.DataFrame:
+        """By flow and sink: `before`, `after`, `same`, `added`, `removed`, `readdressed`, `changed`, `moved`."""
+        return to_pandas(self._counts)
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The deliveries that differ: `change`, `flow`, `sink`, then number, time, branch, recipient and payload of each side."""
+        return to_pandas(self.polars())
+
+    def polars(self) -> pl.DataFrame:
+        """The rows as a Polars frame."""
+        return self._differences.select(list(ROWS))
+
+    def __getitem__(self, change: str) -> pd.DataFrame:
+        """The rows of one kind of change: `added`, `removed`, `readdressed`, `changed` or `moved`."""
+        if change not in CHANGES:
+            raise ReplayError(
+                f"there is no change {change!r}", allowed=", ".join(CHANGES), hint=did_you_mean(str(change), CHANGES)
+            )
+        return to_pandas(self.polars().filter(pl.col("change") == change))
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        """The steps of both sides beside each other, with what became of contexts at each."""
+        rows = [row for pair in self._pairs for row in aligning.aligned(pair)]
+        return to_pandas(pl.DataFrame(rows, schema=aligning.SCHEMA))
+
+    @cached_property
+    def causes(self) -> pd.DataFrame:
+        """Why deliveries differ, commonest first: `flow, change, count, step, operator, outcome, reason, example`.
+
+        Of what was removed it says where the same context ended in the run after, of what was added where it ended in
+        the run before; `step` counts there. For that the runs are replayed and watched once more: results that were read
+        back cannot be. Where the two ran by different rules `finding` has the codes of the findings that tell why.
+        """
+        found = causes.causes_of(self._pairs, self._differences)
+        if self._by_other_rules:
+            from flowdsl.production.findings.differences import with_findings
+
+            assert self.after.options is not None and self.before.options is not None
+            found = with_findings(found, self.before.options.flows, self.after.options.flows)
+        return to_pandas(found)
+
+    @property
+    def _by_other_rules(self) -> bool:
+        options = (self.before.options, self.after.options)
+        rules = {one.flows[0].rules for one in options if one is not None}
+        return len(rules) == 2
+
+    def totals(self) -> dict[str, int]:
+        """The counts of all flows and sinks together."""
+        return {name: int(self._counts[name].sum()) for name in COUNTS}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts, and the totals, as plain values."""
+        return {"same": self.same, "totals": self.totals(), "counts": self._counts.to_dicts()}
+
+    def __repr__(self) -> str:
+        from flowdsl.comparing.text import comparison_text
+
+        return comparison_text(self)
+
+
+def compare(before: Result, after: Result) -> Comparison:
+    """What the second of two results delivers otherwise than the first.
+
+    Flows of one name are compared with each other. Deliveries belong together where they come from the same event (or
+    from windows that the same event opened) and go to the same recipient, or else are the same branch: `changed` has
+    another payload, `moved` another time, `readdressed` another recipient; the rest is `added` or `removed`. Steps may
+    have come or gone between the two. Either may have been read back from a folder.
+
+    >>> from flowdsl import MemoryEventLog, link_created, on, replay
+    >>> log = MemoryEventLog()
+    >>> log.append([link_created("follows", "ann", "bob"), link_created("follows", "ann", "ann")])
+    2
+    >>> flow = on("link.created", name="followed").map(title="{{ source_id }}").deliver("push")
+    >>> stricter = on("link.created", name="followed").where("source_id != target_id").map(title="{{ source_id }}").deliver("push")
+    >>> compare(replay(flow, log), replay(stricter, log)).totals()
+    {'before': 2, 'after': 1, 'same': 1, 'added': 0, 'removed': 1, 'readdressed': 0, 'changed': 0, 'moved': 0}
+    """
+    for result in (before, after):
+        if not isinstance(result, Result):
+            raise ReplayError(f"a {type(result).__name__} is no result", allowed="two results of replay(…)")
+    return Comparison(before, after)
+
+
+def _compared(pairs: list[Pair]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that differ, with the number of their pair, and the counts of each flow and sink."""
+    differences = [pl.DataFrame(schema={"pair": pl.Int64, **ROWS})]
+    counts: list[dict[str, Any]] = []
+    for number, pair in enumerate(pairs):
+        for sink, rows in _by_sink(pair):
+            tally = dict(rows["change"].value_counts().iter_rows())
+            counts.append(
+                {
+                    "flow": pair.name,
+                    "sink": sink,
+                    "before": rows.height - tally.get("added", 0),
+                    "after": rows.height - tally.get("removed", 0),
+                    **{change: tally.get(change, 0) for change in (SAME, *CHANGES)},
+                }
+            )
+            placed = rows.filter(pl.col("change") != SAME).with_columns(
+                pl.lit(pair.name).alias("flow"), pl.lit(sink).alias("sink"), pl.lit(number, pl.Int64).alias("pair")
+            )
+            differences.append(placed.select("pair", *ROWS))
+    schema = {"flow": pl.String, "sink": pl.String, **dict.fromkeys(COUNTS, pl.Int64)}
+    return pl.concat(differences), pl.DataFrame(counts, schema=schema)
+
+
+def _by_sink(pair: Pair) -> Iterator[tuple[str, pl.DataFrame]]:
+    for sink in pair.sinks:
+        before, after = (
+            pair.sides[0].deliveries(sink).head(0) if side is None else side.deliveries(sink)
+            for side in (pair.before, pair.after)
+        )
+        yield sink, matched(before, after, timed=pair.timed)

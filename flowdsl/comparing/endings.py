@@ -1,0 +1,155 @@
+"""Where the contexts of some events end in a replay, when they are not delivered: its steps watched once more."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.contexts.contexts import Contexts
+from flowdsl.contexts.payload import Payload
+from flowdsl.events import FlowWarning
+from flowdsl.kernels.kernel import Members
+from flowdsl.language.rows import Failures
+from flowdsl.plan import Stage
+from flowdsl.replaying import Options, run
+from flowdsl.results.recorder import branch_texts
+from flowdsl.results.store import NoStore
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import Index
+
+OUTCOMES: Final = pl.Enum(["dropped", "failed", "absorbed", "held", "absent"])
+SCHEMA: Final[dict[str, Any]] = {
+    "flow": pl.Int64, "seq_no": pl.Int64, "branch": pl.String, "step": pl.Int64, "operator": pl.String,
+    "outcome": OUTCOMES, "reason": pl.String,
+}  # fmt: skip
+_KEY: Final = ("flow", "seq_no", "branch", "step")
+
+
+def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64]) -> pl.DataFrame:
+    """A row for each place at which a context of these events ends undelivered in one of these flows, by their numbers.
+
+    A replay with these options runs once more; it is watched, and nothing of it is kept but this.
+    """
+    # with a state all of its flows must run
+    kept = list(range(len(options.flows))) if options.state is not None else sorted(set(flows))
+    observer = _Endings(np.unique(seqs))
+    with warnings.catch_warnings():
+        # the replay itself has warned already
+        warnings.simplefilter("ignore", FlowWarning)
+        chosen = dataclasses.replace(options, flows=tuple(options.flows[number] for number in kept))
+        run(chosen, NoStore(), progress=False, observer=observer)
+    found = observer.frame()
+    numbers = pl.DataFrame({"flow": range(len(kept)), "number": kept}, schema={"flow": pl.Int64, "number": pl.Int64})
+    renumbered = found.join(numbers, on="flow", maintain_order="left").with_columns(pl.col("number").alias("flow"))
+    return renumbered.select(list(SCHEMA)).filter(pl.col("flow").is_in(list(flows)))
+
+
+class _Endings:
+    """An observer that takes down how contexts of some events end."""
+
+    def __init__(self, seqs: npt.NDArray[np.int64]) -> None:
+        self._seqs = seqs
+        self._parts: list[pl.DataFrame] = []
+        # contexts that went into a window or a queue, and those that came out of one
+        self._waiting: list[pl.DataFrame] = []
+        self._released: list[pl.DataFrame] = []
+
+    def step(self, stage: Stage, entered: Contexts, passed: Contexts) -> None:
+        """What enters a window or a queue waits there until it comes out."""
+        if stage.step.times:
+            self._waiting.append(self._rows(stage, entered.seq, entered.branches, "held", None))
+            self._released.append(self._rows(stage, passed.seq, passed.branches, "held", None))
+
+    def dropped(self, stage: Stage, contexts: Contexts, rows: Index, reason: str) -> None:
+        """Contexts that one step dropped."""
+        taken = contexts.take(rows)
+        self._parts.append(self._rows(stage, taken.seq, taken.branches, "dropped", reason))
+
+    def dropped_earlier(self, stage: Stage, members: Members, reason: str) -> None:
+        """Contexts held since earlier that were dropped."""
+        self._parts.append(self._rows(stage, members.seq, members.branches, "dropped", reason))
+
+    def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None:
+        """Contexts that failed at one step."""
+        rows = np.flatnonzero(failures.codes)
+        messages = pl.Series([None, *failures.messages], dtype=pl.String).gather(failures.codes[rows])
+        taken = contexts.take(rows)
+        self._parts.append(self._rows(stage, taken.seq, taken.branches, "failed", messages))
+
+    def gathered(self, stage: Stage, members: Members, batches: Contexts, which: Index) -> None:
+        """Members of a window go on as one context: the last of them, or the event that found the window over."""
+        goes_on = batches.seq[which] == members.seq
+        for level, mine in zip(batches.branches, members.branches, strict=True):
+            goes_on &= level[which] == mine
+        rows = np.flatnonzero(~goes_on)
+        branches = tuple(level[rows] for level in members.branches)
+        self._parts.append(self._rows(stage, members.seq[rows], branches, "absorbed", None))
+
+    def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
+        """A delivery is no ending that has to be explained."""
+
+    def frame(self) -> pl.DataFrame:
+        """All endings; what went into a window or a queue and did not come out otherwise is held there."""
+        ended = pl.concat([pl.DataFrame(schema=SCHEMA), *self._parts])
+        waiting, released = (
+            pl.concat([pl.DataFrame(schema=SCHEMA), *parts]) for parts in (self._waiting, self._released)
+        )
+        gone = pl.concat([released, ended]).select(_KEY)
+        held = waiting.join(gone, on=_KEY, how="anti", nulls_equal=True, maintain_order="left")
+        return pl.concat([ended, held])
+
+    def _rows(
+        self, stage: Stage, seq: npt.NDArray[np.int64], branches: tuple[npt.NDArray[np.int32], ...], outcome: str,
+        reason: str | pl.Series | None,
+    ) -> pl.DataFrame:  # fmt: skip
+        rows = np.flatnonzero(np.isin(seq, self._seqs))
+        frame = pl.DataFrame(
+            {"seq_no": seq[rows], "branch": branch_texts(tuple(b[rows] for b in branches), len(rows))}
+        ).with_columns(
+            pl.lit(stage.number, pl.Int64).alias("step"),
+            pl.lit(stage.step.method).alias("operator"),
+            pl.lit(outcome, OUTCOMES).alias("outcome"),
+            (reason.gather(rows) if isinstance(reason, pl.Series) else pl.lit(reason, pl.String)).alias("reason"),
+        )
+        each = [frame.with_columns(pl.lit(flow, pl.Int64).alias("flow")).select(list(SCHEMA)) for flow in stage.flows]
+        return pl.concat(each)
+
+
+def ending_of(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """For each row of `wanted` (`row, seq_no, branch`) how its context ended: `row, step, operator, outcome, reason`.
+
+    The ending of the same branch counts first, then that of the branch it grew out of, then that of one which grew out
+    of it. Rows without any are left out.
+    """
+    known = _with_ancestors(found)
+    left, parts = wanted.with_columns(pl.col("branch").alias("at")), []
+    columns = ["row", "step", "operator", "outcome", "reason"]
+    while left.height:
+        hit = left.join(known, left_on=["seq_no", "at"], right_on=["seq_no", "branch"], nulls_equal=True)
+        parts.append(hit.select(columns))
+        left = left.join(hit, on="row", how="anti").filter(pl.col("at").is_not_null()).with_columns(_parent("at"))
+    return pl.concat(parts) if parts else known.head(0).with_columns(pl.lit(0, pl.UInt32).alias("row")).select(columns)
+
+
+def _with_ancestors(found: pl.DataFrame) -> pl.DataFrame:
+    """Endings by `seq_no` and `branch`, each once, those of the branch itself before those of its own branches."""
+    levels, level, depth = [], found, 0
+    while level.height:
+        levels.append(level.with_columns(pl.lit(depth).alias("depth")))
+        level = level.filter(pl.col("branch").is_not_null()).with_columns(_parent("branch"))
+        depth += 1
+    if not levels:
+        return found
+    ranked = pl.concat(levels).sort("depth", "outcome", "step", maintain_order=True)
+    return ranked.unique(["seq_no", "branch"], keep="first", maintain_order=True)
+
+
+def _parent(name: str) -> pl.Expr:
+    """A branch without its last position; null for one of the first fan-out."""
+    return pl.col(name).str.extract(r"^(.*)\.[0-9]+$").alias(name)
