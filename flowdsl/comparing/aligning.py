@@ -27,7 +27,9 @@ def _beside(
     before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any] | None]]:
     texts = [[step["text"] for step in steps] for steps in (before, after)]
-    for tag, i, i_end, j, j_end in difflib.SequenceMatcher(None, *texts, autojunk=False).get_opcodes():
+    for tag, i, i_end, j, j_end in difflib.SequenceMatcher(
+        a=texts[0], b=texts[1], autojunk=False
+    ).get_opcodes():
         left, right = list(before[i:i_end]), list(after[j:j_end])
         if tag == "equal":
             yield from zip(left, right, strict=True)

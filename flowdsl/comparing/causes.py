@@ -26,18 +26,13 @@ def causes_of(pairs: list[Pair], rows: pl.DataFrame) -> pl.DataFrame:
     `rows` are the differences of all flows with `pair`, the number of the flow. What was added is looked for in the run
     before, what was removed in the one after; there `step` counts.
     """
-    found = {
-        change: _ended([side(pair) for pair in pairs], rows.filter(pl.col("change") == change), name)
-        for change, name, side in (
-            ("removed", "before", lambda pair: pair.after),
-            ("added", "after", lambda pair: pair.before),
-        )
-    }
+    removed = _ended([pair.after for pair in pairs], rows.filter(pl.col("change") == "removed"), "before")
+    added = _ended([pair.before for pair in pairs], rows.filter(pl.col("change") == "added"), "after")
     parts = [pl.DataFrame(schema=SCHEMA)]
     for number, pair in enumerate(pairs):
         mine = rows.filter(pl.col("pair") == number)
         listed = [
-            *(frame.filter(pl.col("pair") == number).drop("pair") for frame in found.values()),
+            *(frame.filter(pl.col("pair") == number).drop("pair") for frame in (removed, added)),
             *_redone(pair, mine),
         ]
         for frame in listed:
@@ -114,7 +109,12 @@ def _redone(pair: Pair, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         yield _told(readdressed, _step(side, "map"), "readdressed", None)
     changed = rows.filter(pl.col("change") == "changed")
     for field, where in _differing(changed):
-        yield _told(changed.filter(where), _step(side, "map"), "changed", f"payload field {field}" if field else "payload")
+        yield _told(
+            changed.filter(where),
+            _step(side, "map"),
+            "changed",
+            f"payload field {field}" if field else "payload",
+        )
 
 
 def _told(rows: pl.DataFrame, step: dict[str, Any] | None, outcome: str, reason: str | None) -> pl.DataFrame:
@@ -164,5 +164,3 @@ def _field_names(payloads: pl.Series) -> list[str]:
             "SELECT DISTINCT unnest(json_keys(payload)) AS name FROM payloads WHERE json_type(payload) = 'OBJECT' ORDER BY name"
         ).fetchall()
     return [name for (name,) in found]
-
-

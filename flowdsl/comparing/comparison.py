@@ -72,7 +72,9 @@ class Comparison:
         """The rows of one kind of change: `added`, `removed`, `readdressed`, `changed` or `moved`."""
         if change not in CHANGES:
             raise ReplayError(
-                f"there is no change {change!r}", allowed=", ".join(CHANGES), hint=did_you_mean(str(change), CHANGES)
+                f"there is no change {change!r}",
+                allowed=", ".join(CHANGES),
+                hint=did_you_mean(str(change), CHANGES),
             )
         return to_pandas(self.polars().filter(pl.col("change") == change))
 
@@ -94,7 +96,8 @@ class Comparison:
         if self._by_other_rules:
             from flowdsl.production.findings.differences import with_findings
 
-            assert self.after.options is not None and self.before.options is not None
+            assert self.after.options is not None
+            assert self.before.options is not None
             found = with_findings(found, self.before.options.flows, self.after.options.flows)
         return to_pandas(found)
 
@@ -158,7 +161,9 @@ def _compared(pairs: list[Pair]) -> tuple[pl.DataFrame, pl.DataFrame]:
                 }
             )
             placed = rows.filter(pl.col("change") != SAME).with_columns(
-                pl.lit(pair.name).alias("flow"), pl.lit(sink).alias("sink"), pl.lit(number, pl.Int64).alias("pair")
+                pl.lit(pair.name).alias("flow"),
+                pl.lit(sink).alias("sink"),
+                pl.lit(number, pl.Int64).alias("pair"),
             )
             differences.append(placed.select("pair", *ROWS))
     schema = {"flow": pl.String, "sink": pl.String, **dict.fromkeys(COUNTS, pl.Int64)}

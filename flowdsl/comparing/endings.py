@@ -23,10 +23,10 @@ from flowdsl.results.store import NoStore
 from flowdsl.values.columns import Column
 from flowdsl.values.tags import Index
 
-OUTCOMES: Final = pl.Enum(["dropped", "failed", "absorbed", "held", "absent"])
+OUTCOMES: Final = pl.Enum(["dropped", "failed", "absorbed", "held", "passed"])
 SCHEMA: Final[dict[str, Any]] = {
     "flow": pl.Int64, "seq_no": pl.Int64, "branch": pl.String, "step": pl.Int64, "operator": pl.String,
-    "outcome": OUTCOMES, "reason": pl.String,
+    "outcome": OUTCOMES, "reason": pl.String, "into": pl.Int64, "into_branch": pl.String,
 }  # fmt: skip
 _KEY: Final = ("flow", "seq_no", "branch", "step")
 
@@ -45,8 +45,12 @@ def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64])
         chosen = dataclasses.replace(options, flows=tuple(options.flows[number] for number in kept))
         run(chosen, NoStore(), progress=False, observer=observer)
     found = observer.frame()
-    numbers = pl.DataFrame({"flow": range(len(kept)), "number": kept}, schema={"flow": pl.Int64, "number": pl.Int64})
-    renumbered = found.join(numbers, on="flow", maintain_order="left").with_columns(pl.col("number").alias("flow"))
+    numbers = pl.DataFrame(
+        {"flow": range(len(kept)), "number": kept}, schema={"flow": pl.Int64, "number": pl.Int64}
+    )
+    renumbered = found.join(numbers, on="flow", maintain_order="left").with_columns(
+        pl.col("number").alias("flow")
+    )
     return renumbered.select(list(SCHEMA)).filter(pl.col("flow").is_in(list(flows)))
 
 
@@ -87,54 +91,95 @@ class _Endings:
         goes_on = batches.seq[which] == members.seq
         for level, mine in zip(batches.branches, members.branches, strict=True):
             goes_on &= level[which] == mine
-        rows = np.flatnonzero(~goes_on)
+        rows = np.flatnonzero(~goes_on & np.isin(members.seq, self._seqs))
         branches = tuple(level[rows] for level in members.branches)
-        self._parts.append(self._rows(stage, members.seq[rows], branches, "absorbed", None))
+        into = batches.take(which[rows])
+        # what becomes of the window is what became of them
+        self._seqs = np.union1d(self._seqs, into.seq)
+        absorbed = self._rows(stage, members.seq[rows], branches, "absorbed", None, into)
+        self._parts.append(absorbed)
 
     def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
         """A delivery is no ending that has to be explained."""
 
     def frame(self) -> pl.DataFrame:
-        """All endings; what went into a window or a queue and did not come out otherwise is held there."""
+        """All endings; what went into a window or a queue and did not come out otherwise is held there.
+
+        What came out of one and was delivered, though not as the delivery that is asked for, has `passed` there.
+        """
         ended = pl.concat([pl.DataFrame(schema=SCHEMA), *self._parts])
         waiting, released = (
             pl.concat([pl.DataFrame(schema=SCHEMA), *parts]) for parts in (self._waiting, self._released)
         )
         gone = pl.concat([released, ended]).select(_KEY)
         held = waiting.join(gone, on=_KEY, how="anti", nulls_equal=True, maintain_order="left")
-        return pl.concat([ended, held])
+        return pl.concat([ended, held, released.with_columns(pl.lit("passed", OUTCOMES).alias("outcome"))])
 
     def _rows(
         self, stage: Stage, seq: npt.NDArray[np.int64], branches: tuple[npt.NDArray[np.int32], ...], outcome: str,
-        reason: str | pl.Series | None,
+        reason: str | pl.Series | None, into: Contexts | None = None,
     ) -> pl.DataFrame:  # fmt: skip
         rows = np.flatnonzero(np.isin(seq, self._seqs))
+        said = {
+            "step": pl.lit(stage.number, pl.Int64),
+            "operator": pl.lit(stage.step.method),
+            "outcome": pl.lit(outcome, OUTCOMES),
+            "reason": reason.gather(rows) if isinstance(reason, pl.Series) else pl.lit(reason, pl.String),
+            "into": pl.lit(None, pl.Int64) if into is None else pl.Series(into.seq),
+            "into_branch": pl.lit(None, pl.String)
+            if into is None
+            else branch_texts(into.branches, len(into)),
+        }
         frame = pl.DataFrame(
             {"seq_no": seq[rows], "branch": branch_texts(tuple(b[rows] for b in branches), len(rows))}
-        ).with_columns(
-            pl.lit(stage.number, pl.Int64).alias("step"),
-            pl.lit(stage.step.method).alias("operator"),
-            pl.lit(outcome, OUTCOMES).alias("outcome"),
-            (reason.gather(rows) if isinstance(reason, pl.Series) else pl.lit(reason, pl.String)).alias("reason"),
+        ).with_columns(**said)
+        return pl.concat(
+            [
+                frame.with_columns(pl.lit(flow, pl.Int64).alias("flow")).select(list(SCHEMA))
+                for flow in stage.flows
+            ]
         )
-        each = [frame.with_columns(pl.lit(flow, pl.Int64).alias("flow")).select(list(SCHEMA)) for flow in stage.flows]
-        return pl.concat(each)
 
 
 def ending_of(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """For each row of `wanted` (`row, seq_no, branch`) how its context ended: `row, step, operator, outcome, reason`.
 
     The ending of the same branch counts first, then that of the branch it grew out of, then that of one which grew out
-    of it. Rows without any are left out.
+    of it. What went into a window ended as the window did. Rows without any ending are left out.
     """
+    pending = wanted.select("row", "seq_no", "branch", pl.lit(-1, pl.Int64).alias("after"))
+    parts = [found.head(0).with_columns(pl.lit(0, pl.UInt32).alias("row"))]
+    while pending.height:
+        groups = pending.partition_by("after", as_dict=True).items()
+        hits = [_first_endings(group, found.filter(pl.col("step") > after)) for (after,), group in groups]
+        parts += [hit.select(parts[0].columns) for hit in hits]
+        absorbed = pl.concat(hits).filter(pl.col("into").is_not_null())
+        pending = absorbed.select(
+            "row",
+            pl.col("into").alias("seq_no"),
+            pl.col("into_branch").alias("branch"),
+            pl.col("step").alias("after"),
+        )
+    last = pl.concat(parts).unique("row", keep="last", maintain_order=True)
+    return last.select("row", "step", "operator", "outcome", "reason")
+
+
+def _first_endings(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """The ending of each branch, or else of the nearest branch that it grew out of."""
     known = _with_ancestors(found)
-    left, parts = wanted.with_columns(pl.col("branch").alias("at")), []
-    columns = ["row", "step", "operator", "outcome", "reason"]
-    while left.height:
-        hit = left.join(known, left_on=["seq_no", "at"], right_on=["seq_no", "branch"], nulls_equal=True)
-        parts.append(hit.select(columns))
-        left = left.join(hit, on="row", how="anti").filter(pl.col("at").is_not_null()).with_columns(_parent("at"))
-    return pl.concat(parts) if parts else known.head(0).with_columns(pl.lit(0, pl.UInt32).alias("row")).select(columns)
+    left, parts = wanted.select("row", "seq_no", pl.col("branch").alias("at")), []
+    while True:
+        hit = left.join(
+            known, left_on=["seq_no", "at"], right_on=["seq_no", "branch"], nulls_equal=True, coalesce=False
+        )
+        parts.append(hit.select("row", *SCHEMA))
+        left = (
+            left.join(hit, on="row", how="anti")
+            .filter(pl.col("at").is_not_null())
+            .with_columns(_parent("at"))
+        )
+        if not left.height:
+            return pl.concat(parts)
 
 
 def _with_ancestors(found: pl.DataFrame) -> pl.DataFrame:

@@ -51,7 +51,9 @@ def matched(before: pl.DataFrame, after: pl.DataFrame, *, timed: bool) -> pl.Dat
     )
     moment = pl.coalesce("delivered_at_after", "delivered_at_before")
     ordered = both.sort(moment, "row_after", "row_before", nulls_last=True, maintain_order=True)
-    return ordered.select(_change().alias("change"), *(f"{name}{side}" for name in SIDE for side in ("_before", "_after")))
+    return ordered.select(
+        _change().alias("change"), *(f"{name}{side}" for name in SIDE for side in ("_before", "_after"))
+    )
 
 
 _NO_PAIRS: Final = pl.DataFrame(schema={"row_before": pl.UInt32, "row_after": pl.UInt32})
