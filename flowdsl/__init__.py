@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowdsl import sinks as sinks
     from flowdsl import testing as testing
+    from flowdsl.comparing.comparison import Comparison, compare
     from flowdsl.errors import (
         BuildError,
         ConditionError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BuildError": "errors",
+    "Comparison": "comparing.comparison",
     "ConditionError": "errors",
     "DataError": "errors",
     "EntityGraph": "graph.snapshot",
@@ -59,6 +61,7 @@ _HOME = {
     "Result": "results.result",
     "SinkError": "errors",
     "TemplateError": "errors",
+    "compare": "comparing.comparison",
     "convert": "log",
     "entity_created": "events",
     "entity_deleted": "events",
@@ -82,6 +85,7 @@ _MODULES = ("sinks", "testing")
 
 __all__ = [
     "BuildError",
+    "Comparison",
     "ConditionError",
     "DataError",
     "EntityGraph",
@@ -98,6 +102,7 @@ __all__ = [
     "Result",
     "SinkError",
     "TemplateError",
+    "compare",
     "convert",
     "entity_created",
     "entity_deleted",

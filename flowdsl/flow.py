@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import networkx as nx
 
+    from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.pictures.picture import Picture
     from flowdsl.production.findings import Finding
     from flowdsl.scope import Shape
@@ -128,11 +129,15 @@ class Flow(Steps):
 
         return Picture(flow_diagram([self]))
 
-    def check(self, target: str | None = None) -> list[Finding]:
+    def check(
+        self, target: str | None = None, *, log: Any = None, graph: EntityGraph | None = None
+    ) -> list[Finding]:
         """What is worth knowing of the flow before it is shipped: mistakes and traps.
 
         With `target="this-rs"` also what that runtime refuses, loses or does otherwise. Each finding has a `code`, with
-        an entry in docs/findings.md, a severity, the step, a message and a hint.
+        an entry in docs/findings.md, a severity, the step, a message and a hint. With a `log` (and a `graph`), as `replay`
+        takes them, the flow is replayed, and what its events show is found too: ids, keys and values that production takes
+        otherwise, fan-outs that are too large.
 
         >>> flow = on("entity.created", entity_type="post").map(to="{{ entity_id }}")
         >>> print(flow.check()[0])
@@ -141,7 +146,7 @@ class Flow(Steps):
         """
         from flowdsl.production.findings import check_flow
 
-        return check_flow(self, target)
+        return check_flow(self, target, log, graph)
 
     def portable(self) -> Flow:
         """The flow as production can say it, with the same meaning.

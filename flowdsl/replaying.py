@@ -104,6 +104,31 @@ def replay(
     >>> replay(flow, log)["in-app"][["recipient_id", "title"]].values.tolist()
     [['bob', 'ann follows you']]
     """
+    options = options_of(
+        flows, log, graph, start=start, stop=stop, target=target, sinks=sinks, open_windows=open_windows,
+        state=state, only=only, as_of=as_of, chunk_size=chunk_size,
+    )  # fmt: skip
+    dispatched = opened_sinks(options.flows, sinks) if dispatch else {}
+    store: Store = MemoryStore() if out is None else FolderStore.create(out)
+    return run(options, store, trace=trace, progress=progress, dispatch=dispatched)
+
+
+def options_of(
+    flows: Any,
+    log: Any,
+    graph: EntityGraph | None = None,
+    *,
+    start: int | dt.datetime | str | None = None,
+    stop: int | dt.datetime | str | None = None,
+    target: str | None = None,
+    sinks: Mapping[str, Any] | None = None,
+    open_windows: str = "flush",
+    state: State | None = None,
+    only: Any = None,
+    as_of: str = "event",
+    chunk_size: int | None = None,
+) -> Options:
+    """What `replay` was asked for, checked."""
     _check_choice("open_windows", open_windows, ("flush", "keep"))
     _check_choice("as_of", as_of, ("event", "end"))
     if graph is not None and not isinstance(graph, EntityGraph):
@@ -112,9 +137,8 @@ def replay(
     rules = rules_of(target)
     chosen = by_rules(as_flows(flows), rules)
     _check_sinks(chosen, sinks)
-    dispatched = opened_sinks(chosen, sinks) if dispatch else {}
     source = open_log(log)
-    options = Options(
+    return Options(
         chosen,
         OneSpelling(source) if rules.uuids else source,
         graph,
@@ -129,8 +153,6 @@ def replay(
             if isinstance(sink, Sink) and sink.keeps_preferences
         },
     )
-    store: Store = MemoryStore() if out is None else FolderStore.create(out)
-    return run(options, store, trace=trace, progress=progress, dispatch=dispatched)
 
 
 def run(

@@ -13,6 +13,7 @@ from findings import (
     findings_in,
     flow,
     of_flows,
+    of_logs,
     of_production,
     of_templates,
     project,
@@ -25,7 +26,7 @@ from flowdsl.cli import main
 from flowdsl.production.findings import rules
 from flowdsl.production.findings.base import SEVERITIES
 
-CASES: list[Case] = [*of_flows.CASES, *of_templates.CASES, *of_production.CASES]
+CASES: list[Case] = [*of_flows.CASES, *of_templates.CASES, *of_production.CASES, *of_logs.CASES]
 DOCS = Path(__file__).parents[1] / "docs" / "findings.md"
 EXAMPLES = """
 events:
@@ -73,8 +74,8 @@ sinks:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.code)
 def test_a_finding_is_there_where_it_is_due_and_not_where_something_comes_near(case: Case):
     target = target_of(case.code)
-    assert case.code in codes_in(case.due, target)
-    assert case.code not in codes_in(case.near, target)
+    assert case.code in codes_in(case.due, target, case.log)
+    assert case.code not in codes_in(case.near, target, case.near_log)
 
 
 @pytest.mark.parametrize("code", sorted(rules()))
@@ -85,9 +86,9 @@ def test_every_code_has_a_case(code: str):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.code)
 def test_what_production_does_otherwise_is_said_only_where_it_is_asked_for(case: Case):
     if rules()[case.code].target:
-        assert case.code not in codes_in(case.due, None)
+        assert case.code not in codes_in(case.due, None, case.log)
     else:
-        assert case.code in codes_in(case.due, None)
+        assert case.code in codes_in(case.due, None, case.log)
 
 
 def test_codes_are_words_joined_by_hyphens_and_severities_are_three():

@@ -31,7 +31,7 @@ plan
 pictures
 engines results
 progress replaying
-explaining
+explaining comparing
 samples
 production testing
 commands

@@ -1,5 +1,9 @@
 """Say what is worth knowing of flows before they are shipped: mistakes, traps, and what production does otherwise.
 
+With --log the flows are also replayed over its events, by flowdsl's rules and by production's: what its events really
+hold becomes findings, and for each flow it is said how many deliveries production would make, lose, or address to
+someone else, with an example and the finding that tells why.
+
 The exit code is 1 where there are errors or warnings; notes alone leave it 0. Each code has an entry in
 docs/findings.md.
 """
@@ -9,8 +13,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from typing import TYPE_CHECKING, Any
 
+from flowdsl.commands.history import add_history, graph_of, open_path, position
 from flowdsl.commands.talking import existing, say, show, show_json
+
+if TYPE_CHECKING:
+    from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.production.prediction import Prediction
 
 SUMMARY = "say what is worth knowing of flows before they are shipped"
 EPILOG = "example: flowdsl check data/flows.yaml --target this-rs"
@@ -23,6 +33,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", choices=("this-rs",), help="also what that runtime refuses, loses, or does otherwise"
     )
+    parser.add_argument(
+        "--log", metavar="PATH", help="events to replay the flows over; implies --target this-rs"
+    )
+    add_history(parser)
     parser.add_argument(
         "--least",
         choices=("note", "warning", "error"),
@@ -41,20 +55,42 @@ def run(options: argparse.Namespace) -> int:
     path = None if options.flows == "-" else existing(options.flows, "file")
     with sys.stdin.buffer if path is None else path.open("rb") as file:
         raw = file.read(BYTES + 1)
+    name = "stdin" if path is None else path.name
     kept = SEVERITIES[: SEVERITIES.index(options.least) + 1]
-    found = [
-        f
-        for f in check_source(raw, "stdin" if path is None else path.name, options.target)
-        if f.severity in kept
-    ]
+    log = None if options.log is None else open_path(options.log)
+    graph = graph_of(options)
+    target: str | None = options.target or (None if log is None else "this-rs")
+    found = [f for f in check_source(raw, name, target, log, graph) if f.severity in kept]
+    predicted = None if log is None else _predicted(raw, name, target or "this-rs", log, graph, options)
     if options.json:
-        show_json([finding.to_dict() for finding in found])
+        listed = [finding.to_dict() for finding in found]
+        show_json(
+            listed if log is None else {"findings": listed, "prediction": predicted and predicted.to_dict()}
+        )
     else:
         for finding in found:
             show(str(finding))
+        if predicted is not None:
+            show(f"\n{predicted}" if found else str(predicted))
     counts = Counter(finding.severity for finding in found)
     say(
         ", ".join(f"{counts[s]} {s}{'s' if counts[s] != 1 else ''}" for s in SEVERITIES if counts[s])
         or "nothing found"
     )
     return 1 if counts["error"] or counts["warning"] else 0
+
+
+def _predicted(
+    raw: bytes, name: str, target: str, log: Any, graph: EntityGraph | None, options: argparse.Namespace
+) -> Prediction | None:
+    """What production would make of the flows; None where there is none that both run."""
+    from flowdsl.errors import LoadError
+    from flowdsl.production.prediction import predict_source
+
+    try:
+        return predict_source(
+            raw, name, target, log, graph, start=position(options.start), stop=position(options.stop)
+        )
+    except LoadError as error:
+        say(f"no prediction: {error.problems[0]}")
+        return None

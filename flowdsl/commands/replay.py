@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
-from typing import Any
 
-from flowdsl.commands.talking import existing, load_project, natural, say, show, show_json, table_text
+from flowdsl.commands.history import add_history, graph_of, open_path, position
+from flowdsl.commands.talking import load_project, natural, say, show, show_json, table_text
 from flowdsl.results.result import Result
 from flowdsl.results.tables import FIXED
 
@@ -24,12 +23,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("flows", metavar="FLOWS.yaml", help="the flows; - reads them from stdin")
     parser.add_argument("--log", required=True, metavar="PATH", help="the events")
-    parser.add_argument(
-        "--graph", metavar="FOLDER", help="entities/<type>.parquet|csv|jsonl and links.parquet|csv|jsonl"
-    )
     parser.add_argument("--out", metavar="FOLDER", help="write the result's tables there, as they come")
-    parser.add_argument("--start", metavar="POSITION", help="the first event, as seq_no or timestamp")
-    parser.add_argument("--stop", metavar="POSITION", help="where to stop before, as seq_no or timestamp")
+    add_history(parser)
+    parser.add_argument(
+        "--target",
+        choices=("this-rs",),
+        help="by the rules of that runtime, with what it gets wrong and loses",
+    )
     parser.add_argument(
         "--open-windows",
         choices=("flush", "keep"),
@@ -42,16 +42,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Replay, print, and give 1 where contexts failed."""
-    from flowdsl.graph.folder import read_graph
     from flowdsl.replaying import replay
 
-    project = load_project(options.flows)
-    graph = read_graph(existing(options.graph, "folder")) if options.graph else None
-    log = open_path(options.log)
+    project = load_project(options.flows, options.target)
+    graph, log = graph_of(options), open_path(options.log)
     began = time.perf_counter()
     result = replay(
         project, log, graph, start=position(options.start), stop=position(options.stop),
-        open_windows=options.open_windows, out=options.out,
+        open_windows=options.open_windows, out=options.out, target=options.target,
     )  # fmt: skip
     say(f"{result.manifest['events']:,} events in {time.perf_counter() - began:.2f} s")
     if options.out:
@@ -65,30 +63,6 @@ def run(options: argparse.Namespace) -> int:
             + (f"see the errors in {options.out}" if options.out else reasons(result))
         )
     return 1 if failed else 0
-
-
-def open_path(path: str) -> Any:
-    """What `replay` reads: the path itself, or the events of a text file."""
-    file = Path(path)
-    if file.is_file() and file.suffix != ".parquet":
-        from flowdsl.log import read_events
-
-        log = read_events(file)
-        if len(log.problems):
-            say(
-                f"{len(log.problems):,} rows of {path} have problems, the first: {log.problems.iloc[0]['reason']}"
-            )
-        return log
-    if not any(sign in path for sign in "*?["):
-        existing(path, "log")
-    return path
-
-
-def position(text: str | None) -> int | str | None:
-    """A sequence number or a timestamp."""
-    if text is None:
-        return None
-    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:

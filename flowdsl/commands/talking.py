@@ -56,14 +56,15 @@ def existing(path: str, what: str) -> Path:
     return found
 
 
-def load_project(path: str) -> Project:
-    """The flows of a YAML file, or of stdin for `-`."""
+def load_project(path: str, target: str | None = None) -> Project:
+    """The flows of a YAML file, or of stdin for `-`, read by the rules of a runtime where one is named."""
     from flowdsl.production.document import BYTES
     from flowdsl.production.yaml import load, load_bytes
+    from flowdsl.rules import rules_of
 
     if path != "-":
-        return load(existing(path, "file"))
-    return load_bytes(sys.stdin.buffer.read(BYTES + 1), "stdin")
+        return load(existing(path, "file"), target)
+    return load_bytes(sys.stdin.buffer.read(BYTES + 1), "stdin", rules=rules_of(target))
 
 
 def table_text(frame: pl.DataFrame, total: int | None = None) -> str:

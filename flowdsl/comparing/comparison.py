@@ -40,6 +40,9 @@ class Comparison:
         self.before, self.after = before, after
         self._pairs = pairs_of(before, after)
         self._differences, self._counts = _compared(self._pairs)
+        if self.other_rules:
+            # what a runtime makes otherwise is of use only with the reason: it is found now, and not when it is shown
+            _ = self._causes
 
     @property
     def same(self) -> bool:
@@ -84,36 +87,43 @@ class Comparison:
         rows = [row for pair in self._pairs for row in aligning.aligned(pair)]
         return to_pandas(pl.DataFrame(rows, schema=aligning.SCHEMA))
 
-    @cached_property
+    @property
     def causes(self) -> pd.DataFrame:
         """Why deliveries differ, commonest first: `flow, change, count, step, operator, outcome, reason, example`.
 
         Of what was removed it says where the same context ended in the run after, of what was added where it ended in
-        the run before; `step` counts there. For that the runs are replayed and watched once more: results that were read
-        back cannot be. Where the two ran by different rules `finding` has the codes of the findings that tell why.
+        the run before; `step` counts there. For that the runs are replayed and watched once more, which results that were
+        read back cannot be. Where the two ran by different rules `finding` has the codes of the findings that tell why.
         """
-        found = causes.causes_of(self._pairs, self._differences)
-        if self._by_other_rules:
-            from flowdsl.production.findings.differences import with_findings
+        return to_pandas(self._causes)
 
-            assert self.after.options is not None
-            assert self.before.options is not None
-            found = with_findings(found, self.before.options.flows, self.after.options.flows)
-        return to_pandas(found)
+    @cached_property
+    def _causes(self) -> pl.DataFrame:
+        found = causes.causes_of(self._pairs, self._differences)
+        if not self.other_rules:
+            return found
+        from flowdsl.production.findings.differences import with_findings
+
+        assert self.after.options is not None
+        assert self.before.options is not None
+        return with_findings(found, self.before.options.flows, self.after.options.flows)
 
     @property
-    def _by_other_rules(self) -> bool:
+    def other_rules(self) -> bool:
+        """Whether the two ran by different rules: one as flowdsl, the other as a production runtime."""
         options = (self.before.options, self.after.options)
-        rules = {one.flows[0].rules for one in options if one is not None}
-        return len(rules) == 2
+        return len({one.flows[0].rules for one in options if one is not None}) == 2
 
     def totals(self) -> dict[str, int]:
         """The counts of all flows and sinks together."""
         return {name: int(self._counts[name].sum()) for name in COUNTS}
 
     def to_dict(self) -> dict[str, Any]:
-        """The counts, and the totals, as plain values."""
-        return {"same": self.same, "totals": self.totals(), "counts": self._counts.to_dicts()}
+        """The totals, the counts, and the causes where they are known, as plain values."""
+        said: dict[str, Any] = {"same": self.same, "totals": self.totals(), "counts": self._counts.to_dicts()}
+        if "_causes" in self.__dict__:
+            said["causes"] = self._causes.to_dicts()
+        return said
 
     def __repr__(self) -> str:
         from flowdsl.comparing.text import comparison_text

@@ -14,7 +14,7 @@ import polars as pl
 from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
 from flowdsl.events import FlowWarning
-from flowdsl.kernels.kernel import Members
+from flowdsl.kernels.kernel import Members, Refused
 from flowdsl.language.rows import Failures
 from flowdsl.plan import Stage
 from flowdsl.replaying import Options, run
@@ -98,6 +98,12 @@ class _Endings:
         self._seqs = np.union1d(self._seqs, into.seq)
         absorbed = self._rows(stage, members.seq[rows], branches, "absorbed", None, into)
         self._parts.append(absorbed)
+
+    def refused(self, stage: Stage, contexts: Contexts, refused: Refused) -> None:
+        """Contexts that reached sinks, but not all of them."""
+        rows = np.flatnonzero(np.logical_or.reduce(list(refused.values())))
+        taken = contexts.take(rows)
+        self._parts.append(self._rows(stage, taken.seq, taken.branches, "dropped", "preference"))
 
     def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
         """A delivery is no ending that has to be explained."""

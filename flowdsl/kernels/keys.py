@@ -59,11 +59,11 @@ class KeySpace:
             numbers[text] = interner.intern(column.text_series().gather(text)).astype(np.int64) * 2
         rest = np.flatnonzero(~column.is_(Tag.TEXT, Tag.MISSING))
         if len(rest):
-            numbers[rest] = self._others.intern(_spelled(column.take(rest))).astype(np.int64) * 2 + 1
+            numbers[rest] = self._others.intern(typed_spelling(column.take(rest))).astype(np.int64) * 2 + 1
         return numbers
 
 
-def _spelled(column: Column) -> pl.Series:
+def typed_spelling(column: Column) -> pl.Series:
     """Values that are no text, spelled so that equal ones are spelled alike: 1 and 1.0, but not 1 and true."""
     texts = column.to_json()
     floats = np.flatnonzero(column.is_(Tag.FLOAT))

@@ -12,6 +12,7 @@ from flowdsl.flow import Flow
 if TYPE_CHECKING:
     import os
 
+    from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.pictures.picture import Picture
     from flowdsl.production.findings import Finding
 
@@ -63,15 +64,18 @@ class Project:
     name: str | None = field(default=None, compare=False)
     skipped: tuple[FlowError, ...] = field(default=(), compare=False)
 
-    def check(self, target: str | None = None) -> list[Finding]:
+    def check(
+        self, target: str | None = None, *, log: Any = None, graph: EntityGraph | None = None
+    ) -> list[Finding]:
         """What is worth knowing before it is shipped: mistakes, traps, what is defined and not used.
 
         With `target="this-rs"` also what that runtime refuses, loses or does otherwise. Each finding has a `code`, with
         an entry in docs/findings.md; `where` is the place in the file, as long as the flows are what the file says.
+        With a `log` (and a `graph`), as `replay` takes them, the flows are replayed, and what the events show is found too.
         """
         from flowdsl.production.findings import check_project
 
-        return check_project(self, target)
+        return check_project(self, target, log, graph)
 
     def picture(self) -> Picture:
         """The flows drawn as lanes, with the sinks that they share; it is what a notebook shows of a project.

@@ -111,6 +111,10 @@ class NoStore:
         """No parts."""
         return iter(())
 
+    def pieces(self, table: str) -> Sequence[Part | StoredPart]:
+        """No parts."""
+        return ()
+
     def tables(self) -> list[str]:
         """No tables."""
         return []

@@ -110,7 +110,7 @@ def deliveries_with_origin(
     mine = sorted((s for s in steps if flow in s["flows"] and sink in s["sinks"]), key=_number)
     frames = []
     for place, step in enumerate(mine):
-        for part in store.parts(step["table"]):
+        for _, part in _delivered(store, [{**step, "flows": [flow]}], sink):
             placed = _with_order(part, flow).with_columns(
                 *_fixed(part, names[flow], True),
                 payload_json(part),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flowdsl import Flow
+from flowdsl import Flow, MemoryEventLog
 from flowdsl.production.findings import Finding, check_flow, check_source, rules
 
 LINK = "{kind: link.created, link_type: likes}"
@@ -20,11 +20,13 @@ BATCH = "batch: {key: target_id, window: 5m}"
 
 @dataclass(frozen=True)
 class Case:
-    """A document, or a flow, that has a finding, and one that comes near."""
+    """A document, or a flow, that has a finding, and one that comes near; `log` and `near_log` are events, if it takes some."""
 
     code: str
     due: str | Flow
     near: str | Flow
+    log: MemoryEventLog | None = None
+    near_log: MemoryEventLog | None = None
 
 
 def flow(*steps: str, on: str = LINK, name: str = "f") -> str:
@@ -50,11 +52,11 @@ def project(flows: str = "", sinks: str | None = "[{name: s, type: in_app}]", ev
     return f"events:\n  flows:\n{body}{rest}" + (f"sinks: {sinks}\n" if sinks is not None else "")
 
 
-def findings_in(source: str | Flow, target: str | None) -> list[Finding]:
-    """What is found in a document or a flow."""
+def findings_in(source: str | Flow, target: str | None, log: MemoryEventLog | None = None) -> list[Finding]:
+    """What is found in a document or a flow, and in the events of a log."""
     if isinstance(source, Flow):
-        return check_flow(source, target)
-    return check_source(source, "flows.yaml", target)
+        return check_flow(source, target, log)
+    return check_source(source, "flows.yaml", target, log)
 
 
 def target_of(code: str) -> str | None:
@@ -62,6 +64,6 @@ def target_of(code: str) -> str | None:
     return "this-rs" if rules()[code].target else None
 
 
-def codes_in(source: str | Flow, target: str | None = None) -> list[str]:
+def codes_in(source: str | Flow, target: str | None = None, log: MemoryEventLog | None = None) -> list[str]:
     """The codes of what is found."""
-    return [finding.code for finding in findings_in(source, target)]
+    return [finding.code for finding in findings_in(source, target, log)]

@@ -95,6 +95,10 @@ def _add(new: Rule) -> None:
 # what loading refuses, or would refuse if it were asked
 _add(Rule("refused", "error", False, None, None))
 _add(Rule("only-production", "warning", True, None, None))
+# what only the events of a log show
+_add(Rule("fan-out-large", "warning", False, None, None))
+for code in ("ids-not-uuid", "keys-collide", "keys-split", "compared-across-types"):
+    _add(Rule(code, "error", True, None, None))
 
 
 @cache

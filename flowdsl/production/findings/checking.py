@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import FlowError, LoadError
+from flowdsl.events import FlowWarning
 from flowdsl.production.findings.base import SEVERITIES, Finding, Remark, Rule, rules
 from flowdsl.production.findings.views import ProjectView, TemplateView
 from flowdsl.rules import FLOWDSL, rules_of
 
 if TYPE_CHECKING:
     from flowdsl.flow import Flow
+    from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.production.document import Item
     from flowdsl.production.project import Project
 
@@ -23,26 +26,52 @@ _NOT_COMPILED: Final = frozenset(("condition-refused", "condition-spaces", "dura
 _LET_IN: Final = frozenset(("deliver-without-payload", "filter-of-other-family"))
 
 
-def check_flow(flow: Flow, target: str | None = None) -> list[Finding]:
-    """What is worth knowing of one flow."""
+def check_flow(
+    flow: Flow, target: str | None = None, log: Any = None, graph: EntityGraph | None = None
+) -> list[Finding]:
+    """What is worth knowing of one flow; with a log also what its events make of it."""
     from flowdsl.production.findings.reading import view_of_flow
 
     rules_of(target)
     view = ProjectView([view_of_flow(flow)])
-    return ordered(findings_of(view, target, around=False), view)
+    found = [*findings_of(view, target, around=False), *_from_log(view, (flow,), target, log, graph)]
+    return ordered(found, view)
 
 
-def check_project(project: Project, target: str | None = None) -> list[Finding]:
+def check_project(
+    project: Project, target: str | None = None, log: Any = None, graph: EntityGraph | None = None
+) -> list[Finding]:
     """What is worth knowing of a project; places are those of the file where the flows are still what it says."""
     from flowdsl.production.findings.reading import view_of_project
 
     rules_of(target)
     view = _filed(project) or view_of_project(project)
-    return ordered(findings_of(view, target), view)
+    found = [*findings_of(view, target), *_from_log(view, project.flows, target, log, graph)]
+    return ordered(found, view)
 
 
-def check_source(source: str | bytes, name: str, target: str | None = None) -> list[Finding]:
+def _from_log(
+    view: ProjectView, flows: Sequence[Flow], target: str | None, log: Any, graph: EntityGraph | None
+) -> list[Finding]:
+    if log is None or not flows:
+        return []
+    from flowdsl.production.findings.from_log import findings_from_log
+    from flowdsl.replaying import by_rules, options_of
+
+    places = {(flow.name, step.number): step.place for flow in view.flows for step in flow.steps}
+    return findings_from_log(options_of(by_rules(flows, FLOWDSL), log, graph), target, places)
+
+
+def check_source(
+    source: str | bytes,
+    name: str,
+    target: str | None = None,
+    log: Any = None,
+    graph: EntityGraph | None = None,
+) -> list[Finding]:
     """What is worth knowing of YAML, with what loading refuses as findings too; places begin with `name`.
+
+    With a log also what its events make of the flows that flowdsl can build.
 
     >>> [finding.code for finding in check_source("- {name: f, trigger: {kind: link.created}, pipeline: []}", "f.yaml")]
     ['no-deliver', 'every-type']
@@ -56,7 +85,26 @@ def check_source(source: str | bytes, name: str, target: str | None = None) -> l
         item, problems = read_text(text, name, lenient=target is not None)
     except LoadError as error:
         return [_refused(problem) for problem in error.problems]
-    return _check_document(text, item, problems, target)
+    from flowdsl.production.findings.reading import view_of_document
+
+    view = view_of_document(item)
+    found = _check_document(view, text, item, problems, target)
+    if log is None:
+        return found
+    return ordered([*found, *_from_log(view, _built(text, name), target, log, graph)], view)
+
+
+def _built(text: str, name: str) -> Sequence[Flow]:
+    """The flows of YAML that flowdsl can build."""
+    from flowdsl.production.yaml import load_text
+
+    with warnings.catch_warnings():
+        # why others cannot be is among the findings
+        warnings.simplefilter("ignore", FlowWarning)
+        try:
+            return load_text(text, name, skip_invalid=True).flows
+        except LoadError:
+            return ()
 
 
 def findings_of(view: ProjectView, target: str | None, *, around: bool = True) -> Iterator[Finding]:
@@ -100,10 +148,9 @@ def _finding(rule: Rule, remark: Remark, flow: str | None) -> Finding:
 # -- documents ---------------------------------------------------------------------------------------------
 
 
-def _check_document(text: str, item: Item, problems: list[FlowError], target: str | None) -> list[Finding]:
-    from flowdsl.production.findings.reading import view_of_document
-
-    view = view_of_document(item)
+def _check_document(
+    view: ProjectView, text: str, item: Item, problems: list[FlowError], target: str | None
+) -> list[Finding]:
     found = list(findings_of(view, target))
     if target is None:
         return ordered([*found, *map(_refused, _problems(item, problems))], view)

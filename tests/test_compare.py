@@ -1,0 +1,378 @@
+"""Two results beside each other: what is added, removed, readdressed, changed and moved, and why."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from oracle.matching import changes
+from strategies import Case, cases
+from this_rs_strategies import ProductionCase, production_cases
+
+import flowdsl as fd
+from flowdsl import on
+from flowdsl.cli import main
+from flowdsl.comparing.sides import pairs_of
+from flowdsl.production.findings.differences import unknown_codes
+
+HEADER = ["change", "flow", "sink"]
+
+
+def log(*events: tuple[str, str, str]) -> fd.MemoryEventLog:
+    """Likes at these times of a morning, by whom, of what."""
+    made = fd.MemoryEventLog()
+    for time, who, what in events:
+        made.append(fd.link_created("likes", who, what), timestamp=f"2026-01-01T{time}Z")
+    return made
+
+
+LIKES = log(
+    ("09:00:00", "ann", "p"), ("09:00:30", "bob", "p"), ("09:05:00", "eve", "p"), ("09:06:00", "p", "p")
+)
+PLAIN = (
+    on("link.created", name="liked")
+    .map(recipient_id="{{ source_id }}", title="{{ target_id }}")
+    .deliver("push")
+)
+
+
+def compared(before: Any, after: Any, events: Any = LIKES, **options: Any) -> fd.Comparison:
+    return fd.compare(fd.replay(before, events, **options), fd.replay(after, events, **options))
+
+
+def test_the_same_flow_gives_the_same():
+    comparison = compared(PLAIN, PLAIN)
+    assert comparison.same
+    assert len(comparison) == 0
+    assert comparison.rows.empty
+    assert repr(comparison) == "4 deliveries before, 4 after: all the same"
+
+
+def test_a_stricter_filter_removes_and_a_looser_one_adds():
+    stricter = on("link.created", name="liked").where("source_id != target_id")
+    stricter = stricter.map(recipient_id="{{ source_id }}", title="{{ target_id }}").deliver("push")
+    removed = compared(PLAIN, stricter)
+    assert removed["removed"][["seq_no_before", "recipient_id_before"]].values.tolist() == [[4, "p"]]
+    assert removed["removed"]["seq_no_after"].isna().all()
+    assert compared(stricter, PLAIN).totals() == {
+        "before": 3, "after": 4, "same": 3, "added": 1, "removed": 0, "readdressed": 0, "changed": 0, "moved": 0,
+    }  # fmt: skip
+
+
+def test_a_cause_names_the_step_and_the_reason():
+    stricter = (
+        on("link.created", name="liked")
+        .where("source_id != target_id")
+        .deduplicate("target_id", window="2m")
+        .map(recipient_id="{{ source_id }}", title="{{ target_id }}")
+        .deliver("push")
+    )
+    causes = compared(PLAIN, stricter).causes
+    assert causes[
+        ["change", "count", "step", "operator", "outcome", "reason", "example"]
+    ].values.tolist() == [
+        ["removed", 1, 1, "deduplicate", "dropped", "duplicate", 2],
+        ["removed", 1, 0, "where", "dropped", "filtered", 4],
+    ]
+
+
+def test_another_text_is_a_change_of_that_field():
+    other = (
+        on("link.created", name="liked").map(recipient_id="{{ source_id }}", title="!", n=1).deliver("push")
+    )
+    comparison = compared(PLAIN, other)
+    assert comparison.totals()["changed"] == 4
+    assert comparison.causes[["change", "count", "reason"]].values.tolist() == [
+        ["changed", 4, "payload field n"],
+        ["changed", 4, "payload field title"],
+    ]
+
+
+def test_another_recipient_of_the_same_event_is_readdressed():
+    other = (
+        on("link.created", name="liked")
+        .map(recipient_id="{{ target_id }}", title="{{ target_id }}")
+        .deliver("push")
+    )
+    comparison = compared(PLAIN, other)
+    rows = comparison["readdressed"]
+    assert rows[["recipient_id_before", "recipient_id_after"]].values.tolist() == [
+        ["ann", "p"],
+        ["bob", "p"],
+        ["eve", "p"],
+    ]
+    assert comparison.totals()["same"] == 1
+
+
+def test_a_queue_moves_deliveries_in_time():
+    queued = on("link.created", name="liked").rate_limit(1, per="1m", strategy="queue")
+    queued = queued.map(recipient_id="{{ source_id }}", title="{{ target_id }}").deliver("push")
+    moved = compared(PLAIN, queued)["moved"]
+    assert moved["seq_no_before"].tolist() == [2]
+    assert str(moved["delivered_at_after"][0]) == "2026-01-01 09:01:00+00:00"
+
+
+def test_windows_that_the_same_event_opened_belong_together():
+    def digest(window: str) -> fd.Flow:
+        return (
+            on("link.created", name="liked")
+            .batch("target_id", window=window)
+            .map(recipient_id="{{ target_id }}", title="{{ batch.count }}")
+            .deliver("push")
+        )
+
+    comparison = compared(digest("1m"), digest("5m30s"))
+    assert comparison["changed"][["seq_no_before", "seq_no_after"]].values.tolist() == [[2, 3]]
+    assert comparison["removed"]["seq_no_before"].tolist() == [3]
+    causes = comparison.causes
+    assert causes[["change", "operator", "outcome"]].values.tolist() == [
+        ["removed", "batch", "passed"],
+        ["moved", "batch", "moved"],
+        ["changed", "map", "changed"],
+    ]
+
+
+def test_a_batch_put_in_is_compared_with_the_event_that_opened_it():
+    digest = on("link.created", name="liked").batch("target_id", window="1m")
+    digest = digest.map(recipient_id="{{ source_id }}", title="{{ target_id }}").deliver("push")
+    comparison = compared(PLAIN, digest)
+    assert comparison.totals()["after"] == 3
+    # the window of ann's like goes on as bob's
+    assert comparison["readdressed"]["recipient_id_after"].tolist() == ["bob"]
+
+
+def test_steps_stand_beside_each_other_where_their_texts_or_operators_agree():
+    before = on("link.created", name="f").where("source_id != 'x'").map(t="a").deliver("push")
+    after = (
+        on("link.created", name="f")
+        .deduplicate("source_id", window="1h")
+        .where("source_id != 'p'")
+        .map(t="a")
+        .deliver("push")
+    )
+    steps = compared(before, after).steps
+    assert steps[["step_before", "step_after", "operator"]].fillna(-1).values.tolist() == [
+        [-1, 0, "deduplicate"], [0, 1, "where"], [1, 2, "map"], [2, 3, "deliver"],
+    ]  # fmt: skip
+    assert steps[["dropped_before", "dropped_after"]].fillna(-1).values.tolist() == [
+        [-1, 0],
+        [0, 1],
+        [0, 0],
+        [0, 0],
+    ]
+
+
+def test_flows_that_are_only_on_one_side_are_added_and_removed():
+    other = PLAIN.named("another").portable()
+    comparison = compared([PLAIN], [PLAIN, other])
+    assert comparison.counts[["flow", "before", "after"]].values.tolist() == [
+        ["liked", 4, 4],
+        ["another", 0, 4],
+    ]
+    assert comparison.causes[["flow", "change", "reason"]].values.tolist() == [
+        ["another", "added", "the flow is not there"]
+    ]
+
+
+def test_a_renamed_flow_is_compared_with_itself():
+    comparison = compared(PLAIN, PLAIN.named("liked well"))
+    assert comparison.same
+    assert comparison.counts["flow"].tolist() == ["liked → liked well"]
+
+
+def test_results_that_were_read_back_are_compared_too(tmp_path: Path):
+    fd.replay(PLAIN, LIKES, out=tmp_path / "before")
+    fd.replay(PLAIN, LIKES, stop=4).to_parquet(tmp_path / "after")
+    before, after = (fd.read_result(tmp_path / side) for side in ("before", "after"))
+    comparison = fd.compare(before, after)
+    assert comparison["removed"]["seq_no_before"].tolist() == [4]
+    assert comparison.causes["outcome"].tolist() == ["absent"]
+
+
+def test_what_is_no_result_or_no_change_is_refused():
+    with pytest.raises(fd.ReplayError, match="a Flow is no result"):
+        fd.compare(PLAIN, fd.replay(PLAIN, LIKES))
+    with pytest.raises(fd.ReplayError, match=r"there is no change 'gone'.*\n.*allowed: added, removed"):
+        compared(PLAIN, PLAIN)["gone"]
+
+
+# -- in general --------------------------------------------------------------------------------------------
+
+
+@given(one=cases(), other=cases())
+def test_every_delivery_is_paired_as_plain_loops_would(one: Case, other: Case) -> None:
+    world = one.world
+    graph = fd.EntityGraph(world.entities, world.links)
+    before, after = (fd.replay(case.flows, world.events, graph) for case in (one, other))
+    comparison = fd.compare(before, after)
+    rows = comparison.polars()
+    for pair in pairs_of(before, after):
+        for sink in pair.sinks:
+            sides = [
+                [] if side is None else side.deliveries(sink).to_dicts() for side in (pair.before, pair.after)
+            ]
+            expected = [row for row in changes(*sides, timed=pair.timed) if row[0] != "same"]
+            mine = rows.filter((pl.col("flow") == pair.name) & (pl.col("sink") == sink))
+            found = mine.select("change", "seq_no_before", "seq_no_after").rows()
+            assert sorted(found, key=repr) == expected
+    totals = comparison.totals()
+    both = sum(totals[name] for name in ("same", "readdressed", "changed", "moved"))
+    assert totals["before"] == both + totals["removed"] == len(before)
+    assert totals["after"] == both + totals["added"] == len(after)
+
+
+@pytest.mark.filterwarnings("ignore::flowdsl.FlowWarning")
+@given(case=production_cases())
+def test_every_difference_under_the_target_has_a_cause(case: ProductionCase) -> None:
+    graph = fd.EntityGraph(case.entities, case.links)
+    try:
+        meant = fd.load({"events": {"flows": case.flows}}, skip_invalid=True)
+    except fd.LoadError:
+        return
+    made = fd.load({"events": {"flows": case.flows}}, target="this-rs")
+    comparison = fd.compare(
+        fd.replay(meant, case.events, graph), fd.replay(made, case.events, graph, target="this-rs")
+    )
+    counted: Counter[str] = Counter(comparison.rows["change"].tolist())
+    causes = comparison.causes
+    for change in ("added", "removed", "readdressed", "moved"):
+        assert causes.loc[causes["change"] == change, "count"].sum() == counted[change]
+    assert bool((causes["change"] == "changed").any()) == bool(counted["changed"])
+
+
+# -- prediction --------------------------------------------------------------------------------------------
+
+
+def test_a_replay_against_that_of_production_tells_who_gets_what_instead_and_the_finding_that_says_why():
+    flow = on("link.created", name="liked").batch("target_id", window="1m")
+    flow = flow.map(recipient_id="{{ source_id }}", title="{{ batch.count }}").deliver("push")
+    meant, made = fd.replay(flow, LIKES), fd.replay(flow, LIKES, target="this-rs")
+    comparison = fd.compare(meant, made)
+    assert str(comparison) == (
+        "3 deliveries as meant, 1 in production: 0 the same, 2 removed, 1 readdressed\n"
+        "\n"
+        "liked to push: 3 → 1   0 the same, 2 removed, 1 readdressed\n"
+        "          1 removed      batch, step 0: goes on with another window  [batch-loses-event, batch-no-timer]  event 3\n"
+        "          1 removed      batch, step 0: waits there at the end of the log  [batch-no-timer]  event 4\n"
+        "          1 readdressed  map, step 1: to 'p' instead of 'bob'  [recipient-is-target]  event 3"
+    )
+
+
+def test_a_fault_within_a_template_is_told_with_its_field():
+    flow = fd.load(
+        """
+        - name: f
+          trigger: {kind: entity.created}
+          pipeline:
+            - filter: {condition: "data.n == 1"}
+            - map: {template: {title: "{{ data.n }}"}}
+            - deliver: {sink: s}
+        """
+    )
+    events = fd.MemoryEventLog()
+    events.append([fd.entity_created("post", "p", {"n": n}) for n in (1, "1", 1.0)])
+    comparison = fd.compare(fd.replay(flow, events), fd.replay(flow, events, target="this-rs"))
+    causes = comparison.causes[["change", "operator", "example", "finding"]].values.tolist()
+    assert causes == [["removed", "where", 3, "compared-as-text"], ["added", "where", 2, "compared-as-text"]]
+
+
+def test_the_codes_that_explain_differences_are_codes_of_findings():
+    assert not unknown_codes()
+
+
+# -- the commands ------------------------------------------------------------------------------------------
+
+YAML = """
+- name: liked
+  trigger: {kind: link.created}
+  pipeline:
+    - batch: {key: target_id, window: 1m}
+    - map: {template: {recipient_id: "{{ source_id }}", title: "{{ _batch.count }}"}}
+    - deliver: {sink: push}
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flows.yaml").write_text(YAML)
+    (tmp_path / "new.yaml").write_text(YAML.replace("1m", "10m"))
+    with fd.ParquetEventLog(tmp_path / "log") as made:
+        made.append(LIKES)
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return code, out
+
+
+def test_two_versions_are_compared_over_a_log(files: Path, capsys: pytest.CaptureFixture[str]):
+    code, out = run(capsys, "compare", "flows.yaml", "new.yaml", "--log", "log")
+    assert code == 1
+    assert out.startswith("3 deliveries before, 1 after: 0 the same, 2 removed, 1 readdressed\n")
+    assert run(capsys, "compare", "flows.yaml", "flows.yaml", "--log", "log") == (
+        0, "3 deliveries before, 3 after: all the same\n",
+    )  # fmt: skip
+    code, out = run(capsys, "compare", "flows.yaml", "new.yaml", "--log", "log", "--json", "--causes")
+    said = json.loads(out)
+    assert said["totals"]["removed"] == 2
+    assert said["causes"][0]["operator"] == "batch"
+
+
+def test_folders_of_results_are_compared(files: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("flows", "new"):
+        assert run(capsys, "replay", f"{name}.yaml", "--log", "log", "--out", name)[0] == 0
+    assert run(capsys, "compare", "flows", "new", "--rows", "0")[0] == 1
+    assert run(capsys, "compare", "flows", "flows")[0] == 0
+
+
+def test_flows_without_a_log_cannot_be_compared(files: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["compare", "flows.yaml", "new.yaml"]) == 2
+    assert "--log says over which events" in capsys.readouterr().err
+
+
+def test_check_with_a_log_predicts_what_production_makes(files: Path, capsys: pytest.CaptureFixture[str]):
+    code, out = run(capsys, "check", "flows.yaml", "--log", "log", "--least", "error")
+    assert code == 1
+    assert "the log: error: production cannot read 4 events, whose ids are no UUIDs" in out
+    assert "3 deliveries as meant, 1 in production" in out
+    assert "[recipient-is-target]  event 3" in out
+    code, out = run(capsys, "check", "flows.yaml", "--log", "log", "--json")
+    said = json.loads(out)
+    assert said["prediction"]["totals"]["readdressed"] == 1
+    assert {finding["code"] for finding in said["findings"]} >= {"ids-not-uuid", "batch-no-timer"}
+
+
+def test_check_with_a_log_tells_what_only_one_of_the_two_runs(
+    files: Path, capsys: pytest.CaptureFixture[str]
+):
+    refused = (
+        YAML.replace("name: liked", "name: strict")
+        .replace(
+            "    - batch: {key: target_id, window: 1m}",
+            "    - filter: {condition: \"startswith(source_id, 'a')\"}",
+        )
+        .replace("{{ _batch.count }}", "liked")
+    )
+    odd = YAML.replace("name: liked", "name: odd").replace(
+        '    - map: {template: {recipient_id: "{{ source_id }}", title: "{{ _batch.count }}"}}\n', ""
+    )
+    (files / "three.yaml").write_text(YAML + refused.lstrip("\n") + odd.lstrip("\n"))
+    _, out = run(capsys, "check", "three.yaml", "--log", "log", "--least", "error")
+    assert "strict: production leaves it out" in out
+    assert "odd: flowdsl refuses it, so what it means is not known" in out
+
+
+def test_a_replay_by_the_rules_of_production_is_an_option_of_the_command(
+    files: Path, capsys: pytest.CaptureFixture[str]
+):
+    _, out = run(capsys, "replay", "flows.yaml", "--log", "log", "--target", "this-rs", "--json")
+    assert [row["count"] for row in json.loads(out)["delivered"]] == [1]
