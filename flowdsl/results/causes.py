@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,18 +52,31 @@ def error_causes(
     store: Store, names: Sequence[str], recorder: TableRecorder | None, most: int | None = None
 ) -> list[Cause]:
     """The causes of all failures, the commonest first; with `most` only so many."""
-    found: dict[Key, _Found] = {}
-    for key, one in [*_written(store), *_pending(recorder)]:
-        if key in found:
-            found[key].add(one)
-        else:
-            found[key] = one
+    found = _found(store, recorder)
     ordered = sorted(found.items(), key=lambda item: (-item[1].count, item[0]))[:most]
     examples = _examples([one for _, one in ordered], recorder)
     return [
         Cause(names[flow], step, one.operator, error, one.count, example)
         for ((flow, step, error), one), example in zip(ordered, examples, strict=True)
     ]
+
+
+def cause_counts(store: Store, recorder: TableRecorder | None) -> dict[tuple[int, int], Counter[str]]:
+    """How often each error was met, by the position of the flow and the number of the step."""
+    counts: dict[tuple[int, int], Counter[str]] = {}
+    for (flow, step, error), one in _found(store, recorder).items():
+        counts.setdefault((flow, step), Counter())[error] = one.count
+    return counts
+
+
+def _found(store: Store, recorder: TableRecorder | None) -> dict[Key, _Found]:
+    found: dict[Key, _Found] = {}
+    for key, one in [*_written(store), *_pending(recorder)]:
+        if key in found:
+            found[key].add(one)
+        else:
+            found[key] = one
+    return found
 
 
 def _written(store: Store) -> Iterable[tuple[Key, _Found]]:

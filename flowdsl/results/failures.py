@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS
-from flowdsl.results.recorder import MOMENT, TableRecorder
+from flowdsl.results.recorder import MOMENT
 from flowdsl.results.store import Store
 
 OWN = ("flow", "step", "operator", "branch", "error", "variables")
@@ -44,28 +42,6 @@ def error_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
     joined = joined.with_columns(absent)
     ordered = joined.sort("seq_no", "__flow", "step", _positions(), maintain_order=True)
     return ordered.select([*EVENT_COLUMNS, *OWN])
-
-
-def failure_causes(
-    store: Store, recorder: TableRecorder | None = None
-) -> dict[tuple[int, int], Counter[str]]:
-    """How often each error was met, by the position of the flow and the step; no failure is spelled out for it."""
-    causes: dict[tuple[int, int], Counter[str]] = {}
-
-    def count(flows: Iterable[int], step: int, found: Mapping[str, int]) -> None:
-        for flow in flows:
-            causes.setdefault((flow, step), Counter()).update(found)
-
-    for part in store.parts("errors"):
-        counts = part.frame["error"].value_counts()
-        count(part.meta["flows"], part.meta["step"], dict(counts.iter_rows()))
-    for stage, _, failures in recorder.pending if recorder is not None else ():
-        numbers = np.bincount(failures.codes, minlength=len(failures.messages) + 1)[1:].tolist()
-        found: Counter[str] = Counter()
-        for message, number in zip(failures.messages, numbers, strict=True):
-            found[message] += number
-        count(stage.flows, stage.number, found)
-    return causes
 
 
 def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:

@@ -189,10 +189,9 @@ class Result:
         """
         from flowdsl.pictures.of_results import result_diagram
         from flowdsl.pictures.picture import Picture
-        from flowdsl.results.failures import failure_causes
+        from flowdsl.results.causes import cause_counts
 
-        causes = failure_causes(self.store, self.recorder)
-        return Picture(result_diagram(self.manifest, causes))
+        return Picture(result_diagram(self.manifest, cause_counts(self.store, self.recorder)))
 
     def explain(self, seq_no: int, flow: str | None = None) -> Explanation:
         """What happened to one event, step by step: outcomes, operands of conditions, renderings, variables."""
