@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -22,6 +23,7 @@ from flowdsl.pictures.ordering import crossings, ordered
 from flowdsl.pictures.palette import DARK, FAMILIES, LEAVES, LIGHT, TONES, contrast
 from flowdsl.pictures.picture import Picture
 
+GOLDEN = Path(__file__).parent / "golden" / "pictures"
 SVG = "{http://www.w3.org/2000/svg}"
 LIKE = (
     on("link.created", link_type="likes", name="notify-like", description="tell authors about likes")
@@ -161,6 +163,24 @@ def test_many_causes_of_failures_are_told_together():
 def test_a_picture_is_the_same_every_time(result: fd.Result):
     for made in (LIKE.picture, fd.Project((LIKE, FEED)).picture, result.picture):
         assert (made().svg, made().mermaid, made().text) == (made().svg, made().mermaid, made().text)
+
+
+@pytest.mark.parametrize("name", ["flow", "project", "result", "result-of-one"])
+def test_pictures_are_the_golden_ones(name: str, result: fd.Result):
+    """`FLOWDSL_GOLDEN=write` writes them anew: look at them then."""
+    project = fd.load(GOLDEN.parents[2] / "data" / "flows.yaml")
+    made = {
+        "flow": lambda: project["notify-like"].picture(),
+        "project": project.picture,
+        "result": result.picture,
+        "result-of-one": lambda: fd.replay(LIKE, result.options.source, progress=False).picture(),
+    }[name]()
+    for ending in ("svg", "mmd", "txt"):
+        file = GOLDEN / f"{name}.{ending}"
+        if os.environ.get("FLOWDSL_GOLDEN") == "write":
+            GOLDEN.mkdir(parents=True, exist_ok=True)
+            made.save(file)
+        assert getattr(made, {"mmd": "mermaid", "txt": "text"}.get(ending, ending)) == file.read_text("utf-8")
 
 
 def test_pictures_have_text_alternatives_and_names_of_their_own():

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from flowdsl.pictures.diagram import TRIGGER, Chain, Diagram, Node, Sink
+from flowdsl.pictures.diagram import TRIGGER, Chain, Diagram, Node, Sink, Target
 from flowdsl.pictures.metrics import elided, width, wrapped
 from flowdsl.pictures.shapes import (
+    COUNT,
     INWARD,
     Scale,
     across,
     badge,
     card_css,
     down,
+    exit_colour,
     exit_row,
     exit_title,
+    label_css,
     node_title,
     note_colour,
+    pill_width,
     sink_pill,
     tile,
 )
@@ -31,23 +35,25 @@ CAPTION: Final = 11.0
 EXIT: Final = 11.5
 EXIT_ROOM: Final = 290.0
 _ROW: Final = 21.0
+_SINK_ROW: Final = 40.0
 _ARM: Final = 40.0
+PILL: Final = 240.0
 
 
 def draw_column(diagram: Diagram) -> tuple[Canvas, float, float]:
     """The drawing of a diagram of one flow, with its width and height."""
     canvas, chain = Canvas(), diagram.chains[0]
     column = _Column(canvas, diagram, chain)
-    y = column.heading(MARGIN)
-    # every row is a generation of the graph: the trigger, then step after step
-    rows = column.rows()
+    top = column.heading(MARGIN)
+    above = top
     for number, node in enumerate(chain.nodes, TRIGGER):
+        row = column.row(node)
+        card = top + (row - column.height(node)) / 2
         if number > TRIGGER:
-            gap = column.gap
-            down(canvas, column.spine, y, y + gap, node.into, column.scale)
-            y += gap
-        y = column.node(y, number, node, rows[number])
-    return canvas, column.wide, y + MARGIN
+            down(canvas, column.spine, above, card, node.into, column.scale)
+        above = column.node(card, number, node)
+        top += row + column.gap
+    return canvas, column.wide, top - column.gap + MARGIN
 
 
 class _Column:
@@ -65,7 +71,11 @@ class _Column:
         self.card = min(max(LEAD + longest + 14, NARROWEST), WIDEST)
         self.right = self.left + self.card
         self.spine = self.left + 8 + TILE / 2
-        self.sinks = {sink.name: sink for sink in diagram.sinks}
+        self.types = {sink.name: sink.type for sink in diagram.sinks}
+        # curves need room to turn
+        self.arm = _ARM if all(_beside(node) <= self.height(node) for node in chain.nodes) else _ARM + 16
+        labels = [target.mark.label for node in chain.nodes for target in node.targets]
+        self.sink_arm = max([self.arm, *(width(label, COUNT, bold=True) + 30 for label in labels)])
         heading = width(chain.name, 16, bold=True)
         self.wide = max(self._right_side(), self.right + MARGIN, min(heading + 2 * MARGIN, 640))
 
@@ -84,104 +94,90 @@ class _Column:
             y += 17
         return y + 10
 
-    def rows(self) -> dict[int, float]:
-        """The height of each node's card, by its number."""
-        return {number: self._height(node) for number, node in enumerate(self.chain.nodes, TRIGGER)}
-
-    def node(self, y: float, number: int, node: Node, tall: float) -> float:
-        """A card, and what leaves to its right; the place below it."""
-        canvas = self.canvas
+    def node(self, y: float, number: int, node: Node) -> float:
+        """A card, and what leaves to its right; the place below the card."""
+        canvas, tall = self.canvas, self.height(node)
         self._leaving(y, node, tall)
         canvas.open(node_title(node, number), "trigger" if number < 0 else "step")
         canvas.rect(self.left, y, self.card, tall, card_css(node.mark))
         tile(canvas, self.left + 8, y + 8, TILE, node.operator)
-        canvas.text(self.left + LEAD, y + 19, node.operator, "b k-ink", 13)
+        left = self.left + LEAD
+        canvas.text(left, y + 19, node.operator, "b k-ink", 13)
         badge(canvas, self.right - 24, y + 6, node.mark.tone)
         if number >= 0:
-            canvas.text(
-                self.left + LEAD + width(node.operator, 13, bold=True) + 6,
-                y + 19,
-                str(number),
-                "n k-soft",
-                10.5,
-            )
+            canvas.text(left + width(node.operator, 13, bold=True) + 6, y + 19, str(number), "n k-soft", 10.5)
         caption = self._caption(node)
         for at, line in enumerate(caption):
-            canvas.text(self.left + LEAD, y + 36 + 14 * at, line, "m k-soft", CAPTION)
+            canvas.text(left, y + 36 + 14 * at, line, "m k-soft", CAPTION)
         if node.mark.label:
-            below = y + 37 + 14 * len(caption)
             label = elided(node.mark.label, self.card - LEAD - 12, 11)
-            canvas.text(self.left + LEAD, below, label, f"k-{note_colour(node.mark)}", 11)
+            canvas.text(left, y + 37 + 14 * len(caption), label, f"k-{note_colour(node.mark)}", 11)
         canvas.close()
         return y + tall
 
     def _caption(self, node: Node) -> list[str]:
         return wrapped(node.caption, self.card - LEAD - 12, CAPTION, 2, mono=True)
 
-    def _height(self, node: Node) -> float:
-        own = 46 + 14 * (len(self._caption(node)) - 1) + (15 if node.mark.label else 0)
-        return max(own, self._sink_row * len(node.targets) + _ROW * len(node.exits) + 6)
+    def height(self, node: Node) -> float:
+        """The height of a card."""
+        return 46 + 14 * (len(self._caption(node)) - 1) + (15 if node.mark.label else 0)
 
-    @property
-    def _sink_row(self) -> float:
-        return 40.0
+    def row(self, node: Node) -> float:
+        """The height that a card and what stands beside it need."""
+        return max(self.height(node), _beside(node))
 
     def _leaving(self, y: float, node: Node, tall: float) -> None:
-        """Edges to sinks, then the ways out, in the middle of the height of the card."""
-        canvas, start = self.canvas, self.right
-        y += (tall - self._sink_row * len(node.targets) - _ROW * len(node.exits)) / 2
+        """Edges to sinks, then the ways out: a block around the middle of the card, which they leave at its right side."""
+        canvas, left = self.canvas, self.right
+        count, at = len(node.targets) + len(node.exits), 0
+        fits = _beside(node) <= tall
+        top = y + (tall - _beside(node)) / 2
         for target in node.targets:
-            middle = y + self._sink_row / 2
-            arm = self._sink_arm()
-            canvas.open(
-                f"to {target.sink}: {target.mark.title}" if target.mark.title else f"to {target.sink}", "edge"
-            )
-            across(canvas, start, start + arm, middle, target.mark, self.scale)
-            if target.mark.label:
-                lift = self.scale.thickness(target.mark) / 2 + 5
-                canvas.text(
-                    start + arm / 2 - 3, middle - lift, target.mark.label, "n b k-ink", 11, anchor="middle"
-                )
-            canvas.close()
-            sink = self.sinks.get(target.sink, Sink(target.sink))
-            pill = Sink(sink.name, sink.type)
-            sink_pill(canvas, start + arm, middle - 16, self._pill(pill), pill, tall=32)
-            y += self._sink_row
+            middle = top + _SINK_ROW / 2
+            start = None if fits or count == 1 else y + tall * (at + 0.5) / count
+            self._target(target, left, middle, start)
+            at, top = at + 1, top + _SINK_ROW
         for way in node.exits:
-            middle = y + _ROW / 2
+            middle = top + _ROW / 2
+            start = None if fits else y + tall * (at + 0.5) / count
             canvas.open(exit_title(way), f"exit {way.leave}")
-            plain = "branches" if way.leave == "branches" else "held" if way.leave == "came" else way.leave
             across(
-                canvas,
-                start,
-                start + _ARM - 6,
-                middle,
-                way.mark,
-                self.scale,
-                plain=plain,
-                back=way.leave in INWARD,
-            )
-            exit_row(canvas, start + _ARM, middle + 4, way, EXIT_ROOM, EXIT)
+                canvas, left, left + self.arm - 6, middle, way.mark, self.scale, plain=exit_colour(way.leave),
+                back=way.leave in INWARD, start=start,
+            )  # fmt: skip
+            exit_row(canvas, left + self.arm, middle + 4, way, EXIT_ROOM, EXIT)
             canvas.close()
-            y += _ROW
+            at, top = at + 1, top + _ROW
 
-    def _sink_arm(self) -> float:
-        labels = [t.mark.label for n in self.chain.nodes for t in n.targets]
-        return max([_ARM, *(width(label, 11, bold=True) + 26 for label in labels)])
+    def _target(self, target: Target, left: float, middle: float, start: float | None) -> None:
+        canvas, mark, arm = self.canvas, target.mark, self.sink_arm
+        canvas.open(f"to {target.sink}" + (f": {mark.title}" if mark.title else ""), "edge")
+        across(canvas, left, left + arm, middle, mark, self.scale, start=start)
+        if mark.label:
+            lift = self.scale.thickness(mark) / 2 + 4
+            canvas.text(
+                left + arm - 16, middle - lift, mark.label, f"halo {label_css(mark)}", COUNT, anchor="end"
+            )
+        canvas.close()
+        pill = self._pill(target)
+        sink_pill(canvas, left + arm, middle - 16, min(pill_width(pill), PILL), pill, tall=32)
 
-    def _pill(self, sink: Sink) -> float:
-        below = sink.type or ""
-        return min(max(width(sink.name, 12, bold=True), width(below, 10.5)) + 50, 240)
+    def _pill(self, target: Target) -> Sink:
+        """The sink without its total, which is that of all flows."""
+        return Sink(target.sink, self.types.get(target.sink))
 
     def _right_side(self) -> float:
         wide = self.right + MARGIN
         for node in self.chain.nodes:
             for target in node.targets:
-                sink = self.sinks.get(target.sink, Sink(target.sink))
-                wide = max(
-                    wide, self.right + self._sink_arm() + self._pill(Sink(sink.name, sink.type)) + MARGIN
-                )
+                pill = min(pill_width(self._pill(target)), PILL)
+                wide = max(wide, self.right + self.sink_arm + pill + MARGIN)
             for way in node.exits:
                 text = width(way.mark.label, EXIT, bold=True) + 5 + width(way.reason, EXIT)
-                wide = max(wide, self.right + _ARM + 18 + min(text, EXIT_ROOM - 18) + MARGIN)
+                wide = max(wide, self.right + self.arm + min(18 + text, EXIT_ROOM) + MARGIN)
         return wide
+
+
+def _beside(node: Node) -> float:
+    """The height of what stands to the right of a card."""
+    return _SINK_ROW * len(node.targets) + _ROW * len(node.exits)

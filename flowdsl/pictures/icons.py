@@ -26,7 +26,7 @@ GLYPHS: Final = {
 }  # fmt: skip
 FAMILY: Final = {
     "on": "trigger", "resolve": "look", "fan_out": "fan", "where": "where", "deduplicate": "time", "batch": "time",
-    "rate_limit": "time", "map": "map", "deliver": "sink", "sink": "sink", "came": "held",
+    "rate_limit": "time", "map": "map", "deliver": "sink", "sink": "sink",
 }  # fmt: skip
 
 

@@ -1,17 +1,16 @@
 """Several flows as lanes, one below the other, whose steps run to the right and wrap as text does; sinks stand at the right.
 
-A sink that several flows share stands once, in the middle of what is delivered to it.
+The sinks themselves are drawn by `beside`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from flowdsl.pictures.diagram import TRIGGER, Chain, Diagram, Exit, Mark, Node, Sink, Target
-from flowdsl.pictures.metrics import elided, width, wrapped
-from flowdsl.pictures.ordering import Key, ordered, spread
+from flowdsl.pictures.beside import Port, draw_apart, draw_shared, sinks_in_order
+from flowdsl.pictures.diagram import TRIGGER, Chain, Diagram, Exit, Mark, Node
+from flowdsl.pictures.metrics import elided, plural, width, wrapped
 from flowdsl.pictures.shapes import (
     Scale,
     across,
@@ -24,7 +23,6 @@ from flowdsl.pictures.shapes import (
     label_css,
     node_title,
     note_colour,
-    sink_pill,
     tile,
 )
 from flowdsl.pictures.svg import Canvas
@@ -42,9 +40,11 @@ EXIT: Final = 10.5
 EXIT_ROW: Final = 17.0
 HEADING: Final = 30.0
 PORT: Final = 24.0
+PILL_PITCH: Final = 30.0
+# so many flows are led to sinks that they share; of more each has its sinks beside it, or nobody could follow the lines
+SHARED: Final = 8
 LABEL: Final = 10.5
 _LANE_GAP: Final = 10.0
-_TO_EDGE: Final = 26.0
 
 
 @dataclass
@@ -64,10 +64,10 @@ class _Lane:
 
     chain: Chain
     chips: list[_Chip]
-    rows: list[float]
     gap: float
+    rows: list[float] = field(default_factory=list)
+    tall_chips: list[float] = field(default_factory=list)
     y: float = 0.0
-    ports: list[tuple[float, Target]] = field(default_factory=list)
 
     @property
     def tall(self) -> float:
@@ -79,11 +79,7 @@ class _Lane:
 
     def middle(self, row: int) -> float:
         """The middle of the chips of a row, where edges run."""
-        return self.top(row) + self.chip(row) / 2
-
-    def chip(self, row: int) -> float:
-        """The height of the chips of a row: all have that of the highest."""
-        return max(_chip_tall(chip.node) for chip in self.chips if chip.row == row)
+        return self.top(row) + self.tall_chips[row] / 2
 
 
 def draw_lanes(diagram: Diagram) -> tuple[Canvas, float, float]:
@@ -96,31 +92,44 @@ class _Lanes:
 
     def __init__(self, diagram: Diagram) -> None:
         self.diagram, self.canvas, self.scale = diagram, Canvas(), Scale(diagram.most)
-        self.order = self._order()
-        self.lanes = [self._laid_out(chain) for chain in diagram.chains]
+        self.order = sinks_in_order(diagram)
+        self.apart = len(diagram.chains) > SHARED
+        self.pitch = PILL_PITCH if self.apart else PORT if diagram.counted else PORT / 2
+        self.ports: list[Port] = []
         self.right = MARGIN + LANE
+        self.lanes = [self._laid_out(chain) for chain in diagram.chains]
 
     def draw(self) -> tuple[Canvas, float, float]:
         y = self._heading(MARGIN)
         for lane in self.lanes:
             lane.y = y
             y += lane.tall + _LANE_GAP
-        bottom = y - _LANE_GAP + MARGIN
         for lane in self.lanes:
             self._lane(lane)
-        if not self.diagram.sinks:
-            return self.canvas, self.right + MARGIN, bottom
-        wide, bottom = self._sinks(bottom)
-        return self.canvas, wide, bottom
+        place = draw_apart if self.apart else draw_shared
+        top = self.lanes[0].y if self.lanes else y
+        wide, bottom = place(self.canvas, self.diagram, self.ports, self.order, self.scale, (self.right, top))
+        return self.canvas, wide + MARGIN, max(bottom, y - _LANE_GAP) + MARGIN
 
     def _heading(self, y: float) -> float:
         self.canvas.text(MARGIN, y + 14, elided(self.diagram.title, LANE, 16, bold=True), "b k-ink", 16)
         y += 24
-        for note in self.diagram.notes:
+        notes = [*self.diagram.notes, *([self._totals()] if self.apart else [])]
+        for note in notes:
             for line in wrapped(note, LANE, 12, 4):
                 self.canvas.text(MARGIN, y + 10, line, "n k-soft", 12)
                 y += 17
         return y + 8
+
+    def _totals(self) -> str:
+        """What is known of each sink, where none stands by itself."""
+        sinks = [
+            " ".join(
+                part for part in (sink.name, sink.mark.label, f"({sink.type})" if sink.type else "") if part
+            )
+            for sink in self.diagram.sinks
+        ]
+        return f"{plural(len(sinks), 'sink')}: {', '.join(sinks)}" if sinks else "no sink"
 
     # -- laying out ------------------------------------------------------------------------------------
 
@@ -132,15 +141,18 @@ class _Lanes:
             wide = _chip_width(node)
             gap = 0.0 if number == TRIGGER else self._gap(node.into)
             room = self._room_after(node)
-            if number > TRIGGER and x + gap + wide + room > limit:
+            # what is delivered goes straight to the right, so that the next step begins a row
+            if number > TRIGGER and (chips[-1].node.targets or x + gap + wide + room > limit):
                 x, row, gap = MARGIN + INSET + 18, row + 1, 0.0
             chips.append(_Chip(node, number, x + gap, wide, row))
             x += gap + max(wide, _exit_width(node) - gap)
         # the label of an edge that comes from the row above stands above it, between the rows
-        lane = _Lane(chain, chips, [], 30.0 if self.diagram.counted else 16.0)
+        lane = _Lane(chain, chips, 30.0 if self.diagram.counted else 16.0)
         for r in range(row + 1):
-            below = max(_below(chip.node) for chip in chips if chip.row == r)
-            lane.rows.append(lane.chip(r) + below)
+            nodes = [chip.node for chip in chips if chip.row == r]
+            tall = max(_chip_tall(node) for node in nodes)
+            lane.tall_chips.append(max(tall, *(self.pitch * len(node.targets) + 2 for node in nodes)))
+            lane.rows.append(lane.tall_chips[r] + max(map(_below, nodes)))
         return lane
 
     def _gap(self, mark: Mark) -> float:
@@ -207,7 +219,7 @@ class _Lanes:
     def _chip(self, lane: _Lane, chip: _Chip) -> None:
         canvas, node, x, y = self.canvas, chip.node, chip.x, lane.top(chip.row)
         canvas.open(node_title(node, chip.number), "trigger" if chip.number < 0 else "step")
-        tall = lane.chip(chip.row)
+        tall = lane.tall_chips[chip.row]
         canvas.rect(x, y, chip.wide, tall, card_css(node.mark))
         tile(canvas, x + 7, y + 8, TILE, node.operator)
         canvas.text(x + LEAD, y + 16, node.operator, "b k-ink", 11)
@@ -227,73 +239,18 @@ class _Lanes:
             below += EXIT_ROW
 
     def _to_sinks(self, lane: _Lane, chip: _Chip) -> None:
-        """Lines from a chip to the edge of its lane, where those to the sinks begin; below the row where something follows."""
+        """Lines from a chip to the edge of its lane, where the sinks are reached: it is the last one in its row."""
         targets = sorted(chip.node.targets, key=lambda target: self.order.index(target.sink))
-        last = chip is max((c for c in lane.chips if c.row == chip.row), key=lambda c: c.x)
-        pitch = PORT if any(target.mark.label for target in targets) else PORT / 2
         for i, target in enumerate(targets):
-            offset = (i - (len(targets) - 1) / 2) * pitch
-            below = lane.top(chip.row) + lane.chip(chip.row)
-            y = lane.middle(chip.row) + offset if last else below + 8 + offset / 2
-            start = chip.x + chip.wide
-            thick = self.scale.thickness(target.mark)
-            if last:
-                path = f"M{start:.1f} {y:.1f}H{self.right:.1f}"
-            else:
-                path = f"M{start - 12:.1f} {below:.1f}V{y - 5:.1f}q0 5 5 5H{self.right:.1f}"
-            self.canvas.path(path, edge_css(target.mark) + " flat", width=thick)
-            lane.ports.append((y, target))
-            if target.mark.label:
-                lift = thick / 2 + 3
-                self.canvas.text(
-                    start + 6 if last else self.right - 6, y - lift, target.mark.label,
-                    f"halo {label_css(target.mark)}", LABEL, anchor="start" if last else "end",
-                )  # fmt: skip
-
-    # -- sinks -----------------------------------------------------------------------------------------
-
-    def _sinks(self, bottom: float) -> tuple[float, float]:
-        """Sinks at the right, each near the middle of what comes to it, and the curves that lead there."""
-        by_name = {sink.name: sink for sink in self.diagram.sinks}
-        names = self.order
-        incoming: dict[str, list[float]] = {name: [] for name in names}
-        for y, target in self._ports():
-            incoming[target.sink].append(y)
-        wanted = [sum(incoming[name]) / max(len(incoming[name]), 1) for name in names]
-        wide = min(max(_pill_width(by_name[name]) for name in names), 220.0)
-        tall = [40.0 if by_name[n].mark.label or by_name[n].type else 32.0 for n in names]
-        tops = spread(wanted, tall, self.lanes[0].y, 14.0)
-        channel = min(max(90.0, (bottom - self.lanes[0].y) * 0.1), 170.0)
-        left = self.right + channel
-        for name, top, height in zip(names, tops, tall, strict=True):
-            self._curves(name, top + height / 2, left, len(incoming[name]))
-            sink_pill(self.canvas, left, top, wide, by_name[name], tall=height)
-        return left + wide + MARGIN, max(bottom, tops[-1] + tall[-1] + MARGIN)
-
-    def _order(self) -> list[str]:
-        """The sinks, so that few edges to them cross."""
-        flows = enumerate(self.diagram.chains)
-        givers: list[Key] = [(flow, step) for flow, chain in flows for step in range(len(chain.nodes))]
-        sinks: list[Key] = [("sink", sink.name) for sink in self.diagram.sinks]
-        return [str(name) for _, name in ordered(self.diagram.graph(), givers, sinks)]
-
-    def _ports(self) -> Iterator[tuple[float, Target]]:
-        for lane in self.lanes:
-            yield from lane.ports
-
-    def _curves(self, sink: str, middle: float, left: float, count: int) -> None:
-        reach = (left - self.right) * 0.55
-        for y, target in self._ports():
-            if target.sink != sink:
-                continue
-            self.canvas.open(f"to {sink}: {target.mark.title}" if target.mark.title else f"to {sink}", "edge")
+            y = lane.middle(chip.row) + (i - (len(targets) - 1) / 2) * self.pitch
+            start, thick = chip.x + chip.wide, self.scale.thickness(target.mark)
             self.canvas.path(
-                f"M{self.right:.1f} {y:.1f}C{self.right + reach:.1f} {y:.1f} {left - 8 - reach:.1f} {middle:.1f} {left - 8:.1f} {middle:.1f}",
-                edge_css(target.mark) + " flat",
-                width=self.scale.thickness(target.mark),
+                f"M{start:.1f} {y:.1f}H{self.right:.1f}", edge_css(target.mark) + " flat", width=thick
             )
-            self.canvas.close()
-        self.canvas.path(f"M{left - 9:.1f} {middle - 5:.1f}v10L{left:.1f} {middle:.1f}z", "k-band")
+            self.ports.append(Port(y, target))
+            if target.mark.label:
+                css = f"halo {label_css(target.mark)}"
+                self.canvas.text(start + 6, y - thick / 2 - 3, target.mark.label, css, LABEL)
 
 
 def _chip_width(node: Node) -> float:
@@ -320,8 +277,7 @@ def _way_width(way: Exit) -> float:
 
 
 def _chip_tall(node: Node) -> float:
-    labelled = [target for target in node.targets if target.mark.label]
-    return max(CHIP + 12 * (len(_caption(node)) - 1), PORT * len(labelled) + 6)
+    return CHIP + 12 * (len(_caption(node)) - 1)
 
 
 def _below(node: Node) -> float:
@@ -332,8 +288,3 @@ def _below(node: Node) -> float:
 
 def _caption(node: Node) -> list[str]:
     return wrapped(node.caption, _chip_width(node) - LEAD - 8, CAPTION, 2, mono=True)
-
-
-def _pill_width(sink: Sink) -> float:
-    below = " · ".join(part for part in (sink.mark.label, sink.type) if part)
-    return max(width(sink.name, 12, bold=True), width(below, 10.5)) + 50

@@ -6,6 +6,7 @@ than the room kept for it.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -24,6 +25,10 @@ _OTHER: Final = 0.72
 # C0 controls have pictures of their own in Unicode; others, and what turns the direction of text, have this one
 _NO_PICTURE: Final = "\ufffd"
 _TURNING: Final = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C}
+_PILE: Final = re.compile(
+    r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{3})"
+    r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
+)
 _MOST: Final = 2_000
 
 
@@ -34,7 +39,9 @@ def printable(text: str, most: int = _MOST) -> str:
     'a␀b c�d'
     """
     cut = text if len(text) <= most else text[: most - 1] + "…"
-    return "".join(map(_visible, cut.replace("\r\n", "\n")))
+    seen = "".join(map(_visible, cut.replace("\r\n", "\n")))
+    # no letter wears so many accents; a pile of them would reach far beyond its line
+    return _PILE.sub(r"\1", seen)
 
 
 def width(text: str, size: float, *, mono: bool = False, bold: bool = False) -> float:
@@ -75,6 +82,15 @@ def wrapped(text: str, room: float, size: float, lines: int, *, mono: bool = Fal
         done.append(line)
         line = word
     return [elided(one, room, size, mono=mono) for one in (*done, line)]
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """A count with its noun.
+
+    >>> plural(1_200, "event")
+    '1,200 events'
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _visible(sign: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
 
 def flow_chain(flow: Flow) -> Chain:
     """One flow, without any marks."""
+    import networkx as nx
+
     graph = operator_graph(flow)
     nodes = []
-    for name, said in graph.nodes(data=True):
+    for name in itertools.chain.from_iterable(nx.topological_generations(graph)):
+        said = graph.nodes[name]
         if said["operator"] != "sink":
             sinks = [graph.nodes[n]["text"] for n in graph[name] if graph.nodes[n]["operator"] == "sink"]
             targets = tuple(map(Target, sinks))

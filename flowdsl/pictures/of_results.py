@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flowdsl.pictures.diagram import Chain, Diagram, Exit, Leave, Mark, Node, Sink, Target
+from flowdsl.pictures.metrics import plural
 from flowdsl.pictures.of_flows import sinks_of
 
 Causes = Mapping[tuple[int, int], Counter[str]]
@@ -81,8 +82,3 @@ def _notes(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     if manifest["late"]:
         notes.append(f"{plural(manifest['late'], 'event')} came late")
     return (", ".join(notes),)
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """A count with its noun."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

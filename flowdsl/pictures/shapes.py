@@ -80,18 +80,19 @@ def down(canvas: Canvas, x: float, top: float, bottom: float, mark: Mark, scale:
 
 
 def across(
-    canvas: Canvas, left: float, right: float, y: float, mark: Mark, scale: Scale, *, plain: str = "band", back: bool = False
+    canvas: Canvas, left: float, right: float, y: float, mark: Mark, scale: Scale, *, plain: str = "band",
+    back: bool = False, start: float | None = None,
 ) -> None:  # fmt: skip
-    """An edge to the right, or with `back` one that comes in from there."""
+    """An edge to the right, or with `back` one that comes in from there; it curves where it starts at another height."""
     thick = scale.thickness(mark)
     head, half = 5 + thick * 0.4, max(4, thick * 0.5 + 2.5)
-    if back:
-        canvas.path(f"M{right:.1f} {y:.1f}H{left + head:.1f}", edge_css(mark, plain) + " flat", width=thick)
-        tip = f"M{left + head:.1f} {y - half:.1f}v{2 * half:.1f}L{left:.1f} {y:.1f}z"
-    else:
-        canvas.path(f"M{left:.1f} {y:.1f}H{right - head:.1f}", edge_css(mark, plain) + " flat", width=thick)
-        tip = f"M{right - head:.1f} {y - half:.1f}v{2 * half:.1f}L{right:.1f} {y:.1f}z"
-    canvas.path(tip, head_css(mark, plain))
+    near = y if start is None else start
+    tip, at, tail, end = (left, near, right, y) if back else (right, y, left, near)
+    neck = tip + head if back else tip - head
+    bend = (tail + neck) / 2
+    run = f"H{neck:.1f}" if at == end else f"C{bend:.1f} {end:.1f} {bend:.1f} {at:.1f} {neck:.1f} {at:.1f}"
+    canvas.path(f"M{tail:.1f} {end:.1f}{run}", edge_css(mark, plain) + " flat", width=thick)
+    canvas.path(f"M{neck:.1f} {at - half:.1f}v{2 * half:.1f}L{tip:.1f} {at:.1f}z", head_css(mark, plain))
 
 
 def label_css(mark: Mark) -> str:
@@ -120,9 +121,14 @@ def exit_title(way: Exit) -> str:
     return f"{count} {what}: {way.reason}" if count else f"{what}: {way.reason}"
 
 
+def exit_colour(leave: str) -> str:
+    """The name of the colour of a way out."""
+    return "held" if leave == "came" else leave
+
+
 def exit_row(canvas: Canvas, x: float, y: float, way: Exit, room: float, size: float) -> None:
     """A way out at the base line `y`: its glyph, its count and the reason."""
-    colour = family(way.leave)
+    colour = exit_colour(way.leave)
     canvas.path(glyph(way.leave), f"l s-{colour}", width=1.7, place=(x, y - 10.5, 0.8))
     label, reason = exit_text(way, room - 18, size)
     x += 18
@@ -144,6 +150,12 @@ def sink_pill(canvas: Canvas, x: float, y: float, wide: float, sink: Sink, *, ta
     if below:
         canvas.text(x + 33, base + 14, elided(below, room, 10.5), "n k-soft", 10.5)
     canvas.close()
+
+
+def pill_width(sink: Sink) -> float:
+    """How wide a sink would be drawn."""
+    below = " · ".join(part for part in (sink.mark.label, sink.type) if part)
+    return max(width(sink.name, 12, bold=True), width(below, 10.5)) + 50
 
 
 def node_title(node: Node, number: int) -> str:
