@@ -58,15 +58,24 @@ class FlowError(Exception):
     def __str__(self) -> str:
         where = ", ".join(
             part
-            for part in (self.place, self.flow and f"flow {self.flow!r}", self.step and f"step {self.step}")
+            for part in (
+                self.place,
+                self.flow and f"flow {_shortened(self.flow, 200)!r}",
+                self.step and f"step {self.step}",
+            )
             if part
         )
-        lines = [f"{where}: {self.what}" if where else self.what]
+        what = _shortened(self.what, 2_000)
+        lines = [f"{where}: {what}" if where else what]
         if self.allowed:
-            lines.append(f"  allowed: {self.allowed}")
+            lines.append(f"  allowed: {_shortened(self.allowed, 2_000)}")
         if self.hint:
             lines.append(f"  hint: {self.hint}")
         return "\n".join(lines)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 class BuildError(FlowError, ValueError):

@@ -49,6 +49,7 @@ HEAVY = {
     "simpleeval",
     "tqdm",
     "ruamel",
+    "yaml",
     "doctest",
 }
 # the row form of conditions is loaded when a condition has no other

@@ -48,9 +48,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings, and give 1 where one is more than a note."""
-    from flowdsl.production.document import BYTES
     from flowdsl.production.findings import check_source
     from flowdsl.production.findings.base import SEVERITIES
+    from flowdsl.production.parsing import BYTES
 
     path = None if options.flows == "-" else existing(options.flows, "file")
     with sys.stdin.buffer if path is None else path.open("rb") as file:

@@ -58,7 +58,7 @@ def existing(path: str, what: str) -> Path:
 
 def load_project(path: str, target: str | None = None) -> Project:
     """The flows of a YAML file, or of stdin for `-`, read by the rules of a runtime where one is named."""
-    from flowdsl.production.document import BYTES
+    from flowdsl.production.parsing import BYTES
     from flowdsl.production.yaml import load, load_bytes
     from flowdsl.rules import rules_of
 

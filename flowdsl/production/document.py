@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from flowdsl.errors import FlowError, LoadError
+from flowdsl.production.parsing import parse
+from flowdsl.production.problems import Problems
 
-BYTES: Final = 2_000_000
 # values of a document, those that an alias repeats counted again
-VALUES: Final = 100_000
+VALUES: Final = 250_000
+# values of one flow
+FLOW_VALUES: Final = 10_000
 DEPTH: Final = 64
-# tags, anchors and directives beyond reason: the parser takes quadratic time over them
-_LONG_TAG = re.compile(r"(?:^|(?<=[\s,\[{]))[!&*%][^\s,\[\]{}]{1000}")
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 _BASED = re.compile(r"0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -34,7 +35,7 @@ _NAMED: Final[dict[str, Any]] = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
 }
 _TAG: Final = "tag:yaml.org,2002:"
-_SCALAR_TAGS: Final[dict[str, tuple[type, ...]]] = {
+SCALAR_TAGS: Final[dict[str, tuple[type, ...]]] = {
     f"{_TAG}int": (int,),
     f"{_TAG}float": (float, int),
     f"{_TAG}bool": (bool,),
@@ -43,7 +44,10 @@ _SCALAR_TAGS: Final[dict[str, tuple[type, ...]]] = {
 _PLAIN_TAGS: Final = "text, numbers, true, false, null, lists and mappings, without a tag"
 
 
-@dataclass(frozen=True)
+_NOTHING: Final[Mapping[str, str]] = {}
+
+
+@dataclass(slots=True)
 class Item:
     """A value of a document and its place: a scalar, a list of items, or a mapping from text to items.
 
@@ -54,11 +58,11 @@ class Item:
 
     value: Any
     place: str
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     size: int = 1
     height: int = 1
     written: str | None = None
-    repeated: Mapping[str, str] = field(default_factory=dict)
+    repeated: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     odd: str | None = None
 
     def plain(self) -> Any:
@@ -90,53 +94,14 @@ def read_text(text: str, name: str, *, lenient: bool = False) -> tuple[Item, lis
     Raises `LoadError` where it cannot be read at all. `name` is what places begin with. `lenient` leaves it to the
     reader to mind keys that stand twice or are no text, and tags.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    from ruamel.yaml.reader import ReaderError
-
-    if len(text) > BYTES:
-        raise LoadError([too_long(name)])
-    long = _LONG_TAG.search(text)
-    if long:
-        line = text.count("\n", 0, long.start()) + 1
-        column = long.start() - text.rfind("\n", 0, long.start())
-        raise LoadError(
-            [FlowError("a word of YAML is longer than 1,000 characters", place=f"{name}:{line}:{column}")]
-        )
     builder = _Builder(name, lenient=lenient)
-    parser: Any = YAML(typ="safe", pure=True)
-    try:
-        for event in parser.parse(text):
-            builder.take(event)
-    except LoadError:
-        raise
-    except ReaderError as error:
-        raise LoadError([_unreadable(error, text, name)]) from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = name if mark is None else f"{name}:{mark.line + 1}:{mark.column + 1}"
-        why = " ".join(part for part in (error.problem, error.context) if part)
-        raise LoadError([FlowError(f"this is no YAML: {why}", place=place)]) from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise LoadError([FlowError(f"this is no YAML: {str(error).splitlines()[0]}", place=name)]) from None
+    for event in parse(text, name):
+        builder.take(event)
     if builder.root is None:
         raise LoadError(
             [FlowError("there is nothing in it", place=name, allowed="a project, a list of flows, or a flow")]
         )
     return builder.root, builder.problems
-
-
-def too_long(name: str) -> FlowError:
-    """The refusal of a text that is too long to read."""
-    return FlowError(
-        f"it is longer than {BYTES:,} characters", place=name, hint="split it into several files"
-    )
-
-
-def _unreadable(error: Any, text: str, name: str) -> FlowError:
-    at = error.position if isinstance(error.position, int) else 0
-    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
-    return FlowError("there is a character that YAML does not allow", place=f"{name}:{line}:{column}")
 
 
 @dataclass
@@ -159,7 +124,7 @@ class _Builder:
 
     def __init__(self, name: str, *, lenient: bool = False) -> None:
         self.root: Item | None = None
-        self.problems: list[FlowError] = []
+        self.problems = Problems()
         self._lenient = lenient
         self._name = name
         self._open: list[_Open] = []
@@ -197,22 +162,17 @@ class _Builder:
 
     def _scalar(self, event: Any, place: str) -> None:
         text, tag = event.value, event.tag
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            self.problems.append(FlowError("this text is no Unicode: half of a surrogate pair", place=place))
-            text = ""
         value: Any = text
         odd = None
-        if tag is None and event.style is None:
+        if tag is None and not event.style:
             value = plain_scalar(text)
-        elif tag in _SCALAR_TAGS:
+        elif tag in SCALAR_TAGS:
             value = plain_scalar(text)
-            if type(value) not in _SCALAR_TAGS[tag]:
+            if type(value) not in SCALAR_TAGS[tag]:
                 odd = self._mind(f"{text!r:.60} is no {tag.rpartition(':')[2]}", place)
         elif tag not in (None, "!", f"{_TAG}str"):
             odd = self._refuse_tag(tag, place)
-        written = text if event.style is None else None
+        written = None if event.style else text
         self._add(Item(value, place, written=written, odd=odd), event.anchor)
 
     def _alias(self, anchor: str, place: str) -> None:
@@ -284,6 +244,11 @@ class _Builder:
         raise LoadError([*self.problems, FlowError(what, place=place, hint=hint)])
 
 
+def too_large(flow: Item) -> str | None:
+    """Why a flow is too large to be read, if it is."""
+    return None if flow.size <= FLOW_VALUES else f"a flow holds more than {FLOW_VALUES:,} values"
+
+
 def plain_scalar(text: str) -> Any:
     """What a scalar without quotes is: as production reads it, YAML 1.2 with leading zeros left as text.
 
@@ -303,7 +268,7 @@ def plain_scalar(text: str) -> Any:
 
 def read_mapping(value: Any, place: str = "") -> Item:
     """Python's lists and mappings as a document; places are paths such as `events.flows[0].name`."""
-    problems: list[FlowError] = []
+    problems = Problems()
     item = _item(value, place, DEPTH, problems)
     if problems:
         raise LoadError(problems)

@@ -12,7 +12,7 @@ from flowdsl.errors import BuildError, FlowError, did_you_mean
 from flowdsl.flow import Flow, on
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
-from flowdsl.production.document import Item
+from flowdsl.production.document import Item, too_large
 from flowdsl.production.options import check_options, unknown_hint
 from flowdsl.production.project import BACKENDS, SEEKS, SINK_TYPES, Backend, Consumer, Project, SinkConfig
 from flowdsl.scope import Scope, Shape
@@ -29,8 +29,8 @@ SHAPES = "a project (events: {flows: […]}), a list of flows, or a flow (name, 
 class Reader:
     """Reads a document and collects what it refuses."""
 
-    def __init__(self, problems: Iterable[FlowError] = ()) -> None:
-        self.problems = list(problems)
+    def __init__(self, problems: list[FlowError]) -> None:
+        self.problems = problems
         # those of the problems that concern one flow only: the others can do without it
         self.refused_flows: list[FlowError] = []
 
@@ -106,7 +106,12 @@ class Reader:
 
     def _one_flow(self, item: Item) -> Flow | None:
         before = len(self.problems)
-        flow = self._flow(item)
+        flow = None
+        large = too_large(item)
+        if large:
+            self.refuse(item.place, large)
+        else:
+            flow = self._flow(item)
         self.refused_flows += self.problems[before:]
         return flow
 

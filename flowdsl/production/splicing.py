@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flowdsl.production.document import plain_scalar
+from flowdsl.production.document import SCALAR_TAGS, plain_scalar
+from flowdsl.production.parsing import PLAIN, compose
 from flowdsl.production.writing import block_lines, inline
 
 
@@ -32,10 +33,7 @@ class _Edit:
 
 def spliced(text: str, value: Any) -> str:
     """The text with the least of it changed so that it says `value`. Raises `CannotSplice`."""
-    from ruamel.yaml import YAML
-
-    composer: Any = YAML(typ="safe", pure=True)
-    splicer = _Splicer(text, composer.compose(text))
+    splicer = _Splicer(text, compose(text))
     edits = _kept_apart(list(splicer.edits(value)), text)
     for before, after in itertools.pairwise(edits):
         if after.start < before.end:
@@ -251,5 +249,4 @@ def _plain(node: Any) -> Any:
         return {key.value: _plain(inner) for key, inner in node.value}
     if node.id == "sequence":
         return [_plain(item) for item in node.value]
-    tagged = node.style is None and node.tag != "tag:yaml.org,2002:str"
-    return plain_scalar(node.value) if tagged else node.value
+    return plain_scalar(node.value) if node.tag == PLAIN or node.tag in SCALAR_TAGS else node.value

@@ -7,7 +7,7 @@ does not compile (its kind, a condition, a duration, no sink) is left out, and t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from flowdsl.errors import BuildError, FlowError, did_you_mean
@@ -27,7 +27,7 @@ from flowdsl.operators.map import Constant, Fields, Items, Map, Node
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
-from flowdsl.production.document import Item
+from flowdsl.production.document import Item, too_large
 from flowdsl.production.project import SEEKS, SINK_TYPES, Backend, Consumer, Project, SinkConfig
 from flowdsl.production.this_rs import THIS_RS
 from flowdsl.production.this_rs_conditions import TextCondition
@@ -40,7 +40,7 @@ SHAPES: Final = "a project (events: {flows: […]}), a list of flows, or a flow 
 class ProductionReader(Shapes):
     """Reads a document by production's rules and collects what it refuses; `refused_flows` concern one flow only."""
 
-    def __init__(self, problems: Iterable[FlowError] = ()) -> None:
+    def __init__(self, problems: list[FlowError]) -> None:
         super().__init__(problems)
         self.refused_flows: list[FlowError] = []
 
@@ -100,6 +100,9 @@ class ProductionReader(Shapes):
     def _flow(self, item: Item) -> Flow | None:
         before = len(self.problems)
         name = None
+        large = too_large(item)
+        if large:
+            raise self._refused(item, large)
         try:
             given = self._struct(item, "a flow", FLOW_KEYS, ("name", "trigger", "pipeline"))
             name = self._text(given["name"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from flowdsl.errors import FlowError
@@ -28,8 +28,8 @@ class RefusedError(Exception):
 class Shapes:
     """Takes items for what they should be, and collects what is wrong with them."""
 
-    def __init__(self, problems: Iterable[FlowError] = ()) -> None:
-        self.problems = list(problems)
+    def __init__(self, problems: list[FlowError]) -> None:
+        self.problems = problems
 
     def _refused(self, item: Item, what: str, allowed: str | None = None) -> RefusedError:
         self.problems.append(FlowError(what, place=item.place, allowed=allowed))
@@ -95,7 +95,9 @@ class Shapes:
 
     def _count(self, item: Item) -> int:
         written = item.written or ""
-        number = int(written.removeprefix("+"), 0) if _WHOLE.fullmatch(written) else -1
+        # Python takes long over thousands of digits, and refuses them
+        whole = _WHOLE.fullmatch(written) if len(written) < 400 else None
+        number = int(written.removeprefix("+"), 0) if whole else -1
         if not 0 <= number < _U32:
             raise self._refused(
                 item, f"there is {item.kind}: {item.value!r:.40}", "a whole number from 0 to 4294967295"

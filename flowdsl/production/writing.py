@@ -28,8 +28,6 @@ _ESCAPED: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\
 _BLOCK: Final = re.compile(r"(?![\s#])(?:[^\n]*\S\n+)*[^\n]*\S\n?")
 # what YAML's readers allow for a key that has no question mark before it, with room to spare
 _KEY: Final = 500
-# words that flowdsl's own reader refuses, for the parser takes too long over those outside of quotes
-_LONG: Final = re.compile(r"(?:^|(?<=[\s,\[{]))[!&*%][^\s,\[\]{}]{900}")
 
 
 def block_lines(value: Any) -> Iterator[str]:
@@ -116,7 +114,7 @@ def is_block(text: str) -> bool:
     """Whether text of several lines can stand as a block and keep every character."""
     if "\n" not in text.rstrip("\n") or not _BLOCK.fullmatch(text):
         return False
-    return all(_SHOWN.fullmatch(line) for line in text.split("\n")) and not _LONG.search(text)
+    return all(_SHOWN.fullmatch(line) for line in text.split("\n"))
 
 
 def _text(text: str) -> str:
@@ -124,12 +122,9 @@ def _text(text: str) -> str:
         return text
     if _DURATION.fullmatch(text) and len(text) < 20:
         return text
-    long = _LONG.search(text)
-    if ('"' in text or "\\" in text) and "'" not in text and _SHOWN.fullmatch(text) and not long:
+    if ('"' in text or "\\" in text) and "'" not in text and _SHOWN.fullmatch(text):
         return f"'{text}'"
     quoted = "".join(c if _SHOWN.fullmatch(c) and c not in _ESCAPED else _escape(c) for c in text)
-    if long:
-        quoted = re.sub(r"[!&*%]", lambda match: _escape(match[0]), quoted)
     return f'"{quoted}"'
 
 

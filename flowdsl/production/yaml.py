@@ -12,7 +12,8 @@ from typing import Any
 
 from flowdsl.errors import FlowError, LoadError
 from flowdsl.events import FlowWarning
-from flowdsl.production.document import BYTES, Item, read_mapping, read_text, too_long
+from flowdsl.production.document import Item, read_mapping, read_text
+from flowdsl.production.parsing import BYTES, too_long
 from flowdsl.production.project import Project
 from flowdsl.production.reading import Reader
 from flowdsl.rules import FLOWDSL, Rules, rules_of

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.production.document import Item
     from flowdsl.production.project import Project
+    from flowdsl.production.reading import Reader
+    from flowdsl.production.this_rs_reading import ProductionReader
 
 
 # what production does not compile, said closer than its refusal would say it
@@ -175,17 +177,21 @@ def _problems(item: Item, problems: list[FlowError]) -> list[FlowError]:
     """What flowdsl refuses of a document."""
     from flowdsl.production.reading import Reader
 
-    reader = Reader(problems)
-    reader.project(item)
-    return reader.problems
+    return _read(Reader(problems), item)
 
 
 def _problems_there(item: Item, problems: list[FlowError]) -> list[FlowError]:
     """What production refuses of a document."""
     from flowdsl.production.this_rs_reading import ProductionReader
 
-    reader = ProductionReader(problems)
-    reader.project(item)
+    return _read(ProductionReader(problems), item)
+
+
+def _read(reader: Reader | ProductionReader, item: Item) -> list[FlowError]:
+    try:
+        reader.project(item)
+    except LoadError as error:
+        return list(error.problems)
     return reader.problems
 
 

@@ -15,7 +15,7 @@ from flowdsl.language.templates import Template
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.map import Constant, Fields, Items, Map, Node
-from flowdsl.production.document import Item
+from flowdsl.production.document import Item, too_large
 from flowdsl.production.findings.views import FlowView, Following, Leaf, ProjectView, StepView
 from flowdsl.production.options import check_options
 from flowdsl.production.project import SEEKS, SINK_TYPES, Backend, Consumer, Project, SinkConfig
@@ -169,7 +169,7 @@ def _flow(item: Item) -> FlowView:
         *_unknown(trigger, "trigger", ("kind", "link_type", "entity_type")),
     )
     following = Following(kind)
-    for number, one in enumerate(_list(item, "pipeline")):
+    for number, one in enumerate([] if too_large(item) else _list(item, "pipeline")):
         step = _step(view, number, one, following)
         view.steps.append(step)
         following.step(step.name, step.operator, step.options)

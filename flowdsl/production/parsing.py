@@ -1,0 +1,76 @@
+"""YAML text as the events of its parser; what no parser can read is refused with its place.
+
+The parser is libyaml, by way of PyYAML: production's own is a port of it, so both take the same texts, and it reads
+two megabytes in a fraction of a second whatever is in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar, Final
+
+from flowdsl.errors import FlowError, LoadError
+
+BYTES: Final = 2_000_000
+# the parser takes quadratic time over these lines; hardly any file has one
+DIRECTIVES: Final = 100
+_DIRECTIVE = re.compile(r"^\ufeff?%", re.MULTILINE)
+# the tag of scalars without quotes in what is composed
+PLAIN: Final = "plain"
+
+
+def too_long(name: str) -> FlowError:
+    """The refusal of a text that is too long to read."""
+    return FlowError(
+        f"it is longer than {BYTES:,} characters", place=name, hint="split it into several files"
+    )
+
+
+def parse(text: str, name: str) -> Iterator[Any]:
+    """The events of a text, in order. Raises `LoadError` where it cannot go on; places begin with `name`."""
+    import yaml
+
+    if len(text) > BYTES:
+        raise LoadError([too_long(name)])
+    if sum(1 for _ in _DIRECTIVE.finditer(text)) > DIRECTIVES:
+        raise LoadError([FlowError(f"it has more than {DIRECTIVES} lines that begin with %", place=name)])
+    try:
+        # without libyaml, where PyYAML was built without it, the same events come more slowly
+        yield from yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.reader.ReaderError as error:
+        place = f"{name}:{_line_and_column(text, error.position)}"
+        raise LoadError([FlowError("there is a character that YAML does not allow", place=place)]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = name if mark is None else f"{name}:{mark.line + 1}:{mark.column + 1}"
+        why = " ".join(part for part in (error.problem, error.context) if part)
+        raise LoadError([FlowError(f"this is no YAML: {why}", place=place, hint=_hint(text, mark))]) from None
+    except UnicodeEncodeError as error:
+        place = f"{name}:{_line_and_column(text, len(text[: error.start].encode()))}"
+        raise LoadError([FlowError("half of a surrogate pair is no text", place=place)]) from None
+
+
+def compose(text: str) -> Any:
+    """The root of a text that has been read already, as PyYAML's nodes; scalars without quotes have the tag `PLAIN`."""
+    import yaml
+
+    class Composer(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
+        yaml_implicit_resolvers: ClassVar = {None: [(PLAIN, re.compile(""))]}
+
+    return yaml.compose(text, Loader=Composer)
+
+
+def _line_and_column(text: str, offset: int) -> str:
+    """The place of the byte `offset` of the text in UTF-8."""
+    before = text.encode(errors="surrogatepass")[:offset].decode(errors="ignore")
+    return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+
+
+def _hint(text: str, mark: Any) -> str | None:
+    if mark is None:
+        return None
+    line = text.split("\n", mark.line + 1)[mark.line] if mark.line <= text.count("\n") else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "indent with spaces, not with tabs"
+    return None
