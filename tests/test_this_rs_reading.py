@@ -84,13 +84,13 @@ def test_nothing_at_all_is_an_empty_list_or_mapping_and_a_written_null_is_none()
     assert "needs 'kind'" in refusal("- name: f\n  trigger:\n  pipeline: []\n")
 
 
-@pytest.mark.parametrize("text", ["3", "+3", "0x3", "0o3", "0b11", "4294967295"])
+@pytest.mark.parametrize("text", ["3", "+3", "-0", "0x3", "+0x3", "0o3", "0b11", "4294967295"])
 def test_counts_are_written_as_whole_numbers_without_quotes(text: str) -> None:
     loaded(f"- rate_limit: {{max: {text}, per: 1s}}")
 
 
 @pytest.mark.parametrize(
-    "text", ["-1", "-0", "1.0", "1e3", '"3"', "03", "1_000", "4294967296", "true", "null", "[1]", "a"]
+    "text", ["-1", "-0x1", "1.0", "1e3", '"3"', "03", "1_000", "4294967296", "true", "null", "[1]", "a"]
 )
 def test_other_counts_are_refused(text: str) -> None:
     assert "max" in refusal(
@@ -122,6 +122,10 @@ def test_a_template_takes_any_value_that_json_has() -> None:
         None,
     ]
     assert template("18446744073709551615") == 18446744073709551615
+    assert template("[0b11, -0x1f, +0o17, -0, 00.5, 1., 1e400, 1_000, 010, 1234567890123456789012345678901234567890]") == [
+        3, -31, 15, 0, 0.5, 1.0, "1e400", "1_000", "010", 1.2345678901234568e39,
+    ]  # fmt: skip
+    assert repr(template("[!!float 3, !!int 0b11]")) == "[3.0, 3]"
     assert "64 bits" in refusal(flow_text("- map: {template: 18446744073709551616}"))
 
 

@@ -26,6 +26,9 @@ DEPTH: Final = 64
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 _BASED = re.compile(r"0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_PRODUCTION_BASED = re.compile(r"[-+]?(?:0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)")
+_PRODUCTION_FLOAT = re.compile(r"(?![-+]?0[0-9]+$)[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _NAMED: Final[dict[str, Any]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -126,6 +129,7 @@ class _Builder:
         self.root: Item | None = None
         self.problems = Problems()
         self._lenient = lenient
+        self._plain = production_scalar if lenient else plain_scalar
         self._name = name
         self._open: list[_Open] = []
         self._anchors: dict[str, Item | None] = {}
@@ -165,9 +169,11 @@ class _Builder:
         value: Any = text
         odd = None
         if tag is None and not event.style:
-            value = plain_scalar(text)
+            value = self._plain(text)
         elif tag in SCALAR_TAGS:
-            value = plain_scalar(text)
+            value = self._plain(text)
+            if tag == f"{_TAG}float" and type(value) is int:
+                value = float(value)
             if type(value) not in SCALAR_TAGS[tag]:
                 odd = self._mind(f"{text!r:.60} is no {tag.rpartition(':')[2]}", place)
         elif tag not in (None, "!", f"{_TAG}str"):
@@ -264,6 +270,26 @@ def plain_scalar(text: str) -> Any:
     if _BASED.fullmatch(text):
         return int(text, 0)
     return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def production_scalar(text: str) -> Any:
+    """What a scalar without quotes is to production: it knows more spellings of numbers than YAML 1.2 has.
+
+    >>> [production_scalar(text) for text in ("0b11", "-0x1f", "00.5", "1.", "010", "1e400", "12", "1_000")]
+    [3, -31, 0.5, 1.0, '010', '1e400', 12, '1_000']
+    """
+    if text in _NAMED:
+        return _NAMED[text]
+    if len(text) > 400:
+        return text
+    based = _PRODUCTION_BASED.fullmatch(text)
+    number = int(text, 0) if based else int(text) if _DECIMAL.fullmatch(text) else None
+    if number is not None and -(2**127) <= number < 2**128:
+        return number
+    if based or not _PRODUCTION_FLOAT.fullmatch(text):
+        return text
+    # too large for a float is text
+    return float(text) if math.isfinite(float(text)) else text
 
 
 def read_mapping(value: Any, place: str = "") -> Item:

@@ -7,7 +7,6 @@ is an empty mapping or list, and unknown keys are ignored.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -16,8 +15,6 @@ from flowdsl.language.paths import Path
 from flowdsl.production.document import Item
 
 T = TypeVar("T")
-_WHOLE: Final = re.compile(r"\+?(?:0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+|0|[1-9][0-9]*)")
-_DIGITS: Final = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 _U32: Final = 2**32
 
 
@@ -94,10 +91,7 @@ class Shapes:
         return tuple(self._text(item).split("."))
 
     def _count(self, item: Item) -> int:
-        written = item.written or ""
-        # Python takes long over thousands of digits, and refuses them
-        whole = _WHOLE.fullmatch(written) if len(written) < 400 else None
-        number = int(written.removeprefix("+"), 0) if whole else -1
+        number = item.value if type(item.value) is int and item.odd is None else -1
         if not 0 <= number < _U32:
             raise self._refused(
                 item, f"there is {item.kind}: {item.value!r:.40}", "a whole number from 0 to 4294967295"
@@ -118,13 +112,10 @@ class Shapes:
             return {key: self._value(one) for key, one in item.value.items()}
         if isinstance(item.value, list):
             return [self._value(one) for one in item.value]
-        if item.written is not None and _DIGITS.fullmatch(item.written):
-            number = int(item.written) if len(item.written) < 40 else 2**64
-            if not -(2**63) <= number < 2**64:
-                raise self._refused(
-                    item, "there is a whole number beyond 64 bits", "at most 18446744073709551615"
-                )
-            return number
+        if type(item.value) is int and not -(2**63) <= item.value < 2**64:
+            raise self._refused(
+                item, "there is a whole number beyond 64 bits", "at most 18446744073709551615"
+            )
         # JSON has no number that is not finite
         return None if isinstance(item.value, float) and not math.isfinite(item.value) else item.value
 
