@@ -1,13 +1,27 @@
-"""Any frame as a Polars frame: pandas, pyarrow, DuckDB relations, and whatever speaks the Arrow stream protocol."""
+"""Any frame as a Polars frame: pandas, pyarrow, DuckDB relations, and whatever speaks Arrow's stream protocol.
+
+Everything goes through Arrow, so that the same content gives the same columns whatever library holds it. What Arrow has and
+Polars lacks is made plain on the way: UUIDs are text, run-end encoded columns are spelled out, other extensions are what
+they are stored as. Polars meets nothing else, for on a foreign type it may end the process's work with a panic.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from flowdsl.errors import DataError
+from flowdsl.errors import DataError, FlowError
+
+# the name and the values of a pandas column of Python objects -> the values as one type
+Objects = Callable[[str, Any], Any]
+ACCEPTED = "pandas, polars or pyarrow tables, DuckDB relations, anything with the Arrow stream protocol"
 
 
 def is_frame(value: object) -> bool:
@@ -15,36 +29,232 @@ def is_frame(value: object) -> bool:
     return (
         isinstance(value, (pl.DataFrame, pl.LazyFrame))
         or hasattr(value, "__arrow_c_stream__")
-        or _is_pandas(value)
+        or (hasattr(value, "__arrow_c_array__") and not isinstance(value, pa.Array))
+        or is_dataset(value)
+        or is_pandas(value)
     )
 
 
-def to_polars(value: Any, what: str) -> pl.DataFrame:
-    """The same rows as a Polars frame, without a copy where the columns are Arrow's; `what` names it in errors."""
-    try:
-        if isinstance(value, pl.DataFrame):
-            return value
-        if isinstance(value, pl.LazyFrame):
-            collected: pl.DataFrame = value.collect()
-            return collected
-        if _is_pandas(value):
-            converted: pl.DataFrame = pl.from_pandas(value)
-            return converted
-        if hasattr(value, "__arrow_c_stream__"):
-            return pl.DataFrame(value)
-    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(
-            f"{what} cannot be read as columns: {_first_line(error)}", hint="give each column one type"
-        ) from error
-    raise DataError(
-        f"{what} is a {type(value).__name__}, which is no frame",
-        allowed="pandas, polars or pyarrow tables, DuckDB relations, anything with the Arrow stream protocol",
-    )
-
-
-def _is_pandas(value: object) -> bool:
+def is_pandas(value: object) -> bool:
+    """Whether it is a pandas frame; pandas is not imported for that."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+def column_values(value: object) -> list[Any] | None:
+    """The values of a column that stands alone, without its nulls; None for anything else."""
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(value, pandas.Series):
+        return list(value.dropna().tolist())
+    if isinstance(value, pl.Series):
+        return value.drop_nulls().to_list()
+    return value.drop_null().to_pylist() if isinstance(value, (pa.Array, pa.ChunkedArray)) else None
+
+
+def is_dataset(value: object) -> bool:
+    """Whether it is a dataset of pyarrow, or a scanner of one."""
+    dataset = sys.modules.get("pyarrow.dataset")
+    return dataset is not None and isinstance(value, (dataset.Dataset, dataset.Scanner))
+
+
+def is_whole(dtype: pl.DataType) -> bool:
+    """Whether a column of this type holds whole numbers only; DuckDB's largest integers come as decimals."""
+    return dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
+
+
+def to_polars(
+    value: Any, what: str, wanted: Callable[[str], bool] = lambda name: True, objects: Objects | None = None
+) -> pl.DataFrame:
+    """The same rows as a Polars frame, without a copy where the columns are Arrow's; `what` names it in errors.
+
+    Columns that are not `wanted` are left out before they are looked at; `objects` may prepare a pandas column of Python
+    objects. `DataError` where a column has no plain type.
+    """
+    with translated(what):
+        if isinstance(value, pl.LazyFrame):
+            value = value.collect()
+        if isinstance(value, pl.DataFrame):
+            return _without_extensions(value)
+        table = _from_pandas(value, wanted, objects) if is_pandas(value) else _arrow(value, wanted)
+        if table is None:
+            raise DataError(f"a {type(value).__name__} is no frame", allowed=ACCEPTED)
+        if not table.num_columns:
+            return pl.DataFrame({}, height=table.num_rows)
+        return pl.DataFrame(plain(table))
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """A block in which what Polars, pyarrow and DuckDB raise is a `DataError` about `what`."""
+    duckdb = sys.modules.get("duckdb")
+    foreign: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError, OSError)
+    foreign += (pl.exceptions.PolarsError, pa.lib.ArrowException, *((duckdb.Error,) if duckdb else ()))
+    try:
+        yield
+    except FlowError as error:
+        raise error.located(place=what) from error.__cause__
+    except foreign as error:
+        raise DataError(
+            f"cannot be read as columns: {_first_line(error)}", place=what, hint="give each column one type"
+        ) from error
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The table with every column in a type that Polars has; `DataError` names a column that can have none."""
+    for i, field in enumerate(table.schema):
+        try:
+            target = plain_type(field.type)
+        except TypeError as error:
+            raise DataError(
+                f"column {field.name!r} is {error}",
+                hint="make it text or a number, or leave the column out",
+            ) from None
+        if target != field.type:
+            column = _spelled_out(table.column(i), target)
+            table = table.set_column(i, pa.field(field.name, column.type), column)
+    return table
+
+
+def plain_type(dtype: pa.DataType) -> pa.DataType:
+    """The type that a column of this one gets; `TypeError` where there is none."""
+    if isinstance(dtype, pa.UuidType):
+        return pa.string()
+    if isinstance(dtype, pa.Bool8Type):
+        return pa.bool_()
+    if isinstance(dtype, pa.BaseExtensionType):
+        return plain_type(dtype.storage_type)
+    if pa.types.is_run_end_encoded(dtype):
+        return plain_type(dtype.value_type)
+    if pa.types.is_dictionary(dtype):
+        value = plain_type(dtype.value_type)
+        return dtype if pa.types.is_string(value) or pa.types.is_large_string(value) else value
+    if pa.types.is_struct(dtype):
+        return pa.struct([_plain_field(field) for field in dtype])
+    if pa.types.is_fixed_size_list(dtype):
+        return pa.list_(_plain_field(dtype.value_field), dtype.list_size)
+    if pa.types.is_list_view(dtype) or pa.types.is_list(dtype):
+        return pa.list_(_plain_field(dtype.value_field))
+    if pa.types.is_large_list_view(dtype) or pa.types.is_large_list(dtype):
+        return pa.large_list(_plain_field(dtype.value_field))
+    if pa.types.is_map(dtype):
+        return pa.map_(pa.string(), plain_type(dtype.item_type))
+    if pa.types.is_union(dtype):
+        raise TypeError("a union, which has no one type")
+    if pa.types.is_interval(dtype):
+        raise TypeError("an interval of months, which has no one length")
+    return dtype
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    return field.with_type(plain_type(field.type))
+
+
+def _spelled_out(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    if isinstance(column.type, pa.UuidType):
+        return _uuid_texts(column)
+    if pa.types.is_run_end_encoded(column.type):
+        chunks = [pc.run_end_decode(chunk) for chunk in column.chunks]
+        decoded = pa.chunked_array(chunks, column.type.value_type)
+        return decoded if decoded.type == target else _spelled_out(decoded, target)
+    if _has_no_cast(column.type):
+        return pa.chunked_array([pa.array([_python(value) for value in column.to_pylist()], target)])
+    return column.cast(target)
+
+
+def _has_no_cast(dtype: pa.DataType) -> bool:
+    """Whether pyarrow cannot cast it to its plain type, or casts it wrongly as it does list views with gaps."""
+    if isinstance(dtype, pa.UuidType) or pa.types.is_run_end_encoded(dtype):
+        return True
+    if isinstance(dtype, pa.BaseExtensionType):
+        return _has_no_cast(dtype.storage_type)
+    if pa.types.is_list_view(dtype) or pa.types.is_large_list_view(dtype):
+        return True
+    return any(_has_no_cast(dtype.field(i).type) for i in range(dtype.num_fields))
+
+
+def _python(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _python(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_python(inner) for inner in value]
+    return tuple(map(_python, value)) if isinstance(value, tuple) else value
+
+
+def _uuid_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    digits = pl.Series(column.cast(pa.binary(16))).bin.encode("hex")
+    parts = [digits.str.slice(start, size) for start, size in ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))]
+    frame = pl.DataFrame({str(i): part for i, part in enumerate(parts)})
+    texts = frame.select(pl.concat_str(pl.all(), separator="-")).to_series()
+    return pa.chunked_array([texts.to_arrow(compat_level=pl.CompatLevel.oldest())])
+
+
+def _without_extensions(frame: pl.DataFrame) -> pl.DataFrame:
+    if any(isinstance(dtype, pl.Extension) for dtype in frame.dtypes):
+        return pl.DataFrame(plain(frame.to_arrow()))
+    return frame
+
+
+def _arrow(value: Any, wanted: Callable[[str], bool]) -> pa.Table | None:
+    """A frame of Arrow's own, or of a library that gives one; None for anything else."""
+    if hasattr(value, "to_arrow_table") and hasattr(value, "columns"):
+        _refuse_repeated([name for name in value.columns if wanted(name)])
+        quoted = ['"' + name.replace('"', '""') + '"' for name in value.columns if wanted(name)]
+        table = value.project(", ".join(quoted or ["1"])).to_arrow_table()
+        return table if quoted else table.select([])
+    if is_dataset(value):
+        table = value.to_table()
+    elif isinstance(value, pa.Table):
+        table = value
+    elif hasattr(value, "__arrow_c_stream__"):
+        table = pa.RecordBatchReader.from_stream(value).read_all()
+    elif hasattr(value, "__arrow_c_array__"):
+        table = pa.Table.from_batches([pa.record_batch(value)])
+    else:
+        return None
+    names = [name for name in table.column_names if wanted(name)]
+    _refuse_repeated(names)
+    return table.select(names)
+
+
+def _from_pandas(source: Any, wanted: Callable[[str], bool], objects: Objects | None) -> pa.Table:
+    # an index that has a name is a column: of times, or of ids
+    named = [name for name in source.index.names if name is not None and name not in source.columns]
+    if any(wanted(str(name)) for name in named):
+        source = source.reset_index(named)
+    names = [(name, str(name)) for name in source.columns if wanted(str(name))]
+    _refuse_repeated([text for _, text in names])
+    columns = {text: _from_pandas_column(source[name], text, objects) for name, text in names}
+    return pa.table(columns) if columns else pa.table({"0": pa.nulls(len(source))}).select([])
+
+
+def _from_pandas_column(column: Any, name: str, objects: Objects | None) -> Any:
+    import pandas as pd
+
+    if column.dtype == object and objects is not None:
+        column = objects(name, column)
+        if isinstance(column, pa.Array):
+            return column
+    if isinstance(column.dtype, (pd.PeriodDtype, pd.IntervalDtype)):
+        column = column.astype("string")
+    elif isinstance(column.dtype, pd.SparseDtype):
+        column = column.sparse.to_dense()
+    elif isinstance(column.dtype, pd.CategoricalDtype) and column.cat.categories.dtype == object:
+        column = column.astype(object)
+    try:
+        return pa.Array.from_pandas(column)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"column {name!r} holds values of several types: {_first_line(error)[:160]}",
+            hint="make the column text, or give it one type",
+        ) from error
+
+
+def _refuse_repeated(names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"column {name!r} stands more than once", hint="rename one of them")
 
 
 def _first_line(error: Exception) -> str:

@@ -288,10 +288,13 @@ def _position(name: str, value: Any) -> tuple[int | None, int | None]:
 
 
 def _only(only: Any) -> Any:
-    from flowdsl.frames import is_frame, to_polars
+    from flowdsl.frames import column_values, is_frame, to_polars
 
     allowed = "a frame with seq_no, or a list of sequence numbers"
-    if is_frame(only):
+    alone = column_values(only)
+    if alone is not None:
+        only = alone
+    elif is_frame(only):
         frame = to_polars(only, "only")
         if "seq_no" not in frame.columns:
             raise ReplayError("only has no column 'seq_no'", allowed=allowed)

@@ -194,7 +194,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "an object that is none": (lambda: fd.EntityGraph({"user": {"a": object()}}), "'a' is not JSON"),
     "a column of many types": (
         lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", "b"], "x": [{"y": 1}, 5]})}),
-        "entities 'user' cannot be read as columns",
+        "column 'x' holds values of several types",
     ),
     "links that are a number": (lambda: fd.EntityGraph({}, 5), "links are a int"),
     "links that are a name": (lambda: fd.EntityGraph({}, "links.csv"), "links are a str"),

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from flowdsl.errors import DataError
+from flowdsl.frames import to_polars
 from flowdsl.graph.snapshot import EntityGraph
 
 FORMATS: Final = (".parquet", ".csv", ".jsonl")
@@ -54,7 +57,7 @@ def read_graph(folder: str | os.PathLike[str]) -> EntityGraph:
 def _read(path: Path) -> pl.DataFrame:
     try:
         if path.suffix == ".parquet":
-            return pl.read_parquet(path, glob=False)
+            return to_polars(pq.read_table(path), path.name)
         if path.suffix == ".jsonl":
             return pl.read_ndjson(path, infer_schema_length=None)
         frame = pl.read_csv(path, infer_schema_length=None, glob=False)
@@ -63,5 +66,5 @@ def _read(path: Path) -> pl.DataFrame:
         return pl.read_csv(
             path, infer_schema_length=None, glob=False, schema_overrides=dict.fromkeys(ids, pl.String)
         )
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
         raise DataError(f"it cannot be read: {str(error).splitlines()[0]}", place=str(path)) from error

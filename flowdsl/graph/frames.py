@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.frames import is_frame, to_polars
+from flowdsl.frames import is_frame, is_whole, to_polars
 from flowdsl.values.documents import Documents
 
 LINK_COLUMNS = ("link_type", "source_id", "target_id", "link_id", "metadata")
@@ -36,10 +36,22 @@ def _from_frame(frame: pl.DataFrame, what: str) -> tuple[pl.Series, Documents]:
             hint=_near("id", frame.columns),
         )
     ids = id_texts(frame["id"], f"{what}, column 'id'")
+    frame = frame.with_columns(
+        _decoded(frame[name], what) for name, dtype in frame.schema.items() if dtype == pl.Binary
+    )
     if ids.null_count():
         raise DataError(f"{what}: row {ids.is_null().arg_max()} has no id", hint="every entity needs an id")
     _refuse_duplicates(ids, what)
     return ids, Documents(frame.with_columns(ids.alias("id")).to_struct("entity"))
+
+
+def _decoded(column: pl.Series, what: str) -> pl.Series:
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        raise DataError(
+            f"{what}, column {column.name!r} holds bytes that are no text", hint="leave the column out"
+        ) from None
 
 
 def _from_mapping(entities: Mapping[Any, Any], what: str) -> tuple[pl.Series, Documents]:
@@ -112,10 +124,12 @@ def _link_rows(links: Any) -> pl.DataFrame:
 def id_texts(series: pl.Series, what: str) -> pl.Series:
     """Ids as text: text stays letter for letter, integers become their decimal text."""
     dtype = series.dtype
-    if dtype in (pl.Categorical, pl.Enum, pl.Null) or dtype.is_integer():
+    if dtype in (pl.Categorical, pl.Enum, pl.Null) or is_whole(dtype):
         series = series.cast(pl.String)
     if series.dtype != pl.String:
-        raise DataError(f"{what} is of type {dtype}", allowed="text or integers")
+        floats = "pandas makes floats of integer ids with gaps: use .astype('Int64') or text"
+        hint = floats if dtype.is_float() else None
+        raise DataError(f"{what} is of type {dtype}", allowed="text or integers", hint=hint)
     if (series == "").any():
         raise DataError(
             f"{what}: row {(series == '').arg_max()} is empty text", allowed="any text that is not empty"

@@ -14,6 +14,7 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS, FlowWarning
+from flowdsl.frames import is_whole
 
 KIND: Final = pl.Enum(KINDS)
 TIME: Final = pl.Datetime("us", "UTC")
@@ -192,7 +193,7 @@ def _fits(name: str, dtype: pl.DataType) -> bool:
         return isinstance(dtype, _NESTED) or (
             isinstance(dtype, pl.Extension) and dtype.ext_storage() == pl.String
         )
-    return dtype.is_integer() and name != "kind"
+    return is_whole(dtype) and name != "kind"
 
 
 def _hint(name: str, dtype: pl.DataType) -> str | None:

@@ -1,35 +1,38 @@
-"""Frames of any library as a table in memory: pandas, Polars, Arrow, DuckDB relations, Arrow streams."""
+"""Frames of any library as a table of events: read as often as one likes, or once as it comes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import datetime as dt
+import math
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
 
-from flowdsl.errors import DataError
 from flowdsl.events import JSON_COLUMNS, TEXT_COLUMNS, json_text
+from flowdsl.frames import is_dataset, is_frame, to_polars
 from flowdsl.log.border import reading
 from flowdsl.log.columns import SCHEMA
-from flowdsl.log.raw import FrameTable, LazyTable, RawTable
-
-if TYPE_CHECKING:
-    import pandas as pd
+from flowdsl.log.raw import DatasetTable, FrameTable, LazyTable, RawTable
+from flowdsl.values.cells import as_text
 
 # A frame of failed events (`result.errors`) has these beside the columns of an event table.
 _OF_ERRORS = {"seq_no", "flow", "step", "operator", "error"}
 
 
-def frame_table(source: Any, *, all_columns: bool = False) -> RawTable | None:
+def frame_table(source: Any) -> RawTable | None:
     """A frame of whatever library as a table, or None where `source` is no frame.
 
-    Only columns of an event table are taken, unless `all_columns` asks for the others too.
+    Only columns of an event table are taken.
     """
     if isinstance(source, pl.LazyFrame):
         with reading("frame", "collect() the lazy frame to see what is wrong with it"):
             return LazyTable(source, dict(source.collect_schema()))
-    frame = polars_frame(source, all_columns)
+    if is_dataset(source) and hasattr(source, "get_fragments"):
+        return DatasetTable(source)
+    frame = polars_frame(source)
     if frame is None:
         return None
     if set(frame.columns) >= _OF_ERRORS:
@@ -40,70 +43,54 @@ def frame_table(source: Any, *, all_columns: bool = False) -> RawTable | None:
 
 def polars_frame(source: Any, all_columns: bool = False) -> pl.DataFrame | None:
     """A frame held in memory as a Polars frame, without a copy where the library allows that; None for no frame."""
+    if not is_frame(source):
+        return None
 
-    def wanted(name: Any) -> bool:
+    def wanted(name: str) -> bool:
         return all_columns or name in SCHEMA or name in _OF_ERRORS
 
-    with reading("frame", "give the column one type"):
-        if isinstance(source, pl.DataFrame):
-            return source
-        if _is_pandas(source):
-            return _from_pandas(source, wanted)
-        if hasattr(source, "to_arrow_table") and hasattr(source, "columns"):
-            return _from_relation(source, wanted)
-        if isinstance(source, pa.Table):
-            names = [name for name in source.column_names if wanted(name)]
-            return pl.DataFrame(source.select(names))
-        if hasattr(source, "__arrow_c_stream__"):
-            return polars_frame(pa.RecordBatchReader.from_stream(source).read_all(), all_columns)
-        if isinstance(source, pa.RecordBatch):
-            return polars_frame(pa.Table.from_batches([source]), all_columns)
-    return None
+    return to_polars(source, "frame", wanted, _of_one_type)
 
 
-def _is_pandas(source: Any) -> bool:
-    return (
-        type(source).__module__.partition(".")[0] == "pandas" and hasattr(source, "iloc") and source.ndim == 2
-    )
-
-
-def _from_pandas(source: pd.DataFrame, wanted: Callable[[Any], bool]) -> pl.DataFrame:
-    columns: dict[str, Any] = {}
-    for name in source.columns:
-        if not wanted(name):
-            continue
-        column = source[name]
-        if column.ndim != 1:
-            raise DataError(
-                f"column {name!r} stands more than once", place="frame", hint="rename one of them"
-            )
-        columns[str(name)] = _arrow_column(name, column)
-    frame = pl.DataFrame(pa.table(columns))
-    return frame if columns else pl.DataFrame({}, height=len(source))
-
-
-def _arrow_column(name: Any, column: Any) -> Any:
-    if column.dtype == object and name in JSON_COLUMNS:
+def _of_one_type(name: str, column: Any) -> Any:
+    """The Python objects of a pandas column as text, where events have JSON or text."""
+    if name in JSON_COLUMNS:
         # a struct would give every object the fields of all the others
-        values = [v if v is None or isinstance(v, str) else _json_cell(v, name) for v in column]
-        return pa.array(values, pa.large_string())
-    if column.dtype == object and name in TEXT_COLUMNS:
-        column = column.map(lambda v: str(v) if isinstance(v, int) and not isinstance(v, bool) else v)
-    try:
-        return pa.Array.from_pandas(column)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(
-            f"column {name!r} holds values of several types: {str(error).splitlines()[0][:160]}",
-            place="frame",
-            hint="make the column text, or give it one type",
-        ) from error
+        texts = [
+            value if value is None or isinstance(value, str) else _json_cell(value, name) for value in column
+        ]
+        return pa.array(texts, pa.large_string())
+    if name in TEXT_COLUMNS:
+        return column.map(
+            lambda value: (
+                str(value) if isinstance(value, (int, UUID)) and not isinstance(value, bool) else value
+            )
+        )
+    return column
 
 
 def _json_cell(value: Any, name: str) -> str | None:
-    return None if isinstance(value, float) and value != value else json_text(value, name, "frame")
+    # NaN and NaT are no values, and alone in not being equal to themselves
+    if isinstance(value, float | dt.datetime) and value != value:
+        return None
+    return json_text(_in_json(value), name, "frame")
 
 
-def _from_relation(source: Any, wanted: Callable[[Any], bool]) -> pl.DataFrame:
-    names = [name for name in source.columns if wanted(name)]
-    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
-    return pl.DataFrame(source.project(", ".join(quoted or ["1"])).to_arrow_table())
+def _in_json(value: Any) -> Any:
+    """What Python objects are in JSON, as cells of any other frame are."""
+    if isinstance(value, dict):
+        return {key: _in_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        # arrays and numbers of NumPy
+        return _in_json(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dt.date | dt.time | dt.timedelta):
+        return as_text(pl.Series([value]))[0]
+    if isinstance(value, bytes):
+        return value.decode()
+    return str(value) if isinstance(value, UUID) else value

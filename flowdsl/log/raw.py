@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowdsl.errors import DataError
-from flowdsl.events import KINDS
+from flowdsl.events import EVENT_COLUMNS, KINDS
+from flowdsl.frames import plain_type, to_polars
 from flowdsl.log.border import reading
 from flowdsl.log.columns import SCHEMA, present
 from flowdsl.log.faults import ENTITY, JUDGED, LINK
@@ -100,14 +101,37 @@ class LazyTable:
                     row += frame.height
 
 
+@dataclass(frozen=True, eq=False)
+class DatasetTable:
+    """A dataset of pyarrow, scanned anew at each reading, batch by batch and in its order."""
+
+    dataset: Any
+    place: str = "dataset"
+
+    def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
+        return {self.place: _event_schema(self.dataset.schema, self.place)}
+
+    def count(self) -> int | None:
+        return int(self.dataset.count_rows())
+
+    def pieces(
+        self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
+    ) -> Iterator[Piece]:
+        names = present({*columns, *(JUDGED if judged else ())}, self.schemas()[self.place])
+        row = 0
+        with reading(self.place):
+            for batch in self.dataset.to_batches(columns=names, batch_size=size):
+                for frame in to_polars(batch, self.place).iter_slices(size):
+                    yield Piece(frame, self.place, row)
+                    row += frame.height
+
+
 class StreamTable:
     """An Arrow stream read as it comes, which can be done once: for appending, where memory must not grow with it."""
 
     def __init__(self, reader: Any) -> None:
         self._reader = reader
-        fields = [field for field in reader.schema if field.name in SCHEMA]
-        with reading("stream"):
-            self._schema = dict(pl.DataFrame(pa.schema(fields).empty_table()).schema)
+        self._schema = _event_schema(reader.schema, "stream")
 
     def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
         return {"stream": self._schema}
@@ -122,7 +146,7 @@ class StreamTable:
         row = 0
         with reading("stream"):
             for batch in self._reader:
-                for frame in pl.DataFrame(batch.select(names)).iter_slices(size):
+                for frame in to_polars(batch.select(names), "stream").iter_slices(size):
                     yield Piece(frame, "stream", row)
                     row += frame.height
 
@@ -137,7 +161,9 @@ class ParquetFiles:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._metadata = {str(path): _metadata(str(path)) for path in paths}
-        self._schemas = {place: _schema(place, metadata) for place, metadata in self._metadata.items()}
+        arrow = {place: metadata.schema.to_arrow_schema() for place, metadata in self._metadata.items()}
+        self._schemas = {place: _event_schema(schema, place) for place, schema in arrow.items()}
+        self._in_arrow_only = {place: _in_arrow_only(schema) for place, schema in arrow.items()}
 
     def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
         return self._schemas
@@ -155,7 +181,7 @@ class ParquetFiles:
             for row, rows, first, last in groups.spans(size, after):
                 sound = groups.sound(judge, first, last) if judge else frozenset()
                 names = present(asked | judge - sound, schema)
-                yield Piece(_read(place, names, row, rows), place, row, sound)
+                yield Piece(_read(place, names, row, rows, self._in_arrow_only[place]), place, row, sound)
 
 
 class _Groups:
@@ -264,19 +290,28 @@ def _metadata(place: str) -> Any:
         return pq.read_metadata(place)
 
 
-def _schema(place: str, metadata: Any) -> dict[str, pl.DataType]:
-    """The event columns of a file in Polars' types; other columns are not looked at, whatever they are."""
-    fields = [field for field in metadata.schema.to_arrow_schema() if field.name in SCHEMA]
-    with reading(place):
-        return dict(pl.DataFrame(pa.schema(fields).empty_table()).schema)
+def _in_arrow_only(schema: Any) -> set[str]:
+    """The event columns that Polars would read wrongly: UUIDs, say, as bytes. At list views it panics, whatever is read."""
+    if any("list_view" in str(field.type) for field in schema):
+        return set(EVENT_COLUMNS)
+    return {f.name for f in schema if f.name in SCHEMA and plain_type(f.type) != f.type}
 
 
-def _read(place: str, names: list[str], row: int, rows: int) -> pl.DataFrame:
+def _event_schema(schema: Any, place: str) -> dict[str, pl.DataType]:
+    """The event columns of an Arrow schema in Polars' types; other columns are not looked at, whatever they are."""
+    fields = [field for field in schema if field.name in SCHEMA]
     with reading(place):
-        try:
-            return pl.scan_parquet(place, glob=False).select(names).slice(row, rows).collect()
-        except pl.exceptions.PolarsError:
-            return _read_with_pyarrow(place, names, row, rows)
+        return dict(to_polars(pa.schema(fields).empty_table(), place).schema)
+
+
+def _read(place: str, names: list[str], row: int, rows: int, in_arrow_only: Collection[str]) -> pl.DataFrame:
+    with reading(place):
+        if not any(name in in_arrow_only for name in names):
+            try:
+                return pl.scan_parquet(place, glob=False).select(names).slice(row, rows).collect()
+            except pl.exceptions.PolarsError:
+                pass
+        return _read_with_pyarrow(place, names, row, rows)
 
 
 def _read_with_pyarrow(place: str, names: list[str], row: int, rows: int) -> pl.DataFrame:
@@ -298,4 +333,4 @@ def _read_with_pyarrow(place: str, names: list[str], row: int, rows: int) -> pl.
             column = table.column(i)
             plain = column.cast(field.type.value_type) if pa.types.is_dictionary(field.type) else column
             table = table.set_column(i, field.name, plain.cast(pa.binary()))
-    return pl.DataFrame(table)
+    return to_polars(table, place)

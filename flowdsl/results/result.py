@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.results.dispatching import UNDELIVERED, UNDELIVERED_SCHEMA
-from flowdsl.results.manifest import OPEN_SCHEMA, check_sums, manifest_of, record_open
-from flowdsl.results.recorder import MOMENT, TableRecorder
+from flowdsl.results.accounts import Accounts
+from flowdsl.results.manifest import check_sums, manifest_of, record_open
+from flowdsl.results.recorder import TableRecorder
 from flowdsl.results.store import FolderStore, Store
 from flowdsl.results.tables import all_deliveries, sink_table
 
@@ -38,18 +38,6 @@ REASONS = (
 )
 """Why contexts are dropped. `in no batch` is only met where windows have no timer: it is an event that finds its window over
 and too small, and goes with it."""
-STEP_SCHEMA: dict[str, Any] = {
-    "flow": pl.String, "step": pl.Int64, "operator": pl.String, "held_before": pl.Int64, "entered": pl.Int64,
-    "extra_branches": pl.Int64, "passed": pl.Int64, "dropped": pl.Int64, "failed": pl.Int64, "absorbed": pl.Int64,
-    "held": pl.Int64, "seconds": pl.Float64,
-}  # fmt: skip
-REFUSED_SCHEMA: dict[str, Any] = {
-    "flow": pl.String, "step": pl.Int64, "sink": pl.String, "count": pl.Int64,
-}  # fmt: skip
-LATE_SCHEMA = {
-    "seq_no": pl.Int64, "event_id": pl.String, "timestamp": MOMENT, "kind": pl.String, "clock": MOMENT,
-    "lateness": pl.Duration("us"),
-}  # fmt: skip
 
 
 @dataclass
@@ -58,7 +46,8 @@ class Result:
 
     `result["in-app"]` is the frame of one sink, `result.deliveries` of all; `.errors .dropped .steps .late .open` say
     what became of the rest, `.state` is what a next replay goes on from, `.explain(seq_no)` shows what happened to
-    one event. Frames are pandas; `.arrow(sink)` and `.polars(sink)` give them without a copy.
+    one event. Frames are pandas with Arrow's types; `.to_polars(sink)` and `.to_arrow(sink)` give them without a copy, and
+    DuckDB and whatever reads Arrow streams takes a result as it is.
     """
 
     store: Store
@@ -87,31 +76,55 @@ class Result:
             self._cache[key] = to_pandas(self.polars(sink))
         return self._cache[key]
 
-    def polars(self, sink: str | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """The deliveries of one sink, or of all, as a Polars frame; with `columns` only those."""
-        if sink is None:
-            deliveries = all_deliveries(self.store, self.flows, self._steps)
-            return deliveries if columns is None else deliveries.select(known_columns(deliveries, columns))
-        if sink not in self.sinks:
+    def to_polars(
+        self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
+    ) -> pl.DataFrame:
+        """The deliveries of one sink, or of all, as a Polars frame; with `columns` only those are made.
+
+        `table` names another one: `"errors"`, `"dropped"`, `"steps"`, `"refused"`, `"undelivered"`, `"late"` or `"open"`.
+        """
+        if table != "deliveries":
+            frame = self._table(table, sink)
+        elif sink is None:
+            frame = all_deliveries(self.store, self.flows, self._steps)
+        elif sink in self.sinks:
+            return sink_table(self.store, self.flows, sink, self._steps, columns)
+        else:
             raise ReplayError(
                 f"no flow delivers to {sink!r}",
                 allowed=", ".join(self.sinks),
                 hint=did_you_mean(str(sink), self.sinks),
             )
-        return sink_table(self.store, self.flows, sink, self._steps, columns)
+        return frame if columns is None else frame.select(known_columns(frame, columns, table))
+
+    def to_arrow(
+        self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
+    ) -> pa.Table:
+        """The same as an Arrow table, without a copy."""
+        return self.to_polars(sink, columns, table=table).to_arrow()
+
+    def to_pandas(
+        self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
+    ) -> pd.DataFrame:
+        """The same as a pandas frame with Arrow's types, without a copy; yours to change."""
+        return to_pandas(self.to_polars(sink, columns, table=table))
+
+    def polars(self, sink: str | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Short for `to_polars` of deliveries."""
+        return self.to_polars(sink, columns)
 
     def arrow(self, sink: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-        """The deliveries of one sink, or of all, as an Arrow table, without a copy; with `columns` only those."""
-        return self.polars(sink, columns).to_arrow()
+        """Short for `to_arrow` of deliveries."""
+        return self.to_arrow(sink, columns)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """All deliveries as an Arrow stream."""
+        """All deliveries as an Arrow stream: DuckDB, Polars, pyarrow and pandas take a result as it is."""
         return self.polars().__arrow_c_stream__(requested_schema)
 
     @property
     def deliveries(self) -> pd.DataFrame:
         """What all sinks received: the fixed columns, `sink`, and `payload` as JSON text."""
-        return self._cached("deliveries", lambda: self.polars())
+        return self._cached("deliveries")
 
     def __len__(self) -> int:
         """How many deliveries there are."""
@@ -122,21 +135,17 @@ class Result:
     @property
     def errors(self) -> pd.DataFrame:
         """The contexts that failed: their whole event, then `flow, step, operator, branch, error, variables`."""
-        return self._cached("errors", self._errors)
+        return self._cached("errors")
 
     @property
     def dropped(self) -> pd.DataFrame:
         """How many contexts were dropped, by `flow, step, operator, reason`; with `trace=True` each of them."""
-        return self._cached("dropped", self._dropped)
+        return self._cached("dropped")
 
     @property
     def steps(self) -> pd.DataFrame:
         """What became of the contexts that entered each step, and how many seconds it took."""
-        rows = [{name: row[name] for name in STEP_SCHEMA} for row in self.manifest["steps"]]
-        return self._cached(
-            "steps",
-            lambda: pl.DataFrame(rows, schema=STEP_SCHEMA),
-        )
+        return self._cached("steps")
 
     @property
     def refused(self) -> pd.DataFrame:
@@ -144,27 +153,22 @@ class Result:
 
         A context that no sink takes, and that no later step delivers, is in `dropped` as well.
         """
-        rows = [
-            {"flow": s["flow"], "step": s["step"], "sink": sink, "count": count}
-            for s in self.manifest["steps"]
-            for sink, count in s.get("refused", {}).items()
-        ]
-        return self._cached("refused", lambda: pl.DataFrame(rows, schema=REFUSED_SCHEMA))
+        return self._cached("refused")
 
     @property
     def undelivered(self) -> pd.DataFrame:
         """What sinks could not take of a replay with `dispatch=True`: the delivery, `key, error, attempts, permanent`."""
-        return self._cached("undelivered", lambda: _joined(self.store, UNDELIVERED, UNDELIVERED_SCHEMA))
+        return self._cached("undelivered")
 
     @property
     def late(self) -> pd.DataFrame:
         """Events older than the log clock when they were processed, with the clock and how late they were."""
-        return self._cached("late", lambda: _joined(self.store, "late", LATE_SCHEMA))
+        return self._cached("late")
 
     @property
     def open(self) -> pd.DataFrame:
         """Windows and queues that were left open at the end (`open_windows="keep"`), in the order of the steps."""
-        return self._cached("open", lambda: _joined(self.store, "open", OPEN_SCHEMA))
+        return self._cached("open")
 
     def picture(self) -> Picture:
         """The flows with the counts of this run at their edges, wide where many went, and why the others did not.
@@ -245,40 +249,24 @@ class Result:
         if self.recorder is not None:
             self.recorder.settle()
 
-    def _errors(self) -> pl.DataFrame:
-        from flowdsl.results.failures import error_table
+    def _table(self, name: str, sink: str | None) -> pl.DataFrame:
+        makers = Accounts(self.store, self.manifest).makers
+        known = ("deliveries", *makers)
+        if name not in makers:
+            raise ReplayError(
+                f"a result has no table {name!r}",
+                allowed=", ".join(known),
+                hint=did_you_mean(str(name), known),
+            )
+        if sink is not None:
+            raise ReplayError(f"the table {name!r} is not kept by sink", hint=f"leave out {sink!r}")
+        if name == "errors":
+            self._settle()
+        return makers[name]()
 
-        self._settle()
-        return error_table(self.store, self.flows)
-
-    def _dropped(self) -> pl.DataFrame:
-        if not self.manifest["trace"]:
-            rows = [
-                {
-                    "flow": s["flow"],
-                    "step": s["step"],
-                    "operator": s["operator"],
-                    "reason": reason,
-                    "count": count,
-                }
-                for s in self.manifest["steps"]
-                for reason, count in s["reasons"].items()
-            ]
-            schema = {
-                "flow": pl.String,
-                "step": pl.Int32,
-                "operator": pl.String,
-                "reason": pl.String,
-                "count": pl.Int64,
-            }
-            return pl.DataFrame(rows, schema=schema)
-        from flowdsl.results.failures import dropped_table
-
-        return dropped_table(self.store, self.flows)
-
-    def _cached(self, name: str, make: Any) -> pd.DataFrame:
+    def _cached(self, name: str) -> pd.DataFrame:
         if name not in self._cache:
-            self._cache[name] = to_pandas(make())
+            self._cache[name] = self.to_pandas(table=name)
         return self._cache[name]
 
 
@@ -304,12 +292,12 @@ def read_result(folder: str | os.PathLike[str]) -> Result:
     return Result(store, store.read_manifest())
 
 
-def known_columns(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
+def known_columns(frame: pl.DataFrame, columns: Sequence[str], table: str = "deliveries") -> list[str]:
     """These columns of the frame; a `ReplayError` names one that it has not."""
     for name in columns:
         if name not in frame.columns:
             raise ReplayError(
-                f"deliveries have no column {name!r}",
+                f"{table} have no column {name!r}",
                 allowed=", ".join(frame.columns),
                 hint=did_you_mean(str(name), frame.columns),
             )
@@ -323,9 +311,3 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     converted: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return converted
-
-
-def _joined(store: Store, table: str, schema: dict[str, Any]) -> pl.DataFrame:
-    frames = [part.frame for part in store.parts(table)]
-    empty = pl.DataFrame(schema=schema)
-    return pl.concat([empty, *frames], how="diagonal_relaxed").select(list(schema)) if frames else empty

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from flowdsl.errors import DataError
 from flowdsl.values.tags import Tag
 
 
@@ -19,30 +20,31 @@ def tag_of_dtype(dtype: pl.DataType) -> Tag | None:
         return Tag.BOOL
     if dtype == pl.Null:
         return Tag.NULL
-    if dtype == pl.Struct:
+    if isinstance(dtype, (pl.Struct, pl.Map)):
         return Tag.OBJECT
     if dtype in (pl.List, pl.Array):
         return Tag.ARRAY
-    if dtype in (pl.String, pl.Categorical, pl.Enum) or dtype.is_temporal():
+    if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Binary) or dtype.is_temporal():
         return Tag.TEXT
     return None
 
 
 def as_text(series: pl.Series) -> pl.Series:
-    """Cells as text, times in UTC as RFC 3339 writes them."""
+    """Cells as text, times in UTC as RFC 3339 writes them, durations as ISO 8601 does."""
     if series.dtype == pl.String:
         return series
     return pl.DataFrame({"t": series}).select(_text_of(pl.col("t"), series.dtype)).to_series()
 
 
 def nested_json(series: pl.Series) -> pl.Series:
-    """Structs and lists as compact JSON texts, null where the cell is null; times as they are by themselves."""
-    cells = _with_times_as_text(pl.col("t"), series.dtype)
-    wrapped = (
-        pl.DataFrame({"t": series})
-        .select(pl.struct(cells.alias("t")).struct.json_encode().alias("j"))
-        .to_series()
-    )
+    """Structs, lists and maps as compact JSON texts, null where the cell is null; what is in them as it is by itself."""
+    cells = _as_json_has_it(pl.col("t"), series.dtype)
+    encoded = pl.struct(cells.alias("t")).struct.json_encode().alias("j")
+    try:
+        wrapped = pl.DataFrame({"t": series}).select(encoded).to_series()
+    except pl.exceptions.PolarsError as error:
+        what = str(error).splitlines()[0]
+        raise DataError(f"nested values of type {series.dtype} cannot be JSON: {what}") from error
     body = wrapped.str.slice(5).str.head(-1)
     return pl.select(pl.when(series.is_not_null()).then(body)).to_series()
 
@@ -52,28 +54,39 @@ def _text_of(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         zone = dtype.time_zone
         moments = cells.dt.convert_time_zone("UTC") if zone else cells
         return moments.dt.strftime("%Y-%m-%dT%H:%M:%S%.f").str.replace(r"\.0+$", "") + ("Z" if zone else "")
+    if isinstance(dtype, pl.Duration):
+        return cells.dt.to_string("iso")
     return cells.cast(pl.String)
 
 
-def _with_times_as_text(cells: pl.Expr, dtype: Any) -> pl.Expr:
-    """Nested cells with every time in them as the text that it is in a column of its own."""
-    if not _holds_times(dtype):
+def _as_json_has_it(cells: pl.Expr, dtype: Any) -> pl.Expr:
+    """Nested cells with every time in them as text and every decimal as a number, as in a column of its own."""
+    if _in_json(dtype) == dtype:
         return cells
     if isinstance(dtype, pl.Struct):
-        timed = [f for f in dtype.fields if _holds_times(f.dtype)]
+        foreign = [f for f in dtype.fields if _in_json(f.dtype) != f.dtype]
         return cells.struct.with_fields(
-            *(_with_times_as_text(pl.field(f.name), f.dtype).alias(f.name) for f in timed)
+            *(_as_json_has_it(pl.field(f.name), f.dtype).alias(f.name) for f in foreign)
         )
     if isinstance(dtype, pl.List):
-        return cells.list.eval(_with_times_as_text(pl.element(), dtype.inner))
+        return cells.list.eval(_as_json_has_it(pl.element(), dtype.inner))
     if isinstance(dtype, pl.Array):
-        return _with_times_as_text(cells.arr.to_list(), pl.List(dtype.inner))
-    return _text_of(cells, dtype)
+        return _as_json_has_it(cells.arr.to_list(), pl.List(dtype.inner))
+    if isinstance(dtype, pl.Map):
+        entry = pl.Struct({"key": dtype.key, "value": dtype.value})
+        return _as_json_has_it(cells.map.entries(), pl.List(entry)).cast(_in_json(dtype))
+    return cells.cast(pl.Float64) if dtype.is_decimal() else _text_of(cells, dtype)
 
 
-def _holds_times(dtype: Any) -> bool:
+def _in_json(dtype: Any) -> Any:
+    """The type that cells of this type are written as: the same, unless JSON has no such thing."""
     if isinstance(dtype, pl.Struct):
-        return any(_holds_times(f.dtype) for f in dtype.fields)
+        return pl.Struct({f.name: _in_json(f.dtype) for f in dtype.fields})
     if isinstance(dtype, (pl.List, pl.Array)):
-        return _holds_times(dtype.inner)
-    return bool(dtype.is_temporal())
+        inner = _in_json(dtype.inner)
+        return dtype if inner == dtype.inner else pl.List(inner)
+    if isinstance(dtype, pl.Map):
+        return pl.Map(pl.String(), _in_json(dtype.value))
+    if dtype.is_decimal():
+        return pl.Float64()
+    return pl.String() if dtype.is_temporal() or dtype == pl.Binary else dtype

@@ -106,10 +106,14 @@ class Documents:
     def _field(self, path: Path) -> Column:
         series, absent = self.series, self.series.is_null().to_numpy()
         for part in path:
-            fields = series.struct.fields if isinstance(series.dtype, pl.Struct) else []
-            if part not in fields:
-                return Column(len(series), Tag.MISSING)
             absent = absent | series.is_null().to_numpy()
+            if isinstance(series.dtype, pl.Map) and series.dtype.key == pl.String:
+                there = pl.select(series.map.contains_key(part).fill_null(value=False)).to_series()
+                absent = absent | ~there.to_numpy()
+                series = pl.select(series.map.get(part)).to_series()
+                continue
+            if not isinstance(series.dtype, pl.Struct) or part not in series.struct.fields:
+                return Column(len(series), Tag.MISSING)
             series = series.struct.field(part)
         column = Column.from_series(series)
         if absent.any():
