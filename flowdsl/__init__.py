@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flowdsl import sinks as sinks
     from flowdsl import testing as testing
     from flowdsl.comparing.comparison import Comparison, compare
+    from flowdsl.comparing.sweep import Sweep, sweep
     from flowdsl.errors import (
         BuildError,
         ConditionError,
@@ -60,6 +61,7 @@ _HOME = {
     "ReplayError": "errors",
     "Result": "results.result",
     "SinkError": "errors",
+    "Sweep": "comparing.sweep",
     "TemplateError": "errors",
     "compare": "comparing.comparison",
     "convert": "log",
@@ -77,6 +79,7 @@ _HOME = {
     "read_result": "results.result",
     "replay": "replaying",
     "schema": "production.schema",
+    "sweep": "comparing.sweep",
     "var": "language.var",
 }
 
@@ -101,6 +104,7 @@ __all__ = [
     "ReplayError",
     "Result",
     "SinkError",
+    "Sweep",
     "TemplateError",
     "compare",
     "convert",
@@ -118,6 +122,7 @@ __all__ = [
     "read_result",
     "replay",
     "schema",
+    "sweep",
     "var",
 ]
 __version__ = "0.1.0"

@@ -94,6 +94,29 @@ class Flow(Steps):
         """The same flow under another name."""
         return replace(self, given_name=check_text(name, "the name of a flow"))
 
+    def with_step(self, number: int, **options: Any) -> Flow:
+        """The same flow with some options of a step, counted from 0, given anew as its builder method takes them.
+
+        >>> on("link.created").batch("target_id", window="1h").with_step(0, window="2h")
+        <Flow 'link.created': on('link.created').batch('target_id', window='2h')>
+        """
+        if not 0 <= number < len(self.steps):
+            raise BuildError(
+                f"there is no step {number}", flow=self.name, allowed=f"0 to {len(self.steps) - 1}"
+            )
+        step = self.steps[number]
+        refuse_unknown(
+            step.method, {name: None for name in options if name not in step.options()}, list(step.options())
+        )
+        try:
+            changed = step.with_options(**options)
+        except BuildError as error:
+            error.located(flow=self.name, step=f"{number} ({step.method})")
+            raise
+        flow = replace(self, steps=(*self.steps[:number], changed, *self.steps[number + 1 :]))
+        flow.scopes()
+        return flow
+
     def scopes(self) -> list[Scope]:
         """The variables before each step, and after the last; a BuildError where a step cannot stand."""
         scope = Scope.of_trigger(self.trigger.kind, self.rules)

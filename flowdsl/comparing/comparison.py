@@ -36,9 +36,8 @@ class Comparison:
     became of contexts at each step, before and after; `causes` why. `same` is whether nothing differs.
     """
 
-    def __init__(self, before: Result, after: Result) -> None:
-        self.before, self.after = before, after
-        self._pairs = pairs_of(before, after)
+    def __init__(self, pairs: list[Pair]) -> None:
+        self._pairs = pairs
         self._differences, self._counts = _compared(self._pairs)
         if self.other_rules:
             # what a runtime makes otherwise is of use only with the reason: it is found now, and not when it is shown
@@ -104,15 +103,12 @@ class Comparison:
             return found
         from flowdsl.production.findings.differences import with_findings
 
-        assert self.after.options is not None
-        assert self.before.options is not None
-        return with_findings(found, self.before.options.flows, self.after.options.flows)
+        return with_findings(found, [flow for pair in self._pairs for flow in pair.flows])
 
     @property
     def other_rules(self) -> bool:
         """Whether the two ran by different rules: one as flowdsl, the other as a production runtime."""
-        options = (self.before.options, self.after.options)
-        return len({one.flows[0].rules for one in options if one is not None}) == 2
+        return len({flow.rules for pair in self._pairs for flow in pair.flows}) > 1
 
     def totals(self) -> dict[str, int]:
         """The counts of all flows and sinks together."""
@@ -151,7 +147,7 @@ def compare(before: Result, after: Result) -> Comparison:
     for result in (before, after):
         if not isinstance(result, Result):
             raise ReplayError(f"a {type(result).__name__} is no result", allowed="two results of replay(…)")
-    return Comparison(before, after)
+    return Comparison(pairs_of(before, after))
 
 
 def _compared(pairs: list[Pair]) -> tuple[pl.DataFrame, pl.DataFrame]:

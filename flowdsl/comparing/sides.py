@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
+from flowdsl.flow import Flow
 from flowdsl.results.result import Result
-from flowdsl.results.tables import deliveries_with_origin
+from flowdsl.results.tables import deliveries_with_origin, sink_table
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,12 @@ class Side:
             self.result.store, self.result.flows, manifest["delivers"], self.number, sink
         )
 
+    def columns(self, sink: str, columns: Sequence[str]) -> pl.DataFrame:
+        """Some columns of what a sink got of it."""
+        manifest = self.result.manifest
+        mine = [{**step, "flows": [self.number]} for step in self._delivers]
+        return sink_table(self.result.store, manifest["flows"], sink, mine, columns)
+
     @property
     def _delivers(self) -> list[dict[str, Any]]:
         return [step for step in self.result.manifest["delivers"] if self.number in step["flows"]]
@@ -73,6 +81,13 @@ class Pair:
     def sides(self) -> tuple[Side, ...]:
         """The sides that are there."""
         return tuple(side for side in (self.before, self.after) if side is not None)
+
+    @property
+    def flows(self) -> list[Flow]:
+        """The flows of both sides, where it is known what ran."""
+        return [
+            side.result.options.flows[side.number] for side in self.sides if side.result.options is not None
+        ]
 
     @property
     def sinks(self) -> tuple[str, ...]:

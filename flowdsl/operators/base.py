@@ -158,6 +158,26 @@ class Operator:
         """The step with these options by field name; operators whose builder method differs override it."""
         return cls.build(**options)  # type: ignore[attr-defined, no-any-return]
 
+    def with_options(self, **changes: Any) -> Operator:
+        """The same step with some options, by field name, given anew as its builder method takes them."""
+        kept = {
+            name: _as_given(getattr(self, name), declared)
+            for name, declared in self.options().items()
+            if name not in changes
+        }
+        return self.from_options({**kept, **changes})
+
+
+def _as_given(value: Any, declared: Option) -> Any:
+    """The value of an option as a builder method takes it: a path as text."""
+    if not isinstance(value, tuple):
+        return value
+    if declared.schema.get("type") == "array":
+        return list(value)
+    if value and isinstance(value[0], tuple):
+        return [path_text(path) for path in value]
+    return path_text(value) if value else None
+
 
 def link_caption(start: Path, via: str | None, direction: str, end: str) -> str:
     """A look-up as an arrow that points as the link does: `target_id ←owns– owner`."""

@@ -66,12 +66,12 @@ _RECIPIENTS: Final = (
 _MOST: Final = 3
 
 
-def with_findings(causes: pl.DataFrame, before: Sequence[Flow], after: Sequence[Flow]) -> pl.DataFrame:
+def with_findings(causes: pl.DataFrame, flows: Sequence[Flow]) -> pl.DataFrame:
     """Causes with the column `finding`: the codes of those that tell why, separated by commas; null where none does.
 
-    One of the two lists is run by production's rules; the other says what was meant.
+    Of the flows some are run by production's rules: those that tell; the others say what was meant.
     """
-    there = {flow.name: flow for flow in (*before, *after) if not flow.rules.early_checks}
+    there = {flow.name: flow for flow in flows if not flow.rules.early_checks}
     found = {name: check_flow(flow, flow.rules.name) for name, flow in there.items()}
     codes = [
         explaining(cause, found.get(cause["flow"], []), there.get(cause["flow"]))

@@ -1,0 +1,90 @@
+"""Variants of a flow: some options of its steps given anew, in every combination."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.flow import Flow
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A flow with the values that it was made with, by the name of the parameter."""
+
+    flow: Flow
+    values: tuple[tuple[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """Such as `window=5m, min_count=2`."""
+        return ", ".join(f"{name}={value}" for name, value in self.values)
+
+
+def variants_of(flow: Flow, parameters: Mapping[str, Iterable[Any]]) -> list[Variant]:
+    """The flow with every combination of these options; the first parameter changes slowest.
+
+    A parameter is the name of an option (`window`); where several steps have it, with the step before it
+    (`batch_window`, `step_3_window`).
+    """
+    places = {name: _place(flow, name) for name in parameters}
+    given = [[(name, value) for value in _listed(name, values)] for name, values in parameters.items()]
+    return [_variant(flow, places, values) for values in itertools.product(*given)]
+
+
+def _variant(
+    flow: Flow, places: Mapping[str, tuple[int, str]], values: tuple[tuple[str, Any], ...]
+) -> Variant:
+    for name, value in values:
+        number, option = places[name]
+        flow = flow.with_step(number, **{option: value})
+    variant = Variant(flow, values)
+    return replace(variant, flow=flow.named(variant.name))
+
+
+def _listed(name: str, values: Iterable[Any]) -> list[Any]:
+    listed = (
+        [] if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable) else list(values)
+    )
+    if not listed:
+        raise ReplayError(f"{name}={values!r} is no list of values", allowed=f"such as {name}=[…, …]")
+    return listed
+
+
+def _place(flow: Flow, name: str) -> tuple[int, str]:
+    """The step and the option that a parameter is."""
+    places = [
+        (number, step.method, option)
+        for number, step in enumerate(flow.steps)
+        for option, declared in step.options().items()
+        if name in _names(number, step.method, option) | _names(number, step.method, declared.yaml)
+    ]
+    if len(places) == 1:
+        return places[0][0], places[0][2]
+    known = sorted({option for step in flow.steps for option in step.options()})
+    if not places:
+        raise ReplayError(
+            f"no step of {flow.name!r} has an option {name!r}",
+            flow=flow.name,
+            allowed=", ".join(known),
+            hint=did_you_mean(name, known),
+        )
+    several = [f"step_{number}_{option}" for number, _, option in places]
+    methods = {method for _, method, _ in places}
+    if len(methods) == len(places):
+        several = [f"{method}_{option}" for _, method, option in places]
+    raise ReplayError(
+        f"{len(places)} steps of {flow.name!r} have an option {name!r}",
+        flow=flow.name,
+        allowed=", ".join(several),
+        hint="put the step before the name of the option",
+    )
+
+
+def _names(number: int, method: str, option: str) -> set[str]:
+    plain = re.sub(r"_$", "", option)
+    return {option, plain, f"{method}_{plain}", f"step_{number}_{plain}"}
