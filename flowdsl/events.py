@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import uuid
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from numbers import Integral
+from types import FrameType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from flowdsl.errors import DataError, did_you_mean
@@ -48,6 +50,15 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 
 class FlowWarning(UserWarning):
     """Something flowdsl took a decision about that the user may want to take: a timestamp without a zone, say."""
+
+
+def warn(message: str) -> None:
+    """A `FlowWarning` that points at the line outside flowdsl that led to it."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "flowdsl":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, FlowWarning, stacklevel=level)
 
 
 class EventRow(NamedTuple):
@@ -264,7 +275,7 @@ def timestamp_us(value: Any, *, place: str | None = None) -> int:
             "a count of seconds has a unit that only you know: read_events(…, time_unit='s')",
         )
     if value.tzinfo is None:
-        warnings.warn(f"timestamp {value} has no zone and is taken as UTC", FlowWarning, stacklevel=2)
+        warn(f"timestamp {value} has no zone and is taken as UTC")
         value = value.replace(tzinfo=UTC)
     return int((value - _EPOCH) // _MICROSECOND)
 

@@ -10,7 +10,6 @@ import contextlib
 import datetime as dt
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from flowdsl.engines.local import LocalRun, Span, State
 from flowdsl.engines.preferences import Gate
 from flowdsl.engines.stages import Observer
 from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.events import EVENT_COLUMNS, FlowWarning
+from flowdsl.events import EVENT_COLUMNS, warn
 from flowdsl.flow import Flow
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource, open_log
@@ -187,11 +186,7 @@ def run(
         hand_over()
     broken = options.source.broken
     if broken:
-        warnings.warn(
-            f"{broken} rows of the log are no events and were left out; see log.problems",
-            FlowWarning,
-            stacklevel=3,
-        )
+        warn(f"{broken} rows of the log are no events and were left out; see log.problems")
     return finished(plan, options, store, recorder, local, state)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +235,52 @@ def test_timestamps_of_other_spellings_are_read(
         micros = next(log.chunks([], 9))["timestamp"].to_physical().to_list()
         assert sorted(micros) == sorted(micro for micro in expected if micro is not None)
         assert len(broken(log)) == expected.count(None)
+
+
+@pytest.mark.filterwarnings("ignore:.*without a zone")
+def test_what_databases_and_spreadsheets_write_for_moments_is_read(tmp_path: Path) -> None:
+    spelled = [
+        "1970-01-01 00:00:01.5+00",
+        "1970-01-01 01:01+01",
+        "1970-01-01T00:02",
+        "1970-01-02",
+        "1970-01-01 12",
+        "",
+    ]
+    lines = "".join(f"{at},a,b\n" for at in spelled)
+    log = read_events(written(tmp_path, "a.csv", f"at,who,what\n{lines}"), columns=LIKES)
+    micros = next(log.chunks([], 9))["timestamp"].to_physical().to_list()
+    assert micros == [1_500_000, 60_000_000, 120_000_000, 86_400_000_000]
+    assert [row for row, _ in broken(log)] == [6, 7]
+    days = read_events(pl.DataFrame({"at": [date(1970, 1, 2)], "who": ["a"], "what": ["b"]}), columns=LIKES)
+    assert next(days.chunks([], 9))["timestamp"].to_physical().to_list() == [86_400_000_000]
+
+
+@pytest.mark.parametrize("between", [";", "\t", "|", ","])
+def test_the_header_of_a_csv_file_shows_what_stands_between_fields(between: str, tmp_path: Path) -> None:
+    lines = [
+        ["at", "who", "what"],
+        ["2024-01-01T00:00:00Z", "a,1", "b;2"],
+        ["2024-01-01T00:00:01Z", '"c\t3"', "d|4"],
+    ]
+    text = "".join(
+        between.join(f'"{f}"' if between in f and '"' not in f else f for f in line) + "\n" for line in lines
+    )
+    log = read_events(written(tmp_path, "a.csv", text), columns=LIKES)
+    assert rows(log, "source_id", "target_id") == [("a,1", "b;2"), ("c\t3", "d|4")]
+
+
+def test_a_log_shows_how_much_it_holds_and_that_rows_have_problems(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "at,who,what\n2024-01-01T00:00:00Z,a,b\nsoon,a,b\n")
+    assert (
+        repr(read_events(path, columns=LIKES)) == "<MemoryEventLog of 1 events; 1 rows broken: see .problems>"
+    )
+
+
+def test_a_warning_points_at_the_line_that_led_to_it() -> None:
+    with pytest.warns(FlowWarning, match="without a zone") as caught:
+        read_events([{"at": "2024-01-01T00:00:00", "who": "a", "what": "b"}], columns=LIKES)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_numbers_without_a_unit_are_refused_with_a_hint(tmp_path: Path) -> None:

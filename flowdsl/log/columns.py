@@ -6,14 +6,13 @@ become their decimal text, timestamps become UTC microseconds. `data` and `metad
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import polars as pl
 
 from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS, FlowWarning
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS, warn
 from flowdsl.frames import is_whole
 
 KIND: Final = pl.Enum(KINDS)
@@ -134,7 +133,7 @@ class Shaper:
         """Warn, once for this source, that its timestamps have no zone and are taken as UTC."""
         if without_zone and not self._said_zone:
             self._said_zone = True
-            warnings.warn(f"{place}: timestamps without a zone are taken as UTC", FlowWarning, stacklevel=2)
+            warn(f"{place}: timestamps without a zone are taken as UTC")
 
 
 def utc(times: pl.Series) -> pl.Series:

@@ -11,6 +11,8 @@ from flowdsl.errors import DataError
 from flowdsl.log.columns import TIME, Shaper, parse_rfc3339, utc
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
+# what databases and spreadsheets write beside RFC 3339: zones in hours, no seconds, days alone
+_SHORTER: Final = ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 PER_SECOND: Final[dict[str, int]] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
@@ -19,11 +21,15 @@ def instants(
 ) -> pl.Series:
     """Timestamps as UTC microseconds, null where one cannot be read; `shaper` says once that a zone was assumed.
 
+    A day alone is its first moment.
+
     >>> instants(pl.Series([1.5, None]), "a.csv", Shaper(), unit="s").dt.epoch("us").to_list()
     [1500000, None]
     """
     if raw.dtype == pl.Null:
         return raw.cast(TIME)
+    if raw.dtype == pl.Date:
+        raw = raw.cast(pl.Datetime("us"))
     if isinstance(raw.dtype, pl.Datetime):
         shaper.say_zone(place, raw.dtype.time_zone is None)
         return utc(raw)
@@ -43,6 +49,9 @@ def instants(
         return _formatted(text, formats, place, shaper)
     times, zoneless = parse_rfc3339(text)
     shaper.say_zone(place, zoneless)
+    if times.null_count() > text.null_count():
+        shorter = text.str.replace("T", " ", literal=True)
+        times = times.fill_null(_formatted(shorter, _SHORTER, place, shaper))
     if times.null_count() == len(times) and text.str.contains(r"^\s*\d+(\.\d+)?\s*$").any():
         raise _unit_needed(place)
     return times

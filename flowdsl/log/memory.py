@@ -145,7 +145,9 @@ class MemoryEventLog(EventLog):
         return self.count() or 0
 
     def __repr__(self) -> str:
-        return f"<MemoryEventLog of {len(self)} events>"
+        found = [f"{count} rows {sort}" for sort, count in self.problem_counts.items()]
+        problems = f"; {', '.join(found)}: see .problems" if found else ""
+        return f"<MemoryEventLog of {len(self)} events{problems}>"
 
     def _store_position(self, consumer: str, seq_no: int) -> None:
         self._positions[consumer] = seq_no

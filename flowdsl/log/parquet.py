@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.events import EVENT_COLUMNS, EventRow, FlowWarning, timestamp_us
+from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us, warn
 from flowdsl.language.durations import parse_duration
 from flowdsl.log.base import EventLog
 from flowdsl.log.border import reading
@@ -293,11 +292,9 @@ class ParquetEventLog(EventLog):
 
     def _say_gaps(self, gaps: list[Gap]) -> None:
         for gap in gaps:
-            warnings.warn(
+            warn(
                 f"{self.folder}: events {gap.first} to {gap.last} are no longer in the log ({gap.reason}); "
-                "what they did to the graph is not known",
-                FlowWarning,
-                stacklevel=3,
+                "what they did to the graph is not known"
             )
 
     @property

@@ -209,7 +209,7 @@ def _file_blocks(path: Path, problems: Problems) -> Iterator[Block]:
     if shape == "json":
         yield from json_blocks(path, problems)
     elif shape != "parquet":
-        yield from csv_blocks(path, problems, "\t" if shape == "tsv" else ",")
+        yield from csv_blocks(path, problems)
     else:
         with reading(str(path)):
             rows = pq.read_metadata(path).num_rows

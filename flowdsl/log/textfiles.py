@@ -32,7 +32,7 @@ class Block:
 
 
 def format_of(path: Path) -> str:
-    """`json`, `csv`, `tsv` or `parquet`, by the name, else by how the file begins.
+    """`json`, `csv` or `parquet`, by the name, else by how the file begins.
 
     >>> format_of(Path("events.jsonl.gz"))
     'json'
@@ -42,7 +42,7 @@ def format_of(path: Path) -> str:
         ".ndjson": "json",
         ".json": "json",
         ".csv": "csv",
-        ".tsv": "tsv",
+        ".tsv": "csv",
         ".parquet": "parquet",
     }
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".zst")]
@@ -83,13 +83,18 @@ def json_blocks(path: Path, problems: Problems) -> Iterator[Block]:
         yield Block(place, rows, found, texts)
 
 
-def csv_blocks(path: Path, problems: Problems, delimiter: str = ",") -> Iterator[Block]:
-    """The rows of a CSV file with a header, all values text, empty ones null; rows are lines from 1."""
+def csv_blocks(path: Path, problems: Problems) -> Iterator[Block]:
+    """The rows of a CSV file with a header, all values text, empty ones null; rows are lines from 1.
+
+    Fields stand between commas, semicolons, tabs or bars, whichever the header has most of.
+    """
     place = str(path)
     with reading(place), _opened(path) as file:
         # a byte that is no UTF-8 becomes half a surrogate pair, so that its row can be told from the others
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        records = _records(text, delimiter, place, problems)
+        begin = text.readline()
+        text.seek(0)
+        records = _records(text, max(",;\t|", key=begin.count), place, problems)
         _, header, _ = next(records, (1, [], ""))
         if not header or len(set(header)) < len(header):
             raise DataError(

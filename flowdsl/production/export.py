@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import BuildError, ExportError
-from flowdsl.events import FlowWarning
+from flowdsl.events import warn
 from flowdsl.production.mapping import flow_mapping, project_mapping
 from flowdsl.production.portable import portable
 from flowdsl.production.writing import block_lines
@@ -67,7 +66,7 @@ def project_to_yaml(project: Project) -> str:
         return text
     text = yaml_text(project_to_dict(project))
     if "#" in project.text:
-        warnings.warn("the file is written anew, without its comments", FlowWarning, stacklevel=3)
+        warn("the file is written anew, without its comments")
     return text
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flowdsl.errors import FlowError, LoadError
-from flowdsl.events import FlowWarning
+from flowdsl.events import warn
 from flowdsl.production.document import Item, read_mapping, read_text
 from flowdsl.production.parsing import BYTES, too_long
 from flowdsl.production.project import Project
@@ -130,7 +129,7 @@ def _project(
     if reader.problems and not skips:
         raise LoadError(sorted(reader.problems, key=_position))
     for problem in reader.refused_flows:
-        warnings.warn(f"left out: {problem}", FlowWarning, stacklevel=5)
+        warn(f"left out: {problem}")
     return replace(project, text=text, skipped=tuple(reader.refused_flows))
 
 
