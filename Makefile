@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: demo test test-browser chromium check format bench clean
+.PHONY: demo test test-crash test-browser chromium check format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
@@ -24,6 +24,9 @@ ifeq ($(CHROMIUM),)
 	apt-get -qq update
 	DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null
 endif
+
+test-crash: .venv/.tests-installed  ## kill processes and fail calls of the system, many times (ROUNDS=300)
+	FLOWDSL_CRASH_ROUNDS=$(or $(ROUNDS),300) $(BIN)/pytest -n 2 -m crash
 
 check: .venv/.tests-installed
 	$(BIN)/ruff check .

@@ -28,6 +28,7 @@ from flowdsl.log.rows import frame_of
 from flowdsl.log.sealed import SealedEvents, Wanted
 from flowdsl.log.segments import Segment
 from flowdsl.log.table import READ, EventTable, ahead, cut, no_marks, together
+from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.writing import DURABILITIES, Durability, Limits, LogWriter
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class ParquetEventLog(EventLog):
             raise DataError("plain Parquet files have no checksums to verify", place=str(self.folder))
         with self._writing("cannot be verified"):
             self._sealed.forget()
-            if not self.folder.is_dir():
+            if not (has_catalog(self.folder) or (self.folder / TAIL).is_file()):
                 raise DataError("there is no log", place=str(self.folder))
             if repair:
                 self.close()

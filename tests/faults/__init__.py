@@ -1,0 +1,1 @@
+"""The log under a system whose calls fail."""
