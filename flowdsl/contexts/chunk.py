@@ -37,6 +37,8 @@ TEXT_COLUMNS = (
 )
 KIND = pl.Enum(KINDS)
 DOCUMENT_COLUMNS = {"data": Tag.NULL, "metadata": Tag.MISSING}
+# the variables that are objects
+_WHOLE = {("event",), *((name,) for name in DOCUMENT_COLUMNS)}
 
 
 class EventRows:
@@ -86,6 +88,12 @@ class EventRows:
         if path not in self._columns:
             self._columns[path] = self._read(path)
         return self._columns[path]
+
+    def column_at(self, path: Path, rows: Index) -> Column:
+        """The values at some rows; of whole objects, which are heavy, no others are taken apart for a few."""
+        if path in _WHOLE and path not in self._columns and len(rows) * 8 < len(self):
+            return self.gather(rows).column(path)
+        return self.column(path).take(rows)
 
     def gather(self, rows: Index) -> EventRows:
         """A copy of some rows, to be kept when the chunk is gone."""
@@ -163,7 +171,7 @@ class Chunk:
         part = self._part_of(rows)
         if part is not None:
             start, events = part
-            return events.column(path).take(rows - start if start else rows)
+            return events.column_at(path, rows - start if start else rows)
         return Column.concat([p.column(path) for p in self._parts]).take(rows)
 
     def codes(self, name: str, rows: Index) -> Codes:

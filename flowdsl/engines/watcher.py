@@ -13,6 +13,7 @@ import numpy as np
 from flowdsl.contexts.chunk import Chunk
 from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, RELEASED, Contexts
 from flowdsl.contexts.payload import Payload
+from flowdsl.contexts.variables import EntityVariable
 from flowdsl.kernels.kernel import Members, Refused
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures
@@ -60,6 +61,7 @@ class Watcher:
         self.more: dict[int, int] = {}
         self.seq_no = seq_no
         self._bound: dict[int, Branch] = {}
+        self._entities: tuple[Chunk | None, dict[int, Any]] = (None, {})
 
     @property
     def waiting(self) -> bool:
@@ -153,7 +155,10 @@ class Watcher:
                 self._bound[flow] = branches[FOLLOWED - 1]
                 self.more[flow] = self.more.get(flow, 0) + len(branches) - FOLLOWED
             found, branches = found[:FOLLOWED], branches[:FOLLOWED]
-        return _Mine(contexts, found, branches)
+        if self._entities[0] is not contexts.chunk:
+            # the versions of entities have other numbers in another chunk
+            self._entities = (contexts.chunk, {})
+        return _Mine(contexts, found, branches, self._entities[1])
 
     def _put(
         self,
@@ -191,6 +196,8 @@ class _Mine:
     contexts: Contexts
     rows: Index
     branches: list[Branch]
+    entities: dict[int, Any]
+    """Entities by their version, as far as they were read."""
 
     def __post_init__(self) -> None:
         self._taken = self.contexts.take(self.rows) if len(self.rows) else None
@@ -209,9 +216,20 @@ class _Mine:
         """Each context's branch and variables, those that are missing left out."""
         if self._taken is None:
             return
-        columns = {name: self._taken.column((name,)).values() for name in self._taken.roots()}
+        columns = {name: self._values(self._taken, name) for name in self._taken.roots()}
         for i, branch in enumerate(self.branches):
             yield branch, {name: values[i] for name, values in columns.items() if values[i] is not MISSING}
+
+    def _values(self, taken: Contexts, name: str) -> list[Any]:
+        variable = taken.variable(name)
+        if not isinstance(variable, EntityVariable) or (variable.versions < 0).any():
+            return taken.column((name,)).values()
+        versions = variable.versions.tolist()
+        new = sorted(set(versions) - self.entities.keys())
+        if new:
+            read = EntityVariable(np.array(new, np.int32)).column((), taken.chunk).values()
+            self.entities.update(zip(new, read, strict=True))
+        return [self.entities[version] for version in versions]
 
 
 def value_at(variables: Mapping[str, Any], path: Path) -> Any:

@@ -88,11 +88,14 @@ class Explanation:
         return frame.astype({"step": "Int64"})
 
 
-def explain(options: Options, seq_no: int, flow: str | None = None) -> Explanation:
+def explain(
+    options: Options, seq_no: int, flow: str | None = None, watcher: Watcher | None = None
+) -> Explanation:
     """What happened to one event of a replay, in all flows or the one named.
 
-    The replay runs again up to that event, and further only while the event waits in a window or a queue. Raises
-    `ReplayError` where the log has no such event, or the replay no such flow.
+    The replay runs again up to that event, and further only while the event waits in a window or a queue; a `watcher` of
+    one's own learns what it wants to on the way. Raises `ReplayError` where the log has no such event, or the replay no
+    such flow.
     """
     event = _event(options.source, seq_no)
     names = [f.name for f in options.flows]
@@ -104,7 +107,7 @@ def explain(options: Options, seq_no: int, flow: str | None = None) -> Explanati
     matching = [f for f in asked if mismatch(f.trigger, event) is None and f.steps]
     # with a state all of its flows must run; otherwise only those that the event concerns
     running = list(options.flows) if options.state is not None else matching
-    watcher = Watcher(int(event["seq_no"]))
+    watcher = watcher or Watcher(int(event["seq_no"]))
     if matching:
         watch(dataclasses.replace(options, flows=tuple(running)), watcher)
     steps = [step for f in asked for step in _steps(f, event, running, watcher)]

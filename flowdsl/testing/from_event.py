@@ -8,20 +8,20 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import polars as pl
 
 from flowdsl.errors import ReplayError
 from flowdsl.events import JSON_COLUMNS, timestamp_text, timestamp_us
 from flowdsl.explaining.explain import explain, watch
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.rules import FLOWDSL
 from flowdsl.testing.cases import FlowTest
 from flowdsl.testing.history import Historian, Reach
 from flowdsl.testing.matching import moment_text
 from flowdsl.testing.running import run
-from flowdsl.testing.surroundings import Reader, Row, Surroundings, rows_of, surroundings
+from flowdsl.testing.surroundings import Reader, Row, Surroundings, numbered_rows, surroundings
 
 if TYPE_CHECKING:
-    from flowdsl.explaining.explain import Explanation
+    from flowdsl.explaining.explain import ExplainedStep, Explanation
     from flowdsl.replaying import Options
 
 MOST: Final = 500
@@ -41,18 +41,20 @@ def as_test(options: Options, seq_no: int, name: str | None = None) -> FlowTest:
             "a test starts from a graph and its events, and this replay did not",
             hint="replay the whole log without state= and as_of='end'",
         )
-    explanation = explain(options, seq_no)
+    rules = options.flows[0].rules if options.flows else FLOWDSL
+    historian = Historian(seq_no, rules)
+    explanation = explain(options, seq_no, watcher=historian)
     names = [step.flow for step in explanation.steps if step.step is None and step.outcome == "matched"]
     if not names:
         raise ReplayError(f"no flow ran on event {seq_no}", hint="result.explain says why")
     flows = tuple(flow for flow in options.flows if flow.name in names)
     ours = dataclasses.replace(options, flows=flows)
-    whole = explain(ours, seq_no)
-    if all(step.outcome != "held" for step in whole.steps):
+    whole = [step for step in explanation.steps if step.flow in names]
+    if options.open_windows != "flush" and all(step.outcome != "held" for step in whole):
         # what a later event of the log let go on goes on at the end of the test
         ours = dataclasses.replace(ours, open_windows="flush")
-    historian = Historian(seq_no, flows[0].rules)
-    watch(ours, historian)
+        historian = Historian(seq_no, rules)
+        watch(ours, historian)
     for reach in Reach:
         made = _made(ours, seq_no, name or _name(explanation), historian.needed(reach))
         if made is None:
@@ -60,7 +62,7 @@ def as_test(options: Options, seq_no: int, name: str | None = None) -> FlowTest:
         test, number = made
         outcome = run(test, flows)
         assert outcome.result is not None
-        if _said(outcome.result.explain(number)) == _said(whole):
+        if _said(outcome.result.explain(number).steps) == _said(whole):
             return dataclasses.replace(outcome.settled, drops=outcome.settled.drops or None)
     raise ReplayError(
         f"what came of event {seq_no} does not come of any part of the log that is small enough for a test",
@@ -81,7 +83,7 @@ def _made(options: Options, seq_no: int, name: str, needed: set[int]) -> tuple[F
     )
     if len(around.events) > MOST or sum(map(len, around.entities.values())) + len(around.links) > MOST:
         return None
-    rows = rows_of(options.source, pl.col("seq_no").is_in(sorted(around.events)), max(around.events))
+    rows = numbered_rows(options.source, sorted(around.events))
     target = rules.name if rules.name != "flowdsl" else None
     return _test(name, options, around, rows, target), [row["seq_no"] for row in rows].index(seq_no) + 1
 
@@ -142,12 +144,12 @@ def _name(explanation: Explanation) -> str:
     return f"event {event['seq_no']}: {event['kind']}{f' {kind}' if kind else ''}"
 
 
-def _said(explanation: Explanation) -> list[tuple[Any, ...]]:
+def _said(steps: Iterable[ExplainedStep]) -> list[tuple[Any, ...]]:
     """What must be the same in the test: outcomes, reasons of drops and failures, payloads, sinks and recipients."""
     return [
         (
             step.flow, step.step, step.branch, step.outcome, step.sinks, step.recipient_id, repr(step.payload),
             step.reason if step.outcome in ("dropped", "failed") else None,
         )
-        for step in explanation.steps
+        for step in steps
     ]  # fmt: skip
