@@ -29,7 +29,9 @@ sinks
 builder flow
 plan
 pictures
+charts
 engines results
+reporting
 progress replaying
 explaining comparing
 samples

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 from flowdsl.commands.history import add_history, graph_of, open_path, position
-from flowdsl.commands.talking import load_project, natural, say, show, show_json, table_text
+from flowdsl.commands.talking import existing, load_project, natural, say, show, show_json, table_text
 from flowdsl.results.result import Result
 from flowdsl.results.tables import FIXED
 
@@ -24,6 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("flows", metavar="FLOWS.yaml", help="the flows; - reads them from stdin")
     parser.add_argument("--log", required=True, metavar="PATH", help="the events")
     parser.add_argument("--out", metavar="FOLDER", help="write the result's tables there, as they come")
+    parser.add_argument("--report", metavar="FILE.html", help="write a report that opens in any browser")
     add_history(parser)
     parser.add_argument(
         "--target",
@@ -44,6 +46,9 @@ def run(options: argparse.Namespace) -> int:
     """Replay, print, and give 1 where contexts failed."""
     from flowdsl.replaying import replay
 
+    if options.report:
+        # before a long replay, not after it
+        existing(str(Path(options.report).parent), "folder")
     project = load_project(options.flows, options.target)
     graph, log = graph_of(options), open_path(options.log)
     began = time.perf_counter()
@@ -54,6 +59,9 @@ def run(options: argparse.Namespace) -> int:
     say(f"{result.manifest['events']:,} events in {time.perf_counter() - began:.2f} s")
     if options.out:
         say(f"written to {options.out}")
+    if options.report:
+        result.report(options.report)
+        say(f"report in {options.report}")
     print_result(result, 0 if options.out else options.rows, as_json=options.json)
     failed = sum(step["failed"] for step in result.manifest["steps"])
     if failed:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flowdsl.pictures.picture import Picture
     from flowdsl.plan import Plan
     from flowdsl.replaying import Options
+    from flowdsl.reporting.report import Report
     from flowdsl.testing.cases import FlowTest
 
 REASONS = (
@@ -56,6 +57,7 @@ class Result:
     options: Options | None = None
     recorder: TableRecorder | None = None
     _cache: dict[str, pd.DataFrame] = field(default_factory=dict)
+    _shown: dict[str, Report] = field(default_factory=dict)
 
     # -- deliveries ------------------------------------------------------------------------------------
 
@@ -233,10 +235,34 @@ class Result:
 
     # -- shown -----------------------------------------------------------------------------------------
 
+    def report(self, path: str | os.PathLike[str] | None = None) -> Report:
+        """All that is worth knowing of the result at a glance; with `path` also written there as one HTML file.
+
+        The file opens offline. Raises `DataError` where it cannot be written.
+
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="hello").map(title="hello").deliver("in-app")
+        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}
+        >>> print(replay(flow, [event]).report("report.html"))
+        1 event, 2026-01-01 00:00 to 2026-01-01 00:00 UTC: 1 delivery to 1 person
+        ...
+        """
+        if "report" not in self._shown:
+            from flowdsl.reporting.report import Report
+
+            self._shown["report"] = Report(self)
+        report: Report = self._shown["report"]
+        if path is not None:
+            report.save(path)
+        return report
+
     def __repr__(self) -> str:
         from flowdsl.results.summary import summary
 
         return summary(self.manifest)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {**self.report()._repr_mimebundle_(), "text/plain": repr(self)}
 
     # -- inside ----------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Part:
 
     def row(self, number: int) -> Part:
         """One row by itself."""
-        return Part(self.frame[number], self.meta)
+        return Part(self.frame.slice(number, 1), self.meta)
 
 
 @dataclass(frozen=True)

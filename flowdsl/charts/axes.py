@@ -1,0 +1,117 @@
+"""The field that a chart is drawn into: its margins, its axis of numbers with a grid, and the marks below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Final
+
+from flowdsl.charts.chart import said, short
+from flowdsl.charts.ticks import Tick, number_ticks
+from flowdsl.charts.wording import short_text
+from flowdsl.pictures.metrics import elided, width
+
+FONT: Final = 11.0
+_LINE: Final = 14.0
+_GAP: Final = 10.0
+_LEFT: Final = 42.0
+_MARK: Final = 150.0
+
+
+class Field:
+    """Takes shapes one after the other, placed by value: numbers from `low` to `high` upwards, `left` to `right` across."""
+
+    def __init__(
+        self, size: tuple[float, float], values: tuple[float, float], *, y_label: str, x_label: str = "",
+        lines: int = 1, room: float = 12, whole: bool = True,
+    ) -> None:  # fmt: skip
+        self.width, self.height = size
+        ticks = number_ticks(*values, most=max(2, int(self.height // 40)), whole=whole)
+        self.low, self.high = ticks[0], ticks[-1]
+        labels = [short_text(tick) for tick in ticks]
+        # charts above one another begin at the same place as long as numbers are short
+        self.left = max(_LEFT, max(width(label, FONT) for label in labels) + _GAP + 4)
+        self.right = self.width - room
+        self.top = 2 * _LINE + 2
+        self.bottom = self.height - (lines + bool(x_label)) * _LINE - 6
+        self.parts: list[str] = []
+        self.text(4, _LINE, y_label, room=self.width - 8)
+        for tick, label in zip(ticks, labels, strict=True):
+            y = self.y(tick)
+            self.line(self.left, y, self.right, y, "axis" if tick == max(self.low, 0) else "grid")
+            self.text(self.left - 6, y + 4, label, anchor="end")
+        if x_label:
+            self.text(
+                (self.left + self.right) / 2, self.height - 6, x_label, anchor="middle", room=self.width - 8
+            )
+
+    def y(self, value: float) -> float:
+        """How far down a value lies."""
+        return self.bottom - (value - self.low) / (self.high - self.low) * (self.bottom - self.top)
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
+        """A straight line."""
+        self.parts.append(
+            f'<line x1="{short(x1)}" y1="{short(y1)}" x2="{short(x2)}" y2="{short(y2)}" class="{css}"/>'
+        )
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        anchor: str = "start",
+        css: str = "",
+        room: float | None = None,
+    ) -> None:
+        """One line of text, cut to the room that it has."""
+        shown = text if room is None else elided(text, room, FONT)
+        where = "" if anchor == "start" else f' text-anchor="{anchor}"'
+        style = f' class="{css}"' if css else ""
+        self.parts.append(f'<text x="{short(x)}" y="{short(y)}"{where}{style}>{said(shown)}</text>')
+
+    def column(self, x1: float, x2: float, value: float, title: str, css: str = "f0") -> None:
+        """A column from the axis up, with its title where the pointer rests; what is more than nothing can be seen."""
+        height = self.bottom - self.y(value)
+        if value > 0:
+            height = max(height, 1.5)
+            shape = f'x="{short(x1)}" y="{short(self.bottom - height)}" width="{short(max(x2 - x1, 0.6))}" height="{short(height)}"'
+            self.parts.append(f'<rect {shape} class="{css}"><title>{said(title)}</title></rect>')
+
+    def marks(self, ticks: Sequence[Tick], place: Callable[[float], float]) -> None:
+        """Labels below the axis: as many as stand beside one another, the larger unit in a second line."""
+        for line, labels in enumerate(([t.label for t in ticks], [t.above for t in ticks])):
+            named = [
+                (place(t.at), elided(label, _MARK, FONT))
+                for t, label in zip(ticks, labels, strict=True)
+                if label
+            ]
+            for x, label in beside(named, self.width):
+                self.text(x, self.bottom + (line + 1) * _LINE + 1, label, anchor="middle")
+        for tick in ticks:
+            x = place(tick.at)
+            self.line(x, self.bottom, x, self.bottom + 4, "axis")
+
+
+def beside(named: Sequence[tuple[float, str]], limit: float) -> Iterator[tuple[float, str]]:
+    """Those labels that do not run into one another: every second, third … where places are even, else what fits."""
+    widths = [width(label, FONT) for _, label in named]
+
+    def apart(one: int, other: int) -> bool:
+        return named[other][0] - named[one][0] >= (widths[one] + widths[other]) / 2 + 6
+
+    gaps = [later[0] - earlier[0] for earlier, later in pairwise(named)]
+    if gaps and max(gaps) > 2 * min(gaps):
+        last, kept = len(named) - 1, [0]
+        for i in range(1, last):
+            if apart(kept[-1], i) and apart(i, last):
+                kept.append(i)
+        kept += [last] if apart(kept[-1], last) else []
+    else:
+        step = 1
+        while any(not apart(i, i + step) for i in range(0, len(named) - step, step)):
+            step += 1
+        kept = list(range(0, len(named), step))
+    for i in kept:
+        yield min(max(named[i][0], widths[i] / 2 + 2), limit - widths[i] / 2 - 2), named[i][1]

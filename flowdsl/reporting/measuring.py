@@ -1,0 +1,218 @@
+"""Works out the numbers of a report from a result's tables, part by part, on two threads; no flow is run for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flowdsl.reporting.distribution import Distribution, Spans
+from flowdsl.reporting.figures import (
+    Figures,
+    LateFigures,
+    OpenFigures,
+    SinkFigures,
+    StepFigures,
+    drops_of,
+    fan_outs_of,
+    refused_of,
+)
+from flowdsl.reporting.recipients import Crowd, Days, Recipients, look_up, named
+from flowdsl.reporting.samples import Candidates, is_payload, samples_of
+from flowdsl.reporting.timeline import Timeline
+from flowdsl.results.causes import error_causes
+from flowdsl.results.dispatching import UNDELIVERED
+from flowdsl.results.store import Part, StoredPart
+
+if TYPE_CHECKING:
+    from flowdsl.results.result import Result
+
+_WORKERS: Final = 2
+# deliveries of which the recipients are counted in one pass
+_PASS: Final = 1 << 25
+_FIXED: Final = ("recipient_id", "delivered_at", "event_time")
+# rows that are measured together: those of a table, or those of them that a sink's preferences refused
+Rows = tuple[str, str | None]
+# how often rows count for a sink: refused ones are taken off again
+Weights = Mapping[Rows, int]
+
+
+@dataclass
+class _Table:
+    """What is known of the deliveries of one step."""
+
+    name: str
+    pieces: Sequence[Part | StoredPart]
+    latency: Spans = field(default_factory=Spans)
+    candidates: Candidates = field(default_factory=Candidates)
+
+
+@dataclass
+class _Measured:
+    """What one pass over rows gave, part by part."""
+
+    days: list[Days] = field(default_factory=list)
+    timelines: list[Timeline | None] = field(default_factory=list)
+
+
+def measure(result: Result) -> Figures:
+    """All numbers of a result."""
+    manifest = result.manifest
+    counts = Counter(dict.fromkeys(result.sinks, 0))
+    for row in manifest["delivered"]:
+        counts[row["sink"]] += row["count"]
+    tables = {s["table"]: _Table(s["table"], result.store.pieces(s["table"])) for s in manifest["delivers"]}
+    sinks = [*result.sinks, None]
+    measured = _measure_tables(tables, [_weights(manifest["delivers"], sink) for sink in sinks], len(result))
+    return Figures(
+        flows=result.flows,
+        events=manifest["events"],
+        span=None if manifest["span"] is None else (manifest["span"][0], manifest["span"][1]),
+        deliveries=len(result),
+        everyone=measured[-1][0],
+        sinks=tuple(
+            SinkFigures(sink, counts[sink], timeline, recipients)
+            for sink, (recipients, timeline) in zip(result.sinks, measured, strict=False)
+        ),
+        steps=_steps(result, tables),
+        fan_outs=fan_outs_of(manifest),
+        drops=drops_of(manifest),
+        refused=refused_of(manifest),
+        failed=sum(s["failed"] for s in manifest["steps"]),
+        causes=tuple(error_causes(result.store, result.flows, result.recorder)),
+        late=_late(result),
+        open=_open(result),
+        undelivered=_undelivered(result),
+    )
+
+
+def _weights(delivers: Sequence[dict[str, Any]], sink: str | None) -> Weights:
+    """What counts for a sink, or for all sinks together."""
+    weights: dict[Rows, int] = {}
+    for step in delivers:
+        for name in step["sinks"]:
+            if sink is None or name == sink:
+                times = len(step["flows"])
+                weights[step["table"], None] = weights.get((step["table"], None), 0) + times
+                weights[step["table"], name] = weights.get((step["table"], name), 0) - times
+    return weights
+
+
+def _measure_tables(
+    tables: Mapping[str, _Table], groups: Sequence[Weights], rows: int
+) -> list[tuple[Recipients, Timeline | None]]:
+    """Measure all tables, and the recipients and times of each group of rows."""
+    passes = max(1, -(-rows // _PASS))
+    kept: dict[Rows, _Measured] = {}
+    told: list[dict[tuple[tuple[Rows, int], ...], Crowd]] = []
+    for number in range(passes):
+        found = _pass(tables, (number, passes))
+        kept = kept or found
+        days = {key: Days.joined(measured.days) for key, measured in found.items()}
+        # sinks that get the same have the same recipients
+        held = [tuple((key, times) for key, times in group.items() if key in days) for group in groups]
+        told.append({
+            group: Crowd.of(Days.joined([days[key] for key, _ in group], [times for _, times in group]))
+            for group in dict.fromkeys(held)
+        })  # fmt: skip
+    names = look_up(
+        {code for one in told for crowd in one.values() for code, *_ in crowd.first}, _recipients(tables)
+    )
+    people = {group: named([one[group] for one in told], names) for group in told[0]}
+    times = {key: Timeline.joined(measured.timelines) for key, measured in kept.items()}
+    return [
+        (people[group], Timeline.joined([times[key] for key, _ in group], [weight for _, weight in group]))
+        for group in held
+    ]
+
+
+def _pass(tables: Mapping[str, _Table], share: tuple[int, int]) -> dict[Rows, _Measured]:
+    """One pass over all deliveries; the first one takes in everything else as well."""
+    jobs = [(table, number, piece) for table in tables.values() for number, piece in enumerate(table.pieces)]
+    found: dict[Rows, _Measured] = {}
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="flowdsl-report") as pool:
+        measured = pool.map(lambda job: _piece(job[1], job[2], share), jobs)
+        for (table, _, _), (rows, latency, candidates) in zip(jobs, measured, strict=True):
+            for sink, (days, timeline) in rows.items():
+                one = found.setdefault((table.name, sink), _Measured())
+                one.days.append(days)
+                one.timelines.append(timeline)
+            if share[0] == 0:
+                table.latency.join(latency)
+                table.candidates.add(candidates)
+    return found
+
+
+def _piece(
+    number: int, piece: Part | StoredPart, share: tuple[int, int]
+) -> tuple[dict[str | None, tuple[Days, Timeline | None]], Spans, Candidates]:
+    """What one part gives: people and times of its rows and of those that sinks refused, and in the first pass the rest."""
+    refused: dict[str, str] = piece.meta.get("refused", {})
+    wanted = {*_FIXED, *refused.values()}
+    first = share[0] == 0
+    frame = piece.read(lambda name: name in wanted or (first and is_payload(name)))
+
+    def counted(rows: pl.DataFrame) -> tuple[Days, Timeline | None]:
+        times = rows["delivered_at"].to_physical().to_numpy()
+        return Days.of(rows["recipient_id"], times, share), Timeline.of(times) if first else None
+
+    found: dict[str | None, tuple[Days, Timeline | None]] = {None: counted(frame)}
+    found |= {s: counted(frame.filter(pl.col(c))) for s, c in refused.items()}
+    latency, candidates = Spans(), Candidates()
+    if first:
+        latency.add((frame["delivered_at"] - frame["event_time"]).to_physical().to_numpy())
+        candidates = Candidates.of(frame, number)
+    return found, latency, candidates
+
+
+def _recipients(tables: Mapping[str, _Table]) -> Iterator[pl.Series]:
+    for table in tables.values():
+        for piece in table.pieces:
+            yield piece.read("recipient_id".__eq__)["recipient_id"]
+
+
+def _steps(result: Result, tables: Mapping[str, _Table]) -> tuple[StepFigures, ...]:
+    found = []
+    for step in result.manifest["delivers"]:
+        table = tables[step["table"]]
+        latency, samples = table.latency.distribution(), samples_of(table.candidates, table.pieces)
+        number = int(step["table"].rpartition("-")[2])
+        for flow in step["flows"]:
+            name, sinks = result.flows[flow], tuple(step["sinks"])
+            found.append((flow, StepFigures(name, number, sinks, step["timed"], latency, samples)))
+    found.sort(key=lambda item: (item[0], item[1].step))
+    return tuple(figures for _, figures in found)
+
+
+def _late(result: Result) -> LateFigures:
+    lateness, kinds = Spans(), Counter[str]()
+    for piece in result.store.pieces("late"):
+        frame = piece.read(("lateness", "kind").__contains__)
+        lateness.add(frame["lateness"].to_physical().to_numpy())
+        kinds.update(frame["kind"].cast(pl.String).to_list())
+    spans = lateness.distribution() if kinds else Distribution.of([])
+    return LateFigures(result.manifest["late"], spans, tuple(sorted(kinds.items())))
+
+
+def _open(result: Result) -> tuple[OpenFigures, ...]:
+    frames = [piece.read(lambda _: True) for piece in result.store.pieces("open")]
+    if not frames:
+        return ()
+    order = {name: number for number, name in enumerate(result.flows)}
+    windows = pl.concat(frames).group_by("flow", "step", "operator").agg(
+        pl.len(), pl.col("held").sum().alias("all_held"), pl.col("due_at").min().to_physical()
+    )  # fmt: skip
+    found = [OpenFigures(*row) for row in windows.iter_rows()]
+    return tuple(sorted(found, key=lambda o: (order[o.flow], o.step)))
+
+
+def _undelivered(result: Result) -> tuple[tuple[str, str, int], ...]:
+    found: Counter[tuple[str, str]] = Counter()
+    for piece in result.store.pieces(UNDELIVERED):
+        found.update(piece.read(("sink", "error").__contains__).select("sink", "error").iter_rows())
+    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return tuple((sink, error, count) for (sink, error), count in ordered)

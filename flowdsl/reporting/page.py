@@ -1,0 +1,100 @@
+"""The whole report as HTML: a fragment for notebooks, and a page of its own that needs nothing beside itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.charts.wording import count_text, moment_text
+from flowdsl.reporting import sections
+from flowdsl.reporting.elements import Html, element, joined, plain
+from flowdsl.reporting.figures import Figures
+from flowdsl.reporting.notes import notes_of
+from flowdsl.reporting.style import PAGE, ROOT, report_style
+
+if TYPE_CHECKING:
+    from flowdsl.pictures.picture import Picture
+
+# flows that a heading names one by one
+_NAMED: Final = 3
+# a page may show what it holds, and nothing else: no script, no address
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def fragment(figures: Figures, manifest: dict[str, Any], picture: Picture) -> Html:
+    """The report with its style, for a page of others."""
+    parts = [
+        Html(f"<style>{report_style()}</style>"),
+        element("h1", title(figures)),
+        element("p", _lead(figures), css="lead"),
+        _tiles(figures),
+        _notes(figures, manifest),
+        element("section", element("h2", "Flows"), Html(f'<div class="wide">{picture.svg}</div>')),
+        sections.over_time(figures),
+        sections.recipients(figures),
+        sections.latency(figures),
+        sections.fan_outs(figures),
+        sections.not_delivered(figures),
+        sections.samples(figures),
+    ]
+    return element("div", *parts, css=ROOT)
+
+
+def page(figures: Figures, manifest: dict[str, Any], picture: Picture) -> str:
+    """The report as one HTML file."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{title(figures)}</title><style>{PAGE}</style></head>"
+        f"<body>{fragment(figures, manifest, picture)}</body></html>\n"
+    )
+
+
+def title(figures: Figures) -> Html:
+    """What was replayed."""
+    names = figures.flows
+    if len(names) > _NAMED:
+        return joined(f"Replay of {len(names)} flows")
+    parts: list[object] = ["Replay of "]
+    for number, name in enumerate(names):
+        parts += ["" if not number else " and " if number == len(names) - 1 else ", ", plain(name, 120)]
+    return joined(*parts)
+
+
+def _lead(figures: Figures) -> str:
+    if figures.span is None:
+        return "The log has no events."
+    first, last = figures.span
+    return f"{count_text(figures.events, 'event')}, {moment_text(first)} to {moment_text(last)} (UTC)"
+
+
+def _tiles(figures: Figures) -> Html:
+    everyone = figures.everyone
+    often, worst = everyone.deliveries, everyone.worst_day
+    dropped = sum(d.count for d in figures.drops)
+    tiles = [
+        _tile(figures.deliveries, "deliveries to " + count_text(len(figures.sinks), "sink")),
+        _tile(everyone.count, "people told"),
+        _tile(often.p50, f"deliveries to a person (p50); p95 {often.p95:,}, max {often.max:,}"),
+        _tile(worst.max, f"most to one person in a day; p95 {worst.p95:,}"),
+        _tile(dropped, "contexts dropped on purpose"),
+        _tile(figures.failed, "contexts failed", bad=figures.failed > 0),
+    ]
+    if figures.late.count:
+        tiles.append(_tile(figures.late.count, "events late"))
+    return element("div", *tiles, css="tiles")
+
+
+def _tile(number: int, what: str, *, bad: bool = False) -> Html:
+    return element(
+        "div", element("b", f"{number:,}"), element("span", what), css="tile bad" if bad else "tile"
+    )
+
+
+def _notes(figures: Figures, manifest: dict[str, Any]) -> Html:
+    notes = notes_of(figures, manifest)
+    if not notes:
+        return Html("")
+    return element(
+        "ul", *(element("li", plain(n.text, 400), css="bad" if n.bad else "") for n in notes), css="notes"
+    )
