@@ -109,17 +109,20 @@ class EventLog(ABC):
         Both are sequence numbers, or timestamps (datetimes or RFC 3339 text).
         """
         after = start - 1 if isinstance(start, int) and start > 0 else 0
+        until = stop if isinstance(stop, int) else None
         times = (
             None if edge is None or isinstance(edge, int) else timestamp_us(edge) for edge in (start, stop)
         )
-        for chunk in self._between(after, *times):
-            if isinstance(stop, int) and chunk["seq_no"][0] >= stop:
+        for chunk in self._between(after, until, *times):
+            if until is not None and chunk["seq_no"][0] >= until:
                 return
             table = _part(chunk, start, stop).with_columns(pl.col("kind").cast(pl.String)).to_arrow()
             yield from table.combine_chunks().to_batches()
 
-    def _between(self, after: int, start: int | None, stop: int | None) -> Iterator[pl.DataFrame]:
-        """Events after `after`; those before `start` and from `stop` on (µs) may be left out where that saves reading."""
+    def _between(
+        self, after: int, until: int | None, start: int | None, stop: int | None
+    ) -> Iterator[pl.DataFrame]:
+        """Events after `after`; others may be left out: from the number `until` on, before `start`, from `stop` on (µs)."""
         return self.chunks(EVENT_COLUMNS, _BATCH, after)
 
 

@@ -151,7 +151,7 @@ class ParquetEventLog(EventLog):
         tail = _numbered(begin, rows).select(names)
         if segments:
             tail = tail.filter(pl.col("seq_no") > segments[-1].last)
-        frames = self._sealed.frames(catalog, segments, names, size, after, tail, wanted)
+        frames = self._sealed.frames(self._segments, segments, names, size, after, tail, wanted)
         return ahead(together(cut(frames, size), size))
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
@@ -281,13 +281,21 @@ class ParquetEventLog(EventLog):
         with self._writing():
             self._log.catalog_to_change().store_position(consumer, seq_no)
 
-    def _between(self, after: int, start: int | None, stop: int | None) -> Iterator[pl.DataFrame]:
+    def _segments(self, after: int) -> tuple[Segment, ...]:
+        catalog = self._log.catalog()
+        return catalog.segments(after) if catalog else ()
+
+    def _between(
+        self, after: int, until: int | None, start: int | None, stop: int | None
+    ) -> Iterator[pl.DataFrame]:
         if self._plain:
             return self._plain.chunks(EVENT_COLUMNS, READ, after)
 
         def wanted(segment: Segment) -> bool:
             within = segment.statistics
-            return (start is None or within.max_time >= start) and (stop is None or within.min_time < stop)
+            early = start is not None and within.max_time < start
+            late = stop is not None and within.min_time >= stop
+            return not (early or late or (until is not None and segment.first >= until))
 
         return self._chunks(list(EVENT_COLUMNS), READ, after, wanted)
 

@@ -10,7 +10,6 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.log.border import reading
-from flowdsl.log.catalog import Catalog
 from flowdsl.log.columns import KIND, SCHEMA
 from flowdsl.log.opening import REPAIR
 from flowdsl.log.raw import ParquetFiles
@@ -18,6 +17,7 @@ from flowdsl.log.segments import Segment, checksum_of
 from flowdsl.log.table import READ, cut
 
 Wanted = Callable[[Segment], bool]
+Listed = Callable[[int], Sequence[Segment]]
 
 
 class SealedEvents:
@@ -29,10 +29,13 @@ class SealedEvents:
         self._lock = threading.Lock()
 
     def frames(
-        self, catalog: Catalog, segments: Sequence[Segment], names: list[str], size: int, after: int,
+        self, listed: Listed, segments: Sequence[Segment], names: list[str], size: int, after: int,
         tail: pl.DataFrame, wanted: Wanted | None = None,
     ) -> Iterator[pl.DataFrame]:  # fmt: skip
-        """The events after `after` of segments, then those of the tail: only those of segments that are `wanted`."""
+        """The events after `after` of segments, then those of the tail: only those of segments that are `wanted`.
+
+        `listed` tells the segments after some event as they are now.
+        """
         done = after
         waiting = list(segments)
         while waiting:
@@ -46,7 +49,7 @@ class SealedEvents:
                     if (self.folder / segment.name).exists():
                         raise
                     # compacted or dropped meanwhile: what the catalog lists now holds the rest
-                    waiting = [s for s in catalog.segments(done) if s.first <= segments[-1].last]
+                    waiting = [s for s in listed(done) if s.first <= segments[-1].last]
                     if segment in waiting:
                         raise
                     continue

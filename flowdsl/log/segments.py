@@ -6,6 +6,7 @@ one flipped bit Polars read 120 without a word, as other data.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowdsl.events import EVENT_COLUMNS, KINDS
@@ -191,9 +193,12 @@ class _Writer:
         return Segment(path.name, self._first, last, size, crc, self._statistics)
 
     def abandon(self) -> None:
-        try:
-            self._file.close()
-        finally:
+        for part in (self._parquet, self._file):
+            # both write what they still hold, which may be what went wrong before
+            with contextlib.suppress(OSError, ValueError, pa.lib.ArrowException):
+                if part is not None:
+                    part.close()
+        with contextlib.suppress(OSError):
             self._hidden.unlink(missing_ok=True)
 
 
