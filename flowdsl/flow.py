@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.notebook.explorer import Explorer
     from flowdsl.pictures.picture import Picture
     from flowdsl.production.findings import Finding
     from flowdsl.scope import Shape
@@ -170,6 +171,15 @@ class Flow(Steps):
         from flowdsl.production.findings import check_flow
 
         return check_flow(self, target, log, graph)
+
+    def explore(self, log: Any, graph: EntityGraph | None = None) -> Explorer:
+        """A widget that steps through what happens to each event of a log: pick one, and see every step, variable and payload.
+
+        The flow is replayed once over the log. Raises `FlowError` where ipywidgets is not installed.
+        """
+        from flowdsl.notebook.explorer import Explorer
+
+        return Explorer(self, log, graph)
 
     def portable(self) -> Flow:
         """The flow as production can say it, with the same meaning.

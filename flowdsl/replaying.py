@@ -130,8 +130,7 @@ def options_of(
     """What `replay` was asked for, checked."""
     _check_choice("open_windows", open_windows, ("flush", "keep"))
     _check_choice("as_of", as_of, ("event", "end"))
-    if graph is not None and not isinstance(graph, EntityGraph):
-        raise ReplayError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
+    _check_graph(graph)
     _check_chunk_size(chunk_size)
     rules = rules_of(target)
     chosen = by_rules(as_flows(flows), rules)
@@ -151,6 +150,14 @@ def options_of(
             for name, sink in (sinks or {}).items()
             if isinstance(sink, Sink) and sink.keeps_preferences
         },
+    )
+
+
+def whole_log(flow: Flow, log: Any, graph: EntityGraph | None = None) -> Options:
+    """The options of a replay of one flow over all of a log, as `replay` has them when nothing else is said."""
+    _check_graph(graph)
+    return Options(
+        by_rules((flow,), rules_of(None)), open_log(log), graph, Span(), None, "flush", "event", None
     )
 
 
@@ -310,6 +317,11 @@ def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
             allowed=" or ".join(map(repr, allowed)),
             hint=did_you_mean(str(value), allowed),
         )
+
+
+def _check_graph(graph: object) -> None:
+    if graph is not None and not isinstance(graph, EntityGraph):
+        raise ReplayError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
 
 
 def _check_chunk_size(size: object) -> None:

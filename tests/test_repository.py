@@ -36,6 +36,7 @@ progress replaying
 explaining comparing
 samples
 production testing
+notebook
 commands
 cli
 __main__
@@ -45,6 +46,7 @@ HEAVY = {
     "pandas",
     "networkx",
     "duckdb",
+    "anywidget",
     "ipywidgets",
     "IPython",
     "jinja2",
@@ -119,7 +121,7 @@ def test_operators_know_neither_one_another_nor_an_engine():
 
 def test_production_is_read_by_the_outermost_parts_only():
     for module, path in MODULES.items():
-        if part_of(f"{module}.") not in ("", "flow", "production", "testing", "commands", "cli"):
+        if part_of(f"{module}.") not in ("", "flow", "production", "testing", "notebook", "commands", "cli"):
             assert not [name for name in imports(path) if name.startswith("flowdsl.production")], module
 
 

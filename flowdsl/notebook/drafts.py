@@ -1,0 +1,179 @@
+"""A flow while it is designed: what was chosen and typed so far, whether it can stand or not.
+
+A `Draft` holds each step as its operator and its options in the form of YAML, so that anything can be typed; `built` says
+what flow that is, and for each step what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowdsl.errors import FlowError
+from flowdsl.flow import Flow, on
+from flowdsl.language.conditions import Condition
+from flowdsl.language.durations import Duration
+from flowdsl.language.paths import path_text
+from flowdsl.notebook.template_rows import rows_of, template_of
+from flowdsl.operators import OPERATORS
+from flowdsl.operators.base import PATH_SCHEMA, Operator
+from flowdsl.operators.map import Map
+from flowdsl.scope import ANY
+
+if TYPE_CHECKING:
+    from flowdsl.scope import Scope
+
+_EMPTY = ("", [], ())
+
+
+@dataclass(frozen=True)
+class StepDraft:
+    """A step that is designed: `key` tells it from others, `options` are those typed so far, by their name in YAML.
+
+    `origin` is the step that it was opened from, as long as nothing of it was changed.
+    """
+
+    key: int
+    operator: str
+    options: Mapping[str, Any]
+    origin: Operator | None = None
+
+    def build(self) -> Operator:
+        """The step that the options say. Raises `BuildError`."""
+        if self.origin is not None:
+            return self.origin
+        operator = OPERATORS[self.operator]
+        options = {name: value for name, value in self.options.items() if value not in _EMPTY}
+        if operator is Map and "template" in options:
+            options["template"] = template_of(options["template"])
+        return operator.from_yaml(options)
+
+    @property
+    def missing(self) -> list[str]:
+        """The options that a step cannot do without and that are not given."""
+        options = OPERATORS[self.operator].options().values()
+        asked = [o.yaml for o in options if o.required or o.schema.get("minItems")]
+        return [name for name in asked if self.options.get(name, "") in _EMPTY]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A flow that is designed; `type` is the link type or entity type that the trigger asks for, "" for any."""
+
+    kind: str = "link.created"
+    type: str = ""
+    name: str = ""
+    description: str = ""
+    steps: tuple[StepDraft, ...] = ()
+
+    def place(self, key: int) -> int:
+        """Where the step with this key stands."""
+        return next(place for place, step in enumerate(self.steps) if step.key == key)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a step cannot stand: `step` is its place, None for the trigger; `mild` where something is just not given yet."""
+
+    step: int | None
+    what: str
+    allowed: str | None = None
+    hint: str | None = None
+    mild: bool = False
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a draft is as a flow: `flow` where all of it can stand, `runnable` up to the first step that cannot.
+
+    `scopes` has the variables before each step of the draft, and after the last.
+    """
+
+    flow: Flow | None
+    runnable: Flow | None
+    problems: tuple[Problem, ...] = ()
+    scopes: tuple[Scope, ...] = ()
+
+
+def draft_of(flow: Flow) -> Draft:
+    """The draft that an existing flow opens as.
+
+    >>> draft = draft_of(on("link.created", link_type="likes", name="f").deduplicate("source_id", window="1h"))
+    >>> draft.type, dict(draft.steps[0].options)
+    ('likes', {'key': 'source_id', 'window': '1h'})
+    """
+    trigger = flow.trigger
+    steps = tuple(StepDraft(key, s.name, plain_options(s), s) for key, s in enumerate(flow.steps, 1))
+    type_ = "" if trigger.filter is None else trigger.filter[1]
+    return Draft(trigger.kind, type_, flow.given_name or "", flow.description or "", steps)
+
+
+def built(draft: Draft) -> Built:
+    """The flow of a draft, and what is wrong with each of its steps.
+
+    >>> draft = Draft("link.created", "likes", steps=(StepDraft(1, "resolve", {"from": "nobody", "as": "owner"}),))
+    >>> [(problem.step, problem.what) for problem in built(draft).problems]
+    [(0, "resolve reads 'nobody', but there is no variable 'nobody' at this step")]
+    """
+    family = f"{draft.kind.partition('.')[0]}_type"
+    given = {family: draft.type, "name": draft.name, "description": draft.description}
+    try:
+        flow = on(draft.kind, **{key: value for key, value in given.items() if value})  # type: ignore[arg-type]
+    except FlowError as error:
+        return Built(None, None, (Problem(None, error.what, error.allowed, error.hint),))
+    scopes = flow.scopes()
+    steps: list[Operator] = []
+    problems: list[Problem] = []
+    for place, step in enumerate(draft.steps):
+        try:
+            operator = step.build()
+            scopes.append(operator.check(scopes[-1]))
+        except FlowError as error:
+            problems.append(_problem(place, step, error))
+            # what comes after it is judged as if it did what it is meant to do
+            scopes.append(scopes[-1].having(**dict.fromkeys(_meant(step, scopes[-1]), ANY)))
+        else:
+            if not problems:
+                steps.append(operator)
+    runnable = dataclasses.replace(flow, steps=tuple(steps))
+    return Built(None if problems else runnable, runnable, tuple(problems), tuple(scopes))
+
+
+def plain_options(step: Operator) -> dict[str, Any]:
+    """The options of a step that are not as by default, as a form has them: in the form of YAML, a template as rows."""
+    defaults = {field.name: field.default for field in dataclasses.fields(step)}
+    options = {}
+    for name, option in step.options().items():
+        value = getattr(step, name)
+        if value != defaults[name]:
+            options[option.yaml] = _plain(value, option.schema is PATH_SCHEMA)
+    return options
+
+
+def _plain(value: Any, is_path: bool) -> Any:
+    if isinstance(value, Duration):
+        return value.text
+    if isinstance(value, Condition):
+        return value.text if value.function is None else value
+    if is_path:
+        return path_text(value)
+    if isinstance(value, tuple):
+        texts = [path_text(item) if isinstance(item, tuple) else item for item in value]
+        return texts[0] if len(texts) == 1 and isinstance(value[0], tuple) else texts
+    return value if isinstance(value, (str, int)) else rows_of(value)
+
+
+def _problem(place: int, step: StepDraft, error: FlowError) -> Problem:
+    missing = step.missing if step.origin is None else []
+    if missing:
+        return Problem(place, f"not given yet: {', '.join(missing)}", mild=True)
+    return Problem(place, error.what, error.allowed, error.hint)
+
+
+def _meant(step: StepDraft, scope: Scope) -> list[str]:
+    """The variables that a step will set once it can stand."""
+    as_ = step.options.get("as")
+    names = [as_, f"{as_}_id"] if isinstance(as_, str) and as_.isidentifier() else []
+    return [*names, *{"batch": scope.rules.batch_names, "map": ("_payload",)}.get(step.operator, ())]

@@ -1,0 +1,310 @@
+"""What the explorer knows and does, without anything drawn: which events are listed, which one is open, at which step."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from flowdsl.explaining.text import moment, shown
+from flowdsl.values.tags import MISSING
+
+if TYPE_CHECKING:
+    from flowdsl.explaining.explain import ExplainedStep, Explanation
+    from flowdsl.notebook.journal import Ending, Journal, Seqs
+
+LISTED: Final = 10
+# what is shown of a value: enough to read, little enough to send
+LONGEST: Final = 4_000
+OUTCOMES: Final = ("delivered", "dropped", "failed", "absorbed", "not matched")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which events are listed: `ending` is an outcome of `OUTCOMES`, or the number of one of the journal's endings."""
+
+    text: str = ""
+    kind: str | None = None
+    type: str | None = None
+    ending: str | int | None = None
+
+
+class ExploreModel:
+    """The events of a journal that a filter lets through, the one that is open, its branch and step.
+
+    `matches` has the sequence numbers listed, `seq_no` the open event (None where there is none), `step` the place on its
+    way through the flow, from 0 (the trigger) on.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.filter = Filter()
+        self.matches: Seqs = journal.seqs
+        self.seq_no: int | None = None
+        self.branch: str | None = None
+        self.step = 0
+        delivered = self._ending_seqs("delivered")
+        first = next((s for s in (delivered, journal.entered, journal.seqs) if len(s)), None)
+        if first is not None:
+            self.open(int(first[0]))
+
+    # -- which events ----------------------------------------------------------------------------------
+
+    def find(self, wanted: Filter, cancelled: Callable[[], bool] = lambda: False) -> Seqs | None:
+        """The events that a filter lets through, ascending; None where it was cancelled. Nothing changes."""
+        seqs = self.journal.of_kind(wanted.kind, wanted.type)
+        if wanted.ending is not None:
+            seqs = np.intersect1d(seqs, self._ending_seqs(wanted.ending), assume_unique=True)
+        text = wanted.text.strip()
+        if text:
+            found = self.journal.search(text, seqs, cancelled)
+            if text.isascii() and text.isdigit() and len(text) < 19:
+                found = np.union1d(found, seqs[seqs == int(text)])
+            seqs = found
+        return None if cancelled() else seqs
+
+    def put(self, wanted: Filter, seqs: Seqs) -> None:
+        """List these events, which `find` gave for the filter; where the open one is not among them the next one opens."""
+        self.filter, self.matches = wanted, seqs
+        if len(seqs) and (self.seq_no is None or self.seq_no not in seqs):
+            text = wanted.text.strip()
+            if text.isdigit() and int(text) in seqs:
+                self.open(int(text))
+            else:
+                at = int(np.searchsorted(seqs, self.seq_no or 0))
+                self.open(int(seqs[min(at, len(seqs) - 1)]))
+
+    def choose(self, **changes: Any) -> None:
+        """Change the filter and list what it lets through."""
+        wanted = replace(self.filter, **changes)
+        seqs = self.find(wanted)
+        assert seqs is not None
+        self.put(wanted, seqs)
+
+    def neighbour(self, forward: bool, ending: str | int | None = None) -> int | None:
+        """The next or last event listed before the open one, with an ending where one is given; None at the end."""
+        seqs = self.matches
+        if ending is not None:
+            seqs = np.intersect1d(seqs, self._ending_seqs(ending), assume_unique=True)
+        now = self.seq_no or 0
+        at = int(np.searchsorted(seqs, now, "right" if forward else "left")) - (0 if forward else 1)
+        return int(seqs[at]) if 0 <= at < len(seqs) else None
+
+    def turn(self, pages: int) -> None:
+        """Open the event some events further on in the list."""
+        if len(self.matches):
+            at = int(np.searchsorted(self.matches, self.seq_no or 0)) + pages
+            self.open(int(self.matches[min(max(at, 0), len(self.matches) - 1)]))
+
+    def open(self, seq_no: int) -> None:
+        """Open an event, at the step where it ended."""
+        self.seq_no = seq_no
+        self.branch = self.branches[0] if self.branches else None
+        self.step = len(self.path) - 1
+
+    # -- one event -------------------------------------------------------------------------------------
+
+    @property
+    def explanation(self) -> Explanation | None:
+        """What happened to the open event."""
+        return None if self.seq_no is None else self.journal.explain(self.seq_no)
+
+    @property
+    def branches(self) -> list[str]:
+        """The branches that the open event became, those that went furthest first, then in their order."""
+        steps = [] if self.explanation is None else self.explanation.steps
+        ends: dict[str, int] = {}
+        for step in steps:
+            if step.branch is not None:
+                ends[step.branch] = step.step or 0
+        above = {branch.rpartition(".")[0] for branch in ends}
+        leaves = [branch for branch in ends if branch not in above]
+        return sorted(leaves, key=lambda b: (-ends[b], [int(part) for part in b.split(".")]))
+
+    @property
+    def path(self) -> list[ExplainedStep]:
+        """The steps of the open event on its way, along the chosen branch."""
+        if self.explanation is None:
+            return []
+        if self.branch is None:
+            return list(self.explanation.steps)
+        parts = self.branch.split(".")
+        around = {".".join(parts[: i + 1]) for i in range(len(parts))}
+        return [s for s in self.explanation.steps if s.branch is None or s.branch in around]
+
+    def go(self, where: str | int) -> None:
+        """Go to a step on the way: `first`, `back`, `next`, `last`, or its place."""
+        last = len(self.path) - 1
+        places = {"first": 0, "back": self.step - 1, "next": self.step + 1, "last": last}
+        self.step = min(max(places.get(str(where), where if isinstance(where, int) else 0), 0), last)
+
+    def follow(self, branch: str) -> None:
+        """Go along another branch, at the same step where it has one."""
+        if branch in self.branches:
+            self.branch = branch
+            self.go(self.step)
+
+    # -- shown -----------------------------------------------------------------------------------------
+
+    def view(self) -> dict[str, Any]:
+        """All that a view shows, as plain JSON."""
+        return {
+            "flow": self.journal.flow.name,
+            "filter": {
+                "text": self.filter.text, "kind": self.filter.kind, "type": self.filter.type, "ending": self.filter.ending,
+            },
+            "kinds": sorted({kind for kind, _ in self.journal.kinds}),
+            "types": sorted({t for k, t in self.journal.kinds if t is not None and self.filter.kind in (None, k)}),
+            "outcomes": self._outcomes(),
+            "endings": [
+                {"label": ending_text(ending), "outcome": ending.outcome, "count": len(seqs)}
+                for ending, seqs in self.journal.endings.items()
+            ],
+            "events": len(self.journal.seqs),
+            "matches": len(self.matches),
+            "rows": self._rows(),
+            "event": self._event(),
+            "branches": self._ends(),
+            "branch": self.branch,
+            "path": [step_view(step) for step in self.path],
+            "step": self.step,
+            "detail": self._detail(),
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{row['count']:,} {row['name']}" for row in self._outcomes() if row["count"])
+        lines = [f"{self.journal.flow.name}: {len(self.journal.seqs):,} events, {counts}"]
+        if self.explanation is not None:
+            lines += ["", repr(self.explanation)]
+        return "\n".join(lines)
+
+    def _outcomes(self) -> list[dict[str, Any]]:
+        return [{"name": name, "count": len(self._ending_seqs(name))} for name in OUTCOMES]
+
+    def _ending_seqs(self, ending: str | int) -> Seqs:
+        journal = self.journal
+        if isinstance(ending, int):
+            return list(journal.endings.values())[ending]
+        if ending == "not matched":
+            return np.setdiff1d(journal.seqs, journal.entered, assume_unique=True)
+        found = [seqs for key, seqs in journal.endings.items() if key.outcome == ending]
+        return np.unique(np.concatenate(found)) if found else journal.seqs[:0]
+
+    def _rows(self) -> list[dict[str, Any]]:
+        at = int(np.searchsorted(self.matches, self.seq_no or 0))
+        start = max(min(at - LISTED // 2, len(self.matches) - LISTED), 0)
+        rows = []
+        for row in self.journal.events(self.matches[start : start + LISTED]):
+            ends = (
+                row["entity_id"] if row["source_id"] is None else f"{row['source_id']} → {row['target_id']}"
+            )
+            rows.append(
+                {
+                    "seq_no": row["seq_no"],
+                    "time": moment(row["timestamp"].replace(microsecond=0)),
+                    "kind": row["kind"],
+                    "type": row["link_type"] or row["entity_type"] or "",
+                    "ids": clipped_text(str(ends or ""), 200),
+                    "outcomes": self._outcomes_of(row["seq_no"]),
+                    "open": row["seq_no"] == self.seq_no,
+                }
+            )
+        return rows
+
+    def _outcomes_of(self, seq_no: int) -> list[str]:
+        endings = self.journal.endings_of(seq_no)
+        if endings:
+            return list(dict.fromkeys(ending.outcome for ending in reversed(endings)))
+        at = int(np.searchsorted(self.journal.entered, seq_no))
+        entered = at < len(self.journal.entered) and self.journal.entered[at] == seq_no
+        return ["passed" if entered else "not matched"]
+
+    def _event(self) -> dict[str, Any] | None:
+        if self.explanation is None:
+            return None
+        event = self.explanation.event
+        of = event.get("link_type") or event.get("entity_type")
+        fields = {
+            name: str(value) if name in ("data", "metadata") else value
+            for name, value in event.items()
+            if name not in ("seq_no", "kind", "timestamp", "link_type", "entity_type")
+        }
+        return {
+            "seq_no": event["seq_no"],
+            "title": " ".join(part for part in (event["kind"], of) if part),
+            "time": f"{moment(event['timestamp'])} UTC",
+            "fields": [[name, clipped_text(str(value), LONGEST)] for name, value in fields.items()],
+        }
+
+    def _ends(self) -> list[dict[str, str]]:
+        """The branches that can be followed, each with how it ended."""
+        steps = [] if self.explanation is None else self.explanation.steps
+        ends = {s.branch: s.reason if s.outcome == "dropped" and s.reason else s.outcome for s in steps}
+        return [{"name": branch, "end": ends[branch]} for branch in self.branches]
+
+    def _detail(self) -> dict[str, Any] | None:
+        if not self.path:
+            return None
+        step = self.path[self.step]
+        before: Mapping[str, Any] = self.path[self.step - 1].variables if self.step else {}
+        variables = [
+            {
+                "name": name,
+                "value": value_text(value),
+                "new": self.step > 0 and (name not in before or before[name] != value),
+            }
+            for name, value in step.variables.items()
+            if name not in ("_payload", "_batch", "_delivered_to")
+        ]
+        return {
+            "operands": [[name, value_text(value)] for name, value in step.operands],
+            "variables": sorted(variables, key=lambda variable: not variable["new"]),
+            "payload": None if step.payload is MISSING else value_text(step.payload),
+            "sinks": list(step.sinks),
+            "recipient": step.recipient_id,
+            "goes_on": _goes_on(step, self.seq_no),
+            "at": None if step.at is None else f"{moment(step.at)} UTC",
+        }
+
+
+def step_view(step: ExplainedStep) -> dict[str, Any]:
+    """A step on the way of an event, as plain JSON."""
+    return {
+        "number": step.step,
+        "text": clipped_text(step.text, 300),
+        "operator": step.operator,
+        "outcome": step.outcome,
+        "reason": step.reason,
+        "branch": step.branch,
+    }
+
+
+def _goes_on(step: ExplainedStep, own: int | None) -> int | None:
+    """The event that went on in the place of one that was gathered."""
+    found = re.search(r"goes on as event ([0-9]+)", step.reason or "") if step.outcome == "absorbed" else None
+    return int(found[1]) if found and int(found[1]) != own else None
+
+
+def ending_text(ending: Ending) -> str:
+    """An ending in words: `dropped at 3 deduplicate: duplicate`."""
+    text = f"{ending.outcome} at {ending.step} {ending.operator}"
+    return f"{text}: {ending.reason}" if ending.reason else text
+
+
+def value_text(value: Any) -> str:
+    """A value as indented JSON, cut where it is very long; `missing`, or why there is none."""
+    if value is MISSING or isinstance(value, Exception):
+        return shown(value)
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if len(text) > 80:
+        text = json.dumps(value, ensure_ascii=False, default=str, indent=1)
+    return clipped_text(text, LONGEST)
+
+
+def clipped_text(text: str, longest: int) -> str:
+    """Text with at most so many characters."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

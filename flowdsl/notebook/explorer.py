@@ -1,0 +1,112 @@
+"""The explorer: events and their way through a flow, in a notebook."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from flowdsl.errors import FlowError
+from flowdsl.notebook.explore_model import ExploreModel, Filter
+from flowdsl.notebook.journal import Journal
+from flowdsl.notebook.latest import Cancelled, Latest
+from flowdsl.notebook.panel import Panel, require_widgets, static_html
+
+if TYPE_CHECKING:
+    from flowdsl.flow import Flow
+    from flowdsl.graph.snapshot import EntityGraph
+
+
+class Explorer:
+    """Steps through what happened to the events of a log in a flow; a notebook shows it as a widget.
+
+    `seq_no` is the event that is open, `explanation` what happened to it. Printed it says both.
+    """
+
+    def __init__(self, flow: Flow, log: Any, graph: EntityGraph | None = None) -> None:
+        require_widgets()
+        self.model = ExploreModel(Journal(flow, log, graph))
+        self._lock = threading.RLock()
+        self._latest = Latest(self._failed)
+        self._wanted = self.model.filter
+        self._panel = Panel("explore", self.do)
+        self._draw()
+
+    @property
+    def seq_no(self) -> int | None:
+        """The sequence number of the event that is open; None in an empty log."""
+        return self.model.seq_no
+
+    @property
+    def explanation(self) -> Any:
+        """What happened to the event that is open, as `result.explain(seq_no)` gives it."""
+        return self.model.explanation
+
+    def open(self, seq_no: int) -> None:
+        """Open an event. Raises `ReplayError` where the log has no such event."""
+        self.model.journal.explain(seq_no)
+        self.do({"do": "open", "seq_no": seq_no})
+
+    def settle(self, timeout: float | None = 60) -> bool:
+        """Wait until a search is over; whether that came within `timeout` seconds."""
+        return self._latest.settle(timeout)
+
+    def do(self, message: Mapping[str, Any]) -> None:
+        """Take what was clicked or typed: `do` says what, its other fields with what."""
+        if message["do"] == "filter":
+            self._filter(message["name"], message["value"])
+            return
+        with self._lock:
+            self._move(message)
+            self._draw()
+
+    def _move(self, message: Mapping[str, Any]) -> None:
+        model = self.model
+        match message["do"]:
+            case "open":
+                model.open(message["seq_no"])
+            case "seek":
+                found = model.neighbour(message["forward"], message.get("ending"))
+                if found is not None:
+                    model.open(found)
+            case "turn":
+                model.turn(message["pages"])
+            case "go":
+                model.go(message["where"])
+            case "follow":
+                model.follow(message["value"])
+
+    def __repr__(self) -> str:
+        return str(self.model)
+
+    def _ipython_display_(self) -> None:
+        self._panel.display()
+
+    def _filter(self, name: str, value: str) -> None:
+        chosen: str | int | None = value or None
+        if name == "ending" and value.startswith("#"):
+            chosen = int(value[1:])
+        changes: dict[str, Any] = {name: value if name == "text" else chosen}
+        if name == "kind":
+            changes["type"] = None
+        self._wanted = replace(self._wanted, **changes)
+        wanted = self._wanted
+        self._latest.submit(lambda cancelled: self._find(wanted, cancelled))
+
+    def _find(self, wanted: Filter, cancelled: Cancelled) -> None:
+        self._panel.draw({**self._panel.view, "busy": "searching…"})
+        seqs = self.model.find(wanted, cancelled)
+        with self._lock:
+            if seqs is not None and not cancelled():
+                self.model.put(wanted, seqs)
+                self._draw()
+
+    def _failed(self, error: Exception) -> None:
+        shown = str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+        self._panel.draw({**self._panel.view, "busy": None, "error": shown})
+
+    def _draw(self) -> None:
+        self._panel.draw(self.model.view())
+        text = str(self.model)
+        self._panel.fall_back(static_html(f"flow.explore: {self.model.journal.flow.name}", text), text)

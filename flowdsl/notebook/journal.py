@@ -1,0 +1,246 @@
+"""What became of every event of a log at every step of a flow, from one replay, as columns of sequence numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.events import FlowWarning
+from flowdsl.explaining.explain import Explanation, Nowhere, explain
+from flowdsl.log.nested import as_json_text
+from flowdsl.plan import Stage
+from flowdsl.replaying import run, whole_log
+
+if TYPE_CHECKING:
+    from flowdsl.contexts.contexts import Contexts
+    from flowdsl.contexts.payload import Payload
+    from flowdsl.engines.local import State
+    from flowdsl.flow import Flow
+    from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.kernels.kernel import Members, Refused
+    from flowdsl.language.rows import Failures
+    from flowdsl.values.columns import Column
+    from flowdsl.values.tags import Index
+
+Seqs = npt.NDArray[np.int64]
+# a replay is cut so that one event is explained without all events before it, and few states are kept
+STRETCHES: Final = 8
+SHORTEST: Final = 1 << 16
+_BATCH: Final = 1 << 17
+_SEARCHED: Final = ("event_id", "entity_id", "link_id", "source_id", "target_id", "data", "metadata")
+_BRIEF: Final = ("kind", "entity_type", "entity_id", "link_type", "source_id", "target_id")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A way in which contexts end at a step: `delivered`, `dropped`, `failed` or `absorbed`, with the reason."""
+
+    step: int
+    operator: str
+    outcome: str
+    reason: str | None = None
+
+
+class _Ears:
+    """An observer that takes down which events came in, and how each ended at which step."""
+
+    def __init__(self) -> None:
+        self.entered: list[Seqs] = []
+        self.endings: dict[Ending, list[Seqs]] = defaultdict(list)
+
+    def step(self, stage: Stage, entered: Contexts, passed: Contexts) -> None:
+        """Only the first step tells which events the trigger took."""
+        if stage.number == 0 and len(entered):
+            self.entered.append(entered.seq)
+
+    def dropped(self, stage: Stage, contexts: Contexts, rows: Index, reason: str) -> None:
+        """Contexts that a step dropped."""
+        self._note(stage, "dropped", reason, contexts.seq[rows])
+
+    def dropped_earlier(self, stage: Stage, members: Members, reason: str) -> None:
+        """Contexts held since earlier that a step dropped."""
+        self._note(stage, "dropped", reason, members.seq)
+
+    def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None:
+        """Contexts that failed at a step."""
+        self._note(stage, "failed", None, contexts.seq[np.flatnonzero(failures.codes)])
+
+    def gathered(self, stage: Stage, members: Members, batches: Contexts, which: Index) -> None:
+        """Contexts that went into batches which go on as another event."""
+        self._note(stage, "absorbed", None, members.seq[members.seq != batches.seq[which]])
+
+    def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
+        """Contexts that reached sinks."""
+        self._note(stage, "delivered", None, contexts.seq)
+
+    def refused(self, stage: Stage, contexts: Contexts, refused: Refused) -> None:
+        """Contexts that did not reach a sink, as their recipients want it."""
+        for mask in refused.values():
+            self._note(stage, "dropped", "preference", contexts.seq[mask])
+
+    def _note(self, stage: Stage, outcome: str, reason: str | None, seqs: Seqs) -> None:
+        if len(seqs):
+            self.endings[Ending(stage.number, stage.step.method, outcome, reason)].append(seqs)
+
+
+class Journal:
+    """One replay of a flow over a log: which events ended where, and any one of them explained quickly.
+
+    `endings` has the sequence numbers, ascending, of the events that ended in each way (an event can end in several:
+    its branches are each by themselves), in the order of the steps; `entered` of those that the trigger took.
+    """
+
+    def __init__(self, flow: Flow, log: Any, graph: EntityGraph | None = None) -> None:
+        self.flow = flow
+        self.options = whole_log(flow, log, graph)
+        self._states: list[State] = []
+        self._explained = functools.lru_cache(32)(self._explain)
+        ears = _Ears()
+        self._replay(ears)
+        self.entered = _sorted(ears.entered)
+        order = sorted(ears.endings, key=lambda e: (e.step, e.outcome, e.reason or ""))
+        self.endings = {ending: _sorted(ears.endings[ending]) for ending in order}
+        self.seqs, self._kinds, self.kinds = self._read_kinds()
+
+    def of_kind(self, kind: str | None, type_: str | None) -> Seqs:
+        """The events of a kind, and of a link or entity type; None stands for any."""
+        if kind is None and type_ is None:
+            return self.seqs
+        wanted = [
+            code
+            for code, (own, own_type) in enumerate(self.kinds)
+            if kind in (None, own) and type_ in (None, own_type)
+        ]
+        return self.seqs[np.isin(self._kinds, np.array(wanted, np.int16))]
+
+    def search(self, text: str, among: Seqs, cancelled: Callable[[], bool] = lambda: False) -> Seqs:
+        """Those of the events that have a text in an id, in `data` or in `metadata`; letter case does not matter."""
+        found: list[Seqs] = []
+        wanted = text.lower()
+        for chunk in self.options.source.chunks(_SEARCHED, _BATCH):
+            if cancelled():
+                break
+            numbers = chunk["seq_no"].to_numpy()
+            inside = among[np.searchsorted(among, numbers[0]) : np.searchsorted(among, numbers[-1], "right")]
+            if not len(inside):
+                continue
+            rows = as_json_text(chunk[np.searchsorted(numbers, inside)])
+            has = [
+                pl.col(name).str.to_lowercase().str.contains(wanted, literal=True).fill_null(value=False)
+                for name in _SEARCHED
+                if rows.schema.get(name) == pl.String
+            ]
+            if has:
+                found.append(inside[rows.select(pl.any_horizontal(has)).to_series().to_numpy()])
+        return _joined(found)
+
+    def events(self, seqs: Seqs) -> list[dict[str, Any]]:
+        """What is said of events in a list: number, time, kind, type and ids."""
+        rows: list[dict[str, Any]] = []
+        for seq in seqs.tolist():
+            chunk = next(iter(self.options.source.chunks(_BRIEF, 1, seq - 1)), None)
+            if chunk is not None and chunk["seq_no"][0] == seq:
+                rows.append(chunk.row(0, named=True))
+        return rows
+
+    def endings_of(self, seq_no: int) -> list[Ending]:
+        """The ways in which an event ended."""
+        return [ending for ending, seqs in self.endings.items() if _holds(seqs, seq_no)]
+
+    def explain(self, seq_no: int) -> Explanation:
+        """What happened to one event, step by step, replayed from the last state kept before it."""
+        return self._explained(seq_no)
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _replay(self, ears: _Ears) -> None:
+        from flowdsl.progress import bar
+
+        total = self.options.source.count()
+        stretch = max(SHORTEST, (total or 0) // STRETCHES)
+        with bar(total, always=False) as tick:
+            options = self.options
+            for stop in self._stops(stretch):
+                span = dataclasses.replace(options.span, stop=stop)
+                windows = options.open_windows if stop is None else "keep"
+                part = dataclasses.replace(options, span=span, open_windows=windows)
+                with warnings.catch_warnings():
+                    if stop is not None:
+                        # what is wrong with rows of the log is said once, at its end
+                        warnings.simplefilter("ignore", FlowWarning)
+                    state = run(part, Nowhere(), progress=_stepwise(tick), observer=ears).state
+                if stop is not None and state is not None:
+                    self._states.append(state)
+                    options = dataclasses.replace(options, state=state, graph=None)
+
+    def _stops(self, stretch: int) -> Iterator[int | None]:
+        """Where each stretch ends: at the event that is the first of the next one; None for the end of the log."""
+        met = 0
+        for chunk in self.options.source.chunks((), _BATCH):
+            for place in range(-met % stretch, chunk.height, stretch):
+                if met + place:
+                    yield int(chunk["seq_no"][place])
+            met += chunk.height
+        yield None
+
+    def _explain(self, seq_no: int) -> Explanation:
+        before = [state for state in self._states if state.position < seq_no]
+        if not before:
+            return explain(self.options, seq_no)
+        return explain(dataclasses.replace(self.options, state=before[-1], graph=None), seq_no)
+
+    def _read_kinds(self) -> tuple[Seqs, npt.NDArray[np.int16], list[tuple[str, str | None]]]:
+        """Each event's number and the code of its kind and type, and what the codes stand for."""
+        codes: dict[tuple[str, str | None], int] = {}
+        seqs, kinds = [], []
+        for chunk in self.options.source.chunks(("kind", "link_type", "entity_type"), _BATCH):
+            pairs = chunk.select(
+                pl.col("kind").cast(pl.String), pl.coalesce("link_type", "entity_type").alias("type")
+            ).to_struct("pair")
+            distinct = pairs.unique(maintain_order=True)
+            numbers = [codes.setdefault((p["kind"], p["type"]), len(codes)) for p in distinct.to_list()]
+            seqs.append(chunk["seq_no"].to_numpy())
+            place = pl.DataFrame({"pair": distinct, "code": pl.Series(numbers, dtype=pl.Int16)})
+            found = pl.DataFrame({"pair": pairs}).join(
+                place, on="pair", how="left", maintain_order="left", nulls_equal=True
+            )
+            kinds.append(found["code"].to_numpy())
+        if not seqs:
+            return np.zeros(0, np.int64), np.zeros(0, np.int16), []
+        return np.concatenate(seqs), np.concatenate(kinds), list(codes)
+
+
+def _stepwise(tick: Callable[[int], None] | None) -> Any:
+    """The progress of several replays as one: what `run` calls with the events done since it began."""
+    if tick is None:
+        return False
+    done = 0
+
+    def told(now: int, total: int | None) -> None:
+        nonlocal done
+        tick(now - done)
+        done = now
+
+    return told
+
+
+def _sorted(parts: list[Seqs]) -> Seqs:
+    return np.unique(_joined(parts))
+
+
+def _joined(parts: list[Seqs]) -> Seqs:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _holds(seqs: Seqs, seq_no: int) -> bool:
+    at = int(np.searchsorted(seqs, seq_no))
+    return at < len(seqs) and int(seqs[at]) == seq_no
