@@ -25,7 +25,7 @@ from flowdsl.scope import ANY
 if TYPE_CHECKING:
     from flowdsl.scope import Scope
 
-_EMPTY = ("", [], ())
+_EMPTY: tuple[Any, ...] = ("", [], ())
 
 
 @dataclass(frozen=True)

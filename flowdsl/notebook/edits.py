@@ -20,7 +20,8 @@ def set_trigger(draft: Draft, name: str, value: str) -> Draft:
         raise BuildError(f"a trigger has no {name!r}")
     if name == "kind" and value.partition(".")[0] != draft.kind.partition(".")[0]:
         draft = replace(draft, type="")
-    return replace(draft, **{name: value})
+    changed: Mapping[str, Any] = {name: value}
+    return replace(draft, **changed)
 
 
 def add(

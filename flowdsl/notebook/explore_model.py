@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from flowdsl.explaining.text import moment, shown
+from flowdsl.notebook.endings import holds
 from flowdsl.values.tags import MISSING
 
 if TYPE_CHECKING:
     from flowdsl.explaining.explain import ExplainedStep, Explanation
-    from flowdsl.notebook.journal import Ending, Journal, Seqs
+    from flowdsl.notebook.endings import Seqs
+    from flowdsl.notebook.journal import Journal
 
 LISTED: Final = 10
 # what is shown of a value: enough to read, little enough to send
@@ -161,7 +163,7 @@ class ExploreModel:
             "types": sorted({t for k, t in self.journal.kinds if t is not None and self.filter.kind in (None, k)}),
             "outcomes": self._outcomes(),
             "endings": [
-                {"label": ending_text(ending), "outcome": ending.outcome, "count": len(seqs)}
+                {"label": str(ending), "outcome": ending.outcome, "count": len(seqs)}
                 for ending, seqs in self.journal.endings.items()
             ],
             "events": len(self.journal.seqs),
@@ -219,9 +221,7 @@ class ExploreModel:
         endings = self.journal.endings_of(seq_no)
         if endings:
             return list(dict.fromkeys(ending.outcome for ending in reversed(endings)))
-        at = int(np.searchsorted(self.journal.entered, seq_no))
-        entered = at < len(self.journal.entered) and self.journal.entered[at] == seq_no
-        return ["passed" if entered else "not matched"]
+        return ["passed" if holds(self.journal.entered, seq_no) else "not matched"]
 
     def _event(self) -> dict[str, Any] | None:
         if self.explanation is None:
@@ -287,12 +287,6 @@ def _goes_on(step: ExplainedStep, own: int | None) -> int | None:
     """The event that went on in the place of one that was gathered."""
     found = re.search(r"goes on as event ([0-9]+)", step.reason or "") if step.outcome == "absorbed" else None
     return int(found[1]) if found and int(found[1]) != own else None
-
-
-def ending_text(ending: Ending) -> str:
-    """An ending in words: `dropped at 3 deduplicate: duplicate`."""
-    text = f"{ending.outcome} at {ending.step} {ending.operator}"
-    return f"{text}: {ending.reason}" if ending.reason else text
 
 
 def value_text(value: Any) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,79 +15,20 @@ import polars as pl
 from flowdsl.events import FlowWarning
 from flowdsl.explaining.explain import Explanation, Nowhere, explain
 from flowdsl.log.nested import as_json_text
-from flowdsl.plan import Stage
+from flowdsl.notebook.endings import Ending, EndingObserver, Seqs, holds, sorted_seqs
 from flowdsl.replaying import run, whole_log
 
 if TYPE_CHECKING:
-    from flowdsl.contexts.contexts import Contexts
-    from flowdsl.contexts.payload import Payload
     from flowdsl.engines.local import State
     from flowdsl.flow import Flow
     from flowdsl.graph.snapshot import EntityGraph
-    from flowdsl.kernels.kernel import Members, Refused
-    from flowdsl.language.rows import Failures
-    from flowdsl.values.columns import Column
-    from flowdsl.values.tags import Index
 
-Seqs = npt.NDArray[np.int64]
 # a replay is cut so that one event is explained without all events before it, and few states are kept
 STRETCHES: Final = 8
 SHORTEST: Final = 1 << 16
 _BATCH: Final = 1 << 17
 _SEARCHED: Final = ("event_id", "entity_id", "link_id", "source_id", "target_id", "data", "metadata")
 _BRIEF: Final = ("kind", "entity_type", "entity_id", "link_type", "source_id", "target_id")
-
-
-@dataclass(frozen=True)
-class Ending:
-    """A way in which contexts end at a step: `delivered`, `dropped`, `failed` or `absorbed`, with the reason."""
-
-    step: int
-    operator: str
-    outcome: str
-    reason: str | None = None
-
-
-class _Ears:
-    """An observer that takes down which events came in, and how each ended at which step."""
-
-    def __init__(self) -> None:
-        self.entered: list[Seqs] = []
-        self.endings: dict[Ending, list[Seqs]] = defaultdict(list)
-
-    def step(self, stage: Stage, entered: Contexts, passed: Contexts) -> None:
-        """Only the first step tells which events the trigger took."""
-        if stage.number == 0 and len(entered):
-            self.entered.append(entered.seq)
-
-    def dropped(self, stage: Stage, contexts: Contexts, rows: Index, reason: str) -> None:
-        """Contexts that a step dropped."""
-        self._note(stage, "dropped", reason, contexts.seq[rows])
-
-    def dropped_earlier(self, stage: Stage, members: Members, reason: str) -> None:
-        """Contexts held since earlier that a step dropped."""
-        self._note(stage, "dropped", reason, members.seq)
-
-    def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None:
-        """Contexts that failed at a step."""
-        self._note(stage, "failed", None, contexts.seq[np.flatnonzero(failures.codes)])
-
-    def gathered(self, stage: Stage, members: Members, batches: Contexts, which: Index) -> None:
-        """Contexts that went into batches which go on as another event."""
-        self._note(stage, "absorbed", None, members.seq[members.seq != batches.seq[which]])
-
-    def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
-        """Contexts that reached sinks."""
-        self._note(stage, "delivered", None, contexts.seq)
-
-    def refused(self, stage: Stage, contexts: Contexts, refused: Refused) -> None:
-        """Contexts that did not reach a sink, as their recipients want it."""
-        for mask in refused.values():
-            self._note(stage, "dropped", "preference", contexts.seq[mask])
-
-    def _note(self, stage: Stage, outcome: str, reason: str | None, seqs: Seqs) -> None:
-        if len(seqs):
-            self.endings[Ending(stage.number, stage.step.method, outcome, reason)].append(seqs)
 
 
 class Journal:
@@ -104,11 +43,9 @@ class Journal:
         self.options = whole_log(flow, log, graph)
         self._states: list[State] = []
         self._explained = functools.lru_cache(32)(self._explain)
-        ears = _Ears()
-        self._replay(ears)
-        self.entered = _sorted(ears.entered)
-        order = sorted(ears.endings, key=lambda e: (e.step, e.outcome, e.reason or ""))
-        self.endings = {ending: _sorted(ears.endings[ending]) for ending in order}
+        observer = EndingObserver()
+        self._replay(observer)
+        self.entered, self.endings = observer.entered, observer.endings()
         self.seqs, self._kinds, self.kinds = self._read_kinds()
 
     def of_kind(self, kind: str | None, type_: str | None) -> Seqs:
@@ -141,7 +78,7 @@ class Journal:
             ]
             if has:
                 found.append(inside[rows.select(pl.any_horizontal(has)).to_series().to_numpy()])
-        return _joined(found)
+        return sorted_seqs(found)
 
     def events(self, seqs: Seqs) -> list[dict[str, Any]]:
         """What is said of events in a list: number, time, kind, type and ids."""
@@ -154,7 +91,7 @@ class Journal:
 
     def endings_of(self, seq_no: int) -> list[Ending]:
         """The ways in which an event ended."""
-        return [ending for ending, seqs in self.endings.items() if _holds(seqs, seq_no)]
+        return [ending for ending, seqs in self.endings.items() if holds(seqs, seq_no)]
 
     def explain(self, seq_no: int) -> Explanation:
         """What happened to one event, step by step, replayed from the last state kept before it."""
@@ -162,7 +99,7 @@ class Journal:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _replay(self, ears: _Ears) -> None:
+    def _replay(self, observer: EndingObserver) -> None:
         from flowdsl.progress import bar
 
         total = self.options.source.count()
@@ -177,7 +114,7 @@ class Journal:
                     if stop is not None:
                         # what is wrong with rows of the log is said once, at its end
                         warnings.simplefilter("ignore", FlowWarning)
-                    state = run(part, Nowhere(), progress=_stepwise(tick), observer=ears).state
+                    state = run(part, Nowhere(), progress=_stepwise(tick), observer=observer).state
                 if stop is not None and state is not None:
                     self._states.append(state)
                     options = dataclasses.replace(options, state=state, graph=None)
@@ -231,16 +168,3 @@ def _stepwise(tick: Callable[[int], None] | None) -> Any:
         done = now
 
     return told
-
-
-def _sorted(parts: list[Seqs]) -> Seqs:
-    return np.unique(_joined(parts))
-
-
-def _joined(parts: list[Seqs]) -> Seqs:
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
-
-
-def _holds(seqs: Seqs, seq_no: int) -> bool:
-    at = int(np.searchsorted(seqs, seq_no))
-    return at < len(seqs) and int(seqs[at]) == seq_no
