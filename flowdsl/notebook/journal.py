@@ -13,10 +13,11 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.events import FlowWarning
-from flowdsl.explaining.explain import Explanation, Nowhere, explain
+from flowdsl.explaining.explain import Explanation, explain
 from flowdsl.log.nested import as_json_text
 from flowdsl.notebook.endings import Ending, EndingObserver, Seqs, holds, sorted_seqs
 from flowdsl.replaying import run, whole_log
+from flowdsl.results.store import NoStore
 
 if TYPE_CHECKING:
     from flowdsl.engines.local import State
@@ -114,7 +115,7 @@ class Journal:
                     if stop is not None:
                         # what is wrong with rows of the log is said once, at its end
                         warnings.simplefilter("ignore", FlowWarning)
-                    state = run(part, Nowhere(), progress=_stepwise(tick), observer=observer).state
+                    state = run(part, NoStore(), progress=_stepwise(tick), observer=observer).state
                 if stop is not None and state is not None:
                     self._states.append(state)
                     options = dataclasses.replace(options, state=state, graph=None)

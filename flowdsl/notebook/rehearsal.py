@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from flowdsl.events import FlowWarning
-from flowdsl.explaining.explain import Nowhere
 from flowdsl.notebook.endings import Ending, EndingObserver, Seqs
+from flowdsl.notebook.sampling import LOOKED_AT
 from flowdsl.replaying import Options, run, whole_log
-from flowdsl.results.failures import failure_causes
-from flowdsl.results.store import MemoryStore
+from flowdsl.results.causes import cause_counts
+from flowdsl.results.store import MemoryStore, NoStore
 from flowdsl.values.tags import MISSING
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from flowdsl.pictures.picture import Picture
     from flowdsl.plan import Stage
 
-# values that are looked at of each variable, and shown of each operand of a condition
-LOOKED_AT: Final = 50
+# values shown of each operand of a condition
 SHOWN: Final = 6
 
 
@@ -85,7 +84,7 @@ def count_all(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FlowWarning)
-        result = run(whole_log(flow, source, graph), Nowhere(), progress=progress)
+        result = run(whole_log(flow, source, graph), NoStore(), progress=progress)
     return Rehearsal(flow, result.manifest["events"], _steps(result), result.picture())
 
 
@@ -123,7 +122,7 @@ class _Gleaner(EndingObserver):
 
 
 def _steps(result: Any) -> tuple[Mapping[str, Any], ...]:
-    causes = failure_causes(result.store, result.recorder)
+    causes = cause_counts(result.store, result.recorder)
     return tuple(
         {**step, "causes": causes.get((0, step["step"]), Counter()).most_common(3)}
         for step in result.manifest["steps"]

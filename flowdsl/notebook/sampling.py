@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 USUAL: Final = 5_000
 ENOUGH: Final = 500
 LONGEST: Final = 50_000
+# values of each variable that are looked at
+LOOKED_AT: Final = 50
 _SCANNED: Final = 1 << 17
 
 

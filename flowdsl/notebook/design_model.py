@@ -1,0 +1,213 @@
+"""What the designer knows and does, without anything drawn: the draft and its history, the trial on a sample, the preview."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from flowdsl.errors import FlowError
+from flowdsl.explaining.explain import Explanation, explain
+from flowdsl.notebook.drafts import Draft, built, draft_of
+from flowdsl.notebook.edits import EDITS
+from flowdsl.notebook.rehearsal import Rehearsal, rehearse
+from flowdsl.notebook.sampling import LOOKED_AT, event_variables
+
+if TYPE_CHECKING:
+    from flowdsl.flow import Flow
+    from flowdsl.notebook.endings import Ending, Seqs
+    from flowdsl.notebook.sampling import History, Sample
+    from flowdsl.operators.base import Operator
+    from flowdsl.production.findings import Finding
+
+REMEMBERED: Final = 200
+# typing into the same field is one change
+_TYPED: Final = ("set_trigger", "set_option", "set_row")
+
+
+class DesignModel:
+    """A draft that is changed, undone and redone; what it does on a sample of a history, and on one event of it.
+
+    `change` and `undo` are quick and only say what is wrong with the flow; `rehearse` replays it over the sample.
+    """
+
+    def __init__(self, history: History, flow: Flow | None = None, target: str | None = None) -> None:
+        self.history = history
+        self.target = target
+        self.draft = Draft(kind=_usual_kind(history)) if flow is None else draft_of(flow)
+        self.built = built(self.draft)
+        self.rehearsal: Rehearsal | None = None
+        self.total: Rehearsal | None = None
+        self.findings: list[Finding] = []
+        self.seq_no: int | None = None
+        self.version = 0
+        self._past: list[Draft] = []
+        self._future: list[Draft] = []
+        self._last: tuple[Any, ...] | None = None
+        self._explained: tuple[tuple[int | None, tuple[Operator, ...]], Explanation] | None = None
+
+    # -- changing --------------------------------------------------------------------------------------
+
+    def change(self, edit: str, **how: Any) -> bool:
+        """Make one of the `EDITS`; whether it changed anything. Raises `BuildError` for what is no edit of this draft."""
+        draft = EDITS[edit](self.draft, **how)
+        if draft == self.draft:
+            return False
+        # which field is typed into, if any
+        field = (edit, how.get("key"), how.get("row"), how.get("name")) if edit in _TYPED else None
+        if field is None or field != self._last:
+            self._past = [*self._past, self.draft][-REMEMBERED:]
+        self._last, self._future = field, []
+        self._take(draft)
+        return True
+
+    def undo(self) -> bool:
+        """Go back by one change; whether there was one."""
+        return self._step(self._past, self._future)
+
+    def redo(self) -> bool:
+        """Take back the last `undo`; whether there was one."""
+        return self._step(self._future, self._past)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a change to go back by."""
+        return bool(self._past)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is an `undo` to take back."""
+        return bool(self._future)
+
+    @property
+    def flow(self) -> Flow:
+        """The flow as it is designed. Raises `FlowError` with what is wrong where it cannot stand yet."""
+        if self.built.flow is not None:
+            return self.built.flow
+        problem = self.built.problems[0]
+        place = (
+            None if problem.step is None else f"{problem.step} ({self.draft.steps[problem.step].operator})"
+        )
+        raise FlowError(
+            f"the flow is not finished: {problem.what}",
+            step=place,
+            allowed=problem.allowed,
+            hint=problem.hint,
+        )
+
+    # -- trying ----------------------------------------------------------------------------------------
+
+    @property
+    def sample(self) -> Sample:
+        """The events that the flow is tried on."""
+        return self.history.sample(self.draft.kind, self.draft.type)
+
+    def rehearse(self) -> None:
+        """Replay what can stand of the flow over the sample, and look for findings."""
+        self.rehearsal, self.total, self.findings = None, None, []
+        flow = self.built.runnable
+        if flow is not None and flow.steps:
+            self.rehearsal = rehearse(flow, self.sample.source, self.history.graph)
+        if self.built.flow is not None and self.built.flow.steps:
+            self.findings = self.built.flow.check(self.target)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the last trial is of the draft as it is now."""
+        return self.rehearsal is not None and self.rehearsal.flow == self.built.runnable
+
+    def examples(self) -> dict[str, list[Any]]:
+        """Values of the variables at the steps, from the events of the sample and from the last trial."""
+        taken = self.sample.taken
+        some = taken[np.linspace(0, len(taken) - 1, min(LOOKED_AT, len(taken))).astype(np.int64)]
+        found: dict[str, list[Any]] = {}
+        for variables in event_variables(self.sample, some):
+            for name, value in variables.items():
+                found.setdefault(name, []).append(value)
+        return {**found, **(self.rehearsal.examples if self.rehearsal is not None else {})}
+
+    # -- one event -------------------------------------------------------------------------------------
+
+    @property
+    def preview_seq_no(self) -> int | None:
+        """The event that is shown: the chosen one, else one that gets as far as any; None where no event fits."""
+        taken = self.sample.taken
+        if self.seq_no is not None and self.seq_no in taken:
+            return self.seq_no
+        endings = {} if self.rehearsal is None else self.rehearsal.endings
+        best = max(
+            endings, key=lambda e: (e.outcome == "delivered", e.step, e.outcome == "failed"), default=None
+        )
+        through = _without(taken, list(endings.values()))
+        if best is not None and (best.outcome == "delivered" or not len(through)):
+            return int(endings[best][0])
+        return int(through[0]) if len(through) else None
+
+    def preview(self) -> Explanation | None:
+        """What happens to the shown event in what can stand of the flow."""
+        seq_no, rehearsal = self.preview_seq_no, self.rehearsal
+        if seq_no is None or rehearsal is None or rehearsal.options is None:
+            return None
+        key = (seq_no, rehearsal.flow.steps)
+        if self._explained is None or self._explained[0] != key:
+            self._explained = (key, explain(rehearsal.options, seq_no))
+        return self._explained[1]
+
+    def variables_at(self, place: int) -> Mapping[str, Any] | None:
+        """The variables of the shown event before a step, as far as steps before it are as they were when it was shown.
+
+        None where they are not known, or the event did not come so far.
+        """
+        if place == 0:
+            seq_no = self.preview_seq_no
+            found = [] if seq_no is None else event_variables(self.sample, np.array([seq_no]))
+            return found[0] if found else None
+        if self._explained is None or self.built.runnable is None:
+            return None
+        (seq_no, steps), explanation = self._explained
+        now = self.built.runnable.steps
+        if steps[:place] != now[:place] or len(now) < place or seq_no != self.preview_seq_no:
+            return None
+        through = [
+            s for s in explanation.steps if s.step == place - 1 and s.outcome in ("passed", "delivered")
+        ]
+        return through[0].variables if through else None
+
+    def choose(self, forward: bool = True, ending: Ending | None = None) -> None:
+        """Show another event: the next or last one that the trigger takes, or with an ending the next with that, around the end."""
+        seqs = self.sample.taken
+        if ending is not None and self.rehearsal is not None:
+            seqs = self.rehearsal.endings.get(ending, seqs)
+        if len(seqs):
+            at = int(np.searchsorted(seqs, self.preview_seq_no or 0, "right" if forward else "left"))
+            self.seq_no = int(seqs[(at if forward else at - 1) % len(seqs)])
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _step(self, from_: list[Draft], to: list[Draft]) -> bool:
+        if not from_:
+            return False
+        to.append(self.draft)
+        self._last = None
+        self._take(from_.pop())
+        # fields show what is in the draft again, also the one that is typed into
+        self.version += 1
+        return True
+
+    def _take(self, draft: Draft) -> None:
+        if (draft.kind, draft.type) != (self.draft.kind, self.draft.type):
+            self.seq_no = None
+        self.draft, self.built = draft, built(draft)
+
+
+def _usual_kind(history: History) -> str:
+    """The commonest kind of event."""
+    counts: dict[str, int] = {}
+    for (kind, _), count in history.kinds.items():
+        counts[kind] = counts.get(kind, 0) + count
+    return max(counts, key=lambda kind: counts[kind], default="link.created")
+
+
+def _without(seqs: Seqs, others: list[Seqs]) -> Seqs:
+    return np.setdiff1d(seqs, np.concatenate(others)) if others else seqs
