@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         DataError,
         ExportError,
         FlowError,
+        LiveError,
         LoadError,
         ReplayError,
         SinkError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from flowdsl.graph.folder import read_graph
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.language.var import fn, var
+    from flowdsl.live.runtime import Runtime
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
     from flowdsl.production.project import Project
     from flowdsl.production.schema import schema
@@ -53,6 +55,7 @@ _HOME = {
     "Flow": "flow",
     "FlowError": "errors",
     "FlowWarning": "events",
+    "LiveError": "errors",
     "LoadError": "errors",
     "MemoryEventLog": "log",
     "ParquetEventLog": "log",
@@ -60,6 +63,7 @@ _HOME = {
     "Project": "production.project",
     "ReplayError": "errors",
     "Result": "results.result",
+    "Runtime": "live.runtime",
     "SinkError": "errors",
     "Sweep": "comparing.sweep",
     "TemplateError": "errors",
@@ -96,6 +100,7 @@ __all__ = [
     "Flow",
     "FlowError",
     "FlowWarning",
+    "LiveError",
     "LoadError",
     "MemoryEventLog",
     "ParquetEventLog",
@@ -103,6 +108,7 @@ __all__ = [
     "Project",
     "ReplayError",
     "Result",
+    "Runtime",
     "SinkError",
     "Sweep",
     "TemplateError",

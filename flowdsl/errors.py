@@ -113,6 +113,10 @@ class SinkError(FlowError, ValueError):
     """A sink that cannot be made, opened or used as it is."""
 
 
+class LiveError(FlowError):
+    """A live run that cannot start or cannot go on."""
+
+
 class LoadError(FlowError, ValueError):
     """YAML that is refused; `problems` holds every refusal, in the order of the text."""
 

@@ -33,6 +33,7 @@ charts
 engines results
 reporting
 progress replaying
+live
 explaining comparing
 samples
 production testing

@@ -150,7 +150,7 @@ class LocalRun:
         """The clock (µs) moved without an event: timers fire up to it."""
         if clock > self.clock:
             self.clock = clock
-            self._advance(self._empty_chunk(), clock, ending=False)
+            self._advance(self.empty_chunk(), clock, ending=False)
 
     def next_deadline(self) -> int | None:
         """When the next timer is due (µs), if no event comes before; None where none is set."""
@@ -212,7 +212,7 @@ class LocalRun:
 
     def flush(self) -> None:
         """The log is over: windows close and queues empty as if time went on."""
-        self._advance(self._empty_chunk(), FOREVER, ending=True)
+        self._advance(self.empty_chunk(), FOREVER, ending=True)
 
     def _chunk(self, events: EventRows, span: Span, marks: pl.DataFrame, pool: ThreadPoolExecutor) -> None:
         times = micros(events.frame)
@@ -265,7 +265,8 @@ class LocalRun:
         own = ("event",) if self.plan.rules.event_variable else ()
         return frozenset({*TRIGGER_VARIABLES[entry.trigger.kind], *own})
 
-    def _empty_chunk(self) -> Chunk:
+    def empty_chunk(self) -> Chunk:
+        """A chunk without events, over the graph as it is."""
         schema: dict[str, Any] = dict.fromkeys(
             ("event_id", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id"),
             pl.String,

@@ -21,7 +21,7 @@ class Fetcher:
     """What a function said of ids, kept for all replays of a graph."""
 
     def __init__(self, name: str, function: Callable[[list[str]], Any]) -> None:
-        self._name = name
+        self.name = name
         self._function = function
         self._lock = threading.Lock()
         self._known: dict[str, int | None] = {}
@@ -37,7 +37,7 @@ class Fetcher:
         # a user's function may raise anything: its words are kept, and the error itself is behind this one
         except Exception as error:
             raise DataError(
-                f"the function for entities {self._name!r} raised {type(error).__name__}: {error}",
+                f"the function for entities {self.name!r} raised {type(error).__name__}: {error}",
                 allowed="a function from a list of ids to a frame with 'id', or a mapping id → object",
             ) from error
 
@@ -46,7 +46,7 @@ class Fetcher:
         with self._lock:
             unknown = [t for t in texts if t not in self._known]
             if unknown:
-                ids, documents = entity_documents(self._name, self._called(unknown))
+                ids, documents = entity_documents(self.name, self._called(unknown))
                 self._known.update(dict.fromkeys(unknown))
                 self._known.update(dict.fromkeys(ids.to_list(), len(self._answers)))
                 self._answers.append((ids, documents))

@@ -68,6 +68,11 @@ class EntityGraph:
         return (*self._types, *self._fetchers)
 
     @property
+    def fetchers(self) -> Mapping[str, Fetcher]:
+        """The functions that were given, by entity type."""
+        return self._fetchers
+
+    @property
     def link_types(self) -> tuple[str, ...]:
         """The link types that were given."""
         return tuple(self._links)

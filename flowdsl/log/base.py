@@ -52,8 +52,8 @@ class EventLog(ABC):
         """Note that a live run read this clock after an event (the last one) because a timer fired without an event."""
 
     @abstractmethod
-    def clock_marks(self) -> pl.DataFrame:
-        """`seq_no`, `clock`: the marks in the order in which they were made."""
+    def clock_marks(self, since: int = 0) -> pl.DataFrame:
+        """`seq_no`, `clock`: the marks made after the event `since` or later, in the order in which they were made."""
 
     @property
     @abstractmethod

@@ -139,9 +139,10 @@ class Catalog:
         with self._transaction("BEGIN IMMEDIATE"):
             self._put("clock_marks", (seq_no, clock))
 
-    def clock_marks(self) -> list[tuple[int, int]]:
-        """The (seq_no, clock) of each mark, in the order in which they were made."""
-        return [(seq_no, clock) for seq_no, clock in self._rows("clock_marks", "ORDER BY rowid")]
+    def clock_marks(self, since: int = 0) -> list[tuple[int, int]]:
+        """The (seq_no, clock) of each mark made after the event `since` or later, in the order in which they were made."""
+        rows = self._rows("clock_marks", "WHERE seq_no >= ? ORDER BY rowid", (since,))
+        return [(seq_no, clock) for seq_no, clock in rows]
 
     def restore(self, rows: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
         """Put rows that were in another catalog into the tables they came from."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import threading
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -108,11 +109,14 @@ class MemoryEventLog(EventLog):
         with self._changed:
             self._marks.append((self._last if after is None else after, timestamp_us(clock)))
 
-    def clock_marks(self) -> pl.DataFrame:
-        """`seq_no`, `clock`: the marks in the order in which they were made."""
-        if not self._marks:
+    def clock_marks(self, since: int = 0) -> pl.DataFrame:
+        """`seq_no`, `clock`: the marks made after the event `since` or later, in the order in which they were made."""
+        marks = self._marks
+        # the newest come last, and a live run asks for no others
+        begin = bisect.bisect_left(marks, since, key=lambda mark: mark[0])
+        if begin == len(marks):
             return no_marks()
-        seq_nos, clocks = zip(*self._marks, strict=True)
+        seq_nos, clocks = zip(*marks[begin:], strict=True)
         return pl.DataFrame(
             {"seq_no": pl.Series(seq_nos, dtype=pl.Int64), "clock": pl.Series(clocks).cast(TIME)}
         )

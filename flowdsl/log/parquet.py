@@ -165,10 +165,10 @@ class ParquetEventLog(EventLog):
                 catalog = self._log.catalog_to_change()
                 catalog.mark_clock(self.last_seq_no() if after is None else after, clock_us)
 
-    def clock_marks(self) -> pl.DataFrame:
-        """`seq_no`, `clock`: the marks in the order in which they were made."""
+    def clock_marks(self, since: int = 0) -> pl.DataFrame:
+        """`seq_no`, `clock`: the marks made after the event `since` or later, in the order in which they were made."""
         catalog = None if self._plain else self._log.catalog()
-        marks = catalog.clock_marks() if catalog else []
+        marks = catalog.clock_marks(since) if catalog else []
         if not marks:
             return no_marks()
         seq_nos, clocks = zip(*marks, strict=True)

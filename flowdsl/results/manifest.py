@@ -27,36 +27,13 @@ OPEN_SCHEMA = {
 
 def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[str, Any]:
     """What is known of a run beside its tables."""
-    steps: list[dict[str, Any]] = []
-    fan_outs: list[dict[str, Any]] = []
-    for stage in local.stages():
-        tally, step = stage.tally, stage.stage.step
-        for flow in stage.stage.flows:
-            steps.append(
-                {
-                    "number": flow,
-                    "flow": plan.flows[flow].name,
-                    "step": stage.stage.number,
-                    "operator": step.method,
-                    "text": step.text,
-                    "caption": step.caption,
-                    "sinks": list(step.sinks) if isinstance(step, Deliver) else [],
-                    "held_before": tally.held_before,
-                    "entered": tally.entered,
-                    "extra_branches": tally.extra_branches,
-                    "passed": tally.passed,
-                    "dropped": sum(tally.dropped.values()),
-                    "failed": tally.failed,
-                    "absorbed": tally.absorbed,
-                    "held": stage.kernel.held,
-                    "seconds": round(tally.seconds, 6),
-                    "reasons": dict(tally.dropped),
-                    "refused": dict(tally.refused),
-                }
-            )
-            if step.branches:
-                fan_outs.append({"number": flow, "step": stage.stage.number, **_sizes(tally.sizes)})
-    steps.sort(key=lambda s: (s["number"], s["step"]))
+    steps = step_rows(plan, local)
+    fan_outs = [
+        {"number": flow, "step": stage.stage.number, **_sizes(stage.tally.sizes)}
+        for stage in local.stages()
+        if stage.stage.step.branches
+        for flow in stage.stage.flows
+    ]
     fan_outs.sort(key=lambda f: (f["number"], f["step"]))
     counts = [
         {"flow": plan.flows[f].name, "sink": sink, "count": n}
@@ -96,6 +73,37 @@ def delivers_of(plan: Plan, local: LocalRun) -> list[dict[str, Any]]:
                 }
             )
     return sorted(delivers, key=lambda d: d["flows"][0])
+
+
+def step_rows(plan: Plan, local: LocalRun) -> list[dict[str, Any]]:
+    """What became of the contexts at every step, a row for each flow that has it."""
+    rows: list[dict[str, Any]] = []
+    for stage in local.stages():
+        tally, step = stage.tally, stage.stage.step
+        for flow in stage.stage.flows:
+            rows.append(
+                {
+                    "number": flow,
+                    "flow": plan.flows[flow].name,
+                    "step": stage.stage.number,
+                    "operator": step.method,
+                    "text": step.text,
+                    "caption": step.caption,
+                    "sinks": list(step.sinks) if isinstance(step, Deliver) else [],
+                    "held_before": tally.held_before,
+                    "entered": tally.entered,
+                    "extra_branches": tally.extra_branches,
+                    "passed": tally.passed,
+                    "dropped": sum(tally.dropped.values()),
+                    "failed": tally.failed,
+                    "absorbed": tally.absorbed,
+                    "held": stage.kernel.held,
+                    "seconds": round(tally.seconds, 6),
+                    "reasons": dict(tally.dropped),
+                    "refused": dict(tally.refused),
+                }
+            )
+    return sorted(rows, key=lambda s: (s["number"], s["step"]))
 
 
 def _sizes(sizes: Sizes) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class TableRecorder:
         failed, why = contexts.take(rows), Failures(failures.codes[rows], failures.messages)
         if self._source is None:
             events = failed.chunk.frame(failed.rows)
-            self.store.add("errors", _error_part(stage, failed, why, events))
+            self.store.add("errors", error_part(stage, failed, why, events))
             return
         # only the number of the event is kept: the rest is read again when somebody asks
         numbers = EventRows(pl.DataFrame({"seq_no": failed.seq}), contexts.chunk.interner)
@@ -170,7 +170,7 @@ def failure_rows(
     for stage, contexts, failures in failed:
         rows = events[np.searchsorted(seqs, contexts.seq)]
         again = contexts.detached(EventRows(rows, contexts.chunk.interner))
-        yield _error_part(stage, again, failures, rows)
+        yield error_part(stage, again, failures, rows)
 
 
 def deliveries_table(step: int, flows: list[int]) -> str:
@@ -279,7 +279,7 @@ def read_events_at(source: EventSource, seqs: Seqs, columns: Collection[str] = E
     return joined
 
 
-def _error_part(stage: Stage, contexts: Contexts, failures: Failures, events: pl.DataFrame) -> Part:
+def error_part(stage: Stage, contexts: Contexts, failures: Failures, events: pl.DataFrame) -> Part:
     messages = pl.Series("error", [None, *failures.messages], dtype=pl.String).gather(failures.codes)
     frame = events.with_columns(
         pl.col("kind").cast(pl.String),

@@ -38,6 +38,13 @@ class HashTable:
     def __len__(self) -> int:
         return self._size
 
+    @property
+    def words(self) -> tuple[Hashes, Hashes]:
+        """The two words of each key, in the order of the codes."""
+        # the size first: another thread may be inserting
+        size = self._size
+        return self._first[:size], self._second[:size]
+
     def find(self, first: Hashes, second: Hashes) -> Codes:
         """The code of each key, `UNKNOWN` for those that are not there."""
         # another thread may be inserting: a code beyond the words read here counts as unknown, and whoever
@@ -99,6 +106,11 @@ class Interner:
 
     def __len__(self) -> int:
         return len(self._table) + 1
+
+    @property
+    def pieces(self) -> list[pl.Series]:
+        """All texts in the order of their codes, null first; pieces that are there stay as they are, but for small ones."""
+        return self._pieces
 
     def intern(self, texts: pl.Series) -> Codes:
         """The codes of a column of text, new texts getting new codes in their order of appearance."""

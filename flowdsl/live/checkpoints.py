@@ -1,0 +1,199 @@
+"""Checkpoints of a consumer: its state at one place of the log, whole or not there at all.
+
+A checkpoint is a file that names its blobs; it counts once it has its name. The last two are kept: where the newer
+one is damaged, the older one tells the same, only from further back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from flowdsl.engines.local import State
+from flowdsl.errors import DataError, LiveError
+from flowdsl.events import FlowWarning
+from flowdsl.graph.fetchers import Fetcher
+from flowdsl.live.consumer import Consumer
+from flowdsl.live.state_file import BlobWriter, Written, read_state, write_state
+from flowdsl.live.story import Place
+from flowdsl.log.segments import fsync
+from flowdsl.plan import Plan
+
+_HEAD: Final = b"flowdsl checkpoint 1\n"
+_NAME: Final = re.compile(r"checkpoint-(\d{12})")
+_KEPT: Final = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state, the place that it belongs to, and the run: the name under which durable sinks number its batches."""
+
+    run: str
+    place: Place
+    state: State
+
+
+class Checkpoints:
+    """The checkpoints of one consumer; of a log in memory, the last state as it is."""
+
+    def __init__(
+        self, consumer: Consumer, plan: Plan, fingerprint: str, fetchers: Mapping[str, Fetcher]
+    ) -> None:
+        self._consumer = consumer
+        self._plan = plan
+        self._fingerprint = fingerprint
+        self._fetchers = fetchers
+        self._folder = consumer.folder
+        self._blobs = BlobWriter(self._put_blob)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint, on disk when this returns; older ones go."""
+        if self._folder is None:
+            self._consumer.kept = checkpoint
+            return
+        written = write_state(checkpoint.state, self._plan, self._blobs)
+        place = checkpoint.place
+        head = {
+            "run": checkpoint.run,
+            "place": [place.seq_no, place.marks, place.here],
+            "fingerprint": self._fingerprint,
+            "blobs": written.blobs,
+            "digest": _digest(written.pickle),
+        }
+        line = json.dumps(head).encode()
+        content = b"%b%b %b\n%b" % (_HEAD, _digest(line).encode(), line, written.pickle)
+        numbers = self._numbers()
+        path = self._folder / f"checkpoint-{(numbers[-1] if numbers else 0) + 1:012}"
+        _write(path, content)
+        self._sweep()
+
+    def load(self) -> Checkpoint | None:
+        """The last checkpoint that is whole; None where there never was one."""
+        if self._folder is None:
+            return self._kept()
+        problems: list[DataError] = []
+        for number in reversed(self._numbers()):
+            try:
+                found = self._read(self._folder / f"checkpoint-{number:012}")
+            except DataError as error:
+                problems.append(error)
+                continue
+            for problem in problems:
+                warnings.warn(f"{problem}; the one before it is used", FlowWarning, stacklevel=2)
+            return found
+        if problems:
+            raise LiveError(
+                f"no checkpoint of the consumer {self._consumer.name!r} can be read: {problems[0]}",
+                hint='state="discard" goes on from the last position without what windows, queues and limits remembered',
+            )
+        return None
+
+    def last_seq_no(self) -> int:
+        """The last event of the last checkpoint whose head can be read, of whatever flows; 0 where there is none."""
+        if self._folder is None:
+            return 0 if self._consumer.kept is None else int(self._consumer.kept.place.seq_no)
+        for number in reversed(self._numbers()):
+            with contextlib.suppress(DataError):
+                return int(_head(self._folder / f"checkpoint-{number:012}")[0]["place"][0])
+        return 0
+
+    def _kept(self) -> Checkpoint | None:
+        kept: Checkpoint | None = self._consumer.kept
+        if kept is not None:
+            self._check(kept.state.fingerprint)
+            # the run goes on with a copy: the checkpoint stays as it is until the next one
+            state = kept.state
+            forked = State(
+                state.graph.fork(),
+                state.clock,
+                state.position,
+                [k.fork() for k in state.kernels],
+                state.fingerprint,
+            )
+            return Checkpoint(kept.run, kept.place, forked)
+        return None
+
+    def _read(self, path: Path) -> Checkpoint:
+        head, pickled = _head(path)
+        if _digest(pickled) != head["digest"]:
+            raise DataError("a checkpoint is damaged", place=str(path))
+        self._check(head["fingerprint"])
+        state = read_state(Written(pickled, head["blobs"]), self._plan, self._fetchers, self._blob)
+        return Checkpoint(head["run"], Place(*head["place"]), state)
+
+    def _check(self, fingerprint: str) -> None:
+        if fingerprint != self._fingerprint:
+            raise LiveError(
+                f"the consumer {self._consumer.name!r} has the state of other flows",
+                allowed="the same flows, in the same order",
+                hint='state="discard" goes on from the last position without what windows, queues and limits remembered; '
+                "another consumer_name begins anew beside it",
+            )
+
+    def _blob(self, name: str) -> bytes:
+        assert self._folder is not None
+        path = self._folder / f"blob-{name}"
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise DataError("a part of a checkpoint is missing", place=str(path)) from error
+        if _digest(content) != name:
+            raise DataError("a part of a checkpoint is damaged", place=str(path))
+        return content
+
+    def _put_blob(self, name: str, content: Any) -> None:
+        assert self._folder is not None
+        path = self._folder / f"blob-{name}"
+        if not path.exists():
+            _write(path, content)
+
+    def _numbers(self) -> list[int]:
+        assert self._folder is not None
+        found = (_NAME.fullmatch(name) for name in os.listdir(self._folder))
+        return sorted(int(match[1]) for match in found if match)
+
+    def _sweep(self) -> None:
+        """Remove old checkpoints, and the blobs that none of those left names."""
+        assert self._folder is not None
+        numbers = self._numbers()
+        for number in numbers[:-_KEPT]:
+            (self._folder / f"checkpoint-{number:012}").unlink()
+        used: set[str] = set()
+        for number in numbers[-_KEPT:]:
+            with contextlib.suppress(DataError):
+                used |= set(_head(self._folder / f"checkpoint-{number:012}")[0]["blobs"])
+        for name in os.listdir(self._folder):
+            if (name.startswith("blob-") and name[5:] not in used) or name.endswith(".part"):
+                (self._folder / name).unlink()
+
+
+def _head(path: Path) -> tuple[dict[str, Any], bytes]:
+    """What a checkpoint says of itself, and its state as bytes; `DataError` where the former is damaged."""
+    content = path.read_bytes()
+    end = content.find(b"\n", len(_HEAD))
+    digest, _, line = content[len(_HEAD) : end].partition(b" ")
+    if not content.startswith(_HEAD) or end < 0 or _digest(line).encode() != digest:
+        raise DataError("a checkpoint is damaged", place=str(path))
+    return json.loads(line), content[end + 1 :]
+
+
+def _write(path: Path, content: Any) -> None:
+    hidden = path.with_name(f".{path.name}.part")
+    hidden.unlink(missing_ok=True)
+    with os.fdopen(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+    fsync(hidden)
+    os.replace(hidden, path)
+    fsync(path.parent)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,0 +1,214 @@
+"""What a consumer keeps beside the log that it reads: how far each sink is, and what could not be done.
+
+Of a log in a folder that is the folder `consumers/<name>` in it, with one SQLite file, the checkpoints and a lock; of
+a log in memory it lasts as long as the log.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from flowdsl.errors import LiveError
+from flowdsl.live.dead_letters import LETTERS, Letter
+from flowdsl.log.base import EventLog
+from flowdsl.sinks.database import Database
+
+_SCHEMA: Final = (
+    "create table if not exists progress (sink text, run text, number integer not null, primary key (sink, run)) without rowid",
+    "create table if not exists facts (name text primary key, value) without rowid",
+    *LETTERS,
+)
+_BESIDE: Final = "consumers"
+# a process that is just going holds the lock for a moment longer
+_GOING: Final = 0.5
+
+
+class Consumer:
+    """The durable side of one consumer of one log; `folder` is None where the log is in memory."""
+
+    def __init__(self, name: str, folder: Path | None) -> None:
+        self.name = name
+        self.folder = folder
+        self.kept: Any = None
+        if folder is not None:
+            _make(folder)
+        self._database = Database(
+            None if folder is None else folder / "consumer.sqlite", "flowdsl consumer", _SCHEMA
+        )
+        self._lock: int | None = None
+        self._held = threading.Lock()
+
+    @classmethod
+    def of(cls, log: EventLog, name: str) -> Consumer:
+        """The consumer of this name; the same one again for a log in memory."""
+        folder = getattr(log, "folder", None)
+        if folder is not None:
+            # no name can lead elsewhere, be hidden or be too long for the file system
+            safe = quote(name, safe="").replace(".", "%2E")
+            if len(safe) > 200:
+                raise LiveError(f"the consumer's name {name!r:.60} is too long", allowed="up to 200 letters")
+            return cls(name, Path(folder) / _BESIDE / safe)
+        with _MEMORY_LOCK:
+            return _IN_MEMORY.setdefault(log, {}).setdefault(name, cls(name, None))
+
+    # -- one at a time ---------------------------------------------------------------------------------
+
+    def acquire(self) -> None:
+        """Be the only run of this consumer."""
+        if not self._held.acquire(blocking=False):
+            raise self._taken("this process")
+        if self.folder is None:
+            return
+        try:
+            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._wait_for(handle)
+            except BaseException:
+                os.close(handle)
+                raise
+            self._lock = handle
+        except BaseException:
+            self._held.release()
+            raise
+
+    def release(self) -> None:
+        """Let another run of this consumer begin."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        if self._held.locked():
+            self._held.release()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self.folder is not None:
+            self._database.close()
+
+    def _wait_for(self, handle: int) -> None:
+        end = time.monotonic() + _GOING
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    holder = os.pread(handle, 20, 0).decode(errors="replace").strip()
+                    raise self._taken(f"process {holder}") from None
+                time.sleep(0.01)
+            else:
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, str(os.getpid()).encode(), 0)
+                return
+
+    def _taken(self, by: str) -> LiveError:
+        return LiveError(
+            f"the consumer {self.name!r} is running already, in {by}",
+            allowed="one run of a consumer at a time",
+            hint="stop the other one, or give this one another consumer_name",
+        )
+
+    # -- how far it is ---------------------------------------------------------------------------------
+
+    def progress(self, run: str) -> dict[str, int]:
+        """The last batch that each sink has taken, for sinks that do not know it themselves."""
+        return dict(self._database.read("select sink, number from progress where run = ?", (run,)))
+
+    def done(self, sink: str, run: str, number: int, letters: Sequence[Letter], *, remember: bool) -> None:
+        """A sink has taken the batches up to a number; what it could not deliver becomes dead letters."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            if remember:
+                connection.execute("insert or replace into progress values (?, ?, ?)", (sink, run, number))
+            _put(connection, letters)
+
+        self._database.write(change)
+
+    def begin(self, run: str) -> None:
+        """A new run: what is known of sinks in earlier ones is of no use any more."""
+        self._database.write(lambda c: c.execute("delete from progress where run <> ?", (run,)))
+
+    def fact(self, name: str) -> Any:
+        """Something that was kept under a name; None where nothing was."""
+        rows = self._database.read("select value from facts where name = ?", (name,))
+        return rows[0][0] if rows else None
+
+    @property
+    def identity(self) -> str:
+        """What tells it from consumers of the same name of other logs."""
+        if self.fact("identity") is None:
+            self.keep_fact("identity", uuid.uuid4().hex[:16])
+        return str(self.fact("identity"))
+
+    def keep_fact(self, name: str, value: Any) -> None:
+        """Keep something under a name."""
+        self._database.write(lambda c: c.execute("insert or replace into facts values (?, ?)", (name, value)))
+
+    # -- dead letters ----------------------------------------------------------------------------------
+
+    def put(self, letters: Sequence[Letter]) -> None:
+        """Add dead letters; one that is there already, or was settled, stays as it is."""
+        if letters:
+            self._database.write(lambda c: _put(c, letters))
+
+    def letters(self) -> list[Letter]:
+        """The dead letters that are not settled, in the order of the log."""
+        rows = self._database.read(
+            f"select {', '.join(Letter._fields)} from letters where settled = 0 order by seq_no, rowid"
+        )
+        return [Letter(*row) for row in rows]
+
+    def count_letters(self) -> int:
+        """How many dead letters are not settled."""
+        return int(self._database.read("select count(*) from letters where settled = 0")[0][0])
+
+    def settle(self, keys: Sequence[str]) -> None:
+        """These letters are no matter any more; they are kept hidden, since a recovery may tell of them again."""
+        self._many("update letters set settled = 1 where key = ?", keys)
+
+    def forget_settled(self) -> None:
+        """Drop settled letters: no recovery can tell of them again."""
+        if self._database.read("select 1 from letters where settled = 1 limit 1"):
+            self._database.write(lambda c: c.execute("delete from letters where settled = 1"))
+
+    def tried_again(self, failed: Sequence[tuple[str, str]]) -> None:
+        """These letters (key, error) were tried again and failed again."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "update letters set attempts = attempts + 1, error = ? where key = ?",
+                [(error, key) for key, error in failed],
+            )
+
+        if failed:
+            self._database.write(change)
+
+    def _many(self, sql: str, keys: Sequence[str]) -> None:
+        if keys:
+            self._database.write(lambda c: c.executemany(sql, [(key,) for key in keys]))
+
+
+def _put(connection: sqlite3.Connection, letters: Sequence[Letter]) -> None:
+    marks = ", ".join("?" * len(Letter._fields))
+    connection.executemany(
+        f"insert or ignore into letters ({', '.join(Letter._fields)}) values ({marks})", letters
+    )
+
+
+def _make(folder: Path) -> None:
+    """A folder for its owner alone."""
+    folder.parent.parent.mkdir(parents=True, exist_ok=True)
+    for path in (folder.parent, folder):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+_MEMORY_LOCK = threading.Lock()
+_IN_MEMORY: weakref.WeakKeyDictionary[EventLog, dict[str, Consumer]] = weakref.WeakKeyDictionary()

@@ -1,0 +1,135 @@
+"""Dead letters: contexts that failed at a step, and deliveries that a sink could not make, with all it takes to try again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import polars as pl
+
+from flowdsl.events import EVENT_COLUMNS
+from flowdsl.results.recorder import MOMENT
+from flowdsl.sinks.base import Delivery, Failure
+from flowdsl.sinks.kept import storable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Letter(NamedTuple):
+    """One dead letter. Times are µs since 1970; `sink` is null where a step failed; `delivery` is JSON."""
+
+    key: str
+    seq_no: int
+    event_id: str | None
+    timestamp: int | None
+    kind: str | None
+    entity_type: str | None
+    entity_id: str | None
+    link_type: str | None
+    link_id: str | None
+    source_id: str | None
+    target_id: str | None
+    data: str | None
+    metadata: str | None
+    flow: str
+    step: int
+    operator: str
+    branch: str | None
+    error: str
+    variables: str | None
+    sink: str | None
+    recipient_id: str | None
+    payload: str | None
+    delivery: str | None
+    attempts: int
+    failed_at: int
+
+
+_INTEGERS: Final = {"seq_no", "timestamp", "step", "attempts", "failed_at"}
+LETTERS: Final = (
+    "create table if not exists letters (key text unique not null, "
+    + ", ".join(f"{name} {'integer' if name in _INTEGERS else 'text'}" for name in Letter._fields[1:])
+    + ", settled integer not null default 0)",
+    "create index if not exists letters_open on letters (settled, seq_no)",
+)
+COLUMNS: Final = (
+    *EVENT_COLUMNS, "flow", "step", "operator", "branch", "error", "variables", "sink", "recipient_id", "payload",
+    "attempts", "failed_at", "key",
+)  # fmt: skip
+_TYPES: Final[dict[str, Any]] = {
+    **{name: pl.Int64 if name in _INTEGERS else pl.String for name in COLUMNS},
+    "timestamp": MOMENT,
+    "failed_at": MOMENT,
+    "step": pl.Int32,
+}
+
+
+def letters_of_failures(errors: pl.DataFrame, now: int) -> list[Letter]:
+    """The rows of a table of errors as letters."""
+    frame = errors.with_columns(pl.col("timestamp").to_physical())
+    return [
+        Letter(
+            key=_key(row["flow"], row["seq_no"], row["branch"], row["step"]),
+            **{name: row[name] for name in (*EVENT_COLUMNS, "flow", "step", "operator", "branch", "error", "variables")},
+            sink=None, recipient_id=None, payload=None, delivery=None, attempts=1, failed_at=now,
+        )
+        for row in frame.iter_rows(named=True)
+    ]  # fmt: skip
+
+
+def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> Letter:
+    """What a sink could not deliver as a letter."""
+    rest = {
+        "event_time": delivery.event_time.isoformat(),
+        "delivered_at": delivery.delivered_at.isoformat(),
+        "closed_by": delivery.closed_by,
+    }
+    nothing = dict.fromkeys(EVENT_COLUMNS)
+    return Letter(
+        **{
+            **nothing, "key": delivery.key, "seq_no": delivery.seq_no, "event_id": delivery.event_id,
+            "timestamp": _micros(delivery.event_time), "entity_type": delivery.entity_type, "entity_id": delivery.entity_id,
+            "flow": delivery.flow, "step": delivery.step, "operator": "deliver", "branch": delivery.branch,
+            "error": storable(failure.error), "variables": None, "sink": delivery.sink,
+            "recipient_id": None if delivery.recipient is None else storable(delivery.recipient),
+            "payload": json.dumps(delivery.payload), "delivery": json.dumps(rest),
+            "attempts": failure.attempts, "failed_at": now,
+        }
+    )  # fmt: skip
+
+
+def delivery_of(letter: Letter) -> Delivery:
+    """The delivery that a letter holds, with the key that it had."""
+    rest = json.loads(letter.delivery or "{}")
+    return Delivery(
+        json.loads(letter.payload or "null"), letter.recipient_id, letter.key, letter.sink or "", letter.flow,
+        letter.step, letter.branch, letter.seq_no, letter.event_id, dt.datetime.fromisoformat(rest["event_time"]),
+        dt.datetime.fromisoformat(rest["delivered_at"]), rest["closed_by"], letter.entity_type, letter.entity_id,
+    )  # fmt: skip
+
+
+def letters_frame(letters: Sequence[Letter]) -> pd.DataFrame:
+    """Letters as `runtime.dead_letters` gives them."""
+    from flowdsl.results.result import to_pandas
+
+    columns = {name: [getattr(letter, name) for letter in letters] for name in COLUMNS}
+    frame = pl.DataFrame(
+        [
+            pl.Series(name, columns[name], pl.Int64 if dtype == MOMENT else dtype).cast(dtype)
+            for name, dtype in _TYPES.items()
+        ]
+    )
+    return to_pandas(frame)
+
+
+def _key(flow: str, seq_no: int, branch: str | None, step: int) -> str:
+    said = "\0".join(("context", flow, str(seq_no), branch or "", str(step)))
+    return hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _micros(moment: dt.datetime) -> int:
+    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)

@@ -1,0 +1,238 @@
+"""A live run at work: piece after piece of the log through the flows, timers by the clock, checkpoints on the way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from flowdsl.engines.local import LocalRun, State
+from flowdsl.engines.work import WORKERS
+from flowdsl.live.checkpoints import Checkpoint, Checkpoints
+from flowdsl.live.consumer import Consumer
+from flowdsl.live.dead_letters import letters_of_failures
+from flowdsl.live.dispatch import Dispatch
+from flowdsl.live.recording import LiveRecorder, spelled
+from flowdsl.live.story import Piece, Place, Story
+from flowdsl.live.tracing import Tracer
+from flowdsl.log.base import EventLog
+
+# how long a run sleeps at most, in seconds: so soon it sees that it is to stop, and clock marks of other runs
+_NAP: Final = 0.1
+# how often the log is told how far the consumer is, in seconds
+_ACK_EVERY: Final = 1.0
+# failures that are put aside before they are spelled out, and for how long, in seconds
+_UNSPELLED: Final = 1 << 12
+_SPELL_AFTER: Final = 1.0
+# how long sinks have to finish at the end, in seconds, if nobody says otherwise
+PATIENCE: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a live run works with."""
+
+    log: EventLog
+    consumer: Consumer
+    checkpoints: Checkpoints
+    flows: list[str]
+    fingerprint: str
+    now: Callable[[], int]
+    every: float
+    tracer: Tracer
+
+
+class LiveRun:
+    """One run of a consumer, from a checkpoint on."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        run: str,
+        local: LocalRun,
+        recorder: LiveRecorder,
+        story: Story,
+        dispatch: Dispatch,
+    ) -> None:
+        self.local = local
+        self.recorder = recorder
+        self.dispatch = dispatch
+        self.batches = self.failures = self.checkpoints = 0
+        self.patience = PATIENCE
+        self._setting = setting
+        self._run = run
+        self._story = story
+        self._unacked: deque[Place] = deque()
+        self._acked = setting.log.position(setting.consumer.name)
+        self._saved = story.place
+        self._saving: threading.Thread | None = None
+        self._problem: BaseException | None = None
+        self._next_ack = self._next_save = self._next_spelling = 0.0
+
+    @property
+    def place(self) -> Place:
+        """How far the run is."""
+        return self._story.place
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that is in the log has reached the sinks."""
+        return (
+            self.place.seq_no >= self._setting.log.last_seq_no() and self.dispatch.done >= self.place.number
+        )
+
+    def work(self, stop: threading.Event, *, until_idle: bool) -> None:
+        """Follow the log until `stop` is set; with `until_idle` only as far as it goes now.
+
+        At the end it waits `patience` seconds at most for sinks to be done: what they are not done with, the next run
+        hands over again.
+        """
+        self._next_save = time.monotonic() + self._setting.every
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-live") as pool:
+            self.dispatch.start()
+            try:
+                while not stop.is_set():
+                    piece = self._story.next()
+                    if piece is not None:
+                        self._process(piece, pool)
+                        self._upkeep()
+                    elif not self._fired():
+                        if until_idle:
+                            break
+                        self._upkeep()
+                        self._sleep()
+                self._finish()
+            finally:
+                self.dispatch.stop(self.patience)
+                if self._saving is not None:
+                    self._saving.join()
+
+    # -- a piece ---------------------------------------------------------------------------------------
+
+    def _process(self, piece: Piece, pool: ThreadPoolExecutor) -> None:
+        setting = self._setting
+        events = 0 if piece.events is None else piece.events.height
+        with setting.tracer.span(
+            "flowdsl.batch", consumer=setting.consumer.name, events=events, last_seq_no=piece.after.seq_no
+        ) as span:
+            if piece.events is not None and piece.marks is not None:
+                self.local.follow(piece.events, piece.marks, pool)
+            elif piece.clock is not None:
+                self.local.move_clock(piece.clock)
+            failures = self.recorder.keep_failures()
+            delivered = self.dispatch.put(piece.after.number, self.recorder.take_deliveries())
+            span.set(deliveries=delivered, failures=failures)
+        self.batches += 1
+        self.failures += failures
+        if not self._unacked or self._unacked[-1].seq_no < piece.after.seq_no:
+            self._unacked.append(piece.after)
+
+    def _fired(self) -> bool:
+        """Whether timers were due, and a clock mark says so in the log; the next piece is that mark."""
+        due = self.local.last_deadline(self._setting.now())
+        if due is None:
+            return False
+        # a window of no length at all is due at the clock as it is: only a later one makes it close
+        self._setting.log.mark_clock(_moment(max(due, self.local.clock + 1)))
+        return True
+
+    def _sleep(self) -> None:
+        nap = _NAP
+        deadline = self.local.next_deadline()
+        if deadline is not None:
+            nap = min(nap, max((deadline - self._setting.now()) / 1e6, 0.0))
+        self._setting.log.wait(self.place.seq_no, nap)
+
+    # -- from time to time -----------------------------------------------------------------------------
+
+    def _upkeep(self) -> None:
+        if self._problem is not None:
+            raise self._problem
+        now = time.monotonic()
+        if self.recorder.unspelled and (self.recorder.unspelled > _UNSPELLED or now >= self._next_spelling):
+            self.spell_failures()
+            self._next_spelling = time.monotonic() + _SPELL_AFTER
+        if now >= self._next_ack and self._unacked:
+            self._ack()
+            self._next_ack = time.monotonic() + _ACK_EVERY
+        if now >= self._next_save and self.place != self._saved and not self._is_saving():
+            self._begin_saving()
+            self._next_save = time.monotonic() + self._setting.every
+
+    def spell_failures(self) -> None:
+        """Write the failures that were put aside into the dead letters."""
+        if self.recorder.unspelled:
+            parts = self.recorder.take_failures(self.local.empty_chunk())
+            errors = spelled(parts, self._setting.flows)
+            self._setting.consumer.put(letters_of_failures(errors, self._setting.now()))
+
+    def _ack(self) -> None:
+        """Tell the log what all sinks are done with."""
+        done, last = self.dispatch.done, None
+        while self._unacked and self._unacked[0].number <= done:
+            last = self._unacked.popleft()
+        if last is not None and last.seq_no != self._acked:
+            # said beforehand, so that a position that somebody else has set is told from this one
+            self._setting.consumer.keep_fact("acknowledged", json.dumps([self._acked, last.seq_no]))
+            self._setting.log.ack(self._setting.consumer.name, last.seq_no)
+            self._acked = last.seq_no
+
+    def _is_saving(self) -> bool:
+        return self._saving is not None and self._saving.is_alive()
+
+    def _begin_saving(self) -> None:
+        """Write a checkpoint of this place on another thread, as soon as all sinks have come so far."""
+        self.spell_failures()
+        place = self.place
+        checkpoint = Checkpoint(self._run, place, self._state())
+
+        def save() -> None:
+            while not self.dispatch.wait(place.number, 1.0):
+                if self.dispatch.stopped:
+                    return
+            self._save(checkpoint)
+
+        self._saving = threading.Thread(target=save, name="flowdsl-checkpoint", daemon=True)
+        self._saving.start()
+
+    def _state(self) -> State:
+        state = self.local.state(self._setting.fingerprint)
+        state.graph = state.graph.fork()
+        return state
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        try:
+            self._setting.checkpoints.save(checkpoint)
+            self._setting.consumer.forget_settled()
+            self._saved = checkpoint.place
+            self.checkpoints += 1
+        # it is raised where the run goes on: a run that cannot keep its state must not seem well
+        except BaseException as error:
+            self._problem = error
+
+    def _finish(self) -> None:
+        self.spell_failures()
+        finished = self.dispatch.wait(self.place.number, self.patience)
+        self._ack()
+        if self._saving is not None and finished:
+            self._saving.join()
+        if self._problem is None and finished and self.place != self._saved:
+            self._save(Checkpoint(self._run, self.place, self._state()))
+        if self._problem is not None:
+            raise self._problem
+
+
+def new_run() -> str:
+    """A name that no run had before."""
+    return uuid.uuid4().hex[:16]
+
+
+def _moment(micros: int) -> dt.datetime:
+    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=micros)

@@ -1,0 +1,155 @@
+"""What a live run did so far, in numbers."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# bounds of the buckets that latencies are counted in, in seconds: 12 to a factor of ten, so within about 10 %
+_BOUNDS: Final = np.geomspace(1e-4, 1e5, 9 * 12 + 1)
+
+
+class Latencies:
+    """How long deliveries took, counted in buckets: memory does not grow."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(len(_BOUNDS) + 1, np.int64)
+
+    def add(self, seconds: npt.NDArray[np.float64]) -> None:
+        """Count some."""
+        places = np.searchsorted(_BOUNDS, seconds)
+        self._counts += np.bincount(places, minlength=len(self._counts))
+
+    def percentile(self, percent: float) -> float | None:
+        """The time, in seconds, within which so many percent were done; None where there was none."""
+        total = int(self._counts.sum())
+        if not total:
+            return None
+        place = int(np.searchsorted(np.cumsum(self._counts), total * percent / 100))
+        return float(_BOUNDS[min(place, len(_BOUNDS) - 1)])
+
+    def merged(self, other: Latencies) -> Latencies:
+        """Both together."""
+        both = Latencies()
+        both._counts = self._counts + other._counts
+        return both
+
+
+class SinkMeter:
+    """What one sink did."""
+
+    def __init__(self) -> None:
+        self.delivered = 0
+        self.failed = 0
+        self.waiting = 0
+        self.batches = 0
+        self.seconds = 0.0
+        self.latencies = Latencies()
+        self._lock = threading.Lock()
+
+    def took(self, moments: npt.NDArray[np.int64], failed: int, now: int, seconds: float) -> None:
+        """A batch was handed over: the moments (µs) at which deliveries were to be made, those that failed, the time it took."""
+        with self._lock:
+            self.delivered += len(moments)
+            self.failed += failed
+            self.batches += 1
+            self.seconds += seconds
+            self.latencies.add((now - moments).clip(0) / 1e6)
+
+
+@dataclass(frozen=True)
+class SinkMetrics:
+    """What one sink did: deliveries made, failed (they are dead letters), waiting; latencies in seconds."""
+
+    sink: str
+    delivered: int
+    failed: int
+    waiting: int
+    batches: int
+    seconds: float
+    latency_p50: float | None
+    latency_p95: float | None
+    latency_p99: float | None
+
+    @classmethod
+    def of(cls, sink: str, meter: SinkMeter) -> SinkMetrics:
+        """What a meter says now."""
+        return cls(
+            sink, meter.delivered, meter.failed, meter.waiting, meter.batches, round(meter.seconds, 6),
+            *(meter.latencies.percentile(p) for p in (50, 95, 99)),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What a live run did since it was started, at one moment.
+
+    `events` were processed in `batches`; `position` is the last of them, `lag` how many the log has behind it.
+    `failures` are contexts that failed at a step, `dead_letters` all that wait to be tried again, `late` events older
+    than the clock. A latency is the time from the moment at which a delivery was due (its `delivered_at`) until its sink had
+    it, in seconds: `latency_p50` of all sinks, `sinks` has each. Print it, or take `.frame`.
+    """
+
+    running: bool
+    events: int
+    batches: int
+    position: int
+    lag: int
+    delivered: int
+    failures: int
+    late: int
+    dead_letters: int
+    checkpoints: int
+    latency_p50: float | None
+    latency_p95: float | None
+    latency_p99: float | None
+    sinks: tuple[SinkMetrics, ...] = ()
+    steps: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The numbers of each sink, one row a sink."""
+        return _frame([vars(sink) for sink in self.sinks], list(SinkMetrics.__dataclass_fields__))
+
+    @property
+    def step_frame(self) -> pd.DataFrame:
+        """What became of the contexts that entered each step, as `result.steps` has it."""
+        from flowdsl.results.result import STEP_SCHEMA
+
+        return _frame([{name: step[name] for name in STEP_SCHEMA} for step in self.steps], list(STEP_SCHEMA))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers as JSON values, without those of the steps."""
+        rest = {name: value for name, value in vars(self).items() if name not in ("sinks", "steps")}
+        return {
+            **rest,
+            "sinks": {sink.sink: {k: v for k, v in vars(sink).items() if k != "sink"} for sink in self.sinks},
+        }
+
+    def __str__(self) -> str:
+        latency = (
+            ""
+            if self.latency_p50 is None
+            else f", p50 {_short(self.latency_p50)}, p99 {_short(self.latency_p99)}"
+        )
+        letters = f", {self.dead_letters:,} dead letters" if self.dead_letters else ""
+        return f"{self.events:,} events, {self.delivered:,} delivered, lag {self.lag:,}{latency}{letters}"
+
+
+def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _short(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,0 +1,222 @@
+"""What comes out of a batch of a live run: deliveries for each sink in the total order, and contexts that failed.
+
+Deliveries become rows at once, for sinks take rows. Failures are kept as contexts, and spelled out with all their
+variables when there is time: that costs several times what a batch costs.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.contexts.chunk import Chunk
+from flowdsl.contexts.contexts import Contexts
+from flowdsl.contexts.holding import Holding, Refs
+from flowdsl.contexts.payload import Payload
+from flowdsl.contexts.variables import Versions
+from flowdsl.kernels.kernel import Members
+from flowdsl.language.rows import Failures
+from flowdsl.plan import Stage
+from flowdsl.results.recorder import closed_texts, error_part
+from flowdsl.results.store import Part
+from flowdsl.sinks.base import Delivery, delivery_key
+from flowdsl.values.columns import Column
+from flowdsl.values.tags import MISSING, Index
+
+Order = tuple[int, int, int, tuple[int, ...], int, int]
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass
+class _Failed:
+    """Contexts that failed at one step."""
+
+    stage: Stage
+    holding: Holding = field(default_factory=Holding)
+    refs: list[Refs] = field(default_factory=list)
+    codes: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    messages: dict[str, int] = field(default_factory=dict)
+
+    def put(self, contexts: Contexts, failures: Failures) -> None:
+        numbers = [self.messages.setdefault(m, len(self.messages) + 1) for m in failures.messages]
+        self.refs.append(self.holding.put(contexts))
+        self.codes.append(np.array([0, *numbers], np.int32)[failures.codes])
+
+    def part(self, chunk: Chunk) -> Part:
+        """The failures as rows of the table of errors; they are kept no more."""
+        contexts = self.holding.release(np.concatenate(self.refs), chunk)
+        assert contexts is not None
+        why = Failures(np.concatenate(self.codes), tuple(self.messages))
+        return error_part(self.stage, contexts, why, chunk.frame(contexts.rows))
+
+
+class LiveRecorder:
+    """Takes down what comes out of batch after batch, until it is asked for."""
+
+    def __init__(self, flows: list[str]) -> None:
+        self._flows = flows
+        self.delivered_rows: dict[str, list[tuple[Order, Delivery]]] = {}
+        self.late_count = 0
+        self.unspelled = 0
+        self._failed: dict[int, _Failed] = {}
+        self._parts: list[tuple[Stage, Contexts, Failures]] = []
+
+    # -- what a run tells ------------------------------------------------------------------------------
+
+    def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
+        """Deliveries of one step."""
+        sinks: tuple[str, ...] = stage.step.sinks  # type: ignore[attr-defined]
+        rows = _rows(contexts, payload, recipient)
+        branches = _branches(contexts)
+        for flow in stage.flows:
+            for place, sink in enumerate(sinks):
+                told = self.delivered_rows.setdefault(sink, [])
+                for (moment, *fields), (branch, text) in zip(rows, branches, strict=True):
+                    delivery = self._delivery(flow, stage.number, sink, text, fields)
+                    told.append(((moment, delivery.seq_no, flow, branch, stage.number, place), delivery))
+
+    def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None:
+        """Contexts that failed at one step."""
+        rows = np.flatnonzero(failures.codes)
+        if len(rows):
+            self._parts.append(
+                (stage, contexts.take(rows), Failures(failures.codes[rows], failures.messages))
+            )
+
+    def dropped(self, stage: Stage, contexts: Contexts, rows: Index, reason: str) -> None:
+        """Dropped contexts are counted by their step."""
+
+    def dropped_earlier(self, stage: Stage, members: Members, reason: str) -> None:
+        """Dropped contexts are counted by their step."""
+
+    def late(self, chunk: Chunk, rows: Index) -> None:
+        """Events older than the clock are counted."""
+        self.late_count += len(rows)
+
+    def branch(self) -> LiveRecorder:
+        """A recorder for one piece of work, whose records are put in their place by `join`."""
+        return LiveRecorder(self._flows)
+
+    def join(self, branch: LiveRecorder) -> None:
+        """Take over what a piece of work recorded."""
+        for sink, rows in branch.delivered_rows.items():
+            self.delivered_rows.setdefault(sink, []).extend(rows)
+        self._parts += branch._parts
+
+    def held_versions(self) -> Iterable[Versions]:
+        """Entity versions that failures not yet spelled out refer to."""
+        for failed in self._failed.values():
+            yield from failed.holding.versions()
+
+    def renumber(self, mapping: Versions) -> None:
+        """Entity versions got new numbers."""
+        for failed in self._failed.values():
+            failed.holding.renumber(mapping)
+
+    # -- what is asked for -----------------------------------------------------------------------------
+
+    def take_deliveries(self) -> dict[str, list[tuple[int, Delivery]]]:
+        """The deliveries since the last time by sink, in the total order, each with its moment in µs."""
+        told, self.delivered_rows = self.delivered_rows, {}
+        for rows in told.values():
+            rows.sort(key=_by_order)
+        return {sink: [(order[0], delivery) for order, delivery in rows] for sink, rows in told.items()}
+
+    def keep_failures(self) -> int:
+        """Put the failures of the batch aside, so that the batch itself can go; how many there were."""
+        count = 0
+        for stage, contexts, failures in self._parts:
+            self._failed.setdefault(id(stage), _Failed(stage)).put(contexts, failures)
+            count += len(contexts)
+        self._parts = []
+        self.unspelled += count
+        return count
+
+    def take_failures(self, chunk: Chunk) -> list[Part]:
+        """The failures put aside, as parts of the table of errors; `chunk` is an empty one over the graph as it is."""
+        failed, self._failed, self.unspelled = self._failed, {}, 0
+        return [one.part(chunk) for one in failed.values()]
+
+    def _delivery(self, flow: int, step: int, sink: str, branch: str | None, fields: list[Any]) -> Delivery:
+        seq_no, event_id, event_time, at, closed_by, recipient, payload, entity_type, entity_id = fields
+        name = self._flows[flow]
+        key = delivery_key(name, seq_no, event_id, branch, step, sink, closed_by)
+        return Delivery(
+            payload, recipient, key, sink, name, step, branch, seq_no, event_id, event_time, at, closed_by,
+            entity_type, entity_id,
+        )  # fmt: skip
+
+
+def _by_order(row: tuple[Order, Delivery]) -> Order:
+    return row[0]
+
+
+def _rows(contexts: Contexts, payload: Payload, recipient: Column) -> list[tuple[Any, ...]]:
+    """What is the same for all flows and sinks of a step: the moment in µs, then the fields of a delivery."""
+    chunk, rows = contexts.chunk, contexts.rows
+    event_times = chunk.column(("event", "timestamp_us"), rows).ints
+    moments = contexts.moment
+    return list(
+        zip(
+            moments.tolist(),
+            contexts.seq.tolist(),
+            _or_none(chunk.column(("event", "id"), rows)),
+            _datetimes(event_times),
+            _datetimes(moments),
+            closed_texts(contexts).to_list(),
+            _or_none(recipient),
+            _values(payload.node, payload.size),
+            _or_none(chunk.column(("entity_type",), rows)),
+            _or_none(chunk.column(("entity_id",), rows)),
+            strict=True,
+        )
+    )
+
+
+def _datetimes(micros: Any) -> list[dt.datetime]:
+    return [_EPOCH + dt.timedelta(microseconds=m) for m in micros.tolist()]
+
+
+def _or_none(column: Column) -> list[Any]:
+    return [None if value is MISSING else value for value in column.values()]
+
+
+def _values(node: Any, size: int) -> list[Any]:
+    """Payloads as JSON values: what `Payload.json` says as text."""
+    if isinstance(node, Column):
+        values = _or_none(node)
+        if node.floats is not None and not np.isfinite(node.floats).all():
+            values = [None if isinstance(v, float) and not np.isfinite(v) else v for v in values]
+        return values
+    if isinstance(node, Mapping):
+        names = list(node)
+        columns = [_values(below, size) for below in node.values()]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] or [
+            {} for _ in range(size)
+        ]
+    columns = [_values(below, size) for below in node]
+    return [list(row) for row in zip(*columns, strict=True)] or [[] for _ in range(size)]
+
+
+def _branches(contexts: Contexts) -> list[tuple[tuple[int, ...], str | None]]:
+    if not contexts.branches:
+        return [((), None)] * len(contexts)
+    numbers = zip(*(level.tolist() for level in contexts.branches), strict=True)
+    return [(branch, ".".join(map(str, branch))) for branch in numbers]
+
+
+def spelled(parts: Iterable[Part], flows: list[str]) -> pl.DataFrame:
+    """Failures as the table that `result.errors` has."""
+    from flowdsl.results.failures import error_table
+    from flowdsl.results.store import MemoryStore
+
+    store = MemoryStore()
+    for part in parts:
+        store.add("errors", part)
+    return error_table(store, flows)

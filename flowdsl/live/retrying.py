@@ -1,0 +1,135 @@
+"""Dead letters tried again: deliveries as they were, contexts from their events on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowdsl.engines.local import LocalRun, Span
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.live.consumer import Consumer
+from flowdsl.live.dead_letters import Letter, delivery_of
+from flowdsl.live.recording import LiveRecorder, spelled
+from flowdsl.log.base import EventLog
+from flowdsl.plan import Plan
+from flowdsl.results.recorder import Seqs
+from flowdsl.sinks.base import Delivery, DurableSink, Sink
+
+if TYPE_CHECKING:
+    from flowdsl.live.runtime import Runtime
+
+
+def retried(
+    runtime: Runtime, consumer: Consumer, labels: list[str], letters: Sequence[Letter]
+) -> list[Letter]:
+    """The letters that failed again; the others are settled."""
+    wanted = {letter.key: [delivery_of(letter)] for letter in letters if letter.sink is not None}
+    errors: dict[str, str] = {}
+    contexts = [letter for letter in letters if letter.sink is None]
+    for letter in contexts:
+        if letter.flow not in labels:
+            errors[letter.key] = f"there is no flow {letter.flow!r} any more"
+    again = [letter for letter in contexts if letter.key not in errors]
+    if again:
+        found, failed = _rerun(runtime, labels, again)
+        errors |= failed
+        wanted |= {key: deliveries for key, deliveries in found.items() if key not in errors}
+    errors |= _delivered(runtime.sinks, consumer, wanted)
+    consumer.tried_again(list(errors.items()))
+    consumer.settle([letter.key for letter in letters if letter.key not in errors])
+    failed_again = {letter.key: letter for letter in consumer.letters()}
+    return [failed_again[key] for key in errors if key in failed_again]
+
+
+def _delivered(
+    sinks: dict[str, Sink], consumer: Consumer, wanted: dict[str, list[Delivery]]
+) -> dict[str, str]:
+    """Hand deliveries to their sinks; by letter, what went wrong."""
+    errors: dict[str, str] = {}
+    by_sink: dict[str, list[tuple[str, Delivery]]] = defaultdict(list)
+    for key, deliveries in wanted.items():
+        for delivery in deliveries:
+            by_sink[delivery.sink].append((key, delivery))
+    for name, rows in by_sink.items():
+        if name not in sinks:
+            errors |= {key: f"there is no sink {name!r} any more" for key, _ in rows}
+            continue
+        for (key, _), outcome in zip(
+            rows, _outcomes(sinks[name], consumer, [d for _, d in rows]), strict=True
+        ):
+            if isinstance(outcome, str):
+                errors[key] = outcome
+    return errors
+
+
+def _outcomes(sink: Sink, consumer: Consumer, deliveries: list[Delivery]) -> list[str | None]:
+    """Of each delivery what went wrong."""
+    if isinstance(sink, DurableSink):
+        # each under its key: one that was made, but not noted here before the process ended, is not made twice
+        return [
+            _applied(sink, delivery, f"{consumer.name}/{consumer.identity}/{delivery.key}")
+            for delivery in deliveries
+        ]
+    try:
+        return [None if outcome is None else outcome.error for outcome in sink.deliver(deliveries)]
+    except Exception as error:  # a sink may be anybody's
+        return [f"{type(error).__name__}: {error}"] * len(deliveries)
+
+
+def _applied(sink: DurableSink, delivery: Delivery, named: str) -> str | None:
+    try:
+        outcome = sink.apply([delivery], named, 1)[0]
+    except Exception as error:  # a sink may be anybody's
+        return f"{type(error).__name__}: {error}"
+    return None if outcome is None else outcome.error
+
+
+def _rerun(
+    runtime: Runtime, labels: list[str], letters: Sequence[Letter]
+) -> tuple[dict[str, list[Delivery]], dict[str, str]]:
+    """Run the events of letters again; by letter, what comes out behind the step that failed, and what fails again."""
+    plan = Plan.of(runtime.flows)
+    recorder = LiveRecorder(labels)
+    graph = (runtime.graph or EntityGraph()).start(plan.needs, plan.rules)
+    local = LocalRun(plan, graph, recorder, spares=True)
+    seqs = np.unique([letter.seq_no for letter in letters])
+    local.run(runtime.log, Span(stop=int(seqs[-1]) + 1, only=seqs))
+    local.flush()
+    recorder.keep_failures()
+    errors = spelled(recorder.take_failures(local.empty_chunk()), labels).rows(named=True)
+    deliveries = [d for rows in recorder.take_deliveries().values() for _, d in rows]
+    found = {
+        letter.key: [d for d in deliveries if _comes_from(letter, d.flow, d.seq_no, d.branch, d.step)]
+        for letter in letters
+    }
+    failed = {
+        letter.key: row["error"]
+        for letter in letters
+        for row in errors
+        if _comes_from(letter, row["flow"], row["seq_no"], row["branch"], row["step"] + 1)
+    }
+    seen = _numbers_in(runtime.log, seqs)
+    failed |= {letter.key: "the log has its event no more" for letter in letters if letter.seq_no not in seen}
+    return found, failed
+
+
+def _numbers_in(log: EventLog, seqs: Seqs) -> set[int]:
+    """Which of these sequence numbers the log has."""
+    found: set[int] = set()
+    for chunk in log.chunks((), 1 << 17, int(seqs[0]) - 1):
+        numbers = chunk["seq_no"].to_numpy()
+        found.update(numbers[np.isin(numbers, seqs)].tolist())
+        if int(numbers[-1]) >= int(seqs[-1]):
+            break
+    return found
+
+
+def _comes_from(letter: Letter, flow: str, seq_no: int, branch: str | None, step: int) -> bool:
+    """Whether something at a step is of the context that failed, or of a branch of it, at a later step."""
+    same = flow == letter.flow and seq_no == letter.seq_no and step > letter.step
+    return same and (
+        letter.branch is None or branch == letter.branch or (branch or "").startswith(f"{letter.branch}.")
+    )

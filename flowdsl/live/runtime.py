@@ -1,0 +1,405 @@
+"""Runtime: flows that run live over a log, into real sinks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.engines.local import LocalRun, State
+from flowdsl.errors import LiveError, did_you_mean
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.live.beginning import DISCARD, Beginning
+from flowdsl.live.checkpoints import Checkpoint, Checkpoints
+from flowdsl.live.consumer import Consumer
+from flowdsl.live.dead_letters import Letter, letters_frame
+from flowdsl.live.dispatch import Dispatch, Lane
+from flowdsl.live.following import PATIENCE, LiveRun, Setting
+from flowdsl.live.metrics import Latencies, Metrics, SinkMetrics
+from flowdsl.live.recording import LiveRecorder
+from flowdsl.live.story import Story
+from flowdsl.live.tracing import Tracer
+from flowdsl.log import EventLog, ParquetEventLog, Position
+from flowdsl.plan import Plan
+from flowdsl.replaying import as_flows, by_rules, fingerprint
+from flowdsl.results.manifest import step_rows
+from flowdsl.rules import FLOWDSL
+from flowdsl.sinks.base import Sink
+from flowdsl.sinks.frame import Frame
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import pandas as pd
+
+_LOG: Final = logging.getLogger("flowdsl.live")
+_COLUMNS: Final = (
+    "event_id", "kind", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id", "data", "metadata",
+)  # fmt: skip
+
+
+class Runtime:
+    """Runs flows live: events appended to `log` go through the flows as they come, and what comes out to the sinks.
+
+    `flows` is a flow, a list of them or a project; `log` an event log or the folder of one; `graph` the entities and
+    links before the first event. `sinks` is a mapping from names to sinks (a function will do); without it the sinks of a
+    project are made, and a `Frame` for every other name: `runtime.sinks["in-app"].frame()`. `consumer_name` is what the
+    runtime is known by in the log: its position, its checkpoints and its dead letters.
+
+    `start` runs it on a thread, `run_until_idle` here; it is a context manager. Over a log in a folder nothing is lost
+    and durable sinks get nothing twice, whenever the process ends; other sinks may get the last batch again, with the
+    same keys. Over a log in memory both hold until the program ends.
+
+    `state` goes on from `result.state` of a replay of the same log; `state="discard"` from the last position, without
+    what windows, queues and limits of other flows remembered. A checkpoint is written every `checkpoint_every` seconds
+    and at the end. `clock` says what time it is (a function that gives a datetime with time zone).
+    Raises `LiveError`, `DataError`, `BuildError` and `SinkError`.
+
+    >>> from flowdsl import MemoryEventLog, Runtime, link_created, on
+    >>> flow = on("link.created").map(title="{{ source_id }} follows you").deliver("in-app")
+    >>> log = MemoryEventLog()
+    >>> with Runtime(flow, log) as runtime:
+    ...     _ = log.append(link_created("follows", "ann", "bob"))
+    >>> runtime.sinks["in-app"].frame()[["recipient_id", "title"]].values.tolist()
+    [['bob', 'ann follows you']]
+    """
+
+    def __init__(
+        self,
+        flows: Any,
+        log: EventLog | str | os.PathLike[str],
+        graph: EntityGraph | None = None,
+        sinks: Mapping[str, Any] | None = None,
+        consumer_name: str = "flow-runtime",
+        *,
+        state: State | str | None = None,
+        checkpoint_every: float = 10.0,
+        clock: Callable[[], dt.datetime] | None = None,
+    ) -> None:
+        self.flows = by_rules(as_flows(flows), FLOWDSL)
+        self.log = _log(log)
+        self.graph = _graph(graph)
+        self.consumer_name = _name(consumer_name)
+        self.sinks = _sinks(flows, self.flows, sinks)
+        self.error: BaseException | None = None
+        self._state = _state(state)
+        self._every = checkpoint_every
+        self._clock = clock or (lambda: dt.datetime.now(dt.UTC))
+        self._plan = Plan.of(self.flows)
+        self._labels = _labels([flow.name for flow in self.flows])
+        self._consumer = Consumer.of(self.log, self.consumer_name)
+        self._tracer = Tracer()
+        self._stop = threading.Event()
+        self._live: LiveRun | None = None
+        self._thread: threading.Thread | None = None
+
+    # -- running ---------------------------------------------------------------------------------------
+
+    def start(self, position: Position | str | int | None = None) -> Self:
+        """Run on a thread of its own; gives the runtime itself: `.stop() .join() .running .error`.
+
+        `position` is `"beginning"`, `"latest"` (only events to come), `"last_acknowledged"` (where this consumer
+        stopped, or the beginning), or the number of the first event. Without it a consumer goes on where it stopped,
+        and a new one begins at `"latest"`. Wherever a run begins, the events before make up the graph and the clock.
+        When this returns, every event appended from now on is run.
+        """
+        self._begin(position)
+        self._thread = threading.Thread(
+            target=self._follow, name=f"flowdsl-{self.consumer_name}", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def stop(self, timeout: float = PATIENCE) -> None:
+        """Finish the batch in hand, let the sinks finish, write a checkpoint, and end.
+
+        Sinks have `timeout` seconds; what one is not done with by then it is handed again by the next run. Raises
+        `LiveError` where the run had ended with an error.
+        """
+        if self._live is not None:
+            self._live.patience = timeout
+        self._stop.set()
+        self.join()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the run has ended, at most `timeout` seconds; a `LiveError` where it ended with an error."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            # in turns, so that an interrupt from the keyboard is seen
+            end = None if timeout is None else time.monotonic() + timeout
+            while thread.is_alive() and (end is None or time.monotonic() < end):
+                thread.join(0.2 if end is None else min(max(end - time.monotonic(), 0.0), 0.2))
+        if self.error is not None:
+            raise LiveError(f"the live run ended with an error: {self.error}") from self.error
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is going on."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def run_until_idle(
+        self, position: Position | str | int | None = None, timeout: float | None = None
+    ) -> Self:
+        """Run everything that is in the log, here and now, and fire the timers that are due; gives the runtime.
+
+        Without `position` it goes on where this consumer stopped, a new one begins at the beginning. Where the runtime
+        runs on a thread already, this waits until that has nothing left to do, at most `timeout` seconds.
+        """
+        if self.running:
+            return self._wait_until_idle(timeout)
+        self._begin(Position.LAST_ACKNOWLEDGED if position is None else position)
+        assert self._live is not None
+        self._live.patience = threading.TIMEOUT_MAX if timeout is None else timeout
+        self._work(until_idle=True)
+        self.join()
+        return self
+
+    def __enter__(self) -> Self:
+        return self if self.running else self.start()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        # what was appended within is run; after an error there is no time to lose
+        if kind is None and self.running:
+            self._wait_until_idle(None)
+        self.stop()
+
+    def __repr__(self) -> str:
+        doing = "running" if self.running else "stopped"
+        return f"<Runtime {self.consumer_name!r}, {len(self.flows)} flows, {doing}: {self.metrics()}>"
+
+    # -- seeing ----------------------------------------------------------------------------------------
+
+    def metrics(self) -> Metrics:
+        """What was done since the start, in numbers: events, lag, deliveries, failures, latencies."""
+        live = self._live
+        last, letters = self.log.last_seq_no(), self._consumer.count_letters()
+        if live is None:
+            position = self.log.position(self.consumer_name)
+            return Metrics(False, 0, 0, position, last - position, 0, 0, 0, letters, 0, None, None, None)
+        meters = {name: lane.meter for name, lane in live.dispatch.lanes.items()}
+        latencies = Latencies()
+        for meter in meters.values():
+            latencies = latencies.merged(meter.latencies)
+        return Metrics(
+            self.running, live.local.events, live.batches, live.place.seq_no, max(last - live.place.seq_no, 0),
+            sum(meter.delivered for meter in meters.values()), live.failures, live.recorder.late_count, letters,
+            live.checkpoints, *(latencies.percentile(p) for p in (50, 95, 99)),
+            tuple(SinkMetrics.of(name, meter) for name, meter in meters.items()),
+            tuple(step_rows(self._plan, live.local)),
+        )  # fmt: skip
+
+    @property
+    def dead_letters(self) -> pd.DataFrame:
+        """Contexts that failed and deliveries that could not be made: the event, `flow, step, operator, branch, error,
+        variables`, then `sink, recipient_id, payload, attempts, failed_at, key`; `sink` is null where a step failed.
+
+        `fd.replay(flows, log, graph, only=runtime.dead_letters)` shows what would come of them now; `retry` delivers it.
+        """
+        return letters_frame(self._letters())
+
+    def retry(self, letters: Any = None) -> pd.DataFrame:
+        """Try dead letters again, all or those of a frame with their `key`; gives the ones that failed again.
+
+        A delivery goes to its sink again, with the key that it had. A context that failed is run again from its event,
+        as of its event, and what it now delivers behind the step that failed is delivered. What succeeds is no dead
+        letter any more.
+        """
+        from flowdsl.live.retrying import retried
+
+        self._open_sinks()
+        return letters_frame(retried(self, self._consumer, self._labels, self._chosen(letters)))
+
+    def discard(self, letters: Any = None) -> int:
+        """Give up dead letters, all or those of a frame with their `key`; how many."""
+        chosen = self._chosen(letters)
+        self._consumer.settle([letter.key for letter in chosen])
+        return len(chosen)
+
+    def _letters(self) -> list[Letter]:
+        return self._consumer.letters()
+
+    def _chosen(self, letters: Any) -> list[Letter]:
+        held = self._letters()
+        if letters is None:
+            return held
+        from flowdsl.frames import is_frame, to_polars
+
+        frame = to_polars(letters, "letters") if is_frame(letters) else None
+        if frame is None or "key" not in frame.columns:
+            raise LiveError(
+                "letters have no column 'key'", allowed="rows of runtime.dead_letters, or None for all"
+            )
+        keys = set(frame["key"].to_list())
+        return [letter for letter in held if letter.key in keys]
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _begin(self, position: Position | str | int | None) -> None:
+        if self.running:
+            raise LiveError("the runtime is running already", hint="stop() it first")
+        self._consumer.acquire()
+        try:
+            self._open_sinks()
+            self._live = self._run_from(position)
+        except BaseException:
+            self._consumer.release()
+            raise
+        self.error = None
+
+    def _open_sinks(self) -> None:
+        for sink in self.sinks.values():
+            sink.open()
+
+    def _run_from(self, position: Position | str | int | None) -> LiveRun:
+        said = fingerprint(self.flows)
+        fetchers = {} if self.graph is None else self.graph.fetchers
+        checkpoints = Checkpoints(self._consumer, self._plan, said, fetchers)
+        beginning = Beginning(self.log, self._plan, self.graph, self._consumer, checkpoints, said)
+        found = beginning.at(position, self._state)
+        # it was used: what comes next goes on from what the run remembers
+        self._state = None
+        setting = Setting(
+            self.log, self._consumer, checkpoints, self._labels, said, self._now, self._every, self._tracer
+        )
+        recorder = LiveRecorder(self._labels)
+        local = LocalRun(self._plan, found.state.graph, recorder, kernels=found.state.kernels, spares=True)
+        local.clock, local.position = found.state.clock, found.state.position
+        self._stop.clear()
+        dispatch = self._dispatch(found)
+        cuts = [lane.cut for lane in dispatch.lanes.values()]
+        self._check_cuts(found, cuts)
+        story = Story(self.log, found.place, _COLUMNS, cuts)
+        return LiveRun(setting, found.run, local, recorder, story, dispatch)
+
+    def _dispatch(self, found: Checkpoint) -> Dispatch:
+        lanes = {
+            name: Lane(
+                name,
+                sink,
+                self._consumer,
+                found.run,
+                found.place.number,
+                self._now,
+                self._tracer,
+                self._lane_failed,
+            )
+            for name, sink in self.sinks.items()
+        }
+        return Dispatch(lanes, self._stop)
+
+    def _check_cuts(self, found: Checkpoint, cuts: list[int]) -> None:
+        """A sink cannot have more than the log tells, unless the log has lost events."""
+        place = found.place
+        marks = self.log.clock_marks(place.seq_no).height - place.here
+        last = max(self.log.last_seq_no(), place.seq_no) + place.marks + marks
+        if max(cuts, default=0) > last:
+            raise LiveError(
+                f"a sink has batches up to {max(cuts)}, and the log ends at {last}: the log has lost events",
+                hint='start("latest") goes on with what comes from now on',
+            )
+
+    def _lane_failed(self, error: BaseException) -> None:
+        self.error = error
+        self._stop.set()
+
+    def _now(self) -> int:
+        return (self._clock() - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+
+    def _follow(self) -> None:
+        self._work(until_idle=False)
+
+    def _work(self, *, until_idle: bool) -> None:
+        assert self._live is not None
+        try:
+            self._live.work(self._stop, until_idle=until_idle)
+        # whatever it is, whoever asks is told: `error`, `join` and `stop`
+        except BaseException as error:
+            self.error = error
+            _LOG.error("the live run %r ended with an error: %s", self.consumer_name, error)
+            if not isinstance(error, Exception) and until_idle:
+                raise
+        finally:
+            self._consumer.release()
+
+    def _wait_until_idle(self, timeout: float | None) -> Self:
+        end = None if timeout is None else time.monotonic() + timeout
+        while self.running and not (self._live is not None and self._live.idle):
+            if end is not None and time.monotonic() > end:
+                raise LiveError(f"the runtime was not idle within {timeout} seconds")
+            time.sleep(0.002)
+        return self
+
+
+def _log(log: Any) -> EventLog:
+    if isinstance(log, (str, os.PathLike)):
+        log = ParquetEventLog(log)
+    if not isinstance(log, EventLog):
+        raise LiveError(
+            f"a {type(log).__name__} cannot be followed", allowed="a ParquetEventLog, its folder, or a MemoryEventLog",
+            hint="log.append(frame) makes a log of a frame",
+        )  # fmt: skip
+    if getattr(log, "read_only", False):
+        raise LiveError(
+            "plain Parquet files do not grow", hint="append them to a ParquetEventLog, or replay them"
+        )
+    return log
+
+
+def _graph(graph: Any) -> EntityGraph | None:
+    if graph is not None and not isinstance(graph, EntityGraph):
+        raise LiveError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
+    return graph
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise LiveError(f"a consumer is named by text, not {name!r}", hint="like 'flow-runtime'")
+    return name
+
+
+def _state(state: Any) -> State | str | None:
+    if state is None or isinstance(state, State) or state == DISCARD:
+        return state
+    raise LiveError(f"state is {state!r:.60}", allowed='result.state of a replay, "discard", or None')
+
+
+def _sinks(given: Any, flows: Any, sinks: Mapping[str, Any] | None) -> dict[str, Sink]:
+    """The sinks that the flows name, each one ready to be opened."""
+    from flowdsl.sinks.custom import Custom
+
+    names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
+    if sinks is None:
+        return {name: Frame() for name in names}
+    if not isinstance(sinks, Mapping):
+        raise LiveError(f"sinks are a {type(sinks).__name__}", allowed="a mapping from names to sinks")
+    found: dict[str, Sink] = {}
+    for flow in flows:
+        for name in flow.sinks:
+            if name not in sinks:
+                raise LiveError(
+                    f"there is no sink {name!r}", flow=flow.name, allowed=", ".join(map(str, sinks)),
+                    hint=did_you_mean(name, map(str, sinks)),
+                )  # fmt: skip
+            sink = sinks[name]
+            if not isinstance(sink, Sink):
+                if not callable(sink) or isinstance(sink, type):
+                    raise LiveError(
+                        f"the sink {name!r} is {sink!r:.60}", allowed="a sink, or a function of a delivery"
+                    )
+                sink = Custom(sink)
+            found[name] = sink
+    return found
+
+
+def _labels(names: list[str]) -> list[str]:
+    """The names of flows; of several with one name, the later ones with a number."""
+    seen: dict[str, int] = {}
+    labels = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        labels.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
+    return labels
