@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -278,19 +278,13 @@ class RunStage:
         """Within it outcomes count only if it ends without an error."""
         recorder, tally = self._told(), self.tally
         branch = recorder.branch()
-        self._recorder, self.tally = (
-            branch,
-            replace(tally, dropped=Counter(tally.dropped), refused=Counter(tally.refused)),
-        )
+        self._recorder, self.tally = branch, Tally()
         try:
             yield
-        except Exception:
-            self.tally = tally
-            raise
-        else:
             recorder.join(branch)
+            tally.add(self.tally)
         finally:
-            self._recorder = recorder
+            self._recorder, self.tally = recorder, tally
 
     def _told(self) -> Recorder:
         assert self._recorder is not None

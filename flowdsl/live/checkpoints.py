@@ -24,7 +24,7 @@ from flowdsl.graph.fetchers import Fetcher
 from flowdsl.live.consumer import Consumer
 from flowdsl.live.state_file import BlobWriter, Written, read_state, write_state
 from flowdsl.live.story import Place
-from flowdsl.log.segments import fsync
+from flowdsl.log.durable import created, put_in_place, sync, write_whole
 from flowdsl.plan import Plan
 
 _HEAD: Final = b"flowdsl checkpoint 1\n"
@@ -187,12 +187,13 @@ def _head(path: Path) -> tuple[dict[str, Any], bytes]:
 
 def _write(path: Path, content: Any) -> None:
     hidden = path.with_name(f".{path.name}.part")
-    hidden.unlink(missing_ok=True)
-    with os.fdopen(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(content)
-    fsync(hidden)
-    os.replace(hidden, path)
-    fsync(path.parent)
+    handle = created(hidden)
+    try:
+        write_whole(handle, content, 0)
+        sync(handle)
+    finally:
+        os.close(handle)
+    put_in_place(hidden, path)
 
 
 def _digest(content: Any) -> str:

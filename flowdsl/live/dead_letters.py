@@ -70,15 +70,20 @@ _TYPES: Final[dict[str, Any]] = {
 
 def letters_of_failures(errors: pl.DataFrame, now: int) -> list[Letter]:
     """The rows of a table of errors as letters."""
-    frame = errors.with_columns(pl.col("timestamp").to_physical())
+    named = (*EVENT_COLUMNS, "flow", "step", "operator", "branch", "error", "variables")
+    rest = {
+        "sink": None,
+        "recipient_id": None,
+        "payload": None,
+        "delivery": None,
+        "attempts": 1,
+        "failed_at": now,
+    }
+    rows = errors.with_columns(pl.col("timestamp").to_physical()).select(named).rows(named=True)
     return [
-        Letter(
-            key=_key(row["flow"], row["seq_no"], row["branch"], row["step"]),
-            **{name: row[name] for name in (*EVENT_COLUMNS, "flow", "step", "operator", "branch", "error", "variables")},
-            sink=None, recipient_id=None, payload=None, delivery=None, attempts=1, failed_at=now,
-        )
-        for row in frame.iter_rows(named=True)
-    ]  # fmt: skip
+        Letter(**{"key": _key(row["flow"], row["seq_no"], row["branch"], row["step"]), **row, **rest})
+        for row in rows
+    ]
 
 
 def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> Letter:

@@ -121,7 +121,7 @@ class Metrics:
     @property
     def step_frame(self) -> pd.DataFrame:
         """What became of the contexts that entered each step, as `result.steps` has it."""
-        from flowdsl.results.result import STEP_SCHEMA
+        from flowdsl.results.accounts import STEP_SCHEMA
 
         return _frame([{name: step[name] for name in STEP_SCHEMA} for step in self.steps], list(STEP_SCHEMA))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.holding import Holding, Refs
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
-from flowdsl.kernels.kernel import Members
+from flowdsl.kernels.kernel import Members, Refused
 from flowdsl.language.rows import Failures
 from flowdsl.plan import Stage
 from flowdsl.results.recorder import closed_texts, error_part
@@ -69,15 +70,17 @@ class LiveRecorder:
 
     # -- what a run tells ------------------------------------------------------------------------------
 
-    def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
-        """Deliveries of one step."""
-        sinks: tuple[str, ...] = stage.step.sinks  # type: ignore[attr-defined]
-        rows = _rows(contexts, payload, recipient)
-        branches = _branches(contexts)
-        for flow in stage.flows:
-            for place, sink in enumerate(sinks):
-                told = self.delivered_rows.setdefault(sink, [])
-                for (moment, *fields), (branch, text) in zip(rows, branches, strict=True):
+    def delivered(
+        self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column, refused: Refused | None
+    ) -> None:
+        """Deliveries of one step, but for those that preferences hold back."""
+        rows = list(zip(_rows(contexts, payload, recipient), _branches(contexts), strict=True))
+        for place, sink in enumerate(stage.step.sinks):  # type: ignore[attr-defined]
+            held_back = (refused or {}).get(sink)
+            let_through = rows if held_back is None else list(compress(rows, ~held_back))
+            told = self.delivered_rows.setdefault(sink, [])
+            for flow in stage.flows:
+                for (moment, *fields), (branch, text) in let_through:
                     delivery = self._delivery(flow, stage.number, sink, text, fields)
                     told.append(((moment, delivery.seq_no, flow, branch, stage.number, place), delivery))
 

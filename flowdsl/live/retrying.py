@@ -94,7 +94,7 @@ def _rerun(
     plan = Plan.of(runtime.flows)
     recorder = LiveRecorder(labels)
     graph = (runtime.graph or EntityGraph()).start(plan.needs, plan.rules)
-    local = LocalRun(plan, graph, recorder, spares=True)
+    local = LocalRun(plan, graph, recorder, gates=runtime.sinks, spares=True)
     seqs = np.unique([letter.seq_no for letter in letters])
     local.run(runtime.log, Span(stop=int(seqs[-1]) + 1, only=seqs))
     local.flush()

@@ -23,7 +23,8 @@ from flowdsl.live.metrics import Latencies, Metrics, SinkMetrics
 from flowdsl.live.recording import LiveRecorder
 from flowdsl.live.story import Story
 from flowdsl.live.tracing import Tracer
-from flowdsl.log import EventLog, ParquetEventLog, Position
+from flowdsl.log import ParquetEventLog, Position
+from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
 from flowdsl.replaying import as_flows, by_rules, fingerprint
 from flowdsl.results.manifest import step_rows
@@ -184,10 +185,11 @@ class Runtime:
         latencies = Latencies()
         for meter in meters.values():
             latencies = latencies.merged(meter.latencies)
+        p50, p95, p99 = (latencies.percentile(percent) for percent in (50, 95, 99))
         return Metrics(
             self.running, live.local.events, live.batches, live.place.seq_no, max(last - live.place.seq_no, 0),
             sum(meter.delivered for meter in meters.values()), live.failures, live.recorder.late_count, letters,
-            live.checkpoints, *(latencies.percentile(p) for p in (50, 95, 99)),
+            live.checkpoints, p50, p95, p99,
             tuple(SinkMetrics.of(name, meter) for name, meter in meters.items()),
             tuple(step_rows(self._plan, live.local)),
         )  # fmt: skip
@@ -266,7 +268,14 @@ class Runtime:
             self.log, self._consumer, checkpoints, self._labels, said, self._now, self._every, self._tracer
         )
         recorder = LiveRecorder(self._labels)
-        local = LocalRun(self._plan, found.state.graph, recorder, kernels=found.state.kernels, spares=True)
+        local = LocalRun(
+            self._plan,
+            found.state.graph,
+            recorder,
+            kernels=found.state.kernels,
+            gates=self.sinks,
+            spares=True,
+        )
         local.clock, local.position = found.state.clock, found.state.position
         self._stop.clear()
         dispatch = self._dispatch(found)
@@ -362,8 +371,10 @@ def _name(name: object) -> str:
 
 
 def _state(state: Any) -> State | str | None:
-    if state is None or isinstance(state, State) or state == DISCARD:
+    if state is None or isinstance(state, State):
         return state
+    if state == DISCARD:
+        return DISCARD
     raise LiveError(f"state is {state!r:.60}", allowed='result.state of a replay, "discard", or None')
 
 

@@ -240,7 +240,7 @@ def _number(dtype: str, content: bytes) -> Any:
 
 
 def _series(name: str, content: bytes) -> pl.Series:
-    return pl.read_ipc(io.BytesIO(content), memory_map=False).to_series().alias(name)
+    return pl.read_ipc(io.BytesIO(content)).to_series().alias(name)
 
 
 def _frame(columns: list[pl.Series]) -> pl.DataFrame:
