@@ -79,11 +79,12 @@ def letters_of_failures(errors: pl.DataFrame, now: int) -> list[Letter]:
         "attempts": 1,
         "failed_at": now,
     }
-    rows = errors.with_columns(pl.col("timestamp").to_physical()).select(named).rows(named=True)
-    return [
-        Letter(**{"key": _key(row["flow"], row["seq_no"], row["branch"], row["step"]), **row, **rest})
-        for row in rows
-    ]
+    letters = []
+    for row in errors.with_columns(pl.col("timestamp").to_physical()).select(named).iter_rows(named=True):
+        key = _key(row["flow"], row["seq_no"], row["branch"], row["step"])
+        fields: dict[str, Any] = {**row, **rest, "key": key}
+        letters.append(Letter(**fields))
+    return letters
 
 
 def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> Letter:
@@ -93,18 +94,16 @@ def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> Letter
         "delivered_at": delivery.delivered_at.isoformat(),
         "closed_by": delivery.closed_by,
     }
-    nothing = dict.fromkeys(EVENT_COLUMNS)
-    return Letter(
-        **{
-            **nothing, "key": delivery.key, "seq_no": delivery.seq_no, "event_id": delivery.event_id,
-            "timestamp": _micros(delivery.event_time), "entity_type": delivery.entity_type, "entity_id": delivery.entity_id,
-            "flow": delivery.flow, "step": delivery.step, "operator": "deliver", "branch": delivery.branch,
-            "error": storable(failure.error), "variables": None, "sink": delivery.sink,
-            "recipient_id": None if delivery.recipient is None else storable(delivery.recipient),
-            "payload": json.dumps(delivery.payload), "delivery": json.dumps(rest),
-            "attempts": failure.attempts, "failed_at": now,
-        }
-    )  # fmt: skip
+    fields: dict[str, Any] = {
+        **dict.fromkeys(EVENT_COLUMNS), "key": delivery.key, "seq_no": delivery.seq_no, "event_id": delivery.event_id,
+        "timestamp": _micros(delivery.event_time), "entity_type": delivery.entity_type, "entity_id": delivery.entity_id,
+        "flow": delivery.flow, "step": delivery.step, "operator": "deliver", "branch": delivery.branch,
+        "error": storable(failure.error), "variables": None, "sink": delivery.sink,
+        "recipient_id": None if delivery.recipient is None else storable(delivery.recipient),
+        "payload": json.dumps(delivery.payload), "delivery": json.dumps(rest), "attempts": failure.attempts,
+        "failed_at": now,
+    }  # fmt: skip
+    return Letter(**fields)
 
 
 def delivery_of(letter: Letter) -> Delivery:

@@ -62,7 +62,7 @@ class Lane:
         self._changed = threading.Condition()
         self._parcels: deque[Parcel] = deque()
         self._waiting = 0
-        self._busy = False
+        self._busy = self._dead = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"flowdsl-sink-{name}", daemon=True)
 
@@ -87,7 +87,8 @@ class Lane:
     def wait(self, number: int, timeout: float) -> bool:
         """Wait until the batches up to `number` are done, at most `timeout` seconds; whether they are."""
         with self._changed:
-            return self._changed.wait_for(lambda: self.done >= number, timeout)
+            self._changed.wait_for(lambda: self.done >= number or self._dead, timeout)
+            return self.done >= number
 
     def stop(self, timeout: float) -> None:
         """Finish what is being handed over and leave the rest; it is handed over again by the next run."""
@@ -115,6 +116,9 @@ class Lane:
         # without its own file the lane cannot go on: the run ends, and the next one begins where this one was
         except BaseException as error:
             self._failed(error)
+            with self._changed:
+                self._dead = True
+                self._changed.notify_all()
 
     def _take(self) -> Parcel | None:
         """All that waits, up to a limit, as one batch."""

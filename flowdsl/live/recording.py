@@ -65,7 +65,7 @@ class LiveRecorder:
         self.delivered_rows: dict[str, list[tuple[Order, Delivery]]] = {}
         self.late_count = 0
         self.unspelled = 0
-        self._failed: dict[int, _Failed] = {}
+        self._failed: dict[tuple[Any, ...], _Failed] = {}
         self._parts: list[tuple[Stage, Contexts, Failures]] = []
 
     # -- what a run tells ------------------------------------------------------------------------------
@@ -135,7 +135,9 @@ class LiveRecorder:
         """Put the failures of the batch aside, so that the batch itself can go; how many there were."""
         count = 0
         for stage, contexts, failures in self._parts:
-            self._failed.setdefault(id(stage), _Failed(stage)).put(contexts, failures)
+            # at a fan-out what fails is the context, or one of its branches
+            shape = (id(stage), len(contexts.branches), contexts.names())
+            self._failed.setdefault(shape, _Failed(stage)).put(contexts, failures)
             count += len(contexts)
         self._parts = []
         self.unspelled += count
