@@ -11,6 +11,19 @@ CASES = [
         "object-printed", mapped("{{ follower }}", FAN), mapped("{% set follower = 1 %}{{ follower }}", FAN)
     ),
     Case("object-printed", mapped("{{ batch }}", BATCH), mapped("{% if batch %}yes{% endif %}", BATCH)),
+    Case(
+        "list-printed",
+        mapped("{{ batch.items }}", BATCH),
+        mapped('{{ batch.items | join(sep=", ") }}', BATCH),
+    ),
+    Case(
+        "list-printed",
+        mapped('{{ data.tags | split(pat=",") }}', on=ENTITY),
+        mapped("{% for t in data.tags %}{{ t }}{% endfor %}", on=ENTITY),
+    ),
+    Case("remainder-sign", mapped("{{ data.n % 3 }}", on=ENTITY), mapped("{{ batch.count % 3 }}", BATCH)),
+    Case("remainder-sign", mapped("{{ data.n % 3 }}", on=ENTITY), mapped("{{ data.n / 3 }}", on=ENTITY)),
+    Case("joined-float", mapped('{{ "x" ~ 1.0 }}'), mapped('{{ "x" ~ 1.5 }}')),
     Case("number-becomes-text", mapped("{{ batch.count }}", BATCH), mapped("{{ batch.count }} likes", BATCH)),
     Case(
         "number-becomes-text",

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
-from flowdsl.language.templates.nodes import Compare, For, Ident, Literal, Logic, Math, Output
+from flowdsl.language.templates.nodes import (
+    Compare,
+    Concat,
+    For,
+    Ident,
+    Items,
+    Literal,
+    Logic,
+    Math,
+    Output,
+)
 from flowdsl.language.templates.walking import all_nodes, exprs_of
 from flowdsl.production.findings.base import Remark, rule
-from flowdsl.production.findings.kinds import calls, kind_of, outputs, own_names, printed
+from flowdsl.production.findings.kinds import calls, kind_of, outputs, own_names, printed, values
 from flowdsl.production.findings.views import LINKED, OBJECTS, StepView, TemplateView
+
+# filters that always give a list
+_LISTS: Final = frozenset(("concat", "filter", "map", "split", "unique"))
 
 
 @rule("object-printed", "error", TemplateView)
@@ -25,6 +39,19 @@ def object_printed(view: TemplateView) -> Iterator[Remark]:
             yield view.remark(
                 f"{{{{ {value.root} }}}} is {what} and prints [object]{also}",
                 f"print a part of it, such as {{{{ {value.root}.name }}}}, or {value.root} | json_encode",
+            )
+
+
+@rule("list-printed", "note", TemplateView)
+def list_printed(view: TemplateView) -> Iterator[Remark]:
+    """A list is printed with brackets, and without quotes around its texts."""
+    for expr in outputs(view):
+        items = isinstance(expr.value, Ident) and expr.value.text in ("batch.items", "_batch.items")
+        last = expr.filters[-1].name if expr.filters else None
+        if last in _LISTS or (last is None and (items or isinstance(expr.value, Items))):
+            yield view.remark(
+                "a list prints as [a, b], with brackets and without quotes",
+                'print list | join(sep=", "), or list | json_encode',
             )
 
 
@@ -100,6 +127,34 @@ def division_by_variable(view: TemplateView) -> Iterator[Remark]:
                     yield view.remark(
                         f"where the right side of `{op}` is 0 this {what}", "ask {% if %} first"
                     )
+
+
+@rule("remainder-sign", "note", TemplateView)
+def remainder_sign(view: TemplateView) -> Iterator[Remark]:
+    """A remainder has the sign of its left side."""
+    for expr in exprs_of(view.body):
+        left = expr.value.first if isinstance(expr.value, Math) else None
+        if left is None or isinstance(left.value, Literal) or left.filters:
+            continue
+        count = isinstance(left.value, Ident) and left.value.path[-1] in ("count", "index", "index0")
+        if not count and isinstance(expr.value, Math) and any(op == "%" for op, _ in expr.value.rest):
+            yield view.remark(
+                "a remainder has the sign of its left side: -7 % 3 is -1, where Python has 2",
+                "add the right side first, where the left one may be negative: (n % 3 + 3) % 3",
+            )
+
+
+@rule("joined-float", "note", TemplateView)
+def joined_float(view: TemplateView) -> Iterator[Remark]:
+    """`~` keeps the `.0` of a number that prints without it elsewhere."""
+    for value in values(view):
+        for part in value.parts if isinstance(value, Concat) else ():
+            number = part.value if isinstance(part, Literal) else None
+            if isinstance(number, float) and number.is_integer():
+                yield view.remark(
+                    f"`~` joins {number!r} as it stands, where {{{{ {number!r} }}}} prints {number:.0f}",
+                    f"write {number:.0f}, or print the number apart",
+                )
 
 
 @rule("trailing-newline", "note", TemplateView)
