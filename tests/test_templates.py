@@ -218,3 +218,42 @@ def test_parsing_needs_neither_numpy_nor_polars() -> None:
         "sys.exit('numpy' in sys.modules or 'polars' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("{{ a | tojson }}", "json_encode()"),
+        ("{{ a | count }}", "length"),
+        ("{{ a | uper }}", "did you mean 'upper'?"),
+        ("{{ a is none }}", "null has no name"),
+        ("{{ a is mapping }}", "object"),
+        ("{% set ns = namespace() %}", "set_global"),
+        ("{{ a | truncate(9) }}", "arguments have names"),
+        ("{{ a if b else c }}", "{% if … %}"),
+        ("{{ a[1:] }}", "slice(start=…, end=…)"),
+        ("{{ a.upper() }}", "values have no methods"),
+        ("{{ a // 2 }}", "round"),
+        ("{{ -a }}", "0 - x"),
+        ("{{ a ** 2 }}", "no powers"),
+        ("{{ {'a': 1} }}", "no objects"),
+        ("{{ 1e21 }}", "without an exponent"),
+        ("{{ a && b }}", "`and`"),
+        ("{{ a || b }}", "`or`"),
+        ("{{ !a }}", "`not x`"),
+        ("{% if a = 1 %}{% endif %}", "`==`"),
+    ],
+)
+def test_habits_from_other_languages_get_a_hint(text, hint):
+    with pytest.raises(fd.FlowError) as caught:
+        fd.on("link.created").map(a=text)
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("none", "null has no name"), ("loop.index", "only within {% for %}")]
+)
+def test_a_variable_that_other_languages_have_gets_a_hint(name, hint):
+    with pytest.raises(fd.BuildError, match="there is no variable") as caught:
+        fd.on("link.created").map(a=f"{{{{ {name} }}}}")
+    assert hint in (caught.value.hint or "")

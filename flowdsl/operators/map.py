@@ -18,6 +18,7 @@ from flowdsl.language.conditions import Expression, evaluate
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows, first_failures
 from flowdsl.language.templates import Template
+from flowdsl.language.templates.habits import word_hint
 from flowdsl.language.var import Var, unwrap
 from flowdsl.operators.base import Kind, Operator, option
 from flowdsl.rules import Rules
@@ -133,7 +134,13 @@ class Map(Operator):
 
     def check(self, scope: Scope) -> Scope:
         for leaf in leaves(self.template):
-            scope.check(leaf.paths, f"the template {_shown(leaf)!r}")
+            try:
+                scope.check(leaf.paths, f"the template {_shown(leaf)!r}")
+            except BuildError as error:
+                unknown = [path[0] for path in leaf.paths if path[0] not in scope]
+                hints = (word_hint("variable", name, ()) for name in sorted(unknown))
+                error.hint = error.hint or next(filter(None, hints), None)
+                raise
         return scope.having(_payload=ANY)
 
     def kernel(self, rules: Rules) -> MapKernel:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
 from flowdsl.errors import did_you_mean
+from flowdsl.language.templates.habits import word_hint
 from flowdsl.language.templates.nodes import Block, Body, Call, Expr, Macro, MacroCall, Section, Test, Value
 from flowdsl.language.templates.scanning import template_error
 from flowdsl.language.templates.signatures import CONTEXT_DUMP, FILTERS, FUNCTIONS, REFUSED, TESTS, Signature
@@ -91,7 +92,7 @@ class _Checker:
 
     def test(self, test: Test) -> None:
         if test.name not in TESTS:
-            hint = did_you_mean(test.name, TESTS)
+            hint = word_hint("test", test.name, TESTS)
             if test.negated and hint is None:
                 hint = did_you_mean(f"not{test.name}", TESTS)
             self.refuse(f"unknown test `{test.name}`", test.at, allowed=_names(TESTS), hint=hint)
@@ -103,7 +104,10 @@ class _Checker:
         if call.name not in known:
             allowed = _names(known) or f"this template has no {kind}"
             self.refuse(
-                f"unknown {kind} `{call.name}`", call.at, allowed=allowed, hint=did_you_mean(call.name, known)
+                f"unknown {kind} `{call.name}`",
+                call.at,
+                allowed=allowed,
+                hint=word_hint(kind, call.name, known),
             )
         signature = known[call.name]
         names = [name for name, _ in call.args]

@@ -12,6 +12,7 @@ from typing import Final, NoReturn, TypeVar
 
 from flowdsl.errors import did_you_mean
 from flowdsl.language.templates.expressions import Expressions
+from flowdsl.language.templates.habits import syntax_hint
 from flowdsl.language.templates.nodes import (
     Block,
     Body,
@@ -320,15 +321,9 @@ class _Grammar(Expressions):
         """Refuse what the rules could not read, with a hint for habits from Jinja2."""
         rest = self.text[self.farthest :]
         before = self.text[: self.farthest].rstrip()
-        hint = None
-        if rest.startswith("if "):
-            hint = "an inline `if` is written `{% if … %}…{% else %}…{% endif %}`"
-        elif _TRUTH_PREFIX.search(before):
-            hint = "a name cannot begin with `true` or `false`"
-        elif before.endswith("-") and rest[:1].isidentifier():
-            hint = "a minus before a variable is written `0 - x`"
-        elif before.endswith("not") and rest.startswith("("):
-            hint = "`not` stands before a value, not before parentheses"
-        elif rest.startswith("("):
-            hint = "values have no methods; filters are written `value | name(argument=…)`"
+        hint = (
+            "a name cannot begin with `true` or `false`"
+            if _TRUTH_PREFIX.search(before)
+            else syntax_hint(before, rest)
+        )
         self.unexpected(hint)

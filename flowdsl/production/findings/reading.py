@@ -229,11 +229,11 @@ def _parsed(leaf: Leaf) -> Leaf:
     try:
         parsed = Template.parse(leaf.text, lenient=True)
     except FlowError as error:
-        return replace(leaf, problem=error.what)
+        return replace(leaf, problem=error.what, advice=error.hint)
     try:
         Template.parse(leaf.text)
     except FlowError as error:
-        leaf = replace(leaf, problem=error.what)
+        leaf = replace(leaf, problem=error.what, advice=error.hint)
     return replace(leaf, template=parsed)
 
 

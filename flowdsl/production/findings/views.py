@@ -39,6 +39,7 @@ class Leaf:
     template: Template | None = None
     expression: Expression | None = None
     problem: str | None = None
+    advice: str | None = None
     # whether it is a number, true, false or null
     constant: bool = False
 

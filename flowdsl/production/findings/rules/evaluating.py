@@ -164,5 +164,6 @@ def template_fails(view: TemplateView) -> Iterator[Remark]:
     problem = view.leaf.problem
     if problem is not None and not re.search(r"is refused: ", problem):
         yield view.remark(
-            f"{problem}; production finds that out at every event, and the map fails", "mend the template"
+            f"{problem}; production finds that out at every event, and the map fails",
+            view.leaf.advice or "mend the template",
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.language.paths import Path, path_text
+from flowdsl.language.templates.habits import word_hint
 from flowdsl.production.findings.base import Remark, rule
 from flowdsl.production.findings.shipped import shipped
 from flowdsl.production.findings.views import BATCH, StepView, TemplateView
@@ -100,7 +101,8 @@ def undefined_in_template(view: TemplateView) -> Iterator[Remark]:
     for path in sorted(view.leaf.sure_paths):
         found = _impossible(view.step, path)
         if found is not None and not path[0].startswith("__tera"):
-            yield view.remark(f"{found[0]}: the map fails at every event", found[1])
+            hint = found[1] or word_hint("variable", path[0], ())
+            yield view.remark(f"{found[0]}: the map fails at every event", hint)
 
 
 def _impossible(step: StepView, path: Path) -> tuple[str, str | None] | None:
