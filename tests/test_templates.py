@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from test_templates_oracle import look_up
 
+import flowdsl as fd
 from flowdsl.errors import TemplateError
 from flowdsl.language.templates import Template
 from flowdsl.language.templates.failures import RenderFailure
