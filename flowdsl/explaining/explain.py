@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flowdsl.log import EventSource
+    from flowdsl.pictures.picture import Picture
 
 _NOT_RUN: Final = "this replay did not run on it: see start, stop, only and state"
 _SOME: Final = 1 << 10
@@ -64,6 +65,19 @@ class Explanation:
     event: Mapping[str, Any]
     steps: tuple[ExplainedStep, ...]
     more: Mapping[str, int]
+    flows: tuple[Flow, ...] = ()
+
+    def picture(self) -> Picture:
+        """The flows that matched, with how many branches of the event came to each step and where they ended."""
+        from flowdsl.explaining.drawing import explanation_diagram
+        from flowdsl.pictures.picture import Picture
+
+        return Picture(explanation_diagram(self))
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from flowdsl.explaining.page import page
+
+        return {"text/plain": repr(self), "text/html": page(self.picture(), self.steps)}
 
     def __repr__(self) -> str:
         from flowdsl.explaining.text import explanation_text
@@ -112,7 +126,7 @@ def explain(
         watch(dataclasses.replace(options, flows=tuple(running)), watcher)
     steps = [step for f in asked for step in _steps(f, event, running, watcher)]
     more = {running[number].name: count for number, count in watcher.more.items()}
-    return Explanation(event, tuple(steps), more)
+    return Explanation(event, tuple(steps), more, tuple(asked))
 
 
 def mismatch(trigger: Trigger, event: Mapping[str, Any]) -> str | None:

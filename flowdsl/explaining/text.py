@@ -48,8 +48,7 @@ def _flow_lines(steps: list[ExplainedStep], more: int) -> Iterable[str]:
             continue
         if step.branch not in known and step.branch is not None:
             yield f"  branch {step.branch}"
-        before = known.get(step.branch, known.get(_parent(step.branch), {}))
-        yield from _step_lines(step, before)
+        yield from _step_lines(step, _fresh(step, known))
         known[step.branch] = step.variables
     left = [b for b in branches if b not in printed]
     if left or more:
@@ -61,11 +60,31 @@ def _flow_lines(steps: list[ExplainedStep], more: int) -> Iterable[str]:
         yield f"  … and {len(left) + more:,} branches more: {', '.join(counts)}"
 
 
+def fresh_variables(steps: Iterable[ExplainedStep]) -> Iterable[tuple[ExplainedStep, Mapping[str, Any]]]:
+    """Each step with the variables that it added or changed; what an event brings is said of the event itself."""
+    known: dict[tuple[str, str | None], Mapping[str, Any]] = {}
+    for step in steps:
+        here = {branch: variables for (flow, branch), variables in known.items() if flow == step.flow}
+        yield step, _fresh(step, here)
+        known[step.flow, step.branch] = step.variables
+
+
+def _fresh(step: ExplainedStep, known: Mapping[str | None, Mapping[str, Any]]) -> dict[str, Any]:
+    if step.step is None:
+        return {}
+    before = known.get(step.branch, known.get(_parent(step.branch), {}))
+    return {
+        name: value
+        for name, value in step.variables.items()
+        if name != "event" and not name.startswith("_") and (name not in before or before[name] != value)
+    }
+
+
 def _parent(branch: str | None) -> str | None:
     return branch.rpartition(".")[0] or None if branch else None
 
 
-def _step_lines(step: ExplainedStep, before: Mapping[str, Any]) -> Iterable[str]:
+def _step_lines(step: ExplainedStep, fresh: Mapping[str, Any]) -> Iterable[str]:
     number = "" if step.step is None else str(step.step)
     yield f"  {number:>2}  {step.outcome:<9}  {clipped(step.text)}"
     lines = []
@@ -80,10 +99,7 @@ def _step_lines(step: ExplainedStep, before: Mapping[str, Any]) -> Iterable[str]
     lines += [f"{name} is {shown(value)}" for name, value in step.operands]
     if step.operator == "map" and step.payload is not MISSING:
         lines.append(f"payload {shown(step.payload)}")
-    # what an event brings is said of the event itself
-    for name, value in step.variables.items() if step.step is not None else ():
-        if name != "event" and not name.startswith("_") and (name not in before or before[name] != value):
-            lines.append(f"→ {name} = {shown(value)}")
+    lines += [f"→ {name} = {shown(value)}" for name, value in fresh.items()]
     yield from (f"                 {line}" for line in lines)
 
 

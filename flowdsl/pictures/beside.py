@@ -88,5 +88,7 @@ def _curves(
             width=scale.thickness(mark),
         )
         canvas.close()
+    faded = bool(ports) and all(port.target.mark.tone == "faded" for port in ports)
+    head = "k-soft" if faded else "k-band"
     half = max([4.0, *(scale.thickness(port.target.mark) * 0.5 + 2 for port in ports)])
-    canvas.path(f"M{neck:.1f} {middle - half:.1f}v{2 * half:.1f}L{left:.1f} {middle:.1f}z", "k-band")
+    canvas.path(f"M{neck:.1f} {middle - half:.1f}v{2 * half:.1f}L{left:.1f} {middle:.1f}z", head)

@@ -33,6 +33,7 @@ TILE: Final = 30.0
 LEAD: Final = 46.0
 CAPTION: Final = 11.0
 EXIT: Final = 11.5
+NOTE: Final = 11.0
 EXIT_ROOM: Final = 290.0
 _ROW: Final = 21.0
 _SINK_ROW: Final = 40.0
@@ -65,7 +66,11 @@ class _Column:
         self.gap = 32.0 if diagram.counted else 18.0
         self.left = MARGIN
         longest = max(
-            max(width(n.caption, CAPTION, mono=True), width(n.operator, 13, bold=True) + 30)
+            max(
+                width(n.caption, CAPTION, mono=True),
+                width(n.operator, 13, bold=True) + 30,
+                width(n.mark.label, NOTE) + 2,
+            )
             for n in chain.nodes
         )
         self.card = min(max(LEAD + longest + 14, NARROWEST), WIDEST)
@@ -76,7 +81,8 @@ class _Column:
         self.arm = _ARM if all(_beside(node) <= self.height(node) for node in chain.nodes) else _ARM + 16
         labels = [target.mark.label for node in chain.nodes for target in node.targets]
         self.sink_arm = max([self.arm, *(width(label, COUNT, bold=True) + 30 for label in labels)])
-        heading = width(chain.name, 16, bold=True)
+        notes = [width(note, 12) for note in (*diagram.notes, chain.description or "")]
+        heading = max(width(chain.name, 16, bold=True), *notes)
         self.wide = max(self._right_side(), self.right + MARGIN, min(heading + 2 * MARGIN, 640))
 
     def heading(self, y: float) -> float:
@@ -110,17 +116,24 @@ class _Column:
         for at, line in enumerate(caption):
             canvas.text(left, y + 36 + 14 * at, line, "m k-soft", CAPTION)
         if node.mark.label:
-            label = elided(node.mark.label, self.card - LEAD - 12, 11)
-            canvas.text(left, y + 37 + 14 * len(caption), label, f"k-{note_colour(node.mark)}", 11)
+            for at, line in enumerate(self._note(node), len(caption)):
+                canvas.text(left, y + 37 + 14 * at, line, f"k-{note_colour(node.mark)}", NOTE)
         canvas.close()
         return y + tall
 
     def _caption(self, node: Node) -> list[str]:
         return wrapped(node.caption, self.card - LEAD - 12, CAPTION, 2, mono=True)
 
+    def _note(self, node: Node) -> list[str]:
+        return wrapped(node.mark.label, self.card - LEAD - 12, NOTE, 2)
+
     def height(self, node: Node) -> float:
         """The height of a card."""
-        return 46 + 14 * (len(self._caption(node)) - 1) + (15 if node.mark.label else 0)
+        return (
+            46
+            + 14 * (len(self._caption(node)) - 1)
+            + (1 + 14 * len(self._note(node)) if node.mark.label else 0)
+        )
 
     def row(self, node: Node) -> float:
         """The height that a card and what stands beside it need."""

@@ -229,9 +229,10 @@ class _Lanes:
         canvas.close()
         below = y + tall + 13
         if node.mark.label:
-            note = elided(node.mark.label, max(chip.wide, 150), EXIT)
-            canvas.text(x + 8, below, note, f"k-{note_colour(node.mark)}", EXIT)
-            below += EXIT_ROW
+            for line in _note(node):
+                canvas.text(x + 8, below, line, f"k-{note_colour(node.mark)}", EXIT)
+                below += EXIT_ROW - 3
+            below += 3
         for way in node.exits:
             canvas.open(exit_title(way), f"exit {way.leave}")
             exit_row(canvas, x + 8, below, way, _exit_room(chip.wide), EXIT)
@@ -268,7 +269,7 @@ def _exit_room(chip: float) -> float:
 def _exit_width(node: Node) -> float:
     """How far to the right the ways out below a chip need."""
     room = _exit_room(_chip_width(node))
-    texts = [_way_width(way) for way in node.exits]
+    texts = [*map(_way_width, node.exits), *([width(node.mark.label, EXIT) + 8] if node.mark.label else [])]
     return min(max(texts, default=0.0), room) + (6 if texts else 0)
 
 
@@ -282,8 +283,12 @@ def _chip_tall(node: Node) -> float:
 
 def _below(node: Node) -> float:
     """The height of what stands below a chip."""
-    lines = len(node.exits) + bool(node.mark.label)
-    return lines * EXIT_ROW + 2 if lines else 0
+    note = len(_note(node)) * (EXIT_ROW - 3) + 3 if node.mark.label else 0
+    return note + len(node.exits) * EXIT_ROW + 2 if note or node.exits else 0
+
+
+def _note(node: Node) -> list[str]:
+    return wrapped(node.mark.label, _exit_room(_chip_width(node)), EXIT, 3)
 
 
 def _caption(node: Node) -> list[str]:

@@ -13,6 +13,8 @@ from flowdsl.pictures.svg import Canvas
 
 THINNEST: Final = 1.5
 THICKEST: Final = 13.0
+# where there is less than this in all, no edge is as thick as it could be
+FEW: Final = 12
 COUNT: Final = 11.0
 INWARD: Final = ("branches", "came")
 
@@ -27,7 +29,7 @@ class Scale:
         """The width of an edge; one without a volume is thin."""
         if not mark.volume or not self.most:
             return THINNEST
-        return THINNEST + (THICKEST - THINNEST) * math.sqrt(mark.volume / self.most)
+        return THINNEST + (THICKEST - THINNEST) * math.sqrt(mark.volume / max(self.most, FEW))
 
 
 def tile(canvas: Canvas, x: float, y: float, size: float, operator: str) -> None:
@@ -104,7 +106,7 @@ def label_css(mark: Mark) -> str:
 
 def note_colour(mark: Mark) -> str:
     """The colour of what is written in a card."""
-    return "soft" if mark.tone in ("plain", "faded") else mark.tone
+    return "soft" if mark.tone in ("plain", "faded", "passed") else mark.tone
 
 
 def exit_text(way: Exit, room: float, size: float) -> tuple[str, str]:
