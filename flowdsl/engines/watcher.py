@@ -45,6 +45,8 @@ class Seen:
     payload: Any = MISSING
     recipient_id: str | None = None
     refused_by: tuple[str, ...] = ()
+    into: tuple[int, Branch] | None = None
+    """The event and branch as which the batch goes on that took it in."""
 
 
 class Watcher:
@@ -60,8 +62,8 @@ class Watcher:
         self.triggered: dict[int, dict[str, Any]] = {}
         self.more: dict[int, int] = {}
         self.seq_no = seq_no
-        self._bound: dict[int, Branch] = {}
         self._entities: tuple[Chunk | None, dict[int, Any]] = (None, {})
+        self._followed: dict[int, dict[int, set[Branch]]] = {}
 
     @property
     def waiting(self) -> bool:
@@ -115,13 +117,9 @@ class Watcher:
             last = int(batches.seq[batch])
             if last == self.seq_no and _branch(batches.branches, batch) == branch:
                 continue
-            self._put(
-                stage,
-                branch,
-                "absorbed",
-                f"into the batch that goes on as event {last}",
-                batches.moment[batch],
-            )
+            reason = f"into the batch that goes on as event {last}"
+            seen = self._put(stage, branch, "absorbed", reason, batches.moment[batch])
+            seen.into = last, _branch(batches.branches, batch)
 
     def delivered(self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column) -> None:
         """Contexts that reached sinks."""
@@ -146,19 +144,24 @@ class Watcher:
         inside = contexts.seq == self.seq_no
         found = np.flatnonzero(inside) if rows is None else rows[inside[rows]]
         branches = [_branch(contexts.branches, row) for row in found.tolist()]
-        limit = self._bound.get(stage.flows[0])
-        if limit is not None:
-            keep = [i for i, branch in enumerate(branches) if branch[: len(limit)] <= limit]
+        for depth, followed in self._followed.get(stage.flows[0], {}).items():
+            keep = [i for i, one in enumerate(branches) if len(one) < depth or one[:depth] in followed]
             found, branches = found[keep], [branches[i] for i in keep]
         if bound and len(branches) > FOLLOWED:
+            keep = self.choose(stage, contexts, found)
             for flow in stage.flows:
-                self._bound[flow] = branches[FOLLOWED - 1]
-                self.more[flow] = self.more.get(flow, 0) + len(branches) - FOLLOWED
-            found, branches = found[:FOLLOWED], branches[:FOLLOWED]
+                depth = len(contexts.branches)
+                self._followed.setdefault(flow, {})[depth] = {branches[i] for i in keep}
+                self.more[flow] = self.more.get(flow, 0) + len(branches) - len(keep)
+            found, branches = found[keep], [branches[i] for i in keep]
         if self._entities[0] is not contexts.chunk:
             # the versions of entities have other numbers in another chunk
             self._entities = (contexts.chunk, {})
         return _Mine(contexts, found, branches, self._entities[1])
+
+    def choose(self, stage: Stage, contexts: Contexts, rows: Index) -> list[int]:
+        """Which of too many branches are followed, as places in `rows`: the first ones."""
+        return list(range(FOLLOWED))
 
     def _put(
         self,

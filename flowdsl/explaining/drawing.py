@@ -14,6 +14,7 @@ from flowdsl.values.tags import MISSING
 
 if TYPE_CHECKING:
     from flowdsl.explaining.explain import ExplainedStep, Explanation
+    from flowdsl.explaining.why import Way, Why
     from flowdsl.flow import Flow
 
 LEAVING: Final = ("dropped", "failed", "absorbed", "held")
@@ -35,6 +36,36 @@ def explanation_diagram(explanation: Explanation) -> Diagram:
     elif others:
         notes.append(f"{plural(len(others), 'flow')} did not match")
     return Diagram(f"Event {explanation.event['seq_no']}", tuple(chains), notes=tuple(notes))
+
+
+def why_diagram(why: Why) -> Diagram:
+    """The flows that matched with the way of one recipient's branch, down to the step that stopped it."""
+    from flowdsl.explaining.answer import verdict
+
+    by_name = {flow.name: flow for flow in why.flows}
+    chains = [_way_to(by_name[way.flow], way) for way in why.ways if way.outcome != "not matched"]
+    if not chains:
+        chains = [_unmatched(by_name[way.flow], way.sentences[0]) for way in why.ways]
+    notes = (event_line(why.event), verdict(why))
+    return Diagram(f"Why event {why.event['seq_no']} and {why.recipient}", tuple(chains), notes=notes)
+
+
+def _way_to(flow: Flow, way: Way) -> Chain:
+    chain = way_of(flow, way.steps)
+    if way.reached or way.step is None:
+        return chain
+    # the step that turned it away says why, even where others went on from there
+    said = Mark(" ".join(way.sentences), tone="stopped")
+    later = range(way.step + 1, len(flow.steps))
+    faded = Mark(tone="faded")
+    targets = {(n, sink): faded for n in later for sink in getattr(flow.steps[n], "sinks", ())}
+    if way.outcome != "not theirs" or way.steps[-1].outcome != "delivered":
+        return chain.marked(
+            nodes={way.step: said, **dict.fromkeys(later, faded)},
+            into=dict.fromkeys(later, faded),
+            targets=targets,
+        )
+    return chain.marked(nodes={way.step: said})
 
 
 def event_line(event: Mapping[str, Any]) -> str:
@@ -59,6 +90,8 @@ def way_of(flow: Flow, steps: Sequence[ExplainedStep], more: int = 0) -> Chain:
     coming = 1
     for number in range(len(flow.steps)):
         here = [step for step in steps if step.step == number]
+        # what a batch took in goes on as another event
+        coming = coming or len(here)
         into[number] = Mark(str(coming), coming) if coming else Mark(tone="faded")
         nodes[number] = _node(here)
         exits[number] = list(_exits(here))
@@ -78,7 +111,8 @@ def _node(here: Sequence[ExplainedStep]) -> Mark:
         return Mark(tone="faded")
     gone = any(step.outcome in GONE_ON for step in here)
     note = "; ".join(_said(here[0])) if len(here) == 1 else ""
-    return Mark(note, tone="passed" if gone else "stopped", title=note)
+    waits = all(step.outcome in ("absorbed", "held") for step in here)
+    return Mark(note, tone="passed" if gone else "plain" if waits else "stopped", title=note)
 
 
 def _said(step: ExplainedStep) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flowdsl.log import EventSource
     from flowdsl.pictures.picture import Picture
 
-_NOT_RUN: Final = "this replay did not run on it: see start, stop, only and state"
+NOT_RUN: Final = "this replay did not run on it: see start, stop, only and state"
 _SOME: Final = 1 << 10
 
 
@@ -86,20 +86,7 @@ class Explanation:
 
     def to_pandas(self) -> pd.DataFrame:
         """A row for each step of each branch; operands, variables and payload as JSON text."""
-        import pandas as pd
-
-        from flowdsl.explaining.text import json_text
-
-        rows = []
-        for step in self.steps:
-            row = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
-            row["sinks"] = ", ".join(step.sinks) or None
-            row["operands"] = json_text(dict(step.operands))
-            row["variables"] = json_text(step.variables)
-            row["payload"] = None if step.payload is MISSING else json_text(step.payload)
-            rows.append(row)
-        frame = pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(ExplainedStep)])
-        return frame.astype({"step": "Int64"})
+        return steps_frame(self.steps)
 
 
 def explain(
@@ -111,13 +98,8 @@ def explain(
     one's own learns what it wants to on the way. Raises `ReplayError` where the log has no such event, or the replay no
     such flow.
     """
-    event = _event(options.source, seq_no)
-    names = [f.name for f in options.flows]
-    if flow is not None and flow not in names:
-        raise ReplayError(
-            f"there is no flow {flow!r}", allowed=", ".join(names), hint=did_you_mean(flow, names)
-        )
-    asked = [f for f in options.flows if flow is None or f.name == flow]
+    event = event_at(options.source, seq_no)
+    asked = asked_flows(options, flow)
     matching = [f for f in asked if mismatch(f.trigger, event) is None and f.steps]
     # with a state all of its flows must run; otherwise only those that the event concerns
     running = list(options.flows) if options.state is not None else matching
@@ -127,6 +109,54 @@ def explain(
     steps = [step for f in asked for step in _steps(f, event, running, watcher)]
     more = {running[number].name: count for number, count in watcher.more.items()}
     return Explanation(event, tuple(steps), more, tuple(asked))
+
+
+def trigger_step(flow: Flow, mismatch: str | None, variables: Mapping[str, Any]) -> ExplainedStep:
+    """The trigger as a step: what an event brought, or why it did not match."""
+    outcome = "matched" if mismatch is None else "not matched"
+    return ExplainedStep(
+        flow.name,
+        None,
+        "on",
+        flow.trigger.text,
+        None,
+        outcome,
+        mismatch,
+        None,
+        (),
+        variables,
+        MISSING,
+        (),
+        None,
+    )
+
+
+def asked_flows(options: Options, flow: str | None) -> list[Flow]:
+    """All flows of a replay, or those of the name; a `ReplayError` where there is none."""
+    names = [f.name for f in options.flows]
+    if flow is not None and flow not in names:
+        raise ReplayError(
+            f"there is no flow {flow!r}", allowed=", ".join(names), hint=did_you_mean(flow, names)
+        )
+    return [f for f in options.flows if flow is None or f.name == flow]
+
+
+def steps_frame(steps: Sequence[ExplainedStep]) -> pd.DataFrame:
+    """A row for each step; operands, variables and payload as JSON text."""
+    import pandas as pd
+
+    from flowdsl.explaining.text import json_text
+
+    rows = []
+    for step in steps:
+        row = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
+        row["sinks"] = ", ".join(step.sinks) or None
+        row["operands"] = json_text(dict(step.operands))
+        row["variables"] = json_text(step.variables)
+        row["payload"] = None if step.payload is MISSING else json_text(step.payload)
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(ExplainedStep)])
+    return frame.astype({"step": "Int64"})
 
 
 def mismatch(trigger: Trigger, event: Mapping[str, Any]) -> str | None:
@@ -167,7 +197,8 @@ def watch(options: Options, watcher: Watcher) -> None:
             return
 
 
-def _event(source: EventSource, seq_no: int) -> dict[str, Any]:
+def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:
+    """One event of a log, without its nulls; a `ReplayError` where there is none of the number."""
     if isinstance(seq_no, bool) or not hasattr(seq_no, "__index__"):
         raise ReplayError(f"seq_no is {seq_no!r}", allowed="the sequence number of an event")
     number = seq_no.__index__()
@@ -192,20 +223,18 @@ def _steps(
     number = running.index(flow) if flow in running else -1
     seen = sorted(_seen(watcher, number), key=lambda s: (s.branch, s.stage.number))
     if why is None and flow.steps and number not in watcher.triggered:
-        why = _NOT_RUN
-    yield ExplainedStep(
-        flow.name, None, "on", flow.trigger.text, None, "matched" if why is None else "not matched", why, None, (),
-        watcher.triggered.get(number, {}), MISSING, (), None,
-    )  # fmt: skip
+        why = NOT_RUN
+    yield trigger_step(flow, why, watcher.triggered.get(number, {}))
     for one in seen:
-        yield _explained(flow, one)
+        yield explained(flow, one)
 
 
 def _seen(watcher: Watcher, number: int) -> list[Seen]:
     return [s for stage in watcher.stages.values() for s in stage.values() if number in s.stage.flows]
 
 
-def _explained(flow: Flow, seen: Seen) -> ExplainedStep:
+def explained(flow: Flow, seen: Seen) -> ExplainedStep:
+    """What was seen of a context at a step, as users get it."""
     step = seen.stage.step
     return ExplainedStep(
         flow=flow.name,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flowdsl.pictures.picture import Picture
 
 ROWS: Final = 60
-_HEAD: Final = ("flow", "step", "branch", "", "outcome", "why", "read", "new")
+_HEAD: Final = ("flow", "step", "branch", "what", "outcome", "why", "read", "new")
 
 
 def page(picture: Picture, steps: Sequence[ExplainedStep], before: Iterable[str] = ()) -> str:

@@ -77,6 +77,15 @@ class EntityGraph:
         """The link types that were given."""
         return tuple(self._links)
 
+    def links_between(self, kind: str, source: str, target: str) -> list[str | None]:
+        """The ids of the links of a type from one id to another, in their order; None for one without an id."""
+        if kind not in self._links:
+            return []
+        table = self._links[kind]
+        ends = self._interner.code(source), self._interner.code(target)
+        found = (table.source[: table.size] == ends[0]) & (table.target[: table.size] == ends[1])
+        return self._link_ids[kind].filter(pl.Series(found)).to_list()
+
     def start(self, needs: Needs, rules: Rules = FLOWDSL) -> GraphState:
         """The state that a replay with these needs begins with, by these rules."""
         if rules.uuids:

@@ -125,7 +125,9 @@ class _Column:
         return wrapped(node.caption, self.card - LEAD - 12, CAPTION, 2, mono=True)
 
     def _note(self, node: Node) -> list[str]:
-        return wrapped(node.mark.label, self.card - LEAD - 12, NOTE, 2)
+        # why it stopped is told whole
+        lines = 6 if node.mark.tone == "stopped" else 2
+        return wrapped(node.mark.label, self.card - LEAD - 12, NOTE, lines)
 
     def height(self, node: Node) -> float:
         """The height of a card."""

@@ -288,7 +288,8 @@ def _below(node: Node) -> float:
 
 
 def _note(node: Node) -> list[str]:
-    return wrapped(node.mark.label, _exit_room(_chip_width(node)), EXIT, 3)
+    lines = 6 if node.mark.tone == "stopped" else 3
+    return wrapped(node.mark.label, _exit_room(_chip_width(node)), EXIT, lines)
 
 
 def _caption(node: Node) -> list[str]:

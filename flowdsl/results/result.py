@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from flowdsl.engines.local import LocalRun, State
     from flowdsl.explaining.explain import Explanation
+    from flowdsl.explaining.why import Why
     from flowdsl.pictures.picture import Picture
     from flowdsl.plan import Plan
     from flowdsl.replaying import Options
@@ -208,6 +209,30 @@ class Result:
                 "a result that was read back cannot explain: it has no log and no flows", hint="replay again"
             )
         return explain(self.options, seq_no, flow)
+
+    def why(self, seq_no: int, recipient: str, flow: str | None = None) -> Why:
+        """Why one event reached a recipient or did not, down to the first step that stopped it, in plain sentences.
+
+        It follows the recipient's branch through fan-outs, batches and limits, and names the earlier events that had a
+        part in it; where the recipient is in no branch, it says when they were or will be. In all flows, or the one named.
+
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="hello").where("source_id != target_id").map(a=1).deliver("in-app")
+        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "ann")}
+        >>> print(replay(flow, [event]).why(1, recipient="ann"))
+        event 1: link.created follows ann → ann, 2026-01-01 00:00:00 UTC
+        No: event 1 did not reach ann.
+        <BLANKLINE>
+        hello: no
+          It was dropped at step 0 (where): source_id != target_id is false, for source_id is "ann" and target_id is "ann".
+        """
+        from flowdsl.explaining.why import why
+
+        if self.options is None:
+            raise ReplayError(
+                "a result that was read back cannot say why: it has no log and no flows", hint="replay again"
+            )
+        return why(self.options, seq_no, recipient, flow)
 
     def as_test(self, seq_no: int, name: str | None = None) -> FlowTest:
         """A test of what came of one event, with just the events and the part of the graph that it takes.

@@ -6,19 +6,13 @@ noted; from those of one key it follows which of them matter to which, and so, s
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import Enum
-from fractions import Fraction
-from typing import Any, Final
-
-import numpy as np
-import numpy.typing as npt
+from typing import Final
 
 from flowdsl.contexts.contexts import Contexts
 from flowdsl.engines.watcher import Watcher
-from flowdsl.kernels.keys import KeySpace
+from flowdsl.explaining.neighbours import Arrivals, takers, windows
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
@@ -26,7 +20,6 @@ from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.plan import Stage
 from flowdsl.rules import Rules
 
-Ints = npt.NDArray[np.int64]
 _LAST: Final = 1 << 30
 
 
@@ -36,40 +29,6 @@ class Reach(Enum):
     FEW = "those that must come to the step at which they matter"
     MORE = "those that matter to these at later steps too"
     ALL = "all that share a key"
-
-
-@dataclass
-class Arrivals:
-    """The contexts that came to a step, in order: event, key and log clock (µs) of each."""
-
-    number: int
-    step: Operator
-    space: KeySpace | None
-    parts: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
-
-    def add(self, contexts: Contexts) -> None:
-        """Note contexts; those without a key fail, and are nobody's business."""
-        seq, moments = contexts.seq.copy(), contexts.moment.copy()
-        keys = np.zeros(len(seq), np.int64)
-        if self.space is not None and len(seq):
-            keys, failures = self.space.keys(contexts)
-            if failures is not None:
-                good = np.flatnonzero(~failures.mask)
-                seq, keys, moments = seq[good], keys[good], moments[good]
-        self.parts.append((seq, keys, moments))
-
-    def settle(self) -> None:
-        """Put the parts together."""
-        columns: list[Ints] = [np.concatenate(c) for c in zip(*self.parts, strict=True)] if self.parts else []
-        self.seq, self.keys, self.moments = columns or [np.zeros(0, np.int64)] * 3
-
-    def beside(self, seq_no: int) -> Iterable[tuple[list[int], list[int], list[int]]]:
-        """For each key of an event: the events and moments of all contexts of that key, and which are the event's."""
-        for key in np.unique(self.keys[self.seq == seq_no]):
-            rows = np.flatnonzero(self.keys == key)
-            rows = rows[np.argsort(self.moments[rows], kind="stable")]
-            seq = self.seq[rows]
-            yield seq.tolist(), self.moments[rows].tolist(), np.flatnonzero(seq == seq_no).tolist()
 
 
 class Historian(Watcher):
@@ -85,9 +44,7 @@ class Historian(Watcher):
         super().step(stage, entered, passed)
         if stage.step.kind in (Kind.PER_KEY, Kind.WHOLE) and len(entered):
             if id(stage) not in self._arrivals:
-                paths = sorted(stage.step.key_paths)
-                space = KeySpace(paths, typed=self._rules.typed_keys) if paths else None
-                self._arrivals[id(stage)] = Arrivals(stage.number, stage.step, space)
+                self._arrivals[id(stage)] = Arrivals.at(stage, self._rules, self.seq_no)
             self._arrivals[id(stage)].add(entered)
 
     def needed(self, reach: Reach) -> set[int]:
@@ -112,63 +69,15 @@ class Historian(Watcher):
 
     def _rows(self, step: Operator, moments: list[int], own: list[int]) -> Iterable[int]:
         if isinstance(step, Deduplicate):
-            starts = _windows(moments, step.window.microseconds)
+            starts = windows(moments, step.window.microseconds)
             return {starts[row] for row in own}
         if isinstance(step, Batch) and self._rules.timers:
-            starts = _windows(moments, step.window.microseconds)
+            starts = windows(moments, step.window.microseconds)
             mine = {starts[row] for row in own}
             return [row for row, start in enumerate(starts) if start in mine]
         if isinstance(step, RateLimit):
-            return {before for row in own for before in _takers(step, moments, row, queue=self._queues(step))}
+            return {before for row in own for before in takers(step, moments, row, queue=self._queues(step))}
         return range(len(moments))
 
     def _queues(self, step: RateLimit) -> bool:
         return step.strategy == "queue" and self._rules.timers
-
-
-def _windows(moments: list[int], length: int) -> list[int]:
-    """For each moment the row that opened its window."""
-    starts: list[int] = []
-    opener = -1
-    for row, moment in enumerate(moments):
-        if opener < 0 or moment >= moments[opener] + length:
-            opener = row
-        starts.append(opener)
-    return starts
-
-
-def _takers(step: RateLimit, moments: list[int], row: int, *, queue: bool) -> list[int]:
-    """The fewest contexts before one that had to take tokens for it to find what it found."""
-    went = _released(step, moments[: row + 1], queue=queue)
-    takers = [before for before in range(row) if went[before] is not None]
-
-    def same(count: int) -> bool:
-        last = takers[len(takers) - count :]
-        return bool(_released(step, [moments[r] for r in (*last, row)], queue=queue)[-1] == went[row])
-
-    # the more took tokens before, the later it gets its own
-    fewest = bisect.bisect_left(range(len(takers)), True, key=same)
-    return takers[len(takers) - fewest :]
-
-
-def _released(step: RateLimit, moments: list[int], *, queue: bool) -> list[Any]:
-    """When each context gets its token from a bucket that is full at first; None where it gets none."""
-    per, most = step.per.microseconds, step.max
-    tokens, at = Fraction(most), moments[0] if moments else 0
-    found: list[Any] = []
-    for moment in moments:
-        if per == 0:
-            found.append(moment)
-            continue
-        now = max(moment, at) if queue else moment
-        tokens = min(Fraction(most), tokens + Fraction((now - at) * most, per))
-        at = now
-        if tokens < 1 and queue:
-            at += -(-(1 - tokens) * per // most)
-            tokens = min(Fraction(most), tokens + Fraction((at - now) * most, per))
-        if tokens >= 1:
-            tokens -= 1
-            found.append(at if queue else moment)
-        else:
-            found.append(None)
-    return found
