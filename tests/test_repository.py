@@ -56,6 +56,9 @@ HEAVY = {
     "ruamel",
     "yaml",
     "doctest",
+    "httpx",
+    "tenacity",
+    "websockets",
 }
 # the row form of conditions is loaded when a condition has no other
 HEAVY_ALLOWED = {("flowdsl.language.conditions.rows", "simpleeval")}

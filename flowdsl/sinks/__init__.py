@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from flowdsl.sinks.feed import Feed, FeedItem, FeedPage
     from flowdsl.sinks.frame import Frame
     from flowdsl.sinks.in_app import InApp, Notification
+    from flowdsl.sinks.push import Push
     from flowdsl.sinks.recipients import Preferences, Recipients
+    from flowdsl.sinks.webhook import Webhook
+    from flowdsl.sinks.websocket import WebSocket
 
 _HOME = {
     "Counter": "counter",
@@ -30,8 +33,11 @@ _HOME = {
     "InApp": "in_app",
     "Notification": "in_app",
     "Preferences": "recipients",
+    "Push": "push",
     "Recipients": "recipients",
     "Sink": "base",
+    "WebSocket": "websocket",
+    "Webhook": "webhook",
     "delivery_key": "base",
 }
 
@@ -48,8 +54,11 @@ __all__ = [
     "InApp",
     "Notification",
     "Preferences",
+    "Push",
     "Recipients",
     "Sink",
+    "WebSocket",
+    "Webhook",
     "delivery_key",
 ]
 

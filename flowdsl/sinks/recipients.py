@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +21,7 @@ SCHEMA: Final = (
     "create table if not exists opted_out (recipient text, type text, primary key (recipient, type)) without rowid",
     "create table if not exists devices (token text primary key, recipient text not null) without rowid",
     "create index if not exists devices_of on devices (recipient)",
+    "create table if not exists tickets (id text primary key, token text not null, sent_at real not null) without rowid",
 )
 # parameters in one statement; SQLite takes 32,766
 _AT_ONCE: Final = 10_000
@@ -56,6 +57,9 @@ class Recipients:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._database!r})"
 
     # -- preferences -----------------------------------------------------------------------------------
 
@@ -124,6 +128,24 @@ class Recipients:
         ):
             found.setdefault(recipient, []).append(token)
         return {recipient: tuple(sorted(tokens)) for recipient, tokens in found.items()}
+
+    def keep_tickets(self, tickets: Mapping[str, str], sent_at: float) -> None:
+        """Remember what a push service gave for messages to devices: the token by ticket, and when (seconds since 1970)."""
+        rows = [(ticket, token, sent_at) for ticket, token in tickets.items()]
+        sql = "insert or replace into tickets values (?, ?, ?)"
+        self._database.write(lambda connection: connection.executemany(sql, rows))
+
+    def tickets(self, before: float, limit: int) -> dict[str, str]:
+        """The oldest tickets from before a moment, with the tokens."""
+        sql = "select id, token from tickets where sent_at <= ? order by sent_at, id limit ?"
+        return dict(self._database.read(sql, (before, limit)))
+
+    def forget_tickets(self, tickets: Iterable[str]) -> None:
+        """Forget tickets."""
+        rows = [(ticket,) for ticket in tickets]
+        self._database.write(
+            lambda connection: connection.executemany("delete from tickets where id = ?", rows)
+        )
 
     def _among(self, select: str, recipients: Sequence[str]) -> Iterator[tuple[str, ...]]:
         """The rows of a table that are about these recipients."""

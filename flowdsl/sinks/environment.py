@@ -1,0 +1,66 @@
+"""Text with `{{ env.NAME }}` in it: configured as it is written, filled in where it is used, and never shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from flowdsl.errors import SinkError
+
+_NAME: Final = re.compile(r"\{\{\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+HIDDEN: Final = "***"
+
+
+class EnvText:
+    """Text in which `{{ env.NAME }}` stands for a variable of the environment. Its repr shows nothing of it.
+
+    >>> token = EnvText("Bearer {{ env.TOKEN }}", "the header Authorization")
+    >>> token
+    ***
+    >>> token.filled({"TOKEN": "abc"})
+    'Bearer abc'
+    """
+
+    def __init__(self, text: object, what: str) -> None:
+        if not isinstance(text, str):
+            raise SinkError(
+                f"{what} is a {type(text).__name__}", allowed="text, with {{ env.NAME }} for what is secret"
+            )
+        rest = _NAME.sub("", text)
+        if "{{" in rest or "}}" in rest:
+            raise SinkError(f"{what} has braces that are no {{{{ env.NAME }}}}", allowed="{{ env.NAME }}")
+        _check_line(rest, what)
+        self._text = text
+        self._what = what
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables that it wants."""
+        return tuple(dict.fromkeys(_NAME.findall(self._text)))
+
+    @property
+    def plain(self) -> str | None:
+        """The text, where it wants no variable."""
+        return None if self.names else self._text
+
+    def filled(self, environment: Mapping[str, str] | None = None) -> str:
+        """The text with what the environment says; a variable that is not there is an error, which names it."""
+        known = os.environ if environment is None else environment
+        for name in self.names:
+            if name not in known:
+                raise SinkError(
+                    f"{self._what} needs the variable {name} of the environment, and it is not set"
+                )
+            _check_line(known[name].strip(), f"the variable {name} of the environment")
+        # a line break at the end is left over from how the variable was set
+        return _NAME.sub(lambda found: known[found[1]].strip(), self._text)
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
+def _check_line(text: str, what: str) -> None:
+    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text):
+        raise SinkError(f"{what} has a line break or another control character", allowed="text of one line")

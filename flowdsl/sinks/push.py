@@ -1,0 +1,324 @@
+"""push: notifications to the devices of a recipient, by Expo's push service."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import polars as pl
+
+from flowdsl.operators.base import Option, text_schema
+from flowdsl.sinks.background import Background
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
+from flowdsl.sinks.environment import EnvText
+from flowdsl.sinks.kept import json_text, no_recipient
+from flowdsl.sinks.recipients import Recipients
+from flowdsl.sinks.requesting import ATTEMPTS, AgainError, RefusedError, accepted, ask, client, need, tried
+from flowdsl.sinks.webhook import origin, seconds, shown_url, whole
+
+if TYPE_CHECKING:
+    import httpx
+
+    from flowdsl.values.tags import Mask
+
+EXPO: Final = "https://exp.host"
+_SEND: Final = "/--/api/v2/push/send"
+_RECEIPTS: Final = "/--/api/v2/push/getReceipts"
+# messages, and tickets, in one request
+AT_ONCE: Final = 100
+_RECEIPTS_AT_ONCE: Final = 300
+# a receipt is there about a quarter of an hour after the message
+RECEIPT_AFTER: Final = 900.0
+GONE: Final = "DeviceNotRegistered"
+# what sending again does not change
+_FINAL: Final = ("MessageTooBig", "InvalidCredentials", "MismatchSenderId", "DeveloperError")
+# how a request is refused when something is wrong with a message in it
+_ONE_OF_THEM: Final = (400, 413)
+_log: Final = logging.getLogger("flowdsl.sinks.push")
+
+
+@dataclass
+class _Message:
+    """One message to one device, and what became of it."""
+
+    delivery: int
+    token: str
+    content: Mapping[str, Any]
+    failure: Failure | None = None
+    sent: bool = False
+    attempts: int = 0
+    tickets: dict[str, str] = field(default_factory=dict)
+
+
+class Push(Sink):
+    """Sends `title`, `body` and `data` of each payload to every device of its recipient.
+
+    `recipients` knows the devices and what recipients want: an `InApp`, a `Recipients`, or a path; None keeps them in
+    memory. Devices that the service does not know any more are forgotten, when they are sent to and by
+    `check_receipts`, which runs by itself as well. 429, 5xx, network errors and passing troubles of a message are tried
+    again, `attempts` times in all; messages that arrived are not sent again for it. A recipient without a device is
+    passed over, and counted in `.counts`.
+    """
+
+    type: ClassVar[str] = "push"
+    summary: ClassVar[str] = "notifications to the devices of a recipient, by Expo's push service"
+    options: ClassVar[tuple[Option, ...]] = (
+        Option(
+            "recipients", "the in_app sink that knows devices and preferences; by default the only one, if there is one",
+            text_schema("in-app"), portable=False,
+        ),
+        Option("path", "the SQLite file of devices and preferences, where no in_app sink knows them", text_schema("devices.sqlite"), portable=False),
+        Option("url", "the server of the push service", {**text_schema(EXPO), "default": EXPO}, portable=False),
+        Option("token", "the access token, as {{ env.NAME }}", text_schema("{{ env.EXPO_TOKEN }}"), portable=False),
+        Option(
+            "timeout", "how long one request may take, in seconds or as text",
+            {"type": ["number", "string"], "default": 10, "examples": [10, "10s"]}, portable=False,
+        ),
+        Option(
+            "attempts", "how often it is tried in all",
+            {"type": "integer", "minimum": 1, "default": ATTEMPTS, "examples": [ATTEMPTS]}, portable=False,
+        ),
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        recipients: Recipients | str | os.PathLike[str] | None = None,
+        *,
+        url: str = EXPO,
+        token: str | None = None,
+        timeout: float | str = 10.0,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        origin(url, "url")
+        self.recipients = recipients if isinstance(recipients, Recipients) else Recipients(recipients)
+        self._url = url.rstrip("/")
+        self._shown = shown_url(url)
+        self._token = None if token is None else EnvText(f"Bearer {token}", "token")
+        self._timeout = seconds(timeout)
+        self._attempts = whole("attempts", attempts)
+        self._background = Background("flowdsl-push")
+        self._http: httpx.AsyncClient | None = None
+        self._headers: dict[str, bytes] = {}
+        self._counts: Counter[str] = Counter()
+        self._looked = -RECEIPT_AFTER
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What became of messages so far: `sent`, `failed`, `unregistered`, and deliveries with `no device`."""
+        return dict(self._counts)
+
+    def open(self) -> None:
+        """Open the devices, and read what the environment has to say."""
+        if self._http is not None:
+            return
+        need("tenacity", "push")
+        self.recipients.open()
+        self._headers = {"content-type": b"application/json", "accept": b"application/json"}
+        if self._token is not None:
+            self._headers["authorization"] = self._token.filled().encode()
+        self._http = client(self._timeout, 6, "push")
+
+    def close(self) -> None:
+        """Close the connections; the devices stay open, for they may be an `InApp`'s."""
+        http, self._http = self._http, None
+        if http is not None and self._background.running:
+            self._background.run(http.aclose())
+        self._background.stop()
+
+    def accepts(self, recipients: pl.Series, types: pl.Series) -> Mask | None:
+        """Whom preferences let through."""
+        return self.recipients.accepts(recipients, types)
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Send messages, at most 100 in a request."""
+        self.open()
+        outcomes: list[Outcome] = [None if one.recipient else no_recipient("push") for one in deliveries]
+        devices = self.recipients.devices_of([one.recipient for one in deliveries if one.recipient])
+        messages: list[_Message] = []
+        for number, delivery in enumerate(deliveries):
+            tokens = devices.get(delivery.recipient or "", ())
+            if delivery.recipient and not tokens:
+                self._counts["no device"] += 1
+            messages += [_Message(number, token, _content(token, delivery)) for token in tokens]
+        if messages:
+            self._background.run(self._all(messages))
+            self._settle(messages, outcomes)
+        if time.monotonic() - self._looked >= RECEIPT_AFTER:
+            self.check_receipts()
+        return outcomes
+
+    def check_receipts(self, after: float = RECEIPT_AFTER) -> int:
+        """Ask what became of messages sent at least `after` seconds ago; how many devices were forgotten for it.
+
+        Tickets are kept until there is a receipt, or for a day: longer the service does not.
+        """
+        self.open()
+        self._looked = time.monotonic()
+        now, forgotten = time.time(), 0
+        while tickets := self.recipients.tickets(now - after, _RECEIPTS_AT_ONCE):
+            receipts = self._background.run(
+                tried(lambda: self._receipts(list(tickets)), self._attempts, self._shown)
+            )
+            if isinstance(receipts, Failure):
+                _log.warning("receipts of push messages: %s", receipts.error)
+                return forgotten
+            for ticket, receipt in receipts.items():
+                if ticket in tickets and _said(receipt) == GONE:
+                    self.recipients.unregister_device(tickets[ticket])
+                    self._counts["unregistered"] += 1
+                    forgotten += 1
+            old = self.recipients.tickets(now - 86_400, _RECEIPTS_AT_ONCE)
+            known = [ticket for ticket in tickets if ticket in receipts or ticket in old]
+            self.recipients.forget_tickets(known)
+            if not known or len(tickets) < _RECEIPTS_AT_ONCE:
+                break
+        return forgotten
+
+    def __repr__(self) -> str:
+        return f"Push({self.recipients!r}, url={self._shown!r})"
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    async def _all(self, messages: Sequence[_Message]) -> None:
+        for start in range(0, len(messages), AT_ONCE):
+            await self._some(messages[start : start + AT_ONCE])
+
+    async def _some(self, messages: Sequence[_Message]) -> None:
+        """Send messages of one request; where the service refuses it as a whole, find the ones that it is for."""
+        sent = await tried(lambda: self._send(messages), self._attempts, self._shown)
+        if isinstance(sent, Failure):
+            for message in _waiting(messages):
+                message.failure = sent
+        elif not sent:
+            waiting = _waiting(messages)
+            await self._some(waiting[: len(waiting) // 2])
+            await self._some(waiting[len(waiting) // 2 :])
+
+    async def _send(self, messages: Sequence[_Message]) -> bool:
+        """Send those that wait; False where one of several makes the service refuse them all."""
+        waiting = _waiting(messages)
+        content = json_text([message.content for message in waiting]).encode()
+        try:
+            tickets = _listed(await self._ask(_SEND, content), len(waiting))
+        except RefusedError as error:
+            if error.status in _ONE_OF_THEM and len(waiting) > 1:
+                return False
+            raise
+        passing = set()
+        for message, ticket in zip(waiting, tickets, strict=True):
+            said = _said(ticket)
+            message.attempts += 1
+            if said is None:
+                message.sent = True
+                if isinstance(ticket.get("id"), str):
+                    message.tickets[ticket["id"]] = message.token
+            elif said == GONE or said in _FINAL:
+                message.failure = Failure(said, message.attempts, permanent=True)
+            else:
+                passing.add(said)
+        if passing:
+            raise AgainError(f"the service said {', '.join(sorted(passing))}")
+        return True
+
+    async def _receipts(self, tickets: Sequence[str]) -> dict[str, Any]:
+        answer = await self._ask(_RECEIPTS, json_text({"ids": tickets}).encode())
+        receipts = answer.get("data")
+        if not isinstance(receipts, dict):
+            raise AgainError("the service answered what are no receipts")
+        return receipts
+
+    async def _ask(self, path: str, content: bytes) -> dict[str, Any]:
+        assert self._http is not None
+        answer = accepted(
+            await ask(self._http, "POST", self._url + path, self._headers, content, self._timeout, body=True)
+        )
+        try:
+            found = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise AgainError("the service answered what is no JSON object")
+        return found
+
+    def _settle(self, messages: Sequence[_Message], outcomes: list[Outcome]) -> None:
+        """Say of each delivery what became of its messages; forget devices that are gone, keep tickets."""
+        gone = [
+            message for message in messages if message.failure is not None and message.failure.error == GONE
+        ]
+        for message in gone:
+            self.recipients.unregister_device(message.token)
+        tickets = {ticket: token for message in messages for ticket, token in message.tickets.items()}
+        if tickets:
+            self.recipients.keep_tickets(tickets, time.time())
+        by_delivery: dict[int, list[_Message]] = {}
+        for message in messages:
+            by_delivery.setdefault(message.delivery, []).append(message)
+        for number, mine in by_delivery.items():
+            outcomes[number] = _outcome(mine)
+        self._counts["sent"] += sum(message.sent for message in messages)
+        self._counts["unregistered"] += len(gone)
+        self._counts["failed"] += len(messages) - sum(message.sent for message in messages) - len(gone)
+
+
+def _waiting(messages: Sequence[_Message]) -> list[_Message]:
+    return [message for message in messages if not message.sent and message.failure is None]
+
+
+def _content(token: str, delivery: Delivery) -> dict[str, Any]:
+    title, body, data = (delivery.field(name) for name in ("title", "body", "data"))
+    body = delivery.payload if isinstance(delivery.payload, str) else body
+    content: dict[str, Any] = {"to": token, "sound": "default"}
+    for name, value in (("title", title), ("body", body)):
+        if value is not None:
+            content[name] = value if isinstance(value, str) else json_text(value)
+    if data is not None:
+        # the service takes objects only
+        content["data"] = data if isinstance(data, dict) else {"value": data}
+    return content
+
+
+def _listed(answer: dict[str, Any], size: int) -> list[dict[str, Any]]:
+    tickets = answer.get("data")
+    if isinstance(tickets, dict) and size == 1:
+        tickets = [tickets]
+    if (
+        not isinstance(tickets, list)
+        or len(tickets) != size
+        or not all(isinstance(one, dict) for one in tickets)
+    ):
+        errors = answer.get("errors")
+        if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+            raise RefusedError(f"the service refused all of it: {errors[0].get('code', 'without a reason')}")
+        raise AgainError(f"the service answered what are no {size} tickets")
+    return tickets
+
+
+def _said(ticket: Any) -> str | None:
+    """The error of a ticket or receipt; None where it has none."""
+    if not isinstance(ticket, dict) or ticket.get("status") not in ("ok", "error"):
+        return "an answer of an unknown form"
+    if ticket["status"] == "ok":
+        return None
+    details = ticket.get("details")
+    said = details.get("error") if isinstance(details, dict) else None
+    return said if isinstance(said, str) else "an error without a name"
+
+
+def _outcome(messages: Sequence[_Message]) -> Outcome:
+    """Fine where a device got it, and no other failed but those that are gone."""
+    failures = [message.failure for message in messages if message.failure is not None]
+    real = [failure for failure in failures if failure.error != GONE]
+    if not real and any(message.sent for message in messages):
+        return None
+    said = dict.fromkeys(failure.error for failure in real or failures)
+    attempts = max(failure.attempts for failure in failures)
+    return Failure(
+        f"{len(real or failures)} of {len(messages)} devices: {', '.join(said)}", attempts,
+        permanent=all(failure.permanent for failure in real or failures),
+    )  # fmt: skip

@@ -1,0 +1,254 @@
+"""webhook: each payload as JSON to a URL."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from flowdsl.errors import BuildError, SinkError
+from flowdsl.language.durations import parse_duration
+from flowdsl.operators.base import Option, text_schema
+from flowdsl.sinks.background import Background
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
+from flowdsl.sinks.environment import EnvText
+from flowdsl.sinks.kept import json_text
+from flowdsl.sinks.requesting import ATTEMPTS, RefusedError, accepted, ask, client, need, tried
+
+if TYPE_CHECKING:
+    import httpx
+
+METHODS: Final = ("POST", "PUT", "PATCH")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PORTS: Final = {"http": 80, "https": 443}
+# redirects that are followed, one after the other
+_HOPS: Final = 5
+
+Origin = tuple[str, str, int]
+
+
+class Webhook(Sink):
+    """Sends each payload as JSON to `url`, with the delivery's key in the header `Idempotency-Key`.
+
+    2xx is success. 4xx fails at once; 429, 5xx, and what takes longer than `timeout` (seconds, or text such as `"10s"`) are
+    tried again, `attempts` times in all, after 0.1, 0.5 and 2 s and a bit, or when `Retry-After` says. Deliveries to one
+    recipient keep their order; up to `connections` recipients are served at once.
+
+    `{{ env.NAME }}` in the URL and in headers is filled in from the environment when the sink opens, and neither it nor a
+    header is shown anywhere. Redirects are followed only if they keep the method (307, 308) and lead to the same scheme,
+    host and port, or to one of `redirects`, which is sent no headers.
+
+    >>> Webhook("https://example.org/hook?key={{ env.KEY }}", headers={"Authorization": "Bearer {{ env.TOKEN }}"})
+    Webhook('https://example.org/…', headers=['Authorization'])
+    """
+
+    type: ClassVar[str] = "webhook"
+    summary: ClassVar[str] = "each payload as JSON to a URL"
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("url", "where payloads are sent; {{ env.NAME }} for what is secret", text_schema("https://example.org/hook"), required=True),
+        Option("method", "how they are sent", {"enum": list(METHODS), "default": "POST", "examples": ["PUT"]}),
+        Option(
+            "headers", "what is sent with them; {{ env.NAME }} for what is secret",
+            {
+                "type": "object", "additionalProperties": {"type": "string"},
+                "examples": [{"Authorization": "Bearer {{ env.TOKEN }}"}],
+            },
+        ),
+        Option(
+            "timeout", "how long one attempt may take, in seconds or as text",
+            {"type": ["number", "string"], "default": 10, "examples": [10, "10s"]},
+        ),
+        Option(
+            "attempts", "how often it is tried in all",
+            {"type": "integer", "minimum": 1, "default": ATTEMPTS, "examples": [ATTEMPTS]}, portable=False,
+        ),
+        Option(
+            "connections", "how many recipients are served at once",
+            {"type": "integer", "minimum": 1, "default": 8, "examples": [8]}, portable=False,
+        ),
+        Option(
+            "redirects", "other servers that a redirect may lead to",
+            {"type": "array", "items": {"type": "string"}, "examples": [["https://hooks.example.org"]]}, portable=False,
+        ),
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        timeout: float | str = 10.0,
+        attempts: int = ATTEMPTS,
+        connections: int = 8,
+        redirects: Iterable[str] = (),
+    ) -> None:
+        self._url = EnvText(url, "url")
+        self._shown = shown_url(url)
+        if self._url.plain is not None:
+            origin(url, "url")
+        if method not in METHODS:
+            raise SinkError(f"method {method!r:.20} is not known", allowed=", ".join(METHODS))
+        self._method = method
+        self._headers = _headers(headers or {})
+        self._timeout = seconds(timeout)
+        self._attempts = whole("attempts", attempts)
+        self._connections = whole("connections", connections)
+        if isinstance(redirects, str):
+            raise SinkError(
+                "redirects is text", allowed="a list of servers, such as ['https://hooks.example.org']"
+            )
+        self._redirects = {origin(one, "a server of redirects") for one in redirects}
+        self._background = Background("flowdsl-webhook")
+        self._filled: tuple[str, dict[str, bytes]] | None = None
+        self._http: httpx.AsyncClient | None = None
+
+    def open(self) -> None:
+        """Read what the environment has to say."""
+        if self._filled is not None:
+            return
+        need("tenacity", "webhook")
+        url = self._url.filled()
+        origin(url, "url")
+        self._http = client(self._timeout, self._connections, "webhook")
+        self._filled = url, {name.lower(): value.filled().encode() for name, value in self._headers.items()}
+
+    def close(self) -> None:
+        """Close the connections."""
+        http, self._http, self._filled = self._http, None, None
+        if http is not None and self._background.running:
+            self._background.run(http.aclose())
+        self._background.stop()
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Send payloads: those to one recipient one after the other, those to others meanwhile."""
+        self.open()
+        return self._background.run(self._all(deliveries)) if deliveries else []
+
+    def __repr__(self) -> str:
+        headers = f", headers={list(self._headers)}" if self._headers else ""
+        return f"Webhook({self._shown!r}{headers})"
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    async def _all(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+        lines: dict[str | None, list[int]] = {}
+        for number, delivery in enumerate(deliveries):
+            lines.setdefault(delivery.recipient, []).append(number)
+        outcomes: list[Outcome] = [None] * len(deliveries)
+        free = asyncio.Semaphore(self._connections)
+
+        async def serve(line: Sequence[int]) -> None:
+            for number in line:
+                async with free:
+                    outcomes[number] = await self._one(deliveries[number])
+
+        await asyncio.gather(*map(serve, lines.values()))
+        return outcomes
+
+    async def _one(self, delivery: Delivery) -> Outcome:
+        content = json_text(delivery.payload).encode()
+        key = delivery.key or uuid.uuid4().hex
+        sent = await tried(lambda: self._send(key, content), self._attempts, self._shown)
+        return (
+            Failure(f"{self._shown}: {sent.error}", sent.attempts, sent.permanent)
+            if sent is not None
+            else None
+        )
+
+    async def _send(self, key: str, content: bytes) -> None:
+        assert self._filled is not None
+        assert self._http is not None
+        url, given = self._filled
+        own = origin(url, "url")
+        at = url
+        for _ in range(_HOPS + 1):
+            # what is secret goes to the server that it is meant for only
+            headers = {"content-type": b"application/json", "idempotency-key": key.encode()}
+            headers |= given if origin(at, "url") == own else {}
+            answer = await ask(self._http, self._method, at, headers, content, self._timeout)
+            if not 300 <= answer.status < 400:
+                accepted(answer)
+                return
+            at = self._redirected(at, own, answer.status, answer.headers.get("location"))
+        raise RefusedError(f"the server redirects more than {_HOPS} times")
+
+    def _redirected(self, url: str, own: Origin, status: int, location: str | None) -> str:
+        """Where a redirect leads, if it may be followed."""
+        if status not in (307, 308) or location is None:
+            raise RefusedError(
+                f"the server answered {status}, a redirect that would not carry the payload on", status
+            )
+        try:
+            target = urljoin(url, location)
+            there = origin(target, "the address")
+        except (SinkError, ValueError):
+            raise RefusedError(
+                f"the server answered {status} and redirects to what is no address", status
+            ) from None
+        if there != own and there not in self._redirects:
+            scheme, host, port = there
+            raise RefusedError(
+                f"the server redirects ({status}) to {scheme}://{host}:{port}, which `redirects` does not allow",
+                status,
+            )
+        return target
+
+
+def origin(url: str, what: str) -> Origin:
+    """The scheme, host and port of a URL; a `SinkError` where it has none, which does not show it."""
+    try:
+        parts: SplitResult = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise SinkError(f"{what} is no URL", allowed="such as https://example.org/hook") from None
+    if parts.scheme not in _PORTS or not host:
+        raise SinkError(f"{what} is no URL of a web server", allowed="such as https://example.org/hook")
+    return parts.scheme, host, port or _PORTS[parts.scheme]
+
+
+def shown_url(url: Any) -> str:
+    """A URL as it may be shown: the server alone, for a path may be as secret as a password.
+
+    >>> shown_url("https://ann:pw@hooks.example.org/services/T0/B0?key=x")
+    'https://hooks.example.org/…'
+    """
+    start, slashes, rest = str(url).partition("://")
+    found = re.match(r"[^/?#]*", rest)
+    server = found[0] if found else ""
+    return f"{start}{slashes}{server.rpartition('@')[2]}" + ("/…" if len(rest) > len(server) else "")
+
+
+def seconds(timeout: Any) -> float:
+    """A time as seconds."""
+    if isinstance(timeout, str):
+        try:
+            return parse_duration(timeout).microseconds / 1e6
+        except BuildError as error:
+            raise SinkError(f"timeout: {error.what}", allowed="seconds, or text such as '10s'") from error
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= 3_600:
+        raise SinkError(
+            f"timeout is {timeout!r:.40}", allowed="seconds from above 0 to 3600, or text such as '10s'"
+        )
+    return float(timeout)
+
+
+def whole(name: str, number: Any) -> int:
+    """A whole number from 1 up."""
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise SinkError(f"{name} is {number!r:.40}", allowed="a whole number from 1 up")
+    return number
+
+
+def _headers(given: Any) -> dict[str, EnvText]:
+    if not isinstance(given, Mapping):
+        raise SinkError(f"headers are a {type(given).__name__}", allowed="a mapping from names to text")
+    for name in given:
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise SinkError(
+                f"a header cannot have the name {name!r:.60}", allowed="letters, digits and dashes"
+            )
+    return {name: EnvText(value, f"the header {name}") for name, value in given.items()}
