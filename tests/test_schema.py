@@ -40,6 +40,8 @@ BEYOND_THE_SHAPE = (
     r"timestamp .* is not RFC 3339",  # moments that no calendar has
     r"as_ '.*(\\[xuU]|[^\x00-\x7f])",  # letters beyond ASCII, of which not all are allowed in names
     r"an event: .* without",  # what an event of its kind needs
+    r"(keep|attempts|connections|queue|listeners|port) is a number",  # as above
+    r"is no URL|has braces that|control character|header cannot have|anybody could listen|timeout",  # what only a sink can tell
 )  # fmt: skip
 
 
@@ -81,7 +83,15 @@ events:
         - map: {template: hello}
         - deliver: {sinks: [feed]}
   consumers: [{name: runtime, seek: beginning}]
-sinks: [{name: in-app, type: in_app, config: {a: b}}]
+sinks:
+  - {name: in-app, type: in_app, config: {path: in-app.sqlite, keep: 10}}
+  - {name: push, type: push, config: {recipients: in-app, url: "https://exp.host", token: "{{ env.EXPO }}", attempts: 2}}
+  - {name: hook, type: webhook, config: {url: "https://x.org", method: PUT, headers: {a: b}, timeout: 5, redirects: ["https://y.org"]}}
+  - {name: live, type: web_socket, config: {host: "::1", port: 8765, origins: ["https://x.org"], queue: 5, listeners: 9}}
+  - {name: likes, type: counter, config: {field: likes, operation: add}}
+  - {name: feed, type: feed, config: null}
+  - {name: own, type: custom, config: {}}
+  - {name: shown, type: frame}
 tests:
   - name: a like is told
     description: to the owner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import FlowError, ReplayError, did_you_mean
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.pictures.picture import Picture
     from flowdsl.production.findings import Finding
+    from flowdsl.sinks.base import Sink
 
-SINK_TYPES: Final = ("push", "in_app", "feed", "web_socket", "webhook", "counter", "custom")
+PRODUCTION_SINK_TYPES: Final = ("push", "in_app", "feed", "web_socket", "webhook", "counter", "custom")
+# production refuses a file with any other
+SINK_TYPES: Final = (*PRODUCTION_SINK_TYPES, "frame")
 BACKENDS: Final = ("memory", "nats", "kafka", "redis")
 SEEKS: Final = ("latest", "beginning", "last_acknowledged")
 
@@ -27,7 +31,8 @@ class SinkConfig:
 
     name: str
     type: str
-    config: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    # it may hold what is nobody's business
+    config: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,28 @@ class Project:
                 skipped=merged.skipped + other.skipped,
             )
         return merged
+
+    def build_sinks(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        custom: Mapping[str, Any] | None = None,
+        graph: EntityGraph | None = None,
+    ) -> dict[str, Sink]:
+        """Real sinks, by name, of the types and with the options that the project has; nothing is opened yet.
+
+        What in_app, feed, counter and push keep is in SQLite files in `folder`, named like the sinks, or in memory where
+        there is no folder; a `path` of the configuration is one in that folder. `custom` maps names to functions or sinks
+        of the program: those of the type `custom` need one, any other may have one instead. Counters start from what
+        `graph` has. Raises `SinkError`.
+
+        >>> project = Project(sinks=(SinkConfig("likes", "counter", {"field": "likes"}),))
+        >>> project.build_sinks()
+        {'likes': Counter(memory)}
+        """
+        from flowdsl.production.sinks import build
+
+        return build(self.sinks, None if folder is None else Path(folder), custom=custom, graph=graph)
 
     def to_dict(self) -> dict[str, Any]:
         """Production's form in Python's own types, every flow lowered; `ExportError` has the problems of all flows."""

@@ -82,6 +82,10 @@ class Reader:
         name = self._text(given.get("name"), "a sink: name")
         kind = self._choice(given.get("type"), "a sink: type", SINK_TYPES)
         config = self._config(given.get("config"), "a sink: config")
+        if kind and config:
+            from flowdsl.production.sinks import check_config
+
+            self.problems += check_config(kind, given["config"])
         return SinkConfig(name, kind, config) if name and kind else None
 
     def _consumer(self, item: Item) -> Consumer | None:

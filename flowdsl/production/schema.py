@@ -11,6 +11,7 @@ from flowdsl.events import KINDS
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator, Option, text_schema
 from flowdsl.production.project import BACKENDS, SEEKS, SINK_TYPES
+from flowdsl.production.sinks import class_of, options_of
 from flowdsl.testing.declared import NULL_SAYS, TESTS
 
 FILE: Final = Path(__file__).parents[1] / "schema.json"
@@ -35,6 +36,7 @@ def schema() -> dict[str, Any]:
         "step": _step(),
         **{name: operator_schema(operator) for name, operator in OPERATORS.items()},
         "sink": _sink(),
+        **{f"{kind}_config": _sink_config(kind) for kind in SINK_TYPES},
         "consumer": _consumer(),
         "backend": _backend(),
         "tests": _nullable_parts(TESTS),
@@ -83,15 +85,18 @@ def operator_schema(operator: type[Operator]) -> dict[str, Any]:
 
 def _option(operator: type[Operator], option: Option) -> dict[str, Any]:
     declared = dict(option.schema)
-    more = "" if option.portable else " (flowdsl only: production has no such option)"
     if not option.required:
         declared.setdefault("default", None)
         declared = _nullable(declared)
     return {
         "title": f"{operator.name}: {option.yaml}",
-        "description": f"{option.doc}{more}",
+        "description": _said(option),
         **declared,
     }
+
+
+def _said(option: Option) -> str:
+    return option.doc if option.portable else f"{option.doc} (flowdsl only: production has no such option)"
 
 
 def _project() -> dict[str, Any]:
@@ -196,8 +201,31 @@ def _sink() -> dict[str, Any]:
             "config": _config({"url": "https://example.org/hook"}),
         },
         ("name", "type"),
+        allOf=[
+            {
+                "if": {"properties": {"type": {"const": kind}}, "required": ["type"]},
+                "then": {"properties": {"config": _ref(f"{kind}_config")}},
+            }
+            for kind in SINK_TYPES
+        ],
         examples=[_SINK_EXAMPLE],
     )
+
+
+def _sink_config(kind: str) -> dict[str, Any]:
+    options = options_of(kind)
+    shown = {name: o.schema["examples"][0] for name, o in options.items() if o.required}
+    properties = {
+        name: _nullable(
+            {"title": f"{kind}: {name}", "description": _said(option), "default": None, **option.schema}
+        )
+        for name, option in options.items()
+    }
+    return {
+        **_config(shown or {name: o.schema["examples"][0] for name, o in options.items()}),
+        "title": f"{kind}: config", "description": f"what this type wants to know: {class_of(kind).summary}",
+        "properties": properties, "additionalProperties": False,
+    }  # fmt: skip
 
 
 def _consumer() -> dict[str, Any]:

@@ -28,7 +28,7 @@ from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
 from flowdsl.production.document import Item, too_large
-from flowdsl.production.project import SEEKS, SINK_TYPES, Backend, Consumer, Project, SinkConfig
+from flowdsl.production.project import PRODUCTION_SINK_TYPES, SEEKS, Backend, Consumer, Project, SinkConfig
 from flowdsl.production.this_rs import THIS_RS
 from flowdsl.production.this_rs_conditions import TextCondition
 from flowdsl.production.this_rs_shapes import RefusedError, Shapes, is_empty, there_is
@@ -77,7 +77,7 @@ class ProductionReader(Shapes):
 
     def _sink(self, item: Item) -> SinkConfig:
         given = self._struct(item, "a sink", ("name", "type", "config"), ("name", "type"))
-        kind = self._choice(given["type"], "a sink: type", SINK_TYPES)
+        kind = self._choice(given["type"], "a sink: type", PRODUCTION_SINK_TYPES)
         return SinkConfig(self._text(given["name"]), kind, self._config(given.get("config")))
 
     def _consumer(self, item: Item) -> Consumer:

@@ -20,7 +20,7 @@ from flowdsl.sinks.environment import EnvText
 from flowdsl.sinks.kept import json_text, no_recipient
 from flowdsl.sinks.recipients import Recipients
 from flowdsl.sinks.requesting import ATTEMPTS, AgainError, RefusedError, accepted, ask, client, need, tried
-from flowdsl.sinks.webhook import origin, seconds, shown_url, whole
+from flowdsl.sinks.webhook import TIMEOUT, origin, seconds, shown_url, whole
 
 if TYPE_CHECKING:
     import httpx
@@ -78,7 +78,7 @@ class Push(Sink):
         Option("token", "the access token, as {{ env.NAME }}", text_schema("{{ env.EXPO_TOKEN }}"), portable=False),
         Option(
             "timeout", "how long one request may take, in seconds or as text",
-            {"type": ["number", "string"], "default": 10, "examples": [10, "10s"]}, portable=False,
+            TIMEOUT, portable=False,
         ),
         Option(
             "attempts", "how often it is tried in all",

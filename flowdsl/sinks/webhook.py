@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from flowdsl.errors import BuildError, SinkError
 from flowdsl.language.durations import parse_duration
-from flowdsl.operators.base import Option, text_schema
+from flowdsl.operators.base import DURATION_PATTERN, Option, text_schema
 from flowdsl.sinks.background import Background
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
 from flowdsl.sinks.environment import EnvText
@@ -21,6 +21,9 @@ from flowdsl.sinks.requesting import ATTEMPTS, RefusedError, accepted, ask, clie
 if TYPE_CHECKING:
     import httpx
 
+TIMEOUT: Final = {
+    "type": ["number", "string"], "pattern": DURATION_PATTERN, "maximum": 3_600, "default": 10, "examples": [10, "10s"],
+}  # fmt: skip
 METHODS: Final = ("POST", "PUT", "PATCH")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PORTS: Final = {"http": 80, "https": 443}
@@ -59,7 +62,7 @@ class Webhook(Sink):
         ),
         Option(
             "timeout", "how long one attempt may take, in seconds or as text",
-            {"type": ["number", "string"], "default": 10, "examples": [10, "10s"]},
+            TIMEOUT,
         ),
         Option(
             "attempts", "how often it is tried in all",
@@ -226,7 +229,7 @@ def seconds(timeout: Any) -> float:
     """A time as seconds."""
     if isinstance(timeout, str):
         try:
-            return parse_duration(timeout).microseconds / 1e6
+            timeout = parse_duration(timeout).microseconds / 1e6
         except BuildError as error:
             raise SinkError(f"timeout: {error.what}", allowed="seconds, or text such as '10s'") from error
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= 3_600:

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from flowdsl.errors import BuildError, DataError, FlowError, did_you_mean
+from flowdsl.errors import BuildError, DataError, FlowError
 from flowdsl.events import event_row, timestamp_us
 from flowdsl.language.durations import parse_duration
 from flowdsl.operators.base import DURATION_PATTERN
 from flowdsl.production.document import Item
+from flowdsl.production.shapes import Refuse, check_shape
 from flowdsl.testing.declared import NULL_SAYS, START, TEST
 
-_TYPES: Final[dict[str, Callable[[Any], bool]]] = {
-    "string": lambda value: isinstance(value, str),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "boolean": lambda value: isinstance(value, bool),
-    "array": lambda value: isinstance(value, list),
-    "object": lambda value: isinstance(value, dict),
-    "null": lambda value: value is None,
-}
-_WORDS: Final = {
-    "string": "text", "integer": "a whole number", "boolean": "true or false", "array": "a list", "object": "a mapping",
-    "null": "null",
-}  # fmt: skip
 _ZONE: Final = re.compile(r"([Zz]|[+-]\d\d:?\d\d)$")
-Refuse = Callable[..., None]
 
 
 def check_tests(item: Item, problems: list[FlowError]) -> None:
@@ -46,7 +33,7 @@ def read_test(item: Item, problems: list[FlowError]) -> dict[str, Any]:
     def refuse(where: Item, what: str, **more: Any) -> None:
         problems.append(FlowError(what, **{"place": where.place, **more}))
 
-    _check(item, TEST, "a test", refuse)
+    check_shape(item, TEST, "a test", refuse, parts=False, null_says=NULL_SAYS)
     if len(problems) == before:
         _check_meaning(item, refuse)
     if isinstance(item.value, dict) and "name" in item.value and isinstance(item.value["name"].value, str):
@@ -68,67 +55,6 @@ def production_event(event: Mapping[str, Any]) -> dict[str, Any]:
     family, action = str(event["kind"]).split(".")
     rest = {name: value for name, value in event.items() if name not in ("at", "id", "kind")}
     return {"kind": family, "action": action, **rest}
-
-
-# -- the shape ---------------------------------------------------------------------------------------------
-
-
-def _check(item: Item, declared: Mapping[str, Any], what: str, refuse: Refuse) -> None:
-    value = item.value
-    if "enum" in declared:
-        if value not in declared["enum"]:
-            hint = did_you_mean(str(value), declared["enum"]) if isinstance(value, str) else None
-            shown = repr(value) if not isinstance(value, (dict, list)) else item.kind
-            refuse(
-                item, f"{what} {shown} is not known", allowed=", ".join(map(str, declared["enum"])), hint=hint
-            )
-        return
-    types = declared.get("type", [])
-    types = [types] if isinstance(types, str) else types
-    if types and not any(_TYPES[name](value) for name in types):
-        such = f", such as {json.dumps(declared['examples'][0])}" if declared.get("examples") else ""
-        refuse(item, f"{what} is {item.kind}", allowed=" or ".join(_WORDS[name] for name in types) + such)
-    elif isinstance(value, str):
-        if len(value) < declared.get("minLength", 0) or not re.search(declared.get("pattern", ""), value):
-            such = ", ".join(map(str, declared["examples"]))
-            refuse(item, f"{what} is {value!r:.60}", allowed=f"text such as {such}")
-    elif isinstance(value, int) and not isinstance(value, bool):
-        if value < declared.get("minimum", value):
-            refuse(item, f"{what} is {value}", allowed=f"at least {declared['minimum']}")
-    elif isinstance(value, list) and "items" in declared:
-        if len(value) < declared.get("minItems", 0):
-            refuse(item, f"{what} is an empty list", allowed="one or more, or leave it out")
-        for one in value:
-            _check(one, declared["items"], _one_of(what), refuse)
-    elif isinstance(value, dict):
-        _check_mapping(item, declared, what, refuse)
-
-
-def _check_mapping(item: Item, declared: Mapping[str, Any], what: str, refuse: Refuse) -> None:
-    known, others = declared.get("properties", {}), declared.get("additionalProperties")
-    for key, value in item.value.items():
-        if key in known:
-            if value.value is not None or key in NULL_SAYS:
-                _check(value, known[key], key if what == "a test" else f"{what}: {key}", refuse)
-        elif others is False:
-            refuse(
-                item, f"{what} has no key {key!r}", place=item.keys[key],
-                allowed=", ".join(known), hint=did_you_mean(key, known),
-            )  # fmt: skip
-        elif others:
-            _check(value, others, f"{what} {key!r}", refuse)
-    missing = [
-        key for key in declared.get("required", ()) if key not in item.value or item.value[key].value is None
-    ]
-    if missing:
-        refuse(item, f"{what} needs {' and '.join(map(repr, missing))}", allowed=", ".join(known))
-
-
-def _one_of(what: str) -> str:
-    """`a delivery` for one of `deliveries`."""
-    word = what.rpartition(" ")[2]
-    single = word.removesuffix("ies") + "y" if word.endswith("ies") else word.removesuffix("s")
-    return f"{'an' if single[0] in 'aeiou' else 'a'} {single}"
 
 
 # -- what takes more than the shape ------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from findings import BATCH, ENTITY, MAP, OWNER, Case, flow, mapped, project
+from findings import BATCH, DELIVER, ENTITY, MAP, OWNER, Case, flow, mapped, project
 from flowdsl import fn, on, var
 
 PLAIN = on("link.created", link_type="likes").where("source_id != target_id")
@@ -159,6 +159,66 @@ CASES = [
         "webhook-without-url",
         project(sinks="[{name: s, type: webhook}]"),
         project(sinks="[{name: s, type: webhook, config: {url: 'https://example.org'}}]"),
+    ),
+    Case(
+        "sink-type-unknown",
+        project(sinks="[{name: s, type: frame}]"),
+        project(sinks="[{name: s, type: custom}]"),
+    ),
+    Case(
+        "sink-option-ignored",
+        project(sinks="[{name: s, type: in_app, config: {path: x.sqlite}}]"),
+        project(sinks="[{name: s, type: webhook, config: {url: 'https://x.org', method: PUT, timeout: 5}}]"),
+    ),
+    Case(
+        "sink-option-ignored",
+        project(
+            sinks="[{name: s, type: webhook, config: {url: 'https://x.org', redirects: ['https://y.org']}}]"
+        ),
+        project(sinks="[{name: s, type: counter, config: {field: likes, operation: add}}]"),
+    ),
+    Case(
+        "env-not-filled",
+        project(
+            sinks="[{name: s, type: webhook, config: {url: 'https://x.org', headers: {X: '{{ env.KEY }}'}}}]"
+        ),
+        project(sinks="[{name: s, type: webhook, config: {url: 'https://x.org', headers: {X: 'env.KEY'}}}]"),
+    ),
+    Case(
+        "secret-in-file",
+        project(
+            sinks="[{name: s, type: webhook, config: {url: 'https://x.org', headers: {Authorization: 'Bearer abc'}}}]"
+        ),
+        project(
+            sinks="[{name: s, type: webhook, config: {url: 'https://x.org', headers: {Authorization: 'Bearer {{ env.T }}'}}}]"
+        ),
+    ),
+    Case(
+        "secret-in-file",
+        project(sinks="[{name: s, type: webhook, config: {url: 'https://x.org?api_key=abc'}}]"),
+        project(
+            sinks="[{name: s, type: webhook, config: {url: 'https://x.org/keys?page=2&api_key={{ env.KEY }}', headers: {X: y}}}]"
+        ),
+    ),
+    Case(
+        "secret-in-file",
+        project(sinks="[{name: s, type: webhook, config: {url: 'https://ann:pw@x.org'}}]"),
+        project(sinks="[{name: s, type: webhook, config: {url: 'https://ann@x.org:80/a:b@c'}}]"),
+    ),
+    Case(
+        "counter-incomplete",
+        project(sinks="[{name: s, type: counter, config: {field: likes}}]"),
+        project(
+            flow("map: {template: {entity_type: post, entity_id: '{{ target_id }}'}}", DELIVER),
+            sinks="[{name: s, type: counter, config: {field: likes}}]",
+        ),
+    ),
+    Case(
+        "counter-incomplete",
+        project(flow(MAP, DELIVER, on=ENTITY), sinks="[{name: s, type: counter}]"),
+        project(
+            flow("map: {template: {field: edits}}", DELIVER, on=ENTITY), sinks="[{name: s, type: counter}]"
+        ),
     ),
     Case(
         "backend-not-implemented",

@@ -62,8 +62,9 @@ def view_of_flow(flow: Flow) -> FlowView:
 def with_sinks(view: ProjectView) -> ProjectView:
     """The view, in which each flow knows the types of the sinks."""
     types = {sink.name: sink.type for sink, _ in view.sinks}
+    counters = {sink.name: sink.config for sink, _ in view.sinks if sink.type == "counter"}
     for flow in view.flows:
-        flow.sinks = types
+        flow.sinks, flow.counters = types, counters
     return view
 
 

@@ -139,6 +139,8 @@ class FlowView:
     steps: list[StepView] = field(default_factory=list)
     ignored: tuple[tuple[str, str, str], ...] = ()
     sinks: Mapping[str, str] = field(default_factory=dict)
+    # the configurations of those sinks that are counters
+    counters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     filed: bool = False
     flow: Flow | None = None
 

@@ -12,7 +12,8 @@ from flowdsl.production.findings.views import ProjectView, StepView
 _RUNTIME = "flow-runtime"
 
 
-def _used(step: StepView) -> list[str]:
+def used_sinks(step: StepView) -> list[str]:
+    """The sinks that a deliver step names, each once."""
     given = step.get("sinks")
     names = [step.get("sink"), *(given if isinstance(given, list) else [])]
     return list(dict.fromkeys(name for name in names if isinstance(name, str)))
@@ -37,7 +38,7 @@ def sink_undefined(project: ProjectView) -> Iterator[Remark]:
     names = [sink.name for sink, _ in project.sinks]
     for flow in project.flows if project.has_sinks else ():
         for step in flow.named("deliver"):
-            for name in _used(step):
+            for name in used_sinks(step):
                 if name not in names:
                     yield step.remark(
                         f"{flow.name!r} delivers to {name!r}, and no such sink is defined: nothing arrives",
@@ -61,7 +62,7 @@ def no_sinks(project: ProjectView) -> Iterator[Remark]:
 @rule("sink-unused", "note", ProjectView)
 def sink_unused(project: ProjectView) -> Iterator[Remark]:
     """A sink that no flow delivers to."""
-    used = {name for flow in project.flows for step in flow.named("deliver") for name in _used(step)}
+    used = {name for flow in project.flows for step in flow.named("deliver") for name in used_sinks(step)}
     for sink, place in project.sinks:
         if sink.name not in used:
             yield Remark(place, f"no flow delivers to the sink {sink.name!r}", did_you_mean(sink.name, used))

@@ -1,0 +1,194 @@
+"""Sinks as they are configured: which options each type has, and real sinks made of configurations."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from flowdsl.errors import FlowError, SinkError, did_you_mean
+from flowdsl.operators.base import Option
+from flowdsl.production.document import Item, read_mapping
+from flowdsl.production.project import SINK_TYPES, SinkConfig
+from flowdsl.production.reading import place_of
+from flowdsl.production.shapes import check_shape
+
+if TYPE_CHECKING:
+    from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.sinks.base import Sink
+
+_CLASSES: Final = {
+    "push": "push.Push",
+    "in_app": "in_app.InApp",
+    "feed": "feed.Feed",
+    "web_socket": "websocket.WebSocket",
+    "webhook": "webhook.Webhook",
+    "counter": "counter.Counter",
+    "custom": "custom.Custom",
+    "frame": "frame.Frame",
+}
+assert tuple(_CLASSES) == SINK_TYPES
+# types whose file is named like the sink where the configuration names none
+_KEPT: Final = ("in_app", "feed", "counter")
+
+
+def class_of(kind: str) -> type[Sink]:
+    """The class of a type of sinks."""
+    module, _, name = _CLASSES[kind].partition(".")
+    found: type[Sink] = getattr(importlib.import_module(f"flowdsl.sinks.{module}"), name)
+    return found
+
+
+def options_of(kind: str) -> dict[str, Option]:
+    """What the configuration of a type of sinks may hold, by name."""
+    return {option.yaml: option for option in class_of(kind).options}
+
+
+def config_schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema of the configuration of a type of sinks."""
+    return {
+        "type": "object",
+        "properties": {name: option.schema for name, option in options_of(kind).items()},
+        "additionalProperties": False,
+    }
+
+
+# -- reading -----------------------------------------------------------------------------------------------
+
+
+def check_config(kind: str, item: Item) -> list[FlowError]:
+    """What is wrong with the configuration of a sink: keys that are not known, and values that its sink refuses."""
+    problems: list[FlowError] = []
+
+    def refuse(where: Item, what: str, **more: Any) -> None:
+        problems.append(FlowError(what, **{"place": where.place, **more}))
+
+    check_shape(item, config_schema(kind), kind, refuse)
+    given = {key: value.plain() for key, value in item.value.items() if value.value is not None}
+    complete = all(option.yaml in given for option in options_of(kind).values() if option.required)
+    if not problems and complete and kind != "custom":
+        try:
+            _made(kind, given)
+        except SinkError as error:
+            problems.append(error.located(place=place_of(error, item)))
+    return problems
+
+
+def _made(kind: str, options: Mapping[str, Any]) -> Sink:
+    """A sink with these options; nothing is opened yet."""
+    if kind == "push":
+        # whose devices they are is found when all sinks are there
+        options = {name: value for name, value in options.items() if name not in ("recipients", "path")}
+    return class_of(kind)(**options)
+
+
+# -- building ----------------------------------------------------------------------------------------------
+
+
+def build(
+    configs: Iterable[SinkConfig],
+    folder: Path | None = None,
+    *,
+    custom: Mapping[str, Any] | None = None,
+    graph: EntityGraph | None = None,
+) -> dict[str, Sink]:
+    """The sinks of configurations by name; see `Project.build_sinks`."""
+    by_name = {config.name: config for config in configs}
+    own = dict(custom or {})
+    _check_custom(own, by_name)
+    sinks: dict[str, Sink] = {}
+    # push may use an in_app sink that stands after it
+    for config in sorted(by_name.values(), key=lambda config: config.type == "push"):
+        try:
+            sinks[config.name] = _built(config, folder, own, graph, sinks)
+        except SinkError as error:
+            raise error.located(place=f"sink {config.name!r}") from None
+    return {name: sinks[name] for name in by_name}
+
+
+def _built(
+    config: SinkConfig,
+    folder: Path | None,
+    own: Mapping[str, Any],
+    graph: EntityGraph | None,
+    others: Mapping[str, Sink],
+) -> Sink:
+    from flowdsl.sinks.base import Sink
+
+    if config.name in own:
+        given = own[config.name]
+        if isinstance(given, Sink):
+            return given
+        return class_of("custom")(given)  # type: ignore[call-arg]
+    if config.type == "custom":
+        raise SinkError(
+            "it is custom, and there is no function for it",
+            hint=f"custom={{{config.name!r}: function}} hands one over",
+        )
+    options = _options(config)
+    if config.type in _KEPT or (config.type == "push" and "path" in options):
+        options["path"] = _path(options.get("path"), config.name, folder)
+    if config.type == "counter" and graph is not None:
+        options["graph"] = graph
+    if config.type == "push":
+        options["recipients"] = _recipients(config.name, options, folder, others)
+    return class_of(config.type)(**options)
+
+
+def _options(config: SinkConfig) -> dict[str, Any]:
+    problems = check_config(config.type, read_mapping(config.config, "config"))
+    if problems:
+        first = problems[0]
+        raise SinkError(f"{first.place}: {first.what}", allowed=first.allowed, hint=first.hint)
+    options = {name: value for name, value in config.config.items() if value is not None}
+    missing = [
+        option.yaml
+        for option in options_of(config.type).values()
+        if option.required and option.yaml not in options
+    ]
+    if missing:
+        raise SinkError(
+            f"{config.type} needs {' and '.join(map(repr, missing))}",
+            allowed=", ".join(options_of(config.type)),
+        )
+    return options
+
+
+def _path(given: str | None, name: str, folder: Path | None) -> Path | None:
+    """Where a sink keeps what it has; no name leads out of the folder."""
+    if given is not None:
+        return Path(given) if folder is None else folder / given
+    # a dot at the start would hide the file, or lead upwards
+    return None if folder is None else folder / f"{quote(name, safe='').replace('.', '%2E')[:200]}.sqlite"
+
+
+def _recipients(name: str, options: dict[str, Any], folder: Path | None, others: Mapping[str, Sink]) -> Any:
+    """Who knows the devices of a push sink: the in_app sink that is named, the only one, or a file of its own."""
+    from flowdsl.sinks.in_app import InApp
+
+    known = {other: sink for other, sink in others.items() if isinstance(sink, InApp)}
+    asked, path = options.pop("recipients", None), options.pop("path", None)
+    if asked is not None and path is not None:
+        raise SinkError("push has both recipients and path", hint="leave one of them out")
+    if asked is not None and asked not in known:
+        raise SinkError(
+            f"there is no in_app sink {asked!r}",
+            allowed=", ".join(known),
+            hint=did_you_mean(str(asked), known),
+        )
+    if asked is not None:
+        return known[asked]
+    if path is None and len(known) == 1:
+        return next(iter(known.values()))
+    return path if path is not None else _path(None, name, folder)
+
+
+def _check_custom(own: Mapping[str, Any], by_name: Mapping[str, SinkConfig]) -> None:
+    for name in own:
+        if name not in by_name:
+            raise SinkError(
+                f"custom has {name!r}, and there is no such sink", allowed=", ".join(by_name),
+                hint=did_you_mean(str(name), by_name),
+            )  # fmt: skip
