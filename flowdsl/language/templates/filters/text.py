@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flowdsl.language.templates import rust
-from flowdsl.language.templates.failures import MAX_ITEMS, MAX_TEXT, RenderFailure, Stop
+from flowdsl.language.templates.failures import MAX_ITEMS, MAX_TEXT, Stop
 from flowdsl.language.templates.filters.arguments import Arguments, text_of
 from flowdsl.language.templates.graphemes import graphemes
 from flowdsl.language.templates.slugs import slug
@@ -179,10 +179,4 @@ def indent(value: Any, args: Arguments) -> str:
 
 def slugify(value: Any, args: Arguments) -> str:
     """The text as a part of an address: small letters, digits and hyphens."""
-    text = text_of("slugify", value)
-    found = slug(text)
-    if found is None:
-        raise RenderFailure(
-            "`slugify` cannot write a letter of this text in ASCII exactly as production does"
-        )
-    return found
+    return slug(text_of("slugify", value))
