@@ -118,10 +118,12 @@ class Life:
             self.clock.micros = max(self.clock.micros, _micros(event["timestamp"]))
         self.clock.micros += idle * 1000
         if then == "crash":
-            self.crash()
+            # what comes next is appended before the runtime is there again
+            return self.crash()
         self.runtime.run_until_idle()
         if then == "restart":
             self.runtime = self.fresh()
+        return None
 
     def crash(self) -> None:
         """Each sink commits its next batch, and then the process is gone."""

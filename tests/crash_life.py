@@ -1,0 +1,109 @@
+"""A process that appends events and runs flows over them, and is there to be killed. Started by `test_live_crash`.
+
+It imports once, and then gives birth to one child after the other: importing takes longer than most of them live.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import flowdsl as fd
+from flowdsl import on, sinks
+from flowdsl.events import entity_updated, link_created
+
+like = on("link.created")
+FLOWS = [
+    like.resolve("target_id", as_="owner")
+    .map(recipient_id="{{ target_id }}", title="{{ source_id }} {{ owner.version }}")
+    .deliver("in-app", "told")
+    .named("each"),
+    like.deduplicate("target_id", window="80ms")
+    .map(recipient_id="{{ target_id }}", title="first")
+    .deliver("in-app")
+    .named("first"),
+    like.batch("target_id", window="50ms")
+    .map(
+        recipient_id="{{ target_id }}",
+        title="{{ batch.count }}: {% for i in batch.items %}{{ i }},{% endfor %}",
+    )
+    .deliver("in-app")
+    .named("together"),
+    like.rate_limit(30, per="100ms", strategy="queue")
+    .map(entity_type="user", entity_id="{{ target_id }}", field="likes")
+    .deliver("count")
+    .named("counted"),
+    like.map(title="{{ metadata.note }}").deliver("in-app").named("fails at every third"),
+]
+USERS = [f"u{i}" for i in range(7)]
+
+
+class Told(sinks.Custom):
+    """A sink without a memory: each key on a line of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        super().__init__(lambda delivery: os.write(self._file, f"{delivery.key}\n".encode()) and None)
+
+
+def runtime(folder: Path, log: fd.ParquetEventLog, checkpoint_every: float = 0.05) -> fd.Runtime:
+    """The runtime over a log, with its sinks beside it."""
+    to = {
+        "in-app": sinks.InApp(folder / "in-app.sqlite", keep=1 << 40),
+        "count": sinks.Counter(folder / "count.sqlite"),
+        "told": Told(folder / "told"),
+    }
+    return fd.Runtime(FLOWS, log, sinks=to, checkpoint_every=checkpoint_every)
+
+
+def live(folder: Path, life: int) -> None:
+    """Append and run until killed; each line printed is an append that begins, or that returned."""
+    log = fd.ParquetEventLog(folder / "log", seal_rows=300)
+    running = runtime(folder, log, (0.03, 0.3, 3.0)[life % 3]).start("last_acknowledged")
+    numbers = itertools.count()
+
+    def append(size: int) -> None:
+        while running.running:
+            mine = [f"{life}-{next(numbers)}" for _ in range(size)]
+            os.write(1, f"try {' '.join(mine)}\n".encode())
+            log.append([_event(name) for name in mine])
+            os.write(1, f"done {' '.join(mine)}\n".encode())
+            # all pause together now and then, so that timers fire by the clock as well
+            time.sleep(0.002 if time.monotonic() % 0.5 < 0.3 else 0.2)
+        os.write(1, f"ended {running.error!r}\n".encode())
+
+    os.write(1, b"ready\n")
+    for size in (1, 1, 5):
+        threading.Thread(target=append, args=(size,), daemon=True).start()
+    threading.Event().wait()
+
+
+def _event(name: str) -> dict[str, object]:
+    number = int(name.partition("-")[2])
+    user = USERS[number % len(USERS)]
+    if number % 10 == 0:
+        return {"id": name, "event": entity_updated("user", user, {"version": name})}
+    metadata = {"note": name} if number % 3 else None
+    return {"id": name, "event": link_created("likes", f"fan-{name}", user, metadata=metadata)}
+
+
+def nursery(folder: Path) -> None:
+    """For every line on standard input a child, whose number is told; its end is told too."""
+    for life, _ in enumerate(sys.stdin):
+        child = os.fork()
+        if child == 0:
+            try:
+                live(folder, life)
+            finally:
+                os._exit(9)
+        os.write(1, f"born {child}\n".encode())
+        os.waitpid(child, 0)
+        os.write(1, b"gone\n")
+
+
+if __name__ == "__main__":
+    nursery(Path(sys.argv[1]))

@@ -1,0 +1,101 @@
+"""A process that appends and runs flows is killed at random moments: nothing is lost, and durable sinks get nothing twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import crash_life
+import pytest
+from crash_rounds import MANY, ROUNDS
+
+import flowdsl as fd
+
+ROOT = Path(__file__).parents[1]
+# in the everyday run as many as fit into so many seconds
+SECONDS = 3600.0 if MANY else 25.0
+
+
+@contextmanager
+def nursery(folder: Path) -> Iterator[tuple[IO[str], IO[str]]]:
+    path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crash_life", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    yield process.stdin, process.stdout
+    process.stdin.close()
+    process.stdout.close()
+    assert process.wait(30) == 0
+
+
+def killed_after(seconds: float, ask: IO[str], told: IO[str], *, ready: bool) -> list[str]:
+    """The lines of a child that was killed so long after its birth, or after it was ready."""
+    ask.write("one more\n")
+    ask.flush()
+    child = int(told.readline().removeprefix("born "))
+    lines = []
+    if ready:
+        lines.append(told.readline().rstrip("\n"))
+        assert lines == ["ready"]
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    while (line := told.readline()) != "gone\n":
+        # the last line of the child may be cut off, and what the nursery says stands behind it
+        if line.endswith("gone\n"):
+            break
+        lines.append(line.rstrip("\n"))
+    return lines
+
+
+@pytest.mark.crash
+def test_nothing_is_lost_or_doubled_when_the_process_is_killed_at_any_moment(tmp_path: Path) -> None:
+    chance, tried, promised = random.Random(11), set[str](), set[str]()
+    end, rounds = time.monotonic() + SECONDS, 0
+    with nursery(tmp_path) as (ask, told):
+        while rounds < ROUNDS and time.monotonic() < end:
+            rounds += 1
+            early = chance.random() < 0.2
+            seconds = chance.uniform(0, chance.choice([0.2, 1.2]))
+            for line in killed_after(seconds, ask, told, ready=not early):
+                said, *names = line.split()
+                assert said in ("ready", "try", "done"), line
+                tried.update(names if said == "try" else ())
+                promised.update(names if said == "done" else ())
+    with fd.ParquetEventLog(tmp_path / "log") as log:
+        runtime = crash_life.runtime(tmp_path, log).run_until_idle()
+        there = Counter(name for batch in log.read() for name in batch.column("event_id").to_pylist())
+        assert max(there.values()) == 1, "an event stands twice"
+        assert promised <= there.keys(), "an acknowledged event is lost"
+        assert there.keys() <= tried, "an event was invented"
+        assert_told_once(tmp_path, runtime, fd.replay(crash_life.FLOWS, log, open_windows="keep"))
+    assert len(promised) > 10 * rounds
+    print(f"{rounds} rounds, {len(there):,} events, {log.clock_marks().height:,} clock marks")
+
+
+def assert_told_once(folder: Path, runtime: fd.Runtime, expected: fd.Result) -> None:
+    """Durable sinks hold what a replay of the log says, each once; the other sink has all of it at least once."""
+    in_app = runtime.sinks["in-app"]
+    shown = Counter(
+        (n.recipient, n.title) for user in crash_life.USERS for n in in_app.list(user, limit=1 << 40)
+    )
+    rows = expected.polars("in-app").select("recipient_id", "title")
+    assert shown == Counter(rows.rows())
+    count = {user: runtime.sinks["count"].value("user", user, "likes") for user in crash_life.USERS}
+    assert count == dict(expected.polars("count")["entity_id"].value_counts().rows())
+    told = Counter((folder / "told").read_text().split())
+    assert len(told) == expected.polars("told").height, "a delivery was not made"
+    letters = runtime.dead_letters[["seq_no", "flow", "step", "error"]].values.tolist()
+    assert sorted(letters) == sorted(expected.errors[["seq_no", "flow", "step", "error"]].values.tolist())
+    print(f"{rows.height:,} in-app, {sum(told.values()) - len(told):,} of {len(told):,} told again")
