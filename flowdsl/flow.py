@@ -267,7 +267,9 @@ class Flow(Steps):
         return grown
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": str(self), "image/svg+xml": self.picture().svg}
+        from flowdsl.pictures.picture import shown
+
+        return shown(self.picture(), str(self))
 
     def __str__(self) -> str:
         lines = [self.trigger.text, *(f"    .{step.text}" for step in self.steps)]

@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import xml.etree.ElementTree as ET
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -364,11 +365,17 @@ def test_a_picture_is_saved_by_the_ending_of_its_name(tmp_path: Path):
 
 
 def test_a_notebook_shows_the_picture_and_the_text():
-    for shown, text in ((LIKE, str(LIKE)), (fd.Project((LIKE, FEED)), str(fd.Project((LIKE, FEED))))):
+    project = fd.Project((LIKE, FEED))
+    for shown, text in ((LIKE, str(LIKE)), (project, str(project)), (LIKE.picture(), LIKE.picture().text)):
         bundle = shown._repr_mimebundle_()
-        # Mermaid would win over the SVG in JupyterLab
-        assert bundle == {"text/plain": text, "image/svg+xml": shown.picture().svg}
-    assert LIKE.picture()._repr_mimebundle_()["text/plain"] == LIKE.picture().text
+        # Mermaid would win over the picture in JupyterLab
+        assert set(bundle) == {"text/plain", "image/svg+xml", "text/html"}
+        assert bundle["text/plain"] == text
+        data = re.fullmatch(
+            r'<img alt="[^"]*" src="data:image/svg\+xml;base64,([^"]*)"[^<>]*>', bundle["text/html"]
+        )
+        assert data is not None
+        assert b64decode(data[1]).decode() == bundle["image/svg+xml"]
 
 
 def test_what_cannot_be_drawn_is_not_hidden(monkeypatch: pytest.MonkeyPatch):

@@ -46,12 +46,19 @@ def exits_of(step: Mapping[str, Any], causes: Counter[str]) -> tuple[Exit, ...]:
     ways += [("dropped", reason, count) for reason, count in sorted(step["reasons"].items())]
     ways += [("failed", cause, count) for cause, count in _shown(causes, step["failed"])]
     ways += [("absorbed", "into batches", step["absorbed"]), ("held", "still held", step["held"])]
+    # these go on, and reach the other sinks
+    ways += [
+        ("dropped", f"kept from {sink} by preferences", n) for sink, n in step.get("refused", {}).items()
+    ]
     return tuple(Exit(leave, reason, count_mark(count)) for leave, reason, count in ways if count)
 
 
 def _node(step: Mapping[str, Any], causes: Counter[str]) -> Node:
-    delivered = count_mark(step["passed"], "deliveries")
-    targets = tuple(Target(sink, delivered) for sink in step["sinks"])
+    refused: Mapping[str, int] = step.get("refused", {})
+    targets = tuple(
+        Target(sink, count_mark(step["passed"] - refused.get(sink, 0), "deliveries"))
+        for sink in step["sinks"]
+    )
     return Node(
         step["operator"], step["caption"], step["text"], count_mark(step["entered"]), exits=exits_of(step, causes),
         targets=targets,

@@ -84,5 +84,14 @@ class Picture:
         return f"<Picture {self.diagram.title!r}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        # Mermaid is left out on purpose: JupyterLab would draw it rather than the SVG, and exports would draw nothing
-        return {"text/plain": self.text, "image/svg+xml": self.svg}
+        return shown(self, self.text)
+
+
+def shown(picture: Picture, text: str) -> dict[str, str]:
+    """What a notebook gets to show a picture, or this text where it shows none.
+
+    As HTML it is an `<img>`, which is drawn in saved notebooks that are not trusted, too, and is said aloud; exports
+    to other formats take the SVG. Mermaid is left out on purpose: JupyterLab would draw it rather than the SVG, and
+    exports would draw nothing.
+    """
+    return {"text/plain": text, "image/svg+xml": picture.svg, "text/html": picture.html}

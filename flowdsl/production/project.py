@@ -225,7 +225,9 @@ class Project:
         return self.flows, self.sinks, self.consumers, self.backend
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": str(self) or repr(self), "image/svg+xml": self.picture().svg}
+        from flowdsl.pictures.picture import shown
+
+        return shown(self.picture(), str(self) or repr(self))
 
     def __repr__(self) -> str:
         sinks = ", ".join(sink.name for sink in self.sinks) or "none"
