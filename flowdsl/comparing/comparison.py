@@ -155,18 +155,18 @@ def _compared(pairs: list[Pair]) -> tuple[pl.DataFrame, pl.DataFrame]:
     differences = [pl.DataFrame(schema={"pair": pl.Int64, **ROWS})]
     counts: list[dict[str, Any]] = []
     for number, pair in enumerate(pairs):
-        for sink, rows in _by_sink(pair):
-            tally = dict(rows["change"].value_counts().iter_rows())
+        for sink, tally, rows in _by_sink(pair):
+            both = sum(tally.values()) - tally["added"] - tally["removed"]
             counts.append(
                 {
                     "flow": pair.name,
                     "sink": sink,
-                    "before": rows.height - tally.get("added", 0),
-                    "after": rows.height - tally.get("removed", 0),
-                    **{change: tally.get(change, 0) for change in (SAME, *CHANGES)},
+                    "before": both + tally["removed"],
+                    "after": both + tally["added"],
+                    **tally,
                 }
             )
-            placed = rows.filter(pl.col("change") != SAME).with_columns(
+            placed = rows.with_columns(
                 pl.lit(pair.name).alias("flow"),
                 pl.lit(sink).alias("sink"),
                 pl.lit(number, pl.Int64).alias("pair"),
@@ -176,10 +176,10 @@ def _compared(pairs: list[Pair]) -> tuple[pl.DataFrame, pl.DataFrame]:
     return pl.concat(differences), pl.DataFrame(counts, schema=schema)
 
 
-def _by_sink(pair: Pair) -> Iterator[tuple[str, pl.DataFrame]]:
+def _by_sink(pair: Pair) -> Iterator[tuple[str, dict[str, int], pl.DataFrame]]:
     for sink in pair.sinks:
         before, after = (
             pair.sides[0].deliveries(sink).head(0) if side is None else side.deliveries(sink)
             for side in (pair.before, pair.after)
         )
-        yield sink, matched(before, after, timed=pair.timed)
+        yield sink, *matched(before, after, timed=pair.timed)

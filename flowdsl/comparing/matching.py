@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+
+from flowdsl.values.interner import Hashes, hashes, pair_hash
 
 CHANGES: Final = ("added", "removed", "readdressed", "changed", "moved")
 """What may have become of a delivery: it is new, it is gone, it goes to another recipient, it has another payload, or it
@@ -26,58 +30,117 @@ _COMMON: Final = (
 # only where windows and queues move deliveries: elsewhere it is another event that says the same
 _COMMON_IN_TIME: Final = ("place", "recipient_id", "payload")
 SIDE: Final = ("seq_no", "delivered_at", "branch", "recipient_id", "payload")
+# in what pairs may differ; what comes later counts more
+_DIFFER: Final = (("moved", "delivered_at"), ("changed", "payload"), ("readdressed", "recipient_id"))
+_NOBODY: Final = -1
+
+Rows = npt.NDArray[np.int64]
 
 
-def matched(before: pl.DataFrame, after: pl.DataFrame, *, timed: bool) -> pl.DataFrame:
-    """A row for each delivery or pair of them: `change`, then `SIDE` with `_before` and `_after`.
+def matched(before: pl.DataFrame, after: pl.DataFrame, *, timed: bool) -> tuple[dict[str, int], pl.DataFrame]:
+    """How many deliveries there are of each change, and a row for each that is not the same: `change`, then `SIDE` with
+    `_before` and `_after`.
 
     Both frames have the columns of `SIDE`, `origin` and `place`, in the order of delivery; rows are in the order of
     `after`, with those that are gone where they were. `timed` says whether both flows have windows or queues.
     """
-    pairs = []
-    left, right = before.with_row_index("row_before"), after.with_row_index("row_after")
-    for keys in (*_COMMON, *([_COMMON_IN_TIME] if timed else [])):
-        if not left.height or not right.height:
+    left, right = _words(before), _words(after)
+    pairs, alone = _pairs(left, right, (*_COMMON, *([_COMMON_IN_TIME] if timed else [])))
+    changes = np.full(len(pairs[0]), _code(SAME), np.uint32)
+    for change, column in _DIFFER:
+        changes[left[column][pairs[0]] != right[column][pairs[1]]] = _code(change)
+    counts = {change: int(np.count_nonzero(changes == _code(change))) for change in (*CHANGES, SAME)}
+    counts |= {"removed": len(alone[0]), "added": len(alone[1])}
+    differ = np.flatnonzero(changes != _code(SAME))
+    rows = pl.DataFrame(
+        {
+            "change": np.concatenate(
+                [changes[differ], _filled(_code("removed"), alone[0]), _filled(_code("added"), alone[1])]
+            ),
+            "row_before": np.concatenate([pairs[0][differ], alone[0], _filled(_NOBODY, alone[1])]),
+            "row_after": np.concatenate([pairs[1][differ], _filled(_NOBODY, alone[0]), alone[1]]),
+        }
+    )
+    return counts, _spelled_out(rows, before, after)
+
+
+def _code(change: str) -> int:
+    return (*CHANGES, SAME).index(change)
+
+
+def _filled(value: int, like: Rows) -> Rows:
+    return np.full(len(like), value, np.int64)
+
+
+def _spelled_out(rows: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    rows = rows.with_columns(
+        pl.col("change").replace_strict(dict(enumerate((*CHANGES, SAME))), return_dtype=CHANGE),
+        *(
+            pl.when(pl.col(row) >= 0).then(pl.col(row)).cast(pl.UInt32).alias(row)
+            for row in ("row_before", "row_after")
+        ),
+    )
+    # in order while there are only numbers: texts are then gathered once
+    moments = pl.coalesce(
+        after["delivered_at"].gather(rows["row_after"]), before["delivered_at"].gather(rows["row_before"])
+    )
+    rows = rows.with_columns(moments.alias("moment")).sort(
+        "moment", "row_after", "row_before", nulls_last=True
+    )
+    sides = (("before", before), ("after", after))
+    return rows.select(
+        "change",
+        *(
+            frame[name].gather(rows[f"row_{side}"]).alias(f"{name}_{side}")
+            for name in SIDE
+            for side, frame in sides
+        ),
+    )
+
+
+def _words(frame: pl.DataFrame) -> dict[str, Hashes]:
+    """Each column that is compared as a word a row, equal where the values are."""
+    texts = ("branch", "recipient_id", "payload")
+    words = {
+        name: pair_hash(*found) for name, found in zip(texts, hashes([frame[n] for n in texts]), strict=True)
+    }
+    for name in ("origin", "place", "delivered_at"):
+        words[name] = frame[name].to_physical().cast(pl.Int64).to_numpy().view(np.uint64)
+    return words
+
+
+def _pairs(
+    left: dict[str, Hashes], right: dict[str, Hashes], common: Sequence[Sequence[str]]
+) -> tuple[tuple[Rows, Rows], tuple[Rows, Rows]]:
+    """The rows that belong together, and on both sides those that are left over."""
+    alone = [np.arange(len(side["origin"])) for side in (left, right)]
+    found: list[tuple[Rows, Rows]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    for columns in common:
+        if not len(alone[0]) or not len(alone[1]):
             break
-        found = _pairs(left, right, keys)
-        pairs.append(found)
-        left = left.join(found, on="row_before", how="anti", maintain_order="left")
-        right = right.join(found, on="row_after", how="anti", maintain_order="left")
-    pairs += [left.select("row_before"), right.select("row_after")]
-    rows = pl.concat([*pairs, _NO_PAIRS], how="diagonal")
-    both = rows.with_columns(
-        *(before[name].gather(rows["row_before"]).alias(f"{name}_before") for name in SIDE),
-        *(after[name].gather(rows["row_after"]).alias(f"{name}_after") for name in SIDE),
-    )
-    moment = pl.coalesce("delivered_at_after", "delivered_at_before")
-    ordered = both.sort(moment, "row_after", "row_before", nulls_last=True, maintain_order=True)
-    return ordered.select(
-        _change().alias("change"), *(f"{name}{side}" for name in SIDE for side in ("_before", "_after"))
-    )
+        keys = [_joined(side, columns, rows) for side, rows in zip((left, right), alone, strict=True)]
+        one, other = _first_with_first(*keys)
+        found.append((alone[0][one], alone[1][other]))
+        alone = [np.delete(rows, taken) for rows, taken in zip(alone, (one, other), strict=True)]
+    before, after = (np.concatenate([pair[side] for pair in found]) for side in (0, 1))
+    return (before, after), (alone[0], alone[1])
 
 
-_NO_PAIRS: Final = pl.DataFrame(schema={"row_before": pl.UInt32, "row_after": pl.UInt32})
+def _joined(words: dict[str, Hashes], columns: Sequence[str], rows: Rows) -> Hashes:
+    """Several columns as one word a row."""
+    key = words[columns[0]][rows]
+    for name in columns[1:]:
+        key = pair_hash(key, words[name][rows])
+    return key
 
 
-def _pairs(left: pl.DataFrame, right: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """Rows that have these columns in common; of several the first with the first, and so on."""
-    nth = pl.int_range(pl.len(), dtype=pl.UInt32).over(*keys).alias("nth")
-    wanted = [*keys, "nth"]
-    return (
-        left.with_columns(nth)
-        .join(right.with_columns(nth), on=wanted, how="inner", nulls_equal=True)
-        .select("row_before", "row_after")
-    )
-
-
-def _change() -> pl.Expr:
-    differ = {name: pl.col(f"{name}_before").ne_missing(pl.col(f"{name}_after")) for name in SIDE}
-    return (
-        pl.when(pl.col("row_before").is_null()).then(pl.lit("added"))
-        .when(pl.col("row_after").is_null()).then(pl.lit("removed"))
-        .when(differ["recipient_id"]).then(pl.lit("readdressed"))
-        .when(differ["payload"]).then(pl.lit("changed"))
-        .when(differ["delivered_at"]).then(pl.lit("moved"))
-        .otherwise(pl.lit(SAME))
-        .cast(CHANGE)
-    )  # fmt: skip
+def _first_with_first(left: Hashes, right: Hashes) -> tuple[Rows, Rows]:
+    """Rows with equal keys; of several the first with the first, and so on."""
+    order, other = (np.argsort(keys, kind="stable") for keys in (left, right))
+    left, right = left[order], right[other]
+    starts = np.concatenate([[True], left[1:] != left[:-1]])
+    nth = np.arange(len(left)) - np.maximum.accumulate(np.where(starts, np.arange(len(left)), 0))
+    place = np.searchsorted(right, left) + nth
+    hit = np.flatnonzero(right.take(place, mode="clip") == left)
+    hit = hit[place[hit] < len(right)]
+    return order[hit], other[place[hit]]

@@ -118,7 +118,7 @@ class Interner:
 
     def intern_all(self, columns: Sequence[pl.Series]) -> list[Codes]:
         """The codes of several columns of text, hashed side by side."""
-        return [self._intern(texts, *words) for texts, words in zip(columns, _hashes(columns), strict=True)]
+        return [self._intern(texts, *words) for texts, words in zip(columns, hashes(columns), strict=True)]
 
     def _intern(self, texts: pl.Series, first: Hashes, second: Hashes) -> Codes:
         codes = self._table.find(first, second)
@@ -136,7 +136,7 @@ class Interner:
 
     def find(self, texts: pl.Series) -> Codes:
         """The codes of a column of text, 0 for null and `UNKNOWN` for texts never interned."""
-        codes = self._table.find(*_hashes([texts])[0])
+        codes = self._table.find(*hashes([texts])[0])
         codes[codes >= 0] += 1
         if texts.null_count():
             codes[texts.is_null().to_numpy()] = 0
@@ -179,8 +179,8 @@ def insert_pairs(table: HashTable, first: Hashes, second: Hashes) -> Codes:
     return table.insert(pair_hash(first, second), packed)
 
 
-def _hashes(columns: Sequence[pl.Series]) -> list[tuple[Hashes, Hashes]]:
-    """Two words for each text: one query for all, which Polars spreads over the cores."""
+def hashes(columns: Sequence[pl.Series]) -> list[tuple[Hashes, Hashes]]:
+    """Two words for each text, equal where the texts are: one query for all, which Polars spreads over the cores."""
     frame = pl.DataFrame({str(i): texts for i, texts in enumerate(columns)})
     words = frame.select(
         pl.col(c).hash(seed).alias(f"{c} {n}") for c in frame.columns for n, seed in enumerate(SEEDS)
