@@ -245,6 +245,42 @@ def test_every_difference_under_the_target_has_a_cause(case: ProductionCase) -> 
     assert bool((causes["change"] == "changed").any()) == bool(counted["changed"])
 
 
+# -- shown -------------------------------------------------------------------------------------------------
+
+
+def test_the_picture_has_both_versions_in_one_chain():
+    before = on("link.created", name="liked").where("source_id != 'ann'").map(title="a").deliver("push")
+    after = on("link.created", name="liked").where("source_id != 'p'").deduplicate("target_id", window="1m")
+    picture = compared(before, after.map(title="a").deliver("push", "in-app")).picture()
+    lines = [" ".join(line.split()) for line in picture.text.splitlines() if line]
+    assert lines[2:] == [
+        "liked",
+        "on link.created",
+        '0 4 where source_id != "ann" → source_id != "p" changed',
+        "⊘ 1 filtered",
+        "1 3 deduplicate same target_id within 1m new",
+        "⊘ 1 duplicate",
+        "2 3 → 2 map title",
+        "3 3 → 2 deliver push → push, in-app changed",
+        "→ push 3 → 2",
+        "→ in-app 2",
+        "sinks",
+        "push 3 → 2",
+        "in-app 0 → 2",
+    ]
+
+
+def test_a_notebook_shows_counts_and_picture_and_text_is_text():
+    hostile = "<script>alert('x')</script>"
+    before, after = (PLAIN.named(hostile), PLAIN.named(hostile).with_step(0, template={"recipient_id": "x"}))
+    shown = compared(before, after)._repr_mimebundle_()
+    assert shown["text/plain"].startswith("4 deliveries before, 4 after")
+    assert "<script>" not in shown["text/html"]
+    assert "&lt;script&gt;" in shown["text/html"]
+    assert '<img alt="' in shown["text/html"]
+    assert "<img" not in compared(before, before)._repr_mimebundle_()["text/html"]
+
+
 # -- prediction --------------------------------------------------------------------------------------------
 
 

@@ -63,6 +63,16 @@ def test_two_variants_are_compared_delivery_by_delivery(log: fd.MemoryEventLog):
         sweep.flow("batch_window=6m")
 
 
+def test_the_plot_has_a_line_for_every_setting_of_the_other_parameters(log: fd.MemoryEventLog):
+    sweep = fd.sweep(DIGEST, log, batch_window=["1m", "5m"], min_count=[1, 2])
+    assert str(sweep.plot()).splitlines() == [
+        "deliveries by batch_window", "batch_window  min_count=1  min_count=2", "1 min         6            2", "5 min         4            2",
+    ]  # fmt: skip
+    assert "deliveries by batch_window" in sweep._repr_mimebundle_()["text/html"]
+    with pytest.raises(fd.ReplayError, match="there is no column 'delivered'"):
+        sweep.plot("delivered")
+
+
 def test_flows_by_name_are_swept_too(log: fd.MemoryEventLog):
     plain = on("link.created").map(title="liked").deliver("push")
     table = fd.sweep({"digest": DIGEST, "plain": plain}, log).table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 import polars as pl
@@ -18,14 +18,13 @@ SCHEMA: Final[dict[str, Any]] = {
 
 
 def aligned(pair: Pair) -> list[dict[str, Any]]:
-    """A row for each step of either side: those with the same text, or of one operator at the same place, share a row."""
+    """A row for each step of either side, with its counts before and after."""
+    return [_row(pair.name, one, other) for one, other in beside(pair)]
+
+
+def beside(pair: Pair) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any] | None]]:
+    """The steps of both sides: those with the same text, or of one operator at the same place, belong together."""
     before, after = ([] if side is None else side.steps for side in (pair.before, pair.after))
-    return [_row(pair.name, one, other) for one, other in _beside(before, after)]
-
-
-def _beside(
-    before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]
-) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any] | None]]:
     texts = [[step["text"] for step in steps] for steps in (before, after)]
     for tag, i, i_end, j, j_end in difflib.SequenceMatcher(
         a=texts[0], b=texts[1], autojunk=False

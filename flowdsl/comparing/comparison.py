@@ -18,6 +18,8 @@ from flowdsl.results.result import Result, to_pandas
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flowdsl.pictures.picture import Picture
+
 _TYPES: Final = {
     "seq_no": pl.Int64, "delivered_at": MOMENT, "branch": pl.String, "recipient_id": pl.String, "payload": pl.String,
 }  # fmt: skip
@@ -121,10 +123,21 @@ class Comparison:
             said["causes"] = self._causes.to_dicts()
         return said
 
+    def picture(self) -> Picture:
+        """The flows that differ, the steps of both versions in one chain, with counts before → after at the edges."""
+        from flowdsl.comparing.shown import comparison_picture
+
+        return comparison_picture(self, self._pairs)
+
     def __repr__(self) -> str:
         from flowdsl.comparing.text import comparison_text
 
         return comparison_text(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from flowdsl.comparing.shown import comparison_html
+
+        return {"text/plain": repr(self), "text/html": comparison_html(self)}
 
 
 def compare(before: Result, after: Result) -> Comparison:

@@ -41,10 +41,10 @@ class Side:
         return [step for step in self.result.manifest["steps"] if step["number"] == self.number]
 
     @property
-    def trigger(self) -> str:
-        """The text of its trigger."""
-        text: str = self.result.manifest["triggers"][self.number]
-        return text
+    def trigger(self) -> tuple[str, str]:
+        """The caption of its trigger, and its text."""
+        manifest = self.result.manifest
+        return manifest["captions"][self.number], manifest["triggers"][self.number]
 
     def deliveries(self, sink: str) -> pl.DataFrame:
         """What a sink got of it, with `origin` and `place`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -13,14 +13,16 @@ import polars as pl
 from flowdsl.comparing.comparison import Comparison
 from flowdsl.comparing.sides import Pair, Side
 from flowdsl.comparing.variants import Variant, variants_of
-from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.flow import Flow
+from flowdsl.language.durations import parse_duration
 from flowdsl.replaying import Progress, replay
 from flowdsl.results.result import Result, to_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flowdsl.charts.chart import Chart
     from flowdsl.graph.snapshot import EntityGraph
 
 COUNTS: Final = ("dropped", "failed", "absorbed", "held")
@@ -58,6 +60,46 @@ class Sweep:
         """Two variants compared delivery by delivery."""
         one, other = (Side(self.result, self._number(name)) for name in (before, after))
         return Comparison([Pair(one, other)])
+
+    def plot(self, of: str | Sequence[str] = "deliveries") -> Chart:
+        """How columns of the table depend on the first parameter, a line for each and for every setting of the others."""
+        from flowdsl.charts.lines import line_chart
+
+        names = [name for name, _ in self.variants[0].values]
+        columns = [of] if isinstance(of, str) else list(of)
+        for column in columns:
+            if column not in self._table.columns or column in names:
+                known = [name for name in self._table.columns if name not in names]
+                raise ReplayError(
+                    f"there is no column {column!r}",
+                    allowed=", ".join(known),
+                    hint=did_you_mean(str(column), known),
+                )
+        places = list(dict.fromkeys(dict(v.values)[names[0]] for v in self.variants))
+        lines: dict[str, dict[Any, Any]] = {}
+        for row, variant in zip(self._table.to_dicts(), self.variants, strict=True):
+            (_, place), *others = variant.values
+            said = ", ".join(f"{name}={value}" for name, value in others)
+            for column in columns:
+                name = ", ".join(
+                    part for part in (column if len(columns) > 1 or not said else "", said) if part
+                )
+                lines.setdefault(name, {})[place] = row[column]
+        return line_chart(
+            [_span(place) for place in places],
+            {name: [line.get(place) for place in places] for name, line in lines.items()},
+            title=f"{' and '.join(columns)} by {names[0]}", x_label=names[0], y_label=" and ".join(columns),
+        )  # fmt: skip
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from flowdsl.reporting.elements import Html, element, plain, table
+
+        rows = [[plain(cell) for cell in row] for row in self._table.rows()]
+        chart = self.plot().svg if len(self.variants) > 1 else ""
+        shown = element(
+            "div", table(self._table.columns, rows, left=len(self.variants[0].values)), Html(chart)
+        )
+        return {"text/plain": repr(self), "text/html": str(shown)}
 
     @cached_property
     def _table(self) -> pl.DataFrame:
@@ -141,6 +183,16 @@ def _variants(flow: Flow | Mapping[str, Flow], parameters: Mapping[str, Iterable
     return variants_of(flow, parameters)
 
 
+def _span(place: Any) -> Any:
+    """A duration in text as what it is, so that it stands where it belongs."""
+    try:
+        return (
+            dt.timedelta(microseconds=parse_duration(place).microseconds) if isinstance(place, str) else place
+        )
+    except FlowError:
+        return place
+
+
 def _column(values: list[Any]) -> pl.Series:
     """Parameters as they were given, where they are of one plain type; as text otherwise."""
     kinds = {type(value) for value in values}
@@ -163,7 +215,7 @@ def _deliveries(side: Side) -> dict[str, Any]:
     for name, share in (("each_p50", 0.5), ("each_p95", 0.95), ("each_max", 1.0)):
         said[name] = None if not len(each) else int(each.quantile(share, "higher") or 0)
     for name, share in (("delay_p50", 0.5), ("delay_p95", 0.95)):
-        said[name] = (delay.quantile(share, "higher") or 0) / 1e6 if delivered.height else None
+        said[name] = round((delay.quantile(share, "higher") or 0) / 1e6, 3) if delivered.height else None
     return said
 
 

@@ -24,11 +24,8 @@ _WAITING = {
 def comparison_text(comparison: Comparison) -> str:
     """The totals, then each flow and sink that differs, with the causes where they are known."""
     said = comparison.to_dict()
-    totals, causes = said["totals"], said.get("causes", [])
-    where = ("as meant", "in production") if comparison.other_rules else ("before", "after")
-    lines = [
-        f"{totals['before']:,} deliveries {where[0]}, {totals['after']:,} {where[1]}: {changes_text(totals)}"
-    ]
+    causes = said.get("causes", [])
+    lines = [heading(comparison)]
     differing = [row for row in said["counts"] if any(row[change] for change in CHANGES)]
     flows = list(dict.fromkeys(row["flow"] for row in differing))
     for flow in flows[:MOST]:
@@ -42,6 +39,15 @@ def comparison_text(comparison: Comparison) -> str:
     if len(flows) > MOST:
         lines += ["", f"… and {len(flows) - MOST} flows more: comparison.counts"]
     return "\n".join(lines)
+
+
+def heading(comparison: Comparison) -> str:
+    """The totals in one line."""
+    totals = comparison.totals()
+    where = ("as meant", "in production") if comparison.other_rules else ("before", "after")
+    return (
+        f"{totals['before']:,} deliveries {where[0]}, {totals['after']:,} {where[1]}: {changes_text(totals)}"
+    )
 
 
 def changes_text(counts: dict[str, Any]) -> str:
