@@ -40,6 +40,10 @@ def test_the_first_flow_ends_with_a_report_of_ones_own_events(tmp_path: Path) ->
     assert "31.02.2025 10:00" in run.text("problems")
     assert "source_id is null" in run.text("problems")
     assert run.text("own-report").startswith("5 events replayed, 4 deliveries\n")
+    assert "thank-you" in run.shown("own-report")["text/html"]
+    file = tmp_path / "first-report.html"
+    assert run.printed("own-file") == f"written to {file.resolve()}\n"
+    assert "Thank you for cup and 1 more" in file.read_text("utf-8")
 
 
 def test_a_real_history_is_read_from_a_repository(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ FLOWDSL_SCREENSHOTS=folder every notebook is photographed at the end of its test
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
 import os
@@ -148,6 +149,17 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+_COLOURS = """async data => {
+    const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
+    const image = await createImageBitmap(new Blob([bytes], {type: 'image/png'}));
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    const context = canvas.getContext('2d');
+    context.drawImage(image, 0, 0);
+    const pixels = new Uint32Array(context.getImageData(0, 0, image.width, image.height).data.buffer);
+    return new Set(pixels).size;
+}"""
+
+
 @dataclass
 class Notebook:
     """A notebook that is open in the browser; `foreign` are the addresses of other hosts that it asked for."""
@@ -187,18 +199,28 @@ class Notebook:
         )
 
     def errors(self) -> list[str]:
-        """The tracebacks that cells ended with, and what is written to stderr."""
+        """The tracebacks that cells ended with."""
         wrong = self.outputs.locator('[data-mime-type="application/vnd.jupyter.stderr"]')
-        return [text.strip() for text in wrong.all_inner_texts()]
+        return [
+            text.strip() for text in wrong.all_inner_texts() if "Traceback (most recent call last)" in text
+        ]
+
+    def colours(self, drawn: Any) -> int:
+        """How many different colours an element has on the screen: 1 where nothing is drawn."""
+        data = base64.b64encode(drawn.screenshot()).decode()
+        return int(self.page.evaluate(_COLOURS, data))
 
     def screenshot(self, path: Path) -> None:
-        """The whole notebook as a picture, also what has to be scrolled to."""
+        """The whole notebook, also what has to be scrolled to, as pictures that a person can look at: path, path-1 …"""
         size = self.page.viewport_size
-        height = self.page.evaluate(
-            "Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer')].map(e => e.scrollHeight))"
-        )
-        self.page.set_viewport_size({"width": size["width"], "height": min(int(height) + 200, 12_000)})
-        self.page.screenshot(path=path)
+        panel = self.page.locator(".jp-Notebook .jp-WindowedPanel-outer").first
+        height = int(panel.evaluate("e => e.scrollHeight")) + 200
+        self.page.set_viewport_size({"width": size["width"], "height": min(height, 12_000)})
+        panel.evaluate("e => e.scrollTo(0, 0)")
+        for number, top in enumerate(range(0, min(height, 12_000), 2_000)):
+            part = path if number == 0 else path.with_stem(f"{path.stem}-{number}")
+            clip = {"x": 0, "y": top, "width": size["width"], "height": min(2_000, height - top)}
+            self.page.screenshot(path=part, clip=clip)
         self.page.set_viewport_size(size)
 
 

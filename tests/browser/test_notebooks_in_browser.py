@@ -1,16 +1,76 @@
-"""What is drawn of each notebook, seen in Chromium."""
+"""What JupyterLab draws of each notebook of the repository."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
-import pytest
-
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+from executed_notebooks import FOLDER, write_repository
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_a_notebook_runs_in_the_browser(notebook, path: Path):
-    shown = notebook(path)
+def opened(notebook: Any, name: str) -> Any:
+    """The notebook after all its cells ran in the browser, none of them with an error."""
+    shown = notebook(FOLDER / name)
     assert shown.errors() == []
-    assert shown.outputs.count() > 0
+    return shown
+
+
+def pictures(shown: Any) -> list[dict[str, Any]]:
+    """The pictures in outputs: their size, and how many colours are seen in each."""
+    drawn = shown.outputs.locator("img")
+    return [
+        {**drawn.nth(i).evaluate("e => ({width: e.naturalWidth, height: e.naturalHeight})"), "colours": shown.colours(drawn.nth(i))}
+        for i in range(drawn.count())
+    ]  # fmt: skip
+
+
+def assert_drawn(shown: Any, count: int) -> None:
+    """At least so many pictures, large enough to hold a flow, and full of shapes and letters."""
+    found = pictures(shown)
+    assert len(found) >= count
+    for picture in found:
+        assert picture["width"] > 300, found
+        assert picture["height"] > 60, found
+        assert picture["colours"] > 20, found
+
+
+def assert_reported(shown: Any, count: int) -> None:
+    """So many reports, each with charts that are drawn."""
+    reports = shown.outputs.locator(".fd-report")
+    assert reports.count() == count
+    for i in range(count):
+        charts = reports.nth(i).locator("svg:visible")
+        assert charts.count() >= 2
+        assert all(shown.colours(charts.nth(n)) > 3 for n in range(charts.count()))
+
+
+def test_the_first_flow(notebook):
+    shown = opened(notebook, "first-flow.ipynb")
+    assert_drawn(shown, 2)
+    assert_reported(shown, 2)
+    own = shown.outputs.locator(".fd-report").last
+    assert "thank-you" in own.inner_text()
+    assert "5 events" in own.inner_text()
+    assert (shown.lab.folder / "first-report.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_a_real_history(notebook, lab):
+    write_repository(lab.folder)
+    shown = opened(notebook, "real-history.ipynb")
+    assert_drawn(shown, 2)
+    assert_reported(shown, 1)
+    assert "your-files-changed" in shown.outputs.locator(".fd-report").inner_text()
+
+
+def test_digest_windows(notebook):
+    shown = opened(notebook, "digest-windows.ipynb")
+    assert len(pictures(shown)) >= 1
+    assert shown.outputs.get_by_text("24h").first.is_visible()
+
+
+def test_to_production(notebook):
+    shown = opened(notebook, "to-production.ipynb")
+    assert_drawn(shown, 1)
+    assert shown.outputs.get_by_text(
+        "8,627 deliveries as meant, 8,627 in production: all the same"
+    ).is_visible()
+    assert shown.outputs.get_by_text("recipient-is-target").first.is_visible()
