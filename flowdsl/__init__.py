@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from flowdsl.language.var import fn, var
     from flowdsl.live.runtime import Runtime
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
+    from flowdsl.notebook.designer import design
     from flowdsl.production.project import Project
     from flowdsl.production.schema import schema
     from flowdsl.production.yaml import load
@@ -69,6 +70,7 @@ _HOME = {
     "TemplateError": "errors",
     "compare": "comparing.comparison",
     "convert": "log",
+    "design": "notebook.designer",
     "entity_created": "events",
     "entity_deleted": "events",
     "entity_updated": "events",
@@ -114,6 +116,7 @@ __all__ = [
     "TemplateError",
     "compare",
     "convert",
+    "design",
     "entity_created",
     "entity_deleted",
     "entity_updated",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.notebook.designer import Designer
     from flowdsl.notebook.explorer import Explorer
     from flowdsl.pictures.picture import Picture
     from flowdsl.production.findings import Finding
@@ -180,6 +181,12 @@ class Flow(Steps):
         from flowdsl.notebook.explorer import Explorer
 
         return Explorer(self, log, graph)
+
+    def design(self, log: Any, graph: EntityGraph | None = None, *, target: str | None = None) -> Designer:
+        """A widget to change the flow with forms, tried on a log meanwhile: `fd.design` with this flow opened in it."""
+        from flowdsl.notebook.designer import design
+
+        return design(log, graph, self, target=target)
 
     def portable(self) -> Flow:
         """The flow as production can say it, with the same meaning.

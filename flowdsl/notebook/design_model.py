@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from flowdsl.errors import FlowError
 from flowdsl.explaining.explain import Explanation, explain
-from flowdsl.notebook.drafts import Draft, built, draft_of
+from flowdsl.notebook.drafts import Built, Draft, built, draft_of
 from flowdsl.notebook.edits import EDITS
-from flowdsl.notebook.rehearsal import Rehearsal, rehearse
-from flowdsl.notebook.sampling import LOOKED_AT, event_variables
+from flowdsl.notebook.offers import paths_of
+from flowdsl.notebook.rehearsal import Rehearsal, count_all, rehearse
 
 if TYPE_CHECKING:
     from flowdsl.flow import Flow
     from flowdsl.notebook.endings import Ending, Seqs
+    from flowdsl.notebook.latest import Cancelled
     from flowdsl.notebook.sampling import History, Sample
     from flowdsl.operators.base import Operator
     from flowdsl.production.findings import Finding
+    from flowdsl.scope import Shape
 
 REMEMBERED: Final = 200
 # typing into the same field is one change
@@ -42,6 +44,9 @@ class DesignModel:
         self.findings: list[Finding] = []
         self.seq_no: int | None = None
         self.version = 0
+        self._paths: dict[str, tuple[Shape, list[Any], list[list[str]]]] = {}
+        self._code: tuple[Built, dict[str, dict[str, str]]] | None = None
+        self._picture = ""
         self._past: list[Draft] = []
         self._future: list[Draft] = []
         self._last: tuple[Any, ...] | None = None
@@ -105,27 +110,58 @@ class DesignModel:
 
     def rehearse(self) -> None:
         """Replay what can stand of the flow over the sample, and look for findings."""
-        self.rehearsal, self.total, self.findings = None, None, []
-        flow = self.built.runnable
-        if flow is not None and flow.steps:
-            self.rehearsal = rehearse(flow, self.sample.source, self.history.graph)
-        if self.built.flow is not None and self.built.flow.steps:
-            self.findings = self.built.flow.check(self.target)
+        now, rehearsal, findings = self.built, None, []
+        if now.runnable is not None and now.runnable.steps:
+            rehearsal = rehearse(now.runnable, self.sample.source, self.history.graph)
+        if now.flow is not None and now.flow.steps:
+            findings = now.flow.check(self.target)
+        # another thread may have changed the draft meanwhile
+        if self.built is now:
+            self.rehearsal, self.total, self.findings = rehearsal, None, findings
 
-    @property
-    def fresh(self) -> bool:
-        """Whether the last trial is of the draft as it is now."""
-        return self.rehearsal is not None and self.rehearsal.flow == self.built.runnable
+    def count_all(self, cancelled: Cancelled, told: Callable[[int, int | None], None]) -> None:
+        """Replay what can stand of the flow over all of the log, if that is more than the sample; `told` hears how far it is.
 
-    def examples(self) -> dict[str, list[Any]]:
-        """Values of the variables at the steps, from the events of the sample and from the last trial."""
-        taken = self.sample.taken
-        some = taken[np.linspace(0, len(taken) - 1, min(LOOKED_AT, len(taken))).astype(np.int64)]
-        found: dict[str, list[Any]] = {}
-        for variables in event_variables(self.sample, some):
-            for name, value in variables.items():
-                found.setdefault(name, []).append(value)
-        return {**found, **(self.rehearsal.examples if self.rehearsal is not None else {})}
+        Raises `CancelledError` when cancelled.
+        """
+        now = self.built
+        if now.runnable is not None and now.runnable.steps and not self.sample.whole:
+            total = count_all(now.runnable, self.history.source, self.history.graph, cancelled, told)
+            if self.built is now:
+                self.total = total
+
+    def paths(self) -> dict[str, list[list[str]]]:
+        """Of each variable that the draft ever has, the paths that can be read, with examples from the sample and the trial."""
+        examples = {**self.sample.examples, **(self.rehearsal.examples if self.rehearsal is not None else {})}
+        shapes = {name: shape for scope in self.built.scopes for name, shape in scope.variables.items()}
+        for name, shape in shapes.items():
+            values = examples.get(name, [])
+            if not name.startswith("_") and (
+                name not in self._paths or self._paths[name][:2] != (shape, values)
+            ):
+                self._paths[name] = (shape, values, paths_of(name, shape, values))
+        return {name: self._paths[name][2] for name in shapes if not name.startswith("_")}
+
+    def code(self) -> dict[str, dict[str, str]]:
+        """The flow as `python` and as `yaml`: the `text`, or the `error` that says why there is none."""
+        if self._code is None or self._code[0] is not self.built:
+            code = {}
+            for name, write in (("python", "to_python"), ("yaml", "to_yaml")):
+                try:
+                    code[name] = {"text": getattr(self.flow, write)()}
+                except FlowError as error:
+                    code[name] = {"error": str(error)}
+            self._code = (self.built, code)
+        return self._code[1]
+
+    def picture(self) -> str:
+        """The flow drawn, as a piece of HTML, with the counts of its last trial; as it was drawn before while it is tried."""
+        counted, runnable = self.total or self.rehearsal, self.built.runnable
+        if counted is not None and counted.flow == runnable:
+            self._picture = counted.picture.html
+        elif runnable is not None and (not runnable.steps or not self._picture):
+            self._picture = runnable.picture().html
+        return self._picture
 
     # -- one event -------------------------------------------------------------------------------------
 
@@ -160,19 +196,24 @@ class DesignModel:
         None where they are not known, or the event did not come so far.
         """
         if place == 0:
-            seq_no = self.preview_seq_no
-            found = [] if seq_no is None else event_variables(self.sample, np.array([seq_no]))
-            return found[0] if found else None
-        if self._explained is None or self.built.runnable is None:
-            return None
-        (seq_no, steps), explanation = self._explained
-        now = self.built.runnable.steps
-        if steps[:place] != now[:place] or len(now) < place or seq_no != self.preview_seq_no:
+            known = self._explained is not None and self._explained[0][0] == self.preview_seq_no
+            return self._explained[1].steps[0].variables if known and self._explained is not None else None
+        explanation = self.preview_if_known(place - 1)
+        if explanation is None:
             return None
         through = [
             s for s in explanation.steps if s.step == place - 1 and s.outcome in ("passed", "delivered")
         ]
         return through[0].variables if through else None
+
+    def preview_if_known(self, place: int) -> Explanation | None:
+        """The last `preview`, where up to a step the flow and the event are as they were then."""
+        if self._explained is None or self.built.runnable is None:
+            return None
+        (seq_no, steps), explanation = self._explained
+        now = self.built.runnable.steps
+        same = seq_no == self.preview_seq_no and place < len(now) and steps[: place + 1] == now[: place + 1]
+        return explanation if same else None
 
     def choose(self, forward: bool = True, ending: Ending | None = None) -> None:
         """Show another event: the next or last one that the trigger takes, or with an ending the next with that, around the end."""

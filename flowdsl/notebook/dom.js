@@ -99,7 +99,7 @@ const mount = (model, el, name, draw, extra = () => {}) => {
     if (node.hasAttribute("data-reset")) node.value = "";
   });
   model.on("change:view", render);
-  const undo = extra.start?.(root, { send, type, flush, view: () => model.get("view") });
+  const undo = extra.start?.(root, { send, flush, render, view: () => model.get("view") });
   render();
   return () => { model.off("change:view", render); undo?.(); };
 };

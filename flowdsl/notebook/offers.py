@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import DURATION_SCHEMA, NAME_SCHEMA, PATH_SCHEMA, PATHS_SCHEMA, Option
+from flowdsl.scope import ANY
 
 if TYPE_CHECKING:
     from flowdsl.notebook.sampling import History
-    from flowdsl.scope import Scope, Shape
+    from flowdsl.scope import Shape
 
 # how far into a value paths are offered, how many, and how much of an example is shown
 DEPTH: Final = 4
@@ -71,21 +72,22 @@ def examples_of(option: Option) -> list[str]:
     return found
 
 
-def paths_at(scope: Scope, examples: Mapping[str, Iterable[Any]]) -> list[list[str]]:
-    """The paths that can be read at a step, each with an example from the data (JSON, or ""), in the order of the variables.
+def paths_of(name: str, shape: Shape, values: Iterable[Any]) -> list[list[str]]:
+    """The paths that can be read of a variable, each with an example from the data (JSON, or "").
 
-    `examples` has values of variables as they were met. A path that only the variable's declaration knows is there too.
+    `values` are values of it as they were met. A path that only the variable's declaration knows is there too.
+
+    >>> paths_of("owner", ANY, [{"id": "u1", "name": None}, {"id": "u2", "name": "Ann", "tags": []}])
+    [['owner', '{2 fields}'], ['owner.id', '"u1"'], ['owner.name', '"Ann"'], ['owner.tags', '[0 items]']]
     """
     found: dict[str, str] = {}
-    for name, shape in scope.variables.items():
-        if not name.startswith("_"):
-            _known(found, name, shape)
-            for value in examples.get(name, ()):
-                _below(found, name, value, 0)
-    return [[path, example] for path, example in found.items()][: MOST * len(scope.variables)]
+    _known(found, name, shape)
+    for value in values:
+        _below(found, name, value, 0)
+    return [[path, example] for path, example in found.items()][:MOST]
 
 
-def _known(found: dict[str, str], path: str, shape: Shape) -> None:
+def _known(found: dict[str, str], path: str, shape: Shape = ANY) -> None:
     found.setdefault(path, "")
     for name, inner in (shape.fields or {}).items():
         _known(found, f"{path}.{name}", inner)

@@ -41,7 +41,7 @@ class Panel:
     def __init__(self, script: str, handler: Handler) -> None:
         require_widgets()
         self.view: dict[str, Any] = {}
-        self._static = {"text/plain": ""}
+        self._static: dict[str, str] = {}
         self._shown: Any = None
         self._id = f"flowdsl-{secrets.token_hex(6)}"
         self._widget = _widget_class(script)(fallback=self._id)
@@ -59,12 +59,17 @@ class Panel:
         if self._shown is not None:
             self._shown.update(self._static, raw=True)
 
+    @property
+    def has_fallback(self) -> bool:
+        """Whether `fall_back` was called."""
+        return bool(self._static)
+
     def display(self) -> None:
         """Show it below the cell that runs."""
         from IPython import display as shown
 
         display: Any = shown.display
-        text = self._static["text/plain"]
+        text = self._static.get("text/plain", "")
         view = {"version_major": 2, "version_minor": 0, "model_id": self._widget.model_id}
         display({_VIEW: view, "text/plain": text.partition("\n")[0]}, raw=True)
         self._shown = display(self._static, raw=True, display_id=True)
@@ -83,7 +88,9 @@ def _widget_class(script: str) -> Any:
     class FlowWidget(anywidget.AnyWidget):
         """A widget that draws its view."""
 
-        _esm = "\n".join((_HERE / name).read_text("utf-8") for name in ("dom.js", f"{script}.js"))
+        _esm = "\n".join(
+            (_HERE / name).read_text("utf-8") for name in ("dom.js", "complete.js", f"{script}.js")
+        )
         _css = (_HERE / "panel.css").read_text("utf-8")
         view = traitlets.Dict().tag(sync=True)
         fallback = traitlets.Unicode().tag(sync=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -37,6 +38,26 @@ class Sample:
     events: int
     whole: bool
     taken: npt.NDArray[np.int64]
+
+    @functools.cached_property
+    def examples(self) -> dict[str, list[Any]]:
+        """Values of each variable that a flow starts with, from some of the events that the trigger takes."""
+        some = np.linspace(0, len(self.taken) - 1, min(LOOKED_AT, len(self.taken))).astype(np.int64)
+        rows = (
+            self.frame[np.searchsorted(self.frame["seq_no"].to_numpy(), self.taken[some])]
+            if len(some)
+            else self.frame[:0]
+        )
+        found: dict[str, list[Any]] = {}
+        for row in rows.iter_rows(named=True):
+            for name, value in _variables(row).items():
+                found.setdefault(name, []).append(value)
+        return found
+
+    def row(self, seq_no: int) -> dict[str, Any]:
+        """The row of an event."""
+        at = int(self.frame["seq_no"].search_sorted(seq_no))
+        return self.frame.row(at, named=True)
 
 
 class History:
@@ -77,6 +98,10 @@ class History:
         counts.update(dict.fromkeys(known, 0))
         return dict(counts.most_common())
 
+    def kinds_taken(self, kind: str, type_: str) -> int:
+        """How many events of all the log a trigger with this kind and type (`""` for any) takes."""
+        return sum(n for (k, t), n in self.kinds.items() if k == kind and type_ in ("", t))
+
     def sample(self, kind: str, type_: str) -> Sample:
         """The beginning of the log that a trigger with this kind and type (`""` for any) is tried on."""
         if (kind, type_) not in self._samples:
@@ -98,14 +123,6 @@ class History:
         return Sample(open_log(frame if events else []), frame, events, events >= self.events, taken)
 
 
-def event_variables(sample: Sample, seqs: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-    """The variables that a flow starts with at these events of a sample, those that are null left out."""
-    rows = (
-        sample.frame.filter(pl.col("seq_no").is_in(seqs.tolist())).iter_rows(named=True) if len(seqs) else ()
-    )
-    return [_variables(row) for row in rows]
-
-
 def _variables(row: Mapping[str, Any]) -> dict[str, Any]:
     family = "link" if row["kind"].startswith("link") else "entity"
     ends = ("source_id", "target_id", "metadata") if family == "link" else ("data",)
@@ -113,12 +130,8 @@ def _variables(row: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("data", "metadata"):
         if found.get(name) is not None:
             found[name] = json.loads(found[name])
-    event = {
-        "id": row.get("event_id"),
-        "kind": row["kind"],
-        "timestamp": str(row["timestamp"]),
-        "seq_no": row["seq_no"],
-    }
+    at = f"{row['timestamp']:%Y-%m-%dT%H:%M:%S.%f}Z"
+    event = {"id": row.get("event_id"), "kind": row["kind"], "timestamp": at, "seq_no": row["seq_no"]}
     return {name: value for name, value in {**found, "event": event}.items() if value is not None}
 
 

@@ -2,17 +2,196 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+import flowdsl as fd
+from flowdsl.samples.history import sample_in
+
 START = """
 import flowdsl as fd
 from flowdsl.samples import write_sample
 sample = write_sample("sample-data", events=3000)
-flows = {flow.name: flow for flow in fd.load(sample.flows).flows}
 graph = fd.read_graph(sample.graph)
+flow = next(flow for flow in fd.load(sample.flows).flows if flow.name == "notify-like")
+"""
+BY_HAND = """# yaml-language-server: $schema=flowdsl.schema.json
+events:
+  flows:
+    - name: notify-like
+      trigger:
+        kind: link.created
+        link_type: likes
+      pipeline:
+        - resolve:
+            from: target_id
+            as: owner
+            via: owns
+            direction: reverse
+        - resolve:
+            from: source_id
+            as: fan
+        - filter:
+            condition: source_id != owner.id
+        - deduplicate:
+            key: source_id
+            window: 1h
+        - batch:
+            key: target_id
+            window: 5m
+        - map:
+            template:
+              recipient_id: "{{ owner.id }}"
+              title: "{{ fan.name }} and {{ _batch.count }} others liked it"
+        - deliver:
+            sinks:
+              - in-app
+              - push
 """
 
 
 def test_the_explorer_steps_through_an_event(notebook):
-    shown = notebook(START, "explorer = flows['notify-like'].explore(sample.log, graph)\nexplorer")
+    shown = notebook(START, "explorer = flow.explore(sample.log, graph)\nexplorer", "print(explorer.seq_no)")
     assert shown.errors() == []
     panel = shown.output(1).locator(".flowdsl.explore")
-    panel.wait_for()
+    opened = panel.locator(".events tr.open .number").inner_text()
+    assert opened == shown.output(2).inner_text().strip()
+    # the static form is there for those who cannot see the widget, and hidden from those who can
+    assert shown.output(1).locator("pre").filter(has_text="explore").count() == 0
+    way = panel.locator(".way li")
+    texts = [text.strip() for text in way.all_inner_texts()]
+    assert "resolve('target_id', via='owns', direction='reverse', as_='owner')" in texts[1]
+    panel.get_by_role("button", name="first step").click()
+    panel.locator(".way li.open").filter(has_text="on('link.created'").wait_for()
+    assert panel.locator(".detail tr.new").count() == 0
+    panel.get_by_role("button", name="next step").click()
+    new = panel.locator(".detail tr.new")
+    new.wait_for()
+    assert new.locator("th bdi").inner_text() == "owner"
+    # the keyboard goes on from there
+    panel.press("ArrowRight")
+    panel.locator(".way li.open").filter(has_text="where").wait_for()
+    operands = panel.locator(".detail section").filter(has_text="what it read")
+    assert operands.locator("tr").first.inner_text().split() == ["source_id", "!=", "owner.id", "true"]
+    panel.press("End")
+    panel.locator(".way li.open").filter(has_text="deliver").wait_for()
+    assert "liked" in panel.locator(".payload").inner_text()
+    panel.press("ArrowDown")
+    panel.locator(".events tr.open .number").filter(has_not_text=re.compile(f"^{opened}$")).wait_for()
+    panel.get_by_title("go to the next event that was dropped").click()
+    panel.locator(".way li.open.dropped").wait_for()
+    panel.get_by_label("ending").select_option(
+        label=panel.get_by_label("ending").locator("option").filter(has_text="failed at").inner_text()
+    )
+    panel.locator(".way li.open.failed").wait_for()
+    assert set(panel.locator(".events .ends").all_inner_texts()) == {"! failed"}
+    number = panel.locator(".events tr.open .number").inner_text().replace(",", "")
+    panel.get_by_role("searchbox").fill(number)
+    panel.locator(".bar .quiet").filter(has_text="of 3,000 events").wait_for()
+    panel.locator(".events tr.open .number").filter(has_text=number).wait_for()
+
+
+def test_the_designer_builds_a_flow_from_nothing(notebook):
+    shown = notebook(START, "designer = fd.design(sample.log, graph)\ndesigner")
+    assert shown.errors() == []
+    page, panel = shown.page, shown.output(1).locator(".flowdsl.design")
+    panel.get_by_label("name", exact=True).fill("notify-like")
+    panel.get_by_label("kind").select_option("link.created")
+    panel.get_by_label("type").select_option("likes")
+    # the offer says how many events there are, and so many come
+    offer = panel.get_by_label("type").locator("option").filter(has_text="likes").text_content()
+    taken = re.search(r"[0-9,]+", offer).group()
+    panel.locator(".trigger .counts").get_by_text(taken, exact=True).wait_for()
+
+    def add(method: str) -> Any:
+        before = panel.locator(".step").count()
+        panel.locator(".add").get_by_role("button", name=method, exact=True).click()
+        step = panel.locator(".step").nth(before)
+        step.wait_for()
+        return step
+
+    # fields and link types are offered from the data: by keyboard and by mouse
+    step = add("resolve")
+    page.locator(".complete").wait_for()
+    page.keyboard.type("targ")
+    page.locator(".complete [role=option]").filter(has_text="target_id").wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert step.get_by_label("resolve from").input_value() == "target_id"
+    step.get_by_label("resolve as").fill("owner")
+    step.get_by_label("resolve via").click()
+    page.locator(".complete [role=option]").filter(has_text="owns").click()
+    step.get_by_label("resolve direction").select_option("reverse")
+    step.locator(".counts").filter(has_text=f"{taken} → {taken}").wait_for()
+
+    step = add("resolve")
+    step.get_by_label("resolve from").fill("source_id")
+    step.get_by_label("resolve as").fill("fan")
+
+    step = add("where")
+    page.keyboard.type("source_id != own")
+    page.locator(".complete [role=option]").filter(has_text="owner.id").click()
+    assert step.get_by_label("where condition").input_value() == "source_id != owner.id"
+    step.get_by_text("filtered").wait_for()
+
+    step = add("deduplicate")
+    step.get_by_label("deduplicate key").fill("source_id")
+    step.get_by_label("deduplicate window").fill("1h")
+
+    step = add("batch")
+    step.get_by_label("batch key").fill("target_id")
+    step.get_by_label("batch window").fill("5m")
+
+    step = add("map")
+    page.keyboard.type("{{ owner.i")
+    page.locator(".complete [role=option]").filter(has_text="owner.id").wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    assert step.get_by_label("field 1 text").input_value() == "{{ owner.id }}"
+    page.keyboard.press("Enter")
+    step.get_by_label("field 2 name").wait_for()
+    step.get_by_label("field 2 name").fill("title")
+    step.get_by_label("field 2 text").fill("{{ fan.name }} and {{ batch.count }} others liked it")
+    step.locator(".preview").filter(has_text="others liked it").wait_for()
+
+    step = add("deliver")
+    step.get_by_label("deliver sinks").fill("in-app, push")
+    step.locator(".mark.delivered").wait_for()
+    panel.locator(".trial b").filter(has_text="deliveries").wait_for()
+    delivered = int(
+        panel.locator(".trial b").filter(has_text="deliveries").inner_text().split()[0].replace(",", "")
+    )
+    picture = panel.locator(".picture img")
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 100
+
+    panel.get_by_role("tab", name="YAML").click()
+    source = panel.locator("[data-source=yaml]")
+    source.wait_for()
+    assert source.text_content() == BY_HAND
+    panel.get_by_label("file").fill("designed.yaml")
+    panel.get_by_role("button", name="save").click()
+    panel.get_by_text("saved designed.yaml").wait_for()
+    assert (shown.lab.folder / "designed.yaml").read_text("utf-8") == BY_HAND
+    # what it shows is what a replay of the flow by hand gives
+    sample = sample_in(shown.lab.folder / "sample-data")
+    by_hand = fd.replay(fd.load(BY_HAND), sample.log, fd.read_graph(sample.graph), progress=False)
+    assert delivered == len(by_hand) > 100
+
+
+def test_the_designer_shows_what_is_wrong_and_takes_it_back(notebook):
+    shown = notebook(START, "designer = flow.design(sample.log, graph)\ndesigner")
+    assert shown.errors() == []
+    panel = shown.output(1).locator(".flowdsl.design")
+    condition = panel.get_by_label("where condition")
+    assert condition.input_value() == "source_id != owner.id"
+    condition.fill("source_id != ownr.id")
+    panel.get_by_role("alert").filter(has_text="there is no variable 'ownr' at this step").wait_for()
+    panel.get_by_text("did you mean 'owner'?").wait_for()
+    condition.press("Control+z")
+    panel.get_by_role("alert").wait_for(state="detached")
+    assert condition.input_value() == "source_id != owner.id"
+    condition.press("Alt+ArrowUp")
+    panel.get_by_role("alert").filter(has_text="there is no variable 'owner' at this step").wait_for()
+    panel.get_by_role("button", name="undo").click()
+    panel.get_by_role("alert").wait_for(state="detached")

@@ -1,0 +1,228 @@
+"""What a designer shows, as plain JSON: the form, what is offered, counts, findings, the preview, and the flow as code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.errors import FlowError
+from flowdsl.events import KINDS
+from flowdsl.explaining.text import clipped, moment, shown
+from flowdsl.language.conditions import Condition
+from flowdsl.notebook.offers import control, examples_of, offered_by, operator_list, types_of
+from flowdsl.notebook.previewing import condition_preview, row_preview
+from flowdsl.notebook.template_rows import FIXED
+from flowdsl.operators import OPERATORS
+from flowdsl.operators.where import Where
+
+if TYPE_CHECKING:
+    from flowdsl.explaining.explain import ExplainedStep
+    from flowdsl.notebook.design_model import DesignModel
+    from flowdsl.notebook.drafts import Problem, StepDraft
+    from flowdsl.notebook.rehearsal import Rehearsal
+    from flowdsl.operators.base import Option
+
+_OWN: Final = ("_payload", "_batch", "_delivered_to")
+
+
+def design_view(model: DesignModel) -> dict[str, Any]:
+    """All that a view of a designer shows."""
+    draft, history = model.draft, model.history
+    family = draft.kind.partition(".")[0]
+    types = [(t, history.kinds.get((draft.kind, t), 0)) for t in history.types(family)]
+    return {
+        "version": model.version,
+        "undo": model.can_undo,
+        "redo": model.can_redo,
+        "operators": operator_list(),
+        "name": draft.name,
+        "placeholder": "" if model.built.runnable is None else model.built.runnable.name,
+        "description": draft.description,
+        "trigger": {
+            "kind": draft.kind,
+            "type": draft.type,
+            "family": family,
+            "kinds": [[k, sum(n for (kind, _), n in history.kinds.items() if kind == k)] for k in KINDS],
+            "types": sorted(types, key=lambda pair: -pair[1]),
+            "problem": _problem([p for p in model.built.problems if p.step is None]),
+        },
+        "steps": [_step_view(model, place, step) for place, step in enumerate(draft.steps)],
+        "offers": {
+            **types_of(history),
+            "variables": model.paths(),
+            "scopes": [[n for n in scope.variables if not n.startswith("_")] for scope in model.built.scopes],
+        },
+        "findings": [
+            {"severity": f.severity, "step": f.step, "message": f.message, "hint": f.hint, "code": f.code}
+            for f in model.findings
+        ],
+        "sample": sample_view(model),
+        "event": _event_view(model),
+        "picture": model.picture(),
+        **model.code(),
+    }
+
+
+def sample_view(model: DesignModel) -> dict[str, Any]:
+    """What the counts are counts of."""
+    sample, counted = model.sample, model.total or model.rehearsal
+    return {
+        "events": model.total.events if model.total is not None else sample.events,
+        "all": model.history.events,
+        "whole": sample.whole or model.total is not None,
+        "taken": int(model.history.kinds_taken(model.draft.kind, model.draft.type))
+        if model.total is not None
+        else len(sample.taken),
+        "delivered": _delivered(counted),
+    }
+
+
+def _delivered(rehearsal: Rehearsal | None) -> int | None:
+    if rehearsal is None:
+        return None
+    return sum(int(step["passed"]) * len(step["sinks"]) for step in rehearsal.steps)
+
+
+# -- one step ----------------------------------------------------------------------------------------------
+
+
+def _step_view(model: DesignModel, place: int, step: StepDraft) -> dict[str, Any]:
+    operator = OPERATORS[step.operator]
+    explained = _explained(model, place)
+    return {
+        "key": step.key,
+        "operator": operator.name,
+        "method": operator.method,
+        "summary": operator.summary,
+        "fields": [_field(option, step.options.get(option.yaml)) for option in operator.options().values()],
+        "problem": _problem([p for p in model.built.problems if p.step == place]),
+        "counts": _counts(model, place),
+        "operands": _operands(model, place),
+        "preview": _preview(model, place, step, explained),
+        "outcome": None if explained is None else explained.outcome,
+        "reason": None if explained is None else explained.reason,
+    }
+
+
+def _field(option: Option, value: Any) -> dict[str, Any]:
+    """One field of the form of a step."""
+    kind = control(option)
+    default = option.schema.get("default")
+    fixed = isinstance(value, Condition)
+    field = {
+        "name": option.yaml,
+        "doc": option.doc + ("" if option.portable else " (production has no such option)"),
+        "kind": kind,
+        "required": option.required,
+        "extra": not option.portable,
+        "offers": offered_by(option),
+        "examples": examples_of(option),
+        "fixed": fixed,
+        "code": option.yaml == "condition",
+    }
+    if kind == "template":
+        return {**field, "rows": [{"name": r.name, "text": r.text, "mode": r.mode} for r in value or ()]}
+    if kind == "choice":
+        return {**field, "choices": option.schema["enum"], "value": default if value is None else value}
+    if kind == "flag":
+        return {**field, "value": bool(default) if value is None else value}
+    text = ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    return {
+        **field,
+        "value": "" if value is None else value.text if isinstance(value, Condition) else str(text),
+        "placeholder": _placeholder(option, default),
+    }
+
+
+def _placeholder(option: Option, default: Any) -> str:
+    if default is not None:
+        return json.dumps(default)
+    examples = examples_of(option)
+    return examples[0] if examples and option.required else ""
+
+
+def _counts(model: DesignModel, place: int) -> dict[str, Any] | None:
+    """What became of the contexts at a step, with an example event for each way out; None where the step did not run."""
+    rehearsal = model.total or model.rehearsal
+    if rehearsal is None or model.built.runnable is None or place >= len(rehearsal.steps):
+        return None
+    if rehearsal.flow.steps[: place + 1] != model.built.runnable.steps[: place + 1]:
+        return None
+    step = rehearsal.steps[place]
+    out = [[reason, count, "dropped", reason] for reason, count in step["reasons"].items()]
+    causes = step["causes"]
+    out += [[f"failed: {cause}", count, "failed", None] for cause, count in causes]
+    rest = step["failed"] - sum(count for _, count in causes)
+    out += [["failed otherwise" if causes else "failed", rest, "failed", None]] if rest else []
+    out += [["into batches", step["absorbed"], "absorbed", None]] if step["absorbed"] else []
+    out += [["more branches", step["extra_branches"], "branches", None]] if step["extra_branches"] else []
+    return {"entered": step["entered"], "passed": step["passed"], "out": out}
+
+
+def _operands(model: DesignModel, place: int) -> list[dict[str, Any]]:
+    """The commonest values of what a condition reads."""
+    rehearsal, runnable = model.rehearsal, model.built.runnable
+    if (
+        rehearsal is None
+        or runnable is None
+        or rehearsal.flow.steps[: place + 1] != runnable.steps[: place + 1]
+    ):
+        return []
+    return [
+        {"path": path, "values": [["missing" if v is None else clipped(v), n] for v, n in values]}
+        for path, values in rehearsal.operands.get(place, ())
+    ]
+
+
+def _explained(model: DesignModel, place: int) -> ExplainedStep | None:
+    """What became of the shown event at a step, where that is known of the step as it is."""
+    explanation = model.preview_if_known(place)
+    if explanation is None:
+        return None
+    return next((s for s in explanation.steps if s.step == place), None)
+
+
+def _preview(
+    model: DesignModel, place: int, step: StepDraft, explained: ExplainedStep | None
+) -> dict[str, Any]:
+    """What the shown event makes of a step: rows of its template, parts of its condition, or the variables that are new."""
+    variables = model.variables_at(place)
+    if step.operator == "map" and variables is not None:
+        rows = step.options.get("template", ())
+        return {"rows": [{"text": r.text} if r.mode == FIXED else row_preview(r, variables) for r in rows]}
+    if step.operator == Where.name and variables is not None:
+        try:
+            condition = step.build()
+        except FlowError:
+            return {}
+        assert isinstance(condition, Where)
+        return {"lines": condition_preview(condition.condition, variables)}
+    if explained is None:
+        return {}
+    before = variables or {}
+    new = {n: v for n, v in explained.variables.items() if n not in _OWN and before.get(n) != v}
+    lines = [{"name": name, "text": shown(value)} for name, value in new.items()] if variables else []
+    if explained.sinks and explained.recipient_id is not None:
+        lines.append({"name": "recipient", "text": explained.recipient_id})
+    return {"lines": lines}
+
+
+def _problem(problems: list[Problem]) -> dict[str, Any] | None:
+    return None if not problems else {
+        "what": problems[0].what, "allowed": problems[0].allowed, "hint": problems[0].hint, "mild": problems[0].mild,
+    }  # fmt: skip
+
+
+def _event_view(model: DesignModel) -> Mapping[str, Any] | None:
+    """The event that is shown, in a line."""
+    seq_no = model.preview_seq_no
+    if seq_no is None:
+        return None
+    row = model.sample.row(seq_no)
+    ids = [row[name] for name in ("source_id", "target_id", "entity_id") if row.get(name) is not None]
+    return {
+        "seq_no": seq_no,
+        "time": moment(row["timestamp"].replace(microsecond=0)),
+        "ids": " → ".join(map(str, ids)),
+    }

@@ -1,0 +1,223 @@
+"""The designer: a flow is built and changed with forms in a notebook, and tried on a log while that is done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.errors import FlowError
+from flowdsl.notebook.design_model import DesignModel
+from flowdsl.notebook.design_view import design_view
+from flowdsl.notebook.edits import EDITS
+from flowdsl.notebook.latest import Cancelled, Latest
+from flowdsl.notebook.panel import Panel, require_widgets, static_html
+from flowdsl.notebook.rehearsal import CancelledError
+from flowdsl.notebook.sampling import History
+
+if TYPE_CHECKING:
+    from flowdsl.flow import Flow
+    from flowdsl.graph.snapshot import EntityGraph
+
+# all of a long log is counted when nobody has typed for so long
+PAUSE: Final = 0.4
+
+
+def design(
+    log: Any, graph: EntityGraph | None = None, flow: Flow | None = None, *, target: str | None = None
+) -> Designer:
+    """A widget to build a flow with forms, or to change one: choose operators and fields, and see counts, findings and a preview.
+
+    The flow is tried on the beginning of `log` (what `replay` takes) whenever something changes, and on all of it when
+    nothing does for a while. `flow` is opened in it. With `target="this-rs"` it also shows what is worth knowing before the
+    flow is shipped to that runtime. `.flow`, `.python` and `.yaml` take the flow away. Raises `FlowError` where ipywidgets is
+    not installed.
+    """
+    return Designer(log, graph, flow, target=target)
+
+
+class Designer:
+    """A flow that is being designed; a notebook shows it as a widget.
+
+    `flow` is the flow as it stands, `python` and `yaml` the text that says it, `findings` what is worth knowing of it.
+    """
+
+    def __init__(
+        self,
+        log: Any,
+        graph: EntityGraph | None = None,
+        flow: Flow | None = None,
+        *,
+        target: str | None = None,
+    ) -> None:
+        require_widgets()
+        self.model = DesignModel(History(log, graph), flow, target)
+        self._lock = threading.RLock()
+        self._latest = Latest(self._failed)
+        self._said: dict[str, Any] = {}
+        self._panel = Panel("design", self.do)
+        self.model.rehearse()
+        self._draw()
+        self._latest.submit(self._preview_and_count)
+
+    @property
+    def flow(self) -> Flow:
+        """The flow as it is designed. Raises `FlowError` with what is wrong where it is not finished."""
+        return self.model.flow
+
+    @property
+    def python(self) -> str:
+        """Python that builds the flow."""
+        return self.flow.to_python()
+
+    @property
+    def yaml(self) -> str:
+        """YAML for production. Raises `ExportError` where production cannot say it."""
+        return self.flow.to_yaml()
+
+    @property
+    def findings(self) -> list[Any]:
+        """What is worth knowing of the flow, as `flow.check()` gives it."""
+        return list(self.model.findings)
+
+    def undo(self) -> None:
+        """Go back by one change."""
+        self.do({"do": "undo"})
+
+    def redo(self) -> None:
+        """Take back the last `undo`."""
+        self.do({"do": "redo"})
+
+    def save(self, path: str) -> None:
+        """Write the flow to a file: Python where the name ends in `.py`, YAML elsewhere."""
+        if path.endswith(".py"):
+            Path(path).write_text(self.python, "utf-8")
+        else:
+            self.flow.save(path)
+
+    def settle(self, timeout: float | None = 60) -> bool:
+        """Wait until the flow has been tried and counted; whether that came within `timeout` seconds."""
+        return self._latest.settle(timeout)
+
+    def do(self, message: Mapping[str, Any]) -> None:
+        """Take what was clicked or typed: `do` says what, its other fields with what."""
+        what = message["do"]
+        how = {name: value for name, value in message.items() if name != "do"}
+        with self._lock:
+            self._said = {}
+            if what == "save":
+                self._save(str(how["value"]))
+            elif what == "choose":
+                self._choose(how)
+            elif what in EDITS:
+                self._edit(what, how)
+            elif what in ("undo", "redo") and getattr(self.model, what)():
+                self._changed()
+
+    def __repr__(self) -> str:
+        return designed_text(self.model)
+
+    def _ipython_display_(self) -> None:
+        self._panel.display()
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _edit(self, what: str, how: dict[str, Any]) -> None:
+        try:
+            changed = self.model.change(what, **how)
+        except (FlowError, StopIteration, IndexError):
+            # a message that was under way while what it means went away
+            changed = False
+        if changed:
+            self._changed()
+
+    def _changed(self) -> None:
+        self._draw()
+        self._latest.submit(self._try)
+
+    def _choose(self, how: Mapping[str, Any]) -> None:
+        endings = {} if self.model.rehearsal is None else self.model.rehearsal.endings
+        ending = next(
+            (e for e in endings if [e.step, e.outcome, e.reason] == [how.get(n) for n in ("step", "outcome", "reason")]), None
+        )  # fmt: skip
+        self.model.choose(how.get("forward", True), ending)
+        self._draw()
+        self._latest.submit(self._preview_and_count)
+
+    def _save(self, path: str) -> None:
+        try:
+            self.save(path)
+            self._said = {"saved": f"saved {path}"}
+        except (FlowError, OSError) as error:
+            self._said = {"error": str(error)}
+        self._draw()
+
+    def _try(self, cancelled: Cancelled) -> None:
+        self.model.rehearse()
+        if not cancelled():
+            self._draw()
+            self._preview_and_count(cancelled)
+
+    def _preview_and_count(self, cancelled: Cancelled) -> None:
+        self.model.preview()
+        if cancelled():
+            return
+        self._draw(settled=True)
+        if self.model.total is None and not self.model.sample.whole:
+            deadline = time.monotonic() + PAUSE
+            while time.monotonic() < deadline and not cancelled():
+                time.sleep(0.02)
+            self._count(cancelled)
+
+    def _count(self, cancelled: Cancelled) -> None:
+        def told(done: int, total: int | None) -> None:
+            self._said = {"counting": done / total} if total else {}
+            if not cancelled():
+                self._panel.draw({**self._panel.view, **self._said})
+
+        try:
+            if not cancelled():
+                self.model.count_all(cancelled, told)
+        except CancelledError:
+            return
+        self._said = {}
+        if not cancelled():
+            self._draw(settled=True)
+
+    def _failed(self, error: Exception) -> None:
+        self._said = {
+            "error": str(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+        }
+        self._panel.draw({**self._panel.view, **self._said})
+
+    def _draw(self, *, settled: bool = False) -> None:
+        with self._lock:
+            self._panel.draw({**design_view(self.model), **self._said})
+            if settled or not self._panel.has_fallback:
+                text = designed_text(self.model)
+                title, _, body = text.partition("\n")
+                self._panel.fall_back(static_html(title, body), text)
+
+
+def designed_text(model: DesignModel) -> str:
+    """The flow as it is designed: as Python, with the counts of the sample, and what is wrong with it."""
+    built, counted = model.built, model.total or model.rehearsal
+    name = "" if built.runnable is None else built.runnable.name
+    lines = [f"fd.design: {name}", ""]
+    if built.flow is not None and built.flow.steps:
+        lines += [str(built.flow), ""]
+    else:
+        lines += [str(built.runnable), ""] if built.runnable is not None else []
+        for problem in built.problems:
+            step = (
+                ""
+                if problem.step is None
+                else f"step {problem.step} ({model.draft.steps[problem.step].operator}): "
+            )
+            lines.append(f"{step}{problem.what}")
+    if counted is not None and counted.flow == built.runnable:
+        lines += [counted.picture.text]
+    lines += [str(finding) for finding in model.findings if finding.severity != "note"]
+    return "\n".join(lines).rstrip()
