@@ -245,3 +245,41 @@ def test_the_command_gives_refusals_as_findings_all_at_once(
     path.write_bytes(b"\xff\xfe\x00")
     assert main(["check", str(path), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)[0]["code"] == "refused"
+
+
+def test_the_command_checks_several_files_as_one_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("flows.yaml").write_text(flow("resolve: {from: source_id, as: source_id}"), "utf-8")
+    Path("sinks.yaml").write_text("sinks:\n  - {name: s, type: in_app}\n  - {name: t, type: push}\n", "utf-8")
+    assert main(["check", "sinks.yaml", "--target", "this-rs"]) == 0
+    assert "sinks.yaml:2:5: note: no flow delivers to the sink 's'" in capsys.readouterr().out
+    assert main(["check", "flows.yaml", "sinks.yaml", "--target", "this-rs", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert not {"no-sinks", "sink-undefined"} & {finding["code"] for finding in found}
+    assert [f["where"] for f in found if f["code"] == "sink-unused"] == ["sinks.yaml:3:5"]
+    names = [finding["where"].split(":")[0] for finding in found]
+    assert names == sorted(names)
+    assert {"flows.yaml", "sinks.yaml"} == set(names)
+    Path("sinks.yaml").write_text("sinks: [{name: u, type: in_app}]\n", "utf-8")
+    assert main(["check", "flows.yaml", "sinks.yaml"]) == 1
+    assert "'f' delivers to 's', and no such sink is defined" in capsys.readouterr().out
+    Path("sinks.yaml").write_text("sinks: [\n", "utf-8")
+    assert main(["check", "flows.yaml", "sinks.yaml"]) == 1
+    out = capsys.readouterr().out
+    assert "sinks.yaml:2:1: error: this is no YAML" in out
+    assert "shadowed-variable" in out
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Path(folder, "flows.yaml").write_text(flow(name=folder), "utf-8")
+    main(["check", "a/flows.yaml", "b/flows.yaml", "--target", "this-rs"])
+    assert "a/flows.yaml:" in capsys.readouterr().out
+    assert main(["check", "a"]) == 2
+    assert "'a' is a folder, not a file" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.commands.history import add_history, graph_of, open_path, position
@@ -29,7 +30,12 @@ EPILOG = "example: flowdsl check data/flows.yaml --target this-rs"
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
-    parser.add_argument("flows", metavar="FLOWS.yaml", help="the flows; - reads them from stdin")
+    parser.add_argument(
+        "flows",
+        metavar="FLOWS.yaml",
+        nargs="+",
+        help="the flows, several files as one project; - reads them from stdin",
+    )
     parser.add_argument(
         "--target", choices=("this-rs",), help="also what that runtime refuses, loses, or does otherwise"
     )
@@ -48,20 +54,17 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings, and give 1 where one is more than a note."""
-    from flowdsl.production.findings import check_source
+    from flowdsl.production.findings import check_sources
     from flowdsl.production.findings.base import SEVERITIES
-    from flowdsl.production.parsing import BYTES
 
-    path = None if options.flows == "-" else existing(options.flows, "file")
-    with sys.stdin.buffer if path is None else path.open("rb") as file:
-        raw = file.read(BYTES + 1)
-    name = "stdin" if path is None else path.name
+    names = list(dict.fromkeys(options.flows))
+    sources = [(_read(given), _name(given, names)) for given in names]
     kept = SEVERITIES[: SEVERITIES.index(options.least) + 1]
     log = None if options.log is None else open_path(options.log)
     graph = graph_of(options)
     target: str | None = options.target or (None if log is None else "this-rs")
-    found = [f for f in check_source(raw, name, target, log, graph) if f.severity in kept]
-    predicted = None if log is None else _predicted(raw, name, target or "this-rs", log, graph, options)
+    found = [f for f in check_sources(sources, target, log, graph) if f.severity in kept]
+    predicted = None if log is None else _predicted(sources, target or "this-rs", log, graph, options)
     if options.json:
         listed = [finding.to_dict() for finding in found]
         show_json(
@@ -80,16 +83,34 @@ def run(options: argparse.Namespace) -> int:
     return 1 if counts["error"] or counts["warning"] else 0
 
 
+def _read(given: str) -> bytes:
+    from flowdsl.production.parsing import BYTES
+
+    with sys.stdin.buffer if given == "-" else existing(given, "file").open("rb") as file:
+        return file.read(BYTES + 1)
+
+
+def _name(given: str, names: list[str]) -> str:
+    """What places in a file begin with: its name, or its path where several files have that name."""
+    name = Path(given).name
+    alone = sum(Path(other).name == name for other in names) == 1
+    return "stdin" if given == "-" else name if alone else given
+
+
 def _predicted(
-    raw: bytes, name: str, target: str, log: Any, graph: EntityGraph | None, options: argparse.Namespace
+    sources: list[tuple[bytes, str]],
+    target: str,
+    log: Any,
+    graph: EntityGraph | None,
+    options: argparse.Namespace,
 ) -> Prediction | None:
     """What production would make of the flows; None where there is none that both run."""
     from flowdsl.errors import LoadError
-    from flowdsl.production.prediction import predict_source
+    from flowdsl.production.prediction import predict_sources
 
     try:
-        return predict_source(
-            raw, name, target, log, graph, start=position(options.start), stop=position(options.stop)
+        return predict_sources(
+            sources, target, log, graph, start=position(options.start), stop=position(options.stop)
         )
     except LoadError as error:
         say(f"no prediction: {error.problems[0]}")

@@ -44,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(
             f"no test of {', '.join(options.flows)} has {options.name!r} in its name"
             if options.name
-            else f"there are no tests in {', '.join(options.flows)}"
+            else f"there are no tests in {', '.join(options.flows)}; they stand beside the flows, below the key tests: "
+            "(docs/tests.md), and result.as_test(seq_no) makes one of a real event"
         )
     failed = [outcome for _, outcome in outcomes if not outcome.passed]
     wrong = [outcome for outcome in failed if outcome.error is not None] if options.update else failed

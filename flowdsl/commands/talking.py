@@ -53,6 +53,8 @@ def existing(path: str, what: str) -> Path:
     found = Path(path)
     if not found.exists():
         raise UsageError(f"there is no {what} {path!r}")
+    if what == "file" and found.is_dir():
+        raise UsageError(f"{path!r} is a folder, not a file")
     return found
 
 

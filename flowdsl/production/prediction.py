@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.comparing.comparison import Comparison, compare
 from flowdsl.errors import LoadError
 from flowdsl.events import FlowWarning
 from flowdsl.production.project import Project
-from flowdsl.production.yaml import load_bytes
+from flowdsl.production.yaml import load_bytes, merged
 from flowdsl.replaying import replay
-from flowdsl.rules import FLOWDSL, rules_of
+from flowdsl.rules import FLOWDSL, Rules, rules_of
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
@@ -56,19 +58,25 @@ class Prediction:
         return "\n".join(lines)
 
 
-def predict_source(
-    raw: bytes, name: str, target: str, log: Any, graph: EntityGraph | None = None, *,
+def predict_sources(
+    sources: Sequence[tuple[bytes, str]], target: str, log: Any, graph: EntityGraph | None = None, *,
     start: int | dt.datetime | str | None = None, stop: int | dt.datetime | str | None = None,
 ) -> Prediction:  # fmt: skip
-    """What a runtime would make of YAML over a log. Raises `LoadError` where it, or flowdsl, can run no flow of it."""
+    """What a runtime would make of YAML over a log, of several texts with their names as of one project.
+
+    Raises `LoadError` where it, or flowdsl, can run no flow of them.
+    """
+
+    def read(rules: Rules) -> Project:
+        return merged([partial(load_bytes, *one, rules=rules, skip_invalid=True) for one in sources])
+
     with warnings.catch_warnings():
         # why flows are left out is a finding
         warnings.simplefilter("ignore", FlowWarning)
-        here = load_bytes(raw, name, rules=FLOWDSL, skip_invalid=True)
-        there = load_bytes(raw, name, rules=rules_of(target), skip_invalid=True)
+        here, there = read(FLOWDSL), read(rules_of(target))
         for project, whose in ((here, "flowdsl"), (there, "production")):
             if not project.flows:
-                raise LoadError(list(project.skipped) or [_no_flows(name, whose)])
+                raise LoadError(list(project.skipped) or [_no_flows(sources[0][1], whose)])
         meant = replay(here, log, graph, start=start, stop=stop)
         made = replay(there, log, graph, start=start, stop=stop, target=target)
     compared = compare(meant, made)

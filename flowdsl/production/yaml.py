@@ -54,7 +54,7 @@ def load(
     """
     rules = rules_of(target)
     if isinstance(source, (list, tuple)) and source and all(isinstance(one, _PATHS) for one in source):
-        return _merged([partial(load, one, target, skip_invalid=skip_invalid) for one in source])
+        return merged([partial(load, one, target, skip_invalid=skip_invalid) for one in source])
     if isinstance(source, (Mapping, list, tuple)):
         return _project(read_mapping(source), [], None, rules, skip_invalid=skip_invalid)
     if isinstance(source, str) and _is_text(source):
@@ -71,7 +71,7 @@ def load(
     )
 
 
-def _merged(loads: Sequence[Callable[[], Project]]) -> Project:
+def merged(loads: Sequence[Callable[[], Project]]) -> Project:
     """All of them as one; if any is refused, the problems of all."""
     projects: list[Project] = []
     problems: list[FlowError] = []

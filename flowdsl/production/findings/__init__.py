@@ -12,6 +12,6 @@
 from __future__ import annotations
 
 from flowdsl.production.findings.base import Finding, rules
-from flowdsl.production.findings.checking import check_flow, check_project, check_source
+from flowdsl.production.findings.checking import check_flow, check_project, check_source, check_sources
 
-__all__ = ["Finding", "check_flow", "check_project", "check_source", "rules"]
+__all__ = ["Finding", "check_flow", "check_project", "check_source", "check_sources", "rules"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import FlowError, LoadError
@@ -78,22 +79,56 @@ def check_source(
     >>> [finding.code for finding in check_source("- {name: f, trigger: {kind: link.created}, pipeline: []}", "f.yaml")]
     ['no-deliver', 'every-type']
     """
-    from flowdsl.production.document import read_text
-    from flowdsl.production.yaml import decoded
+    return check_sources([(source, name)], target, log, graph)
+
+
+def check_sources(
+    sources: Sequence[tuple[str | bytes, str]],
+    target: str | None = None,
+    log: Any = None,
+    graph: EntityGraph | None = None,
+) -> list[Finding]:
+    """What is worth knowing of several documents that are run as one project, such as flows and their sinks."""
+    from flowdsl.production.findings.reading import merged_views
 
     rules_of(target)
-    try:
-        text = decoded(source, name) if isinstance(source, bytes) else source
-        item, problems = read_text(text, name, lenient=target is not None)
-    except LoadError as error:
-        return [_refused(problem) for problem in error.problems]
-    from flowdsl.production.findings.reading import view_of_document
+    found: list[Finding] = []
+    read: list[_Document] = []
+    for source, name in sources:
+        try:
+            read.append(_document(source, name, target))
+        except LoadError as error:
+            found += map(_refused, error.problems)
+    view = merged_views([document.view for document in read])
+    if read:
+        found += _apply(_asked(target), view, None)
+    for document in read:
+        found += _check_document(document, target)
+    if log is not None:
+        flows = [flow for document in read for flow in _built(document.text, document.name)]
+        found += _from_log(view, flows, target, log, graph)
+    return ordered(found, view, [name for _, name in sources])
 
-    view = view_of_document(item)
-    found = _check_document(view, text, item, problems, target)
-    if log is None:
-        return found
-    return ordered([*found, *_from_log(view, _built(text, name), target, log, graph)], view)
+
+@dataclass(frozen=True)
+class _Document:
+    """A document as it was read, before it is asked what is in it."""
+
+    text: str
+    name: str
+    item: Item
+    problems: list[FlowError]
+    view: ProjectView
+
+
+def _document(source: str | bytes, name: str, target: str | None) -> _Document:
+    from flowdsl.production.document import read_text
+    from flowdsl.production.findings.reading import view_of_document
+    from flowdsl.production.yaml import decoded
+
+    text = decoded(source, name) if isinstance(source, bytes) else source
+    item, problems = read_text(text, name, lenient=target is not None)
+    return _Document(text, name, item, problems, view_of_document(item))
 
 
 def _built(text: str, name: str) -> Sequence[Flow]:
@@ -111,7 +146,7 @@ def _built(text: str, name: str) -> Sequence[Flow]:
 
 def findings_of(view: ProjectView, target: str | None, *, around: bool = True) -> Iterator[Finding]:
     """What the rules find; `around` says whether the sinks and consumers are known too."""
-    asked = [rule for rule in rules().values() if rule.look is not None and (target or not rule.target)]
+    asked = _asked(target)
     if around:
         yield from _apply(asked, view, None)
     for flow in view.flows:
@@ -123,15 +158,24 @@ def findings_of(view: ProjectView, target: str | None, *, around: bool = True) -
                     yield from _apply(asked, TemplateView(step, leaf), flow.name)
 
 
-def ordered(findings: Iterable[Finding], view: ProjectView) -> list[Finding]:
-    """The findings in the order of the text, each once; where there are no places, in that of the flows and steps."""
+def _asked(target: str | None) -> list[Rule]:
+    return [rule for rule in rules().values() if rule.look is not None and (target or not rule.target)]
+
+
+def ordered(findings: Iterable[Finding], view: ProjectView, names: Sequence[str] = ()) -> list[Finding]:
+    """The findings in the order of the text, each once; where there are no places, in that of the flows and steps.
+
+    `names` are those of several texts, in their order.
+    """
     flows = {flow.name: number for number, flow in enumerate(view.flows)}
+    texts = {name: number for number, name in enumerate(names)}
 
     def position(finding: Finding) -> tuple[int, ...]:
         found = re.search(r":([0-9]+):([0-9]+)$", finding.where)
         line, column = (int(found[1]), int(found[2])) if found else (0, 0)
         step = -1 if finding.step is None else finding.step
-        return line, column, flows.get(finding.flow or "", -1), step, SEVERITIES.index(finding.severity)
+        text = texts.get(finding.where[: found.start()] if found else finding.where, -1)
+        return text, line, column, flows.get(finding.flow or "", -1), step, SEVERITIES.index(finding.severity)
 
     return sorted(dict.fromkeys(findings), key=position)
 
@@ -150,19 +194,19 @@ def _finding(rule: Rule, remark: Remark, flow: str | None) -> Finding:
 # -- documents ---------------------------------------------------------------------------------------------
 
 
-def _check_document(
-    view: ProjectView, text: str, item: Item, problems: list[FlowError], target: str | None
-) -> list[Finding]:
-    found = list(findings_of(view, target))
+def _check_document(document: _Document, target: str | None) -> list[Finding]:
+    """What is found in the flows of a document, and what loading it refuses."""
+    item, problems = document.item, document.problems
+    found = list(findings_of(document.view, target, around=False))
     if target is None:
-        return ordered([*found, *map(_refused, _problems(item, problems))], view)
+        return [*found, *map(_refused, _problems(item, problems))]
     refused = _unexplained(map(_refused, _problems_there(item, problems)), found, _NOT_COMPILED)
     if refused:
-        return ordered([*found, *refused], view)
+        return [*found, *refused]
     said = {finding.where for finding in found if finding.severity != "note"}
-    here = (_refused(problem, "only-production") for problem in _here(text, item))
+    here = (_refused(problem, "only-production") for problem in _here(document))
     only = _unexplained((finding for finding in here if finding.where not in said), found, _LET_IN)
-    return ordered([*found, *only], view)
+    return [*found, *only]
 
 
 def _unexplained(
@@ -195,12 +239,12 @@ def _read(reader: Reader | ProductionReader, item: Item) -> list[FlowError]:
     return reader.problems
 
 
-def _here(text: str, item: Item) -> list[FlowError]:
+def _here(document: _Document) -> list[FlowError]:
     """What flowdsl refuses of a document that was read leniently."""
     from flowdsl.production.document import read_text
 
     try:
-        return _problems(*read_text(text, item.place.rsplit(":", 2)[0]))
+        return _problems(*read_text(document.text, document.name))
     except LoadError as error:
         return list(error.problems)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +66,21 @@ def with_sinks(view: ProjectView) -> ProjectView:
     for flow in view.flows:
         flow.sinks, flow.counters = types, counters
     return view
+
+
+def merged_views(views: Sequence[ProjectView]) -> ProjectView:
+    """The view of several documents that are run as one project."""
+    backends = [view.backend for view in views if view.backend[0] != Backend()]
+    return with_sinks(
+        ProjectView(
+            flows=[flow for view in views for flow in view.flows],
+            sinks=[sink for view in views for sink in view.sinks],
+            consumers=[consumer for view in views for consumer in view.consumers],
+            backend=backends[-1] if backends else ProjectView().backend,
+            ignored=tuple(ignored for view in views for ignored in view.ignored),
+            has_sinks=any(view.has_sinks for view in views),
+        )
+    )
 
 
 def _options(operator: Operator) -> dict[str, Any]:

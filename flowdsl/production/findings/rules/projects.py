@@ -42,7 +42,8 @@ def sink_undefined(project: ProjectView) -> Iterator[Remark]:
                 if name not in names:
                     yield step.remark(
                         f"{flow.name!r} delivers to {name!r}, and no such sink is defined: nothing arrives",
-                        did_you_mean(name, names) or f"defined are {', '.join(names)}",
+                        did_you_mean(name, names)
+                        or f"defined are {', '.join(names)}; other files can be checked along with this one",
                         "sinks" if "sinks" in step.places else "sink",
                     )
 
@@ -55,7 +56,7 @@ def no_sinks(project: ProjectView) -> Iterator[Remark]:
         if step is not None:
             yield step.remark(
                 "no sink is defined here: production logs an error for each delivery, unless another file has them",
-                "add sinks: [{name, type}]",
+                "add sinks: [{name, type}], or check the file that has them along with this one",
             )
 
 
