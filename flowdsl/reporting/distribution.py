@@ -98,7 +98,7 @@ class Distribution:
         return int(self.counts[self.values > limit].sum())
 
     def classes(self) -> list[tuple[str, int]]:
-        """How many numbers lie in 1, 2, 3–5, 6–10, 11–20, 21–50 …, from the first class to the last that has any.
+        """How many numbers above 0 lie in 1, 2, 3–5, 6–10, 11–20, 21–50 …, from the first class that has any to the last.
 
         >>> Distribution.of([1, 1, 4, 60]).classes()
         [('1', 2), ('2', 0), ('3–5', 1), ('6–10', 0), ('11–20', 0), ('21–50', 0), ('51–100', 1)]
@@ -109,7 +109,8 @@ class Distribution:
         names = [
             f"{low + 1:,}" if high == low + 1 else f"{low + 1:,}–{high:,}" for low, high in pairwise(edges)
         ]
-        return self._within(edges[1:], names)
+        first = int(np.searchsorted(self.values, 1))
+        return Distribution(self.values[first:], self.counts[first:])._within(edges[1:], names)
 
     def span_classes(self) -> list[tuple[str, int]]:
         """How many spans of time (µs) lie in `none`, `≤ 1 ms`, `≤ 1 s` …, from the first class to the last that has any."""

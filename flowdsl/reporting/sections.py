@@ -154,7 +154,7 @@ def fan_outs(figures: Figures) -> Html:
         )  # fmt: skip
         heading = element("h3", plain(f.flow)) if len(told) > 1 else ""
         charts.append(joined(element("div", heading, Html(chart.inline))))
-    heads = ["flow", "step", "events", "p50", "p95", "max", "the largest", "without a link"]
+    heads = ["flow", "step", "events", "p50", "p95", "max", "largest", "without a link"]
     return _section(
         "Fan-out sizes",
         table(heads, rows, left=2),
@@ -284,7 +284,10 @@ def _example(cause: Cause) -> Html:
     event = {k: _said(v) for k, v in event.items() if k not in ("flow", "step", "operator")}
     variables = json.loads(cause.example["variables"])
     shown = definitions(
-        {**event, **{f"{name} =": value for name, value in variables.items() if name not in event}}
+        {
+            **event,
+            **{f"{name} =": value for name, value in variables.items() if name not in (*event, "event")},
+        }
     )
     return details(f"the first: event {cause.example['seq_no']}", shown)
 

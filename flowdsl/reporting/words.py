@@ -67,7 +67,7 @@ def _fan_outs(figures: Figures) -> Iterator[str]:
             (f"{f.flow}, step {f.step}", f.sizes.p50, f.sizes.p95, f.largest, f"event {f.seq_no}")
             for f in told
         ]
-        yield from _table(("fan-out", "p50", "p95", "max", "the largest"), rows)
+        yield from _table(("fan-out", "p50", "p95", "max", "largest"), rows)
 
 
 def _drops(figures: Figures) -> Iterator[str]:

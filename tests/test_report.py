@@ -1,0 +1,371 @@
+"""The report as a page and as text: what stands in it, that it opens anywhere, and that hostile names stay text."""
+
+from __future__ import annotations
+
+import os
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from event_tables import log_of
+
+import flowdsl as fd
+from flowdsl import on
+from flowdsl.cli import main
+from flowdsl.reporting.style import report_style
+
+GOLDEN = Path(__file__).parent / "golden" / "report"
+VOID = {"meta", "br", "img", "hr", "link"}
+HOSTILE = [
+    "<script>window.hacked=1</script>", '"><img src=x onerror="window.hacked=1">', "</style><script>window.hacked=1</script>",
+    "x" * 3_000, "\u05e9\u05dc\u05d5\u05dd \u202eturned", "👩‍👩‍👧 é", "a'b&amp;<b>", "]]>--><!--", "\x00\x1b[31m\x85",
+]  # fmt: skip
+
+
+class Page(HTMLParser):
+    """A page taken apart: its texts, elements and attributes; tags that do not fit are an error."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def history() -> list[dict[str, Any]]:
+    return log_of("""
+        at    | kind           | type    | source | target | id | data
+        0     | entity.created | user    | -      | -      | ann | {"name": "Ann"}
+        0     | entity.created | user    | -      | -      | bob | {"name": "Bob <b>"}
+        1     | link.created   | follows | bob    | ann    | f1 | -
+        2     | link.created   | follows | eve    | ann    | f2 | -
+        3     | entity.created | post    | -      | -      | p1 | {"author_id": "ann"}
+        10    | link.created   | likes   | bob    | p1     | -  | -
+        20    | link.created   | likes   | ann    | p1     | -  | -
+        90000 | link.created   | likes   | bob    | p1     | -  | -
+        90010 | link.created   | likes   | zoe    | p1     | -  | -
+        90005 | link.created   | likes   | bob    | p1     | -  | -
+    """)
+
+
+def flows() -> list[fd.Flow]:
+    like = (
+        on(
+            "link.created",
+            link_type="likes",
+            name="notify-like",
+            description="likes of an hour, told together",
+        )
+        .where("source_id != 'ann'")
+        .resolve("source_id", as_="fan", type="user")
+        .batch("target_id", window="1h")
+        .map(
+            recipient_id="ann",
+            title="{{ fan.name }} and {{ batch.count - 1 }} more",
+            count="{{ batch.count }}",
+        )
+        .deliver("in-app", "push")
+    )
+    feed = (
+        on("entity.created", entity_type="post", name="feed-update")
+        .fan_out("data.author_id", via="follows", direction="reverse", as_="follower")
+        .map(recipient_id="{{ follower_id }}", post="{{ entity_id }}")
+        .deliver("feed")
+    )
+    return [like, feed]
+
+
+@pytest.fixture(scope="module")
+def result() -> fd.Result:
+    return fd.replay(flows(), history(), progress=False)
+
+
+def shown(result: fd.Result) -> Page:
+    return Page(result.report().html)
+
+
+# -- what stands in it --------------------------------------------------------------------------------
+
+
+def test_the_report_says_what_matters_first(result: fd.Result):
+    text = shown(result).text
+    order = [
+        "Replay of notify-like and feed-update", "10 events, 2026-01-01 00:00 to 2026-01-02 01:00 (UTC)",
+        "1 context failed at “notify-like”, step 1 (resolve): no entity of type 'user' has the id in 'source_id'",
+        "“ann” gets the most: 4 deliveries", "Event 5 goes to 2 at once", "1 event came late, the latest by 5 s",
+        "Flows", "Deliveries over time", "How often each person is told", "Who gets most", "Latency", "Fan-out sizes",
+        "What was not delivered", "Samples of payloads",
+    ]  # fmt: skip
+    places = [text.index(said) for said in order]
+    assert places == sorted(places)
+
+
+def test_the_picture_with_counts_and_the_charts_are_in_it(result: fd.Result):
+    page = shown(result)
+    assert result.picture().svg in result.report().html
+    charts = [a for tag, a in page.elements if tag == "svg" and a.get("class") == "chart"]
+    assert [chart["aria-label"] for chart in charts] == [
+        "deliveries to in-app over time", "deliveries to push over time", "deliveries to feed over time",
+        "people by the number of deliveries that each gets",
+    ]  # fmt: skip
+    assert {chart["role"] for chart in charts} == {"img"}
+    assert "deliveries in each 15 min" in page.text
+
+
+def test_errors_stand_by_cause_with_an_example(result: fd.Result):
+    text = shown(result).text
+    assert "no entity of type 'user' has the id in 'source_id' the first: event 9" in text
+    assert "source_id zoe" in text
+    assert "Failed: 1 context" in text
+
+
+def test_payloads_stand_as_they_were_rendered(result: fd.Result):
+    text = shown(result).text
+    assert "Bob <b> and 1 more" in text
+    assert "to ann , 2026-01-02 02:00:00, event 10" in text
+
+
+def test_the_text_is_short(result: fd.Result):
+    lines = result.report().text.splitlines()
+    assert lines[0] == "10 events, 2026-01-01 00:00 to 2026-01-02 01:00 UTC: 6 deliveries to 3 people"
+    assert lines[2].startswith("! 1 context failed at “notify-like”, step 1 (resolve)")
+    assert "in-app          1           2    2    2    2          1" in lines
+    assert "notify-like  59.9 min  1 h  1 h" in lines
+    assert str(result.report()) == result.report().text
+    assert repr(result.report()) == "<Report of 6 deliveries>"
+
+
+def test_a_flow_that_delivers_nothing_is_named_with_where_it_ran_dry():
+    dry = (
+        on("link.created", link_type="likes", name="dry")
+        .where("source_id == 'nobody'")
+        .map(a="1")
+        .deliver("s")
+    )
+    none = on("entity.deleted", name="none").map(a="1").deliver("s")
+    text = fd.replay([dry, none], history()).report().text
+    assert "! “dry” delivered nothing: none of 5 contexts passed step 0, where('source_id == \"nobody\"') (5 filtered)" in text  # fmt: skip
+    assert "! “none” delivered nothing: no event matched on('entity.deleted')" in text
+
+
+def test_windows_left_open_are_told():
+    text = Page(fd.replay(flows(), history(), open_windows="keep").report().html).text
+    assert "Left open at the end" in text
+    assert "2026-01-02 02:00:00" in text
+
+
+def test_an_empty_result_has_a_report():
+    flow = on("link.created", name="empty").map(title="x").deliver("s")
+    report = fd.replay(flow, fd.MemoryEventLog()).report()
+    assert "The log has no events." in Page(report.html).text
+    assert report.text.splitlines()[0] == "0 events: 0 deliveries to 0 people"
+
+
+# -- a file that opens anywhere -----------------------------------------------------------------------
+
+
+def test_the_page_needs_nothing_beside_itself(result: fd.Result):
+    html = result.report().html
+    page = Page(html)
+    assert html.startswith("<!doctype html>")
+    assert not {tag for tag, _ in page.elements} & {
+        "script",
+        "link",
+        "iframe",
+        "object",
+        "embed",
+        "form",
+        "base",
+        "img",
+    }
+    assert not [
+        a for _, attributes in page.elements for a in attributes if a.startswith("on") or a in ("href", "src")
+    ]
+    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", html)
+    policy = next(a["content"] for tag, a in page.elements if tag == "meta" and "http-equiv" in a)
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def test_every_id_is_there_once_and_every_svg_is_well_formed(result: fd.Result):
+    html = result.report().html
+    ids = [a["id"] for _, a in Page(html).elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
+        root = ET.fromstring(svg)
+        assert root.findtext("{http://www.w3.org/2000/svg}title")
+
+
+def test_styles_reach_nothing_but_the_report():
+    style = report_style()
+    rules = re.findall(r"([^{}@]+)\{[^{}]*\}", re.sub(r"@media[^{]*\{", "", style))
+    assert rules
+    for rule in rules:
+        for selector in rule.split(","):
+            assert ".fd-report" in selector, selector
+
+
+def test_the_page_is_the_golden_one(result: fd.Result):
+    """`FLOWDSL_GOLDEN=write` writes it anew: look at it then."""
+    report = result.report()
+    if os.environ.get("FLOWDSL_GOLDEN") == "write":
+        GOLDEN.mkdir(parents=True, exist_ok=True)
+        report.save(GOLDEN / "small.html")
+        (GOLDEN / "small.txt").write_text(report.text + "\n", "utf-8")
+    assert report.html == (GOLDEN / "small.html").read_text("utf-8")
+    assert report.text + "\n" == (GOLDEN / "small.txt").read_text("utf-8")
+
+
+def test_the_report_is_written_and_given_back(result: fd.Result, tmp_path: Path):
+    report = result.report(tmp_path / "report.html")
+    assert report is result.report()
+    assert (tmp_path / "report.html").read_bytes() == report.html.encode()
+
+
+@pytest.mark.parametrize("path", ["none/report.html", ".", "a\0b", "file/report.html"])
+def test_a_path_that_cannot_be_written_is_a_data_error(
+    result: fd.Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(fd.DataError, match="the report cannot be written to"):
+        result.report(path)
+
+
+def test_a_path_that_is_none_is_a_data_error(result: fd.Result):
+    with pytest.raises(fd.DataError, match="a path is a int"):
+        result.report(7)  # type: ignore[arg-type]
+
+
+# -- hostile names ------------------------------------------------------------------------------------
+
+
+def hostile_result() -> fd.Result:
+    """Names that are no good as flows, sinks, fields, recipients, values, causes and kinds of links."""
+    log = fd.MemoryEventLog()
+    for minute in range(6):
+        for name in HOSTILE:
+            event = fd.link_created(name, name, name, metadata={name: name})
+            log.append(event, timestamp=f"2026-01-01T00:{minute:02}:00Z")
+    made = [
+        on("link.created", link_type=name, name=f"flow {name}", description=name)
+        .fan_out("source_id", via=name, as_="other")
+        .resolve("target_id", as_="gone", required=False)
+        .map({name: "{{ source_id }}", "recipient_id": "{{ target_id }}", "title": "{{ other_id }}"})
+        .deliver(f"sink {name}")
+        for name in HOSTILE
+    ]
+    fails = (
+        on("link.created", name="<i>fails</i>").resolve("source_id", as_="x").map(a="1").deliver("<u>s</u>")
+    )
+    return fd.replay([*made, fails], log)
+
+
+def test_hostile_names_are_shown_as_text():
+    html = hostile_result().report().html
+    page = Page(html)
+    known = {
+        "html", "head", "meta", "title", "style", "body", "div", "h1", "h2", "h3", "p", "b", "span", "ul", "li", "section", "svg",
+        "desc", "rect", "text", "g", "path", "line", "circle", "table", "thead", "tbody", "tr", "th", "td", "i", "code", "bdi",
+        "details", "summary", "dl", "dt", "dd", "ellipse", "polygon", "tspan",
+    }  # fmt: skip
+    assert {tag for tag, _ in page.elements} <= known
+    assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]
+    for name in HOSTILE[:3]:
+        assert name in page.text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\x85\u202e]", html)
+    # what is very long is cut, with how long it is
+    assert "3,000 characters" in page.text
+
+
+# -- shown in a notebook ------------------------------------------------------------------------------
+
+
+def test_a_result_is_shown_as_its_report(result: fd.Result):
+    bundle = result._repr_mimebundle_()
+    assert bundle["text/plain"] == repr(result)
+    assert bundle["text/html"] == result.report()._repr_mimebundle_()["text/html"]
+    assert result.report()._repr_mimebundle_()["text/plain"] == result.report().text
+    assert bundle["text/html"].startswith("<div class='fd-report'><style>")
+    assert "<html" not in bundle["text/html"]
+
+
+def test_displaying_runs_no_flow_and_fetches_nothing(monkeypatch: pytest.MonkeyPatch):
+    asked: list[Any] = []
+
+    def users(ids: Any) -> Any:
+        asked.append(ids)
+        return {i: {"name": i} for i in ids}
+
+    flow = (
+        on("link.created", link_type="likes", name="f")
+        .resolve("source_id", as_="fan", type="user")
+        .resolve("link_id", as_="none")
+        .map(title="{{ fan.name }}")
+        .deliver("s")
+    )
+    result = fd.replay(flow, history(), fd.EntityGraph({"user": users}))
+    before = len(asked)
+    monkeypatch.setattr(
+        "flowdsl.engines.stages.RunStage.push", lambda *_, **__: pytest.fail("a flow was run")
+    )
+    bundle = result._repr_mimebundle_()
+    assert "failed" in bundle["text/html"]
+    assert len(asked) == before
+
+
+def test_what_goes_wrong_while_displaying_is_seen(monkeypatch: pytest.MonkeyPatch):
+    result = fd.replay(flows(), history())
+
+    def broken(*_: Any) -> Any:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr("flowdsl.reporting.report.measure", broken)
+    with pytest.raises(OSError, match="the disk is gone"):
+        result._repr_mimebundle_()
+
+
+# -- the command --------------------------------------------------------------------------------------
+
+
+def test_replay_writes_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    Path("flows.yaml").write_text(
+        "- name: f\n  trigger: {kind: link.created}\n  pipeline:\n"
+        "    - map: {template: {title: '{{ target_id }}'}}\n    - deliver: {sink: in-app}\n"
+    )
+    Path("events.jsonl").write_text('{"timestamp": "2026-01-01T00:00:00Z", "kind": "link.created", "link_type": "l", "source_id": "a", "target_id": "b"}\n')  # fmt: skip
+    arguments = ["replay", "flows.yaml", "--log", "events.jsonl", "--report"]
+    assert main([*arguments, "r.html"]) == 0
+    assert "report in r.html" in capsys.readouterr().err
+    assert "Replay of f" in Page(Path("r.html").read_text("utf-8")).text
+    assert main([*arguments, "none/r.html"]) == 2
+    assert "there is no folder 'none'" in capsys.readouterr().err
+    assert main([*arguments, "."]) == 1
+    assert "the report cannot be written to '.'" in capsys.readouterr().err
