@@ -22,6 +22,8 @@ PATH: Final = Option(
 )
 
 
+# made once: `json.dumps` makes one at each call, which takes as long as the encoding
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 _HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -104,7 +106,7 @@ def storable(text: str) -> str:
 
 def json_text(value: Any) -> str:
     """A JSON value as compact text."""
-    return json.dumps(value, separators=(",", ":"))
+    return _COMPACT.encode(value)
 
 
 def check_page(limit: object, offset: object = 0) -> None:
