@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -483,3 +484,75 @@ def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path):
 def test_mistakes_are_said_at_once(make: Callable[[Path], Any], said: str, tmp_path: Path):
     with pytest.raises(fd.SinkError, match=said):
         make(tmp_path)
+
+
+# -- when the process, or the disk, ends ------------------------------------------------------------------
+
+
+KILLED = """
+import itertools, sys
+from pathlib import Path
+from flowdsl.sinks import Counter, Delivery, InApp
+
+folder = Path(sys.argv[1])
+with Counter(folder / "c", field="n") as counter, InApp(folder / "i", keep=100_000) as in_app:
+    for number in itertools.count(max(counter.applied("c"), in_app.applied("c")) + 1):
+        # the batch before is handed over again, as after a crash: one of the two may not have it
+        for again in range(max(1, number - 1), number + 1):
+            batch = [Delivery({"entity_type": "a", "entity_id": "b"}, "ann", f"{again}-{n}") for n in range(3)]
+            counter.apply(batch, "c", again)
+            in_app.apply(batch, "c", again)
+        print(number, flush=True)
+"""
+
+
+def test_a_process_that_is_killed_leaves_whole_batches_and_no_batch_twice(tmp_path: Path):
+    acknowledged = 0
+    for wait in (0.0, 0.013, 0.037):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert int(first) > acknowledged
+        time.sleep(wait)
+        process.kill()
+        acknowledged = max(int(line) for line in [first, *process.stdout.read().splitlines()] if line.strip())
+        process.wait()
+        process.stdout.close()
+        with Counter(tmp_path / "c", field="n") as counter, InApp(tmp_path / "i", keep=100_000) as in_app:
+            assert counter.value("a", "b") == 3 * counter.applied("c")
+            assert counter.applied("c") >= acknowledged
+            assert in_app.total("ann") == 3 * in_app.applied("c")
+            assert in_app.applied("c") >= acknowledged
+
+
+FULL_DISK = """
+import resource, signal, sys
+import flowdsl as fd
+from flowdsl.sinks import Delivery, Feed
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with Feed(sys.argv[1]) as feed:
+    feed.open()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    number = 0
+    try:
+        while number < 1_000:
+            feed.apply([Delivery({"pad": "x" * 5_000}, "ann")] * 2, "c", number + 1)
+            number += 1
+    except fd.SinkError as error:
+        assert "cannot be used" in str(error), error
+    assert 5 < number < 1_000, number
+    assert (feed.applied("c"), feed.total("ann")) == (number, 2 * number)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    feed.apply([Delivery({}, "ann")], "c", number + 1)
+    assert (feed.applied("c"), feed.total("ann")) == (number + 1, 2 * number + 1)
+"""
+
+
+def test_a_disk_that_is_full_is_told_and_costs_no_batch(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "f")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
