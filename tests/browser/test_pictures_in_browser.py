@@ -72,6 +72,20 @@ def test_a_saved_notebook_that_is_not_trusted_shows_the_same(notebook, tmp_path:
     assert shown.output(1).locator("table tr").count() > 5
 
 
+def test_mermaid_draws_what_the_text_says(notebook):
+    name = 'end "a" <script>x</script> %%{init: {}}%% #35; `b` $c$ 1. d\n]'
+    hostile = f"flow.named({name!r})"
+    cells = [MADE, "def draw(shown): display({'text/vnd.mermaid': shown.picture().mermaid}, raw=True)"]
+    shown = notebook(
+        *cells, "draw(flow)", "draw(result)", f"draw({hostile})", f"draw(fd.Project((flow, {hostile})))"
+    )
+    assert shown.errors() == []
+    for cell in range(2, 6):
+        shown.output(cell).locator(".jp-RenderedMermaid img").wait_for()
+        assert shown.output(cell).locator("img").bounding_box()["width"] > 100
+        assert "error" not in shown.output(cell).inner_text().lower()
+
+
 @pytest.mark.parametrize(("theme", "ground"), [("light", LIGHT), ("dark", DARK)])
 def test_a_file_is_light_or_dark_and_keeps_its_texts_inside(
     file_page, tmp_path: Path, theme: str, ground: list[int]
