@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,16 @@ def test_flows_that_are_refused_exit_with_1_and_their_places(capsys: Captured, f
         assert "bad.yaml:4:19" in err
         assert "bad.yaml:7:7" in err
         assert "did you mean 'deliver'?" in err
+
+
+def test_show_prints_a_picture(capsys: Captured, files: Path):
+    code, out, err = run(capsys, "show", "good.yaml", "--format", "svg")
+    assert (code, err) == (0, "")
+    assert ET.fromstring(out).get("role") == "img"
+    assert run(capsys, "show", "good.yaml", "--format", "mermaid")[1].startswith("flowchart TD\n")
+    assert run(capsys, "show", "good.yaml", "--format", "text") == run(capsys, "show", "good.yaml")
+    assert run(capsys, "show", "good.yaml", "--format", "png")[0] == 2
+    assert run(capsys, "show", "good.yaml", "--format", "svg", "--json")[0] == 2
 
 
 def test_show_prints_the_steps(capsys: Captured, files: Path):

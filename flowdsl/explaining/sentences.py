@@ -255,12 +255,12 @@ class Teller:
 
 
 def _lasting(microseconds: int) -> str:
-    """A length of time, as `1h 2m 3s`, to the millisecond."""
+    """A length of time, as `1h 2m` or `3s 5ms`."""
     rest, parts = microseconds // 1_000, []
     for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
         count, rest = divmod(rest, length)
         parts += [f"{count}{unit}"] if count else []
-    return " ".join(parts[:3]) or "no time"
+    return " ".join(parts[:2]) or "no time"
 
 
 def _values(operands: Sequence[tuple[str, Any]]) -> str:
