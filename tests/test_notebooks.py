@@ -75,7 +75,7 @@ def test_digest_windows_are_chosen_with_sweep_and_compare(tmp_path: Path) -> Non
     assert saved[3] > 0.5
     assert saved[7] - saved[5] < 0.05
     assert run.text("compared").startswith(f"{deliveries[3]:,} deliveries before, {deliveries[5]:,} after: ")
-    assert "more liked" in run.text("changed")
+    assert "more liked" in run.printed("changed")
     both = [line.split() for line in run.text("both").splitlines()[1:]]
     assert [row[1:3] for row in both] == [
         [window, most] for window in ("1h", "6h") for most in ("1", "3", "10")
@@ -97,3 +97,20 @@ def test_a_flow_goes_from_the_notebook_to_production(tmp_path: Path) -> None:
     assert "name: a like is told to the author" in run.printed("test")
     assert (tmp_path / "flows.yaml").read_text("utf-8").rstrip() == run.printed("yaml").rstrip()
     assert ".fan_out('target_id', via='owns', direction='reverse', as_='recipient')" in run.printed("loaded")
+
+
+def test_a_flow_runs_live_in_a_notebook(tmp_path: Path) -> None:
+    run = Executed("live.ipynb", tmp_path)
+    assert run.printed("started").startswith("3 events, ")
+    assert "eve - Cem and 1 more liked In praise of tea\n" in run.printed("closed")
+    assert "('bob'" not in run.printed("closed")
+    assert "ConnectionError: the phone of bob is off" in run.text("letters")
+    assert run.printed("retried").splitlines() == [
+        "[('eve', 'Cem and 1 more liked In praise of tea'), ('bob', 'Ann liked A week of moss')]",
+        "0 dead letters",
+    ]
+    assert run.printed("gone-on").splitlines()[1] == (
+        "['Bob liked In praise of tea', 'Cem and 1 more liked In praise of tea']"
+    )
+    assert run.printed("replayed") == "True\n"
+    assert run.text("replayed").startswith("4 events replayed, 6 deliveries\n")

@@ -74,3 +74,11 @@ def test_to_production(notebook):
         "8,627 deliveries as meant, 8,627 in production: all the same"
     ).is_visible()
     assert shown.outputs.get_by_text("recipient-is-target").first.is_visible()
+
+
+def test_live(notebook):
+    shown = opened(notebook, "live.ipynb")
+    assert_drawn(shown, 1)
+    assert_reported(shown, 1)
+    assert shown.outputs.get_by_text("eve - Cem and 1 more liked In praise of tea").is_visible()
+    assert shown.outputs.get_by_text("0 dead letters").is_visible()
