@@ -56,6 +56,7 @@ def test_who_muted_or_opted_out_gets_nothing_and_is_counted():
     assert drops(result) == {"preference": 3}
     assert counts(result, 1) == {"entered": 4, "passed": 1, "dropped": 3}
     assert refused(result) == [("tell", 1, "in-app", 3)]
+    assert "3 deliveries held back by preferences: result.refused" in repr(result)
     assert len(result) == 1
 
 
@@ -265,6 +266,7 @@ def test_what_cannot_be_delivered_is_told_and_the_rest_arrives(tmp_path: Path):
     sinks = {"in-app": Custom(picky), "push": other}
     result = fd.replay(BOTH, LIKES, sinks=sinks, dispatch=True, out=tmp_path / "r")
     assert len(other.deliveries) == 4
+    assert "2 deliveries could not be made: result.undelivered" in repr(result)
     expected = [[1, "in-app", "ValueError: not ann"], [4, "in-app", "ValueError: not ann"]]
     assert result.undelivered[["seq_no", "sink", "error"]].values.tolist() == expected
     again = fd.read_result(tmp_path / "r").undelivered

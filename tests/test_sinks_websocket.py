@@ -191,6 +191,20 @@ def test_with_a_token_only_who_sends_it_may_listen(
     assert "s3cr3t" not in caplog.text
 
 
+def test_a_question_that_is_not_understood_hears_nothing():
+    async def test(server: WebSocket, url: str) -> None:
+        for path in ("/?recipients=ann", "/?user=ann", "/ann", "/?recipient=ann&all=1"):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(url + path)
+            assert refused.value.response.status_code == 400
+        async with connect(f"{url}/?recipient=") as client:
+            await until(lambda: server.listeners == 1)
+            server.deliver([*messages("ann", 3), Delivery({"n": 9})])
+            assert await heard(client, 1) == [9]
+
+    with_server(test)
+
+
 def test_only_so_many_may_listen():
     async def test(server: WebSocket, url: str) -> None:
         async with connect(url), connect(url):

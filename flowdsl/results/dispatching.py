@@ -13,7 +13,7 @@ from flowdsl.flow import Flow
 from flowdsl.plan import Plan
 from flowdsl.results.manifest import delivers_of
 from flowdsl.results.recorder import EVENT, TableRecorder
-from flowdsl.results.store import MemoryStore, Part, Store, StoredPart
+from flowdsl.results.store import MemoryStore, Part, StoredPart
 from flowdsl.results.tables import FIXED, all_deliveries
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, delivery_key
 
@@ -55,7 +55,7 @@ def dispatching(
 ) -> Callable[[], None]:
     """Have deliveries held back until the function that is returned hands them over."""
     names = [flow.name for flow in plan.flows]
-    store = DispatchingStore(recorder.store, sinks, names, delivers_of(plan, local))
+    store = DispatchingStore(recorder, sinks, names, delivers_of(plan, local))
     recorder.store, recorder.event_columns = store, EVENT_COLUMNS
     return store.hand_over
 
@@ -68,9 +68,14 @@ class DispatchingStore:
     """
 
     def __init__(
-        self, inner: Store, sinks: Mapping[str, Sink], names: Sequence[str], steps: Sequence[dict[str, Any]]
+        self,
+        recorder: TableRecorder,
+        sinks: Mapping[str, Sink],
+        names: Sequence[str],
+        steps: Sequence[dict[str, Any]],
     ) -> None:
-        self.inner = inner
+        self.inner = recorder.store
+        self._recorder = recorder
         self._sinks = sinks
         self._names = names
         self._steps = steps
@@ -111,6 +116,7 @@ class DispatchingStore:
                 for delivery, failure in handed_over(self._sinks[name], [d for d in some if d.sink == name])
                 if failure is not None
             ]
+            self._recorder.undelivered_count += len(failed)
             if failed:
                 self.inner.add(
                     UNDELIVERED, Part(pl.DataFrame(failed, schema=UNDELIVERED_SCHEMA, orient="row"))

@@ -54,6 +54,7 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[st
         "delivers": delivers_of(plan, local),
         "fan_outs": fan_outs,
         "delivered": counts,
+        "undelivered": recorder.undelivered_count,
     }
 
 

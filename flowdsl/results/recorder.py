@@ -50,6 +50,7 @@ class TableRecorder:
         self.store = store
         self.delivered_count: Counter[tuple[int, str]] = Counter()
         self.late_count = 0
+        self.undelivered_count = 0
         self.trace = trace
         # columns of the event that are taken down with its deliveries, for sinks
         self.event_columns: tuple[str, ...] = ()

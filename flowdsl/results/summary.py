@@ -20,6 +20,11 @@ def summary(manifest: dict[str, Any]) -> str:
         lines += [_step(s) for s in steps]
     if len(manifest["flows"]) > MOST:
         lines.append(f"… and {len(manifest['flows']) - MOST} flows more: result.steps")
+    held_back = sum(count for s in manifest["steps"] for count in s.get("refused", {}).values())
+    if held_back:
+        lines += ["", f"{_n(held_back, 'delivery')} held back by preferences: result.refused"]
+    if manifest.get("undelivered"):
+        lines += ["", f"{_n(manifest['undelivered'], 'delivery')} could not be made: result.undelivered"]
     if manifest["late"]:
         lines += ["", f"{_n(manifest['late'], 'event')} came late: result.late"]
     failed = sum(s["failed"] for s in manifest["steps"])

@@ -96,10 +96,11 @@ class Push(Sink):
         attempts: int = ATTEMPTS,
     ) -> None:
         origin(url, "url")
+        self._owns = not isinstance(recipients, Recipients)
         self.recipients = recipients if isinstance(recipients, Recipients) else Recipients(recipients)
         self._url = url.rstrip("/")
         self._shown = shown_url(url)
-        self._token = None if token is None else EnvText(f"Bearer {token}", "token")
+        self._token = None if token is None else EnvText(token, "token")
         self._timeout = seconds(timeout)
         self._attempts = whole("attempts", attempts)
         self._background = Background("flowdsl-push")
@@ -121,15 +122,17 @@ class Push(Sink):
         self.recipients.open()
         self._headers = {"content-type": b"application/json", "accept": b"application/json"}
         if self._token is not None:
-            self._headers["authorization"] = self._token.filled().encode()
+            self._headers["authorization"] = f"Bearer {self._token.filled()}".encode()
         self._http = client(self._timeout, 6, "push")
 
     def close(self) -> None:
-        """Close the connections; the devices stay open, for they may be an `InApp`'s."""
+        """Close the connections, and the devices unless they are somebody else's."""
         http, self._http = self._http, None
         if http is not None and self._background.running:
             self._background.run(http.aclose())
         self._background.stop()
+        if self._owns:
+            self.recipients.close()
 
     def accepts(self, recipients: pl.Series, types: pl.Series) -> Mask | None:
         """Whom preferences let through."""

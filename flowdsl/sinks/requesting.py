@@ -125,7 +125,8 @@ async def ask(
         raise AgainError(f"no answer within {timeout:g} s ({type(error).__name__})") from None
     except library.TransportError as error:
         raise AgainError(f"no connection ({type(error).__name__})") from None
-    except (library.HTTPError, library.InvalidURL) as error:
+    # other errors of the library may say what is secret: only their type is told
+    except (library.HTTPError, library.InvalidURL, TypeError, ValueError) as error:
         raise RefusedError(f"no request can be made ({type(error).__name__})") from None
     finally:
         _ours.reset(token)

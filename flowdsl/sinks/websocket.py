@@ -187,14 +187,19 @@ class WebSocket(Sink):
         )
 
     def _judge(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse whoever may not listen."""
+        """Refuse whoever may not listen, and addresses that ask for what is not there."""
+        address = urlsplit(request.path)
+        asked = parse_qs(address.query, keep_blank_values=True)
         if self._secret is not None:
             header = request.headers.get_all("Authorization")
             given = [text.removeprefix("Bearer ") for text in header]
-            given += parse_qs(urlsplit(request.path).query).get("token", [])
+            given += asked.get("token", [])
             if not any(hmac.compare_digest(one.encode("utf-8", "replace"), self._secret) for one in given):
                 self._counts["refused"] += 1
                 return connection.respond(http.HTTPStatus.UNAUTHORIZED, "a token is needed\n")
+        # a misspelt question must not be taken for one about everything
+        if address.path not in ("", "/") or not asked.keys() <= {"recipient", "token"}:
+            return connection.respond(http.HTTPStatus.BAD_REQUEST, "listen at /?recipient=… or at /\n")
         if len(self._everybody) >= self._most:
             self._counts["refused"] += 1
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many listen already\n")
@@ -202,7 +207,7 @@ class WebSocket(Sink):
 
     async def _listen(self, connection: ServerConnection) -> None:
         assert connection.request is not None
-        asked = parse_qs(urlsplit(connection.request.path).query).get("recipient")
+        asked = parse_qs(urlsplit(connection.request.path).query, keep_blank_values=True).get("recipient")
         listener = _Listener(frozenset(asked) if asked else None, self._queue)
         self._add(listener)
         tasks = [
