@@ -65,7 +65,10 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Cell | Bar]], *, left: i
         for number, text in enumerate(heads)
     )
     lines = "".join(f"<tr>{row}</tr>" for row in body)
-    return Html(f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>")
+    # where the screen is narrow it is scrolled by itself
+    return Html(
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+    )
 
 
 def details(summary: object, *parts: object) -> Html:
@@ -74,11 +77,18 @@ def details(summary: object, *parts: object) -> Html:
 
 
 def definitions(values: dict[str, Any]) -> Html:
-    """Fields and their values."""
-    return element(
-        "dl",
-        *(joined(element("dt", plain(name)), element("dd", value_text(v))) for name, v in values.items()),
+    """Fields and their values, one below the other; no `dl`, which notebooks lay out in their own way."""
+    return joined(
+        *(
+            joined(element("div", plain(name), css="field"), element("div", value_text(value), css="value"))
+            for name, value in values.items()
+        )
     )
+
+
+def code(text: object, most: int = _LONG) -> Html:
+    """Text as it stands in code."""
+    return element("span", plain(text, most), css="code")
 
 
 def value_text(value: Any) -> Html:

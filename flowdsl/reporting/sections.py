@@ -13,6 +13,7 @@ from flowdsl.reporting.elements import (
     Bar,
     Cell,
     Html,
+    code,
     definitions,
     details,
     element,
@@ -140,7 +141,7 @@ def fan_outs(figures: Figures) -> Html:
     if not told:
         return Html("")
     rows = [
-        (plain(f.flow), Html(f"<code>{plain(f.text)}</code>"), f.sizes.total, f.sizes.p50, f.sizes.p95, f.largest,
+        (plain(f.flow), code(f.text), f.sizes.total, f.sizes.p50, f.sizes.p95, f.largest,
          Html(f"event {f.seq_no}"), f.no_links)
         for f in told[:MOST]
     ]  # fmt: skip
@@ -171,7 +172,7 @@ def not_delivered(figures: Figures) -> Html:
     if figures.drops:
         most = max(d.count for d in figures.drops)
         rows = [
-            (plain(d.flow), Html(f"{d.step} <code>{plain(d.text, 160)}</code>"), plain(d.reason), d.count,
+            (plain(d.flow), joined(f"{d.step} ", code(d.text, 160)), plain(d.reason), d.count,
              Html(share_text(d.count, d.came)), Bar(d.count / most))
             for d in figures.drops
         ]  # fmt: skip

@@ -24,7 +24,7 @@ _RULES: Final = f"""
 {_R} p{{margin:2px 0 8px;color:var(--soft);max-width:75ch}}
 {_R} p.lead{{margin:0}}
 {_R} b,{_R} strong{{color:var(--ink);font-weight:600}}
-{_R} code{{font:12.5px {MONO};overflow-wrap:anywhere;color:inherit;background:none;padding:0}}
+{_R} .code{{font:12.5px {MONO};overflow-wrap:anywhere}}
 {_R} bdi{{unicode-bidi:isolate;overflow-wrap:anywhere}}
 {_R} .tiles{{display:grid;grid-template-columns:repeat(auto-fit,minmax(128px,1fr));gap:10px;margin:18px 0 14px}}
 {_R} .tile{{border:1px solid var(--rim);border-radius:8px;padding:9px 12px;background:var(--lane)}}
@@ -39,10 +39,10 @@ _RULES: Final = f"""
 {_R} .wide{{overflow-x:auto;margin:8px 0}}
 {_R} .wide svg{{display:block;margin:0 auto}}
 {_R} svg.chart{{display:block;margin:2px 0 6px}}
-{_R} table{{border-collapse:collapse;margin:6px 0 10px;width:100%;font-size:13px;border:0;table-layout:auto}}
+{_R} table{{border-collapse:collapse;margin:0;width:100%;font-size:13px;border:0;table-layout:auto}}
 {_R} tr,{_R} tbody tr:nth-child(n){{background:none;border:0}}
 {_R} th,{_R} td{{padding:4px 14px 4px 0;text-align:left;vertical-align:top;border:0;border-bottom:1px solid var(--rim);
- white-space:normal;max-width:none;min-width:7em;overflow-wrap:anywhere}}
+ white-space:normal;max-width:none;min-width:8em;overflow-wrap:anywhere}}
 {_R} th{{font-weight:600;color:var(--soft);font-size:12px;vertical-align:bottom}}
 {_R} td.n,{_R} th.n{{text-align:right;white-space:nowrap;overflow-wrap:normal;min-width:0}}
 {_R} th.n{{white-space:normal}}
@@ -55,9 +55,8 @@ _RULES: Final = f"""
  overflow-wrap:anywhere;min-width:0}}
 {_R} .card .why{{font-weight:600;font-size:12px}}
 {_R} .card .of{{color:var(--soft);font-size:12px;border-bottom:1px solid var(--rim);padding-bottom:5px;margin-bottom:5px}}
-{_R} dl{{margin:0;display:block}}
-{_R} dt{{color:var(--soft);font-size:11.5px;line-height:1.3;margin-top:4px;font-weight:400;float:none;width:auto;padding:0}}
-{_R} dd{{margin:0;white-space:pre-wrap;width:auto;padding:0}}
+{_R} .field{{color:var(--soft);font-size:11.5px;line-height:1.3;margin-top:4px}}
+{_R} .value{{white-space:pre-wrap}}
 {_R} details{{margin:2px 0 8px;border:0;padding:0;background:none}}
 {_R} summary{{cursor:pointer;color:var(--link);width:fit-content;font-weight:400;padding:0;margin:0;background:none}}
 {_R} .none{{color:var(--soft)}}
