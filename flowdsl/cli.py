@@ -1,4 +1,4 @@
-"""The command line: `flowdsl demo | replay | compare | check | test | show | sample | convert | schema`.
+"""The command line: `flowdsl demo | replay | compare | check | test | show | sample | convert | run | schema`.
 
 Data goes to stdout, messages and progress to stderr. The exit code is 0 where all is well, 1 for failures and findings,
 2 for wrong use.
@@ -18,7 +18,7 @@ from flowdsl.commands.talking import UsageError, say
 from flowdsl.errors import FlowError
 from flowdsl.events import FlowWarning
 
-COMMANDS = ("demo", "replay", "compare", "check", "test", "show", "sample", "convert", "schema")
+COMMANDS = ("demo", "replay", "compare", "check", "test", "show", "sample", "convert", "run", "schema")
 # a command whose module cannot have its name, for the standard library has one of that name
 MODULES = {"test": "run_tests"}
 

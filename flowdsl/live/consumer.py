@@ -132,6 +132,11 @@ class Consumer:
 
         self._database.write(change)
 
+    @property
+    def has_run(self) -> bool:
+        """Whether there was a run."""
+        return self.fact("acknowledged") is not None
+
     def begin(self, run: str) -> None:
         """A new run: what is known of sinks in earlier ones is of no use any more."""
         self._database.write(lambda c: c.execute("delete from progress where run <> ?", (run,)))

@@ -8,10 +8,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.engines.local import LocalRun, State
 from flowdsl.errors import LiveError, did_you_mean
+from flowdsl.flow import Flow
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live.beginning import DISCARD, Beginning
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints
@@ -85,7 +87,7 @@ class Runtime:
         self.log = _log(log)
         self.graph = _graph(graph)
         self.consumer_name = _name(consumer_name)
-        self.sinks = _sinks(flows, self.flows, sinks)
+        self.sinks = _sinks(flows, self.flows, sinks, getattr(self.log, "folder", None))
         self.error: BaseException | None = None
         self._state = _state(state)
         self._every = checkpoint_every
@@ -141,6 +143,11 @@ class Runtime:
     def running(self) -> bool:
         """Whether a run is going on."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def has_run(self) -> bool:
+        """Whether this consumer has run before, and can go on where it stopped."""
+        return self._consumer.has_run or self.log.position(self.consumer_name) > 0
 
     def run_until_idle(
         self, position: Position | str | int | None = None, timeout: float | None = None
@@ -378,11 +385,14 @@ def _state(state: Any) -> State | str | None:
     raise LiveError(f"state is {state!r:.60}", allowed='result.state of a replay, "discard", or None')
 
 
-def _sinks(given: Any, flows: Any, sinks: Mapping[str, Any] | None) -> dict[str, Sink]:
+def _sinks(given: Any, flows: Any, sinks: Mapping[str, Any] | None, folder: Path | None) -> dict[str, Sink]:
     """The sinks that the flows name, each one ready to be opened."""
     from flowdsl.sinks.custom import Custom
 
     names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
+    if sinks is None and not isinstance(given, Flow) and getattr(given, "sinks", None):
+        # a project that says what its sinks are
+        sinks = given.build_sinks(None if folder is None else kept_in(folder))
     if sinks is None:
         return {name: Frame() for name in names}
     if not isinstance(sinks, Mapping):
@@ -404,6 +414,13 @@ def _sinks(given: Any, flows: Any, sinks: Mapping[str, Any] | None) -> dict[str,
                 sink = Custom(sink)
             found[name] = sink
     return found
+
+
+def kept_in(folder: Path) -> Path:
+    """The folder for what sinks keep, beside the log in `folder`."""
+    path = folder / "sinks"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
 
 
 def _labels(names: list[str]) -> list[str]:
