@@ -32,6 +32,8 @@ class Beginning:
     consumer: Consumer
     checkpoints: Checkpoints
     fingerprint: str
+    # where a consumer begins that has never run, if nobody says where
+    first: Position
 
     def at(self, position: Position | str | int | None, state: State | str | None) -> Checkpoint:
         """The checkpoint for a position; where none is there yet it is made, and on disk when this returns."""
@@ -53,7 +55,7 @@ class Beginning:
         if state == DISCARD and not moved:
             acknowledged = max(acknowledged, self.checkpoints.last_seq_no())
         if position is None:
-            position = Position.LAST_ACKNOWLEDGED if acknowledged or moved else Position.LATEST
+            position = Position.LAST_ACKNOWLEDGED if acknowledged or moved else self.first
         after = first_after(position, acknowledged, self.log.last_seq_no())
         return self._new(self._fed(after, found))
 

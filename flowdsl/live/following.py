@@ -69,17 +69,14 @@ class LiveRun:
         self._setting = setting
         self._run = run
         self._story = story
+        # how far the run is: everything up to here was handed to the lanes
+        self.place = story.place
         self._unacked: deque[Place] = deque()
         self._acked = setting.log.position(setting.consumer.name)
         self._saved = story.place
         self._saving: threading.Thread | None = None
         self._problem: BaseException | None = None
         self._next_ack = self._next_save = self._next_spelling = 0.0
-
-    @property
-    def place(self) -> Place:
-        """How far the run is."""
-        return self._story.place
 
     @property
     def idle(self) -> bool:
@@ -129,6 +126,7 @@ class LiveRun:
             failures = self.recorder.keep_failures()
             delivered = self.dispatch.put(piece.after.number, self.recorder.take_deliveries())
             span.set(deliveries=delivered, failures=failures)
+        self.place = piece.after
         self.batches += 1
         self.failures += failures
         if not self._unacked or self._unacked[-1].seq_no < piece.after.seq_no:

@@ -110,7 +110,7 @@ class Runtime:
         and a new one begins at `"latest"`. Wherever a run begins, the events before make up the graph and the clock.
         When this returns, every event appended from now on is run.
         """
-        self._begin(position)
+        self._begin(position, Position.LATEST)
         self._thread = threading.Thread(
             target=self._follow, name=f"flowdsl-{self.consumer_name}", daemon=True
         )
@@ -159,7 +159,7 @@ class Runtime:
         """
         if self.running:
             return self._wait_until_idle(timeout)
-        self._begin(Position.LAST_ACKNOWLEDGED if position is None else position)
+        self._begin(position, Position.BEGINNING)
         assert self._live is not None
         self._live.patience = threading.TIMEOUT_MAX if timeout is None else timeout
         self._work(until_idle=True)
@@ -247,13 +247,13 @@ class Runtime:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _begin(self, position: Position | str | int | None) -> None:
+    def _begin(self, position: Position | str | int | None, first: Position) -> None:
         if self.running:
             raise LiveError("the runtime is running already", hint="stop() it first")
         self._consumer.acquire()
         try:
             self._open_sinks()
-            self._live = self._run_from(position)
+            self._live = self._run_from(position, first)
         except BaseException:
             self._consumer.release()
             raise
@@ -263,11 +263,11 @@ class Runtime:
         for sink in self.sinks.values():
             sink.open()
 
-    def _run_from(self, position: Position | str | int | None) -> LiveRun:
+    def _run_from(self, position: Position | str | int | None, first: Position) -> LiveRun:
         said = fingerprint(self.flows)
         fetchers = {} if self.graph is None else self.graph.fetchers
         checkpoints = Checkpoints(self._consumer, self._plan, said, fetchers)
-        beginning = Beginning(self.log, self._plan, self.graph, self._consumer, checkpoints, said)
+        beginning = Beginning(self.log, self._plan, self.graph, self._consumer, checkpoints, said, first)
         found = beginning.at(position, self._state)
         # it was used: what comes next goes on from what the run remembers
         self._state = None

@@ -82,7 +82,7 @@ class MemoryEventLog(EventLog):
         with self._changed:
             self._seal()
             for frame in frames:
-                self._add_block(frame)
+                self._add_block(frame, self._last + 1)
                 self._last += frame.height
             self._changed.notify_all()
             return self._last
@@ -160,16 +160,16 @@ class MemoryEventLog(EventLog):
         """Make a block of the tail; blocks double in size, so that there are few and each row is copied rarely."""
         if not self._tail:
             return
-        self._last -= len(self._tail)
+        # the number of the last event stays as it is: it is read without the lock
+        first = self._last - len(self._tail) + 1
         block = frame_of(self._tail)
         self._tail = []
-        self._add_block(block)
-        self._last += block.height
+        self._add_block(block, first)
 
-    def _add_block(self, frame: pl.DataFrame) -> None:
+    def _add_block(self, frame: pl.DataFrame, first: int) -> None:
         if not frame.height:
             return
-        numbers = pl.int_range(self._last + 1, self._last + 1 + frame.height, dtype=pl.Int64, eager=True)
+        numbers = pl.int_range(first, first + frame.height, dtype=pl.Int64, eager=True)
         block = frame.with_columns(numbers.alias("seq_no")).select(EVENT_COLUMNS)
         while self._blocks and self._blocks[-1].height <= min(2 * block.height, _TAIL):
             block = pl.concat([self._blocks.pop(), block], rechunk=True)
