@@ -594,8 +594,8 @@ def test_metrics_say_what_was_done(log: Any) -> None:
 
 
 def test_batches_and_deliveries_are_spans_of_opentelemetry() -> None:
-    trace = pytest.importorskip("opentelemetry.sdk.trace", reason="opentelemetry-sdk is not installed")
     from opentelemetry import trace as api
+    from opentelemetry.sdk import trace
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 

@@ -1,0 +1,197 @@
+"""`flowdsl run`: until it is told to stop, with events from standard input, and what it says meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flowdsl as fd
+from flowdsl import link_created, sinks
+
+ROOT = Path(__file__).parents[1]
+FLOWS = """
+events:
+  flows:
+    - name: notify-like
+      trigger: {kind: link.created, link_type: likes}
+      pipeline:
+        - map: {template: {recipient_id: "{{ target_id }}", title: "{{ source_id }}"}}
+        - deliver: {sink: in-app}
+  consumers:
+    - {name: mobile, seek: beginning}
+sinks:
+  - {name: in-app, type: in_app}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "flows.yaml").write_text(FLOWS)
+    return tmp_path
+
+
+def command(folder: Path, *options: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "flowdsl",
+        "run",
+        str(folder / "flows.yaml"),
+        "--log",
+        str(folder / "log"),
+        *options,
+    ]
+
+
+def ran(folder: Path, *options: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(folder, *options), input=given, capture_output=True, text=True, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command(folder, *options), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["status"] == "started"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def lines(events: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(event) + "\n" for event in events)
+
+
+def shown(folder: Path) -> list[str]:
+    with sinks.InApp(folder / "log" / "sinks" / "in-app.sqlite") as in_app:
+        return [n.title for n in reversed(in_app.list("post"))]
+
+
+def told(stdout: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stdout.splitlines()]
+
+
+def test_events_of_standard_input_are_appended_and_run(folder: Path) -> None:
+    done = ran(
+        folder,
+        "--append",
+        "-",
+        "--until-idle",
+        given=lines([link_created("likes", f"fan-{i}", "post") for i in range(300)]),
+    )
+    assert done.returncode == 0, done.stderr
+    assert shown(folder)[-50:] == [f"fan-{i}" for i in range(250, 300)]
+    last = told(done.stdout)[-1]
+    assert (last["status"], last["consumer"], last["running"]) == ("stopped", "mobile", False)
+    assert (last["events"], last["sinks"]["in-app"]["delivered"]) == (300, 300)
+
+
+def test_lines_that_are_no_events_are_told_and_the_others_appended(folder: Path) -> None:
+    good = json.dumps(link_created("likes", "ann", "post"))
+    done = ran(
+        folder,
+        "--append",
+        "-",
+        "--until-idle",
+        given=f'{good}\nno json\n\n[1]\n{{"kind": "x"}}\n{good.replace("ann", "bob")}',
+    )
+    assert done.returncode == 1
+    assert shown(folder) == ["ann", "bob"]
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
+        f"line {n} of standard input" for n in (2, 4, 5)
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly_and_the_next_run_goes_on(folder: Path, number: signal.Signals) -> None:
+    with fd.ParquetEventLog(folder / "log") as log:
+        log.append(link_created("likes", "ann", "post"))
+    with running(folder) as process:
+        end = time.monotonic() + 20
+        while not (folder / "log" / "sinks" / "in-app.sqlite").exists() or shown(folder) != ["ann"]:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=20)
+        assert process.returncode == 0, stderr
+    assert told(stdout)[-1]["status"] == "stopped"
+    with fd.ParquetEventLog(folder / "log") as log:
+        assert log.position("mobile") == 1
+        log.append(link_created("likes", "bob", "post"))
+    assert ran(folder, "--until-idle").returncode == 0
+    assert shown(folder) == ["ann", "bob"]
+
+
+def test_events_that_another_process_appends_are_run(folder: Path) -> None:
+    with fd.ParquetEventLog(folder / "log") as log:
+        log.append(link_created("likes", "ann", "post"))
+        with running(folder, "--every", "0.1") as process:
+            log.append(link_created("likes", "bob", "post"))
+            assert process.stdout is not None
+            while json.loads(process.stdout.readline())["delivered"] < 2:
+                pass
+    assert shown(folder) == ["ann", "bob"]
+
+
+def test_on_a_terminal_the_state_is_a_line_that_changes(folder: Path) -> None:
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        command(folder, "--until-idle"), stdout=follower, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )  # fmt: skip
+    os.close(follower)
+    said = b""
+    while True:
+        try:
+            block = os.read(leader, 1000)
+        except OSError:
+            break
+        if not block:
+            break
+        said += block
+    os.close(leader)
+    process.communicate()
+    assert process.returncode == 0
+    assert said.startswith(b"\r\x1b[Kstarted: 0 events, 0 delivered, lag 0")
+    assert said.endswith(b"\r\x1b[Kstopped: 0 events, 0 delivered, lag 0\r\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "what"),
+    [
+        (["--position", "nowhere"], 2, "--position 'nowhere' is not beginning, latest"),
+        (["--graph", "nothing"], 2, "there is no folder 'nothing'"),
+        (["--sinks", "nothing"], 2, "there is no folder 'nothing'"),
+    ],
+)
+def test_wrong_use_is_told_without_a_traceback(
+    folder: Path, options: list[str], code: int, what: str
+) -> None:
+    done = ran(folder, *options)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert what in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sink_that_the_yaml_lacks_is_refused(folder: Path) -> None:
+    (folder / "flows.yaml").write_text(FLOWS.replace("name: in-app, type", "name: other, type"))
+    done = ran(folder, "--until-idle")
+    assert done.returncode == 1
+    assert "there is no sink 'in-app'" in done.stderr
