@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
-from flowdsl.pictures.diagram import Diagram, Exit, Mark
+from flowdsl.pictures.diagram import Chain, Diagram, Exit, Mark
 from flowdsl.pictures.lanes import draw_lanes
 from flowdsl.pictures.metrics import elided, printable, width, wrapped
 from flowdsl.pictures.of_flows import flow_chain, flow_diagram
@@ -301,6 +301,25 @@ def test_no_cards_overlap_and_none_leaves_the_picture(picture):
         assert r1 <= l2 or r2 <= l1 or b1 <= t2 or b2 <= t1
     # it fits the width of a notebook, at the size of text that it was drawn for
     assert wide <= 1_100
+
+
+def crowded() -> Chain:
+    ways = [Exit("failed", f"cause {n}", Mark("7", 7)) for n in range(6)]
+    marks = {number: Mark("1,000", 1_000) for number in range(6)}
+    return flow_chain(LIKE).marked(exits=dict.fromkeys(range(5), ways), into=marks)
+
+
+def test_no_two_ways_out_stand_on_one_another():
+    for diagram in (Diagram("column", (crowded(),)), Diagram("lanes", (crowded(), crowded()))):
+        root = parsed(Picture(diagram).svg)
+        reasons = [text for text in root.iter(f"{SVG}text") if (text.text or "").startswith("cause")]
+        assert len(reasons) == 30 * len(diagram.chains)
+        places = [
+            (float(text.get("x", 0)), float(text.get("y", 0)), width(text.text or "", 11.5))
+            for text in reasons
+        ]
+        for (x1, y1, w1), (x2, y2, w2) in itertools.combinations(places, 2):
+            assert abs(y1 - y2) >= 16 or x1 + w1 <= x2 or x2 + w2 <= x1
 
 
 def test_texts_stay_inside_of_the_picture(result: fd.Result):

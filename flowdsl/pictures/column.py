@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from flowdsl.pictures.diagram import TRIGGER, Chain, Diagram, Node, Sink, Target
+from flowdsl.pictures.diagram import TRIGGER, Chain, Diagram, Exit, Node, Sink, Target
 from flowdsl.pictures.metrics import elided, width, wrapped
 from flowdsl.pictures.shapes import (
     COUNT,
@@ -38,6 +40,8 @@ EXIT_ROOM: Final = 290.0
 _ROW: Final = 21.0
 _SINK_ROW: Final = 40.0
 _ARM: Final = 40.0
+# how far down what leaves a card may stand from the middle of it
+_SHIFT: Final = 30.0
 PILL: Final = 240.0
 
 
@@ -46,15 +50,26 @@ def draw_column(diagram: Diagram) -> tuple[Canvas, float, float]:
     canvas, chain = Canvas(), diagram.chains[0]
     column = _Column(canvas, diagram, chain)
     top = column.heading(MARGIN)
-    above = top
-    for number, node in enumerate(chain.nodes, TRIGGER):
-        row = column.row(node)
-        card = top + (row - column.height(node)) / 2
+    above = bottom = top
+    for number, (node, place) in enumerate(zip(chain.nodes, column.places, strict=True), TRIGGER):
         if number > TRIGGER:
-            down(canvas, column.spine, above, card, node.into, column.scale)
-        above = column.node(card, number, node)
-        top += row + column.gap
-    return canvas, column.wide, top - column.gap + MARGIN
+            down(canvas, column.spine, above, top + place.card, node.into, column.scale)
+        above = column.node(top, number, node, place)
+        bottom = max(bottom, above, top + place.beside + _beside(node))
+    return canvas, column.wide, bottom + MARGIN
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a card begins, and what stands beside it: in the middle of the card, or a little lower where others stand."""
+
+    card: float
+    tall: float
+    beside: float
+
+    def inside(self, middle: float) -> bool:
+        """Whether an edge at this height leaves the card straight."""
+        return self.card + 5 <= middle <= self.card + self.tall - 5
 
 
 class _Column:
@@ -77,8 +92,10 @@ class _Column:
         self.right = self.left + self.card
         self.spine = self.left + 8 + TILE / 2
         self.types = {sink.name: sink.type for sink in diagram.sinks}
+        self.places = self._placed()
         # curves need room to turn
-        self.arm = _ARM if all(_beside(node) <= self.height(node) for node in chain.nodes) else _ARM + 16
+        straight = all(_beside(node) <= self.height(node) for node in chain.nodes)
+        self.arm = _ARM if straight else _ARM + 16
         labels = [target.mark.label for node in chain.nodes for target in node.targets]
         self.sink_arm = max([self.arm, *(width(label, COUNT, bold=True) + 30 for label in labels)])
         notes = [width(note, 12) for note in (*diagram.notes, chain.description or "")]
@@ -100,10 +117,25 @@ class _Column:
             y += 17
         return y + 10
 
-    def node(self, y: float, number: int, node: Node) -> float:
+    def _placed(self) -> list[_Place]:
+        """Card below card, and beside each what leaves it, as near to its middle as what leaves the one above lets it."""
+        places: list[_Place] = []
+        card = free = 0.0
+        for node in self.chain.nodes:
+            tall, beside = self.height(node), _beside(node)
+            wanted = card + (tall - beside) / 2
+            # the edges must not become too steep: the card moves along
+            card += max(free - wanted - _SHIFT, 0.0) if beside else 0.0
+            place = _Place(card, tall, max(card + (tall - beside) / 2, free) if beside else card)
+            places.append(place)
+            free = place.beside + beside + 4 if beside else free
+            card += tall + self.gap
+        return places
+
+    def node(self, top: float, number: int, node: Node, place: _Place) -> float:
         """A card, and what leaves to its right; the place below the card."""
-        canvas, tall = self.canvas, self.height(node)
-        self._leaving(y, node, tall)
+        canvas, y, tall = self.canvas, top + place.card, place.tall
+        self._leaving(top, node, place)
         canvas.open(node_title(node, number), "trigger" if number < 0 else "step")
         canvas.rect(self.left, y, self.card, tall, card_css(node.mark))
         tile(canvas, self.left + 8, y + 8, TILE, node.operator)
@@ -137,24 +169,22 @@ class _Column:
             + (1 + 14 * len(self._note(node)) if node.mark.label else 0)
         )
 
-    def row(self, node: Node) -> float:
-        """The height that a card and what stands beside it need."""
-        return max(self.height(node), _beside(node))
-
-    def _leaving(self, y: float, node: Node, tall: float) -> None:
-        """Edges to sinks, then the ways out: a block around the middle of the card, which they leave at its right side."""
+    def _leaving(self, top: float, node: Node, place: _Place) -> None:
+        """Edges to sinks, then the ways out, all of which leave the card at its right side."""
         canvas, left = self.canvas, self.right
-        count, at = len(node.targets) + len(node.exits), 0
-        fits = _beside(node) <= tall
-        top = y + (tall - _beside(node)) / 2
-        for target in node.targets:
-            middle = top + _SINK_ROW / 2
-            start = None if fits or count == 1 else y + tall * (at + 0.5) / count
-            self._target(target, left, middle, start)
-            at, top = at + 1, top + _SINK_ROW
-        for way in node.exits:
-            middle = top + _ROW / 2
-            start = None if fits else y + tall * (at + 0.5) / count
+        count, y = len(node.targets) + len(node.exits), place.beside
+        ways: list[tuple[Target | Exit, float]] = [
+            *((target, _SINK_ROW) for target in node.targets),
+            *((way, _ROW) for way in node.exits),
+        ]
+        straight = all(place.inside(middle) for middle in _middles(y, [row for _, row in ways]))
+        for at, (way, row) in enumerate(ways):
+            middle = top + y + row / 2
+            start = None if straight else top + place.card + place.tall * (at + 0.5) / count
+            y += row
+            if isinstance(way, Target):
+                self._target(way, left, middle, start)
+                continue
             canvas.open(exit_title(way), f"exit {way.leave}")
             across(
                 canvas, left, left + self.arm - 6, middle, way.mark, self.scale, plain=exit_colour(way.leave),
@@ -162,17 +192,16 @@ class _Column:
             )  # fmt: skip
             exit_row(canvas, left + self.arm, middle + 4, way, EXIT_ROOM, EXIT)
             canvas.close()
-            at, top = at + 1, top + _ROW
 
     def _target(self, target: Target, left: float, middle: float, start: float | None) -> None:
         canvas, mark, arm = self.canvas, target.mark, self.sink_arm
         canvas.open(f"to {target.sink}" + (f": {mark.title}" if mark.title else ""), "edge")
         across(canvas, left, left + arm, middle, mark, self.scale, start=start)
         if mark.label:
-            lift = self.scale.thickness(mark) / 2 + 4
-            canvas.text(
-                left + arm - 16, middle - lift, mark.label, f"halo {label_css(mark)}", COUNT, anchor="end"
-            )
+            half = self.scale.thickness(mark) / 2
+            # on the side that the curve does not come from
+            y = middle - half - 4 if start is None or start >= middle else middle + half + 12
+            canvas.text(left + arm - 14, y, mark.label, f"halo {label_css(mark)}", COUNT, anchor="end")
         canvas.close()
         pill = self._pill(target)
         sink_pill(canvas, left + arm, middle - 16, min(pill_width(pill), PILL), pill, tall=32)
@@ -191,6 +220,10 @@ class _Column:
                 text = width(way.mark.label, EXIT, bold=True) + 5 + width(way.reason, EXIT)
                 wide = max(wide, self.right + self.arm + min(18 + text, EXIT_ROOM) + MARGIN)
         return wide
+
+
+def _middles(top: float, rows: Sequence[float]) -> list[float]:
+    return [top + sum(rows[:at]) + row / 2 for at, row in enumerate(rows)]
 
 
 def _beside(node: Node) -> float:

@@ -142,7 +142,9 @@ class _Lanes:
             gap = 0.0 if number == TRIGGER else self._gap(node.into)
             room = self._room_after(node)
             # what is delivered goes straight to the right, so that the next step begins a row
-            if number > TRIGGER and (chips[-1].node.targets or x + gap + wide + room > limit):
+            if number > TRIGGER and (
+                chips[-1].node.targets or x + gap + max(wide + room, _exit_width(node)) > limit
+            ):
                 x, row, gap = MARGIN + INSET + 18, row + 1, 0.0
             chips.append(_Chip(node, number, x + gap, wide, row))
             x += gap + max(wide, _exit_width(node) - gap)
@@ -201,11 +203,13 @@ class _Lanes:
         """The edge from the end of a row to the beginning of the next one, between the two."""
         thick = min(self.scale.thickness(mark), 4.0)
         out = before.x + before.wide
+        # around what stands below the chips of the row
+        turn = max(c.x + max(c.wide, _exit_width(c.node)) for c in lane.chips if c.row == before.row)
         start, end = lane.middle(before.row), lane.middle(chip.row)
         between = lane.top(chip.row) - 8
         left = MARGIN + INSET - 2
         self.canvas.path(
-            f"M{out:.1f} {start:.1f}h6q6 0 6 6V{between - 6:.1f}q0 6 -6 6H{left + 6:.1f}q-6 0 -6 6V{end - 6:.1f}q0 6 6 6H{chip.x - 6:.1f}",
+            f"M{out:.1f} {start:.1f}H{turn + 6:.1f}q6 0 6 6V{between - 6:.1f}q0 6 -6 6H{left + 6:.1f}q-6 0 -6 6V{end - 6:.1f}q0 6 6 6H{chip.x - 6:.1f}",
             edge_css(mark) + " flat",
             width=thick,
         )
@@ -263,14 +267,14 @@ def _chip_width(node: Node) -> float:
 
 
 def _exit_room(chip: float) -> float:
-    return max(chip, 150.0)
+    return max(chip, 190.0)
 
 
 def _exit_width(node: Node) -> float:
     """How far to the right the ways out below a chip need."""
     room = _exit_room(_chip_width(node))
     texts = [*map(_way_width, node.exits), *([width(node.mark.label, EXIT) + 8] if node.mark.label else [])]
-    return min(max(texts, default=0.0), room) + (6 if texts else 0)
+    return min(max(texts, default=0.0), room + 8) + (6 if texts else 0)
 
 
 def _way_width(way: Exit) -> float:
