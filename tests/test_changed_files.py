@@ -146,6 +146,61 @@ def test_line_ends_stay_as_they_are():
     assert changed.count("\n") == changed.count("\r\n")
 
 
+ODD = """\
+# top
+events:   # here
+  flows:
+  -   name: a      # first
+      trigger: &likes {kind: link.created, link_type: likes}
+      pipeline:
+      - map:
+          template:
+            # a folded one
+            title: >-
+              {{ source_id }} liked
+              it
+            "quoted key": 'it''s'
+            ? complex
+            : "\\u00e9\\n"
+            l: [1, 2.0, "3", null, ~, true,
+                {a: b}]
+      - deliver: {sinks: [s,
+                          t]}
+  # between
+  - name: b   # second
+    trigger: *likes
+    pipeline: [{map: {template: {t: x}}}, {deliver: {sink: s}}]
+  - {name: c, trigger: {kind: link.deleted}, pipeline: [{map: {template: {t: x}}}, {deliver: {sink: s}}]}
+sinks:
+- name: s
+  type: in_app   # keep
+- {name: t, type: push}
+# end"""
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("change", "gone"),
+    [
+        (lambda p: on("link.created", link_type="likes", name="a").map(title="new").deliver("s"), 12),
+        (lambda p: p["c"].where("source_id != target_id"), 1),
+        (lambda p: on("link.deleted", name="c").map("{{ link_id }}").deliver("t", "s"), 1),
+        (lambda p: on("link.deleted", name="d").map(t="y").deliver("s"), 0),
+        (lambda p: p["b"].rate_limit(3, per="1h"), 1),
+    ],
+)
+def test_an_oddly_written_file_keeps_everything_around_a_change(newline, change, gone):
+    text = newline.join(ODD.split("\n"))
+    project = fd.load(text)
+    changed = project.with_flow(change(project))
+    new = changed.to_yaml()
+    assert fd.load(new) == changed
+    before, after = ODD.split("\n"), new.split(newline)
+    lost = [line for line in before if line not in after]
+    assert len(lost) <= gone
+    assert not [line for line in lost if "#" in line]
+
+
 def test_what_other_flows_share_by_an_anchor_is_written_anew_with_a_warning():
     text = "# ours\n- &f {name: f, trigger: &t {kind: link.created}, pipeline: []}\n- {name: g, trigger: *t, pipeline: []}\n"
     project = fd.load(text)

@@ -1,7 +1,8 @@
 """A YAML text changed where its value changes, every other byte as it was: comments, order, spelling, white space.
 
 The text is composed into nodes that know where they stand. Old and new value are compared from the top down, and the
-smallest nodes that differ are written anew. What stands for a node in several places (an alias) is never touched.
+smallest nodes that differ are written anew; where that cannot be, the next larger one is, up to a whole flow, sink or test.
+What stands for a node in several places (an alias) is never touched.
 """
 
 from __future__ import annotations
@@ -71,18 +72,31 @@ class _Splicer:
 
     def edits(self, value: Any) -> Iterator[_Edit]:
         """What changes."""
-        return self._node(self.root, value, 0, inside=False)
+        return self._node(self.root, value, 0, inside=False, item=False)
 
-    def _node(self, node: Any, value: Any, column: int, *, inside: bool) -> Iterator[_Edit]:
-        """What changes in a node; `column` is where the key or dash before it stands, `inside` whether braces hold it."""
+    def _node(self, node: Any, value: Any, column: int, *, inside: bool, item: bool) -> Iterator[_Edit]:
+        """What changes in a node.
+
+        `column` is where the key or dash before it stands, `inside` says whether braces hold it, `item` whether it is, or is
+        in, an item of a list: only there it may be written anew as a whole.
+        """
         old = _plain(node)
         if _same(old, value):
             return
-        if self.shared & set(map(id, _within(node))):
-            raise CannotSplice
+        self._alone(node)
+        try:
+            yield from list(self._finer(node, old, value, column, inside=inside, item=item))
+        except CannotSplice:
+            if not item:
+                raise
+            yield self._replaced(node, value, column, inside=inside)
+
+    def _finer(
+        self, node: Any, old: Any, value: Any, column: int, *, inside: bool, item: bool
+    ) -> Iterator[_Edit]:
         inside = inside or (node.id != "scalar" and bool(node.flow_style))
         if isinstance(old, dict) and isinstance(value, Mapping) and set(old) & set(value):
-            yield from self._mapping(node, value, inside=inside)
+            yield from self._mapping(node, value, inside=inside, item=item)
         elif isinstance(old, list) and isinstance(value, list) and old and value:
             yield from self._list(node, value, inside=inside)
         else:
@@ -90,7 +104,7 @@ class _Splicer:
 
     # -- mappings and lists ----------------------------------------------------------------------------
 
-    def _mapping(self, node: Any, value: Mapping[str, Any], *, inside: bool) -> Iterator[_Edit]:
+    def _mapping(self, node: Any, value: Mapping[str, Any], *, inside: bool, item: bool) -> Iterator[_Edit]:
         old = [key.value for key, _ in node.value]
         new = list(value)
         column = node.start_mark.column
@@ -100,7 +114,7 @@ class _Splicer:
         for tag, a, b, c, d in _operations(old, new):
             if tag == "equal":
                 for (key, inner), name in zip(node.value[a:b], new[c:d], strict=True):
-                    yield from self._node(inner, value[name], key.start_mark.column, inside=inside)
+                    yield from self._node(inner, value[name], key.start_mark.column, inside=inside, item=item)
                 continue
             for key, inner in node.value[a:b]:
                 yield self._removed(key.start_mark.index, self._end(inner))
@@ -118,7 +132,7 @@ class _Splicer:
         for _, a, b, c, d in _operations(old, new):
             both = min(b - a, d - c)
             for item, inner in zip(node.value[a : a + both], value[c : c + both], strict=True):
-                yield from self._node(item, inner, column, inside=inside)
+                yield from self._node(item, inner, column, inside=inside, item=True)
             for item in node.value[a + both : b]:
                 yield self._removed(self._dash(item, column), self._end(item))
             if c + both < d:
@@ -128,6 +142,7 @@ class _Splicer:
 
     def _dash(self, item: Any, column: int) -> int:
         """Where the dash of an item stands."""
+        self._alone(item)
         at = int(item.start_mark.index)
         while at > 0:
             at -= 1
@@ -193,6 +208,7 @@ class _Splicer:
 
     def _end(self, node: Any) -> int:
         """Where a node's own text ends, without the comments and empty lines below it."""
+        self._alone(node)
         start, end = int(node.start_mark.index), int(node.end_mark.index)
         if node.id == "scalar":
             return (
@@ -202,6 +218,11 @@ class _Splicer:
             return end
         last = node.value[-1]
         return self._end(last[1] if node.id == "mapping" else last)
+
+    def _alone(self, node: Any) -> None:
+        """Refuse a node that stands in several places: it does not say in which."""
+        if id(node) in self.shared:
+            raise CannotSplice
 
     def _column(self, at: int) -> int:
         return at - (self.text.rfind("\n", 0, at) + 1)
