@@ -270,6 +270,35 @@ def test_the_header_of_a_csv_file_shows_what_stands_between_fields(between: str,
     assert rows(log, "source_id", "target_id") == [("a,1", "b;2"), ("c\t3", "d|4")]
 
 
+@pytest.mark.parametrize(
+    "pack",
+    [bytes, gzip.compress, lambda content: pa.compress(content, "zstd", asbytes=True)],
+    ids=["plain", "gzip", "zstd"],
+)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_files_of_spreadsheets_are_read_in_the_encoding_that_they_begin_with(
+    encoding: str, pack: Any, tmp_path: Path
+) -> None:
+    content = "at\twho\twhat\n2024-01-01T00:00:00Z\tJürgen\tKäse\n".encode(encoding)
+    log = read_events(written(tmp_path, "a.txt", pack(content)), columns=LIKES)
+    assert rows(log, "source_id", "target_id") == [("Jürgen", "Käse")]
+
+
+def test_a_header_in_another_encoding_is_refused_with_a_way_to_read_it(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "at;Käufer;what\n2024-01-01T00:00:00Z;Jürgen;Käse\n".encode("cp1252"))
+    columns = {**LIKES, "source_id": "Käufer"}
+    with pytest.raises(DataError, match=r"(?s)a.csv:1: the header is not UTF-8.*encoding='cp1252'"):
+        read_events(path, columns=columns)
+    log = read_events(pd.read_csv(path, sep=";", encoding="cp1252"), columns=columns)
+    assert rows(log, "source_id", "target_id") == [("Jürgen", "Käse")]
+
+
+def test_a_column_that_is_not_there_is_refused_although_no_row_could_be_read(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "Made on Monday\n\nat,who,what\n2024-01-01T00:00:00Z,a,b\n")
+    with pytest.raises(DataError, match=r"(?s)there is no column 'at'.*allowed: Made on Monday"):
+        read_events(path, columns=LIKES)
+
+
 def test_a_log_shows_how_much_it_holds_and_that_rows_have_problems(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", "at,who,what\n2024-01-01T00:00:00Z,a,b\nsoon,a,b\n")
     assert (

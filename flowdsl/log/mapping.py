@@ -103,6 +103,15 @@ def map_block(block: Block, shape: Shape, shaper: Shaper, problems: Problems) ->
     return Mapped(_split(frame, kinds, shape, broken), skipped)
 
 
+def check_columns(block: Block, shape: Shape) -> None:
+    """Refuse a table that lacks a column which `shape` names, also where no row of it could be read."""
+    if isinstance(block.content, pl.DataFrame):
+        source = _Source(block, shape, {})
+        for origin in shape.columns.values():
+            if isinstance(origin, str) and origin not in block.content.columns:
+                source.check(origin, block.content)
+
+
 def excerpt_of(block: Block, row: int) -> str:
     """A row of a block as short text."""
     if block.texts is not None:
@@ -137,7 +146,7 @@ class _Source:
                 return self._table[named][at].alias(name)
             if origin is None:
                 return None
-            self._check(origin, self._table)
+            self.check(origin, self._table)
         if origin is not None:
             return self._series(name, at, self.values(origin, name, at))
         if not any(fields.get(name) is not None for fields in self._known):
@@ -190,7 +199,8 @@ class _Source:
                 known.append({})
         return known
 
-    def _check(self, origin: str, table: pl.DataFrame) -> None:
+    def check(self, origin: str, table: pl.DataFrame) -> None:
+        """Refuse a path that begins with no column of the table."""
         if origin.partition(".")[0] not in table.columns:
             raise DataError(
                 f"there is no column {origin!r}", place=self.block.place, allowed=", ".join(table.columns),

@@ -19,7 +19,7 @@ from flowdsl.log.columns import SCHEMA, Shaper, check_types
 from flowdsl.log.faults import faults, without
 from flowdsl.log.frames import polars_frame
 from flowdsl.log.instants import TimeUnit
-from flowdsl.log.mapping import ROW, Origin, Row, Shape, excerpt_of, map_block
+from flowdsl.log.mapping import ROW, Origin, Row, Shape, check_columns, excerpt_of, map_block
 from flowdsl.log.memory import MemoryEventLog
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.parquet import ParquetEventLog
@@ -127,6 +127,7 @@ class Reader:
         connection = duckdb.connect(config={"threads": 1})
         for block in _blocks(source, self.problems):
             if not block.rows:
+                check_columns(block, self._shape)
                 continue
             mapped = map_block(block, self._shape, self._shaper, self.problems)
             self.skipped += mapped.skipped

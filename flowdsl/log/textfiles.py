@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -86,22 +87,20 @@ def json_blocks(path: Path, problems: Problems) -> Iterator[Block]:
 def csv_blocks(path: Path, problems: Problems) -> Iterator[Block]:
     """The rows of a CSV file with a header, all values text, empty ones null; rows are lines from 1.
 
-    Fields stand between commas, semicolons, tabs or bars, whichever the header has most of.
+    Fields stand between commas, semicolons, tabs or bars, whichever the header has most of. The text is UTF-8, or UTF-16
+    where its first bytes say so.
     """
     place = str(path)
     with reading(place), _opened(path) as file:
+        begin: bytes = file.peek(1 << 16)  # type: ignore[attr-defined]
+        encoding = "utf-16" if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        first = begin.decode(encoding, "replace").partition("\n")[0]
         # a byte that is no UTF-8 becomes half a surrogate pair, so that its row can be told from the others
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        begin = text.readline()
-        text.seek(0)
-        records = _records(text, max(",;\t|", key=begin.count), place, problems)
-        _, header, _ = next(records, (1, [], ""))
-        if not header or len(set(header)) < len(header):
-            raise DataError(
-                "the first line must name the columns, each once",
-                place=f"{place}:1",
-                hint="add a header to the file",
-            )
+        errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
+        text = io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
+        records = _records(text, max(",;\t|", key=first.count), place, problems)
+        _, header, raw = next(records, (1, [], ""))
+        _check_header(header, raw, place)
         rows: list[int] = []
         cells: list[list[str | None]] = []
         texts: list[str] = []
@@ -117,6 +116,19 @@ def csv_blocks(path: Path, problems: Problems) -> Iterator[Block]:
                 yield Block(place, rows, _table(header, cells), texts)
                 rows, cells, texts = [], [], []
         yield Block(place, rows, _table(header, cells), texts)
+
+
+def _check_header(header: list[str], raw: str, place: str) -> None:
+    if _is_spoilt(raw):
+        raise DataError(
+            "the header is not UTF-8", place=f"{place}:1",
+            hint="read_events(pandas.read_csv(path, encoding='cp1252'), …) reads other encodings",
+        )  # fmt: skip
+    if not header or len(set(header)) < len(header):
+        raise DataError(
+            "the first line must name the columns, each once", place=f"{place}:1",
+            hint="add a header to the file, or rename a column",
+        )  # fmt: skip
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -222,9 +234,12 @@ def _records(
 def _fault(fields: list[str], header: list[str], raw: str) -> str | None:
     if len(fields) != len(header):
         return f"{len(fields)} fields, and the header has {len(header)}"
-    if not raw.isascii() and any("\ud800" <= letter <= "\udfff" for letter in raw):
-        return "text that is not UTF-8"
-    return None
+    return "text that is not UTF-8" if _is_spoilt(raw) else None
+
+
+def _is_spoilt(raw: str) -> bool:
+    """Whether there is half a surrogate pair in it: a byte that is no UTF-8."""
+    return not raw.isascii() and any("\ud800" <= letter <= "\udfff" for letter in raw)
 
 
 def _shown(raw: str) -> str:
