@@ -150,7 +150,13 @@ class Recipients:
     def _among(self, select: str, recipients: Sequence[str]) -> Iterator[tuple[str, ...]]:
         """The rows of a table that are about these recipients."""
         table = select.rpartition(" ")[2]
-        if not self._database.read(f"select 1 from {table} limit 1"):
+        size = self._database.read(
+            f"select count(*) from (select 1 from {table} limit ?)", (len(recipients),)
+        )[0][0]
+        if size < len(recipients):
+            # there are fewer rows than questions: they are read as they are
+            asked = set(recipients)
+            yield from (row for row in self._database.read(select) if row[0] in asked)
             return
         for start in range(0, len(recipients), _AT_ONCE):
             some = recipients[start : start + _AT_ONCE]
