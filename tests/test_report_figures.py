@@ -220,8 +220,8 @@ def test_samples_are_the_first_the_last_the_longest_the_shortest_and_rare_shapes
 def test_rare_shapes_are_said_with_how_rare_they_are():
     frame = pl.DataFrame({"a": ["x"] * 5, "b": ["y", None, "y", "y", "y"], "c": [1, 2, None, 4, 5]})
     table = frame.rename(lambda name: f"payload.{name}")
-    found = samples.Candidates.of(table, 0)
-    found.add(samples.Candidates.of(table, 1))
+    found = samples.Candidates.of(table, lambda row: (0, row))
+    found.add(samples.Candidates.of(table, lambda row: (1, row)))
     chosen = dict(found.chosen())
     assert chosen["first, longest"] == (0, 0)
     assert chosen["shortest, without b: 2 of 10"] == (0, 1)

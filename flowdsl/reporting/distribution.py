@@ -61,6 +61,10 @@ class Distribution:
         np.add.at(counts, places, np.concatenate([p.counts for p in held] or [counts]))
         return cls(unique, counts)
 
+    def times(self, factor: int) -> Distribution:
+        """Every number so many times as large."""
+        return Distribution(factor * self.values, self.counts)
+
     @property
     def total(self) -> int:
         """How many numbers there are."""

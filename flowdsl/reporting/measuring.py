@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -21,12 +22,12 @@ from flowdsl.reporting.figures import (
     fan_outs_of,
     refused_of,
 )
+from flowdsl.reporting.reading import Numbered, Piece, jobs, read
 from flowdsl.reporting.recipients import Crowd, Days, Recipients, look_up, named
 from flowdsl.reporting.samples import Candidates, is_payload, samples_of
 from flowdsl.reporting.timeline import Timeline
 from flowdsl.results.causes import error_causes
 from flowdsl.results.dispatching import UNDELIVERED
-from flowdsl.results.store import Part, StoredPart
 
 if TYPE_CHECKING:
     from flowdsl.results.result import Result
@@ -39,6 +40,7 @@ _FIXED: Final = ("recipient_id", "delivered_at", "event_time")
 Rows = tuple[str, str | None]
 # how often rows count for a sink: refused ones are taken off again
 Weights = Mapping[Rows, int]
+_Group = tuple[tuple[Rows, int], ...]
 
 
 @dataclass
@@ -46,7 +48,7 @@ class _Table:
     """What is known of the deliveries of one step."""
 
     name: str
-    pieces: Sequence[Part | StoredPart]
+    pieces: Sequence[Piece]
     latency: Spans = field(default_factory=Spans)
     candidates: Candidates = field(default_factory=Candidates)
 
@@ -108,36 +110,46 @@ def _measure_tables(
     """Measure all tables, and the recipients and times of each group of rows."""
     passes = max(1, -(-rows // _PASS))
     kept: dict[Rows, _Measured] = {}
-    told: list[dict[tuple[tuple[Rows, int], ...], Crowd]] = []
+    told: list[dict[_Group, Crowd]] = []
     for number in range(passes):
         found = _pass(tables, (number, passes))
         kept = kept or found
         days = {key: Days.joined(measured.days) for key, measured in found.items()}
-        # sinks that get the same have the same recipients
-        held = [tuple((key, times) for key, times in group.items() if key in days) for group in groups]
-        told.append({
-            group: Crowd.of(Days.joined([days[key] for key, _ in group], [times for _, times in group]))
-            for group in dict.fromkeys(held)
-        })  # fmt: skip
-    names = look_up(
-        {code for one in told for crowd in one.values() for code, *_ in crowd.first}, _recipients(tables)
-    )
+        held = [_reduced(group, days) for group in groups]
+        told.append(
+            {
+                group: Crowd.of(Days.joined([days[key] for key, _ in group], [times for _, times in group]))
+                for group in dict.fromkeys(group for group, _ in held)
+            }
+        )
+    first = {code for one in told for crowd in one.values() for code, *_ in crowd.first}
+    names = look_up(first, _recipients(tables))
     people = {group: named([one[group] for one in told], names) for group in told[0]}
-    times = {key: Timeline.joined(measured.timelines) for key, measured in kept.items()}
+    timelines = {key: Timeline.joined(measured.timelines) for key, measured in kept.items()}
     return [
-        (people[group], Timeline.joined([times[key] for key, _ in group], [weight for _, weight in group]))
-        for group in held
+        (
+            people[group].times(factor),
+            Timeline.joined([timelines[key] for key, _ in group], [factor * times for _, times in group]),
+        )
+        for group, factor in held
     ]
+
+
+def _reduced(group: Weights, there: Container[Rows]) -> tuple[_Group, int]:
+    """Weights without a common factor, and the factor: sinks that get the same have the same recipients, as often."""
+    held = [(key, times) for key, times in group.items() if key in there]
+    factor = math.gcd(*(times for _, times in held)) or 1
+    return tuple((key, times // factor) for key, times in held), factor
 
 
 def _pass(tables: Mapping[str, _Table], share: tuple[int, int]) -> dict[Rows, _Measured]:
     """One pass over all deliveries; the first one takes in everything else as well."""
-    jobs = [(table, number, piece) for table in tables.values() for number, piece in enumerate(table.pieces)]
+    work = [(table, job) for table in tables.values() for job in jobs(table.pieces)]
     found: dict[Rows, _Measured] = {}
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="flowdsl-report") as pool:
-        measured = pool.map(lambda job: _piece(job[1], job[2], share), jobs)
-        for (table, _, _), (rows, latency, candidates) in zip(jobs, measured, strict=True):
-            for sink, (days, timeline) in rows.items():
+        measured = pool.map(lambda one: _measured(one[1], share), work)
+        for (table, _), (rows, latency, candidates) in zip(work, measured, strict=True):
+            for sink, days, timeline in rows:
                 one = found.setdefault((table.name, sink), _Measured())
                 one.days.append(days)
                 one.timelines.append(timeline)
@@ -147,26 +159,27 @@ def _pass(tables: Mapping[str, _Table], share: tuple[int, int]) -> dict[Rows, _M
     return found
 
 
-def _piece(
-    number: int, piece: Part | StoredPart, share: tuple[int, int]
-) -> tuple[dict[str | None, tuple[Days, Timeline | None]], Spans, Candidates]:
-    """What one part gives: people and times of its rows and of those that sinks refused, and in the first pass the rest."""
-    refused: dict[str, str] = piece.meta.get("refused", {})
-    wanted = {*_FIXED, *refused.values()}
+def _measured(
+    job: Numbered, share: tuple[int, int]
+) -> tuple[list[tuple[str | None, Days, Timeline | None]], Spans, Candidates]:
+    """People and times of rows, and of those that sinks refused; in the first pass latencies and candidates as well."""
     first = share[0] == 0
-    frame = piece.read(lambda name: name in wanted or (first and is_payload(name)))
-
-    def counted(rows: pl.DataFrame) -> tuple[Days, Timeline | None]:
-        times = rows["delivered_at"].to_physical().to_numpy()
-        return Days.of(rows["recipient_id"], times, share), Timeline.of(times) if first else None
-
-    found: dict[str | None, tuple[Days, Timeline | None]] = {None: counted(frame)}
-    found |= {s: counted(frame.filter(pl.col(c))) for s, c in refused.items()}
+    rows: list[tuple[str | None, Days, Timeline | None]] = []
     latency, candidates = Spans(), Candidates()
-    if first:
-        latency.add((frame["delivered_at"] - frame["event_time"]).to_physical().to_numpy())
-        candidates = Candidates.of(frame, number)
-    return found, latency, candidates
+
+    def count(sink: str | None, frame: pl.DataFrame) -> None:
+        times = frame["delivered_at"].to_physical().to_numpy()
+        days = Days.of(frame["recipient_id"], times, share)
+        rows.append((sink, days, Timeline.of(times) if first else None))
+
+    for run in read(job, lambda name: name in _FIXED or (first and is_payload(name))):
+        count(None, run.frame)
+        for sink, column in run.refused.items():
+            count(sink, run.frame.filter(pl.col(column)))
+        if first:
+            latency.add((run.frame["delivered_at"] - run.frame["event_time"]).to_physical().to_numpy())
+            candidates.add(Candidates.of(run.frame, run.place))
+    return rows, latency, candidates
 
 
 def _recipients(tables: Mapping[str, _Table]) -> Iterator[pl.Series]:

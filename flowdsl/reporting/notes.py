@@ -70,11 +70,12 @@ def _telling(figures: Figures) -> Iterator[Note]:
     everyone = figures.everyone
     if everyone.top:
         most = everyone.top[0]
-        worst = everyone.worst_day
         yield Note(
             f"“{most.recipient}” gets the most: {count_text(most.deliveries, 'delivery')};"
             f" half of all {count_text(everyone.count, 'person')} get at most {everyone.deliveries.p50:,}"
         )
+    if everyone.count:
+        worst = everyone.worst_day
         yield Note(
             f"Nobody gets more than {count_text(worst.max, 'delivery')} in a day;"
             f" 95 % of people never more than {worst.p95:,}"

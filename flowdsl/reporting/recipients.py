@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -55,6 +55,19 @@ class Recipients:
     def count(self) -> int:
         """How many people there are."""
         return self.deliveries.total
+
+    def times(self, factor: int) -> Recipients:
+        """The same people, each told so many times as often."""
+        if factor == 1:
+            return self
+        top = [replace(p, deliveries=factor * p.deliveries, worst_day=factor * p.worst_day) for p in self.top]
+        return Recipients(
+            self.deliveries.times(factor),
+            self.worst_day.times(factor),
+            tuple(top),
+            self.tied and (factor * self.tied[0], self.tied[1]),
+            factor * self.nobody,
+        )
 
 
 @dataclass(frozen=True)

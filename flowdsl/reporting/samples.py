@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -50,8 +50,8 @@ class Candidates:
     shapes: dict[tuple[str, ...], tuple[int, tuple[int, int]]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, frame: pl.DataFrame, piece: int) -> Candidates:
-        """The candidates of one part."""
+    def of(cls, frame: pl.DataFrame, place: Callable[[int], tuple[int, int]]) -> Candidates:
+        """The candidates among rows, of which `place` tells where each lies."""
         if not frame.height:
             return cls()
         payload = [frame[name] for name in frame.columns if is_payload(name)]
@@ -59,11 +59,11 @@ class Candidates:
         short, long = int(lengths.argmin()), int(lengths.argmax())
         return cls(
             frame.height,
-            (piece, 0),
-            (piece, frame.height - 1),
-            (int(lengths[short]), (piece, short)),
-            (int(lengths[long]), (piece, long)),
-            {names: (count, (piece, row)) for names, count, row in _shapes(payload, frame.height)},
+            place(0),
+            place(frame.height - 1),
+            (int(lengths[short]), place(short)),
+            (int(lengths[long]), place(long)),
+            {names: (count, place(row)) for names, count, row in _shapes(payload, frame.height)},
         )
 
     def add(self, later: Candidates) -> None:

@@ -16,6 +16,7 @@ from flowdsl.errors import DataError, ReplayError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 MANIFEST = "result.json"
 META = b"flowdsl"
@@ -27,6 +28,11 @@ class Part:
 
     frame: pl.DataFrame
     meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self.frame.height
 
     def read(self, wanted: Callable[[str], bool]) -> pl.DataFrame:
         """The columns whose names are wanted."""
@@ -44,10 +50,20 @@ class StoredPart:
     path: Path
 
     @cached_property
-    def _schema(self) -> pa.Schema:
+    def _footer(self) -> pq.FileMetaData:
         import pyarrow.parquet as pq
 
-        return pq.read_schema(self.path)
+        return pq.read_metadata(self.path)
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        return self._footer.schema.to_arrow_schema()
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        rows: int = self._footer.num_rows
+        return rows
 
     @cached_property
     def meta(self) -> dict[str, Any]:
