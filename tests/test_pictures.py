@@ -219,7 +219,9 @@ def test_nothing_in_a_picture_runs_or_is_fetched(result: fd.Result):
 def test_hostile_names_are_shown_as_text(name: str):
     chain = flow_chain(LIKE)
     marked = chain.marked(
-        exits={1: [Exit("failed", name, Mark("1", 1))]}, targets={(5, "in-app"): Mark(name, 2)}
+        exits={1: [Exit("failed", name, Mark("1", 1))]},
+        targets={(5, "in-app"): Mark(name, 2)},
+        into={2: Mark(name, 2)},
     )
     flows = [
         Diagram(name, (marked,)),
@@ -234,6 +236,7 @@ def test_hostile_names_are_shown_as_text(name: str):
         assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
             "svg", "title", "desc", "style", "g", "rect", "path", "text"
         }  # fmt: skip
+        assert float(root.get("width", 0)) <= 1_100
         for text in (picture.svg, picture.mermaid, picture.text):
             text.encode()
             assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)

@@ -11,7 +11,7 @@ from flowdsl.pictures.ordering import Key, ordered, spread
 from flowdsl.pictures.shapes import Scale, across, edge_css, pill_width, sink_pill
 from flowdsl.pictures.svg import Canvas
 
-WIDEST: Final = 220.0
+WIDEST: Final = 172.0
 _CHANNEL: Final = 100.0
 _ARM: Final = 24.0
 _HEAD: Final = 9.0

@@ -16,6 +16,7 @@ from flowdsl.pictures.shapes import (
     badge,
     card_css,
     down,
+    edge_label,
     exit_colour,
     exit_row,
     exit_title,
@@ -96,7 +97,7 @@ class _Column:
         # curves need room to turn
         straight = all(_beside(node) <= self.height(node) for node in chain.nodes)
         self.arm = _ARM if straight else _ARM + 16
-        labels = [target.mark.label for node in chain.nodes for target in node.targets]
+        labels = [edge_label(target.mark) for node in chain.nodes for target in node.targets]
         self.sink_arm = max([self.arm, *(width(label, COUNT, bold=True) + 30 for label in labels)])
         notes = [width(note, 12) for note in (*diagram.notes, chain.description or "")]
         heading = max(width(chain.name, 16, bold=True), *notes)
@@ -201,7 +202,7 @@ class _Column:
             half = self.scale.thickness(mark) / 2
             # on the side that the curve does not come from
             y = middle - half - 4 if start is None or start >= middle else middle + half + 12
-            canvas.text(left + arm - 14, y, mark.label, f"halo {label_css(mark)}", COUNT, anchor="end")
+            canvas.text(left + arm - 14, y, edge_label(mark), f"halo {label_css(mark)}", COUNT, anchor="end")
         canvas.close()
         pill = self._pill(target)
         sink_pill(canvas, left + arm, middle - 16, min(pill_width(pill), PILL), pill, tall=32)

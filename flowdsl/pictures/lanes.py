@@ -17,6 +17,7 @@ from flowdsl.pictures.shapes import (
     badge,
     card_css,
     edge_css,
+    edge_label,
     exit_row,
     exit_title,
     head_css,
@@ -159,11 +160,11 @@ class _Lanes:
 
     def _gap(self, mark: Mark) -> float:
         """The length of an edge between chips, which its label must fit above."""
-        return max(22.0, width(mark.label, LABEL, bold=True) + 16) if mark.label else 22.0
+        return max(22.0, width(edge_label(mark), LABEL, bold=True) + 16) if mark.label else 22.0
 
     def _room_after(self, node: Node) -> float:
         """Room for the labels at the edges to sinks."""
-        labels = [width(target.mark.label, LABEL, bold=True) + 12 for target in node.targets]
+        labels = [width(edge_label(target.mark), LABEL, bold=True) + 12 for target in node.targets]
         return max(labels, default=0.0)
 
     # -- drawing ---------------------------------------------------------------------------------------
@@ -197,7 +198,9 @@ class _Lanes:
         if mark.label:
             middle = (before.x + before.wide + chip.x) / 2 - 2
             lift = self.scale.thickness(mark) / 2 + 4
-            self.canvas.text(middle, y - lift, mark.label, f"halo {label_css(mark)}", LABEL, anchor="middle")
+            self.canvas.text(
+                middle, y - lift, edge_label(mark), f"halo {label_css(mark)}", LABEL, anchor="middle"
+            )
 
     def _around(self, lane: _Lane, before: _Chip, chip: _Chip, mark: Mark) -> None:
         """The edge from the end of a row to the beginning of the next one, between the two."""
@@ -218,7 +221,9 @@ class _Lanes:
             f"M{chip.x - 7:.1f} {end - half:.1f}v{2 * half:.1f}L{chip.x:.1f} {end:.1f}z", head_css(mark)
         )
         if mark.label:
-            self.canvas.text(chip.x, between - thick / 2 - 4, mark.label, f"halo {label_css(mark)}", LABEL)
+            self.canvas.text(
+                chip.x, between - thick / 2 - 4, edge_label(mark), f"halo {label_css(mark)}", LABEL
+            )
 
     def _chip(self, lane: _Lane, chip: _Chip) -> None:
         canvas, node, x, y = self.canvas, chip.node, chip.x, lane.top(chip.row)
@@ -255,7 +260,7 @@ class _Lanes:
             self.ports.append(Port(y, target))
             if target.mark.label:
                 css = f"halo {label_css(target.mark)}"
-                self.canvas.text(start + 6, y - thick / 2 - 3, target.mark.label, css, LABEL)
+                self.canvas.text(start + 6, y - thick / 2 - 3, edge_label(target.mark), css, LABEL)
 
 
 def _chip_width(node: Node) -> float:

@@ -16,6 +16,7 @@ THICKEST: Final = 13.0
 # where there is less than this in all, no edge is as thick as it could be
 FEW: Final = 12
 COUNT: Final = 11.0
+LONGEST_LABEL: Final = 130.0
 INWARD: Final = ("branches", "came")
 
 
@@ -78,7 +79,7 @@ def down(canvas: Canvas, x: float, top: float, bottom: float, mark: Mark, scale:
     canvas.path(f"M{x:.1f} {top:.1f}V{bottom - head:.1f}", edge_css(mark) + " flat", width=thick)
     canvas.path(f"M{x - half:.1f} {bottom - head:.1f}h{2 * half:.1f}L{x:.1f} {bottom:.1f}z", head_css(mark))
     if mark.label:
-        canvas.text(x + thick / 2 + 8, (top + bottom) / 2 + 3, mark.label, label_css(mark), COUNT)
+        canvas.text(x + thick / 2 + 8, (top + bottom) / 2 + 3, edge_label(mark), label_css(mark), COUNT)
 
 
 def across(
@@ -95,6 +96,11 @@ def across(
     run = f"H{neck:.1f}" if at == end else f"C{bend:.1f} {end:.1f} {bend:.1f} {at:.1f} {neck:.1f} {at:.1f}"
     canvas.path(f"M{tail:.1f} {end:.1f}{run}", edge_css(mark, plain) + " flat", width=thick)
     canvas.path(f"M{neck:.1f} {at - half:.1f}v{2 * half:.1f}L{tip:.1f} {at:.1f}z", head_css(mark, plain))
+
+
+def edge_label(mark: Mark) -> str:
+    """What is written at an edge: labels are short, and one that is not is cut."""
+    return elided(mark.label, LONGEST_LABEL, COUNT, bold=True)
 
 
 def label_css(mark: Mark) -> str:
