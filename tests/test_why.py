@@ -304,6 +304,29 @@ def test_a_window_that_was_too_small_or_still_open():
     assert "its window was still open" in told(flow, LOG, 17, "p1", open_windows="keep")
 
 
+def test_preferences_are_told_and_drawn():
+    inbox = fd.sinks.InApp()
+    inbox.mute("p1")
+    flow = on("link.created", link_type="likes", name="f").map(title="x").deliver("in-app")
+    sinks = {"in-app": inbox, "audit": fd.sinks.Frame()}
+    quiet = fd.replay(flow, LOG, sinks=sinks, progress=False)
+    way = quiet.why(12, "p1").ways[0]
+    assert (way.reached, way.outcome, way.step) == (False, "dropped", 1)
+    assert way.sentences == ("The preferences of p1 kept it from in-app.",)
+    assert "⊘ 5 preference" in quiet.picture().text
+    assert "→ in-app  1" in quiet.picture().text
+    both = fd.replay(flow.deliver("audit"), LOG, sinks=sinks, progress=False)
+    assert both.why(12, "p1").reached
+    assert "The preferences of p1 kept it from in-app. It was delivered to p1 through audit" in str(
+        both.why(12, "p1")
+    ).replace("\n  ", " ")
+    one = on("link.created", link_type="likes", name="f").map(title="x").deliver("in-app", "audit")
+    text = fd.replay(one, LOG, sinks=sinks, progress=False).picture().text
+    assert "⊘ 5 kept from in-app by preferences" in text
+    assert "→ in-app  1\n" in text
+    assert "→ audit  6\n" in text
+
+
 def test_a_delivery_in_the_middle_counts():
     flow = (
         on("link.created", link_type="likes", name="f").map(recipient_id="{{ source_id }}").deliver("first")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from flowdsl.engines.watcher import Seen
-from flowdsl.explaining.addressing import recipient_node, recipient_roots
+from flowdsl.explaining.addressing import recipient_node, recipient_of, recipient_roots
 from flowdsl.explaining.linked import linked
 from flowdsl.explaining.neighbours import takers, windows
 from flowdsl.explaining.seeking import Seeker
@@ -42,7 +42,7 @@ class Teller:
         seeker = self.trail.seeker(self.seq_no)
         for part in way:
             for seen in part[:-1]:
-                told += self._delivered(seen) if seen.outcome == "delivered" else self._waited(seen)
+                told += self._kept(seen) or self._delivered(seen) or self._waited(seen)
             told += self._end(seeker, part[-1])
             if part[-1].into is not None:
                 seeker = self.trail.seeker(part[-1].into[0])
@@ -99,12 +99,22 @@ class Teller:
     def _end(self, seeker: Seeker, seen: Seen) -> Story:
         if seen.outcome == "delivered":
             return self._delivered(seen)
+        if isinstance(seen.stage.step, Deliver) and seen.reason == "preference":
+            return self._kept(seen)
         if seen.outcome == "passed":
             return ["It went through all steps, and there the flow delivers nothing."]
         return [self._stopped(seeker, seen)]
 
+    def _kept(self, seen: Seen) -> Story:
+        """That no sink of a deliver step took it: then it is dropped, or goes on undelivered."""
+        if not isinstance(seen.stage.step, Deliver) or seen.outcome == "delivered":
+            return []
+        whom = recipient_of(self.flow, seen) or "its recipient"
+        return [f"The preferences of {whom} kept it from {_listed(seen.stage.step.sinks)}."]
+
     def _delivered(self, seen: Seen) -> Story:
-        assert isinstance(seen.stage.step, Deliver)
+        if not isinstance(seen.stage.step, Deliver):
+            return []
         took = [sink for sink in seen.stage.step.sinks if sink not in seen.refused_by]
         told = []
         if took:

@@ -55,9 +55,9 @@ def exits_of(step: Mapping[str, Any], causes: Counter[str]) -> tuple[Exit, ...]:
 
 def _node(step: Mapping[str, Any], causes: Counter[str]) -> Node:
     refused: Mapping[str, int] = step.get("refused", {})
+    came = step["entered"] - step["failed"]
     targets = tuple(
-        Target(sink, count_mark(step["passed"] - refused.get(sink, 0), "deliveries"))
-        for sink in step["sinks"]
+        Target(sink, count_mark(came - refused.get(sink, 0), "deliveries")) for sink in step["sinks"]
     )
     return Node(
         step["operator"], step["caption"], step["text"], count_mark(step["entered"]), exits=exits_of(step, causes),
