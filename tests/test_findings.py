@@ -19,6 +19,7 @@ from findings import (
     project,
     target_of,
 )
+from findings.examples import example, with_examples
 
 import flowdsl as fd
 from flowdsl import on
@@ -105,6 +106,13 @@ def test_every_code_has_an_entry_in_the_documentation_and_every_entry_a_code():
         rule = rules()[code]
         start = f"**{rule.severity}**{', for this-rs' if rule.target else ''}. "
         assert line.startswith(start), f"{code} begins with {start!r}"
+
+
+def test_the_examples_in_the_documentation_are_the_cases():
+    text = DOCS.read_text("utf-8")
+    fresh = with_examples(text) == text
+    assert fresh, "run PYTHONPATH=tests python -m findings.examples"
+    assert sum(example(code) is not None for code in rules()) > 80
 
 
 # -- the documented examples of production ------------------------------------------------------------------
