@@ -36,9 +36,11 @@ def test_the_first_flow_ends_with_a_report_of_ones_own_events(tmp_path: Path) ->
     assert "Quentin Ivanova and 18 more liked" in run.text("gathered")
     assert "no entity has the id in 'target_id'" in run.text("explained")
     assert run.text("own-log") == "<MemoryEventLog of 5 events; 2 rows broken: see .problems>"
-    assert "orders.csv: timestamps without a zone are taken as UTC" in run.warned("own-log")
+    assert "example-orders.csv: timestamps without a zone are taken as UTC" in run.warned("own-log")
     assert "31.02.2025 10:00" in run.text("problems")
-    assert "source_id is null" in run.text("problems")
+    assert "source_id is null, and link.created needs link_type, source_id and target_id" in run.text(
+        "problems"
+    )
     assert run.text("own-report").startswith("5 events replayed, 4 deliveries\n")
     assert "thank-you" in run.shown("own-report")["text/html"]
     file = tmp_path / "first-report.html"
@@ -59,7 +61,7 @@ def test_a_real_history_is_read_from_a_repository(tmp_path: Path) -> None:
     assert 'reader = {"id": "Ann", "name": "Ann"}' in run.text("explained")
     # Bob went on working on core.py, on the next commit and a week later
     assert run.text("compared").startswith("6 deliveries before, 4 after: 3 the same, 2 removed, 1 changed")
-    assert run.printed("kept") == "6 ('digest',)\n"
+    assert run.printed("kept") == "6 ('digest',) ['report.html', 'result']\n"
     assert "│ Ann          │        3 │" in run.text("queried")
 
 
@@ -95,7 +97,7 @@ def test_a_flow_goes_from_the_notebook_to_production(tmp_path: Path) -> None:
     assert run.text("again") == "8,627 deliveries as meant, 8,627 in production: all the same"
     assert "condition: source_id != recipient_id" in run.printed("yaml")
     assert "name: a like is told to the author" in run.printed("test")
-    assert (tmp_path / "flows.yaml").read_text("utf-8").rstrip() == run.printed("yaml").rstrip()
+    assert run.printed("loaded").startswith("True\n")
     assert ".fan_out('target_id', via='owns', direction='reverse', as_='recipient')" in run.printed("loaded")
 
 
