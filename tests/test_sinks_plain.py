@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import subprocess
 import sys
 import threading
@@ -91,6 +92,17 @@ def test_an_async_function_runs_while_another_event_loop_does_and_leaves_no_thre
     asyncio.run(cell())
     assert said == notes(2)
     assert set(threading.enumerate()) <= before
+
+
+def test_a_sink_that_nobody_has_any_more_takes_its_thread_with_it():
+    before = set(threading.enumerate())
+    custom = Custom(slowly_picky)
+    custom.deliver(notes(1))
+    (thread,) = set(threading.enumerate()) - before
+    del custom
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_an_interrupt_goes_through():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ class Background:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._end: weakref.finalize[[asyncio.AbstractEventLoop], Background] | None = None
 
     @property
     def running(self) -> bool:
@@ -36,21 +38,36 @@ class Background:
     def stop(self) -> None:
         """Cancel what is running, and end the thread."""
         with self._lock:
-            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is None or thread is None:
-            return
-        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+            thread, end = self._thread, self._end
+            self._loop = self._thread = self._end = None
+        if thread is not None and end is not None:
+            end()
+            thread.join()
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name=self._name, daemon=True)
+                self._thread = threading.Thread(
+                    target=_turn, args=(self._loop,), name=self._name, daemon=True
+                )
                 self._thread.start()
+                # a sink that nobody has any more takes its thread with it
+                self._end = weakref.finalize(self, _stop, self._loop)
+                self._end.atexit = False
             return self._loop
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.run_until_complete(_cancel_all())
+        loop.close()
+
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    loop.call_soon_threadsafe(loop.stop)
 
 
 async def _cancel_all() -> None:
