@@ -237,6 +237,30 @@ def test_keys_stay_the_same_and_differ_between_deliveries(tmp_path: Path):
     assert len({d.key for d in first.deliveries}) == 8
 
 
+def test_two_flows_of_one_name_are_not_taken_for_one():
+    in_app, sink = InApp(), Taking([])
+    fd.replay([TELL, TELL], LIKES, sinks={"in-app": in_app}, dispatch=True)
+    assert in_app.total("bob") == 4
+    fd.replay([TELL, TELL, TELL.named("tell #2")], LIKES, sinks={"in-app": sink}, dispatch=True)
+    assert len({d.key for d in sink.deliveries}) == 12
+    assert {d.flow for d in sink.deliveries} == {"tell", "tell #2", "tell #3"}
+
+
+def test_a_live_run_gives_the_keys_of_a_replay():
+    log = fd.MemoryEventLog()
+    flows = [
+        TELL,
+        on("link.created", name="batch").batch("target_id", window="2s").map(title="x").deliver("in-app"),
+    ]
+    for event in LIKES:
+        log.append(event, timestamp=event["timestamp"])
+    live, replayed = Taking([]), Taking([])
+    fd.Runtime(flows, log, sinks={"in-app": live}).run_until_idle("beginning")
+    fd.replay(flows, log, sinks={"in-app": replayed}, dispatch=True, open_windows="keep")
+    assert [d.key for d in live.deliveries] == [d.key for d in replayed.deliveries]
+    assert live.deliveries == replayed.deliveries
+
+
 def test_a_replay_dispatched_twice_notifies_once():
     in_app = InApp()
     for _ in range(2):

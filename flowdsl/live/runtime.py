@@ -31,7 +31,7 @@ from flowdsl.plan import Plan
 from flowdsl.replaying import as_flows, by_rules, fingerprint
 from flowdsl.results.manifest import step_rows
 from flowdsl.rules import FLOWDSL
-from flowdsl.sinks.base import Sink
+from flowdsl.sinks.base import Sink, flow_labels
 from flowdsl.sinks.frame import Frame
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Runtime:
         self._every = checkpoint_every
         self._clock = clock or (lambda: dt.datetime.now(dt.UTC))
         self._plan = Plan.of(self.flows)
-        self._labels = _labels([flow.name for flow in self.flows])
+        self._labels = flow_labels(flow.name for flow in self.flows)
         self._consumer = Consumer.of(self.log, self.consumer_name)
         self._tracer = Tracer()
         self._stop = threading.Event()
@@ -421,13 +421,3 @@ def kept_in(folder: Path) -> Path:
     path = folder / "sinks"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
-
-
-def _labels(names: list[str]) -> list[str]:
-    """The names of flows; of several with one name, the later ones with a number."""
-    seen: dict[str, int] = {}
-    labels = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        labels.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
-    return labels

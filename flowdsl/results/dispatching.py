@@ -15,7 +15,7 @@ from flowdsl.results.manifest import delivers_of
 from flowdsl.results.recorder import EVENT, TableRecorder
 from flowdsl.results.store import MemoryStore, Part, StoredPart
 from flowdsl.results.tables import FIXED, all_deliveries
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, delivery_key
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, delivery_key, flow_labels
 
 if TYPE_CHECKING:
     from flowdsl.engines.local import LocalRun
@@ -54,7 +54,7 @@ def dispatching(
     plan: Plan, local: LocalRun, recorder: TableRecorder, sinks: Mapping[str, Sink]
 ) -> Callable[[], None]:
     """Have deliveries held back until the function that is returned hands them over."""
-    names = [flow.name for flow in plan.flows]
+    names = flow_labels(flow.name for flow in plan.flows)
     store = DispatchingStore(recorder, sinks, names, delivers_of(plan, local))
     recorder.store, recorder.event_columns = store, EVENT_COLUMNS
     return store.hand_over

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
@@ -78,6 +78,23 @@ def delivery_key(
     """
     said = "\0".join((flow, str(seq_no), event_id or "", branch or "", str(step), sink, closed_by or ""))
     return hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def flow_labels(names: Iterable[str]) -> list[str]:
+    """The names of flows, each once: of several with one name the later ones with a number, so that keys differ.
+
+    >>> flow_labels(["f", "f", "g", "f #2"])
+    ['f', 'f #3', 'g', 'f #2']
+    """
+    given = list(names)
+    taken = set(given)
+    labels: list[str] = []
+    for name in given:
+        label, number = name, 2
+        while label in labels or (label in taken and label != name):
+            label, number = f"{name} #{number}", number + 1
+        labels.append(label)
+    return labels
 
 
 @dataclass(frozen=True)
