@@ -147,6 +147,8 @@ SIZES = {
     "graph.links.DEAD_ABOVE": 0,
     "kernels.windows.LOOP_BELOW": 1,
     "kernels.buckets.ARRAYS_FROM": 1,
+    "kernels.buckets.SWEPT_FROM": 0,
+    "operators.deduplicate.TOGETHER": 1,
     "results.tables._SORTED_AT_ONCE": 0,
 }
 

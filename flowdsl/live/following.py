@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+import polars as pl
+
 from flowdsl.engines.local import LocalRun, State
 from flowdsl.engines.work import WORKERS
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints
@@ -23,6 +25,7 @@ from flowdsl.live.recording import LiveRecorder, spelled
 from flowdsl.live.story import Piece, Place, Story
 from flowdsl.live.tracing import Tracer
 from flowdsl.log.base import EventLog
+from flowdsl.values.documents import Documents
 
 # how long a run sleeps at most, in seconds: so soon it sees that it is to stop, and clock marks of other runs
 _NAP: Final = 0.1
@@ -92,6 +95,7 @@ class LiveRun:
         hands over again.
         """
         self._next_save = time.monotonic() + self._setting.every
+        warm_up()
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-live") as pool:
             self.dispatch.start()
             try:
@@ -225,6 +229,11 @@ class LiveRun:
             self._save(Checkpoint(self._run, self.place, self._state()))
         if self._problem is not None:
             raise self._problem
+
+
+def warm_up() -> None:
+    """Load now what would make the first event wait: DuckDB, and this thread's connection to it."""
+    Documents(pl.Series(["{}"])).column(("warm",))
 
 
 def new_run() -> str:

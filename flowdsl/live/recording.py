@@ -166,14 +166,18 @@ def _rows(contexts: Contexts, payload: Payload, recipient: Column) -> list[tuple
     """What is the same for all flows and sinks of a step: the moment in µs, then the fields of a delivery."""
     chunk, rows = contexts.chunk, contexts.rows
     event_times = chunk.column(("event", "timestamp_us"), rows).ints
+    assert event_times is not None
     moments = contexts.moment
+    delivered_at = _datetimes(moments)
+    # an event that is not late is processed at its own time
+    event_time = delivered_at if np.array_equal(event_times, moments) else _datetimes(event_times)
     return list(
         zip(
             moments.tolist(),
             contexts.seq.tolist(),
             _or_none(chunk.column(("event", "id"), rows)),
-            _datetimes(event_times),
-            _datetimes(moments),
+            event_time,
+            delivered_at,
             closed_texts(contexts).to_list(),
             _or_none(recipient),
             _values(payload.node, payload.size),

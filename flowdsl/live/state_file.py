@@ -56,7 +56,7 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
         "_link_table", "_number", "_series",
     ),
     "operators.batch": ("BatchKernel", "_Open"),
-    "operators.deduplicate": ("DeduplicateKernel",),
+    "operators.deduplicate": ("DeduplicateKernel", "_Sightings"),
     "operators.rate_limit": ("DropKernel", "QueueKernel", "_Waiting"),
     "values.columns": ("Coded", "Column"),
     "values.tags": ("MISSING", "Tag"),

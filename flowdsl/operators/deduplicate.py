@@ -80,19 +80,58 @@ class Deduplicate(Operator):
         return DeduplicateKernel(self, rules)
 
 
+# so many keys at least are taken up into the large table together
+TOGETHER = 1 << 12
+
+
+@dataclass(frozen=True)
+class _Sightings:
+    """When the window of each key opened; sorted by key."""
+
+    keys: Keys
+    opened: Keys
+
+    @classmethod
+    def none(cls) -> _Sightings:
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def find(self, keys: Keys) -> tuple[Keys, Keys]:
+        """Which of these keys are here, and when their windows opened."""
+        if not len(self):
+            return np.zeros(0, np.int64), self.opened
+        at = np.searchsorted(self.keys, keys).clip(0, len(self) - 1)
+        known = np.flatnonzero(self.keys[at] == keys)
+        return known, self.opened[at[known]]
+
+    def updated(self, newer: _Sightings, expired: int) -> _Sightings:
+        """With newer sightings, and without those that no event can fall to any more."""
+        # the newest sighting of a key comes first: unique keeps that one
+        keys, where = np.unique(np.concatenate([newer.keys, self.keys]), return_index=True)
+        opened = np.concatenate([newer.opened, self.opened])[where]
+        alive = opened > expired
+        return _Sightings(keys[alive], opened[alive])
+
+
 class DeduplicateKernel(Kernel):
-    """Remembers for each key when its window opened, while that matters."""
+    """Remembers for each key when its window opened, while that matters.
+
+    What is new is in a small table before the large one, so that a batch of one event costs no more where there are
+    a million keys.
+    """
 
     def __init__(self, options: Deduplicate, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = KeySpace(options.key, typed=rules.typed_keys)
-        self._keys: Keys = np.zeros(0, np.int64)
-        self._opened: Keys = np.zeros(0, np.int64)
+        self._all = _Sightings.none()
+        self._recent = _Sightings.none()
 
     def fork(self) -> DeduplicateKernel:
         forked = DeduplicateKernel(self._options, self._rules)
-        # keys are only ever added to the space, and the arrays are replaced, never changed
-        forked._space, forked._keys, forked._opened = self._space, self._keys, self._opened
+        # keys are only ever added to the space, and the tables are replaced, never changed
+        forked._space, forked._all, forked._recent = self._space, self._all, self._recent
         return forked
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
@@ -117,21 +156,18 @@ class DeduplicateKernel(Kernel):
 
     def _first_outside(self, groups: Groups, window: int) -> Keys:
         """Where in each group the window that is open from earlier ends."""
-        at = np.searchsorted(self._keys, groups.keys).clip(0, max(len(self._keys) - 1, 0))
         start = groups.starts.copy()
-        if len(self._keys):
-            known = np.flatnonzero(self._keys[at] == groups.keys)
-            start[known] = groups.first_at_or_after(known, self._opened[at[known]] + window)
+        # of a key that is in both the newer sighting counts
+        for sightings in (self._all, self._recent):
+            known, opened = sightings.find(groups.keys)
+            start[known] = groups.first_at_or_after(known, opened + window)
         return start
 
     def _remember(self, groups: Groups, found: Windows, expired: int) -> None:
         last = np.full(len(groups.keys), -1, np.int64)
         np.maximum.at(last, found.group, found.first)
         new = np.flatnonzero(last >= 0)
-        keys = np.concatenate([groups.keys[new], self._keys])
-        opened = np.concatenate([groups.times[last[new]], self._opened])
-        # the newest sighting of a key comes first: unique keeps that one
-        keys, where = np.unique(keys, return_index=True)
-        opened = opened[where]
-        alive = opened > expired
-        self._keys, self._opened = keys[alive], opened[alive]
+        self._recent = self._recent.updated(_Sightings(groups.keys[new], groups.times[last[new]]), expired)
+        if len(self._recent) > max(TOGETHER, len(self._all) >> 3):
+            self._all = self._all.updated(self._recent, expired)
+            self._recent = _Sightings.none()
