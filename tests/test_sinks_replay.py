@@ -182,6 +182,15 @@ class Taking(Sink):
         return [None] * len(deliveries)
 
 
+def test_a_replay_that_only_asks_for_preferences_leaves_no_file(tmp_path: Path):
+    path = tmp_path / "n.sqlite"
+    assert len(fd.replay(TELL, LIKES, sinks={"in-app": InApp(path)})) == 4
+    assert list(tmp_path.iterdir()) == []
+    with InApp(path) as in_app:
+        in_app.mute("bob")
+    assert len(fd.replay(TELL, LIKES, sinks={"in-app": InApp(path)})) == 2
+
+
 def test_nothing_leaves_a_replay_that_does_not_say_so():
     frame = Frame()
     fd.replay(TELL, LIKES, sinks={"in-app": frame})

@@ -91,9 +91,10 @@ class Database:
         rows = self.read("select batch from applied where consumer = ?", (consumer,))
         return int(rows[0][0]) if rows else 0
 
-    def version(self) -> int:
-        """A number that changes when another connection has written."""
-        return int(self.read("pragma data_version")[0][0])
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything to read: asking does not make the file."""
+        return self.path is None or self._connection is not None or self.path.exists()
 
     def __repr__(self) -> str:
         return "memory" if self.path is None else repr(str(self.path))
