@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from base64 import b64encode
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -46,6 +47,12 @@ class Chart:
         paper = f'<rect {size} class="paper"/>'
         return self._drawn(name, f"<style>{chart_style('.' + name)}</style>{paper}")
 
+    @property
+    def html(self) -> str:
+        """The chart as an `<img>` that holds it, which also those see who do not trust the page around it."""
+        data = b64encode(self.svg.encode()).decode()
+        return f'<img alt="{said(self.title)}" src="data:image/svg+xml;base64,{data}" style="max-width:100%">'
+
     @cached_property
     def inline(self) -> str:
         """The chart for a page that has the style of charts already."""
@@ -83,12 +90,11 @@ def short(number: float) -> str:
 def chart_style(root: str) -> str:
     """The style sheet of charts below one element, every rule below its class; paper is light."""
     fixed = f"{root} text{{font:11px {SANS};font-variant-numeric:tabular-nums;unicode-bidi:isolate}}"
-    dark = chart_colours(root, DARK)
-    return fixed + chart_colours(root, LIGHT) + f"@media screen and (prefers-color-scheme:dark){{{dark}}}"
+    dark = _colours(root, DARK)
+    return fixed + _colours(root, LIGHT) + f"@media screen and (prefers-color-scheme:dark){{{dark}}}"
 
 
-def chart_colours(root: str, scheme: Scheme) -> str:
-    """The colours of charts in a scheme: `LIGHT` or `DARK`."""
+def _colours(root: str, scheme: Scheme) -> str:
     side = 0 if scheme is LIGHT else 1
     rules = [
         f".paper{{fill:{scheme['paper']};stroke:{scheme['rim']}}}",

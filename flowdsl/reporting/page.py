@@ -9,7 +9,7 @@ from flowdsl.reporting import sections
 from flowdsl.reporting.elements import Html, element, joined, plain
 from flowdsl.reporting.figures import Figures
 from flowdsl.reporting.notes import notes_of
-from flowdsl.reporting.style import PAGE, ROOT, report_style
+from flowdsl.reporting.style import ROOT, page_style, report_style
 
 if TYPE_CHECKING:
     from flowdsl.pictures.picture import Picture
@@ -21,33 +21,42 @@ _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def fragment(figures: Figures, manifest: dict[str, Any], picture: Picture) -> Html:
-    """The report with its style, for a page of others."""
+    """The report with its style, for a notebook.
+
+    What is drawn stands there as images: of a notebook that is not trusted, and on the web, nothing else would be left
+    of it than the texts in it, one after the other.
+    """
+    return _report(figures, manifest, Html(picture.html), lambda chart: Html(chart.html))
+
+
+def page(figures: Figures, manifest: dict[str, Any], picture: Picture) -> str:
+    """The report as one HTML file."""
+    report = _report(figures, manifest, Html(picture.svg), lambda chart: Html(chart.inline))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{title(figures)}</title><style>{page_style()}</style></head>"
+        f"<body>{report}</body></html>\n"
+    )
+
+
+def _report(figures: Figures, manifest: dict[str, Any], picture: Html, draw: sections.Draw) -> Html:
     parts = [
         Html(f"<style>{report_style()}</style>"),
         element("h1", title(figures)),
         element("p", _lead(figures), css="lead"),
         _tiles(figures),
         _notes(figures, manifest),
-        element("section", element("h2", "Flows"), Html(f'<div class="wide">{picture.svg}</div>')),
-        sections.over_time(figures),
-        sections.recipients(figures),
-        sections.latency(figures),
-        sections.fan_outs(figures),
+        element("section", element("h2", "Flows"), element("div", picture, css="wide")),
+        sections.over_time(figures, draw),
+        sections.recipients(figures, draw),
+        sections.latency(figures, draw),
+        sections.fan_outs(figures, draw),
         sections.not_delivered(figures),
         sections.samples(figures),
     ]
     return element("div", *parts, css=ROOT)
-
-
-def page(figures: Figures, manifest: dict[str, Any], picture: Picture) -> str:
-    """The report as one HTML file."""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title(figures)}</title><style>{PAGE}</style></head>"
-        f"<body>{fragment(figures, manifest, picture)}</body></html>\n"
-    )
 
 
 def title(figures: Figures) -> Html:
@@ -87,7 +96,7 @@ def _tiles(figures: Figures) -> Html:
 
 def _tile(number: int, what: str, *, bad: bool = False) -> Html:
     return element(
-        "div", element("b", f"{number:,}"), element("span", what), css="tile bad" if bad else "tile"
+        "div", element("b", f"{number:,}"), " ", element("span", what), css="tile bad" if bad else "tile"
     )
 
 

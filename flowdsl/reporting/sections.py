@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
+from flowdsl.charts.chart import Chart
 from flowdsl.charts.columns import class_chart, time_chart
 from flowdsl.charts.wording import count_text, moment_text, share_text, span_text
 from flowdsl.reporting.elements import (
@@ -30,11 +31,13 @@ from flowdsl.reporting.timeline import shown_edges
 from flowdsl.results.causes import Cause
 
 Row = Sequence[Cell | Bar]
+# puts a chart into the page
+Draw = Callable[[Chart], Html]
 # sinks, fan-outs, steps or causes that are shown one by one
 MOST: Final = 12
 
 
-def over_time(figures: Figures) -> Html:
+def over_time(figures: Figures, draw: Draw) -> Html:
     """Deliveries over time, a chart for each sink on one axis of time."""
     told = [s for s in figures.sinks if s.timeline is not None]
     if not told:
@@ -53,12 +56,12 @@ def over_time(figures: Figures) -> Html:
             Html(
                 f"<h3>{plain(sink.sink, 120)} <span class=none>{count_text(sink.deliveries, 'delivery')}</span></h3>"
             ),
-            Html(chart.inline),
+            draw(chart),
         ]
     return _section("Deliveries over time", *charts, _rest(len(told) - len(shown), "sink"))
 
 
-def recipients(figures: Figures) -> Html:
+def recipients(figures: Figures, draw: Draw) -> Html:
     """How many people are told how often: in all, by sink, and who is told most."""
     everyone = figures.everyone
     if not everyone.count:
@@ -98,14 +101,14 @@ def recipients(figures: Figures) -> Html:
         ),
         table(heads, rows),
         _rest(len(figures.sinks) - len(sinks), "sink"),
-        Html(chart.inline),
+        draw(chart),
         element("h3", "Who gets most"),
         _top(everyone),
         *(tops if len(figures.sinks) > 1 else []),
     )
 
 
-def latency(figures: Figures) -> Html:
+def latency(figures: Figures, draw: Draw) -> Html:
     """What batches and queues add between an event and its delivery."""
     told = [s for s in figures.steps if s.latency.total]
     waiting = [s for s in told if s.latency.max]
@@ -127,7 +130,7 @@ def latency(figures: Figures) -> Html:
     if rows:
         parts.append(table(["flow", "to", "deliveries", "p50", "p95", "max"], rows, left=2))
         parts.append(_rest(len(waiting) - MOST, "step"))
-    charts = [_span_chart(s) for s in waiting[:MOST] if s.timed and len(s.latency.span_classes()) > 1]
+    charts = [_span_chart(s, draw) for s in waiting[:MOST] if s.timed and len(s.latency.span_classes()) > 1]
     parts.append(Html(f'<div class="two">{"".join(charts)}</div>') if charts else "")
     if at_once:
         names = dict.fromkeys(s.flow for s in at_once)
@@ -135,7 +138,7 @@ def latency(figures: Figures) -> Html:
     return _section("Latency", *parts)
 
 
-def fan_outs(figures: Figures) -> Html:
+def fan_outs(figures: Figures, draw: Draw) -> Html:
     """How many branches events go into."""
     told = [f for f in figures.fan_outs if f.sizes.total]
     if not told:
@@ -154,7 +157,7 @@ def fan_outs(figures: Figures) -> Html:
             what="event", x_label="branches of one event", width=980 if len(wide) == 1 else 480, height=170,
         )  # fmt: skip
         heading = element("h3", plain(f.flow)) if len(told) > 1 else ""
-        charts.append(joined(element("div", heading, Html(chart.inline))))
+        charts.append(joined(element("div", heading, draw(chart))))
     heads = ["flow", "step", "events", "p50", "p95", "max", "largest", "without a link"]
     return _section(
         "Fan-out sizes",
@@ -258,13 +261,13 @@ def _top(people: Recipients) -> Html:
     return joined(*parts)
 
 
-def _span_chart(step: StepFigures) -> Html:
+def _span_chart(step: StepFigures, draw: Draw) -> Html:
     classes = step.latency.span_classes()
     chart = class_chart(
         classes, title=f"deliveries of {step.flow} by latency",
         what="delivery", x_label="from the event to its delivery", width=480, height=170,
     )  # fmt: skip
-    return element("div", element("h3", plain(step.flow)), Html(chart.inline))
+    return element("div", element("h3", plain(step.flow)), draw(chart))
 
 
 def _causes(causes: Sequence[Cause]) -> Html:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from flowdsl.charts.chart import SERIES, chart_colours
+from flowdsl.charts.chart import SERIES, chart_style
 from flowdsl.pictures.palette import DARK, LIGHT, MONO, SANS, Scheme
 
 ROOT: Final = "fd-report"
@@ -37,8 +37,8 @@ _RULES: Final = f"""
 {_R} ul.notes li.bad::before{{content:"!";left:2px;top:5px;width:17px;height:17px;line-height:17px;border-radius:50%;
  text-align:center;font-weight:700;font-size:12px;color:var(--paper);background:var(--failed)}}
 {_R} .wide{{overflow-x:auto;margin:8px 0}}
-{_R} .wide svg{{display:block;margin:0 auto}}
-{_R} svg.chart{{display:block;margin:2px 0 6px}}
+{_R} .wide svg,{_R} .wide img{{display:block;margin:0 auto}}
+{_R} svg.chart,{_R} img{{display:block;margin:2px 0 6px}}
 {_R} table{{border-collapse:collapse;margin:0;width:100%;font-size:13px;border:0;table-layout:auto}}
 {_R} tr,{_R} tbody tr:nth-child(n){{background:none;border:0}}
 {_R} th,{_R} td{{padding:4px 14px 4px 0;text-align:left;vertical-align:top;border:0;border-bottom:1px solid var(--rim);
@@ -65,13 +65,13 @@ _RULES: Final = f"""
 _PRINT: Final = f"""
 {_R}{{max-width:none;padding:0;font-size:11.5px;border-radius:0}}
 {_R} h2,{_R} h3{{break-after:avoid}}
-{_R} .card,{_R} .tile,{_R} tr,{_R} svg,{_R} li{{break-inside:avoid}}
+{_R} .card,{_R} .tile,{_R} tr,{_R} svg,{_R} img,{_R} li{{break-inside:avoid}}
 {_R} .wide{{overflow:visible}}
 {_R} .wide svg{{max-height:150mm}}
 {_R} .tile,{_R} td.bar i,{_R} .card,{_R} svg,{_R} li::before{{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 {_R} details::details-content{{content-visibility:visible;height:auto}}
 """
-PAGE: Final = """
+_PAGE: Final = """
 @page{margin:14mm}
 html{color-scheme:light dark}
 body{margin:0;background:#eef1f4}
@@ -84,20 +84,22 @@ body{margin:0;background:#eef1f4}
 def report_style() -> str:
     """The style sheet of a report, every rule below its root."""
     light, dark = _scheme(LIGHT), _scheme(DARK)
-    charts = f"{_R} .chart"
     parts = [
         f"{_R}{{{light}}}",
         _RULES,
-        f"{charts} text{{font:11px {SANS};unicode-bidi:isolate}}",
-        chart_colours(charts, LIGHT),
-        f"@media screen and (prefers-color-scheme:dark){{{_R}{{{dark}}}{chart_colours(charts, DARK)}}}",
+        f"@media screen and (prefers-color-scheme:dark){{{_R}{{{dark}}}}}",
         "@media screen{",
-        *(f"{place} {_R}{{{light}}}{chart_colours(f'{place} {charts}', LIGHT)}" for place in _LIGHT_PLACES),
-        *(f"{place} {_R}{{{dark}}}{chart_colours(f'{place} {charts}', DARK)}" for place in _DARK_PLACES),
+        *(f"{place} {_R}{{{light}}}" for place in _LIGHT_PLACES),
+        *(f"{place} {_R}{{{dark}}}" for place in _DARK_PLACES),
         "}",
         f"@media print{{{_PRINT}}}",
     ]
     return "".join(parts)
+
+
+def page_style() -> str:
+    """What a page of its own needs besides: its ground, its margins on paper, and the style of the charts in it."""
+    return _PAGE + chart_style(f"{_R} .chart")
 
 
 def _scheme(scheme: Scheme) -> str:
