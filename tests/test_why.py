@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import Case, cases
+from test_explain import FEED, LIKE, LOG, history
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
 from flowdsl.explaining.why import Way, Why
 from flowdsl.samples.history import write_sample
-from tests.test_explain import FEED, LIKE, LOG, history
 
 EVE = ("ann", "bob", "cat")
 
@@ -123,6 +125,30 @@ def test_it_was_for_somebody_else(result: fd.Result):
     assert told(other, LOG, 12, "bob").endswith(
         'It would have been for p1, not for bob, for {{ target_id }} is "p1".'
     )
+
+
+def test_a_fan_out_that_does_not_decide_who_gets_it_is_not_blamed():
+    flow = on("entity.created", entity_type="post", name="f")
+    flow = flow.fan_out("data.author_id", via="follows", direction="reverse", as_="follower")
+    constant = flow.map(recipient_id="{{ data.author_id }}").deliver("s")
+    assert (
+        told(constant, POSTS, 6, "ann")
+        == 'It was delivered to eve, not to ann, for {{ data.author_id }} is "eve".'
+    )
+    boss = (
+        flow.resolve("follower_id", via="reports_to", as_="boss")
+        .map(recipient_id="{{ boss.id }}")
+        .deliver("s")
+    )
+    people = [f"u{n}" for n in range(6)]
+    log = history(
+        *((0, fd.entity_created("user", f"b{n}", {})) for n in range(6)),
+        *((0, fd.link_created("reports_to", user, f"b{n}")) for n, user in enumerate(people)),
+        *((0, fd.link_created("follows", user, "eve")) for user in people),
+        (2, fd.entity_created("post", "p", {"author_id": "eve"})),
+    )
+    assert told(boss, log, 19, "u1") == "It was for b0, b1, b2 and 3 others, and u1 is not among them."
+    assert ways(boss, log, 19, "b3").reached
 
 
 def test_an_event_that_never_matched_says_what_the_flow_is_for(result: fd.Result):
@@ -506,3 +532,35 @@ def test_hostile_values_are_shown_as_text():
 def test_the_way_is_a_frame_too(result: fd.Result):
     frame = result.why(14, "eve").to_pandas()
     assert list(frame["outcome"]) == ["matched", "passed", "dropped", "not matched"]
+
+
+@given(case=cases(max_events=12), data=st.data())
+def test_of_any_event_of_any_history_the_answer_agrees_with_the_deliveries(case: Case, data: st.DataObject):
+    """Where nothing is batched, an event reached exactly those whom its deliveries name; pictures can be made of it all."""
+    graph = fd.EntityGraph(case.world.entities, case.world.links)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fd.FlowWarning)
+        result = fd.replay(case.flows, case.world.events, graph, progress=False)
+        rows = result.deliveries
+        named = sorted({str(who) for who in rows["recipient_id"].dropna()} | {"u1", "nobody"})
+        numbers = [event.get("seq_no", place) for place, event in enumerate(case.world.events, 1)]
+        if not numbers:
+            return
+        seq_no = data.draw(st.sampled_from(numbers))
+        recipient = data.draw(st.sampled_from(named))
+        why = result.why(seq_no, recipient)
+        reached = {
+            (flow, who)
+            for seq, flow, who in zip(rows["seq_no"], rows["flow"], rows["recipient_id"], strict=True)
+            if seq == seq_no
+        }
+        for way in why.ways:
+            flow = next(flow for flow in case.flows if flow.name == way.flow)
+            assert way.sentences
+            if (flow.name, recipient) in reached:
+                assert way.reached, str(why)
+            elif not any(step.method == "batch" for step in flow.steps):
+                assert not way.reached, str(why)
+        for shown in (result.picture(), why.picture(), result.explain(seq_no).picture()):
+            assert ET.fromstring(shown.svg).get("role") == "img"
+            assert shown.mermaid.startswith("flowchart")

@@ -81,17 +81,18 @@ class Teller:
             trunk = [one for one in ways[0][0] if one.stage.number <= seen[0].stage.number]
             more = sum(self.trail.seeker(self.seq_no).more.values())
             return [trunk], self._near_miss(step, seen, len(seen) + more)
-        way = ways[0]
-        end, others = way[-1][-1], sorted(persons(self.flow, way))
+        way, others = ways[0], sorted(set().union(*(persons(self.flow, way) for way in ways)))
         node = recipient_node(self.flow)
         source = (
-            f", for {_text(node)} is {shown(others[-1])}" if isinstance(node, (Template, Reference)) else ""
+            f", for {_text(node)} is {shown(others[0])}" if isinstance(node, (Template, Reference)) else ""
         )
-        if end.outcome == "delivered":
-            return way, [f"It was delivered to {_listed(others)}, not to {self.recipient}{source}."]
+        if len(others) > 1:
+            return way, [f"It was for {_some(others)}, and {self.recipient} is not among them."]
+        if way[-1][-1].outcome == "delivered":
+            return way, [f"It was delivered to {others[0]}, not to {self.recipient}{source}."]
         return way, [
             *self.story(way),
-            f"It would have been for {_listed(others)}, not for {self.recipient}{source}.",
+            f"It would have been for {others[0]}, not for {self.recipient}{source}.",
         ]
 
     # -- ends ------------------------------------------------------------------------------------------
@@ -217,7 +218,13 @@ class Teller:
         """The fan-out that decides who gets it, and what was seen of its branches."""
         roots = recipient_roots(self.flow)
         steps = [s for s in self.flow.steps if isinstance(s, FanOut)]
-        deciding = [s for s in steps if {s.as_, f"{s.as_}_id"} & roots] or steps
+        deciding = [s for s in steps if {s.as_, f"{s.as_}_id"} & roots]
+        if (
+            all(seen.recipient_id is None for way in ways for seen in way)
+            and recipient_node(self.flow) is None
+        ):
+            # nobody is named: a branch is for whom it was made
+            deciding = deciding or steps
         if not deciding:
             return None
         seen: dict[tuple[int, ...], Seen] = {}
@@ -299,6 +306,13 @@ def _at(seen: Seen) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Some of the names, and how many more there are."""
+    if len(names) <= NAMED + 1:
+        return _listed(names)
+    return f"{', '.join(names[:NAMED])} and {len(names) - NAMED:,} others"
 
 
 def _events(seqs: Sequence[int]) -> str:
