@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import polars as pl
 import pytest
 
 import flowdsl as fd
 from flowdsl import on, var
+from flowdsl.log import open_log
 
 EVENTS = 30_000
 
@@ -87,3 +90,12 @@ def test_the_same_replay_twice_gives_the_same_bytes(
     first, second = (sorted(p.relative_to(f) for p in f.rglob("*.parquet")) for f in folders)
     assert first == second
     assert all((folders[0] / name).read_bytes() == (folders[1] / name).read_bytes() for name in first)
+
+
+def test_one_log_is_replayed_by_several_threads_at_once(events: pl.DataFrame, graph: fd.EntityGraph):
+    log = open_log(events.head(4_000))
+    flow = on("entity.created").map(title="{{ data.title }}").deliver("feed")
+    with ThreadPoolExecutor(4) as pool:
+        results = [pool.submit(fd.replay, flow, log, graph, chunk_size=300, progress=False) for _ in range(8)]
+        counts = {len(result.result()) for result in results}
+    assert counts == {(events.head(4_000)["kind"] == "entity.created").sum()}

@@ -117,13 +117,10 @@ def _gap(needed: tuple[str, ...], names: list[str], sound: Collection[str]) -> p
 
 
 def _invalid(texts: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> list[int]:
-    connection.register("texts", texts.to_arrow())
-    try:
-        rows = [
-            row for (row,) in connection.sql("SELECT row FROM texts WHERE NOT json_valid(text)").fetchall()
-        ]
-    finally:
-        connection.unregister("texts")
+    # a cursor of its own: several readings of one table may be under way, and a connection that is busy refuses
+    with connection.cursor() as cursor:
+        cursor.register("texts", texts.to_arrow())
+        rows = [row for (row,) in cursor.sql("SELECT row FROM texts WHERE NOT json_valid(text)").fetchall()]
     suspects = texts.filter(pl.col("text").str.contains_any(_SUSPECT))
     rows += [row for row, text in suspects.iter_rows() if not _is_json(text)]
     return sorted(set(rows))

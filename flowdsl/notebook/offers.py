@@ -95,8 +95,8 @@ def _known(found: dict[str, str], path: str, shape: Shape = ANY) -> None:
 
 def _below(found: dict[str, str], path: str, value: Any, depth: int) -> None:
     """The paths below a value; where an earlier value had nothing to show, this one does."""
-    if value is not None and not found.get(path):
-        found[path] = example_text(value)
+    if not found.get(path):
+        found[path] = "" if value is None else example_text(value)
     if isinstance(value, Mapping) and depth < DEPTH:
         for name, inner in list(value.items())[:MOST]:
             # a path cannot step over a dot

@@ -116,9 +116,14 @@ class _Gleaner(EndingObserver):
     def operands(self) -> dict[int, list[tuple[str, list[tuple[Any, int]]]]]:
         """For each step with a condition what it reads, with the commonest values (JSON text; None: missing)."""
         return {
-            step: [(path, counts.most_common(SHOWN)) for path, counts in read.items()]
+            step: [(path, _commonest(counts)) for path, counts in read.items()]
             for step, read in self._read.items()
         }
+
+
+def _commonest(counts: Counter[Any]) -> list[tuple[Any, int]]:
+    """The commonest values, in the same order every time."""
+    return sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:SHOWN]
 
 
 def _steps(result: Any) -> tuple[Mapping[str, Any], ...]:

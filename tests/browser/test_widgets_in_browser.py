@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import nbformat
+from nbclient import NotebookClient
+
 import flowdsl as fd
 from flowdsl.samples.history import sample_in
 
@@ -195,3 +198,92 @@ def test_the_designer_shows_what_is_wrong_and_takes_it_back(notebook):
     panel.get_by_role("alert").filter(has_text="there is no variable 'owner' at this step").wait_for()
     panel.get_by_role("button", name="undo").click()
     panel.get_by_role("alert").wait_for(state="detached")
+
+
+HOSTILE = """
+import flowdsl as fd
+bad = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
+long, rtl = "x" * 20_000, "\u202eتجربة"
+graph = fd.EntityGraph({"user": {bad: {"name": bad, long: rtl, rtl: long}}}, [])
+log = [
+    {"timestamp": f"2026-01-01T00:00:{n:02}Z", "event": fd.link_created(bad, bad, rtl, metadata={bad: long, rtl: bad})}
+    for n in range(9)
+]
+flow = (
+    fd.on("link.created", name=bad, description=rtl)
+    .resolve("source_id", as_="who")
+    .where("source_id != target_id")
+    .map({bad: "{{ who.name }}", rtl: "{{ source_id }}"})
+    .deliver(bad)
+)
+"""
+
+
+def test_hostile_names_are_text(notebook):
+    shown = notebook(HOSTILE, "flow.explore(log, graph)", "flow.design(log, graph)")
+    assert shown.errors() == []
+    title = shown.page.title()
+    explorer = shown.output(1).locator(".flowdsl.explore")
+    explorer.get_by_role("button", name="first step").click()
+    for _ in range(4):
+        explorer.get_by_role("button", name="next step").click()
+    explorer.locator(".way li.open").filter(has_text="deliver").wait_for()
+    designer = shown.output(2).locator(".flowdsl.design")
+    designer.locator(".mark.delivered").wait_for()
+    condition = designer.get_by_label("where condition")
+    condition.fill("")
+    condition.press("Control+Space")
+    offers = shown.page.locator(".complete")
+    offers.get_by_text("metadata.<img").wait_for()
+    condition.press("Escape")
+    for tab in ("Python", "YAML", "findings", "picture"):
+        designer.get_by_role("tab", name=tab).click()
+    for panel in (explorer, designer):
+        assert panel.locator("script, img[src=x]").count() == 0
+        assert panel.evaluate("e => e.scrollWidth <= e.clientWidth + 1"), "it is wider than its place"
+        assert "<img src=x" in panel.inner_text() + "".join(
+            panel.locator("input").evaluate_all("all => all.map(e => e.value)")
+        )
+    assert shown.page.title() == title
+
+
+def test_without_its_kernel_a_saved_widget_is_a_static_view(notebook, tmp_path):
+    cells = [START, "flow.explore(sample.log, graph)", "designer = flow.design(sample.log, graph)\ndesigner"]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(
+        book, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    nbformat.write(book, tmp_path / "saved.ipynb")
+    shown = notebook(tmp_path / "saved.ipynb", run=False)
+    explorer, designer = (
+        shown.output(cell).locator("pre").filter(has_text="link.created").first for cell in (1, 2)
+    )
+    explorer.wait_for()
+    assert "notify-like: 3,000 events, 1,095 delivered" in explorer.inner_text()
+    designer.wait_for()
+    assert ".batch('target_id', window='1h')" in designer.inner_text()
+
+
+def test_counts_follow_a_change_quickly(notebook):
+    shown = notebook(START, "designer = flow.design(sample.log, graph)\ndesigner")
+    panel = shown.output(1).locator(".flowdsl.design")
+    counts = panel.locator(".step").nth(5).locator(".counts")
+    counts.wait_for()
+    took = []
+    for window in ("1s", "2h", "1s", "2h", "1s", "2h", "1s", "2h"):
+        before = counts.inner_text()
+        took.append(
+            panel.get_by_label("deduplicate window").evaluate(
+                """(field, [window, before]) => new Promise(done => {
+                    const counts = field.closest('.form').querySelectorAll('.step')[5].querySelector('.counts');
+                    const began = performance.now();
+                    const watch = () => counts.isConnected && counts.innerText !== before ? done(performance.now() - began) : requestAnimationFrame(watch);
+                    field.focus(); field.value = window; field.dispatchEvent(new Event('input', {bubbles: true})); watch();
+                })""",
+                [window, before],
+            )
+        )
+        shown.page.wait_for_timeout(900)
+    print("from a key to the new counts:", [round(ms) for ms in took], "ms")
+    # the machine may be busy with other things: the quickest says what the widget needs
+    assert min(took) < 400
