@@ -6,11 +6,10 @@ where `flowdsl.replay(…)` is meant to be.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource, open_log
 from flowdsl.log.uuids import OneSpelling
 from flowdsl.plan import Plan
+from flowdsl.progress import Progress, following
 from flowdsl.results.dispatching import dispatching, opened_sinks
 from flowdsl.results.recorder import TableRecorder
 from flowdsl.results.store import FolderStore, MemoryStore, Store
@@ -34,8 +34,6 @@ from flowdsl.sinks.base import Sink
 
 if TYPE_CHECKING:
     from flowdsl.results.result import Result
-
-Progress = bool | Callable[[int, int | None], None] | None
 
 
 @dataclass(frozen=True)
@@ -181,7 +179,7 @@ def run(
     hand_over = dispatching(plan, local, recorder, dispatch) if dispatch else None
     if hand_over is not None and columns is None:
         columns = plan.event_columns | {*recorder.event_columns}
-    with _progress(progress, options.source.count()) as tick:
+    with following(progress, options.source.count()) as tick:
         ticked = tick if hand_over is None else _both(hand_over, tick)
         local.run(
             options.source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns
@@ -344,24 +342,3 @@ def _check_sinks(flows: Sequence[Flow], sinks: Mapping[str, Any] | None) -> None
                     allowed=", ".join(sinks),
                     hint=did_you_mean(sink, sinks),
                 )
-
-
-@contextlib.contextmanager
-def _progress(progress: Progress, total: int | None) -> Iterator[Callable[[int], None] | None]:
-    if progress is False:
-        yield None
-        return
-    if callable(progress):
-        done = 0
-
-        def told(events: int) -> None:
-            nonlocal done
-            done += events
-            progress(done, total)
-
-        yield told
-        return
-    from flowdsl.progress import bar
-
-    with bar(total, always=progress is True) as tick:
-        yield tick

@@ -16,7 +16,8 @@ from flowdsl.comparing.variants import Variant, variants_of
 from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.flow import Flow
 from flowdsl.language.durations import parse_duration
-from flowdsl.replaying import Progress, replay
+from flowdsl.progress import Progress
+from flowdsl.replaying import replay
 from flowdsl.results.result import Result, to_pandas
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ from flowdsl.log.raw import ParquetFiles, files_of
 from flowdsl.log.repeated import Repeated
 from flowdsl.log.table import EventTable, refuse_repeated
 from flowdsl.log.textfiles import Block, csv_blocks, format_of, json_blocks
+from flowdsl.progress import Progress, following
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,7 @@ def read_events(
     *,
     time_unit: TimeUnit | None = None,
     time_format: str | Sequence[str] | None = None,
+    progress: Progress = None,
 ) -> MemoryEventLog:
     """A log in memory of the events of a file, a glob of files, a frame or a list of mappings, whatever their shape.
 
@@ -55,7 +57,8 @@ def read_events(
     what the values of `kind` mean (None: leave the row out), or is a function of a row; `split` makes several events
     of one row. Timestamps are RFC 3339 unless `time_unit` (`s`, `ms`, `us`, `ns`) or `time_format` (strptime formats) says otherwise.
     Events are in the order of `seq_no` where there is one, else of (timestamp, position), numbered from 1. Rows that
-    cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1, other rows from 0).
+    cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1, other rows from 0). `progress`
+    is as in `replay`.
 
     >>> from flowdsl.log import literal
     >>> log = read_events([{"at": 5, "who": "ann", "what": "post-1"}], time_unit="s", columns={
@@ -65,7 +68,8 @@ def read_events(
     1
     """
     reader = Reader(_shape(columns, kinds, split, time_unit, time_format))
-    frames = [pl.DataFrame(schema=SCHEMA).drop("seq_no"), *reader.frames(source)]
+    with following(progress, None, "read") as tick:
+        frames = [pl.DataFrame(schema=SCHEMA).drop("seq_no"), *told(reader.frames(source), tick)]
     events = pl.concat(frames, how="diagonal")
     if "seq_no" in events.columns:
         events = _by_number(events, renumber=bool(split))
@@ -92,6 +96,7 @@ def convert(
     *,
     time_unit: TimeUnit | None = None,
     time_format: str | Sequence[str] | None = None,
+    progress: Progress = None,
 ) -> Converted:
     """Append to a log what `read_events` would read, without holding it in memory; all of it or nothing.
 
@@ -104,9 +109,18 @@ def convert(
     reader = Reader(_shape(columns, kinds, split, time_unit, time_format))
     before = log.last_seq_no()
     with tempfile.TemporaryDirectory(prefix="flowdsl-convert-") as folder:
-        spool = _spool(reader.frames(source), Path(folder), numbered=not split)
+        with following(progress, None, "convert") as tick:
+            spool = _spool(told(reader.frames(source), tick), Path(folder), numbered=not split)
         last = log.append(EventTable(ParquetFiles(spool))) if spool else before
     return Converted(last - before, reader.skipped, reader.problems.frame())
+
+
+def told(frames: Iterator[pl.DataFrame], tick: Callable[[int], None] | None) -> Iterator[pl.DataFrame]:
+    """The same frames; `tick` is told how many rows each has."""
+    for frame in frames:
+        yield frame
+        if tick is not None:
+            tick(frame.height)
 
 
 class Reader:

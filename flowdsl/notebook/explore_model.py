@@ -45,6 +45,7 @@ class ExploreModel:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.filter = Filter()
+        self._ended: dict[str | int, Seqs] = {}
         self.matches: Seqs = journal.seqs
         self.seq_no: int | None = None
         self.branch: str | None = None
@@ -188,6 +189,11 @@ class ExploreModel:
         return [{"name": name, "count": len(self._ending_seqs(name))} for name in OUTCOMES]
 
     def _ending_seqs(self, ending: str | int) -> Seqs:
+        if ending not in self._ended:
+            self._ended[ending] = self._find_ended(ending)
+        return self._ended[ending]
+
+    def _find_ended(self, ending: str | int) -> Seqs:
         journal = self.journal
         if isinstance(ending, int):
             return list(journal.endings.values())[ending]

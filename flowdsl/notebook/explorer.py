@@ -30,6 +30,7 @@ class Explorer:
         self._lock = threading.RLock()
         self._latest = Latest(self._failed)
         self._wanted = self.model.filter
+        self._fallen_back: int | None = None
         self._panel = Panel("explore", self.do)
         self._draw()
 
@@ -108,5 +109,8 @@ class Explorer:
 
     def _draw(self) -> None:
         self._panel.draw(self.model.view())
+        if self._fallen_back == self.model.seq_no and self._panel.has_fallback:
+            return
+        self._fallen_back = self.model.seq_no
         text = str(self.model)
         self._panel.fall_back(static_html(f"flow.explore: {self.model.journal.flow.name}", text), text)

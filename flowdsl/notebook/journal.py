@@ -16,6 +16,7 @@ from flowdsl.events import FlowWarning
 from flowdsl.explaining.explain import Explanation, explain
 from flowdsl.log.nested import as_json_text
 from flowdsl.notebook.endings import Ending, EndingObserver, Seqs, holds, sorted_seqs
+from flowdsl.progress import bar
 from flowdsl.replaying import run, whole_log
 from flowdsl.results.store import NoStore
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 STRETCHES: Final = 8
 SHORTEST: Final = 1 << 16
 _BATCH: Final = 1 << 17
+_NEAR: Final = 1_000
 _SEARCHED: Final = ("event_id", "entity_id", "link_id", "source_id", "target_id", "data", "metadata")
 _BRIEF: Final = ("kind", "entity_type", "entity_id", "link_type", "source_id", "target_id")
 
@@ -84,10 +86,15 @@ class Journal:
     def events(self, seqs: Seqs) -> list[dict[str, Any]]:
         """What is said of events in a list: number, time, kind, type and ids."""
         rows: list[dict[str, Any]] = []
-        for seq in seqs.tolist():
-            chunk = next(iter(self.options.source.chunks(_BRIEF, 1, seq - 1)), None)
-            if chunk is not None and chunk["seq_no"][0] == seq:
-                rows.append(chunk.row(0, named=True))
+        numbers = seqs.tolist()
+        while numbers:
+            # those that stand close together are read together
+            near = [n for n in numbers if n < numbers[0] + _NEAR]
+            chunk = next(iter(self.options.source.chunks(_BRIEF, _NEAR, numbers[0] - 1)))
+            found = chunk.filter(pl.col("seq_no").is_in(near))
+            rows += found.iter_rows(named=True)
+            # a source may give smaller chunks than it was asked for
+            numbers = numbers[max(found.height, 1) :]
         return rows
 
     def endings_of(self, seq_no: int) -> list[Ending]:
@@ -101,11 +108,9 @@ class Journal:
     # -- inside ----------------------------------------------------------------------------------------
 
     def _replay(self, observer: EndingObserver) -> None:
-        from flowdsl.progress import bar
-
         total = self.options.source.count()
         stretch = max(SHORTEST, (total or 0) // STRETCHES)
-        with bar(total, always=False) as tick:
+        with bar(total, always=False, what="explore") as tick:
             options = self.options
             for stop in self._stops(stretch):
                 span = dataclasses.replace(options.span, stop=stop)

@@ -16,6 +16,7 @@ import polars as pl
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.log import EventSource, open_log
 from flowdsl.log.nested import as_json_text
+from flowdsl.progress import bar
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
@@ -67,13 +68,11 @@ class History:
     """
 
     def __init__(self, log: Any, graph: EntityGraph | None = None) -> None:
-        from flowdsl.progress import bar
-
         self.source = open_log(log)
         self.graph = graph
         self.kinds: Counter[tuple[str, str | None]] = Counter()
         self._samples: dict[tuple[str, str], Sample] = {}
-        with bar(self.source.count(), always=False) as tick:
+        with bar(self.source.count(), always=False, what="scan") as tick:
             for chunk in self.source.chunks(("kind", "link_type", "entity_type"), _SCANNED):
                 pairs = chunk.select(
                     pl.col("kind").cast(pl.String), pl.coalesce("link_type", "entity_type").alias("type")

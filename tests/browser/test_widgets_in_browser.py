@@ -202,7 +202,7 @@ def test_the_designer_shows_what_is_wrong_and_takes_it_back(notebook):
 
 HOSTILE = """
 import flowdsl as fd
-bad = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
+bad = '<img src=x onerror="hacked=1"><script>hacked=1</script>'
 long, rtl = "x" * 20_000, "\u202eتجربة"
 graph = fd.EntityGraph({"user": {bad: {"name": bad, long: rtl, rtl: long}}}, [])
 log = [
@@ -222,7 +222,6 @@ flow = (
 def test_hostile_names_are_text(notebook):
     shown = notebook(HOSTILE, "flow.explore(log, graph)", "flow.design(log, graph)")
     assert shown.errors() == []
-    title = shown.page.title()
     explorer = shown.output(1).locator(".flowdsl.explore")
     explorer.get_by_role("button", name="first step").click()
     for _ in range(4):
@@ -244,7 +243,7 @@ def test_hostile_names_are_text(notebook):
         assert "<img src=x" in panel.inner_text() + "".join(
             panel.locator("input").evaluate_all("all => all.map(e => e.value)")
         )
-    assert shown.page.title() == title
+    assert shown.page.evaluate("typeof hacked") == "undefined"
 
 
 def test_without_its_kernel_a_saved_widget_is_a_static_view(notebook, tmp_path):
@@ -277,7 +276,7 @@ def test_counts_follow_a_change_quickly(notebook):
                 """(field, [window, before]) => new Promise(done => {
                     const counts = field.closest('.form').querySelectorAll('.step')[5].querySelector('.counts');
                     const began = performance.now();
-                    const watch = () => counts.isConnected && counts.innerText !== before ? done(performance.now() - began) : requestAnimationFrame(watch);
+                    const watch = () => counts.innerText !== before || performance.now() - began > 20000 ? done(performance.now() - began) : requestAnimationFrame(watch);
                     field.focus(); field.value = window; field.dispatchEvent(new Event('input', {bubbles: true})); watch();
                 })""",
                 [window, before],
