@@ -102,6 +102,29 @@ def test_rule_9_values_are_compared_as_text_in_the_target() -> None:
     assert seqs(theirs) == [1, 3]
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "metadata.v > 0",
+        "metadata.v in [1]",
+        "len(link_type) == 5",
+        "not metadata.v == 2",
+        "metadata.v == 0 + 1",
+    ],
+)
+def test_rule_9_other_operators_hold_only_here(condition: str) -> None:
+    document = documented({"filter": {"condition": condition}}, *said("x"))
+    log = likes_at(0) if "len" in condition else log_at((0, like(metadata={"v": 1})))
+    assert seqs(fd.replay(fd.load(document), log)) == [1]
+    try:
+        theirs = fd.load(document, target="this-rs")
+    except fd.LoadError as error:
+        assert "production cannot read the condition" in str(error)
+    else:
+        # it is read, and compares a path that does not exist
+        assert seqs(fd.replay(theirs, log, target="this-rs")) == []
+
+
 def test_rule_13_keys_are_text_in_the_target() -> None:
     flow = flow_of({"deduplicate": {"key": "metadata.v", "window": "1h"}}, *said("x"))
     log = log_at(*((0, like(metadata={"v": value})) for value in (1, "1", 1.0)))

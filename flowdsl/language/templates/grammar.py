@@ -42,7 +42,8 @@ MAX_TEMPLATE: Final = 500_000
 
 _START = re.compile(r"\{\{|\{%|\{#")
 _COMMENT = re.compile(r"\{#(-?+)(?:(?!-?#\}).)+(-?)#\}", re.DOTALL)
-_TAG = re.compile(r"\{%(-?)[ \t\r\n]*([A-Za-z_]\w*)?", re.ASCII)
+# a name may follow `endmacro` and `endblock` without a space
+_TAG = re.compile(r"\{%(-?)[ \t\r\n]*(end(?:macro|block)|[A-Za-z_]\w*)?", re.ASCII)
 _TAG_END = re.compile(r"[ \t\r\n]*(-?)%\}")
 _OUTPUT_END = re.compile(r"[ \t\r\n]*(-?)\}\}")
 _RAW = re.compile(r"[ \t\r\n]*(-?)%\}(.*?)\{%(-?)[ \t\r\n]*endraw[ \t\r\n]*(-?)%\}", re.DOTALL)
