@@ -10,6 +10,7 @@ from flowdsl.errors import ReplayError
 from flowdsl.flow import Flow, Trigger
 from flowdsl.graph.state import Needs
 from flowdsl.language.paths import Path
+from flowdsl.log.interest import Interest
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.rules import FLOWDSL, Rules
@@ -78,6 +79,20 @@ class Plan:
             path[0] for flow in self.flows for step in flow.steps for path in step.key_paths if len(path) == 1
         }
         return tuple(sorted(names & starts))
+
+    @property
+    def timed(self) -> bool:
+        """Whether a step may act because the clock moved, without an event of its own."""
+        return any(step.method in ("batch", "rate_limit") for flow in self.flows for step in flow.steps)
+
+    @property
+    def interest(self) -> Interest:
+        """What of a log matters to the flows."""
+        triggers = tuple(
+            (entry.trigger.kind, entry.trigger.filter and entry.trigger.filter[1]) for entry in self.entries
+        )
+        link_types = frozenset(name for name, _ in self.needs.links)
+        return Interest(triggers, self.needs.entities, link_types)
 
     @property
     def event_columns(self) -> frozenset[str]:

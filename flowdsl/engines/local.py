@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from flowdsl.engines.work import WORKERS, Worker, calls_functions
 from flowdsl.graph.state import GraphState
 from flowdsl.kernels.kernel import FOREVER, Kernel
 from flowdsl.log import EventSource
+from flowdsl.log.interest import Interest
 from flowdsl.plan import Entry, Plan
 from flowdsl.scope import TRIGGER_VARIABLES
 
@@ -130,13 +131,30 @@ class LocalRun:
         """Take the events after the current position through the flows."""
         marks = source.clock_marks()
         wanted = self.plan.event_columns if columns is None else columns
-        frames = source.chunks(wanted, chunk_size or CHUNK, self.position)
+        passed: list[int] = []
+        frames = source.chunks(
+            wanted, chunk_size or CHUNK, self.position, self._interest(marks, span, passed.append)
+        )
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-run") as pool:
             for events in filter(len, self._prepared(frames, span)):
                 self._chunk(events, span, marks, pool)
+                more = sum(passed.pop() for _ in range(len(passed)))
+                self.events += more
                 if progress is not None:
-                    progress(len(events))
+                    progress(len(events) + more)
+        self.events += sum(passed)
         self._mark_clock(marks, self._behind)
+
+    def _interest(self, marks: pl.DataFrame, span: Span, passed: Callable[[int], None]) -> Interest:
+        """What of a log matters from here on; `passed` is told how many events were left out."""
+        # a mark may put the clock past events to come: they are late, and late events are told with their ids
+        latest = marks["clock"].cast(pl.Datetime("us", "UTC")).to_physical().max() if marks.height else None
+        return replace(
+            self.plan.interest,
+            clock=self.clock if latest is None else max(self.clock, int(latest)),  # type: ignore[arg-type]
+            stop=(span.stop, span.stop_time),
+            passed=None if self.plan.timed else passed,
+        )
 
     # -- a log that grows ------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from flowdsl.log.interest import Interest
+
 _BATCH: Final = 65_536
 
 
@@ -44,7 +46,9 @@ class EventLog(ABC):
         """How many rows there are, as `EventSource.count`."""
 
     @abstractmethod
-    def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
+    def chunks(
+        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Frames of at most `size` events after `after`, as `EventSource.chunks`."""
 
     @abstractmethod

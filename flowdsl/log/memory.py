@@ -22,6 +22,8 @@ from flowdsl.log.table import no_marks, together
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flowdsl.log.interest import Interest
+
 _TAIL: Final = 65_536
 
 
@@ -96,7 +98,9 @@ class MemoryEventLog(EventLog):
         with self._changed:
             return sum(block.height for block in self._blocks) + len(self._tail)
 
-    def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
+    def chunks(
+        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Frames of at most `size` events after `after`, without a copy; events appended meanwhile are not in them."""
         with self._changed:
             self._seal()

@@ -21,11 +21,12 @@ from flowdsl.log.catalog import Gap, has_catalog
 from flowdsl.log.columns import TIME, chunk_columns
 from flowdsl.log.folder import LogFolder
 from flowdsl.log.incoming import frames_of, rows_of
+from flowdsl.log.interest import Interest
 from flowdsl.log.opening import lacks_catalog
 from flowdsl.log.problems import Problems
 from flowdsl.log.raw import ParquetFiles, files_of
 from flowdsl.log.rows import frame_of
-from flowdsl.log.sealed import SealedEvents, Wanted
+from flowdsl.log.sealed import Choice, SealedEvents
 from flowdsl.log.segments import Segment
 from flowdsl.log.table import READ, EventTable, ahead, cut, no_marks, together
 from flowdsl.log.tail import NAME as TAIL
@@ -130,18 +131,19 @@ class ParquetEventLog(EventLog):
         twice = segments[-1].last - begin + 1 if segments else 0
         return sum(segment.rows for segment in segments) + max(len(rows) - max(twice, 0), 0)
 
-    def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
+    def chunks(
+        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Frames of at most `size` events after `after`; events appended meanwhile are not in them.
 
         A `FlowWarning` says which events after `after` the log no longer has.
         """
         if self._plain:
             return self._plain.chunks(columns, size, after)
-        return self._chunks(chunk_columns(columns), size, after)
+        choice = Choice() if interest is None else interest.choice(self._segments(0))
+        return self._chunks(chunk_columns(columns), size, after, choice)
 
-    def _chunks(
-        self, names: list[str], size: int, after: int, wanted: Wanted | None = None
-    ) -> Iterator[pl.DataFrame]:
+    def _chunks(self, names: list[str], size: int, after: int, choice: Choice) -> Iterator[pl.DataFrame]:
         catalog, begin, rows = self._log.held(after)
         end = begin + len(rows) - 1
         if catalog is None or (begin == after + 1 and end >= max(begin, self._log.sealed_before)):
@@ -151,7 +153,7 @@ class ParquetEventLog(EventLog):
         tail = _numbered(begin, rows).select(names)
         if segments:
             tail = tail.filter(pl.col("seq_no") > segments[-1].last)
-        frames = self._sealed.frames(self._segments, segments, names, size, after, tail, wanted)
+        frames = self._sealed.frames(self._segments, segments, names, size, after, tail, choice)
         return ahead(together(cut(frames, size), size))
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
@@ -297,7 +299,7 @@ class ParquetEventLog(EventLog):
             late = stop is not None and within.min_time >= stop
             return not (early or late or (until is not None and segment.first >= until))
 
-        return self._chunks(list(EVENT_COLUMNS), READ, after, wanted)
+        return self._chunks(list(EVENT_COLUMNS), READ, after, Choice(wanted))
 
     def _say_gaps(self, gaps: list[Gap]) -> None:
         for gap in gaps:

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.log.border import reading
-from flowdsl.log.columns import KIND, SCHEMA
+from flowdsl.log.columns import KIND, SCHEMA, TIME
 from flowdsl.log.opening import REPAIR
 from flowdsl.log.raw import ParquetFiles
 from flowdsl.log.segments import Segment, checksum_of
 from flowdsl.log.table import READ, cut
 
-Wanted = Callable[[Segment], bool]
+BARE: Final = ("seq_no", "timestamp", "kind")
 Listed = Callable[[int], Sequence[Segment]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How much is read of the segments: of those that are `wanted`, and not named otherwise, all.
+
+    Of those in `bare` numbers, times and kinds alone; of those in `ends` nothing: their first and last event stand for
+    them, and `passed` is told how many others there are.
+    """
+
+    wanted: Callable[[Segment], bool] | None = None
+    bare: frozenset[str] = frozenset()
+    ends: frozenset[str] = frozenset()
+    passed: Callable[[int], None] | None = None
 
 
 class SealedEvents:
@@ -30,9 +46,9 @@ class SealedEvents:
 
     def frames(
         self, listed: Listed, segments: Sequence[Segment], names: list[str], size: int, after: int,
-        tail: pl.DataFrame, wanted: Wanted | None = None,
+        tail: pl.DataFrame, choice: Choice,
     ) -> Iterator[pl.DataFrame]:  # fmt: skip
-        """The events after `after` of segments, then those of the tail: only those of segments that are `wanted`.
+        """The events after `after` of the segments, as `choice` says, then those of the tail.
 
         `listed` tells the segments after some event as they are now.
         """
@@ -40,9 +56,13 @@ class SealedEvents:
         waiting = list(segments)
         while waiting:
             segment = waiting.pop(0)
-            if wanted is None or wanted(segment):
+            if segment.name in choice.ends and choice.passed and done < segment.first:
+                yield _ends(segment, names)
+                choice.passed(segment.rows - 2)
+            elif choice.wanted is None or choice.wanted(segment):
+                bare = segment.name in choice.bare or segment.name in choice.ends
                 try:
-                    for frame in self.segment_frames(segment, names, size, done):
+                    for frame in self.segment_frames(segment, names, size, done, bare=bare):
                         yield frame
                         done = int(frame["seq_no"][-1])
                 except DataError:
@@ -57,12 +77,13 @@ class SealedEvents:
         yield tail.filter(pl.col("seq_no") > done) if done > after else tail
 
     def segment_frames(
-        self, segment: Segment, names: list[str], size: int, after: int = 0
+        self, segment: Segment, names: list[str], size: int, after: int = 0, *, bare: bool = False
     ) -> Iterator[pl.DataFrame]:
         """The events of one segment after `after`, at most `size` (but 65,536) at a time."""
         self.check(segment)
         files = ParquetFiles([self.folder / segment.name])
-        for piece in files.pieces(names, max(size, READ), judged=False, after=after):
+        read = BARE if bare else names
+        for piece in files.pieces(read, max(size, READ), judged=False, after=after):
             frame = piece.frame.select(
                 pl.col(name).cast(KIND if name == "kind" else SCHEMA[name]) if name in piece.frame.columns
                 else pl.lit(None, SCHEMA[name]).alias(name)
@@ -89,3 +110,14 @@ class SealedEvents:
         """Check all segments anew."""
         with self._lock:
             self._checked.clear()
+
+
+def _ends(segment: Segment, names: list[str]) -> pl.DataFrame:
+    """The first and the last event of a segment whose times are in order, as far as its statistics tell."""
+    there = segment.statistics
+    known = pl.DataFrame({
+        "seq_no": pl.Series([segment.first, segment.last], dtype=pl.Int64),
+        "timestamp": pl.Series([there.min_time, there.max_time], dtype=pl.Int64).cast(TIME),
+        "kind": pl.Series([there.kinds[0]] * 2, dtype=KIND),
+    })  # fmt: skip
+    return known.select(pl.col(n) if n in BARE else pl.lit(None, SCHEMA[n]).alias(n) for n in names)

@@ -15,6 +15,8 @@ from flowdsl.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flowdsl.log.interest import Interest
+
 
 class EventSource(Protocol):
     """Events in the order of `seq_no`, read in chunks, as often as one likes."""
@@ -26,12 +28,15 @@ class EventSource(Protocol):
     def count(self) -> int | None:
         """How many rows there are, broken ones too; None where only reading would tell."""
 
-    def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
+    def chunks(
+        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Frames of at most `size` events, strictly ascending in `seq_no`, all after `after`.
 
         Each has `seq_no` (Int64), `timestamp` (UTC, microseconds), `kind` (an Enum of the five) and those of `columns`
         that an event table has: text columns as String, null where the source lacks them; `data` and `metadata`
-        as JSON text or as the source's nested type.
+        as JSON text or as the source's nested type. Where a source knows that `interest` rules out all of a stretch of
+        events, these have nothing but `seq_no`, `timestamp` and `kind`; the other columns are null.
         """
 
     def clock_marks(self) -> pl.DataFrame:

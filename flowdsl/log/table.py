@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
+    from flowdsl.log.interest import Interest
+
 _SCAN: Final = 1 << 20
 READ: Final = 1 << 16
 
@@ -59,7 +61,9 @@ class EventTable:
         """None: only a log that flowdsl writes has clock marks."""
         return no_marks()
 
-    def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
+    def chunks(
+        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Frames of at most `size` events, ascending in `seq_no`, from the first after `after`.
 
         Each has `seq_no`, `timestamp`, `kind` and those of `columns` that are columns of an event table.

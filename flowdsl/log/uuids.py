@@ -15,6 +15,8 @@ from flowdsl.log import EventSource
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flowdsl.log.interest import Interest
+
 ID_COLUMNS: Final = ("entity_id", "link_id", "source_id", "target_id")
 CANONICAL: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _HYPHENATED: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
@@ -66,9 +68,11 @@ class OneSpelling:
         """How many rows there are."""
         return self._source.count()
 
-    def chunks(self, columns: Collection[str], size: int, after: int = 0) -> Iterator[pl.DataFrame]:
+    def chunks(
+        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+    ) -> Iterator[pl.DataFrame]:
         """The events in chunks."""
-        for frame in self._source.chunks(columns, size, after):
+        for frame in self._source.chunks(columns, size, after, interest):
             ids = [name for name in ID_COLUMNS if name in frame.columns]
             yield frame.with_columns(one_spelling(frame[name]).alias(name) for name in ids)
 
