@@ -46,6 +46,7 @@ def test_the_first_flow_ends_with_a_report_of_ones_own_events(tmp_path: Path) ->
     file = tmp_path / "first-report.html"
     assert run.printed("own-file") == f"written to {file.resolve()}\n"
     assert "Thank you for cup and 1 more" in file.read_text("utf-8")
+    assert run.text("designer").startswith("fd.design: thank-you\n")
 
 
 def test_a_real_history_is_read_from_a_repository(tmp_path: Path) -> None:
@@ -59,6 +60,9 @@ def test_a_real_history_is_read_from_a_repository(tmp_path: Path) -> None:
     assert heard == [["Ann", "3", "5"], ["Bob", "2", "2"], ["Eve", "1", "1"]]
     assert "Bob changed core.py, and 1 more changes" in run.text("largest")
     assert 'reader = {"id": "Ann", "name": "Ann"}' in run.text("explained")
+    assert "No: event 18 did not reach Bob.\n" in run.text("why")
+    assert "It was dropped at step 1 (where)" in run.text("why")
+    assert run.text("explorer").startswith("your-files-changed: 19 events, 4 delivered, 3 dropped")
     # Bob went on working on core.py, on the next commit and a week later
     assert run.text("compared").startswith("6 deliveries before, 4 after: 3 the same, 2 removed, 1 changed")
     assert run.printed("kept") == "6 ('digest',) ['report.html', 'result']\n"

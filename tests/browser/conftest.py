@@ -38,7 +38,7 @@ SETTINGS = {
     # cells outside of the window are drawn as well
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-SECONDS = 60
+SECONDS = 120
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
