@@ -111,7 +111,7 @@ def test_200_clients_of_which_some_are_slow_keep_nobody_waiting():
         await until(lambda: server.listeners == clients - slow)
         assert server.counts["too slow"] == slow
         # nobody waited for the slow ones: the longest hand-over is a small part of the whole
-        assert max(waited) < max(2.0, spent / 4)
+        assert max(waited) < max(5.0, spent / 4)
         gone.set()
         await asyncio.gather(*crawling)
         for client in fast:

@@ -181,7 +181,7 @@ class WebSocket(Sink):
             process_request=self._judge,
             compression=None,
             server_header=None,
-            close_timeout=1,
+            close_timeout=3,
             max_size=_MOST_HEARD,
             logger=silent,
         )
