@@ -176,6 +176,33 @@ def test_a_flow_that_delivers_nothing_is_named_with_where_it_ran_dry():
     assert "! “none” delivered nothing: no event matched on('entity.deleted')" in text
 
 
+def test_what_sinks_could_not_take_is_told():
+    class Full(fd.sinks.Sink):
+        def deliver(self, deliveries: Any) -> Any:
+            raise ValueError("the mailbox is full")
+
+    flow = on("link.created", link_type="likes", name="f").map(title="x").deliver("mail")
+    result = fd.replay(flow, history(), sinks={"mail": Full()}, dispatch=True)
+    assert len(result.undelivered) == 5
+    report = result.report()
+    assert "! “mail” could not take 5 deliveries: " in report.text
+    assert "the mailbox is full" in Page(report.html).text
+
+
+def test_of_many_flows_only_the_first_are_shown_at_once():
+    many = [
+        on("link.created", link_type="likes", name=f"flow {n}").where(f"source_id != 'u{n}'").map(title="x").deliver(f"s{n}")
+        for n in range(30)
+    ]  # fmt: skip
+    result = fd.replay(many, history())
+    page = Page(result.report().html)
+    assert "Replay of 30 flows" in page.text
+    assert "the picture of 30 flows with their counts" in page.text
+    assert "… and 18 sinks more" in page.text
+    assert "24 steps more" in page.text
+    assert len(result.report().html) < 400_000
+
+
 def test_windows_left_open_are_told():
     text = Page(fd.replay(flows(), history(), open_windows="keep").report().html).text
     assert "Left open at the end" in text

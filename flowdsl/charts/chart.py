@@ -99,7 +99,6 @@ def _colours(root: str, scheme: Scheme) -> str:
     rules = [
         f".paper{{fill:{scheme['paper']};stroke:{scheme['rim']}}}",
         f"text{{fill:{scheme['soft']}}}",
-        f"text.strong{{fill:{scheme['ink']};font-weight:600}}",
         f".grid{{stroke:{scheme['rim']};stroke-opacity:.6}}",
         f".axis{{stroke:{scheme['soft']}}}",
         f".halo{{paint-order:stroke;stroke:{scheme['paper']};stroke-width:3px;stroke-linejoin:round}}",

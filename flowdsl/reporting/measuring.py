@@ -147,7 +147,7 @@ def _pass(tables: Mapping[str, _Table], share: tuple[int, int]) -> dict[Rows, _M
     work = [(table, job) for table in tables.values() for job in jobs(table.pieces)]
     found: dict[Rows, _Measured] = {}
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="flowdsl-report") as pool:
-        measured = pool.map(lambda one: _measured(one[1], share), work)
+        measured = pool.map(lambda one: _measure_job(one[1], share), work)
         for (table, _), (rows, latency, candidates) in zip(work, measured, strict=True):
             for sink, days, timeline in rows:
                 one = found.setdefault((table.name, sink), _Measured())
@@ -159,7 +159,7 @@ def _pass(tables: Mapping[str, _Table], share: tuple[int, int]) -> dict[Rows, _M
     return found
 
 
-def _measured(
+def _measure_job(
     job: Numbered, share: tuple[int, int]
 ) -> tuple[list[tuple[str | None, Days, Timeline | None]], Spans, Candidates]:
     """People and times of rows, and of those that sinks refused; in the first pass latencies and candidates as well."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.charts.wording import count_text, moment_text
 from flowdsl.reporting import sections
-from flowdsl.reporting.elements import Html, element, joined, plain
+from flowdsl.reporting.elements import Html, details, element, joined, plain
 from flowdsl.reporting.figures import Figures
 from flowdsl.reporting.notes import notes_of
 from flowdsl.reporting.style import ROOT, page_style, report_style
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # flows that a heading names one by one
 _NAMED: Final = 3
+# flows that are drawn at once
+_DRAWN: Final = 8
 # a page may show what it holds, and nothing else: no script, no address
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -48,7 +50,7 @@ def _report(figures: Figures, manifest: dict[str, Any], picture: Html, draw: sec
         element("p", _lead(figures), css="lead"),
         _tiles(figures),
         _notes(figures, manifest),
-        element("section", element("h2", "Flows"), element("div", picture, css="wide")),
+        element("section", element("h2", "Flows"), _drawn(figures, element("div", picture, css="wide"))),
         sections.over_time(figures, draw),
         sections.recipients(figures, draw),
         sections.latency(figures, draw),
@@ -57,6 +59,12 @@ def _report(figures: Figures, manifest: dict[str, Any], picture: Html, draw: sec
         sections.samples(figures),
     ]
     return element("div", *parts, css=ROOT)
+
+
+def _drawn(figures: Figures, picture: Html) -> Html:
+    """The picture at once, or where it is long for whoever wants to see it."""
+    count = len(figures.flows)
+    return picture if count <= _DRAWN else details(f"the picture of {count} flows with their counts", picture)
 
 
 def title(figures: Figures) -> Html:

@@ -35,6 +35,8 @@ Row = Sequence[Cell | Bar]
 Draw = Callable[[Chart], Html]
 # sinks, fan-outs, steps or causes that are shown one by one
 MOST: Final = 12
+# steps of which samples are shown at once
+_CARDS: Final = 6
 
 
 def over_time(figures: Figures, draw: Draw) -> Html:
@@ -174,16 +176,19 @@ def not_delivered(figures: Figures) -> Html:
         parts += [element("h3", f"Failed: {count_text(figures.failed, 'context')}"), _causes(figures.causes)]
     if figures.drops:
         most = max(d.count for d in figures.drops)
+        large = sorted(figures.drops, key=lambda d: -d.count)[: 2 * MOST]
+        shown_drops = [d for d in figures.drops if d in large]
         rows = [
             (plain(d.flow), joined(f"{d.step} ", code(d.text, 160)), plain(d.reason), d.count,
              Html(share_text(d.count, d.came)), Bar(d.count / most))
-            for d in figures.drops
+            for d in shown_drops
         ]  # fmt: skip
         total = sum(d.count for d in figures.drops)
         heads = ["flow", "step", "reason", "contexts", "of the step", ""]
         parts += [
             element("h3", f"Dropped on purpose: {count_text(total, 'context')}"),
             table(heads, rows, left=3),
+            _rest(len(figures.drops) - len(shown_drops), "smaller one"),
         ]
     if figures.refused:
         refused = [(plain(r.flow), str(r.step), plain(r.sink), r.count) for r in figures.refused]
@@ -209,14 +214,15 @@ def samples(figures: Figures) -> Html:
     ]  # fmt: skip
     for same, steps in groupby(told, key=lambda s: id(s.samples)):
         del same
+        # steps that flows share give the same to all of them
         step, *others = list(steps)
-        names = [plain(s.flow, 120) for s in (step, *others)]
-        title = joined(Html(", ".join(names)), " → ", Html(", ".join(plain(s, 120) for s in step.sinks)))
+        more = f" and {count_text(len(others), 'other flow')}" if others else ""
+        title = joined(plain(step.flow, 120), more, " → ", Html(", ".join(plain(s, 120) for s in step.sinks)))
         cards = element("div", *map(_card, step.samples), css="cards")
         parts.append(joined(element("h3", title), cards))
     return _section(
-        "Samples of payloads", *parts[: MOST + 1], details(f"{len(parts) - MOST - 1} steps more", *parts[MOST + 1 :])
-        if len(parts) > MOST + 1 else "",
+        "Samples of payloads", *parts[: _CARDS + 1],
+        details(f"{count_text(len(parts) - _CARDS - 1, 'step')} more", *parts[_CARDS + 1 :]) if len(parts) > _CARDS + 1 else "",
     )  # fmt: skip
 
 
