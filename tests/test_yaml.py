@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 import flowdsl as fd
 from flowdsl import on
@@ -295,3 +296,15 @@ def test_production_and_the_strict_reading_differ_only_where_they_should():
             accepted = False
         expected = (not verdict["errors"] or verdict["name"] in WIDER) and verdict["name"] not in STRICTER
         assert accepted == expected, verdict["name"]
+
+
+def test_without_libyaml_the_same_is_read_more_slowly(monkeypatch: pytest.MonkeyPatch):
+    project = fd.load(PROJECT)
+    changed = project.with_flow(project["feed"].rate_limit(3, per="1h"))
+    text = changed.to_yaml()
+    monkeypatch.delattr(yaml, "CSafeLoader")
+    assert fd.load(PROJECT) == project
+    assert changed.to_yaml() == text
+    (problem,) = refused("- name: f\n  trigger: {kind: link.created}\n  pipeline: [}\n")
+    assert problem.place == "text:3:14"
+    assert "a character that YAML does not allow" in refused("a: \0\n")[0].what
