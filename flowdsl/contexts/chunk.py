@@ -101,6 +101,20 @@ class EventRows:
         kept._codes = {name: codes.take(rows) for name, codes in self._codes.items()}
         return kept
 
+    @classmethod
+    def joined(cls, first: EventRows, second: EventRows) -> EventRows:
+        """The rows of both, one after the other, with the codes that both have."""
+        frames = [first.frame, second.frame]
+        same = first.frame.schema == second.frame.schema
+        both = cls(
+            pl.concat(frames, how="vertical" if same else "diagonal", rechunk=True),
+            first._interner,
+            first._hints,
+        )
+        for name in first._codes.keys() & second._codes.keys():
+            both._codes[name] = np.concatenate([first._codes[name], second._codes[name]])
+        return both
+
     def _read(self, path: Path) -> Column:
         root = path[0]
         if root == "event":

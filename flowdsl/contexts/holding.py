@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,10 @@ Refs = npt.NDArray[np.int64]
 
 
 class _Block:
-    """Contexts put aside together."""
+    """Contexts put aside, in the order of their references, which ascend."""
 
-    def __init__(self, contexts: Contexts) -> None:
+    def __init__(self, contexts: Contexts, refs: Refs) -> None:
+        self.refs = refs
         self.events: EventRows = contexts.chunk.keep(contexts.rows)
         self.roots = contexts.event_roots
         self.branches = contexts.branches
@@ -32,12 +34,15 @@ class _Block:
         self.closed = contexts.closed
         self.alive = np.ones(len(contexts), np.bool_)
 
+    def __len__(self) -> int:
+        return len(self.refs)
+
     def fork(self) -> _Block:
-        forked = object.__new__(_Block)
-        forked.__dict__.update(self.__dict__)
-        forked.alive = self.alive.copy()
-        forked.variables = dict(self.variables)
-        return forked
+        return self._having(alive=self.alive.copy(), variables=dict(self.variables))
+
+    def rows(self, refs: Refs) -> Index:
+        """Where these references are."""
+        return np.searchsorted(self.refs, refs)
 
     def release(self, rows: Index, chunk: Chunk) -> Contexts:
         """Contexts of the chunk again."""
@@ -52,45 +57,89 @@ class _Block:
             closed=None if self.closed is None else self.closed.take(rows),
         )
 
+    def swept(self) -> _Block:
+        """Without those that are held no more."""
+        rows = np.flatnonzero(self.alive)
+        return self._having(
+            refs=self.refs.take(rows),
+            events=self.events.gather(rows),
+            branches=tuple(b.take(rows) for b in self.branches),
+            variables={name: v.take(rows) for name, v in self.variables.items()},
+            payload=None if self.payload is None else self.payload.take(rows),
+            closed=None if self.closed is None else self.closed.take(rows),
+            alive=np.ones(len(rows), np.bool_),
+        )
+
+    def goes_with(self, later: _Block) -> bool:
+        """Whether both can be one block: they say the same of their contexts, and neither dwarfs the other."""
+        alike = self.variables.keys() == later.variables.keys() and len(self.branches) == len(later.branches)
+        return alike and (self.payload is None) == (later.payload is None) and len(self) <= 2 * len(later)
+
+    def joined(self, later: _Block) -> _Block:
+        """Both as one block, the later one behind."""
+        first, later = self.swept(), later.swept()
+        closed = None
+        if first.closed is not None or later.closed is not None:
+            closed = np.concatenate(
+                [np.zeros(len(b), np.uint8) if b.closed is None else b.closed for b in (first, later)]
+            )
+        return first._having(
+            refs=np.concatenate([first.refs, later.refs]),
+            events=EventRows.joined(first.events, later.events),
+            branches=tuple(np.concatenate(pair) for pair in zip(first.branches, later.branches, strict=True)),
+            variables={name: v.joined([v, later.variables[name]]) for name, v in first.variables.items()},
+            payload=None
+            if first.payload is None or later.payload is None
+            else Payload.concat([first.payload, later.payload]),
+            closed=closed,
+            alive=np.ones(len(first) + len(later), np.bool_),
+        )
+
+    def _having(self, **changed: Any) -> _Block:
+        other = object.__new__(_Block)
+        other.__dict__.update(self.__dict__, **changed)
+        return other
+
 
 class Holding:
-    """Held contexts by reference: numbers that ascend in the order in which the contexts were put."""
+    """Held contexts by reference: numbers that ascend in the order in which the contexts were put.
+
+    Blocks are joined at a geometric pace, so that there are few, however few contexts are put at a time.
+    """
 
     def __init__(self) -> None:
         self._blocks: list[_Block] = []
-        self._starts: list[int] = []
         self._next = 0
 
     def fork(self) -> Holding:
         """A copy that can go its own way."""
         forked = Holding()
-        forked._blocks = [block.fork() for block in self._blocks]
-        forked._starts, forked._next = list(self._starts), self._next
+        forked._blocks, forked._next = [block.fork() for block in self._blocks], self._next
         return forked
 
     def put(self, contexts: Contexts) -> Refs:
         """Hold contexts; gives a reference to each."""
         if not len(contexts):
             return np.zeros(0, np.int64)
-        start = self._next
-        self._blocks.append(_Block(contexts))
-        self._starts.append(start)
+        refs = np.arange(self._next, self._next + len(contexts))
         self._next += len(contexts)
-        return np.arange(start, self._next)
+        self._blocks.append(_Block(contexts, refs))
+        while len(self._blocks) > 1 and self._blocks[-2].goes_with(self._blocks[-1]):
+            last = self._blocks.pop()
+            self._blocks[-1] = self._blocks[-1].joined(last)
+        return refs
 
     def release(self, refs: Refs, chunk: Chunk, *, keep: bool = False) -> Contexts | None:
         """Held contexts as contexts of this chunk, in the order of `refs`; they are held no more."""
         if not len(refs):
             return None
-        which = np.searchsorted(self._starts, refs, side="right") - 1
         pieces, places = [], []
-        for number in np.unique(which).tolist():
-            rows = np.flatnonzero(which == number)
-            block, inside = self._blocks[number], refs[rows] - self._starts[number]
-            pieces.append(block.release(inside, chunk))
-            places.append(rows)
+        for block, mine in self._where(refs):
+            rows = block.rows(refs[mine])
+            pieces.append(block.release(rows, chunk))
+            places.append(mine)
             if not keep:
-                block.alive[inside] = False
+                block.alive[rows] = False
         if not keep:
             self._sweep()
         back = np.empty(len(refs), np.int64)
@@ -99,9 +148,10 @@ class Holding:
 
     def forget(self, refs: Refs) -> None:
         """These are held no more."""
-        which = np.searchsorted(self._starts, refs, side="right") - 1
-        for number in np.unique(which).tolist():
-            self._blocks[number].alive[refs[which == number] - self._starts[number]] = False
+        if not len(refs):
+            return
+        for block, mine in self._where(refs):
+            block.alive[block.rows(refs[mine])] = False
         self._sweep()
 
     def versions(self) -> Iterable[Versions]:
@@ -118,13 +168,21 @@ class Holding:
     def seqs(self, refs: Refs) -> npt.NDArray[np.int64]:
         """The sequence numbers of the events of held contexts."""
         seqs = np.zeros(len(refs), np.int64)
-        which = np.searchsorted(self._starts, refs, side="right") - 1
-        for number in np.unique(which).tolist():
-            rows = np.flatnonzero(which == number)
-            column = self._blocks[number].events.frame["seq_no"].to_numpy()
-            seqs[rows] = column[refs[rows] - self._starts[number]]
+        for block, mine in self._where(refs):
+            seqs[mine] = block.events.frame["seq_no"].to_numpy()[block.rows(refs[mine])]
         return seqs
 
+    def _where(self, refs: Refs) -> Iterator[tuple[_Block, Index]]:
+        """The blocks that hold some of these references, each with the places of those in `refs`."""
+        which = np.searchsorted([int(block.refs[0]) for block in self._blocks], refs, side="right") - 1
+        for number in np.unique(which).tolist():
+            yield self._blocks[number], np.flatnonzero(which == number)
+
     def _sweep(self) -> None:
-        kept = [(s, b) for s, b in zip(self._starts, self._blocks, strict=True) if b.alive.any()]
-        self._starts, self._blocks = [s for s, _ in kept], [b for _, b in kept]
+        """Let go of blocks of which little is held any more, but for that."""
+        swept = []
+        for block in self._blocks:
+            held = int(np.count_nonzero(block.alive))
+            if held:
+                swept.append(block if 2 * held > len(block) else block.swept())
+        self._blocks = swept
