@@ -30,7 +30,6 @@ CREATE TABLE segments (name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEG
 CREATE TABLE gaps (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, reason TEXT NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE consumers (name TEXT PRIMARY KEY, seq_no INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE clock_marks (seq_no INTEGER NOT NULL, clock INTEGER NOT NULL, row_crc INTEGER NOT NULL);
-CREATE TABLE checkpoints (consumer TEXT, name TEXT, seq_no INTEGER NOT NULL, state BLOB, PRIMARY KEY (consumer, name));
 CREATE TABLE counter (last INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 INSERT INTO counter VALUES (0, {zlib.crc32(repr((0,)).encode())});
 PRAGMA user_version = {_FORMAT};

@@ -18,28 +18,22 @@ REPAIR: Final = "verify() says what is lost, verify(repair=True) sets it aside a
 _logger = logging.getLogger("flowdsl.log")
 
 
-def remove_leftovers(folder: Path, catalog: Catalog) -> list[str]:
+def remove_leftovers(folder: Path, catalog: Catalog) -> None:
     """Remove files that a crash left: segments that were never listed, or no longer are, and unfinished files."""
     listed = {segment.name for segment in catalog.segments()}
-    removed = []
-    for path in sorted(folder.iterdir()):
-        unfinished = path.name.startswith(f".{PREFIX}") or path.name == f".{TAIL}.part"
-        if unfinished or (is_segment(path) and path.name not in listed):
-            path.unlink(missing_ok=True)
-            removed.append(path.name)
-    return removed
+    unfinished = [*folder.glob(f".{PREFIX}*"), *folder.glob(f".{TAIL}.part")]
+    for path in [*unfinished, *(path for path in segment_files(folder) if path.name not in listed)]:
+        path.unlink(missing_ok=True)
 
 
 def lacks_catalog(folder: Path) -> bool:
     """Whether a folder was a log and its catalog is gone."""
-    if has_catalog(folder) or not (folder / TAIL).is_file():
-        return False
-    return any(is_segment(path) for path in folder.iterdir())
+    return not has_catalog(folder) and (folder / TAIL).is_file() and bool(segment_files(folder))
 
 
-def is_segment(path: Path) -> bool:
-    """Whether a file has the name of a segment."""
-    return path.name.startswith(PREFIX) and path.suffix == ".parquet"
+def segment_files(folder: Path) -> list[Path]:
+    """The files of a folder that have the name of a segment, in the order of their events."""
+    return sorted(folder.glob(f"{PREFIX}*.parquet"))
 
 
 def found_tail(folder: Path, catalog: Catalog) -> tuple[int, list[EventRow]]:

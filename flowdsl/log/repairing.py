@@ -17,7 +17,7 @@ from flowdsl.log.catalog import CHECKED, Catalog, Gap, has_catalog, row_checksum
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.columns import KIND
 from flowdsl.log.durable import lock_writer, make_folder, sync_folder
-from flowdsl.log.opening import is_segment, remove_leftovers
+from flowdsl.log.opening import remove_leftovers, segment_files
 from flowdsl.log.rows import frame_of
 from flowdsl.log.segments import Segment, write_segments
 from flowdsl.log.tail import NAME as TAIL
@@ -156,8 +156,8 @@ def _rebuild_catalog(folder: Path) -> None:
     try:
         segments = found_segments(folder)
         known = {segment.name for segment in segments}
-        for other in folder.iterdir():
-            if is_segment(other) and other.name not in known:
+        for other in segment_files(folder):
+            if other.name not in known:
                 _set_aside(other)
         begins = [1, *(segment.last + 1 for segment in segments)]
         holes = [

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from flowdsl.errors import DataError
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
-from flowdsl.log.opening import is_segment
+from flowdsl.log.durable import has_writer
+from flowdsl.log.opening import segment_files
 from flowdsl.log.segments import Segment, checksum_of, described
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import Found, scan
@@ -87,7 +88,8 @@ def inspect(folder: Path) -> Verification:
     if found is not None:
         whole += sum(max(line.last - max(line.first - 1, sealed), 0) for line in found.good)
     listed = {segment.name for segment in segments}
-    left = [p.name for p in sorted(folder.iterdir()) if is_segment(p) and p.name not in listed]
+    # a writer may be about to list one
+    left = [] if has_writer(folder) else [p.name for p in segment_files(folder) if p.name not in listed]
     return Verification(len(segments), whole, tuple(damage), tuple(left))
 
 
@@ -133,16 +135,15 @@ def bad_groups(path: Path, segment: Segment) -> list[tuple[int, int, str]] | Non
 def found_segments(folder: Path) -> list[Segment]:
     """The segments of a folder whose catalog is lost, each page read; of those with the same events the larger."""
     found = []
-    for path in folder.iterdir():
-        if is_segment(path):
-            try:
-                segment = described(path)
-            except _FOREIGN:
-                continue
-            bad = None if segment is None else bad_groups(path, segment)
-            if segment is not None and bad is not None:
-                # with a checksum that no file has, the next check finds the damage
-                found.append(replace(segment, crc=-1) if bad else segment)
+    for path in segment_files(folder):
+        try:
+            segment = described(path)
+        except _FOREIGN:
+            continue
+        bad = None if segment is None else bad_groups(path, segment)
+        if segment is not None and bad is not None:
+            # with a checksum that no file has, the next check finds the damage
+            found.append(replace(segment, crc=-1) if bad else segment)
     chosen: list[Segment] = []
     for segment in sorted(found, key=lambda s: (s.first, -s.last)):
         if not chosen or segment.first > chosen[-1].last:

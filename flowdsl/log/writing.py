@@ -28,7 +28,8 @@ from flowdsl.log.opening import REPAIR, found_tail, lacks_catalog, remove_leftov
 from flowdsl.log.rows import event_rows, frame_of
 from flowdsl.log.segments import write_segments
 from flowdsl.log.tail import NAME as TAIL
-from flowdsl.log.tail import TailFile, encoded_line, encoded_rows
+from flowdsl.log.tail import TailFile, encoded_line
+from flowdsl.log.waiting import Waiting
 
 Durability = Literal["commit", "group", "none"]
 DURABILITIES: Final = ("commit", "group", "none")
@@ -49,17 +50,6 @@ class Limits:
     seconds: float
 
 
-class _Waiting:
-    """An append on its way to the disk."""
-
-    def __init__(self, rows: Sequence[EventRow]) -> None:
-        self.rows = rows
-        self.events = encoded_rows(rows)
-        self.last = 0
-        self.done = False
-        self.error: BaseException | None = None
-
-
 class LogWriter:
     """A log as its writer has it; used by any number of threads."""
 
@@ -70,7 +60,7 @@ class LogWriter:
         self._limits = limits
         self.changed = threading.Condition()
         self._maintenance = threading.Lock()
-        self._queue: list[_Waiting] = []
+        self._queue: list[Waiting] = []
         self._crowd = 1
         self._leading = False
         self._closed = False
@@ -102,7 +92,7 @@ class LogWriter:
         """Put events at the end; the number of the last. It returns when they are as safe as the log's durability says."""
         if not rows:
             return self.last
-        mine = _Waiting(rows)
+        mine = Waiting(rows)
         with self.changed:
             self._queue.append(mine)
             if len(self._queue) == self._crowd:
@@ -114,7 +104,7 @@ class LogWriter:
         if not mine.done:
             self._lead()
         if mine.error is not None:
-            raise _again(mine.error)
+            raise mine.raised()
         return mine.last
 
     def append_frames(self, frames: Iterator[pl.DataFrame]) -> int:
@@ -130,7 +120,7 @@ class LogWriter:
             numbered = pl.concat(small).with_row_index("seq_no") if small else None
             rows = [] if numbered is None else [row for _, row in event_rows(numbered)]
             if rows:
-                self._commit([_Waiting(rows)])
+                self._commit([Waiting(rows)])
             return self.last
 
     def seal(self) -> None:
@@ -249,7 +239,7 @@ class LogWriter:
     # -- committing ----------------------------------------------------------------------------------------
 
     def _lead(self) -> None:
-        group: list[_Waiting] = []
+        group: list[Waiting] = []
         try:
             with self.changed:
                 if self._durability == "group":
@@ -282,7 +272,7 @@ class LogWriter:
         while len(self._queue) < self._crowd and (left := end - time.monotonic()) > 0:
             self.changed.wait(left)
 
-    def _commit(self, group: list[_Waiting]) -> None:
+    def _commit(self, group: list[Waiting]) -> None:
         """Put a group of appends into the tail, all of them or none."""
         assert self._tail is not None
         last, lines = self.last, []
@@ -347,12 +337,3 @@ class LogWriter:
     def _check_open(self) -> None:
         if self._closed:
             raise DataError("the log is closed", place=str(self._folder), hint="open it again")
-
-
-def _again(error: BaseException) -> BaseException:
-    """The same error for another thread."""
-    if isinstance(error, OSError):
-        return OSError(error.errno, error.strerror, error.filename)
-    if isinstance(error, DataError):
-        return DataError(error.what, place=error.place, allowed=error.allowed, hint=error.hint)
-    return error
