@@ -67,7 +67,12 @@ _PRINT: Final = f"""
 {_R} h2,{_R} h3{{break-after:avoid}}
 {_R} .card,{_R} .tile,{_R} tr,{_R} svg,{_R} img,{_R} li{{break-inside:avoid}}
 {_R} .wide{{overflow:visible}}
-{_R} .wide svg{{max-height:150mm}}
+{_R} .wide svg{{max-height:135mm}}
+{_R} .tiles{{grid-template-columns:repeat(auto-fit,minmax(22mm,1fr));gap:6px;margin:10px 0}}
+{_R} .tile{{padding:5px 7px}}
+{_R} .tile b{{font-size:16px}}
+{_R} .tile span{{font-size:9.5px}}
+{_R} h2{{margin-top:20px}}
 {_R} .tile,{_R} td.bar i,{_R} .card,{_R} svg,{_R} li::before{{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 {_R} details::details-content{{content-visibility:visible;height:auto}}
 """
