@@ -308,3 +308,10 @@ def test_without_libyaml_the_same_is_read_more_slowly(monkeypatch: pytest.Monkey
     (problem,) = refused("- name: f\n  trigger: {kind: link.created}\n  pipeline: [}\n")
     assert problem.place == "text:3:14"
     assert "a character that YAML does not allow" in refused("a: \0\n")[0].what
+
+
+def test_what_yaml_does_not_take_gets_a_hint():
+    assert refused("- name: f\n\ttrigger: {}\n")[0].hint == "indent with spaces, not with tabs"
+    text = json.dumps([{"name": "🎉", "trigger": {"kind": "link.created"}, "pipeline": []}])
+    assert "ensure_ascii=False" in (refused(text)[0].hint or "")
+    assert fd.load(json.dumps(json.loads(text), ensure_ascii=False)).flows[0].name == "🎉"

@@ -45,7 +45,9 @@ def parse(text: str, name: str) -> Iterator[Any]:
         mark = error.problem_mark or error.context_mark
         place = name if mark is None else f"{name}:{mark.line + 1}:{mark.column + 1}"
         why = " ".join(part for part in (error.problem, error.context) if part)
-        raise LoadError([FlowError(f"this is no YAML: {why}", place=place, hint=_hint(text, mark))]) from None
+        raise LoadError(
+            [FlowError(f"this is no YAML: {why}", place=place, hint=_hint(why, text, mark))]
+        ) from None
     except UnicodeEncodeError as error:
         place = f"{name}:{_line_and_column(text, len(text[: error.start].encode()))}"
         raise LoadError([FlowError("half of a surrogate pair is no text", place=place)]) from None
@@ -67,10 +69,11 @@ def _line_and_column(text: str, offset: int) -> str:
     return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
 
 
-def _hint(text: str, mark: Any) -> str | None:
-    if mark is None:
-        return None
-    line = text.split("\n", mark.line + 1)[mark.line] if mark.line <= text.count("\n") else ""
+def _hint(why: str, text: str, mark: Any) -> str | None:
+    if "Unicode character escape" in why:
+        return "write the character itself, as json.dumps(…, ensure_ascii=False) does"
+    lines = text.split("\n", mark.line + 1) if mark is not None else []
+    line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "indent with spaces, not with tabs"
     return None
