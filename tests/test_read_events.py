@@ -302,7 +302,7 @@ def test_a_column_that_is_not_there_is_refused_although_no_row_could_be_read(tmp
 def test_a_log_shows_how_much_it_holds_and_that_rows_have_problems(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", "at,who,what\n2024-01-01T00:00:00Z,a,b\nsoon,a,b\n")
     assert (
-        repr(read_events(path, columns=LIKES)) == "<MemoryEventLog of 1 events; 1 rows broken: see .problems>"
+        repr(read_events(path, columns=LIKES)) == "<MemoryEventLog of 1 event; 1 row broken: see .problems>"
     )
 
 

@@ -153,9 +153,9 @@ class MemoryEventLog(EventLog):
         return self.count() or 0
 
     def __repr__(self) -> str:
-        found = [f"{count} rows {sort}" for sort, count in self.problem_counts.items()]
+        found = [f"{_counted(count, 'row')} {sort}" for sort, count in self.problem_counts.items()]
         problems = f"; {', '.join(found)}: see .problems" if found else ""
-        return f"<MemoryEventLog of {len(self)} events{problems}>"
+        return f"<MemoryEventLog of {_counted(len(self), 'event')}{problems}>"
 
     def _store_position(self, consumer: str, seq_no: int) -> None:
         self._positions[consumer] = seq_no
@@ -187,3 +187,7 @@ def _slices(
         begin = block["seq_no"].search_sorted(after, side="right") if after else 0
         for row in range(begin, block.height, size):
             yield block.select(names).slice(row, size)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
