@@ -15,7 +15,7 @@ import pytest
 import flowdsl as fd
 from flowdsl.production.findings import check_source
 
-SECONDS = 3.0  # a second or so, and room for a machine that is busy
+SECONDS = 6.0  # a second or so, and room for a machine that is busy
 MEGABYTES = 250
 
 
