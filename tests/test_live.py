@@ -617,3 +617,64 @@ def test_batches_and_deliveries_are_spans_of_opentelemetry() -> None:
         "flowdsl.failed": 0,
     }
     assert titles(runtime) == ["ann", "bob"]
+
+
+# -- what it cannot go on without ------------------------------------------------------------------------
+
+
+def test_a_run_that_cannot_keep_its_progress_ends_and_the_next_one_loses_nothing(
+    log: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flowdsl.live.consumer import Consumer
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    got: list[str] = []
+    to = {"in-app": lambda delivery: got.append(delivery.key)}
+    runtime = Runtime(told, log, sinks=to).start()
+    with monkeypatch.context() as patch:
+        patch.setattr(Consumer, "done", full)
+        log.append(like("ann"))
+        assert waited(lambda: not runtime.running)
+    assert isinstance(runtime.error, OSError)
+    with pytest.raises(LiveError, match="no space left on device"):
+        runtime.stop()
+    log.append(like("bob"))
+    Runtime(told, log, sinks=to).run_until_idle()
+    assert len(got) == 3
+    assert got[0] == got[1]
+
+
+def test_a_project_brings_its_sinks_and_the_log_stays_sound(tmp_path: Path) -> None:
+    project = fd.load(
+        {
+            "events": {
+                "flows": [
+                    {
+                        "name": "told",
+                        "trigger": {"kind": "link.created"},
+                        "pipeline": [
+                            {"map": {"template": {"title": "{{ source_id }}"}}},
+                            {"deliver": {"sink": "in-app"}},
+                        ],
+                    }
+                ]
+            },
+            "sinks": [{"name": "in-app", "type": "in_app"}],
+        }
+    )
+    with fd.ParquetEventLog(tmp_path / "log") as log:
+        with Runtime(project, log) as runtime:
+            log.append(like("ann"))
+        assert [n.title for n in runtime.sinks["in-app"].list("post")] == ["ann"]
+        assert log.verify().ok
+    assert (tmp_path / "log" / "sinks" / "in-app.sqlite").exists()
+
+
+def test_flows_of_one_name_are_told_apart(log: Any) -> None:
+    fails = on("link.created").map(title="{{ metadata.note }}").deliver("in-app").named("same")
+    other = on("link.created").map(title="{{ metadata.else }}").deliver("in-app").named("same")
+    with Runtime([fails, other], log) as runtime:
+        log.append(like("ann"))
+    assert runtime.dead_letters["flow"].tolist() == ["same", "same #2"]
