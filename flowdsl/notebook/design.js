@@ -59,7 +59,7 @@ const fields = (view, step, place) => {
   ];
 };
 
-const out = (step, place) => step.counts && step.counts.out.length > 0 && h("div", { class: "out" }, ...step.counts.out.map(([text, n, outcome, reason]) =>
+const out = (step, place) => step.counts && step.counts.out.length > 0 && h("div", { class: `out ${step.counts.stale ? "stale" : ""}` }, ...step.counts.out.map(([text, n, outcome, reason]) =>
   h("button", { class: `badge ${outcome}`, title: outcome === "branches" ? text : "show the next event that ended so", disabled: outcome === "branches", send: { do: "choose", step: place, outcome, reason } }, `${number(n)} ${text}`)));
 
 const share = (counts) => counts && counts.entered > 0 ? `${Math.round((100 * counts.passed) / counts.entered)} %` : "";
@@ -68,7 +68,7 @@ const card = (view, step, place) => h("div", { class: `step ${step.problem && !s
   h("div", { class: "head" }, h("span", { class: "number" }, place), h("b", { title: step.summary }, step.method),
     step.outcome && h("span", { class: `mark ${step.outcome}`, title: `the event shown: ${step.outcome}${step.reason ? `, ${step.reason}` : ""}` }, OUTCOMES[step.outcome] ?? ""),
     h("span", { class: "grow" }),
-    step.counts && h("span", { class: "counts", title: "contexts that came, and that went on" }, `${number(step.counts.entered)} → `, h("b", {}, number(step.counts.passed)), step.method === "where" && h("span", { class: "quiet" }, ` ${share(step.counts)}`)),
+    step.counts && h("span", { class: `counts ${step.counts.stale ? "stale" : ""}`, title: "contexts that came, and that went on" }, `${number(step.counts.entered)} → `, h("b", {}, number(step.counts.passed)), step.method === "where" && h("span", { class: "quiet" }, ` ${share(step.counts)}`)),
     h("span", { class: "tools" },
       h("button", { class: "small", title: "move up (Alt+↑)", "aria-label": `move step ${place} up`, disabled: place === 0, send: { do: "move", key: step.key, by: -1 } }, "↑"),
       h("button", { class: "small", title: "move down (Alt+↓)", "aria-label": `move step ${place} down`, disabled: place === view.steps.length - 1, send: { do: "move", key: step.key, by: 1 } }, "↓"),

@@ -46,6 +46,7 @@ class DesignModel:
         self.version = 0
         self._paths: dict[str, tuple[Shape, list[Any], list[list[str]]]] = {}
         self._code: tuple[Built, dict[str, dict[str, str]]] | None = None
+        self._previewed: Built | None = None
         self._picture = ""
         self._past: list[Draft] = []
         self._future: list[Draft] = []
@@ -183,6 +184,7 @@ class DesignModel:
     def preview(self) -> Explanation | None:
         """What happens to the shown event in what can stand of the flow."""
         seq_no, rehearsal = self.preview_seq_no, self.rehearsal
+        self._previewed = self.built
         if seq_no is None or rehearsal is None or rehearsal.options is None:
             return None
         key = (seq_no, rehearsal.flow.steps)
@@ -207,13 +209,19 @@ class DesignModel:
         return through[0].variables if through else None
 
     def preview_if_known(self, place: int) -> Explanation | None:
-        """The last `preview`, where up to a step the flow and the event are as they were then."""
+        """The last `preview`, where up to a step the flow and the event are as they were then.
+
+        While a change is being tried, what was known before stays, so that nothing flickers.
+        """
         if self._explained is None or self.built.runnable is None:
             return None
         (seq_no, steps), explanation = self._explained
         now = self.built.runnable.steps
-        same = seq_no == self.preview_seq_no and place < len(now) and steps[: place + 1] == now[: place + 1]
-        return explanation if same else None
+        if place >= len(now) or place >= len(steps):
+            return None
+        same = seq_no == self.preview_seq_no and steps[: place + 1] == now[: place + 1]
+        waiting = self._previewed is not self.built and type(steps[place]) is type(now[place])
+        return explanation if same or waiting else None
 
     def choose(self, forward: bool = True, ending: Ending | None = None) -> None:
         """Show another event: the next or last one that the trigger takes, or with an ending the next with that, around the end."""

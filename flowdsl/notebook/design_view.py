@@ -144,10 +144,12 @@ def _placeholder(option: Option, default: Any) -> str:
 
 def _counts(model: DesignModel, place: int) -> dict[str, Any] | None:
     """What became of the contexts at a step, with an example event for each way out; None where the step did not run."""
-    rehearsal = model.total or model.rehearsal
-    if rehearsal is None or model.built.runnable is None or place >= len(rehearsal.steps):
+    rehearsal, runnable = model.total or model.rehearsal, model.built.runnable
+    if rehearsal is None or runnable is None or place >= min(len(rehearsal.steps), len(runnable.steps)):
         return None
-    if rehearsal.flow.steps[: place + 1] != model.built.runnable.steps[: place + 1]:
+    # while a change is being tried the counts of before stay, and look so
+    stale = rehearsal.flow.steps[: place + 1] != runnable.steps[: place + 1]
+    if stale and type(rehearsal.flow.steps[place]) is not type(runnable.steps[place]):
         return None
     step = rehearsal.steps[place]
     out = [[reason, count, "dropped", reason] for reason, count in step["reasons"].items()]
@@ -157,7 +159,7 @@ def _counts(model: DesignModel, place: int) -> dict[str, Any] | None:
     out += [["failed otherwise" if causes else "failed", rest, "failed", None]] if rest else []
     out += [["into batches", step["absorbed"], "absorbed", None]] if step["absorbed"] else []
     out += [["more branches", step["extra_branches"], "branches", None]] if step["extra_branches"] else []
-    return {"entered": step["entered"], "passed": step["passed"], "out": out}
+    return {"entered": step["entered"], "passed": step["passed"], "out": out, "stale": stale}
 
 
 def _operands(model: DesignModel, place: int) -> list[dict[str, Any]]:

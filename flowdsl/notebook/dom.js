@@ -19,29 +19,37 @@ const number = (n) => n.toLocaleString("en-GB");
 
 const typing = (node) => node === document.activeElement && ["INPUT", "TEXTAREA"].includes(node.tagName) && node.type !== "checkbox";
 
+// The children of a node by what tells them apart: their key, else their sort and how many of it came before.
+const keyed = (node) => {
+  const found = new Map(), seen = {};
+  for (const kid of node.childNodes) {
+    const sort = kid.dataset?.key ?? `${kid.nodeName} ${kid.type ?? ""} ${kid.classList?.[0] ?? ""}`;
+    seen[sort] = (seen[sort] ?? 0) + 1;
+    found.set(`${sort} ${seen[sort]}`, kid);
+  }
+  return found;
+};
+
 const morph = (old, fresh, force) => {
-  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  // what the reader has opened stays open
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   if (old.hasAttribute("data-html")) {
     if (old.html !== fresh.html) { old.innerHTML = fresh.html; old.html = fresh.html; }
     return;
   }
-  const kept = new Map();
-  for (const kid of old.children) if (kid.dataset.key !== undefined) kept.set(kid.dataset.key, kid);
+  const fresher = keyed(fresh), kept = keyed(old);
+  // those that are gone go first, so that those that stay need not be moved, which would take their focus
+  for (const [key, kid] of kept) if (!fresher.has(key)) kid.remove();
   let at = old.firstChild;
-  for (const kid of [...fresh.childNodes]) {
-    const key = kid.dataset?.key;
-    let same = null;
-    if (key !== undefined) same = kept.get(key) ?? null;
-    else if (at && at.nodeName === kid.nodeName && at.dataset?.key === undefined && at.type === kid.type) same = at;
-    if (same && same.nodeName === kid.nodeName) {
-      if (same !== at) old.insertBefore(same, at);
-      else at = at.nextSibling;
-      if (same.nodeType === Node.TEXT_NODE) { if (same.data !== kid.data) same.data = kid.data; }
-      else morph(same, kid, force);
-    } else old.insertBefore(kid, at);
+  for (const [key, kid] of fresher) {
+    const same = kept.get(key);
+    if (!same) { old.insertBefore(kid, at); continue; }
+    if (same === at) at = at.nextSibling;
+    else old.insertBefore(same, at);
+    if (same.nodeType === Node.TEXT_NODE) { if (same.data !== kid.data) same.data = kid.data; }
+    else morph(same, kid, force);
   }
-  while (at) { const next = at.nextSibling; at.remove(); at = next; }
   // after its options are there
   if ("value" in fresh && old.tagName !== "BUTTON" && old.tagName !== "OPTION" && (force || !typing(old)) && old.value !== fresh.value) old.value = fresh.value;
   if (old.type === "checkbox") old.checked = fresh.checked;
@@ -78,7 +86,9 @@ const mount = (model, el, name, draw, extra = () => {}) => {
     if (!Object.keys(view).length) return;
     const fresh = h("div", {}, draw(view));
     for (const { name: attribute, value } of [...root.attributes]) fresh.setAttribute(attribute, value);
+    const active = document.activeElement;
     morph(root, fresh, version !== null && view.version !== version);
+    if (active !== document.activeElement && active !== root && root.contains(active)) active.focus();
     version = view.version ?? null;
     extra.drawn?.(root, view);
   };
