@@ -90,7 +90,7 @@ const trial = (view) => h("div", { class: "bar trial" },
   view.counting !== undefined && h("progress", { max: 1, value: view.counting, title: "counting all events" }),
   h("span", { class: "grow" }),
   view.event ? [h("span", { class: "quiet" }, "shown:"), h("span", { title: view.event.ids }, `event ${number(view.event.seq_no)}`), h("span", { class: "quiet" }, view.event.time),
-    h("button", { class: "small", title: "last event", "aria-label": "last event", send: { do: "choose", forward: false } }, "◀"),
+    h("button", { class: "small", title: "previous event", "aria-label": "previous event", send: { do: "choose", forward: false } }, "◀"),
     h("button", { class: "small", title: "next event", "aria-label": "next event", send: { do: "choose", forward: true } }, "▶")]
     : h("span", { class: "quiet" }, "no event of this kind to show"));
 

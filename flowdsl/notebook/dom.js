@@ -10,11 +10,13 @@ const h = (tag, props = {}, ...kids) => {
     else if (name === "send" || name === "field") node.setAttribute(`data-${name}`, JSON.stringify(value));
     else node.setAttribute(name, value === true ? "" : String(value));
   }
-  node.append(...kids.flat(3).filter((kid) => kid !== null && kid !== undefined && kid !== false).map(String_or_node));
+  node.append(...kids.flat(3).filter((kid) => kid !== null && kid !== undefined && kid !== false).map(node_of));
   if (tag === "select") node.value = props.value ?? "";
   return node;
 };
-const String_or_node = (kid) => (kid instanceof Node ? kid : document.createTextNode(String(kid)));
+// What turns the direction of text around is shown, not obeyed.
+const plain = (text) => text.replace(/[\u202A-\u202E\u2066-\u2069]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16)}`);
+const node_of = (kid) => (kid instanceof Node ? kid : document.createTextNode(plain(String(kid))));
 const number = (n) => n.toLocaleString("en-GB");
 
 const typing = (node) => node === document.activeElement && ["INPUT", "TEXTAREA"].includes(node.tagName) && node.type !== "checkbox";

@@ -20,7 +20,7 @@ const jumps = (view) => h("div", { class: "bar" },
   h("span", { class: "quiet" }, "next"),
   ...view.outcomes.filter((o) => o.count && o.name !== "not matched").map((o) =>
     h("button", { class: `badge ${o.name}`, title: `go to the next event that was ${o.name}`, send: { do: "seek", forward: true, ending: o.name } }, `${MARKS[o.name]} ${o.name}`)),
-  h("button", { title: "last event (↑)", "aria-label": "last event", send: { do: "seek", forward: false } }, "▲"),
+  h("button", { title: "previous event (↑)", "aria-label": "previous event", send: { do: "seek", forward: false } }, "▲"),
   h("button", { title: "next event (↓)", "aria-label": "next event", send: { do: "seek", forward: true } }, "▼"),
 );
 

@@ -220,7 +220,7 @@ flow = (
 
 
 def test_hostile_names_are_text(notebook):
-    shown = notebook(HOSTILE, "flow.explore(log, graph)", "flow.design(log, graph)")
+    shown = notebook(HOSTILE, "flow.explore(log, graph)", "flow.design(log, graph)", theme="dark")
     assert shown.errors() == []
     explorer = shown.output(1).locator(".flowdsl.explore")
     explorer.get_by_role("button", name="first step").click()
