@@ -163,6 +163,7 @@ class TailReader:
         self._lock = threading.Lock()
         self._handle = -1
         self._head = Head(1, HEAD, 0, synced=True)
+        self._told = b""
         self._seen = HEAD
         self._rows: list[EventRow] = []
 
@@ -197,7 +198,10 @@ class TailReader:
         if new:
             self.close()
             self._handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        elif os.pread(self._handle, HEAD, 0) == self._told:
+            return
         head = self._read_head()
+        self._told = head.encoded()
         if new:
             self._seen, self._rows = HEAD, []
             if os.fstat(self._handle).st_size > head.end and not has_writer(self._path.parent):
