@@ -16,8 +16,10 @@ from flowdsl.log.opening import REPAIR, lacks_catalog
 from flowdsl.log.tail import TailReader
 from flowdsl.log.writing import Durability, Limits, LogWriter
 
-# a reader of another process's log looks this often, in seconds: reading 96 bytes costs a few microseconds
-_POLL: Final = 0.002
+# how often a reader looks into a log that another process writes, in seconds: at first, and after many looks in vain
+_POLL: Final = 0.001
+_IDLE_POLL: Final = 0.005
+_IDLE: Final = 50
 
 
 class LogFolder:
@@ -83,6 +85,7 @@ class LogFolder:
     def wait(self, after: int, timeout: float | None) -> bool:
         """Wait until there are events after `after`; whether there are."""
         end = None if timeout is None else time.monotonic() + timeout
+        looks = 0
         while self.last() <= after:
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
@@ -91,7 +94,9 @@ class LogFolder:
             if writer is not None:
                 writer.wait(after, left)
             else:
-                time.sleep(_POLL if left is None else min(left, _POLL))
+                nap = _POLL if looks < _IDLE else _IDLE_POLL
+                time.sleep(nap if left is None else min(left, nap))
+                looks += 1
         return True
 
     def close(self) -> None:
