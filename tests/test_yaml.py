@@ -315,3 +315,25 @@ def test_what_yaml_does_not_take_gets_a_hint():
     text = json.dumps([{"name": "🎉", "trigger": {"kind": "link.created"}, "pipeline": []}])
     assert "ensure_ascii=False" in (refused(text)[0].hint or "")
     assert fd.load(json.dumps(json.loads(text), ensure_ascii=False)).flows[0].name == "🎉"
+
+
+@pytest.mark.parametrize(
+    ("step", "hint"),
+    [
+        ("map: {template: {title: {{ source_id }}}}", "a template goes in quotes"),
+        ("map:\n        template:\n          title: {{ source_id }} likes", "a template goes in quotes"),
+        ("map:\n        template:\n          title: {% if a %}x{% endif %}", "a template goes in quotes"),
+        ("map: {template: {title: hello: there}}", "goes in quotes"),
+        ("map: {template: {title: @x}}", "goes in quotes"),
+        ("map: {template: {title: *x}}", "text that begins with * goes in quotes"),
+        ('map: {template: {title: "a\\d"}}', "a backslash is written twice"),
+        ("filter: {condition: 'it's'}", "goes in quotes"),
+        ("filter:\n      condition: source_id != target_id", "indent the options more than filter"),
+        ("filter: source_id != target_id", "filter: {condition: …}"),
+        ("deliver: s", "deliver: {sink: …}"),
+        ("resolve: {from: source_id, as:x}", "a space follows the colon: as: …"),
+    ],
+)
+def test_the_usual_slips_get_a_hint(step, hint):
+    text = f"- name: f\n  trigger: {{kind: link.created}}\n  pipeline:\n    - {step}\n"
+    assert any(hint in (problem.hint or "") for problem in refused(text))

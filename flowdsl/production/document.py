@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from flowdsl.errors import FlowError, LoadError
-from flowdsl.production.parsing import parse
+from flowdsl.production.parsing import QUOTE_TEMPLATES, parse
 from flowdsl.production.problems import Problems
 
 # values of a document, those that an alias repeats counted again
@@ -183,7 +183,10 @@ class _Builder:
 
     def _alias(self, anchor: str, place: str) -> None:
         if anchor not in self._anchors:
-            self._stop(f"*{anchor:.60} stands for nothing: there is no &{anchor:.60} before it", place)
+            self._stop(
+                f"*{anchor:.60} stands for nothing: there is no &{anchor:.60} before it", place,
+                hint="text that begins with * goes in quotes",
+            )  # fmt: skip
         target = self._anchors[anchor]
         if target is None:
             self._stop(f"*{anchor:.60} stands inside of what it stands for", place)
@@ -222,8 +225,9 @@ class _Builder:
         if not isinstance(key, str):
             simple = not isinstance(key, (dict, list))
             shown = f"the key {json.dumps(key)}" if simple else "a key"
+            hint = "put it in quotes" if simple else QUOTE_TEMPLATES if _is_braced(item) else None
             self.problems.append(FlowError(
-                f"{shown} is {item.kind}", place=item.place, allowed="text", hint="put it in quotes" if simple else None
+                f"{shown} is {item.kind}", place=item.place, allowed="text", hint=hint
             ))  # fmt: skip
             key = f"\0{item.place}"
         elif key in around.keys and self._lenient:
@@ -248,6 +252,12 @@ class _Builder:
 
     def _stop(self, what: str, place: str, hint: str | None = None) -> None:
         raise LoadError([*self.problems, FlowError(what, place=place, hint=hint)])
+
+
+def _is_braced(key: Item) -> bool:
+    """Whether a key is what YAML makes of `{{ name }}` without quotes: a mapping whose one key has no value."""
+    values = list(key.value.values()) if isinstance(key.value, dict) else []
+    return len(values) == 1 and values[0].value is None
 
 
 def too_large(flow: Item) -> str | None:

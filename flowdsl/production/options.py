@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from flowdsl.errors import FlowError, did_you_mean
 from flowdsl.operators.base import Operator
@@ -29,6 +29,14 @@ _WORDS = {
 }
 
 
+# what is often written without its one key
+_WITH_KEY: Final = {
+    "filter": "filter: {condition: …}",
+    "map": "map: {template: …}",
+    "deliver": "deliver: {sink: …}",
+}
+
+
 def check_options(operator: type[Operator], item: Item, problems: list[FlowError]) -> dict[str, Any] | None:
     """The options as plain values, without those that are refused here; None where too little is left.
 
@@ -41,6 +49,7 @@ def check_options(operator: type[Operator], item: Item, problems: list[FlowError
                 f"the options of {operator.name} are {item.kind}",
                 place=item.place,
                 allowed=f"a mapping with {allowed}",
+                hint=_WITH_KEY.get(operator.name),
             )
         )
         return None
@@ -68,6 +77,9 @@ def unknown_hint(key: str, known: Iterable[str]) -> str | None:
     """What may have been meant by a key that is not known."""
     if key == "<<":
         return "production does not merge mappings: write the keys out"
+    option, colon, _ = key.partition(":")
+    if colon and option in known:
+        return f"a space follows the colon: {option}: …"
     return did_you_mean(key, known)
 
 

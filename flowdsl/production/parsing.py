@@ -16,6 +16,9 @@ BYTES: Final = 2_000_000
 # the parser takes quadratic time over these lines; hardly any file has one
 DIRECTIVES: Final = 100
 _DIRECTIVE = re.compile(r"^\ufeff?%", re.MULTILINE)
+QUOTE_TEMPLATES: Final = 'a template goes in quotes: "{{ … }}"'
+# what the parser says where text without quotes means something to it
+_UNQUOTED: Final = ("expected ',' or", "mapping values are not allowed", "cannot start any token")
 # the tag of scalars without quotes in what is composed
 PLAIN: Final = "plain"
 
@@ -72,8 +75,14 @@ def _line_and_column(text: str, offset: int) -> str:
 def _hint(why: str, text: str, mark: Any) -> str | None:
     if "Unicode character escape" in why:
         return "write the character itself, as json.dumps(…, ensure_ascii=False) does"
+    if "unknown escape character" in why:
+        return "in double quotes a backslash is written twice; single quotes have no escapes"
     lines = text.split("\n", mark.line + 1) if mark is not None else []
     line = lines[mark.line] if mark is not None and mark.line < len(lines) else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "indent with spaces, not with tabs"
+    if re.search(r":\s+\{[{%]", line):
+        return QUOTE_TEMPLATES
+    if any(part in why for part in _UNQUOTED):
+        return "text that holds a colon with a space, a quote or another sign of YAML goes in quotes"
     return None

@@ -159,6 +159,7 @@ class Reader:
                 f"a step is {found}",
                 step=str(number),
                 allowed=f"a mapping with one key of {names}",
+                hint=_beside(item),
             )
             return None
         ((name, options),) = item.value.items()
@@ -266,6 +267,16 @@ class Reader:
             hint=did_you_mean(str(item.value), allowed),
         )  # fmt: skip
         return None
+
+
+def _beside(item: Item) -> str | None:
+    """A hint for a step whose options stand beside its operator and not below it."""
+    if not isinstance(item.value, dict):
+        return None
+    for name in item.value.keys() & OPERATORS.keys():
+        if item.value.keys() - {name} <= OPERATORS[name].yaml_options().keys():
+            return f"indent the options more than {name}"
+    return None
 
 
 class _Anything(Scope):
