@@ -196,28 +196,34 @@ class Designer:
         with self._lock:
             self._panel.draw({**design_view(self.model), **self._said})
             if settled or not self._panel.has_fallback:
-                text = designed_text(self.model)
-                title, _, body = text.partition("\n")
-                self._panel.fall_back(static_html(title, body), text)
+                title, _, body = designed_code(self.model).partition("\n")
+                html = static_html(title, body.strip("\n")) + self.model.picture()
+                self._panel.fall_back(html, designed_text(self.model))
 
 
 def designed_text(model: DesignModel) -> str:
-    """The flow as it is designed: as Python, with the counts of the sample, and what is wrong with it."""
-    built, counted = model.built, model.total or model.rehearsal
-    name = "" if built.runnable is None else built.runnable.name
-    lines = [f"fd.design: {name}", ""]
-    if built.flow is not None and built.flow.steps:
-        lines += [str(built.flow), ""]
-    else:
-        lines += [str(built.runnable), ""] if built.runnable is not None else []
-        for problem in built.problems:
-            step = (
-                ""
-                if problem.step is None
-                else f"step {problem.step} ({model.draft.steps[problem.step].operator}): "
-            )
-            lines.append(f"{step}{problem.what}")
-    if counted is not None and counted.flow == built.runnable:
-        lines += [counted.picture.text]
+    """The flow as it is designed, and its picture as text with the counts of its last trial."""
+    counted = model.total or model.rehearsal
+    drawn = counted is not None and counted.flow == model.built.runnable
+    return (
+        f"{designed_code(model)}\n\n{counted.picture.text}".rstrip()
+        if counted and drawn
+        else designed_code(model)
+    )
+
+
+def designed_code(model: DesignModel) -> str:
+    """The flow as it is designed, as it is written in Python, what is wrong with it, and the findings that matter."""
+    built = model.built
+    lines = ["fd.design"]
+    if built.runnable is not None:
+        lines = [f"fd.design: {built.runnable.name}", "", str(built.runnable)]
+    for problem in built.problems:
+        step = (
+            ""
+            if problem.step is None
+            else f"step {problem.step} ({model.draft.steps[problem.step].operator}): "
+        )
+        lines.append(f"{step}{problem.what}")
     lines += [str(finding) for finding in model.findings if finding.severity != "note"]
-    return "\n".join(lines).rstrip()
+    return "\n".join(lines)

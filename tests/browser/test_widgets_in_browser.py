@@ -261,6 +261,9 @@ def test_without_its_kernel_a_saved_widget_is_a_static_view(notebook, tmp_path):
     assert "notify-like: 3,000 events, 1,095 delivered" in explorer.inner_text()
     designer.wait_for()
     assert ".batch('target_id', window='1h')" in designer.inner_text()
+    drawn = shown.output(2).locator("img")
+    drawn.wait_for()
+    assert drawn.evaluate("image => image.naturalWidth") > 100
 
 
 def test_counts_follow_a_change_quickly(notebook):
