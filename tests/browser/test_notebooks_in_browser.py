@@ -16,7 +16,7 @@ def opened(notebook: Any, name: str) -> Any:
 
 def assert_drawn(shown: Any, count: int) -> None:
     """At least so many pictures, large enough to hold a flow, and full of shapes and letters."""
-    drawn = shown.outputs.locator("img, svg[role=img]:visible:not(.fd-report svg):not(.flowdsl svg)")
+    drawn = shown.outputs.locator("img:visible:not(.fd-report img), svg[role=img]:visible:not(.flowdsl svg)")
     assert drawn.count() >= count
     for i in range(drawn.count()):
         box = drawn.nth(i).bounding_box()
@@ -30,7 +30,7 @@ def assert_reported(shown: Any, count: int) -> None:
     reports = shown.outputs.locator(".fd-report")
     assert reports.count() == count
     for i in range(count):
-        charts = reports.nth(i).locator("svg:visible")
+        charts = reports.nth(i).locator("img:visible")
         assert charts.count() >= 2
         assert all(shown.colours(charts.nth(n)) > 3 for n in range(charts.count()))
 
