@@ -283,7 +283,11 @@ class LocalRun:
         own = ("event",) if self.plan.rules.event_variable else ()
         return frozenset({*TRIGGER_VARIABLES[entry.trigger.kind], *own})
 
-    def empty_chunk(self) -> Chunk:
+    def chunk_apart(self) -> Chunk:
+        """A chunk without events, over the versions of entities as they are: another thread may read them."""
+        return self.empty_chunk(replace(self.graph, versions=self.graph.versions.fork()))
+
+    def empty_chunk(self, graph: GraphState | None = None) -> Chunk:
         """A chunk without events, over the graph as it is."""
         schema: dict[str, Any] = dict.fromkeys(
             ("event_id", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id"),
@@ -293,7 +297,9 @@ class LocalRun:
             schema={"seq_no": pl.Int64, "timestamp": pl.Datetime("us", "UTC"), "kind": pl.String, **schema}
         )
         events = EventRows(frame, self.graph.interner)
-        return Chunk(events, np.zeros(0, np.int64), self.graph, self.graph.interner, seq_before=self.position)
+        return Chunk(
+            events, np.zeros(0, np.int64), graph or self.graph, self.graph.interner, seq_before=self.position
+        )
 
     def _compact(self) -> None:
         held = [v for s in self.stages() for v in s.kernel.held_versions()]

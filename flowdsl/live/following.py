@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ from flowdsl.live.checkpoints import Checkpoint, Checkpoints
 from flowdsl.live.consumer import Consumer
 from flowdsl.live.dead_letters import letters_of_failures
 from flowdsl.live.dispatch import Dispatch
-from flowdsl.live.recording import LiveRecorder, spelled
+from flowdsl.live.recording import LiveRecorder
 from flowdsl.live.story import Piece, Place, Story
 from flowdsl.live.tracing import Tracer
 from flowdsl.log.base import EventLog
@@ -34,6 +34,7 @@ _ACK_EVERY: Final = 1.0
 # failures that are put aside before they are spelled out, and for how long, in seconds
 _UNSPELLED: Final = 1 << 12
 _SPELL_AFTER: Final = 1.0
+_SPELL_IDLE_AFTER: Final = 0.2
 # how long sinks have to finish at the end, in seconds, if nobody says otherwise
 PATIENCE: Final = 30.0
 
@@ -79,7 +80,10 @@ class LiveRun:
         self._saved = story.place
         self._saving: threading.Thread | None = None
         self._problem: BaseException | None = None
-        self._next_ack = self._next_save = self._next_spelling = 0.0
+        # what may wait is written on a thread of its own, in order
+        self._clerk = ThreadPoolExecutor(1, thread_name_prefix="flowdsl-clerk")
+        self._written: Future[None] | None = None
+        self._next_ack = self._next_save = self._last_spelling = 0.0
 
     @property
     def idle(self) -> bool:
@@ -103,15 +107,16 @@ class LiveRun:
                     piece = self._story.next()
                     if piece is not None:
                         self._process(piece, pool)
-                        self._upkeep()
+                        self._upkeep(_SPELL_AFTER)
                     elif not self._fired():
                         if until_idle:
                             break
-                        self._upkeep()
+                        self._upkeep(_SPELL_IDLE_AFTER)
                         self._sleep()
                 self._finish()
             finally:
                 self.dispatch.stop(self.patience)
+                self._clerk.shutdown()
                 if self._saving is not None:
                     self._saving.join()
 
@@ -154,48 +159,74 @@ class LiveRun:
 
     # -- from time to time -----------------------------------------------------------------------------
 
-    def _upkeep(self) -> None:
+    def _upkeep(self, spell_after: float) -> None:
         if self._problem is not None:
             raise self._problem
         now = time.monotonic()
-        if self.recorder.unspelled and (self.recorder.unspelled > _UNSPELLED or now >= self._next_spelling):
-            self.spell_failures()
-            self._next_spelling = time.monotonic() + _SPELL_AFTER
+        unspelled = self.recorder.unspelled
+        if unspelled and (unspelled > _UNSPELLED or now >= self._last_spelling + spell_after):
+            self._spell_failures()
+            self._last_spelling = now
         if now >= self._next_ack and self._unacked:
             self._ack()
-            self._next_ack = time.monotonic() + _ACK_EVERY
+            self._next_ack = now + _ACK_EVERY
         if now >= self._next_save and self.place != self._saved and not self._is_saving():
             self._begin_saving()
             self._next_save = time.monotonic() + self._setting.every
 
-    def spell_failures(self) -> None:
+    def _later(self, job: Callable[[], None]) -> None:
+        """Have the clerk do something, after all that it was given before."""
+
+        def done() -> None:
+            try:
+                job()
+            # it is raised where the run goes on
+            except BaseException as error:
+                self._problem = error
+
+        self._written = self._clerk.submit(done)
+
+    def _spell_failures(self) -> None:
         """Write the failures that were put aside into the dead letters."""
-        if self.recorder.unspelled:
-            parts = self.recorder.take_failures(self.local.empty_chunk())
-            errors = spelled(parts, self._setting.flows)
-            self._setting.consumer.put(letters_of_failures(errors, self._setting.now()))
+        if not self.recorder.unspelled:
+            return
+        failed, chunk = self.recorder.take_failures(), self.local.chunk_apart()
+        setting = self._setting
+
+        def spell() -> None:
+            errors = failed.table(chunk, setting.flows)
+            setting.consumer.put(letters_of_failures(errors, setting.now()))
+
+        self._later(spell)
 
     def _ack(self) -> None:
         """Tell the log what all sinks are done with."""
         done, last = self.dispatch.done, None
         while self._unacked and self._unacked[0].number <= done:
-            last = self._unacked.popleft()
-        if last is not None and last.seq_no != self._acked:
+            last = self._unacked.popleft().seq_no
+        if last is None or last == self._acked:
+            return
+        before, self._acked, setting = self._acked, last, self._setting
+
+        def tell() -> None:
             # said beforehand, so that a position that somebody else has set is told from this one
-            self._setting.consumer.keep_fact("acknowledged", json.dumps([self._acked, last.seq_no]))
-            self._setting.log.ack(self._setting.consumer.name, last.seq_no)
-            self._acked = last.seq_no
+            setting.consumer.keep_fact("acknowledged", json.dumps([before, last]))
+            setting.log.ack(setting.consumer.name, last)
+
+        self._later(tell)
 
     def _is_saving(self) -> bool:
         return self._saving is not None and self._saving.is_alive()
 
     def _begin_saving(self) -> None:
         """Write a checkpoint of this place on another thread, as soon as all sinks have come so far."""
-        self.spell_failures()
-        place = self.place
+        self._spell_failures()
+        place, written = self.place, self._written
         checkpoint = Checkpoint(self._run, place, self._state())
 
         def save() -> None:
+            if written is not None:
+                written.result()
             while not self.dispatch.wait(place.number, 1.0):
                 if self.dispatch.stopped:
                     return
@@ -210,6 +241,9 @@ class LiveRun:
         return state
 
     def _save(self, checkpoint: Checkpoint) -> None:
+        if self._problem is not None:
+            # dead letters may be missing: only the checkpoint before this one tells of them again
+            return
         try:
             self._setting.checkpoints.save(checkpoint)
             self._setting.consumer.forget_settled()
@@ -220,9 +254,11 @@ class LiveRun:
             self._problem = error
 
     def _finish(self) -> None:
-        self.spell_failures()
+        self._spell_failures()
         finished = self.dispatch.wait(self.place.number, self.patience)
         self._ack()
+        if self._written is not None:
+            self._written.result()
         if self._saving is not None and finished:
             self._saving.join()
         if self._problem is None and finished and self.place != self._saved:

@@ -57,6 +57,23 @@ class _Failed:
         return error_part(self.stage, contexts, why, chunk.frame(contexts.rows))
 
 
+@dataclass(frozen=True)
+class FailedContexts:
+    """Failures that were put aside, to be spelled out, on whatever thread."""
+
+    failed: list[_Failed]
+
+    def table(self, chunk: Chunk, flows: list[str]) -> pl.DataFrame:
+        """The table that `result.errors` has; `chunk` is an empty one over the versions of entities as they were."""
+        from flowdsl.results.failures import error_table
+        from flowdsl.results.store import MemoryStore
+
+        store = MemoryStore()
+        for one in self.failed:
+            store.add("errors", one.part(chunk))
+        return error_table(store, flows)
+
+
 class LiveRecorder:
     """Takes down what comes out of batch after batch, until it is asked for."""
 
@@ -143,10 +160,10 @@ class LiveRecorder:
         self.unspelled += count
         return count
 
-    def take_failures(self, chunk: Chunk) -> list[Part]:
-        """The failures put aside, as parts of the table of errors; `chunk` is an empty one over the graph as it is."""
+    def take_failures(self) -> FailedContexts:
+        """The failures put aside; they are this recorder's no more."""
         failed, self._failed, self.unspelled = self._failed, {}, 0
-        return [one.part(chunk) for one in failed.values()]
+        return FailedContexts(list(failed.values()))
 
     def _delivery(self, flow: int, step: int, sink: str, branch: str | None, fields: list[Any]) -> Delivery:
         seq_no, event_id, event_time, at, closed_by, recipient, payload, entity_type, entity_id = fields
@@ -218,14 +235,3 @@ def _branches(contexts: Contexts) -> list[tuple[tuple[int, ...], str | None]]:
         return [((), None)] * len(contexts)
     numbers = zip(*(level.tolist() for level in contexts.branches), strict=True)
     return [(branch, ".".join(map(str, branch))) for branch in numbers]
-
-
-def spelled(parts: Iterable[Part], flows: list[str]) -> pl.DataFrame:
-    """Failures as the table that `result.errors` has."""
-    from flowdsl.results.failures import error_table
-    from flowdsl.results.store import MemoryStore
-
-    store = MemoryStore()
-    for part in parts:
-        store.add("errors", part)
-    return error_table(store, flows)

@@ -12,7 +12,7 @@ from flowdsl.engines.local import LocalRun, Span
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live.consumer import Consumer
 from flowdsl.live.dead_letters import Letter, delivery_of
-from flowdsl.live.recording import LiveRecorder, spelled
+from flowdsl.live.recording import LiveRecorder
 from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
 from flowdsl.results.recorder import Seqs
@@ -99,7 +99,7 @@ def _rerun(
     local.run(runtime.log, Span(stop=int(seqs[-1]) + 1, only=seqs))
     local.flush()
     recorder.keep_failures()
-    errors = spelled(recorder.take_failures(local.empty_chunk()), labels).rows(named=True)
+    errors = recorder.take_failures().table(local.empty_chunk(), labels).rows(named=True)
     deliveries = [d for rows in recorder.take_deliveries().values() for _, d in rows]
     found = {
         letter.key: [d for d in deliveries if _comes_from(letter, d.flow, d.seq_no, d.branch, d.step)]
