@@ -34,7 +34,6 @@ _ACK_EVERY: Final = 1.0
 # failures that are put aside before they are spelled out, and for how long, in seconds
 _UNSPELLED: Final = 1 << 12
 _SPELL_AFTER: Final = 1.0
-_SPELL_IDLE_AFTER: Final = 0.2
 # how long sinks have to finish at the end, in seconds, if nobody says otherwise
 PATIENCE: Final = 30.0
 
@@ -70,6 +69,8 @@ class LiveRun:
         self.dispatch = dispatch
         self.batches = self.failures = self.checkpoints = 0
         self.patience = PATIENCE
+        # whether somebody waits until the run is idle
+        self.awaited = False
         self._setting = setting
         self._run = run
         self._story = story
@@ -107,11 +108,11 @@ class LiveRun:
                     piece = self._story.next()
                     if piece is not None:
                         self._process(piece, pool)
-                        self._upkeep(_SPELL_AFTER)
+                        self._upkeep()
                     elif not self._fired():
                         if until_idle:
                             break
-                        self._upkeep(_SPELL_IDLE_AFTER)
+                        self._upkeep()
                         self._sleep()
                 self._finish()
             finally:
@@ -159,12 +160,13 @@ class LiveRun:
 
     # -- from time to time -----------------------------------------------------------------------------
 
-    def _upkeep(self, spell_after: float) -> None:
+    def _upkeep(self) -> None:
         if self._problem is not None:
             raise self._problem
         now = time.monotonic()
         unspelled = self.recorder.unspelled
-        if unspelled and (unspelled > _UNSPELLED or now >= self._last_spelling + spell_after):
+        soon = self.awaited or unspelled > _UNSPELLED or now >= self._last_spelling + _SPELL_AFTER
+        if unspelled and soon:
             self._spell_failures()
             self._last_spelling = now
         if now >= self._next_ack and self._unacked:

@@ -342,11 +342,17 @@ class Runtime:
             self._consumer.release()
 
     def _wait_until_idle(self, timeout: float | None) -> Self:
+        live = self._live
+        assert live is not None
         end = None if timeout is None else time.monotonic() + timeout
-        while self.running and not (self._live is not None and self._live.idle):
-            if end is not None and time.monotonic() > end:
-                raise LiveError(f"the runtime was not idle within {timeout} seconds")
-            time.sleep(0.002)
+        live.awaited = True
+        try:
+            while self.running and not live.idle:
+                if end is not None and time.monotonic() > end:
+                    raise LiveError(f"the runtime was not idle within {timeout} seconds")
+                time.sleep(0.002)
+        finally:
+            live.awaited = False
         return self
 
 
