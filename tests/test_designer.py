@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -436,3 +438,14 @@ def test_printed_it_says_the_flow_its_counts_and_what_is_wrong(designer: Designe
 
 def test_a_draft_without_steps_is_a_flow():
     assert built(Draft("link.created", "likes")).flow == on("link.created", link_type="likes")
+
+
+def test_a_program_that_ends_while_a_log_is_counted_ends_well(long_log: Any):
+    code = (
+        "import sys, flowdsl as fd\n"
+        "flow = fd.load(sys.argv[1]).flows[1]\n"
+        "fd.design(sys.argv[2], fd.read_graph(sys.argv[3]), flow)\n"
+    )
+    paths = [str(path) for path in (long_log.flows, long_log.log, long_log.graph)]
+    ended = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")

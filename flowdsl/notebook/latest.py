@@ -38,7 +38,7 @@ class Latest:
             self._number += 1
             if not self._busy:
                 self._busy = True
-                threading.Thread(target=self._work, name="flowdsl-widget", daemon=True).start()
+                threading.Thread(target=self._work, name="flowdsl-widget").start()
 
     def cancel(self) -> None:
         """Let nothing wait, and tell what runs to stop."""
@@ -61,6 +61,10 @@ class Latest:
                     self._changed.notify_all()
                     return
             try:
-                job(lambda number=number: self._number != number)  # type: ignore[misc]
+                job(lambda number=number: self._outdated(number))  # type: ignore[misc]
             except Exception as error:
                 self._failed(error)
+
+    def _outdated(self, number: int) -> bool:
+        # at the end of the program too: a thread that goes on then takes it down with it
+        return self._number != number or not threading.main_thread().is_alive()
