@@ -678,3 +678,15 @@ def test_flows_of_one_name_are_told_apart(log: Any) -> None:
     with Runtime([fails, other], log) as runtime:
         log.append(like("ann"))
     assert runtime.dead_letters["flow"].tolist() == ["same", "same #2"]
+
+
+def test_plain_parquet_files_are_refused_and_left_alone(tmp_path: Path) -> None:
+    with fd.ParquetEventLog(tmp_path / "log") as log:
+        log.append(like("ann"))
+        next(iter(log.chunks(["link_type", "source_id", "target_id"], 10))).write_parquet(
+            tmp_path / "plain.parquet"
+        )
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(LiveError, match="plain Parquet files do not grow"):
+        Runtime(told, tmp_path / "plain.parquet")
+    assert sorted(tmp_path.iterdir()) == before

@@ -217,7 +217,7 @@ def _graph(options: argparse.Namespace) -> Any:
 
 
 def _sinks(project: Project, options: argparse.Namespace) -> dict[str, Any]:
-    from flowdsl.live.runtime import kept_in
+    from flowdsl.live.arguments import kept_in
 
     if options.sinks is None:
         return dict(project.build_sinks(kept_in(Path(options.log))))

@@ -8,14 +8,19 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.engines.local import LocalRun, State
-from flowdsl.errors import LiveError, did_you_mean
-from flowdsl.flow import Flow
+from flowdsl.errors import LiveError
 from flowdsl.graph.snapshot import EntityGraph
-from flowdsl.live.beginning import DISCARD, Beginning
+from flowdsl.live.arguments import (
+    checked_consumer,
+    checked_graph,
+    checked_log,
+    checked_sinks,
+    checked_state,
+)
+from flowdsl.live.beginning import Beginning
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints
 from flowdsl.live.consumer import Consumer
 from flowdsl.live.dead_letters import Letter, letters_frame
@@ -25,14 +30,13 @@ from flowdsl.live.metrics import Latencies, Metrics, SinkMetrics
 from flowdsl.live.recording import LiveRecorder
 from flowdsl.live.story import Story
 from flowdsl.live.tracing import Tracer
-from flowdsl.log import ParquetEventLog, Position
+from flowdsl.log import Position
 from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
 from flowdsl.replaying import as_flows, by_rules, fingerprint
 from flowdsl.results.manifest import step_rows
 from flowdsl.rules import FLOWDSL
-from flowdsl.sinks.base import Sink, flow_labels
-from flowdsl.sinks.frame import Frame
+from flowdsl.sinks.base import flow_labels
 
 if TYPE_CHECKING:
     from typing import Self
@@ -84,12 +88,12 @@ class Runtime:
         clock: Callable[[], dt.datetime] | None = None,
     ) -> None:
         self.flows = by_rules(as_flows(flows), FLOWDSL)
-        self.log = _log(log)
-        self.graph = _graph(graph)
-        self.consumer_name = _name(consumer_name)
-        self.sinks = _sinks(flows, self.flows, sinks, getattr(self.log, "folder", None))
+        self.log = checked_log(log)
+        self.graph = checked_graph(graph)
+        self.consumer_name = checked_consumer(consumer_name)
+        self.sinks = checked_sinks(flows, self.flows, sinks, getattr(self.log, "folder", None))
         self.error: BaseException | None = None
-        self._state = _state(state)
+        self._state = checked_state(state)
         self._every = checkpoint_every
         self._clock = clock or (lambda: dt.datetime.now(dt.UTC))
         self._plan = Plan.of(self.flows)
@@ -354,76 +358,3 @@ class Runtime:
         finally:
             live.awaited = False
         return self
-
-
-def _log(log: Any) -> EventLog:
-    if isinstance(log, (str, os.PathLike)):
-        log = ParquetEventLog(log)
-    if not isinstance(log, EventLog):
-        raise LiveError(
-            f"a {type(log).__name__} cannot be followed", allowed="a ParquetEventLog, its folder, or a MemoryEventLog",
-            hint="log.append(frame) makes a log of a frame",
-        )  # fmt: skip
-    if getattr(log, "read_only", False):
-        raise LiveError(
-            "plain Parquet files do not grow", hint="append them to a ParquetEventLog, or replay them"
-        )
-    return log
-
-
-def _graph(graph: Any) -> EntityGraph | None:
-    if graph is not None and not isinstance(graph, EntityGraph):
-        raise LiveError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
-    return graph
-
-
-def _name(name: object) -> str:
-    if not isinstance(name, str) or not name:
-        raise LiveError(f"a consumer is named by text, not {name!r}", hint="like 'flow-runtime'")
-    return name
-
-
-def _state(state: Any) -> State | str | None:
-    if state is None or isinstance(state, State):
-        return state
-    if state == DISCARD:
-        return DISCARD
-    raise LiveError(f"state is {state!r:.60}", allowed='result.state of a replay, "discard", or None')
-
-
-def _sinks(given: Any, flows: Any, sinks: Mapping[str, Any] | None, folder: Path | None) -> dict[str, Sink]:
-    """The sinks that the flows name, each one ready to be opened."""
-    from flowdsl.sinks.custom import Custom
-
-    names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
-    if sinks is None and not isinstance(given, Flow) and getattr(given, "sinks", None):
-        # a project that says what its sinks are
-        sinks = given.build_sinks(None if folder is None else kept_in(folder))
-    if sinks is None:
-        return {name: Frame() for name in names}
-    if not isinstance(sinks, Mapping):
-        raise LiveError(f"sinks are a {type(sinks).__name__}", allowed="a mapping from names to sinks")
-    found: dict[str, Sink] = {}
-    for flow in flows:
-        for name in flow.sinks:
-            if name not in sinks:
-                raise LiveError(
-                    f"there is no sink {name!r}", flow=flow.name, allowed=", ".join(map(str, sinks)),
-                    hint=did_you_mean(name, map(str, sinks)),
-                )  # fmt: skip
-            sink = sinks[name]
-            if not isinstance(sink, Sink):
-                if not callable(sink) or isinstance(sink, type):
-                    raise LiveError(
-                        f"the sink {name!r} is {sink!r:.60}", allowed="a sink, or a function of a delivery"
-                    )
-                sink = Custom(sink)
-            found[name] = sink
-    return found
-
-
-def kept_in(folder: Path) -> Path:
-    """The folder for what sinks keep, beside the log in `folder`."""
-    path = folder / "sinks"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path

@@ -116,6 +116,11 @@ class ParquetEventLog(EventLog):
         with self._writing():
             self._to_write().seal()
 
+    @property
+    def read_only(self) -> bool:
+        """Whether these are plain Parquet files, that nothing can be appended to."""
+        return self._plain is not None
+
     def last_seq_no(self) -> int:
         """The number of the last event; 0 in an empty log."""
         if self._plain:

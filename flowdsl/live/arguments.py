@@ -1,0 +1,97 @@
+"""What a runtime was given, checked: each mistake is told with what would have been taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flowdsl.engines.local import State
+from flowdsl.errors import LiveError, did_you_mean
+from flowdsl.flow import Flow
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.live.beginning import DISCARD
+from flowdsl.log import ParquetEventLog
+from flowdsl.log.base import EventLog
+from flowdsl.sinks.base import Sink
+from flowdsl.sinks.frame import Frame
+
+
+def checked_log(log: Any) -> EventLog:
+    """A log that can be followed; a folder is opened."""
+    if isinstance(log, (str, os.PathLike)):
+        log = ParquetEventLog(log)
+    if not isinstance(log, EventLog):
+        raise LiveError(
+            f"a {type(log).__name__} cannot be followed", allowed="a ParquetEventLog, its folder, or a MemoryEventLog",
+            hint="log.append(frame) makes a log of a frame",
+        )  # fmt: skip
+    if isinstance(log, ParquetEventLog) and log.read_only:
+        raise LiveError(
+            "plain Parquet files do not grow", hint="append them to a ParquetEventLog, or replay them"
+        )
+    return log
+
+
+def checked_graph(graph: Any) -> EntityGraph | None:
+    """A graph, or None."""
+    if graph is not None and not isinstance(graph, EntityGraph):
+        raise LiveError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
+    return graph
+
+
+def checked_consumer(name: object) -> str:
+    """The name of a consumer."""
+    if not isinstance(name, str) or not name:
+        raise LiveError(f"a consumer is named by text, not {name!r}", hint="like 'flow-runtime'")
+    return name
+
+
+def checked_state(state: Any) -> State | str | None:
+    """A state, that it is to be discarded, or None."""
+    if state is None or isinstance(state, State):
+        return state
+    if state == DISCARD:
+        return DISCARD
+    raise LiveError(f"state is {state!r:.60}", allowed='result.state of a replay, "discard", or None')
+
+
+def checked_sinks(
+    given: Any, flows: Any, sinks: Mapping[str, Any] | None, folder: Path | None
+) -> dict[str, Sink]:
+    """The sinks that the flows name, each one ready to be opened."""
+    from flowdsl.sinks.custom import Custom
+
+    names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
+    if sinks is None and not isinstance(given, Flow) and getattr(given, "sinks", None):
+        # a project that says what its sinks are
+        sinks = given.build_sinks(None if folder is None else kept_in(folder))
+    if sinks is None:
+        return {name: Frame() for name in names}
+    if not isinstance(sinks, Mapping):
+        raise LiveError(f"sinks are a {type(sinks).__name__}", allowed="a mapping from names to sinks")
+    found: dict[str, Sink] = {}
+    for flow in flows:
+        for name in flow.sinks:
+            if name not in sinks:
+                raise LiveError(
+                    f"there is no sink {name!r}", flow=flow.name, allowed=", ".join(map(str, sinks)),
+                    hint=did_you_mean(name, map(str, sinks)),
+                )  # fmt: skip
+            sink = sinks[name]
+            if not isinstance(sink, Sink):
+                if not callable(sink) or isinstance(sink, type):
+                    raise LiveError(
+                        f"the sink {name!r} is {sink!r:.60}", allowed="a sink, or a function of a delivery"
+                    )
+                sink = Custom(sink)
+            found[name] = sink
+    return found
+
+
+def kept_in(folder: Path) -> Path:
+    """The folder for what sinks keep, beside the log in `folder`."""
+    path = folder / "sinks"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
