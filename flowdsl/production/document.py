@@ -15,14 +15,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from flowdsl.errors import FlowError, LoadError
-from flowdsl.production.parsing import QUOTE_TEMPLATES, parse
+from flowdsl.production.parsing import DEPTH, QUOTE_TEMPLATES, parse
 from flowdsl.production.problems import Problems
 
 # values of a document, those that an alias repeats counted again
 VALUES: Final = 250_000
 # values of one flow
 FLOW_VALUES: Final = 10_000
-DEPTH: Final = 64
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 _BASED = re.compile(r"0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")

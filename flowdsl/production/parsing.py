@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Final
 from flowdsl.errors import FlowError, LoadError
 
 BYTES: Final = 2_000_000
+# how deep values may lie within one another
+DEPTH: Final = 64
 # the parser takes quadratic time over these lines; hardly any file has one
 DIRECTIVES: Final = 100
 _DIRECTIVE = re.compile(r"^\ufeff?%", re.MULTILINE)
@@ -48,6 +50,9 @@ def parse(text: str, name: str) -> Iterator[Any]:
         mark = error.problem_mark or error.context_mark
         place = name if mark is None else f"{name}:{mark.line + 1}:{mark.column + 1}"
         why = " ".join(part for part in (error.problem, error.context) if part)
+        if "nesting depth" in why:
+            # newer versions of libyaml have a limit of their own, and may meet it before this reader meets its
+            raise LoadError([FlowError(f"it is nested more than {DEPTH} deep", place=place)]) from None
         raise LoadError(
             [FlowError(f"this is no YAML: {why}", place=place, hint=_hint(why, text, mark))]
         ) from None
