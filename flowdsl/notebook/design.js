@@ -129,6 +129,11 @@ export default {
           const inputs = [...root.querySelectorAll(`[data-step="${fresh[0]}"] :is(.fields, .rows) :is(input, textarea)`)];
           (inputs.find((input) => !input.value) ?? inputs[0])?.focus();
         }
+        if (state.entered) {
+          // to the name of the row that Enter added, once it is there, unless the reader went elsewhere meanwhile
+          const names = root.querySelectorAll(`[data-step="${state.entered.key}"] .row > input`), stayed = document.activeElement === state.entered.from;
+          if (!stayed || names.length > state.entered.rows) { if (stayed) names[names.length - 1].focus(); state.entered = null; }
+        }
         state.keys = keys;
       },
       start: (root, { send, flush, render, view }) => {
@@ -156,7 +161,7 @@ export default {
           else if (event.altKey && step && event.key === "ArrowDown") message = { do: "move", key, by: 1 };
           else if (event.altKey && step && event.key === "Delete") message = { do: "remove", key };
           else if (event.altKey && step && letter === "d") message = { do: "duplicate", key };
-          else if (event.key === "Enter" && !event.shiftKey && event.target.closest?.(".row")) { flush(); message = { do: "add_row", key }; setTimeout(() => { const names = step.querySelectorAll(".row > input"); names[names.length - 1]?.focus(); }, 250); }
+          else if (event.key === "Enter" && !event.shiftKey && event.target.closest?.(".row")) { flush(); message = { do: "add_row", key }; state.entered = { key, rows: step.querySelectorAll(".row > input").length, from: event.target }; }
           if (message) { event.preventDefault(); event.stopPropagation(); send(message); }
         });
         return close;

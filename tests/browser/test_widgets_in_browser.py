@@ -152,7 +152,8 @@ def test_the_designer_builds_a_flow_from_nothing(notebook):
     page.keyboard.press("Tab")
     assert step.get_by_label("field 1 text").input_value() == "{{ owner.id }}"
     page.keyboard.press("Enter")
-    step.get_by_label("field 2 name").wait_for()
+    # the new row has the focus as soon as it is there
+    page.wait_for_function("document.activeElement?.getAttribute('aria-label') === 'field 2 name'")
     step.get_by_label("field 2 name").fill("title")
     step.get_by_label("field 2 text").fill("{{ fan.name }} and {{ batch.count }} others liked it")
     step.locator(".preview").filter(has_text="others liked it").wait_for()
