@@ -19,9 +19,9 @@ DELAY = 0.5
 
 @contextlib.contextmanager
 def following(
-    progress: Progress, total: int | None, what: str = "replay"
+    progress: Progress, total: int | None, what: str = "replay", unit: str = "events"
 ) -> Iterator[Callable[[int], None] | None]:
-    """What to call with the events done since the last call, so that `progress` is told; None where nobody listens."""
+    """What to call with what was done since the last call, so that `progress` is told; None where nobody listens."""
     if progress is False:
         yield None
     elif callable(progress):
@@ -34,12 +34,14 @@ def following(
 
         yield told
     else:
-        with bar(total, always=progress is True, what=what) as tick:
+        with bar(total, always=progress is True, what=what, unit=unit) as tick:
             yield tick
 
 
 @contextlib.contextmanager
-def bar(total: int | None, *, always: bool, what: str = "replay") -> Iterator[Callable[[int], None] | None]:
+def bar(
+    total: int | None, *, always: bool, what: str = "replay", unit: str = "events"
+) -> Iterator[Callable[[int], None] | None]:
     """What to call with the events done since the last call; None where nobody would see it."""
     if not always and not (sys.stderr.isatty() or _in_notebook()):
         yield None
@@ -52,7 +54,7 @@ def bar(total: int | None, *, always: bool, what: str = "replay") -> Iterator[Ca
         done += events
         if shown is None and (always or time.monotonic() - started > DELAY):
             # imported late: it is slow to import, and most replays are over before
-            shown = _tqdm()(total=total, initial=0, unit=" events", unit_scale=True, desc=what, leave=False)
+            shown = _tqdm()(total=total, initial=0, unit=f" {unit}", unit_scale=True, desc=what, leave=False)
             shown.update(done)
         elif shown is not None:
             shown.update(events)

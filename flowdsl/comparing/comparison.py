@@ -12,6 +12,7 @@ from flowdsl.comparing import aligning, causes
 from flowdsl.comparing.matching import CHANGE, CHANGES, SAME, SIDE, matched
 from flowdsl.comparing.sides import Pair, pairs_of
 from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.progress import following
 from flowdsl.results.recorder import MOMENT
 from flowdsl.results.result import Result, to_pandas
 
@@ -167,24 +168,27 @@ def _compared(pairs: list[Pair]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows that differ, with the number of their pair, and the counts of each flow and sink."""
     differences = [pl.DataFrame(schema={"pair": pl.Int64, **ROWS})]
     counts: list[dict[str, Any]] = []
-    for number, pair in enumerate(pairs):
-        for sink, tally, rows in _by_sink(pair):
-            both = sum(tally.values()) - tally["added"] - tally["removed"]
-            counts.append(
-                {
-                    "flow": pair.name,
-                    "sink": sink,
-                    "before": both + tally["removed"],
-                    "after": both + tally["added"],
-                    **tally,
-                }
-            )
-            placed = rows.with_columns(
-                pl.lit(pair.name).alias("flow"),
-                pl.lit(sink).alias("sink"),
-                pl.lit(number, pl.Int64).alias("pair"),
-            )
-            differences.append(placed.select("pair", *ROWS))
+    with following(None, None, "compare", "deliveries") as tick:
+        for number, pair in enumerate(pairs):
+            for sink, tally, rows in _by_sink(pair):
+                if tick is not None:
+                    tick(sum(tally.values()))
+                both = sum(tally.values()) - tally["added"] - tally["removed"]
+                counts.append(
+                    {
+                        "flow": pair.name,
+                        "sink": sink,
+                        "before": both + tally["removed"],
+                        "after": both + tally["added"],
+                        **tally,
+                    }
+                )
+                placed = rows.with_columns(
+                    pl.lit(pair.name).alias("flow"),
+                    pl.lit(sink).alias("sink"),
+                    pl.lit(number, pl.Int64).alias("pair"),
+                )
+                differences.append(placed.select("pair", *ROWS))
     schema = {"flow": pl.String, "sink": pl.String, **dict.fromkeys(COUNTS, pl.Int64)}
     return pl.concat(differences), pl.DataFrame(counts, schema=schema)
 

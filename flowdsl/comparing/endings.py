@@ -43,7 +43,7 @@ def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64])
         # the replay itself has warned already
         warnings.simplefilter("ignore", FlowWarning)
         chosen = dataclasses.replace(options, flows=tuple(options.flows[number] for number in kept))
-        run(chosen, NoStore(), progress=False, observer=observer)
+        run(chosen, NoStore(), progress=None, observer=observer)
     found = observer.frame()
     numbers = pl.DataFrame(
         {"flow": range(len(kept)), "number": kept}, schema={"flow": pl.Int64, "number": pl.Int64}
