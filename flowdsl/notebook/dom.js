@@ -80,7 +80,7 @@ const mount = (model, el, name, draw, extra = () => {}) => {
     if (waiting && (waiting.do !== message.do || waiting.key !== message.key || waiting.name !== message.name)) flush();
     waiting = message;
     clearTimeout(timer);
-    timer = setTimeout(flush, 60);
+    timer = setTimeout(flush, 25);
   };
   const valueOf = (node) => (node.type === "checkbox" ? node.checked : node.value);
   const render = () => {
