@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flowdsl.commands.history import graph_of
 from flowdsl.commands.talking import UsageError, existing, load_project, say
 from flowdsl.errors import FlowError
 
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     with ParquetEventLog(options.log) as log:
         name = options.consumer or _consumer(project)
         runtime = Runtime(
-            project, log, _graph(options), _sinks(project, options), name,
+            project, log, graph_of(options), _sinks(project, options), name,
             state="discard" if options.discard_state else None,
         )  # fmt: skip
         _stop_at_signals(stop)
@@ -208,12 +209,6 @@ def _stop_at_signals(stop: threading.Event) -> None:
 
 def _consumer(project: Project) -> str:
     return project.consumers[0].name if len(project.consumers) == 1 else "flow-runtime"
-
-
-def _graph(options: argparse.Namespace) -> Any:
-    from flowdsl.graph.folder import read_graph
-
-    return read_graph(existing(options.graph, "folder")) if options.graph else None
 
 
 def _sinks(project: Project, options: argparse.Namespace) -> dict[str, Any]:

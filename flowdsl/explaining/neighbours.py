@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.contexts.contexts import Contexts
+from flowdsl.engines.watcher import Watcher
 from flowdsl.kernels.keys import KeySpace
-from flowdsl.operators.base import Operator
+from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.plan import Stage
 from flowdsl.rules import Rules
@@ -74,6 +75,23 @@ class Arrivals:
             rows = rows[np.argsort(self.moments[rows], kind="stable")]
             seq = self.seq[rows]
             yield seq.tolist(), self.moments[rows].tolist(), np.flatnonzero(seq == seq_no).tolist()
+
+
+class Neighbourhood(Watcher):
+    """Watches one event, and notes who else came to the steps that remember."""
+
+    def __init__(self, seq_no: int, rules: Rules) -> None:
+        super().__init__(seq_no)
+        self._rules = rules
+        self._arrivals: dict[int, Arrivals] = {}
+
+    def step(self, stage: Stage, entered: Contexts, passed: Contexts) -> None:
+        """A step let some contexts go on."""
+        super().step(stage, entered, passed)
+        if stage.step.kind in (Kind.PER_KEY, Kind.WHOLE) and len(entered):
+            if id(stage) not in self._arrivals:
+                self._arrivals[id(stage)] = Arrivals.at(stage, self._rules, self.seq_no)
+            self._arrivals[id(stage)].add(entered)
 
 
 def windows(moments: list[int], length: int) -> list[int]:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from flowdsl.contexts.contexts import Contexts
-from flowdsl.engines.watcher import FOLLOWED, Branch, Seen, Watcher
-from flowdsl.explaining.neighbours import Arrivals
+from flowdsl.engines.watcher import FOLLOWED, Branch, Seen
+from flowdsl.explaining.neighbours import Neighbourhood
 from flowdsl.flow import Flow
-from flowdsl.operators.base import Kind
 from flowdsl.operators.fan_out import FanOut
 from flowdsl.plan import Stage
 from flowdsl.rules import Rules
@@ -19,22 +18,13 @@ from flowdsl.values.tags import Index
 _OTHERS: Final = 50
 
 
-class Seeker(Watcher):
+class Seeker(Neighbourhood):
     """Follows, of a fan-out with very many branches, those whose id is the recipient's, and notes who came to the steps that remember."""
 
     def __init__(self, seq_no: int, recipient: str, flows: Sequence[Flow], rules: Rules) -> None:
-        super().__init__(seq_no)
+        super().__init__(seq_no, rules)
         self.recipient = recipient
-        self._flows, self._rules = flows, rules
-        self._arrivals: dict[int, Arrivals] = {}
-
-    def step(self, stage: Stage, entered: Contexts, passed: Contexts) -> None:
-        """A step let some contexts go on."""
-        super().step(stage, entered, passed)
-        if stage.step.kind in (Kind.PER_KEY, Kind.WHOLE) and len(entered):
-            if id(stage) not in self._arrivals:
-                self._arrivals[id(stage)] = Arrivals.at(stage, self._rules, self.seq_no)
-            self._arrivals[id(stage)].add(entered)
+        self._flows = flows
 
     def choose(self, stage: Stage, contexts: Contexts, rows: Index) -> list[int]:
         """Those that bear the recipient's id, and a few others to compare with."""

@@ -7,20 +7,18 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from flowdsl.comparing.comparison import Comparison, compare
 from flowdsl.errors import LoadError
 from flowdsl.events import FlowWarning
-from flowdsl.production.project import Project
+from flowdsl.production.project import NOT_IMPLEMENTED_SINK_TYPES, Project
 from flowdsl.production.yaml import load_bytes, merged
 from flowdsl.replaying import replay
 from flowdsl.rules import FLOWDSL, Rules, rules_of
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
-
-_NOT_IMPLEMENTED: Final = ("feed",)
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,6 +105,6 @@ def _unserved(there: Project, compared: Comparison) -> list[tuple[str, int, str]
     for sink, count in counts.items():
         if sink not in types:
             found.append((sink, count, "sink-undefined"))
-        elif types[sink] in _NOT_IMPLEMENTED:
+        elif types[sink] in NOT_IMPLEMENTED_SINK_TYPES:
             found.append((sink, count, "sink-not-implemented"))
     return [row for row in found if row[1]]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from flowdsl.production.findings import Finding
     from flowdsl.sinks.base import Sink
 
+# declared by production, and not there
+NOT_IMPLEMENTED_SINK_TYPES: Final = ("feed",)
 PRODUCTION_SINK_TYPES: Final = ("push", "in_app", "feed", "web_socket", "webhook", "counter", "custom")
 # production refuses a file with any other
 SINK_TYPES: Final = (*PRODUCTION_SINK_TYPES, "frame")

@@ -10,15 +10,11 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from flowdsl.contexts.contexts import Contexts
-from flowdsl.engines.watcher import Watcher
-from flowdsl.explaining.neighbours import Arrivals, takers, windows
-from flowdsl.operators.base import Kind, Operator
+from flowdsl.explaining.neighbours import Neighbourhood, takers, windows
+from flowdsl.operators.base import Operator
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.rate_limit import RateLimit
-from flowdsl.plan import Stage
-from flowdsl.rules import Rules
 
 _LAST: Final = 1 << 30
 
@@ -31,21 +27,8 @@ class Reach(Enum):
     ALL = "all that share a key"
 
 
-class Historian(Watcher):
-    """Watches one event as `explain` does, and notes who else came to the steps that remember."""
-
-    def __init__(self, seq_no: int, rules: Rules) -> None:
-        super().__init__(seq_no)
-        self._rules = rules
-        self._arrivals: dict[int, Arrivals] = {}
-
-    def step(self, stage: Stage, entered: Contexts, passed: Contexts) -> None:
-        """A step let some contexts go on."""
-        super().step(stage, entered, passed)
-        if stage.step.kind in (Kind.PER_KEY, Kind.WHOLE) and len(entered):
-            if id(stage) not in self._arrivals:
-                self._arrivals[id(stage)] = Arrivals.at(stage, self._rules, self.seq_no)
-            self._arrivals[id(stage)].add(entered)
+class Historian(Neighbourhood):
+    """Watches one event as `explain` does, and finds which others matter to it."""
 
     def needed(self, reach: Reach) -> set[int]:
         """The event and those that matter to it, as sequence numbers."""

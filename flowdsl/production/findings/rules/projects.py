@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from flowdsl.errors import did_you_mean
 from flowdsl.production.findings.base import Remark, rule
 from flowdsl.production.findings.views import ProjectView, StepView
+from flowdsl.production.project import NOT_IMPLEMENTED_SINK_TYPES
 
 _RUNTIME = "flow-runtime"
 
@@ -87,10 +88,10 @@ def duplicate_sink(project: ProjectView) -> Iterator[Remark]:
 def sink_not_implemented(project: ProjectView) -> Iterator[Remark]:
     """Production has no sink of the type `feed`."""
     for sink, place in project.sinks:
-        if sink.type == "feed":
+        if sink.type in NOT_IMPLEMENTED_SINK_TYPES:
             yield Remark(
                 place,
-                f"production knows the type feed, and does not implement it: what goes to {sink.name!r} is lost",
+                f"production knows the type {sink.type}, and does not implement it: what goes to {sink.name!r} is lost",
                 "use in_app, a webhook, or a custom sink",
             )
 
