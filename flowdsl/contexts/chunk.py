@@ -7,7 +7,7 @@ chunks bring their event rows with them; these are added behind, and mean nothin
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,18 +102,19 @@ class EventRows:
         return kept
 
     @classmethod
-    def joined(cls, first: EventRows, second: EventRows) -> EventRows:
-        """The rows of both, one after the other, with the codes that both have."""
-        frames = [first.frame, second.frame]
-        same = first.frame.schema == second.frame.schema
-        both = cls(
+    def joined(cls, parts: Sequence[EventRows]) -> EventRows:
+        """The rows of all, one after the other, with the codes that all have."""
+        first, frames = parts[0], [part.frame for part in parts]
+        same = all(frame.columns == frames[0].columns for frame in frames)
+        whole = cls(
             pl.concat(frames, how="vertical" if same else "diagonal", rechunk=True),
             first._interner,
             first._hints,
         )
-        for name in first._codes.keys() & second._codes.keys():
-            both._codes[name] = np.concatenate([first._codes[name], second._codes[name]])
-        return both
+        for name in first._codes:
+            if all(name in part._codes for part in parts):
+                whole._codes[name] = np.concatenate([part._codes[name] for part in parts])
+        return whole
 
     def _read(self, path: Path) -> Column:
         root = path[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from flowdsl.values.tags import Index
 Refs = npt.NDArray[np.int64]
 
 
-class _Block:
+class Held:
     """Contexts put aside, in the order of their references, which ascend."""
 
     def __init__(self, contexts: Contexts, refs: Refs) -> None:
@@ -37,7 +37,7 @@ class _Block:
     def __len__(self) -> int:
         return len(self.refs)
 
-    def fork(self) -> _Block:
+    def fork(self) -> Held:
         return self._having(alive=self.alive.copy(), variables=dict(self.variables))
 
     def rows(self, refs: Refs) -> Index:
@@ -57,8 +57,10 @@ class _Block:
             closed=None if self.closed is None else self.closed.take(rows),
         )
 
-    def swept(self) -> _Block:
+    def swept(self) -> Held:
         """Without those that are held no more."""
+        if self.alive.all():
+            return self
         rows = np.flatnonzero(self.alive)
         return self._having(
             refs=self.refs.take(rows),
@@ -70,33 +72,48 @@ class _Block:
             alive=np.ones(len(rows), np.bool_),
         )
 
-    def goes_with(self, later: _Block) -> bool:
+    def goes_with(self, later: Held) -> bool:
         """Whether both can be one block: they say the same of their contexts, and neither dwarfs the other."""
         alike = self.variables.keys() == later.variables.keys() and len(self.branches) == len(later.branches)
         return alike and (self.payload is None) == (later.payload is None) and len(self) <= 2 * len(later)
 
-    def joined(self, later: _Block) -> _Block:
-        """Both as one block, the later one behind."""
-        first, later = self.swept(), later.swept()
+    @staticmethod
+    def joined(parts: Sequence[Held]) -> Held:
+        """All as one block, one behind the other; they say the same of their contexts."""
+        if len(parts) == 1:
+            return parts[0]
+        swept = [part.swept() for part in parts]
+        first, payloads = swept[0], [part.payload for part in swept]
         closed = None
-        if first.closed is not None or later.closed is not None:
+        if any(part.closed is not None for part in swept):
             closed = np.concatenate(
-                [np.zeros(len(b), np.uint8) if b.closed is None else b.closed for b in (first, later)]
+                [np.zeros(len(p), np.uint8) if p.closed is None else p.closed for p in swept]
             )
+        refs = np.concatenate([part.refs for part in swept])
         return first._having(
-            refs=np.concatenate([first.refs, later.refs]),
-            events=EventRows.joined(first.events, later.events),
-            branches=tuple(np.concatenate(pair) for pair in zip(first.branches, later.branches, strict=True)),
-            variables={name: v.joined([v, later.variables[name]]) for name, v in first.variables.items()},
-            payload=None
-            if first.payload is None or later.payload is None
-            else Payload.concat([first.payload, later.payload]),
+            refs=refs,
+            events=EventRows.joined([part.events for part in swept]),
+            branches=tuple(np.concatenate(level) for level in zip(*(p.branches for p in swept), strict=True)),
+            variables={
+                name: v.joined([part.variables[name] for part in swept])
+                for name, v in first.variables.items()
+            },
+            payload=None if first.payload is None else Payload.concat([p for p in payloads if p is not None]),
             closed=closed,
-            alive=np.ones(len(first) + len(later), np.bool_),
+            alive=np.ones(len(refs), np.bool_),
         )
 
-    def _having(self, **changed: Any) -> _Block:
-        other = object.__new__(_Block)
+    def versions(self) -> Iterable[Versions]:
+        """Entity versions that the contexts refer to."""
+        for variable in self.variables.values():
+            yield from variable.held_versions()
+
+    def renumber(self, mapping: Versions) -> None:
+        """Entity versions got new numbers."""
+        self.variables = {name: v.renumbered(mapping) for name, v in self.variables.items()}
+
+    def _having(self, **changed: Any) -> Held:
+        other = object.__new__(Held)
         other.__dict__.update(self.__dict__, **changed)
         return other
 
@@ -108,7 +125,7 @@ class Holding:
     """
 
     def __init__(self) -> None:
-        self._blocks: list[_Block] = []
+        self._blocks: list[Held] = []
         self._next = 0
 
     def fork(self) -> Holding:
@@ -123,10 +140,10 @@ class Holding:
             return np.zeros(0, np.int64)
         refs = np.arange(self._next, self._next + len(contexts))
         self._next += len(contexts)
-        self._blocks.append(_Block(contexts, refs))
+        self._blocks.append(Held(contexts, refs))
         while len(self._blocks) > 1 and self._blocks[-2].goes_with(self._blocks[-1]):
             last = self._blocks.pop()
-            self._blocks[-1] = self._blocks[-1].joined(last)
+            self._blocks[-1] = Held.joined([self._blocks[-1], last])
         return refs
 
     def release(self, refs: Refs, chunk: Chunk, *, keep: bool = False) -> Contexts | None:
@@ -157,13 +174,12 @@ class Holding:
     def versions(self) -> Iterable[Versions]:
         """Entity versions that held contexts refer to."""
         for block in self._blocks:
-            for variable in block.variables.values():
-                yield from variable.held_versions()
+            yield from block.versions()
 
     def renumber(self, mapping: Versions) -> None:
         """Entity versions got new numbers."""
         for block in self._blocks:
-            block.variables = {name: v.renumbered(mapping) for name, v in block.variables.items()}
+            block.renumber(mapping)
 
     def seqs(self, refs: Refs) -> npt.NDArray[np.int64]:
         """The sequence numbers of the events of held contexts."""
@@ -172,7 +188,7 @@ class Holding:
             seqs[mine] = block.events.frame["seq_no"].to_numpy()[block.rows(refs[mine])]
         return seqs
 
-    def _where(self, refs: Refs) -> Iterator[tuple[_Block, Index]]:
+    def _where(self, refs: Refs) -> Iterator[tuple[Held, Index]]:
         """The blocks that hold some of these references, each with the places of those in `refs`."""
         which = np.searchsorted([int(block.refs[0]) for block in self._blocks], refs, side="right") - 1
         for number in np.unique(which).tolist():

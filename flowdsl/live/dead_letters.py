@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
@@ -70,21 +71,14 @@ _TYPES: Final[dict[str, Any]] = {
 
 def letters_of_failures(errors: pl.DataFrame, now: int) -> list[Letter]:
     """The rows of a table of errors as letters."""
-    named = (*EVENT_COLUMNS, "flow", "step", "operator", "branch", "error", "variables")
-    rest = {
-        "sink": None,
-        "recipient_id": None,
-        "payload": None,
-        "delivery": None,
-        "attempts": 1,
-        "failed_at": now,
+    told = errors.with_columns(pl.col("timestamp").to_physical())
+    columns: dict[str, Iterable[Any]] = {
+        name: told[name].to_list() if name in told.columns else repeat(None, len(told))
+        for name in Letter._fields
     }
-    letters = []
-    for row in errors.with_columns(pl.col("timestamp").to_physical()).select(named).iter_rows(named=True):
-        key = _key(row["flow"], row["seq_no"], row["branch"], row["step"])
-        fields: dict[str, Any] = {**row, **rest, "key": key}
-        letters.append(Letter(**fields))
-    return letters
+    columns["key"] = map(_key, *(columns[name] for name in ("flow", "seq_no", "branch", "step")))
+    columns["attempts"], columns["failed_at"] = repeat(1, len(told)), repeat(now, len(told))
+    return list(map(Letter, *columns.values()))
 
 
 def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> Letter:

@@ -101,6 +101,7 @@ class LiveRun:
         """
         self._next_save = time.monotonic() + self._setting.every
         warm_up()
+        self._later(warm_up)
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-live") as pool:
             self.dispatch.start()
             try:

@@ -18,7 +18,7 @@ import polars as pl
 
 from flowdsl.contexts.chunk import Chunk
 from flowdsl.contexts.contexts import Contexts
-from flowdsl.contexts.holding import Holding, Refs
+from flowdsl.contexts.holding import Held
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
 from flowdsl.kernels.kernel import Members, Refused
@@ -39,20 +39,20 @@ class _Failed:
     """Contexts that failed at one step."""
 
     stage: Stage
-    holding: Holding = field(default_factory=Holding)
-    refs: list[Refs] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
     codes: list[npt.NDArray[np.int32]] = field(default_factory=list)
     messages: dict[str, int] = field(default_factory=dict)
+    size: int = 0
 
     def put(self, contexts: Contexts, failures: Failures) -> None:
         numbers = [self.messages.setdefault(m, len(self.messages) + 1) for m in failures.messages]
-        self.refs.append(self.holding.put(contexts))
+        self.held.append(Held(contexts, np.arange(self.size, self.size + len(contexts))))
+        self.size += len(contexts)
         self.codes.append(np.array([0, *numbers], np.int32)[failures.codes])
 
     def part(self, chunk: Chunk) -> Part:
-        """The failures as rows of the table of errors; they are kept no more."""
-        contexts = self.holding.release(np.concatenate(self.refs), chunk)
-        assert contexts is not None
+        """The failures as rows of the table of errors."""
+        contexts = Held.joined(self.held).release(np.arange(self.size), chunk)
         why = Failures(np.concatenate(self.codes), tuple(self.messages))
         return error_part(self.stage, contexts, why, chunk.frame(contexts.rows))
 
@@ -132,12 +132,14 @@ class LiveRecorder:
     def held_versions(self) -> Iterable[Versions]:
         """Entity versions that failures not yet spelled out refer to."""
         for failed in self._failed.values():
-            yield from failed.holding.versions()
+            for held in failed.held:
+                yield from held.versions()
 
     def renumber(self, mapping: Versions) -> None:
         """Entity versions got new numbers."""
         for failed in self._failed.values():
-            failed.holding.renumber(mapping)
+            for held in failed.held:
+                held.renumber(mapping)
 
     # -- what is asked for -----------------------------------------------------------------------------
 
@@ -153,7 +155,7 @@ class LiveRecorder:
         count = 0
         for stage, contexts, failures in self._parts:
             # at a fan-out what fails is the context, or one of its branches
-            shape = (id(stage), len(contexts.branches), contexts.names())
+            shape = (id(stage), len(contexts.branches), contexts.names(), contexts.payload is None)
             self._failed.setdefault(shape, _Failed(stage)).put(contexts, failures)
             count += len(contexts)
         self._parts = []

@@ -38,7 +38,7 @@ from flowdsl.values.interner import HashTable, Interner
 _BLOB_FROM: Final = 1 << 18
 _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "contexts.chunk": ("EventRows",),
-    "contexts.holding": ("Holding", "_Block"),
+    "contexts.holding": ("Held", "Holding"),
     "contexts.payload": ("Payload",),
     "contexts.variables": ("ConstantVariable", "EntityVariable", "ValueVariable"),
     "engines.local": ("State",),

@@ -70,10 +70,12 @@ class Story:
         # events first, marks then: a mark between two events was made before the second could be read
         frame = self._frame if self._frame is not None else self._read()
         marks = self._log.clock_marks(self.place.seq_no)
-        here = marks.filter(pl.col("seq_no") == self.place.seq_no)[self.place.here :]
         self._frame = frame
-        if here.height:
-            return self._told(self._clock_piece(here))
+        if marks.height:
+            here = marks.filter(pl.col("seq_no") == self.place.seq_no)[self.place.here :]
+            if here.height:
+                return self._told(self._clock_piece(here))
+            marks = marks.filter(pl.col("seq_no") > self.place.seq_no)
         if frame is None:
             return None
         return self._told(self._events_piece(frame, marks))
@@ -89,7 +91,6 @@ class Story:
         return Piece(self.place.marked(taken.height), clock=clock)
 
     def _events_piece(self, frame: pl.DataFrame, marks: pl.DataFrame) -> Piece:
-        marks = marks.filter(pl.col("seq_no") > self.place.seq_no)
         if self._cuts:
             frame = frame.head(self._rows_before_cut(frame, marks))
         last = int(frame["seq_no"][-1])

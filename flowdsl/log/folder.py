@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from flowdsl.errors import DataError
-from flowdsl.events import EventRow
+from flowdsl.log.blocks import TailRows
 from flowdsl.log.border import reading
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
@@ -70,17 +70,17 @@ class LogFolder:
             opened = self._opened()
             return max(opened[1].last(), self.sealed_before) if opened else 0
 
-    def held(self, after: int) -> tuple[Catalog | None, int, list[EventRow]]:
-        """The catalog, and what the tail holds after `after`: the number of the first row, and the rows.
+    def held(self) -> tuple[Catalog | None, TailRows]:
+        """The catalog, and the rows of the tail.
 
         The tail is read before the catalog is asked for segments: what is sealed in between is then in both.
         """
         writer = self._writer
         if writer is not None and writer.catalog is not None:
-            return writer.catalog, *writer.rows_after(after)
+            return writer.catalog, writer.rows
         with reading(str(self.folder), REPAIR):
             opened = self._opened()
-            return (opened[0], *opened[1].rows_after(after)) if opened else (None, after + 1, [])
+            return (opened[0], opened[1].rows()) if opened else (None, TailRows(1))
 
     def wait(self, after: int, timeout: float | None) -> bool:
         """Wait until there are events after `after`; whether there are."""

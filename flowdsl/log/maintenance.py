@@ -83,8 +83,7 @@ def _frames(sealed: SealedEvents, group: list[Segment]) -> Iterator[pl.DataFrame
 
 
 def _newest(writer: LogWriter, listed: tuple[Segment, ...]) -> int:
-    _, rows = writer.rows_after(0)
-    times = [row.timestamp for row in rows if row.timestamp is not None]
+    times = [row.timestamp for row in list(writer.rows.rows) if row.timestamp is not None]
     return max(times + [segment.statistics.max_time for segment in listed], default=0)
 
 

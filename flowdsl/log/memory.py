@@ -12,12 +12,13 @@ import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
+from flowdsl.log.blocks import Blocks
 from flowdsl.log.columns import SCHEMA, TIME, chunk_columns
 from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
 from flowdsl.log.rows import frame_of
-from flowdsl.log.table import no_marks, together
+from flowdsl.log.table import cut, no_marks, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ class MemoryEventLog(EventLog):
     def __init__(self) -> None:
         self.skipped = 0
         self._problems = Problems()
-        self._blocks: list[pl.DataFrame] = []
+        self._blocks = Blocks()
         self._tail: list[EventRow] = []
         self._last = 0
         self._positions: dict[str, int] = {}
@@ -60,7 +61,7 @@ class MemoryEventLog(EventLog):
             frame = frame.with_row_index("seq_no", 1)
         if frame.height:
             frame = as_json_text(frame).select(pl.col(name).cast(SCHEMA[name]) for name in EVENT_COLUMNS)
-            log._blocks = [frame]
+            log._blocks.add(frame)
             log._last = int(frame["seq_no"][-1])
         return log
 
@@ -84,7 +85,10 @@ class MemoryEventLog(EventLog):
         with self._changed:
             self._seal()
             for frame in frames:
-                self._add_block(frame, self._last + 1)
+                numbers = pl.int_range(
+                    self._last + 1, self._last + 1 + frame.height, dtype=pl.Int64, eager=True
+                )
+                self._blocks.add(frame.with_columns(numbers.alias("seq_no")).select(EVENT_COLUMNS))
                 self._last += frame.height
             self._changed.notify_all()
             return self._last
@@ -96,7 +100,7 @@ class MemoryEventLog(EventLog):
     def count(self) -> int | None:
         """How many events there are."""
         with self._changed:
-            return sum(block.height for block in self._blocks) + len(self._tail)
+            return self._blocks.height + len(self._tail)
 
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
@@ -104,9 +108,9 @@ class MemoryEventLog(EventLog):
         """Frames of at most `size` events after `after`, without a copy; events appended meanwhile are not in them."""
         with self._changed:
             self._seal()
-            blocks = tuple(self._blocks)
+            frames = self._blocks.after(after)
         names = chunk_columns(columns)
-        return together(_slices(blocks, names, size, after), size)
+        return together(cut((frame[names] for frame in frames), size), size)
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
         """Note that a live run read this clock after an event (the last one) because a timer fired without an event."""
@@ -161,32 +165,13 @@ class MemoryEventLog(EventLog):
         self._positions[consumer] = seq_no
 
     def _seal(self) -> None:
-        """Make a block of the tail; blocks double in size, so that there are few and each row is copied rarely."""
+        """Make a block of the tail."""
         if not self._tail:
             return
         # the number of the last event stays as it is: it is read without the lock
-        first = self._last - len(self._tail) + 1
-        block = frame_of(self._tail)
+        block = frame_of(self._tail, self._last - len(self._tail) + 1)
         self._tail = []
-        self._add_block(block, first)
-
-    def _add_block(self, frame: pl.DataFrame, first: int) -> None:
-        if not frame.height:
-            return
-        numbers = pl.int_range(first, first + frame.height, dtype=pl.Int64, eager=True)
-        block = frame.with_columns(numbers.alias("seq_no")).select(EVENT_COLUMNS)
-        while self._blocks and self._blocks[-1].height <= min(2 * block.height, _TAIL):
-            block = pl.concat([self._blocks.pop(), block], rechunk=True)
-        self._blocks.append(block)
-
-
-def _slices(
-    blocks: tuple[pl.DataFrame, ...], names: list[str], size: int, after: int
-) -> Iterator[pl.DataFrame]:
-    for block in blocks:
-        begin = block["seq_no"].search_sorted(after, side="right") if after else 0
-        for row in range(begin, block.height, size):
-            yield block.select(names).slice(row, size)
+        self._blocks.add(block)
 
 
 def _counted(count: int, what: str) -> str:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us, warn
+from flowdsl.events import EVENT_COLUMNS, timestamp_us, warn
 from flowdsl.language.durations import parse_duration
 from flowdsl.log.base import EventLog
 from flowdsl.log.border import reading
 from flowdsl.log.catalog import Gap, has_catalog
-from flowdsl.log.columns import TIME, chunk_columns
+from flowdsl.log.columns import TIME, chunk_columns, empty_events
 from flowdsl.log.folder import LogFolder
 from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.interest import Interest
@@ -131,10 +131,10 @@ class ParquetEventLog(EventLog):
         """How many events there are; of plain files, how many rows."""
         if self._plain:
             return self._plain.count()
-        catalog, begin, rows = self._log.held(0)
+        catalog, rows = self._log.held()
         segments = catalog.segments() if catalog else ()
-        twice = segments[-1].last - begin + 1 if segments else 0
-        return sum(segment.rows for segment in segments) + max(len(rows) - max(twice, 0), 0)
+        sealed = segments[-1].last if segments else 0
+        return sum(segment.rows for segment in segments) + max(rows.last - max(rows.first - 1, sealed), 0)
 
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
@@ -149,17 +149,18 @@ class ParquetEventLog(EventLog):
         return self._chunks(chunk_columns(columns), size, after, choice)
 
     def _chunks(self, names: list[str], size: int, after: int, choice: Choice) -> Iterator[pl.DataFrame]:
-        catalog, begin, rows = self._log.held(after)
-        end = begin + len(rows) - 1
-        if catalog is None or (begin == after + 1 and end >= max(begin, self._log.sealed_before)):
-            return together(_numbered(begin, rows).select(names).iter_slices(size), size)
+        catalog, rows = self._log.held()
+        frames = [frame[names] for frame in rows.after(after)]
+        last = int(frames[-1]["seq_no"][-1]) if frames else 0
+        if catalog is None or (rows.first <= after + 1 and last > max(after, self._log.sealed_before - 1)):
+            return together(cut(iter(frames), size), size)
         self._say_gaps(catalog.gaps(after))
         segments = catalog.segments(after)
-        tail = _numbered(begin, rows).select(names)
+        tail = pl.concat(frames) if frames else empty_events()[names]
         if segments:
             tail = tail.filter(pl.col("seq_no") > segments[-1].last)
-        frames = self._sealed.frames(self._segments, segments, names, size, after, tail, choice)
-        return ahead(together(cut(frames, size), size))
+        found = self._sealed.frames(self._segments, segments, names, size, after, tail, choice)
+        return ahead(together(cut(found, size), size))
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
         """Note that a live run read this clock after an event (the last one) because a timer fired without an event."""
@@ -325,11 +326,6 @@ class ParquetEventLog(EventLog):
 
     def _writing(self, what: str = "cannot be written") -> AbstractContextManager[None]:
         return reading(str(self.folder), "is there room? what was acknowledged is still there", what)
-
-
-def _numbered(first: int, rows: list[EventRow]) -> pl.DataFrame:
-    numbers = pl.int_range(first, first + len(rows), dtype=pl.Int64, eager=True).alias("seq_no")
-    return frame_of(rows).with_columns(numbers).select(EVENT_COLUMNS)
 
 
 def _could_be_made(folder: Path) -> bool:

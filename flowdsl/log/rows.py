@@ -22,10 +22,12 @@ def rows_frame(events: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     return frame_of([event_row(event, place=f"event {i}") for i, event in enumerate(events)])
 
 
-def frame_of(rows: Sequence[EventRow]) -> pl.DataFrame:
-    """Rows as a frame with the types of an event table, without `seq_no`."""
+def frame_of(rows: Sequence[EventRow], first: int | None = None) -> pl.DataFrame:
+    """Rows as a frame with the types of an event table, without `seq_no`, or numbered from `first` on."""
     columns = zip(*rows, strict=True) if rows else ((),) * len(ROW_SCHEMA)
     series = []
+    if first is not None:
+        series.append(pl.int_range(first, first + len(rows), dtype=pl.Int64, eager=True).alias("seq_no"))
     for (name, dtype), values in zip(ROW_SCHEMA.items(), columns, strict=True):
         if name == "timestamp":
             series.append(pl.Series(name, values, dtype=pl.Int64).cast(TIME))

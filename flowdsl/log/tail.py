@@ -19,6 +19,7 @@ from typing import Final
 
 from flowdsl.errors import DataError
 from flowdsl.events import EventRow
+from flowdsl.log.blocks import TailRows
 from flowdsl.log.durable import created, has_writer, put_in_place, sync, write_whole
 
 NAME: Final = "tail.log"
@@ -165,7 +166,7 @@ class TailReader:
         self._head = Head(1, HEAD, 0, synced=True)
         self._told = b""
         self._seen = HEAD
-        self._rows: list[EventRow] = []
+        self._rows = TailRows(1)
 
     def last(self) -> int:
         """The number of the last event."""
@@ -173,14 +174,13 @@ class TailReader:
             self._look()
             return self._head.last
 
-    def rows_after(self, after: int) -> tuple[int, list[EventRow]]:
-        """The number of the first row, and the rows of the tail after `after`."""
+    def rows(self) -> TailRows:
+        """The rows as they are now."""
         with self._lock:
             self._look()
             if self._head.end > self._seen:
                 self._take(os.pread(self._handle, self._head.end - self._seen, self._seen))
-            begin = max(after + 1, self._head.first)
-            return begin, self._rows[begin - self._head.first :]
+            return self._rows
 
     def close(self) -> None:
         """Let go of the file."""
@@ -203,7 +203,7 @@ class TailReader:
         head = self._read_head()
         self._told = head.encoded()
         if new:
-            self._seen, self._rows = HEAD, []
+            self._seen, self._rows = HEAD, TailRows(head.first)
             if os.fstat(self._handle).st_size > head.end and not has_writer(self._path.parent):
                 head = self._extended(head)
             self._head = head
@@ -226,11 +226,11 @@ class TailReader:
         return Head(head.first, max(found.good[-1].end, head.end), max(found.last, head.last), head.synced)
 
     def _take(self, content: bytes) -> None:
-        expected = self._head.first + len(self._rows)
+        expected = self._rows.last + 1
         for line in _lines(content, self._seen):
             if line.events is None or line.first != expected:
                 raise _damage(self._path, f"damaged at byte {line.begin}, event {expected}")
-            self._rows += line.rows()
+            self._rows.rows += line.rows()
             self._seen = line.end
             expected += line.count
 

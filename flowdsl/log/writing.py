@@ -21,11 +21,12 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EventRow
+from flowdsl.log.blocks import TailRows
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
 from flowdsl.log.durable import lock_writer, make_folder
 from flowdsl.log.opening import REPAIR, found_tail, lacks_catalog, remove_leftovers
-from flowdsl.log.rows import event_rows, frame_of
+from flowdsl.log.rows import event_rows
 from flowdsl.log.segments import write_segments
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import TailFile, encoded_line
@@ -65,10 +66,9 @@ class LogWriter:
         self._leading = False
         self._closed = False
         self._tail: TailFile | None = None
-        self._rows: list[EventRow] = []
+        self.rows = TailRows(1)
         self._begun = time.monotonic()
         self._refused = 0
-        self.first = 1
         self.catalog: Catalog | None = None
         self._handle = lock_writer(folder)
         try:
@@ -80,13 +80,7 @@ class LogWriter:
     @property
     def last(self) -> int:
         """The number of the last event of the log."""
-        return self.first + len(self._rows) - 1
-
-    def rows_after(self, after: int) -> tuple[int, list[EventRow]]:
-        """The number of the first row, and the rows of the tail after `after`."""
-        with self.changed:
-            begin = max(after + 1, self.first)
-            return begin, self._rows[begin - self.first :]
+        return self.rows.last
 
     def append_rows(self, rows: Sequence[EventRow]) -> int:
         """Put events at the end; the number of the last. It returns when they are as safe as the log's durability says."""
@@ -127,7 +121,7 @@ class LogWriter:
         """Write the tail into a segment now."""
         with self.leading():
             self._repaired()
-            if self._rows:
+            if self.rows.rows:
                 self._seal()
 
     @contextmanager
@@ -189,25 +183,24 @@ class LogWriter:
     # -- opening -----------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        rows: list[EventRow] = []
-        first = 1
+        rows = TailRows(1)
         if lacks_catalog(self._folder):
             raise DataError(f"{CATALOG} is missing", place=str(self._folder), hint=REPAIR)
         if has_catalog(self._folder) or (self._folder / TAIL).is_file():
             self.catalog = Catalog(self._folder)
-            first, rows = found_tail(self._folder, self.catalog)
+            rows = TailRows(*found_tail(self._folder, self.catalog))
         # a new file also where there is one: nobody knows whether its last sync, in another process, went well
-        self._begin_tail(first, rows)
+        self._begin_tail(rows)
         if self.catalog is None:
             self.catalog = Catalog(self._folder)
         remove_leftovers(self._folder, self.catalog)
 
-    def _begin_tail(self, first: int, rows: list[EventRow]) -> None:
-        tail = TailFile(self._folder, first, rows, self._durability != "none")
+    def _begin_tail(self, rows: TailRows) -> None:
+        tail = TailFile(self._folder, rows.first, rows.rows, self._durability != "none")
         if self._tail is not None:
             self._tail.close()
         with self.changed:
-            self._tail, self.first, self._rows = tail, first, rows
+            self._tail, self.rows = tail, rows
             self._begun = time.monotonic()
             self.changed.notify_all()
 
@@ -216,8 +209,7 @@ class LogWriter:
         assert self.catalog is not None
         if self._tail is None:
             sealed = self.catalog.last_sealed()
-            begin = max(sealed + 1, self.first)
-            self._begin_tail(begin, self._rows[begin - self.first :])
+            self._begin_tail(self.rows.from_number(sealed + 1))
             # unless what looks left over is being written at this moment
             if self._maintenance.acquire(blocking=False):
                 try:
@@ -286,10 +278,10 @@ class LogWriter:
             self._distrust_tail()
             raise
         with self.changed:
-            if not self._rows:
+            if not self.rows.rows:
                 self._begun = time.monotonic()
             for waiting in group:
-                self._rows += waiting.rows
+                self.rows.rows += waiting.rows
                 waiting.done = True
             self.changed.notify_all()
 
@@ -299,23 +291,25 @@ class LogWriter:
         """Seal a tail that is long or old; where that fails, the events are safe where they are, and wait."""
         assert self._tail is not None
         old = time.monotonic() - self._begun > self._limits.seconds
-        if not (len(self._rows) >= self._limits.rows or self._tail.end >= self._limits.bytes or old):
+        size = len(self.rows.rows)
+        if not (size >= self._limits.rows or self._tail.end >= self._limits.bytes or old):
             return
-        if len(self._rows) < self._refused:
+        if size < self._refused:
             return
         try:
             self._seal()
             self._refused = 0
         except Exception as error:
             # whatever it was: the appends that led here have succeeded
-            self._refused = len(self._rows) + self._limits.rows // 2
+            self._refused = size + self._limits.rows // 2
             _logger.warning("%s: the tail cannot be sealed yet: %s", self._folder, error)
 
     def _seal(self, behind: Iterable[pl.DataFrame] = ()) -> None:
         """Write the tail, and the frames behind it, into segments."""
         assert self.catalog is not None
-        tail = iter([frame_of(self._rows)] if self._rows else [])
-        segments = write_segments(self._folder, itertools.chain(tail, behind), self.first)
+        first = self.rows.first
+        tail = [pl.concat(self.rows.after(first - 1)).drop("seq_no")] if self.rows.rows else []
+        segments = write_segments(self._folder, itertools.chain(tail, behind), first)
         if not segments:
             return
         try:
@@ -326,10 +320,10 @@ class LogWriter:
             raise
         last = segments[-1].last
         with self.changed:
-            self.first, self._rows = last + 1, []
+            self.rows = TailRows(last + 1)
             self.changed.notify_all()
         try:
-            self._begin_tail(last + 1, [])
+            self._begin_tail(self.rows)
         except OSError as error:
             self._distrust_tail()
             _logger.warning("%s: no new tail could be begun yet: %s", self._folder, error)

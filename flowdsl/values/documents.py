@@ -98,6 +98,8 @@ class Documents:
         return self.series if self._is_text else nested_json(self.series)
 
     def _whole(self) -> Column:
+        if self.series.null_count() == len(self):
+            return Column(len(self), self._none)
         if self._is_text:
             column = Column.from_json(_compact(self.series))
             return _replace_tag(column, Tag.MISSING, self._none)

@@ -1,0 +1,97 @@
+"""Events that come a few at a time, as columns: made once for all who read, and joined at a pace that stays cheap."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from flowdsl.events import EventRow
+from flowdsl.log.rows import frame_of
+
+# so many neighbours of like size are joined, and none with more rows than this
+_ALIKE: Final = 8
+_MOST: Final = 65_536
+
+
+class Blocks:
+    """Frames of numbered events, in the order of their numbers.
+
+    There are few of them and each row is copied rarely, however few come at a time: the sizes grow geometrically.
+    """
+
+    def __init__(self, frames: Sequence[pl.DataFrame] = ()) -> None:
+        self._frames: list[pl.DataFrame] = []
+        self._lasts: list[int] = []
+        for frame in frames:
+            self.add(frame)
+
+    @property
+    def height(self) -> int:
+        """How many events there are."""
+        return sum(frame.height for frame in self._frames)
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Put numbered events behind the others."""
+        if not frame.height:
+            return
+        self._frames.append(frame)
+        self._lasts.append(int(frame["seq_no"][-1]))
+        while len(alike := self._alike()) >= _ALIKE:
+            self._frames[-len(alike) :] = [pl.concat(alike, rechunk=True)]
+            self._lasts[-len(alike) :] = self._lasts[-1:]
+
+    def after(self, seq_no: int) -> Iterator[pl.DataFrame]:
+        """The events after this number, without a copy; events that are added meanwhile are not among them."""
+        begin = bisect.bisect_right(self._lasts, seq_no)
+        frames = self._frames[begin:]
+        if frames and seq_no > 0:
+            row = np.searchsorted(frames[0]["seq_no"].to_numpy(), seq_no, side="right")
+            frames[0] = frames[0][int(row) :]
+        return iter(frames)
+
+    def _alike(self) -> list[pl.DataFrame]:
+        """The last frames, as many as are no larger than the last one by far and make one that is not too large."""
+        limit = _ALIKE * self._frames[-1].height
+        rows, begin = 0, len(self._frames)
+        while begin and self._frames[begin - 1].height < limit and rows <= _MOST:
+            begin -= 1
+            rows += self._frames[begin].height
+        return self._frames[begin:] if rows <= _MOST else []
+
+
+class TailRows:
+    """The rows at the end of a log, from the number `first` on, and the same as columns for whoever reads them.
+
+    One thread adds rows, any number read.
+    """
+
+    def __init__(self, first: int, rows: Sequence[EventRow] = ()) -> None:
+        self.first = first
+        self.rows = list(rows)
+        self._blocks = Blocks()
+        self._made = 0
+        self._making = threading.Lock()
+
+    @property
+    def last(self) -> int:
+        """The number of the last row."""
+        return self.first + len(self.rows) - 1
+
+    def from_number(self, seq_no: int) -> TailRows:
+        """The rows from this number on."""
+        begin = max(seq_no, self.first)
+        return TailRows(begin, self.rows[begin - self.first :])
+
+    def after(self, seq_no: int) -> list[pl.DataFrame]:
+        """The rows after this number as numbered frames."""
+        with self._making:
+            fresh = self.rows[self._made :]
+            if fresh:
+                self._blocks.add(frame_of(fresh, self.first + self._made))
+                self._made += len(fresh)
+            return list(self._blocks.after(seq_no))
