@@ -34,6 +34,9 @@ _ACK_EVERY: Final = 1.0
 # failures that are put aside before they are spelled out, and for how long, in seconds
 _UNSPELLED: Final = 1 << 12
 _SPELL_AFTER: Final = 1.0
+# letters that are written at once, and how long others have their turn then, in seconds
+_AT_ONCE: Final = 128
+_TURN: Final = 0.001
 # how long sinks have to finish at the end, in seconds, if nobody says otherwise
 PATIENCE: Final = 30.0
 
@@ -198,7 +201,10 @@ class LiveRun:
 
         def spell() -> None:
             errors = failed.table(chunk, setting.flows)
-            setting.consumer.put(letters_of_failures(errors, setting.now()))
+            for some in errors.iter_slices(_AT_ONCE):
+                setting.consumer.put(letters_of_failures(some, setting.now()))
+                # what runs flows and hands over waits for the same interpreter and the same file: now it has its turn
+                time.sleep(_TURN)
 
         self._later(spell)
 
