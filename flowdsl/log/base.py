@@ -153,7 +153,8 @@ class Subscription:
         if self._wait(timeout):
             for chunk in self._log.chunks(columns, size, self.after):
                 self.after = int(chunk["seq_no"][-1])
-                return chunk
+                # others are given the same: what one does to its frame must not be seen by them
+                return chunk.clone()
         return empty_events().select(chunk_columns(columns))
 
     def close(self) -> None:

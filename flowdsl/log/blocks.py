@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -27,6 +27,8 @@ class Blocks:
     def __init__(self, frames: Sequence[pl.DataFrame] = ()) -> None:
         self._frames: list[pl.DataFrame] = []
         self._lasts: list[int] = []
+        # what was asked for last, and the answer: readers that keep up all ask for the same
+        self._answer: tuple[tuple[int, int], list[pl.DataFrame]] = (-1, -1), []
         for frame in frames:
             self.add(frame)
 
@@ -45,14 +47,18 @@ class Blocks:
             self._frames[-len(alike) :] = [pl.concat(alike, rechunk=True)]
             self._lasts[-len(alike) :] = self._lasts[-1:]
 
-    def after(self, seq_no: int) -> Iterator[pl.DataFrame]:
+    def after(self, seq_no: int) -> list[pl.DataFrame]:
         """The events after this number, without a copy; events that are added meanwhile are not among them."""
         begin = bisect.bisect_right(self._lasts, seq_no)
-        frames = self._frames[begin:]
-        if frames and seq_no > 0:
-            row = np.searchsorted(frames[0]["seq_no"].to_numpy(), seq_no, side="right")
-            frames[0] = frames[0][int(row) :]
-        return iter(frames)
+        if begin == len(self._lasts):
+            return []
+        asked = (seq_no, self._lasts[-1])
+        if self._answer[0] != asked:
+            frames = self._frames[begin:]
+            row = int(np.searchsorted(frames[0]["seq_no"].to_numpy(), seq_no, side="right"))
+            frames[0] = frames[0].slice(row) if row else frames[0]
+            self._answer = asked, frames
+        return list(self._answer[1])
 
     def _alike(self) -> list[pl.DataFrame]:
         """The last frames, as many as are no larger than the last one by far and make one that is not too large."""
@@ -62,6 +68,12 @@ class Blocks:
             begin -= 1
             rows += self._frames[begin].height
         return self._frames[begin:] if rows <= _MOST else []
+
+
+def picked(frames: Iterable[pl.DataFrame], names: list[str]) -> Iterator[pl.DataFrame]:
+    """These columns of numbered frames."""
+    for frame in frames:
+        yield frame if frame.columns == names else frame[names]
 
 
 class TailRows:
@@ -94,4 +106,4 @@ class TailRows:
             if fresh:
                 self._blocks.add(frame_of(fresh, self.first + self._made))
                 self._made += len(fresh)
-            return list(self._blocks.after(seq_no))
+            return self._blocks.after(seq_no)

@@ -16,6 +16,7 @@ from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, timestamp_us, warn
 from flowdsl.language.durations import parse_duration
 from flowdsl.log.base import EventLog
+from flowdsl.log.blocks import picked
 from flowdsl.log.border import reading
 from flowdsl.log.catalog import Gap, has_catalog
 from flowdsl.log.columns import TIME, chunk_columns, empty_events
@@ -150,7 +151,7 @@ class ParquetEventLog(EventLog):
 
     def _chunks(self, names: list[str], size: int, after: int, choice: Choice) -> Iterator[pl.DataFrame]:
         catalog, rows = self._log.held()
-        frames = [frame[names] for frame in rows.after(after)]
+        frames = list(picked(rows.after(after), names))
         last = int(frames[-1]["seq_no"][-1]) if frames else 0
         if catalog is None or (rows.first <= after + 1 and last > max(after, self._log.sealed_before - 1)):
             return together(cut(iter(frames), size), size)

@@ -238,7 +238,7 @@ def refuse_repeated(repeated: Iterable[int]) -> None:
 def cut(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
     """The same rows in frames of at most `size`."""
     for frame in frames:
-        yield from frame.iter_slices(size)
+        yield from (frame,) if frame.height <= size else frame.iter_slices(size)
 
 
 def together(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
