@@ -59,7 +59,9 @@ class LogWriter:
         self._folder = folder
         self._durability = durability
         self._limits = limits
-        self.changed = threading.Condition()
+        self._changed = threading.Condition()
+        # readers wait apart: what only matters to those who write does not wake them
+        self._grown = threading.Condition()
         self._maintenance = threading.Lock()
         self._queue: list[Waiting] = []
         self._crowd = 1
@@ -87,12 +89,12 @@ class LogWriter:
         if not rows:
             return self.last
         mine = Waiting(rows)
-        with self.changed:
+        with self._changed:
             self._queue.append(mine)
             if len(self._queue) == self._crowd:
-                self.changed.notify_all()
+                self._changed.notify_all()
             while self._leading and not mine.done:
-                self.changed.wait()
+                self._changed.wait()
             if not mine.done:
                 self._leading = True
         if not mine.done:
@@ -127,17 +129,17 @@ class LogWriter:
     @contextmanager
     def leading(self) -> Iterator[None]:
         """A block in which nobody else changes the log."""
-        with self.changed:
+        with self._changed:
             while self._leading:
-                self.changed.wait()
+                self._changed.wait()
             self._check_open()
             self._leading = True
         try:
             yield
         finally:
-            with self.changed:
+            with self._changed:
                 self._leading = False
-                self.changed.notify_all()
+                self._changed.notify_all()
 
     @contextmanager
     def maintaining(self) -> Iterator[Catalog]:
@@ -159,15 +161,15 @@ class LogWriter:
 
     def wait(self, after: int, timeout: float | None) -> bool:
         """Wait until there are events after `after` or the writer is closed; whether there are."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.last > after or self._closed, timeout)
+        with self._grown:
+            self._grown.wait_for(lambda: self.last > after or self._closed, timeout)
             return self.last > after
 
     def close(self) -> None:
         """Let go of the files; another process may write then."""
-        with self.changed:
+        with self._changed:
             while self._leading:
-                self.changed.wait()
+                self._changed.wait()
             self._closed = True
             if self._tail is not None:
                 self._tail.close()
@@ -178,7 +180,12 @@ class LogWriter:
             if self._handle >= 0:
                 os.close(self._handle)
                 self._handle = -1
-            self.changed.notify_all()
+            self._changed.notify_all()
+        self._tell_readers()
+
+    def _tell_readers(self) -> None:
+        with self._grown:
+            self._grown.notify_all()
 
     # -- opening -----------------------------------------------------------------------------------------
 
@@ -199,10 +206,10 @@ class LogWriter:
         tail = TailFile(self._folder, rows.first, rows.rows, self._durability != "none")
         if self._tail is not None:
             self._tail.close()
-        with self.changed:
+        with self._changed:
             self._tail, self.rows = tail, rows
             self._begun = time.monotonic()
-            self.changed.notify_all()
+            self._changed.notify_all()
 
     def _repaired(self) -> Catalog:
         """The catalog, the tail being whole: after a failure, the events that count stand in a new file first."""
@@ -233,7 +240,7 @@ class LogWriter:
     def _lead(self) -> None:
         group: list[Waiting] = []
         try:
-            with self.changed:
+            with self._changed:
                 if self._durability == "group":
                     self._gather()
                 group, self._queue = self._queue, []
@@ -242,7 +249,7 @@ class LogWriter:
             self._commit(group)
             self._seal_if_due()
         except BaseException as error:
-            with self.changed:
+            with self._changed:
                 if not group:
                     group, self._queue = self._queue, []
             for waiting in group:
@@ -251,18 +258,18 @@ class LogWriter:
             if not isinstance(error, (OSError, DataError)):
                 raise
         finally:
-            with self.changed:
+            with self._changed:
                 for waiting in group:
                     waiting.done = True
                 self._crowd = len(group) + len(self._queue)
                 self._leading = False
-                self.changed.notify_all()
+                self._changed.notify_all()
 
     def _gather(self) -> None:
         """Wait, not for long, for as many appends as threads appended while the last group was written."""
         end = time.monotonic() + GROUP_WAIT
         while len(self._queue) < self._crowd and (left := end - time.monotonic()) > 0:
-            self.changed.wait(left)
+            self._changed.wait(left)
 
     def _commit(self, group: list[Waiting]) -> None:
         """Put a group of appends into the tail, all of them or none."""
@@ -277,13 +284,14 @@ class LogWriter:
         except BaseException:
             self._distrust_tail()
             raise
-        with self.changed:
+        with self._changed:
             if not self.rows.rows:
                 self._begun = time.monotonic()
             for waiting in group:
                 self.rows.rows += waiting.rows
                 waiting.done = True
-            self.changed.notify_all()
+            self._changed.notify_all()
+        self._tell_readers()
 
     # -- sealing -----------------------------------------------------------------------------------------
 
@@ -319,9 +327,10 @@ class LogWriter:
             self._distrust_tail()
             raise
         last = segments[-1].last
-        with self.changed:
+        with self._changed:
             self.rows = TailRows(last + 1)
-            self.changed.notify_all()
+            self._changed.notify_all()
+        self._tell_readers()
         try:
             self._begin_tail(self.rows)
         except OSError as error:
