@@ -19,6 +19,7 @@ from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.masks import where_present
 from flowdsl.values.tags import Index, Mask, Tag
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ class EventRows:
         """Which rows are events of these kinds."""
         if self._kinds is None:
             # the five kinds as small integers: comparing texts takes ten times as long
-            self._kinds = self.frame["kind"].cast(KIND).to_physical().to_numpy()
+            column = self.frame["kind"]
+            column = column if column.dtype == KIND else column.cast(KIND)
+            self._kinds = column.to_physical().to_numpy()
         mask: Mask = self._kinds == KINDS.index(kinds[0])
         for kind in kinds[1:]:
             mask = mask | (self._kinds == KINDS.index(kind))
@@ -135,7 +138,7 @@ class EventRows:
                 self.frame.select(**{k: v for k, v in names.items() if v in self.frame.columns}).to_struct()
             )
         if below == ("timestamp_us",):
-            return Column(len(self), Tag.INT, ints=self.frame["timestamp"].to_physical().to_numpy())
+            return Column(len(self), Tag.INT, ints=self.frame["timestamp"].cast(pl.Int64).to_numpy())
         name = names.get(below[0])
         if len(below) > 1 or name is None or name not in self.frame.columns:
             return Column(len(self), Tag.MISSING)
@@ -235,7 +238,10 @@ class Chunk:
 
 
 def _absent_is_missing(series: pl.Series) -> Column:
+    absent = series.null_count()
+    if absent == len(series):
+        return Column(len(series), Tag.MISSING)
     column = Column.from_series(series)
-    if series.null_count():
-        column.tags = np.where(series.is_null().to_numpy(), np.uint8(Tag.MISSING), column.tag_array())
+    if absent:
+        column.tags = np.where(where_present(series), column.tag_array(), np.uint8(Tag.MISSING))
     return column

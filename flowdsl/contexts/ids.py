@@ -20,7 +20,7 @@ def id_codes(column: Column, chunk: Chunk) -> Codes:
     is_text = column.is_(Tag.TEXT)
     if is_text.any():
         rows = np.flatnonzero(is_text)
-        codes[rows] = chunk.interner.intern(column.text_series().gather(rows))
+        codes[rows] = chunk.interner.intern(column.text_series()[rows])
     is_int = column.is_(Tag.INT)
     if is_int.any() and column.ints is not None:
         rows = np.flatnonzero(is_int)
@@ -33,7 +33,7 @@ def uuid_codes(column: Column, chunk: Chunk) -> Codes:
     codes = np.zeros(column.size, np.int32)
     rows = np.flatnonzero(column.is_(Tag.TEXT))
     if len(rows):
-        codes[rows] = chunk.interner.intern(one_spelling(column.text_series().gather(rows)))
+        codes[rows] = chunk.interner.intern(one_spelling(column.text_series()[rows]))
     return _without_empty_text(codes, chunk)
 
 

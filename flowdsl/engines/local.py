@@ -13,6 +13,7 @@ import polars as pl
 
 from flowdsl.contexts.chunk import Chunk, EventRows, Micros
 from flowdsl.contexts.contexts import Contexts
+from flowdsl.contexts.variables import Versions
 from flowdsl.engines.preferences import Gate
 from flowdsl.engines.stages import Observer, Recorder, RunStage
 from flowdsl.engines.work import WORKERS, Worker, calls_functions
@@ -22,6 +23,7 @@ from flowdsl.log import EventSource
 from flowdsl.log.interest import Interest
 from flowdsl.plan import Entry, Plan
 from flowdsl.scope import TRIGGER_VARIABLES
+from flowdsl.values.masks import where_equal
 
 CHUNK = 1 << 17
 BEGINNING = -(1 << 62)
@@ -302,18 +304,21 @@ class LocalRun:
         )
 
     def _compact(self) -> None:
-        held = [v for s in self.stages() for v in s.kernel.held_versions()]
-        held += self.recorder.held_versions()
-        if self.graph.crowded(sum(len(v) for v in held)):
-            mapping = self.graph.compact(held)
+        if self.graph.crowded(lambda: sum(map(len, self._held_versions()))):
+            mapping = self.graph.compact(self._held_versions())
             self.recorder.renumber(mapping)
             for stage in self.stages():
                 stage.kernel.renumber(mapping)
 
+    def _held_versions(self) -> Iterator[Versions]:
+        for stage in self.stages():
+            yield from stage.kernel.held_versions()
+        yield from self.recorder.held_versions()
+
 
 def micros(frame: pl.DataFrame) -> Micros:
     """Timestamps as microseconds since 1970."""
-    return frame["timestamp"].to_physical().to_numpy()
+    return frame["timestamp"].cast(pl.Int64).to_numpy()
 
 
 def _build(stage: Any, kernels: Iterator[Kernel] | None, *, spares: bool) -> RunStage:
@@ -332,7 +337,7 @@ def _triggered(
     mask = chunk.events.of_kinds(trigger.kind)
     if trigger.filter is not None:
         name, wanted = trigger.filter
-        mask = mask & (frame[name] == wanted).fill_null(value=False).to_numpy()
+        mask = mask & where_equal(frame[name], wanted)
     if runs is not None:
         mask = mask & runs
     return Contexts(chunk, np.flatnonzero(mask), roots=roots)

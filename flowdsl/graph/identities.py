@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.interner import Codes, HashTable, Interner, insert_pairs
+from flowdsl.values.masks import where_present
 
 Numbers = npt.NDArray[np.int64]
 NOBODY = -1
@@ -44,7 +45,7 @@ class KnownLinks:
         cls, tables: IdentityTables, kind: str, sources: Codes, targets: Codes, link_ids: pl.Series
     ) -> KnownLinks:
         """Identify the links of a snapshot; a code is `NOBODY` where a link goes by the other identity."""
-        named = link_ids.is_not_null().to_numpy()
+        named = where_present(link_ids)
         by_id, by_pair = np.full(len(named), NOBODY, np.int32), np.full(len(named), NOBODY, np.int32)
         if named.any():
             by_id[named] = tables.ids.intern(link_ids.filter(pl.Series(named)))
@@ -83,7 +84,7 @@ class LinkIdentities:
     def numbers(self, kinds: Numbers, sources: Codes, targets: Codes, link_ids: pl.Series) -> Numbers:
         """The identity of each link, known or new; `kinds` count the link types."""
         result = np.zeros(len(kinds), np.int64)
-        named = link_ids.is_not_null().to_numpy()
+        named = where_present(link_ids)
         if named.any():
             self.any_ids = True
             codes = self._tables.ids.intern(link_ids.filter(pl.Series(named)))

@@ -22,6 +22,7 @@ from flowdsl.graph.versions import VersionStore
 from flowdsl.language.paths import Path
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.masks import where_equal, where_present
 from flowdsl.values.tags import Index
 
 COMPACT_ABOVE = 1 << 18
@@ -158,12 +159,12 @@ class GraphState:
         if not len(rows):
             return
         frame = chunk.events.frame
-        ids = self.interner.intern(frame["entity_id"].gather(rows))
-        types = self._type_codes(frame["entity_type"].gather(rows))
+        ids = self.interner.intern(frame["entity_id"][rows])
+        types = self._type_codes(frame["entity_type"][rows])
         versions = np.full(len(rows), NONE, np.int32)
         set_ = np.flatnonzero(~deleted[rows])
         if len(set_):
-            data = frame["data"].gather(rows[set_]) if "data" in frame.columns else _nulls(len(set_))
+            data = frame["data"][rows[set_]] if "data" in frame.columns else _nulls(len(set_))
             start = self.versions.add(Documents(data, hints=self.needs.paths), ids[set_])
             versions[set_] = start + np.arange(len(set_))
         positions = rows.astype(np.int32)
@@ -210,9 +211,9 @@ class GraphState:
             return
         frame = chunk.events.frame
         used = _among(frame["link_type"], list(self.links))[rows]
-        link_ids = frame["link_id"].gather(rows) if "link_id" in frame.columns else _nulls(len(rows))
+        link_ids = frame["link_id"][rows] if "link_id" in frame.columns else _nulls(len(rows))
         # an identity is a link id, whatever its type: a link of another type replaces one that is used here
-        named = link_ids.is_not_null().to_numpy()
+        named = where_present(link_ids)
         if (
             (self.identities is not None and self.identities.any_ids)
             or self.base_has_ids
@@ -266,10 +267,10 @@ class GraphState:
 
     # -- upkeep ----------------------------------------------------------------------------------------
 
-    def crowded(self, held: int) -> bool:
-        """Whether most versions of the log are of no use any more."""
+    def crowded(self, held: Callable[[], int]) -> bool:
+        """Whether most versions of the log are of no use any more; `held` counts those that contexts hold."""
         fresh = self.versions.size - self.versions.base
-        return fresh > COMPACT_ABOVE and fresh > 2 * (self._live_count() + held)
+        return fresh > COMPACT_ABOVE and fresh > 2 * (self._live_count() + held())
 
     def _live_count(self) -> int:
         return int((self.anywhere.live() >= self.versions.base).sum())
@@ -288,7 +289,7 @@ class GraphState:
 def _among(texts: pl.Series, wanted: Iterable[str]) -> npt.NDArray[np.bool_]:
     mask = np.zeros(len(texts), np.bool_)
     for text in wanted:
-        mask |= (texts == text).fill_null(value=False).to_numpy()
+        mask |= where_equal(texts, text)
     return mask
 
 

@@ -13,6 +13,7 @@ from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.masks import where_equal
 from flowdsl.values.tags import Index, Tag
 
 ID: Path = ("id",)
@@ -67,7 +68,7 @@ class Block:
         number = found.is_(Tag.INT)
         if number.any() and found.ints is not None:
             own = Column.coded(self.ids, self._interner).text_series()
-            number &= (pl.Series(found.ints).cast(pl.String) == own).fill_null(value=False).to_numpy()
+            number &= where_equal(pl.Series(found.ints).cast(pl.String), own)
         return number
 
     def _objects(self) -> npt.NDArray[np.bool_]:

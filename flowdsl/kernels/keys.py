@@ -56,7 +56,7 @@ class KeySpace:
         text = np.flatnonzero(column.is_(Tag.TEXT))
         if len(text):
             # through the graph's interner: a text has one number, whether it came as a code or not
-            numbers[text] = interner.intern(column.text_series().gather(text)).astype(np.int64) * 2
+            numbers[text] = interner.intern(column.text_series()[text]).astype(np.int64) * 2
         rest = np.flatnonzero(~column.is_(Tag.TEXT, Tag.MISSING))
         if len(rest):
             numbers[rest] = self._others.intern(typed_spelling(column.take(rest))).astype(np.int64) * 2 + 1
@@ -71,7 +71,7 @@ def typed_spelling(column: Column) -> pl.Series:
         texts = texts.scatter(floats, [_number(x) for x in column.floats[floats].tolist()])
     nested = np.flatnonzero(column.is_(Tag.ARRAY, Tag.OBJECT))
     if len(nested):
-        texts = texts.scatter(nested, [_canonical(json.loads(t)) for t in texts.gather(nested).to_list()])
+        texts = texts.scatter(nested, [_canonical(json.loads(t)) for t in texts[nested].to_list()])
     return texts
 
 

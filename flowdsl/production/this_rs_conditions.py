@@ -19,6 +19,7 @@ from flowdsl.language.durations import RUST_SPACES
 from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows
 from flowdsl.values.columns import Coded, Column
+from flowdsl.values.masks import where_equal
 from flowdsl.values.spelling import spelled
 from flowdsl.values.tags import Tag
 
@@ -128,7 +129,7 @@ def _equal(left: Column, right: Column | str) -> Mask:
         if same_interner and left.all_(Tag.TEXT, Tag.MISSING) and right.all_(Tag.TEXT, Tag.MISSING):
             codes: Mask = left.texts.codes == right.texts.codes
             return codes & left.is_(Tag.TEXT) & right.is_(Tag.TEXT)
-    same = (spelled(left) == spelled(right)).fill_null(value=False).to_numpy()
+    same = where_equal(spelled(left), spelled(right))
     found: Mask = same & ~left.is_(Tag.MISSING, Tag.ARRAY, Tag.OBJECT) & ~right.is_(Tag.MISSING)
     return found
 
@@ -137,6 +138,6 @@ def _equals_literal(left: Column, literal: str) -> Mask:
     if isinstance(left.texts, Coded) and left.all_(Tag.TEXT, Tag.MISSING):
         codes: Mask = left.texts.codes == left.texts.interner.code(literal)
         return codes & left.is_(Tag.TEXT)
-    same = (spelled(left) == literal).fill_null(value=False).to_numpy()
+    same = where_equal(spelled(left), literal)
     found: Mask = same & ~left.is_(Tag.MISSING, Tag.ARRAY, Tag.OBJECT)
     return found

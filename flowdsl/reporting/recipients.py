@@ -19,6 +19,7 @@ import polars as pl
 
 from flowdsl.charts.wording import DAY, EPOCH
 from flowdsl.reporting.distribution import Distribution, Ints
+from flowdsl.values.masks import where_present
 
 Hashes = npt.NDArray[np.uint64]
 TOP: Final = 10
@@ -80,7 +81,7 @@ class Days:
     @classmethod
     def of(cls, recipients: pl.Series, times: Ints, share: tuple[int, int] = (0, 1)) -> Days:
         """The recipients of deliveries at these times (µs), or a share of them: number n of so many."""
-        hashes, there = hashes_of(recipients), recipients.is_not_null().to_numpy()
+        hashes, there = hashes_of(recipients), where_present(recipients)
         days = times // DAY
         nobody = int((~there).sum()) if share[0] == 0 else 0
         if not there.all():
@@ -174,7 +175,7 @@ def look_up(wanted: Collection[int], pieces: Iterable[pl.Series]) -> dict[int, s
             break
         hashes = hashes_of(recipients)
         places = np.searchsorted(missing, hashes).clip(max=len(missing) - 1)
-        rows = np.flatnonzero((missing[places] == hashes) & recipients.is_not_null().to_numpy())
+        rows = np.flatnonzero((missing[places] == hashes) & where_present(recipients))
         found, at = np.unique(hashes[rows], return_index=True)
         texts = recipients.gather(rows[at]).cast(pl.String).to_list()
         names.update(zip(found.tolist(), texts, strict=True))

@@ -282,7 +282,7 @@ def read_events_at(source: EventSource, seqs: Seqs, columns: Collection[str] = E
 
 def error_part(stage: Stage, contexts: Contexts, failures: Failures, events: pl.DataFrame) -> Part:
     """Failed contexts with their whole events, as rows of the table of errors."""
-    messages = pl.Series("error", [None, *failures.messages], dtype=pl.String).gather(failures.codes)
+    messages = pl.Series("error", [None, *failures.messages], dtype=pl.String)[failures.codes]
     frame = events.with_columns(
         pl.col("kind").cast(pl.String),
         branch_texts(contexts.branches, len(contexts)),

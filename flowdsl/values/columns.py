@@ -18,6 +18,7 @@ import polars as pl
 from flowdsl.values.cells import as_text, nested_json, tag_of_dtype
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_texts import only, parse, quoted
+from flowdsl.values.masks import where_present
 from flowdsl.values.tags import MISSING, Index, Mask, Tag, Tags, tag_of, uniform
 
 
@@ -137,7 +138,7 @@ class Column:
             return cls.of(series.to_list())
         tags: Tag | Tags = tag
         if series.null_count():
-            tags = np.where(series.is_null().to_numpy(), np.uint8(Tag.NULL), np.uint8(tag))
+            tags = np.where(where_present(series), np.uint8(tag), np.uint8(Tag.NULL))
         if tag is Tag.BOOL:
             return cls(size, tags, bools=series.fill_null(value=False).to_numpy())
         if tag is Tag.INT:
@@ -181,7 +182,7 @@ class Column:
             ints=None if self.ints is None else self.ints.take(index),
             floats=None if self.floats is None else self.floats.take(index),
             bools=None if self.bools is None else self.bools.take(index),
-            nested=None if self.nested is None else self.nested.gather(index),
+            nested=None if self.nested is None else self.nested[index],
         )
 
     def tag_array(self) -> Tags:
@@ -189,6 +190,11 @@ class Column:
         if isinstance(self.tags, np.ndarray):
             return self.tags
         return np.full(self.size, self.tags, np.uint8)
+
+    def one_tag(self) -> Tag | None:
+        """The type of all values; None where there are several, or no value at all."""
+        tag = uniform(self.tags) if isinstance(self.tags, np.ndarray) else self.tags
+        return tag if isinstance(tag, Tag) else None
 
     def is_(self, *tags: Tag) -> Mask:
         """Where the value is of one of these types."""
@@ -219,6 +225,9 @@ class Column:
 
     def values(self) -> list[Any]:
         """The values in Python, `MISSING` where there is none."""
+        tag = self.one_tag()
+        if tag is not None and tag < Tag.ARRAY:
+            return self._values_of(tag)
         tags = self.tag_array()
         out: list[Any] = [None if t == Tag.NULL else MISSING for t in tags.tolist()]
         for tag, source in (
@@ -245,6 +254,15 @@ class Column:
             for row, item in zip(rows.tolist(), items, strict=True):
                 out[row] = item
         return out
+
+    def _values_of(self, tag: Tag) -> list[Any]:
+        """The values in Python where all are of one type that is neither array nor object."""
+        if tag is Tag.TEXT:
+            return self.text_series().to_list()
+        numbers = {Tag.BOOL: self.bools, Tag.INT: self.ints, Tag.FLOAT: self.floats}.get(tag)
+        if numbers is not None:
+            return list(numbers.tolist())
+        return [None if tag is Tag.NULL else MISSING] * self.size
 
     def to_json(self) -> pl.Series:
         """Each value as compact JSON text; null where it is missing."""
@@ -320,7 +338,7 @@ def _blank(series: pl.Series, absent: Mask | None) -> pl.Series:
 
 def taken(source: Any, index: Index) -> Any:
     """The rows of a series, an array or a column."""
-    return source.gather(index) if isinstance(source, pl.Series) else source.take(index)
+    return source[index] if isinstance(source, pl.Series) else source.take(index)
 
 
 def _concat_texts(columns: Sequence[Column]) -> pl.Series | Coded | None:

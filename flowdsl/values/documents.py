@@ -16,6 +16,7 @@ import polars as pl
 from flowdsl.language.paths import Path
 from flowdsl.values.cells import nested_json
 from flowdsl.values.columns import Column
+from flowdsl.values.masks import where_present
 from flowdsl.values.tags import MISSING, Index, Tag
 
 _local = threading.local()
@@ -67,9 +68,7 @@ class Documents:
         nothing = Column(1, Tag.MISSING)
         place = np.full(size, len(rows), np.int64)
         place[rows] = np.arange(len(rows))
-        return [
-            Column.concat([found, nothing]).take(place) for found in extract(self.series.gather(rows), paths)
-        ]
+        return [Column.concat([found, nothing]).take(place) for found in extract(self.series[rows], paths)]
 
     def has(self, path: Path) -> bool:
         """Whether reading a path takes no parsing."""
@@ -77,7 +76,7 @@ class Documents:
 
     def gather(self, rows: Index) -> Documents:
         """The documents at `rows`, with what was read of them already."""
-        picked = Documents(self.series.gather(rows), none=self._none, hints=self._hints)
+        picked = Documents(self.series[rows], none=self._none, hints=self._hints)
         picked._columns = {path: column.take(rows) for path, column in self._columns.items()}
         return picked
 
@@ -106,9 +105,9 @@ class Documents:
         return _replace_tag(Column.from_series(self.series), Tag.NULL, self._none)
 
     def _field(self, path: Path) -> Column:
-        series, absent = self.series, self.series.is_null().to_numpy()
+        series, absent = self.series, ~where_present(self.series)
         for part in path:
-            absent = absent | series.is_null().to_numpy()
+            absent = absent | ~where_present(series)
             if isinstance(series.dtype, pl.Map) and series.dtype.key == pl.String:
                 there = pl.select(series.map.contains_key(part).fill_null(value=False)).to_series()
                 absent = absent | ~there.to_numpy()

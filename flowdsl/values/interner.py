@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.values.masks import where_present
+
 Codes = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint64]
 UNKNOWN = -1
@@ -124,7 +126,7 @@ class Interner:
         codes = self._table.find(first, second)
         missing = codes == UNKNOWN
         if texts.null_count():
-            valid = texts.is_not_null().to_numpy()
+            valid = where_present(texts)
             missing &= valid
             codes[~valid] = UNKNOWN
         rows = np.flatnonzero(missing)
@@ -139,7 +141,7 @@ class Interner:
         codes = self._table.find(*hashes([texts])[0])
         codes[codes >= 0] += 1
         if texts.null_count():
-            codes[texts.is_null().to_numpy()] = 0
+            codes[~where_present(texts)] = 0
         return codes
 
     def code(self, text: str) -> int:
@@ -148,7 +150,7 @@ class Interner:
 
     def texts(self, codes: npt.NDArray[Any]) -> pl.Series:
         """The texts of codes, null for code 0."""
-        return self._texts.gather(codes)
+        return self._texts[codes]
 
     def _insert(self, first: Hashes, second: Hashes, texts: pl.Series, rows: npt.NDArray[np.int64]) -> Codes:
         before = len(self._table)
@@ -156,7 +158,7 @@ class Interner:
         # new codes ascend by appearance: the first row of each is where the running maximum rises
         peak = np.maximum.accumulate(np.concatenate([[before - 1], codes]))
         fresh = rows[np.flatnonzero(peak[1:] > peak[:-1])]
-        pieces = [*self._pieces, texts.gather(fresh).alias("text")]
+        pieces = [*self._pieces, texts[fresh].alias("text")]
         while len(pieces) > 1 and len(pieces[-2]) <= 2 * len(pieces[-1]):
             last = pieces.pop()
             pieces[-1] = pl.concat([pieces[-1], last], rechunk=True)

@@ -26,13 +26,13 @@ def spelled(column: Column) -> pl.Series:
     texts = column.to_json()
     strings = np.flatnonzero(column.is_(Tag.TEXT))
     if len(strings):
-        texts = texts.scatter(strings, column.text_series().gather(strings))
+        texts = texts.scatter(strings, column.text_series()[strings])
     floats = np.flatnonzero(column.is_(Tag.FLOAT))
     if len(floats) and column.floats is not None:
         texts = texts.scatter(floats, [number_text(x) for x in column.floats[floats].tolist()])
     nested = np.flatnonzero(column.is_(Tag.ARRAY, Tag.OBJECT))
     if len(nested):
-        texts = texts.scatter(nested, [json_text(json.loads(t)) for t in texts.gather(nested).to_list()])
+        texts = texts.scatter(nested, [json_text(json.loads(t)) for t in texts[nested].to_list()])
     return texts
 
 

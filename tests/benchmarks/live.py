@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 
 import flowdsl as fd
+from flowdsl.log.base import Subscription
 from flowdsl.sinks import Delivery, InApp, Sink
 from tests.benchmarks.data import likes as likes_data
 from tests.benchmarks.flowdsl_side import likes_flow, likes_graph
@@ -139,12 +140,14 @@ def subscribers(log: Any) -> Iterator[Callable[[], list[int]]]:
     counts = [0] * SUBSCRIBERS
     stop = threading.Event()
 
-    def read(number: int) -> None:
-        with log.subscribe(f"subscriber-{number}", "latest") as subscription:
+    def read(number: int, subscription: Subscription) -> None:
+        with subscription:
             while not stop.is_set():
                 counts[number] += subscription.take(timeout=0.1).height
 
-    threads = [threading.Thread(target=read, args=(number,)) for number in range(SUBSCRIBERS)]
+    # they begin here, not when their threads do: each is to read everything from now on
+    begun = [log.subscribe(f"subscriber-{number}", "latest") for number in range(SUBSCRIBERS)]
+    threads = [threading.Thread(target=read, args=one) for one in enumerate(begun)]
     for thread in threads:
         thread.start()
     try:

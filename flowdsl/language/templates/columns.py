@@ -35,7 +35,7 @@ def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.S
 
     answers, failures = asked(text_of, given)
     texts = pl.Series([text if isinstance(text, str) else "" for text in answers], dtype=pl.String)
-    return texts.gather(inverse), failures.take(inverse) if failures else None
+    return texts[inverse], failures.take(inverse) if failures else None
 
 
 def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
@@ -44,7 +44,7 @@ def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Se
         first, inverse = distinct([rows.column(paths[0])], rows.size)
         if len(first) * 2 < len(codes):
             texts, failures = _Printer(Batch(rows.take(first))).text(body)
-            return texts.gather(inverse), failures.take(inverse) if failures else None
+            return texts[inverse], failures.take(inverse) if failures else None
     return _Printer(Batch(rows)).text(body)
 
 
@@ -181,4 +181,4 @@ def _scattered(parts: Sequence[tuple[Index, pl.Series]], size: int) -> Piece:
         place[index] = start + np.arange(len(index))
         start += len(texts)
     nothing = pl.Series([""], dtype=pl.String).alias("text")
-    return pl.concat([nothing, *(texts.alias("text") for _, texts in parts)]).gather(place)
+    return pl.concat([nothing, *(texts.alias("text") for _, texts in parts)])[place]

@@ -11,6 +11,7 @@ from flowdsl.language.rows import Failures
 from flowdsl.language.templates.columnar.outcomes import Mask, Operand, Same, asked
 from flowdsl.language.templates.values import equal, number
 from flowdsl.values.columns import Coded, Column
+from flowdsl.values.masks import where_equal
 from flowdsl.values.tags import Tag
 
 
@@ -56,7 +57,7 @@ def _text_is(column: Column, value: str) -> Mask:
         # a text that was never interned has a code that no row has
         mask: Mask = column.texts.codes == column.texts.interner.code(value)
         return mask
-    return (column.text_series() == value).fill_null(value=False).to_numpy()
+    return where_equal(column.text_series(), value)
 
 
 def _same(left: Column, right: Column) -> tuple[Mask, Failures | None]:
@@ -88,7 +89,7 @@ def _texts_equal(left: Column, right: Column) -> Mask:
     if isinstance(a, Coded) and isinstance(b, Coded) and a.interner is b.interner:
         mask: Mask = a.codes == b.codes
         return mask
-    return (left.text_series() == right.text_series()).fill_null(value=False).to_numpy()
+    return where_equal(left.text_series(), right.text_series())
 
 
 def _compare_nested(left: Column, right: Column, both: Mask, result: Mask) -> Failures | None:

@@ -97,4 +97,4 @@ def _per_text(column: Column, change: Callable[[pl.Series], pl.Series]) -> pl.Se
     if not isinstance(texts, Coded):
         return change(column.text_series())
     first, inverse = _of_codes(texts.codes)
-    return change(texts.interner.texts(texts.codes.take(first))).gather(inverse)
+    return change(texts.interner.texts(texts.codes.take(first)))[inverse]

@@ -36,10 +36,12 @@ def joined_column(column: Column) -> pl.Series:
 
 
 def _by_tag(column: Column, printer: Callable[[Column, Tag], pl.Series]) -> pl.Series:
-    if not isinstance(column.tags, np.ndarray):
-        return printer(column, column.tags)
-    present = [Tag(int(tag)) for tag in np.unique(column.tags)]
-    frame: dict[str, pl.Series] = {"tag": pl.Series(column.tags)}
+    same = column.one_tag()
+    if same is not None:
+        return printer(column, same)
+    tags = column.tag_array()
+    present = [Tag(int(tag)) for tag in np.unique(tags)]
+    frame: dict[str, pl.Series] = {"tag": pl.Series(tags)}
     cases: list[pl.Expr] = []
     for tag in present:
         if tag is Tag.MISSING:
@@ -119,6 +121,8 @@ def _mapped(series: pl.Series, change: Callable[[Any], str]) -> pl.Series:
 
 def limited(texts: pl.Series) -> tuple[pl.Series, Failures | None]:
     """The texts, and failures where one is beyond the limit of characters; it is dropped, so that it cannot grow."""
+    if texts.estimated_size() <= MAX_TEXT:
+        return texts, None
     longest = texts.str.len_bytes().max()
     if not isinstance(longest, int) or longest <= MAX_TEXT:
         return texts, None
