@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flowdsl.notebook.explorer import Explorer
     from flowdsl.pictures.picture import Picture
     from flowdsl.production.findings import Finding
+    from flowdsl.progress import Progress
     from flowdsl.scope import Shape
 
 
@@ -155,14 +156,19 @@ class Flow(Steps):
         return Picture(flow_diagram([self]))
 
     def check(
-        self, target: str | None = None, *, log: Any = None, graph: EntityGraph | None = None
+        self,
+        target: str | None = None,
+        *,
+        log: Any = None,
+        graph: EntityGraph | None = None,
+        progress: Progress = None,
     ) -> list[Finding]:
         """What is worth knowing of the flow before it is shipped: mistakes and traps.
 
         With `target="this-rs"` also what that runtime refuses, loses or does otherwise. Each finding has a `code`, with
         an entry in docs/findings.md, a severity, the step, a message and a hint. With a `log` (and a `graph`), as `replay`
         takes them, the flow is replayed, and what its events show is found too: ids, keys and values that production takes
-        otherwise, fan-outs that are too large.
+        otherwise, fan-outs that are too large; `progress` is as in `replay`.
 
         >>> flow = on("entity.created", entity_type="post").map(to="{{ entity_id }}")
         >>> print(flow.check()[0])
@@ -171,22 +177,29 @@ class Flow(Steps):
         """
         from flowdsl.production.findings import check_flow
 
-        return check_flow(self, target, log, graph)
+        return check_flow(self, target, log, graph, progress)
 
-    def explore(self, log: Any, graph: EntityGraph | None = None) -> Explorer:
+    def explore(self, log: Any, graph: EntityGraph | None = None, *, progress: Progress = None) -> Explorer:
         """A widget that steps through what happens to each event of a log: pick one, and see every step, variable and payload.
 
-        The flow is replayed once over the log. Raises `FlowError` where ipywidgets is not installed.
+        The flow is replayed once over the log; `progress` is as in `replay`. Raises `FlowError` where ipywidgets is not installed.
         """
         from flowdsl.notebook.explorer import Explorer
 
-        return Explorer(self, log, graph)
+        return Explorer(self, log, graph, progress=progress)
 
-    def design(self, log: Any, graph: EntityGraph | None = None, *, target: str | None = None) -> Designer:
+    def design(
+        self,
+        log: Any,
+        graph: EntityGraph | None = None,
+        *,
+        target: str | None = None,
+        progress: Progress = None,
+    ) -> Designer:
         """A widget to change the flow with forms, tried on a log meanwhile: `fd.design` with this flow opened in it."""
         from flowdsl.notebook.designer import design
 
-        return design(log, graph, self, target=target)
+        return design(log, graph, self, target=target, progress=progress)
 
     def portable(self) -> Flow:
         """The flow as production can say it, with the same meaning.

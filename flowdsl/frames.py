@@ -35,6 +35,12 @@ def is_frame(value: object) -> bool:
     )
 
 
+def rows_in(value: object) -> int | None:
+    """How many rows, items or keys there are; None where that cannot be told without work."""
+    counted = (pl.DataFrame, pa.Table, pa.RecordBatch, list, tuple, dict)
+    return len(value) if isinstance(value, counted) or is_pandas(value) else None  # type: ignore[arg-type]
+
+
 def is_pandas(value: object) -> bool:
     """Whether it is a pandas frame; pandas is not imported for that."""
     pandas = sys.modules.get("pandas")

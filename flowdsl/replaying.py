@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource, open_log
 from flowdsl.log.uuids import OneSpelling
 from flowdsl.plan import Plan
-from flowdsl.progress import Progress, following
+from flowdsl.progress import Follower, Progress, Tick, beside, following
 from flowdsl.results.dispatching import dispatching, opened_sinks
 from flowdsl.results.recorder import TableRecorder
 from flowdsl.results.store import FolderStore, MemoryStore, Store
@@ -34,6 +34,9 @@ from flowdsl.sinks.base import Sink
 
 if TYPE_CHECKING:
     from flowdsl.results.result import Result
+
+# which part of a replay with the final graph is the gathering of that graph
+_GATHERING: Final = 0.3
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def replay(
 
     `out` names a folder that the tables are written to as they come, so that memory does not grow with them.
     `trace=True` writes down every dropped context. `progress` is True, False, None (where there is a terminal or a
-    notebook) or a function of (events done, events in all). Raises `ReplayError`, `DataError`, `BuildError` and
+    notebook that takes longer than half a second) or a function of (events done, events in all), in the end of all of them. Raises `ReplayError`, `DataError`, `BuildError` and
     `SinkError`.
 
     >>> from flowdsl import MemoryEventLog, link_created, on, replay
@@ -170,36 +173,45 @@ def run(
     recorder = TableRecorder(
         store, trace=trace, source=None if isinstance(store, FolderStore) else options.source
     )
-    local = _begin(plan, options, recorder, observer)
-    if options.as_of == "end":
-        local.gather_final_graph(options.source, options.span)
     if isinstance(store, FolderStore):
         # failures are written with their whole events as they come, not looked up again later
         columns = frozenset(EVENT_COLUMNS)
-    hand_over = dispatching(plan, local, recorder, dispatch) if dispatch else None
-    if hand_over is not None and columns is None:
-        columns = plan.event_columns | {*recorder.event_columns}
-    with following(progress, options.source.count()) as tick:
+    with following(progress, options.source.count()) as follower:
+        local = _begin(plan, options, recorder, observer)
+        if local.position and follower.total is not None:
+            # of a log that has lost its oldest events it is not known how many are behind a number
+            follower.total = follower.total - local.position if local.position <= follower.total else None
+        hand_over = dispatching(plan, local, recorder, dispatch) if dispatch else None
+        if hand_over is not None and columns is None:
+            columns = plan.event_columns | {*recorder.event_columns}
+        tick = _gathered(local, options, follower)
         ticked = tick if hand_over is None else _both(hand_over, tick)
         local.run(
             options.source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns
         )
-    state = local.state(fingerprint(options.flows))
-    if options.open_windows == "flush":
-        local.flush()
-    if hand_over is not None:
-        hand_over()
-    broken = options.source.broken
-    if broken:
-        warn(f"{broken} rows of the log are no events and were left out; see log.problems")
-    return finished(plan, options, store, recorder, local, state)
+        state = local.state(fingerprint(options.flows))
+        if options.open_windows == "flush":
+            local.flush()
+        if hand_over is not None:
+            hand_over()
+        broken = options.source.broken
+        if broken:
+            warn(f"{broken} rows of the log are no events and were left out; see log.problems")
+        return finished(plan, options, store, recorder, local, state)
 
 
-def _both(hand_over: Callable[[], None], tick: Callable[[int], None] | None) -> Callable[[int], None]:
+def _gathered(local: LocalRun, options: Options, follower: Follower) -> Tick:
+    """What to tell of the events that are run, once the final graph is there where it is wanted."""
+    if options.as_of != "end":
+        return follower
+    local.gather_final_graph(options.source, options.span, follower.part(_GATHERING))
+    return follower.part(1 - _GATHERING)
+
+
+def _both(hand_over: Callable[[], None], tick: Tick) -> Tick:
     def ticked(events: int) -> None:
         hand_over()
-        if tick is not None:
-            tick(events)
+        tick(events)
 
     return ticked
 
@@ -246,7 +258,7 @@ def as_flows(flows: Any) -> tuple[Flow, ...]:
 def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Observer | None) -> LocalRun:
     state = options.state
     if state is None:
-        graph = (options.graph or EntityGraph()).start(plan.needs, plan.rules)
+        graph = beside(lambda: (options.graph or EntityGraph()).start(plan.needs, plan.rules))
         return LocalRun(plan, graph, recorder, observer, gates=options.gates)
     if not isinstance(state, State):
         raise ReplayError(f"state is a {type(state).__name__}", allowed="result.state of an earlier replay")

@@ -192,7 +192,8 @@ def _follow(
         if appender is not None and not appender.ended:
             continue
         if until_idle:
-            runtime.run_until_idle()
+            # the status tells how far it is
+            runtime.run_until_idle(progress=False)
             return
 
 

@@ -12,7 +12,7 @@ from flowdsl.comparing import aligning, causes
 from flowdsl.comparing.matching import CHANGE, CHANGES, SAME, SIDE, matched
 from flowdsl.comparing.sides import Pair, pairs_of
 from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.progress import following
+from flowdsl.progress import Follower, Progress, following
 from flowdsl.results.recorder import MOMENT
 from flowdsl.results.result import Result, to_pandas
 
@@ -39,9 +39,9 @@ class Comparison:
     became of contexts at each step, before and after; `causes` why. `same` is whether nothing differs.
     """
 
-    def __init__(self, pairs: list[Pair]) -> None:
+    def __init__(self, pairs: list[Pair], progress: Progress = None) -> None:
         self._pairs = pairs
-        self._differences, self._counts = _compared(self._pairs)
+        self._differences, self._counts = _compared(self._pairs, progress)
         if self.other_rules:
             # what a runtime makes otherwise is of use only with the reason: it is found now, and not when it is shown
             _ = self._causes
@@ -141,13 +141,14 @@ class Comparison:
         return {"text/plain": repr(self), "text/html": comparison_html(self)}
 
 
-def compare(before: Result, after: Result) -> Comparison:
+def compare(before: Result, after: Result, *, progress: Progress = None) -> Comparison:
     """What the second of two results delivers otherwise than the first.
 
     Flows of one name are compared with each other. Deliveries belong together where they come from the same event (or
     from windows that the same event opened) and go to the same recipient, or else are the same branch: `changed` has
     another payload, `moved` another time, `readdressed` another recipient; the rest is `added` or `removed`. Steps may
     have come or gone between the two. Either may have been read back from a folder.
+    `progress` is as in `replay`, of the deliveries of both.
 
     >>> from flowdsl import MemoryEventLog, link_created, on, replay
     >>> log = MemoryEventLog()
@@ -161,18 +162,17 @@ def compare(before: Result, after: Result) -> Comparison:
     for result in (before, after):
         if not isinstance(result, Result):
             raise ReplayError(f"a {type(result).__name__} is no result", allowed="two results of replay(…)")
-    return Comparison(pairs_of(before, after))
+    return Comparison(pairs_of(before, after), progress)
 
 
-def _compared(pairs: list[Pair]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _compared(pairs: list[Pair], progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows that differ, with the number of their pair, and the counts of each flow and sink."""
     differences = [pl.DataFrame(schema={"pair": pl.Int64, **ROWS})]
     counts: list[dict[str, Any]] = []
-    with following(None, None, "compare", "deliveries") as tick:
+    total = sum(side.count(sink) for pair in pairs for side in pair.sides for sink in side.sinks)
+    with following(progress, total, "compare", "deliveries") as follower:
         for number, pair in enumerate(pairs):
-            for sink, tally, rows in _by_sink(pair):
-                if tick is not None:
-                    tick(sum(tally.values()))
+            for sink, tally, rows in _by_sink(pair, follower):
                 both = sum(tally.values()) - tally["added"] - tally["removed"]
                 counts.append(
                     {
@@ -193,10 +193,13 @@ def _compared(pairs: list[Pair]) -> tuple[pl.DataFrame, pl.DataFrame]:
     return pl.concat(differences), pl.DataFrame(counts, schema=schema)
 
 
-def _by_sink(pair: Pair) -> Iterator[tuple[str, dict[str, int], pl.DataFrame]]:
+def _by_sink(pair: Pair, follower: Follower) -> Iterator[tuple[str, dict[str, int], pl.DataFrame]]:
+    # every delivery is made, hashed, and then finds its place
+    made, placed = follower.part(0.6), follower.part(0.2)
     for sink in pair.sinks:
         before, after = (
-            pair.sides[0].deliveries(sink).head(0) if side is None else side.deliveries(sink)
-            for side in (pair.before, pair.after)
+            None if side is None else side.deliveries(sink, made) for side in (pair.before, pair.after)
         )
-        yield sink, *matched(before, after, timed=pair.timed)
+        nothing = (before if after is None else after).head(0)  # type: ignore[union-attr]
+        both = (nothing if side is None else side for side in (before, after))
+        yield sink, *matched(*both, timed=pair.timed, tick=placed)

@@ -17,6 +17,7 @@ from flowdsl.events import FlowWarning
 from flowdsl.kernels.kernel import Members, Refused
 from flowdsl.language.rows import Failures
 from flowdsl.plan import Stage
+from flowdsl.progress import following
 from flowdsl.replaying import Options, run
 from flowdsl.results.recorder import branch_texts
 from flowdsl.results.store import NoStore
@@ -43,7 +44,8 @@ def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64])
         # the replay itself has warned already
         warnings.simplefilter("ignore", FlowWarning)
         chosen = dataclasses.replace(options, flows=tuple(options.flows[number] for number in kept))
-        run(chosen, NoStore(), progress=None, observer=observer)
+        with following(None, chosen.source.count(), "causes") as follower:
+            run(chosen, NoStore(), progress=follower.heard, observer=observer)
     found = observer.frame()
     numbers = pl.DataFrame(
         {"flow": range(len(kept)), "number": kept}, schema={"flow": pl.Int64, "number": pl.Int64}

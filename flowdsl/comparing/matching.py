@@ -8,12 +8,14 @@ Deliveries that have all of these in common are paired first, then those that di
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.progress import Tick, beside, silent
 from flowdsl.values.interner import Hashes, hashes, pair_hash
 
 CHANGES: Final = ("added", "removed", "readdressed", "changed", "moved")
@@ -34,18 +36,24 @@ SIDE: Final = ("seq_no", "delivered_at", "branch", "recipient_id", "payload")
 _DIFFER: Final = (("moved", "delivered_at"), ("changed", "payload"), ("readdressed", "recipient_id"))
 _NOBODY: Final = -1
 
+# rows that are hashed at once
+_HASHED: Final = 1 << 18
+
 Rows = npt.NDArray[np.int64]
 
 
-def matched(before: pl.DataFrame, after: pl.DataFrame, *, timed: bool) -> tuple[dict[str, int], pl.DataFrame]:
+def matched(
+    before: pl.DataFrame, after: pl.DataFrame, *, timed: bool, tick: Tick = silent
+) -> tuple[dict[str, int], pl.DataFrame]:
     """How many deliveries there are of each change, and a row for each that is not the same: `change`, then `SIDE` with
     `_before` and `_after`.
 
     Both frames have the columns of `SIDE`, `origin` and `place`, in the order of delivery; rows are in the order of
     `after`, with those that are gone where they were. `timed` says whether both flows have windows or queues.
+    `tick` hears how many rows of both were hashed, and again how many found their place.
     """
-    left, right = _words(before), _words(after)
-    pairs, alone = _pairs(left, right, (*_COMMON, *([_COMMON_IN_TIME] if timed else [])))
+    left, right = _words(before, tick), _words(after, tick)
+    pairs, alone = _pairs(left, right, (*_COMMON, *([_COMMON_IN_TIME] if timed else [])), tick)
     changes = np.full(len(pairs[0]), _code(SAME), np.uint32)
     for change, column in _DIFFER:
         changes[left[column][pairs[0]] != right[column][pairs[1]]] = _code(change)
@@ -61,7 +69,8 @@ def matched(before: pl.DataFrame, after: pl.DataFrame, *, timed: bool) -> tuple[
             "row_after": np.concatenate([pairs[1][differ], _filled(_NOBODY, alone[0]), alone[1]]),
         }
     )
-    return counts, _spelled_out(rows, before, after)
+    tick(len(alone[0]) + len(alone[1]))
+    return counts, beside(lambda: _spelled_out(rows, before, after))
 
 
 def _code(change: str) -> int:
@@ -98,19 +107,22 @@ def _spelled_out(rows: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) 
     )
 
 
-def _words(frame: pl.DataFrame) -> dict[str, Hashes]:
+def _words(frame: pl.DataFrame, tick: Tick) -> dict[str, Hashes]:
     """Each column that is compared as a word a row, equal where the values are."""
     texts = ("branch", "recipient_id", "payload")
-    words = {
-        name: pair_hash(*found) for name, found in zip(texts, hashes([frame[n] for n in texts]), strict=True)
-    }
+    words = {name: np.empty(frame.height, np.uint64) for name in texts}
+    for row in range(0, frame.height, _HASHED):
+        part = frame.slice(row, _HASHED)
+        for name, found in zip(texts, hashes([part[n] for n in texts]), strict=True):
+            words[name][row : row + part.height] = pair_hash(*found)
+        tick(part.height)
     for name in ("origin", "place", "delivered_at"):
         words[name] = frame[name].to_physical().cast(pl.Int64).to_numpy().view(np.uint64)
     return words
 
 
 def _pairs(
-    left: dict[str, Hashes], right: dict[str, Hashes], common: Sequence[Sequence[str]]
+    left: dict[str, Hashes], right: dict[str, Hashes], common: Sequence[Sequence[str]], tick: Tick
 ) -> tuple[tuple[Rows, Rows], tuple[Rows, Rows]]:
     """The rows that belong together, and on both sides those that are left over."""
     alone = [np.arange(len(side["origin"])) for side in (left, right)]
@@ -119,7 +131,8 @@ def _pairs(
         if not len(alone[0]) or not len(alone[1]):
             break
         keys = [_joined(side, columns, rows) for side, rows in zip((left, right), alone, strict=True)]
-        one, other = _first_with_first(*keys)
+        one, other = beside(partial(_first_with_first, *keys))
+        tick(len(one) + len(other))
         found.append((alone[0][one], alone[1][other]))
         alone = [np.delete(rows, taken) for rows, taken in zip(alone, (one, other), strict=True)]
     before, after = (np.concatenate([pair[side] for pair in found]) for side in (0, 1))

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from flowdsl.flow import Flow
+from flowdsl.progress import Tick, silent
 from flowdsl.results.result import Result
 from flowdsl.results.tables import deliveries_with_origin, sink_table
 
@@ -46,18 +47,24 @@ class Side:
         manifest = self.result.manifest
         return manifest["captions"][self.number], manifest["triggers"][self.number]
 
-    def deliveries(self, sink: str) -> pl.DataFrame:
-        """What a sink got of it, with `origin` and `place`."""
+    def count(self, sink: str) -> int:
+        """How many deliveries a sink got of it."""
+        manifest = self.result.manifest
+        mine = [d for d in manifest["delivered"] if (d["flow"], d["sink"]) == (self.name, sink)]
+        return sum(d["count"] for d in mine)
+
+    def deliveries(self, sink: str, tick: Tick = silent) -> pl.DataFrame:
+        """What a sink got of it, with `origin` and `place`; `tick` hears how many rows were made."""
         manifest = self.result.manifest
         return deliveries_with_origin(
-            self.result.store, self.result.flows, manifest["delivers"], self.number, sink
+            self.result.store, self.result.flows, manifest["delivers"], self.number, sink, tick
         )
 
-    def columns(self, sink: str, columns: Sequence[str]) -> pl.DataFrame:
-        """Some columns of what a sink got of it."""
+    def columns(self, sink: str, columns: Sequence[str], tick: Tick = silent) -> pl.DataFrame:
+        """Some columns of what a sink got of it; `tick` hears how many rows were made."""
         manifest = self.result.manifest
         mine = [{**step, "flows": [self.number]} for step in self._delivers]
-        return sink_table(self.result.store, manifest["flows"], sink, mine, columns)
+        return sink_table(self.result.store, manifest["flows"], sink, mine, columns, tick)
 
     @property
     def _delivers(self) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from flowdsl.comparing.variants import Variant, variants_of
 from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.flow import Flow
 from flowdsl.language.durations import parse_duration
-from flowdsl.progress import Progress
+from flowdsl.progress import Progress, Tick, following
 from flowdsl.replaying import replay
 from flowdsl.results.result import Result, to_pandas
 
@@ -110,7 +110,9 @@ class Sweep:
                 for name, _ in self.variants[0].values
             }
         )
-        delivered = [_deliveries(Side(self.result, number)) for number in range(len(self.variants))]
+        with following(None, len(self.result), "sweep", "deliveries") as tick:
+            sides = (Side(self.result, number) for number in range(len(self.variants)))
+            delivered = [_deliveries(side, tick) for side in sides]
         counted = [_counts(Side(self.result, number)) for number in range(len(self.variants))]
         return pl.concat([parameters, pl.DataFrame(delivered), pl.DataFrame(counted)], how="horizontal")
 
@@ -202,9 +204,9 @@ def _column(values: list[Any]) -> pl.Series:
     return pl.Series([str(value) for value in values], dtype=pl.String)
 
 
-def _deliveries(side: Side) -> dict[str, Any]:
+def _deliveries(side: Side, tick: Tick) -> dict[str, Any]:
     columns = ["recipient_id", "event_time", "delivered_at"]
-    frames = [side.columns(sink, columns) for sink in side.sinks]
+    frames = [side.columns(sink, columns, tick) for sink in side.sinks]
     delivered = pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
     each = delivered["recipient_id"].drop_nulls().value_counts()["count"]
     delay = (

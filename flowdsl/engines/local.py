@@ -22,6 +22,7 @@ from flowdsl.kernels.kernel import FOREVER, Kernel
 from flowdsl.log import EventSource
 from flowdsl.log.interest import Interest
 from flowdsl.plan import Entry, Plan
+from flowdsl.progress import Tick, awaited, silent
 from flowdsl.scope import TRIGGER_VARIABLES
 from flowdsl.values.masks import where_equal
 
@@ -127,7 +128,7 @@ class LocalRun:
                 yield from stage.everywhere()
 
     def run(
-        self, source: EventSource, span: Span, *, chunk_size: int | None = None, progress: Callable[[int], None] | None = None,
+        self, source: EventSource, span: Span, *, chunk_size: int | None = None, progress: Tick = silent,
         columns: frozenset[str] | None = None,
     ) -> None:  # fmt: skip
         """Take the events after the current position through the flows."""
@@ -142,8 +143,7 @@ class LocalRun:
                 self._chunk(events, span, marks, pool)
                 more = sum(passed.pop() for _ in range(len(passed)))
                 self.events += more
-                if progress is not None:
-                    progress(len(events) + more)
+                progress(len(events) + more)
         self.events += sum(passed)
         self._mark_clock(marks, self._behind)
 
@@ -204,14 +204,14 @@ class LocalRun:
                     self._behind = int(whole["seq_no"][frame.height])
                 coming = pool.submit(prepare, frame)
                 if waiting is not None:
-                    yield waiting.result()
+                    yield awaited(waiting)
                 waiting = coming
                 if ended:
                     break
             if waiting is not None:
-                yield waiting.result()
+                yield awaited(waiting)
 
-    def gather_final_graph(self, source: EventSource, span: Span) -> None:
+    def gather_final_graph(self, source: EventSource, span: Span, progress: Tick = silent) -> None:
         """Take in what the whole log does to the graph, and let nothing change it from here on."""
         for frame in source.chunks(self.plan.event_columns, CHUNK, self.position):
             frame, ended = span.cut(frame)
@@ -220,6 +220,7 @@ class LocalRun:
                 Chunk(events, np.zeros(len(events), np.int64), self.graph, self.graph.interner)
             )
             self.graph.commit()
+            progress(frame.height)
             if ended:
                 break
         self.graph.frozen = True

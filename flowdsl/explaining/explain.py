@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import warnings
@@ -17,6 +18,7 @@ from flowdsl.events import EVENT_COLUMNS, FlowWarning
 from flowdsl.flow import Flow, Trigger
 from flowdsl.operators.base import Kind
 from flowdsl.operators.deliver import Deliver
+from flowdsl.progress import Progress, following
 from flowdsl.replaying import Options, run
 from flowdsl.results.store import NoStore
 from flowdsl.values.tags import MISSING
@@ -90,7 +92,11 @@ class Explanation:
 
 
 def explain(
-    options: Options, seq_no: int, flow: str | None = None, watcher: Watcher | None = None
+    options: Options,
+    seq_no: int,
+    flow: str | None = None,
+    watcher: Watcher | None = None,
+    progress: Progress = None,
 ) -> Explanation:
     """What happened to one event of a replay, in all flows or the one named.
 
@@ -105,7 +111,7 @@ def explain(
     running = list(options.flows) if options.state is not None else matching
     watcher = watcher or Watcher(int(event["seq_no"]))
     if matching:
-        watch(dataclasses.replace(options, flows=tuple(running)), watcher)
+        watch(dataclasses.replace(options, flows=tuple(running)), watcher, progress)
     steps = [step for f in asked for step in _steps(f, event, running, watcher)]
     more = {running[number].name: count for number, count in watcher.more.items()}
     return Explanation(event, tuple(steps), more, tuple(asked))
@@ -174,7 +180,7 @@ class _EnoughError(Exception):
     """Nothing that comes later matters."""
 
 
-def watch(options: Options, watcher: Watcher) -> None:
+def watch(options: Options, watcher: Watcher, progress: Progress = None) -> None:
     """Replay until the watched event is through, and while it waits in a window or a queue."""
     memoryless = all(s.kind in (Kind.PER_EVENT, Kind.SINK) for f in options.flows for s in f.steps)
     if memoryless and options.span.only is None:
@@ -185,16 +191,15 @@ def watch(options: Options, watcher: Watcher) -> None:
         options = dataclasses.replace(options, span=dataclasses.replace(options.span, only=only))
 
     def enough(done: int, total: int | None) -> None:
+        follower.heard(done)
         if watcher.position >= watcher.seq_no and not watcher.waiting:
             raise _EnoughError
 
-    with warnings.catch_warnings():
+    with following(progress, options.source.count(), "explain") as follower, warnings.catch_warnings():
         # the replay itself has warned already
         warnings.simplefilter("ignore", FlowWarning)
-        try:
+        with contextlib.suppress(_EnoughError):
             run(options, NoStore(), progress=enough, observer=watcher, columns=frozenset(EVENT_COLUMNS))
-        except _EnoughError:
-            return
 
 
 def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from flowdsl.explaining.addressing import branch_of, recipient_of
 from flowdsl.explaining.explain import watch
 from flowdsl.explaining.seeking import Seeker
 from flowdsl.flow import Flow
+from flowdsl.progress import Progress
 from flowdsl.replaying import Options
 
 GONE_ON: Final = ("passed", "delivered")
@@ -21,7 +22,10 @@ Parts = list[list[Seen]]
 class Trail:
     """The replay of one event, and of those that it went on as in batches."""
 
-    def __init__(self, options: Options, seq_no: int, recipient: str, flows: Sequence[Flow]) -> None:
+    def __init__(
+        self, options: Options, seq_no: int, recipient: str, flows: Sequence[Flow], progress: Progress = None
+    ) -> None:
+        self._progress = progress
         self.options, self.recipient, self.seq_no = options, recipient, seq_no
         # with a state all of its flows must run; otherwise only those that the event concerns
         running = options.flows if options.state is not None else [flow for flow in flows if flow.steps]
@@ -33,7 +37,7 @@ class Trail:
         if seq_no not in self._seekers:
             seeker = Seeker(seq_no, self.recipient, self.running, self.options.flows[0].rules)
             if self.running:
-                watch(dataclasses.replace(self.options, flows=tuple(self.running)), seeker)
+                watch(dataclasses.replace(self.options, flows=tuple(self.running)), seeker, self._progress)
             self._seekers[seq_no] = seeker
         return self._seekers[seq_no]
 

@@ -20,6 +20,7 @@ from flowdsl.explaining.explain import (
 from flowdsl.explaining.sentences import Teller
 from flowdsl.explaining.trail import GONE_ON, Parts, Trail, delivered_at, persons
 from flowdsl.flow import Flow
+from flowdsl.progress import Progress, following
 from flowdsl.replaying import Options
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ class Why:
         return {"text/plain": self.text, "text/html": answer_page(self)}
 
 
-def why(options: Options, seq_no: int, recipient: str, flow: str | None = None) -> Why:
+def why(
+    options: Options, seq_no: int, recipient: str, flow: str | None = None, progress: Progress = None
+) -> Why:
     """Why an event of a replay reached a recipient, or did not, in all flows or the one named.
 
     Raises `ReplayError` where the log has no such event, or the replay no such flow.
@@ -101,10 +104,11 @@ def why(options: Options, seq_no: int, recipient: str, flow: str | None = None) 
         raise ReplayError(f"recipient is {recipient!r}", allowed="the id of a recipient, as text")
     event = event_at(options.source, seq_no)
     asked = asked_flows(options, flow)
-    trail = Trail(
-        options, int(event["seq_no"]), recipient, [f for f in asked if mismatch(f.trigger, event) is None]
-    )
-    ways = [_way(trail, one, event) for one in asked]
+    matching = [f for f in asked if mismatch(f.trigger, event) is None]
+    with following(progress, options.source.count(), "why") as follower:
+        # an event that went on in a batch of another is looked for in a replay of that
+        trail = Trail(options, int(event["seq_no"]), recipient, matching, follower.heard)
+        ways = [_way(trail, one, event) for one in asked]
     return Why(
         event,
         recipient,

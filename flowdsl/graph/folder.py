@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -13,16 +14,19 @@ import pyarrow.parquet as pq
 from flowdsl.errors import DataError
 from flowdsl.frames import to_polars
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.progress import Progress, Tick, beside, following
 
 FORMATS: Final = (".parquet", ".csv", ".jsonl")
+# which share of the work is reading the files
+_READING: Final = 0.3
 
 
-def read_graph(folder: str | os.PathLike[str]) -> EntityGraph:
+def read_graph(folder: str | os.PathLike[str], *, progress: Progress = None) -> EntityGraph:
     """The entities and links that the files of a folder hold, as they were before the first event.
 
     `entities/user.parquet` (or `.csv`, `.jsonl`) has the entities of type `user` with their `id`; `links.parquet` (or
-    `.csv`, `.jsonl`) has `link_type, source_id, target_id` and optionally `link_id`. Ids in CSV are read as text. Raises
-    `DataError` where the folder has neither, or a file cannot be read.
+    `.csv`, `.jsonl`) has `link_type, source_id, target_id` and optionally `link_id`. Ids in CSV are read as text.
+    `progress` is as in `replay`, of entities and links. Raises `DataError` where the folder has neither, or a file cannot be read.
 
     >>> import tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -38,11 +42,9 @@ def read_graph(folder: str | os.PathLike[str]) -> EntityGraph:
         )
     inside = path / "entities"
     files = sorted(p for p in inside.iterdir() if p.suffix in FORMATS) if inside.is_dir() else []
-    entities: dict[str, pl.DataFrame] = {}
-    for file in files:
-        if file.stem in entities:
+    for before, file in pairwise(files):
+        if file.stem == before.stem:
             raise DataError(f"entities {file.stem!r} stand in two files", place=str(file))
-        entities[file.stem] = _read(file)
     links = [path / f"links{suffix}" for suffix in FORMATS if (path / f"links{suffix}").exists()]
     if not files and not links:
         raise DataError(
@@ -51,10 +53,33 @@ def read_graph(folder: str | os.PathLike[str]) -> EntityGraph:
         )
     if len(links) > 1:
         raise DataError("links stand in two files", place=str(links[1]))
-    return EntityGraph(entities, _read(links[0]) if links else None)
+    with following(progress, _rows_of([*files, *links]), "graph", "rows") as follower:
+        read, made = follower.part(_READING), follower.part(1 - _READING)
+        entities = {file.stem: _read(file, read) for file in files}
+        linked = _read(links[0], read) if links else None
+        # of text files it is known only now
+        follower.total = read.done
+        return EntityGraph(entities, linked, progress=made.heard)
 
 
-def _read(path: Path) -> pl.DataFrame:
+def _rows_of(paths: list[Path]) -> int | None:
+    """How many rows files have in all; None where some do not say so."""
+    if any(path.suffix != ".parquet" for path in paths):
+        return None
+    try:
+        return sum(int(pq.read_metadata(path).num_rows) for path in paths)
+    except (pa.ArrowException, OSError):
+        # reading it tells what is wrong
+        return None
+
+
+def _read(path: Path, tick: Tick) -> pl.DataFrame:
+    frame = beside(lambda: _frame(path))
+    tick(frame.height)
+    return frame
+
+
+def _frame(path: Path) -> pl.DataFrame:
     try:
         if path.suffix == ".parquet":
             return to_polars(pq.read_table(path), path.name)

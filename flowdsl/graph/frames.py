@@ -10,18 +10,24 @@ import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.frames import is_frame, is_whole, to_polars
+from flowdsl.progress import Tick, beside, counted, silent
 from flowdsl.values.documents import Documents
 
 LINK_COLUMNS = ("link_type", "source_id", "target_id", "link_id", "metadata")
 
 
-def entity_documents(kind: str, entities: Any) -> tuple[pl.Series, Documents]:
-    """The ids and objects of one entity type, from a frame with an `id` column or a mapping id → object."""
+def entity_documents(kind: str, entities: Any, tick: Tick = silent) -> tuple[pl.Series, Documents]:
+    """The ids and objects of one entity type, from a frame with an `id` column or a mapping id → object.
+
+    `tick` hears how many were read.
+    """
     what = f"entities {kind!r}"
     if is_frame(entities):
-        return _from_frame(to_polars(entities, what), what)
+        read = beside(lambda: _from_frame(to_polars(entities, what), what))
+        tick(len(read[0]))
+        return read
     if isinstance(entities, Mapping):
-        return _from_mapping(entities, what)
+        return _from_mapping(entities, what, tick)
     raise DataError(
         f"{what} are a {type(entities).__name__}",
         allowed="a frame with an 'id' column, a mapping id → object, or a function from ids to either",
@@ -54,11 +60,11 @@ def _decoded(column: pl.Series, what: str) -> pl.Series:
         ) from None
 
 
-def _from_mapping(entities: Mapping[Any, Any], what: str) -> tuple[pl.Series, Documents]:
+def _from_mapping(entities: Mapping[Any, Any], what: str, tick: Tick) -> tuple[pl.Series, Documents]:
     ids = pl.Series([_id_text(key, what) for key in entities], dtype=pl.String)
     _refuse_duplicates(ids, what)
     texts = []
-    for key, value in entities.items():
+    for key, value in counted(entities.items(), tick):
         try:
             text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
             text.encode()
@@ -71,9 +77,13 @@ def _from_mapping(entities: Mapping[Any, Any], what: str) -> tuple[pl.Series, Do
     return ids, Documents(pl.Series(texts, dtype=pl.String))
 
 
-def link_frame(links: Any) -> pl.DataFrame:
+def link_frame(links: Any, tick: Tick = silent) -> pl.DataFrame:
     """Links as a frame of text columns `link_type, source_id, target_id, link_id`, in their order."""
-    frame = to_polars(links, "links") if is_frame(links) else _link_rows(links)
+    if is_frame(links):
+        frame = beside(lambda: to_polars(links, "links"))
+        tick(frame.height)
+    else:
+        frame = _link_rows(links, tick)
     for name in ("link_type", "source_id", "target_id"):
         if name not in frame.columns:
             raise DataError(
@@ -97,11 +107,11 @@ def link_frame(links: Any) -> pl.DataFrame:
     return result
 
 
-def _link_rows(links: Any) -> pl.DataFrame:
+def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
     if not isinstance(links, Iterable) or isinstance(links, (str, bytes, Mapping)):
         raise DataError(f"links are a {type(links).__name__}", allowed="a frame or a list of mappings")
     rows = []
-    for number, link in enumerate(links):
+    for number, link in enumerate(counted(links, tick)):
         if not isinstance(link, Mapping):
             raise DataError(f"links: number {number} is a {type(link).__name__}", allowed="a mapping")
         for key in link:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
 from flowdsl.errors import DataError
+from flowdsl.frames import rows_in
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import Fetcher
 from flowdsl.graph.frames import entity_documents, link_frame
@@ -18,8 +20,14 @@ from flowdsl.graph.links import ALIVE, LinkTable
 from flowdsl.graph.state import GraphState, Needs
 from flowdsl.graph.versions import Block, VersionStore
 from flowdsl.log.uuids import one_spelling
+from flowdsl.progress import Follower, Progress, Tick, beside, following
 from flowdsl.rules import FLOWDSL, Rules
-from flowdsl.values.interner import Interner
+from flowdsl.values.interner import Codes, Interner
+
+# which share of the work is reading rows
+_READING: Final = 0.4
+# ids that become numbers at once
+_INTERNED: Final = 1 << 20
 
 
 class EntityGraph:
@@ -28,14 +36,21 @@ class EntityGraph:
     `entities` maps each entity type to a frame with an `id` column, a mapping id → object, or a function that is
     called with a list of ids and gives either for those it knows (it is asked once about each id). `links` is a
     frame or a list of mappings with `link_type, source_id, target_id` and optionally `link_id`, in the order in
-    which the links were created; of links with the same identity the last one counts. Raises `DataError`.
+    which the links were created; of links with the same identity the last one counts. `progress` is as in `replay`, of
+    entities and links. Raises `DataError`.
 
     >>> graph = EntityGraph({"user": {"u1": {"name": "Ada"}}}, [])
     >>> graph
     EntityGraph(entities={'user': 1}, links={})
     """
 
-    def __init__(self, entities: Mapping[str, Any] | None = None, links: Any = None) -> None:
+    def __init__(
+        self,
+        entities: Mapping[str, Any] | None = None,
+        links: Any = None,
+        *,
+        progress: Progress = None,
+    ) -> None:
         self._lock = threading.Lock()
         self._interner = Interner()
         self._types: dict[str, tuple[int, Numbers]] = {}
@@ -50,11 +65,14 @@ class EntityGraph:
             raise DataError(
                 f"entities are a {type(entities).__name__}", allowed="a mapping entity type → entities"
             )
-        for name, given in (entities or {}).items():
-            self._add_type(name, given)
-        if links is not None:
-            self._add_links(link_frame(links))
-        self._anywhere, self._type_of, self._several = self._index_all()
+        with following(progress, _rows(entities or {}, links), "graph", "rows") as follower:
+            # each row is read, and then its ids become numbers
+            read, numbered = follower.part(_READING), follower.part(1 - _READING)
+            for name, given in (entities or {}).items():
+                self._add_type(name, given, read, numbered)
+            if links is not None:
+                self._add_links(link_frame(links, read), numbered)
+            self._anywhere, self._type_of, self._several = self._index_all()
 
     def __repr__(self) -> str:
         entities: dict[str, object] = {name: len(ids) for name, (_, ids) in self._types.items()}
@@ -135,26 +153,33 @@ class EntityGraph:
                 self._known_links[name] = KnownLinks.of(self._tables, name, *ends, ids)
             return self._known_links[name]
 
-    def _add_type(self, name: object, given: Any) -> None:
+    def _add_type(self, name: object, given: Any, read: Tick, numbered: Tick) -> None:
         if not isinstance(name, str) or not name:
             raise DataError(f"entity type {name!r} is no name", allowed="text that is not empty")
         if callable(given) and not isinstance(given, Mapping):
             self._fetchers[name] = Fetcher(name, given)
             return
-        ids, documents = entity_documents(name, given)
-        codes = self._interner.intern(ids)
+        ids, documents = entity_documents(name, given, read)
+        codes = self._interned(ids, numbered)
         self._types[name] = (sum(len(b) for b in self._blocks), codes)
         self._blocks.append(Block(documents, codes, self._interner))
 
-    def _add_links(self, frame: pl.DataFrame) -> None:
-        frame = _last_of_each_id(frame)
+    def _interned(self, ids: pl.Series, tick: Tick) -> Codes:
+        """Ids as numbers, some at a time."""
+        parts = [np.zeros(0, np.int32)]
+        for row in range(0, len(ids), _INTERNED):
+            parts.append(self._interner.intern(ids.slice(row, _INTERNED)))
+            tick(len(parts[-1]))
+        return np.concatenate(parts)
+
+    def _add_links(self, given: pl.DataFrame, numbered: Follower) -> None:
+        frame = beside(lambda: _last_of_each_id(given))
+        # both ends of each link
+        tick = numbered.part(0.5)
         for (name,), part in frame.group_by("link_type", maintain_order=True):
-            part = _last_between_each_ends(part)
+            part = beside(partial(_last_between_each_ends, part))
             table = LinkTable()
-            sources, targets = (
-                self._interner.intern(part["source_id"]),
-                self._interner.intern(part["target_id"]),
-            )
+            sources, targets = (self._interned(part[end], tick) for end in ("source_id", "target_id"))
             table.add(sources, targets, np.full(len(part), -1), np.full(len(part), ALIVE))
             self._links[str(name)] = table
             self._link_ids[str(name)] = part["link_id"]
@@ -216,6 +241,13 @@ class EntityGraph:
         current = np.full(len(self._interner), NONE, np.int32)
         current[codes] = start + np.arange(len(codes))
         return EntityIndex(current)
+
+
+def _rows(entities: Mapping[str, Any], links: Any) -> int | None:
+    """How many rows there are in all, where all can tell."""
+    given = [one for one in (*entities.values(), links) if one is not None and not callable(one)]
+    rows = [rows_in(one) for one in given]
+    return None if None in rows else sum(row for row in rows if row is not None)
 
 
 def _last_of_each_id(links: pl.DataFrame) -> pl.DataFrame:

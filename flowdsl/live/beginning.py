@@ -18,6 +18,7 @@ from flowdsl.live.story import Place, marks_after
 from flowdsl.log.base import EventLog
 from flowdsl.log.position import Position, first_after
 from flowdsl.plan import Plan
+from flowdsl.progress import Follower
 
 DISCARD = "discard"
 
@@ -34,6 +35,7 @@ class Beginning:
     fingerprint: str
     # where a consumer begins that has never run, if nobody says where
     first: Position
+    follower: Follower
 
     def at(self, position: Position | str | int | None, state: State | str | None) -> Checkpoint:
         """The checkpoint for a position; where none is there yet it is made, and on disk when this returns."""
@@ -92,7 +94,9 @@ class Beginning:
         local = LocalRun(self.plan, graph, LiveRecorder([]))
         local.clock, local.position = clock, position
         if after > position:
-            local.run(self.log, Span(start=after + 1, stop=after + 1))
+            # the events before make up the graph and the clock
+            self.follower.total = after - position
+            local.run(self.log, Span(start=after + 1, stop=after + 1), progress=self.follower)
         local.position = after
         return Place(after, 0, here), local.state(self.fingerprint)
 

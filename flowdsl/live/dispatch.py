@@ -19,11 +19,14 @@ from flowdsl.live.consumer import Consumer
 from flowdsl.live.dead_letters import letter_of_delivery
 from flowdsl.live.metrics import SinkMeter
 from flowdsl.live.tracing import Tracer
+from flowdsl.progress import beat
 from flowdsl.sinks.base import Delivery, DurableSink, Failure, Outcome, Sink
 
 # deliveries that wait for one sink at most, and that it is given at once
 WAITING: Final = 1 << 15
 TOGETHER: Final = 1 << 14
+# how long a lane is waited for at a time, in seconds
+_TURN: Final = 0.1
 # what a durable sink that raises waits before it is asked again, in seconds
 PAUSES: Final = (0.1, 0.5, 2.0)
 
@@ -74,7 +77,8 @@ class Lane:
         """Add a batch; waits while the lane is full, until `stop`."""
         with self._changed:
             while self._waiting > WAITING and not stop.is_set():
-                self._changed.wait(0.1)
+                self._changed.wait(_TURN)
+                beat()
             if not parcel.deliveries and not self._parcels and not self._busy:
                 self.done = parcel.number
                 self._changed.notify_all()
@@ -86,8 +90,11 @@ class Lane:
 
     def wait(self, number: int, timeout: float) -> bool:
         """Wait until the batches up to `number` are done, at most `timeout` seconds; whether they are."""
+        end = time.monotonic() + timeout
         with self._changed:
-            self._changed.wait_for(lambda: self.done >= number or self._dead, timeout)
+            while self.done < number and not self._dead and (left := end - time.monotonic()) > 0:
+                self._changed.wait(min(left, _TURN))
+                beat()
             return self.done >= number
 
     def stop(self, timeout: float) -> None:

@@ -25,6 +25,7 @@ from flowdsl.live.recording import LiveRecorder
 from flowdsl.live.story import Piece, Place, Story
 from flowdsl.live.tracing import Tracer
 from flowdsl.log.base import EventLog
+from flowdsl.progress import Tick, silent
 from flowdsl.values.documents import Documents
 
 # how long a run sleeps at most, in seconds: so soon it sees that it is to stop, and clock marks of other runs
@@ -74,6 +75,8 @@ class LiveRun:
         self.patience = PATIENCE
         # whether somebody waits until the run is idle
         self.awaited = False
+        # who hears of the events that are run, on the thread of the run
+        self.told: Tick = silent
         self._setting = setting
         self._run = run
         self._story = story
@@ -113,6 +116,7 @@ class LiveRun:
                     if piece is not None:
                         self._process(piece, pool)
                         self._upkeep()
+                        self.told(0 if piece.events is None else piece.events.height)
                     elif not self._fired():
                         if until_idle:
                             break

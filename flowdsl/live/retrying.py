@@ -15,6 +15,7 @@ from flowdsl.live.dead_letters import Letter, delivery_of
 from flowdsl.live.recording import LiveRecorder
 from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
+from flowdsl.progress import Follower, alive, beside, counted
 from flowdsl.results.recorder import Seqs
 from flowdsl.sinks.base import Delivery, DurableSink, Sink
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def retried(
-    runtime: Runtime, consumer: Consumer, labels: list[str], letters: Sequence[Letter]
+    runtime: Runtime, consumer: Consumer, labels: list[str], letters: Sequence[Letter], follower: Follower
 ) -> list[Letter]:
-    """The letters that failed again; the others are settled."""
+    """The letters that failed again; the others are settled. `follower` hears of the events that are run for it."""
     wanted = {letter.key: [delivery_of(letter)] for letter in letters if letter.sink is not None}
     errors: dict[str, str] = {}
     contexts = [letter for letter in letters if letter.sink is None]
@@ -34,7 +35,7 @@ def retried(
             errors[letter.key] = f"there is no flow {letter.flow!r} any more"
     again = [letter for letter in contexts if letter.key not in errors]
     if again:
-        found, failed = _rerun(runtime, labels, again)
+        found, failed = _rerun(runtime, labels, again, follower)
         errors |= failed
         wanted |= {key: deliveries for key, deliveries in found.items() if key not in errors}
     errors |= _delivered(runtime.sinks, consumer, wanted)
@@ -71,10 +72,12 @@ def _outcomes(sink: Sink, consumer: Consumer, deliveries: list[Delivery]) -> lis
         # each under its key: one that was made, but not noted here before the process ended, is not made twice
         return [
             _applied(sink, delivery, f"{consumer.name}/{consumer.identity}/{delivery.key}")
-            for delivery in deliveries
+            for delivery in counted(deliveries, alive, 1)
         ]
     try:
-        return [None if outcome is None else outcome.error for outcome in sink.deliver(deliveries)]
+        return [
+            None if outcome is None else outcome.error for outcome in beside(lambda: sink.deliver(deliveries))
+        ]
     except Exception as error:  # a sink may be anybody's
         return [f"{type(error).__name__}: {error}"] * len(deliveries)
 
@@ -88,7 +91,7 @@ def _applied(sink: DurableSink, delivery: Delivery, named: str) -> str | None:
 
 
 def _rerun(
-    runtime: Runtime, labels: list[str], letters: Sequence[Letter]
+    runtime: Runtime, labels: list[str], letters: Sequence[Letter], follower: Follower
 ) -> tuple[dict[str, list[Delivery]], dict[str, str]]:
     """Run the events of letters again; by letter, what comes out behind the step that failed, and what fails again."""
     plan = Plan.of(runtime.flows)
@@ -96,7 +99,8 @@ def _rerun(
     graph = (runtime.graph or EntityGraph()).start(plan.needs, plan.rules)
     local = LocalRun(plan, graph, recorder, gates=runtime.sinks, spares=True)
     seqs = np.unique([letter.seq_no for letter in letters])
-    local.run(runtime.log, Span(stop=int(seqs[-1]) + 1, only=seqs))
+    follower.total = int(seqs[-1])
+    local.run(runtime.log, Span(stop=int(seqs[-1]) + 1, only=seqs), progress=follower)
     local.flush()
     recorder.keep_failures()
     errors = recorder.take_failures().table(local.empty_chunk(), labels).rows(named=True)

@@ -33,6 +33,7 @@ from flowdsl.live.tracing import Tracer
 from flowdsl.log import Position
 from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
+from flowdsl.progress import Follower, Progress, following
 from flowdsl.replaying import as_flows, by_rules, fingerprint
 from flowdsl.results.manifest import step_rows
 from flowdsl.rules import FLOWDSL
@@ -106,15 +107,16 @@ class Runtime:
 
     # -- running ---------------------------------------------------------------------------------------
 
-    def start(self, position: Position | str | int | None = None) -> Self:
+    def start(self, position: Position | str | int | None = None, *, progress: Progress = None) -> Self:
         """Run on a thread of its own; gives the runtime itself: `.stop() .join() .running .error`.
 
         `position` is `"beginning"`, `"latest"` (only events to come), `"last_acknowledged"` (where this consumer
         stopped, or the beginning), or the number of the first event. Without it a consumer goes on where it stopped,
         and a new one begins at `"latest"`. Wherever a run begins, the events before make up the graph and the clock.
-        When this returns, every event appended from now on is run.
+        When this returns, every event appended from now on is run. `progress`, of the events before, is as in `replay`.
         """
-        self._begin(position, Position.LATEST)
+        with following(progress, None, "start") as follower:
+            self._begin(position, Position.LATEST, follower)
         self._thread = threading.Thread(
             target=self._follow, name=f"flowdsl-{self.consumer_name}", daemon=True
         )
@@ -154,19 +156,28 @@ class Runtime:
         return self._consumer.has_run or self.log.position(self.consumer_name) > 0
 
     def run_until_idle(
-        self, position: Position | str | int | None = None, timeout: float | None = None
+        self,
+        position: Position | str | int | None = None,
+        timeout: float | None = None,
+        *,
+        progress: Progress = None,
     ) -> Self:
         """Run everything that is in the log, here and now, and fire the timers that are due; gives the runtime.
 
         Without `position` it goes on where this consumer stopped, a new one begins at the beginning. Where the runtime
         runs on a thread already, this waits until that has nothing left to do, at most `timeout` seconds.
+        `progress` is as in `replay`.
         """
         if self.running:
-            return self._wait_until_idle(timeout)
-        self._begin(position, Position.BEGINNING)
-        assert self._live is not None
-        self._live.patience = threading.TIMEOUT_MAX if timeout is None else timeout
-        self._work(until_idle=True)
+            return self._wait_until_idle(timeout, progress)
+        with following(progress, None, "run") as follower:
+            self._begin(position, Position.BEGINNING, follower)
+            live = self._live
+            assert live is not None
+            follower.total = follower.done + max(self.log.last_seq_no() - live.place.seq_no, 0)
+            live.told = follower
+            live.patience = threading.TIMEOUT_MAX if timeout is None else timeout
+            self._work(until_idle=True)
         self.join()
         return self
 
@@ -176,7 +187,7 @@ class Runtime:
     def __exit__(self, kind: object, *_: object) -> None:
         # what was appended within is run; after an error there is no time to lose
         if kind is None and self.running:
-            self._wait_until_idle(None)
+            self._wait_until_idle(None, None)
         self.stop()
 
     def __repr__(self) -> str:
@@ -214,17 +225,18 @@ class Runtime:
         """
         return letters_frame(self._letters())
 
-    def retry(self, letters: Any = None) -> pd.DataFrame:
+    def retry(self, letters: Any = None, *, progress: Progress = None) -> pd.DataFrame:
         """Try dead letters again, all or those of a frame with their `key`; gives the ones that failed again.
 
         A delivery goes to its sink again, with the key that it had. A context that failed is run again from its event,
         as of its event, and what it now delivers behind the step that failed is delivered. What succeeds is no dead
-        letter any more.
+        letter any more. `progress` is as in `replay`.
         """
         from flowdsl.live.retrying import retried
 
         self._open_sinks()
-        return letters_frame(retried(self, self._consumer, self._labels, self._chosen(letters)))
+        with following(progress, None, "retry") as follower:
+            return letters_frame(retried(self, self._consumer, self._labels, self._chosen(letters), follower))
 
     def discard(self, letters: Any = None) -> int:
         """Give up dead letters, all or those of a frame with their `key`; how many."""
@@ -251,13 +263,13 @@ class Runtime:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _begin(self, position: Position | str | int | None, first: Position) -> None:
+    def _begin(self, position: Position | str | int | None, first: Position, follower: Follower) -> None:
         if self.running:
             raise LiveError("the runtime is running already", hint="stop() it first")
         self._consumer.acquire()
         try:
             self._open_sinks()
-            self._live = self._run_from(position, first)
+            self._live = self._run_from(position, first, follower)
         except BaseException:
             self._consumer.release()
             raise
@@ -267,11 +279,15 @@ class Runtime:
         for sink in self.sinks.values():
             sink.open()
 
-    def _run_from(self, position: Position | str | int | None, first: Position) -> LiveRun:
+    def _run_from(
+        self, position: Position | str | int | None, first: Position, follower: Follower
+    ) -> LiveRun:
         said = fingerprint(self.flows)
         fetchers = {} if self.graph is None else self.graph.fetchers
         checkpoints = Checkpoints(self._consumer, self._plan, said, fetchers)
-        beginning = Beginning(self.log, self._plan, self.graph, self._consumer, checkpoints, said, first)
+        beginning = Beginning(
+            self.log, self._plan, self.graph, self._consumer, checkpoints, said, first, follower
+        )
         found = beginning.at(position, self._state)
         # it was used: what comes next goes on from what the run remembers
         self._state = None
@@ -345,16 +361,19 @@ class Runtime:
         finally:
             self._consumer.release()
 
-    def _wait_until_idle(self, timeout: float | None) -> Self:
+    def _wait_until_idle(self, timeout: float | None, progress: Progress) -> Self:
         live = self._live
         assert live is not None
         end = None if timeout is None else time.monotonic() + timeout
         live.awaited = True
+        begun = live.place.seq_no
         try:
-            while self.running and not live.idle:
-                if end is not None and time.monotonic() > end:
-                    raise LiveError(f"the runtime was not idle within {timeout} seconds")
-                time.sleep(0.002)
+            with following(progress, max(self.log.last_seq_no() - begun, 0), "run") as follower:
+                while self.running and not live.idle:
+                    if end is not None and time.monotonic() > end:
+                        raise LiveError(f"the runtime was not idle within {timeout} seconds")
+                    time.sleep(0.002)
+                    follower.heard(live.place.seq_no - begun)
         finally:
             live.awaited = False
         return self

@@ -15,6 +15,7 @@ from flowdsl.log.columns import TIME, chunk_columns, empty_events
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.position import Position, first_after
 from flowdsl.log.rows import event_rows
+from flowdsl.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,9 @@ class EventLog(ABC):
         return 0
 
     @abstractmethod
-    def append(self, events: Any, timestamp: datetime | str | None = None) -> int:
+    def append(
+        self, events: Any, timestamp: datetime | str | None = None, *, progress: Progress = None
+    ) -> int:
         """Put one event, many, or a frame of them at the end; the `seq_no` of the last."""
 
     @abstractmethod

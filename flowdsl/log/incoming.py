@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, EventRow, event_row, timestamp_us
+from flowdsl.frames import rows_in
 from flowdsl.log.columns import SCHEMA, Shaper
 from flowdsl.log.faults import excerpt, faults, without
 from flowdsl.log.frames import frame_table
@@ -21,11 +22,12 @@ from flowdsl.log.raw import RawTable, StreamTable
 from flowdsl.log.rows import ROW_SCHEMA
 from flowdsl.log.source import is_source
 from flowdsl.log.table import together
+from flowdsl.progress import Tick, counted, silent
 
 _BLOCK: Final = 131_072
 
 
-def rows_of(events: Any, timestamp: datetime | str | None) -> list[EventRow] | None:
+def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = silent) -> list[EventRow] | None:
     """Event mappings as rows, each with a time: `timestamp`, else the event's own, else now. None for frames and logs.
 
     This is the one place where flowdsl reads the machine's clock: an event that is appended live happens now.
@@ -40,7 +42,7 @@ def rows_of(events: Any, timestamp: datetime | str | None) -> list[EventRow] | N
     if isinstance(events, Mapping):
         rows = [event_row(events)]
     else:
-        rows = [event_row(event, place=f"event {i}") for i, event in enumerate(events)]
+        rows = [event_row(event, place=f"event {i}") for i, event in enumerate(counted(events, tick))]
     now = timestamp_us(datetime.now(UTC)) if at is None else at
     return [
         row if at is None and row.timestamp is not None else row._replace(timestamp=now if at is None else at)
@@ -69,6 +71,11 @@ def frames_of(events: Any, timestamp: object, problems: Problems) -> Iterator[pl
             hint="open_log(path) or read_events(path) reads files",
         )
     yield from together(_checked(table, problems), _BLOCK)
+
+
+def count_of(events: Any) -> int | None:
+    """How many events are to be appended; None where that is not known."""
+    return events.count() if is_source(events) else rows_in(events)
 
 
 def _is_columnar(events: Any) -> bool:

@@ -14,15 +14,20 @@ from flowdsl.log import segments as writing
 from flowdsl.log.catalog import Gap
 from flowdsl.log.sealed import SealedEvents
 from flowdsl.log.segments import Segment, write_segments
+from flowdsl.log.table import told
 from flowdsl.log.writing import LogWriter
+from flowdsl.progress import Follower
 
 
-def compact(writer: LogWriter, sealed: SealedEvents) -> int:
+def compact(writer: LogWriter, sealed: SealedEvents, follower: Follower) -> int:
     """Write neighbouring small segments as one; how many segments fewer there are. Appends go on meanwhile."""
     fewer = 0
     with writer.maintaining() as catalog:
-        for group in _groups(catalog.segments()):
-            merged = write_segments(sealed.folder, _frames(sealed, group), group[0].first)
+        groups = list(_groups(catalog.segments()))
+        follower.total = sum(segment.rows for group in groups for segment in group)
+        for group in groups:
+            frames = told(_frames(sealed, group), follower)
+            merged = write_segments(sealed.folder, frames, group[0].first)
             catalog.change_segments(listed=merged, dropped=group)
             _remove(sealed, group)
             fewer += len(group) - len(merged)

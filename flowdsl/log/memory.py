@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,11 +14,12 @@ from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import Blocks, picked
 from flowdsl.log.columns import SCHEMA, TIME, chunk_columns
-from flowdsl.log.incoming import frames_of, rows_of
+from flowdsl.log.incoming import count_of, frames_of, rows_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
 from flowdsl.log.rows import frame_of
-from flowdsl.log.table import cut, no_marks, together
+from flowdsl.log.table import cut, no_marks, together, told
+from flowdsl.progress import Progress, Tick, following, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,14 +66,23 @@ class MemoryEventLog(EventLog):
             log._last = int(frame["seq_no"][-1])
         return log
 
-    def append(self, events: Any, timestamp: datetime | str | None = None) -> int:
+    def append(
+        self, events: Any, timestamp: datetime | str | None = None, *, progress: Progress = None
+    ) -> int:
         """Put one event, many, a frame or another log's events at the end; the `seq_no` of the last.
 
         The time of an event is `timestamp`, else its own, else now; a `seq_no` of its own is not looked at. One
         mapping in a list that is no event is a `DataError`, and nothing is appended; such rows of a frame go to
-        `problems`.
+        `problems`. `progress` is as in `replay`.
         """
-        rows = rows_of(events, timestamp)
+        if isinstance(events, Mapping):
+            # one at a time is how a live log grows
+            return self._append(events, timestamp, silent)
+        with following(progress, count_of(events), "append") as tick:
+            return self._append(events, timestamp, tick)
+
+    def _append(self, events: Any, timestamp: datetime | str | None, tick: Tick) -> int:
+        rows = rows_of(events, timestamp, tick)
         if rows is not None:
             with self._changed:
                 self._tail += rows
@@ -81,7 +91,7 @@ class MemoryEventLog(EventLog):
                     self._seal()
                 self._changed.notify_all()
                 return self._last
-        frames = list(frames_of(events, timestamp, self._problems))
+        frames = list(told(frames_of(events, timestamp, self._problems), tick))
         with self._changed:
             self._seal()
             for frame in frames:

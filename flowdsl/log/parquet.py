@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -21,23 +21,26 @@ from flowdsl.log.border import reading
 from flowdsl.log.catalog import Gap, has_catalog
 from flowdsl.log.columns import TIME, chunk_columns, empty_events
 from flowdsl.log.folder import LogFolder
-from flowdsl.log.incoming import frames_of, rows_of
+from flowdsl.log.incoming import count_of, frames_of, rows_of
 from flowdsl.log.interest import Interest
 from flowdsl.log.opening import lacks_catalog
 from flowdsl.log.problems import Problems
 from flowdsl.log.raw import ParquetFiles, files_of
 from flowdsl.log.rows import frame_of
 from flowdsl.log.sealed import Choice, SealedEvents
-from flowdsl.log.segments import Segment
-from flowdsl.log.table import READ, EventTable, ahead, cut, no_marks, together
+from flowdsl.log.segments import ROWS_A_GROUP, Segment
+from flowdsl.log.table import READ, EventTable, ahead, cut, no_marks, together, told
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.writing import DURABILITIES, Durability, Limits, LogWriter
+from flowdsl.progress import Follower, Progress, beside, following
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from flowdsl.log.verifying import Verification
 
+# which share of appending rows is looking at them
+_LOOKING: Final = 0.8
 # The tail is sealed into a segment when it is longer than this, or has more bytes.
 SEAL_AT: Final = 32_768
 SEAL_BYTES: Final = 1 << 26
@@ -95,21 +98,34 @@ class ParquetEventLog(EventLog):
         ):
             self._plain = EventTable(ParquetFiles(files_of(self.folder)))
 
-    def append(self, events: Any, timestamp: datetime | str | None = None) -> int:
+    def append(
+        self, events: Any, timestamp: datetime | str | None = None, *, progress: Progress = None
+    ) -> int:
         """Put one event, many, a frame or another log's events at the end; the `seq_no` of the last.
 
         The time of an event is `timestamp`, else its own, else now; a `seq_no` of its own is not looked at. All are
         appended or none. One mapping in a list that is no event is a `DataError`; such rows of a frame go to
         `problems`. Many at once are far faster than one by one. After a `DataError` because the disk failed or is
         full the events are not in the log, those before are, and the next append tries a new file.
+        `progress` is as in `replay`.
         """
-        rows = rows_of(events, timestamp)
+        if isinstance(events, Mapping):
+            # one at a time is how a live log grows
+            return self._append(events, timestamp, Follower())
+        with following(progress, count_of(events), "append") as follower:
+            return self._append(events, timestamp, follower)
+
+    def _append(self, events: Any, timestamp: datetime | str | None, follower: Follower) -> int:
+        # of rows most of the time goes into looking at them
+        rows = rows_of(events, timestamp, follower.part(_LOOKING))
         with self._writing():
             writer = self._to_write()
             if rows is None:
-                return writer.append_frames(frames_of(events, timestamp, self._problems))
+                return writer.append_frames(told(frames_of(events, timestamp, self._problems), follower))
             if len(rows) > self._seal_rows:
-                return writer.append_frames(iter([frame_of(rows)]))
+                frame = beside(lambda: frame_of(rows))
+                parts = frame.iter_slices(ROWS_A_GROUP)
+                return writer.append_frames(told(parts, follower.part(1 - _LOOKING)))
             return writer.append_rows(rows)
 
     def seal(self) -> None:
@@ -185,12 +201,15 @@ class ParquetEventLog(EventLog):
             {"seq_no": pl.Series(seq_nos, dtype=pl.Int64), "clock": pl.Series(clocks).cast(TIME)}
         )
 
-    def compact(self) -> int:
-        """Write small neighbouring segments as larger ones; how many segments fewer there are. Appends go on meanwhile."""
+    def compact(self, *, progress: Progress = None) -> int:
+        """Write small neighbouring segments as larger ones; how many segments fewer there are. Appends go on meanwhile.
+
+        `progress` is as in `replay`.
+        """
         from flowdsl.log.maintenance import compact
 
-        with self._writing():
-            return compact(self._to_write(), self._sealed)
+        with following(progress, None, "compact") as follower, self._writing():
+            return compact(self._to_write(), self._sealed, follower)
 
     def retain(
         self, max_age: str | timedelta | None = None, max_bytes: int | None = None, *,
@@ -207,24 +226,24 @@ class ParquetEventLog(EventLog):
         with self._writing():
             return retain(self._to_write(), self._sealed, max_age, max_bytes, now)
 
-    def verify(self, repair: bool = False) -> Verification:
+    def verify(self, repair: bool = False, *, progress: Progress = None) -> Verification:
         """Check all of the log: what is damaged, and where. With `repair`, set that aside, so that the rest can be used.
 
         It changes nothing without `repair`, which needs to be the only writer: damaged files go to the folder
-        `quarantine`, their events' numbers are given up, and reading passes over them with a warning.
+        `quarantine`, their events' numbers are given up, and reading passes over them with a warning. `progress` is as in `replay`.
         """
         from flowdsl.log.repairing import repair as set_aside
         from flowdsl.log.verifying import inspect
 
         if self._plain:
             raise DataError("plain Parquet files have no checksums to verify", place=str(self.folder))
-        with self._writing("cannot be verified"):
+        with following(progress, None, "verify") as follower, self._writing("cannot be verified"):
             self._sealed.forget()
             if not (has_catalog(self.folder) or (self.folder / TAIL).is_file()):
                 raise DataError("there is no log", place=str(self.folder))
             if repair:
                 self.close()
-            return set_aside(self.folder) if repair else inspect(self.folder)
+            return (set_aside if repair else inspect)(self.folder, follower)
 
     @property
     def problems(self) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from flowdsl.errors import DataError
+from flowdsl.frames import rows_in
 from flowdsl.log.border import reading
 from flowdsl.log.columns import SCHEMA, Shaper, check_types
 from flowdsl.log.faults import faults, without
@@ -26,14 +27,16 @@ from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.problems import OutOfOrder, Problems
 from flowdsl.log.raw import ParquetFiles, files_of
 from flowdsl.log.repeated import Repeated
-from flowdsl.log.table import EventTable, refuse_repeated
+from flowdsl.log.table import EventTable, refuse_repeated, told
 from flowdsl.log.textfiles import Block, csv_blocks, format_of, json_blocks
-from flowdsl.progress import Progress, following
+from flowdsl.progress import Progress, beside, following
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _BLOCK: Final = 65_536
+# which share of the work is reading; the rest is putting in order, or writing
+_READING: Final = 0.7
 _TEXT_FILES: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 _SUFFIXES: Final = (".parquet", *(name + packed for name in _TEXT_FILES for packed in ("", ".gz", ".zst")))
 Columns = Mapping[str, Origin]
@@ -68,14 +71,14 @@ def read_events(
     1
     """
     reader = Reader(_shape(columns, kinds, split, time_unit, time_format))
-    with following(progress, None, "read") as tick:
-        frames = [pl.DataFrame(schema=SCHEMA).drop("seq_no"), *told(reader.frames(source), tick)]
-    events = pl.concat(frames, how="diagonal")
-    if "seq_no" in events.columns:
-        events = _by_number(events, renumber=bool(split))
-    else:
-        events = events.sort("timestamp", maintain_order=True)
-    return MemoryEventLog.of(events, reader.problems, reader.skipped)
+    with following(progress, _rows_in(source), "read") as follower:
+        frames = [
+            pl.DataFrame(schema=SCHEMA).drop("seq_no"),
+            *told(reader.frames(source), follower.part(_READING)),
+        ]
+        follower.total = sum(frame.height for frame in frames)
+        events = beside(lambda: _in_order(frames, renumber=bool(split)))
+        return MemoryEventLog.of(events, reader.problems, reader.skipped)
 
 
 @dataclass(frozen=True)
@@ -108,19 +111,16 @@ def convert(
     """
     reader = Reader(_shape(columns, kinds, split, time_unit, time_format))
     before = log.last_seq_no()
-    with tempfile.TemporaryDirectory(prefix="flowdsl-convert-") as folder:
-        with following(progress, None, "convert") as tick:
-            spool = _spool(told(reader.frames(source), tick), Path(folder), numbered=not split)
-        last = log.append(EventTable(ParquetFiles(spool))) if spool else before
+    with (
+        tempfile.TemporaryDirectory(prefix="flowdsl-convert-") as folder,
+        following(progress, _rows_in(source), "convert") as follower,
+    ):
+        read = follower.part(_READING)
+        spool = _spool(told(reader.frames(source), read), Path(folder), numbered=not split)
+        follower.total = read.done
+        written = follower.part(1 - _READING).heard
+        last = log.append(EventTable(ParquetFiles(spool)), progress=written) if spool else before
     return Converted(last - before, reader.skipped, reader.problems.frame())
-
-
-def told(frames: Iterator[pl.DataFrame], tick: Callable[[int], None] | None) -> Iterator[pl.DataFrame]:
-    """The same frames; `tick` is told how many rows each has."""
-    for frame in frames:
-        yield frame
-        if tick is not None:
-            tick(frame.height)
 
 
 class Reader:
@@ -231,6 +231,24 @@ def _file_blocks(path: Path, problems: Problems) -> Iterator[Block]:
             for row in range(0, rows, _BLOCK):
                 part = pl.scan_parquet(path, glob=False).slice(row, _BLOCK).collect()
                 yield Block(str(path), list(range(row, row + part.height)), part)
+
+
+def _rows_in(source: Any) -> int | None:
+    """How many rows there are to read; None where that is not known without reading them."""
+    if not isinstance(source, (str, os.PathLike)):
+        return rows_in(source)
+    paths = files_of(Path(source), _SUFFIXES)
+    if any(format_of(path) != "parquet" for path in paths):
+        return None
+    with reading(str(source)):
+        return sum(int(pq.read_metadata(path).num_rows) for path in paths)
+
+
+def _in_order(frames: list[pl.DataFrame], renumber: bool) -> pl.DataFrame:
+    events = pl.concat(frames, how="diagonal")
+    if "seq_no" in events.columns:
+        return _by_number(events, renumber)
+    return events.sort("timestamp", maintain_order=True)
 
 
 def _by_number(events: pl.DataFrame, renumber: bool) -> pl.DataFrame:

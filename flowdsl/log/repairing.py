@@ -23,26 +23,30 @@ from flowdsl.log.segments import Segment, write_segments
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import TailFile, scan
 from flowdsl.log.verifying import Damage, Verification, found_segments, inspect
+from flowdsl.progress import Follower
 
 QUARANTINE: Final = "quarantine"
 # more events than a tail can hold
 _MORE_THAN_A_TAIL: Final = 1 << 22
 
 
-def repair(folder: Path) -> Verification:
+def repair(folder: Path, follower: Follower) -> Verification:
     """Check a log as its only writer, and put what is damaged into the folder `quarantine`; what was found.
 
     The events in it are given up: their numbers are a gap that `problems` and a warning at each reading name.
     """
     handle = lock_writer(folder)
     try:
-        found = inspect(folder)
+        found = inspect(folder, follower)
         places = {Path(damage.place).name for damage in found.damage}
         if CATALOG in places:
             _rebuild_catalog(folder)
             # only now is it known which segments there are
             found = Verification(
-                found.segments, found.events, found.damage + inspect(folder).damage, found.leftovers
+                found.segments,
+                found.events,
+                found.damage + inspect(folder, follower).damage,
+                found.leftovers,
             )
         catalog = Catalog(folder)
         try:

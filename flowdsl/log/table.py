@@ -18,6 +18,7 @@ from flowdsl.log.problems import OutOfOrder, Problems
 from flowdsl.log.raw import LazyTable, Piece, RawTable
 from flowdsl.log.repeated import Repeated
 from flowdsl.log.spill import POSITION, Sample, SortedTable
+from flowdsl.progress import Tick, awaited, following
 
 if TYPE_CHECKING:
     import duckdb
@@ -92,16 +93,21 @@ class EventTable:
     def all_problems(self) -> Problems:
         """The problems before they are made a frame."""
         found, order, repeated = Problems(), OutOfOrder(), Repeated()
-        for piece in self._raw.pieces(EVENT_COLUMNS, _SCAN // 8):
-            shaped = self._shaper.shape(piece.frame, piece.place)
-            reasons = faults(piece.frame, shaped, self._connection)
-            late = set(order.rows(shaped[self._key]).tolist()) - reasons.keys()
-            again = {}
-            if "event_id" in shaped.columns:
-                again = repeated.rows(shaped["event_id"])
-            for row in sorted(reasons.keys() | late | again.keys()):
-                self._report(found, piece, row, reasons.get(row), row in late, again.get(row))
+        with following(None, self.count(), "problems", "rows") as tick:
+            for piece in self._raw.pieces(EVENT_COLUMNS, _SCAN // 8):
+                self._look_at(piece, found, order, repeated)
+                tick(piece.frame.height)
         return found
+
+    def _look_at(self, piece: Piece, found: Problems, order: OutOfOrder, repeated: Repeated) -> None:
+        shaped = self._shaper.shape(piece.frame, piece.place)
+        reasons = faults(piece.frame, shaped, self._connection)
+        late = set(order.rows(shaped[self._key]).tolist()) - reasons.keys()
+        again = {}
+        if "event_id" in shaped.columns:
+            again = repeated.rows(shaped["event_id"])
+        for row in sorted(reasons.keys() | late | again.keys()):
+            self._report(found, piece, row, reasons.get(row), row in late, again.get(row))
 
     def _report(
         self, found: Problems, piece: Piece, row: int, why: str | None, late: bool, again: str | None
@@ -257,10 +263,17 @@ def together(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame
         yield pl.concat(held, rechunk=True) if len(held) > 1 else held[0]
 
 
+def told(frames: Iterator[pl.DataFrame], tick: Tick) -> Iterator[pl.DataFrame]:
+    """The same frames; `tick` is told how many rows each has, when the next one is asked for."""
+    for frame in frames:
+        yield frame
+        tick(frame.height)
+
+
 def ahead(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """The same frames, the next one being read by a thread while the caller works on this one."""
     with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-read") as pool:
         following = pool.submit(next, frames, None)
-        while (frame := following.result()) is not None:
+        while (frame := awaited(following)) is not None:
             following = pool.submit(next, frames, None)
             yield frame

@@ -18,6 +18,7 @@ from flowdsl.log.opening import segment_files
 from flowdsl.log.segments import Segment, checksum_of, described
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import Found, scan
+from flowdsl.progress import Follower, beat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,15 +72,17 @@ class Verification:
         return "\n".join(lines)
 
 
-def inspect(folder: Path) -> Verification:
-    """Check a log without changing it, also while it is written."""
+def inspect(folder: Path, follower: Follower) -> Verification:
+    """Check a log without changing it, also while it is written; `follower` hears how many events were looked at."""
     found = _read_tail(folder)
     damage, segments = _catalog_damage(folder)
     if damage:
         segments = tuple(found_segments(folder))
     whole = 0
+    follower.total = follower.done + sum(segment.rows for segment in segments)
     for segment in segments:
         broken = list(_segment_damage(folder, segment))
+        follower(segment.rows)
         damage += broken
         whole += segment.rows - sum(d.last - d.first + 1 for d in broken)
     damage += _holes(folder, segments, found) if has_catalog(folder) and not damage else []
@@ -125,6 +128,7 @@ def bad_groups(path: Path, segment: Segment) -> list[tuple[int, int, str]] | Non
     begin = segment.first
     for number, height in enumerate(heights):
         columns = ", ".join(_bad_columns(file, number, begin, height))
+        beat()
         if columns:
             end = begin + height - 1
             bad.append((begin, end, f"row group {number} (events {begin} to {end}) is damaged in {columns}"))
@@ -140,6 +144,7 @@ def found_segments(folder: Path) -> list[Segment]:
             segment = described(path)
         except _FOREIGN:
             continue
+        beat()
         bad = None if segment is None else bad_groups(path, segment)
         if segment is not None and bad is not None:
             # with a checksum that no file has, the next check finds the damage

@@ -189,7 +189,7 @@ class DesignModel:
             return None
         key = (seq_no, rehearsal.flow.steps)
         if self._explained is None or self._explained[0] != key:
-            self._explained = (key, explain(rehearsal.options, seq_no))
+            self._explained = (key, explain(rehearsal.options, seq_no, progress=False))
         return self._explained[1]
 
     def variables_at(self, place: int) -> Mapping[str, Any] | None:

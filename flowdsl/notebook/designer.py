@@ -20,22 +20,28 @@ from flowdsl.notebook.sampling import History
 if TYPE_CHECKING:
     from flowdsl.flow import Flow
     from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.progress import Progress
 
 # all of a long log is counted when nobody has typed for so long
 PAUSE: Final = 0.4
 
 
 def design(
-    log: Any, graph: EntityGraph | None = None, flow: Flow | None = None, *, target: str | None = None
+    log: Any,
+    graph: EntityGraph | None = None,
+    flow: Flow | None = None,
+    *,
+    target: str | None = None,
+    progress: Progress = None,
 ) -> Designer:
     """A widget to build a flow with forms, or to change one: choose operators and fields, and see counts, findings and a preview.
 
     The flow is tried on the beginning of `log` (what `replay` takes) whenever something changes, and on all of it when
     nothing does for a while. `flow` is opened in it. With `target="this-rs"` it also shows what is worth knowing before the
-    flow is shipped to that runtime. `.flow`, `.python` and `.yaml` take the flow away. Raises `FlowError` where ipywidgets is
-    not installed.
+    flow is shipped to that runtime. `.flow`, `.python` and `.yaml` take the flow away. `progress`, of the first
+    look at the log, is as in `replay`. Raises `FlowError` where ipywidgets is not installed.
     """
-    return Designer(log, graph, flow, target=target)
+    return Designer(log, graph, flow, target=target, progress=progress)
 
 
 class Designer:
@@ -51,9 +57,10 @@ class Designer:
         flow: Flow | None = None,
         *,
         target: str | None = None,
+        progress: Progress = None,
     ) -> None:
         require_widgets()
-        self.model = DesignModel(History(log, graph), flow, target)
+        self.model = DesignModel(History(log, graph, progress), flow, target)
         self._lock = threading.RLock()
         self._latest = Latest(self._failed)
         self._said: dict[str, Any] = {}

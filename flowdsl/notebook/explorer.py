@@ -16,6 +16,7 @@ from flowdsl.notebook.panel import Panel, require_widgets, static_html
 if TYPE_CHECKING:
     from flowdsl.flow import Flow
     from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.progress import Progress
 
 
 class Explorer:
@@ -24,9 +25,11 @@ class Explorer:
     `seq_no` is the event that is open, `explanation` what happened to it. Printed it says both.
     """
 
-    def __init__(self, flow: Flow, log: Any, graph: EntityGraph | None = None) -> None:
+    def __init__(
+        self, flow: Flow, log: Any, graph: EntityGraph | None = None, *, progress: Progress = None
+    ) -> None:
         require_widgets()
-        self.model = ExploreModel(Journal(flow, log, graph))
+        self.model = ExploreModel(Journal(flow, log, graph, progress))
         self._lock = threading.RLock()
         self._latest = Latest(self._failed)
         self._wanted = self.model.filter

@@ -16,7 +16,7 @@ from flowdsl.events import FlowWarning
 from flowdsl.explaining.explain import Explanation, explain
 from flowdsl.log.nested import as_json_text
 from flowdsl.notebook.endings import Ending, EndingObserver, Seqs, holds, sorted_seqs
-from flowdsl.progress import bar
+from flowdsl.progress import Follower, Progress, Tick, following
 from flowdsl.replaying import run, whole_log
 from flowdsl.results.store import NoStore
 
@@ -30,6 +30,8 @@ STRETCHES: Final = 8
 SHORTEST: Final = 1 << 16
 _BATCH: Final = 1 << 17
 _NEAR: Final = 1_000
+# which share of the work is reading the kinds of all events
+_READING: Final = 0.2
 _SEARCHED: Final = ("event_id", "entity_id", "link_id", "source_id", "target_id", "data", "metadata")
 _BRIEF: Final = ("kind", "entity_type", "entity_id", "link_type", "source_id", "target_id")
 
@@ -41,15 +43,19 @@ class Journal:
     its branches are each by themselves), in the order of the steps; `entered` of those that the trigger took.
     """
 
-    def __init__(self, flow: Flow, log: Any, graph: EntityGraph | None = None) -> None:
+    def __init__(
+        self, flow: Flow, log: Any, graph: EntityGraph | None = None, progress: Progress = None
+    ) -> None:
         self.flow = flow
         self.options = whole_log(flow, log, graph)
         self._states: list[State] = []
         self._explained = functools.lru_cache(32)(self._explain)
         observer = EndingObserver()
-        self._replay(observer)
-        self.entered, self.endings = observer.entered, observer.endings()
-        self.seqs, self._kinds, self.kinds = self._read_kinds()
+        with following(progress, self.options.source.count(), "explore") as follower:
+            replaying, reading = follower.part(1 - _READING), follower.part(_READING)
+            self._replay(observer, replaying)
+            self.entered, self.endings = observer.entered, observer.endings()
+            self.seqs, self._kinds, self.kinds = self._read_kinds(reading)
 
     def of_kind(self, kind: str | None, type_: str | None) -> Seqs:
         """The events of a kind, and of a link or entity type; None stands for any."""
@@ -107,23 +113,22 @@ class Journal:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _replay(self, observer: EndingObserver) -> None:
-        total = self.options.source.count()
-        stretch = max(SHORTEST, (total or 0) // STRETCHES)
-        with bar(total, always=False, what="explore") as tick:
-            options = self.options
-            for stop in self._stops(stretch):
-                span = dataclasses.replace(options.span, stop=stop)
-                windows = options.open_windows if stop is None else "keep"
-                part = dataclasses.replace(options, span=span, open_windows=windows)
-                with warnings.catch_warnings():
-                    if stop is not None:
-                        # what is wrong with rows of the log is said once, at its end
-                        warnings.simplefilter("ignore", FlowWarning)
-                    state = run(part, NoStore(), progress=_stepwise(tick), observer=observer).state
-                if stop is not None and state is not None:
-                    self._states.append(state)
-                    options = dataclasses.replace(options, state=state, graph=None)
+    def _replay(self, observer: EndingObserver, follower: Follower) -> None:
+        stretch = max(SHORTEST, (self.options.source.count() or 0) // STRETCHES)
+        options, events = self.options, 0
+        for stop in self._stops(stretch):
+            span = dataclasses.replace(options.span, stop=stop)
+            windows = options.open_windows if stop is None else "keep"
+            part = dataclasses.replace(options, span=span, open_windows=windows)
+            with warnings.catch_warnings():
+                if stop is not None:
+                    # what is wrong with rows of the log is said once, at its end
+                    warnings.simplefilter("ignore", FlowWarning)
+                result = run(part, NoStore(), progress=_from(events, follower), observer=observer)
+            events += result.manifest["events"]
+            if stop is not None and result.state is not None:
+                self._states.append(result.state)
+                options = dataclasses.replace(options, state=result.state, graph=None)
 
     def _stops(self, stretch: int) -> Iterator[int | None]:
         """Where each stretch ends: at the event that is the first of the next one; None for the end of the log."""
@@ -138,10 +143,11 @@ class Journal:
     def _explain(self, seq_no: int) -> Explanation:
         before = [state for state in self._states if state.position < seq_no]
         if not before:
-            return explain(self.options, seq_no)
-        return explain(dataclasses.replace(self.options, state=before[-1], graph=None), seq_no)
+            return explain(self.options, seq_no, progress=False)
+        options = dataclasses.replace(self.options, state=before[-1], graph=None)
+        return explain(options, seq_no, progress=False)
 
-    def _read_kinds(self) -> tuple[Seqs, npt.NDArray[np.int16], list[tuple[str, str | None]]]:
+    def _read_kinds(self, tick: Tick) -> tuple[Seqs, npt.NDArray[np.int16], list[tuple[str, str | None]]]:
         """Each event's number and the code of its kind and type, and what the codes stand for."""
         codes: dict[tuple[str, str | None], int] = {}
         seqs, kinds = [], []
@@ -157,20 +163,13 @@ class Journal:
                 place, on="pair", how="left", maintain_order="left", nulls_equal=True
             )
             kinds.append(found["code"].to_numpy())
+            tick(chunk.height)
         if not seqs:
             return np.zeros(0, np.int64), np.zeros(0, np.int16), []
         return np.concatenate(seqs), np.concatenate(kinds), list(codes)
 
 
-def _stepwise(tick: Callable[[int], None] | None) -> Any:
-    """The progress of several replays as one: what `run` calls with the events done since it began."""
-    if tick is None:
-        return False
-    done = 0
-
-    def told(now: int, total: int | None) -> None:
-        nonlocal done
-        tick(now - done)
-        done = now
-
-    return told
+def _from(begun: int, follower: Follower) -> Callable[[int, int | None], None]:
+    """The progress of a replay that goes on after so many events."""
+    # a stretch does not know where it ends, and is told to have done the rest of the log
+    return lambda done, total: follower.heard(begun + done) if done != total else None

@@ -16,7 +16,7 @@ import polars as pl
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.log import EventSource, open_log
 from flowdsl.log.nested import as_json_text
-from flowdsl.progress import bar
+from flowdsl.progress import Progress, following
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
@@ -67,20 +67,19 @@ class History:
     `kinds` counts the events of each kind and type (link type or entity type) in all of the log.
     """
 
-    def __init__(self, log: Any, graph: EntityGraph | None = None) -> None:
+    def __init__(self, log: Any, graph: EntityGraph | None = None, progress: Progress = None) -> None:
         self.source = open_log(log)
         self.graph = graph
         self.kinds: Counter[tuple[str, str | None]] = Counter()
         self._samples: dict[tuple[str, str], Sample] = {}
-        with bar(self.source.count(), always=False, what="scan") as tick:
+        with following(progress, self.source.count(), "scan") as tick:
             for chunk in self.source.chunks(("kind", "link_type", "entity_type"), _SCANNED):
                 pairs = chunk.select(
                     pl.col("kind").cast(pl.String), pl.coalesce("link_type", "entity_type").alias("type")
                 )
                 for kind, type_, count in pairs.group_by("kind", "type").len().iter_rows():
                     self.kinds[kind, type_] += count
-                if tick is not None:
-                    tick(chunk.height)
+                tick(chunk.height)
 
     @property
     def events(self) -> int:

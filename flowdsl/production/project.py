@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.pictures.picture import Picture
     from flowdsl.production.findings import Finding
+    from flowdsl.progress import Progress
     from flowdsl.sinks.base import Sink
 
 # declared by production, and not there
@@ -72,17 +73,23 @@ class Project:
     skipped: tuple[FlowError, ...] = field(default=(), compare=False)
 
     def check(
-        self, target: str | None = None, *, log: Any = None, graph: EntityGraph | None = None
+        self,
+        target: str | None = None,
+        *,
+        log: Any = None,
+        graph: EntityGraph | None = None,
+        progress: Progress = None,
     ) -> list[Finding]:
         """What is worth knowing before it is shipped: mistakes, traps, what is defined and not used.
 
         With `target="this-rs"` also what that runtime refuses, loses or does otherwise. Each finding has a `code`, with
         an entry in docs/findings.md; `where` is the place in the file, as long as the flows are what the file says.
-        With a `log` (and a `graph`), as `replay` takes them, the flows are replayed, and what the events show is found too.
+        With a `log` (and a `graph`), as `replay` takes them, the flows are replayed, and what the events show is found too;
+        `progress` is as there.
         """
         from flowdsl.production.findings import check_project
 
-        return check_project(self, target, log, graph)
+        return check_project(self, target, log, graph, progress)
 
     def picture(self) -> Picture:
         """The flows drawn as lanes, with the sinks that they share; it is what a notebook shows of a project.

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import polars as pl
 
+from flowdsl.progress import Follower, Tick, beat
 from flowdsl.reporting.distribution import Distribution, Spans
 from flowdsl.reporting.figures import (
     Figures,
@@ -36,10 +37,13 @@ _WORKERS: Final = 2
 # deliveries of which the recipients are counted in one pass
 _PASS: Final = 1 << 25
 _FIXED: Final = ("recipient_id", "delivered_at", "event_time")
+# which share of the measuring is the counting of rows
+_COUNTING: Final = 0.8
 # rows that are measured together: those of a table, or those of them that a sink's preferences refused
 Rows = tuple[str, str | None]
 # how often rows count for a sink: refused ones are taken off again
 Weights = Mapping[Rows, int]
+T = TypeVar("T")
 _Group = tuple[tuple[Rows, int], ...]
 
 
@@ -61,7 +65,7 @@ class _Measured:
     timelines: list[Timeline | None] = field(default_factory=list)
 
 
-def measure(result: Result) -> Figures:
+def measure(result: Result, follower: Follower) -> Figures:
     """All numbers of a result."""
     manifest = result.manifest
     counts = Counter(dict.fromkeys(result.sinks, 0))
@@ -69,7 +73,8 @@ def measure(result: Result) -> Figures:
         counts[row["sink"]] += row["count"]
     tables = {s["table"]: _Table(s["table"], result.store.pieces(s["table"])) for s in manifest["delivers"]}
     sinks = [*result.sinks, None]
-    measured = _measure_tables(tables, [_weights(manifest["delivers"], sink) for sink in sinks], len(result))
+    weights = [_weights(manifest["delivers"], sink) for sink in sinks]
+    measured = _measure_tables(tables, weights, len(result), follower)
     return Figures(
         flows=result.flows,
         events=manifest["events"],
@@ -105,20 +110,25 @@ def _weights(delivers: Sequence[dict[str, Any]], sink: str | None) -> Weights:
 
 
 def _measure_tables(
-    tables: Mapping[str, _Table], groups: Sequence[Weights], rows: int
+    tables: Mapping[str, _Table], groups: Sequence[Weights], rows: int, follower: Follower
 ) -> list[tuple[Recipients, Timeline | None]]:
     """Measure all tables, and the recipients and times of each group of rows."""
     passes = max(1, -(-rows // _PASS))
+    # rows are read, and a delivery is a row for each sink and flow that it is for
+    read = sum(piece.rows for table in tables.values() for piece in table.pieces)
+    tick = follower.part(_COUNTING * rows / max(read * passes, 1))
     kept: dict[Rows, _Measured] = {}
     told: list[dict[_Group, Crowd]] = []
     for number in range(passes):
-        found = _pass(tables, (number, passes))
+        found = _pass(tables, (number, passes), tick)
         kept = kept or found
-        days = {key: Days.joined(measured.days) for key, measured in found.items()}
+        days = {key: _alive(Days.joined(measured.days)) for key, measured in found.items()}
         held = [_reduced(group, days) for group in groups]
         told.append(
             {
-                group: Crowd.of(Days.joined([days[key] for key, _ in group], [times for _, times in group]))
+                group: _alive(
+                    Crowd.of(Days.joined([days[key] for key, _ in group], [times for _, times in group]))
+                )
                 for group in dict.fromkeys(group for group, _ in held)
             }
         )
@@ -135,6 +145,12 @@ def _measure_tables(
     ]
 
 
+def _alive(made: T) -> T:
+    """What took a while to make."""
+    beat()
+    return made
+
+
 def _reduced(group: Weights, there: Container[Rows]) -> tuple[_Group, int]:
     """Weights without a common factor, and the factor: sinks that get the same have the same recipients, as often."""
     held = [(key, times) for key, times in group.items() if key in there]
@@ -142,13 +158,14 @@ def _reduced(group: Weights, there: Container[Rows]) -> tuple[_Group, int]:
     return tuple((key, times // factor) for key, times in held), factor
 
 
-def _pass(tables: Mapping[str, _Table], share: tuple[int, int]) -> dict[Rows, _Measured]:
+def _pass(tables: Mapping[str, _Table], share: tuple[int, int], tick: Tick) -> dict[Rows, _Measured]:
     """One pass over all deliveries; the first one takes in everything else as well."""
     work = [(table, job) for table in tables.values() for job in jobs(table.pieces)]
     found: dict[Rows, _Measured] = {}
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="flowdsl-report") as pool:
         measured = pool.map(lambda one: _measure_job(one[1], share), work)
-        for (table, _), (rows, latency, candidates) in zip(work, measured, strict=True):
+        for (table, job), (rows, latency, candidates) in zip(work, measured, strict=True):
+            tick(sum(piece.rows for _, piece in job))
             for sink, days, timeline in rows:
                 one = found.setdefault((table.name, sink), _Measured())
                 one.days.append(days)

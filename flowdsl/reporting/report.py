@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.errors import DataError
+from flowdsl.progress import Progress, following
 from flowdsl.reporting.figures import Figures
 from flowdsl.reporting.measuring import measure
 from flowdsl.reporting.page import fragment, page
@@ -24,13 +25,16 @@ class Report:
     result always gives the same bytes.
     """
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, progress: Progress = None) -> None:
         self._result = result
+        self._progress = progress
 
     @cached_property
     def figures(self) -> Figures:
         """All numbers of the report."""
-        return measure(self._result)
+        # each part of the deliveries is measured once, or several times where there are very many
+        with following(self._progress, len(self._result), "report", "deliveries") as follower:
+            return measure(self._result, follower)
 
     @cached_property
     def html(self) -> str:

@@ -24,6 +24,7 @@ from flowdsl.kernels.kernel import Members, Refused
 from flowdsl.language.rows import Failures
 from flowdsl.log import EventSource
 from flowdsl.plan import Stage
+from flowdsl.progress import Follower, Tick, beat, silent
 from flowdsl.results.store import MemoryStore, Part, Store
 from flowdsl.values.columns import Column
 from flowdsl.values.json_texts import only, quoted
@@ -127,12 +128,13 @@ class TableRecorder:
         if self._settles and self._pending_size > PENDING:
             self.settle()
 
-    def settle(self) -> None:
-        """Spell out the failures kept so far."""
-        pending, self._pending, self._pending_size = self._pending, [], 0
-        if not pending:
+    def settle(self, follower: Follower | None = None) -> None:
+        """Spell out the failures kept so far; `follower` hears of the events that are read for it."""
+        if not self._pending:
             return
-        for part in failure_rows(self, pending):
+        parts = list(failure_rows(self, self._pending, follower))
+        self._pending, self._pending_size = [], 0
+        for part in parts:
             self.store.add("errors", part)
 
     @property
@@ -161,17 +163,21 @@ class TableRecorder:
 
 
 def failure_rows(
-    recorder: TableRecorder, failed: Sequence[tuple[Stage, Contexts, Failures]]
+    recorder: TableRecorder,
+    failed: Sequence[tuple[Stage, Contexts, Failures]],
+    follower: Follower | None = None,
 ) -> Iterator[Part]:
     """Failures that were kept as contexts as rows of the table of errors, their events read again."""
     if not failed:
         return
     seqs = np.unique(np.concatenate([contexts.seq for _, contexts, _ in failed]))
-    events = read_events_at(recorder.source, seqs)
+    follower = follower or Follower()
+    events = read_events_at(recorder.source, seqs, tick=follower.part(0.5))
     for stage, contexts, failures in failed:
         rows = events[np.searchsorted(seqs, contexts.seq)]
         again = contexts.detached(EventRows(rows, contexts.chunk.interner))
         yield error_part(stage, again, failures, rows)
+        beat()
 
 
 def deliveries_table(step: int, flows: list[int]) -> str:
@@ -266,7 +272,9 @@ def branch_texts(branches: Any, size: int) -> pl.Series:
     ).to_series()
 
 
-def read_events_at(source: EventSource, seqs: Seqs, columns: Collection[str] = EVENT_COLUMNS) -> pl.DataFrame:
+def read_events_at(
+    source: EventSource, seqs: Seqs, columns: Collection[str] = EVENT_COLUMNS, tick: Tick = silent
+) -> pl.DataFrame:
     """The events of these sequence numbers, which ascend, with all columns that the source has."""
     found = []
     for chunk in source.chunks(columns, 1 << 17, int(seqs[0]) - 1):
@@ -274,6 +282,7 @@ def read_events_at(source: EventSource, seqs: Seqs, columns: Collection[str] = E
         rows = np.searchsorted(numbers, seqs)
         rows = rows[(rows < len(numbers)) & (numbers.take(rows, mode="clip") == seqs)]
         found.append(chunk[rows])
+        tick(chunk.height)
         if int(numbers[-1]) >= int(seqs[-1]):
             break
     joined: pl.DataFrame = pl.concat(found, how="diagonal_relaxed")

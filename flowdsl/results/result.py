@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.progress import Follower, Progress, beside, following
 from flowdsl.results.accounts import Accounts
 from flowdsl.results.manifest import check_sums, manifest_of, record_open
 from flowdsl.results.recorder import TableRecorder
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from flowdsl.replaying import Options
     from flowdsl.reporting.report import Report
     from flowdsl.testing.cases import FlowTest
+
+# which share of the making of a table is making its parts
+_PARTS: Final = 0.7
 
 REASONS = (
     "filtered",
@@ -76,7 +81,7 @@ class Result:
         """What one sink received, a row a delivery, in the order of delivery."""
         key = f"sink {sink}"
         if key not in self._cache:
-            self._cache[key] = to_pandas(self.polars(sink))
+            self._cache[key] = self.to_pandas(sink)
         return self._cache[key]
 
     def to_polars(
@@ -86,31 +91,23 @@ class Result:
 
         `table` names another one: `"errors"`, `"dropped"`, `"steps"`, `"refused"`, `"undelivered"`, `"late"` or `"open"`.
         """
-        if table != "deliveries":
-            frame = self._table(table, sink)
-        elif sink is None:
-            frame = all_deliveries(self.store, self.flows, self._steps)
-        elif sink in self.sinks:
-            return sink_table(self.store, self.flows, sink, self._steps, columns)
-        else:
-            raise ReplayError(
-                f"no flow delivers to {sink!r}",
-                allowed=", ".join(self.sinks),
-                hint=did_you_mean(str(sink), self.sinks),
-            )
-        return frame if columns is None else frame.select(known_columns(frame, columns, table))
+        with self._following(sink, table) as tick:
+            return self._made(sink, columns, table, tick)
 
     def to_arrow(
         self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
     ) -> pa.Table:
         """The same as an Arrow table, without a copy."""
-        return self.to_polars(sink, columns, table=table).to_arrow()
+        with self._following(sink, table) as tick:
+            return beside(self._made(sink, columns, table, tick).to_arrow)
 
     def to_pandas(
         self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
     ) -> pd.DataFrame:
         """The same as a pandas frame with Arrow's types, without a copy; yours to change."""
-        return to_pandas(self.to_polars(sink, columns, table=table))
+        with self._following(sink, table) as tick:
+            frame = self._made(sink, columns, table, tick)
+            return beside(lambda: to_pandas(frame))
 
     def polars(self, sink: str | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Short for `to_polars` of deliveries."""
@@ -200,21 +197,25 @@ class Result:
 
         return Picture(result_diagram(self.manifest, cause_counts(self.store, self.recorder)))
 
-    def explain(self, seq_no: int, flow: str | None = None) -> Explanation:
-        """What happened to one event, step by step: outcomes, operands of conditions, renderings, variables."""
+    def explain(self, seq_no: int, flow: str | None = None, *, progress: Progress = None) -> Explanation:
+        """What happened to one event, step by step: outcomes, operands of conditions, renderings, variables.
+
+        The replay runs again up to that event; `progress` is as in `replay`.
+        """
         from flowdsl.explaining.explain import explain
 
         if self.options is None:
             raise ReplayError(
                 "a result that was read back cannot explain: it has no log and no flows", hint="replay again"
             )
-        return explain(self.options, seq_no, flow)
+        return explain(self.options, seq_no, flow, progress=progress)
 
-    def why(self, seq_no: int, recipient: str, flow: str | None = None) -> Why:
+    def why(self, seq_no: int, recipient: str, flow: str | None = None, *, progress: Progress = None) -> Why:
         """Why one event reached a recipient or did not, down to the first step that stopped it, in plain sentences.
 
         It follows the recipient's branch through fan-outs, batches and limits, and names the earlier events that had a
         part in it; where the recipient is in no branch, it says when they were or will be. In all flows, or the one named.
+        `progress` is as in `replay`.
 
         >>> from flowdsl import link_created, on, replay
         >>> flow = on("link.created", name="hello").where("source_id != target_id").map(a=1).deliver("in-app")
@@ -232,14 +233,14 @@ class Result:
             raise ReplayError(
                 "a result that was read back cannot say why: it has no log and no flows", hint="replay again"
             )
-        return why(self.options, seq_no, recipient, flow)
+        return why(self.options, seq_no, recipient, flow, progress)
 
-    def as_test(self, seq_no: int, name: str | None = None) -> FlowTest:
+    def as_test(self, seq_no: int, name: str | None = None, *, progress: Progress = None) -> FlowTest:
         """A test of what came of one event, with just the events and the part of the graph that it takes.
 
         Earlier events are in it where they share a window or a limit with it, or change what is looked up. It expects
         what came, and `.to_yaml()` is to be pasted below `tests:`. Raises `ReplayError` where no flow ran on the event,
-        or no part of the log that is small enough tells the same.
+        or no part of the log that is small enough tells the same. `progress` is as in `replay`.
         """
         from flowdsl.testing.from_event import as_test
 
@@ -247,23 +248,29 @@ class Result:
             raise ReplayError(
                 "a result that was read back has no log and no flows to make a test of", hint="replay again"
             )
-        return as_test(self.options, seq_no, name)
+        return as_test(self.options, seq_no, name, progress)
 
-    def to_parquet(self, folder: str | os.PathLike[str]) -> None:
-        """Write the result's tables into a new folder, from which `read_result` reads them back."""
+    def to_parquet(self, folder: str | os.PathLike[str], *, progress: Progress = None) -> None:
+        """Write the result's tables into a new folder, from which `read_result` reads them back.
+
+        `progress` is as in `replay`, of rows.
+        """
         target = FolderStore.create(folder)
-        self._settle()
-        for table in self.store.tables():
-            for part in self.store.parts(table):
-                target.add(table, part)
+        self._settle(progress)
+        tables = {table: sum(part.rows for part in self.store.pieces(table)) for table in self.store.tables()}
+        with following(progress, sum(tables.values()), "write", "rows") as follower:
+            for table in tables:
+                for part in self.store.parts(table):
+                    target.add(table, part)
+                    follower(part.rows)
         target.write_manifest(self.manifest)
 
     # -- shown -----------------------------------------------------------------------------------------
 
-    def report(self, path: str | os.PathLike[str] | None = None) -> Report:
+    def report(self, path: str | os.PathLike[str] | None = None, *, progress: Progress = None) -> Report:
         """All that is worth knowing of the result at a glance; with `path` also written there as one HTML file.
 
-        The file opens offline. Raises `DataError` where it cannot be written.
+        The file opens offline. `progress` is as in `replay`, of deliveries. Raises `DataError` where it cannot be written.
 
         >>> from flowdsl import link_created, on, replay
         >>> flow = on("link.created", name="hello").map(title="hello").deliver("in-app")
@@ -275,7 +282,7 @@ class Result:
         if "report" not in self._shown:
             from flowdsl.reporting.report import Report
 
-            self._shown["report"] = Report(self)
+            self._shown["report"] = Report(self, progress)
         report: Report = self._shown["report"]
         if path is not None:
             report.save(path)
@@ -296,9 +303,38 @@ class Result:
         steps: list[dict[str, Any]] = self.manifest["delivers"]
         return steps
 
-    def _settle(self) -> None:
-        if self.recorder is not None:
-            self.recorder.settle()
+    def _settle(self, progress: Progress = None) -> None:
+        """Spell out the failures that are kept short; for that their events are read again."""
+        if self.recorder is None or not self.recorder.pending:
+            return
+        with following(progress, self.recorder.source.count(), "read failures") as follower:
+            self.recorder.settle(follower)
+
+    def _following(self, sink: str | None, table: str) -> AbstractContextManager[Follower]:
+        """What follows the making of a table."""
+        rows = None
+        if table == "deliveries":
+            rows = sum(d["count"] for d in self.manifest["delivered"] if sink in (None, d["sink"]))
+        return following(None, rows, table, "rows")
+
+    def _made(
+        self, sink: str | None, columns: Sequence[str] | None, table: str, follower: Follower
+    ) -> pl.DataFrame:
+        # parts are put together and in order when all of them are there
+        tick = follower.part(_PARTS)
+        if table != "deliveries":
+            frame = self._table(table, sink)
+        elif sink is None:
+            frame = all_deliveries(self.store, self.flows, self._steps, tick=tick)
+        elif sink in self.sinks:
+            return sink_table(self.store, self.flows, sink, self._steps, columns, tick)
+        else:
+            raise ReplayError(
+                f"no flow delivers to {sink!r}",
+                allowed=", ".join(self.sinks),
+                hint=did_you_mean(str(sink), self.sinks),
+            )
+        return frame if columns is None else frame.select(known_columns(frame, columns, table))
 
     def _table(self, name: str, sink: str | None) -> pl.DataFrame:
         makers = Accounts(self.store, self.manifest).makers
@@ -313,7 +349,7 @@ class Result:
             raise ReplayError(f"the table {name!r} is not kept by sink", hint=f"leave out {sink!r}")
         if name == "errors":
             self._settle()
-        return makers[name]()
+        return beside(makers[name])
 
     def _cached(self, name: str) -> pd.DataFrame:
         if name not in self._cache:

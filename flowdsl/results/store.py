@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from flowdsl.errors import DataError, ReplayError
+from flowdsl.progress import beat
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -194,6 +195,7 @@ class FolderStore:
             rows = pq.read_table(path)
             meta = json.loads((rows.schema.metadata or {}).get(META, b"{}"))
             frame = pl.from_arrow(rows)
+            beat()
             assert isinstance(frame, pl.DataFrame)
             yield Part(frame, meta)
 

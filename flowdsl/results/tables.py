@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.progress import Tick, beside, silent
 from flowdsl.results.recorder import CLOSED, FIELD, MOMENT, OPENED_BY
 from flowdsl.results.store import Part, Store
 from flowdsl.values.cells import nested_json
@@ -36,10 +37,11 @@ def sink_table(
     sink: str,
     steps: Sequence[dict[str, Any]],
     columns: Sequence[str] | None = None,
+    tick: Tick = silent,
 ) -> pl.DataFrame:
     """What one sink received: the fixed columns, then the payload's fields, the union over its flows.
 
-    With `columns` only those: what is not asked for is not made.
+    With `columns` only those: what is not asked for is not made. `tick` hears how many rows were made.
     """
     mine = [s for s in steps if sink in s["sinks"]]
     fields = _field_types(store, mine)
@@ -58,7 +60,7 @@ def sink_table(
         _with_order(part, number)
         .with_columns([*_fixed(part, names[number], "branch" in wanted), *_fields(part, kept)])
         .drop([FIELD.format(name) for name in part.meta["fields"] if name not in kept])
-        for number, part in _delivered(store, steps, sink)
+        for number, part in _delivered(store, steps, sink, tick)
     ]
     types = {FIELD.format(name): pl.String if dtype is None else dtype for name, dtype in kept.items()}
     joined = _in_order(frames, types, ordered=_ordered(mine))
@@ -73,7 +75,11 @@ def _ordered(steps: Sequence[dict[str, Any]]) -> bool:
 
 
 def all_deliveries(
-    store: Store, names: Sequence[str], steps: Sequence[dict[str, Any]], more: Sequence[str] = ()
+    store: Store,
+    names: Sequence[str],
+    steps: Sequence[dict[str, Any]],
+    more: Sequence[str] = (),
+    tick: Tick = silent,
 ) -> pl.DataFrame:
     """What all sinks received: the fixed columns, `sink`, the payload as JSON text, and `more` columns of the parts."""
     frames = []
@@ -85,6 +91,7 @@ def all_deliveries(
         # fields of other flows may have the same name and another type: only the JSON text goes on
         placed = placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))])
         for place, sink in enumerate(part.meta["sinks"]):
+            tick(part.rows)
             frames.append(
                 _reaching(placed, part, sink).with_columns(
                     pl.lit(sink, pl.Enum(sinks)).alias("sink"), pl.lit(place, pl.Int32).alias("__sink")
@@ -102,7 +109,12 @@ def _reaching(frame: pl.DataFrame, part: Part, sink: str) -> pl.DataFrame:
 
 
 def deliveries_with_origin(
-    store: Store, names: Sequence[str], steps: Sequence[dict[str, Any]], flow: int, sink: str
+    store: Store,
+    names: Sequence[str],
+    steps: Sequence[dict[str, Any]],
+    flow: int,
+    sink: str,
+    tick: Tick = silent,
 ) -> pl.DataFrame:
     """What one flow, by its number, gave one sink: the fixed columns, `payload` as JSON text, and what tells deliveries
     apart in any run: `origin`, the event they come from or that opened the window they come from, and `place`, which of
@@ -110,7 +122,7 @@ def deliveries_with_origin(
     mine = sorted((s for s in steps if flow in s["flows"] and sink in s["sinks"]), key=_number)
     frames = []
     for place, step in enumerate(mine):
-        for _, part in _delivered(store, [{**step, "flows": [flow]}], sink):
+        for _, part in _delivered(store, [{**step, "flows": [flow]}], sink, tick):
             placed = _with_order(part, flow).with_columns(
                 *_fixed(part, names[flow], True),
                 payload_json(part),
@@ -157,7 +169,9 @@ def _cell_json(part: Part, name: str) -> pl.Series:
     return Column.from_series(series).to_json()
 
 
-def _delivered(store: Store, steps: Sequence[dict[str, Any]], sink: str | None) -> Iterable[tuple[int, Part]]:
+def _delivered(
+    store: Store, steps: Sequence[dict[str, Any]], sink: str | None, tick: Tick = silent
+) -> Iterable[tuple[int, Part]]:
     """The parts of all deliver steps, once for each flow that has the step."""
     for step in steps:
         if sink is None or sink in step["sinks"]:
@@ -166,6 +180,7 @@ def _delivered(store: Store, steps: Sequence[dict[str, Any]], sink: str | None) 
                 frame = part.frame if sink is None else _reaching(part.frame, part, sink)
                 for flow in step["flows"]:
                     yield flow, Part(frame, meta)
+                    tick(frame.height)
 
 
 def _fixed(part: Part, name: str, with_branch: bool) -> list[Any]:
@@ -199,7 +214,8 @@ def _in_order(
     levels = sorted((c for c in joined.columns if c.startswith("branch_")), key=lambda c: int(c[7:]))
     keys = ["delivered_at", "seq_no", "__flow", *levels, "step", *last]
     if not ordered and (joined.height < _SORTED_AT_ONCE or not is_ordered(joined, keys)):
-        joined = joined.sort(keys, nulls_last=False, maintain_order=True)
+        whole = joined
+        joined = beside(lambda: whole.sort(keys, nulls_last=False, maintain_order=True))
     return joined
 
 

@@ -17,6 +17,8 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError
+from flowdsl.log.table import told
+from flowdsl.progress import Progress, beside, following
 from flowdsl.samples.words import COMMENT, LINK, POST, USER, comments, people, posts, spelled, uuids
 
 Ints = npt.NDArray[np.int64]
@@ -24,6 +26,8 @@ DAYS: Final = 30
 _START: Final = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 _DAY: Final = 86_400_000_000
 _BLOCK: Final = 200_000
+# which share of the work is drawing what happens; the rest is spelling it out
+_DRAWING: Final = 0.3
 FLOWS: Final = Path(__file__).with_name("flows.yaml")
 
 LIKE, FOLLOW, COMMENTED, POSTED, OWNS, UNLIKE, UNFOLLOW, EDIT_POST, EDIT_USER, JOIN, DELETE_POST = range(11)
@@ -52,11 +56,13 @@ class Sample:
     flows: Path
 
 
-def write_sample(folder: str | os.PathLike[str], events: int = 20_000, seed: int = 1) -> Sample:
+def write_sample(
+    folder: str | os.PathLike[str], events: int = 20_000, seed: int = 1, *, progress: Progress = None
+) -> Sample:
     """Write a sample of `events` events into a folder, and the same files for the same numbers every time.
 
     `events.parquet` is the log, `graph/` holds `entities/user.parquet`, `entities/post.parquet` and `links.parquet` as they
-    were before it, `flows.yaml` flows that fit them. Raises `DataError` for fewer than 1 event.
+    were before it, `flows.yaml` flows that fit them. `progress` is as in `replay`. Raises `DataError` for fewer than 1 event.
 
     >>> import tempfile, flowdsl
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -69,13 +75,20 @@ def write_sample(folder: str | os.PathLike[str], events: int = 20_000, seed: int
         raise DataError(f"a sample of {events} events is none", allowed="at least 1 event")
     sample = sample_in(folder)
     (sample.graph / "entities").mkdir(parents=True, exist_ok=True)
-    history = _History(events, np.random.default_rng(seed), np.uint64(seed))
-    history.entities("user").write_parquet(sample.graph / "entities" / "user.parquet")
-    history.entities("post").write_parquet(sample.graph / "entities" / "post.parquet")
-    history.links().write_parquet(sample.graph / "links.parquet")
-    _write(history.blocks(), sample.log)
+    with following(progress, events, "sample") as follower:
+        history = beside(lambda: _History(events, np.random.default_rng(seed), np.uint64(seed)))
+        drawn, written = follower.part(_DRAWING), follower.part(1 - _DRAWING)
+        drawn(events)
+        beside(lambda: _write_graph(history, sample.graph))
+        _write(told(history.blocks(), written), sample.log)
     sample.flows.write_bytes(FLOWS.read_bytes())
     return sample
+
+
+def _write_graph(history: _History, folder: Path) -> None:
+    for kind in ("user", "post"):
+        history.entities(kind).write_parquet(folder / "entities" / f"{kind}.parquet")
+    history.links().write_parquet(folder / "links.parquet")
 
 
 def sample_in(folder: str | os.PathLike[str]) -> Sample:

@@ -13,6 +13,7 @@ from flowdsl.errors import ReplayError
 from flowdsl.events import JSON_COLUMNS, timestamp_text, timestamp_us
 from flowdsl.explaining.explain import explain, watch
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.progress import Follower, Progress, following
 from flowdsl.rules import FLOWDSL
 from flowdsl.testing.cases import FlowTest
 from flowdsl.testing.history import Historian, Reach
@@ -30,7 +31,7 @@ _FIELDS: Final = (
 )  # fmt: skip
 
 
-def as_test(options: Options, seq_no: int, name: str | None = None) -> FlowTest:
+def as_test(options: Options, seq_no: int, name: str | None = None, progress: Progress = None) -> FlowTest:
     """A test of what came of one event in the flows that it concerns.
 
     Raises `ReplayError` where no flow ran on the event, where more than 500 events or entities and links would be
@@ -41,9 +42,15 @@ def as_test(options: Options, seq_no: int, name: str | None = None) -> FlowTest:
             "a test starts from a graph and its events, and this replay did not",
             hint="replay the whole log without state= and as_of='end'",
         )
+    with following(progress, options.source.count(), "as_test") as follower:
+        return _cut_down(options, seq_no, name, follower)
+
+
+def _cut_down(options: Options, seq_no: int, name: str | None, follower: Follower) -> FlowTest:
     rules = options.flows[0].rules if options.flows else FLOWDSL
     historian = Historian(seq_no, rules)
-    explanation = explain(options, seq_no, watcher=historian)
+    explaining, making = follower.part(0.5), follower.part(0.5)
+    explanation = explain(options, seq_no, watcher=historian, progress=explaining.heard)
     names = [step.flow for step in explanation.steps if step.step is None and step.outcome == "matched"]
     if not names:
         raise ReplayError(f"no flow ran on event {seq_no}", hint="result.explain says why")
@@ -54,9 +61,9 @@ def as_test(options: Options, seq_no: int, name: str | None = None) -> FlowTest:
         # what a later event of the log let go on goes on at the end of the test
         ours = dataclasses.replace(ours, open_windows="flush")
         historian = Historian(seq_no, rules)
-        watch(ours, historian)
+        watch(ours, historian, explaining.heard)
     for reach in Reach:
-        made = _made(ours, seq_no, name or _name(explanation), historian.needed(reach))
+        made = _made(ours, seq_no, name or _name(explanation), historian.needed(reach), making)
         if made is None:
             break
         test, number = made
@@ -70,14 +77,16 @@ def as_test(options: Options, seq_no: int, name: str | None = None) -> FlowTest:
     )
 
 
-def _made(options: Options, seq_no: int, name: str, needed: set[int]) -> tuple[FlowTest, int] | None:
+def _made(
+    options: Options, seq_no: int, name: str, needed: set[int], follower: Follower
+) -> tuple[FlowTest, int] | None:
     """A test without expectations, and the number of the event in it; None where it would be too large."""
     rules = options.flows[0].rules
     if len(needed) > MOST:
         return None
     reader = Reader(seq_no, rules)
     span = dataclasses.replace(options.span, only=np.array(sorted(needed)))
-    watch(dataclasses.replace(options, span=span), reader)
+    watch(dataclasses.replace(options, span=span), reader, follower.heard)
     around = surroundings(
         options.source, options.graph or EntityGraph(), reader.readings, _clocked(options, needed)
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flowdsl.production.project import Project
     from flowdsl.production.reading import Reader
     from flowdsl.production.this_rs_reading import ProductionReader
+    from flowdsl.progress import Progress
 
 
 # what production does not compile, said closer than its refusal would say it
@@ -30,31 +31,47 @@ _LET_IN: Final = frozenset(("deliver-without-payload", "filter-of-other-family")
 
 
 def check_flow(
-    flow: Flow, target: str | None = None, log: Any = None, graph: EntityGraph | None = None
+    flow: Flow,
+    target: str | None = None,
+    log: Any = None,
+    graph: EntityGraph | None = None,
+    progress: Progress = None,
 ) -> list[Finding]:
     """What is worth knowing of one flow; with a log also what its events make of it."""
     from flowdsl.production.findings.reading import view_of_flow
 
     rules_of(target)
     view = ProjectView([view_of_flow(flow)])
-    found = [*findings_of(view, target, around=False), *_from_log(view, (flow,), target, log, graph)]
+    found = [
+        *findings_of(view, target, around=False),
+        *_from_log(view, (flow,), target, log, graph, progress),
+    ]
     return ordered(found, view)
 
 
 def check_project(
-    project: Project, target: str | None = None, log: Any = None, graph: EntityGraph | None = None
+    project: Project,
+    target: str | None = None,
+    log: Any = None,
+    graph: EntityGraph | None = None,
+    progress: Progress = None,
 ) -> list[Finding]:
     """What is worth knowing of a project; places are those of the file where the flows are still what it says."""
     from flowdsl.production.findings.reading import view_of_project
 
     rules_of(target)
     view = _filed(project) or view_of_project(project)
-    found = [*findings_of(view, target), *_from_log(view, project.flows, target, log, graph)]
+    found = [*findings_of(view, target), *_from_log(view, project.flows, target, log, graph, progress)]
     return ordered(found, view)
 
 
 def _from_log(
-    view: ProjectView, flows: Sequence[Flow], target: str | None, log: Any, graph: EntityGraph | None
+    view: ProjectView,
+    flows: Sequence[Flow],
+    target: str | None,
+    log: Any,
+    graph: EntityGraph | None,
+    progress: Progress = None,
 ) -> list[Finding]:
     if log is None or not flows:
         return []
@@ -62,7 +79,7 @@ def _from_log(
     from flowdsl.replaying import by_rules, options_of
 
     places = {(flow.name, step.number): step.place for flow in view.flows for step in flow.steps}
-    return findings_from_log(options_of(by_rules(flows, FLOWDSL), log, graph), target, places)
+    return findings_from_log(options_of(by_rules(flows, FLOWDSL), log, graph), target, places, progress)
 
 
 def check_source(

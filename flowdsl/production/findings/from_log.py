@@ -25,6 +25,7 @@ from flowdsl.operators.fan_out import FanOut
 from flowdsl.operators.where import Where
 from flowdsl.plan import Stage
 from flowdsl.production.findings.base import Finding, rules
+from flowdsl.progress import Progress, Tick, following
 from flowdsl.replaying import Options, run
 from flowdsl.results.store import NoStore
 from flowdsl.values.columns import Column
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 LARGE_FAN_OUT: Final = 10_000
 """A fan-out of more branches than this is a finding."""
 
+# which share of the work is reading the ids of the log once more
+_READING: Final = 0.2
 # texts that some other JSON value is spelled as
 _LIKE_JSON: Final = r"^(-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|true|false|null|\{.*\}|\[.*\])$"
 _KEYS: Final[dict[str, Any]] = {"typed": pl.String, "text": pl.String, "count": pl.UInt32, "seq_no": pl.Int64}
@@ -134,23 +137,25 @@ class _Seen:
 
 
 def findings_from_log(
-    options: Options, target: str | None, places: dict[tuple[str, int], str]
+    options: Options, target: str | None, places: dict[tuple[str, int], str], progress: Progress = None
 ) -> list[Finding]:
     """What the events of a log make of flows; `places` has the place of each step by the flow's name and its number.
 
     The flows are replayed once by flowdsl's own rules, and watched.
     """
     seen = _Seen(target is not None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FlowWarning)
-        run(options, NoStore(), progress=False, observer=seen)
-    found = [*_large_fan_outs(seen, options.flows, places)]
-    if target is not None:
-        found += [
-            *_ids(options.source),
-            *_keys(seen, options.flows, places),
-            *_comparisons(seen, options.flows, places),
-        ]
+    with following(progress, options.source.count(), "check") as follower:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FlowWarning)
+            replayed = follower if target is None else follower.part(1 - _READING)
+            run(options, NoStore(), progress=replayed.heard, observer=seen)
+        found = [*_large_fan_outs(seen, options.flows, places)]
+        if target is not None:
+            found += [
+                *_ids(options.source, follower.part(_READING)),
+                *_keys(seen, options.flows, places),
+                *_comparisons(seen, options.flows, places),
+            ]
     return found
 
 
@@ -190,7 +195,7 @@ def _large_fan_outs(
             )  # fmt: skip
 
 
-def _ids(source: EventSource) -> Iterator[Finding]:
+def _ids(source: EventSource, tick: Tick) -> Iterator[Finding]:
     events, example = 0, None
     for frame in source.chunks(ID_COLUMNS, CHUNK):
         other = np.zeros(frame.height, np.bool_)
@@ -205,6 +210,7 @@ def _ids(source: EventSource) -> Iterator[Finding]:
                     example = f"{name} of event {frame['seq_no'][first]} is {str(ids[first])!r}"
                 other |= rows.to_numpy()
         events += int(other.sum())
+        tick(frame.height)
     if example is not None:
         yield Finding(
             "ids-not-uuid", rules()["ids-not-uuid"].severity, None, None, "the log",
