@@ -114,9 +114,11 @@ class _Bar(Follower):
 
     seen = True
 
-    def __init__(self, total: int | None, what: str, unit: str, due: float) -> None:
+    def __init__(self, total: int | None, what: str, unit: str, delay: float) -> None:
         super().__init__(total)
-        self._what, self._unit, self._due = what, unit, due
+        self._what, self._unit = what, unit
+        self._begun = time.time()
+        self._due = time.monotonic() + delay
         self._shown: Any = None
         self._line: _Line | None = None
         self._drawn = 0.0
@@ -143,9 +145,12 @@ class _Bar(Follower):
         self._line = _Line() if _in_notebook() else None
         self._shown = tqdm(
             total=self.total, initial=0, unit=f" {self._unit}", unit_scale=True, desc=self._what, leave=False,
-            file=self._line, ncols=None if self._line is None else _WIDTH,
+            file=self._line or sys.stderr, ncols=None if self._line is None else _WIDTH, delay=1e-9,
         )  # fmt: skip
-        self._shown.update(self.done)
+        # what was done before counts, and so does the time that it took
+        self._shown.start_t = self._begun
+        self._shown.n = self._shown.last_print_n = self.done
+        self._shown.refresh()
 
     def close(self) -> None:
         if self._shown is not None:
@@ -212,8 +217,7 @@ def _follower(progress: Progress, total: int | None, what: str, unit: str) -> Fo
         return _Within(outer)
     seen = (sys.stderr is not None and sys.stderr.isatty()) or _in_notebook()
     if progress is True or (progress is None and seen):
-        due = time.monotonic() + (0 if progress is True else DELAY)
-        return _Bar(total, what, unit, due)
+        return _Bar(total, what, unit, 0.0 if progress is True else DELAY)
     return Follower(total)
 
 
