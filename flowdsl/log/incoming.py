@@ -25,6 +25,7 @@ from flowdsl.log.table import together
 from flowdsl.progress import Tick, counted, silent
 
 _BLOCK: Final = 131_072
+_FEW: Final = 1_000
 
 
 def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = silent) -> list[EventRow] | None:
@@ -71,6 +72,11 @@ def frames_of(events: Any, timestamp: object, problems: Problems) -> Iterator[pl
             hint="open_log(path) or read_events(path) reads files",
         )
     yield from together(_checked(table, problems), _BLOCK)
+
+
+def are_few(events: Any) -> bool:
+    """Whether it is clear that appending them is over at once."""
+    return isinstance(events, Mapping) or (isinstance(events, (list, tuple)) and len(events) <= _FEW)
 
 
 def count_of(events: Any) -> int | None:

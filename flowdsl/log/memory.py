@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +14,7 @@ from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import Blocks, picked
 from flowdsl.log.columns import SCHEMA, TIME, chunk_columns
-from flowdsl.log.incoming import count_of, frames_of, rows_of
+from flowdsl.log.incoming import are_few, count_of, frames_of, rows_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
 from flowdsl.log.rows import frame_of
@@ -75,8 +75,8 @@ class MemoryEventLog(EventLog):
         mapping in a list that is no event is a `DataError`, and nothing is appended; such rows of a frame go to
         `problems`. `progress` is as in `replay`.
         """
-        if isinstance(events, Mapping):
-            # one at a time is how a live log grows
+        if progress is None and are_few(events):
+            # so a live log grows, and it is in a hurry
             return self._append(events, timestamp, silent)
         with following(progress, count_of(events), "append") as tick:
             return self._append(events, timestamp, tick)

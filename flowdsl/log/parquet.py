@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -21,7 +21,7 @@ from flowdsl.log.border import reading
 from flowdsl.log.catalog import Gap, has_catalog
 from flowdsl.log.columns import TIME, chunk_columns, empty_events
 from flowdsl.log.folder import LogFolder
-from flowdsl.log.incoming import count_of, frames_of, rows_of
+from flowdsl.log.incoming import are_few, count_of, frames_of, rows_of
 from flowdsl.log.interest import Interest
 from flowdsl.log.opening import lacks_catalog
 from flowdsl.log.problems import Problems
@@ -109,8 +109,8 @@ class ParquetEventLog(EventLog):
         full the events are not in the log, those before are, and the next append tries a new file.
         `progress` is as in `replay`.
         """
-        if isinstance(events, Mapping):
-            # one at a time is how a live log grows
+        if progress is None and are_few(events):
+            # so a live log grows, and it is in a hurry
             return self._append(events, timestamp, Follower())
         with following(progress, count_of(events), "append") as follower:
             return self._append(events, timestamp, follower)
