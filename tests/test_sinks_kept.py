@@ -422,7 +422,8 @@ def test_hostile_names_are_only_names(name: str, tmp_path: Path):
     in_app.register_device(kept, kept)
     assert in_app.preferences(kept).muted
     assert in_app.devices(kept) == (kept,)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "f", "i"]
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["c", "c-journal", "f", "f-journal", "i", "i-journal"]
 
 
 @pytest.mark.parametrize("make", [InApp, Feed, Counter, Recipients])

@@ -57,7 +57,11 @@ def test_every_type_becomes_a_real_sink(tmp_path: Path):
     for name in ("in-app", "feed", "likes", "audit", "shown", "live"):
         assert list(sinks[name].deliver([note])) == [None]
         sinks[name].close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["feed.sqlite", "likes.sqlite", "notes.sqlite"]
+    assert sorted(path.name for path in tmp_path.glob("*.sqlite")) == [
+        "feed.sqlite",
+        "likes.sqlite",
+        "notes.sqlite",
+    ]
     assert said == [note]
     assert [type(class_of(kind)) for kind in SINK_TYPES] == [type] * len(SINK_TYPES)
 
@@ -72,7 +76,7 @@ def test_push_knows_the_devices_of_the_in_app_sink(tmp_path: Path):
     assert isinstance(alone, Push)
     assert type(alone.recipients) is Recipients
     alone.recipients.register_device("ann", "t")
-    assert [path.name for path in tmp_path.iterdir()] == ["push.sqlite"]
+    assert [path.name for path in tmp_path.glob("*.sqlite")] == ["push.sqlite"]
     own = project("{name: push, type: push, config: {path: d.sqlite}}", two[0]).build_sinks(tmp_path)["push"]
     assert isinstance(own, Push)
     assert type(own.recipients) is Recipients

@@ -1,8 +1,8 @@
 """The SQLite file of a sink: its user's alone, safe on disk when a write returns, and shared by threads and processes.
 
-`journal_mode=DELETE`, for SQLite before 3.51.3 has a fault in its write-ahead log when two connections meet;
-`synchronous=EXTRA`, for with `FULL` the folder is not synced after the journal is removed, and a power cut could bring
-it back and undo what was said to be done. Every value reaches SQL as a parameter, never as a part of the text.
+A rollback journal, for SQLite before 3.51.3 has a fault in its write-ahead log when two connections meet; one that stays
+(`PERSIST`), for its head is wiped and synced, while with `DELETE` and `synchronous=FULL` a power cut could bring a removed
+journal back and undo what was said to be done. Every value reaches SQL as a parameter, never as a part of the text.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _APPLIED: Final = (
     "create table if not exists applied (consumer text primary key, batch integer not null) without rowid"
 )
 _VERSION: Final = 1
+# what a journal that stays may have, in bytes
+_JOURNAL: Final = 1_000_000
 
 
 class Database:
@@ -112,8 +114,9 @@ class Database:
         where = ":memory:" if self.path is None else os.fspath(_made(self.path))
         connection = sqlite3.connect(where, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("pragma journal_mode = delete")
-            connection.execute("pragma synchronous = extra")
+            connection.execute("pragma journal_mode = persist")
+            connection.execute(f"pragma journal_size_limit = {_JOURNAL}")
+            connection.execute("pragma synchronous = full")
             connection.execute("begin immediate")
             self._check(connection)
             for statement in self._schema:
