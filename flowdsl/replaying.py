@@ -197,7 +197,7 @@ def run(
         broken = options.source.broken
         if broken:
             warn(f"{broken} rows of the log are no events and were left out; see log.problems")
-        return finished(plan, options, store, recorder, local, state)
+        return beside(lambda: finished(plan, options, store, recorder, local, state))
 
 
 def _gathered(local: LocalRun, options: Options, follower: Follower) -> Tick:

@@ -19,7 +19,7 @@ from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
 from flowdsl.log.rows import frame_of
 from flowdsl.log.table import cut, no_marks, together, told
-from flowdsl.progress import Progress, Tick, following, silent
+from flowdsl.progress import Progress, Tick, beside, following, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ class MemoryEventLog(EventLog):
 
     def _append(self, events: Any, timestamp: datetime | str | None, tick: Tick) -> int:
         rows = rows_of(events, timestamp, tick)
-        if rows is not None:
+        if rows is not None and len(rows) < _TAIL:
             with self._changed:
                 self._tail += rows
                 self._last += len(rows)
@@ -91,7 +91,10 @@ class MemoryEventLog(EventLog):
                     self._seal()
                 self._changed.notify_all()
                 return self._last
-        frames = list(told(frames_of(events, timestamp, self._problems), tick))
+        if rows is not None:
+            frames = [beside(lambda: frame_of(rows))]
+        else:
+            frames = list(told(frames_of(events, timestamp, self._problems), tick))
         with self._changed:
             self._seal()
             for frame in frames:

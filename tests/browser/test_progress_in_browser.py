@@ -1,0 +1,32 @@
+"""A bar in JupyterLab: it is seen while something works, and is gone when it is done, from the file too."""
+
+from __future__ import annotations
+
+import re
+
+SLOW = """import time
+from flowdsl import progress
+with progress.following(True, 100, "count") as tick:
+    for _ in range(20):
+        tick(5)
+        time.sleep(0.1)"""
+
+
+def test_a_bar_is_seen_while_it_moves_and_then_takes_no_room(notebook):
+    shown = notebook(f"print('before')\n{SLOW}\nprint('after')", "print('before')\nprint('after')", run=False)
+    shown.page.get_by_role("menuitem", name="Run", exact=True).click()
+    shown.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    bar = shown.output(0).locator("pre").filter(has_text=re.compile(r"count: +[1-9][05]%"))
+    bar.wait_for()
+    assert bar.bounding_box()["height"] < 30
+    shown.wait()
+    assert bar.count() == 0
+    assert shown.output(0).inner_text().split() == ["before", "after"]
+    with_bar, without = (shown.output(cell).bounding_box()["height"] for cell in (0, 1))
+    assert with_bar - without < 10
+    shown.page.keyboard.press("Control+s")
+    shown.page.wait_for_function("() => !document.querySelector('.jp-mod-dirty')")
+    saved = (shown.lab.folder / f"{shown.name}.ipynb").read_text("utf-8")
+    assert "after" in saved
+    assert "count:" not in saved
+    assert "100.0/100" not in saved
