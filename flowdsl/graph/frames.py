@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.frames import is_frame, is_whole, to_polars
+from flowdsl.frames import is_frame, is_whole, rows_in, to_polars
 from flowdsl.progress import Tick, beside, counted, silent
 from flowdsl.values.documents import Documents
 
+T = TypeVar("T")
 LINK_COLUMNS = ("link_type", "source_id", "target_id", "link_id", "metadata")
 
 
@@ -23,7 +24,7 @@ def entity_documents(kind: str, entities: Any, tick: Tick = silent) -> tuple[pl.
     """
     what = f"entities {kind!r}"
     if is_frame(entities):
-        read = beside(lambda: _from_frame(to_polars(entities, what), what))
+        read = _aside(entities, lambda: _from_frame(to_polars(entities, what), what))
         tick(len(read[0]))
         return read
     if isinstance(entities, Mapping):
@@ -32,6 +33,11 @@ def entity_documents(kind: str, entities: Any, tick: Tick = silent) -> tuple[pl.
         f"{what} are a {type(entities).__name__}",
         allowed="a frame with an 'id' column, a mapping id → object, or a function from ids to either",
     )
+
+
+def _aside(given: Any, work: Callable[[], T]) -> T:
+    """Frames in memory are read by a thread; any other may run code of the user's, which stays on the user's thread."""
+    return work() if rows_in(given) is None else beside(work)
 
 
 def _from_frame(frame: pl.DataFrame, what: str) -> tuple[pl.Series, Documents]:
@@ -80,7 +86,7 @@ def _from_mapping(entities: Mapping[Any, Any], what: str, tick: Tick) -> tuple[p
 def link_frame(links: Any, tick: Tick = silent) -> pl.DataFrame:
     """Links as a frame of text columns `link_type, source_id, target_id, link_id`, in their order."""
     if is_frame(links):
-        frame = beside(lambda: to_polars(links, "links"))
+        frame = _aside(links, lambda: to_polars(links, "links"))
         tick(frame.height)
     else:
         frame = _link_rows(links, tick)

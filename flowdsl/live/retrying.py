@@ -15,7 +15,7 @@ from flowdsl.live.dead_letters import Letter, delivery_of
 from flowdsl.live.recording import LiveRecorder
 from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
-from flowdsl.progress import Follower, alive, beside, counted
+from flowdsl.progress import Follower, alive, counted
 from flowdsl.results.recorder import Seqs
 from flowdsl.sinks.base import Delivery, DurableSink, Sink
 
@@ -75,9 +75,7 @@ def _outcomes(sink: Sink, consumer: Consumer, deliveries: list[Delivery]) -> lis
             for delivery in counted(deliveries, alive, 1)
         ]
     try:
-        return [
-            None if outcome is None else outcome.error for outcome in beside(lambda: sink.deliver(deliveries))
-        ]
+        return [None if outcome is None else outcome.error for outcome in sink.deliver(deliveries)]
     except Exception as error:  # a sink may be anybody's
         return [f"{type(error).__name__}: {error}"] * len(deliveries)
 
