@@ -351,6 +351,7 @@ def test_errors_are_read_again_with_a_bar(terminal: Terminal, at_once: None, eve
     result = fd.replay(failing, events[:1_000], progress=False)
     assert len(result.errors) == 1_000
     assert {line.partition(":")[0] for line in terminal.lines} == {"errors"}
+    assert all("/1.00k" in line for line in terminal.lines)
     assert terminal.is_clear
 
 

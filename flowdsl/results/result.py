@@ -315,6 +315,8 @@ class Result:
         rows = None
         if table == "deliveries":
             rows = sum(d["count"] for d in self.manifest["delivered"] if sink in (None, d["sink"]))
+        elif table == "errors":
+            rows = sum(step["failed"] for step in self.manifest["steps"])
         return following(None, rows, table, "rows")
 
     def _made(
@@ -323,7 +325,7 @@ class Result:
         # parts are put together and in order when all of them are there
         tick = follower.part(_PARTS)
         if table != "deliveries":
-            frame = self._table(table, sink)
+            frame = self._table(table, sink, follower)
         elif sink is None:
             frame = all_deliveries(self.store, self.flows, self._steps, tick=tick)
         elif sink in self.sinks:
@@ -336,7 +338,7 @@ class Result:
             )
         return frame if columns is None else frame.select(known_columns(frame, columns, table))
 
-    def _table(self, name: str, sink: str | None) -> pl.DataFrame:
+    def _table(self, name: str, sink: str | None, follower: Follower) -> pl.DataFrame:
         makers = Accounts(self.store, self.manifest).makers
         known = ("deliveries", *makers)
         if name not in makers:
@@ -348,7 +350,8 @@ class Result:
         if sink is not None:
             raise ReplayError(f"the table {name!r} is not kept by sink", hint=f"leave out {sink!r}")
         if name == "errors":
-            self._settle()
+            share = (follower.total or 0) / max(self.manifest["events"], 1)
+            self._settle(follower.part(_PARTS * share).heard)
         return beside(makers[name])
 
     def _cached(self, name: str) -> pd.DataFrame:
