@@ -406,6 +406,17 @@ def test_a_context_that_failed_is_run_again_from_the_step_that_failed(log: Any) 
     assert titles(runtime) == ["Ann"]
 
 
+def test_many_dead_letters_are_tried_again_in_time():
+    log = fd.MemoryEventLog()
+    log.append([fd.link_created("likes", f"u{number}", "nobody") for number in range(8_000)])
+    failing = fd.on("link.created").resolve("target_id", as_="whom").map(a=1).deliver("push")
+    runtime = fd.Runtime(failing, log).run_until_idle()
+    began = time.process_time()
+    assert len(runtime.retry()) == 8_000
+    # each is looked for among those of its own event
+    assert time.process_time() - began < 5
+
+
 def test_a_slow_sink_holds_up_no_other(log: Any) -> None:
     gate = threading.Event()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,17 +101,24 @@ def _rerun(
     local.run(runtime.log, Span(stop=int(seqs[-1]) + 1, only=seqs), progress=follower)
     local.flush()
     recorder.keep_failures()
-    errors = recorder.take_failures().table(local.empty_chunk(), labels).rows(named=True)
-    deliveries = [d for rows in recorder.take_deliveries().values() for _, d in rows]
+    errors: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in recorder.take_failures().table(local.empty_chunk(), labels).rows(named=True):
+        errors[row["flow"], row["seq_no"]].append(row)
+    deliveries: dict[tuple[str, int | None], list[Delivery]] = defaultdict(list)
+    for rows in recorder.take_deliveries().values():
+        for _, delivery in rows:
+            deliveries[delivery.flow, delivery.seq_no].append(delivery)
     found = {
-        letter.key: [d for d in deliveries if _comes_from(letter, d.flow, d.seq_no, d.branch, d.step)]
+        letter.key: [
+            d for d in deliveries[letter.flow, letter.seq_no] if _comes_from(letter, d.branch, d.step)
+        ]
         for letter in letters
     }
     failed = {
         letter.key: row["error"]
         for letter in letters
-        for row in errors
-        if _comes_from(letter, row["flow"], row["seq_no"], row["branch"], row["step"] + 1)
+        for row in errors[letter.flow, letter.seq_no]
+        if _comes_from(letter, row["branch"], row["step"] + 1)
     }
     seen = _numbers_in(runtime.log, seqs)
     failed |= {letter.key: "the log has its event no more" for letter in letters if letter.seq_no not in seen}
@@ -129,9 +136,8 @@ def _numbers_in(log: EventLog, seqs: Seqs) -> set[int]:
     return found
 
 
-def _comes_from(letter: Letter, flow: str, seq_no: int, branch: str | None, step: int) -> bool:
-    """Whether something at a step is of the context that failed, or of a branch of it, at a later step."""
-    same = flow == letter.flow and seq_no == letter.seq_no and step > letter.step
-    return same and (
+def _comes_from(letter: Letter, branch: str | None, step: int) -> bool:
+    """Whether what an event became at a step is of the context that failed, or of a branch of it, at a later step."""
+    return step > letter.step and (
         letter.branch is None or branch == letter.branch or (branch or "").startswith(f"{letter.branch}.")
     )

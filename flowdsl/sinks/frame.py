@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from flowdsl.progress import beside, counted, following
 from flowdsl.sinks.base import Delivery, Outcome, Sink
 from flowdsl.sinks.kept import json_text
 
@@ -54,11 +55,13 @@ class Frame(Sink):
         """
         import pandas as pd
 
-        rows = [_row(delivery) for delivery in self.deliveries]
-        columns = dict.fromkeys(FIXED)
-        for row in rows:
-            columns.update(dict.fromkeys(row))
-        return pd.DataFrame(rows, columns=list(columns))
+        deliveries = self.deliveries
+        with following(None, len(deliveries), "frame", "deliveries") as tick:
+            rows = [_row(delivery) for delivery in counted(deliveries, tick)]
+            columns = dict.fromkeys(FIXED)
+            for row in rows:
+                columns.update(dict.fromkeys(row))
+            return beside(lambda: pd.DataFrame(rows, columns=list(columns)))
 
     def clear(self) -> None:
         """Forget what was collected."""
