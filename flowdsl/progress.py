@@ -250,13 +250,8 @@ def beside(work: Callable[[], T]) -> T:
         return awaited(pool.submit(work))
 
 
-def beat() -> None:
-    """Say to what is followed in this thread, if anything is, that work goes on."""
-    alive(0)
-
-
-def alive(done: int) -> None:
-    """A `Tick` that says no more than that."""
+def beat(done: int = 0) -> None:
+    """Say to what is followed in this thread, if anything is, that work goes on, and no more."""
     current = _CURRENT.get()
     if current is not None:
         current(0)

@@ -15,7 +15,7 @@ from flowdsl.live.dead_letters import Letter, delivery_of
 from flowdsl.live.recording import LiveRecorder
 from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
-from flowdsl.progress import Follower, alive, counted
+from flowdsl.progress import Follower, beat, counted
 from flowdsl.results.recorder import Seqs
 from flowdsl.sinks.base import Delivery, DurableSink, Sink
 
@@ -72,7 +72,7 @@ def _outcomes(sink: Sink, consumer: Consumer, deliveries: list[Delivery]) -> lis
         # each under its key: one that was made, but not noted here before the process ended, is not made twice
         return [
             _applied(sink, delivery, f"{consumer.name}/{consumer.identity}/{delivery.key}")
-            for delivery in counted(deliveries, alive, 1)
+            for delivery in counted(deliveries, beat, 1)
         ]
     try:
         return [None if outcome is None else outcome.error for outcome in sink.deliver(deliveries)]

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from flowdsl.progress import Follower, Tick, beat
+from flowdsl.progress import Follower, Tick, beside
 from flowdsl.reporting.distribution import Distribution, Spans
 from flowdsl.reporting.figures import (
     Figures,
@@ -43,7 +44,6 @@ _COUNTING: Final = 0.8
 Rows = tuple[str, str | None]
 # how often rows count for a sink: refused ones are taken off again
 Weights = Mapping[Rows, int]
-T = TypeVar("T")
 _Group = tuple[tuple[Rows, int], ...]
 
 
@@ -122,13 +122,11 @@ def _measure_tables(
     for number in range(passes):
         found = _pass(tables, (number, passes), tick)
         kept = kept or found
-        days = {key: _alive(Days.joined(measured.days)) for key, measured in found.items()}
+        days = {key: beside(partial(Days.joined, measured.days)) for key, measured in found.items()}
         held = [_reduced(group, days) for group in groups]
         told.append(
             {
-                group: _alive(
-                    Crowd.of(Days.joined([days[key] for key, _ in group], [times for _, times in group]))
-                )
+                group: beside(partial(_crowd, group, days))
                 for group in dict.fromkeys(group for group, _ in held)
             }
         )
@@ -145,10 +143,8 @@ def _measure_tables(
     ]
 
 
-def _alive(made: T) -> T:
-    """What took a while to make."""
-    beat()
-    return made
+def _crowd(group: _Group, days: Mapping[Rows, Days]) -> Crowd:
+    return Crowd.of(Days.joined([days[key] for key, _ in group], [times for _, times in group]))
 
 
 def _reduced(group: Weights, there: Container[Rows]) -> tuple[_Group, int]:
