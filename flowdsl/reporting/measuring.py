@@ -65,8 +65,8 @@ class _Measured:
     timelines: list[Timeline | None] = field(default_factory=list)
 
 
-def measure(result: Result, follower: Follower) -> Figures:
-    """All numbers of a result."""
+def measure(result: Result, follower: Follower | None = None) -> Figures:
+    """All numbers of a result; `follower` hears of the deliveries that are counted."""
     manifest = result.manifest
     counts = Counter(dict.fromkeys(result.sinks, 0))
     for row in manifest["delivered"]:
@@ -74,7 +74,7 @@ def measure(result: Result, follower: Follower) -> Figures:
     tables = {s["table"]: _Table(s["table"], result.store.pieces(s["table"])) for s in manifest["delivers"]}
     sinks = [*result.sinks, None]
     weights = [_weights(manifest["delivers"], sink) for sink in sinks]
-    measured = _measure_tables(tables, weights, len(result), follower)
+    measured = _measure_tables(tables, weights, len(result), follower or Follower())
     return Figures(
         flows=result.flows,
         events=manifest["events"],
