@@ -174,14 +174,16 @@ class LocalRun:
 
     def next_deadline(self) -> int | None:
         """When the next timer is due (µs), if no event comes before; None where none is set."""
-        earliest = [int(due.min()) for s in self.stages() if len(due := s.kernel.deadlines())]
-        return min(earliest, default=None)
+        due = (stage.kernel.next_deadline() for stage in self.stages())
+        return min((clock for clock in due if clock is not None), default=None)
 
     def last_deadline(self, until: int) -> int | None:
         """When the last of the timers is due that are due by `until` (µs); None where none is."""
+        first = self.next_deadline()
+        if first is None or first > until:
+            return None
         due = [d for s in self.stages() if len(d := s.kernel.deadlines())]
-        latest = [int(passed.max()) for d in due if len(passed := d[d <= until])]
-        return max(latest, default=None)
+        return max(int(passed.max()) for d in due if len(passed := d[d <= until]))
 
     # -- one chunk -------------------------------------------------------------------------------------
 

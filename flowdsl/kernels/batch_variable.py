@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from flowdsl.contexts.chunk import Chunk
 from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Plain
+from flowdsl.kernels.windows import stable_order
 from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
@@ -20,11 +22,13 @@ from flowdsl.values.json_texts import quoted
 from flowdsl.values.tags import Index, Tag
 
 Ints = npt.NDArray[np.int64]
+# numbers so far apart are searched rather than looked up in a table
+_SPARSE: Final = 256
 
 
 @dataclass(frozen=True)
 class ItemLists:
-    """Members of windows in the order in which they came: the window each is in, its item, event and branch."""
+    """Members of windows, those of one window in the order in which they came: the window each is in, its item, event and branch."""
 
     windows: Ints
     items: Codes
@@ -37,12 +41,13 @@ class ItemLists:
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
     @classmethod
-    def of_contexts(cls, contexts: Contexts, windows: Ints) -> ItemLists:
-        """Contexts as members of these windows; an item is the event's source id, else its entity id."""
-        sources = contexts.chunk.codes("source_id", contexts.rows)
+    def of_contexts(cls, contexts: Contexts, rows: Index, windows: Ints) -> ItemLists:
+        """Some contexts as members of these windows; an item is the event's source id, else its entity id."""
+        chunk, events = contexts.chunk, contexts.rows.take(rows)
+        sources = chunk.codes("source_id", events)
         if not sources.all():
-            sources = np.where(sources > 0, sources, contexts.chunk.codes("entity_id", contexts.rows))
-        return cls(windows, sources, contexts.seq, contexts.branches)
+            sources = np.where(sources > 0, sources, chunk.codes("entity_id", events))
+        return cls(windows, sources, contexts.seq.take(rows), tuple(b.take(rows) for b in contexts.branches))
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -64,34 +69,52 @@ class ItemLists:
             tuple(np.concatenate(level) for level in levels) if len(later) else self.branches,
         )
 
-    def of(self, windows: Ints) -> ItemLists:
-        """The members of these windows only."""
-        rows = np.flatnonzero(self._among(windows) >= 0)
-        if len(rows) == len(self):
-            return self
+    def grouped(self, windows: Ints) -> tuple[ItemLists, Ints]:
+        """The members of these windows, one window after the other, and where those of each begin."""
+        place = self._among(windows)
+        order = stable_order(place)
+        order = order[np.searchsorted(place[order], 0) :]
+        counts = np.bincount(place[order], minlength=len(windows))
+        return self._at(order), np.cumsum(counts) - counts
+
+    def runs(self, starts: Ints, counts: Ints) -> ItemLists:
+        """Stretches of so many members from these places on, one after the other."""
+        offsets = np.cumsum(counts) - counts
+        return self._at(np.arange(int(counts.sum())) + np.repeat(starts - offsets, counts))
+
+    def _at(self, rows: Index) -> ItemLists:
         return ItemLists(
             self.windows[rows], self.items[rows], self.seqs[rows], tuple(b[rows] for b in self.branches)
         )
 
+    def of(self, windows: Ints) -> ItemLists:
+        """The members of these windows only."""
+        rows = np.flatnonzero(self._among(windows) >= 0)
+        return self if len(rows) == len(self) else self._at(rows)
+
     def lists(self, windows: Ints, interner: Interner) -> Items:
         """The items of each of these windows, in their order."""
-        place = self._among(windows)
-        rows = np.flatnonzero(place >= 0)
-        order = np.argsort(place[rows], kind="stable")
-        rows = rows[order]
-        counts = np.bincount(place[rows], minlength=len(windows))
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        return Items(self.items[rows], offsets, interner, self.seqs[rows[offsets[:-1]]])
+        inside, starts = self.grouped(windows)
+        return Items(inside.items, np.append(starts, len(inside)), interner, inside.seqs[starts])
 
     def _among(self, windows: Ints) -> Ints:
         """For each member the place of its window in `windows`, -1 where it is not among them."""
         if not len(windows) or not len(self):
             return np.full(len(self), -1, np.int64)
         low, high = int(self.windows.min()), int(self.windows.max())
+        if high - low > _SPARSE * (len(self) + len(windows)):
+            return self._found_among(windows)
         table = np.full(high - low + 1, -1, np.int64)
         inside = (windows >= low) & (windows <= high)
         table[windows[inside] - low] = np.flatnonzero(inside)
         return table[self.windows - low]
+
+    def _found_among(self, windows: Ints) -> Ints:
+        """The same where a table of all numbers would be large for so few."""
+        order = np.argsort(windows)
+        at = np.searchsorted(windows, self.windows, sorter=order).clip(0, len(windows) - 1)
+        place = order[at]
+        return np.where(windows[place] == self.windows, place, -1)
 
 
 @dataclass(frozen=True)

@@ -111,8 +111,13 @@ class Kernel:
     def renumber(self, mapping: Versions) -> None:
         """Entity versions got new numbers."""
 
+    def next_deadline(self) -> int | None:
+        """When the next timer is due that would fire without another event, as a clock in µs; None where there is none."""
+        due = self.deadlines()
+        return int(due.min()) if len(due) else None
+
     def deadlines(self) -> npt.NDArray[np.int64]:
-        """When timers are due that would fire without another event, as clocks in µs, in any order."""
+        """When all these timers are due, in any order."""
         return np.zeros(0, np.int64)
 
     def open(self) -> list[dict[str, Any]]:

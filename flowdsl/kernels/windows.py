@@ -32,7 +32,7 @@ class Groups:
     @classmethod
     def of(cls, keys: Ints, times: Ints) -> Groups:
         """Rows in order of time, grouped by key."""
-        order = _stable_order(keys)
+        order = stable_order(keys)
         sorted_keys = keys.take(order)
         change = np.flatnonzero(sorted_keys[1:] != sorted_keys[:-1]) + 1
         starts = np.concatenate([[0], change]).astype(np.int64) if len(keys) else np.zeros(0, np.int64)
@@ -116,7 +116,7 @@ def _loop(groups: Groups, group: int, first: int, window: int, gap: int) -> tupl
     return np.array(openers, np.int64), np.array(ends, np.int64)
 
 
-def _stable_order(keys: Ints) -> Ints:
+def stable_order(keys: Ints) -> Ints:
     """The order that sorts keys and keeps equal ones as they were: one sort of (key, position) in an integer."""
     if not len(keys):
         return np.zeros(0, np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from flowdsl.contexts.chunk import Chunk
 from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts
-from flowdsl.contexts.holding import Holding, Refs
+from flowdsl.contexts.holding import Holding
 from flowdsl.contexts.variables import Versions
 from flowdsl.kernels.batch_variable import BatchVariable, ItemLists
-from flowdsl.kernels.kernel import Kernel, StepRun
+from flowdsl.kernels.kernel import FOREVER, Kernel, StepRun
 from flowdsl.kernels.keys import KeySpace
+from flowdsl.kernels.open_windows import Open, OpenWindows
 from flowdsl.kernels.timers import due
 from flowdsl.kernels.untimed import UntimedBatchKernel
 from flowdsl.kernels.windows import Groups, Windows
@@ -108,43 +109,23 @@ class Batch(Operator):
         return BatchKernel(self, rules) if rules.timers else UntimedBatchKernel(self, rules)
 
 
-@dataclass(frozen=True)
-class _Open:
-    """Open windows, sorted by key: their number (ascending in the order of opening), start, members, last member."""
-
-    keys: Ints
-    numbers: Ints
-    opened: Ints
-    counts: Ints
-    last_at: Ints
-    last: Refs
-
-    @classmethod
-    def none(cls) -> _Open:
-        return cls(*(np.zeros(0, np.int64) for _ in range(6)))
-
-    def take(self, index: Index) -> _Open:
-        return _Open(*(getattr(self, name).take(index) for name in self.__dataclass_fields__))
-
-
 class BatchKernel(Kernel):
     """Holds the last member of each open window whole, and of the others what `batch` says of them."""
 
     def __init__(self, options: Batch, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = KeySpace((options.key,), typed=rules.typed_keys)
-        self._open = _Open.none()
+        self._windows = OpenWindows()
         self._holding = Holding()
-        self._members = ItemLists.none()
         self._next = 0
 
     @property
     def held(self) -> int:
-        return int(self._open.counts.sum())
+        return self._windows.held
 
     def fork(self) -> BatchKernel:
         forked = BatchKernel(self._options, self._rules)
-        forked._space, forked._open, forked._members = self._space, self._open, self._members
+        forked._space, forked._windows = self._space, self._windows.fork()
         forked._holding, forked._next = self._holding.fork(), self._next
         return forked
 
@@ -163,22 +144,20 @@ class BatchKernel(Kernel):
         work = _Batching(self, contexts, keys, step)
         return work.run()
 
+    def next_deadline(self) -> int | None:
+        earliest = self._windows.earliest
+        return None if earliest is None else earliest + self._options.window.microseconds
+
     def deadlines(self) -> Ints:
-        return self._open.opened + self._options.window.microseconds
+        return self._windows.all().opened + self._options.window.microseconds
 
     def open(self) -> list[dict[str, Any]]:
-        window = self._options.window.microseconds
-        rows, seqs = [], self._holding.seqs(self._open.last)
-        for i in np.argsort(self._open.numbers).tolist():
-            rows.append(
-                {
-                    "held": int(self._open.counts[i]),
-                    "last_seq_no": int(seqs[i]),
-                    "opened_at": int(self._open.opened[i]),
-                    "due_at": int(self._open.opened[i]) + window,
-                }
-            )
-        return rows
+        windows, length = self._windows.all(), self._options.window.microseconds
+        columns = (windows.counts, self._holding.seqs(windows.last), windows.opened)
+        return [
+            {"held": held, "last_seq_no": seq_no, "opened_at": opened, "due_at": opened + length}
+            for held, seq_no, opened in zip(*(column.tolist() for column in columns), strict=True)
+        ]
 
 
 class _Batching:
@@ -191,7 +170,9 @@ class _Batching:
         self.chunk: Chunk = contexts.chunk
         self.window = kernel._options.window.microseconds
         self.groups = Groups.of(keys, contexts.moment)
-        self.carried = kernel._open
+        # those that a context may join or close, and those that are due
+        until = FOREVER if step.ending else max(step.horizon, int(contexts.moment.max(initial=0)))
+        self.carried, self.members = kernel._windows.take_out(self.groups.keys, until - self.window)
 
     def run(self) -> Contexts:
         kernel, groups, carried = self.kernel, self.groups, self.carried
@@ -199,14 +180,12 @@ class _Batching:
         found = Windows.find(groups, joined, self.window)
         fresh = self._opened_now(found)
         grown = self._grown(joined)
-        windows = _Open(
-            *(np.concatenate([getattr(grown, n), getattr(fresh, n)]) for n in grown.__dataclass_fields__)
-        )
+        windows = grown.joined(fresh)
         seen = np.concatenate(
             [np.full(len(carried.keys), -1, np.int32), self.contexts.seen.take(groups.order[found.first])]
         )
         row_of_last = np.concatenate([self._rows_of_last(joined), groups.order[found.end - 1]])
-        members = kernel._members.joined(self._joined_members(joined, found, fresh.numbers))
+        members = self.members.joined(self._joined_members(joined, found, fresh.numbers))
         firing = due(self.chunk, windows.opened + self.window, windows.opened, seen, self.step)
         firing |= windows.numbers <= self._last_closed_on_arrival(found, fresh.numbers)
         enough = windows.counts >= kernel._options.min_count
@@ -234,7 +213,7 @@ class _Batching:
         at = np.searchsorted(groups.keys, carried.keys).clip(0, len(groups.keys) - 1)
         return at, groups.keys[at] == carried.keys
 
-    def _grown(self, joined: Ints) -> _Open:
+    def _grown(self, joined: Ints) -> Open:
         """The windows carried in, with what joined them in this batch."""
         groups, carried = self.groups, self.carried
         at, present = self._group_of_carried()
@@ -243,7 +222,7 @@ class _Batching:
         last_at = carried.last_at.copy()
         rows = np.flatnonzero(more)
         last_at[rows] = groups.times[joined[at[rows]] - 1]
-        return _Open(
+        return Open(
             carried.keys, carried.numbers, carried.opened, carried.counts + more, last_at, carried.last
         )
 
@@ -257,14 +236,14 @@ class _Batching:
         rows[grew] = groups.order[joined[at[grew]] - 1]
         return rows
 
-    def _opened_now(self, found: Windows) -> _Open:
+    def _opened_now(self, found: Windows) -> Open:
         groups = self.groups
         opener = groups.order[found.first]
         numbers = np.empty(len(opener), np.int64)
         # numbers ascend in the order in which windows open: timers due at the same moment fire in that order
         numbers[np.argsort(opener)] = self.kernel._next + np.arange(len(opener))
         self.kernel._next += len(opener)
-        return _Open(
+        return Open(
             groups.keys[found.group],
             numbers,
             groups.times[found.first],
@@ -276,7 +255,6 @@ class _Batching:
     def _joined_members(self, joined: Ints, found: Windows, numbers: Ints) -> ItemLists:
         """Every context of the batch as a member of its window."""
         groups = self.groups
-        window = np.empty(len(self.contexts), np.int64)
         at, present = self._group_of_carried()
         carried = np.flatnonzero(present)
         starts, ends = groups.starts[at[carried]], joined[at[carried]]
@@ -284,8 +262,7 @@ class _Batching:
         owners = np.concatenate([self.carried.numbers[carried], numbers])
         counts = lasts - firsts
         rows = np.arange(int(counts.sum())) + np.repeat(firsts - (np.cumsum(counts) - counts), counts)
-        window[groups.order[rows]] = np.repeat(owners, counts)
-        return ItemLists.of_contexts(self.contexts, window)
+        return ItemLists.of_contexts(self.contexts, groups.order[rows], np.repeat(owners, counts))
 
     def _last_closed_on_arrival(self, found: Windows, numbers: Ints) -> int:
         """The last window that a context of its key closed by coming when it was due; it and all before it fire."""
@@ -296,7 +273,7 @@ class _Batching:
     # -- what becomes of them --------------------------------------------------------------------------
 
     def _emit(
-        self, windows: _Open, seen: npt.NDArray[np.int32], rows: Ints, members: ItemLists, which: Index
+        self, windows: Open, seen: npt.NDArray[np.int32], rows: Ints, members: ItemLists, which: Index
     ) -> Contexts:
         if not len(which):
             return self.contexts.take(np.zeros(0, np.int64))
@@ -315,7 +292,7 @@ class _Batching:
         self._tell(members, closing, out)
         return out
 
-    def _last_members(self, closing: _Open, rows: Ints) -> Contexts:
+    def _last_members(self, closing: Open, rows: Ints) -> Contexts:
         """The last member of each window: a context of this batch, or one that was held."""
         now, earlier = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         parts = [self.contexts.take(rows[now])] if len(now) else []
@@ -327,7 +304,7 @@ class _Batching:
         back[np.concatenate([now, earlier])] = np.arange(len(rows))
         return Contexts.concat(parts).take(back)
 
-    def _tell(self, members: ItemLists, closing: _Open, out: Contexts) -> None:
+    def _tell(self, members: ItemLists, closing: Open, out: Contexts) -> None:
         self.step.absorbed(int((closing.counts - 1).sum()))
         if self.step.observed:
             inside = members.of(closing.numbers)
@@ -335,14 +312,14 @@ class _Batching:
             which = order[np.searchsorted(closing.numbers[order], inside.windows)]
             self.step.gathered(inside, out, which)
 
-    def _drop(self, windows: _Open, members: ItemLists, which: Index) -> None:
+    def _drop(self, windows: Open, members: ItemLists, which: Index) -> None:
         if not len(which):
             return
         dropped = windows.take(which)
         self.step.dropped_earlier(members.of(dropped.numbers), "batch below min_count")
         self.kernel._holding.forget(dropped.last[dropped.last >= 0])
 
-    def _keep(self, windows: _Open, rows: Ints, members: ItemLists, which: Index) -> None:
+    def _keep(self, windows: Open, rows: Ints, members: ItemLists, which: Index) -> None:
         kernel = self.kernel
         kept, rows = windows.take(which), rows[which]
         changed = np.flatnonzero(rows >= 0)
@@ -350,8 +327,5 @@ class _Batching:
         kernel._holding.forget(old[old >= 0])
         last = kept.last.copy()
         last[changed] = kernel._holding.put(self.contexts.take(rows[changed]))
-        order = np.argsort(kept.keys)
-        kernel._open = _Open(kept.keys, kept.numbers, kept.opened, kept.counts, kept.last_at, last).take(
-            order
-        )
-        kernel._members = members.of(kept.numbers)
+        kept = replace(kept, last=last)
+        kernel._windows.put(kept, members.of(kept.numbers))

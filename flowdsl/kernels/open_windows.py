@@ -1,0 +1,165 @@
+"""The open windows of a batch step: most of them sleep, and only those that a context or the clock wakes are worked on.
+
+Windows lie in tiers, sorted by key. A window that is woken is taken out of its tier; if it stays open it comes back in
+a new tier, and tiers are joined at a geometric pace. So a few contexts cost little, however many windows are open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.contexts.holding import Refs
+from flowdsl.kernels.batch_variable import ItemLists
+from flowdsl.values.tags import Index
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Open:
+    """Open windows: their key, number (ascending in the order of opening), start, members, the last one's time and context."""
+
+    keys: Ints
+    numbers: Ints
+    opened: Ints
+    counts: Ints
+    last_at: Ints
+    last: Refs
+
+    @classmethod
+    def none(cls) -> Open:
+        """No windows."""
+        return cls(*(np.zeros(0, np.int64) for _ in range(6)))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, index: Index) -> Open:
+        """The windows at `index`, in that order."""
+        return Open(*(getattr(self, name).take(index) for name in self.__dataclass_fields__))
+
+    def joined(self, later: Open) -> Open:
+        """These windows, then others."""
+        fields = self.__dataclass_fields__
+        return Open(*(np.concatenate([getattr(self, n), getattr(later, n)]) for n in fields))
+
+
+class _Tier:
+    """Windows sorted by key, with the members of each in a row; those that were taken out are marked as gone."""
+
+    def __init__(self, windows: Open, members: ItemLists) -> None:
+        # what is joined of sorted parts is sorted fast by a stable sort
+        self.windows = windows.take(np.argsort(windows.keys, kind="stable"))
+        self.members, self.starts = members.grouped(self.windows.numbers)
+        self.there = np.ones(len(windows), np.bool_)
+        self.size = len(windows)
+        self.held = int(windows.counts.sum())
+        # windows by the clock at which they opened, and so by their deadlines, and how many of the first are gone:
+        # known from when it is first asked for, until then no window opened before this clock
+        self._order: Index | None = None
+        self._gone = 0
+        self._opened_from = int(self.windows.opened.min())
+
+    def fork(self) -> _Tier:
+        """A copy that can go its own way."""
+        forked = object.__new__(_Tier)
+        forked.__dict__.update(self.__dict__, there=self.there.copy())
+        return forked
+
+    @property
+    def earliest(self) -> int:
+        """When the first window opened; there is one."""
+        return int(self.windows.opened[self._by_opening()[0]])
+
+    def find(self, keys: Ints, opened_by: int) -> Index:
+        """The windows of these keys (in order, each once), and those opened at or before a clock."""
+        at = np.searchsorted(self.windows.keys, keys).clip(0, len(self.windows) - 1)
+        rows: Index = at[self.windows.keys[at] == keys]
+        if self._opened_from <= opened_by:
+            waiting = self._by_opening()
+            end = int(np.searchsorted(self.windows.opened[waiting], opened_by, side="right"))
+            rows = np.union1d(rows, waiting[:end])
+        there: Index = rows[self.there[rows]]
+        return there
+
+    def _by_opening(self) -> Index:
+        """The windows in the order in which they opened, from the first that is still here."""
+        if self._order is None:
+            self._order = np.argsort(self.windows.opened)
+        while not self.there[self._order[self._gone]]:
+            self._gone += 1
+        return self._order[self._gone :]
+
+    def take_out(self, rows: Index) -> tuple[Open, ItemLists]:
+        """These windows and their members; they are here no more."""
+        self.there[rows] = False
+        self.size -= len(rows)
+        taken = self.windows.take(rows)
+        self.held -= int(taken.counts.sum())
+        return taken, self.members.runs(self.starts[rows], taken.counts)
+
+    def rest(self) -> tuple[Open, ItemLists]:
+        """What is still here."""
+        rows = np.flatnonzero(self.there)
+        left = self.windows.take(rows)
+        return left, self.members.runs(self.starts[rows], left.counts)
+
+
+class OpenWindows:
+    """All windows of a batch step that are open."""
+
+    def __init__(self) -> None:
+        self._tiers: list[_Tier] = []
+
+    def fork(self) -> OpenWindows:
+        """A copy that can go its own way."""
+        forked = OpenWindows()
+        forked._tiers = [tier.fork() for tier in self._tiers]
+        return forked
+
+    @property
+    def held(self) -> int:
+        """How many members the windows have."""
+        return sum(tier.held for tier in self._tiers)
+
+    @property
+    def earliest(self) -> int | None:
+        """When the first of the windows opened."""
+        return min((tier.earliest for tier in self._tiers), default=None)
+
+    def all(self) -> Open:
+        """All windows, in the order in which they opened."""
+        found = Open.none()
+        for tier in self._tiers:
+            found = found.joined(tier.rest()[0])
+        return found.take(np.argsort(found.numbers))
+
+    def take_out(self, keys: Ints, opened_by: int) -> tuple[Open, ItemLists]:
+        """The windows of these keys (in order, each once) and those opened at or before a clock, sorted by key."""
+        windows, members = Open.none(), ItemLists.none()
+        for tier in self._tiers:
+            rows = tier.find(keys, opened_by)
+            if len(rows):
+                some, inside = tier.take_out(rows)
+                windows, members = windows.joined(some), members.joined(inside)
+        self._tiers = list(self._swept())
+        return windows.take(np.argsort(windows.keys)), members
+
+    def put(self, windows: Open, members: ItemLists) -> None:
+        """Windows that stay open, with their members."""
+        if not len(windows):
+            return
+        while self._tiers and self._tiers[-1].size <= 2 * len(windows):
+            some, inside = self._tiers.pop().rest()
+            windows, members = some.joined(windows), inside.joined(members)
+        self._tiers.append(_Tier(windows, members))
+
+    def _swept(self) -> Iterator[_Tier]:
+        """The tiers without those of which little is left, but for that."""
+        for tier in self._tiers:
+            if tier.size:
+                yield tier if 4 * tier.size > len(tier.windows) else _Tier(*tier.rest())
