@@ -6,6 +6,7 @@ when somebody asks, or before the entity versions that they refer to are renumbe
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ from flowdsl.plan import Stage
 from flowdsl.progress import Follower, Tick, beat, silent
 from flowdsl.results.store import MemoryStore, Part, Store
 from flowdsl.values.columns import Column
-from flowdsl.values.json_texts import only, quoted
+from flowdsl.values.json_texts import only
 from flowdsl.values.tags import Index, Tag
 
 MOMENT = pl.Datetime("us", "UTC")
@@ -303,15 +304,16 @@ def error_part(stage: Stage, contexts: Contexts, failures: Failures, events: pl.
 
 def variables_json(contexts: Contexts) -> pl.Series:
     """All variables of each context as one JSON object, those that are missing left out."""
-    pieces: dict[str, pl.Series] = {}
-    for name in contexts.roots():
+    pieces: list[pl.Expr] = []
+    columns: dict[str, pl.Series] = {}
+    for place, name in enumerate(contexts.roots()):
         values = contexts.column((name,)).to_json()
         if values.null_count() < len(values):
-            key = quoted(pl.Series([name]))[0]
-            pieces[name] = pl.select(pl.concat_str([pl.lit(f"{key}:"), values])).to_series()
+            columns[str(place)] = values
+            key = json.dumps(name, ensure_ascii=False)
+            pieces.append(pl.concat_str([pl.lit(f"{key}:"), pl.col(str(place))]))
     if not pieces:
         return pl.Series("variables", ["{}"]).new_from_index(0, len(contexts))
-    joined = (
-        pl.DataFrame(pieces).select(pl.concat_str(pl.all(), separator=",", ignore_nulls=True)).to_series()
-    )
-    return ("{" + joined + "}").alias("variables")
+    inside = pl.concat_str(pieces, separator=",", ignore_nulls=True)
+    whole = pl.concat_str([pl.lit("{"), inside, pl.lit("}")]).alias("variables")
+    return pl.DataFrame(columns).select(whole).to_series()

@@ -39,14 +39,17 @@ def as_text(series: pl.Series) -> pl.Series:
 def nested_json(series: pl.Series) -> pl.Series:
     """Structs, lists and maps as compact JSON texts, null where the cell is null; what is in them as it is by itself."""
     cells = _as_json_has_it(pl.col("t"), series.dtype)
-    encoded = pl.struct(cells.alias("t")).struct.json_encode().alias("j")
+    # {"t":…} without its frame
+    body = pl.struct(cells.alias("t")).struct.json_encode().str.slice(5).str.head(-1)
     try:
-        wrapped = pl.DataFrame({"t": series}).select(encoded).to_series()
+        return (
+            pl.DataFrame({"t": series})
+            .select(pl.when(pl.col("t").is_not_null()).then(body).alias("j"))
+            .to_series()
+        )
     except pl.exceptions.PolarsError as error:
         what = str(error).splitlines()[0]
         raise DataError(f"nested values of type {series.dtype} cannot be JSON: {what}") from error
-    body = wrapped.str.slice(5).str.head(-1)
-    return pl.select(pl.when(series.is_not_null()).then(body)).to_series()
 
 
 def _text_of(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -266,6 +266,11 @@ class Column:
 
     def to_json(self) -> pl.Series:
         """Each value as compact JSON text; null where it is missing."""
+        tag = self.one_tag()
+        if tag is Tag.TEXT:
+            return quoted(self.text_series())
+        if tag in (Tag.ARRAY, Tag.OBJECT) and self.nested is not None:
+            return self.nested
         tags = self.tag_array()
         frame: dict[str, pl.Series] = {"tag": pl.Series(tags)}
         cases: list[tuple[Tag, pl.Expr]] = [(Tag.NULL, pl.lit("null"))]
