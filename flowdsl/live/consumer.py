@@ -21,7 +21,7 @@ from urllib.parse import quote
 from flowdsl.errors import LiveError
 from flowdsl.live.dead_letters import LETTERS, Letter
 from flowdsl.log.base import EventLog
-from flowdsl.sinks.database import Database
+from flowdsl.sinks.database import Database, insert
 
 _SCHEMA: Final = (
     "create table if not exists progress (sink text, run text, number integer not null, primary key (sink, run)) without rowid",
@@ -202,10 +202,7 @@ class Consumer:
 
 
 def _put(connection: sqlite3.Connection, letters: Sequence[Letter]) -> None:
-    marks = ", ".join("?" * len(Letter._fields))
-    connection.executemany(
-        f"insert or ignore into letters ({', '.join(Letter._fields)}) values ({marks})", letters
-    )
+    insert(connection, f"insert or ignore into letters ({', '.join(Letter._fields)})", letters)
 
 
 def _make(folder: Path) -> None:

@@ -12,7 +12,7 @@ from flowdsl.graph.excerpt import entities_of
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.operators.base import Option, text_schema
 from flowdsl.sinks.base import Delivery, Failure
-from flowdsl.sinks.database import Database
+from flowdsl.sinks.database import Database, insert
 from flowdsl.sinks.kept import PATH, KeptSink, json_text, storable
 
 if TYPE_CHECKING:
@@ -144,10 +144,7 @@ class Counter(KeptSink[Change]):
             values[key] = self._start(key) if found is None else found[0]
         for row in rows:
             values[row.key] = _changed(values[row.key], row)
-        connection.executemany(
-            "insert or replace into counts values (?, ?, ?, ?)",
-            [(*key, value) for key, value in values.items()],
-        )
+        insert(connection, "insert or replace into counts", [(*key, value) for key, value in values.items()])
 
     def _start(self, key: Key) -> Number:
         """Where a number starts: at what the graph has, or at 0."""

@@ -24,6 +24,8 @@ _APPLIED: Final = (
     "create table if not exists applied (consumer text primary key, batch integer not null) without rowid"
 )
 _VERSION: Final = 1
+# the parameters that every SQLite takes in one statement
+_PARAMETERS: Final = 999
 # what a journal that stays may have, in bytes
 _JOURNAL: Final = 1_000_000
 
@@ -170,6 +172,20 @@ def _made(path: Path) -> Path:
             hint="make its folder first" if not path.parent.is_dir() else None,
         ) from error
     return path
+
+
+def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows of one length (`into` is the statement up to its values), many by each statement.
+
+    SQLite lets other threads run Python while a statement is at work: with one for each row a thread that is in a hurry
+    would wait for its turn after each of them.
+    """
+    if not rows:
+        return
+    row, at_once = f"({marks(rows[0])})", max(_PARAMETERS // len(rows[0]), 1)
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
+        connection.execute(f"{into} values {', '.join([row] * len(some))}", [v for r in some for v in r])
 
 
 def marks(values: Iterable[object]) -> str:

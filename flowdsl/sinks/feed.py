@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from flowdsl.operators.base import Option
 from flowdsl.sinks.base import Delivery, Failure
-from flowdsl.sinks.database import Database
+from flowdsl.sinks.database import Database, insert
 from flowdsl.sinks.kept import PATH, KeptSink, check_page, json_text, no_recipient, storable
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -110,6 +110,4 @@ class Feed(KeptSink[Row]):
         return delivery.key or uuid.uuid4().hex, storable(delivery.recipient), json_text(delivery.payload), at
 
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        connection.executemany(
-            "insert or ignore into items (id, recipient, payload, delivered_at) values (?, ?, ?, ?)", rows
-        )
+        insert(connection, "insert or ignore into items (id, recipient, payload, delivered_at)", rows)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 from flowdsl.errors import SinkError
 from flowdsl.operators.base import Option
 from flowdsl.sinks.base import GENERIC, Delivery, Failure
-from flowdsl.sinks.database import Database, marks
+from flowdsl.sinks.database import Database, insert, marks
 from flowdsl.sinks.kept import PATH, KeptSink, check_page, json_text, no_recipient, storable
 from flowdsl.sinks.recipients import SCHEMA as RECIPIENTS
 from flowdsl.sinks.recipients import Recipients
@@ -151,16 +151,23 @@ class InApp(Recipients, KeptSink[Row]):
         )
 
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        connection.executemany(
-            "insert or ignore into notifications (id, recipient, type, title, body, payload, created_at) "
-            "values (?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
-        # what is beyond the newest; nothing where there are fewer
+        into = "insert or ignore into notifications (id, recipient, type, title, body, payload, created_at)"
+        insert(connection, into, rows)
+        recipients = list(dict.fromkeys(row[1] for row in rows))
+        for start in range(0, len(recipients), _READ_AT_ONCE):
+            self._forget_old(connection, recipients[start : start + _READ_AT_ONCE])
+
+    def _forget_old(self, connection: sqlite3.Connection, recipients: Sequence[str]) -> None:
+        """Delete what is beyond the newest of each of these recipients."""
+        full = connection.execute(
+            f"select recipient from notifications where recipient in ({marks(recipients)}) "
+            "group by recipient having count(*) > ?",
+            (*recipients, self._keep),
+        ).fetchall()
         connection.executemany(
             "delete from notifications where recipient = ?1 and number <= "
             "(select number from notifications where recipient = ?1 order by number desc limit 1 offset ?2)",
-            [(recipient, self._keep) for recipient in dict.fromkeys(row[1] for row in rows)],
+            [(recipient, self._keep) for (recipient,) in full],
         )
 
     def _told(self) -> None:
