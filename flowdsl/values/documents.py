@@ -16,10 +16,13 @@ import polars as pl
 from flowdsl.language.paths import Path
 from flowdsl.values.cells import nested_json
 from flowdsl.values.columns import Column
+from flowdsl.values.few_documents import extract_few
 from flowdsl.values.masks import where_present
 from flowdsl.values.tags import MISSING, Index, Tag
 
 _local = threading.local()
+# what a key in a JSON path of DuckDB cannot have
+_BEYOND_A_PATH = frozenset('"\\*')
 
 
 class Documents:
@@ -126,7 +129,12 @@ def extract(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
     """The values at several paths of JSON texts, each text parsed once."""
     if not len(documents):
         return [Column(0, Tag.MISSING) for _ in paths]
-    odd = [p for p in paths if any('"' in part or "\\" in part or not part for part in p)]
+    few = extract_few(documents, paths)
+    return _extract_many(documents, paths) if few is None else few
+
+
+def _extract_many(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
+    odd = [p for p in paths if any(not part or not _BEYOND_A_PATH.isdisjoint(part) for part in p)]
     plain = [p for p in paths if p not in odd]
     found: dict[Path, Column] = {p: _by_hand(documents, p) for p in odd}
     if plain:
