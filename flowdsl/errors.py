@@ -10,7 +10,8 @@
     ├── LoadError                 YAML that is refused; `.problems` holds all of them
     ├── DataError                 events, entities, links or files that cannot be used (also a ValueError)
     ├── ReplayError               a replay that cannot start or go on
-    └── SinkError                 a sink that cannot be made or used as it is
+    ├── SinkError                 a sink that cannot be made or used as it is
+    └── LiveError                 a live run that cannot start or go on
 
 Each says where it is (flow, step, file and line), what is wrong, what was allowed, and a hint.
 """

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
+import fcntl
 import json
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -101,7 +106,8 @@ def test_events_of_standard_input_are_appended_and_run(folder: Path) -> None:
     assert shown(folder)[-50:] == [f"fan-{i}" for i in range(250, 300)]
     last = told(done.stdout)[-1]
     assert (last["status"], last["consumer"], last["running"]) == ("stopped", "mobile", False)
-    assert (last["events"], last["sinks"]["in-app"]["delivered"]) == (300, 300)
+    assert (last["events"], last["sinks"]["in-app"]["delivered"], last["refused"]) == (300, 300, 0)
+    assert abs(dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(last["time"])) < dt.timedelta(minutes=1)
 
 
 def test_lines_that_are_no_events_are_told_and_the_others_appended(folder: Path) -> None:
@@ -118,6 +124,21 @@ def test_lines_that_are_no_events_are_told_and_the_others_appended(folder: Path)
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
         f"line {n} of standard input" for n in (2, 4, 5)
     ]
+    assert told(done.stdout)[-1]["refused"] == 3
+
+
+def test_events_that_the_log_cannot_take_end_the_run_and_are_not_passed_over(folder: Path) -> None:
+    given = lines([link_created("likes", "bob", "post"), {"kind": "x"}, link_created("likes", "eve", "post")])
+    with fd.ParquetEventLog(folder / "log") as log:
+        log.append(link_created("likes", "ann", "post"))
+        done = ran(folder, "--append", "-", given=given)
+    assert done.returncode == 1
+    assert (
+        "standard input is not in the log from line 1 on: the log is being written by process" in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    # what was in the log before is done with, and the run ended as it should
+    assert told(done.stdout)[-1]["status"] == "stopped"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -151,26 +172,37 @@ def test_events_that_another_process_appends_are_run(folder: Path) -> None:
     assert shown(folder) == ["ann", "bob"]
 
 
-def test_on_a_terminal_the_state_is_a_line_that_changes(folder: Path) -> None:
+def on_a_terminal(folder: Path, *options: str, columns: int = 80, given: str = "") -> str:
     leader, follower = pty.openpty()
+    fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     process = subprocess.Popen(
-        command(folder, "--until-idle"), stdout=follower, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        command(folder, *options), stdin=subprocess.PIPE, stdout=follower, stderr=follower, text=True,
+        env=environment | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     os.close(follower)
+    assert process.stdin is not None
+    process.stdin.write(given)
+    process.stdin.close()
     said = b""
-    while True:
-        try:
-            block = os.read(leader, 1000)
-        except OSError:
-            break
-        if not block:
-            break
-        said += block
+    with contextlib.suppress(OSError):
+        while block := os.read(leader, 1000):
+            said += block
     os.close(leader)
-    process.communicate()
-    assert process.returncode == 0
-    assert said.startswith(b"\r\x1b[Kstarted: 0 events, 0 delivered, lag 0")
-    assert said.endswith(b"\r\x1b[Kstopped: 0 events, 0 delivered, lag 0\r\n")
+    assert process.wait() == bool(given)
+    return said.decode()
+
+
+def test_on_a_terminal_the_state_is_a_line_that_changes(folder: Path) -> None:
+    said = on_a_terminal(folder, "--until-idle")
+    assert said.startswith("\r\x1b[Kstarted: 0 events, 0 delivered, lag 0")
+    assert said.endswith("\r\x1b[Kstopped: 0 events, 0 delivered, lag 0\r\n")
+
+
+def test_on_a_terminal_the_state_stays_one_line_and_messages_have_lines_of_their_own(folder: Path) -> None:
+    said = on_a_terminal(folder, "--until-idle", "--append", "-", columns=20, given="nonsense\n")
+    assert "\r\x1b[Kline 1 of standard input: no JSON" in said
+    assert said.endswith("\r\x1b[Kstopped: 0 events, \r\n")
 
 
 @pytest.mark.parametrize(
@@ -179,6 +211,8 @@ def test_on_a_terminal_the_state_is_a_line_that_changes(folder: Path) -> None:
         (["--position", "nowhere"], 2, "--position 'nowhere' is not beginning, latest"),
         (["--graph", "nothing"], 2, "there is no folder 'nothing'"),
         (["--sinks", "nothing"], 2, "there is no folder 'nothing'"),
+        (["--every", "0"], 2, "'0' is no number of seconds above 0"),
+        (["--log", __file__], 2, "is a file: the log is a folder"),
     ],
 )
 def test_wrong_use_is_told_without_a_traceback(

@@ -2,18 +2,21 @@
 
 The log is a folder, made where there is none. What in_app, feed, counter and push keep is in SQLite files in the
 folder `sinks` of the log, unless --sinks says where. A consumer that has run before goes on where it stopped; a new one
-begins where the YAML's consumer says (`seek`), or with the events to come. On a terminal the state of the run is a line that changes,
-elsewhere it is JSON lines on standard output. The exit code is 1 where the run ended with an error, or lines of
-standard input were no events.
+begins where the YAML's consumer says (`seek`), or with the events to come. On a terminal the state of the run is a
+line that changes, elsewhere it is JSON lines on standard output. Lines of standard input that are no events are told
+on standard error and left out; where the log itself takes no more, the run ends and says from which line on. The exit
+code is 1 where the run ended with an error, or lines were left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime as dt
 import gc
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -24,13 +27,15 @@ from typing import TYPE_CHECKING, Any
 
 from flowdsl.commands.history import graph_of
 from flowdsl.commands.talking import UsageError, existing, load_project, say
-from flowdsl.errors import FlowError
+from flowdsl.errors import DataError, FlowError
 
 if TYPE_CHECKING:
     from flowdsl.live.runtime import Runtime
     from flowdsl.log import ParquetEventLog
     from flowdsl.production.project import Project
 
+# back to the beginning of the line, and clear it
+_CLEAR = "\r\x1b[K"
 SUMMARY = "run flows live over an event log"
 EPILOG = "example: tail -F events.jsonl | flowdsl run flows.yaml --log data/log --append -"
 
@@ -74,7 +79,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--every",
-        type=float,
+        type=_seconds,
         metavar="SECONDS",
         help="how often the state is told (1 on a terminal, else 10)",
     )
@@ -86,6 +91,8 @@ def run(options: argparse.Namespace) -> int:
     from flowdsl.log import ParquetEventLog
 
     project = load_project(options.flows)
+    if Path(options.log).is_file():
+        raise UsageError(f"{options.log!r} is a file: the log is a folder, and convert appends files to one")
     stop = threading.Event()
     with ParquetEventLog(options.log) as log:
         name = options.consumer or _consumer(project)
@@ -96,11 +103,15 @@ def run(options: argparse.Namespace) -> int:
         _stop_at_signals(stop)
         runtime.start(_position(options.position, project, runtime))
         appender = Appender(log) if options.append else None
-        status = Status(runtime, options.every)
-        with _settled():
-            _follow(runtime, stop, appender, status, until_idle=options.until_idle)
-        runtime.stop()
-        status.tell("stopped")
+        status = Status(runtime, options.every, appender)
+        try:
+            with _settled():
+                _follow(runtime, stop, appender, status, until_idle=options.until_idle)
+        finally:
+            try:
+                runtime.stop()
+            finally:
+                status.tell("stopped" if runtime.error is None else "failed")
         return 1 if appender is not None and appender.refused else 0
 
 
@@ -145,38 +156,58 @@ class Appender:
             self._error = error
 
     def _append(self, lines: list[bytes]) -> None:
-        events = []
+        first = self._line + 1
+        events, refused = {}, {}
         for line in lines:
             self._line += 1
             if line.strip():
                 try:
-                    events.append((self._line, json.loads(line)))
+                    events[self._line] = json.loads(line)
                 except ValueError as error:
-                    self._refuse(self._line, f"no JSON: {error}")
+                    refused[self._line] = f"no JSON: {error}"
         try:
             if events:
-                self._log.append([event for _, event in events])
+                self._log.append(list(events.values()))
         except FlowError:
-            # one of them is no event: the others are appended all the same
-            for number, event in events:
-                self._append_one(number, event)
+            # where some of them are no events, the others are appended all the same
+            faults = {number: why for number, event in events.items() if (why := _fault(event)) is not None}
+            refused |= faults
+            self._append_all([event for number, event in events.items() if number not in faults], first)
+        self._refuse(refused)
 
-    def _append_one(self, number: int, event: Any) -> None:
+    def _append_all(self, events: list[Any], first: int) -> None:
         try:
-            self._log.append([event])
+            if events:
+                self._log.append(events)
         except FlowError as error:
-            self._refuse(number, error.what)
+            what = f"standard input is not in the log from line {first} on: {error.what}"
+            raise DataError(what, allowed=error.allowed, hint=error.hint, place=error.place) from error
 
-    def _refuse(self, number: int, why: str) -> None:
-        self.refused += 1
-        say(f"line {number} of standard input: {why}")
+    def _refuse(self, lines: dict[int, str]) -> None:
+        self.refused += len(lines)
+        # on a terminal the line of the status makes way
+        clear = _CLEAR if sys.stdout.isatty() and sys.stderr.isatty() else ""
+        for number, why in sorted(lines.items()):
+            say(f"{clear}line {number} of standard input: {why}")
+
+
+def _fault(event: Any) -> str | None:
+    """Why this is no event."""
+    from flowdsl.events import event_row
+
+    try:
+        event_row(event)
+    except FlowError as error:
+        return error.what
+    return None
 
 
 class Status:
     """Tells the state of a run: a line that changes on a terminal, JSON lines elsewhere."""
 
-    def __init__(self, runtime: Runtime, every: float | None) -> None:
+    def __init__(self, runtime: Runtime, every: float | None, appender: Appender | None) -> None:
         self._runtime = runtime
+        self._appender = appender
         self._line = sys.stdout.isatty()
         self._every = every if every is not None else 1.0 if self._line else 10.0
         self._next = time.monotonic() + self._every
@@ -192,11 +223,35 @@ class Status:
         """Tell it now."""
         metrics = self._runtime.metrics()
         if not self._line:
-            line = {"status": doing, "consumer": self._runtime.consumer_name, **metrics.as_dict()}
+            line = {
+                "status": doing,
+                "consumer": self._runtime.consumer_name,
+                "time": _now(),
+                **metrics.as_dict(),
+            }
+            if self._appender is not None:
+                line["refused"] = self._appender.refused
             print(json.dumps(line), flush=True)
         else:
-            end = "\n" if doing == "stopped" else ""
-            print(f"\r\x1b[K{doing}: {metrics}", end=end, flush=True)
+            # a line that went on in the next one could not be cleared
+            room = shutil.get_terminal_size().columns - 1
+            end = "" if doing in ("started", "running") else "\n"
+            print(_CLEAR + f"{doing}: {metrics}"[:room], end=end, flush=True)
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _seconds(text: str) -> float:
+    """Some seconds, as the type of an option."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
 
 
 def _follow(
