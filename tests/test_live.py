@@ -391,6 +391,46 @@ def test_a_sink_that_raises_fails_its_deliveries(log: Any) -> None:
     assert runtime.dead_letters["error"].tolist() == ["RuntimeError: a fault"]
 
 
+class Answers(sinks.Sink):
+    """Answers what it is told to."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def deliver(self, deliveries: Any) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [None, [], [True], "x"])
+def test_a_sink_that_does_not_say_of_each_delivery_what_became_of_it_fails_them(
+    log: Any, answer: Any
+) -> None:
+    to = {"in-app": Answers(answer)}
+    said = f"Answers answered {answer!r} to 1 deliveries, and not None or a Failure for each"
+    log.append(like("ann"))
+    runtime = Runtime(told, log, sinks=to).run_until_idle()
+    assert runtime.error is None
+    assert runtime.dead_letters["error"].tolist() == [f"SinkError: {said}"]
+    assert runtime.retry()["error"].tolist() == [f"SinkError: {said}"]
+    assert fd.replay(told, log, sinks=to, dispatch=True).undelivered["error"].tolist() == [said]
+
+
+class OpensNever(sinks.Frame):
+    """Has nothing to open."""
+
+    def open(self) -> None:
+        raise ConnectionError("nobody there")
+
+
+def test_a_sink_that_cannot_be_opened_is_named(log: Any) -> None:
+    to = {"in-app": OpensNever()}
+    said = "the sink 'in-app' cannot be opened: ConnectionError: nobody there"
+    with pytest.raises(fd.SinkError, match=said):
+        Runtime(told, log, sinks=to).start()
+    with pytest.raises(fd.SinkError, match=said):
+        fd.replay(told, log, sinks=to, dispatch=True)
+
+
 def test_a_context_that_failed_is_run_again_from_the_step_that_failed(log: Any) -> None:
     """What was delivered before the step that failed is not delivered again."""
     flow = (
@@ -470,8 +510,11 @@ def test_preferences_are_honoured(log: Any) -> None:
     [
         (lambda log: Runtime(told, log, sinks={"inapp": sinks.Frame()}), "there is no sink 'in-app'"),
         (lambda log: Runtime(told, log, sinks={"in-app": 7}), "the sink 'in-app' is 7"),
+        (lambda log: Runtime(told, log, sinks={"in-app": sinks.InApp}), r"hint: InApp\(…\) makes one"),
+        (lambda log: Runtime(told, log, checkpoint_every="often"), "checkpoint_every is 'often'"),
+        (lambda log: Runtime(told, log, checkpoint_every=-1), "checkpoint_every is -1"),
         (lambda log: Runtime(told, log, sinks=[sinks.Frame()]), "sinks are a list"),
-        (lambda log: Runtime(told, [like("ann")]), "a list cannot be followed"),
+        (lambda log: Runtime(told, [like("ann")]), "list cannot be followed"),
         (lambda log: Runtime(told, log, graph={}), "graph is a dict"),
         (lambda log: Runtime(told, log, consumer_name=""), "a consumer is named by text"),
         (lambda log: Runtime(told, log, state="forget"), "state is 'forget'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ def checked_log(log: Any) -> EventLog:
         log = ParquetEventLog(log)
     if not isinstance(log, EventLog):
         raise LiveError(
-            f"a {type(log).__name__} cannot be followed", allowed="a ParquetEventLog, its folder, or a MemoryEventLog",
+            f"{type(log).__name__} cannot be followed", allowed="a ParquetEventLog, its folder, or a MemoryEventLog",
             hint="log.append(frame) makes a log of a frame",
         )  # fmt: skip
     if isinstance(log, ParquetEventLog) and log.read_only:
@@ -46,6 +47,13 @@ def checked_consumer(name: object) -> str:
     if not isinstance(name, str) or not name:
         raise LiveError(f"a consumer is named by text, not {name!r}", hint="like 'flow-runtime'")
     return name
+
+
+def checked_seconds(seconds: object, name: str) -> float:
+    """A number of seconds, or 0."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+        raise LiveError(f"{name} is {seconds!r:.60}", allowed="seconds, from 0 up")
+    return float(seconds)
 
 
 def checked_state(state: Any) -> State | str | None:
@@ -83,8 +91,9 @@ def checked_sinks(
             if not isinstance(sink, Sink):
                 if not callable(sink) or isinstance(sink, type):
                     raise LiveError(
-                        f"the sink {name!r} is {sink!r:.60}", allowed="a sink, or a function of a delivery"
-                    )
+                        f"the sink {name!r} is {sink!r:.60}", allowed="a sink, or a function of a delivery",
+                        hint=f"{sink.__name__}(…) makes one" if isinstance(sink, type) else None,
+                    )  # fmt: skip
                 sink = Custom(sink)
             found[name] = sink
     return found

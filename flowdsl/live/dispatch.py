@@ -20,7 +20,7 @@ from flowdsl.live.dead_letters import letter_of_delivery
 from flowdsl.live.metrics import SinkMeter
 from flowdsl.live.tracing import Tracer
 from flowdsl.progress import beat
-from flowdsl.sinks.base import Delivery, DurableSink, Failure, Outcome, Sink
+from flowdsl.sinks.base import Delivery, DurableSink, Failure, Outcome, Sink, checked_outcomes
 
 # deliveries that wait for one sink at most, and that it is given at once
 WAITING: Final = 1 << 15
@@ -172,14 +172,7 @@ class Lane:
     def _outcomes(self, parcel: Parcel) -> Sequence[Outcome]:
         for attempt, pause in enumerate((*PAUSES, None), 1):
             try:
-                if isinstance(self._sink, DurableSink):
-                    return self._sink.apply(parcel.deliveries, self._named, parcel.number)
-                outcomes = self._sink.deliver(parcel.deliveries)
-                return (
-                    outcomes
-                    if len(outcomes) == len(parcel.deliveries)
-                    else _all(parcel, "the sink told too little", 1)
-                )
+                return checked_outcomes(self._answer(parcel), self._sink, len(parcel.deliveries))
             # a sink may be anybody's: whatever it raises is the failure of these deliveries
             except Exception as error:
                 # only what is done whole or not at all may be tried again here
@@ -188,6 +181,11 @@ class Lane:
                 if self._stopping.wait(pause):
                     raise _Left from error
         raise AssertionError
+
+    def _answer(self, parcel: Parcel) -> Sequence[Outcome]:
+        if isinstance(self._sink, DurableSink):
+            return self._sink.apply(parcel.deliveries, self._named, parcel.number)
+        return self._sink.deliver(parcel.deliveries)
 
 
 class _Left(Exception):  # noqa: N818

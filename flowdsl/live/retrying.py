@@ -17,7 +17,7 @@ from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
 from flowdsl.progress import Follower, beat, counted
 from flowdsl.results.recorder import Seqs
-from flowdsl.sinks.base import Delivery, DurableSink, Sink
+from flowdsl.sinks.base import Delivery, DurableSink, Sink, checked_outcomes
 
 if TYPE_CHECKING:
     from flowdsl.live.runtime import Runtime
@@ -75,14 +75,15 @@ def _outcomes(sink: Sink, consumer: Consumer, deliveries: list[Delivery]) -> lis
             for delivery in counted(deliveries, beat, 1)
         ]
     try:
-        return [None if outcome is None else outcome.error for outcome in sink.deliver(deliveries)]
+        outcomes = checked_outcomes(sink.deliver(deliveries), sink, len(deliveries))
+        return [None if outcome is None else outcome.error for outcome in outcomes]
     except Exception as error:  # a sink may be anybody's
         return [f"{type(error).__name__}: {error}"] * len(deliveries)
 
 
 def _applied(sink: DurableSink, delivery: Delivery, named: str) -> str | None:
     try:
-        outcome = sink.apply([delivery], named, 1)[0]
+        outcome = checked_outcomes(sink.apply([delivery], named, 1), sink, 1)[0]
     except Exception as error:  # a sink may be anybody's
         return f"{type(error).__name__}: {error}"
     return None if outcome is None else outcome.error

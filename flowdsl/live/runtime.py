@@ -17,6 +17,7 @@ from flowdsl.live.arguments import (
     checked_consumer,
     checked_graph,
     checked_log,
+    checked_seconds,
     checked_sinks,
     checked_state,
 )
@@ -37,7 +38,7 @@ from flowdsl.progress import Follower, Progress, following
 from flowdsl.replaying import as_flows, by_rules, fingerprint
 from flowdsl.results.manifest import step_rows
 from flowdsl.rules import FLOWDSL
-from flowdsl.sinks.base import flow_labels
+from flowdsl.sinks.base import flow_labels, open_sinks
 
 if TYPE_CHECKING:
     from typing import Self
@@ -95,7 +96,7 @@ class Runtime:
         self.sinks = checked_sinks(flows, self.flows, sinks, getattr(self.log, "folder", None))
         self.error: BaseException | None = None
         self._state = checked_state(state)
-        self._every = checkpoint_every
+        self._every = checked_seconds(checkpoint_every, "checkpoint_every")
         self._clock = clock or (lambda: dt.datetime.now(dt.UTC))
         self._plan = Plan.of(self.flows)
         self._labels = flow_labels(flow.name for flow in self.flows)
@@ -192,7 +193,8 @@ class Runtime:
 
     def __repr__(self) -> str:
         doing = "running" if self.running else "stopped"
-        return f"<Runtime {self.consumer_name!r}, {len(self.flows)} flows, {doing}: {self.metrics()}>"
+        flows = "1 flow" if len(self.flows) == 1 else f"{len(self.flows)} flows"
+        return f"<Runtime {self.consumer_name!r}, {flows}, {doing}: {self.metrics()}>"
 
     # -- seeing ----------------------------------------------------------------------------------------
 
@@ -221,6 +223,8 @@ class Runtime:
         """Contexts that failed and deliveries that could not be made: the event, `flow, step, operator, branch, error,
         variables`, then `sink, recipient_id, payload, attempts, failed_at, key`; `sink` is null where a step failed.
 
+        Of a delivery's event it has the number, the id, the time and the entity; the log has the rest.
+
         `fd.replay(flows, log, graph, only=runtime.dead_letters)` shows what would come of them now; `retry` delivers it.
         """
         return letters_frame(self._letters())
@@ -234,7 +238,7 @@ class Runtime:
         """
         from flowdsl.live.retrying import retried
 
-        self._open_sinks()
+        open_sinks(self.sinks)
         with following(progress, None, "retry") as follower:
             return letters_frame(retried(self, self._consumer, self._labels, self._chosen(letters), follower))
 
@@ -268,16 +272,12 @@ class Runtime:
             raise LiveError("the runtime is running already", hint="stop() it first")
         self._consumer.acquire()
         try:
-            self._open_sinks()
+            open_sinks(self.sinks)
             self._live = self._run_from(position, first, follower)
         except BaseException:
             self._consumer.release()
             raise
         self.error = None
-
-    def _open_sinks(self) -> None:
-        for sink in self.sinks.values():
-            sink.open()
 
     def _run_from(
         self, position: Position | str | int | None, first: Position, follower: Follower

@@ -15,7 +15,16 @@ from flowdsl.results.manifest import delivers_of
 from flowdsl.results.recorder import EVENT, TableRecorder
 from flowdsl.results.store import MemoryStore, Part, StoredPart
 from flowdsl.results.tables import FIXED, all_deliveries
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, delivery_key, flow_labels
+from flowdsl.sinks.base import (
+    Delivery,
+    Failure,
+    Outcome,
+    Sink,
+    checked_outcomes,
+    delivery_key,
+    flow_labels,
+    open_sinks,
+)
 
 if TYPE_CHECKING:
     from flowdsl.engines.local import LocalRun
@@ -46,7 +55,7 @@ def opened_sinks(flows: Sequence[Flow], sinks: Mapping[str, Any] | None) -> dict
                 allowed="a sink of flowdsl.sinks, or one derived from flowdsl.sinks.Sink",
                 hint="flowdsl.sinks.Custom(function) makes a sink of a function" if callable(sink) else None,
             )
-        sink.open()
+    open_sinks(named)
     return named
 
 
@@ -147,7 +156,7 @@ def deliveries_of(frame: pl.DataFrame) -> Iterator[Delivery]:
 def handed_over(sink: Sink, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
     """Each delivery with what became of it; where the sink itself fails, all of them have failed."""
     try:
-        outcomes = sink.deliver(deliveries)
+        outcomes = checked_outcomes(sink.deliver(deliveries), sink, len(deliveries))
     except FlowError as error:
         outcomes = [Failure(error.what)] * len(deliveries)
     # a sink of the user's: whatever it raises must not stop the others

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import polars as pl
 
+from flowdsl.errors import FlowError, SinkError
 from flowdsl.operators.base import Option
 
 if TYPE_CHECKING:
@@ -150,6 +151,30 @@ class Sink:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+
+def open_sinks(sinks: Mapping[str, Sink]) -> None:
+    """Open sinks of anybody's; what one raises is a `SinkError` that names it."""
+    for name, sink in sinks.items():
+        try:
+            sink.open()
+        except FlowError:
+            raise
+        except Exception as error:
+            raise SinkError(f"the sink {name!r} cannot be opened: {type(error).__name__}: {error}") from error
+
+
+def checked_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome]:
+    """What a sink of anybody's answered to so many deliveries; a `SinkError` where that is no answer."""
+    if (
+        isinstance(answer, (list, tuple))
+        and len(answer) == count
+        and all(one is None or isinstance(one, Failure) for one in answer)
+    ):
+        return answer
+    raise SinkError(
+        f"{type(sink).__name__} answered {answer!r:.60} to {count} deliveries, and not None or a Failure for each"
+    )
 
 
 class DurableSink(Sink):
