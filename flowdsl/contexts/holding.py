@@ -191,7 +191,7 @@ class Holding:
     def _where(self, refs: Refs) -> Iterator[tuple[Held, Index]]:
         """The blocks that hold some of these references, each with the places of those in `refs`."""
         which = np.searchsorted([int(block.refs[0]) for block in self._blocks], refs, side="right") - 1
-        for number in np.unique(which).tolist():
+        for number in np.flatnonzero(np.bincount(which)).tolist():
             yield self._blocks[number], np.flatnonzero(which == number)
 
     def _sweep(self) -> None:

@@ -82,7 +82,8 @@ class _Tier:
         if self._opened_from <= opened_by:
             waiting = self._by_opening()
             end = int(np.searchsorted(self.windows.opened[waiting], opened_by, side="right"))
-            rows = np.union1d(rows, waiting[:end])
+            rows = np.sort(np.concatenate([rows, waiting[:end]]))
+            rows = rows[np.flatnonzero(np.diff(rows, prepend=-1))]
         there: Index = rows[self.there[rows]]
         return there
 
