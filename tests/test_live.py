@@ -585,6 +585,22 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(tmp_path: Pa
             Runtime(once, log, sinks={"in-app": in_app}).run_until_idle()
 
 
+def test_dead_letters_that_were_given_up_stay_so_where_the_checkpoint_before_is_used(tmp_path: Path) -> None:
+    flow = on("link.created").map(title="{{ metadata.title }}").deliver("in-app")
+    with fd.ParquetEventLog(tmp_path / "log") as log:
+        log.append(like("ann", metadata={"title": "hello"}))
+        Runtime(flow, log).run_until_idle()
+        runtime = Runtime(flow, log).start()
+        log.append(like("bob"))
+        assert waited(lambda: len(runtime.dead_letters) == 1)
+        assert runtime.discard() == 1
+        runtime.stop()
+        _, newer = checkpoints(tmp_path)
+        newer.write_bytes(newer.read_bytes()[:-1] + b"?")
+        with pytest.warns(FlowWarning, match="a checkpoint is damaged"):
+            assert Runtime(flow, log).run_until_idle().dead_letters.empty
+
+
 def test_a_checkpoint_can_call_nothing(tmp_path: Path) -> None:
     from flowdsl.live.checkpoints import _HEAD, _digest
 

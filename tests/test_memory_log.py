@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pandas as pd
 import polars as pl
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, entity_created, entity_deleted, link_created
-from flowdsl.log import MemoryEventLog, Position
+from flowdsl.log import MemoryEventLog, ParquetEventLog, Position
 from flowdsl.log.columns import SCHEMA
 
 AT = "2024-01-01T00:00:00Z"
@@ -83,6 +84,17 @@ def test_chunks_are_of_the_moment_they_were_asked_for() -> None:
     chunks = log.chunks([], 1)
     log.append(entity_deleted("user", 3), AT)
     assert [chunk["seq_no"][0] for chunk in chunks] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["memory", "folder"])
+def test_what_is_done_to_a_chunk_is_not_seen_by_other_readers(kind: str, tmp_path: Path) -> None:
+    log = MemoryEventLog() if kind == "memory" else ParquetEventLog(tmp_path / "log")
+    log.append([entity_deleted("user", i) for i in range(3)], AT)
+    chunk = next(log.chunks(EVENT_COLUMNS, 10))
+    chunk.drop_in_place("data")
+    chunk[0, "entity_id"] = "changed"
+    assert next(log.chunks(EVENT_COLUMNS, 10))["entity_id"].to_list() == ["0", "1", "2"]
+    assert log.subscribe("c", 1).take()["entity_id"].to_list() == ["0", "1", "2"]
 
 
 def test_a_frame_is_appended_as_it_stands_and_its_bad_rows_are_reported() -> None:

@@ -175,14 +175,22 @@ class Consumer:
         """How many dead letters are not settled."""
         return int(self._database.read("select count(*) from letters where settled = 0")[0][0])
 
-    def settle(self, keys: Sequence[str]) -> None:
-        """These letters are no matter any more; they are kept hidden, since a recovery may tell of them again."""
-        self._many("update letters set settled = 1 where key = ?", keys)
+    def settle(self, keys: Sequence[str], last: int) -> None:
+        """These letters are no matter any more, the log ending at `last`.
 
-    def forget_settled(self) -> None:
-        """Drop settled letters: no recovery can tell of them again."""
-        if self._database.read("select 1 from letters where settled = 1 limit 1"):
-            self._database.write(lambda c: c.execute("delete from letters where settled = 1"))
+        They are kept hidden, since a recovery from before that may tell of them again.
+        """
+        settled = [(last + 1, key) for key in keys]
+        if settled:
+            self._database.write(
+                lambda c: c.executemany("update letters set settled = ? where key = ?", settled)
+            )
+
+    def forget_settled(self, seq_no: int) -> None:
+        """Drop what was settled before the log had this event: no recovery from here on can tell of it again."""
+        settled = "from letters where settled between 1 and ?"
+        if self._database.read(f"select 1 {settled} limit 1", (seq_no,)):
+            self._database.write(lambda c: c.execute(f"delete {settled}", (seq_no,)))
 
     def tried_again(self, failed: Sequence[tuple[str, str]]) -> None:
         """These letters (key, error) were tried again and failed again."""
@@ -195,10 +203,6 @@ class Consumer:
 
         if failed:
             self._database.write(change)
-
-    def _many(self, sql: str, keys: Sequence[str]) -> None:
-        if keys:
-            self._database.write(lambda c: c.executemany(sql, [(key,) for key in keys]))
 
 
 def _put(connection: sqlite3.Connection, letters: Sequence[Letter]) -> None:

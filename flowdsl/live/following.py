@@ -259,7 +259,8 @@ class LiveRun:
             return
         try:
             self._setting.checkpoints.save(checkpoint)
-            self._setting.consumer.forget_settled()
+            # the checkpoint before this one is kept, too, and may be what the next run goes on from
+            self._setting.consumer.forget_settled(self._saved.seq_no)
             self._saved = checkpoint.place
             self.checkpoints += 1
         # it is raised where the run goes on: a run that cannot keep its state must not seem well

@@ -40,7 +40,7 @@ def retried(
         wanted |= {key: deliveries for key, deliveries in found.items() if key not in errors}
     errors |= _delivered(runtime.sinks, consumer, wanted)
     consumer.tried_again(list(errors.items()))
-    consumer.settle([letter.key for letter in letters if letter.key not in errors])
+    consumer.settle([letter.key for letter in letters if letter.key not in errors], runtime.log.last_seq_no())
     failed_again = {letter.key: letter for letter in consumer.letters()}
     return [failed_again[key] for key in errors if key in failed_again]
 

@@ -245,7 +245,7 @@ class Runtime:
     def discard(self, letters: Any = None) -> int:
         """Give up dead letters, all or those of a frame with their `key`; how many."""
         chosen = self._chosen(letters)
-        self._consumer.settle([letter.key for letter in chosen])
+        self._consumer.settle([letter.key for letter in chosen], self.log.last_seq_no())
         return len(chosen)
 
     def _letters(self) -> list[Letter]:

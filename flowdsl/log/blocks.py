@@ -71,9 +71,9 @@ class Blocks:
 
 
 def picked(frames: Iterable[pl.DataFrame], names: list[str]) -> Iterator[pl.DataFrame]:
-    """These columns of numbered frames."""
+    """These columns of numbered frames, in frames of the caller's own: what is done to one is not seen by others."""
     for frame in frames:
-        yield frame if frame.columns == names else frame[names]
+        yield frame.clone() if frame.columns == names else frame[names]
 
 
 class TailRows:
