@@ -563,6 +563,13 @@ def test_files_are_the_users_alone_and_no_name_leads_elsewhere(tmp_path: Path) -
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
+def test_a_log_that_a_run_makes_before_its_first_event_is_the_users_alone(tmp_path: Path) -> None:
+    with fd.ParquetEventLog(tmp_path / "log") as log, Runtime(told, log):
+        log.append(like("ann"))
+    for path in (log.folder, *log.folder.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
 def checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / "log" / "consumers" / "flow-runtime").glob("checkpoint-*"))
 

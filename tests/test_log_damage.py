@@ -50,7 +50,8 @@ def flip(path: Path, byte: int, bit: int = 3) -> None:
 def mended(folder: Path) -> dict[int, str]:
     """What can be read after verify(repair=True), which must leave a log that can be used."""
     with ParquetEventLog(folder) as log:
-        log.verify(repair=True)
+        found = log.verify(repair=True)
+        assert ("set aside" in str(found)) == (not found.ok)
         assert log.verify().ok, str(log.verify())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FlowWarning)

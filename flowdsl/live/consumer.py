@@ -21,6 +21,7 @@ from urllib.parse import quote
 from flowdsl.errors import LiveError
 from flowdsl.live.dead_letters import LETTERS, Letter
 from flowdsl.log.base import EventLog
+from flowdsl.log.durable import make_folder
 from flowdsl.sinks.database import Database, insert
 
 _SCHEMA: Final = (
@@ -210,10 +211,9 @@ def _put(connection: sqlite3.Connection, letters: Sequence[Letter]) -> None:
 
 
 def _make(folder: Path) -> None:
-    """A folder for its owner alone."""
-    folder.parent.parent.mkdir(parents=True, exist_ok=True)
-    for path in (folder.parent, folder):
-        path.mkdir(mode=0o700, exist_ok=True)
+    """A folder for its owner alone, and so is that of the log where a run comes before the first event."""
+    for path in (folder.parent.parent, folder.parent, folder):
+        make_folder(path)
 
 
 _MEMORY_LOCK = threading.Lock()

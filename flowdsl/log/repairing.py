@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,12 +43,7 @@ def repair(folder: Path, follower: Follower) -> Verification:
         if CATALOG in places:
             _rebuild_catalog(folder)
             # only now is it known which segments there are
-            found = Verification(
-                found.segments,
-                found.events,
-                found.damage + inspect(folder, follower).damage,
-                found.leftovers,
-            )
+            found = replace(found, damage=found.damage + inspect(folder, follower).damage)
         catalog = Catalog(folder)
         try:
             for segment in {damage.segment for damage in found.damage if damage.segment}:
@@ -61,7 +57,7 @@ def repair(folder: Path, follower: Follower) -> Verification:
             remove_leftovers(folder, catalog)
         finally:
             catalog.close()
-        return found
+        return replace(found, repaired=True)
     finally:
         os.close(handle)
 

@@ -41,13 +41,14 @@ class Damage:
 class Verification:
     """What `verify` found: how much it checked, what is damaged, and files that belong to nothing.
 
-    `ok` is whether nothing is damaged. With `repair=True`, `damage` is what was found before, and set aside.
+    `ok` is whether nothing is damaged. With `repair=True`, `damage` is what was found before, and set aside (`repaired`).
     """
 
     segments: int
     events: int
     damage: tuple[Damage, ...]
     leftovers: tuple[str, ...]
+    repaired: bool = False
 
     @property
     def ok(self) -> bool:
@@ -65,6 +66,8 @@ class Verification:
     def __str__(self) -> str:
         lines = [f"{self.segments} segments and the tail checked, {self.events} events are whole"]
         lines += [f"{d.place}: {d.what}" for d in self.damage]
+        if self.repaired and self.damage:
+            lines.append("repaired: what is damaged is set aside, and the log goes on")
         lines += [
             f"{name}: belongs to nothing (a crash left it); the next writer removes it"
             for name in self.leftovers
