@@ -668,6 +668,9 @@ def test_metrics_say_what_was_done(log: Any) -> None:
     assert steps[steps["flow"] == "fails"]["failed"].tolist() == [2, 0]
     assert json.loads(json.dumps(metrics.as_dict()))["sinks"]["in-app"]["delivered"] == 4
     assert "3 events, 4 delivered, lag 0" in repr(runtime)
+    # numbers where nothing was delivered, too
+    nothing = Runtime(told, fd.MemoryEventLog()).run_until_idle().metrics().frame
+    assert [str(dtype) for dtype in nothing.dtypes[["delivered", "latency_p50"]]] == ["int64", "float64"]
 
 
 def test_batches_and_deliveries_are_spans_of_opentelemetry() -> None:

@@ -224,6 +224,27 @@ def test_wrong_use_is_told_without_a_traceback(
     assert "Traceback" not in done.stderr
 
 
+def test_flows_and_events_do_not_both_come_from_standard_input(folder: Path) -> None:
+    options = ["run", "-", "--log", str(folder / "log"), "--append", "-"]
+    done = subprocess.run(
+        [sys.executable, "-m", "flowdsl", *options], input=FLOWS, capture_output=True, text=True, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "standard input cannot be the flows and the events" in done.stderr
+
+
+def test_the_state_of_other_flows_is_refused_in_the_words_of_the_command(folder: Path) -> None:
+    given = lines([link_created("likes", "ann", "post")])
+    assert ran(folder, "--append", "-", "--until-idle", given=given).returncode == 0
+    (folder / "flows.yaml").write_text(FLOWS.replace("{{ source_id }}", "{{ source_id }}!"))
+    refused = ran(folder, "--until-idle")
+    assert refused.returncode == 1
+    assert "has the state of other flows" in refused.stderr
+    assert "--discard-state" in refused.stderr
+    assert ran(folder, "--until-idle", "--discard-state").returncode == 0
+
+
 def test_a_sink_that_the_yaml_lacks_is_refused(folder: Path) -> None:
     (folder / "flows.yaml").write_text(FLOWS.replace("name: in-app, type", "name: other, type"))
     done = ran(folder, "--until-idle")

@@ -90,6 +90,8 @@ def run(options: argparse.Namespace) -> int:
     from flowdsl.live.runtime import Runtime
     from flowdsl.log import ParquetEventLog
 
+    if options.append and options.flows == "-":
+        raise UsageError("standard input cannot be the flows and the events: give the flows as a file")
     project = load_project(options.flows)
     if Path(options.log).is_file():
         raise UsageError(f"{options.log!r} is a file: the log is a folder, and convert appends files to one")

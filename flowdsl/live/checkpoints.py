@@ -92,7 +92,8 @@ class Checkpoints:
         if problems:
             raise LiveError(
                 f"no checkpoint of the consumer {self._consumer.name!r} can be read: {problems[0]}",
-                hint='state="discard" goes on from the last position without what windows, queues and limits remembered',
+                hint='state="discard" (flowdsl run --discard-state) goes on from the last position without what windows, '
+                "queues and limits remembered",
             )
         return None
 
@@ -134,7 +135,8 @@ class Checkpoints:
             raise LiveError(
                 f"the consumer {self._consumer.name!r} has the state of other flows",
                 allowed="the same flows, in the same order",
-                hint='state="discard" goes on from the last position without what windows, queues and limits remembered; '
+                hint='state="discard" (flowdsl run --discard-state) goes on from the last position without what windows, '
+                "queues and limits remembered; "
                 "another consumer_name begins anew beside it",
             )
 

@@ -146,7 +146,9 @@ class Metrics:
 def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=columns)
+    # numbers, where there is none as well
+    return frame.astype({name: "float64" for name in columns if name.startswith("latency")})
 
 
 def _short(seconds: float | None) -> str:

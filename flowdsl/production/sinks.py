@@ -125,7 +125,7 @@ def _built(
     if config.type == "custom":
         raise SinkError(
             "it is custom, and there is no function for it",
-            hint=f"custom={{{config.name!r}: function}} hands one over",
+            hint=f"project.build_sinks(custom={{{config.name!r}: function}}) hands one over, in Python",
         )
     options = _options(config)
     if config.type in _KEPT or (config.type == "push" and "path" in options):
