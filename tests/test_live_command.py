@@ -224,6 +224,21 @@ def test_wrong_use_is_told_without_a_traceback(
     assert "Traceback" not in done.stderr
 
 
+def test_a_run_that_cannot_go_on_says_so_once(folder: Path) -> None:
+    with fd.ParquetEventLog(folder / "log") as log:
+        log.append([link_created("likes", f"fan-{n}", "post") for n in range(100)])
+        log.seal()
+    segment = next((folder / "log").glob("events-*.parquet"))
+    damaged = bytearray(segment.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    segment.write_bytes(damaged)
+    done = ran(folder)
+    assert done.returncode == 1
+    assert told(done.stdout)[-1]["status"] == "failed"
+    assert done.stderr.count("the segment of events 1 to 100 is damaged") == 1
+    assert "verify(repair=True)" in done.stderr
+
+
 def test_flows_and_events_do_not_both_come_from_standard_input(folder: Path) -> None:
     options = ["run", "-", "--log", str(folder / "log"), "--append", "-"]
     done = subprocess.run(

@@ -15,6 +15,7 @@ import contextlib
 import datetime as dt
 import gc
 import json
+import logging
 import os
 import shutil
 import signal
@@ -103,6 +104,8 @@ def run(options: argparse.Namespace) -> int:
             state="discard" if options.discard_state else None,
         )  # fmt: skip
         _stop_at_signals(stop)
+        # what ends the run is told by the command, once
+        logging.getLogger("flowdsl.live").addHandler(logging.NullHandler())
         runtime.start(_position(options.position, project, runtime))
         appender = Appender(log) if options.append else None
         status = Status(runtime, options.every, appender)
