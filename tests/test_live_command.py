@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -159,6 +160,31 @@ def test_a_signal_stops_it_cleanly_and_the_next_run_goes_on(folder: Path, number
         log.append(link_created("likes", "bob", "post"))
     assert ran(folder, "--until-idle").returncode == 0
     assert shown(folder) == ["ann", "bob"]
+
+
+def test_a_second_signal_does_not_wait_for_a_sink_that_hangs_and_the_next_run_delivers(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/hook"
+        hook = FLOWS.replace(
+            "type: in_app", f"type: webhook, config: {{url: '{url}', timeout: 60, attempts: 1}}"
+        )
+        (folder / "flows.yaml").write_text(hook)
+        with running(folder, "--append", "-") as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(lines([link_created("likes", "ann", "post")]))
+            process.stdin.flush()
+            # the webhook asks, and nobody answers
+            asking, _ = silent.accept()
+            process.send_signal(signal.SIGTERM)
+            assert json.loads(process.stdout.readline())["status"] == "stopping"
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=10) == 128 + signal.SIGTERM
+            asking.close()
+    (folder / "flows.yaml").write_text(FLOWS)
+    assert ran(folder, "--until-idle").returncode == 0
+    assert shown(folder) == ["ann"]
 
 
 def test_events_that_another_process_appends_are_run(folder: Path) -> None:

@@ -113,6 +113,9 @@ def run(options: argparse.Namespace) -> int:
             with _settled():
                 _follow(runtime, stop, appender, status, until_idle=options.until_idle)
         finally:
+            if stop.is_set():
+                # sinks may take a while
+                status.tell("stopping")
             try:
                 runtime.stop()
             finally:
@@ -240,7 +243,7 @@ class Status:
         else:
             # a line that went on in the next one could not be cleared
             room = shutil.get_terminal_size().columns - 1
-            end = "" if doing in ("started", "running") else "\n"
+            end = "" if doing in ("started", "running", "stopping") else "\n"
             print(_CLEAR + f"{doing}: {metrics}"[:room], end=end, flush=True)
 
 
