@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flowdsl.engines.local import State
 from flowdsl.errors import LiveError, did_you_mean
@@ -47,6 +48,19 @@ def checked_consumer(name: object) -> str:
     if not isinstance(name, str) or not name:
         raise LiveError(f"a consumer is named by text, not {name!r}", hint="like 'flow-runtime'")
     return name
+
+
+def checked_clock(clock: Any) -> Callable[[], dt.datetime]:
+    """A function that says what time it is; the machine's clock for None."""
+    if clock is None:
+        return lambda: dt.datetime.now(dt.UTC)
+    now = clock() if callable(clock) else None
+    if not isinstance(now, dt.datetime) or now.utcoffset() is None:
+        raise LiveError(
+            f"clock is {clock!r:.60}" if now is None else f"clock() gives {now!r:.60}",
+            allowed="a function that gives a datetime with a time zone, or None",
+        )
+    return cast("Callable[[], dt.datetime]", clock)
 
 
 def checked_seconds(seconds: object, name: str) -> float:

@@ -14,6 +14,7 @@ from flowdsl.engines.local import LocalRun, State
 from flowdsl.errors import LiveError
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live.arguments import (
+    checked_clock,
     checked_consumer,
     checked_graph,
     checked_log,
@@ -97,7 +98,7 @@ class Runtime:
         self.error: BaseException | None = None
         self._state = checked_state(state)
         self._every = checked_seconds(checkpoint_every, "checkpoint_every")
-        self._clock = clock or (lambda: dt.datetime.now(dt.UTC))
+        self._clock = checked_clock(clock)
         self._plan = Plan.of(self.flows)
         self._labels = flow_labels(flow.name for flow in self.flows)
         self._consumer = Consumer.of(self.log, self.consumer_name)
@@ -130,8 +131,9 @@ class Runtime:
         Sinks have `timeout` seconds; what one is not done with by then it is handed again by the next run. Raises
         `LiveError` where the run had ended with an error.
         """
+        patience = checked_seconds(timeout, "timeout")
         if self._live is not None:
-            self._live.patience = timeout
+            self._live.patience = patience
         self._stop.set()
         self.join()
 
@@ -169,6 +171,8 @@ class Runtime:
         runs on a thread already, this waits until that has nothing left to do, at most `timeout` seconds.
         `progress` is as in `replay`.
         """
+        if timeout is not None:
+            timeout = checked_seconds(timeout, "timeout")
         if self.running:
             return self._wait_until_idle(timeout, progress)
         with following(progress, None, "run") as follower:
