@@ -124,6 +124,7 @@ def test_reading_past_what_is_lost_warns_and_problems_name_it(folder: Path) -> N
         assert len(list(log.read())) > 0
     (row,) = log.problems.itertuples()
     assert (row.row, row.problem) == (11, "missing")
+    assert "(its file was missing)" in row.reason
     assert log.count() == LAST - 10
 
 

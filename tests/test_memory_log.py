@@ -207,6 +207,16 @@ def test_a_subscription_gives_envelopes_then_waits_for_what_comes() -> None:
     }
 
 
+def test_a_subscription_says_how_far_it_is() -> None:
+    log = MemoryEventLog()
+    log.append([link_created("likes", "ann", "post")] * 3)
+    with log.subscribe("mailer", "beginning") as subscription:
+        next(subscription)
+        subscription.take()
+        assert repr(subscription) == "<Subscription 'mailer', read up to event 3>"
+    assert repr(subscription) == "<Subscription 'mailer', closed>"
+
+
 def test_closing_a_subscription_ends_its_waiting() -> None:
     subscription = MemoryEventLog().subscribe("c", "beginning")
     threading.Timer(0.05, subscription.close).start()

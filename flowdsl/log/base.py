@@ -175,6 +175,9 @@ class Subscription:
                 raise StopIteration
             self._ready = iter(event_rows(as_json_text(chunk)))
 
+    def __repr__(self) -> str:
+        return f"<Subscription {self.consumer!r}, {'closed' if self._closed else f'read up to event {self.after}'}>"
+
     def __enter__(self) -> Subscription:
         return self
 

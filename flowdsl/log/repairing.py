@@ -81,7 +81,7 @@ def _set_aside(path: Path) -> str:
 
 def _set_aside_segment(folder: Path, catalog: Catalog, segment: Segment, damage: list[Damage]) -> None:
     path = folder / segment.name
-    name = _set_aside(path) if path.is_file() else "nowhere"
+    reason = f"quarantined: {_set_aside(path)}" if path.is_file() else "its file was missing"
     kept: list[Segment] = []
     begin = segment.first
     for part in sorted(damage, key=lambda d: d.first):
@@ -90,7 +90,6 @@ def _set_aside_segment(folder: Path, catalog: Catalog, segment: Segment, damage:
         begin = part.last + 1
     if begin <= segment.last:
         kept += write_segments(folder, _rows_of(path, segment, begin, segment.last), begin)
-    reason = f"quarantined: {name}"
     catalog.change_segments(
         listed=kept, dropped=[segment], gaps=[Gap(d.first, d.last, reason) for d in damage]
     )
