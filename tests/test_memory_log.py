@@ -247,3 +247,18 @@ def test_events_appended_from_several_threads_are_all_there() -> None:
     for thread in threads:
         thread.join()
     assert pl.concat(log.chunks([], 1000))["seq_no"].to_list() == list(range(1, 801))
+
+
+@given(st.lists(st.integers(1, 40) | st.floats(0, 1), min_size=5, max_size=40))
+def test_readers_that_keep_up_and_those_that_lag_get_what_was_appended(actions: list[int | float]) -> None:
+    log = MemoryEventLog()
+    for action in actions:
+        if isinstance(action, int):
+            first = log.last_seq_no() + 1
+            log.append([entity_deleted("user", i) for i in range(first, first + action)], AT)
+        else:
+            after = int(action * log.last_seq_no())
+            frames = list(log.chunks({"seq_no", "entity_id"}, 16, after))
+            numbers = [n for frame in frames for n in frame["seq_no"].to_list()]
+            assert numbers == list(range(after + 1, log.last_seq_no() + 1))
+            assert [i for frame in frames for i in frame["entity_id"].to_list()] == list(map(str, numbers))
