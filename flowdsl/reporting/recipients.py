@@ -104,7 +104,7 @@ class Days:
         found: dict[int, list[tuple[Hashes, Ints]]] = {}
         for part, weight in zip(parts, weights, strict=True):
             for day, (hashes, counts) in part.days.items():
-                found.setdefault(day, []).append((hashes, weight * counts))
+                found.setdefault(day, []).append((hashes, counts if weight == 1 else weight * counts))
         merged = {day: _more_than_none(*_merged(pieces)[:2]) for day, pieces in sorted(found.items())}
         return cls(merged, sum(w * part.nobody for part, w in zip(parts, weights, strict=True)))
 
@@ -191,6 +191,8 @@ def _more_than_none(hashes: Hashes, counts: Ints) -> tuple[Hashes, Ints]:
 def _counted(hashes: Hashes) -> tuple[Hashes, Ints]:
     ordered = np.sort(hashes)
     starts = _starts(ordered)
+    if len(starts) == len(ordered):
+        return ordered, np.ones(len(ordered), np.int64)
     return ordered[starts], np.diff(np.append(starts, len(ordered)))
 
 
@@ -202,9 +204,15 @@ def _merged(pieces: Sequence[tuple[Hashes, Ints]]) -> tuple[Hashes, Ints, Ints]:
         return pieces[0][0], pieces[0][1], pieces[0][1]
     hashes = np.concatenate([h for h, _ in pieces])
     counts = np.concatenate([n for _, n in pieces])
+    if len(counts) and (counts == counts[0]).all():
+        # as where each is told once: sorting alone is far cheaper than sorting one thing by another
+        found, often = _counted(hashes)
+        return found, often * counts[0], np.full(len(found), counts[0])
     order = np.argsort(hashes)
     hashes, counts = hashes[order], counts[order]
     starts = _starts(hashes)
+    if len(starts) == len(hashes):
+        return hashes, counts, counts
     return hashes[starts], np.add.reduceat(counts, starts), np.maximum.reduceat(counts, starts)
 
 
