@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowdsl"
 # from the language to the views: a module imports from its own line and from those above it
 LAYERS = """
-errors progress
+errors plurals progress
 values language events rules scope frames
 log
 contexts graph

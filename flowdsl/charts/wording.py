@@ -27,19 +27,6 @@ def number_text(number: float) -> str:
     return f"{number:,.4f}".rstrip("0").rstrip(".") if abs(number) >= 0.001 else f"{number:.3g}"
 
 
-def count_text(count: int, what: str) -> str:
-    """A count and what is counted.
-
-    >>> count_text(1, "delivery"), count_text(15322, "delivery"), count_text(2, "flow")
-    ('1 delivery', '15,322 deliveries', '2 flows')
-    """
-    if count == 1:
-        return f"1 {what}"
-    if what.endswith("person"):
-        return f"{count:,} {what.removesuffix('person')}people"
-    return f"{count:,} {what[:-1]}ies" if what.endswith("y") else f"{count:,} {what}s"
-
-
 def short_text(number: float) -> str:
     """A number in few signs, for axes.
 

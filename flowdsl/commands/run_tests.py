@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.commands.talking import UsageError, existing, load_project, say, show, show_json
+from flowdsl.plurals import count_text
 
 if TYPE_CHECKING:
     from flowdsl.testing.running import Outcome
@@ -116,7 +117,7 @@ def _as_json(path: str, outcome: Outcome, options: argparse.Namespace) -> dict[s
 
 
 def _sum(tests: int, failed: int, updated: int) -> str:
-    parts = [f"{tests:,} test{'' if tests == 1 else 's'}"]
+    parts = [count_text(tests, "test")]
     parts += [f"{failed - updated:,} failed"] if failed > updated else []
     parts += [f"{updated:,} updated"] if updated else []
     return ", ".join(parts) if len(parts) > 1 else f"{parts[0]} passed"

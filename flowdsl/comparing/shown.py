@@ -9,9 +9,9 @@ from flowdsl.comparing.aligning import beside
 from flowdsl.comparing.matching import CHANGES
 from flowdsl.comparing.sides import Pair
 from flowdsl.comparing.text import changes_text, heading
-from flowdsl.pictures.metrics import plural
 from flowdsl.pictures.of_comparisons import comparison_chain, comparison_diagram
 from flowdsl.pictures.picture import Picture
+from flowdsl.plurals import count_text
 from flowdsl.reporting.elements import Html, element, joined, paragraph, plain, table
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def comparison_picture(comparison: Comparison, pairs: Sequence[Pair]) -> Picture
     same = len(pairs) - len(drawn)
     notes = [
         changes_text(comparison.totals()),
-        *([f"{plural(same, 'flow')} more, the same on both sides"] if same else []),
+        *([f"{count_text(same, 'flow')} more, the same on both sides"] if same else []),
     ]
     return Picture(comparison_diagram("Before and after", chains, sinks, notes))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowdsl.explaining.drawing import event_line
 from flowdsl.explaining.page import page
-from flowdsl.pictures.metrics import plural
+from flowdsl.plurals import count_text
 
 if TYPE_CHECKING:
     from flowdsl.explaining.why import Way, Why
@@ -25,7 +25,7 @@ def answer_text(why: Why) -> str:
         )
     if left:
         paragraphs.append(
-            f"… and {plural(left, 'flow')} that {'is' if left == 1 else 'are'} not for such events"
+            f"… and {count_text(left, 'flow')} that {'is' if left == 1 else 'are'} not for such events"
         )
     return "\n\n".join(paragraphs)
 
@@ -36,7 +36,9 @@ def answer_page(why: Why) -> str:
     before = [verdict(why)]
     before += [f"{way.flow}: {' '.join(way.sentences)}" for way in told]
     if left:
-        before.append(f"… and {plural(left, 'flow')} that {'is' if left == 1 else 'are'} not for such events")
+        before.append(
+            f"… and {count_text(left, 'flow')} that {'is' if left == 1 else 'are'} not for such events"
+        )
     return page(why.picture(), [step for way in told for step in way.steps], before)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.explaining.text import clipped, moment, shown
 from flowdsl.pictures.diagram import TRIGGER, Chain, Diagram, Exit, Mark
-from flowdsl.pictures.metrics import plural
 from flowdsl.pictures.of_flows import flow_chain
+from flowdsl.plurals import count_text
 from flowdsl.values.tags import MISSING
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def explanation_diagram(explanation: Explanation) -> Diagram:
     if not chains:
         chains = [_unmatched(flow, reason) for flow, reason in others]
     elif others:
-        notes.append(f"{plural(len(others), 'flow')} did not match")
+        notes.append(f"{count_text(len(others), 'flow')} did not match")
     return Diagram(f"Event {explanation.event['seq_no']}", tuple(chains), notes=tuple(notes))
 
 

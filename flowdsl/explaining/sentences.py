@@ -22,7 +22,7 @@ from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.fan_out import FanOut
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.where import Where
-from flowdsl.pictures.metrics import plural
+from flowdsl.plurals import count_text
 
 Story = list[str]
 NAMED: Final = 3
@@ -155,7 +155,7 @@ class Teller:
         assert isinstance(seen.stage.step, Batch)
         assert seen.into is not None
         opened = self._window(seeker, seen, seen.stage.step)
-        count = f" with {plural(opened[1], 'context')}" if opened else ""
+        count = f" with {count_text(opened[1], 'context')}" if opened else ""
         first = f", which {self._event(opened[0])} opened" if opened else ""
         return f"At {place} it went into the batch for {_named(seen.operands)}{first}; that closed{_at(seen)}{count} and went on as event {seen.into[0]}."
 
@@ -208,7 +208,7 @@ class Teller:
         place = f"step {seen.stage.number} ({seen.stage.step.method})"
         batch = seen.variables.get("batch") or seen.variables.get("_batch")
         if isinstance(seen.stage.step, Batch) and isinstance(batch, dict):
-            count = plural(batch.get("count", 1), "context")
+            count = count_text(batch.get("count", 1), "context")
             return [f"At {place} it went on for a batch of {count}{_at(seen)}, {seen.reason}."]
         return [f"At {place} it waited until{_at(seen).removeprefix(' at')}, {seen.reason}."]
 

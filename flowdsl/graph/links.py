@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
+from flowdsl.values.ranges import ranges
 
 ALIVE = np.iinfo(np.int64).max
 FORWARD, REVERSE = "forward", "reverse"
@@ -246,10 +247,7 @@ def _first_of_several(run: Run, ids: Codes, seen: Seqs, rest: Numbers, found: Co
 def _ranges(start: Numbers, end: Numbers) -> tuple[Numbers, Numbers]:
     """All of `start … end-1` for each row, one after the other: the row, and the number."""
     counts = end - start
-    total = int(counts.sum())
-    row = np.repeat(np.arange(len(counts)), counts)
-    offset = np.repeat(start - (np.cumsum(counts) - counts), counts)
-    return row, np.arange(total) + offset
+    return np.repeat(np.arange(len(counts)), counts), ranges(start, counts)
 
 
 def _grown(array: Any, size: int) -> Any:

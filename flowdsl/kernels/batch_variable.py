@@ -19,6 +19,7 @@ from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_texts import quoted
+from flowdsl.values.ranges import ranges
 from flowdsl.values.tags import Index, Tag
 
 Ints = npt.NDArray[np.int64]
@@ -32,7 +33,7 @@ class ItemLists:
 
     windows: Ints
     items: Codes
-    seqs: Ints
+    seq: Ints
     branches: tuple[npt.NDArray[np.int32], ...] = ()
 
     @classmethod
@@ -52,11 +53,6 @@ class ItemLists:
     def __len__(self) -> int:
         return len(self.windows)
 
-    @property
-    def seq(self) -> Ints:
-        """The sequence number of each member's event."""
-        return self.seqs
-
     def joined(self, later: ItemLists) -> ItemLists:
         """These members, then others that came later."""
         if not len(self):
@@ -65,7 +61,7 @@ class ItemLists:
         return ItemLists(
             np.concatenate([self.windows, later.windows]),
             np.concatenate([self.items, later.items]),
-            np.concatenate([self.seqs, later.seqs]),
+            np.concatenate([self.seq, later.seq]),
             tuple(np.concatenate(level) for level in levels) if len(later) else self.branches,
         )
 
@@ -79,12 +75,11 @@ class ItemLists:
 
     def runs(self, starts: Ints, counts: Ints) -> ItemLists:
         """Stretches of so many members from these places on, one after the other."""
-        offsets = np.cumsum(counts) - counts
-        return self._at(np.arange(int(counts.sum())) + np.repeat(starts - offsets, counts))
+        return self._at(ranges(starts, counts))
 
     def _at(self, rows: Index) -> ItemLists:
         return ItemLists(
-            self.windows[rows], self.items[rows], self.seqs[rows], tuple(b[rows] for b in self.branches)
+            self.windows[rows], self.items[rows], self.seq[rows], tuple(b[rows] for b in self.branches)
         )
 
     def of(self, windows: Ints) -> ItemLists:
@@ -95,7 +90,7 @@ class ItemLists:
     def lists(self, windows: Ints, interner: Interner) -> Items:
         """The items of each of these windows, in their order."""
         inside, starts = self.grouped(windows)
-        return Items(inside.items, np.append(starts, len(inside)), interner, inside.seqs[starts])
+        return Items(inside.items, np.append(starts, len(inside)), interner, inside.seq[starts])
 
     def _among(self, windows: Ints) -> Ints:
         """For each member the place of its window in `windows`, -1 where it is not among them."""
@@ -133,8 +128,7 @@ class Items:
         """The lists at `index`."""
         starts, counts = self.offsets[index], self.offsets[index + 1] - self.offsets[index]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        rows = np.arange(int(offsets[-1])) + np.repeat(starts - offsets[:-1], counts)
-        return Items(self.codes[rows], offsets, self.interner, self.opened_by[index])
+        return Items(self.codes[ranges(starts, counts)], offsets, self.interner, self.opened_by[index])
 
     @classmethod
     def joined(cls, parts: Sequence[Items]) -> Items:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.contexts.holding import Refs
+from flowdsl.kernels.arrays import Arrays
 from flowdsl.kernels.batch_variable import ItemLists
 from flowdsl.values.tags import Index
 
@@ -20,7 +21,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Open:
+class Open(Arrays):
     """Open windows: their key, number (ascending in the order of opening), start, members, the last one's time and context."""
 
     keys: Ints
@@ -29,23 +30,6 @@ class Open:
     counts: Ints
     last_at: Ints
     last: Refs
-
-    @classmethod
-    def none(cls) -> Open:
-        """No windows."""
-        return cls(*(np.zeros(0, np.int64) for _ in range(6)))
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def take(self, index: Index) -> Open:
-        """The windows at `index`, in that order."""
-        return Open(*(getattr(self, name).take(index) for name in self.__dataclass_fields__))
-
-    def joined(self, later: Open) -> Open:
-        """These windows, then others."""
-        fields = self.__dataclass_fields__
-        return Open(*(np.concatenate([getattr(self, n), getattr(later, n)]) for n in fields))
 
 
 class _Tier:

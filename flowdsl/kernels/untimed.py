@@ -18,6 +18,7 @@ from flowdsl.contexts.chunk import Chunk
 from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Plain
+from flowdsl.kernels.arrays import Arrays
 from flowdsl.kernels.batch_variable import ItemLists, Items
 from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.kernels.keys import KeySpace
@@ -26,6 +27,7 @@ from flowdsl.language.paths import Path
 from flowdsl.rules import Rules
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
+from flowdsl.values.ranges import ranges
 from flowdsl.values.spelling import spelled
 from flowdsl.values.tags import Index, Tag
 
@@ -66,7 +68,7 @@ class CountedBatch(Plain):
 
 
 @dataclass(frozen=True)
-class _Windows:
+class _Windows(Arrays):
     """Windows: their key, number (ascending in the order of opening), start, count, and the row that finds each over."""
 
     keys: Ints
@@ -74,17 +76,6 @@ class _Windows:
     opened: Ints
     counts: Ints
     found_by: Ints
-
-    @classmethod
-    def none(cls) -> _Windows:
-        return cls(*(np.zeros(0, np.int64) for _ in range(5)))
-
-    def take(self, index: Index) -> _Windows:
-        return _Windows(*(getattr(self, name).take(index) for name in self.__dataclass_fields__))
-
-    def joined(self, later: _Windows) -> _Windows:
-        fields = self.__dataclass_fields__
-        return _Windows(*(np.concatenate([getattr(self, n), getattr(later, n)]) for n in fields))
 
 
 class UntimedBatchKernel(Kernel):
@@ -152,9 +143,8 @@ class UntimedBatchKernel(Kernel):
         member_of = np.full(len(groups.order), -1, np.int64)
         firsts = np.concatenate([groups.starts[group], found.first])
         sizes = np.concatenate([ends, found.end]) - firsts
-        rows = np.arange(int(sizes.sum())) + np.repeat(firsts - (np.cumsum(sizes) - sizes), sizes)
         owners = np.concatenate([carried.numbers[touched], fresh.numbers])
-        member_of[groups.order[rows]] = np.repeat(owners, sizes)
+        member_of[groups.order[ranges(firsts, sizes)]] = np.repeat(owners, sizes)
         return grown.joined(fresh), member_of
 
     def _opened(self, groups: Groups, found: Windows) -> _Windows:

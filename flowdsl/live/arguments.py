@@ -16,6 +16,7 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live.beginning import DISCARD
 from flowdsl.log import ParquetEventLog
 from flowdsl.log.base import EventLog
+from flowdsl.log.durable import make_folder
 from flowdsl.sinks.base import Sink
 from flowdsl.sinks.frame import Frame
 
@@ -116,5 +117,5 @@ def checked_sinks(
 def kept_in(folder: Path) -> Path:
     """The folder for what sinks keep, beside the log in `folder`."""
     path = folder / "sinks"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path)
     return path

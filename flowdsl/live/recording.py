@@ -42,17 +42,17 @@ class _Failed:
     held: list[Held] = field(default_factory=list)
     codes: list[npt.NDArray[np.int32]] = field(default_factory=list)
     messages: dict[str, int] = field(default_factory=dict)
-    size: int = 0
 
     def put(self, contexts: Contexts, failures: Failures) -> None:
         numbers = [self.messages.setdefault(m, len(self.messages) + 1) for m in failures.messages]
-        self.held.append(Held(contexts, np.arange(self.size, self.size + len(contexts))))
-        self.size += len(contexts)
+        begin = self.held[-1].refs[-1] + 1 if self.held else 0
+        self.held.append(Held(contexts, np.arange(begin, begin + len(contexts))))
         self.codes.append(np.array([0, *numbers], np.int32)[failures.codes])
 
     def part(self, chunk: Chunk) -> Part:
         """The failures as rows of the table of errors."""
-        contexts = Held.joined(self.held).release(np.arange(self.size), chunk)
+        whole = Held.joined(self.held)
+        contexts = whole.release(np.arange(len(whole)), chunk)
         why = Failures(np.concatenate(self.codes), tuple(self.messages))
         return error_part(self.stage, contexts, why, chunk.frame(contexts.rows))
 

@@ -35,6 +35,7 @@ from flowdsl.live.tracing import Tracer
 from flowdsl.log import Position
 from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
+from flowdsl.plurals import count_text
 from flowdsl.progress import Follower, Progress, following
 from flowdsl.replaying import as_flows, by_rules, fingerprint
 from flowdsl.results.manifest import step_rows
@@ -197,7 +198,7 @@ class Runtime:
 
     def __repr__(self) -> str:
         doing = "running" if self.running else "stopped"
-        flows = "1 flow" if len(self.flows) == 1 else f"{len(self.flows)} flows"
+        flows = count_text(len(self.flows), "flow")
         return f"<Runtime {self.consumer_name!r}, {flows}, {doing}: {self.metrics()}>"
 
     # -- seeing ----------------------------------------------------------------------------------------

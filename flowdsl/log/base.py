@@ -12,10 +12,11 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, event_mapping, id_text, timestamp_us
 from flowdsl.log.columns import TIME, chunk_columns, empty_events
+from flowdsl.log.incoming import are_few, count_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.position import Position, first_after
 from flowdsl.log.rows import event_rows
-from flowdsl.progress import Progress
+from flowdsl.progress import Follower, Progress, following
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +35,24 @@ class EventLog(ABC):
         """Rows that were left out because they cannot be events."""
         return 0
 
-    @abstractmethod
     def append(
         self, events: Any, timestamp: datetime | str | None = None, *, progress: Progress = None
     ) -> int:
-        """Put one event, many, or a frame of them at the end; the `seq_no` of the last."""
+        """Put one event, many, a frame or another log's events at the end; the `seq_no` of the last.
+
+        The time of an event is `timestamp`, else its own, else now; a `seq_no` of its own is not looked at. All are
+        appended or none: one mapping in a list that is no event is a `DataError`; such rows of a frame go to `problems`.
+        Many at once are far faster than one by one. `progress` is as in `replay`.
+        """
+        if progress is None and are_few(events):
+            # so a live log grows, and it is in a hurry
+            return self._append(events, timestamp, Follower())
+        with following(progress, count_of(events), "append") as follower:
+            return self._append(events, timestamp, follower)
+
+    @abstractmethod
+    def _append(self, events: Any, timestamp: datetime | str | None, follower: Follower) -> int:
+        """Put events at the end; `follower` hears of them."""
 
     @abstractmethod
     def last_seq_no(self) -> int:

@@ -24,13 +24,11 @@ class Blocks:
     There are few of them and each row is copied rarely, however few come at a time: the sizes grow geometrically.
     """
 
-    def __init__(self, frames: Sequence[pl.DataFrame] = ()) -> None:
+    def __init__(self) -> None:
         self._frames: list[pl.DataFrame] = []
         self._lasts: list[int] = []
         # what was asked for last, and the answer: readers that keep up all ask for the same
         self._answer: tuple[tuple[int, int], list[pl.DataFrame]] = (-1, -1), []
-        for frame in frames:
-            self.add(frame)
 
     @property
     def height(self) -> int:
@@ -89,10 +87,17 @@ class TailRows:
         self._made = 0
         self._making = threading.Lock()
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     @property
     def last(self) -> int:
         """The number of the last row."""
         return self.first + len(self.rows) - 1
+
+    def add(self, rows: Sequence[EventRow]) -> None:
+        """Put rows at the end."""
+        self.rows += rows
 
     def from_number(self, seq_no: int) -> TailRows:
         """The rows from this number on."""

@@ -14,12 +14,13 @@ from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import Blocks, picked
 from flowdsl.log.columns import SCHEMA, TIME, chunk_columns
-from flowdsl.log.incoming import are_few, count_of, frames_of, rows_of
+from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
 from flowdsl.log.rows import frame_of
 from flowdsl.log.table import cut, no_marks, together, told
-from flowdsl.progress import Progress, Tick, beside, following, silent
+from flowdsl.plurals import count_text
+from flowdsl.progress import Follower, beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,23 +67,8 @@ class MemoryEventLog(EventLog):
             log._last = int(frame["seq_no"][-1])
         return log
 
-    def append(
-        self, events: Any, timestamp: datetime | str | None = None, *, progress: Progress = None
-    ) -> int:
-        """Put one event, many, a frame or another log's events at the end; the `seq_no` of the last.
-
-        The time of an event is `timestamp`, else its own, else now; a `seq_no` of its own is not looked at. One
-        mapping in a list that is no event is a `DataError`, and nothing is appended; such rows of a frame go to
-        `problems`. `progress` is as in `replay`.
-        """
-        if progress is None and are_few(events):
-            # so a live log grows, and it is in a hurry
-            return self._append(events, timestamp, silent)
-        with following(progress, count_of(events), "append") as tick:
-            return self._append(events, timestamp, tick)
-
-    def _append(self, events: Any, timestamp: datetime | str | None, tick: Tick) -> int:
-        rows = rows_of(events, timestamp, tick)
+    def _append(self, events: Any, timestamp: datetime | str | None, follower: Follower) -> int:
+        rows = rows_of(events, timestamp, follower)
         if rows is not None and len(rows) < _TAIL:
             with self._changed:
                 self._tail += rows
@@ -94,7 +80,7 @@ class MemoryEventLog(EventLog):
         if rows is not None:
             frames = [beside(lambda: frame_of(rows))]
         else:
-            frames = list(told(frames_of(events, timestamp, self._problems), tick))
+            frames = list(told(frames_of(events, timestamp, self._problems), follower))
         with self._changed:
             self._seal()
             for frame in frames:
@@ -172,9 +158,9 @@ class MemoryEventLog(EventLog):
         return self.count() or 0
 
     def __repr__(self) -> str:
-        found = [f"{_counted(count, 'row')} {sort}" for sort, count in self.problem_counts.items()]
+        found = [f"{count_text(count, 'row')} {sort}" for sort, count in self.problem_counts.items()]
         problems = f"; {', '.join(found)}: see .problems" if found else ""
-        return f"<MemoryEventLog of {_counted(len(self), 'event')}{problems}>"
+        return f"<MemoryEventLog of {count_text(len(self), 'event')}{problems}>"
 
     def _store_position(self, consumer: str, seq_no: int) -> None:
         self._positions[consumer] = seq_no
@@ -187,7 +173,3 @@ class MemoryEventLog(EventLog):
         block = frame_of(self._tail, self._last - len(self._tail) + 1)
         self._tail = []
         self._blocks.add(block)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -21,7 +21,7 @@ from flowdsl.log.border import reading
 from flowdsl.log.catalog import Gap, has_catalog
 from flowdsl.log.columns import TIME, chunk_columns, empty_events
 from flowdsl.log.folder import LogFolder
-from flowdsl.log.incoming import are_few, count_of, frames_of, rows_of
+from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.interest import Interest
 from flowdsl.log.opening import lacks_catalog
 from flowdsl.log.problems import Problems
@@ -54,7 +54,8 @@ class ParquetEventLog(EventLog):
     `"none"`: when they are handed to the operating system; they survive the end of the process, not a power cut.
 
     Events are sealed into a Parquet segment when `seal_rows` (32,768) have come, or 64 MB of them, or, at an append,
-    when the oldest has waited for `seal_after`.
+    when the oldest has waited for `seal_after`. After a `DataError` because the disk failed or is full the events of that
+    append are not in the log, those before are, and the next append tries a new file.
 
     One process writes at a time, any number read, and see new events at once. A folder, file or glob of plain Parquet
     files, that is, without a log in it, is opened to be read only; its consumers' positions then last as long as this
@@ -97,23 +98,6 @@ class ParquetEventLog(EventLog):
             and not lacks_catalog(self.folder)
         ):
             self._plain = EventTable(ParquetFiles(files_of(self.folder)))
-
-    def append(
-        self, events: Any, timestamp: datetime | str | None = None, *, progress: Progress = None
-    ) -> int:
-        """Put one event, many, a frame or another log's events at the end; the `seq_no` of the last.
-
-        The time of an event is `timestamp`, else its own, else now; a `seq_no` of its own is not looked at. All are
-        appended or none. One mapping in a list that is no event is a `DataError`; such rows of a frame go to
-        `problems`. Many at once are far faster than one by one. After a `DataError` because the disk failed or is
-        full the events are not in the log, those before are, and the next append tries a new file.
-        `progress` is as in `replay`.
-        """
-        if progress is None and are_few(events):
-            # so a live log grows, and it is in a hurry
-            return self._append(events, timestamp, Follower())
-        with following(progress, count_of(events), "append") as follower:
-            return self._append(events, timestamp, follower)
 
     def _append(self, events: Any, timestamp: datetime | str | None, follower: Follower) -> int:
         # of rows most of the time goes into looking at them

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import polars as pl
 
+from flowdsl.values.masks import where_present
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -64,5 +66,5 @@ class OutOfOrder:
         self._highest = int(max(before[-1], values[-1]))
         late = values < before
         if numbers.null_count():
-            late &= numbers.is_not_null().to_numpy()
+            late &= where_present(numbers)
         return np.flatnonzero(late)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.values.interner import HashTable
+from flowdsl.values.masks import where_present
 
 
 class Repeated:
@@ -20,7 +21,7 @@ class Repeated:
         >>> Repeated().rows(pl.Series(["a", None, "b", "a", None]))
         {3: 'a'}
         """
-        there = np.flatnonzero(ids.is_not_null().to_numpy())
+        there = np.flatnonzero(where_present(ids))
         known = ids.drop_nulls()
         before = len(self._table)
         codes = self._table.insert(known.hash(1).to_numpy(), known.hash(2).to_numpy())

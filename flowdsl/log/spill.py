@@ -22,6 +22,7 @@ from flowdsl.errors import DataError
 from flowdsl.log.border import reading
 from flowdsl.log.columns import KIND, present
 from flowdsl.log.raw import Piece
+from flowdsl.values.masks import where_present
 
 ROWS_A_FILE: Final = 400_000
 _FILES: Final = 200
@@ -42,7 +43,7 @@ class Sample:
         """Look at the next keys of the source (nulls count as rows, and are never drawn)."""
         picked = np.arange(-self.rows % self.STEP, len(keys), self.STEP)
         some = keys.to_physical()[picked]
-        there = some.is_not_null().to_numpy()
+        there = where_present(some)
         self._keys.append(some.drop_nulls().to_numpy().astype(np.int64))
         self._positions.append(picked[there] + self.rows)
         self.rows += len(keys)

@@ -230,7 +230,7 @@ class TailReader:
         for line in _lines(content, self._seen):
             if line.events is None or line.first != expected:
                 raise _damage(self._path, f"damaged at byte {line.begin}, event {expected}")
-            self._rows.rows += line.rows()
+            self._rows.add(line.rows())
             self._seen = line.end
             expected += line.count
 

@@ -123,7 +123,7 @@ class LogWriter:
         """Write the tail into a segment now."""
         with self.leading():
             self._repaired()
-            if self.rows.rows:
+            if len(self.rows):
                 self._seal()
 
     @contextmanager
@@ -285,10 +285,10 @@ class LogWriter:
             self._distrust_tail()
             raise
         with self._changed:
-            if not self.rows.rows:
+            if not len(self.rows):
                 self._begun = time.monotonic()
             for waiting in group:
-                self.rows.rows += waiting.rows
+                self.rows.add(waiting.rows)
                 waiting.done = True
             self._changed.notify_all()
         self._tell_readers()
@@ -299,7 +299,7 @@ class LogWriter:
         """Seal a tail that is long or old; where that fails, the events are safe where they are, and wait."""
         assert self._tail is not None
         old = time.monotonic() - self._begun > self._limits.seconds
-        size = len(self.rows.rows)
+        size = len(self.rows)
         if not (size >= self._limits.rows or self._tail.end >= self._limits.bytes or old):
             return
         if size < self._refused:
@@ -316,7 +316,7 @@ class LogWriter:
         """Write the tail, and the frames behind it, into segments."""
         assert self.catalog is not None
         first = self.rows.first
-        tail = [pl.concat(self.rows.after(first - 1)).drop("seq_no")] if self.rows.rows else []
+        tail = [pl.concat(self.rows.after(first - 1)).drop("seq_no")] if len(self.rows) else []
         segments = write_segments(self._folder, itertools.chain(tail, behind), first)
         if not segments:
             return

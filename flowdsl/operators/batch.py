@@ -35,6 +35,7 @@ from flowdsl.operators.base import (
 )
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, NUMBER, TEXT, Scope, Shape
+from flowdsl.values.ranges import ranges
 from flowdsl.values.tags import Index
 
 BATCH = Shape(
@@ -261,8 +262,8 @@ class _Batching:
         firsts, lasts = np.concatenate([starts, found.first]), np.concatenate([ends, found.end])
         owners = np.concatenate([self.carried.numbers[carried], numbers])
         counts = lasts - firsts
-        rows = np.arange(int(counts.sum())) + np.repeat(firsts - (np.cumsum(counts) - counts), counts)
-        return ItemLists.of_contexts(self.contexts, groups.order[rows], np.repeat(owners, counts))
+        rows = groups.order[ranges(firsts, counts)]
+        return ItemLists.of_contexts(self.contexts, rows, np.repeat(owners, counts))
 
     def _last_closed_on_arrival(self, found: Windows, numbers: Ints) -> int:
         """The last window that a context of its key closed by coming when it was due; it and all before it fire."""

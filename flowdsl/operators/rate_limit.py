@@ -13,6 +13,7 @@ from flowdsl.contexts.contexts import CLOSED_AT_END, NOT_CLOSED, RELEASED, Conte
 from flowdsl.contexts.holding import Holding, Refs
 from flowdsl.contexts.variables import Versions
 from flowdsl.errors import BuildError, did_you_mean
+from flowdsl.kernels.arrays import Arrays
 from flowdsl.kernels.buckets import Buckets, DropBucket, FloatBucket, QueueBucket
 from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.kernels.keys import KeySpace
@@ -177,15 +178,12 @@ class DropKernel(Kernel):
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _Waiting(Arrays):
     """Contexts in the queue, in the order in which they came: when each is released, since when it waits."""
 
     refs: Refs
     due: Ints
     since: Ints
-
-    def take(self, index: Any) -> _Waiting:
-        return _Waiting(self.refs[index], self.due[index], self.since[index])
 
 
 class QueueKernel(Kernel):
@@ -196,12 +194,11 @@ class QueueKernel(Kernel):
         self._space = _space(options, rules)
         self._buckets = Buckets(QueueBucket, options.max, options.per.microseconds)
         self._holding = Holding()
-        none = np.zeros(0, np.int64)
-        self._waiting = _Waiting(none, none, none)
+        self._waiting = _Waiting.none()
 
     @property
     def held(self) -> int:
-        return len(self._waiting.refs)
+        return len(self._waiting)
 
     def fork(self) -> QueueKernel:
         forked = QueueKernel(self._options, self._rules)
@@ -257,13 +254,9 @@ class QueueKernel(Kernel):
     def _hold(self, contexts: Contexts, moments: Ints, later: Ints, earlier: Ints) -> None:
         stay = np.ones(self.held, np.bool_)
         stay[earlier] = False
-        kept = self._waiting.take(stay)
         refs = self._holding.put(contexts.take(later))
-        self._waiting = _Waiting(
-            np.concatenate([kept.refs, refs]),
-            np.concatenate([kept.due, moments[later]]),
-            np.concatenate([kept.since, contexts.moment[later]]),
-        )
+        fresh = _Waiting(refs, moments[later], contexts.moment[later])
+        self._waiting = self._waiting.take(np.flatnonzero(stay)).joined(fresh)
 
     def deadlines(self) -> Ints:
         return self._waiting.due

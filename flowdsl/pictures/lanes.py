@@ -10,7 +10,7 @@ from typing import Final
 
 from flowdsl.pictures.beside import Port, draw_apart, draw_shared, sinks_in_order
 from flowdsl.pictures.diagram import TRIGGER, Chain, Diagram, Exit, Mark, Node
-from flowdsl.pictures.metrics import elided, plural, width, wrapped
+from flowdsl.pictures.metrics import elided, width, wrapped
 from flowdsl.pictures.shapes import (
     Scale,
     across,
@@ -27,6 +27,7 @@ from flowdsl.pictures.shapes import (
     tile,
 )
 from flowdsl.pictures.svg import Canvas
+from flowdsl.plurals import count_text
 
 MARGIN: Final = 18.0
 LANE: Final = 790.0
@@ -130,7 +131,7 @@ class _Lanes:
             )
             for sink in self.diagram.sinks
         ]
-        return f"{plural(len(sinks), 'sink')}: {', '.join(sinks)}" if sinks else "no sink"
+        return f"{count_text(len(sinks), 'sink')}: {', '.join(sinks)}" if sinks else "no sink"
 
     # -- laying out ------------------------------------------------------------------------------------
 

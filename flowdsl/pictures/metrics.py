@@ -84,15 +84,6 @@ def wrapped(text: str, room: float, size: float, lines: int, *, mono: bool = Fal
     return [elided(one, room, size, mono=mono) for one in (*done, line)]
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """A count with its noun.
-
-    >>> plural(1_200, "event")
-    '1,200 events'
-    """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def _visible(sign: str) -> str:
     code = ord(sign)
     if sign in "\n\t":

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from flowdsl.pictures.diagram import Chain, Diagram, Exit, Leave, Mark, Node, Sink, Target
-from flowdsl.pictures.metrics import plural
 from flowdsl.pictures.of_flows import sinks_of
+from flowdsl.plurals import count_text
 
 Causes = Mapping[tuple[int, int], Counter[str]]
 """How often each error was met, by the position of the flow and the number of the step."""
@@ -85,7 +85,7 @@ def _title(manifest: Mapping[str, Any]) -> str:
 
 def _notes(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     delivered = sum(row["count"] for row in manifest["delivered"])
-    notes = [f"{plural(manifest['events'], 'event')} replayed, {plural(delivered, 'delivery', 'deliveries')}"]
+    notes = [f"{count_text(manifest['events'], 'event')} replayed, {count_text(delivered, 'delivery')}"]
     if manifest["late"]:
-        notes.append(f"{plural(manifest['late'], 'event')} came late")
+        notes.append(f"{count_text(manifest['late'], 'event')} came late")
     return (", ".join(notes),)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.charts.wording import count_text, share_text, span_text
+from flowdsl.charts.wording import share_text, span_text
+from flowdsl.plurals import count_text
 from flowdsl.reporting.figures import Figures
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.charts.wording import count_text, moment_text
+from flowdsl.charts.wording import moment_text
+from flowdsl.plurals import count_text
 from flowdsl.reporting import sections
 from flowdsl.reporting.elements import Html, details, element, joined, plain
 from flowdsl.reporting.figures import Figures

@@ -18,6 +18,7 @@ from flowdsl.reporting.distribution import Ints
 from flowdsl.results.recorder import FIELD
 from flowdsl.results.store import Part, StoredPart
 from flowdsl.results.tables import payload_json
+from flowdsl.values.masks import where_present
 
 # shapes that are told apart, and rare ones that are shown
 _SHAPES: Final = 64
@@ -127,7 +128,7 @@ def _shapes(payload: Sequence[pl.Series], rows: int) -> list[tuple[tuple[str, ..
         return [((), rows, 0)]
     shape = np.zeros(rows, np.int64)
     for bit, series in enumerate(nullable):
-        shape |= series.is_null().to_numpy().astype(np.int64) << bit
+        shape |= (~where_present(series)).astype(np.int64) << bit
     found, places, counts = np.unique(shape, return_index=True, return_counts=True)
     names = [series.name.removeprefix(FIELD.format("")) for series in nullable]
     return [

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from flowdsl.charts.chart import Chart
 from flowdsl.charts.columns import class_chart, time_chart
-from flowdsl.charts.wording import count_text, moment_text, share_text, span_text
+from flowdsl.charts.wording import moment_text, share_text, span_text
+from flowdsl.plurals import count_text
 from flowdsl.reporting.elements import (
     Bar,
     Cell,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from flowdsl.charts.wording import count_text, moment_text, share_text, span_text
+from flowdsl.charts.wording import moment_text, share_text, span_text
 from flowdsl.pictures.metrics import printable
+from flowdsl.plurals import count_text
 from flowdsl.reporting.figures import Figures
 from flowdsl.reporting.notes import notes_of
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.values.masks import where_present
 from flowdsl.values.tags import Mask, Tag, Tags
 
 
@@ -43,9 +44,7 @@ def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any]:
     numeric = tags == Tag.INT
     numbers = only(documents, numeric)
     whole = numbers.cast(pl.Int64, strict=False)
-    is_int = (
-        whole.is_not_null().to_numpy() & ~numbers.str.contains(r"[.eE]").fill_null(value=False).to_numpy()
-    )
+    is_int = where_present(whole) & ~numbers.str.contains(r"[.eE]").fill_null(value=False).to_numpy()
     is_float = numeric & ~is_int
     ints = whole.fill_null(0).to_numpy()
     if not is_float.any():

@@ -1,0 +1,35 @@
+"""Rows of whole numbers, as arrays side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flowdsl.values.tags import Index
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Arrays of one length: every field of a class of this kind has a number for each row."""
+
+    @classmethod
+    def none(cls) -> Self:
+        """No rows."""
+        return cls(*(np.zeros(0, np.int64) for _ in fields(cls)))
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def take(self, index: Index) -> Self:
+        """The rows at `index`, in that order."""
+        return type(self)(*(getattr(self, field.name).take(index) for field in fields(self)))
+
+    def joined(self, later: Self) -> Self:
+        """These rows, then others."""
+        names = [field.name for field in fields(self)]
+        return type(self)(*(np.concatenate([getattr(self, n), getattr(later, n)]) for n in names))
