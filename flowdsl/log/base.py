@@ -76,6 +76,17 @@ class EventLog(ABC):
     def clock_marks(self, since: int = 0) -> pl.DataFrame:
         """`seq_no`, `clock`: the marks made after the event `since` or later, in the order in which they were made."""
 
+    @abstractmethod
+    def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
+        """Note that these events, dated in the future, do not move the log clock: it is `clock` at them, if not later.
+
+        The first mark of an event stays. A live run makes them before it processes the events (`max_ahead`).
+        """
+
+    @abstractmethod
+    def ahead_marks(self, since: int = 0) -> pl.DataFrame:
+        """`seq_no`, `clock`: the events from `since` on that do not move the log clock, and what it is at them, if not later."""
+
     @property
     @abstractmethod
     def problems(self) -> pd.DataFrame:

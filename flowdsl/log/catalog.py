@@ -1,4 +1,4 @@
-"""The SQLite file beside the segments of a Parquet log: the list of segments, consumers' positions, clock marks.
+"""The SQLite file beside the segments of a Parquet log: the list of segments, consumers' positions, marks.
 
 One transaction is one durable step: `synchronous=FULL` and a rollback journal that stays and whose head is wiped and
 synced (with `DELETE`, a power cut after the commit could bring the journal back, and with it the state before; in
@@ -23,13 +23,14 @@ from flowdsl.errors import DataError
 from flowdsl.log.segments import Segment, Statistics
 
 NAME: Final = "log.sqlite"
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _TABLES: Final = f"""
 CREATE TABLE segments (name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL,
                        crc INTEGER NOT NULL, statistics TEXT NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE gaps (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, reason TEXT NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE consumers (name TEXT PRIMARY KEY, seq_no INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE clock_marks (seq_no INTEGER NOT NULL, clock INTEGER NOT NULL, row_crc INTEGER NOT NULL);
+CREATE TABLE ahead_marks (seq_no INTEGER PRIMARY KEY, clock INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE counter (last INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 INSERT INTO counter VALUES (0, {zlib.crc32(repr((0,)).encode())});
 PRAGMA user_version = {_FORMAT};
@@ -39,6 +40,7 @@ CHECKED: Final = {
     "gaps": "first, last, reason",
     "consumers": "name, seq_no",
     "clock_marks": "seq_no, clock",
+    "ahead_marks": "seq_no, clock",
     "counter": "last",
 }
 
@@ -118,10 +120,11 @@ class Catalog:
             run("DELETE FROM counter")
             self._put("counter", (highest,))
 
-    def forget_clock_marks(self, before: int) -> None:
-        """Drop the clock marks that were made before the event `before`."""
+    def forget_marks(self, last: int) -> None:
+        """Drop the marks of the events up to `last`, but for what the clock was after that one."""
         with self._transaction("BEGIN IMMEDIATE") as run:
-            run("DELETE FROM clock_marks WHERE seq_no < ?", (before,))
+            run("DELETE FROM clock_marks WHERE seq_no < ?", (last,))
+            run("DELETE FROM ahead_marks WHERE seq_no <= ?", (last,))
 
     def position(self, consumer: str) -> int:
         """The last event a consumer is done with; 0 where it has not begun."""
@@ -141,6 +144,17 @@ class Catalog:
     def clock_marks(self, since: int = 0) -> list[tuple[int, int]]:
         """The (seq_no, clock) of each mark made after the event `since` or later, in the order in which they were made."""
         rows = self._rows("clock_marks", "WHERE seq_no >= ? ORDER BY rowid", (since,))
+        return [(seq_no, clock) for seq_no, clock in rows]
+
+    def mark_ahead(self, seq_nos: Iterable[int], clock: int) -> None:
+        """Keep that these events left the clock at `clock`, their times notwithstanding; the first mark of an event stays."""
+        with self._transaction("BEGIN IMMEDIATE"):
+            for seq_no in seq_nos:
+                self._put("ahead_marks", (seq_no, clock), otherwise="IGNORE")
+
+    def ahead_marks(self, since: int = 0) -> list[tuple[int, int]]:
+        """The (seq_no, clock) of each event from `since` on that did not move the clock, in the order of the log."""
+        rows = self._rows("ahead_marks", "WHERE seq_no >= ? ORDER BY seq_no", (since,))
         return [(seq_no, clock) for seq_no, clock in rows]
 
     def restore(self, rows: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
@@ -178,11 +192,12 @@ class Catalog:
                 )
         return [row[:-1] for row in rows]
 
-    def _put(self, table: str, row: tuple[Any, ...]) -> None:
+    def _put(self, table: str, row: tuple[Any, ...], otherwise: str = "REPLACE") -> None:
+        """Put a row into a table; `otherwise` says what becomes of it where one of the same key is there."""
         marks = ", ".join("?" * (len(row) + 1))
         names = f"{CHECKED[table]}, row_crc"
         self._connection.execute(
-            f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})", (*row, row_checksum(row))
+            f"INSERT OR {otherwise} INTO {table} ({names}) VALUES ({marks})", (*row, row_checksum(row))
         )
 
     def _prepare(self) -> None:

@@ -48,9 +48,11 @@ def retain(
     with writer.maintaining() as catalog:
         listed = catalog.segments()
         if max_age is not None:
-            newest = timestamp_us(now) if now is not None else _newest(writer, listed)
+            ahead = {seq_no for seq_no, _ in catalog.ahead_marks()}
+            latest = [_latest(sealed, segment, ahead) for segment in listed]
+            newest = timestamp_us(now) if now is not None else _newest(writer, latest, ahead)
             oldest = newest - parse_duration(max_age).microseconds
-            old = [s.statistics.max_time < oldest for s in listed]
+            old = [time < oldest for time in latest]
         else:
             held = writer.tail_bytes
             sizes = [held := held + s.bytes for s in reversed(listed)]
@@ -60,7 +62,7 @@ def retain(
             last = going[-1].last
             catalog.change_segments(dropped=going, gaps=[Gap(1, last, "retained")])
             _remove(sealed, going)
-            catalog.forget_clock_marks(before=last)
+            catalog.forget_marks(last)
         return sum(segment.rows for segment in going)
 
 
@@ -87,9 +89,22 @@ def _frames(sealed: SealedEvents, group: list[Segment]) -> Iterator[pl.DataFrame
             yield frame.drop("seq_no")
 
 
-def _newest(writer: LogWriter, listed: tuple[Segment, ...]) -> int:
-    times = [row.timestamp for row in list(writer.rows.rows) if row.timestamp is not None]
-    return max(times + [segment.statistics.max_time for segment in listed], default=0)
+def _newest(writer: LogWriter, latest: list[int], ahead: set[int]) -> int:
+    numbered = enumerate(list(writer.rows.rows), writer.rows.first)
+    times = [row.timestamp for seq_no, row in numbered if row.timestamp is not None and seq_no not in ahead]
+    return max(times + latest, default=0)
+
+
+def _latest(sealed: SealedEvents, segment: Segment, ahead: set[int]) -> int:
+    """The time (µs) of a segment's newest event, but for those that are dated in the future and left the clock alone."""
+    inside = [seq_no for seq_no in ahead if segment.first <= seq_no <= segment.last]
+    if not inside:
+        return segment.statistics.max_time
+    latest = segment.statistics.min_time
+    for frame in sealed.segment_frames(segment, ["seq_no", "timestamp"], writing.ROWS_A_GROUP):
+        times = frame.filter(~pl.col("seq_no").is_in(inside))["timestamp"].to_physical()
+        latest = max([latest, *times.drop_nulls().top_k(1).to_list()])
+    return latest
 
 
 def _remove(sealed: SealedEvents, segments: list[Segment] | tuple[Segment, ...]) -> None:

@@ -13,12 +13,12 @@ import polars as pl
 from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import Blocks, picked
-from flowdsl.log.columns import SCHEMA, TIME, chunk_columns
+from flowdsl.log.columns import SCHEMA, chunk_columns
 from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
 from flowdsl.log.rows import frame_of
-from flowdsl.log.table import cut, no_marks, together, told
+from flowdsl.log.table import cut, marks_frame, together, told
 from flowdsl.plurals import count_text
 from flowdsl.progress import Follower, beside
 
@@ -51,6 +51,7 @@ class MemoryEventLog(EventLog):
         self._last = 0
         self._positions: dict[str, int] = {}
         self._marks: list[tuple[int, int]] = []
+        self._ahead: list[tuple[int, int]] = []
         self._changed = threading.Condition()
 
     @classmethod
@@ -121,12 +122,19 @@ class MemoryEventLog(EventLog):
         marks = self._marks
         # the newest come last, and a live run asks for no others
         begin = bisect.bisect_left(marks, since, key=lambda mark: mark[0])
-        if begin == len(marks):
-            return no_marks()
-        seq_nos, clocks = zip(*marks[begin:], strict=True)
-        return pl.DataFrame(
-            {"seq_no": pl.Series(seq_nos, dtype=pl.Int64), "clock": pl.Series(clocks).cast(TIME)}
-        )
+        return marks_frame(marks[begin:])
+
+    def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
+        """Note that these events, dated in the future, do not move the log clock: it is `clock` at them, if not later."""
+        with self._changed:
+            known = {seq_no for seq_no, _ in self._ahead}
+            fresh = [(seq_no, timestamp_us(clock)) for seq_no in seq_nos if seq_no not in known]
+            self._ahead = sorted(self._ahead + fresh)
+
+    def ahead_marks(self, since: int = 0) -> pl.DataFrame:
+        """`seq_no`, `clock`: the events from `since` on that do not move the log clock, and what it is at them, if not later."""
+        marks = self._ahead
+        return marks_frame(marks[bisect.bisect_left(marks, since, key=lambda mark: mark[0]) :])
 
     @property
     def problems(self) -> pd.DataFrame:

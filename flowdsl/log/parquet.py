@@ -19,7 +19,7 @@ from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import picked
 from flowdsl.log.border import reading
 from flowdsl.log.catalog import Gap, has_catalog
-from flowdsl.log.columns import TIME, chunk_columns, empty_events
+from flowdsl.log.columns import chunk_columns, empty_events
 from flowdsl.log.folder import LogFolder
 from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.interest import Interest
@@ -29,7 +29,7 @@ from flowdsl.log.raw import ParquetFiles, files_of
 from flowdsl.log.rows import frame_of
 from flowdsl.log.sealed import Choice, SealedEvents
 from flowdsl.log.segments import ROWS_A_GROUP, Segment
-from flowdsl.log.table import READ, EventTable, ahead, cut, no_marks, together, told
+from flowdsl.log.table import READ, EventTable, ahead, cut, marks_frame, together, told
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.writing import DURABILITIES, Durability, Limits, LogWriter
 from flowdsl.progress import Follower, Progress, beside, following
@@ -177,13 +177,21 @@ class ParquetEventLog(EventLog):
     def clock_marks(self, since: int = 0) -> pl.DataFrame:
         """`seq_no`, `clock`: the marks made after the event `since` or later, in the order in which they were made."""
         catalog = None if self._plain else self._log.catalog()
-        marks = catalog.clock_marks(since) if catalog else []
-        if not marks:
-            return no_marks()
-        seq_nos, clocks = zip(*marks, strict=True)
-        return pl.DataFrame(
-            {"seq_no": pl.Series(seq_nos, dtype=pl.Int64), "clock": pl.Series(clocks).cast(TIME)}
-        )
+        return marks_frame(catalog.clock_marks(since) if catalog else [])
+
+    def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
+        """Note that these events, dated in the future, do not move the log clock: it is `clock` at them, if not later."""
+        clock_us = timestamp_us(clock)
+        with self._writing():
+            if self._log.writing:
+                self._log.writing.mark_ahead(seq_nos, clock_us)
+            else:
+                self._log.catalog_to_change().mark_ahead(seq_nos, clock_us)
+
+    def ahead_marks(self, since: int = 0) -> pl.DataFrame:
+        """`seq_no`, `clock`: the events from `since` on that do not move the log clock, and what it is at them, if not later."""
+        catalog = None if self._plain else self._log.catalog()
+        return marks_frame(catalog.ahead_marks(since) if catalog else [])
 
     def compact(self, *, progress: Progress = None) -> int:
         """Write small neighbouring segments as larger ones; how many segments fewer there are. Appends go on meanwhile.

@@ -147,7 +147,10 @@ def _rebuild_catalog(folder: Path) -> None:
     rows: dict[str, list[tuple[Any, ...]]] = {}
     if has_catalog(folder):
         _set_aside(path)
-        rows = {table: list(_good_rows(path, table)) for table in ("consumers", "gaps", "clock_marks")}
+        rows = {
+            table: list(_good_rows(path, table))
+            for table in ("consumers", "gaps", "clock_marks", "ahead_marks")
+        }
         path.unlink()
         path.with_name(f"{CATALOG}-journal").unlink(missing_ok=True)
         sync_folder(folder)

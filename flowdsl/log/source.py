@@ -42,6 +42,9 @@ class EventSource(Protocol):
     def clock_marks(self) -> pl.DataFrame:
         """`seq_no`, `clock`: what a live run's clock was after that event, where a timer fired without one."""
 
+    def ahead_marks(self) -> pl.DataFrame:
+        """`seq_no`, `clock`: the events that do not move the log clock, and what it is at them, if not later."""
+
     @property
     def problems(self) -> pd.DataFrame:
         """Rows that could not be read or stand out: `place`, `row`, `problem`, `reason`, `text`."""

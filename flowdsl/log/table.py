@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -60,6 +60,10 @@ class EventTable:
 
     def clock_marks(self) -> pl.DataFrame:
         """None: only a log that flowdsl writes has clock marks."""
+        return no_marks()
+
+    def ahead_marks(self) -> pl.DataFrame:
+        """None, for the same reason."""
         return no_marks()
 
     def chunks(
@@ -225,8 +229,18 @@ class EventTable:
 
 
 def no_marks() -> pl.DataFrame:
-    """An empty table of clock marks: after which `seq_no` a live run read which `clock`."""
+    """An empty table of marks: at or after which `seq_no` the log clock was which `clock`."""
     return pl.DataFrame(schema={"seq_no": pl.Int64(), "clock": TIME})
+
+
+def marks_frame(marks: Sequence[tuple[int, int]]) -> pl.DataFrame:
+    """A table of marks of (seq_no, clock in µs)."""
+    if not marks:
+        return no_marks()
+    seq_nos, clocks = zip(*marks, strict=True)
+    return pl.DataFrame(
+        {"seq_no": pl.Series(seq_nos, dtype=pl.Int64), "clock": pl.Series(clocks, dtype=pl.Int64).cast(TIME)}
+    )
 
 
 def refuse_repeated(repeated: Iterable[int]) -> None:

@@ -80,6 +80,10 @@ class OneSpelling:
         """The clock marks of a live run."""
         return self._source.clock_marks()
 
+    def ahead_marks(self) -> pl.DataFrame:
+        """The events that do not move the clock."""
+        return self._source.ahead_marks()
+
     @property
     def problems(self) -> pd.DataFrame:
         """Rows that could not be read or stand out."""

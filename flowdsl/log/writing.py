@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +158,11 @@ class LogWriter:
         """Keep that the clock was `clock` after an event, the last one if none is named."""
         with self.leading():
             self._repaired().mark_clock(self.last if after is None else after, clock)
+
+    def mark_ahead(self, seq_nos: Collection[int], clock: int) -> None:
+        """Keep that these events left the clock where it is."""
+        with self.leading():
+            self._repaired().mark_ahead(seq_nos, clock)
 
     def wait(self, after: int, timeout: float | None) -> bool:
         """Wait until there are events after `after` or the writer is closed; whether there are."""
