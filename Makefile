@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: demo test test-crash test-browser chromium check format bench clean
+.PHONY: demo test test-crash test-browser fuzz chromium check format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
@@ -27,6 +27,9 @@ endif
 
 test-crash: .venv/.tests-installed  ## kill processes and fail calls of the system, many times (ROUNDS=300)
 	FLOWDSL_CRASH_ROUNDS=$(or $(ROUNDS),300) $(BIN)/pytest -n 2 -m crash
+
+fuzz: .venv/.tests-installed  ## a million random inputs for what a person, a file or a clock can hand in (INPUTS=1000000)
+	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000)
 
 check: .venv/.tests-installed
 	$(BIN)/ruff check .

@@ -8,13 +8,16 @@ import socket
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
+from urllib.parse import quote
 
+import jwt
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import flowdsl as fd
 from flowdsl.sinks import Delivery, WebSocket
+from flowdsl.sinks.listeners import STRANGERS
 
 
 def messages(recipient: str | None, count: int, size: int = 0) -> list[Delivery]:
@@ -34,8 +37,10 @@ async def until(true: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-def with_server(test: Callable[[WebSocket, str], Coroutine[Any, Any, None]], **options: Any) -> None:
-    with WebSocket(**options) as server:
+def with_server(
+    test: Callable[[WebSocket, str], Coroutine[Any, Any, None]], *, public: bool = True, **options: Any
+) -> None:
+    with WebSocket(public=public, **options) as server:
         asyncio.run(test(server, f"ws://127.0.0.1:{server.port}"))
 
 
@@ -123,14 +128,32 @@ def test_200_clients_of_which_some_are_slow_keep_nobody_waiting():
 
 def test_a_listener_that_cannot_keep_up_is_told_so():
     async def test(server: WebSocket, url: str) -> None:
-        async with connect(url, ping_interval=None) as client:
+        async with connect(url, ping_interval=None, max_queue=1) as client:
             await until(lambda: server.listeners == 1)
-            # handed over at once: more than the queue has room for
-            server.deliver(messages(None, 50))
+            client.transport.pause_reading()
+            # more than the buffers on the way have room for
+            await asyncio.to_thread(server.deliver, messages(None, 100, 500_000))
+            await until(lambda: server.listeners == 0)
+            client.transport.resume_reading()
             with pytest.raises(ConnectionClosed) as closed:
-                await heard(client, 50)
+                await heard(client, 100)
         assert closed.value.rcvd is not None
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1013, "too slow")
+        assert server.counts["too slow"] == 1
+        assert server.counts["missed"] > 10
+
+    with_server(test, queue=10)
+
+
+def test_a_listener_that_keeps_up_stays_however_large_a_batch_is():
+    async def test(server: WebSocket, url: str) -> None:
+        async with connect(url) as client:
+            await until(lambda: server.listeners == 1)
+            for _ in range(3):
+                handed = asyncio.ensure_future(asyncio.to_thread(server.deliver, messages("ann", 5_000)))
+                assert await heard(client, 5_000) == list(range(5_000))
+                assert await handed == [None] * 5_000
+        assert "too slow" not in server.counts
 
     with_server(test, queue=10)
 
@@ -169,26 +192,131 @@ def test_pages_of_other_sites_may_not_listen():
     with_server(test, origins=["https://app.example.org"])
 
 
-def test_with_a_token_only_who_sends_it_may_listen(
+SECRET = "a secret of the tests, and long enough"
+
+
+async def refused(url: str, **options: Any) -> int:
+    with pytest.raises(InvalidStatus) as error:
+        await connect(url, **options)
+    return error.value.response.status_code
+
+
+def test_a_token_hears_its_own_recipients_and_nobody_else(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setenv("LISTEN", "s3cr3t")
+    monkeypatch.setenv("LISTEN", SECRET)
 
     async def test(server: WebSocket, url: str) -> None:
-        async with connect(f"{url}/?token=s3cr3t&recipient=ann"):
-            pass
-        async with connect(url, additional_headers={"Authorization": "Bearer s3cr3t"}):
-            pass
-        for path in ("/", "/?token=", "/?token=s3cr3", "/?token=%F0%28%8C", "/?token=s3cr3t%00"):
-            with pytest.raises(InvalidStatus) as refused:
-                await connect(url + path)
-            assert refused.value.response.status_code == 401
-        assert server.counts["refused"] == 5
-        assert "s3cr3t" not in repr(server)
+        ann, both, everything = server.token("ann"), server.token(["ann", "bob"]), server.token_for_all()
+        async with (
+            connect(f"{url}/?token={ann}") as of_ann,
+            connect(url, additional_headers={"Authorization": f"Bearer {both}"}) as of_both,
+            connect(f"{url}/?token={both}&recipient=bob") as of_bob,
+            connect(f"{url}/?token={everything}") as of_all,
+        ):
+            await until(lambda: server.listeners == 4)
+            server.deliver([Delivery({"n": n}, who) for n, who in enumerate(["eve", "ann", "bob", None])])
+            assert await heard(of_ann, 2) == [1, 3]
+            assert await heard(of_both, 3) == [1, 2, 3]
+            assert await heard(of_bob, 2) == [2, 3]
+            assert await heard(of_all, 4) == [0, 1, 2, 3]
+        assert await refused(f"{url}/?token={ann}&recipient=bob") == 403
+        assert await refused(f"{url}/?token={ann}&recipient=") == 403
+        assert await refused(f"{url}/?token={ann}&token={both}") == 401
+        for path in ("/", "/?token=", f"/?token={ann[:-2]}", "/?token=%F0%28%8C", f"/?token={quote(SECRET)}"):
+            assert await refused(url + path) == 401
+        assert server.counts["refused"] == 8
+        assert SECRET not in repr(server)
 
     with caplog.at_level(0, "flowdsl"):
-        with_server(test, token="{{ env.LISTEN }}")
-    assert "s3cr3t" not in caplog.text
+        with_server(test, public=False, secret="{{ env.LISTEN }}")
+    assert SECRET not in caplog.text
+
+
+def test_without_a_secret_only_tokens_of_the_sink_itself_are_known():
+    async def test(server: WebSocket, url: str) -> None:
+        async with connect(f"{url}/?token={server.token('ann')}"):
+            pass
+        assert await refused(f"{url}/?token={WebSocket().token('ann')}") == 401
+        assert await refused(url) == 401
+
+    with_server(test, public=False)
+
+
+def test_a_connection_ends_with_its_token():
+    async def test(server: WebSocket, url: str) -> None:
+        token = server.token("ann", lasts="1s")
+        async with connect(f"{url}/?token={token}") as client:
+            with pytest.raises(ConnectionClosed) as closed:
+                await client.recv()
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "the token has ended")
+        assert await refused(f"{url}/?token={token}") == 401
+
+    with_server(test, public=False)
+
+
+def test_any_program_that_knows_the_secret_can_make_tokens():
+    async def test(server: WebSocket, url: str) -> None:
+        end = time.time() + 60
+        good = [
+            {"recipients": ["ann"]},
+            {"all": True},
+            {"recipients": []},
+            {"sub": "ann", "recipients": ["ann"]},
+        ]
+        for claims in good:
+            token = jwt.encode({"aud": "flowdsl", "exp": end, **claims}, SECRET)
+            async with connect(f"{url}/?token={token}"):
+                pass
+        whole = {"aud": "flowdsl", "exp": end, "recipients": ["ann"]}
+        wrong = [
+            {**whole, "aud": "others"}, {**whole, "exp": end - 120}, {**whole, "recipients": "ann"},
+            {**whole, "recipients": [1]}, {**whole, "recipients": None}, {**whole, "all": True}, {**whole, "all": 1},
+            {"aud": "flowdsl", "exp": end}, {"aud": "flowdsl", "recipients": ["ann"]}, {"exp": end, "recipients": ["ann"]},
+        ]  # fmt: skip
+        for claims in wrong:
+            assert await refused(f"{url}/?token={jwt.encode(claims, SECRET)}") == 401, claims
+        assert await refused(f"{url}/?token={jwt.encode(whole, 'another secret, also long enough')}") == 401
+
+    with_server(test, public=False, secret=SECRET)
+
+
+def test_strangers_at_the_door_take_up_little_and_keep_nobody_out():
+    async def test(server: WebSocket, url: str) -> None:
+        standing = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(400)]
+        await until(lambda: server.counts.get("refused", 0) >= 400 - STRANGERS)
+        async with connect(url) as client:
+            await until(lambda: server.listeners == 1)
+            server.deliver(messages(None, 3))
+            assert await heard(client, 3) == [0, 1, 2]
+        for one in standing:
+            one.close()
+
+    with_server(test)
+
+
+def test_it_closes_at_once_though_some_do_not_answer():
+    async def crowd(port: int) -> list[Any]:
+        url = f"ws://127.0.0.1:{port}"
+        listening: list[Any] = [await connect(url, ping_interval=None) for _ in range(20)]
+        for client in listening:
+            client.transport.pause_reading()
+        return listening + [socket.create_connection(("127.0.0.1", port)) for _ in range(50)]
+
+    loop = asyncio.new_event_loop()
+    server = WebSocket(public=True)
+    server.open()
+    crowd_there = loop.run_until_complete(crowd(server.port))
+    began = time.monotonic()
+    server.close()
+    assert time.monotonic() - began < 5
+    for one in crowd_there[20:]:
+        one.close()
+    for client in crowd_there[:20]:
+        client.transport.abort()
+    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.close()
 
 
 def test_a_question_that_is_not_understood_hears_nothing():
@@ -217,7 +345,7 @@ def test_only_so_many_may_listen():
 
 
 def test_it_listens_on_this_machine_only_and_again_after_it_was_closed():
-    server = WebSocket()
+    server = WebSocket(public=True)
     server.open()
     port = server.port
     assert [s.getsockname()[0] for s in server._server.sockets] == ["127.0.0.1"]  # type: ignore[union-attr]
@@ -235,12 +363,19 @@ def test_it_listens_on_this_machine_only_and_again_after_it_was_closed():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: WebSocket("0.0.0.0"), "anybody could listen"),
-        (lambda: WebSocket("example.org"), "anybody could listen"),
+        (lambda: WebSocket("0.0.0.0", public=True), "anybody could listen"),
+        (lambda: WebSocket("example.org", public=True), "anybody could listen"),
+        (lambda: WebSocket(public=True, secret=SECRET), "no use for a secret"),
+        (lambda: WebSocket(public=1), "public is 1"),  # type: ignore[arg-type]
+        (lambda: WebSocket(secret="too short").open(), "secret has 9 bytes"),
+        (lambda: WebSocket().token([]), "recipients is"),
+        (lambda: WebSocket().token(7), "recipients is 7"),  # type: ignore[arg-type]
+        (lambda: WebSocket().token("ann", lasts="soon"), "lasts"),
+        (lambda: WebSocket().token("ann", lasts=60), "lasts is 60"),  # type: ignore[arg-type]
         (lambda: WebSocket(port=70_000), "port is 70000"),
         (lambda: WebSocket(origins="https://x"), "origins is text"),
         (lambda: WebSocket(queue=0), "queue is 0"),
-        (lambda: WebSocket(token="{{ env.NOT_THERE_AT_ALL }}").open(), "NOT_THERE_AT_ALL"),
+        (lambda: WebSocket(secret="{{ env.NOT_THERE_AT_ALL }}").open(), "NOT_THERE_AT_ALL"),
     ],
 )
 def test_mistakes_are_said_at_once(make: Callable[[], object], said: str):

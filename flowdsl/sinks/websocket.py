@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
+import functools
 import http
 import ipaddress
 import json
 import logging
+import math
 import re
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 from flowdsl.errors import SinkError
@@ -20,40 +22,48 @@ from flowdsl.sinks.background import Background
 from flowdsl.sinks.base import Delivery, Outcome, Sink
 from flowdsl.sinks.environment import EnvText
 from flowdsl.sinks.requesting import need
+from flowdsl.sinks.tokens import Grant, Tokens, checked_recipients
 from flowdsl.sinks.webhook import whole
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
+    from flowdsl.sinks.listeners import Door, Guest, Listener, Listeners
+
 # pages of this machine, in a browser; what is no browser names no origin
 _LOCAL_PAGES: Final = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")
 _TOO_SLOW: Final = 1013
+_NOT_ALLOWED: Final = 1008
+# how long a handshake may take, and a good-bye, in seconds
+_GREETING: Final = 5
+_GOODBYE: Final = 0.5
+# deliveries handed out before those who listen are sent to
+_AT_ONCE: Final = 64
 # a listener has nothing to say; so much is let in and passed over
 _MOST_HEARD: Final = 1 << 12
 _log: Final = logging.getLogger("flowdsl.sinks.web_socket")
 
 
-class _Listener:
-    """One connection: whom it listens for, and what waits to be sent to it."""
-
-    def __init__(self, recipients: frozenset[str] | None, queue: int) -> None:
-        self.recipients = recipients
-        self.waiting: asyncio.Queue[str] = asyncio.Queue(queue)
-        self.slow = asyncio.Event()
-
-
 class WebSocket(Sink):
     """Serves deliveries at `ws://host:port/`, to those who listen while they come.
 
-    `/?recipient=ann&recipient=bob` listens for some recipients, `/` for all. A delivery goes to those who listen for its
-    recipient, or to everybody where it has none, as a JSON object with `key, sink, flow, seq_no, event_id, event_time,
-    delivered_at, recipient_id, payload`. For each listener up to `queue` deliveries wait; one that does not keep up is
-    sent away (code 1013), and keeps nobody else waiting.
+    Whoever listens sends a token, as `Authorization: Bearer …` or as `token=…` in the address. `token("ann")` makes one: it
+    is signed with `secret` and names the recipients whose deliveries its holder may hear, and an end, at which the
+    connection ends too. `token_for_all()` makes one for everybody's. Without a `secret` the sink makes one up, which only
+    tokens of this very sink know. `public=True` asks for no token: anybody on this machine hears everything.
 
-    Anybody on this machine may listen, pages of other sites in a browser may not, unless they are among `origins`. With
-    `token` a listener has to send it, as `Authorization: Bearer …` or as `token=…` in the address. Another `host` than
-    this machine needs a token. `port=0` takes any free port, which `.port` tells.
+    A token for several recipients hears all of them, or some: `/?recipient=ann&recipient=bob`. A delivery goes to those who
+    may and want to hear its recipient, or to everybody where it has none, as a JSON object with `key, sink, flow, seq_no,
+    event_id, event_time, delivered_at, recipient_id, payload`. For each listener up to `queue` deliveries wait from one
+    batch to the next; one that is still behind after two seconds is sent away (code 1013).
+
+    Pages of other sites in a browser may not listen, unless they are among `origins`. Up to `listeners` listen at once, and
+    never more than half of the files that the process may open. `port=0` takes any free port, which `.port` tells.
+
+    >>> server = WebSocket(secret="a secret that is long enough for it")
+    >>> server.token("ann", lasts="1h").count(".")
+    2
     """
 
     type: ClassVar[str] = "web_socket"
@@ -64,13 +74,20 @@ class WebSocket(Sink):
             "port", "the port that it listens on; 0 for any free one",
             {"type": "integer", "minimum": 0, "maximum": 65535, "default": 0, "examples": [8765]}, portable=False,
         ),
-        Option("token", "what listeners have to send, as {{ env.NAME }}", text_schema("{{ env.LISTEN_TOKEN }}"), portable=False),
+        Option(
+            "secret", "what listeners' tokens are signed with, as {{ env.NAME }}",
+            text_schema("{{ env.LISTEN_SECRET }}"), portable=False,
+        ),
+        Option(
+            "public", "whether anybody on this machine may listen to everything, without a token",
+            {"type": "boolean", "default": False, "examples": [True]}, portable=False,
+        ),
         Option(
             "origins", "the sites whose pages may listen",
             {"type": "array", "items": {"type": "string"}, "examples": [["https://app.example.org"]]}, portable=False,
         ),
         Option(
-            "queue", "how many deliveries wait for one listener",
+            "queue", "how many deliveries wait for one listener from one batch to the next",
             {"type": "integer", "minimum": 1, "default": 256, "examples": [256]}, portable=False,
         ),
         Option(
@@ -84,7 +101,8 @@ class WebSocket(Sink):
         host: str = "127.0.0.1",
         port: int = 0,
         *,
-        token: str | None = None,
+        secret: str | None = None,
+        public: bool = False,
         origins: Iterable[str] = (),
         queue: int = 256,
         listeners: int = 1_000,
@@ -95,22 +113,28 @@ class WebSocket(Sink):
             raise SinkError(f"port is {port!r:.20}", allowed="a whole number from 0 to 65535")
         if isinstance(origins, str):
             raise SinkError("origins is text", allowed="a list of sites, such as ['https://app.example.org']")
-        if token is None and not _is_here(host):
+        if not isinstance(public, bool):
+            raise SinkError(f"public is {public!r:.20}", allowed="True or False")
+        if public and secret is not None:
+            raise SinkError("a public server asks for no token, and has no use for a secret")
+        if public and not _is_here(host):
             raise SinkError(
                 f"on {host} anybody could listen to everybody's deliveries",
-                hint="give it a token, '{{ env.NAME }}', or leave it on 127.0.0.1",
+                hint="leave public out, and give listeners tokens: sink.token('ann')",
             )
         self._host = host
         self._asked_port = port
-        self._token = None if token is None else EnvText(token, "token")
+        self._secret = None if secret is None else EnvText(secret, "secret")
+        self._public = public
         self._origins = tuple(origins)
+        self._asked_most = whole("listeners", listeners)
         self._queue = whole("queue", queue)
-        self._most = whole("listeners", listeners)
-        self._secret: bytes | None = None
+        self._most = self._asked_most
+        self._known_tokens: Tokens | None = None
         self._background = Background("flowdsl-websocket")
         self._server: Server | None = None
-        self._for: dict[str | None, set[_Listener]] = {}
-        self._everybody: set[_Listener] = set()
+        self._door: Door | None = None
+        self._listeners: Listeners | None = None
         self._counts: Counter[str] = Counter()
 
     @property
@@ -124,21 +148,55 @@ class WebSocket(Sink):
     @property
     def listeners(self) -> int:
         """How many listen."""
-        return len(self._everybody)
+        return 0 if self._listeners is None else len(self._listeners)
 
     @property
     def counts(self) -> dict[str, int]:
-        """So far: messages `sent`, listeners that were `too slow`, and connections `refused`."""
+        """So far: messages `sent`, connections `refused`, listeners that were `too slow`, and messages they `missed`."""
         return dict(self._counts)
+
+    def token(self, recipients: str | Iterable[str], *, lasts: str = "1h") -> str:
+        """Make a token for one recipient, or several.
+
+        Parameters
+        ----------
+        recipients
+            The id of a recipient, or several ids.
+        lasts
+            How long it is good, such as `"1h"`; a connection that it opened ends then as well.
+
+        Returns
+        -------
+        str
+            A JSON Web Token, signed with the sink's secret (HS256).
+
+        Raises
+        ------
+        SinkError
+            If there is no such recipient or duration, or the secret's variable is not set.
+
+        Examples
+        --------
+        >>> WebSocket().token(["ann", "bob"], lasts="10m").count(".")
+        2
+        """
+        return self._tokens().made(checked_recipients(recipients), lasts)
+
+    def token_for_all(self, *, lasts: str = "1h") -> str:
+        """Make a token for everybody's deliveries; `lasts` is as in `token`."""
+        return self._tokens().made(None, lasts)
 
     def open(self) -> None:
         """Start the server."""
         if self._server is not None:
             return
         need("websockets", "web_socket")
-        self._secret = None if self._token is None else self._token.filled().encode()
-        if self._secret is not None and not self._secret:
-            raise SinkError("token is empty", hint="set its variable to a long random text")
+        from flowdsl.sinks.listeners import Door, Listeners, most_connections
+
+        self._tokens()
+        self._most = min(self._asked_most, most_connections())
+        self._listeners = Listeners(self._queue)
+        self._door = Door(lambda: self._counts.update(refused=1))
         try:
             self._server = self._background.run(self._serve())
         except OSError as error:
@@ -151,13 +209,13 @@ class WebSocket(Sink):
         """Send everybody away, and end the server."""
         server, self._server = self._server, None
         if server is not None:
-            self._background.run(_closed(server))
+            assert self._door is not None
+            self._background.run(_closed(server, self._door))
         self._background.stop()
-        self._everybody.clear()
-        self._for.clear()
+        self._door = self._listeners = None
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Put deliveries in the queues of those who listen; it does not wait for them."""
+        """Put deliveries in the queues of those who listen; it waits for those who keep up, and not for the others."""
         self.open()
         self._background.run(self._hand_out(deliveries))
         return [None] * len(deliveries)
@@ -167,9 +225,17 @@ class WebSocket(Sink):
 
     # -- inside: all of it runs in the sink's own event loop -------------------------------------------
 
+    def _tokens(self) -> Tokens:
+        if self._known_tokens is None:
+            self._known_tokens = Tokens(None if self._secret is None else self._secret.filled())
+        return self._known_tokens
+
     async def _serve(self) -> Server:
         from websockets.asyncio.server import serve
 
+        from flowdsl.sinks.listeners import Guest
+
+        assert self._door is not None
         # the library would log addresses, tokens and all
         silent = logging.Logger("flowdsl.sinks.web_socket.connections")
         silent.addHandler(logging.NullHandler())
@@ -177,87 +243,105 @@ class WebSocket(Sink):
             self._listen,
             self._host,
             self._asked_port,
+            create_connection=functools.partial(Guest, door=self._door),  # type: ignore[arg-type]
             origins=[None, _LOCAL_PAGES, *self._origins],  # type: ignore[list-item]
             process_request=self._judge,
             compression=None,
             server_header=None,
-            close_timeout=3,
+            open_timeout=_GREETING,
+            close_timeout=1,
             max_size=_MOST_HEARD,
             logger=silent,
         )
 
     def _judge(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse whoever may not listen, and addresses that ask for what is not there."""
+        guest = cast("Guest", connection)
         address = urlsplit(request.path)
         asked = parse_qs(address.query, keep_blank_values=True)
-        if self._secret is not None:
-            header = request.headers.get_all("Authorization")
-            given = [text.removeprefix("Bearer ") for text in header]
-            given += asked.get("token", [])
-            if not any(hmac.compare_digest(one.encode("utf-8", "replace"), self._secret) for one in given):
-                self._counts["refused"] += 1
-                return connection.respond(http.HTTPStatus.UNAUTHORIZED, "a token is needed\n")
+        grant = self._granted(request, asked)
+        if grant is None:
+            return self._refuse(guest, http.HTTPStatus.UNAUTHORIZED, "a token is needed")
         # a misspelt question must not be taken for one about everything
         if address.path not in ("", "/") or not asked.keys() <= {"recipient", "token"}:
-            return connection.respond(http.HTTPStatus.BAD_REQUEST, "listen at /?recipient=… or at /\n")
-        if len(self._everybody) >= self._most:
-            self._counts["refused"] += 1
-            return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many listen already\n")
+            return self._refuse(guest, http.HTTPStatus.BAD_REQUEST, "listen at /?recipient=… or at /")
+        wanted = frozenset(asked["recipient"]) if "recipient" in asked else grant.recipients
+        if grant.recipients is not None and not (wanted or frozenset()) <= grant.recipients:
+            return self._refuse(guest, http.HTTPStatus.FORBIDDEN, "the token is for somebody else")
+        if self.listeners >= self._most:
+            return self._refuse(guest, http.HTTPStatus.SERVICE_UNAVAILABLE, "too many listen already")
+        guest.grant = Grant(wanted, grant.end)
         return None
 
+    def _granted(self, request: Request, asked: Mapping[str, Sequence[str]]) -> Grant | None:
+        if self._public:
+            return Grant(None, math.inf)
+        given = [text.removeprefix("Bearer ") for text in request.headers.get_all("Authorization")]
+        given += asked.get("token", [])
+        # whoever sends several says nothing clear
+        return self._tokens().read(given[0]) if len(given) == 1 else None
+
+    def _refuse(self, guest: Guest, status: http.HTTPStatus, said: str) -> Response:
+        self._counts["refused"] += 1
+        return guest.respond(status, f"{said}\n")
+
     async def _listen(self, connection: ServerConnection) -> None:
-        assert connection.request is not None
-        asked = parse_qs(urlsplit(connection.request.path).query, keep_blank_values=True).get("recipient")
-        listener = _Listener(frozenset(asked) if asked else None, self._queue)
-        self._add(listener)
+        from flowdsl.sinks.listeners import Listener
+
+        guest = cast("Guest", connection)
+        listeners, door, grant = self._listeners, self._door, guest.grant
+        assert listeners is not None
+        assert door is not None
+        assert grant is not None
+        if len(listeners) >= self._most:
+            # they were let in at the same time
+            self._counts["refused"] += 1
+            await guest.close(_TOO_SLOW, "too many listen already")
+            return
+        listener = Listener(grant.recipients)
+        door.entered(guest)
+        listeners.add(listener)
         tasks = [
             asyncio.ensure_future(work)
-            for work in (self._send(connection, listener), _pass_over(connection), listener.slow.wait())
+            for work in (self._send(guest, listener), _pass_over(guest), listener.slow.wait(), _ended(grant))
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._remove(listener)
+            listeners.remove(listener)
+            ended = tasks[-1].done()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         if listener.slow.is_set():
             self._counts["too slow"] += 1
+            self._counts["missed"] += listener.waiting.qsize()
             _log.warning("a listener did not keep up and is sent away")
-            await connection.close(_TOO_SLOW, "too slow")
+            await guest.close(_TOO_SLOW, "too slow")
+        elif ended:
+            await guest.close(_NOT_ALLOWED, "the token has ended")
 
-    async def _send(self, connection: ServerConnection, listener: _Listener) -> None:
+    async def _send(self, connection: ServerConnection, listener: Listener) -> None:
         while True:
             await connection.send(await listener.waiting.get())
             self._counts["sent"] += 1
 
     async def _hand_out(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            if delivery.recipient is None:
-                wanted = self._everybody
-            else:
-                wanted = self._for.get(delivery.recipient, set()) | self._for.get(None, set())
+        listeners = self._listeners
+        assert listeners is not None
+        reached: set[Listener] = set()
+        for number, delivery in enumerate(deliveries):
+            wanted = listeners.of(delivery.recipient)
             if not wanted:
                 continue
             text = _message(delivery)
             for listener in wanted:
-                try:
-                    listener.waiting.put_nowait(text)
-                except asyncio.QueueFull:
-                    listener.slow.set()
-
-    def _add(self, listener: _Listener) -> None:
-        self._everybody.add(listener)
-        for recipient in listener.recipients or (None,):
-            self._for.setdefault(recipient, set()).add(listener)
-
-    def _remove(self, listener: _Listener) -> None:
-        self._everybody.discard(listener)
-        for recipient in listener.recipients or (None,):
-            listening = self._for.get(recipient, set())
-            listening.discard(listener)
-            if not listening:
-                self._for.pop(recipient, None)
+                listener.waiting.put_nowait(text)
+            reached.update(wanted)
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                # those who listen are sent to meanwhile
+                await asyncio.sleep(0)
+        await listeners.caught_up(reached)
 
 
 async def _pass_over(connection: ServerConnection) -> None:
@@ -266,9 +350,22 @@ async def _pass_over(connection: ServerConnection) -> None:
         pass
 
 
-async def _closed(server: Server) -> None:
+async def _ended(grant: Grant) -> None:
+    """Wait until a grant has ended."""
+    while (left := grant.end - time.time()) > 0:
+        # the wall clock may be set meanwhile
+        await asyncio.sleep(min(left, 60))
+
+
+async def _closed(server: Server, door: Door) -> None:
+    """Say good-bye, and end those connections that do not answer at once."""
+    door.turn_away(strangers_only=True)
     server.close()
-    await server.wait_closed()
+    try:
+        await asyncio.wait_for(server.wait_closed(), _GOODBYE)
+    except TimeoutError:
+        door.turn_away(strangers_only=False)
+        await server.wait_closed()
 
 
 def _message(delivery: Delivery) -> str:

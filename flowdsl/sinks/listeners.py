@@ -1,0 +1,139 @@
+"""Who listens at a WebSocket server: connections before and after the handshake, and what waits for each."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from websockets.asyncio.server import ServerConnection
+
+if TYPE_CHECKING:
+    from flowdsl.sinks.tokens import Grant
+
+# connections that have not said yet who they are; the oldest of them go when more come
+STRANGERS: Final = 64
+# how long those who are behind are waited for, in seconds, before they count as too slow
+PATIENCE: Final = 2.0
+_TURN: Final = 0.005
+
+
+class Listener:
+    """One connection: whom it listens for, and what waits to be sent to it."""
+
+    def __init__(self, recipients: frozenset[str] | None) -> None:
+        self.recipients = recipients
+        self.waiting: asyncio.Queue[str] = asyncio.Queue()
+        self.slow = asyncio.Event()
+
+
+class Listeners:
+    """Those who listen, by recipient."""
+
+    def __init__(self, queue: int) -> None:
+        self._queue = queue
+        self._everybody: set[Listener] = set()
+        self._for: dict[str | None, set[Listener]] = {}
+
+    def __len__(self) -> int:
+        return len(self._everybody)
+
+    def add(self, listener: Listener) -> None:
+        """Have a listener hear what comes from now on."""
+        self._everybody.add(listener)
+        for recipient in listener.recipients if listener.recipients is not None else (None,):
+            self._for.setdefault(recipient, set()).add(listener)
+
+    def remove(self, listener: Listener) -> None:
+        """Have a listener hear nothing more."""
+        self._everybody.discard(listener)
+        for recipient in listener.recipients if listener.recipients is not None else (None,):
+            listening = self._for.get(recipient, set())
+            listening.discard(listener)
+            if not listening:
+                self._for.pop(recipient, None)
+
+    def of(self, recipient: str | None) -> Iterable[Listener]:
+        """Those who hear what is for a recipient; everybody where it is for nobody in particular."""
+        if recipient is None:
+            return self._everybody
+        return self._for.get(recipient, set()) | self._for.get(None, set())
+
+    async def caught_up(self, reached: Iterable[Listener]) -> None:
+        """Wait until no more than a queue waits for each; who is further behind after a while is too slow.
+
+        One batch may be larger than a queue: whoever takes what comes is not sent away for it.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE
+        while behind := [one for one in reached if self._is_behind(one)]:
+            if loop.time() > end:
+                for listener in behind:
+                    listener.slow.set()
+                return
+            await asyncio.sleep(_TURN)
+
+    def _is_behind(self, listener: Listener) -> bool:
+        return (
+            listener.waiting.qsize() > self._queue
+            and listener in self._everybody
+            and not listener.slow.is_set()
+        )
+
+
+class Door:
+    """Connections from the moment they are accepted: only so many may stand there without having said who they are."""
+
+    def __init__(self, refused: Callable[[], None]) -> None:
+        self._refused = refused
+        self._strangers: dict[Guest, None] = {}
+        self.inside: set[Guest] = set()
+
+    def came(self, guest: Guest) -> None:
+        """Let somebody stand at the door; whoever has stood there longest goes where there are too many."""
+        if len(self._strangers) >= STRANGERS:
+            oldest = next(iter(self._strangers))
+            self._refused()
+            oldest.transport.abort()
+            del self._strangers[oldest]
+        self._strangers[guest] = None
+
+    def entered(self, guest: Guest) -> None:
+        """Somebody is known, and listens."""
+        self._strangers.pop(guest, None)
+        self.inside.add(guest)
+
+    def left(self, guest: Guest) -> None:
+        """Somebody is gone."""
+        self._strangers.pop(guest, None)
+        self.inside.discard(guest)
+
+    def turn_away(self, *, strangers_only: bool) -> None:
+        """End connections at once."""
+        for guest in [*self._strangers, *(() if strangers_only else self.inside)]:
+            guest.transport.abort()
+
+
+class Guest(ServerConnection):
+    """A connection that the door knows of, and what it was granted."""
+
+    grant: Grant | None = None
+
+    def __init__(self, *given: Any, door: Door, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._door = door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._door.came(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._door.left(self)
+        super().connection_lost(exc)
+
+
+def most_connections() -> int:
+    """How many connections may use up file descriptors of this process: half of them."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 30 if soft == resource.RLIM_INFINITY else soft // 2

@@ -1,0 +1,96 @@
+"""Tokens of listeners: JSON Web Tokens that say whose deliveries their holder may hear, and until when.
+
+A token is signed with a secret (HS256) and has the claims `aud` ("flowdsl"), `exp`, and `recipients` (a list of text), or
+`all` (true) in place of them, so that any program that knows the secret can make one with a library of its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flowdsl.errors import BuildError, SinkError
+from flowdsl.language.durations import parse_duration
+from flowdsl.sinks.requesting import need
+
+# what HS256 asks of its key
+LEAST_SECRET: Final = 32
+_AUDIENCE: Final = "flowdsl"
+_ALGORITHM: Final = "HS256"
+# a token is read before anybody is known: a long one is refused unread
+_LONGEST: Final = 1 << 13
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a token grants: deliveries to some recipients, None for everybody's, until `end` (seconds since 1970)."""
+
+    recipients: frozenset[str] | None
+    end: float
+
+
+class Tokens:
+    """Makes and reads tokens that are signed with one secret."""
+
+    def __init__(self, secret: str | None) -> None:
+        self._jwt: Any = need("jwt", "web_socket")
+        key = secrets.token_bytes(LEAST_SECRET) if secret is None else secret.encode()
+        if len(key) < LEAST_SECRET:
+            raise SinkError(
+                f"secret has {len(key)} bytes",
+                allowed=f"{LEAST_SECRET} and more",
+                hint="python -c 'import secrets; print(secrets.token_urlsafe())' makes one",
+            )
+        self._key = key
+
+    def made(self, recipients: Iterable[str] | None, lasts: str) -> str:
+        """Make a token for some recipients, None for all."""
+        granted = {"all": True} if recipients is None else {"recipients": sorted(set(recipients))}
+        claims = {"aud": _AUDIENCE, "exp": time.time() + _seconds(lasts), **granted}
+        token: str = self._jwt.encode(claims, self._key, algorithm=_ALGORITHM)
+        return token
+
+    def read(self, token: str) -> Grant | None:
+        """Read a token; None where it was not signed with the secret, has ended, or says something else."""
+        if len(token) > _LONGEST:
+            return None
+        try:
+            claims = self._jwt.decode(
+                token,
+                self._key,
+                algorithms=[_ALGORITHM],
+                audience=_AUDIENCE,
+                options={"require": ["exp", "aud"]},
+            )
+        # whatever a stranger sends, it is no token
+        except Exception:
+            return None
+        granted, everything = claims.get("recipients"), claims.get("all", False)
+        if everything is True and granted is None:
+            return Grant(None, float(claims["exp"]))
+        if everything is False and isinstance(granted, list) and all(isinstance(one, str) for one in granted):
+            return Grant(frozenset(granted), float(claims["exp"]))
+        return None
+
+
+def checked_recipients(recipients: object) -> list[str]:
+    """One recipient or several, as a list."""
+    given = [recipients] if isinstance(recipients, str) else recipients
+    if not isinstance(given, Iterable):
+        raise SinkError(f"recipients is {recipients!r:.60}", allowed="a recipient's id, or a list of them")
+    several = list(given)
+    if not several or not all(isinstance(one, str) for one in several):
+        raise SinkError(f"recipients is {recipients!r:.60}", allowed="a recipient's id, or a list of them")
+    return several
+
+
+def _seconds(lasts: object) -> float:
+    try:
+        if isinstance(lasts, str):
+            return parse_duration(lasts).microseconds / 1e6
+    except BuildError as error:
+        raise SinkError(f"lasts: {error.what}", allowed="a duration, such as '1h'") from error
+    raise SinkError(f"lasts is {lasts!r:.40}", allowed="a duration, such as '1h'")

@@ -1,0 +1,21 @@
+"""A few random inputs of every family each time; `make fuzz` tries a million."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.fuzz import check_of, families, source
+
+INPUTS = 200
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", families())
+def test_nothing_is_wrong_with_random_inputs_of(family: str):
+    check, tried = check_of(family), 0
+    for call in itertools.count():
+        tried += check(source(family, 1, call))
+        if tried >= INPUTS or call >= INPUTS:
+            break
