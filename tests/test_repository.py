@@ -61,7 +61,11 @@ HEAVY = {
     "websockets",
 }
 # the row form of conditions is loaded when a condition has no other
-HEAVY_ALLOWED = {("flowdsl.language.conditions.rows", "simpleeval")}
+# modules that are themselves imported late
+HEAVY_ALLOWED = {
+    ("flowdsl.language.conditions.rows", "simpleeval"),
+    ("flowdsl.sinks.listeners", "websockets"),
+}
 TOP = {
     ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "data", "docs", "flowdsl", "notebooks",
     "pyproject.toml", "tests",

@@ -204,3 +204,17 @@ def test_push_shares_devices_and_preferences_with_in_app(tmp_path: Path):
     assert [one["to"] for body in server.bodies() for one in body] == ["b1"]
     assert drops(result) == {"preference": 1}
     assert in_app.devices("bob") == ("b1",)
+
+
+def test_a_ticket_with_a_name_that_cannot_be_kept_is_still_a_message_sent():
+    odd = by_device(a1={**OK, "id": "a\ud83d"}, b1={**OK, "id": "x" * 100_000})
+    outcomes, _, counts = pushed(odd, people(ann=["a1"], bob=["b1"]), note("ann"), note("bob"))
+    assert outcomes == [None, None]
+    assert counts == {"sent": 2, "unregistered": 0, "failed": 0}
+
+
+def test_what_a_service_says_of_a_failure_is_cut():
+    said = by_device(a1=error("\ud83d" + "x" * 500_000))
+    (outcome,), _, _ = pushed(said, people(ann=["a1"]), note("ann"), attempts=1)
+    assert len(outcome.error) < 1_100
+    outcome.error.encode()

@@ -402,3 +402,24 @@ def test_nothing_is_left_behind_when_it_is_closed():
         webhook.deliver([HELLO])
     assert set(threading.enumerate()) <= before
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hooks.example.org/services/T0/s3cr3t", "https://hooks.example.org/…"),
+        ("{{ env.BASE }}/services/s3cr3t", "{{ env.BASE }}/…"),
+        ("{{ env.BASE }}/x?to=https://s3cr3t.example.org", "{{ env.BASE }}/…"),
+        ("https://{{ env.HOST }}?key=s3cr3t", "https://{{ env.HOST }}/…"),
+        ("https://ann:s3cr3t@hooks.example.org", "https://hooks.example.org"),
+        ("https://hooks.example.org#s3cr3t", "https://hooks.example.org/…"),
+    ],
+)
+def test_nothing_of_a_url_is_shown_but_its_server(url: str, shown: str):
+    assert repr(fd.sinks.Webhook(url)) == f"Webhook({shown!r})"
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection"])
+def test_headers_that_belong_to_the_request_are_refused(name: str):
+    with pytest.raises(fd.SinkError, match=name):
+        fd.sinks.Webhook("https://example.org", headers={name: "7"})

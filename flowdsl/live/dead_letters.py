@@ -13,8 +13,7 @@ import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.results.recorder import MOMENT
-from flowdsl.sinks.base import Delivery, Failure
-from flowdsl.sinks.kept import storable
+from flowdsl.sinks.base import Delivery, Failure, storable
 
 if TYPE_CHECKING:
     import pandas as pd

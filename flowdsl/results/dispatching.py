@@ -161,7 +161,7 @@ def handed_over(sink: Sink, deliveries: Sequence[Delivery]) -> Iterator[tuple[De
         outcomes = [Failure(error.what)] * len(deliveries)
     # a sink of the user's: whatever it raises must not stop the others
     except Exception as error:
-        outcomes = [Failure(f"{type(error).__name__}: {error}")] * len(deliveries)
+        outcomes = [Failure.of(error)] * len(deliveries)
     return zip(deliveries, outcomes, strict=True)
 
 

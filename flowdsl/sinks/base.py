@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 GENERIC: Final = "generic"
 """The type of a notification whose payload has no `notification_type`."""
+_LONGEST: Final = 1_000
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -102,12 +105,35 @@ def flow_labels(names: Iterable[str]) -> list[str]:
 class Failure:
     """Why a delivery could not be made.
 
-    `error` holds no secrets; `attempts` is how often it was tried; `permanent` says that trying again is of no use.
+    `error` holds no secrets; `attempts` is how often it was tried; `permanent` says that trying again is of no use. What
+    others have said is cut to 1,000 letters: it is kept with every delivery that failed for it.
     """
 
     error: str
     attempts: int = 1
     permanent: bool = False
+
+    def __post_init__(self) -> None:
+        error = storable(str(self.error))
+        object.__setattr__(self, "error", error if len(error) <= _LONGEST else f"{error[:_LONGEST]}…")
+
+    @classmethod
+    def of(cls, error: BaseException, attempts: int = 1) -> Self:
+        """Make the failure that an error of anybody's is, whatever its message does."""
+        try:
+            said = str(error)
+        except Exception:
+            said = ""
+        return cls(f"{type(error).__name__}: {said}" if said else type(error).__name__, attempts)
+
+
+def storable(text: str) -> str:
+    """Text that UTF-8 can say: half a surrogate pair, which JSON can hold, becomes a replacement character.
+
+    >>> storable("a\\ud83d")
+    'a�'
+    """
+    return text if text.isascii() else _HALF_PAIR.sub("�", text)
 
 
 Outcome = Failure | None

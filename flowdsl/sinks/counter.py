@@ -11,9 +11,9 @@ from flowdsl.errors import SinkError, did_you_mean
 from flowdsl.graph.excerpt import entities_of
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.operators.base import Option, text_schema
-from flowdsl.sinks.base import Delivery, Failure
+from flowdsl.sinks.base import Delivery, Failure, storable
 from flowdsl.sinks.database import Database, insert
-from flowdsl.sinks.kept import PATH, KeptSink, json_text, storable
+from flowdsl.sinks.kept import PATH, KeptSink, json_text
 
 if TYPE_CHECKING:
     import pandas as pd

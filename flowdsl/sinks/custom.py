@@ -57,8 +57,7 @@ class Custom(Sink):
             if inspect.isawaitable(answer):
                 self._background.run(_awaited(answer))
         except Exception as error:
-            # what a message says is the user's; where it has none, the type has to do
-            return Failure(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            return Failure.of(error)
         return None
 
 

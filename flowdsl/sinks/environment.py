@@ -64,3 +64,5 @@ class EnvText:
 def _check_line(text: str, what: str) -> None:
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text):
         raise SinkError(f"{what} has a line break or another control character", allowed="text of one line")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise SinkError(f"{what} has half a surrogate pair", allowed="text that UTF-8 can say")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
 from flowdsl.operators.base import Option
-from flowdsl.sinks.base import Delivery, Failure
+from flowdsl.sinks.base import Delivery, Failure, storable
 from flowdsl.sinks.database import Database, insert
-from flowdsl.sinks.kept import PATH, KeptSink, check_page, json_text, no_recipient, storable
+from flowdsl.sinks.kept import PATH, KeptSink, check_page, json_text, no_recipient
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND: Final = dt.timedelta(microseconds=1)

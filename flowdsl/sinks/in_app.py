@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from flowdsl.errors import SinkError
 from flowdsl.operators.base import Option
-from flowdsl.sinks.base import GENERIC, Delivery, Failure
+from flowdsl.sinks.base import GENERIC, Delivery, Failure, storable
 from flowdsl.sinks.database import Database, insert, marks
-from flowdsl.sinks.kept import PATH, KeptSink, check_page, json_text, no_recipient, storable
+from flowdsl.sinks.kept import PATH, KeptSink, check_page, json_text, no_recipient
 from flowdsl.sinks.recipients import SCHEMA as RECIPIENTS
 from flowdsl.sinks.recipients import Recipients
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
@@ -24,7 +23,6 @@ PATH: Final = Option(
 
 # made once: `json.dumps` makes one at each call, which takes as long as the encoding
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
-_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
 class KeptSink(DurableSink, Generic[Row]):
@@ -93,15 +91,6 @@ def no_recipient(sink: str) -> Failure:
     return Failure(
         f"{sink} needs a recipient, and there is none: give the payload a recipient_id", permanent=True
     )
-
-
-def storable(text: str) -> str:
-    """Text that UTF-8 can say: half a surrogate pair, which JSON can hold, becomes a replacement character.
-
-    >>> storable("a\\ud83d")
-    'a�'
-    """
-    return text if text.isascii() else _HALF_PAIR.sub("�", text)
 
 
 def json_text(value: Any) -> str:

@@ -15,7 +15,7 @@ import polars as pl
 
 from flowdsl.operators.base import Option, text_schema
 from flowdsl.sinks.background import Background
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, storable
 from flowdsl.sinks.environment import EnvText
 from flowdsl.sinks.kept import json_text, no_recipient
 from flowdsl.sinks.recipients import Recipients
@@ -36,6 +36,8 @@ _RECEIPTS_AT_ONCE: Final = 300
 # a receipt is there about a quarter of an hour after the message
 RECEIPT_AFTER: Final = 900.0
 GONE: Final = "DeviceNotRegistered"
+# a name that no service of sense gives: the message is sent all the same, and only its receipt is not asked for
+_LONGEST_TICKET: Final = 200
 # what sending again does not change
 _FINAL: Final = ("MessageTooBig", "InvalidCredentials", "MismatchSenderId", "DeveloperError")
 # how a request is refused when something is wrong with a message in it
@@ -219,8 +221,8 @@ class Push(Sink):
             message.attempts += 1
             if said is None:
                 message.sent = True
-                if isinstance(ticket.get("id"), str):
-                    message.tickets[ticket["id"]] = message.token
+                if isinstance(ticket.get("id"), str) and len(ticket["id"]) <= _LONGEST_TICKET:
+                    message.tickets[storable(ticket["id"])] = message.token
             elif said == GONE or said in _FINAL:
                 message.failure = Failure(said, message.attempts, permanent=True)
             else:
@@ -310,7 +312,7 @@ def _said(ticket: Any) -> str | None:
         return None
     details = ticket.get("details")
     said = details.get("error") if isinstance(details, dict) else None
-    return said if isinstance(said, str) else "an error without a name"
+    return said[:_LONGEST_TICKET] if isinstance(said, str) else "an error without a name"
 
 
 def _outcome(messages: Sequence[_Message]) -> Outcome:

@@ -26,6 +26,12 @@ TIMEOUT: Final = {
 }  # fmt: skip
 METHODS: Final = ("POST", "PUT", "PATCH")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# everything, also what is no URL: what is not taken for the server is not shown
+_SERVER: Final = re.compile(r"(?P<scheme>([A-Za-z][A-Za-z0-9+.-]*|\{\{[^{}]*\}\})://)?(?P<server>[^/?#\\]*)")
+# they say how a message is cut out of a connection: that is known only when it is sent
+_FRAMING: Final = frozenset(
+    ("connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
+)  # fmt: skip
 _PORTS: Final = {"http": 80, "https": 443}
 # redirects that are followed, one after the other
 _HOPS: Final = 5
@@ -218,11 +224,13 @@ def shown_url(url: Any) -> str:
 
     >>> shown_url("https://ann:pw@hooks.example.org/services/T0/B0?key=x")
     'https://hooks.example.org/…'
+    >>> shown_url("{{ env.BASE }}/services/T0/B0")
+    '{{ env.BASE }}/…'
     """
-    start, slashes, rest = str(url).partition("://")
-    found = re.match(r"[^/?#]*", rest)
-    server = found[0] if found else ""
-    return f"{start}{slashes}{server.rpartition('@')[2]}" + ("/…" if len(rest) > len(server) else "")
+    found = _SERVER.match(str(url))
+    assert found is not None
+    server = found["server"].rpartition("@")[2]
+    return f"{found['scheme'] or ''}{server}" + ("/…" if found.end() < len(str(url)) else "")
 
 
 def seconds(timeout: Any) -> float:
@@ -254,4 +262,6 @@ def _headers(given: Any) -> dict[str, EnvText]:
             raise SinkError(
                 f"a header cannot have the name {name!r:.60}", allowed="letters, digits and dashes"
             )
+        if name.lower() in _FRAMING:
+            raise SinkError(f"the header {name} is set by the connection itself", hint="leave it out")
     return {name: EnvText(value, f"the header {name}") for name, value in given.items()}
