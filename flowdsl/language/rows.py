@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from flowdsl.language.crashes import CrashReason
 from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
 
@@ -47,6 +48,15 @@ class Failures:
         """Where something failed."""
         mask: npt.NDArray[np.bool_] = self.codes > 0
         return mask
+
+    @property
+    def crashed(self) -> npt.NDArray[np.bool_] | None:
+        """Where production crashes; None where it nowhere does."""
+        crashes = [isinstance(message, CrashReason) for message in self.messages]
+        if not any(crashes):
+            return None
+        crashed: npt.NDArray[np.bool_] = np.array([False, *crashes])[self.codes]
+        return crashed if crashed.any() else None
 
     def take(self, index: Index) -> Failures | None:
         """The failures of the rows at `index`; None where none of them failed."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from flowdsl.language.paths import Path, path_text
-from flowdsl.language.templates.failures import MAX_ITEMS, Budget, RenderFailure, Stop, values_in
+from flowdsl.language.templates.failures import MAX_ITEMS, Budget, Crash, RenderFailure, Stop, values_in
 from flowdsl.language.templates.filters import FILTERS
 from flowdsl.language.templates.filters.arguments import Arguments
 from flowdsl.language.templates.frames import Frame
@@ -245,9 +245,7 @@ class Evaluator:
         if isinstance(value, Concat):
             found = self.value(expr)
             if not isinstance(found, str):
-                raise Stop(
-                    "Tera crashes on this condition: a `~` with `not` or with a filter that gives no text"
-                )
+                raise Crash("a condition is a `~` with `not`, or with a filter that gives no text")
             return bool(found)
         if isinstance(value, MacroCall):
             return bool(self.macro(value))
@@ -294,7 +292,7 @@ class Evaluator:
             self.budget.leave()
             return result
         if isinstance(value, MacroCall):
-            raise Stop("Tera crashes on this: arithmetic with a macro")
+            raise Crash("arithmetic with a macro")
         if isinstance(value, (Ident, Call)):
             given = self.there(value) if isinstance(value, Ident) else self.called(value)
             name = value.text if isinstance(value, Ident) else value.name

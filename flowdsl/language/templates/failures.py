@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from flowdsl.language.crashes import CrashReason
+
 MAX_TEXT: Final = 1_000_000
 """Characters that one text may have, whether it is printed or only made on the way."""
 
@@ -20,9 +22,23 @@ MAX_DEPTH: Final = 150
 class RenderFailure(Exception):  # noqa: N818 (a failure of one event, not an error of the program)
     """One event cannot be rendered; the message says why."""
 
+    @property
+    def reason(self) -> str:
+        """Why."""
+        return str(self)
+
 
 class Stop(RenderFailure):
-    """A failure that no `{% if %}` takes for false: a limit was met, or Tera itself would panic."""
+    """A failure that no `{% if %}` takes for false: a limit was met, or Tera itself crashes."""
+
+
+class Crash(Stop):
+    """Tera crashes here, and whatever runs it with it: in production no later event is processed."""
+
+    @property
+    def reason(self) -> CrashReason:
+        """Why, as that of a crash."""
+        return CrashReason(self)
 
 
 class Budget:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowdsl.language.templates.failures import Stop
+from flowdsl.language.templates.failures import Crash
 from flowdsl.language.templates.graphemes import graphemes
 from flowdsl.language.templates.values import NOTHING, steps
 
@@ -64,7 +64,7 @@ class Loop:
             if self.clusters is None:
                 self.clusters = graphemes(self.items)
             if self.at >= len(self.clusters):
-                # Tera counts code points, and finds fewer characters
-                raise Stop("the template loops over a text with letters of several code points")
+                # Tera counts code points, and finds no letter at the last of them
+                raise Crash("the template loops over a text with letters of several code points")
             return self.clusters[self.at]
         return self.items[self.at][1] if self.key is not None else self.items[self.at]

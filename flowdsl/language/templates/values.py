@@ -10,7 +10,7 @@ import math
 from decimal import Context, Decimal
 from typing import Any, Final
 
-from flowdsl.language.templates.failures import MAX_ITEMS, MAX_TEXT, RenderFailure, Stop
+from flowdsl.language.templates.failures import MAX_ITEMS, MAX_TEXT, Crash, RenderFailure, Stop
 
 Number = int | float
 
@@ -250,7 +250,7 @@ def calculate(op: str, left: Number, right: Number) -> Number | None:
         if b == 0:
             raise RenderFailure(f"{a} % 0 has no result")
         if a == LEAST_I64 and b == -1:
-            raise Stop(f"{a} % {b} is out of bounds")
+            raise Crash(f"{a} % {b} is out of bounds")
         # the remainder has the sign of the dividend
         return abs(a) % abs(b) * (-1 if a < 0 else 1)
     result = a + b if op == "+" else a - b if op == "-" else a * b
@@ -264,7 +264,7 @@ def _float_step(op: str, left: float, right: float) -> float | None:
         return None if right == 0 else _finite(math.fmod(left, right))
     result = left + right if op == "+" else left - right if op == "-" else left * right
     if op != "*" and not math.isfinite(result):
-        raise Stop(f"{left} {op} {right} is out of bounds for floats")
+        raise Crash(f"{left} {op} {right} is out of bounds for floats")
     return _finite(result)
 
 

@@ -45,20 +45,21 @@ def asked(question: Callable[[Any], Any], items: Iterable[Any]) -> tuple[list[An
     """The answers to a question about each item, `MISSING` where it failed."""
     answers: list[Any] = []
     codes: list[int] = []
-    messages: dict[str, int] = {}
+    # a text that a template throws may say what a crash says: the two are told apart by their types
+    messages: dict[tuple[type, str], int] = {}
     for item in items:
         message = ""
         try:
             answer = question(item)
         except RenderFailure as failure:
-            message = str(failure)
+            message = failure.reason
         except RecursionError:
             message = "the values are nested too deeply"
         answers.append(MISSING if message else answer)
-        codes.append(messages.setdefault(message, len(messages) + 1) if message else 0)
+        codes.append(messages.setdefault((type(message), message), len(messages) + 1) if message else 0)
     if not messages:
         return answers, None
-    return answers, Failures(np.array(codes, np.int32), tuple(messages))
+    return answers, Failures(np.array(codes, np.int32), tuple(message for _, message in messages))
 
 
 def column_of(values: list[Any]) -> Column:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 
-from flowdsl.language.templates.failures import RenderFailure, Stop
+from flowdsl.language.templates.failures import Crash, RenderFailure, Stop
 from flowdsl.language.templates.filters.arguments import Arguments
 from flowdsl.language.templates.values import is_i64, kind, number
 
@@ -18,7 +18,10 @@ _TIME = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9})\d*)?(Z|z|[+-]\d{2}:\d{2})?", re.ASCII
 )
 _DAY = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})", re.ASCII)
-_CODE = re.compile(r"%(?:([-_0])([A-Za-z])|(\.[369]?f|[369]f|:{0,3}z|[A-Za-z+%]))", re.ASCII)
+_CODE = re.compile(r"%(?:([-_0])([A-Za-z])|(\.[369]?f|[369]f|:{0,3}z|#z|[A-Za-z+%]))", re.ASCII)
+# the years that chrono knows, -262143 to 262142, in seconds from 1970
+_LEAST_SECOND: Final = -8_334_601_228_800
+_MOST_SECOND: Final = 8_210_266_876_799
 _MONTHS: Final = [
     "January",
     "February",
@@ -132,6 +135,8 @@ def _zone(name: str) -> tzinfo:
 
 
 def _of_seconds(seconds: int, zone: tzinfo | None) -> _Moment:
+    if not _LEAST_SECOND <= seconds <= _MOST_SECOND:
+        raise Crash(f"`date` knows no time {seconds} seconds from 1970")
     try:
         time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
         if zone is None:
@@ -190,8 +195,10 @@ def _coded(code: re.Match[str], moment: _Moment) -> str:
     if name[-1] == "f":
         return _fraction(name, moment.nanoseconds)
     if name[-1] in "zZ":
+        if name == "#z":
+            raise Crash("the format of `date` has a code that only reads")
         if moment.zone is None:
-            raise Stop(f"`%{name}` needs a time with an offset")
+            raise Crash(f"`%{name}` needs a time with an offset")
         return moment.zone if name == "Z" else _offset(moment.time, ":" if ":" in name else "", _parts(name))
     time = moment.time
     texts = {"B": _MONTHS[time.month - 1], "A": _DAYS[time.weekday()], "t": "\t", "n": "\n", "%": "%"}

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from flowdsl.language.templates.failures import RenderFailure, Stop
+from flowdsl.language.templates.failures import Crash, RenderFailure
 from flowdsl.language.templates.filters.arguments import Arguments, float_of
 from flowdsl.language.templates.values import (
     LEAST_I64,
@@ -114,7 +114,7 @@ def _int_of_text(text: str, default: int, base: int) -> int:
     while prefix and text.startswith(prefix):
         text = text[len(prefix) :]
     if not 2 <= base <= 36:
-        raise Stop(f"`int` knows bases from 2 to 36, not {base}")
+        raise Crash(f"`int` knows bases from 2 to 36, not {base}")
     digits = text[1:] if text[:1] in ("+", "-") else text
     if digits and all(char in _DIGITS[:base] for char in digits.lower()) and digits.isascii():
         # leading zeros aside, 64 bits have at most 64 digits
