@@ -26,7 +26,7 @@ from flowdsl.log import EventSource, open_log
 from flowdsl.log.uuids import OneSpelling
 from flowdsl.plan import Plan
 from flowdsl.progress import Follower, Progress, Tick, beside, following
-from flowdsl.results.dispatching import dispatching, opened_sinks
+from flowdsl.results.dispatching import Dispatching, opened_sinks
 from flowdsl.results.recorder import TableRecorder
 from flowdsl.results.store import FolderStore, MemoryStore, Store
 from flowdsl.rules import Rules, rules_of
@@ -181,14 +181,15 @@ def run(
         if local.position and follower.total is not None:
             # of a log that has lost its oldest events it is not known how many are behind a number
             follower.total = follower.total - local.position if local.position <= follower.total else None
-        hand_over = dispatching(plan, local, recorder, dispatch) if dispatch else None
-        if hand_over is not None and columns is None:
-            columns = plan.event_columns | {*recorder.event_columns}
+        source = options.source
+        hand_over = None
+        if dispatch:
+            dispatching = Dispatching(plan, local, recorder, dispatch, source)
+            source, hand_over = dispatching.source, dispatching.hand_over
+            columns = columns or plan.event_columns | {*recorder.event_columns}
         tick = _gathered(local, options, follower)
         ticked = tick if hand_over is None else _both(hand_over, tick)
-        local.run(
-            options.source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns
-        )
+        local.run(source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns)
         state = local.state(fingerprint(options.flows))
         if options.open_windows == "flush":
             local.flush()

@@ -90,7 +90,8 @@ class ItemLists:
     def lists(self, windows: Ints, interner: Interner) -> Items:
         """The items of each of these windows, in their order."""
         inside, starts = self.grouped(windows)
-        return Items(inside.items, np.append(starts, len(inside)), interner, inside.seq[starts])
+        opened_in = tuple(level[starts] for level in inside.branches)
+        return Items(inside.items, np.append(starts, len(inside)), interner, inside.seq[starts], opened_in)
 
     def _among(self, windows: Ints) -> Ints:
         """For each member the place of its window in `windows`, -1 where it is not among them."""
@@ -114,12 +115,16 @@ class ItemLists:
 
 @dataclass(frozen=True)
 class Items:
-    """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`; `opened_by` is the event it begins with."""
+    """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`.
+
+    `opened_by` is the event that it begins with, `opened_in` the branch of it.
+    """
 
     codes: Codes
     offsets: Ints
     interner: Interner
     opened_by: Ints
+    opened_in: tuple[npt.NDArray[np.int32], ...] = ()
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -128,7 +133,9 @@ class Items:
         """The lists at `index`."""
         starts, counts = self.offsets[index], self.offsets[index + 1] - self.offsets[index]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        return Items(self.codes[ranges(starts, counts)], offsets, self.interner, self.opened_by[index])
+        opened_in = tuple(level[index] for level in self.opened_in)
+        codes = self.codes[ranges(starts, counts)]
+        return Items(codes, offsets, self.interner, self.opened_by[index], opened_in)
 
     @classmethod
     def joined(cls, parts: Sequence[Items]) -> Items:
@@ -140,6 +147,7 @@ class Items:
             np.concatenate([[0], *ends]),
             parts[0].interner,
             np.concatenate([p.opened_by for p in parts]),
+            tuple(map(np.concatenate, zip(*(p.opened_in for p in parts), strict=True))),
         )
 
     def column(self) -> Column:
@@ -206,10 +214,25 @@ class BatchVariable(Plain):
         )
 
 
-def opened_by(contexts: Contexts, names: Sequence[str]) -> Ints | None:
-    """The event that opened the last window each context came out of; None where they came out of none."""
+@dataclass(frozen=True)
+class Opened:
+    """Of windows: the event that opened each, its branch, and when that was (µs; 0 where no clock is kept)."""
+
+    seq: Ints
+    branches: tuple[npt.NDArray[np.int32], ...]
+    moments: Ints
+
+
+def opened(contexts: Contexts, names: Sequence[str]) -> Opened | None:
+    """How the last window was opened that each context came out of; None where they came out of none."""
     for name in names:
-        items = getattr(contexts.variable(name), "items", None)
+        variable = contexts.variable(name)
+        items = getattr(variable, "items", None)
         if isinstance(items, Items):
-            return items.opened_by
+            moments = getattr(variable, "first_at", None)
+            return Opened(
+                items.opened_by,
+                items.opened_in,
+                np.zeros(len(items), np.int64) if moments is None else moments,
+            )
     return None

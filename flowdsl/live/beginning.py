@@ -19,6 +19,7 @@ from flowdsl.log.base import EventLog
 from flowdsl.log.position import Position, first_after
 from flowdsl.plan import Plan
 from flowdsl.progress import Follower
+from flowdsl.results.keys import DeliveryKeys
 
 DISCARD = "discard"
 
@@ -91,7 +92,7 @@ class Beginning:
         """The state of flows that have seen nothing, with the graph and the clock after the event `after`."""
         here = marks_after(self.log.clock_marks(after), after)
         graph, clock, position = self._graph(after, found)
-        local = LocalRun(self.plan, graph, LiveRecorder([]))
+        local = LocalRun(self.plan, graph, LiveRecorder(DeliveryKeys((), self.log)))
         local.clock, local.position = clock, position
         if after > position:
             # the events before make up the graph and the clock
@@ -105,6 +106,8 @@ class Beginning:
         if found is not None and found.state.position <= after:
             return found.state.graph, found.state.clock, found.state.position
         nothing: Any = LocalRun(
-            self.plan, EntityGraph().start(self.plan.needs, self.plan.rules), LiveRecorder([])
+            self.plan,
+            EntityGraph().start(self.plan.needs, self.plan.rules),
+            LiveRecorder(DeliveryKeys((), self.log)),
         ).clock
         return (self.graph or EntityGraph()).start(self.plan.needs, self.plan.rules), nothing, 0

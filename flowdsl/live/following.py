@@ -138,11 +138,14 @@ class LiveRun:
             "flowdsl.batch", consumer=setting.consumer.name, events=events, last_seq_no=piece.after.seq_no
         ) as span:
             if piece.events is not None and piece.marks is not None:
+                self.recorder.note(piece.events)
                 self.local.follow(piece.events, piece.marks, pool)
             elif piece.clock is not None:
                 self.local.move_clock(piece.clock)
             failures = self.recorder.keep_failures()
             delivered = self.dispatch.put(piece.after.number, self.recorder.take_deliveries())
+            if piece.after.seq_no:
+                self.recorder.leave(piece.after.seq_no, keep=self.local.plan.timed)
             span.set(deliveries=delivered, failures=failures)
         self.place = piece.after
         self.batches += 1

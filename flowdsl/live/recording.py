@@ -24,9 +24,10 @@ from flowdsl.contexts.variables import Versions
 from flowdsl.kernels.kernel import Members, Refused
 from flowdsl.language.rows import Failures
 from flowdsl.plan import Stage
-from flowdsl.results.recorder import closed_texts, error_part
+from flowdsl.results.keys import DeliveryKeys
+from flowdsl.results.recorder import Origins, closed_texts, error_part
 from flowdsl.results.store import Part
-from flowdsl.sinks.base import Delivery, delivery_key
+from flowdsl.sinks.base import Delivery
 from flowdsl.values.columns import Column
 from flowdsl.values.tags import MISSING, Index
 
@@ -77,13 +78,21 @@ class FailedContexts:
 class LiveRecorder:
     """Takes down what comes out of batch after batch, until it is asked for."""
 
-    def __init__(self, flows: list[str]) -> None:
-        self._flows = flows
+    def __init__(self, keys: DeliveryKeys) -> None:
+        self._keys = keys
         self.delivered_rows: dict[str, list[tuple[Order, Delivery]]] = {}
         self.late_count = 0
         self.unspelled = 0
         self._failed: dict[tuple[Any, ...], _Failed] = {}
         self._parts: list[tuple[Stage, Contexts, Failures]] = []
+
+    def note(self, events: pl.DataFrame) -> None:
+        """The next events of the log, before they are run."""
+        self._keys.names.note(events)
+
+    def leave(self, position: int, *, keep: bool) -> None:
+        """The events up to a number were run; with `keep` windows may still hold them."""
+        self._keys.names.leave(position, keep=keep)
 
     # -- what a run tells ------------------------------------------------------------------------------
 
@@ -91,14 +100,17 @@ class LiveRecorder:
         self, stage: Stage, contexts: Contexts, payload: Payload, recipient: Column, refused: Refused | None
     ) -> None:
         """Deliveries of one step, but for those that preferences hold back."""
-        rows = list(zip(_rows(contexts, payload, recipient), _branches(contexts), strict=True))
+        origins = Origins.of(contexts, stage.rules.batch_names)
+        events = self._keys.names.of(origins.seq, origins.moments)
+        told_by = zip(events, origins.branches.to_list(), strict=True)
+        rows = list(zip(_rows(contexts, payload, recipient), _branches(contexts), told_by, strict=True))
         for place, sink in enumerate(stage.step.sinks):  # type: ignore[attr-defined]
             held_back = (refused or {}).get(sink)
             let_through = rows if held_back is None else list(compress(rows, ~held_back))
             told = self.delivered_rows.setdefault(sink, [])
             for flow in stage.flows:
-                for (moment, *fields), (branch, text) in let_through:
-                    delivery = self._delivery(flow, stage.number, sink, text, fields)
+                for (moment, *fields), (branch, text), origin in let_through:
+                    delivery = self._delivery(flow, stage.number, sink, text, fields, origin)
                     told.append(((moment, delivery.seq_no, flow, branch, stage.number, place), delivery))
 
     def failed(self, stage: Stage, contexts: Contexts, failures: Failures) -> None:
@@ -121,7 +133,7 @@ class LiveRecorder:
 
     def branch(self) -> LiveRecorder:
         """A recorder for one piece of work, whose records are put in their place by `join`."""
-        return LiveRecorder(self._flows)
+        return LiveRecorder(self._keys)
 
     def join(self, branch: LiveRecorder) -> None:
         """Take over what a piece of work recorded."""
@@ -167,10 +179,12 @@ class LiveRecorder:
         failed, self._failed, self.unspelled = self._failed, {}, 0
         return FailedContexts(list(failed.values()))
 
-    def _delivery(self, flow: int, step: int, sink: str, branch: str | None, fields: list[Any]) -> Delivery:
+    def _delivery(
+        self, flow: int, step: int, sink: str, branch: str | None, fields: list[Any], origin: tuple[str, str | None]
+    ) -> Delivery:  # fmt: skip
         seq_no, event_id, event_time, at, closed_by, recipient, payload, entity_type, entity_id = fields
-        name = self._flows[flow]
-        key = delivery_key(name, seq_no, event_id, branch, step, sink, closed_by)
+        name = self._keys.labels[flow]
+        key = self._keys.key(origin[0], flow, origin[1], step, sink, closed_by)
         return Delivery(
             payload, recipient, key, sink, name, step, branch, seq_no, event_id, event_time, at, closed_by,
             entity_type, entity_id,

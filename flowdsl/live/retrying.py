@@ -16,6 +16,7 @@ from flowdsl.live.recording import LiveRecorder
 from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
 from flowdsl.progress import Follower, beat, counted
+from flowdsl.results.keys import DeliveryKeys
 from flowdsl.results.recorder import Seqs
 from flowdsl.sinks.base import Delivery, DurableSink, Sink, checked_outcomes
 
@@ -94,12 +95,13 @@ def _rerun(
 ) -> tuple[dict[str, list[Delivery]], dict[str, str]]:
     """Run the events of letters again; by letter, what comes out behind the step that failed, and what fails again."""
     plan = Plan.of(runtime.flows)
-    recorder = LiveRecorder(labels)
+    keys = DeliveryKeys(runtime.flows, runtime.log)
+    recorder = LiveRecorder(keys)
     graph = (runtime.graph or EntityGraph()).start(plan.needs, plan.rules)
     local = LocalRun(plan, graph, recorder, gates=runtime.sinks, spares=True)
     seqs = np.unique([letter.seq_no for letter in letters])
     follower.total = int(seqs[-1])
-    local.run(runtime.log, Span(stop=int(seqs[-1]) + 1, only=seqs), progress=follower)
+    local.run(keys.names.source, Span(stop=int(seqs[-1]) + 1, only=seqs), progress=follower)
     local.flush()
     recorder.keep_failures()
     errors: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)

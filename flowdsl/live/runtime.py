@@ -38,9 +38,10 @@ from flowdsl.plan import Plan
 from flowdsl.plurals import count_text
 from flowdsl.progress import Follower, Progress, following
 from flowdsl.replaying import as_flows, by_rules, fingerprint
+from flowdsl.results.keys import DeliveryKeys
 from flowdsl.results.manifest import step_rows
 from flowdsl.rules import FLOWDSL
-from flowdsl.sinks.base import flow_labels, open_sinks
+from flowdsl.sinks.base import open_sinks
 
 if TYPE_CHECKING:
     from typing import Self
@@ -101,7 +102,8 @@ class Runtime:
         self._every = checked_seconds(checkpoint_every, "checkpoint_every")
         self._clock = checked_clock(clock)
         self._plan = Plan.of(self.flows)
-        self._labels = flow_labels(flow.name for flow in self.flows)
+        self._keys = DeliveryKeys(self.flows, self.log)
+        self._labels = self._keys.labels
         self._consumer = Consumer.of(self.log, self.consumer_name)
         self._tracer = Tracer()
         self._stop = threading.Event()
@@ -299,7 +301,9 @@ class Runtime:
         setting = Setting(
             self.log, self._consumer, checkpoints, self._labels, said, self._now, self._every, self._tracer
         )
-        recorder = LiveRecorder(self._labels)
+        if found.place.seq_no:
+            self._keys.names.catch_up(self.log, found.place.seq_no)
+        recorder = LiveRecorder(self._keys)
         local = LocalRun(
             self._plan,
             found.state.graph,

@@ -31,6 +31,15 @@ class EventLog(ABC):
     """A log of events: appended to, subscribed to by consumers that keep their positions, read in chunks."""
 
     @property
+    @abstractmethod
+    def identity(self) -> str | None:
+        """What tells this log from all others: made with it, and kept with it.
+
+        An event of it is known by this and its `seq_no`. None where the events come from files or frames: there an
+        event is known by its `event_id`, or else by what it says.
+        """
+
+    @property
     def broken(self) -> int:
         """Rows that were left out because they cannot be events."""
         return 0

@@ -1,4 +1,4 @@
-"""The SQLite file beside the segments of a Parquet log: the list of segments, consumers' positions, marks.
+"""The SQLite file beside the segments of a Parquet log: its identity, its segments, consumers' positions, marks.
 
 One transaction is one durable step: `synchronous=FULL` and a rollback journal that stays and whose head is wiped and
 synced (with `DELETE`, a power cut after the commit could bring the journal back, and with it the state before; in
@@ -12,6 +12,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ CREATE TABLE consumers (name TEXT PRIMARY KEY, seq_no INTEGER NOT NULL, row_crc 
 CREATE TABLE clock_marks (seq_no INTEGER NOT NULL, clock INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE ahead_marks (seq_no INTEGER PRIMARY KEY, clock INTEGER NOT NULL, row_crc INTEGER NOT NULL);
 CREATE TABLE counter (last INTEGER NOT NULL, row_crc INTEGER NOT NULL);
+CREATE TABLE identity (name TEXT NOT NULL, row_crc INTEGER NOT NULL);
 INSERT INTO counter VALUES (0, {zlib.crc32(repr((0,)).encode())});
 PRAGMA user_version = {_FORMAT};
 """
@@ -42,6 +44,7 @@ CHECKED: Final = {
     "clock_marks": "seq_no, clock",
     "ahead_marks": "seq_no, clock",
     "counter": "last",
+    "identity": "name",
 }
 
 
@@ -85,6 +88,18 @@ class Catalog:
         """Let go of the file."""
         with self._lock:
             self._connection.close()
+
+    @property
+    def identity(self) -> str:
+        """What tells the log from all others; made with it."""
+        ((name,),) = self._rows("identity")
+        return str(name)
+
+    def restore_identity(self, name: str) -> None:
+        """Give the log the identity that it had before its catalog was lost."""
+        with self._transaction("BEGIN IMMEDIATE") as run:
+            run("DELETE FROM identity")
+            self._put("identity", (name,))
 
     def last_sealed(self) -> int:
         """The number of the last event that was ever in a segment."""
@@ -207,6 +222,7 @@ class Catalog:
                 if run("PRAGMA user_version") == [(0,)]:
                     for statement in _TABLES.strip().rstrip(";").split(";"):
                         run(statement)
+                    self._put("identity", (uuid.uuid4().hex,))
         elif version != _FORMAT:
             raise DataError(
                 f"the log has format {version}", place=str(self._path), allowed=f"format {_FORMAT}",

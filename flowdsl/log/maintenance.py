@@ -27,7 +27,7 @@ def compact(writer: LogWriter, sealed: SealedEvents, follower: Follower) -> int:
         follower.total = sum(segment.rows for group in groups for segment in group)
         for group in groups:
             frames = told(_frames(sealed, group), follower)
-            merged = write_segments(sealed.folder, frames, group[0].first)
+            merged = write_segments(sealed.folder, frames, group[0].first, catalog.identity)
             catalog.change_segments(listed=merged, dropped=group)
             _remove(sealed, group)
             fewer += len(group) - len(merged)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
+import uuid
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +46,7 @@ class MemoryEventLog(EventLog):
 
     def __init__(self) -> None:
         self.skipped = 0
+        self._identity: str | None = uuid.uuid4().hex
         self._problems = Problems()
         self._blocks = Blocks()
         self._tail: list[EventRow] = []
@@ -56,8 +58,12 @@ class MemoryEventLog(EventLog):
 
     @classmethod
     def of(cls, frame: pl.DataFrame, problems: Problems | None = None, skipped: int = 0) -> MemoryEventLog:
-        """A log of the events of a checked frame in its order, numbered as its `seq_no` says, or else from 1."""
+        """A log of the events of a checked frame in its order, numbered as its `seq_no` says, or else from 1.
+
+        It has no identity: its events are those of the files that they come from.
+        """
         log = cls()
+        log._identity = None
         log._problems = problems or Problems()
         log.skipped = skipped
         if "seq_no" not in frame.columns:
@@ -67,6 +73,11 @@ class MemoryEventLog(EventLog):
             log._blocks.add(frame)
             log._last = int(frame["seq_no"][-1])
         return log
+
+    @property
+    def identity(self) -> str | None:
+        """What tells this log from all others; None for what `read_events` made of files or frames."""
+        return self._identity
 
     def _append(self, events: Any, timestamp: datetime | str | None, follower: Follower) -> int:
         rows = rows_of(events, timestamp, follower)

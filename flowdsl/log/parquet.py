@@ -122,6 +122,12 @@ class ParquetEventLog(EventLog):
         """Whether these are plain Parquet files, that nothing can be appended to."""
         return self._plain is not None
 
+    @property
+    def identity(self) -> str | None:
+        """What tells this log from all others; None of plain files, and before the log is made."""
+        catalog = None if self._plain else self._log.catalog()
+        return catalog.identity if catalog else None
+
     def last_seq_no(self) -> int:
         """The number of the last event; 0 in an empty log."""
         if self._plain:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from flowdsl.log.columns import KIND
 from flowdsl.log.durable import lock_writer, make_folder, sync_folder
 from flowdsl.log.opening import remove_leftovers, segment_files
 from flowdsl.log.rows import frame_of
-from flowdsl.log.segments import Segment, write_segments
+from flowdsl.log.segments import Segment, identity_in, write_segments
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import TailFile, scan
 from flowdsl.log.verifying import Damage, Verification, found_segments, inspect
@@ -82,14 +82,15 @@ def _set_aside(path: Path) -> str:
 def _set_aside_segment(folder: Path, catalog: Catalog, segment: Segment, damage: list[Damage]) -> None:
     path = folder / segment.name
     reason = f"quarantined: {_set_aside(path)}" if path.is_file() else "its file was missing"
+    identity = catalog.identity
     kept: list[Segment] = []
     begin = segment.first
     for part in sorted(damage, key=lambda d: d.first):
         if part.first > begin:
-            kept += write_segments(folder, _rows_of(path, segment, begin, part.first - 1), begin)
+            kept += write_segments(folder, _rows_of(path, segment, begin, part.first - 1), begin, identity)
         begin = part.last + 1
     if begin <= segment.last:
-        kept += write_segments(folder, _rows_of(path, segment, begin, segment.last), begin)
+        kept += write_segments(folder, _rows_of(path, segment, begin, segment.last), begin, identity)
     catalog.change_segments(
         listed=kept, dropped=[segment], gaps=[Gap(d.first, d.last, reason) for d in damage]
     )
@@ -133,7 +134,7 @@ def _set_aside_tail(folder: Path, catalog: Catalog) -> None:
             gaps.append(Gap(begin, line.first - 1, f"quarantined: {name}"))
         rows = line.rows()[max(sealed + 1 - line.first, 0) :]
         first = max(line.first, sealed + 1)
-        kept += write_segments(folder, iter([frame_of(rows)]), first)
+        kept += write_segments(folder, iter([frame_of(rows)]), first, catalog.identity)
         begin = line.last + 1
     if begin <= last:
         gaps.append(Gap(begin, last, f"quarantined: {name}"))
@@ -149,7 +150,7 @@ def _rebuild_catalog(folder: Path) -> None:
         _set_aside(path)
         rows = {
             table: list(_good_rows(path, table))
-            for table in ("consumers", "gaps", "clock_marks", "ahead_marks")
+            for table in ("identity", "consumers", "gaps", "clock_marks", "ahead_marks")
         }
         path.unlink()
         path.with_name(f"{CATALOG}-journal").unlink(missing_ok=True)
@@ -168,9 +169,18 @@ def _rebuild_catalog(folder: Path) -> None:
             if segment.first > begin
         ]
         catalog.change_segments(listed=segments, gaps=holes)
+        known_as = [name for (name,) in rows.pop("identity", [])] or _identities(folder, segments)
+        if known_as:
+            catalog.restore_identity(known_as[0])
         catalog.restore(rows)
     finally:
         catalog.close()
+
+
+def _identities(folder: Path, segments: Iterable[Segment]) -> list[str]:
+    """The logs that segments say they belong to."""
+    found = (identity_in(folder / segment.name) for segment in segments)
+    return [name for name in found if name is not None]
 
 
 def _good_rows(path: Path, table: str) -> Iterator[tuple[Any, ...]]:

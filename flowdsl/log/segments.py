@@ -104,8 +104,10 @@ class Segment:
         return self.last - self.first + 1
 
 
-def write_segments(folder: Path, frames: Iterator[pl.DataFrame], first: int) -> list[Segment]:
+def write_segments(folder: Path, frames: Iterator[pl.DataFrame], first: int, identity: str) -> list[Segment]:
     """Numbered segments of the frames' rows, the first of which gets the number `first`; all are on disk for good.
+
+    Each names the log that it belongs to, so that a catalog made anew has the same identity.
 
     The caller lists them in the catalog, which is what makes them part of the log.
     """
@@ -114,7 +116,7 @@ def write_segments(folder: Path, frames: Iterator[pl.DataFrame], first: int) -> 
     try:
         for frame in frames:
             for part in frame.iter_slices(ROWS_A_GROUP):
-                writer = writer or _Writer(folder, first)
+                writer = writer or _Writer(folder, first, identity)
                 writer.write(part)
                 if writer.rows >= ROWS_A_SEGMENT:
                     segments.append(writer.finish())
@@ -138,20 +140,31 @@ def checksum_of(path: Path) -> tuple[int, int]:
     return size, crc
 
 
+def identity_in(path: Path) -> str | None:
+    """The log that a segment belongs to, as its own footer says; None where it says nothing."""
+    fields = _footer(path)
+    return None if fields is None else fields.get("log")
+
+
 def described(path: Path) -> Segment | None:
     """A segment as its own footer describes it; None for a Parquet file that is none."""
-    said = (pq.read_metadata(path).metadata or {}).get(_FOOTER.encode())
-    if said is None:
+    fields = _footer(path)
+    if fields is None:
         return None
-    fields = json.loads(said)
     size, crc = checksum_of(path)
     statistics = Statistics.decoded(fields["statistics"])
     return Segment(path.name, fields["first"], fields["last"], size, crc, statistics)
 
 
+def _footer(path: Path) -> dict[str, Any] | None:
+    said = (pq.read_metadata(path).metadata or {}).get(_FOOTER.encode())
+    return None if said is None else dict(json.loads(said))
+
+
 class _Writer:
-    def __init__(self, folder: Path, first: int) -> None:
+    def __init__(self, folder: Path, first: int, identity: str) -> None:
         self.rows = 0
+        self._identity = identity
         self._first = first
         self._folder = folder
         # a name that readers of plain folders pass over
@@ -179,7 +192,12 @@ class _Writer:
     def finish(self) -> Segment:
         assert self._statistics is not None
         last = self._first + self.rows - 1
-        said = {"first": self._first, "last": last, "statistics": self._statistics.encoded()}
+        said = {
+            "log": self._identity,
+            "first": self._first,
+            "last": last,
+            "statistics": self._statistics.encoded(),
+        }
         self._parquet.add_key_value_metadata({_FOOTER: json.dumps(said)})
         self._parquet.close()
         self._file.flush()

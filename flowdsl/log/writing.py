@@ -322,7 +322,7 @@ class LogWriter:
         assert self.catalog is not None
         first = self.rows.first
         tail = [pl.concat(self.rows.after(first - 1)).drop("seq_no")] if len(self.rows) else []
-        segments = write_segments(self._folder, itertools.chain(tail, behind), first)
+        segments = write_segments(self._folder, itertools.chain(tail, behind), first, self.catalog.identity)
         if not segments:
             return
         try:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from flowdsl.errors import FlowError, ReplayError
 from flowdsl.flow import Flow
+from flowdsl.log.source import EventSource
 from flowdsl.plan import Plan
+from flowdsl.results.keys import DeliveryKeys
 from flowdsl.results.manifest import delivers_of
-from flowdsl.results.recorder import EVENT, TableRecorder
+from flowdsl.results.recorder import EVENT, ORIGIN, TableRecorder
 from flowdsl.results.store import MemoryStore, Part, StoredPart
 from flowdsl.results.tables import FIXED, all_deliveries
 from flowdsl.sinks.base import (
@@ -21,8 +23,6 @@ from flowdsl.sinks.base import (
     Outcome,
     Sink,
     checked_outcomes,
-    delivery_key,
-    flow_labels,
     open_sinks,
 )
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # what sinks are told of the event beside its id and time
 EVENT_COLUMNS: Final = ("entity_type", "entity_id")
+_TOLD: Final[dict[str, Any]] = {**{EVENT.format(name): pl.String for name in EVENT_COLUMNS}, **ORIGIN}
 UNDELIVERED: Final = "undelivered"
 UNDELIVERED_SCHEMA: Final[dict[str, Any]] = {
     **FIXED, "sink": pl.String, "payload": pl.String, "key": pl.String, "error": pl.String, "attempts": pl.Int64,
@@ -59,34 +60,53 @@ def opened_sinks(flows: Sequence[Flow], sinks: Mapping[str, Any] | None) -> dict
     return named
 
 
-def dispatching(
-    plan: Plan, local: LocalRun, recorder: TableRecorder, sinks: Mapping[str, Sink]
-) -> Callable[[], None]:
-    """Have deliveries held back until the function that is returned hands them over."""
-    names = flow_labels(flow.name for flow in plan.flows)
-    store = DispatchingStore(recorder, sinks, names, delivers_of(plan, local))
-    recorder.store, recorder.event_columns = store, EVENT_COLUMNS
-    return store.hand_over
+class Dispatching:
+    """Has the deliveries of a replay held back until they are handed over.
+
+    `source` is what the replay reads in place of its log, so that it is known what its events are known by.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        local: LocalRun,
+        recorder: TableRecorder,
+        sinks: Mapping[str, Sink],
+        source: EventSource,
+    ) -> None:
+        self._keys = DeliveryKeys(plan.flows, source)
+        self._local = local
+        self._timed = plan.timed
+        self._store = DispatchingStore(recorder, sinks, self._keys, delivers_of(plan, local))
+        recorder.store, recorder.event_columns = self._store, EVENT_COLUMNS
+        self.source = self._keys.names.source
+
+    def hand_over(self) -> None:
+        """Hand over what is held."""
+        self._store.hand_over()
+        # a window or a queue lets go of it later
+        self._keys.names.leave(self._local.position, keep=self._timed)
 
 
 class DispatchingStore:
     """A store that keeps what another one keeps, and holds deliveries until they are handed over.
 
     Deliveries of a chunk of events come before those of the next one in the total order: timers that are due have
-    fired by its end. `steps` are the deliver steps, as the manifest has them, of flows with these `names`.
+    fired by its end. `steps` are the deliver steps, as the manifest has them.
     """
 
     def __init__(
         self,
         recorder: TableRecorder,
         sinks: Mapping[str, Sink],
-        names: Sequence[str],
+        keys: DeliveryKeys,
         steps: Sequence[dict[str, Any]],
     ) -> None:
         self.inner = recorder.store
         self._recorder = recorder
         self._sinks = sinks
-        self._names = names
+        self._keys = keys
+        self._flow_numbers = {label: number for number, label in enumerate(keys.labels)}
         self._steps = steps
         self._waiting = MemoryStore()
 
@@ -94,8 +114,7 @@ class DispatchingStore:
         """Add rows to a table."""
         if table.startswith("deliveries/"):
             self._waiting.add(table, part)
-            told = [EVENT.format(name) for name in EVENT_COLUMNS]
-            part = Part(part.frame.drop(told, strict=False), part.meta)
+            part = Part(part.frame.drop(_TOLD, strict=False), part.meta)
         self.inner.add(table, part)
 
     def parts(self, table: str) -> Iterator[Part]:
@@ -115,10 +134,9 @@ class DispatchingStore:
         waiting, self._waiting = self._waiting, MemoryStore()
         if not waiting.tables():
             return
-        told = [EVENT.format(name) for name in EVENT_COLUMNS]
-        frame = all_deliveries(waiting, self._names, self._steps, told)
+        frame = all_deliveries(waiting, self._keys.labels, self._steps, _TOLD)
         for rows in frame.iter_slices(BATCH):
-            some = list(deliveries_of(rows))
+            some = list(self._deliveries_of(rows))
             failed = [
                 _undelivered(delivery, failure)
                 for name in dict.fromkeys(delivery.sink for delivery in some)
@@ -131,26 +149,22 @@ class DispatchingStore:
                     UNDELIVERED, Part(pl.DataFrame(failed, schema=UNDELIVERED_SCHEMA, orient="row"))
                 )
 
-
-def deliveries_of(frame: pl.DataFrame) -> Iterator[Delivery]:
-    """The rows of `all_deliveries`, with the columns of the event, as sinks take them."""
-    for row in frame.iter_rows(named=True):
-        yield Delivery(
-            payload=json.loads(row["payload"]),
-            recipient=row["recipient_id"],
-            key=delivery_key(
-                row["flow"],
-                row["seq_no"],
-                row["event_id"],
-                row["branch"],
-                row["step"],
-                row["sink"],
-                row["closed_by"],
-            ),
-            **{name: row[name] for name in FIXED if name != "recipient_id"},
-            sink=row["sink"],
-            **{name: row[EVENT.format(name)] for name in EVENT_COLUMNS},
-        )
+    def _deliveries_of(self, frame: pl.DataFrame) -> Iterator[Delivery]:
+        """The rows of `all_deliveries`, with the columns of the event and of its origin, as sinks take them."""
+        seqs, moments = (frame[name].to_numpy() for name in list(ORIGIN)[:2])
+        events = self._keys.names.of(seqs, moments)
+        for event, row in zip(events, frame.iter_rows(named=True), strict=True):
+            flow = self._flow_numbers[row["flow"]]
+            yield Delivery(
+                payload=json.loads(row["payload"]),
+                recipient=row["recipient_id"],
+                key=self._keys.key(
+                    event, flow, row["origin.branch"], row["step"], row["sink"], row["closed_by"]
+                ),
+                **{name: row[name] for name in FIXED if name != "recipient_id"},
+                sink=row["sink"],
+                **{name: row[EVENT.format(name)] for name in EVENT_COLUMNS},
+            )
 
 
 def handed_over(sink: Sink, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
 from flowdsl.events import EVENT_COLUMNS
-from flowdsl.kernels.batch_variable import opened_by
+from flowdsl.kernels.batch_variable import opened
 from flowdsl.kernels.kernel import Members, Refused
 from flowdsl.language.rows import Failures
 from flowdsl.log import EventSource
@@ -36,6 +37,8 @@ CLOSED = pl.Enum(["timer", "end"])
 BRANCH = "branch_{}"
 # the event that opened the window that a delivery came out of: it is the same in runs that close the window at another event
 OPENED_BY = "opened_by"
+# where deliveries are handed over: where each comes from, as `Origins` has it
+ORIGIN = {"origin.seq": pl.Int64(), "origin.moment": pl.Int64(), "origin.branch": pl.String()}
 FIELD = "payload.{}"
 EVENT = "event.{}"
 # for a sink whose preferences refused some rows: which
@@ -43,6 +46,26 @@ REFUSED = "refused.{}"
 # failures kept as contexts before they are spelled out
 PENDING = 1 << 22
 Seqs = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where contexts come from: the event, or the one that opened the window, its time or when that was (µs), the branch."""
+
+    seq: Seqs
+    moments: Seqs
+    branches: pl.Series
+
+    @classmethod
+    def of(cls, contexts: Contexts, batch_names: Sequence[str]) -> Origins:
+        """Those of contexts as they are delivered."""
+        window = opened(contexts, batch_names)
+        if window is None:
+            times = contexts.chunk.column(("event", "timestamp_us"), contexts.rows).ints
+            assert times is not None
+            return cls(contexts.seq, times, branch_texts(contexts.branches, len(contexts)))
+        levels = (*window.branches, *contexts.branches[len(window.branches) :])
+        return cls(window.seq, window.moments, branch_texts(levels, len(contexts)))
 
 
 class TableRecorder:
@@ -202,9 +225,13 @@ def _delivery_part(
         closed_texts(contexts),
         recipient.to_series()[0].alias("recipient_id"),
     ]
-    opened = opened_by(contexts, stage.rules.batch_names)
-    if opened is not None:
-        columns.append(pl.Series(OPENED_BY, opened))
+    window = opened(contexts, stage.rules.batch_names)
+    if window is not None:
+        columns.append(pl.Series(OPENED_BY, window.seq))
+    if event_columns:
+        origins = Origins.of(contexts, stage.rules.batch_names)
+        parts: tuple[Any, ...] = (origins.seq, origins.moments, origins.branches)
+        columns += [pl.Series(name, values) for name, values in zip(ORIGIN, parts, strict=True)]
     columns += [pl.Series(BRANCH.format(i), b) for i, b in enumerate(contexts.branches)]
     columns += [_text_variable(name, contexts).alias(EVENT.format(name)) for name in event_columns]
     columns += [pl.Series(REFUSED.format(i), mask) for i, mask in enumerate(refused.values())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -78,10 +78,10 @@ def all_deliveries(
     store: Store,
     names: Sequence[str],
     steps: Sequence[dict[str, Any]],
-    more: Sequence[str] = (),
+    more: Mapping[str, Any] | None = None,
     tick: Tick = silent,
 ) -> pl.DataFrame:
-    """What all sinks received: the fixed columns, `sink`, the payload as JSON text, and `more` columns of the parts."""
+    """What all sinks received: the fixed columns, `sink`, the payload as JSON text, and `more` columns of the parts, with their types."""
     frames = []
     sinks = sorted({sink for s in steps for sink in s["sinks"]})
     for number, part in _delivered(store, steps, None):
@@ -97,9 +97,9 @@ def all_deliveries(
                     pl.lit(sink, pl.Enum(sinks)).alias("sink"), pl.lit(place, pl.Int32).alias("__sink")
                 )
             )
-    extra = {"sink": pl.Enum(sinks), "payload": pl.String, **dict.fromkeys(more, pl.String)}
+    extra = {"sink": pl.Enum(sinks), "payload": pl.String, **(more or {})}
     joined = _in_order(frames, extra, "__sink")
-    return joined.select(*FIXED, pl.col("sink").cast(pl.String), "payload", *more)
+    return joined.select(*FIXED, pl.col("sink").cast(pl.String), "payload", *(more or ()))
 
 
 def _reaching(frame: pl.DataFrame, part: Part, sink: str) -> pl.DataFrame:

@@ -38,6 +38,8 @@ GENERIC: Final = "generic"
 """The type of a notification whose payload has no `notification_type`."""
 _LONGEST: Final = 1_000
 _HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
+PROVISIONAL: Final = "-end"
+"""What the key of a delivery ends with that may come again, then with more of the log behind it."""
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -70,18 +72,20 @@ class Delivery(NamedTuple):
 
 
 def delivery_key(
-    flow: str, seq_no: int, event_id: str | None, branch: str | None, step: int, sink: str, closed_by: str | None = None
-) -> str:  # fmt: skip
-    """The idempotency key of a delivery: 32 hexadecimal digits.
+    event: str, flow: str, branch: str | None, place: int, sink: str, *, provisional: bool = False
+) -> str:
+    """The key of a delivery (rule 31): 32 hexadecimal digits, and `-end` behind them where it is provisional.
 
-    A context passes a deliver step once: flow, event, branch and step say which it is. A batch goes on with the event
-    of its last member; one that is closed only because the log ends may close otherwise later, and has another key.
+    `event` is what the event is known by in all logs, of a window what the event is known by that opened it; `place` is
+    which of the flow's deliver steps to the sink it was, from 0. A window that closed only because the log ended may
+    close otherwise when there is more of the log: what comes out then has the key without `-end`.
 
-    >>> delivery_key("f", 1, None, None, 2, "in-app")
-    '9eda42df5d6ee152d4adebc4c974d17b'
+    >>> delivery_key("e1", "f", None, 0, "in-app"), delivery_key("e1", "f", None, 0, "in-app", provisional=True)
+    ('62e21c8a55b1ef6a37ac5af27c4b2cab', '62e21c8a55b1ef6a37ac5af27c4b2cab-end')
     """
-    said = "\0".join((flow, str(seq_no), event_id or "", branch or "", str(step), sink, closed_by or ""))
-    return hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    said = "\0".join((event, flow, branch or "", str(place), sink))
+    key = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"{key}{PROVISIONAL}" if provisional else key
 
 
 def flow_labels(names: Iterable[str]) -> list[str]:
