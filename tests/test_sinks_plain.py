@@ -168,12 +168,16 @@ def test_a_counter_counts_as_a_plain_reading_does(changes: list[tuple[str, str, 
 
 
 def test_a_key_is_of_one_delivery_only():
-    base = ("f", 1, "e", "0.1", 2, "s", None)
-    others = [("g",), (2,), (None,), ("0",), (3,), ("t",), ("end",)]
-    keys = {delivery_key(*base[:n], *other, *base[n + 1 :]) for n, other in enumerate(others)}  # type: ignore[arg-type]
-    assert len(keys | {delivery_key(*base)}) == len(others) + 1
-    # parts do not run into one another
-    assert delivery_key("f", 1, "1", None, 1, "s") != delivery_key("f", 11, "", None, 1, "s")
+    base = ("e", "f", "0.1", 2, "s")
+    others = [("d",), ("g",), (None,), ("0",), (3,), ("t",)]
+    places = [0, 1, 2, 2, 3, 4]
+    keys = {
+        delivery_key(*base[:n], *other, *base[n + 1 :])  # type: ignore[arg-type]
+        for n, other in zip(places, others, strict=True)
+    }
+    assert len(keys | {delivery_key(*base), delivery_key(*base, provisional=True)}) == len(others) + 2
+    # parts do not flow into one another
+    assert delivery_key("1", "f", None, 1, "s") != delivery_key("", "1f", None, 1, "s")
 
 
 # -- the package -------------------------------------------------------------------------------------------

@@ -178,6 +178,10 @@ class _Noted:
         """The clock marks of a live run."""
         return self._source.clock_marks()
 
+    def ahead_marks(self) -> pl.DataFrame:
+        """The marks of events that are dated in the future."""
+        return self._source.ahead_marks()
+
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
     ) -> Iterator[pl.DataFrame]:
