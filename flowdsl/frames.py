@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import polars as pl
@@ -18,6 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowdsl.errors import DataError, FlowError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # the name and the values of a pandas column of Python objects -> the values as one type
 Objects = Callable[[str, Any], Any]
@@ -87,6 +90,15 @@ def to_polars(
         if not table.num_columns:
             return pl.DataFrame({}, height=table.num_rows)
         return pl.DataFrame(plain(table))
+
+
+def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
+    """A pandas frame on the same Arrow memory."""
+    import pandas as pd
+
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    converted: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return converted
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from flowdsl.commands.history import add_history, graph_of, open_path, position
 from flowdsl.commands.talking import existing, load_project, natural, say, show, show_json, table_text
 from flowdsl.results.result import Result
-from flowdsl.results.tables import FIXED
+from flowdsl.sinks.frame import FIXED
 
 SUMMARY = "replay flows over an event log"
 EPILOG = "example: flowdsl replay data/flows.yaml --log data/sample/events.parquet --graph data/sample/graph"

@@ -12,9 +12,10 @@ from flowdsl.comparing import aligning, causes
 from flowdsl.comparing.matching import CHANGE, CHANGES, SAME, SIDE, matched
 from flowdsl.comparing.sides import Pair, pairs_of
 from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.frames import to_pandas
 from flowdsl.progress import Follower, Progress, following
-from flowdsl.results.recorder import MOMENT
-from flowdsl.results.result import Result, to_pandas
+from flowdsl.results.result import Result
+from flowdsl.sinks.frame import MOMENT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,10 +15,11 @@ from flowdsl.comparing.sides import Pair, Side
 from flowdsl.comparing.variants import Variant, variants_of
 from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.flow import Flow
+from flowdsl.frames import to_pandas
 from flowdsl.language.durations import parse_duration
 from flowdsl.progress import Progress, Tick, following
 from flowdsl.replaying import replay
-from flowdsl.results.result import Result, to_pandas
+from flowdsl.results.result import Result
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS
-from flowdsl.results.recorder import MOMENT
 from flowdsl.sinks.base import Delivery, Failure, storable
+from flowdsl.sinks.frame import MOMENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +111,7 @@ def delivery_of(letter: Letter) -> Delivery:
 
 def letters_frame(letters: Sequence[Letter]) -> pd.DataFrame:
     """Letters as `runtime.dead_letters` gives them."""
-    from flowdsl.results.result import to_pandas
+    from flowdsl.frames import to_pandas
 
     columns = {name: [getattr(letter, name) for letter in letters] for name in COLUMNS}
     frame = pl.DataFrame(

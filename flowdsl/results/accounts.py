@@ -10,8 +10,8 @@ import polars as pl
 from flowdsl.results.dispatching import UNDELIVERED, UNDELIVERED_SCHEMA
 from flowdsl.results.failures import dropped_table, error_table
 from flowdsl.results.manifest import OPEN_SCHEMA
-from flowdsl.results.recorder import MOMENT
 from flowdsl.results.store import Store
+from flowdsl.sinks.frame import MOMENT
 
 STEP_SCHEMA: Final[dict[str, Any]] = {
     "flow": pl.String, "step": pl.Int64, "operator": pl.String, "held_before": pl.Int64, "entered": pl.Int64,

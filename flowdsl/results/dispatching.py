@@ -16,7 +16,7 @@ from flowdsl.results.keys import DeliveryKeys
 from flowdsl.results.manifest import delivers_of
 from flowdsl.results.recorder import EVENT, ORIGIN, TableRecorder
 from flowdsl.results.store import MemoryStore, Part, StoredPart
-from flowdsl.results.tables import FIXED, all_deliveries
+from flowdsl.results.tables import all_deliveries
 from flowdsl.sinks.base import (
     Delivery,
     Failure,
@@ -25,6 +25,7 @@ from flowdsl.sinks.base import (
     checked_outcomes,
     open_sinks,
 )
+from flowdsl.sinks.frame import FIXED
 
 if TYPE_CHECKING:
     from flowdsl.engines.local import LocalRun

@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS
-from flowdsl.results.recorder import MOMENT
 from flowdsl.results.store import Store
+from flowdsl.sinks.frame import MOMENT
 
 OWN = ("flow", "step", "operator", "branch", "error", "variables")
 TRACE_SCHEMA = {

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from flowdsl.errors import ReplayError
-from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
-from flowdsl.operators.map import Map
-from flowdsl.results.recorder import MOMENT, TableRecorder, deliveries_table
+from flowdsl.results.hints import field_hints
+from flowdsl.results.recorder import TableRecorder, deliveries_table
 from flowdsl.results.store import Part, Store
+from flowdsl.sinks.frame import MOMENT
 
 if TYPE_CHECKING:
     from flowdsl.engines.local import LocalRun
@@ -70,7 +69,7 @@ def delivers_of(plan: Plan, local: LocalRun) -> list[dict[str, Any]]:
                     "flows": stage.flows,
                     "sinks": list(stage.step.sinks),
                     "timed": any(s.times for s in before),
-                    "fields": _payload_fields(before),
+                    "fields": field_hints(before, plan.flows[stage.flows[0]].scopes()),
                 }
             )
     return sorted(delivers, key=lambda d: d["flows"][0])
@@ -113,11 +112,6 @@ def _sizes(sizes: Sizes) -> dict[str, Any]:
         "largest": sizes.largest,
         "seq_no": sizes.seq_no,
     }
-
-
-def _payload_fields(before: Sequence[Operator]) -> list[str]:
-    """The fields of the payload that these steps make; without a map, which only production lets in, there is none."""
-    return next((list(step.fields) for step in reversed(before) if isinstance(step, Map)), [])
 
 
 def record_open(plan: Plan, store: Store, local: LocalRun) -> None:

@@ -28,12 +28,11 @@ from flowdsl.log import EventSource
 from flowdsl.plan import Stage
 from flowdsl.progress import Follower, Tick, beat, silent
 from flowdsl.results.store import MemoryStore, Part, Store
+from flowdsl.sinks.frame import CLOSED, MOMENT
 from flowdsl.values.columns import Column
 from flowdsl.values.json_texts import only
 from flowdsl.values.tags import Index, Tag
 
-MOMENT = pl.Datetime("us", "UTC")
-CLOSED = pl.Enum(["timer", "end"])
 BRANCH = "branch_{}"
 # the event that opened the window that a delivery came out of: it is the same in runs that close the window at another event
 OPENED_BY = "opened_by"

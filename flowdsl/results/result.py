@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.frames import to_pandas
 from flowdsl.progress import Follower, Progress, beside, following
 from flowdsl.results.accounts import Accounts
 from flowdsl.results.manifest import check_sums, manifest_of, record_open
@@ -392,12 +393,3 @@ def known_columns(frame: pl.DataFrame, columns: Sequence[str], table: str = "del
                 hint=did_you_mean(str(name), frame.columns),
             )
     return list(columns)
-
-
-def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
-    """A pandas frame on the same Arrow memory."""
-    import pandas as pd
-
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    converted: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    return converted

@@ -9,23 +9,14 @@ import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.progress import Tick, beside, silent
-from flowdsl.results.recorder import CLOSED, FIELD, MOMENT, OPENED_BY
+from flowdsl.results.recorder import FIELD, OPENED_BY
 from flowdsl.results.store import Part, Store
+from flowdsl.sinks.frame import FIXED
 from flowdsl.values.cells import nested_json
 from flowdsl.values.columns import Column
+from flowdsl.values.decoding import decoded, kind_of_texts
 from flowdsl.values.json_texts import quoted
-
-FIXED: dict[str, Any] = {
-    "seq_no": pl.Int64,
-    "event_id": pl.String,
-    "event_time": MOMENT,
-    "delivered_at": MOMENT,
-    "closed_by": CLOSED,
-    "flow": pl.String,
-    "step": pl.Int32,
-    "branch": pl.String,
-    "recipient_id": pl.String,
-}
+from flowdsl.values.kinds import NOTHING, Kind, dtype_of, filled, holds_json, joined, kind_of_series
 
 # fewer rows are sorted before it would be known whether they need it
 _SORTED_AT_ONCE = 1 << 12
@@ -44,7 +35,7 @@ def sink_table(
     With `columns` only those: what is not asked for is not made. `tick` hears how many rows were made.
     """
     mine = [s for s in steps if sink in s["sinks"]]
-    fields = _field_types(store, mine)
+    fields = _field_kinds(store, mine)
     named = {field_name(name): name for name in fields}
     wanted = [*FIXED, *named] if columns is None else list(columns)
     unknown = [c for c in wanted if c not in FIXED and c not in named]
@@ -62,7 +53,7 @@ def sink_table(
         .drop([FIELD.format(name) for name in part.meta["fields"] if name not in kept])
         for number, part in _delivered(store, steps, sink, tick)
     ]
-    types = {FIELD.format(name): pl.String if dtype is None else dtype for name, dtype in kept.items()}
+    types = {FIELD.format(name): dtype_of(kind) for name, kind in kept.items()}
     joined = _in_order(frames, types, ordered=_ordered(mine))
     return joined.select(
         [pl.col(c) if c in FIXED else pl.col(FIELD.format(named[c])).alias(c) for c in wanted]
@@ -234,40 +225,37 @@ def is_ordered(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
     return not frame.lazy().select(wrong.slice(1).any()).collect().item()
 
 
-def _field_types(store: Store, steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The payload fields of a sink with the type that holds them all, None where only JSON text does."""
-    types: dict[str, set[Any]] = {}
+def _field_kinds(store: Store, steps: Sequence[dict[str, Any]]) -> dict[str, Kind]:
+    """The payload fields of a sink with the kind of all their values; of what has none, what the templates say."""
+    kinds: dict[str, Kind] = {}
+    hints: dict[str, Kind] = {}
     for step in steps:
-        types.update((name, set()) for name in step["fields"] if name not in types)
+        for name, hint in step["fields"].items():
+            hints[name] = joined(hints.get(name, NOTHING), hint)
+        kinds.update((name, NOTHING) for name in step["fields"] if name not in kinds)
         for part in store.parts(step["table"]):
             for name in part.meta["fields"]:
-                series = part.frame[FIELD.format(name)]
-                known = types.setdefault(name, set())
-                if name in part.meta["json"]:
-                    known.add(None)
-                elif series.null_count() < len(series):
-                    known.add(series.dtype)
-    return {name: _common(known) for name, known in types.items()}
+                kinds[name] = joined(kinds.get(name, NOTHING), _part_kind(part, name))
+    return {name: filled(kind, hints.get(name, NOTHING)) for name, kind in kinds.items()}
 
 
-def _common(types: set[Any]) -> Any:
-    if types == {pl.Int64, pl.Float64}:
-        return pl.Float64
-    if not types:
-        return pl.String
-    return next(iter(types)) if len(types) == 1 else None
+def _part_kind(part: Part, name: str) -> Kind:
+    series = part.frame[FIELD.format(name)]
+    return kind_of_texts(series) if name in part.meta["json"] else kind_of_series(series)
 
 
-def _fields(part: Part, fields: dict[str, Any]) -> list[pl.Series]:
-    columns = []
-    for name in part.meta["fields"]:
-        if name not in fields:
-            continue
-        series, wanted = part.frame[FIELD.format(name)], fields[name]
-        if wanted is None:
-            series = _cell_json(part, name).alias(series.name)
-        elif series.dtype != wanted:
-            # nulls of any type, or whole numbers among others
-            series = series.cast(wanted)
-        columns.append(series)
-    return columns
+def _fields(part: Part, kinds: dict[str, Kind]) -> list[pl.Series]:
+    return [_of_kind(part, name, kinds[name]) for name in part.meta["fields"] if name in kinds]
+
+
+def _of_kind(part: Part, name: str, kind: Kind) -> pl.Series:
+    """A field of a part in the type that holds all values of the field."""
+    series, wanted = part.frame[FIELD.format(name)], dtype_of(kind)
+    if name not in part.meta["json"]:
+        if series.dtype == wanted and not holds_json(kind):
+            return series
+        if series.null_count() == len(series):
+            return pl.Series(series.name, [None], dtype=wanted).new_from_index(0, len(series))
+        if series.dtype.is_numeric() and wanted.is_numeric():
+            return series.cast(wanted)
+    return decoded(_cell_json(part, name).alias(series.name), kind)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
@@ -28,6 +27,7 @@ import polars as pl
 
 from flowdsl.errors import FlowError, SinkError
 from flowdsl.operators.base import Option
+from flowdsl.values.json_texts import storable as storable
 
 if TYPE_CHECKING:
     from typing import Self
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 GENERIC: Final = "generic"
 """The type of a notification whose payload has no `notification_type`."""
 _LONGEST: Final = 1_000
-_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 PROVISIONAL: Final = "-end"
 """What the key of a delivery ends with that may come again, then with more of the log behind it."""
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -129,15 +128,6 @@ class Failure:
         except Exception:
             said = ""
         return cls(f"{type(error).__name__}: {said}" if said else type(error).__name__, attempts)
-
-
-def storable(text: str) -> str:
-    """Text that UTF-8 can say: half a surrogate pair, which JSON can hold, becomes a replacement character.
-
-    >>> storable("a\\ud83d")
-    'a�'
-    """
-    return text if text.isascii() else _HALF_PAIR.sub("�", text)
 
 
 Outcome = Failure | None

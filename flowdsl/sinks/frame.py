@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import polars as pl
+
+from flowdsl.frames import to_pandas
 from flowdsl.progress import beside, counted, following
 from flowdsl.sinks.base import Delivery, Outcome, Sink
-from flowdsl.sinks.kept import json_text
+from flowdsl.values.decoding import column_of_kind
+from flowdsl.values.json_texts import storable
+from flowdsl.values.kinds import NOTHING, Kind, filled, joined, kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FIXED = (
-    "seq_no", "event_id", "event_time", "delivered_at", "closed_by", "flow", "step", "branch", "recipient_id", "key",
-)  # fmt: skip
+MOMENT: Final = pl.Datetime("us", "UTC")
+CLOSED: Final = pl.Enum(["timer", "end"])
+# the columns that every delivery has, before those of its payload
+FIXED: Final[dict[str, Any]] = {
+    "seq_no": pl.Int64,
+    "event_id": pl.String,
+    "event_time": MOMENT,
+    "delivered_at": MOMENT,
+    "closed_by": CLOSED,
+    "flow": pl.String,
+    "step": pl.Int32,
+    "branch": pl.String,
+    "recipient_id": pl.String,
+}
+_OWN: Final = {**FIXED, "key": pl.String}
 
 
 class Frame(Sink):
@@ -48,20 +65,22 @@ class Frame(Sink):
             return tuple(self._deliveries)
 
     def frame(self) -> pd.DataFrame:
-        """The deliveries so far as a pandas frame: the fixed columns, then the payload's fields.
+        """The deliveries so far as a pandas frame with Arrow's types: the fixed columns, then the payload's fields.
 
-        A field whose name is taken becomes `payload.<name>`, a payload that is no object is one column `payload`; lists
-        and objects are JSON text.
+        The columns have the types that those of a replay have. A field whose name is taken becomes `payload.<name>`, a
+        payload that is no object is one column `payload`.
         """
-        import pandas as pd
-
         deliveries = self.deliveries
+        kinds: dict[str, Kind] = {}
+        rows: list[dict[str, Any]] = []
         with following(None, len(deliveries), "frame", "deliveries") as tick:
-            rows = [_row(delivery) for delivery in counted(deliveries, tick)]
-            columns = dict.fromkeys(FIXED)
-            for row in rows:
-                columns.update(dict.fromkeys(row))
-            return beside(lambda: pd.DataFrame(rows, columns=list(columns)))
+            for delivery in counted(deliveries, tick):
+                rows.append(
+                    delivery.payload if isinstance(delivery.payload, dict) else {"payload": delivery.payload}
+                )
+                for name, value in rows[-1].items():
+                    kinds[name] = joined(kinds.get(name, NOTHING), kind_of(value))
+            return beside(lambda: _frame(deliveries, rows, kinds))
 
     def clear(self) -> None:
         """Forget what was collected."""
@@ -75,14 +94,18 @@ class Frame(Sink):
         return f"Frame({len(self)} deliveries)"
 
 
-def _row(delivery: Delivery) -> dict[str, Any]:
-    given = delivery._asdict()
-    fixed = {name: given["recipient" if name == "recipient_id" else name] for name in FIXED}
-    payload = delivery.payload if isinstance(delivery.payload, dict) else {"payload": delivery.payload}
-    cells = {
-        f"payload.{name}" if name in FIXED else name: json_text(value)
-        if isinstance(value, (dict, list))
-        else value
-        for name, value in payload.items()
-    }
-    return {**fixed, **cells}
+def _frame(
+    deliveries: Sequence[Delivery], rows: Sequence[dict[str, Any]], kinds: dict[str, Kind]
+) -> pd.DataFrame:
+    columns = [
+        pl.Series(name, [getattr(d, _attribute(name)) for d in deliveries], dtype=dtype)
+        for name, dtype in _OWN.items()
+    ]
+    for name, kind in kinds.items():
+        column = column_of_kind([row.get(name) for row in rows], filled(kind, NOTHING))
+        columns.append(column.alias(storable(f"payload.{name}" if name in _OWN else name)))
+    return to_pandas(pl.DataFrame(columns))
+
+
+def _attribute(column: str) -> str:
+    return "recipient" if column == "recipient_id" else column

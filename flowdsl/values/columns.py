@@ -303,6 +303,8 @@ class Column:
     def to_series(self) -> tuple[pl.Series, bool]:
         """The column in the plainest type that holds it, and whether that is JSON text for want of a better one.
 
+        Numbers of both sorts are JSON text too: so each is written as it is.
+
         Missing and null are both null there.
         """
         present = self.present() - {Tag.MISSING, Tag.NULL}
@@ -316,6 +318,10 @@ class Column:
         if present == {Tag.BOOL} and self.bools is not None:
             return _blank(pl.Series(self.bools), absent), False
         if present == {Tag.FLOAT} and self.floats is not None:
+            finite = np.isfinite(self.floats)
+            if not finite.all():
+                # JSON has no such number
+                absent = ~finite if absent is None else absent | ~finite
             return _blank(pl.Series(self.floats), absent), False
         return _blank(self.to_json(), absent), True
 

@@ -173,14 +173,16 @@ def _connection() -> _Connection:
 
 def _compact(documents: pl.Series) -> pl.Series:
     """JSON texts as DuckDB writes them: no spaces, no escapes that are not needed."""
+    query = "SELECT CAST(json_extract(d, '$') AS VARCHAR) AS d FROM documents ORDER BY n"
+    return over_documents(documents, query).cast(pl.String)
+
+
+def over_documents(documents: pl.Series, query: str) -> pl.Series:
+    """The column `d` of a query of DuckDB over `documents`, which has the texts as `d` and their places as `n`."""
     frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
-    table = pl.from_arrow(
-        _connection().sql_over(
-            frame, "SELECT n, CAST(json_extract(d, '$') AS VARCHAR) AS d FROM documents ORDER BY n"
-        )
-    )
+    table = pl.from_arrow(_connection().sql_over(frame, query))
     assert isinstance(table, pl.DataFrame)
-    return table["d"].cast(pl.String)
+    return table["d"]
 
 
 def _literal(text: str) -> str:

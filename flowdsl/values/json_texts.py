@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -66,6 +67,15 @@ def quoted(texts: pl.Series) -> pl.Series:
     return pl.select(pl.when(texts.is_not_null()).then(body)).to_series()
 
 
+def storable(text: str) -> str:
+    """Text that UTF-8 can say: half a surrogate pair, which JSON can hold, becomes a replacement character.
+
+    >>> storable("a\\ud83d")
+    'a�'
+    """
+    return text if text.isascii() else _HALF_PAIR.sub("�", text)
+
+
 def only(series: pl.Series, mask: Mask) -> pl.Series:
     """The rows where the mask is true; the others are null."""
     return pl.select(pl.when(pl.Series(mask)).then(series)).to_series()
@@ -111,3 +121,4 @@ def _tags_by_byte() -> Tags:
 
 
 _TAG_OF_BYTE: Final = _tags_by_byte()
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")

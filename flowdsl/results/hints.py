@@ -1,0 +1,78 @@
+"""What a template says of the types of its fields, for columns in which no value says it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from flowdsl.language.conditions import Expression
+from flowdsl.language.conditions.nodes import Arithmetic, Call, Literal, Negative, Reference
+from flowdsl.language.paths import Path
+from flowdsl.language.templates import Template
+from flowdsl.operators.base import Operator
+from flowdsl.operators.map import Constant, Fields, Items, Map, Node
+from flowdsl.scope import NUMBER as COUNT
+from flowdsl.scope import TEXT as WORD
+from flowdsl.scope import Scope
+from flowdsl.values.kinds import (
+    BOOLEAN,
+    INTEGER,
+    NATURAL,
+    NOTHING,
+    NUMBER,
+    TEXT,
+    Kind,
+    joined,
+    joined_all,
+    kind_of,
+)
+
+_KINDS: Final = {"boolean": BOOLEAN, "number": NUMBER, "text": TEXT}
+_WHOLE: Final = frozenset((NATURAL, INTEGER))
+
+
+def field_hints(before: Sequence[Operator], scopes: Sequence[Scope]) -> dict[str, Kind]:
+    """The fields of the payload that these steps make, and what the last map says of each; `scopes` stand before the steps.
+
+    `payload` stands for a payload that is no object; without a map, which only production lets in, there is none.
+    """
+    for step, scope in reversed(list(zip(before, scopes, strict=False))):
+        if isinstance(step, Map):
+            kind = _kind(step.template, scope)
+            return kind if isinstance(step.template, Fields) else {"payload": kind}
+    return {}
+
+
+def _kind(node: Node, scope: Scope) -> Kind:
+    if isinstance(node, Template):
+        return TEXT
+    if isinstance(node, Constant):
+        return kind_of(json.loads(node.json))
+    if isinstance(node, Fields):
+        return {name: _kind(inner, scope) for name, inner in node.items}
+    if isinstance(node, Items):
+        return [joined_all(_kind(inner, scope) for inner in node.items)]
+    return _of_expression(node, scope)
+
+
+def _of_expression(node: Expression, scope: Scope) -> Kind:
+    if isinstance(node, Literal):
+        return kind_of(node.value)
+    if isinstance(node, Reference):
+        return _of_path(node.path, scope)
+    if isinstance(node, Call) and node.function == "len":
+        return NATURAL
+    if isinstance(node, Arithmetic) and node.operator != "/":
+        kind = joined(_of_expression(node.left, scope), _of_expression(node.right, scope))
+        return INTEGER if kind in _WHOLE else NUMBER
+    if isinstance(node, Negative):
+        return INTEGER if _of_expression(node.operand, scope) in _WHOLE else NUMBER
+    return _KINDS.get(node.kind or "", NOTHING)
+
+
+def _of_path(path: Path, scope: Scope) -> Kind:
+    shape = scope.variables.get(path[0])
+    for part in path[1:]:
+        shape = None if shape is None or shape.fields is None else shape.fields.get(part)
+    return {id(WORD): TEXT, id(COUNT): NATURAL}.get(id(shape), NOTHING)

@@ -1,0 +1,148 @@
+"""What the values of a column are, all of them together: the type that a frame gives the column follows from that.
+
+A kind is plain JSON: a word for a single value, `[kind]` for lists, `{name: kind}` for objects. Kinds join: whole numbers and
+others are numbers, objects have the fields of all, and what has nothing in common is `several`. Joining is associative,
+commutative and idempotent, so it does not matter in which pieces the values came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import reduce
+from typing import Any, Final
+
+import polars as pl
+
+Kind = Any
+
+# no value at all, or only null
+NOTHING: Final = "nothing"
+BOOLEAN: Final = "boolean"
+# whole numbers from 0 that 63 bits hold, those with a sign, those that take 64 bits
+NATURAL: Final = "natural"
+INTEGER: Final = "integer"
+UNSIGNED: Final = "unsigned"
+NUMBER: Final = "number"
+TEXT: Final = "text"
+# unlike values: only JSON text holds them
+SEVERAL: Final = "several"
+
+# objects with more fields than this, and values nested deeper, are JSON text
+MAX_FIELDS: Final = 1_000
+MAX_DEPTH: Final = 32
+
+_WHOLE: Final = frozenset((NATURAL, INTEGER, UNSIGNED))
+_DTYPES: Final[dict[str, Any]] = {
+    NOTHING: pl.String(), BOOLEAN: pl.Boolean(), NATURAL: pl.Int64(), INTEGER: pl.Int64(), UNSIGNED: pl.UInt64(),
+    NUMBER: pl.Float64(), TEXT: pl.String(), SEVERAL: pl.String(),
+}  # fmt: skip
+
+
+def joined(one: Kind, other: Kind) -> Kind:
+    """The kind of the values of both.
+
+    >>> joined("natural", "number"), joined({"a": "text"}, {"b": "natural"}), joined(["text"], "text")
+    ('number', {'a': 'text', 'b': 'natural'}, 'several')
+    """
+    if one == other or other == NOTHING:
+        return one
+    if one == NOTHING:
+        return other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return object_kind(
+            {n: joined(one.get(n, NOTHING), other.get(n, NOTHING)) for n in dict.fromkeys([*one, *other])}
+        )
+    if isinstance(one, list) and isinstance(other, list):
+        return [joined(one[0], other[0])]
+    if isinstance(one, str) and isinstance(other, str) and {one, other} <= {*_WHOLE, NUMBER}:
+        if NUMBER in (one, other) or {one, other} == {INTEGER, UNSIGNED}:
+            return NUMBER
+        return UNSIGNED if UNSIGNED in (one, other) else INTEGER
+    return SEVERAL
+
+
+def joined_all(kinds: Iterable[Kind]) -> Kind:
+    """The kind of the values of all of them."""
+    return reduce(joined, kinds, NOTHING)
+
+
+def object_kind(fields: dict[str, Kind]) -> Kind:
+    """Objects with these fields; with too many of them they are no longer columns."""
+    return fields if len(fields) <= MAX_FIELDS else SEVERAL
+
+
+def filled(kind: Kind, hint: Kind) -> Kind:
+    """A kind with what has no value taken from what a template says of it, and fields in one order: the template's, then by name."""
+    if kind == NOTHING:
+        return filled(hint, NOTHING) if hint != NOTHING else NOTHING
+    if isinstance(kind, dict):
+        known = hint if isinstance(hint, dict) else {}
+        # what an object of the template holds is there in every payload, also where it is null
+        names = [*known, *sorted(kind.keys() - known.keys())]
+        return {name: filled(kind.get(name, NOTHING), known.get(name, NOTHING)) for name in names}
+    if isinstance(kind, list):
+        return [filled(kind[0], hint[0] if isinstance(hint, list) else NOTHING)]
+    return kind
+
+
+def kind_of(value: Any, depth: int = 0) -> Kind:
+    """What one JSON value in Python is.
+
+    >>> kind_of({"a": [1, 2.5], "b": None})
+    {'a': ['number'], 'b': 'nothing'}
+    """
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return BOOLEAN
+    if isinstance(value, int):
+        if value < 0:
+            return INTEGER if value >= -(2**63) else NUMBER
+        return NATURAL if value < 2**63 else UNSIGNED if value < 2**64 else NUMBER
+    if isinstance(value, float):
+        return NUMBER
+    if isinstance(value, str):
+        return TEXT
+    if depth >= MAX_DEPTH:
+        return SEVERAL
+    if isinstance(value, dict):
+        return object_kind({str(name): kind_of(inner, depth + 1) for name, inner in value.items()})
+    return [joined_all(kind_of(inner, depth + 1) for inner in value)]
+
+
+def kind_of_series(series: pl.Series) -> Kind:
+    """What the values of a column of plain types are."""
+    dtype = series.dtype
+    if series.null_count() == len(series):
+        return _empty_kind(dtype)
+    if isinstance(dtype, pl.Struct):
+        inside = series.drop_nulls().struct
+        return {field.name: kind_of_series(inside.field(field.name)) for field in dtype.fields}
+    if isinstance(dtype, pl.List):
+        return [kind_of_series(series.list.explode(empty_as_null=False, keep_nulls=False))]
+    if dtype == pl.Int64:
+        return INTEGER if series.min() < 0 else NATURAL  # type: ignore[operator]
+    if dtype == pl.UInt64:
+        return UNSIGNED if series.max() >= 2**63 else NATURAL  # type: ignore[operator]
+    return {pl.Boolean: BOOLEAN, pl.Float64: NUMBER}.get(type(dtype), TEXT)
+
+
+def _empty_kind(dtype: Any) -> Kind:
+    # objects of the template have their fields even where all of them are null
+    if isinstance(dtype, pl.Struct):
+        return {field.name: _empty_kind(field.dtype) for field in dtype.fields}
+    return NOTHING
+
+
+def holds_json(kind: Kind) -> bool:
+    """Whether some of it is kept as JSON text, which a column of plain text does not tell."""
+    if isinstance(kind, dict):
+        return not kind or any(map(holds_json, kind.values()))
+    return holds_json(kind[0]) if isinstance(kind, list) else kind == SEVERAL
+
+
+def dtype_of(kind: Kind) -> Any:
+    """The type of a column of this kind. Objects without a field are text, for files have no such type."""
+    if isinstance(kind, dict):
+        return pl.Struct({name: dtype_of(inner) for name, inner in kind.items()}) if kind else pl.String()
+    return pl.List(dtype_of(kind[0])) if isinstance(kind, list) else _DTYPES[kind]
