@@ -103,9 +103,12 @@ def inner_events(draw: st.DrawFn, full: bool = False) -> dict[str, Any]:
         return event if action == "deleted" else {**event, "data": draw(full_documents if full else entities)}
     event |= draw(links())
     if action == "deleted":
-        if "link_id" in event and draw(st.booleans()):
-            return {"kind": family, "action": action, "link_id": event["link_id"]}
-        return event
+        if "link_id" not in event:
+            return event
+        # by the id alone, by the id and the ends, or by the ends alone although there are ids
+        named = {"kind": family, "action": action, "link_id": event["link_id"]}
+        bare = {name: value for name, value in event.items() if name != "link_id"}
+        return draw(st.sampled_from([named, event, bare]))
     metadata = draw(st.none() | (full_documents if full else documents))
     return event if metadata is None else {**event, "metadata": metadata}
 

@@ -192,7 +192,10 @@ def test_entities_that_a_function_gives_are_as_good_as_given_ones(case: Case) ->
 
     graph = fd.EntityGraph({kind: fetcher(kind) for kind in case.world.entities}, case.world.links)
     found = said_by_engine(fd.replay(case.flows, case.world.events, graph, chunk_size=3), case.flows)
-    assert_same(found, interpreted(case))
+    expected = interpreted(case)
+    # of entities that a function gives nobody knows whether they are there
+    del expected["unmatched"]
+    assert_same(found, expected)
 
 
 @given(case=cases())

@@ -183,12 +183,6 @@ def test_rule_05_a_deletion_may_carry_the_link_id_only() -> None:
     assert sent(fd.replay(FANS, log, graph), "fan") == [(1, "bob")]
 
 
-def test_rule_05_a_link_with_an_id_is_not_deleted_by_its_ends() -> None:
-    graph = fd.EntityGraph(links=links("ann p1 l1", "ann p1"))
-    log = log_of("at | kind | type | source\n 0 | link.deleted | likes | ann\n 1 | link.created | ask | x")
-    assert sent(fd.replay(FANS, log, graph), "fan") == [(1, "ann")]
-
-
 def test_rule_05_a_deletion_of_an_unknown_link_changes_nothing() -> None:
     graph = fd.EntityGraph(links=links("ann p1"))
     log = log_of("at | kind | type | source\n 0 | link.deleted | likes | bob\n 1 | link.created | ask | x")

@@ -218,7 +218,7 @@ class LocalRun:
         for frame in source.chunks(self.plan.event_columns, CHUNK, self.position):
             frame, ended = span.cut(frame)
             events = EventRows(frame, self.graph.interner)
-            self.graph.advance(
+            self._advance_graph(
                 Chunk(events, np.zeros(len(events), np.int64), self.graph, self.graph.interner)
             )
             self.graph.commit()
@@ -245,7 +245,7 @@ class LocalRun:
         late = np.flatnonzero(times < clock)
         if len(late):
             self.recorder.late(chunk, late)
-        self.graph.advance(chunk)
+        self._advance_graph(chunk)
         runs = span.runs(chunk, times)
         for (entry, _), worker in zip(self.entries, self._workers, strict=True):
             worker.run(_triggered(entry, chunk, runs, self._roots(entry)), int(clock[-1]), pool)
@@ -255,6 +255,11 @@ class LocalRun:
         self.clock, self.position = int(clock[-1]), int(seq[-1])
         self.events += len(events)
         self._compact()
+
+    def _advance_graph(self, chunk: Chunk) -> None:
+        unmet = self.graph.advance(chunk)
+        if len(unmet):
+            self.recorder.unmatched(chunk, unmet)
 
     def _clock(self, times: Micros, seq: npt.NDArray[np.int64], marks: pl.DataFrame) -> Micros:
         clock = times.copy()

@@ -120,6 +120,10 @@ class Recorder(Protocol):
         """Events older than the clock at which they were processed."""
         ...
 
+    def unmatched(self, chunk: Chunk, rows: Index) -> None:
+        """Deletions that met no link and no entity."""
+        ...
+
     def branch(self) -> Recorder:
         """A recorder for one piece of work, whose records are put in their place by `join`."""
         ...

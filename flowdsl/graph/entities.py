@@ -104,6 +104,11 @@ class EntityIndex:
         held = self._current >= 0
         self._current[held] = mapping[self._current[held]]
 
+    def currents(self, ids: Codes) -> Numbers:
+        """The version of each id as it was before the chunk."""
+        versions: Numbers = _gather(self._current, ids, fill=NONE)
+        return versions
+
     def current(self, code: int) -> int:
         """The version of one id between two chunks."""
         return int(self._current[code]) if code < len(self._current) else NONE

@@ -53,6 +53,14 @@ class KnownLinks:
         by_pair[rest] = tables.pair_codes(kind, sources[rest], targets[rest])
         return cls(kind, by_id, by_pair)
 
+    @classmethod
+    def named(cls, tables: IdentityTables, kind: str, link_ids: pl.Series) -> KnownLinks:
+        """Those that have an id, of a type of which nothing else is asked."""
+        by_id = np.full(len(link_ids), NOBODY, np.int32)
+        named = where_present(link_ids)
+        by_id[named] = tables.ids.intern(link_ids.filter(pl.Series(named)))
+        return cls(kind, by_id, np.full(len(link_ids), NOBODY, np.int32))
+
 
 class LinkIdentities:
     """Which link holds each identity now. An identity is a number: its code, and the space that the code is of."""
@@ -62,18 +70,20 @@ class LinkIdentities:
     ) -> None:
         self._tables = tables
         self._kinds = list(kinds)
+        # links of all other types, which have an identity where they have an id
+        self.others = len(self._kinds)
         self._spaces = len(self._kinds) + 1
         # space 0 are link ids, space k + 1 the pairs of link type k
         self._holders = [np.full(1, NOBODY, np.int64) for _ in range(self._spaces)]
         self.any_ids = False
         for links in known:
-            kind = self._kinds.index(links.kind)
+            kind = self._kinds.index(links.kind) if links.kind in self._kinds else self.others
             for space, codes in ((0, links.by_id), (kind + 1, links.by_pair)):
                 rows = np.flatnonzero(codes >= 0)
                 if len(rows):
                     self.any_ids |= space == 0
                     self._room(space, int(codes.max()) + 1)
-                    self._holders[space][codes[rows]] = rows * len(self._kinds) + kind
+                    self._holders[space][codes[rows]] = rows * self._spaces + kind
 
     def fork(self) -> LinkIdentities:
         """A copy that can go its own way."""
@@ -82,7 +92,7 @@ class LinkIdentities:
         return forked
 
     def numbers(self, kinds: Numbers, sources: Codes, targets: Codes, link_ids: pl.Series) -> Numbers:
-        """The identity of each link, known or new; `kinds` count the link types."""
+        """The identity of each link, known or new; `kinds` count the link types. One of another type has an id."""
         result = np.zeros(len(kinds), np.int64)
         named = where_present(link_ids)
         if named.any():
@@ -102,11 +112,11 @@ class LinkIdentities:
         held = np.full(len(identities), NOBODY, np.int64)
         for space, rows in self._by_space(identities):
             held[rows] = self._holders[space][identities[rows] // self._spaces]
-        return np.where(held >= 0, held // len(self._kinds), NOBODY), held % len(self._kinds)
+        return np.where(held >= 0, held // self._spaces, NOBODY), held % self._spaces
 
     def hold(self, identities: Numbers, links: Numbers, kinds: Numbers) -> None:
         """These identities are held by these links from now on (`NOBODY`: by none)."""
-        held = np.where(links >= 0, links * len(self._kinds) + kinds, NOBODY)
+        held = np.where(links >= 0, links * self._spaces + kinds, NOBODY)
         for space, rows in self._by_space(identities):
             self._holders[space][identities[rows] // self._spaces] = held[rows]
 

@@ -16,6 +16,8 @@ from flowdsl.values.ranges import ranges
 
 ALIVE = np.iinfo(np.int64).max
 FORWARD, REVERSE = "forward", "reverse"
+# not a direction that anybody looks along: links by both of their ends
+_BETWEEN = "between"
 # in fewer links than this a key is searched for; in more there is a table of where each key starts
 SEARCHED_BELOW = 4096
 # so many dead links at least are worth being left out
@@ -27,12 +29,16 @@ Numbers = npt.NDArray[np.int64]
 class Run:
     """Some links sorted by (key, number): all that a key is linked to lies side by side."""
 
-    def __init__(self, numbers: Numbers, keys: Codes, others: Codes, born: Seqs, died: Seqs) -> None:
+    def __init__(
+        self, numbers: Numbers, keys: Codes, others: Codes, born: Seqs, died: Seqs, *, far_apart: bool = False
+    ) -> None:
+        """`far_apart`: there may be many times as many keys as there are links."""
         # one sort of (key, position) packed into an integer is several times faster than a stable argsort
         packed = keys.astype(np.int64) << 32 | np.arange(len(keys))
         packed.sort()
         self._order = packed & 0xFFFFFFFF
         self.numbers = numbers
+        self._searched = far_apart or len(numbers) < SEARCHED_BELOW
         self._dense = len(numbers) > 0 and int(numbers[-1] - numbers[0]) == len(numbers) - 1
         self.keys = keys.take(self._order)
         self.others = others.take(self._order)
@@ -70,6 +76,11 @@ class Run:
         self.died[self._place[at[inside]]] = seqs[inside]
         self.deaths += int(inside.sum())
 
+    def numbers_at(self, places: Numbers) -> Numbers:
+        """The links at some places of this run."""
+        numbers: Numbers = self.numbers.take(self._order.take(places))
+        return numbers
+
     def first_others(self, ids: Codes) -> Codes:
         """The other end of each id's very first link in this run, dead or alive; 0 where there is none."""
         if self._first is None:
@@ -81,7 +92,7 @@ class Run:
 
     def bounds(self, ids: Codes) -> tuple[Numbers, Numbers]:
         """Where the links of each id start and end in this run."""
-        if len(self.keys) < SEARCHED_BELOW:
+        if self._searched:
             return np.searchsorted(self.keys, ids, side="left"), np.searchsorted(self.keys, ids, side="right")
         if self._starts is None:
             self._starts = np.concatenate([[0], np.cumsum(np.bincount(self.keys))])
@@ -136,6 +147,20 @@ class LinkTable:
             for run in runs:
                 run.kill(numbers, seqs)
 
+    def between(self, sources: Codes, targets: Codes) -> tuple[Numbers, Numbers]:
+        """Every link alive now from a source to its target: the row of the two, and the link."""
+        self.prepare(_BETWEEN)
+        keys = _pair_keys(sources, targets)
+        rows, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for run in self._runs[_BETWEEN]:
+            row, place = _ranges(*run.bounds(keys))
+            number = run.numbers_at(place)
+            same = (self.source[number] == sources[row]) & (self.target[number] == targets[row])
+            alive = same & (self.died[number] == ALIVE)
+            rows.append(row[alive])
+            numbers.append(number[alive])
+        return np.concatenate(rows), np.concatenate(numbers)
+
     def commit(self) -> None:
         """The chunk is over: join small runs, and rebuild those that are mostly dead, without the dead."""
         for direction, runs in self._runs.items():
@@ -186,8 +211,10 @@ class LinkTable:
         return alive
 
     def _run(self, direction: str, numbers: Numbers) -> Run:
-        keys, others = (self.source, self.target) if direction == FORWARD else (self.target, self.source)
-        return Run(numbers, keys[numbers], others[numbers], self.born[numbers], self.died[numbers])
+        keys, others = (self.target, self.source) if direction == REVERSE else (self.source, self.target)
+        keys, others, between = keys[numbers], others[numbers], direction == _BETWEEN
+        keys = _pair_keys(keys, others) if between else keys
+        return Run(numbers, keys, others, self.born[numbers], self.died[numbers], far_apart=between)
 
     def _own(self, size: int) -> None:
         """Have arrays that may be changed, with room for so many links."""
@@ -242,6 +269,12 @@ def _first_of_several(run: Run, ids: Codes, seen: Seqs, rest: Numbers, found: Co
     good = (at >= 0) & (len(starts) > 0)
     good &= (key_row[candidates] == which) & (died[candidates] > asked)
     found[rest[good]] = run.others[place[candidates[good]]]
+
+
+def _pair_keys(sources: Codes, targets: Codes) -> Codes:
+    """A number for each two ends; few others have the same."""
+    mixed = sources.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ targets.astype(np.uint64)
+    return (mixed * np.uint64(0xC2B2AE3D27D4EB4F) >> np.uint64(33)).astype(np.int32)
 
 
 def _ranges(start: Numbers, end: Numbers) -> tuple[Numbers, Numbers]:

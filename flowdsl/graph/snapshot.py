@@ -59,7 +59,7 @@ class EntityGraph:
         self._links: dict[str, LinkTable] = {}
         self._link_ids: dict[str, pl.Series] = {}
         self._tables = IdentityTables()
-        self._known_links: dict[str, KnownLinks] = {}
+        self._known_links: dict[tuple[str, bool], KnownLinks] = {}
         self._spelled: EntityGraph | None = None
         if not isinstance(entities or {}, Mapping):
             raise DataError(
@@ -138,20 +138,23 @@ class EntityGraph:
             type_numbers=numbers,
             links=links,
             tables=self._tables,
-            known_links=lambda: [self._known(name) for name in links if name in self._links],
-            base_has_ids=any(
-                self._link_ids[n].null_count() < self._links[n].size for n in links if n in self._links
-            ),
+            known_links=lambda: [known for name in self._links for known in self._known(name, name in links)],
         )
 
-    def _known(self, name: str) -> KnownLinks:
-        """The identities of a type's links; most replays never ask."""
+    def _known(self, name: str, used: bool) -> list[KnownLinks]:
+        """The identities of a type's links, if they are `used` or have ids; most replays never ask."""
+        table, ids = self._links[name], self._link_ids[name]
+        if not used and ids.null_count() == len(ids):
+            return []
         with self._lock:
-            if name not in self._known_links:
-                table, ids = self._links[name], self._link_ids[name]
+            if (name, used) not in self._known_links:
                 ends = table.source[: table.size], table.target[: table.size]
-                self._known_links[name] = KnownLinks.of(self._tables, name, *ends, ids)
-            return self._known_links[name]
+                self._known_links[name, used] = (
+                    KnownLinks.of(self._tables, name, *ends, ids)
+                    if used
+                    else KnownLinks.named(self._tables, name, ids)
+                )
+            return [self._known_links[name, used]]
 
     def _add_type(self, name: object, given: Any, read: Tick, numbered: Tick) -> None:
         if not isinstance(name, str) or not name:

@@ -14,18 +14,20 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.contexts.chunk import Chunk
+from flowdsl.graph.changes import LinkEvents, change_links, first_said
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import FetcherSession
-from flowdsl.graph.identities import NOBODY, IdentityTables, KnownLinks, LinkIdentities
+from flowdsl.graph.identities import IdentityTables, KnownLinks, LinkIdentities
 from flowdsl.graph.links import ALIVE, LinkTable
 from flowdsl.graph.versions import VersionStore
 from flowdsl.language.paths import Path
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.masks import where_equal, where_present
-from flowdsl.values.tags import Index
+from flowdsl.values.tags import Index, Mask
 
 COMPACT_ABOVE = 1 << 18
+_NO_ROWS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,6 @@ class GraphState:
     links: dict[str, LinkTable] = field(default_factory=dict)
     tables: IdentityTables = field(default_factory=IdentityTables)
     known_links: Callable[[], list[KnownLinks]] = list
-    base_has_ids: bool = False
     identities: LinkIdentities | None = None
     frozen: bool = False
 
@@ -82,7 +83,6 @@ class GraphState:
             {name: table.fork() for name, table in self.links.items()},
             self.tables,
             self.known_links,
-            self.base_has_ids,
             None if self.identities is None else self.identities.fork(),
         )
 
@@ -136,14 +136,19 @@ class GraphState:
 
     # -- the log goes by -------------------------------------------------------------------------------
 
-    def advance(self, chunk: Chunk) -> None:
-        """Take in the changes that the chunk's events make."""
-        if self.frozen or not chunk.fresh:
-            return
-        if self.needs.entities:
-            self._advance_entities(chunk)
-        if self.links:
-            self._advance_links(chunk)
+    def advance(self, chunk: Chunk) -> Index:
+        """Take in the changes that the chunk's events make; the rows of deletions that met nothing.
+
+        Those of links count where their type is looked up, or where they name none; those of entities where entities are
+        looked up, unless a function answers for their type.
+        """
+        unmet: list[Index] = []
+        if not self.frozen and chunk.fresh:
+            if self.needs.entities:
+                unmet.append(self._advance_entities(chunk))
+            if self.links:
+                unmet.append(self._advance_links(chunk))
+        return np.sort(np.concatenate(unmet)) if any(map(len, unmet)) else _NO_ROWS
 
     def commit(self) -> None:
         """The chunk is over: its changes are the state from now on."""
@@ -153,14 +158,16 @@ class GraphState:
         for table in self.links.values():
             table.commit()
 
-    def _advance_entities(self, chunk: Chunk) -> None:
+    def _advance_entities(self, chunk: Chunk) -> Index:
         deleted = chunk.events.of_kinds("entity.deleted")
         rows = np.flatnonzero(deleted | chunk.events.of_kinds("entity.created", "entity.updated"))
         if not len(rows):
-            return
+            return _NO_ROWS
         frame = chunk.events.frame
         ids = self.interner.intern(frame["entity_id"][rows])
         types = self._type_codes(frame["entity_type"][rows])
+        fetched = np.isin(types, [self.type_numbers[n] for n in self.fetchers if n in self.type_numbers])
+        unmet = self._unmet(ids, types, deleted[rows]) & ~fetched
         versions = np.full(len(rows), NONE, np.int32)
         set_ = np.flatnonzero(~deleted[rows])
         if len(set_):
@@ -173,9 +180,26 @@ class GraphState:
             if mine.any():
                 index.put(ids[mine], positions[mine], versions[mine])
         # what fetchers answer for is kept by type only: `find` joins it to the rest
-        rest = ~np.isin(types, [self.type_numbers[n] for n in self.fetchers if n in self.type_numbers])
+        rest = ~fetched
         if rest.any():
             self._put_anywhere(ids[rest], positions[rest], types[rest], versions[rest])
+        return rows[unmet]
+
+    def _unmet(self, ids: Codes, types: npt.NDArray[np.int16], deleted: Mask) -> Mask:
+        """Which of these changes are deletions of entities that are not there."""
+        if not deleted.any():
+            return deleted
+        first, alive = first_said(ids.astype(np.int64) * len(self.type_numbers) + types, deleted)
+        asked = np.flatnonzero(first & deleted)
+        codes, kinds = ids[asked], types[asked]
+        known = codes < len(self.type_of)
+        here = known & (self.type_of.take(np.where(known, codes, 0)) == kinds)
+        here &= self.anywhere.currents(codes) != NONE
+        if self.several.of:
+            for row in np.flatnonzero(np.isin(codes, np.fromiter(self.several.of, np.int32))).tolist():
+                here[row] = self.several.of[int(codes[row])].get(int(kinds[row]), NONE) != NONE
+        alive[asked] = here
+        return deleted & ~alive
 
     def _put_anywhere(
         self, ids: Codes, positions: Numbers, types: npt.NDArray[np.int16], versions: Numbers
@@ -205,65 +229,33 @@ class GraphState:
             self.type_numbers.setdefault(name, len(self.type_numbers))
         return types.replace_strict(self.type_numbers, return_dtype=pl.Int16).to_numpy()
 
-    def _advance_links(self, chunk: Chunk) -> None:
-        rows = np.flatnonzero(chunk.events.of_kinds("link.created", "link.deleted"))
+    def _advance_links(self, chunk: Chunk) -> Index:
+        created = chunk.events.of_kinds("link.created")
+        rows = np.flatnonzero(created | chunk.events.of_kinds("link.deleted"))
         if not len(rows):
-            return
+            return _NO_ROWS
         frame = chunk.events.frame
-        used = _among(frame["link_type"], list(self.links))[rows]
         link_ids = frame["link_id"][rows] if "link_id" in frame.columns else _nulls(len(rows))
         # an identity is a link id, whatever its type: a link of another type replaces one that is used here
-        named = where_present(link_ids)
-        if (
-            (self.identities is not None and self.identities.any_ids)
-            or self.base_has_ids
-            or (used & named).any()
-        ):
-            used |= named
-        if used.any():
-            rows = rows[used]
-            columns = ["link_type", "source_id", "target_id"]
-            self._change_links(chunk, rows, frame.select(columns)[rows], link_ids.filter(pl.Series(used)))
-
-    def _change_links(self, chunk: Chunk, rows: Index, events: pl.DataFrame, link_ids: pl.Series) -> None:
+        used = _among(frame["link_type"], list(self.links))[rows] | where_present(link_ids)
+        if not used.any():
+            return _NO_ROWS
         if self.identities is None:
             self.identities = LinkIdentities(self.tables, list(self.links), self.known_links())
-        names = list(self.links)
+        rows = rows[used]
+        events, names = frame.select("link_type", "source_id", "target_id")[rows], list(self.links)
         types = events["link_type"].cast(pl.String)
-        numbered = types.replace_strict(names, range(len(names)), default=len(names), return_dtype=pl.Int64)
-        kinds = numbered.fill_null(len(names)).to_numpy()
-        sources, targets = (
+        kinds = types.replace_strict(names, range(len(names)), default=len(names), return_dtype=pl.Int64)
+        changes = LinkEvents(
+            kinds.fill_null(len(names)).to_numpy(),
             self.interner.intern(events["source_id"]),
             self.interner.intern(events["target_id"]),
+            link_ids.filter(pl.Series(used)),
+            created[rows],
+            chunk.seq[rows],
         )
-        identity = self.identities.numbers(kinds, sources, targets, link_ids)
-        seqs = chunk.seq[rows]
-        made = chunk.events.of_kinds("link.created")[rows]
-        order = np.argsort(identity, kind="stable")
-        same_next = np.concatenate([identity[order][1:] == identity[order][:-1], [False]])
-        # a link ends with the next event of its identity: a deletion, or a creation that replaces it
-        ends = np.full(len(rows), ALIVE, np.int64)
-        ends[order[:-1]] = np.where(same_next[:-1], seqs[order[1:]], ALIVE)
-        first = order[np.concatenate([[True], ~same_next[:-1]])]
-        self._end_held(identity[first], seqs[first], names)
-        links = np.full(len(rows), NOBODY, np.int64)
-        for kind, name in enumerate(names):
-            new = np.flatnonzero(made & (kinds == kind))
-            if len(new):
-                start = self.links[name].add(sources[new], targets[new], seqs[new], ends[new])
-                links[new] = start + np.arange(len(new))
-        last = order[~same_next]
-        self.identities.hold(identity[last], links[last], kinds[last])
-
-    def _end_held(
-        self, identities: npt.NDArray[np.int64], seqs: npt.NDArray[np.int64], names: list[str]
-    ) -> None:
-        assert self.identities is not None
-        held, kinds = self.identities.holders(identities)
-        for kind, name in enumerate(names):
-            mine = (held != NOBODY) & (kinds == kind)
-            if mine.any():
-                self.links[name].kill(held[mine], seqs[mine])
+        unmet = change_links(list(self.links.values()), self.identities, changes)
+        return rows[unmet & ((changes.kinds < len(names)) | ~where_present(types))]
 
     # -- upkeep ----------------------------------------------------------------------------------------
 

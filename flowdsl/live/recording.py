@@ -82,6 +82,7 @@ class LiveRecorder:
         self._keys = keys
         self.delivered_rows: dict[str, list[tuple[Order, Delivery]]] = {}
         self.late_count = 0
+        self.unmatched_count = 0
         self.unspelled = 0
         self._failed: dict[tuple[Any, ...], _Failed] = {}
         self._parts: list[tuple[Stage, Contexts, Failures]] = []
@@ -130,6 +131,10 @@ class LiveRecorder:
     def late(self, chunk: Chunk, rows: Index) -> None:
         """Events older than the clock are counted."""
         self.late_count += len(rows)
+
+    def unmatched(self, chunk: Chunk, rows: Index) -> None:
+        """Deletions that met nothing are counted."""
+        self.unmatched_count += len(rows)
 
     def branch(self) -> LiveRecorder:
         """A recorder for one piece of work, whose records are put in their place by `join`."""

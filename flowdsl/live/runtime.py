@@ -211,7 +211,7 @@ class Runtime:
         last, letters = self.log.last_seq_no(), self._consumer.count_letters()
         if live is None:
             position = self.log.position(self.consumer_name)
-            return Metrics(False, 0, 0, position, last - position, 0, 0, 0, letters, 0, None, None, None)
+            return Metrics(False, 0, 0, position, last - position, 0, 0, 0, 0, letters, 0, None, None, None)
         meters = {name: lane.meter for name, lane in live.dispatch.lanes.items()}
         latencies = Latencies()
         for meter in meters.values():
@@ -219,7 +219,7 @@ class Runtime:
         p50, p95, p99 = (latencies.percentile(percent) for percent in (50, 95, 99))
         return Metrics(
             self.running, live.local.events, live.batches, live.place.seq_no, max(last - live.place.seq_no, 0),
-            sum(meter.delivered for meter in meters.values()), live.failures, live.recorder.late_count, letters,
+            sum(meter.delivered for meter in meters.values()), live.failures, live.recorder.late_count, live.recorder.unmatched_count, letters,
             live.checkpoints, p50, p95, p99,
             tuple(SinkMetrics.of(name, meter) for name, meter in meters.items()),
             tuple(step_rows(self._plan, live.local)),

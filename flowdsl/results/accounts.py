@@ -10,6 +10,7 @@ import polars as pl
 from flowdsl.results.dispatching import UNDELIVERED, UNDELIVERED_SCHEMA
 from flowdsl.results.failures import dropped_table, error_table
 from flowdsl.results.manifest import OPEN_SCHEMA
+from flowdsl.results.recorder import ENTITY_COLUMNS, LINK_COLUMNS
 from flowdsl.results.store import Store
 from flowdsl.sinks.frame import MOMENT
 
@@ -29,6 +30,11 @@ LATE_SCHEMA: Final[dict[str, Any]] = {
     "lateness": pl.Duration("us"),
 }  # fmt: skip
 
+UNMATCHED_SCHEMA: Final[dict[str, Any]] = {
+    "seq_no": pl.Int64, "event_id": pl.String, "event_time": MOMENT, "kind": pl.String,
+    **dict.fromkeys((*LINK_COLUMNS, *ENTITY_COLUMNS), pl.String),
+}  # fmt: skip
+
 
 class Accounts:
     """What a run's store and manifest say of everything that was not delivered, table by table."""
@@ -44,6 +50,7 @@ class Accounts:
             "refused": self._refused,
             "undelivered": lambda: self._joined(UNDELIVERED, UNDELIVERED_SCHEMA),
             "late": lambda: self._joined("late", LATE_SCHEMA),
+            "unmatched": lambda: self._joined("unmatched", UNMATCHED_SCHEMA),
             "open": lambda: self._joined("open", OPEN_SCHEMA),
         }
 

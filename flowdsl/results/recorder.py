@@ -42,6 +42,9 @@ FIELD = "payload.{}"
 EVENT = "event.{}"
 # for a sink whose preferences refused some rows: which
 REFUSED = "refused.{}"
+# what deletions name
+LINK_COLUMNS = ("link_type", "link_id", "source_id", "target_id")
+ENTITY_COLUMNS = ("entity_type", "entity_id")
 # failures kept as contexts before they are spelled out
 PENDING = 1 << 22
 Seqs = npt.NDArray[np.int64]
@@ -74,6 +77,7 @@ class TableRecorder:
         self.store = store
         self.delivered_count: Counter[tuple[int, str]] = Counter()
         self.late_count = 0
+        self.unmatched_count = 0
         self.undelivered_count = 0
         self.trace = trace
         # columns of the event that are taken down with its deliveries, for sinks
@@ -129,6 +133,17 @@ class TableRecorder:
             "late", Part(late.with_columns((pl.col("clock") - pl.col("timestamp")).alias("lateness")))
         )
         self.late_count += len(rows)
+
+    def unmatched(self, chunk: Chunk, rows: Index) -> None:
+        """Deletions that met nothing."""
+        frame = chunk.events.frame[rows]
+        columns = [
+            pl.col(name).cast(pl.String) if name == "kind" else pl.col(name)
+            for name in ("seq_no", "event_id", "timestamp", "kind", *LINK_COLUMNS, *ENTITY_COLUMNS)
+            if name in frame.columns
+        ]
+        self.store.add("unmatched", Part(frame.select(columns).rename({"timestamp": "event_time"})))
+        self.unmatched_count += len(rows)
 
     def branch(self) -> TableRecorder:
         """A recorder for one piece of work, whose records are put in their place by `join`."""

@@ -52,8 +52,8 @@ and too small, and goes with it."""
 class Result:
     """What flows would have delivered, and what became of everything else.
 
-    `result["in-app"]` is the frame of one sink, `result.deliveries` of all; `.errors .dropped .steps .late .open` say
-    what became of the rest, `.state` is what a next replay goes on from, `.explain(seq_no)` shows what happened to
+    `result["in-app"]` is the frame of one sink, `result.deliveries` of all; `.errors .dropped .steps .late .unmatched .open`
+    say what became of the rest, `.state` is what a next replay goes on from, `.explain(seq_no)` shows what happened to
     one event. Frames are pandas with Arrow's types; `.to_polars(sink)` and `.to_arrow(sink)` give them without a copy, and
     DuckDB and whatever reads Arrow streams takes a result as it is.
     """
@@ -90,7 +90,8 @@ class Result:
     ) -> pl.DataFrame:
         """The deliveries of one sink, or of all, as a Polars frame; with `columns` only those are made.
 
-        `table` names another one: `"errors"`, `"dropped"`, `"steps"`, `"refused"`, `"undelivered"`, `"late"` or `"open"`.
+        `table` names another one: `"errors"`, `"dropped"`, `"steps"`, `"refused"`, `"undelivered"`, `"late"`,
+        `"unmatched"` or `"open"`.
         """
         with self._following(sink, table) as tick:
             return self._made(sink, columns, table, tick)
@@ -165,6 +166,11 @@ class Result:
     def late(self) -> pd.DataFrame:
         """Events older than the log clock when they were processed, with the clock and how late they were."""
         return self._cached("late")
+
+    @property
+    def unmatched(self) -> pd.DataFrame:
+        """Deletions that met nothing of what the flows look up: the number, id, time and kind of the event, and its ids."""
+        return self._cached("unmatched")
 
     @property
     def open(self) -> pd.DataFrame:

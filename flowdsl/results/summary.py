@@ -27,6 +27,8 @@ def summary(manifest: dict[str, Any]) -> str:
         lines += ["", f"{_n(manifest['undelivered'], 'delivery')} could not be made: result.undelivered"]
     if manifest["late"]:
         lines += ["", f"{_n(manifest['late'], 'event')} came late: result.late"]
+    if manifest["unmatched"]:
+        lines += ["", f"{_n(manifest['unmatched'], 'deletion')} met nothing: result.unmatched"]
     failed = sum(s["failed"] for s in manifest["steps"])
     if failed:
         lines += ["", f"{_n(failed, 'failure')}: result.errors"]

@@ -35,6 +35,7 @@ def said_by_engine(result: Result, flows: Sequence[Flow]) -> dict[str, Any]:
             ["flow", "step", "operator", "entered", "extra_branches", "passed", "dropped", "failed", "absorbed", "held"],
         ),
         "late": _rows(result.late, ["seq_no"]),
+        "unmatched": _rows(result.unmatched, ["seq_no"]),
         "open": _open(_rows(result.open, ["flow", "step", "held", "opened_at", "due_at", "last_seq_no"]), flows),
     }  # fmt: skip
 
@@ -58,6 +59,7 @@ def said_by_oracle(outcome: Outcome, flows: Sequence[Flow]) -> dict[str, Any]:
             for (flow, step), tally in sorted(outcome.tallies.items())
         ],
         "late": [(seq_no,) for seq_no in outcome.late],
+        "unmatched": [(seq_no,) for seq_no in outcome.unmatched],
         "open": _open(
             [
                 (names[row["flow"]], row["step"], row["held"], row["opened_at"], row["due_at"], row["last_seq_no"])
@@ -71,7 +73,10 @@ def said_by_oracle(outcome: Outcome, flows: Sequence[Flow]) -> dict[str, Any]:
 def bytes_of(result: Result) -> dict[str, Any]:
     """Everything that rule 20 says is the same at every run, as text: all but the timings and the state."""
     frames = {f"sink {sink}": result[sink] for sink in result.sinks}
-    frames |= {name: getattr(result, name) for name in ("deliveries", "errors", "dropped", "late", "open")}
+    frames |= {
+        name: getattr(result, name)
+        for name in ("deliveries", "errors", "dropped", "late", "unmatched", "open")
+    }
     frames["steps"] = result.steps.drop(columns="seconds")
     return {name: (frame.dtypes.to_dict(), frame.to_csv(index=False)) for name, frame in frames.items()}
 

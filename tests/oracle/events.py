@@ -9,6 +9,7 @@ from typing import Any
 from flowdsl.flow import Trigger
 from oracle.values import FailedError, microseconds, moment_text
 
+MISSING = object()
 VARIABLES = {
     "link.created": ("link_type", "link_id", "source_id", "target_id", "metadata"),
     "link.deleted": ("link_type", "link_id", "source_id", "target_id"),
@@ -79,18 +80,24 @@ class PlainGraph:
         for link in links:
             self._create_link(link)
 
-    def apply(self, event: Event) -> None:
-        """What an event does to the graph."""
+    def apply(self, event: Event) -> bool:
+        """What an event does to the graph; False for a deletion that meets nothing (rule 34)."""
         fields = event.fields
         if event.kind == "link.created":
             self._create_link(fields)
         elif event.kind == "link.deleted":
-            self.links.pop(_identity(fields), None)
+            ended = self._ended_by(fields)
+            for identity in ended:
+                del self.links[identity]
+            return bool(ended)
         elif event.kind == "entity.deleted":
-            self.entities.get(fields["entity_type"], {}).pop(fields["entity_id"], None)
+            return (
+                self.entities.get(fields["entity_type"], {}).pop(fields["entity_id"], MISSING) is not MISSING
+            )
         else:
             entity = _entity(fields["entity_id"], fields.get("data"))
             self.entities.setdefault(fields["entity_type"], {})[fields["entity_id"]] = entity
+        return True
 
     def find(self, entity_id: str, kind: str | None) -> list[Any]:
         """The entity with an id, as a list of one or none; an id that lives in two types fails (rule 7)."""
@@ -106,6 +113,13 @@ class PlainGraph:
         if direction == "forward":
             return [link.target_id for link in of_type if link.source_id == entity_id]
         return [link.source_id for link in of_type if link.target_id == entity_id]
+
+    def _ended_by(self, fields: Mapping[str, Any]) -> list[tuple[str, ...]]:
+        """The identities of the links that a deletion ends: the one it names, or all between its ends."""
+        if fields.get("link_id") is not None:
+            return [identity for identity in [_identity(fields)] if identity in self.links]
+        ends = Link(fields["link_type"], str(fields["source_id"]), str(fields["target_id"]))
+        return [identity for identity, link in self.links.items() if link == ends]
 
     def _create_link(self, fields: Mapping[str, Any]) -> None:
         # a link with a known identity replaces the old one, and goes last

@@ -77,6 +77,7 @@ class Outcome:
     errors: list[Failure] = field(default_factory=list)
     tallies: dict[tuple[int, int], Tally] = field(default_factory=dict)
     late: list[int] = field(default_factory=list)
+    unmatched: list[int] = field(default_factory=list)
     open: list[dict[str, int]] = field(default_factory=list)
 
 
@@ -187,6 +188,18 @@ class _World:
         if clock != FOREVER:
             self.clock = self.now = max(self.clock, clock)
 
+    def change(self, event: Event) -> None:
+        """What an event does to the graph; a deletion that meets nothing of what flows look up is listed (rule 34)."""
+        if not self.graph.apply(event) and self._looks_up(event):
+            self.outcome.unmatched.append(event.seq_no)
+
+    def _looks_up(self, event: Event) -> bool:
+        steps = [step for flow in self.flows for step in flow.steps if step.method in ("resolve", "fan_out")]
+        if event.kind == "entity.deleted":
+            return bool(steps)
+        kinds = {step.via for step in steps} - {None}  # type: ignore[attr-defined]
+        return bool(kinds) and event.fields.get("link_type") in {*kinds, None}
+
     def run(self, event: Event) -> None:
         """Take one event through all flows that it triggers."""
         for flow, steps in zip(self.flows, self.steps, strict=True):
@@ -216,8 +229,8 @@ def interpret(
     world = _World(flows, PlainGraph(entities or {}, links))
     if as_of == "end":
         for event in log:
-            world.graph.apply(event)
-        world.graph.apply = lambda event: None  # type: ignore[method-assign]
+            world.change(event)
+        world.graph.apply = lambda event: True  # type: ignore[method-assign]
     left = list(marks)
     for event in log:
         while left and left[0][0] < event.seq_no:
@@ -225,7 +238,7 @@ def interpret(
         world.advance(max(world.clock, event.timestamp))
         if event.timestamp < world.clock:
             world.outcome.late.append(event.seq_no)
-        world.graph.apply(copy.deepcopy(event))
+        world.change(copy.deepcopy(event))
         if (start is None or event.seq_no >= start) and (only is None or event.seq_no in only):
             world.run(event)
     for seq_no, clock in left:

@@ -59,16 +59,15 @@ class ProductionGraph(PlainGraph):
             kind: {spelled(str(key)): data for key, data in held.items()} for kind, held in entities.items()
         }
 
-    def apply(self, event: Event) -> None:
-        """What an event does to the stores."""
+    def apply(self, event: Event) -> bool:
+        """What an event does to the stores; False for a deletion that meets nothing."""
         if not event.kind.startswith("entity"):
             return super().apply(event)
         held = self.entities.setdefault(event.fields["entity_type"], {})
         if event.kind == "entity.deleted":
-            held.pop(event.fields["entity_id"], None)
-        else:
-            held[event.fields["entity_id"]] = event.fields.get("data")
-        return None
+            return held.pop(event.fields["entity_id"], MISSING) is not MISSING
+        held[event.fields["entity_id"]] = event.fields.get("data")
+        return True
 
     def entity(self, entity_id: str) -> Any:
         """The entity with an id; MISSING where there is none."""

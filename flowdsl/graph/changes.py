@@ -1,0 +1,114 @@
+"""What events of the log do to links and entities, and which deletions among them meet nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.graph.identities import NOBODY, LinkIdentities, Numbers
+from flowdsl.graph.links import ALIVE, LinkTable, Seqs
+from flowdsl.values.interner import Codes
+from flowdsl.values.masks import where_present
+from flowdsl.values.tags import Index, Mask
+
+
+@dataclass(frozen=True)
+class LinkEvents:
+    """Some events of links, in the order of the log.
+
+    `kinds` count the link types that are looked up; all other types, and none, are the number behind them. `made` are
+    creations, the others deletions.
+    """
+
+    kinds: Numbers
+    sources: Codes
+    targets: Codes
+    link_ids: pl.Series
+    made: Mask
+    seqs: Seqs
+
+
+def change_links(tables: Sequence[LinkTable], identities: LinkIdentities, events: LinkEvents) -> Mask:
+    """Take the events into the tables of the link types; says which are deletions that met no link.
+
+    A link ends with the next event of its identity, a deletion or a creation that replaces it, or with a deletion that
+    names no id but its type and its ends, whichever comes first.
+    """
+    kinds, seqs, made = events.kinds, events.seqs, events.made
+    identity = identities.numbers(kinds, events.sources, events.targets, events.link_ids)
+    order = np.argsort(identity, kind="stable")
+    same_next = np.concatenate([identity[order][1:] == identity[order][:-1], [False]])
+    ends = np.full(len(seqs), ALIVE, np.int64)
+    ends[order[:-1]] = np.where(same_next[:-1], seqs[order[1:]], ALIVE)
+    first = order[np.concatenate([[True], ~same_next[:-1]])]
+    held, held_kinds = identities.holders(identity[first])
+    # of links without an id one at most is between two ends, and it has the identity that the deletion has
+    nameless = np.zeros(0, np.int64)
+    if identities.any_ids and not made.all():
+        nameless = np.flatnonzero(~made & ~where_present(events.link_ids))
+        if len(nameless):
+            np.minimum(ends, _next_nameless(events, nameless), out=ends)
+    met = [ends[made], seqs[first[(held != NOBODY) & (held_kinds == identities.others)]]]
+    links = np.where(made, 0, NOBODY)
+    for kind, table in enumerate(tables):
+        mine = (held != NOBODY) & (held_kinds == kind)
+        met.append(_end_held(table, held[mine], seqs[first[mine]], events, nameless[kinds[nameless] == kind]))
+        new = np.flatnonzero(made & (kinds == kind))
+        if len(new):
+            start = table.add(events.sources[new], events.targets[new], seqs[new], ends[new])
+            links[new] = start + np.arange(len(new))
+    last = order[~same_next]
+    identities.hold(identity[last], links[last], kinds[last])
+    unmet: Mask = ~made
+    if unmet.any():
+        unmet[unmet] = ~np.isin(seqs[unmet], np.concatenate(met))
+    return unmet
+
+
+def _end_held(table: LinkTable, held: Numbers, seqs: Seqs, events: LinkEvents, nameless: Index) -> Seqs:
+    """End links that were there before, by their identity or by their ends; the sequence numbers that ended one."""
+    if len(nameless):
+        row, between = table.between(events.sources[nameless], events.targets[nameless])
+        held, seqs = np.concatenate([held, between]), np.concatenate([seqs, events.seqs[nameless[row]]])
+        order = np.lexsort((seqs, held))
+        once = order[np.concatenate([[True], held[order][1:] != held[order][:-1]])] if len(order) else order
+        held, seqs = held[once], seqs[once]
+    if not len(held):
+        return seqs
+    # one that ended by its ends still has its identity
+    alive = table.died[held] == ALIVE
+    held, seqs = held[alive], seqs[alive]
+    if len(held):
+        table.kill(held, seqs)
+    return seqs
+
+
+def _next_nameless(events: LinkEvents, nameless: Index) -> Seqs:
+    """For each creation the first deletion behind it that names no id, but its type and its ends."""
+    pairs = np.stack([events.kinds, events.sources, events.targets], axis=1)
+    rows = np.concatenate([nameless, np.flatnonzero(events.made)])
+    _, group = np.unique(pairs[rows], axis=0, return_inverse=True)
+    # ascending in the group, then in the log
+    place = group.reshape(-1).astype(np.int64) * len(events.seqs) + rows
+    deletions = np.sort(place[: len(nameless)])
+    created = place[len(nameless) :]
+    at = np.searchsorted(deletions, created)
+    there = deletions.take(at, mode="clip")
+    found = (at < len(deletions)) & (there // len(events.seqs) == created // len(events.seqs))
+    ends = np.full(len(events.seqs), ALIVE, np.int64)
+    ends[rows[len(nameless) :][found]] = events.seqs[there[found] % len(events.seqs)]
+    return ends
+
+
+def first_said(keys: npt.NDArray[np.int64], deleted: Mask) -> tuple[Mask, Mask]:
+    """Where a row's key comes for the first time, and otherwise whether the row before it, of the same key, is no deletion."""
+    order = np.argsort(keys, kind="stable")
+    again = np.concatenate([[False], keys[order][1:] == keys[order][:-1]])
+    first, alive = np.ones(len(keys), np.bool_), np.zeros(len(keys), np.bool_)
+    first[order] = ~again
+    alive[order[1:]] = again[1:] & ~deleted[order[:-1]]
+    return first, alive
