@@ -13,10 +13,14 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from flowdsl.kernels.timers import LAST_MOMENT
+
 Ints = npt.NDArray[np.int64]
 # fewer contexts of a key than this are looped over: arrays would cost more to set up
 ARRAYS_FROM = 64
 SAFE = 1 << 61
+# the answer of a queue to a context that would get its token after the last moment there is
+NEVER = LAST_MOMENT + 1
 # so few keys are not worth being gone through
 SWEPT_FROM = 64
 
@@ -100,7 +104,7 @@ class FloatBucket:
 
 @dataclass
 class QueueBucket:
-    """A bucket whose contexts all go on, in order, each when there is a token for it.
+    """A bucket whose contexts all go on, in order, each when there is a token for it, unless that is `NEVER`.
 
     `empty_until` is when the bucket would be full again, in units: each context moves it a token further, from
     its own time if that is later. A context may go on once no more than all other tokens are missing then.
@@ -116,7 +120,7 @@ class QueueBucket:
         return cls(capacity, period, at * capacity)
 
     def take(self, times: list[int]) -> list[int]:
-        """For contexts at these times, in order, when each gets its token."""
+        """For contexts at these times, in order, when each gets its token; who gets it `NEVER` takes none."""
         span = (times[-1] - times[0] + 1) * self.capacity + (len(times) + self.capacity) * self.period
         if len(times) >= ARRAYS_FROM and span < SAFE and self.empty_until - times[0] * self.capacity < SAFE:
             return self._take_arrays(times)
@@ -127,6 +131,9 @@ class QueueBucket:
             moment = -((spare - until) // capacity)
             if moment < time:
                 moment = time
+            if moment > LAST_MOMENT:
+                moments.append(NEVER)
+                continue
             moments.append(moment)
             if moment * capacity > until:
                 until = moment * capacity
@@ -144,9 +151,12 @@ class QueueBucket:
         # when the bucket would be full again just before each context
         earlier = before[:-1] + cost
         spare = (self.capacity - 1) * self.period
-        moments = np.maximum(np.array(times) - base, -((spare - earlier) // self.capacity))
-        self.empty_until = int(before[-1]) + len(times) * self.period + base * self.capacity
-        return (moments + base).tolist()  # type: ignore[no-any-return]
+        moments = base + np.maximum(np.array(times) - base, -((spare - earlier) // self.capacity))
+        # they ascend: behind the first that comes too late all do
+        served = int(np.searchsorted(moments, LAST_MOMENT, side="right"))
+        moments[served:] = NEVER
+        self.empty_until = int(before[served]) + served * self.period + base * self.capacity
+        return moments.tolist()  # type: ignore[no-any-return]
 
     def idle(self, now: int) -> bool:
         """Whether it is full again, and so no different from a fresh one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +11,8 @@ from flowdsl.contexts.chunk import Chunk, Micros
 from flowdsl.kernels.kernel import StepRun
 
 Seen = npt.NDArray[np.int32]
+# the end of the year 9999 in µs: no timer can be due later, for times beyond it cannot be written
+LAST_MOMENT: Final = 253_402_300_799_999_999
 
 
 def due(chunk: Chunk, deadlines: Micros, opened: Micros, seen: Seen, step: StepRun) -> npt.NDArray[np.bool_]:

@@ -8,12 +8,17 @@ keys that open very many windows in one batch are finished by a plain loop.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from flowdsl.kernels.arrays import Arrays
+
 Ints = npt.NDArray[np.int64]
 LOOP_BELOW = 32
+# (group, time) has to fit into so many bits
+_BITS: Final = 62
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,7 @@ class Groups:
     ends: Ints
     times: Ints
     _searchable: Ints
-    _width: int
-    _earliest: int
+    _scale: _Scale
 
     @classmethod
     def of(cls, keys: Ints, times: Ints) -> Groups:
@@ -38,30 +42,50 @@ class Groups:
         starts = np.concatenate([[0], change]).astype(np.int64) if len(keys) else np.zeros(0, np.int64)
         ends = np.concatenate([change, [len(keys)]]).astype(np.int64) if len(keys) else np.zeros(0, np.int64)
         sorted_times = times.take(order)
-        earliest = int(times.min(initial=0)) if not len(times) else int(times.min())
-        width = (int(times.max()) - earliest + 2) if len(times) else 2
+        scale = _Scale.of(times, len(starts))
         group = np.repeat(np.arange(len(starts)), ends - starts)
-        return cls(
-            sorted_keys.take(starts),
-            order,
-            starts,
-            ends,
-            sorted_times,
-            group * width + (sorted_times - earliest),
-            width,
-            earliest,
-        )
+        searchable = group * scale.width + scale.at(sorted_times)
+        return cls(sorted_keys.take(starts), order, starts, ends, sorted_times, searchable, scale)
 
     def first_at_or_after(self, groups: Ints, moments: Ints) -> Ints:
         """For each of these groups its first row at or after a moment; the group's end where there is none."""
-        within = (moments - self._earliest).clip(0, self._width - 1)
-        found = np.searchsorted(self._searchable, groups * self._width + within, side="left")
+        wanted = groups * self._scale.width + self._scale.at(moments)
+        found = np.searchsorted(self._searchable, wanted, side="left")
         first: Ints = np.minimum(found, self.ends[groups])
         return first
 
 
 @dataclass(frozen=True)
-class Windows:
+class _Scale:
+    """Times as numbers from 0 to before `width`, in the same order: µs since the first, or places among all times.
+
+    The former costs nothing; the latter is for so many groups over so long a time that both together leave 64 bits.
+    """
+
+    earliest: int
+    width: int
+    places: Ints | None = None
+
+    @classmethod
+    def of(cls, times: Ints, groups: int) -> _Scale:
+        """The scale for these times, which ascend, in so many groups."""
+        if not len(times):
+            return cls(0, 2)
+        earliest, width = int(times[0]), int(times[-1]) - int(times[0]) + 2
+        if width.bit_length() + groups.bit_length() <= _BITS:
+            return cls(earliest, width)
+        places = times[np.flatnonzero(np.diff(times, prepend=times[0] - 1))]
+        return cls(earliest, len(places) + 1, places)
+
+    def at(self, moments: Ints) -> Ints:
+        """Each moment as the number of the first time at or after it."""
+        if self.places is not None:
+            return np.searchsorted(self.places, moments, side="left")
+        return (moments - self.earliest).clip(0, self.width - 1)
+
+
+@dataclass(frozen=True)
+class Windows(Arrays):
     """Windows that open in a batch, by group and time: rows `first … end-1` of the sorted batch are their members."""
 
     group: Ints
@@ -92,7 +116,7 @@ class Windows:
             found_first.append(np.concatenate([openers for openers, _ in looped]))
             found_end.append(np.concatenate([ends for _, ends in looped]))
         if not found_group:
-            return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+            return cls.none()
         return cls(np.concatenate(found_group), np.concatenate(found_first), np.concatenate(found_end))
 
 

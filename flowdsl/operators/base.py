@@ -257,9 +257,13 @@ def check_flag(value: object, what: str) -> bool:
 
 
 def check_count(value: object, what: str, least: int) -> int:
-    """A whole number of at least `least`."""
+    """A whole number of at least `least`, in 64 bits."""
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise BuildError(
+            f"{what} is beyond 64 bits", allowed=f"a whole number from {least} to {(1 << 63) - 1:,}"
+        )
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BuildError(f"{what} must be a whole number of at least {least}, not {value!r}")
+        raise BuildError(f"{what} must be a whole number of at least {least}, not {value!r:.60}")
     return value
 
 

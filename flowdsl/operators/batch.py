@@ -17,11 +17,12 @@ from flowdsl.kernels.batch_variable import BatchVariable, ItemLists
 from flowdsl.kernels.kernel import FOREVER, Kernel, StepRun
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.open_windows import Open, OpenWindows
-from flowdsl.kernels.timers import due
+from flowdsl.kernels.timers import LAST_MOMENT, due
 from flowdsl.kernels.untimed import UntimedBatchKernel
 from flowdsl.kernels.windows import Groups, Windows
 from flowdsl.language.durations import Duration, parse_duration
 from flowdsl.language.paths import Path, path_text
+from flowdsl.language.rows import Failures
 from flowdsl.language.var import Var
 from flowdsl.operators.base import (
     DURATION_SCHEMA,
@@ -178,7 +179,7 @@ class _Batching:
     def run(self) -> Contexts:
         kernel, groups, carried = self.kernel, self.groups, self.carried
         joined = self._end_of_carried()
-        found = Windows.find(groups, joined, self.window)
+        found = self._closing_in_time(Windows.find(groups, joined, self.window))
         fresh = self._opened_now(found)
         grown = self._grown(joined)
         windows = grown.joined(fresh)
@@ -196,6 +197,19 @@ class _Batching:
         return out
 
     # -- which windows there are -----------------------------------------------------------------------
+
+    def _closing_in_time(self, found: Windows) -> Windows:
+        """The windows without those that would close after the last moment there is: their contexts fail."""
+        late = self.groups.times[found.first] > LAST_MOMENT - self.window
+        if not late.any():
+            return found
+        rows = ranges(found.first[late], (found.end - found.first)[late])
+        failed = np.zeros(len(self.contexts), np.bool_)
+        failed[self.groups.order[rows]] = True
+        why = Failures.where(failed, "its window would close after the year 9999")
+        assert why is not None
+        self.step.failed(self.contexts, why)
+        return found.take(np.flatnonzero(~late))
 
     def _end_of_carried(self) -> Ints:
         """For each group the first row that does not join the window it carried in."""

@@ -14,11 +14,12 @@ from flowdsl.contexts.holding import Holding, Refs
 from flowdsl.contexts.variables import Versions
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.kernels.arrays import Arrays
-from flowdsl.kernels.buckets import Buckets, DropBucket, FloatBucket, QueueBucket
+from flowdsl.kernels.buckets import NEVER, Buckets, DropBucket, FloatBucket, QueueBucket
 from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.language.durations import Duration, parse_duration
 from flowdsl.language.paths import Path, path_text
+from flowdsl.language.rows import Failures
 from flowdsl.operators.base import (
     DURATION_SCHEMA,
     PATHS_SCHEMA,
@@ -215,6 +216,11 @@ class QueueKernel(Kernel):
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         contexts, keys = _keyed(self._space, contexts, step)
         moments = self._buckets.take(keys, contexts.moment)
+        never = Failures.where(moments == NEVER, "its turn in the queue comes after the year 9999")
+        if never is not None:
+            step.failed(contexts, never)
+            good = np.flatnonzero(~never.mask)
+            contexts, moments = contexts.take(good), moments[good]
         fires = np.ones(len(moments), np.bool_) if step.ending else moments <= step.horizon
         waited = moments > contexts.moment
         earlier = np.flatnonzero(

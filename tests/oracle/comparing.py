@@ -107,5 +107,5 @@ def _plain(value: Any) -> Any:
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     if isinstance(value, pd.Timestamp):
-        return value.value // 1000
+        return int(value.as_unit("us").asm8.astype("int64"))  # nanoseconds end in the year 2262
     return value.item() if hasattr(value, "item") else value

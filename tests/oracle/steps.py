@@ -24,7 +24,7 @@ from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
 from flowdsl.values.tags import MISSING
 from oracle.events import Event, PlainGraph
-from oracle.values import FailedError, id_of, key_of, look_up, moment_text
+from oracle.values import LAST_MOMENT, FailedError, id_of, key_of, look_up, moment_text
 
 
 @dataclass
@@ -187,6 +187,8 @@ class BatchStep(Step):
             self._close_up_to(window)
             window = None
         if window is None:
+            if self._deadline(Window(self.place.now)) > LAST_MOMENT:
+                raise FailedError("no moment to close at")
             window = self.windows[key] = Window(self.place.now)
             opened = window
             self.place.at(self._deadline(window), self.place.number(), lambda: self._close(key, opened))
@@ -276,6 +278,8 @@ class RateLimitStep(Step):
             self.place.go_on(context)
         elif self.options.strategy == "drop":
             self.place.drop([context], "rate limited")
+        elif self._due(bucket, len(bucket.queue)) > LAST_MOMENT:
+            raise FailedError("no moment to go on at")
         else:
             bucket.queue.append(Waiting(context, self.place.number(), self.place.now))
             if len(bucket.queue) == 1:

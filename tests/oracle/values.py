@@ -9,6 +9,10 @@ from typing import Any
 
 from flowdsl.values.tags import MISSING
 
+# the end of the year 9999: no later moment can be written
+LAST_MOMENT = (
+    dt.datetime.max.replace(tzinfo=dt.UTC) - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+) // dt.timedelta(microseconds=1)
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 

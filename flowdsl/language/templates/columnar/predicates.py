@@ -46,7 +46,8 @@ def _holds(name: str, column: Column, args: list[Any] | None) -> Mask | None:
     if name in _TYPES:
         return column.is_(*_TYPES[name])
     if name in ("odd", "even") and column.all_(Tag.INT, Tag.MISSING) and column.ints is not None:
-        odd: Mask = (column.ints & 1).astype(np.bool_)
+        # by their floats, as Tera does: beyond 2⁵³ all of them are even
+        odd: Mask = np.fmod(column.ints.astype(np.float64), 2.0) != 0.0
         return odd if name == "odd" else ~odd
     if args and isinstance(args[0], str) and column.all_(Tag.TEXT, Tag.MISSING):
         return _text_holds(name, column, args[0])
