@@ -28,7 +28,7 @@ from flowdsl.language.templates.nodes import (
     Membership,
     Test,
 )
-from flowdsl.language.templates.pointers import bracket_names
+from flowdsl.language.templates.pointers import bracket_names, dotted, put_together
 from flowdsl.language.templates.predicates import holds
 from flowdsl.language.templates.values import (
     NOTHING,
@@ -63,21 +63,57 @@ class Evaluator:
 
     def find(self, ident: Ident) -> Any:
         """What a path leads to, or `NOTHING`."""
-        tail = tuple(name for step in ident.steps for name in self._names(step))
+        known = len(ident.path) - 1
+        tail = self._tail(ident) if len(ident.steps) > known else ident.path[1:]
+        if tail is None:
+            return self._misread(ident)
         for frame in reversed(self.frames):
             found = frame.find(ident.root, tail, ident.text)
             if found is not NOTHING:
                 return found
             if frame.closed:
                 break
-        path = ident.path
-        value = self.lookup(path)
-        return NOTHING if value is MISSING else steps(_plain(value), tail[len(path) - 1 :])
+        value = self.lookup(ident.path)
+        return NOTHING if value is MISSING else steps(_plain(value), tail[known:])
 
-    def _names(self, step: str | Ident) -> tuple[str, ...]:
-        if isinstance(step, str):
-            return (step,)
-        return bracket_names(self.there(step), step.text)
+    def _tail(self, ident: Ident) -> tuple[str, ...] | None:
+        """The names below the root; None where Tera reads others than those that are written."""
+        if ident.odd is not None:
+            return None
+        tail: list[str] = []
+        for step in ident.steps:
+            if isinstance(step, str):
+                tail.append(step)
+                continue
+            names = bracket_names(self.there(step), step.text)
+            if names is None:
+                return None
+            tail += names
+        return tuple(tail)
+
+    def _misread(self, ident: Ident) -> Any:
+        """What a path leads to, or `NOTHING`, where it has to be read as the text that Tera makes of it."""
+        inner = {one.text: one for one in ident.inner}
+
+        def look_up(text: str) -> Any:
+            if text not in inner:
+                raise RenderFailure(f"variable `{text}` is missing")
+            return self.there(inner[text])
+
+        path = put_together(ident.text, look_up)
+        rest = path.partition(".")[2]
+        for frame in reversed(self.frames):
+            found = frame.find_text(path, rest)
+            if found is not NOTHING:
+                return found
+            if frame.closed:
+                break
+        value = self.lookup(ident.path)
+        if value is MISSING:
+            return NOTHING
+        for name in reversed(ident.path[1:]):
+            value = {name: value}
+        return dotted(value, rest)
 
     def there(self, ident: Ident) -> Any:
         """What a path leads to; it fails where there is nothing."""
@@ -224,7 +260,8 @@ class Evaluator:
         self.budget.enter()
         result = self._truth(expr)
         self.budget.leave()
-        return not result if expr.negated else result
+        # a comparison has minded its `not` itself
+        return not result if expr.negated and not isinstance(expr.value, Compare) else result
 
     def _truth(self, expr: Expr) -> bool:
         value = expr.value
@@ -237,7 +274,7 @@ class Evaluator:
         if isinstance(value, Logic):
             return (any if value.op == "or" else all)(self.truth(operand) for operand in value.operands)
         if isinstance(value, Compare):
-            return self._compared(value)
+            return self._compared(value, expr.negated)
         if isinstance(value, Test):
             return self._tested(value)
         if isinstance(value, Membership):
@@ -267,13 +304,14 @@ class Evaluator:
         # the value is negated already; here it is turned back, and by the caller once more
         return found is not expr.negated
 
-    def _compared(self, compare: Compare) -> bool:
+    def _compared(self, compare: Compare, negated: bool) -> bool:
         if compare.op in ("==", "!="):
-            return equality(compare.op, self.value(compare.left), self.value(compare.right))
+            left, right = self.value(compare.left), self.value(compare.right)
+            return equality(compare.op, left, right, negated=negated)
         left, right = self.number(compare.left), self.number(compare.right)
         if left is None or right is None:
             raise RenderFailure(f"`{compare.op}` cannot compare NaN")
-        return ordering(compare.op, float(left), float(right))
+        return ordering(compare.op, float(left), float(right)) is not negated
 
     # -- numbers ---------------------------------------------------------------------------------------
 
@@ -321,14 +359,18 @@ def printed_literal(value: str | int | float | bool) -> str:
     return printed(value)
 
 
-def equality(op: str, left: Any, right: Any) -> bool:
-    """`==` or `!=`: numbers by their 64-bit floats, and both false between a number and anything else."""
+def equality(op: str, left: Any, right: Any, *, negated: bool = False) -> bool:
+    """`==` or `!=`, with a `not` before them: numbers by their 64-bit floats.
+
+    Between a number and anything else all four are false: Tera answers before it comes to the `not`.
+    """
     a, b = number(left), number(right)
+    wanted = (op == "==") is not negated
     if a is None and b is None:
-        return equal(left, right) is (op == "==")
+        return equal(left, right) is wanted
     if a is None or b is None:
         return False
-    return (float(a) == float(b)) is (op == "==")
+    return (float(a) == float(b)) is wanted
 
 
 def ordering(op: str, left: float, right: float) -> bool:

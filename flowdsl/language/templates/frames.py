@@ -6,6 +6,7 @@ from typing import Any
 
 from flowdsl.language.templates.failures import Crash
 from flowdsl.language.templates.graphemes import graphemes
+from flowdsl.language.templates.pointers import dotted
 from flowdsl.language.templates.values import NOTHING, steps
 
 
@@ -28,6 +29,15 @@ class Frame:
                 return found
         return self.loop.find(root, tail, text) if self.loop else NOTHING
 
+    def find_text(self, path: str, rest: str) -> Any:
+        """The same for a path that is read as a text, `rest` being what follows its first dot."""
+        root = path.partition(".")[0]
+        if root in self.names:
+            found = dotted(self.names[root], rest)
+            if found is not NOTHING:
+                return found
+        return self.loop.find_text(root, rest) if self.loop else NOTHING
+
 
 class Loop:
     """Where a `for` is: the items it goes through, and which is at hand."""
@@ -49,6 +59,12 @@ class Loop:
         if root == "loop":
             return self._own(text)
         return steps(self._item(), tail) if root == self.value else NOTHING
+
+    def find_text(self, root: str, rest: str) -> Any:
+        """The same for a path that is read as a text."""
+        if root == "loop":
+            return self._own(f"{root}.{rest}")
+        return dotted(self._item(), rest) if root == self.value and rest else NOTHING
 
     def _own(self, text: str) -> Any:
         if text == "loop.index":

@@ -20,6 +20,7 @@ from flowdsl.language.templates.nodes import (
     Expr,
     For,
     If,
+    Include,
     Jump,
     Literal,
     Macro,
@@ -31,7 +32,7 @@ from flowdsl.language.templates.nodes import (
     Text,
     Ws,
 )
-from flowdsl.language.templates.operands import BOOLEAN, NAME
+from flowdsl.language.templates.operands import BOOLEAN, NAME, STRING
 from flowdsl.language.templates.scanning import template_error
 from flowdsl.language.templates.whitespace import without_space
 
@@ -50,6 +51,12 @@ _RAW = re.compile(r"[ \t\r\n]*(-?)%\}(.*?)\{%(-?)[ \t\r\n]*endraw[ \t\r\n]*(-?)%
 _SET = re.compile(r"[ \t\r\n]+([A-Za-z_]\w*)[ \t\r\n]*=[ \t\r\n]*", re.ASCII)
 _FOR = re.compile(r"[ \t\r\n]+([A-Za-z_]\w*)(?:,[ \t\r\n]*([A-Za-z_]\w*))?[ \t\r\n]+in[ \t\r\n]+", re.ASCII)
 _NAMED = re.compile(r"[ \t\r\n]+([A-Za-z_]\w*)", re.ASCII)
+_INCLUDE = re.compile(
+    r"""[ \t\r\n]+((?:{0})|\[[ \t\r\n]*(?:(?:{0})[ \t\r\n]*,[ \t\r\n]*)*(?:{0})?[ \t\r\n]*\])""".format(
+        STRING.pattern
+    )
+)
+_IGNORE_MISSING = re.compile(r"[ \t\r\n]*ignore[ \t\r\n]*missing")
 _OPTIONAL_NAME = re.compile(r"[ \t\r\n]*(?:[A-Za-z_]\w*)?", re.ASCII)
 _TRUTH_PREFIX = re.compile(r"\b([Tt]rue|[Ff]alse)\w+$")
 _GAP = re.compile(r"[ \t\r\n]+")
@@ -70,20 +77,23 @@ _REFUSED = {
 }
 
 
-def parse_template(text: str) -> Body:
-    """The nodes of a template, without the white space that its tags take away."""
+def parse_template(text: str, *, lenient: bool = False) -> Body:
+    """The nodes of a template, without the white space that its tags take away.
+
+    `lenient` takes what Tera takes: includes, `super()` and keys that Tera misreads are then met when it is rendered.
+    """
     if len(text) > MAX_TEMPLATE:
         raise template_error(
             "the template is too long", text, MAX_TEMPLATE, allowed=f"{MAX_TEMPLATE:,} characters"
         )
-    return without_space(_Grammar(text).template())
+    return without_space(_Grammar(text, lenient=lenient).template())
 
 
 class _Grammar(Expressions):
     """Reads nodes one after the other; a tag that ends a body is left where it stands."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, *, lenient: bool = False) -> None:
+        super().__init__(text, lenient=lenient)
         self.at = 0
 
     def template(self) -> list[Node]:
@@ -124,7 +134,7 @@ class _Grammar(Expressions):
         start = self.at
         left = self.text.startswith("{{-", start)
         at = self.space(start + 2 + left)
-        if place == "block" and self.text.startswith("super()", at):
+        if place == "block" and self.text.startswith("super()", at) and not self.lenient:
             self.refuse("`super()` has no parent template to look into", at)
         found = self.any_value(at)
         end = self.matched(_OUTPUT_END, "`}}`", found[1]) if found else None
@@ -157,8 +167,9 @@ class _Grammar(Expressions):
             "raw": self._raw,
             "break": self._jump,
             "continue": self._jump,
+            "include": self._include,
         }
-        if word in _REFUSED:
+        if word in _REFUSED and not (word == "include" and self.lenient):
             self.refuse(f"`{word}` is refused: {_REFUSED[word]}", self.at)
         if word not in readers:
             self.refuse(
@@ -271,6 +282,15 @@ class _Grammar(Expressions):
         self.at = match.end()
         start_right, text, end_left, end_right = match.groups()
         return Raw(Ws(left, start_right == "-"), text, Ws(end_left == "-", end_right == "-"))
+
+    def _include(self, place: str, left: bool, at: int) -> Include:
+        one = self.matched(_INCLUDE, "a name, or a list of names", at)
+        if not one:
+            self._explain()
+        names = tuple(name[1:-1] for name in STRING.findall(one.group(1)))
+        ignored = _IGNORE_MISSING.match(self.text, one.end())
+        end = ignored.end() if ignored else one.end()
+        return Include(Ws(left, self._close(end)), names, ignored is not None)
 
     def _jump(self, place: str, left: bool, at: int) -> Jump:
         kind = "break" if self.text.startswith("break", self.at) else "continue"

@@ -15,12 +15,18 @@ from flowdsl.language.paths import Path
 
 @dataclass(frozen=True, slots=True)
 class Ident:
-    """A path as it is written: a root, then names, numbers and paths in brackets."""
+    """A path as it is written: a root, then names, numbers and paths in brackets.
+
+    `odd` is the place of the first step of which Tera may make other names than the one that is written. `inner` are the
+    paths that it looks up on the way: those in brackets, and what it takes for one inside of a key.
+    """
 
     text: str
     root: str
     steps: tuple[str | Ident, ...] = ()
     at: int = field(default=0, compare=False)
+    odd: int | None = None
+    inner: tuple[Ident, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -35,7 +41,7 @@ class Ident:
 
     def _known(self) -> int:
         for count, step in enumerate(self.steps):
-            if isinstance(step, Ident) or step.isdigit():
+            if isinstance(step, Ident) or step.isdigit() or count == self.odd:
                 return count
         return len(self.steps)
 
@@ -209,6 +215,15 @@ class Jump:
 
 
 @dataclass(frozen=True, slots=True)
+class Include:
+    """`{% include "name" %}`, or a list of names of which the first that is there counts."""
+
+    ws: Ws
+    names: tuple[str, ...]
+    ignores_missing: bool
+
+
+@dataclass(frozen=True, slots=True)
 class If:
     """The conditions with their bodies in order, and the body of `else`."""
 
@@ -263,5 +278,5 @@ class Macro:
     at: int = field(default=0, compare=False)
 
 
-Node: TypeAlias = Text | Raw | Comment | Output | Set | Jump | If | For | Section | Block | Macro
+Node: TypeAlias = Text | Raw | Comment | Output | Set | Jump | Include | If | For | Section | Block | Macro
 Body: TypeAlias = tuple[Node, ...]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from flowdsl.language.templates.nodes import Call, Expr, Ident, Literal, MacroCall, Test, Value
+from flowdsl.language.templates.pointers import ODD_KEY, inner_paths
 from flowdsl.language.templates.scanning import Scanner
 
 T = TypeVar("T")
@@ -19,7 +20,6 @@ _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*")
 _PART = re.compile(r"\.([A-Za-z0-9_]+)")
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+")
-_ODD_KEY = re.compile(r"""[^ -~]|["'\[\]\\~]|^$""")
 
 S = TypeVar("S", bound="Operands")
 
@@ -41,8 +41,8 @@ def remembered(rule: Callable[[S, int], tuple[T, int] | None]) -> Callable[[S, i
 class Operands(Scanner):
     """The rules for operands. Each takes a place and gives what it read and the place after it, or None."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, *, lenient: bool = False) -> None:
+        super().__init__(text, lenient=lenient)
         self.memory: dict[tuple[str, int], Any] = {}
 
     def forget(self) -> None:
@@ -81,30 +81,46 @@ class Operands(Scanner):
         root, *names = match.group().split(".")
         steps: list[str | Ident] = list(names)
         end = match.end()
+        odd: int | None = None
         while True:
             if part := _PART.match(self.text, end):
                 steps.append(part.group(1))
                 end = part.end()
             elif bracket := self._bracket(end):
+                if bracket[2] and odd is None:
+                    odd = len(steps)
                 steps.append(bracket[0])
                 end = bracket[1]
             else:
-                return Ident(self.text[at:end], root, tuple(steps), at), end
+                break
+        text, inner = self.text[at:end], tuple(step for step in steps if isinstance(step, Ident))
+        if odd is not None:
+            inner = tuple(filter(None, map(self._inner, inner_paths(text))))
+        return Ident(text, root, tuple(steps), at, odd, inner), end
 
-    def _bracket(self, at: int) -> tuple[str | Ident, int] | None:
+    def _inner(self, text: str) -> Ident | None:
+        """A path inside of brackets, as far as a variable can have that name."""
+        found = type(self)(text, lenient=True).ident(0)
+        return found[0] if found and found[1] == len(text) else None
+
+    def _bracket(self, at: int) -> tuple[str | Ident, int, bool] | None:
+        """What stands in brackets, the place behind them, and whether Tera misreads it."""
         if not self.text.startswith("[", at):
             return None
         at += 1
         step: str | Ident
+        odd = False
         if match := _INT.match(self.text, at):
             step, end = match.group(), match.end()
-            if step.startswith("-") or int(step[:30]) >= 2**64:
+            odd = step.startswith("-") or int(step[:30]) >= 2**64
+            if odd and not self.lenient:
                 self.refuse(
                     f"the index {step} is never there", at, allowed="0 and up", hint="`| last` gives the last"
                 )
         elif match := STRING.match(self.text, at):
             step, end = match.group()[1:-1], match.end()
-            if match.group()[0] == "`" or _ODD_KEY.search(step):
+            odd = match.group()[0] == "`" or ODD_KEY.search(step) is not None
+            if odd and not self.lenient:
                 self.refuse(
                     f"the key {match.group()} is misread by Tera",
                     at,
@@ -118,7 +134,7 @@ class Operands(Scanner):
                 return None
             step, end = inner
         closed = self.literal("]", end)
-        return None if closed is None else (step, closed)
+        return None if closed is None else (step, closed, odd)
 
     @remembered
     def test(self, at: int) -> tuple[Test, int] | None:

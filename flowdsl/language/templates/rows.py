@@ -8,7 +8,7 @@ values is ever touched there is nothing to shut in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from flowdsl.language.templates.evaluation import Evaluator, Lookup
 from flowdsl.language.templates.failures import MAX_TEXT, RenderFailure, Stop
@@ -20,6 +20,7 @@ from flowdsl.language.templates.nodes import (
     For,
     Ident,
     If,
+    Include,
     Items,
     Jump,
     Macro,
@@ -32,6 +33,10 @@ from flowdsl.language.templates.nodes import (
     Text,
 )
 from flowdsl.language.templates.values import kind, printed
+
+
+ONE_OFF: Final = "__tera_one_off"
+"""What Tera calls a template that is rendered without having been loaded."""
 
 
 def render_rows(body: Body, lookup: Lookup) -> str:
@@ -63,6 +68,7 @@ class _Out:
 class _Renderer(Evaluator):
     def __init__(self, body: Body, lookup: Lookup, names: Mapping[str, Any] | None = None) -> None:
         super().__init__(lookup, names)
+        self.whole = body
         self.macros = {node.name: node for node in body if isinstance(node, Macro)}
 
     def text(self, body: Body) -> str:
@@ -104,6 +110,19 @@ class _Renderer(Evaluator):
             self._write(text if call.name == "safe" else printed(self.filtered(text, call)), out)
         elif isinstance(node, Block):
             self.body(node.body, out)
+        elif isinstance(node, Include):
+            self._include(node, out)
+
+    def _include(self, node: Include, out: _Out) -> None:
+        """In production a template is alone, under a name of Tera's: only itself can be there to be included."""
+        if ONE_OFF in node.names:
+            self.frames.append(Frame({}, closed=False))
+            self.budget.loops += 1
+            self.body(self.whole, out)
+            self.budget.loops -= 1
+            self.frames.pop()
+        elif not node.ignores_missing:
+            raise RenderFailure(f"there is no template {' or '.join(map(repr, node.names)) or 'to include'}")
 
     def _write(self, text: str, out: _Out) -> None:
         self.budget.charge(len(text) // 64)

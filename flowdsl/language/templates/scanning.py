@@ -17,8 +17,10 @@ _TOKEN = re.compile(r"\w+|\S|\s+")
 class Scanner:
     """A template's text with the farthest place that a rule came to, which is where an error is shown."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, lenient: bool = False) -> None:
         self.text = text
+        # whether what Tera takes and flowdsl does not is read too
+        self.lenient = lenient
         self.farthest = 0
         self.expected: list[str] = []
         self.nesting = 0

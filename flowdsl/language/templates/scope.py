@@ -115,9 +115,8 @@ class _Finder:
                 self.expr(arg, own)
 
     def ident(self, ident: Ident, own: set[str], *, strict: bool) -> None:
-        for step in ident.steps:
-            if isinstance(step, Ident):
-                self.ident(step, own, strict=strict)
+        for inner in ident.inner:
+            self.ident(inner, own, strict=strict)
         if ident.text in _LOOP_NAMES and _IN_LOOP in own:
             return
         if ident.root in own:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flowdsl.language.paths import Path
 from flowdsl.language.templates.checking import check_names, check_twice
 from flowdsl.language.templates.grammar import parse_template
-from flowdsl.language.templates.nodes import Block, Body, For, Jump, MacroCall, Section
+from flowdsl.language.templates.nodes import Block, Body, For, Include, Jump, MacroCall, Section
 from flowdsl.language.templates.scope import Reads, reads_of
 from flowdsl.language.templates.signatures import FILTERS
 from flowdsl.language.templates.walking import all_exprs, all_nodes, exprs_of, idents
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from flowdsl.language.rows import Failures, Rows
 
-_ROW_ONLY: Final = (For, Jump, Block)
+_ROW_ONLY: Final = (For, Include, Jump, Block)
 
 
 class Template:
@@ -59,7 +59,7 @@ class Template:
         flowdsl.errors.TemplateError: unknown filter `uper`, at 1:11 of the template
         ...
         """
-        body = parse_template(text)
+        body = parse_template(text, lenient=lenient)
         check_twice(text, body)
         if not lenient:
             check_names(text, body)

@@ -92,7 +92,7 @@ def all_exprs(expr: Expr) -> Iterator[Expr]:
 def idents(value: Value) -> tuple[Ident, ...]:
     """The paths right inside a value, those in brackets included."""
     if isinstance(value, Ident):
-        return (value, *(inner for step in value.steps if isinstance(step, Ident) for inner in idents(step)))
+        return (value, *(found for inner in value.inner for found in idents(inner)))
     return idents(value.ident) if isinstance(value, Test) else ()
 
 

@@ -15,6 +15,7 @@ from flowdsl.language.templates.nodes import (
     Comment,
     For,
     If,
+    Include,
     Jump,
     Macro,
     Node,
@@ -57,7 +58,7 @@ def without_space(nodes: Iterable[Node], around: Ws | None = None) -> Body:
 
 def _edges(node: Node) -> tuple[bool, bool]:
     """Whether the node takes away white space before it, and after it."""
-    if isinstance(node, (Output, Set, Jump, Comment)):
+    if isinstance(node, (Output, Set, Jump, Include, Comment)):
         return node.ws.left, node.ws.right
     if isinstance(node, If):
         return node.branches[0][0].left, node.end.right

@@ -15,8 +15,10 @@ from flowdsl.values.masks import where_equal
 from flowdsl.values.tags import Tag
 
 
-def equality_column(op: str, left: Operand, right: Operand, size: int) -> tuple[Mask, Failures | None]:
-    """Where `==` or `!=` is true: numbers by their floats, and neither between a number and anything else."""
+def equality_column(
+    op: str, left: Operand, right: Operand, size: int, *, negated: bool = False
+) -> tuple[Mask, Failures | None]:
+    """Where `==` or `!=`, perhaps with a `not`, is true; none is between a number and anything else."""
     if isinstance(left, Same):
         left, right = right, left
     assert isinstance(left, Column)
@@ -29,7 +31,7 @@ def equality_column(op: str, left: Operand, right: Operand, size: int) -> tuple[
         right_numeric = right.is_(Tag.INT, Tag.FLOAT)
         same, failures = _same(left, right)
     comparable = left_numeric == right_numeric
-    return (same if op == "==" else ~same) & comparable, failures
+    return (same if (op == "==") is not negated else ~same) & comparable, failures
 
 
 def _same_as(column: Column, value: object) -> Mask:

@@ -238,7 +238,8 @@ class Batch:
         elif isinstance(value, Logic):
             result, failures = self._logic(value)
         elif isinstance(value, Compare):
-            result, failures = self._compared(value)
+            # a comparison minds its `not` itself
+            return self._compared(value, expr.negated)
         elif isinstance(value, Math):
             numbers, failures = self._calculated(value)
             result = np.where(
@@ -276,10 +277,12 @@ class Batch:
             failures = first_failures([failures, failed.only(open_) if failed else None])
         return result, failures
 
-    def _compared(self, compare: Compare) -> tuple[Mask, Failures | None]:
+    def _compared(self, compare: Compare, negated: bool) -> tuple[Mask, Failures | None]:
         if compare.op in ("==", "!="):
             left, right = self.value(compare.left), self.value(compare.right)
-            result, failed = equality_column(compare.op, left.operand, right.operand, self.size)
+            result, failed = equality_column(
+                compare.op, left.operand, right.operand, self.size, negated=negated
+            )
             return result, first_failures([left.failures, right.failures, failed])
         a, failed_a = self.number(compare.left)
         b, failed_b = self.number(compare.right)
@@ -288,7 +291,7 @@ class Batch:
             np.isnan(left_floats) | np.isnan(right_floats), f"`{compare.op}` cannot compare NaN"
         )
         result = np.asarray(ordering(compare.op, left_floats, right_floats))  # type: ignore[arg-type]
-        return result, first_failures([failed_a, failed_b, nan])
+        return (~result if negated else result), first_failures([failed_a, failed_b, nan])
 
     def _is_member(self, membership: Membership) -> tuple[Mask, Failures | None] | None:
         """Whether a text is in an array of texts that is written out; None for any other question."""

@@ -6,22 +6,16 @@ The codes are those of production's library (chrono) in English; `locale` is tak
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from dataclasses import replace
+from datetime import tzinfo
 from typing import Any, Final
 
-from flowdsl.language.templates.failures import Crash, RenderFailure, Stop
+from flowdsl.language.templates.failures import Crash, RenderFailure
 from flowdsl.language.templates.filters.arguments import Arguments
+from flowdsl.language.templates.filters.moments import Moment, is_known, read_day, read_time
 from flowdsl.language.templates.values import is_i64, kind, number
 
-_TIME = re.compile(
-    r"(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,9})\d*)?(Z|z|[+-]\d{2}:\d{2})?", re.ASCII
-)
-_DAY = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})", re.ASCII)
 _CODE = re.compile(r"%(?:([-_0])([A-Za-z])|(\.[369]?f|[369]f|:{0,3}z|#z|[A-Za-z+%]))", re.ASCII)
-# the years that chrono knows, -262143 to 262142, in seconds from 1970
-_LEAST_SECOND: Final = -8_334_601_228_800
-_MOST_SECOND: Final = 8_210_266_876_799
 _MONTHS: Final = [
     "January",
     "February",
@@ -78,15 +72,6 @@ _NUMBERS: Final = {
 """Codes that print numbers: how wide, and filled up with zeros or spaces."""
 
 
-@dataclass(frozen=True)
-class _Moment:
-    """A time to the nanosecond; `zone` is how `%Z` prints its offset, None where it has none."""
-
-    time: datetime
-    nanoseconds: int
-    zone: str | None
-
-
 def date(value: Any, args: Arguments) -> str:
     """The time by `format` (`%Y-%m-%d`), in `timezone` if one is given."""
     pattern = args.text("format", "%Y-%m-%d")
@@ -130,80 +115,62 @@ def _zone(name: str) -> tzinfo:
         raise RenderFailure(f"`date` knows no time zone {name!r}")
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, IsADirectoryError) as error:
+    except (ZoneInfoNotFoundError, OSError, ValueError) as error:
+        # a folder, or a name that is too long for a file
         raise RenderFailure(f"`date` knows no time zone {name!r}") from error
 
 
-def _of_seconds(seconds: int, zone: tzinfo | None) -> _Moment:
-    if not _LEAST_SECOND <= seconds <= _MOST_SECOND:
+def _of_seconds(seconds: int, zone: tzinfo | None) -> Moment:
+    if not is_known(seconds):
         raise Crash(f"`date` knows no time {seconds} seconds from 1970")
-    try:
-        time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-        if zone is None:
-            return _Moment(time, 0, None)
-        time = time.astimezone(zone)
-    except OverflowError as error:
-        raise Stop(f"`date` knows no time {seconds} seconds from 1970") from error
-    return _Moment(time, 0, time.tzname())
+    moment = Moment(seconds)
+    return moment if zone is None else moment.at(zone)
 
 
-def _of_text(text: str, zone: tzinfo | None) -> _Moment:
+def _of_text(text: str, zone: tzinfo | None) -> Moment:
     if "T" not in text:
-        day = _DAY.fullmatch(text)
-        if not day:
+        day = read_day(text)
+        if day is None:
             raise RenderFailure(f"`date` cannot read {text!r} as YYYY-MM-DD")
-        return _Moment(_datetime(text, *map(int, day.groups())), 0, "UTC")
-    found = _TIME.fullmatch(text)
-    if not found:
+        return day
+    moment = read_time(text)
+    if moment is None:
         raise RenderFailure(f"`date` cannot read {text!r} as a time such as 2026-01-31T12:00:00Z")
-    numbers, fraction, offset = [int(part) for part in found.groups()[:6]], found.group(7), found.group(8)
-    nanoseconds = int((fraction or "").ljust(9, "0"))
-    if numbers[5] == 60:
-        raise Stop("`date` is not exact about leap seconds")
-    time = _datetime(text, *numbers)
-    if offset is None:
-        # a time without an offset stays as it is, whatever zone is asked for
-        return _Moment(time, nanoseconds, "UTC")
-    minutes = 0 if offset in "Zz" else int(offset[1:3]) * 60 + int(offset[4:])
-    if minutes >= 24 * 60 or (offset not in "Zz" and int(offset[4:]) > 59):
-        raise RenderFailure(f"`date` cannot read {text!r} as a time such as 2026-01-31T12:00:00Z")
-    time = time.replace(tzinfo=timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
-    if zone is None:
-        return _Moment(time, nanoseconds, _offset(time, ":", 2))
-    try:
-        time = time.astimezone(zone)
-    except OverflowError as error:
-        raise Stop(f"`date` knows no time {text!r} in that zone") from error
-    return _Moment(time, nanoseconds, time.tzname())
+    # a time without an offset stays as it is, whatever zone is asked for
+    if moment.zone is not None:
+        return moment
+    return replace(moment, zone=_offset(moment.offset or 0, ":", 2)) if zone is None else moment.at(zone)
 
 
-def _datetime(text: str, *numbers: int) -> datetime:
-    try:
-        return datetime(*numbers, tzinfo=UTC)  # type: ignore[arg-type, misc]
-    except ValueError as error:
-        raise RenderFailure(f"`date` cannot read {text!r}: {error}") from error
-
-
-def _coded(code: re.Match[str], moment: _Moment) -> str:
+def _coded(code: re.Match[str], moment: Moment) -> str:
     padding, padded, plain = code.groups()
     name = padded or plain
     if name in _NUMBERS:
         width, fill = _NUMBERS[name]
-        found = _number(name, moment)
-        fill = padding or fill
-        return str(found) if fill == "-" else f"{found:{width}d}" if fill == "_" else f"{found:0{width}d}"
+        return _padded(name, _number(name, moment), width, padding or fill)
     if name[-1] == "f":
-        return _fraction(name, moment.nanoseconds)
+        return _fraction(name, moment.nanoseconds % 1_000_000_000)
     if name[-1] in "zZ":
         if name == "#z":
             raise Crash("the format of `date` has a code that only reads")
-        if moment.zone is None:
+        if moment.zone is None or moment.offset is None:
             raise Crash(f"`%{name}` needs a time with an offset")
-        return moment.zone if name == "Z" else _offset(moment.time, ":" if ":" in name else "", _parts(name))
+        return moment.zone if name == "Z" else _offset(moment.offset, ":" if ":" in name else "", _parts(name))
     time = moment.time
     texts = {"B": _MONTHS[time.month - 1], "A": _DAYS[time.weekday()], "t": "\t", "n": "\n", "%": "%"}
     texts |= {"b": texts["B"][:3], "a": texts["A"][:3], "p": "AM" if time.hour < 12 else "PM"}
     return {**texts, "P": texts["p"].lower()}[name]
+
+
+def _padded(name: str, number: int, width: int, fill: str) -> str:
+    if name == "C":
+        # a byte, of which the tens are one character, whatever comes after the 9
+        tens, ones = divmod(number % 256, 10)
+        head = chr(ord("0") + tens) if tens else {"0": "0", "_": " "}.get(fill, "")
+        return f"{head}{ones}"
+    sign = "+" if name in "YG" and not 0 <= number <= 9999 else ""
+    width += bool(sign)
+    return format(number, {"-": sign, "_": f"{sign}{width}d"}.get(fill, f"{sign}0{width}d"))
 
 
 def _parts(name: str) -> int:
@@ -219,23 +186,25 @@ def _fraction(name: str, nanoseconds: int) -> str:
     return dot + digits[: int(name.strip(".f"))]
 
 
-def _offset(time: datetime, separator: str, parts: int) -> str:
-    offset = time.utcoffset() or timedelta()
-    seconds = int(abs(offset).total_seconds())
+def _offset(offset: int, separator: str, parts: int) -> str:
+    seconds = abs(offset)
+    if parts == 2:
+        # to the nearest minute
+        seconds += 30
     numbers = [seconds // 3600, seconds // 60 % 60, seconds % 60][:parts]
-    return ("-" if offset < timedelta() else "+") + separator.join(f"{part:02d}" for part in numbers)
+    return ("-" if offset < 0 else "+") + separator.join(f"{part:02d}" for part in numbers)
 
 
-def _number(name: str, moment: _Moment) -> int:
-    time = moment.time
+def _number(name: str, moment: Moment) -> int:
+    time, years = moment.time, moment.years
     day_of_year = time.timetuple().tm_yday
     week_year, week, week_day = time.isocalendar()
     hour = time.hour % 12 or 12
     return {
-        "Y": time.year,
-        "C": time.year // 100,
+        "Y": time.year + years,
+        "C": (time.year + years) // 100,
         "y": time.year % 100,
-        "G": week_year,
+        "G": week_year + years,
         "g": week_year % 100,
         "q": (time.month + 2) // 3,
         "m": time.month,
@@ -246,13 +215,13 @@ def _number(name: str, moment: _Moment) -> int:
         "I": hour,
         "l": hour,
         "M": time.minute,
-        "S": time.second,
-        "f": moment.nanoseconds,
+        "S": time.second + moment.nanoseconds // 1_000_000_000,
+        "f": moment.nanoseconds % 1_000_000_000,
         "j": day_of_year,
         "U": (day_of_year + 6 - (time.weekday() + 1) % 7) // 7,
         "W": (day_of_year + 6 - time.weekday()) // 7,
         "V": week,
         "u": week_day,
         "w": week_day % 7,
-        "s": int((time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)),
+        "s": moment.timestamp,
     }[name]

@@ -162,7 +162,10 @@ def _index(wanted: float, size: int) -> int:
 
 def concat(value: Any, args: Arguments) -> list[Any]:
     """The items and those of `with`, or `with` itself where it is no array."""
-    items, more = list_of("concat", value), args.any("with")
+    items = list_of("concat", value)
+    if "with" not in args:
+        raise RenderFailure("`concat` needs the argument `with`")
+    more = args.any("with")
     added = more if isinstance(more, list) else [more]
     if len(items) + len(added) > MAX_ITEMS:
         raise Stop(f"the template makes an array of more than {MAX_ITEMS:,} items")
