@@ -51,10 +51,9 @@ _RAW = re.compile(r"[ \t\r\n]*(-?)%\}(.*?)\{%(-?)[ \t\r\n]*endraw[ \t\r\n]*(-?)%
 _SET = re.compile(r"[ \t\r\n]+([A-Za-z_]\w*)[ \t\r\n]*=[ \t\r\n]*", re.ASCII)
 _FOR = re.compile(r"[ \t\r\n]+([A-Za-z_]\w*)(?:,[ \t\r\n]*([A-Za-z_]\w*))?[ \t\r\n]+in[ \t\r\n]+", re.ASCII)
 _NAMED = re.compile(r"[ \t\r\n]+([A-Za-z_]\w*)", re.ASCII)
+_TEXT = f"(?:{STRING.pattern})"
 _INCLUDE = re.compile(
-    r"""[ \t\r\n]+((?:{0})|\[[ \t\r\n]*(?:(?:{0})[ \t\r\n]*,[ \t\r\n]*)*(?:{0})?[ \t\r\n]*\])""".format(
-        STRING.pattern
-    )
+    rf"[ \t\r\n]+({_TEXT}|\[[ \t\r\n]*(?:{_TEXT}[ \t\r\n]*,[ \t\r\n]*)*(?:{_TEXT})?[ \t\r\n]*\])"
 )
 _IGNORE_MISSING = re.compile(r"[ \t\r\n]*ignore[ \t\r\n]*missing")
 _OPTIONAL_NAME = re.compile(r"[ \t\r\n]*(?:[A-Za-z_]\w*)?", re.ASCII)

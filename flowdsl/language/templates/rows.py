@@ -34,7 +34,6 @@ from flowdsl.language.templates.nodes import (
 )
 from flowdsl.language.templates.values import kind, printed
 
-
 ONE_OFF: Final = "__tera_one_off"
 """What Tera calls a template that is rendered without having been loaded."""
 

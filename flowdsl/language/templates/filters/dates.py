@@ -155,7 +155,9 @@ def _coded(code: re.Match[str], moment: Moment) -> str:
             raise Crash("the format of `date` has a code that only reads")
         if moment.zone is None or moment.offset is None:
             raise Crash(f"`%{name}` needs a time with an offset")
-        return moment.zone if name == "Z" else _offset(moment.offset, ":" if ":" in name else "", _parts(name))
+        return (
+            moment.zone if name == "Z" else _offset(moment.offset, ":" if ":" in name else "", _parts(name))
+        )
     time = moment.time
     texts = {"B": _MONTHS[time.month - 1], "A": _DAYS[time.weekday()], "t": "\t", "n": "\n", "%": "%"}
     texts |= {"b": texts["B"][:3], "a": texts["A"][:3], "p": "AM" if time.hour < 12 else "PM"}

@@ -28,9 +28,7 @@ _BLANKS: Final = f"[{WHITE_SPACE}]*"
 _NUMBER: Final = rf"{_BLANKS}([0-9]{{1,2}})"
 _YEAR: Final = rf"{_BLANKS}([+-][0-9]+|[0-9]{{1,4}})"
 _DATE: Final = rf"{_YEAR}{_BLANKS}-{_NUMBER}{_BLANKS}-{_NUMBER}"
-_CLOCK: Final = (
-    rf"{_NUMBER}{_BLANKS}:{_NUMBER}{_BLANKS}:{_NUMBER}(?:\.([0-9]{{1,9}})[0-9]*)?{_BLANKS}"
-)
+_CLOCK: Final = rf"{_NUMBER}{_BLANKS}:{_NUMBER}{_BLANKS}:{_NUMBER}(?:\.([0-9]{{1,9}})[0-9]*)?{_BLANKS}"
 _OFFSET: Final = rf"(?:(UTC|Z)|([+\-\u2212])([0-9]{{2}})[:{WHITE_SPACE}]*([0-5][0-9])){_BLANKS}"
 _DAY_ALONE: Final = re.compile(f"{_YEAR}-{_NUMBER}-{_NUMBER}")
 _WITH_OFFSET: Final = re.compile(_DATE + "[Tt ]" + _CLOCK + _OFFSET, re.IGNORECASE)
