@@ -294,7 +294,7 @@ def test_a_batch_that_is_handed_over_again_does_nothing_and_answers_the_same(
         assert sink.apply(batch, "other", 1) == answer
         sink.apply([], "c", 5)
         assert sink.applied("c") == 5
-        assert contents(sink) == {InApp: 1, Feed: 1, Counter: 2}[type(sink)]
+        assert contents(sink) == 1
 
 
 def contents(sink: DurableSink) -> Any:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from flowdsl.errors import SinkError, did_you_mean
 from flowdsl.graph.excerpt import entities_of
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.operators.base import Option, text_schema
 from flowdsl.sinks.base import Delivery, Failure, storable
-from flowdsl.sinks.database import Database, insert
-from flowdsl.sinks.kept import PATH, KeptSink, json_text
+from flowdsl.sinks.database import Database, insert, sealed
+from flowdsl.sinks.kept import CHECKED, KEYS, PATH, KeptSink, json_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +27,12 @@ OPERATIONS: Final = {
 }  # fmt: skip
 _SCHEMA: Final = (
     """create table if not exists counts (
-        entity_type text, entity_id text, field text, value not null, primary key (entity_type, entity_id, field)
+        entity_type text, entity_id text, field text, value not null, crc integer not null,
+        primary key (entity_type, entity_id, field)
     ) without rowid""",
+    KEYS,
 )
+_CHECKED: Final = {"counts": "entity_type, entity_id, field, value", **CHECKED}
 _KEYED: Final = "where entity_type = ? and entity_id = ? and field = ?"
 
 _MOST: Final = 1.7976931348623157e308
@@ -89,7 +92,7 @@ class Counter(KeptSink[Change]):
             )
         if graph is not None and not isinstance(graph, EntityGraph):
             raise SinkError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
-        super().__init__(Database(path, "counter", _SCHEMA))
+        super().__init__(Database(path, "counter", _SCHEMA, _CHECKED))
         self._field = field
         self._operation = operation
         self._graph = graph
@@ -100,15 +103,15 @@ class Counter(KeptSink[Change]):
         if named is None:
             raise SinkError("no field is named", hint="value(entity_type, entity_id, field)")
         key = (entity_type, entity_id, named)
-        rows = self._database.read(f"select value from counts {_KEYED}", key)
-        found: Number = rows[0][0] if rows else self._start(key)
+        rows = self._database.rows("counts", _KEYED, key)
+        found: Number = rows[0][3] if rows else self._start(key)
         return found
 
     def values(self) -> pd.DataFrame:
         """Every number that was changed: `entity_type, entity_id, field, value`, sorted."""
         import pandas as pd
 
-        rows = self._database.read("select entity_type, entity_id, field, value from counts order by 1, 2, 3")
+        rows = self._database.rows("counts", "order by 1, 2, 3")
         return pd.DataFrame(rows, columns=["entity_type", "entity_id", "field", "value"])
 
     # -- inside ----------------------------------------------------------------------------------------
@@ -137,14 +140,32 @@ class Counter(KeptSink[Change]):
             )
         return Change((key[0], key[1], key[2]), OPERATIONS[operation], value)
 
-    def _write(self, connection: sqlite3.Connection, rows: Sequence[Change]) -> None:
+    def _write(self, connection: sqlite3.Connection, rows: Sequence[Change]) -> Sequence[Any]:
         values: dict[Key, Number] = {}
         for key in dict.fromkeys(row.key for row in rows):
-            found = connection.execute(f"select value from counts {_KEYED}", key).fetchone()
-            values[key] = self._start(key) if found is None else found[0]
+            found = self._database.rows_in(connection, "counts", _KEYED, key)
+            values[key] = found[0][3] if found else self._start(key)
+        undos = []
         for row in rows:
-            values[row.key] = _changed(values[row.key], row)
-        insert(connection, "insert or replace into counts", [(*key, value) for key, value in values.items()])
+            before = values[row.key]
+            values[row.key] = after = _changed(before, row)
+            undos.append([*row.key, _sum(before, -after)])
+        self._put(connection, values)
+        return undos
+
+    def _take_back(self, connection: sqlite3.Connection, key: bytes | str, undo: Any) -> None:
+        *counted, change = undo
+        named: Key = (counted[0], counted[1], counted[2])
+        found = self._database.rows_in(connection, "counts", _KEYED, named)
+        if found:
+            self._put(connection, {named: _stored(_sum(found[0][3], change))})
+
+    def _put(self, connection: sqlite3.Connection, values: Mapping[Key, Number]) -> None:
+        insert(
+            connection,
+            "insert or replace into counts",
+            sealed((*key, value) for key, value in values.items()),
+        )
 
     def _start(self, key: Key) -> Number:
         """Where a number starts: at what the graph has, or at 0."""
@@ -163,9 +184,12 @@ def _changed(old: Number, change: Change) -> Number:
     else:
         # it stops at 0, and what was below 0 already does not rise
         new = max(_sum(old, -change.value), min(old, 0))
-    if isinstance(new, int) and not -(2**63) <= new < 2**63:
-        new = float(new)
-    return new
+    return _stored(new)
+
+
+def _stored(number: Number) -> Number:
+    """A number as it can be kept: whole ones beyond 64 bits as floats."""
+    return float(number) if isinstance(number, int) and not -(2**63) <= number < 2**63 else number
 
 
 def _sum(one: Number, other: Number) -> Number:

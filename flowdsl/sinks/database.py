@@ -3,6 +3,7 @@
 A rollback journal, for SQLite before 3.51.3 has a fault in its write-ahead log when two connections meet; one that stays
 (`PERSIST`), for its head is wiped and synced, while with `DELETE` and `synchronous=FULL` a power cut could bring a removed
 journal back and undo what was said to be done. Every value reaches SQL as a parameter, never as a part of the text.
+SQLite does not notice a flipped bit in a value, so rows have checksums, and a small file is checked when it is opened.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,7 +25,10 @@ PATIENCE: Final = 30.0
 _APPLIED: Final = (
     "create table if not exists applied (consumer text primary key, batch integer not null) without rowid"
 )
-_VERSION: Final = 1
+_VERSION: Final = 2
+# a file up to this size, in bytes, is checked whole when it is opened: that takes a few hundredths of a second
+_CHECKED_AT_ONCE: Final = 1 << 23
+_REPAIR: Final = "bring back a copy of the file, or move it away: a new one is made then"
 # the parameters that every SQLite takes in one statement
 _PARAMETERS: Final = 999
 # what a journal that stays may have, in bytes
@@ -33,10 +38,17 @@ _JOURNAL: Final = 1_000_000
 class Database:
     """One SQLite file, or one in memory where `path` is None; opened when it is first used.
 
-    `name` is the application that the file belongs to: the file of another kind of sink is refused.
+    `name` is the application that the file belongs to: the file of another kind of sink is refused. `checked` has the
+    columns that the checksum of a row is about, for each table whose rows have one, in a last column `crc`.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, name: str, schema: Sequence[str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        name: str,
+        schema: Sequence[str],
+        checked: Mapping[str, str] | None = None,
+    ) -> None:
         if path is not None and not isinstance(path, (str, os.PathLike)):
             raise SinkError(
                 f"a path is a {type(path).__name__}", allowed="text, a pathlib.Path, or None for memory"
@@ -44,6 +56,7 @@ class Database:
         self.path = None if path is None else Path(path)
         self._name = name
         self._schema = (_APPLIED, *schema)
+        self._checked = checked or {}
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._process = 0
@@ -65,6 +78,40 @@ class Database:
         with self._lock, self._translated():
             return self._connected().execute(sql, parameters).fetchall()
 
+    def rows(
+        self, table: str, rest: str = "", parameters: Sequence[Any] = (), beside: str = ""
+    ) -> list[tuple[Any, ...]]:
+        """Rows of a table, each held against its checksum; `beside` names columns that it is not about, which come first."""
+        with self._lock, self._translated():
+            return self.rows_in(self._connected(), table, rest, parameters, beside)
+
+    def rows_in(
+        self, connection: sqlite3.Connection, table: str, rest: str = "", parameters: Sequence[Any] = (), beside: str = ""
+    ) -> list[tuple[Any, ...]]:  # fmt: skip
+        """The same within a change."""
+        first = beside.count(",") + 1 if beside else 0
+        columns = ", ".join(filter(None, (beside, self._checked[table], "crc")))
+        found = connection.execute(f"select {columns} from {table} {rest}", parameters).fetchall()
+        for row in found:
+            if row[-1] != checksum(row[first:-1]):
+                raise SinkError(
+                    f"{self!r} is damaged: a row of {table} is not what was written, {row[first:-1]!r:.80}",
+                    hint=_REPAIR,
+                )
+        return [row[:-1] for row in found]
+
+    def damage(self) -> list[str]:
+        """What is wrong with the file, as sentences, found by reading all of it; nothing where all is well."""
+        wrong = []
+        try:
+            with self._lock, self._translated():
+                wrong += _integrity(self._connected())
+            for table in self._checked:
+                self.rows(table)
+        except SinkError as error:
+            wrong.append(error.what)
+        return wrong
+
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Let `change` write in one transaction, which is safe on disk when this returns."""
         with self._lock, self._translated():
@@ -79,13 +126,14 @@ class Database:
                 raise
             return done
 
-    def apply(self, consumer: str, batch: int, change: Callable[[sqlite3.Connection], object]) -> None:
-        """Let `change` write and remember the batch in the same transaction; nothing for a batch that is there already."""
+    def apply(self, consumer: str, batch: int, change: Callable[[sqlite3.Connection, bool], object]) -> None:
+        """Let `change` write and remember the batch in the same transaction; it is told whether the batch is new."""
 
         def once(connection: sqlite3.Connection) -> None:
             known = connection.execute("select batch from applied where consumer = ?", (consumer,)).fetchone()
-            if known is None or known[0] < batch:
-                change(connection)
+            new = known is None or known[0] < batch
+            change(connection, new)
+            if new:
                 connection.execute("insert or replace into applied values (?, ?)", (consumer, batch))
 
         self.write(once)
@@ -124,6 +172,9 @@ class Database:
             for statement in self._schema:
                 connection.execute(statement)
             connection.execute("commit")
+            if self.path is not None and self.path.stat().st_size <= _CHECKED_AT_ONCE:
+                for wrong in _integrity(connection):
+                    raise SinkError(f"{self!r} is damaged: {wrong}", hint=_REPAIR)
         except BaseException:
             connection.close()
             raise
@@ -154,6 +205,11 @@ class Database:
             raise SinkError(
                 f"{self!r} cannot be used: {error}", hint="another process is writing to it" if busy else None
             ) from error
+        except sqlite3.DatabaseError as error:
+            # not the errors of a statement: SQLite says it of pages that are no pages
+            damaged = type(error) is sqlite3.DatabaseError
+            what = "is damaged" if damaged else "cannot be used"
+            raise SinkError(f"{self!r} {what}: {error}", hint=_REPAIR if damaged else None) from error
         except sqlite3.Error as error:
             raise SinkError(f"{self!r} cannot be used: {error}") from error
         except UnicodeEncodeError as error:
@@ -172,6 +228,22 @@ def _made(path: Path) -> Path:
             hint="make its folder first" if not path.parent.is_dir() else None,
         ) from error
     return path
+
+
+def checksum(row: Sequence[Any]) -> int:
+    """What a row carries, so that a flipped bit in it is seen."""
+    return zlib.crc32(repr(tuple(row)).encode("utf-8", "surrogatepass"))
+
+
+def sealed(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Rows with their checksums."""
+    return [(*row, checksum(row)) for row in rows]
+
+
+def _integrity(connection: sqlite3.Connection) -> list[str]:
+    # one thing is enough: a damaged page makes a hundred
+    found = [str(text) for (text,) in connection.execute("pragma integrity_check(1)")]
+    return [] if found == ["ok"] else found
 
 
 def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -13,20 +13,33 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from flowdsl.operators.base import Option
 from flowdsl.sinks.base import Delivery, Failure, storable
-from flowdsl.sinks.database import Database, insert
-from flowdsl.sinks.kept import PATH, KeptSink, check_page, json_text, no_recipient
+from flowdsl.sinks.database import Database, insert, sealed
+from flowdsl.sinks.kept import (
+    CHECKED,
+    KEYS,
+    PATH,
+    KeptSink,
+    changed_by_id,
+    check_page,
+    json_text,
+    no_recipient,
+    stored_key,
+    told_key,
+)
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND: Final = dt.timedelta(microseconds=1)
 _SCHEMA: Final = (
     """create table if not exists items (
-        number integer primary key autoincrement, id text not null unique, recipient text not null,
-        payload text not null, delivered_at integer not null
+        number integer primary key autoincrement, id blob not null, recipient text not null,
+        payload text not null, delivered_at integer not null, crc integer not null
     )""",
     "create index if not exists items_of on items (recipient, number)",
+    KEYS,
 )
+_CHECKED: Final = {"items": "id, recipient, payload, delivered_at", **CHECKED}
 
-Row = tuple[str, str, str, int]
+Row = tuple[bytes | str, str, str, int]
 
 
 class FeedItem(NamedTuple):
@@ -63,20 +76,21 @@ class Feed(KeptSink[Row]):
     options: ClassVar[tuple[Option, ...]] = (PATH,)
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        super().__init__(Database(path, "feed", _SCHEMA))
+        super().__init__(Database(path, "feed", _SCHEMA, _CHECKED))
 
     def page(self, recipient: str, before: int | None = None, *, limit: int = 50) -> FeedPage:
         """The newest items of a recipient's feed, or those that come after the page whose `next` is `before`."""
         check_page(limit, 0 if before is None else before)
         end = "" if before is None else "and number < ? "
-        rows = self._database.read(
-            f"select number, id, payload, delivered_at from items where recipient = ? {end}order by number desc limit ?",
-            (recipient, *(() if before is None else (before,)), limit + 1),
-        )
+        rows = self._database.rows(
+            "items", f"where recipient = ? {end}order by number desc limit ?",
+            (recipient, *(() if before is None else (before,)), limit + 1), "number",
+        )  # fmt: skip
         # one more than asked for tells whether there is another page
         more = len(rows) > limit > 0
         items = [
-            FeedItem(name, json.loads(text), _EPOCH + at * _MICROSECOND) for _, name, text, at in rows[:limit]
+            FeedItem(told_key(name), json.loads(text), _EPOCH + at * _MICROSECOND)
+            for _, name, _, text, at in rows[:limit]
         ]
         return FeedPage(tuple(items), rows[limit - 1][0] if more else None)
 
@@ -96,18 +110,22 @@ class Feed(KeptSink[Row]):
 
     def delete(self, recipient: str, ids: Sequence[str]) -> int:
         """Delete some items of a recipient's feed; how many there were."""
-        given = [(recipient, name) for name in ([ids] if isinstance(ids, str) else ids)]
-
-        def change(connection: sqlite3.Connection) -> int:
-            return connection.executemany("delete from items where recipient = ? and id = ?", given).rowcount
-
-        return self._database.write(change)
+        return changed_by_id(self._database, "delete from items where", recipient, ids)
 
     def _row(self, delivery: Delivery) -> Row | Failure:
         if not delivery.recipient:
             return no_recipient("feed")
         at = (delivery.delivered_at - _EPOCH) // _MICROSECOND
-        return delivery.key or uuid.uuid4().hex, storable(delivery.recipient), json_text(delivery.payload), at
+        return (
+            stored_key(delivery.key) or uuid.uuid4().bytes,
+            storable(delivery.recipient),
+            json_text(delivery.payload),
+            at,
+        )
 
-    def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        insert(connection, "insert or ignore into items (id, recipient, payload, delivered_at)", rows)
+    def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> Sequence[Any]:
+        insert(connection, "insert into items (id, recipient, payload, delivered_at, crc)", sealed(rows))
+        return [row[1] for row in rows]
+
+    def _take_back(self, connection: sqlite3.Connection, key: bytes | str, undo: Any) -> None:
+        connection.execute("delete from items where recipient = ? and id = ?", (undo, key))

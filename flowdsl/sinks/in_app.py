@@ -10,13 +10,25 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
 from flowdsl.errors import SinkError
 from flowdsl.operators.base import Option
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, storable
-from flowdsl.sinks.database import Database, insert, marks
-from flowdsl.sinks.kept import PATH, KeptSink, check_page, json_text, no_recipient
+from flowdsl.sinks.database import Database, insert, marks, sealed
+from flowdsl.sinks.kept import (
+    CHECKED,
+    KEYS,
+    PATH,
+    KeptSink,
+    changed_by_id,
+    check_page,
+    json_text,
+    no_recipient,
+    stored_key,
+    told_key,
+)
 from flowdsl.sinks.recipients import SCHEMA as RECIPIENTS
 from flowdsl.sinks.recipients import Recipients
 
@@ -26,20 +38,23 @@ _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND: Final = dt.timedelta(microseconds=1)
 _SCHEMA: Final = (
     """create table if not exists notifications (
-        number integer primary key autoincrement, id text not null unique, recipient text not null,
+        number integer primary key autoincrement, id blob not null, recipient text not null,
         type text not null, title text not null, body text not null, payload text not null,
-        created_at integer not null, read integer not null default 0
+        created_at integer not null, read integer not null default 0, crc integer not null
     )""",
     # one that also answers what is unread: each more is a page more to write for every notification
     "create index if not exists notifications_of on notifications (recipient, number, read)",
+    KEYS,
     *RECIPIENTS,
 )
-_COLUMNS: Final = "number, id, recipient, type, title, body, payload, created_at, read"
+_COLUMNS: Final = "id, recipient, type, title, body, payload, created_at"
+_CHECKED: Final = {"notifications": _COLUMNS, **CHECKED}
+_BESIDE: Final = "number, read"
 # how often it is looked whether another process has written
 _LOOK: Final = 0.2
 _READ_AT_ONCE: Final = 500
 
-Row = tuple[str, str, str, str, str, str, int]
+Row = tuple[bytes | str, str, str, str, str, str, int]
 
 
 class Notification(NamedTuple):
@@ -54,6 +69,14 @@ class Notification(NamedTuple):
     read: bool
     created_at: dt.datetime
     payload: Any
+
+
+@dataclass(frozen=True)
+class NotificationPage:
+    """Some notifications, newest first; `next` is where the page after them begins, None behind the last."""
+
+    items: tuple[Notification, ...]
+    next: int | None
 
 
 class InApp(Recipients, KeptSink[Row]):
@@ -85,8 +108,8 @@ class InApp(Recipients, KeptSink[Row]):
     def __init__(self, path: str | os.PathLike[str] | None = None, *, keep: int = KEEP) -> None:
         if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
             raise SinkError(f"keep is {keep!r}", allowed="a whole number from 1 up")
-        KeptSink.__init__(self, Database(path, "in_app", _SCHEMA))
-        self._keep = keep
+        KeptSink.__init__(self, Database(path, "in_app", _SCHEMA, _CHECKED))
+        self._kept_at_most = keep
         self._news = threading.Condition()
 
     # -- reading ---------------------------------------------------------------------------------------
@@ -94,11 +117,30 @@ class InApp(Recipients, KeptSink[Row]):
     def list(self, recipient: str, limit: int = 50, offset: int = 0) -> Sequence[Notification]:
         """A recipient's notifications, newest first."""
         check_page(limit, offset)
-        rows = self._database.read(
-            f"select {_COLUMNS} from notifications where recipient = ? order by number desc limit ? offset ?",
-            (recipient, limit, offset),
-        )
+        rest = "where recipient = ? order by number desc limit ? offset ?"
+        rows = self._database.rows("notifications", rest, (recipient, limit, offset), _BESIDE)
         return [_notification(row) for row in rows]
+
+    def page(self, recipient: str, before: int | None = None, *, limit: int = 20) -> NotificationPage:
+        """A recipient's newest notifications, or those that come after the page whose `next` is `before`.
+
+        A page begins where the one before it ended, whatever came in between.
+
+        >>> in_app = InApp()
+        >>> in_app.deliver([Delivery({"title": title}, "ann") for title in "abc"])
+        [None, None, None]
+        >>> page = in_app.page("ann", limit=2)
+        >>> [n.title for n in page.items], [n.title for n in in_app.page("ann", page.next).items]
+        (['c', 'b'], ['a'])
+        """
+        check_page(limit, 0 if before is None else before)
+        end = "" if before is None else "and number < ? "
+        given = () if before is None else (before,)
+        rest = f"where recipient = ? {end}order by number desc limit ?"
+        # one more than asked for tells whether there is another page
+        rows = self._database.rows("notifications", rest, (recipient, *given, limit + 1), _BESIDE)
+        more = len(rows) > limit > 0
+        return NotificationPage(tuple(map(_notification, rows[:limit])), rows[limit - 1][0] if more else None)
 
     def total(self, recipient: str) -> int:
         """How many notifications a recipient has."""
@@ -122,7 +164,8 @@ class InApp(Recipients, KeptSink[Row]):
 
     def mark_read(self, recipient: str, ids: Sequence[str]) -> int:
         """Mark some of a recipient's notifications as read; how many were unread."""
-        return self._change_some("update notifications set read = 1 where read = 0 and", recipient, ids)
+        sql = "update notifications set read = 1 where read = 0 and"
+        return changed_by_id(self._database, sql, recipient, ids)
 
     def mark_all_read(self, recipient: str) -> int:
         """Mark all of a recipient's notifications as read; how many were unread."""
@@ -131,7 +174,7 @@ class InApp(Recipients, KeptSink[Row]):
 
     def delete(self, recipient: str, ids: Sequence[str]) -> int:
         """Delete some of a recipient's notifications; how many there were."""
-        return self._change_some("delete from notifications where", recipient, ids)
+        return changed_by_id(self._database, "delete from notifications where", recipient, ids)
 
     # -- inside ----------------------------------------------------------------------------------------
 
@@ -141,7 +184,7 @@ class InApp(Recipients, KeptSink[Row]):
         payload = delivery.payload
         body = payload if isinstance(payload, str) else _text(delivery.field("body"), "")
         return (
-            delivery.key or uuid.uuid4().hex,
+            stored_key(delivery.key) or uuid.uuid4().bytes,
             storable(delivery.recipient),
             _text(delivery.field("notification_type"), GENERIC),
             _text(delivery.field("title"), "Notification"),
@@ -150,24 +193,27 @@ class InApp(Recipients, KeptSink[Row]):
             (delivery.delivered_at - _EPOCH) // _MICROSECOND,
         )
 
-    def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        into = "insert or ignore into notifications (id, recipient, type, title, body, payload, created_at)"
-        insert(connection, into, rows)
+    def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> Sequence[Any]:
+        insert(connection, f"insert into notifications ({_COLUMNS}, crc)", sealed(rows))
         recipients = list(dict.fromkeys(row[1] for row in rows))
         for start in range(0, len(recipients), _READ_AT_ONCE):
             self._forget_old(connection, recipients[start : start + _READ_AT_ONCE])
+        return [row[1] for row in rows]
+
+    def _take_back(self, connection: sqlite3.Connection, key: bytes | str, undo: Any) -> None:
+        connection.execute("delete from notifications where recipient = ? and id = ?", (undo, key))
 
     def _forget_old(self, connection: sqlite3.Connection, recipients: Sequence[str]) -> None:
         """Delete what is beyond the newest of each of these recipients."""
         full = connection.execute(
             f"select recipient from notifications where recipient in ({marks(recipients)}) "
             "group by recipient having count(*) > ?",
-            (*recipients, self._keep),
+            (*recipients, self._kept_at_most),
         ).fetchall()
         connection.executemany(
             "delete from notifications where recipient = ?1 and number <= "
             "(select number from notifications where recipient = ?1 order by number desc limit 1 offset ?2)",
-            [(recipient, self._keep) for (recipient,) in full],
+            [(recipient, self._kept_at_most) for (recipient,) in full],
         )
 
     def _told(self) -> None:
@@ -177,11 +223,11 @@ class InApp(Recipients, KeptSink[Row]):
     def _coming(self, recipient: str | None, last: int, timeout: float | None) -> Iterator[Notification]:
         one = "" if recipient is None else "recipient = ? and "
         given = () if recipient is None else (recipient,)
-        sql = f"select {_COLUMNS} from notifications where {one}number > ? order by number limit ?"
+        rest = f"where {one}number > ? order by number limit ?"
         heard = time.monotonic()
         while True:
             with self._news:
-                rows = self._database.read(sql, (*given, last, _READ_AT_ONCE))
+                rows = self._database.rows("notifications", rest, (*given, last, _READ_AT_ONCE), _BESIDE)
                 if not rows:
                     if timeout is not None and time.monotonic() - heard >= timeout:
                         return
@@ -198,22 +244,6 @@ class InApp(Recipients, KeptSink[Row]):
     def _count(self, sql: str, *values: str) -> int:
         return int(self._database.read(sql, values)[0][0])
 
-    def _change_some(self, sql: str, recipient: str, ids: Sequence[str]) -> int:
-        if isinstance(ids, str):
-            ids = [ids]
-
-        def change(connection: sqlite3.Connection) -> int:
-            changed = 0
-            for start in range(0, len(ids), _READ_AT_ONCE):
-                some = ids[start : start + _READ_AT_ONCE]
-                done = connection.execute(
-                    f"{sql} recipient = ? and id in ({marks(some)})", (recipient, *some)
-                )
-                changed += done.rowcount
-            return changed
-
-        return self._database.write(change)
-
 
 def _text(value: Any, default: str) -> str:
     if value is None:
@@ -222,9 +252,17 @@ def _text(value: Any, default: str) -> str:
 
 
 def _notification(row: Sequence[Any]) -> Notification:
-    _, name, recipient, kind, title, body, text, created, read = row
+    _, read, name, recipient, kind, title, body, text, created = row
     payload = json.loads(text)
     data = payload.get("data") if isinstance(payload, dict) else None
     return Notification(
-        name, recipient, kind, title, body, data, bool(read), _EPOCH + created * _MICROSECOND, payload
+        told_key(name),
+        recipient,
+        kind,
+        title,
+        body,
+        data,
+        bool(read),
+        _EPOCH + created * _MICROSECOND,
+        payload,
     )
