@@ -11,7 +11,6 @@ import os
 import sqlite3
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,13 +146,6 @@ class Consumer:
         rows = self._database.read("select value from facts where name = ?", (name,))
         return rows[0][0] if rows else None
 
-    @property
-    def identity(self) -> str:
-        """What tells it from consumers of the same name of other logs."""
-        if self.fact("identity") is None:
-            self.keep_fact("identity", uuid.uuid4().hex[:16])
-        return str(self.fact("identity"))
-
     def keep_fact(self, name: str, value: Any) -> None:
         """Keep something under a name."""
         self._database.write(lambda c: c.execute("insert or replace into facts values (?, ?)", (name, value)))
@@ -171,6 +163,15 @@ class Consumer:
             f"select {', '.join(Letter._fields)} from letters where settled = 0 order by seq_no, rowid"
         )
         return [Letter(*row) for row in rows]
+
+    def owed(self, sink: str) -> set[str]:
+        """The keys of the dead letters of a sink that are not settled."""
+        return {
+            key
+            for (key,) in self._database.read(
+                "select key from letters where settled = 0 and sink = ?", (sink,)
+            )
+        }
 
     def count_letters(self) -> int:
         """How many dead letters are not settled."""

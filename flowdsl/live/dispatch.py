@@ -62,6 +62,8 @@ class Lane:
             if isinstance(sink, DurableSink)
             else consumer.progress(run).get(name, 0)
         )
+        # what an earlier run could not deliver, and may be delivered now because it is handed over again
+        self._owed = consumer.owed(name)
         self._changed = threading.Condition()
         self._parcels: deque[Parcel] = deque()
         self._waiting = 0
@@ -164,10 +166,19 @@ class Lane:
             span.set(failed=len(letters))
         if letters or not durable:
             self._consumer.done(self.name, self._run, parcel.number, letters, remember=not durable)
+        if self._owed:
+            self._settle(parcel, outcomes)
         good = np.array([o is None for o in outcomes])
         self.meter.took(
             np.array(parcel.moments)[good], len(letters), self._now(), time.perf_counter() - began
         )
+
+    def _settle(self, parcel: Parcel, outcomes: Sequence[Outcome]) -> None:
+        """What was a dead letter, and is delivered now, is none any more: nobody is to try it again."""
+        made = [d.key for d, o in zip(parcel.deliveries, outcomes, strict=True) if o is None]
+        paid = self._owed.intersection(made)
+        self._consumer.settle(sorted(paid), parcel.number)
+        self._owed -= paid
 
     def _outcomes(self, parcel: Parcel) -> Sequence[Outcome]:
         for attempt, pause in enumerate((*PAUSES, None), 1):

@@ -15,10 +15,10 @@ from flowdsl.live.dead_letters import Letter, delivery_of
 from flowdsl.live.recording import LiveRecorder
 from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
-from flowdsl.progress import Follower, beat, counted
+from flowdsl.progress import Follower
 from flowdsl.results.keys import DeliveryKeys
 from flowdsl.results.recorder import Seqs
-from flowdsl.sinks.base import Delivery, DurableSink, Sink, checked_outcomes
+from flowdsl.sinks.base import Delivery, Sink, checked_outcomes
 
 if TYPE_CHECKING:
     from flowdsl.live.runtime import Runtime
@@ -39,16 +39,14 @@ def retried(
         found, failed = _rerun(runtime, labels, again, follower)
         errors |= failed
         wanted |= {key: deliveries for key, deliveries in found.items() if key not in errors}
-    errors |= _delivered(runtime.sinks, consumer, wanted)
+    errors |= _delivered(runtime.sinks, wanted)
     consumer.tried_again(list(errors.items()))
     consumer.settle([letter.key for letter in letters if letter.key not in errors], runtime.log.last_seq_no())
     failed_again = {letter.key: letter for letter in consumer.letters()}
     return [failed_again[key] for key in errors if key in failed_again]
 
 
-def _delivered(
-    sinks: dict[str, Sink], consumer: Consumer, wanted: dict[str, list[Delivery]]
-) -> dict[str, str]:
+def _delivered(sinks: dict[str, Sink], wanted: dict[str, list[Delivery]]) -> dict[str, str]:
     """Hand deliveries to their sinks; by letter, what went wrong."""
     errors: dict[str, str] = {}
     by_sink: dict[str, list[tuple[str, Delivery]]] = defaultdict(list)
@@ -59,35 +57,19 @@ def _delivered(
         if name not in sinks:
             errors |= {key: f"there is no sink {name!r} any more" for key, _ in rows}
             continue
-        for (key, _), outcome in zip(
-            rows, _outcomes(sinks[name], consumer, [d for _, d in rows]), strict=True
-        ):
+        for (key, _), outcome in zip(rows, _outcomes(sinks[name], [d for _, d in rows]), strict=True):
             if isinstance(outcome, str):
                 errors[key] = outcome
     return errors
 
 
-def _outcomes(sink: Sink, consumer: Consumer, deliveries: list[Delivery]) -> list[str | None]:
-    """Of each delivery what went wrong."""
-    if isinstance(sink, DurableSink):
-        # each under its key: one that was made, but not noted here before the process ended, is not made twice
-        return [
-            _applied(sink, delivery, f"{consumer.name}/{consumer.identity}/{delivery.key}")
-            for delivery in counted(deliveries, beat, 1)
-        ]
+def _outcomes(sink: Sink, deliveries: list[Delivery]) -> list[str | None]:
+    """Of each delivery what went wrong; a durable sink makes none twice, for each has the key that it had."""
     try:
         outcomes = checked_outcomes(sink.deliver(deliveries), sink, len(deliveries))
         return [None if outcome is None else outcome.error for outcome in outcomes]
     except Exception as error:  # a sink may be anybody's
         return [f"{type(error).__name__}: {error}"] * len(deliveries)
-
-
-def _applied(sink: DurableSink, delivery: Delivery, named: str) -> str | None:
-    try:
-        outcome = checked_outcomes(sink.apply([delivery], named, 1), sink, 1)[0]
-    except Exception as error:  # a sink may be anybody's
-        return f"{type(error).__name__}: {error}"
-    return None if outcome is None else outcome.error
 
 
 def _rerun(

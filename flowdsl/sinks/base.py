@@ -11,8 +11,9 @@ A durable sink keeps what it got in a file of its own, together with the number 
 
     failures = sink.apply(deliveries, consumer="flow-runtime", batch=17)
 
-A batch that was applied before does nothing, so that it may be handed over again after a crash. Whoever makes a sink
-closes it; `open` and `close` may be called more than once.
+A batch that was applied before does nothing, so that it may be handed over again after a crash, and neither does a
+delivery whose key the sink has, whichever way it comes. Whoever makes a sink closes it; `open` and `close` may be called
+more than once.
 """
 
 from __future__ import annotations
@@ -198,7 +199,7 @@ def checked_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome
 
 
 class DurableSink(Sink):
-    """A sink that keeps deliveries in a file of its own, and remembers which batches it has."""
+    """A sink that keeps deliveries in a file of its own, and remembers what it has: batches by number, deliveries by key."""
 
     durable: ClassVar[bool] = True
 
@@ -208,6 +209,10 @@ class DurableSink(Sink):
         The answer is that of `deliver`, and is the same when the batch is handed over again.
         """
         raise NotImplementedError
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Keep deliveries of no batch, each once for its key."""
+        return [self.apply([delivery], f"key/{delivery.key}", 1)[0] for delivery in deliveries]
 
     def applied(self, consumer: str) -> int:
         """The number of the last batch of a consumer; 0 before any."""
