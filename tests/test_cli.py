@@ -237,6 +237,26 @@ def test_convert_appends_a_file_of_another_shape_to_a_log(capsys: Captured, file
     assert json.loads(out)["left_out"] == 1
 
 
+def test_convert_splits_a_change_with_columns_of_its_own_for_each_part(capsys: Captured, files: Path):
+    (files / "changes.csv").write_text("at,op,old,new,post\n1,u,ann,bob,p\n")
+    mapping = (
+        "--column", "timestamp=at", "--time-unit", "s", "--column", "kind=op", "--column", "target_id=post",
+        "--literal", "link_type=owns",
+    )  # fmt: skip
+    split = "u=link.deleted(source_id=old,link_id={old}:{post}),link.created(source_id=new)"
+    assert run(capsys, "convert", "changes.csv", "log", *mapping, "--split", split)[0] == 0
+    names = ["kind", "source_id", "link_id"]
+    found = [
+        tuple(row.values()) for b in fd.ParquetEventLog("log").read() for row in b.select(names).to_pylist()
+    ]
+    assert found == [("link.deleted", "ann", "ann:p"), ("link.created", "bob", None)]
+    code, _, err = run(
+        capsys, "convert", "changes.csv", "log", *mapping, "--split", "u=link.deleted(source_id=old"
+    )
+    assert code == 2
+    assert "like link.deleted(source_id=old)" in err.replace("link.deleted, or ", "")
+
+
 def test_convert_reads_json_lines_from_stdin_and_joins_values(
     capsys: Captured, files: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import polars as pl
 import pytest
 from event_tables import log_of, sent
 
@@ -174,3 +177,144 @@ def test_rule_34_an_unfollow_that_does_not_know_the_id() -> None:
         .deliver("s")
     )
     assert len(fd.replay(flow, log)) == 0
+
+
+# -- a changed foreign key ends the old link -------------------------------------------------------------
+
+CHANGES = [
+    {"ts": 1, "op": "c", "old": None, "new": "ann", "post": "p"},
+    {"ts": 2, "op": "u", "old": "ann", "new": "bob", "post": "p"},
+    {"ts": 3, "op": "u", "old": "bob", "new": None, "post": "p"},
+    {"ts": 4, "op": "u", "old": None, "new": "eve", "post": "p"},
+    {"ts": 5, "op": "u", "old": None, "new": None, "post": "p"},
+]
+COLUMNS = {
+    "timestamp": "ts", "kind": "op", "link_type": fd.literal("owns"), "source_id": "new", "target_id": "post",
+}  # fmt: skip
+SPLIT = {"u": [{"kind": "link.deleted", "source_id": "old"}, {"kind": "link.created", "source_id": "new"}]}
+
+
+def csv_of(folder: Path) -> str:
+    pd.DataFrame(CHANGES).to_csv(folder / "changes.csv", index=False)
+    return str(folder / "changes.csv")
+
+
+@pytest.mark.parametrize(
+    "form", [lambda _: CHANGES, lambda _: pd.DataFrame(CHANGES), lambda _: pl.DataFrame(CHANGES), csv_of]
+)
+def test_rule_34_a_changed_owner_is_a_deletion_and_a_creation(
+    form: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    log = fd.read_events(
+        form(tmp_path), columns=COLUMNS, kinds={"c": "link.created"}, split=SPLIT, time_unit="s"
+    )
+    found = [
+        tuple(row.values())
+        for b in log.read()
+        for row in b.select(["kind", "source_id", "target_id"]).to_pylist()
+    ]
+    assert found == [
+        ("link.created", "ann", "p"),
+        ("link.deleted", "ann", "p"),
+        ("link.created", "bob", "p"),
+        ("link.deleted", "bob", "p"),
+        ("link.created", "eve", "p"),
+    ]
+    # a row without the ids of any part is told of, not passed over
+    assert log.problems["reason"].tolist() == ["it has the ids of none of the events that it is split into"]
+
+
+def test_rule_34_the_old_owner_is_gone_at_the_next_event() -> None:
+    log = fd.read_events(
+        CHANGES[:2], columns=COLUMNS, kinds={"c": "link.created"}, split=SPLIT, time_unit="s"
+    )
+    log.append(fd.link_created("likes", "eve", "p"), timestamp="2026-01-01T00:00:00Z")
+    flow = (
+        on("link.created", link_type="likes")
+        .fan_out("target_id", via="owns", direction="reverse", as_="owner")
+        .map(recipient_id="{{ owner_id }}", title="x")
+        .deliver("s")
+    )
+    result = fd.replay(flow, log)
+    assert result["s"]["recipient_id"].tolist() == ["bob"]
+    assert result.unmatched.empty
+
+
+def test_the_parts_of_a_row_may_take_any_field_from_anywhere() -> None:
+    split = {
+        "move": [
+            {"kind": "link.deleted", "link_id": lambda row: row["was"]["id"], "target_id": "was.place"},
+            {
+                "kind": "entity.updated",
+                "entity_type": fd.literal("thing"),
+                "entity_id": "what",
+                "data": "now",
+            },
+            "link.created",
+        ]
+    }
+    rows = [
+        {
+            "at": 1,
+            "kind": "move",
+            "what": 7,
+            "was": {"id": "l1", "place": "a"},
+            "now": {"place": "b"},
+            "to": "b",
+        }
+    ]
+    columns = {"timestamp": "at", "link_type": fd.literal("in"), "source_id": "what", "target_id": "to"}
+    log = fd.read_events(rows, columns=columns, split=split, time_unit="s")
+    names = ["kind", "link_id", "target_id", "entity_id", "data"]
+    assert [list(row.values()) for b in log.read() for row in b.select(names).to_pylist()] == [
+        ["link.deleted", "l1", "a", None, None],
+        ["entity.updated", None, "b", "7", '{"place":"b"}'],
+        ["link.created", None, "b", None, None],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ({"u": "link.deleted"}, r"split\['u'\] is 'link.deleted'"),
+        ({"u": [{"source_id": "old"}]}, "a part of split.* has no kind"),
+        ({"u": [{"kind": "link.deletd"}]}, "is no kind of event"),
+        ({"u": [{"kind": "link.deleted", "surce_id": "old"}]}, "surce_id"),
+        ({"u": [{"kind": "link.deleted", "seq_no": "old"}]}, "the same for all parts"),
+        ({"u": [{"kind": "link.deleted", "source_id": 7}]}, "source_id=7"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(split: Any, said: str) -> None:
+    with pytest.raises(fd.DataError, match=said):
+        fd.read_events(CHANGES, columns=COLUMNS, split=split, time_unit="s")
+
+
+def test_a_column_of_a_part_that_a_table_lacks_is_refused() -> None:
+    split = {"u": [{"kind": "link.deleted", "source_id": "odl"}]}
+    with pytest.raises(fd.DataError, match="there is no column 'odl'"):
+        fd.read_events(
+            pd.DataFrame(CHANGES), columns=COLUMNS, kinds={"c": "link.created"}, split=split, time_unit="s"
+        )
+
+
+# -- paths into JSON text ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_a_path_leads_into_columns_of_json_text(as_frame: bool) -> None:
+    texts = ['{"video": {"id": 5279}}', '{"video": {}}', "{", None, '{"video": "{\\"id\\": \\"v\\"}"}']
+    rows = [{"time": "2026-01-01T09:00:00Z", "who": "u1", "properties": text} for text in texts]
+    columns = {
+        "timestamp": "time", "kind": fd.literal("link.created"), "link_type": fd.literal("plays"), "source_id": "who",
+        "target_id": "properties.video.id", "metadata": "properties.video",
+    }  # fmt: skip
+    log = fd.read_events(pd.DataFrame(rows) if as_frame else rows, columns=columns)
+    assert [target for batch in log.read() for target in batch["target_id"].to_pylist()] == ["5279", "v"]
+    assert [text for batch in log.read() for text in batch["metadata"].to_pylist()] == [
+        '{"id":5279}',
+        '{"id": "v"}',
+    ]
+    reasons = dict(zip(log.problems["row"], log.problems["reason"], strict=True))
+    assert reasons[2] == "target_id: a path leads into text that is not JSON: '{'"
+    assert reasons[1].startswith("target_id is null")
+    assert sorted(reasons) == [1, 2, 3]

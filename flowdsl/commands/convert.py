@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 SUMMARY = "append files of other shapes to a log"
 _BRACES: Final = re.compile(r"\{([^{}]+)\}")
+# a comma that is not inside brackets
+_COMMA: Final = re.compile(r",(?![^(]*\))")
+_PART: Final = re.compile(r"\s*(?P<kind>[^()]+?)\s*(?:\((?P<own>[^()]*)\))?\s*")
 _SHOWN: Final = 10
 
 
@@ -48,7 +51,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--split", action="append", default=[], metavar="VALUE=KIND,KIND",
-        help="several events of one row: link.updated=link.deleted,link.created",
+        help="several events of one row: 'u=link.deleted(source_id=old),link.created(source_id=new)', columns only where they differ",
     )  # fmt: skip
     parser.add_argument(
         "--time-unit", choices=("s", "ms", "us", "ns"), help="what numbers as timestamps count"
@@ -67,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     from flowdsl.log import ParquetEventLog, convert
 
     columns = _columns(options)
-    splits = {value: tuple(kinds.split(",")) for value, kinds in pairs(options.split, "--split")}
+    splits = {value: _parts(parts) for value, parts in pairs(options.split, "--split")}
     with _source(options) as source, ParquetEventLog(options.log) as log:
         done = convert(
             source, log, columns, _kinds(options, columns, splits), splits,
@@ -100,12 +103,33 @@ def _told(done: Converted, options: argparse.Namespace, last: int) -> int:
     return 1 if len(broken) else 0
 
 
+def _parts(text: str) -> list[str | dict[str, Any]]:
+    """The events that a row is split into: kinds, in brackets where the fields of one come from elsewhere."""
+    parts: list[str | dict[str, Any]] = []
+    for piece in _COMMA.split(text):
+        found = _PART.fullmatch(piece)
+        if found is None:
+            raise UsageError(
+                f"--split {piece!r} is no kind", "like link.deleted, or link.deleted(source_id=old)"
+            )
+        kind, own = found["kind"], found["own"]
+        columns = pairs(own.split(","), "--split") if own else []
+        parts.append(
+            {"kind": kind, **{field: _origin(origin) for field, origin in columns}} if columns else kind
+        )
+    return parts
+
+
+def _origin(text: str) -> Any:
+    return _joined(text) if _BRACES.search(text) else text
+
+
 def _columns(options: argparse.Namespace) -> dict[str, Any]:
     from flowdsl.log import literal
 
     columns: dict[str, Any] = {}
     for field, origin in pairs(options.column, "--column"):
-        columns[field] = _joined(origin) if _BRACES.search(origin) else origin
+        columns[field] = _origin(origin)
     for field, text in pairs(options.literal, "--literal"):
         if field in columns:
             raise UsageError(f"{field} is given by --column and by --literal")
@@ -116,8 +140,10 @@ def _columns(options: argparse.Namespace) -> dict[str, Any]:
 def _joined(pattern: str) -> Callable[[Mapping[str, Any]], str | None]:
     """Text with values of a row in place of what stands in braces; None where one of them is not there."""
 
+    from flowdsl.log.origins import Paths
+
     def join(row: Mapping[str, Any]) -> str | None:
-        values = [_at(row, path) for path in _BRACES.findall(pattern)]
+        values = [Paths().at(row, path) for path in _BRACES.findall(pattern)]
         if any(value is None for value in values):
             return None
         found = iter(values)
@@ -137,20 +163,13 @@ def _kinds(
     if not isinstance(origin, str):
         raise UsageError("--kind '*=…' needs a kind that comes from one column")
 
+    from flowdsl.log.origins import Paths
+
     def kind_of(row: Mapping[str, Any]) -> str | None:
-        value = _at(row, origin)
+        value = Paths().at(row, origin)
         return value if value in splits else kinds.get(str(value), others)
 
     return kind_of
-
-
-def _at(row: Mapping[str, Any], path: str) -> Any:
-    if path in row:
-        return row[path]
-    value: Any = row
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 @contextmanager

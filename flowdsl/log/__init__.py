@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from flowdsl.log.mapping import literal
 from flowdsl.log.memory import MemoryEventLog
+from flowdsl.log.origins import literal
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.position import Position
 from flowdsl.log.reading import Converted, convert, read_events

@@ -13,32 +13,15 @@ from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS, id_text, json_text, timestamp_us
 from flowdsl.log.cloudevents import cloud_fields, is_cloud_event
 from flowdsl.log.columns import TIME, Shaper
+from flowdsl.log.faults import without
 from flowdsl.log.instants import PER_SECOND, TimeUnit, instants
+from flowdsl.log.origins import Constant, Origin, Part, Paths, Row, check_kind, check_origin
 from flowdsl.log.problems import Problems
 from flowdsl.log.textfiles import Block
 
-
-@dataclass(frozen=True)
-class Constant:
-    """A value that a field has in every row; made by `literal`."""
-
-    value: Any
-
-
-Row = Mapping[str, Any]
-Origin = str | Constant | Callable[[Row], Any]
 ROW: Final = "__row"
 # What a user's function may raise for a row that it was not written for; that row is broken, the others are read.
 _ROW_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-
-
-def literal(value: Any) -> Constant:
-    """A field that is the same in every row, for `read_events(columns=…)`.
-
-    >>> literal("likes")
-    Constant(value='likes')
-    """
-    return Constant(value)
 
 
 @dataclass(frozen=True)
@@ -47,32 +30,19 @@ class Shape:
 
     columns: Mapping[str, Origin] = field(default_factory=dict)
     kinds: Mapping[str, str | None] | Callable[[Row], str | None] = field(default_factory=dict)
-    split: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    split: Mapping[str, Sequence[Part]] = field(default_factory=dict)
     time_unit: TimeUnit | None = None
     time_format: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, origin in self.columns.items():
-            if name not in EVENT_COLUMNS:
-                raise DataError(
-                    f"columns= names {name!r}, which no event table has", allowed=", ".join(EVENT_COLUMNS),
-                    hint=did_you_mean(name, EVENT_COLUMNS) or "columns= is {field of the event: column of the source}",
-                )  # fmt: skip
-            if not isinstance(origin, (str, Constant)) and not callable(origin):
-                raise DataError(
-                    f"columns[{name!r}] is {origin!r:.40}", allowed="a column name, literal(…), or a function of a row",
-                    hint=f"literal({origin!r:.40}) is that value in every row",
-                )  # fmt: skip
+            check_origin("columns=", name, origin)
         if self.time_unit is not None and self.time_unit not in PER_SECOND:
             raise DataError(f"time_unit={self.time_unit!r}", allowed="'s', 'ms', 'us' or 'ns'")
-        made = [*(kind for kinds in self.split.values() for kind in kinds)]
         named = list(self.kinds.values()) if isinstance(self.kinds, Mapping) else []
-        for kind in made + [kind for kind in named if kind is not None and kind not in self.split]:
-            if kind not in KINDS:
-                raise DataError(
-                    f"{kind!r} is no kind of event", allowed=", ".join(KINDS),
-                    hint=did_you_mean(str(kind), KINDS) or "split= makes several events of one row",
-                )  # fmt: skip
+        for kind in named:
+            if kind is not None and kind not in self.split:
+                check_kind(kind)
 
 
 @dataclass(frozen=True)
@@ -98,18 +68,24 @@ def map_block(block: Block, shape: Shape, shaper: Shaper, problems: Problems) ->
         for i in (times.is_null() & stamps.is_not_null()).arg_true():
             broken.setdefault(at[i], f"timestamp {stamps[i]!r:.60} cannot be read")
         frame = frame.with_columns(times.alias("timestamp"))
+    events = _split(frame, kinds, source)
+    if shape.split:
+        # the fields of a part of its own may have failed
+        events = events.filter(~pl.col(ROW).is_in(list(broken)))
     for row, why in sorted(broken.items()):
         problems.add(block.place, block.rows[row], "broken", why, excerpt_of(block, row))
-    return Mapped(_split(frame, kinds, shape, broken), skipped)
+    return Mapped(events, skipped)
 
 
 def check_columns(block: Block, shape: Shape) -> None:
     """Refuse a table that lacks a column which `shape` names, also where no row of it could be read."""
     if isinstance(block.content, pl.DataFrame):
         source = _Source(block, shape, {})
-        for origin in shape.columns.values():
-            if isinstance(origin, str) and origin not in block.content.columns:
-                source.check(origin, block.content)
+        own = [part.columns for parts in shape.split.values() for part in parts]
+        for columns in (shape.columns, *own):
+            for origin in columns.values():
+                if isinstance(origin, str) and origin not in block.content.columns:
+                    source.check(origin, block.content)
 
 
 def excerpt_of(block: Block, row: int) -> str:
@@ -127,6 +103,7 @@ class _Source:
         self.block = block
         self.shape = shape
         self.broken = broken
+        self._paths = Paths()
         self._table = block.content if isinstance(block.content, pl.DataFrame) else None
         self._known = [] if isinstance(block.content, pl.DataFrame) else self._recognised(block.content)
 
@@ -135,9 +112,9 @@ class _Source:
         found = (self.field(name, at) for name in EVENT_COLUMNS if name != "kind")
         return [column for column in found if column is not None]
 
-    def field(self, name: str, at: list[int]) -> pl.Series | None:
-        """One field of the rows `at`; None where the source does not have it."""
-        origin = self.shape.columns.get(name)
+    def field(self, name: str, at: list[int], origin: Origin | None = None) -> pl.Series | None:
+        """One field of the rows `at`, from its own origin unless another is named; None where the source does not have it."""
+        origin = self.shape.columns.get(name) if origin is None else origin
         if origin == Constant(None):
             return None
         if self._table is not None and (origin is None or isinstance(origin, str)):
@@ -163,15 +140,13 @@ class _Source:
         else:
             content = self.block.content
             picked = (content[i] for i in at)
-        if isinstance(origin, str):
-            return [_at(row, origin) for row in picked]
-        found = []
+        found: list[Any] = []
         for i, row in zip(at, picked, strict=True):
             try:
-                found.append(origin(row))
+                found.append(self._paths.at(row, origin) if isinstance(origin, str) else origin(row))
             except _ROW_ERRORS as error:
                 why = f"the function of {name} failed: {type(error).__name__}: {error}"
-                self.broken.setdefault(i, why[:200])
+                self.broken.setdefault(i, f"{name}: {error}" if isinstance(origin, str) else why[:200])
                 found.append(None)
         return found
 
@@ -229,17 +204,6 @@ def _known_fields(row: dict[str, Any]) -> Row:
         # in production's form a text is a JSON value; a row of an event table holds JSON text
         fields |= {name: json_text(fields.get(name), name) for name in JSON_COLUMNS}
     return fields
-
-
-def _at(row: Row, path: str) -> Any:
-    if path in row:
-        return row[path]
-    value: Any = row
-    for part in path.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return None
-        value = value[part]
-    return value
 
 
 def _json_or_text(value: Any, name: str) -> str | None:
@@ -301,17 +265,51 @@ def _kinds(source: _Source) -> list[str | None]:
     return kinds
 
 
-def _split(
-    frame: pl.DataFrame, kinds: list[str | None], shape: Shape, broken: dict[int, str]
-) -> pl.DataFrame:
+def _split(frame: pl.DataFrame, kinds: list[str | None], source: _Source) -> pl.DataFrame:
+    """The events of the rows, those of one row after the other, each with its kind and the fields of its own."""
+    shape, broken = source.shape, source.broken
     at: list[int] = []
-    parts: list[str] = []
+    parts: list[Part] = []
     for i, row in enumerate(frame[ROW]):
         kind = kinds[row]
         if row in broken or kind is None:
             continue
-        for part in shape.split.get(kind, (kind,)):
+        for part in shape.split.get(kind) or (Part(kind),):
             at.append(i)
             parts.append(part)
     events = frame[at] if len(at) < frame.height or shape.split else frame
-    return events.with_columns(pl.Series("kind", parts, dtype=pl.String))
+    events = events.with_columns(pl.Series("kind", [part.kind for part in parts], dtype=pl.String))
+    own = [part for several in shape.split.values() for part in several if part.columns]
+    return _with_own(events, parts, own, source) if own else events
+
+
+def _with_own(events: pl.DataFrame, parts: list[Part], own: list[Part], source: _Source) -> pl.DataFrame:
+    """Events with the fields that their parts of a row take from elsewhere, without the parts that a row does not have."""
+    rows = events[ROW].to_list()
+    left_out: list[int] = []
+    for one in own:
+        # parts of the same kind and columns are the same part, of whatever values
+        places = [i for i, part in enumerate(parts) if part is one]
+        lacking: set[int] = set()
+        for name, origin in one.columns.items():
+            found = source.field(name, [rows[i] for i in places], origin)
+            fields = pl.Series(name, [None] * len(places), dtype=pl.String) if found is None else found
+            if name not in events.columns:
+                events = events.with_columns(pl.lit(None, dtype=fields.dtype).alias(name))
+            if name in one.ids:
+                absent = fields.is_null() if fields.dtype != pl.String else fields.is_null() | (fields == "")
+                lacking |= {places[i] for i in absent.arg_true()}
+            events = events.with_columns(_put(events[name], places, fields))
+        left_out += sorted(lacking)
+    kept = without(events, left_out)
+    nothing_left = {rows[i] for i in left_out} - set(kept[ROW].to_list()) - source.broken.keys()
+    for row in nothing_left:
+        source.broken[row] = "it has the ids of none of the events that it is split into"
+    return kept
+
+
+def _put(column: pl.Series, places: list[int], values: pl.Series) -> pl.Series:
+    """A column with other values at some places; of two types text is the one that holds both."""
+    if column.dtype != values.dtype:
+        column, values = column.cast(pl.String), values.cast(pl.String)
+    return column.clone().scatter(places, values) if places else column

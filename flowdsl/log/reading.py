@@ -20,9 +20,10 @@ from flowdsl.log.columns import SCHEMA, Shaper, check_types
 from flowdsl.log.faults import faults, without
 from flowdsl.log.frames import polars_frame
 from flowdsl.log.instants import TimeUnit
-from flowdsl.log.mapping import ROW, Origin, Row, Shape, check_columns, excerpt_of, map_block
+from flowdsl.log.mapping import ROW, Shape, check_columns, excerpt_of, map_block
 from flowdsl.log.memory import MemoryEventLog
 from flowdsl.log.nested import as_json_text
+from flowdsl.log.origins import Origin, Row, Split, parts_of
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.problems import OutOfOrder, Problems
 from flowdsl.log.raw import ParquetFiles, files_of
@@ -47,7 +48,7 @@ def read_events(
     source: Any,
     columns: Columns | None = None,
     kinds: Kinds | None = None,
-    split: Mapping[str, Sequence[str]] | None = None,
+    split: Split | None = None,
     *,
     time_unit: TimeUnit | None = None,
     time_format: str | Sequence[str] | None = None,
@@ -58,7 +59,8 @@ def read_events(
     Known without being told: envelopes and events of production, CloudEvents 1.0, event tables. `columns` says where
     the fields of an event come from: a column or a dotted path, `literal(x)`, or a function of a row. `kinds` says
     what the values of `kind` mean (None: leave the row out), or is a function of a row; `split` makes several events
-    of one row. Timestamps are RFC 3339 unless `time_unit` (`s`, `ms`, `us`, `ns`) or `time_format` (strptime formats) says otherwise.
+    of one row: kinds, or mappings with a `kind` and the columns of that event alone (a row without its ids has no such event).
+    Paths lead into columns of JSON text as well. Timestamps are RFC 3339 unless `time_unit` (`s`, `ms`, `us`, `ns`) or `time_format` (strptime formats) says otherwise.
     Events are in the order of `seq_no` where there is one, else of (timestamp, position), numbered from 1. Rows that
     cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1, other rows from 0). `progress`
     is as in `replay`.
@@ -95,7 +97,7 @@ def convert(
     log: ParquetEventLog,
     columns: Columns | None = None,
     kinds: Kinds | None = None,
-    split: Mapping[str, Sequence[str]] | None = None,
+    split: Split | None = None,
     *,
     time_unit: TimeUnit | None = None,
     time_format: str | Sequence[str] | None = None,
@@ -178,12 +180,12 @@ class Reader:
 def _shape(
     columns: Columns | None,
     kinds: Kinds | None,
-    split: Mapping[str, Sequence[str]] | None,
+    split: Split | None,
     time_unit: TimeUnit | None,
     time_format: str | Sequence[str] | None,
 ) -> Shape:
     formats = (time_format,) if isinstance(time_format, str) else tuple(time_format or ())
-    return Shape(columns or {}, kinds or {}, split or {}, time_unit, formats)
+    return Shape(columns or {}, kinds or {}, parts_of(split or {}), time_unit, formats)
 
 
 def _blocks(source: Any, problems: Problems) -> Iterator[Block]:
