@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ class Stage:
     step: Operator
     number: int
     flows: list[int]
+    fingerprint: str
+    """What its state is found by: the rules, the trigger and the steps up to this one."""
     next: list[Stage] = field(default_factory=list)
     rules: Rules = FLOWDSL
     last: bool = True
@@ -64,12 +67,28 @@ class Plan:
             flow.scopes()
             entry = entries.setdefault(flow.trigger, Entry(flow.trigger, []))
             entry.flows.append(number)
-            _graft(entry.next, flow.steps, number, rules)
+            _graft(entry.next, flow.steps, number, rules, fingerprints(flow))
         needs = Needs()
         for flow in flows:
             needs = needs.union(_needs(flow))
         paths = frozenset(path for flow in flows for path in _event_paths(flow))
         return cls(tuple(flows), tuple(entries.values()), needs, paths, rules)
+
+    def stages(self) -> Iterator[Stage]:
+        """All stages of the tree, in a fixed order."""
+
+        def below(stages: Sequence[Stage]) -> Iterator[Stage]:
+            for stage in stages:
+                yield stage
+                yield from below(stage.next)
+
+        for entry in self.entries:
+            yield from below(entry.next)
+
+    @property
+    def fingerprints(self) -> frozenset[str]:
+        """Those of all steps."""
+        return frozenset(stage.fingerprint for stage in self.stages())
 
     @property
     def id_columns(self) -> tuple[str, ...]:
@@ -121,7 +140,25 @@ class Plan:
         return frozenset(columns)
 
 
-def _graft(stages: list[Stage], steps: Sequence[Operator], flow: int, rules: Rules, number: int = 0) -> None:
+def fingerprints(flow: Flow) -> list[str]:
+    """What the state of each step is found by, and at the end that of the whole flow; its name is no part of it."""
+    found, before = [""], f"{flow.rules.name}\n{flow.trigger.text}"
+    for step in flow.steps:
+        before = hashlib.blake2b(
+            f"{before}\n{step.identity}".encode(errors="surrogatepass"), digest_size=16
+        ).hexdigest()
+        found.append(before)
+    return found[1:] or found
+
+
+def _graft(
+    stages: list[Stage],
+    steps: Sequence[Operator],
+    flow: int,
+    rules: Rules,
+    fingerprints: Sequence[str],
+    number: int = 0,
+) -> None:
     if not steps:
         return
     last = not (isinstance(steps[0], Deliver) and any(isinstance(step, Deliver) for step in steps[1:]))
@@ -130,9 +167,9 @@ def _graft(stages: list[Stage], steps: Sequence[Operator], flow: int, rules: Rul
             stage.flows.append(flow)
             break
     else:
-        stage = Stage(steps[0], number, [flow], rules=rules, last=last)
+        stage = Stage(steps[0], number, [flow], fingerprints[number], rules=rules, last=last)
         stages.append(stage)
-    _graft(stage.next, steps[1:], flow, rules, number + 1)
+    _graft(stage.next, steps[1:], flow, rules, fingerprints, number + 1)
 
 
 def _roots(flow: Flow) -> set[str]:

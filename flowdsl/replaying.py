@@ -7,7 +7,6 @@ where `flowdsl.replay(…)` is meant to be.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from flowdsl.engines.local import LocalRun, Span, State
+from flowdsl.engines.growing import fitted
+from flowdsl.engines.local import LocalRun, Span
 from flowdsl.engines.preferences import Gate
 from flowdsl.engines.stages import Observer
+from flowdsl.engines.state import State, lost_text
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, warn
 from flowdsl.flow import Flow
@@ -190,7 +191,8 @@ def run(
         tick = _gathered(local, options, follower)
         ticked = tick if hand_over is None else _both(hand_over, tick)
         local.run(source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns)
-        state = local.state(fingerprint(options.flows))
+        state = local.state()
+        state.base = options.graph if options.state is None else options.state.base
         if options.open_windows == "flush":
             local.flush()
         if hand_over is not None:
@@ -215,12 +217,6 @@ def _both(hand_over: Callable[[], None], tick: Tick) -> Tick:
         tick(events)
 
     return ticked
-
-
-def fingerprint(flows: Sequence[Flow]) -> str:
-    """What tells whether a state belongs to these flows."""
-    said = [f"{flow.name}\n{flow}" for flow in flows]
-    return hashlib.sha256("\n".join([flows[0].rules.name, *said]).encode()).hexdigest()
 
 
 def by_rules(flows: Sequence[Flow], rules: Rules) -> tuple[Flow, ...]:
@@ -267,9 +263,16 @@ def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Obse
         raise ReplayError(
             "graph and state were both given", hint="the state holds the graph already; leave graph out"
         )
-    if state.fingerprint != fingerprint(options.flows):
-        raise ReplayError("the state belongs to other flows", hint="replay the same flows, in the same order")
-    local = LocalRun(plan, state.graph.fork(), recorder, observer, state.kernels, gates=options.gates)
+    lost = state.lost_with(plan)
+    if lost:
+        raise ReplayError(
+            f"the state belongs to other flows: {lost_text(lost, state.clock)}",
+            hint="replay flows in which these steps, and all before them, are as they were",
+        )
+    state = state.fork()
+    if not state.belongs_to(plan):
+        state = fitted(state, plan, state.base, options.source, plan.event_columns)
+    local = LocalRun(plan, state.graph, recorder, observer, state.steps, gates=options.gates)
     local.clock, local.position = state.clock, state.position
     return local
 

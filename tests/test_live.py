@@ -7,7 +7,6 @@ import datetime as dt
 import itertools
 import json
 import os
-import pickle
 import stat
 import subprocess
 import sys
@@ -612,28 +611,42 @@ def test_dead_letters_that_were_given_up_stay_so_where_the_checkpoint_before_is_
             assert Runtime(flow, log).run_until_idle().dead_letters.empty
 
 
-def test_a_checkpoint_can_call_nothing(tmp_path: Path) -> None:
+def rewritten(path: Path, change: Callable[[Any], Any]) -> None:
+    """Change the state that a checkpoint says, and its checksums with it."""
     from flowdsl.live.checkpoints import _HEAD, _digest
 
+    first, line, content = path.read_bytes().split(b"\n", 2)
+    head = json.loads(line.partition(b" ")[2])
+    said = json.dumps(change(json.loads(content[: head["json"]]))).encode()
+    content = said + content[head["json"] :]
+    head = json.dumps({**head, "json": len(said), "digest": _digest(content)}).encode()
+    assert first + b"\n" == _HEAD
+    path.write_bytes(_HEAD + _digest(head).encode() + b" " + head + b"\n" + content)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda said: {**said, "clock": "now"}, "clock is no whole number"),
+        (lambda said: {**said, "position": -1}, "position is no whole number"),
+        (lambda said: {**said, "more": 1}, "something else than a state"),
+        (lambda said: {**said, "steps": [{**said["steps"][0], "kernel": ["system", {}]}]}, "steps.0.kernel is none of"),
+        (lambda said: {**said, "steps": [{**said["steps"][0], "kernel": ["Kernel", {}]}]}, "steps.0.kernel is none of"),
+        (lambda said: {**said, "interner": {"pieces": [[0, 1 << 40]]}}, "bytes that it has not"),
+        (lambda said: {**said, "interner": {"pieces": [[0, 8]]}}, "interner.pieces.0 is no Arrow column"),
+        (lambda said: [], "something else than a state"),
+    ],
+)  # fmt: skip
+def test_what_a_checkpoint_says_is_data_that_is_checked(
+    tmp_path: Path, change: Callable[[Any], Any], what: str
+) -> None:
     with fd.ParquetEventLog(tmp_path / "log") as log:
         log.append(like("ann"))
         Runtime(once, log).run_until_idle()
-        evil = pickle.dumps(_Evil(tmp_path / "owned"))
         for path in checkpoints(tmp_path):
-            line = json.loads(path.read_bytes().split(b"\n")[1].partition(b" ")[2])
-            head = json.dumps({**line, "digest": _digest(evil)}).encode()
-            path.write_bytes(_HEAD + _digest(head).encode() + b" " + head + b"\n" + evil)
-        with pytest.raises(LiveError, match="which is no part of a state"):
+            rewritten(path, change)
+        with pytest.raises(LiveError, match=what):
             Runtime(once, log).run_until_idle()
-    assert not (tmp_path / "owned").exists()
-
-
-class _Evil:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.path),)
 
 
 def test_a_large_state_is_written_now_and_then_and_only_what_changed(tmp_path: Path) -> None:

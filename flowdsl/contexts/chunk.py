@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.events import KINDS
+from flowdsl.events import EVENT_COLUMNS, KINDS
 from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.masks import where_present
+from flowdsl.values.saved import INTERNER, Cells, Given, Mapped, Saved, Source, keeps
 from flowdsl.values.tags import Index, Mask, Tag
 
 if TYPE_CHECKING:
@@ -37,13 +38,21 @@ TEXT_COLUMNS = (
     "target_id",
 )
 KIND = pl.Enum(KINDS)
+_TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Null)
+_TYPES: dict[str, tuple[Any, ...]] = {
+    "seq_no": (pl.Int64,),
+    "timestamp": (pl.Datetime("us", "UTC"),),
+    **dict.fromkeys(TEXT_COLUMNS, _TEXT_TYPES),
+}
 DOCUMENT_COLUMNS = {"data": Tag.NULL, "metadata": Tag.MISSING}
 # the variables that are objects
 _WHOLE = {("event",), *((name,) for name in DOCUMENT_COLUMNS)}
 
 
-class EventRows:
+class EventRows(Saved):
     """Rows of the event table, each column read once, when something first asks for it."""
+
+    saved = keeps(columns=Mapped(Cells()), _interner=INTERNER, _hints=Given("event_paths"))
 
     def __init__(self, frame: pl.DataFrame, interner: Interner, hints: Iterable[Path] = ()) -> None:
         self.frame = frame
@@ -56,6 +65,26 @@ class EventRows:
 
     def __len__(self) -> int:
         return self.frame.height
+
+    def said(self) -> dict[str, Any]:
+        columns = {series.name: series for series in self.frame.get_columns()}
+        return {"columns": columns, "_interner": None, "_hints": None}
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> EventRows:
+        columns = said["columns"]
+        source.agree(**{name: len(series) for name, series in columns.items()})
+        for name, series in columns.items():
+            source.check(name in EVENT_COLUMNS, f"with a column {name!r:.60}, which events have not")
+            wanted = _TYPES.get(name)
+            source.check(wanted is None or series.dtype in wanted, f"with {name} as {series.dtype}")
+        source.check({"seq_no", "timestamp", "kind"} <= columns.keys(), "without the columns of every event")
+        for name in ("seq_no", "timestamp", "kind"):
+            source.check(not columns[name].null_count(), f"with an event without {name}")
+        kinds = columns["kind"].unique().cast(pl.String).is_in(list(KINDS))
+        source.check(kinds.all(), "with an unknown kind of event")
+        frame = pl.DataFrame([series.alias(name) for name, series in columns.items()])
+        return cls(frame, said["_interner"], said["_hints"])
 
     def codes(self, name: str) -> Codes:
         """A text column as codes of the interner; 0 where it is null or absent."""
@@ -97,6 +126,10 @@ class EventRows:
         if path in _WHOLE and path not in self._columns and len(rows) * 8 < len(self):
             return self.gather(rows).column(path)
         return self.column(path).take(rows)
+
+    def replaced(self, frame: pl.DataFrame) -> EventRows:
+        """The same events with other columns."""
+        return EventRows(frame, self._interner, self._hints)
 
     def gather(self, rows: Index) -> EventRows:
         """A copy of some rows, to be kept when the chunk is gone."""

@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from flowdsl.contexts.chunk import Chunk, EventRows
 from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
+from flowdsl.contexts.variables import Held as HeldVariable
 from flowdsl.contexts.variables import Variable, Versions
+from flowdsl.values.saved import (
+    MOST,
+    Array,
+    Listed,
+    Mapped,
+    OneOf,
+    Optional,
+    Part,
+    Saved,
+    Source,
+    Text,
+    Whole,
+    keeps,
+)
 from flowdsl.values.tags import Index
 
 Refs = npt.NDArray[np.int64]
 
 
-class Held:
+class Held(Saved):
     """Contexts put aside, in the order of their references, which ascend."""
+
+    saved = keeps(
+        refs=Array(np.int64, 0, ascending=True),
+        events=Part(EventRows),
+        roots=Listed(Text(), frozenset),
+        branches=Listed(Array(np.int32, 0), tuple),
+        variables=Mapped(OneOf(HeldVariable)),
+        payload=Optional(Part(Payload)),
+        closed=Optional(Array(np.uint8, 0, 3)),
+        alive=Array(np.bool_),
+    )
 
     def __init__(self, contexts: Contexts, refs: Refs) -> None:
         self.refs = refs
@@ -36,6 +63,18 @@ class Held:
 
     def __len__(self) -> int:
         return len(self.refs)
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Any:
+        sizes = {"variable": said["variables"].values(), "branch": said["branches"]}
+        each = {name: {len(one) for one in several} for name, several in sizes.items()}
+        one = {name: 0 if said[name] is None else len(said[name]) for name in ("events", "alive", "closed")}
+        rows = len(said["refs"])
+        source.check(rows, "empty")
+        source.agree(refs=rows, events=one["events"], alive=one["alive"], closed=one["closed"] or rows)
+        source.check(all(found <= {rows} for found in each.values()), f"not of {rows} contexts each")
+        source.check(said["payload"] is None or said["payload"].size == rows, f"not of {rows} payloads")
+        return super().restored(said, source)
 
     def fork(self) -> Held:
         return self._having(alive=self.alive.copy(), variables=dict(self.variables))
@@ -112,21 +151,52 @@ class Held:
         """Entity versions got new numbers."""
         self.variables = {name: v.renumbered(mapping) for name, v in self.variables.items()}
 
+    @property
+    def seqs(self) -> npt.NDArray[np.int64]:
+        """The sequence numbers of the events."""
+        return self.events.frame["seq_no"].to_numpy()
+
+    def having_events(self, frame: pl.DataFrame) -> Held:
+        """The same contexts with all columns of their events."""
+        return self._having(events=self.events.replaced(frame))
+
     def _having(self, **changed: Any) -> Held:
         other = object.__new__(Held)
         other.__dict__.update(self.__dict__, **changed)
         return other
 
 
-class Holding:
+def branch_texts(levels: Sequence[npt.NDArray[np.int32]], size: int) -> list[str | None]:
+    """The position at each fan-out as text, such as `2.0`; None for contexts of no branch."""
+    if not levels:
+        return [None] * size
+    return [".".join(map(str, one)) for one in zip(*(level.tolist() for level in levels), strict=True)]
+
+
+class Holding(Saved):
     """Held contexts by reference: numbers that ascend in the order in which the contexts were put.
 
     Blocks are joined at a geometric pace, so that there are few, however few contexts are put at a time.
     """
 
+    saved = keeps(_blocks=Listed(Part(Held)), _next=Whole(0, MOST))
+
     def __init__(self) -> None:
         self._blocks: list[Held] = []
         self._next = 0
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Any:
+        refs = np.concatenate([np.zeros(0, np.int64), *(block.refs for block in said["_blocks"])])
+        source.check(
+            (np.diff(refs) > 0).all() and (not len(refs) or refs[-1] < said["_next"]), "not in order"
+        )
+        return super().restored(said, source)
+
+    def has(self, refs: Refs) -> bool:
+        """Whether all of these are held."""
+        there = [block.refs[block.alive] for block in self._blocks]
+        return bool(np.isin(refs, np.concatenate([np.zeros(0, np.int64), *there])).all())
 
     def fork(self) -> Holding:
         """A copy that can go its own way."""
@@ -180,6 +250,30 @@ class Holding:
         """Entity versions got new numbers."""
         for block in self._blocks:
             block.renumber(mapping)
+
+    def lacking(self, columns: Collection[str]) -> npt.NDArray[np.int64]:
+        """The sequence numbers of events of which some of these columns were not kept."""
+        lacking = [block.seqs for block in self._blocks if not set(columns) <= {*block.events.frame.columns}]
+        return np.concatenate([np.zeros(0, np.int64), *lacking])
+
+    def complete(self, columns: Collection[str], events: pl.DataFrame) -> None:
+        """Have these columns of all events, as a frame has them in the order of their numbers."""
+        numbers = events["seq_no"].to_numpy()
+        for number, block in enumerate(self._blocks):
+            if not set(columns) <= {*block.events.frame.columns}:
+                rows = np.searchsorted(numbers, block.seqs)
+                self._blocks[number] = block.having_events(events[rows])
+
+    def branches(self, refs: Refs) -> list[str | None]:
+        """The branches of held contexts, as text."""
+        texts: list[str | None] = [None] * len(refs)
+        for block, mine in self._where(refs):
+            rows = block.rows(refs[mine])
+            for place, text in zip(
+                mine.tolist(), branch_texts([b[rows] for b in block.branches], len(rows)), strict=True
+            ):
+                texts[place] = text
+        return texts
 
     def seqs(self, refs: Refs) -> npt.NDArray[np.int64]:
         """The sequence numbers of the events of held contexts."""

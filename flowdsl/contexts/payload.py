@@ -11,17 +11,52 @@ import polars as pl
 
 from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
+from flowdsl.values.saved import MOST, Kind, Part, Saved, Source, Whole, Writing, keeps
 from flowdsl.values.tags import Index, Tag
 
 Node = Column | Mapping[str, Any] | Sequence[Any]
 
 
+class Shape(Kind):
+    """A tree of columns, all of one length."""
+
+    def write(self, value: Any, to: Writing) -> Any:
+        if isinstance(value, Column):
+            return {"column": Part(Column).write(value, to)}
+        if isinstance(value, Mapping):
+            return {"fields": [[name, self.write(node, to)] for name, node in value.items()]}
+        return {"items": [self.write(node, to) for node in value]}
+
+    def read(self, node: Any, source: Source) -> Any:
+        known = isinstance(node, dict) and len(node) == 1
+        kind, said = next(iter(node.items())) if known else (None, None)
+        if kind == "column":
+            return Part(Column).read(said, source)
+        if kind == "items" and isinstance(said, list):
+            return [source.below(place, self, one) for place, one in enumerate(said)]
+        if kind != "fields" or not isinstance(said, list):
+            source.refuse("no payload")
+        fields = {}
+        for pair in said:
+            named = isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+            source.check(named, "no list of named fields")
+            fields[pair[0]] = source.below(pair[0], self, pair[1])
+        return fields
+
+
 @dataclass(frozen=True)
-class Payload:
+class Payload(Saved):
     """`size` payloads of one shape: `node` is a column, a mapping of nodes, or a list of nodes."""
+
+    saved = keeps(node=Shape(), size=Whole(0, MOST))
 
     node: Any
     size: int
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Payload:
+        _mapped(said["node"], lambda column: source.agree(size=said["size"], column=len(column)))
+        return cls(**said)
 
     def take(self, index: Index) -> Payload:
         """The payloads at `index`."""

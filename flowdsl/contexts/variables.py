@@ -13,6 +13,7 @@ from flowdsl.contexts.chunk import Chunk
 from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
+from flowdsl.values.saved import CODES, MOST, VERSIONS, Optional, Part, Saved, Source, Whole, keeps
 from flowdsl.values.tags import Index, Tag
 
 Versions = npt.NDArray[np.int32]
@@ -38,12 +39,30 @@ class Variable(Protocol):
         ...
 
 
+class Held(Saved):
+    """A variable that can be kept in a file: it says for how many contexts it is."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class EntityVariable:
+class EntityVariable(Held):
     """An entity for each context, as a version of it; where there is none, its id as text, or nothing (code 0)."""
+
+    saved = keeps(versions=VERSIONS, ids=Optional(CODES))
 
     versions: Versions
     ids: Codes | None = None
+
+    def __len__(self) -> int:
+        return len(self.versions)
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> EntityVariable:
+        versions, ids = said["versions"], said["ids"]
+        source.agree(versions=len(versions), ids=len(versions if ids is None else ids))
+        return cls(versions, ids)
 
     def column(self, below: Path, chunk: Chunk) -> Column:
         store = chunk.graph.versions
@@ -76,7 +95,7 @@ class EntityVariable:
         return EntityVariable(np.where(there, mapping[self.versions.clip(0)], self.versions), self.ids)
 
 
-class Plain:
+class Plain(Held):
     """Variables that refer to no entity."""
 
     def held_versions(self) -> Iterable[Versions]:
@@ -90,7 +109,12 @@ class Plain:
 class ValueVariable(Plain):
     """A value without known parts for each context."""
 
+    saved = keeps(values=Part(Column))
+
     values: Column
+
+    def __len__(self) -> int:
+        return len(self.values)
 
     def column(self, below: Path, chunk: Chunk) -> Column:
         return self.values if not below else Column(self.values.size, Tag.MISSING)
@@ -106,8 +130,21 @@ class ValueVariable(Plain):
 class ConstantVariable(Plain):
     """The same value in every context."""
 
+    saved = keeps(value=Part(Column), size=Whole(0, MOST))
+
     value: Any
     size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def said(self) -> dict[str, Any]:
+        return {"value": Column.of([self.value]), "size": self.size}
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> ConstantVariable:
+        source.check(len(said["value"]) == 1, "not one value")
+        return cls(said["value"].values()[0], said["size"])
 
     def column(self, below: Path, chunk: Chunk) -> Column:
         return Column.constant(self.value, self.size) if not below else Column(self.size, Tag.MISSING)

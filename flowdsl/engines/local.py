@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,13 @@ from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.variables import Versions
 from flowdsl.engines.preferences import Gate
 from flowdsl.engines.stages import Observer, Recorder, RunStage
+from flowdsl.engines.state import State, StepState, flows_of
 from flowdsl.engines.work import WORKERS, Worker, calls_functions
 from flowdsl.graph.state import GraphState
 from flowdsl.kernels.kernel import FOREVER, Kernel
 from flowdsl.log import EventSource
 from flowdsl.log.interest import Interest
-from flowdsl.plan import Entry, Plan
+from flowdsl.plan import Entry, Plan, Stage
 from flowdsl.progress import Tick, awaited, silent
 from flowdsl.scope import TRIGGER_VARIABLES
 from flowdsl.values.masks import where_equal
@@ -63,26 +64,6 @@ class Span:
         return np.logical_and.reduce(parts) if parts else None
 
 
-@dataclass
-class State:
-    """What a later replay or a live run goes on from, as it was before anything was flushed at the end.
-
-    It holds the graph, the log clock (µs), the sequence number of the last event, what windows, queues and limits
-    remember, and the fingerprint of the flows it belongs to.
-    """
-
-    graph: GraphState
-    clock: int
-    position: int
-    kernels: list[Kernel]
-    fingerprint: str
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        held = sum(k.held for k in self.kernels)
-        return f"<State after event {self.position}: {held} contexts held, flows {self.fingerprint[:12]}>"
-
-
 class LocalRun:
     """One replay: the tree of steps, the graph and the clock, taken through a log."""
 
@@ -92,12 +73,12 @@ class LocalRun:
         graph: GraphState,
         recorder: Recorder,
         observer: Observer | None = None,
-        kernels: list[Kernel] | None = None,
+        steps: Iterable[StepState] = (),
         *,
         spares: bool = False,
         gates: Mapping[str, Gate] | None = None,
     ) -> None:
-        """`spares`: an unexpected error of a step fails the contexts that met it, and the run goes on."""
+        """`steps`: what the steps of the plan among them remember. `spares`: an unexpected error of a step fails the contexts that met it, and the run goes on."""
         self.plan = plan
         self.graph = graph
         self.recorder = recorder
@@ -108,7 +89,7 @@ class LocalRun:
         self.events = 0
         # the clock (µs) at the first event of this run
         self.began: int | None = None
-        given = iter(kernels) if kernels is not None else None
+        given = {step.fingerprint: step.kernel for step in steps}
         self.entries: list[tuple[Entry, list[RunStage]]] = [
             (entry, [_build(stage, given, spares=spares) for stage in entry.next]) for entry in plan.entries
         ]
@@ -227,11 +208,12 @@ class LocalRun:
                 break
         self.graph.frozen = True
 
-    def state(self, fingerprint: str) -> State:
+    def state(self) -> State:
         """What a next run goes on from."""
-        return State(
-            self.graph, self.clock, self.position, [s.kernel.fork() for s in self.stages()], fingerprint
-        )
+        flows = flows_of(self.plan)
+        labels = [label for label, _ in flows]
+        steps = tuple(_state_of(stage, labels) for stage in self.stages() if stage.kernel.saved)
+        return State(self.graph, self.clock, self.position, steps, flows)
 
     def flush(self) -> None:
         """The log is over: windows close and queues empty as if time went on."""
@@ -329,13 +311,21 @@ def micros(frame: pl.DataFrame) -> Micros:
     return frame["timestamp"].cast(pl.Int64).to_numpy()
 
 
-def _build(stage: Any, kernels: Iterator[Kernel] | None, *, spares: bool) -> RunStage:
+def _build(stage: Stage, kernels: Mapping[str, Kernel], *, spares: bool) -> RunStage:
     built = RunStage(stage, spares=spares)
-    if kernels is not None:
-        for one, kernel in zip(built.everywhere(), kernels, strict=False):
-            one.kernel = kernel.fork()
+    for one in built.everywhere():
+        if one.stage.fingerprint in kernels:
+            one.kernel = kernels[one.stage.fingerprint].fork()
             one.tally.held_before = one.kernel.held
     return built
+
+
+def _state_of(run: RunStage, labels: Sequence[str]) -> StepState:
+    stage = run.stage
+    flows = tuple(labels[flow] for flow in stage.flows)
+    return StepState(
+        stage.fingerprint, flows, stage.number, stage.step.method, stage.step.text, run.kernel.fork()
+    )
 
 
 def _triggered(

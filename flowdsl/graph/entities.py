@@ -8,17 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
+from flowdsl.values.saved import VERSIONS, Array, Flag, Mapped, Optional, Saved, Source, Whole, keeps
 
 NONE, AMBIGUOUS = -1, -2
 Numbers = npt.NDArray[np.int32]
 
 
-class EntityIndex:
+class EntityIndex(Saved):
     """The current version of each id, and what the chunk at hand does to it.
 
     The state before the chunk is one plain array. Only ids that the chunk changes are looked for among its
     changes, sorted by (id, position), with one binary search.
     """
+
+    saved = keeps(_current=VERSIONS, _touched=Optional(Array(np.bool_)))
 
     def __init__(self, current: Numbers | None = None, *, track: bool = False) -> None:
         self._current = np.full(1, NONE, np.int32) if current is None else current
@@ -27,6 +30,13 @@ class EntityIndex:
         self._keys = np.zeros(0, np.int64)
         self._versions = np.zeros(0, np.int32)
         self._touched: npt.NDArray[np.bool_] | None = np.zeros(1, np.bool_) if track else None
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> EntityIndex:
+        source.check(len(said["_current"]), "empty")
+        index = cls(said["_current"])
+        index._owned, index._touched = True, said["_touched"]
+        return index
 
     def fork(self) -> EntityIndex:
         """An index that goes on from here without changing this one."""
@@ -125,11 +135,16 @@ class EntityIndex:
             self._current = grown
 
 
-class TypedVersions:
+class TypedVersions(Saved):
     """Ids that live, or once lived, in more than one entity type: what each type says, for the few that there are.
 
     An id that lives in several means the `first` of them, or else it is ambiguous.
     """
+
+    saved = keeps(
+        of=Mapped(Mapped(Whole(AMBIGUOUS, lambda source: source.given["versions"] - 1), Whole(-1)), Whole(0)),
+        first=Flag(),
+    )
 
     def __init__(self, *, first: bool = False) -> None:
         self.of: dict[int, dict[int, int]] = {}

@@ -14,6 +14,7 @@ from flowdsl.errors import DataError
 from flowdsl.graph.frames import entity_documents
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.saved import Array, Given, Saved, Source, Text, keeps
 from flowdsl.values.tags import Index
 
 
@@ -60,12 +61,29 @@ class Fetcher:
             return answers
 
 
-class FetcherSession:
+class FetcherSession(Saved):
     """One replay's view of a fetcher: which ids it has asked for already."""
+
+    saved = keeps(name=Text(), _asked=Array(np.bool_), fetchers=Given("fetchers"))
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
         self._asked: npt.NDArray[np.bool_] = np.zeros(1, np.bool_)
+
+    def said(self) -> dict[str, Any]:
+        return {"name": self._fetcher.name, "_asked": self._asked, "fetchers": None}
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> FetcherSession:
+        if said["name"] not in said["fetchers"]:
+            raise DataError(
+                f"the state knows entities {said['name']!r} from a function, and the graph has none",
+                hint="give the graph with the same functions as before",
+            )
+        session = cls(said["fetchers"][said["name"]])
+        source.check(len(said["_asked"]), "empty")
+        session._asked = said["_asked"]
+        return session
 
     def fork(self) -> FetcherSession:
         """A copy."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +13,30 @@ import polars as pl
 
 from flowdsl.values.interner import Codes, HashTable, Interner, insert_pairs
 from flowdsl.values.masks import where_present
+from flowdsl.values.saved import Array, Flag, Given, Listed, Mapped, Part, Saved, Source, Text, keeps
 
 Numbers = npt.NDArray[np.int64]
 NOBODY = -1
+ALL = int(np.iinfo(np.int64).max)
 
 
 @dataclass
-class IdentityTables:
+class IdentityTables(Saved):
     """Identities as codes, shared by all replays of a graph: they only ever grow."""
+
+    saved = keeps(ids=Part(Interner), pairs=Mapped(Part(HashTable)))
 
     ids: Interner = field(default_factory=Interner)
     pairs: dict[str, HashTable] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def said(self) -> dict[str, Any]:
+        # another thread may be adding a table
+        return {"ids": self.ids, "pairs": dict(self.pairs)}
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> IdentityTables:
+        return cls(**said)
 
     def pair_codes(self, kind: str, sources: Codes, targets: Codes) -> Codes:
         """The codes of the pairs of ids that links of one type join."""
@@ -62,8 +75,15 @@ class KnownLinks:
         return cls(kind, by_id, np.full(len(link_ids), NOBODY, np.int32))
 
 
-class LinkIdentities:
+class LinkIdentities(Saved):
     """Which link holds each identity now. An identity is a number: its code, and the space that the code is of."""
+
+    saved = keeps(
+        _tables=Given("tables"),
+        _kinds=Listed(Text()),
+        _holders=Listed(Array(np.int64, NOBODY)),
+        any_ids=Flag(),
+    )
 
     def __init__(
         self, tables: IdentityTables, kinds: Sequence[str], known: Sequence[KnownLinks] = ()
@@ -85,11 +105,52 @@ class LinkIdentities:
                     self._room(space, int(codes.max()) + 1)
                     self._holders[space][codes[rows]] = rows * self._spaces + kind
 
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> LinkIdentities:
+        identities = cls(said["_tables"], said["_kinds"])
+        source.agree(holders=len(said["_holders"]), spaces=identities._spaces)
+        source.check(all(map(len, said["_holders"])), "without room")
+        identities._holders, identities.any_ids = said["_holders"], said["any_ids"]
+        return identities
+
     def fork(self) -> LinkIdentities:
         """A copy that can go its own way."""
         forked = LinkIdentities(self._tables, self._kinds)
         forked._holders, forked.any_ids = [holder.copy() for holder in self._holders], self.any_ids
         return forked
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types of links, in the order in which they are numbered."""
+        return self._kinds
+
+    @classmethod
+    def joined(cls, kinds: Sequence[str], parts: Sequence[LinkIdentities]) -> LinkIdentities:
+        """The identities of several parts of one graph, each with types of its own, for these types of links."""
+        both = cls(parts[0]._tables, kinds)
+        for part in parts:
+            both.any_ids |= part.any_ids
+            number = np.array(
+                [kinds.index(k) if k in kinds else both.others for k in part._kinds] + [both.others]
+            )
+            for space, holder in enumerate(part._holders):
+                held = np.flatnonzero(holder != NOBODY)
+                to = 0 if space == 0 else int(number[space - 1]) + 1
+                if not len(held) or to > both.others:
+                    continue
+                both._room(to, len(holder))
+                links, of = np.divmod(holder[held], part._spaces)
+                of = number[of]
+                # a link of a type that this part does not have may be known to another
+                fresh = (of != both.others) | (both._holders[to][held] == NOBODY)
+                both._holders[to][held[fresh]] = (links * both._spaces + of)[fresh]
+        return both
+
+    def fits(self, sizes: Sequence[int]) -> bool:
+        """Whether the links that hold identities are among so many of each type."""
+        held = np.concatenate([holder[holder != NOBODY] for holder in self._holders])
+        links, kinds = np.divmod(held, self._spaces)
+        return bool((links < np.array([*sizes, ALL])[kinds]).all())
 
     def numbers(self, kinds: Numbers, sources: Codes, targets: Codes, link_ids: pl.Series) -> Numbers:
         """The identity of each link, known or new; `kinds` count the link types. One of another type has an id."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
 from flowdsl.values.ranges import ranges
+from flowdsl.values.saved import CODES, Array, Chosen, Listed, Saved, Source, keeps
 
 ALIVE = np.iinfo(np.int64).max
 FORWARD, REVERSE = "forward", "reverse"
@@ -102,8 +103,16 @@ class Run:
         return start, np.where(outside, start, end) if outside.any() else end
 
 
-class LinkTable:
+class LinkTable(Saved):
     """All links of one type, with a list of runs for each direction that is asked for."""
+
+    saved = keeps(
+        source=CODES,
+        target=CODES,
+        born=Array(np.int64, -1),
+        died=Array(np.int64, -1),
+        directions=Listed(Chosen({FORWARD: FORWARD, REVERSE: REVERSE})),
+    )
 
     def __init__(self) -> None:
         self.source = np.zeros(0, np.int32)
@@ -113,6 +122,22 @@ class LinkTable:
         self.size = 0
         self._runs: dict[str, list[Run]] = {}
         self._owned = True
+
+    def said(self) -> dict[str, Any]:
+        columns = {name: getattr(self, name)[: self.size] for name in ("source", "target", "born", "died")}
+        return {**columns, "directions": [d for d in (FORWARD, REVERSE) if d in self._runs]}
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> LinkTable:
+        directions = said.pop("directions")
+        source.agree(**{name: len(column) for name, column in said.items()})
+        table = cls()
+        if len(said["source"]):
+            table.add(said["source"], said["target"], said["born"], said["died"])
+        for direction in directions:
+            table.prepare(direction)
+        table.commit()
+        return table
 
     def fork(self) -> LinkTable:
         """A table that goes on from here without changing this one."""

@@ -141,6 +141,15 @@ class EntityGraph:
             known_links=lambda: [known for name in self._links for known in self._known(name, name in links)],
         )
 
+    def over(self, interner: Interner, tables: IdentityTables) -> EntityGraph:
+        """This graph in the codes of another interner, and with its tables of identities."""
+        if interner is self._interner and tables is self._tables:
+            return self
+        code_of = interner.intern(self._interner.texts(np.arange(len(self._interner))))
+        graph = self._recoded(code_of, interner, self._link_ids)
+        graph._tables = tables
+        return graph
+
     def _known(self, name: str, used: bool) -> list[KnownLinks]:
         """The identities of a type's links, if they are `used` or have ids; most replays never ask."""
         table, ids = self._links[name], self._link_ids[name]
@@ -225,10 +234,16 @@ class EntityGraph:
             return self
         code_of = np.arange(len(self._interner), dtype=np.int32)
         code_of[used] = self._interner.intern(spelled)
+        graph = self._recoded(code_of, self._interner, link_ids)
+        graph._spelled = graph
+        return graph
+
+    def _recoded(self, code_of: Codes, interner: Interner, link_ids: dict[str, pl.Series]) -> EntityGraph:
+        """This graph with other codes for its ids."""
         graph = EntityGraph()
-        graph._spelled, graph._interner, graph._fetchers = graph, self._interner, self._fetchers
+        graph._interner, graph._fetchers = interner, self._fetchers
         graph._types = {name: (start, code_of[codes]) for name, (start, codes) in self._types.items()}
-        graph._blocks = [Block(b.documents, code_of[b.ids], self._interner) for b in self._blocks]
+        graph._blocks = [Block(b.documents, code_of[b.ids], interner) for b in self._blocks]
         for name, table in self._links.items():
             sources, targets = code_of[table.source[: table.size]], code_of[table.target[: table.size]]
             graph._links[name] = LinkTable()

@@ -6,8 +6,9 @@ once, and nothing later can leak into an earlier answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,20 +25,52 @@ from flowdsl.language.paths import Path
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.masks import where_equal, where_present
+from flowdsl.values.saved import (
+    INTERNER,
+    Array,
+    Flag,
+    Given,
+    Listed,
+    Mapped,
+    Optional,
+    Part,
+    Saved,
+    Source,
+    Text,
+    Whole,
+    keeps,
+)
 from flowdsl.values.tags import Index, Mask
 
 COMPACT_ABOVE = 1 << 18
 _NO_ROWS = np.zeros(0, np.int64)
 
 
+def _pair(texts: Sequence[str]) -> tuple[str, str]:
+    name, direction = texts
+    return name, direction
+
+
 @dataclass(frozen=True)
-class Needs:
+class Needs(Saved):
     """What a set of flows reads of the graph: nothing else is kept of the log."""
+
+    # which paths are read is a hint, and that of the flows which go on
+    saved = keeps(
+        entities=Flag(),
+        paths=Given("hints"),
+        links=Listed(Listed(Text(), _pair), frozenset),
+        types=Listed(Text(), frozenset),
+    )
 
     entities: bool = False
     paths: frozenset[Path] = frozenset()
     links: frozenset[tuple[str, str]] = frozenset()
     types: frozenset[str] = frozenset()
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Needs:
+        return cls(**said)
 
     def union(self, other: Needs) -> Needs:
         """What both need."""
@@ -50,8 +83,24 @@ class Needs:
 
 
 @dataclass
-class GraphState:
+class GraphState(Saved):
     """Entities and links as of each event of the chunk that was last `advance`d to."""
+
+    saved = keeps(
+        interner=INTERNER,
+        needs=Part(Needs),
+        versions=Part(VersionStore),
+        anywhere=Part(EntityIndex),
+        by_type=Mapped(Part(EntityIndex)),
+        fetchers=Mapped(Part(FetcherSession)),
+        type_of=Array(np.int16, -1),
+        several=Part(TypedVersions),
+        type_numbers=Mapped(Whole(0, (1 << 15) - 1)),
+        links=Mapped(Part(LinkTable)),
+        tables=Given("tables"),
+        identities=Optional(Part(LinkIdentities)),
+        frozen=Flag(),
+    )
 
     interner: Interner
     needs: Needs
@@ -67,6 +116,25 @@ class GraphState:
     known_links: Callable[[], list[KnownLinks]] = list
     identities: LinkIdentities | None = None
     frozen: bool = False
+
+    def said(self) -> dict[str, Any]:
+        # what a snapshot knows of its links is asked for at the first change: here is the last chance
+        if self.identities is None and self.links:
+            return {
+                **super().said(),
+                "identities": LinkIdentities(self.tables, list(self.links), self.known_links()),
+            }
+        return super().said()
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> GraphState:
+        identities = said["identities"]
+        if identities is not None:
+            source.check(identities.kinds == list(said["links"]), "of other links")
+            sizes = [table.size for table in said["links"].values()]
+            source.check(identities.fits(sizes), "holding a link that there is not")
+        source.check(said["fetchers"].keys() <= said["by_type"].keys(), "without a type that it asks for")
+        return cls(**said)
 
     def fork(self) -> GraphState:
         """A state that goes on from here without changing this one."""

@@ -14,13 +14,16 @@ from flowdsl.values.columns import Column
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.masks import where_equal
+from flowdsl.values.saved import CODES, INTERNER, MOST, Flag, Given, Listed, Part, Saved, Source, Whole, keeps
 from flowdsl.values.tags import Index, Tag
 
 ID: Path = ("id",)
 
 
-class Block:
+class Block(Saved):
     """Versions that came together, each an object and the id of its entity; columns are read once for all."""
+
+    saved = keeps(documents=Part(Documents), ids=CODES, own_id=Flag(), _interner=INTERNER)
 
     def __init__(self, documents: Documents, ids: Codes, interner: Interner, *, own_id: bool = True) -> None:
         self.documents = documents
@@ -29,6 +32,11 @@ class Block:
         self.own_id = own_id
         self._interner = interner
         self._id_column: Column | None = None
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Block:
+        source.agree(documents=len(said["documents"]), ids=len(said["ids"]))
+        return cls(said["documents"], said["ids"], said["_interner"], own_id=said["own_id"])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -168,8 +176,17 @@ class Derived:
                 del held[name]
 
 
-class VersionStore:
+class VersionStore(Saved):
     """Blocks of versions, numbered through. The first `base` of them belong to a snapshot and never change."""
+
+    saved = keeps(
+        _blocks=Listed(Part(Block)),
+        _base_blocks=Whole(0, MOST),
+        base=Whole(0, MOST),
+        _own_ids=Flag(),
+        _interner=INTERNER,
+        _hints=Given("hints"),
+    )
 
     def __init__(
         self,
@@ -189,6 +206,15 @@ class VersionStore:
         self.derived = Derived()
         # the versions last picked out: the next path is often read at the same ones
         self._picked: tuple[npt.NDArray[np.int32], Block, Index] | None = None
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> VersionStore:
+        store = cls(said["_interner"], said["_blocks"], said["_hints"], own_ids=said["_own_ids"])
+        source.check(said["_base_blocks"] <= len(store._blocks), "more blocks than there are")
+        store._base_blocks, store.base = said["_base_blocks"], said["base"]
+        source.check(store.base == store._starts[store._base_blocks], "not as many as its first blocks have")
+        source.given["versions"] = store.size
+        return store
 
     def fork(self) -> VersionStore:
         """A store that goes on from here without changing this one."""

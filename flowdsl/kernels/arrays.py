@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowdsl.values.saved import INTS, Kind, Saved, Source
 from flowdsl.values.tags import Index
 
 if TYPE_CHECKING:
@@ -14,8 +16,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Arrays:
+class Arrays(Saved):
     """Arrays of one length: every field of a class of this kind has a number for each row."""
+
+    def __init_subclass__(cls) -> None:
+        cls.saved = _numbers(cls)
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Self:
+        source.agree(**{name: len(array) for name, array in said.items()})
+        return cls(**said)
 
     @classmethod
     def none(cls) -> Self:
@@ -33,3 +43,8 @@ class Arrays:
         """These rows, then others."""
         names = [field.name for field in fields(self)]
         return type(self)(*(np.concatenate([getattr(self, n), getattr(later, n)]) for n in names))
+
+
+def _numbers(kind: type[Arrays]) -> Mapping[str, Kind]:
+    """Every field is an array of numbers."""
+    return dict.fromkeys(kind.__annotations__, INTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_texts import quoted
 from flowdsl.values.ranges import ranges
+from flowdsl.values.saved import CODES, INTERNER, INTS, Array, Listed, Part, Saved, Source, keeps
 from flowdsl.values.tags import Index, Tag
 
 Ints = npt.NDArray[np.int64]
@@ -28,13 +29,21 @@ _SPARSE: Final = 256
 
 
 @dataclass(frozen=True)
-class ItemLists:
+class ItemLists(Saved):
     """Members of windows, those of one window in the order in which they came: the window each is in, its item, event and branch."""
+
+    saved = keeps(windows=INTS, items=CODES, seq=INTS, branches=Listed(Array(np.int32, 0), tuple))
 
     windows: Ints
     items: Codes
     seq: Ints
     branches: tuple[npt.NDArray[np.int32], ...] = ()
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> ItemLists:
+        levels = {f"branches {level}": len(numbers) for level, numbers in enumerate(said["branches"])}
+        source.agree(**{name: len(said[name]) for name in ("windows", "items", "seq")}, **levels)
+        return cls(**said)
 
     @classmethod
     def none(cls) -> ItemLists:
@@ -114,11 +123,19 @@ class ItemLists:
 
 
 @dataclass(frozen=True)
-class Items:
+class Items(Saved):
     """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`.
 
     `opened_by` is the event that it begins with, `opened_in` the branch of it.
     """
+
+    saved = keeps(
+        codes=CODES,
+        offsets=INTS,
+        interner=INTERNER,
+        opened_by=INTS,
+        opened_in=Listed(Array(np.int32, 0), tuple),
+    )
 
     codes: Codes
     offsets: Ints
@@ -128,6 +145,15 @@ class Items:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Items:
+        offsets = said["offsets"]
+        ends = len(offsets) and offsets[0] == 0 and offsets[-1] == len(said["codes"])
+        source.check(ends and (np.diff(offsets) >= 0).all(), "no lists side by side")
+        levels = {f"opened_in {level}": len(numbers) for level, numbers in enumerate(said["opened_in"])}
+        source.agree(lists=len(offsets) - 1, opened_by=len(said["opened_by"]), **levels)
+        return cls(**said)
 
     def take(self, index: Index) -> Items:
         """The lists at `index`."""
@@ -168,12 +194,24 @@ class Items:
 class BatchVariable(Plain):
     """`batch` of each context: `count, key, items, first_at, last_at, closed_at`."""
 
+    saved = keeps(
+        counts=INTS, keys=Part(Column), items=Part(Items), first_at=INTS, last_at=INTS, closed_at=INTS
+    )
+
     counts: Ints
     keys: Column
     items: Items
     first_at: Ints
     last_at: Ints
     closed_at: Ints
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> BatchVariable:
+        source.agree(**{name: len(part) for name, part in said.items()})
+        return cls(**said)
 
     def column(self, below: Path, chunk: Chunk) -> Column:
         """The values of a field; the whole object for the empty path."""

@@ -6,14 +6,15 @@ Time is the log clock in µs. A step that lets `capacity` contexts go on in each
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from flowdsl.kernels.timers import LAST_MOMENT
+from flowdsl.values.saved import INTS, MOST, Chosen, Listed, Numbers, Saved, Source, Whole, keeps
 
 Ints = npt.NDArray[np.int64]
 # fewer contexts of a key than this are looped over: arrays would cost more to set up
@@ -181,8 +182,16 @@ class Bucket(Protocol):
 
 
 @dataclass
-class Buckets:
+class Buckets(Saved):
     """A bucket for each key, made when the key is first seen."""
+
+    # of a bucket what differs from key to key: its figures after capacity and period
+    saved = keeps(
+        kind=Chosen({kind.__name__: kind for kind in (DropBucket, FloatBucket, QueueBucket)}),
+        keys=INTS,
+        figures=Listed(Numbers()),
+        _swept=Whole(0, MOST),
+    )
 
     kind: type[Bucket]
     capacity: int
@@ -190,10 +199,49 @@ class Buckets:
     _by_key: dict[int, Bucket] = field(default_factory=dict)
     _swept: int = 0
 
+    def said(self) -> dict[str, Any]:
+        figures = [list(vars(bucket).values())[2:] for bucket in self._by_key.values()]
+        keys = np.fromiter(self._by_key, np.int64, len(self._by_key))
+        return {
+            "kind": self.kind,
+            "keys": keys,
+            "figures": list(zip(*figures, strict=True)),
+            "_swept": self._swept,
+        }
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Buckets:
+        kind, keys, figures = said["kind"], said["keys"], said["figures"]
+        source.agree(keys=len(keys), **{f"figures {n}": len(column) for n, column in enumerate(figures)})
+        whole = kind is not FloatBucket
+        # a bucket of floats has whole moments
+        floats = [isinstance(column[0], float) for column in figures]
+        source.check(
+            not figures or floats == ([False] * (len(fields(kind)) - 2) if whole else [True, False]),
+            "no buckets",
+        )
+        by_key = dict(
+            zip(keys.tolist(), (kind(0, 0, *row) for row in zip(*figures, strict=True)), strict=True)
+        )
+        source.check(len(by_key) == len(keys), "with a key twice")
+        return cls(kind, 0, 0, by_key, said["_swept"])
+
+    def goes_on_for(self, step: Buckets, source: Source) -> Buckets:
+        """The same buckets, as large as a step's own."""
+        source.check(self.kind is step.kind, f"no {step.kind.__name__}")
+        for bucket in self._by_key.values():
+            vars(bucket).update(capacity=step.capacity, period=step.period)
+        self.capacity, self.period = step.capacity, step.period
+        return self
+
     def fork(self) -> Buckets:
         """A copy that can go its own way."""
         copies = {key: replace(bucket) for key, bucket in self._by_key.items()}  # type: ignore[type-var]
         return Buckets(self.kind, self.capacity, self.period, copies, self._swept)
+
+    def used(self, now: int) -> int:
+        """How many of them differ from a fresh one."""
+        return sum(not bucket.idle(now) for bucket in self._by_key.values())
 
     def take(self, keys: Ints, times: Ints) -> Ints:
         """What `take` of its bucket says of each context; times ascend."""

@@ -9,10 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.contexts.contexts import Contexts
+from flowdsl.contexts.holding import Holding
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
+from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.language.rows import Failures
 from flowdsl.values.columns import Column
+from flowdsl.values.interner import Interner
+from flowdsl.values.saved import Saved, Source
 from flowdsl.values.tags import Index, Mask
 
 # by sink, which contexts do not reach it
@@ -88,13 +92,43 @@ class Members(Protocol):
     def branches(self) -> tuple[npt.NDArray[np.int32], ...]: ...
 
 
-class Kernel:
-    """Runs one step. The base class is one that remembers nothing."""
+class Kernel(Saved):
+    """Runs one step. The base class is one that remembers nothing.
+
+    What a kernel remembers it declares in `saved`; the rest it has from its step.
+    """
+
+    def goes_on_from(self, earlier: Kernel, source: Source) -> None:
+        """Remember what another kernel of the same step did, as it was read."""
+        source.check(type(earlier) is type(self), f"what {type(earlier).__name__} remembers")
+        for name in self.saved:
+            value = getattr(earlier, name)
+            # keys and buckets have their options from the step
+            own = getattr(self, name)
+            source.check((value is None) == (own is None), f"not what this step remembers as {name}")
+            setattr(self, name, value.goes_on_for(own, source) if hasattr(value, "goes_on_for") else value)
+        self.check(source)
+
+    def check(self, source: Source) -> None:
+        """Refuse what was read where its parts do not go together."""
+
+    @property
+    def holding(self) -> Holding | None:
+        """The contexts that it holds whole."""
+        return None
 
     @property
     def held(self) -> int:
         """How many contexts are held in windows or queues."""
         return 0
+
+    def remembers(self, clock: int) -> str:
+        """What would be lost with it at a clock (µs), in words; empty where that is nothing."""
+        return ""
+
+    def members(self, interner: Interner) -> HeldRows:
+        """The contexts that it holds; asked of a kernel that was read without its step, too."""
+        return HeldRows.none()
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         """The contexts that go on, in order; `contexts` come in order, after those of earlier calls."""

@@ -14,23 +14,41 @@ from flowdsl.language.paths import Path, path_text
 from flowdsl.language.rows import Failures, first_failures
 from flowdsl.values.columns import Coded, Column
 from flowdsl.values.interner import HashTable, Interner, insert_pairs
+from flowdsl.values.saved import Listed, Part, Saved, Source, keeps
 from flowdsl.values.spelling import spelled
 from flowdsl.values.tags import Tag
 
 Keys = npt.NDArray[np.int64]
 
 
-class KeySpace:
+class KeySpace(Saved):
     """Numbers for the values of one or several paths: text by itself, numbers as numbers, all types apart.
 
     With `typed=False` values are the same if their text is: 1 and "1", but not 1 and 1.0.
     """
+
+    saved = keeps(_others=Part(Interner), _pairs=Listed(Part(HashTable)))
 
     def __init__(self, paths: Sequence[Path], *, typed: bool = True) -> None:
         self._paths = paths
         self._typed = typed
         self._others = Interner()
         self._pairs: list[HashTable] = [HashTable() for _ in paths[1:]]
+
+    def goes_on_for(self, step: KeySpace, source: Source) -> KeySpace:
+        """The same numbers, for the paths of a step's own space."""
+        source.agree(paths=len(step._paths), pairs=len(self._pairs) + 1)
+        self._paths, self._typed = step._paths, step._typed
+        return self
+
+    def texts(self, keys: Keys, interner: Interner) -> list[str | None]:
+        """The values that numbers stand for, as text; None for keys of several paths."""
+        if self._pairs:
+            return [None] * len(keys)
+        codes = keys >> 1
+        found = interner.texts(np.where(keys & 1, 0, codes)).to_list()
+        others = self._others.texts(np.where(keys & 1, codes, 0)).to_list()
+        return [other if text is None else text for text, other in zip(found, others, strict=True)]
 
     def keys(self, contexts: Contexts) -> tuple[Keys, Failures | None]:
         """The key of each context; it fails where a path is missing."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ import numpy.typing as npt
 from flowdsl.contexts.holding import Refs
 from flowdsl.kernels.arrays import Arrays
 from flowdsl.kernels.batch_variable import ItemLists
-from flowdsl.values.tags import Index
+from flowdsl.values.saved import Array, Listed, Part, Saved, Source, keeps
+from flowdsl.values.tags import Index, Mask
 
 Ints = npt.NDArray[np.int64]
 
@@ -32,21 +34,39 @@ class Open(Arrays):
     last: Refs
 
 
-class _Tier:
+class _Tier(Saved):
     """Windows sorted by key, with the members of each in a row; those that were taken out are marked as gone."""
+
+    saved = keeps(windows=Part(Open), members=Part(ItemLists), there=Array(np.bool_))
 
     def __init__(self, windows: Open, members: ItemLists) -> None:
         # what is joined of sorted parts is sorted fast by a stable sort
-        self.windows = windows.take(np.argsort(windows.keys, kind="stable"))
-        self.members, self.starts = members.grouped(self.windows.numbers)
-        self.there = np.ones(len(windows), np.bool_)
-        self.size = len(windows)
-        self.held = int(windows.counts.sum())
+        windows = windows.take(np.argsort(windows.keys, kind="stable"))
+        members, starts = members.grouped(windows.numbers)
+        self._set(windows, members, starts, np.ones(len(windows), np.bool_))
+
+    def _set(self, windows: Open, members: ItemLists, starts: Ints, there: Mask) -> None:
+        self.windows, self.members, self.starts, self.there = windows, members, starts, there
+        self.size = int(np.count_nonzero(there))
+        self.held = int(windows.counts[there].sum())
         # windows by the clock at which they opened, and so by their deadlines, and how many of the first are gone:
         # known from when it is first asked for, until then no window opened before this clock
         self._order: Index | None = None
         self._gone = 0
         self._opened_from = int(self.windows.opened.min())
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> _Tier:
+        windows, members, there = said["windows"], said["members"], said["there"]
+        source.agree(windows=len(windows), there=len(there))
+        source.check(there.any(), "without an open window")
+        source.check((np.diff(windows.keys) > 0).all(), "not in the order of keys")
+        source.check((windows.counts > 0).all(), "with an empty window")
+        owners = np.repeat(windows.numbers, windows.counts)
+        source.check(np.array_equal(owners, members.windows), "with members of other windows")
+        tier = object.__new__(cls)
+        tier._set(windows, members, np.cumsum(windows.counts) - windows.counts, there)
+        return tier
 
     def fork(self) -> _Tier:
         """A copy that can go its own way."""
@@ -94,8 +114,10 @@ class _Tier:
         return left, self.members.runs(self.starts[rows], left.counts)
 
 
-class OpenWindows:
+class OpenWindows(Saved):
     """All windows of a batch step that are open."""
+
+    saved = keeps(_tiers=Listed(Part(_Tier)))
 
     def __init__(self) -> None:
         self._tiers: list[_Tier] = []
@@ -122,6 +144,14 @@ class OpenWindows:
         for tier in self._tiers:
             found = found.joined(tier.rest()[0])
         return found.take(np.argsort(found.numbers))
+
+    def everything(self) -> tuple[Open, ItemLists]:
+        """All windows, and all their members, those of one window in their order."""
+        windows, members = Open.none(), ItemLists.none()
+        for tier in self._tiers:
+            some, inside = tier.rest()
+            windows, members = windows.joined(some), members.joined(inside)
+        return windows, members
 
     def take_out(self, keys: Ints, opened_by: int) -> tuple[Open, ItemLists]:
         """The windows of these keys (in order, each once) and those opened at or before a clock, sorted by key."""

@@ -20,14 +20,16 @@ from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Plain
 from flowdsl.kernels.arrays import Arrays
 from flowdsl.kernels.batch_variable import ItemLists, Items
+from flowdsl.kernels.held_rows import HeldRows, windows_text
 from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.windows import Groups, Windows
 from flowdsl.language.paths import Path
 from flowdsl.rules import Rules
 from flowdsl.values.columns import Column
-from flowdsl.values.interner import Codes
+from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.ranges import ranges
+from flowdsl.values.saved import INTS, MOST, Part, Source, Whole, keeps
 from flowdsl.values.spelling import spelled
 from flowdsl.values.tags import Index, Tag
 
@@ -42,9 +44,19 @@ NAMES = ("count", "items", "key")
 class CountedBatch(Plain):
     """The batch of each context: `count`, `key` as text, and `items`."""
 
+    saved = keeps(counts=INTS, keys=Part(Column), items=Part(Items))
+
     counts: Ints
     keys: Column
     items: Items
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> CountedBatch:
+        source.agree(**{name: len(part) for name, part in said.items()})
+        return cls(**said)
 
     def column(self, below: Path, chunk: Chunk) -> Column:
         """The values of a field; the whole object for the empty path."""
@@ -81,6 +93,8 @@ class _Windows(Arrays):
 class UntimedBatchKernel(Kernel):
     """Remembers of each open window when it began and the items in it; of contexts that wait nothing else is needed."""
 
+    saved = keeps(_space=Part(KeySpace), _open=Part(_Windows), _members=Part(ItemLists), _next=Whole(0, MOST))
+
     def __init__(self, options: Batch, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = KeySpace((options.key,), typed=rules.typed_keys)
@@ -92,6 +106,17 @@ class UntimedBatchKernel(Kernel):
     @property
     def held(self) -> int:
         return int(self._open.counts.sum())
+
+    def remembers(self, clock: int) -> str:
+        return windows_text(len(self._open), self.held)
+
+    def members(self, interner: Interner) -> HeldRows:
+        return HeldRows.of_windows(self._open, self._members, self._space, interner)
+
+    def check(self, source: Source) -> None:
+        source.check((np.diff(self._open.keys) > 0).all(), "windows that are not in the order of keys")
+        each = np.bincount(np.searchsorted(np.sort(self._open.numbers), self._members.windows))
+        source.check(int(each.sum()) == self.held, "windows with other members than they count")
 
     def fork(self) -> UntimedBatchKernel:
         forked = UntimedBatchKernel(self._options, self._rules)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from flowdsl.engines.local import State
+from flowdsl.engines.state import State
 from flowdsl.errors import LiveError, did_you_mean
 from flowdsl.flow import Flow
 from flowdsl.graph.snapshot import EntityGraph

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from flowdsl.engines.local import LocalRun, Span, State
+from flowdsl.engines.growing import fitted
+from flowdsl.engines.local import LocalRun, Span
+from flowdsl.engines.state import State, lost_text
 from flowdsl.errors import LiveError
+from flowdsl.events import EVENT_COLUMNS, warn
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphState
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints
@@ -33,7 +36,6 @@ class Beginning:
     graph: EntityGraph | None
     consumer: Consumer
     checkpoints: Checkpoints
-    fingerprint: str
     # where a consumer begins that has never run, if nobody says where
     first: Position
     follower: Follower
@@ -41,7 +43,7 @@ class Beginning:
     def at(self, position: Position | str | int | None, state: State | str | None) -> Checkpoint:
         """The checkpoint for a position; where none is there yet it is made, and on disk when this returns."""
         # also looked at where it is not gone on from: a run of other flows is not to be taken for this one
-        found = None if state == DISCARD else self.checkpoints.load()
+        found = self._found(discard=state == DISCARD)
         acknowledged = self.log.position(self.consumer.name)
         if isinstance(state, State):
             if found is not None or position is not None:
@@ -62,6 +64,32 @@ class Beginning:
         after = first_after(position, acknowledged, self.log.last_seq_no())
         return self._new(self._fed(after, found))
 
+    def _found(self, *, discard: bool) -> Checkpoint | None:
+        """The last checkpoint; what only other flows remember must be given up by name."""
+        try:
+            found = self.checkpoints.load()
+        except LiveError as error:
+            if not discard:
+                raise
+            warn(f"{error.what}: what windows, queues and limits remembered is lost")
+            return None
+        if found is None:
+            return None
+        lost = found.state.lost_with(self.plan)
+        if lost and not discard:
+            raise LiveError(
+                f"the consumer {self.consumer.name!r} has the state of other flows: {lost_text(lost, found.state.clock)}",
+                allowed="flows in which these steps, and all before them, are as they were",
+                hint='state="discard" (flowdsl run --discard-state) gives this up; '
+                "another consumer_name begins anew beside it",
+            )
+        if not found.state.belongs_to(self.plan):
+            found = replace(found, state=self._fitted(found.state, self.graph))
+        return found
+
+    def _fitted(self, state: State, base: EntityGraph | None) -> State:
+        return fitted(state, self.plan, base, self.log, EVENT_COLUMNS, self.follower)
+
     def _own_positions(self, acknowledged: int) -> list[int]:
         """The positions that this consumer may have told the log itself; any other was set by somebody."""
         said = self.consumer.fact("acknowledged")
@@ -76,17 +104,18 @@ class Beginning:
         return checkpoint
 
     def _given(self, state: State) -> tuple[Place, State]:
-        if state.fingerprint != self.fingerprint:
-            raise LiveError("the state belongs to other flows", hint="run the same flows, in the same order")
+        lost = state.lost_with(self.plan)
+        if lost:
+            raise LiveError(
+                f"the state belongs to other flows: {lost_text(lost, state.clock)}",
+                hint="run flows in which these steps, and all before them, are as they were",
+            )
         if self.graph is not None:
             raise LiveError(
                 "graph and state were both given", hint="the state holds the graph already; leave graph out"
             )
-        kernels = [kernel.fork() for kernel in state.kernels]
-        copy = State(state.graph.fork(), state.clock, state.position, kernels, state.fingerprint)
-        return Place(
-            state.position, 0, marks_after(self.log.clock_marks(state.position), state.position)
-        ), copy
+        here = marks_after(self.log.clock_marks(state.position), state.position)
+        return Place(state.position, 0, here), self._fitted(state.fork(), state.base)
 
     def _fed(self, after: int, found: Checkpoint | None) -> tuple[Place, State]:
         """The state of flows that have seen nothing, with the graph and the clock after the event `after`."""
@@ -99,7 +128,7 @@ class Beginning:
             self.follower.total = after - position
             local.run(self.log, Span(start=after + 1, stop=after + 1), progress=self.follower)
         local.position = after
-        return Place(after, 0, here), local.state(self.fingerprint)
+        return Place(after, 0, here), local.state()
 
     def _graph(self, after: int, found: Checkpoint | None) -> tuple[GraphState, int, int]:
         """The graph to begin with: that of a checkpoint where it is not beyond, for the log may have lost what was before."""

@@ -12,12 +12,12 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from flowdsl.engines.local import State
+from flowdsl.engines.state import State
 from flowdsl.errors import DataError, LiveError
 from flowdsl.events import FlowWarning
 from flowdsl.graph.fetchers import Fetcher
@@ -27,7 +27,15 @@ from flowdsl.live.story import Place
 from flowdsl.log.durable import created, put_in_place, sync, write_whole
 from flowdsl.plan import Plan
 
-_HEAD: Final = b"flowdsl checkpoint 1\n"
+_HEAD: Final = b"flowdsl checkpoint 2\n"
+_BLOB: Final = re.compile(r"[0-9a-f]{32}")
+_HELD: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "run": lambda run: isinstance(run, str),
+    "place": lambda place: isinstance(place, list) and len(place) == 3 and all(map(_is_count, place)),
+    "blobs": lambda names: isinstance(names, list) and all(_BLOB.fullmatch(str(name)) for name in names),
+    "json": lambda size: _is_count(size),
+    "digest": lambda digest: isinstance(digest, str),
+}
 _NAME: Final = re.compile(r"checkpoint-(\d{12})")
 _KEPT: Final = 2
 
@@ -44,12 +52,9 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one consumer; of a log in memory, the last state as it is."""
 
-    def __init__(
-        self, consumer: Consumer, plan: Plan, fingerprint: str, fetchers: Mapping[str, Fetcher]
-    ) -> None:
+    def __init__(self, consumer: Consumer, plan: Plan, fetchers: Mapping[str, Fetcher]) -> None:
         self._consumer = consumer
         self._plan = plan
-        self._fingerprint = fingerprint
         self._fetchers = fetchers
         self._folder = consumer.folder
         self._blobs = BlobWriter(self._put_blob)
@@ -59,17 +64,17 @@ class Checkpoints:
         if self._folder is None:
             self._consumer.kept = checkpoint
             return
-        written = write_state(checkpoint.state, self._plan, self._blobs)
+        written = write_state(checkpoint.state, self._blobs)
         place = checkpoint.place
         head = {
             "run": checkpoint.run,
             "place": [place.seq_no, place.marks, place.here],
-            "fingerprint": self._fingerprint,
             "blobs": written.blobs,
-            "digest": _digest(written.pickle),
+            "json": written.json_size,
+            "digest": _digest(written.content),
         }
         line = json.dumps(head).encode()
-        content = b"%b%b %b\n%b" % (_HEAD, _digest(line).encode(), line, written.pickle)
+        content = b"%b%b %b\n%b" % (_HEAD, _digest(line).encode(), line, written.content)
         numbers = self._numbers()
         path = self._folder / f"checkpoint-{(numbers[-1] if numbers else 0) + 1:012}"
         _write(path, content)
@@ -108,37 +113,19 @@ class Checkpoints:
 
     def _kept(self) -> Checkpoint | None:
         kept: Checkpoint | None = self._consumer.kept
-        if kept is not None:
-            self._check(kept.state.fingerprint)
-            # the run goes on with a copy: the checkpoint stays as it is until the next one
-            state = kept.state
-            forked = State(
-                state.graph.fork(),
-                state.clock,
-                state.position,
-                [k.fork() for k in state.kernels],
-                state.fingerprint,
-            )
-            return Checkpoint(kept.run, kept.place, forked)
-        return None
+        # the run goes on with a copy: the checkpoint stays as it is until the next one
+        return None if kept is None else replace(kept, state=kept.state.fork())
 
     def _read(self, path: Path) -> Checkpoint:
-        head, pickled = _head(path)
-        if _digest(pickled) != head["digest"]:
+        head, content = _head(path)
+        if _digest(content) != head["digest"]:
             raise DataError("a checkpoint is damaged", place=str(path))
-        self._check(head["fingerprint"])
-        state = read_state(Written(pickled, head["blobs"]), self._plan, self._fetchers, self._blob)
+        try:
+            written = Written(head["json"], content, head["blobs"])
+            state = read_state(written, self._plan, self._fetchers, self._blob)
+        except DataError as error:
+            raise error.located(place=str(path)) from error
         return Checkpoint(head["run"], Place(*head["place"]), state)
-
-    def _check(self, fingerprint: str) -> None:
-        if fingerprint != self._fingerprint:
-            raise LiveError(
-                f"the consumer {self._consumer.name!r} has the state of other flows",
-                allowed="the same flows, in the same order",
-                hint='state="discard" (flowdsl run --discard-state) goes on from the last position without what windows, '
-                "queues and limits remembered; "
-                "another consumer_name begins anew beside it",
-            )
 
     def _blob(self, name: str) -> bytes:
         assert self._folder is not None
@@ -184,7 +171,15 @@ def _head(path: Path) -> tuple[dict[str, Any], bytes]:
     digest, _, line = content[len(_HEAD) : end].partition(b" ")
     if not content.startswith(_HEAD) or end < 0 or _digest(line).encode() != digest:
         raise DataError("a checkpoint is damaged", place=str(path))
-    return json.loads(line), content[end + 1 :]
+    head = json.loads(line)
+    known = isinstance(head, dict) and all(_HELD[name](head.get(name)) for name in _HELD)
+    if not known:
+        raise DataError("a checkpoint does not say what it is of", place=str(path))
+    return head, content[end + 1 :]
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
 
 
 def _write(path: Path, content: Any) -> None:

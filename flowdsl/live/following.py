@@ -15,7 +15,8 @@ from typing import Final
 
 import polars as pl
 
-from flowdsl.engines.local import LocalRun, State
+from flowdsl.engines.local import LocalRun
+from flowdsl.engines.state import State
 from flowdsl.engines.work import WORKERS
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints
 from flowdsl.live.consumer import Consumer
@@ -50,7 +51,6 @@ class Setting:
     consumer: Consumer
     checkpoints: Checkpoints
     flows: list[str]
-    fingerprint: str
     now: Callable[[], int]
     every: float
     tracer: Tracer
@@ -252,7 +252,7 @@ class LiveRun:
         self._saving.start()
 
     def _state(self) -> State:
-        state = self.local.state(self._setting.fingerprint)
+        state = self.local.state()
         state.graph = state.graph.fork()
         return state
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.engines.local import LocalRun, State
+from flowdsl.engines.local import LocalRun
+from flowdsl.engines.state import State
 from flowdsl.errors import LiveError
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live.arguments import (
@@ -37,7 +38,7 @@ from flowdsl.log.base import EventLog
 from flowdsl.plan import Plan
 from flowdsl.plurals import count_text
 from flowdsl.progress import Follower, Progress, following
-from flowdsl.replaying import as_flows, by_rules, fingerprint
+from flowdsl.replaying import as_flows, by_rules
 from flowdsl.results.keys import DeliveryKeys
 from flowdsl.results.manifest import step_rows
 from flowdsl.rules import FLOWDSL
@@ -289,17 +290,14 @@ class Runtime:
     def _run_from(
         self, position: Position | str | int | None, first: Position, follower: Follower
     ) -> LiveRun:
-        said = fingerprint(self.flows)
         fetchers = {} if self.graph is None else self.graph.fetchers
-        checkpoints = Checkpoints(self._consumer, self._plan, said, fetchers)
-        beginning = Beginning(
-            self.log, self._plan, self.graph, self._consumer, checkpoints, said, first, follower
-        )
+        checkpoints = Checkpoints(self._consumer, self._plan, fetchers)
+        beginning = Beginning(self.log, self._plan, self.graph, self._consumer, checkpoints, first, follower)
         found = beginning.at(position, self._state)
         # it was used: what comes next goes on from what the run remembers
         self._state = None
         setting = Setting(
-            self.log, self._consumer, checkpoints, self._labels, said, self._now, self._every, self._tracer
+            self.log, self._consumer, checkpoints, self._labels, self._now, self._every, self._tracer
         )
         if found.place.seq_no:
             self._keys.names.catch_up(self.log, found.place.seq_no)
@@ -308,7 +306,7 @@ class Runtime:
             self._plan,
             found.state.graph,
             recorder,
-            kernels=found.state.kernels,
+            steps=found.state.steps,
             gates=self.sinks,
             spares=True,
         )

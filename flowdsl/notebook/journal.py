@@ -21,7 +21,7 @@ from flowdsl.replaying import run, whole_log
 from flowdsl.results.store import NoStore
 
 if TYPE_CHECKING:
-    from flowdsl.engines.local import State
+    from flowdsl.engines.state import State
     from flowdsl.flow import Flow
     from flowdsl.graph.snapshot import EntityGraph
 

@@ -117,6 +117,11 @@ class Operator:
         raise NotImplementedError
 
     @property
+    def identity(self) -> str:
+        """What tells it from any step that does something else: its state is found by that."""
+        return self.text
+
+    @property
     def caption(self) -> str:
         """What it does in a few words, for pictures: `target_id ←owns– owner`."""
         raise NotImplementedError

@@ -14,6 +14,7 @@ from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts
 from flowdsl.contexts.holding import Holding
 from flowdsl.contexts.variables import Versions
 from flowdsl.kernels.batch_variable import BatchVariable, ItemLists
+from flowdsl.kernels.held_rows import HeldRows, windows_text
 from flowdsl.kernels.kernel import FOREVER, Kernel, StepRun
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.open_windows import Open, OpenWindows
@@ -36,7 +37,9 @@ from flowdsl.operators.base import (
 )
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, NUMBER, TEXT, Scope, Shape
+from flowdsl.values.interner import Interner
 from flowdsl.values.ranges import ranges
+from flowdsl.values.saved import MOST, Part, Source, Whole, keeps
 from flowdsl.values.tags import Index
 
 BATCH = Shape(
@@ -114,6 +117,10 @@ class Batch(Operator):
 class BatchKernel(Kernel):
     """Holds the last member of each open window whole, and of the others what `batch` says of them."""
 
+    saved = keeps(
+        _space=Part(KeySpace), _windows=Part(OpenWindows), _holding=Part(Holding), _next=Whole(0, MOST)
+    )
+
     def __init__(self, options: Batch, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = KeySpace((options.key,), typed=rules.typed_keys)
@@ -130,6 +137,20 @@ class BatchKernel(Kernel):
         forked._space, forked._windows = self._space, self._windows.fork()
         forked._holding, forked._next = self._holding.fork(), self._next
         return forked
+
+    def remembers(self, clock: int) -> str:
+        return windows_text(len(self._windows.all()), self.held)
+
+    def members(self, interner: Interner) -> HeldRows:
+        windows, members = self._windows.everything()
+        return HeldRows.of_windows(windows, members, self._space, interner)
+
+    def check(self, source: Source) -> None:
+        source.check(self._holding.has(self._windows.all().last), "windows of contexts that are not held")
+
+    @property
+    def holding(self) -> Holding:
+        return self._holding
 
     def held_versions(self) -> Iterable[Versions]:
         return self._holding.versions()

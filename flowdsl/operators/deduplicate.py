@@ -16,8 +16,10 @@ from flowdsl.language.durations import Duration, parse_duration
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.var import Var
 from flowdsl.operators.base import DURATION_SCHEMA, PATHS_SCHEMA, Kind, Operator, as_paths, call_text, option
+from flowdsl.plurals import count_text
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
+from flowdsl.values.saved import INTS, Array, Part, Saved, Source, keeps
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,18 @@ TOGETHER = 1 << 12
 
 
 @dataclass(frozen=True)
-class _Sightings:
+class _Sightings(Saved):
     """When the window of each key opened; sorted by key."""
+
+    saved = keeps(keys=Array(np.int64, ascending=True), opened=INTS)
 
     keys: Keys
     opened: Keys
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> _Sightings:
+        source.agree(keys=len(said["keys"]), opened=len(said["opened"]))
+        return cls(**said)
 
     @classmethod
     def none(cls) -> _Sightings:
@@ -105,6 +114,10 @@ class _Sightings:
         at = np.searchsorted(self.keys, keys).clip(0, len(self) - 1)
         known = np.flatnonzero(self.keys[at] == keys)
         return known, self.opened[at[known]]
+
+    def since(self, expired: int) -> list[int]:
+        """The keys whose windows are open."""
+        return self.keys[self.opened > expired].tolist()  # type: ignore[no-any-return]
 
     def updated(self, newer: _Sightings, expired: int) -> _Sightings:
         """With newer sightings, and without those that no event can fall to any more."""
@@ -122,6 +135,8 @@ class DeduplicateKernel(Kernel):
     a million keys.
     """
 
+    saved = keeps(_space=Part(KeySpace), _all=Part(_Sightings), _recent=Part(_Sightings))
+
     def __init__(self, options: Deduplicate, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = KeySpace(options.key, typed=rules.typed_keys)
@@ -133,6 +148,11 @@ class DeduplicateKernel(Kernel):
         # keys are only ever added to the space, and the tables are replaced, never changed
         forked._space, forked._all, forked._recent = self._space, self._all, self._recent
         return forked
+
+    def remembers(self, clock: int) -> str:
+        expired = clock - self._options.window.microseconds
+        alive = {*self._all.since(expired), *self._recent.since(expired)}
+        return f"{count_text(len(alive), 'key')} seen within {self._options.window.text}" if alive else ""
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         if not len(contexts):

@@ -15,6 +15,7 @@ from flowdsl.contexts.variables import Versions
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.kernels.arrays import Arrays
 from flowdsl.kernels.buckets import NEVER, Buckets, DropBucket, FloatBucket, QueueBucket
+from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.language.durations import Duration, parse_duration
@@ -30,8 +31,11 @@ from flowdsl.operators.base import (
     check_count,
     option,
 )
+from flowdsl.plurals import count_text
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
+from flowdsl.values.interner import Interner
+from flowdsl.values.saved import Optional, Part, Source, keeps
 
 STRATEGIES = ("drop", "queue")
 Ints = npt.NDArray[np.int64]
@@ -158,6 +162,8 @@ class NoLimitKernel(Kernel):
 class DropKernel(Kernel):
     """Drops what finds no token."""
 
+    saved = keeps(_space=Optional(Part(KeySpace)), _buckets=Part(Buckets))
+
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = _space(options, rules)
@@ -168,6 +174,10 @@ class DropKernel(Kernel):
         forked = DropKernel(self._options, self._rules)
         forked._space, forked._buckets = self._space, self._buckets.fork()
         return forked
+
+    def remembers(self, clock: int) -> str:
+        used = self._buckets.used(clock)
+        return f"{count_text(used, 'limit')} in use" if used else ""
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         contexts, keys = _keyed(self._space, contexts, step)
@@ -190,6 +200,13 @@ class _Waiting(Arrays):
 class QueueKernel(Kernel):
     """Holds what finds no token until there is one. When that is, is known as soon as a context comes."""
 
+    saved = keeps(
+        _space=Optional(Part(KeySpace)),
+        _buckets=Part(Buckets),
+        _holding=Part(Holding),
+        _waiting=Part(_Waiting),
+    )
+
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = _space(options, rules)
@@ -206,6 +223,23 @@ class QueueKernel(Kernel):
         forked._space, forked._buckets = self._space, self._buckets.fork()
         forked._holding, forked._waiting = self._holding.fork(), self._waiting
         return forked
+
+    def remembers(self, clock: int) -> str:
+        used = self._buckets.used(clock)
+        limits = f"{count_text(used, 'limit')} in use" if used else ""
+        queued = f"{count_text(self.held, 'context')} in its queue" if self.held else ""
+        return " and ".join(filter(None, (queued, limits)))
+
+    def members(self, interner: Interner) -> HeldRows:
+        refs = self._waiting.refs
+        return HeldRows(self._holding.seqs(refs), self._holding.branches(refs), self._waiting.since, None)
+
+    def check(self, source: Source) -> None:
+        source.check(self._holding.has(self._waiting.refs), "a queue of contexts that are not held")
+
+    @property
+    def holding(self) -> Holding:
+        return self._holding
 
     def held_versions(self) -> Iterable[Versions]:
         return self._holding.versions()

@@ -64,6 +64,15 @@ class Where(Operator):
             return f"where({self.condition.text})"
         return f"where({self.condition.text!r})"
 
+    @property
+    def identity(self) -> str:
+        code = getattr(self.condition.function, "__code__", None)
+        return (
+            self.text
+            if code is None
+            else f"{self.text} {code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
+        )
+
     def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
         return self.condition.operands(lookup)
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from flowdsl.engines.local import LocalRun, State
+    from flowdsl.engines.local import LocalRun
+    from flowdsl.engines.state import State
     from flowdsl.explaining.explain import Explanation
     from flowdsl.explaining.why import Why
     from flowdsl.pictures.picture import Picture

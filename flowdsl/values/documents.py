@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from flowdsl.values.cells import nested_json
 from flowdsl.values.columns import Column
 from flowdsl.values.few_documents import extract_few
 from flowdsl.values.masks import where_present
+from flowdsl.values.saved import Cells, Saved, Source, Whole, keeps
 from flowdsl.values.tags import MISSING, Index, Tag
 
 _local = threading.local()
@@ -25,12 +27,14 @@ _local = threading.local()
 _BEYOND_A_PATH = frozenset('"\\*')
 
 
-class Documents:
+class Documents(Saved):
     """JSON objects, one a row; `column` gives the values that a path has in each of them.
 
     `series` is JSON text (null = no document) or a nested Polars column. `none` says what a row without a
     document is: null, or missing. `hints` are paths that will be asked for too: they are read along.
     """
+
+    saved = keeps(series=Cells(), _none=Whole(Tag.MISSING, Tag.NULL))
 
     def __init__(self, series: pl.Series, *, none: Tag = Tag.NULL, hints: Iterable[Path] = ()) -> None:
         self.series = (
@@ -41,6 +45,10 @@ class Documents:
         self._none = none
         self._hints = {h for h in hints if h}
         self._columns: dict[Path, Column] = {}
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Documents:
+        return cls(said["series"], none=Tag(said["_none"]), hints=source.given["hints"])
 
     def __len__(self) -> int:
         return len(self.series)

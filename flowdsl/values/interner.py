@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.masks import where_present
+from flowdsl.values.saved import TEXTS, Array, Listed, Saved, Source, keeps
 
 Codes = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint64]
@@ -24,12 +25,14 @@ UNKNOWN = -1
 SEEDS = (0x51ED, 0xA3C5)
 
 
-class HashTable:
+class HashTable(Saved):
     """Keys of two independent 64-bit words as codes 0, 1, 2 … in their order of appearance.
 
     The first word says where a key is looked for, the second tells it from the one or two others that are met
     there: a wrong answer takes 64 equal bits at the same place of the table.
     """
+
+    saved = keeps(first=Array(np.uint64), second=Array(np.uint64))
 
     def __init__(self) -> None:
         self._slots = np.full(1 << 12, UNKNOWN, np.int32)
@@ -39,6 +42,17 @@ class HashTable:
 
     def __len__(self) -> int:
         return self._size
+
+    def said(self) -> dict[str, Any]:
+        return dict(zip(self.saved, self.words, strict=True))
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> HashTable:
+        source.agree(first=len(said["first"]), second=len(said["second"]))
+        table = cls()
+        codes = table.insert(said["first"], said["second"])
+        source.check((codes == np.arange(len(codes))).all(), "a table with a key twice")
+        return table
 
     @property
     def words(self) -> tuple[Hashes, Hashes]:
@@ -96,8 +110,10 @@ class HashTable:
             _place(self._slots, first, np.arange(start, size, dtype=np.int32))
 
 
-class Interner:
+class Interner(Saved):
     """A growing dictionary text ↔ code. Look-ups may run beside each other; inserts take a lock."""
+
+    saved = keeps(pieces=Listed(TEXTS))
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -108,6 +124,18 @@ class Interner:
 
     def __len__(self) -> int:
         return len(self._table) + 1
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Interner:
+        # codes follow the order of the texts. Hashes are made anew: they need not be those of another version of Polars
+        interner, size = cls(), 0
+        for texts in said["pieces"]:
+            size += len(texts)
+            interner.intern(texts)
+        nulls = sum(texts.null_count() for texts in said["pieces"])
+        there = nulls == 1 and len(said["pieces"][0]) and said["pieces"][0][0] is None
+        source.check(there and len(interner) == size, "no list of different texts")
+        return interner
 
     @property
     def pieces(self) -> list[pl.Series]:

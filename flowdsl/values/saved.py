@@ -1,0 +1,390 @@
+"""What is kept of an object in a file: each class says once, field by field, what its state is (`saved`).
+
+A state is written as JSON, with arrays and columns as bytes beside it. What is read back is checked by the same
+declarations: every field, its type, its bounds. So whatever a file says, what comes out are values that its classes
+may have, or a `DataError` that names the field; nothing that is read can name a class or call anything.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Never, Protocol
+
+import numpy as np
+import polars as pl
+
+from flowdsl.errors import DataError
+
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
+Bound = int | Callable[["Source"], int]
+_ENDINGS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
+class Writing(Protocol):
+    """Takes the bytes of a state."""
+
+    def array(self, content: Any) -> list[int]:
+        """Keep the bytes of an array; gives what refers to them."""
+        ...
+
+    def series(self, series: pl.Series) -> list[int]:
+        """Keep a column; gives what refers to its bytes."""
+        ...
+
+
+@dataclass
+class Source:
+    """What a state is read from: its bytes by reference, and what the reader has anyway, by name."""
+
+    content: Callable[[list[int]], bytes]
+    given: dict[str, Any] = field(default_factory=dict)
+    path: list[str] = field(default_factory=list)
+
+    def refuse(self, what: str) -> Never:
+        """Say that the field at hand is not what it must be."""
+        raise DataError(f"{'.'.join(self.path) or 'it'} is {what}")
+
+    def below(self, name: object, kind: Kind, node: Any) -> Any:
+        """Read a part, whose name is told where it is wrong."""
+        self.path.append(str(name))
+        value = kind.read(node, self)
+        self.path.pop()
+        return value
+
+    def bytes(self, node: Any) -> bytes:
+        """The bytes that a node refers to."""
+        if not isinstance(node, list) or not all(isinstance(n, int) and n >= 0 for n in node):
+            self.refuse("no reference to bytes")
+        return self.content(node)
+
+    def agree(self, **sizes: int) -> None:
+        """Refuse parts that must be of one length, and are not."""
+        if len(set(sizes.values())) > 1:
+            said = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            self.refuse(f"not of one length: {said}")
+
+    def check(self, holds: object, what: str) -> None:
+        """Refuse a part for which something does not hold."""
+        if not holds:
+            self.refuse(what)
+
+
+class Kind:
+    """A kind of value: how it is written, and how it is read and checked."""
+
+    def write(self, value: Any, to: Writing) -> Any:
+        """The value as JSON."""
+        return value
+
+    def read(self, node: Any, source: Source) -> Any:
+        """The value that JSON says; a `DataError` where it says none of this kind."""
+        raise NotImplementedError
+
+
+class Saved:
+    """An object that can be kept in a file."""
+
+    __slots__ = ()
+    saved: ClassVar[Mapping[str, Kind]] = {}
+
+    def said(self) -> dict[str, Any]:
+        """The values of what is declared in `saved`."""
+        return {name: getattr(self, name) for name in self.saved}
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Any:
+        """The object that had these values; `source` is asked to refuse those that do not go together."""
+        restored = object.__new__(cls)
+        restored.__dict__.update(said)
+        return restored
+
+
+def keeps(**kinds: Kind) -> Mapping[str, Kind]:
+    """The fields that are an object's state, each with its kind."""
+    return kinds
+
+
+# -- single values ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number within bounds."""
+
+    low: Bound = LEAST
+    high: Bound = MOST
+
+    def write(self, value: Any, to: Writing) -> int:
+        return int(value)
+
+    def read(self, node: Any, source: Source) -> int:
+        low, high = _bound(self.low, source), _bound(self.high, source)
+        if not isinstance(node, int) or isinstance(node, bool) or not low <= node <= high:
+            source.refuse(f"no whole number from {low} to {high}")
+        return node
+
+
+class Flag(Kind):
+    """True or false."""
+
+    def write(self, value: Any, to: Writing) -> bool:
+        return bool(value)
+
+    def read(self, node: Any, source: Source) -> bool:
+        if not isinstance(node, bool):
+            source.refuse("neither true nor false")
+        return node
+
+
+class Text(Kind):
+    """Text."""
+
+    def read(self, node: Any, source: Source) -> str:
+        if not isinstance(node, str):
+            source.refuse("no text")
+        return node
+
+
+class Number(Kind):
+    """A finite number with a fraction."""
+
+    def write(self, value: Any, to: Writing) -> float:
+        return float(value)
+
+    def read(self, node: Any, source: Source) -> float:
+        if isinstance(node, bool) or not isinstance(node, (int, float)) or not math.isfinite(node):
+            source.refuse("no finite number")
+        return float(node)
+
+
+@dataclass(frozen=True)
+class Given(Kind):
+    """What the reader has anyway, under a name: it is not written."""
+
+    name: str
+
+    def write(self, value: Any, to: Writing) -> None:
+        return None
+
+    def read(self, node: Any, source: Source) -> Any:
+        return source.given[self.name]
+
+
+@dataclass(frozen=True)
+class Chosen(Kind):
+    """One of the words that a mapping has."""
+
+    words: Mapping[str, Any]
+
+    def write(self, value: Any, to: Writing) -> str:
+        return next(word for word, meaning in self.words.items() if meaning is value or meaning == value)
+
+    def read(self, node: Any, source: Source) -> Any:
+        if not isinstance(node, str) or node not in self.words:
+            source.refuse(f"none of {', '.join(self.words)}")
+        return self.words[node]
+
+
+# -- many values -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Array(Kind):
+    """A NumPy array of one dimension, with what its numbers may be."""
+
+    dtype: Any
+    low: Bound | None = None
+    high: Bound | None = None
+    ascending: bool = False
+
+    def write(self, value: Any, to: Writing) -> list[int]:
+        return to.array(np.ascontiguousarray(value, np.dtype(self.dtype)).view(np.uint8).data)
+
+    def read(self, node: Any, source: Source) -> Any:
+        content, dtype = source.bytes(node), np.dtype(self.dtype)
+        if len(content) % dtype.itemsize:
+            source.refuse(f"no array of {dtype}")
+        # a copy: what is read may be written to
+        array = np.frombuffer(content, dtype).copy()
+        if dtype == np.bool_:
+            source.check(array.view(np.uint8).max(initial=0) <= 1, "no array of true and false")
+        elif len(array):
+            low, high = _bound(self.low, source), _bound(self.high, source)
+            if (low is not None and array.min() < low) or (high is not None and array.max() > high):
+                source.refuse(f"out of bounds: {array.min()} to {array.max()}, and {low} to {high} may be")
+        if self.ascending and len(array) > 1:
+            source.check((array[1:] > array[:-1]).all(), "not in ascending order")
+        return array
+
+
+@dataclass(frozen=True)
+class Cells(Kind):
+    """A Polars column, of one of these types where they are named."""
+
+    dtypes: tuple[Any, ...] = ()
+
+    def write(self, value: Any, to: Writing) -> list[int]:
+        return to.series(value)
+
+    def read(self, node: Any, source: Source) -> pl.Series:
+        content = source.bytes(node)
+        try:
+            series = pl.read_ipc(io.BytesIO(content)).to_series()
+        except _ENDINGS:
+            raise
+        # a reader of foreign bytes may panic, which is no Exception
+        except BaseException as error:
+            source.refuse(f"no Arrow column: {type(error).__name__}")
+        if self.dtypes and series.dtype not in self.dtypes:
+            source.refuse(f"a column of {series.dtype}")
+        return series
+
+
+@dataclass(frozen=True)
+class Optional(Kind):
+    """A value, or none."""
+
+    kind: Kind
+
+    def write(self, value: Any, to: Writing) -> Any:
+        return None if value is None else self.kind.write(value, to)
+
+    def read(self, node: Any, source: Source) -> Any:
+        return None if node is None else self.kind.read(node, source)
+
+
+@dataclass(frozen=True)
+class OneOrEach(Kind):
+    """One value for all rows, or an array of them."""
+
+    one: Kind
+    each: Array
+
+    def write(self, value: Any, to: Writing) -> Any:
+        return (self.each if isinstance(value, np.ndarray) else self.one).write(value, to)
+
+    def read(self, node: Any, source: Source) -> Any:
+        return (self.each if isinstance(node, list) else self.one).read(node, source)
+
+
+@dataclass(frozen=True)
+class Listed(Kind):
+    """A list, or a tuple."""
+
+    kind: Kind
+    make: Callable[[Sequence[Any]], Any] = list
+
+    def write(self, value: Any, to: Writing) -> list[Any]:
+        return [self.kind.write(one, to) for one in value]
+
+    def read(self, node: Any, source: Source) -> Any:
+        if not isinstance(node, list):
+            source.refuse("no list")
+        return self.make([source.below(place, self.kind, one) for place, one in enumerate(node)])
+
+
+@dataclass(frozen=True)
+class Mapped(Kind):
+    """A dictionary, its keys in their order."""
+
+    kind: Kind
+    key: Kind = field(default_factory=Text)
+
+    def write(self, value: Any, to: Writing) -> list[Any]:
+        return [[self.key.write(key, to), self.kind.write(one, to)] for key, one in value.items()]
+
+    def read(self, node: Any, source: Source) -> dict[Any, Any]:
+        read: dict[Any, Any] = {}
+        for key, one in _pairs(node, source):
+            key = source.below("key", self.key, key)
+            read[key] = source.below(key, self.kind, one)
+        return read
+
+
+class Numbers(Kind):
+    """A list of numbers: whole ones of any size, or floats."""
+
+    def write(self, value: Any, to: Writing) -> Any:
+        wholes = list(value)
+        if wholes and isinstance(wholes[0], float):
+            return {"floats": to.array(np.array(wholes, np.float64).view(np.uint8).data)}
+        if all(LEAST <= one <= MOST for one in wholes):
+            return to.array(np.array(wholes, np.int64).view(np.uint8).data)
+        return {"texts": list(map(str, wholes))}
+
+    def read(self, node: Any, source: Source) -> list[Any]:
+        if isinstance(node, dict) and node.keys() == {"floats"}:
+            floats = Array(np.float64).read(node["floats"], source)
+            source.check(np.isfinite(floats).all(), "no list of finite numbers")
+            return floats.tolist()  # type: ignore[no-any-return]
+        if isinstance(node, list):
+            return Array(np.int64).read(node, source).tolist()  # type: ignore[no-any-return]
+        texts = node.get("texts") if isinstance(node, dict) else None
+        if not isinstance(texts, list):
+            source.refuse("no list of numbers")
+        try:
+            return [int(text) for text in texts]
+        except (TypeError, ValueError):
+            source.refuse("no list of numbers")
+
+
+@dataclass(frozen=True)
+class Part(Kind):
+    """An object of one class, as the class declares it."""
+
+    kind: type[Saved]
+
+    def write(self, value: Any, to: Writing) -> dict[str, Any]:
+        said = value.said()
+        return {name: kind.write(said[name], to) for name, kind in self.kind.saved.items()}
+
+    def read(self, node: Any, source: Source) -> Any:
+        declared = self.kind.saved
+        if not isinstance(node, dict) or node.keys() != declared.keys():
+            source.refuse(f"no {self.kind.__name__}")
+        said = {name: source.below(name, kind, node[name]) for name, kind in declared.items()}
+        return self.kind.restored(said, source)
+
+
+@dataclass(frozen=True)
+class OneOf(Kind):
+    """An object of one of the classes below a class."""
+
+    base: type[Saved]
+
+    def write(self, value: Any, to: Writing) -> list[Any]:
+        return [type(value).__name__, Part(type(value)).write(value, to)]
+
+    def read(self, node: Any, source: Source) -> Any:
+        known = {kind.__name__: kind for kind in below(self.base) if kind.saved}
+        name, said = node if isinstance(node, list) and len(node) == 2 else (None, None)
+        if not isinstance(name, str) or name not in known:
+            source.refuse(f"none of {', '.join(sorted(known))}")
+        return source.below(name, Part(known[name]), said)
+
+
+def below(base: type[Saved]) -> Iterator[type[Saved]]:
+    """A class and all classes below it."""
+    yield base
+    for kind in base.__subclasses__():
+        yield from below(kind)
+
+
+def _pairs(node: Any, source: Source) -> list[Any]:
+    if not isinstance(node, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in node):
+        source.refuse("no list of pairs")
+    return node
+
+
+def _bound(bound: Any, source: Source) -> Any:
+    return bound(source) if callable(bound) else bound
+
+
+INTERNER: Final = Given("interner")
+CODES: Final = Array(np.int32, 0, lambda source: len(source.given["interner"]) - 1)
+VERSIONS: Final = Array(np.int32, -2, lambda source: source.given["versions"] - 1)
+INTS: Final = Array(np.int64)
+TEXTS: Final = Cells((pl.String,))
