@@ -11,7 +11,8 @@ import polars as pl
 
 from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
-from flowdsl.values.saved import MOST, Kind, Part, Saved, Source, Whole, Writing, keeps
+from flowdsl.values.saved import MOST, Kind, Saved, Source, Whole, Writing, keeps
+from flowdsl.values.saved_columns import COLUMN
 from flowdsl.values.tags import Index, Tag
 
 Node = Column | Mapping[str, Any] | Sequence[Any]
@@ -22,7 +23,7 @@ class Shape(Kind):
 
     def write(self, value: Any, to: Writing) -> Any:
         if isinstance(value, Column):
-            return {"column": Part(Column).write(value, to)}
+            return {"column": COLUMN.write(value, to)}
         if isinstance(value, Mapping):
             return {"fields": [[name, self.write(node, to)] for name, node in value.items()]}
         return {"items": [self.write(node, to) for node in value]}
@@ -31,7 +32,7 @@ class Shape(Kind):
         known = isinstance(node, dict) and len(node) == 1
         kind, said = next(iter(node.items())) if known else (None, None)
         if kind == "column":
-            return Part(Column).read(said, source)
+            return COLUMN.read(said, source)
         if kind == "items" and isinstance(said, list):
             return [source.below(place, self, one) for place, one in enumerate(said)]
         if kind != "fields" or not isinstance(said, list):

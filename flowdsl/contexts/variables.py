@@ -13,7 +13,8 @@ from flowdsl.contexts.chunk import Chunk
 from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
-from flowdsl.values.saved import CODES, MOST, VERSIONS, Optional, Part, Saved, Source, Whole, keeps
+from flowdsl.values.saved import CODES, MOST, VERSIONS, Optional, Saved, Source, Whole, keeps
+from flowdsl.values.saved_columns import COLUMN
 from flowdsl.values.tags import Index, Tag
 
 Versions = npt.NDArray[np.int32]
@@ -109,7 +110,7 @@ class Plain(Held):
 class ValueVariable(Plain):
     """A value without known parts for each context."""
 
-    saved = keeps(values=Part(Column))
+    saved = keeps(values=COLUMN)
 
     values: Column
 
@@ -130,7 +131,7 @@ class ValueVariable(Plain):
 class ConstantVariable(Plain):
     """The same value in every context."""
 
-    saved = keeps(value=Part(Column), size=Whole(0, MOST))
+    saved = keeps(value=COLUMN, size=Whole(0, MOST))
 
     value: Any
     size: int

@@ -21,6 +21,7 @@ from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_texts import quoted
 from flowdsl.values.ranges import ranges
 from flowdsl.values.saved import CODES, INTERNER, INTS, Array, Listed, Part, Saved, Source, keeps
+from flowdsl.values.saved_columns import COLUMN
 from flowdsl.values.tags import Index, Tag
 
 Ints = npt.NDArray[np.int64]
@@ -194,9 +195,7 @@ class Items(Saved):
 class BatchVariable(Plain):
     """`batch` of each context: `count, key, items, first_at, last_at, closed_at`."""
 
-    saved = keeps(
-        counts=INTS, keys=Part(Column), items=Part(Items), first_at=INTS, last_at=INTS, closed_at=INTS
-    )
+    saved = keeps(counts=INTS, keys=COLUMN, items=Part(Items), first_at=INTS, last_at=INTS, closed_at=INTS)
 
     counts: Ints
     keys: Column

@@ -30,6 +30,7 @@ from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.ranges import ranges
 from flowdsl.values.saved import INTS, MOST, Part, Source, Whole, keeps
+from flowdsl.values.saved_columns import COLUMN
 from flowdsl.values.spelling import spelled
 from flowdsl.values.tags import Index, Tag
 
@@ -44,7 +45,7 @@ NAMES = ("count", "items", "key")
 class CountedBatch(Plain):
     """The batch of each context: `count`, `key` as text, and `items`."""
 
-    saved = keeps(counts=INTS, keys=Part(Column), items=Part(Items))
+    saved = keeps(counts=INTS, keys=COLUMN, items=Part(Items))
 
     counts: Ints
     keys: Column

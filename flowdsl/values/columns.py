@@ -19,37 +19,17 @@ from flowdsl.values.cells import as_text, nested_json, tag_of_dtype
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_texts import only, parse, quoted
 from flowdsl.values.masks import where_present
-from flowdsl.values.saved import (
-    CODES,
-    INTERNER,
-    INTS,
-    MOST,
-    TEXTS,
-    Array,
-    OneOrEach,
-    Optional,
-    Part,
-    Saved,
-    Source,
-    Whole,
-    keeps,
-)
 from flowdsl.values.tags import MISSING, Index, Mask, Tag, Tags, tag_of, uniform
 
 
-class Coded(Saved):
+class Coded:
     """Text as codes of an interner: equal codes are equal texts. Code 0 stands for no text."""
 
     __slots__ = ("codes", "interner")
-    saved = keeps(codes=CODES, interner=INTERNER)
 
     def __init__(self, codes: npt.NDArray[np.int32], interner: Interner) -> None:
         self.codes = codes
         self.interner = interner
-
-    @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> Coded:
-        return cls(**said)
 
     def take(self, index: Index) -> Coded:
         return Coded(self.codes.take(index), self.interner)
@@ -58,7 +38,7 @@ class Coded(Saved):
         return self.interner.texts(self.codes)
 
 
-class Column(Saved):
+class Column:
     """`size` JSON values, typed row by row.
 
     `tags` is one `Tag` for all rows or an array of them. The storages have `size` rows each and mean something
@@ -67,16 +47,6 @@ class Column(Saved):
     """
 
     __slots__ = ("bools", "floats", "ints", "nested", "size", "tags", "texts")
-    saved = keeps(
-        size=Whole(0, MOST),
-        tags=OneOrEach(Whole(0, max(Tag)), Array(np.uint8, 0, max(Tag))),
-        texts=Optional(TEXTS),
-        coded=Optional(Part(Coded)),
-        ints=Optional(INTS),
-        floats=Optional(Array(np.float64)),
-        bools=Optional(Array(np.bool_)),
-        nested=Optional(TEXTS),
-    )
 
     def __init__(
         self,
@@ -99,39 +69,6 @@ class Column(Saved):
 
     def __len__(self) -> int:
         return self.size
-
-    def said(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in self.__slots__}
-        coded = isinstance(self.texts, Coded)
-        return {**values, "texts": None if coded else self.texts, "coded": self.texts if coded else None}
-
-    @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> Column:
-        coded, tags = said.pop("coded"), said["tags"]
-        said["tags"] = tags if isinstance(tags, np.ndarray) else Tag(tags)
-        if coded is not None:
-            source.check(said["texts"] is None, "text twice")
-            said["texts"] = coded
-        stored = {
-            name: said[name] for name in ("ints", "floats", "bools", "nested") if said[name] is not None
-        }
-        sizes = {name: len(values) for name, values in stored.items()}
-        if said["texts"] is not None:
-            sizes["texts"] = len(coded.codes if coded is not None else said["texts"])
-        if isinstance(tags, np.ndarray):
-            sizes["tags"] = len(tags)
-        source.agree(size=said["size"], **sizes)
-        column = cls(**said)
-        for tag, there in (
-            (Tag.BOOL, column.bools),
-            (Tag.INT, column.ints),
-            (Tag.FLOAT, column.floats),
-            (Tag.TEXT, column.texts),
-            (Tag.ARRAY, column.nested),
-            (Tag.OBJECT, column.nested),
-        ):
-            source.check(there is not None or not column.is_(tag).any(), f"without its {tag.name.lower()}s")
-        return column
 
     # -- making one ------------------------------------------------------------------------------------
 
