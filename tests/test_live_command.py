@@ -277,11 +277,16 @@ def test_flows_and_events_do_not_both_come_from_standard_input(folder: Path) -> 
 
 def test_the_state_of_other_flows_is_refused_in_the_words_of_the_command(folder: Path) -> None:
     given = lines([link_created("likes", "ann", "post")])
+    batch = "- batch: {key: target_id, window: 1h}\n        - map"
+    (folder / "flows.yaml").write_text(FLOWS.replace("- map", batch))
     assert ran(folder, "--append", "-", "--until-idle", given=given).returncode == 0
-    (folder / "flows.yaml").write_text(FLOWS.replace("{{ source_id }}", "{{ source_id }}!"))
+    (folder / "flows.yaml").write_text(FLOWS.replace("- map", batch.replace("1h", "2h")))
     refused = ran(folder, "--until-idle")
     assert refused.returncode == 1
-    assert "has the state of other flows" in refused.stderr
+    assert (
+        "has the state of other flows: flow 'notify-like', step 0 (batch): 1 open window with 1 context"
+        in refused.stderr
+    )
     assert "--discard-state" in refused.stderr
     assert ran(folder, "--until-idle", "--discard-state").returncode == 0
 
