@@ -284,7 +284,7 @@ def test_what_a_result_has_not_is_refused(act: Act, what: str) -> None:
         (lambda: fd.replay(FLOW, LOG, as_of="now"), "as_of='now' is not known"),
         (lambda: fd.replay(FLOW, LOG, state=5), "state is a int"),  # type: ignore[arg-type]
         (lambda: fd.replay(FLOW, LOG, fd.EntityGraph(), state=fd.replay(FLOW, LOG).state), "graph and state were both given"),
-        (lambda: fd.replay(FLOW.named("x"), LOG, state=fd.replay(FLOW, LOG).state), "the state belongs to other flows"),
+        (lambda: fd.replay(FLOW, LOG, state=fd.replay(LIKED.batch("target_id", window="100d").map(n=1).deliver("s"), LOG).state), "the state belongs to other flows: flow 'link.created to s', step 0 (batch): 1 open window with 3 contexts"),
         (lambda: fd.replay(FLOW, LOG, sinks={"s": 1}), "there is no sink 't'"),
         (lambda: fd.replay(FLOW, LOG, sinks=["s", "t"]), "sinks are a list"),  # type: ignore[arg-type]
         (lambda: fd.replay(FLOW, LOG, only=5), "only is a int"),
