@@ -34,6 +34,7 @@ _LINK = ("link_type", "source_id", "target_id")
 _ENTITY = ("entity_type", "entity_id")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
 )
@@ -277,7 +278,15 @@ def timestamp_us(value: Any, *, place: str | None = None) -> int:
     if value.tzinfo is None:
         warn(f"timestamp {value} has no zone and is taken as UTC")
         value = value.replace(tzinfo=UTC)
-    return int((value - _EPOCH) // _MICROSECOND)
+    micros = int((value - _EPOCH) // _MICROSECOND)
+    if not _FIRST_US <= micros <= _LAST_US:
+        # its zone puts it there
+        raise _refusal(
+            f"timestamp {value.isoformat()} is beyond the years 1 to 9999 of UTC",
+            place,
+            "like 2024-05-01T12:00:00Z",
+        )
+    return micros
 
 
 def timestamp_text(microseconds: int) -> str:

@@ -21,6 +21,7 @@ from flowdsl.engines.work import WORKERS, Worker, calls_functions
 from flowdsl.graph.state import GraphState
 from flowdsl.kernels.kernel import FOREVER, Kernel
 from flowdsl.log import EventSource
+from flowdsl.log.columns import readable
 from flowdsl.log.interest import Interest
 from flowdsl.plan import Entry, Plan, Stage
 from flowdsl.progress import Tick, awaited, silent
@@ -143,7 +144,9 @@ class LocalRun:
 
     def follow(self, frame: pl.DataFrame, marks: pl.DataFrame, pool: ThreadPoolExecutor) -> None:
         """Take the next events of a log through the flows; `marks` are the clock marks made before the last of them."""
-        events = EventRows(frame, self.graph.interner, self.plan.event_paths)
+        events = EventRows(readable(frame), self.graph.interner, self.plan.event_paths)
+        if not len(events):
+            return
         events.prepare(self.plan.id_columns)
         self._chunk(events, Span(), marks, pool)
 
@@ -173,7 +176,7 @@ class LocalRun:
         the last one is run."""
 
         def prepare(frame: pl.DataFrame) -> EventRows:
-            events = EventRows(frame, self.graph.interner, self.plan.event_paths)
+            events = EventRows(readable(frame), self.graph.interner, self.plan.event_paths)
             events.prepare(self.plan.id_columns)
             for path in self.plan.event_paths:
                 events.column(path)
@@ -198,7 +201,7 @@ class LocalRun:
         """Take in what the whole log does to the graph, and let nothing change it from here on."""
         for frame in source.chunks(self.plan.event_columns, CHUNK, self.position):
             frame, ended = span.cut(frame)
-            events = EventRows(frame, self.graph.interner)
+            events = EventRows(readable(frame), self.graph.interner)
             self._advance_graph(
                 Chunk(events, np.zeros(len(events), np.int64), self.graph, self.graph.interner)
             )

@@ -16,6 +16,7 @@ from flowdsl.engines.watcher import Seen, Watcher
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, FlowWarning
 from flowdsl.flow import Flow, Trigger
+from flowdsl.log.columns import readable
 from flowdsl.operators.base import Kind
 from flowdsl.operators.deliver import Deliver
 from flowdsl.progress import Progress, following
@@ -209,7 +210,7 @@ def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:
     number = seq_no.__index__()
     last = 0
     for frame in source.chunks(EVENT_COLUMNS, _SOME, max(number - 1, 0)):
-        found = frame.filter(pl.col("seq_no") == number)
+        found = readable(frame.filter(pl.col("seq_no") == number))
         if found.height:
             return {name: value for name, value in found.row(0, named=True).items() if value is not None}
         last = int(frame["seq_no"][-1])

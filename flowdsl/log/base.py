@@ -11,7 +11,7 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, event_mapping, id_text, timestamp_us
-from flowdsl.log.columns import TIME, chunk_columns, empty_events
+from flowdsl.log.columns import TIME, chunk_columns, empty_events, readable
 from flowdsl.log.incoming import are_few, count_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.position import Position, first_after
@@ -155,7 +155,8 @@ class EventLog(ABC):
             None if edge is None or isinstance(edge, int) else timestamp_us(edge) for edge in (start, stop)
         )
         for chunk in self._between(after, until, *times):
-            if until is not None and chunk["seq_no"][0] >= until:
+            chunk = readable(chunk)
+            if until is not None and chunk.height and chunk["seq_no"][0] >= until:
                 return
             table = _part(chunk, start, stop).with_columns(pl.col("kind").cast(pl.String)).to_arrow()
             yield from table.combine_chunks().to_batches()
@@ -190,7 +191,9 @@ class Subscription:
         if self._wait(timeout):
             for chunk in self._log.chunks(columns, size, self.after):
                 self.after = int(chunk["seq_no"][-1])
-                return chunk
+                # an earlier version may have let in what has no time that can be told
+                if (good := readable(chunk)).height:
+                    return good
         return empty_events().select(chunk_columns(columns))
 
     def close(self) -> None:

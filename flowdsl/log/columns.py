@@ -7,7 +7,7 @@ become their decimal text, timestamps become UTC microseconds. `data` and `metad
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -25,6 +25,11 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
     **{name: pl.String() for name in EVENT_COLUMNS[4:]},
 }
 NOT_UTF8: Final = "__not_utf8"
+# what is said of a moment that cannot be shown as one
+BEYOND: Final = "units since 1970"
+# the years 1 to 9999, in seconds since 1970
+FIRST_SECOND: Final = -62_135_596_800
+LAST_SECOND: Final = 253_402_300_799
 
 _TEXT = (pl.String, pl.Categorical, pl.Enum, pl.Binary, pl.Null)
 _NESTED = (pl.Struct, pl.List, pl.Array, pl.Map)
@@ -97,8 +102,10 @@ class Shaper:
         frame = _decode(frame)
         shaped = frame.select(self._column(frame.schema, name) for name in frame.columns)
         if "timestamp" in frame.columns and frame.schema["timestamp"] not in (pl.Null, TIME):
-            shaped = self._with_time(frame["timestamp"], shaped, place)
-        return shaped
+            return self._with_time(frame["timestamp"], shaped, place)
+        times = shaped["timestamp"]
+        within = within_years(times)
+        return shaped if within is times else shaped.with_columns(within)
 
     def _column(self, schema: pl.Schema, name: str) -> pl.Expr:
         column, dtype = pl.col(name), schema[name]
@@ -115,10 +122,11 @@ class Shaper:
     def _with_time(self, raw: pl.Series, shaped: pl.DataFrame, place: str) -> pl.DataFrame:
         if isinstance(raw.dtype, pl.Datetime):
             self.say_zone(place, raw.dtype.time_zone is None)
-            return shaped.with_columns(utc(raw))
+            return shaped.with_columns(utc(within_years(raw)))
         text = raw.cast(pl.String)
         times, without_zone = parse_rfc3339(text)
         self.say_zone(place, without_zone)
+        times = within_years(times)
         if not self._seen_time and len(times) and times.null_count() == len(times) > text.null_count():
             raise DataError(
                 f"column 'timestamp' is text that is not RFC 3339: {text.drop_nulls()[0]!r:.60}",
@@ -134,6 +142,40 @@ class Shaper:
         if without_zone and not self._said_zone:
             self._said_zone = True
             warn(f"{place}: timestamps without a zone are taken as UTC")
+
+
+def within_years(times: pl.Series) -> pl.Series:
+    """Datetimes, null where one is beyond the years 1 to 9999: nothing that shows a moment, or adds to it, takes others.
+
+    >>> within_years(pl.Series([0, 1 << 60]).cast(TIME)).is_null().to_list()
+    [False, True]
+    """
+    if not isinstance(times.dtype, pl.Datetime) or times.dtype.time_unit == "ns":
+        # 64 bits of nanoseconds end in 2262
+        return times
+    per_second = 1_000 if times.dtype.time_unit == "ms" else 1_000_000
+    first, end = FIRST_SECOND * per_second, (LAST_SECOND + 1) * per_second
+    counts = times.to_physical()
+    low, high = counts.min(), counts.max()
+    if low is None or (low >= first and high < end):  # type: ignore[operator]
+        return times
+    inside = ((counts >= first) & (counts < end)).fill_null(value=False)
+    return times.zip_with(inside, times.clear(1).extend_constant(None, 1).new_from_index(0, len(times)))
+
+
+def readable(frame: pl.DataFrame) -> pl.DataFrame:
+    """The events of a frame whose time is in the years 1 to 9999, whatever an earlier version let into a log."""
+    times = frame["timestamp"]
+    within = within_years(times)
+    return frame if within is times else frame.filter(within.is_not_null())
+
+
+def row_in_python(frame: pl.DataFrame, row: int) -> dict[str, Any]:
+    """A row as Python values; moments that Python has no value for as text."""
+    one = frame[row : row + 1]
+    far = [column for column in one if within_years(column) is not column]
+    found = one.drop([column.name for column in far]).row(0, named=True) if one.width > len(far) else {}
+    return {**found, **{column.name: f"{column.to_physical()[0]} {BEYOND}" for column in far}}
 
 
 def utc(times: pl.Series) -> pl.Series:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.events import JSON_COLUMNS, KINDS, json_value, missing_field, needs_of
-from flowdsl.log.columns import NOT_UTF8
+from flowdsl.log.columns import BEYOND, NOT_UTF8, row_in_python
 
 if TYPE_CHECKING:
     import duckdb
 
 LINK: Final = ("link_type", "source_id", "target_id")
 ENTITY: Final = ("entity_type", "entity_id")
+FAR: Final = "timestamp is beyond the years 1 to 9999"
 JUDGED: Final = ("kind", "timestamp", *ENTITY, *LINK, "link_id")
 
 # What DuckDB lets pass as JSON although it is none: NaN, Infinity, a comma before a closing bracket.
@@ -72,7 +73,7 @@ def faults(raw: pl.DataFrame, shaped: pl.DataFrame, connection: duckdb.DuckDBPyC
     found = bad_json(shaped, connection)
     bad = bad_rows(shaped)
     for row in [] if bad is None else bad.arg_true():
-        found[row] = _reason(raw.row(row, named=True), shaped.row(row, named=True))
+        found[row] = _reason(row_in_python(raw, row), row_in_python(shaped, row))
     return found
 
 
@@ -84,6 +85,8 @@ def _reason(raw: dict[str, Any], shaped: dict[str, Any]) -> str:
         return "kind is null" if raw.get("kind") is None else f"unknown kind {_shown(raw['kind'])}"
     if shaped["timestamp"] is None:
         stamp = raw.get("timestamp")
+        if isinstance(stamp, str) and stamp.endswith(BEYOND):
+            return f"{FAR}: {stamp}"
         return "timestamp is null" if stamp is None else f"timestamp {_shown(stamp)} cannot be read"
     gap = missing_field(shaped["kind"], shaped)
     if gap:

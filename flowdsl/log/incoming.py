@@ -13,8 +13,8 @@ import pyarrow as pa
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, EventRow, event_row, timestamp_us
 from flowdsl.frames import rows_in
-from flowdsl.log.columns import SCHEMA, Shaper
-from flowdsl.log.faults import excerpt, faults, without
+from flowdsl.log.columns import SCHEMA, Shaper, readable, row_in_python
+from flowdsl.log.faults import FAR, excerpt, faults, without
 from flowdsl.log.frames import frame_table
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
@@ -62,7 +62,11 @@ def frames_of(events: Any, timestamp: object, problems: Problems) -> Iterator[pl
         )
     if is_source(events):
         for chunk in events.chunks(EVENT_COLUMNS, _BLOCK):
-            yield as_json_text(chunk).select(list(ROW_SCHEMA))
+            good = readable(chunk)
+            if good.height < chunk.height:
+                for seq_no in chunk.filter(~chunk["seq_no"].is_in(good["seq_no"].to_list()))["seq_no"]:
+                    problems.add("log", seq_no, "broken", FAR, f"event {seq_no}")
+            yield as_json_text(good).select(list(ROW_SCHEMA))
         return
     table = StreamTable(events) if isinstance(events, pa.RecordBatchReader) else frame_table(events)
     if table is None:
@@ -100,7 +104,7 @@ def _checked(table: RawTable, problems: Problems) -> Iterator[pl.DataFrame]:
         shaped = as_json_text(shaper.shape(piece.frame, piece.place))
         reasons = faults(piece.frame, shaped, connection)
         for row in sorted(reasons):
-            text = excerpt(piece.frame.row(row, named=True))
+            text = excerpt(row_in_python(piece.frame, row))
             problems.add(piece.place, piece.row + row, "broken", reasons[row], text)
         yield without(shaped, reasons).select(
             name if name in shaped.columns else pl.lit(None, SCHEMA[name]).alias(name) for name in ROW_SCHEMA

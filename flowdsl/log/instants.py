@@ -8,7 +8,7 @@ from typing import Final, Literal
 import polars as pl
 
 from flowdsl.errors import DataError
-from flowdsl.log.columns import TIME, Shaper, parse_rfc3339, utc
+from flowdsl.log.columns import FIRST_SECOND, LAST_SECOND, TIME, Shaper, parse_rfc3339, utc, within_years
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
 # what databases and spreadsheets write beside RFC 3339: zones in hours, no seconds, days alone
@@ -32,7 +32,7 @@ def instants(
         raw = raw.cast(pl.Datetime("us"))
     if isinstance(raw.dtype, pl.Datetime):
         shaper.say_zone(place, raw.dtype.time_zone is None)
-        return utc(raw)
+        return utc(within_years(raw))
     if raw.dtype.is_numeric() and unit:
         return _counted(raw, unit)
     if not isinstance(raw.dtype, (pl.String, pl.Categorical, pl.Enum)):
@@ -60,7 +60,13 @@ def instants(
 def _counted(numbers: pl.Series, unit: str) -> pl.Series:
     per_second = PER_SECOND[unit]
     if numbers.dtype.is_integer():
-        numbers = numbers.cast(pl.Int64)
+        numbers = numbers.cast(pl.Int64, strict=False)
+        # what is beyond the years 1 to 9999 is nothing, before it is multiplied; 64 bits of nanoseconds are within them
+        if per_second <= 1_000_000:
+            first, last = FIRST_SECOND * per_second, (LAST_SECOND + 1) * per_second
+            inside = ((numbers >= first) & (numbers < last)).fill_null(value=False)
+            nothing = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(numbers))
+            numbers = numbers if inside.all() else numbers.zip_with(inside, nothing)
         micros = numbers // 1000 if per_second > 1_000_000 else numbers * (1_000_000 // per_second)
     else:
         micros = (numbers.cast(pl.Float64) * (1_000_000 / per_second)).round()

@@ -12,7 +12,7 @@ import polars as pl
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS, id_text, json_text, timestamp_us
 from flowdsl.log.cloudevents import cloud_fields, is_cloud_event
-from flowdsl.log.columns import TIME, Shaper
+from flowdsl.log.columns import TIME, Shaper, row_in_python, within_years
 from flowdsl.log.faults import without
 from flowdsl.log.instants import PER_SECOND, TimeUnit, instants
 from flowdsl.log.origins import Constant, Origin, Part, Paths, Row, check_kind, check_origin
@@ -64,9 +64,9 @@ def map_block(block: Block, shape: Shape, shaper: Shaper, problems: Problems) ->
     frame = pl.DataFrame([pl.Series(ROW, at, dtype=pl.Int64), *source.fields(at)])
     if "timestamp" in frame.columns:
         times = instants(frame["timestamp"], block.place, shaper, shape.time_unit, shape.time_format)
-        stamps = frame["timestamp"]
-        for i in (times.is_null() & stamps.is_not_null()).arg_true():
-            broken.setdefault(at[i], f"timestamp {stamps[i]!r:.60} cannot be read")
+        for i in (times.is_null() & frame["timestamp"].is_not_null()).arg_true():
+            stamp = row_in_python(frame.select("timestamp"), i)["timestamp"]
+            broken.setdefault(at[i], f"timestamp {stamp!r:.60} cannot be read")
         frame = frame.with_columns(times.alias("timestamp"))
     events = _split(frame, kinds, source)
     if shape.split:
@@ -93,7 +93,7 @@ def excerpt_of(block: Block, row: int) -> str:
     if block.texts is not None:
         return block.texts[row][:300].encode("utf-8", "replace").decode()
     content = block.content
-    return str(content.row(row, named=True) if isinstance(content, pl.DataFrame) else content[row])[:300]
+    return str(row_in_python(content, row) if isinstance(content, pl.DataFrame) else content[row])[:300]
 
 
 class _Source:
@@ -136,7 +136,7 @@ class _Source:
             return [origin.value] * len(at)
         picked: Iterable[Row]
         if isinstance(self.block.content, pl.DataFrame):
-            picked = self.block.content[at].iter_rows(named=True)
+            picked = _rows(self.block.content, at)
         else:
             content = self.block.content
             picked = (content[i] for i in at)
@@ -181,6 +181,15 @@ class _Source:
                 f"there is no column {origin!r}", place=self.block.place, allowed=", ".join(table.columns),
                 hint=did_you_mean(origin, table.columns) or f"literal({origin!r}) is that text in every row",
             )  # fmt: skip
+
+
+def _rows(table: pl.DataFrame, at: list[int]) -> Sequence[Row]:
+    """Some rows of a table in Python."""
+    rows = table[at]
+    if any(within_years(column) is not column for column in rows):
+        # moments beyond what Python knows
+        return [row_in_python(table, i) for i in at]
+    return rows.rows(named=True)
 
 
 def _known_fields(row: dict[str, Any]) -> Row:

@@ -19,7 +19,8 @@ from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import picked
 from flowdsl.log.border import reading
 from flowdsl.log.catalog import Gap, has_catalog
-from flowdsl.log.columns import chunk_columns, empty_events
+from flowdsl.log.columns import TIME, chunk_columns, empty_events, within_years
+from flowdsl.log.faults import FAR
 from flowdsl.log.folder import LogFolder
 from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.interest import Interest
@@ -332,10 +333,23 @@ class ParquetEventLog(EventLog):
                 "what they did to the graph is not known"
             )
 
+    def _far(self) -> Iterator[int]:
+        """The events beyond the years 1 to 9999, which an earlier version let in; they are passed over."""
+        frames = self._log.held()[1].after(0)
+        for segment in self._segments(0):
+            within = segment.statistics
+            ends = pl.Series([within.min_time, within.max_time], dtype=pl.Int64).cast(TIME)
+            if within_years(ends) is not ends:
+                frames += self._sealed.segment_frames(segment, ["seq_no", "timestamp"], READ)
+        for frame in frames:
+            yield from frame.filter(within_years(frame["timestamp"]).is_null())["seq_no"]
+
     @property
     def _all_problems(self) -> Problems:
         found = Problems()
         found.extend(self._problems)
+        for seq_no in self._far():
+            found.add(str(self.folder), seq_no, "broken", FAR, f"event {seq_no}")
         catalog = self._log.catalog()
         for gap in catalog.gaps() if catalog else ():
             reason = f"events {gap.first} to {gap.last} are no longer in the log ({gap.reason})"

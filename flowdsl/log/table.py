@@ -12,7 +12,7 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
-from flowdsl.log.columns import SCHEMA, TIME, Shaper, chunk_columns, present
+from flowdsl.log.columns import SCHEMA, TIME, Shaper, chunk_columns, present, row_in_python
 from flowdsl.log.faults import bad_json, bad_rows, excerpt, faults, without
 from flowdsl.log.problems import OutOfOrder, Problems
 from flowdsl.log.raw import LazyTable, Piece, RawTable
@@ -116,7 +116,7 @@ class EventTable:
     def _report(
         self, found: Problems, piece: Piece, row: int, why: str | None, late: bool, again: str | None
     ) -> None:
-        text = excerpt(piece.frame.row(row, named=True))
+        text = excerpt(row_in_python(piece.frame, row))
         if why:
             found.add(piece.place, piece.row + row, "broken", why, text)
             return
