@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Never
 
 from flowdsl.builder import Steps
@@ -79,7 +80,7 @@ class Flow(Steps):
     description: str | None = None
     rules: Rules = FLOWDSL
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name given, or one made from the trigger and the sinks."""
         if self.given_name is not None:
@@ -88,7 +89,7 @@ class Flow(Steps):
         sinks = ", ".join(self.sinks)
         return f"{self.trigger.kind}{f' {of}' if of else ''}{f' to {sinks}' if sinks else ''}"
 
-    @property
+    @cached_property
     def sinks(self) -> tuple[str, ...]:
         """The sinks it delivers to, each once, in their order."""
         return tuple(dict.fromkeys(sink for s in self.steps if isinstance(s, Deliver) for sink in s.sinks))

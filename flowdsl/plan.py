@@ -60,6 +60,7 @@ class Plan:
         if not flows:
             raise ReplayError("there is no flow to run", hint="pass a flow, a list of them, or a project")
         entries: dict[Trigger, Entry] = {}
+        known: _Known = {}
         rules = flows[0].rules
         for number, flow in enumerate(flows):
             if flow.rules != rules:
@@ -67,7 +68,7 @@ class Plan:
             flow.scopes()
             entry = entries.setdefault(flow.trigger, Entry(flow.trigger, []))
             entry.flows.append(number)
-            _graft(entry.next, flow.steps, number, rules, fingerprints(flow))
+            _graft(entry.next, flow.steps, number, fingerprints(flow), rules, known)
         needs = Needs()
         for flow in flows:
             needs = needs.union(_needs(flow))
@@ -151,25 +152,32 @@ def fingerprints(flow: Flow) -> list[str]:
     return found[1:] or found
 
 
+# the stages that follow a list of stages' owner, by their step and whether they are the last to deliver
+_Known = dict[int, dict[tuple[Operator, bool], Stage]]
+
+
 def _graft(
     stages: list[Stage],
     steps: Sequence[Operator],
     flow: int,
-    rules: Rules,
     fingerprints: Sequence[str],
-    number: int = 0,
+    rules: Rules,
+    known: _Known,
 ) -> None:
-    if not steps:
-        return
-    last = not (isinstance(steps[0], Deliver) and any(isinstance(step, Deliver) for step in steps[1:]))
-    for stage in stages:
-        if stage.step == steps[0] and stage.last == last:
+    """Add the steps of a flow to a tree of stages, along those that it has in common with flows before."""
+    *early, _ = [number for number, step in enumerate(steps) if isinstance(step, Deliver)] or [-1]
+    for number, step in enumerate(steps):
+        last = number not in early
+        following = known.setdefault(id(stages), {})
+        stage = following.get((step, last))
+        if stage is None:
+            stage = following[step, last] = Stage(
+                step, number, [flow], fingerprints[number], rules=rules, last=last
+            )
+            stages.append(stage)
+        else:
             stage.flows.append(flow)
-            break
-    else:
-        stage = Stage(steps[0], number, [flow], fingerprints[number], rules=rules, last=last)
-        stages.append(stage)
-    _graft(stage.next, steps[1:], flow, rules, fingerprints, number + 1)
+        stages = stage.next
 
 
 def _roots(flow: Flow) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
@@ -17,6 +18,7 @@ from flowdsl.values.columns import Column
 from flowdsl.values.decoding import decoded, kind_of_texts
 from flowdsl.values.json_texts import quoted
 from flowdsl.values.kinds import NOTHING, Kind, dtype_of, filled, holds_json, joined, kind_of_series
+from flowdsl.values.tags import Index
 
 # fewer rows are sorted before it would be known whether they need it
 _SORTED_AT_ONCE = 1 << 12
@@ -81,13 +83,17 @@ def all_deliveries(
         )
         # fields of other flows may have the same name and another type: only the JSON text goes on
         placed = placed.drop([c for c in placed.columns if c.startswith(FIELD.format(""))])
-        for place, sink in enumerate(part.meta["sinks"]):
-            tick(part.rows)
-            frames.append(
-                _reaching(placed, part, sink).with_columns(
-                    pl.lit(sink, pl.Enum(sinks)).alias("sink"), pl.lit(place, pl.Int32).alias("__sink")
-                )
+        reached = part.meta["sinks"]
+        tick(part.rows * len(reached))
+        rows = [_rows_reaching(part, sink) for sink in reached]
+        places = np.repeat(np.arange(len(reached), dtype=np.int32), list(map(len, rows)))
+        frames.append(
+            (
+                placed if len(rows) == 1 and len(rows[0]) == part.rows else placed[np.concatenate(rows)]
+            ).with_columns(
+                pl.Series("sink", reached, pl.Enum(sinks)).gather(places), pl.Series("__sink", places)
             )
+        )
     extra = {"sink": pl.Enum(sinks), "payload": pl.String, **(more or {})}
     joined = _in_order(frames, extra, "__sink")
     return joined.select(*FIXED, pl.col("sink").cast(pl.String), "payload", *(more or ()))
@@ -97,6 +103,12 @@ def _reaching(frame: pl.DataFrame, part: Part, sink: str) -> pl.DataFrame:
     """The rows of a part that reach a sink: not those that its preferences refused."""
     column = part.meta.get("refused", {}).get(sink)
     return frame if column is None else frame.filter(~pl.col(column))
+
+
+def _rows_reaching(part: Part, sink: str) -> Index:
+    """The rows of a part that reach a sink."""
+    column = part.meta.get("refused", {}).get(sink)
+    return np.arange(part.rows) if column is None else np.flatnonzero(~part.frame[column].to_numpy())
 
 
 def deliveries_with_origin(
@@ -199,8 +211,9 @@ def _in_order(
     if not frames:
         return pl.DataFrame(schema={**FIXED, **extra})
     joined = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
+    there = set(joined.columns)
     joined = joined.with_columns(
-        pl.lit(None, dtype).alias(name) for name, dtype in extra.items() if name not in joined.columns
+        pl.lit(None, dtype).alias(name) for name, dtype in extra.items() if name not in there
     )
     levels = sorted((c for c in joined.columns if c.startswith("branch_")), key=lambda c: int(c[7:]))
     keys = ["delivered_at", "seq_no", "__flow", *levels, "step", *last]

@@ -95,13 +95,16 @@ def flow_labels(names: Iterable[str]) -> list[str]:
     ['f', 'f #3', 'g', 'f #2']
     """
     given = list(names)
-    taken = set(given)
+    taken, used = set(given), set[str]()
+    numbers: dict[str, int] = {}
     labels: list[str] = []
     for name in given:
-        label, number = name, 2
-        while label in labels or (label in taken and label != name):
-            label, number = f"{name} #{number}", number + 1
+        label = name
+        while label in used or (label in taken and label != name):
+            numbers[name] = numbers.get(name, 1) + 1
+            label = f"{name} #{numbers[name]}"
         labels.append(label)
+        used.add(label)
     return labels
 
 

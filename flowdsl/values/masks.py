@@ -10,6 +10,9 @@ import polars as pl
 
 from flowdsl.values.tags import Mask
 
+# letters of a pattern for which the faster search is fine whatever the text
+_SHORT = 64
+
 
 def where_present(series: pl.Series) -> Mask:
     """Where there is a value.
@@ -33,3 +36,18 @@ def where_equal(series: pl.Series, other: pl.Series | str) -> Mask:
     same = series == other
     mask: Mask = (same.fill_null(value=False) if same.null_count() else same).to_numpy()
     return mask
+
+
+def holds_piece(whole: pl.Series, piece: pl.Series | str) -> pl.Series:
+    """Where texts have a piece in them, each its own or all the same; null where either is null.
+
+    Polars searches for one pattern in a way that takes letters of the text × letters of the pattern at worst, and for
+    a column of patterns in one that does not: a long pattern, and the only one of a single row, go the second way.
+    """
+    if isinstance(piece, str):
+        if len(piece) <= _SHORT:
+            return whole.str.contains(piece, literal=True)
+        piece = pl.Series([piece], dtype=pl.String).new_from_index(0, len(whole))
+    if len(whole) != 1:
+        return whole.str.contains(pl.lit(piece), literal=True)
+    return whole.new_from_index(0, 2).str.contains(pl.lit(piece.new_from_index(0, 2)), literal=True).head(1)

@@ -13,6 +13,7 @@ from flowdsl.language.conditions import values
 from flowdsl.language.conditions.comparing import as_mask, inexact, numbers
 from flowdsl.language.conditions.operands import NUMBERS, Constant, Operand, Tagged, of_type, spread, tagged
 from flowdsl.values.columns import Column
+from flowdsl.values.masks import holds_piece
 from flowdsl.values.tags import Mask, Tag
 
 _COMPUTED: Final[dict[str, Callable[..., Any]]] = {
@@ -153,19 +154,17 @@ def letters(function: Literal["lower", "upper"], texts: pl.Series) -> pl.Series:
 
 def find(function: str, whole: Operand, part: Operand) -> Mask:
     """Where a text begins with, ends with or contains another; what is no text counts for nothing."""
-    frame: dict[str, pl.Series] = {}
-    expressions: list[pl.Expr] = []
-    for name, operand in (("whole", whole), ("part", part)):
-        if isinstance(operand, Constant):
-            expressions.append(pl.lit(operand.value, pl.String))
-        else:
-            frame[name] = operand.text_series()
-            expressions.append(pl.col(name))
-    text, piece = expressions
-    if function == "startswith":
-        found = text.str.starts_with(piece)
-    elif function == "endswith":
-        found = text.str.ends_with(piece)
-    else:
-        found = text.str.contains(piece, literal=True)
-    return as_mask(pl.DataFrame(frame).select(found.alias("found")).to_series())
+    size = max(len(one.text_series()) for one in (whole, part) if not isinstance(one, Constant))
+    texts = _texts(whole, size)
+    if function == "contains":
+        return as_mask(
+            holds_piece(texts, str(part.value) if isinstance(part, Constant) else part.text_series())
+        )
+    piece = pl.lit(part.value, pl.String) if isinstance(part, Constant) else pl.lit(part.text_series())
+    return as_mask(texts.str.starts_with(piece) if function == "startswith" else texts.str.ends_with(piece))
+
+
+def _texts(operand: Operand, size: int) -> pl.Series:
+    if isinstance(operand, Constant):
+        return pl.Series([operand.value], dtype=pl.String).new_from_index(0, size)
+    return operand.text_series()

@@ -13,6 +13,7 @@ from flowdsl.language.templates.columnar.outcomes import Mask
 from flowdsl.language.templates.nodes import Test
 from flowdsl.language.templates.signatures import TESTS
 from flowdsl.values.columns import Column
+from flowdsl.values.masks import holds_piece
 from flowdsl.values.tags import Tag
 
 _TYPES = {
@@ -60,7 +61,7 @@ def _text_holds(name: str, column: Column, needle: str) -> Mask | None:
             return texts.str.starts_with(needle)
         if name == "ending_with":
             return texts.str.ends_with(needle)
-        return texts.str.contains(needle, literal=True)
+        return holds_piece(texts, needle)
 
     if name not in ("starting_with", "ending_with", "containing"):
         return None
