@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flowdsl as fd
@@ -320,6 +320,7 @@ steps = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(steps, st.booleans(), st.integers(0, 2**32 - 1), st.sampled_from([TOLD, DIGEST]))
 def test_rule_31_whatever_stretches_are_handed_over_each_event_counts_once(
     stretches: list[tuple[int, int, bool, int | None]], ids: bool, seed: int, flow: fd.Flow

@@ -23,6 +23,7 @@ from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
 from flowdsl.kernels.kernel import Members, Refused
 from flowdsl.language.rows import Failures
+from flowdsl.log.names import EventName
 from flowdsl.plan import Stage
 from flowdsl.results.keys import DeliveryKeys
 from flowdsl.results.recorder import Origins, closed_texts, error_part
@@ -185,7 +186,7 @@ class LiveRecorder:
         return FailedContexts(list(failed.values()))
 
     def _delivery(
-        self, flow: int, step: int, sink: str, branch: str | None, fields: list[Any], origin: tuple[str, str | None]
+        self, flow: int, step: int, sink: str, branch: str | None, fields: list[Any], origin: tuple[EventName, str | None]
     ) -> Delivery:  # fmt: skip
         seq_no, event_id, event_time, at, closed_by, recipient, payload, entity_type, entity_id = fields
         name = self._keys.labels[flow]

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from flowdsl.log.interest import Interest
 
 Ints = npt.NDArray[np.int64]
+EventName = tuple[str, int | None]
+"""What an event is known by, and its time (µs) where that is part of it."""
 # what an event with an id is known by: a row that was split has one id for its several events
 _ABOUT: Final = ("kind", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id")
 _SIZE: Final = 16
@@ -52,9 +54,11 @@ class LogNames:
     def leave(self, position: int, *, keep: bool) -> None:
         """The events up to a number are not asked for any more, or, where they are to be kept, may be."""
 
-    def of(self, seqs: Ints, moments: Ints) -> list[str]:
+    def of(self, seqs: Ints, moments: Ints) -> list[EventName]:
         """The names of the events of these numbers and times (µs)."""
-        return [f"{self._identity}/{n}/{at}" for n, at in zip(seqs.tolist(), moments.tolist(), strict=True)]
+        return [
+            (f"{self._identity}/{n}/{at}", at) for n, at in zip(seqs.tolist(), moments.tolist(), strict=True)
+        ]
 
 
 class EventNames:
@@ -102,7 +106,7 @@ class EventNames:
             if keep:
                 self._far += [(seqs, b"".join(map(_digest, texts.to_list()))) for seqs, texts in left]
 
-    def of(self, seqs: Ints, moments: Ints) -> list[str]:
+    def of(self, seqs: Ints, moments: Ints) -> list[EventName]:
         """The names of the events of these numbers; one that was never read is known by its number and time (µs)."""
         found: dict[int, str] = {}
         asked = np.unique(seqs)
@@ -118,7 +122,9 @@ class EventNames:
                     else _digest(names[row])
                 )
                 found[n] = named.hex()
-        return [found.get(n) or f"{n}/{at}" for n, at in zip(seqs.tolist(), moments.tolist(), strict=True)]
+        return [
+            (found.get(n) or f"{n}/{at}", None) for n, at in zip(seqs.tolist(), moments.tolist(), strict=True)
+        ]
 
     def _texts(self, events: pl.DataFrame) -> pl.Series:
         """What each event is known by, as text."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from flowdsl.flow import Flow
-from flowdsl.log.names import Names, names_of
+from flowdsl.log.names import EventName, Names, names_of
 from flowdsl.log.source import EventSource
 from flowdsl.operators.deliver import Deliver
 from flowdsl.sinks.base import delivery_key, flow_labels
@@ -39,8 +39,11 @@ class DeliveryKeys:
         return self._names
 
     def key(
-        self, event: str, flow: int, branch: str | None, step: int, sink: str, closed_by: str | None
+        self, event: EventName, flow: int, branch: str | None, step: int, sink: str, closed_by: str | None
     ) -> str:
         """The key of one delivery of the flow with this number."""
         place = self._places.get((flow, step, sink), 0)
-        return delivery_key(event, self.labels[flow], branch, place, sink, provisional=closed_by == END)
+        name, moment = event
+        return delivery_key(
+            name, self.labels[flow], branch, place, sink, moment=moment, provisional=closed_by == END
+        )

@@ -72,19 +72,22 @@ class Delivery(NamedTuple):
 
 
 def delivery_key(
-    event: str, flow: str, branch: str | None, place: int, sink: str, *, provisional: bool = False
-) -> str:
+    event: str, flow: str, branch: str | None, place: int, sink: str, *, moment: int | None = None, provisional: bool = False
+) -> str:  # fmt: skip
     """The key of a delivery (rule 31): 32 hexadecimal digits, and `-end` behind them where it is provisional.
 
     `event` is what the event is known by in all logs, of a window what the event is known by that opened it; `place` is
-    which of the flow's deliver steps to the sink it was, from 0. A window that closed only because the log ended may
-    close otherwise when there is more of the log: what comes out then has the key without `-end`.
+    which of the flow's deliver steps to the sink it was, from 0. `moment` (µs) is given where an event is known by its time,
+    too: the key begins with it, so that keys which come together lie together in a store. A window that closed only
+    because the log ended may close otherwise when there is more of the log: what comes out then has the key without `-end`.
 
     >>> delivery_key("e1", "f", None, 0, "in-app"), delivery_key("e1", "f", None, 0, "in-app", provisional=True)
     ('ada55cca8f1d1100d4ac5ad2781a3fcc', 'ada55cca8f1d1100d4ac5ad2781a3fcc-end')
     """
     said = "\0".join((event, flow, branch or "", str(place), sink))
     key = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    if moment is not None:
+        key = f"{moment // 1000 & 0xFFFFFFFFFFFF:012x}{key[12:]}"
     return f"{key}{PROVISIONAL}" if provisional else key
 
 

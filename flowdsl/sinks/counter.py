@@ -35,6 +35,8 @@ _SCHEMA: Final = (
 _CHECKED: Final = {"counts": "entity_type, entity_id, field, value", **CHECKED}
 _KEYED: Final = "where entity_type = ? and entity_id = ? and field = ?"
 
+# numbers that are looked for in one statement
+_AT_ONCE: Final = 300
 _MOST: Final = 1.7976931348623157e308
 
 Key = tuple[str, str, str]
@@ -142,23 +144,32 @@ class Counter(KeptSink[Change]):
 
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Change]) -> Sequence[Any]:
         values: dict[Key, Number] = {}
-        for key in dict.fromkeys(row.key for row in rows):
-            found = self._database.rows_in(connection, "counts", _KEYED, key)
-            values[key] = found[0][3] if found else self._start(key)
+        keys = list(dict.fromkeys(row.key for row in rows))
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            among = (
+                f"where (entity_type, entity_id, field) in (values {', '.join(['(?, ?, ?)'] * len(some))})"
+            )
+            given = [part for key in some for part in key]
+            for *named, value in self._database.rows_in(connection, "counts", among, given):
+                values[named[0], named[1], named[2]] = value
+        for key in keys:
+            if key not in values:
+                values[key] = self._start(key)
         undos = []
         for row in rows:
             before = values[row.key]
             values[row.key] = after = _changed(before, row)
-            undos.append([*row.key, _sum(before, -after)])
+            undos.append((row.key, before, after))
         self._put(connection, values)
         return undos
 
     def _take_back(self, connection: sqlite3.Connection, key: bytes | str, undo: Any) -> None:
-        *counted, change = undo
+        counted, before, after = undo
         named: Key = (counted[0], counted[1], counted[2])
         found = self._database.rows_in(connection, "counts", _KEYED, named)
         if found:
-            self._put(connection, {named: _stored(_sum(found[0][3], change))})
+            self._put(connection, {named: _stored(_sum(found[0][3], _sum(before, -after)))})
 
     def _put(self, connection: sqlite3.Connection, values: Mapping[Key, Number]) -> None:
         insert(

@@ -143,6 +143,10 @@ class KeptSink(DurableSink, Generic[Row]):
     def _known(self, connection: sqlite3.Connection, keys: Sequence[bytes | str]) -> dict[Any, _Known]:
         """What is known of those keys that are there."""
         found: dict[Any, _Known] = {}
+        last = connection.execute("select max(key) from keys").fetchone()[0]
+        if isinstance(last, bytes):
+            # keys of a log begin with a time: most of what comes is behind all that is there
+            keys = [key for key in keys if isinstance(key, str) or key <= last]
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             rows = self._database.rows_in(connection, "keys", f"where key in ({marks(some)})", some)
