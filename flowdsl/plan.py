@@ -62,13 +62,15 @@ class Plan:
         entries: dict[Trigger, Entry] = {}
         known: _Known = {}
         rules = flows[0].rules
+        # where production may stop between two flows, each has steps of its own
+        shared = not may_stop(flows)
         for number, flow in enumerate(flows):
             if flow.rules != rules:
                 raise ReplayError("flows of different rules cannot run together", flow=flow.name)
             flow.scopes()
             entry = entries.setdefault(flow.trigger, Entry(flow.trigger, []))
             entry.flows.append(number)
-            _graft(entry.next, flow.steps, number, fingerprints(flow), rules, known)
+            _graft(entry.next, flow.steps, number, fingerprints(flow), rules, known if shared else {})
         needs = Needs()
         for flow in flows:
             needs = needs.union(_needs(flow))
@@ -106,6 +108,11 @@ class Plan:
         return any(step.method in ("batch", "rate_limit") for flow in self.flows for step in flow.steps)
 
     @property
+    def may_stop(self) -> bool:
+        """Whether production may stop in the middle of the log."""
+        return may_stop(self.flows)
+
+    @property
     def interest(self) -> Interest:
         """What of a log matters to the flows."""
         triggers = tuple(
@@ -139,6 +146,11 @@ class Plan:
         if self.needs.links:
             columns |= {"link_type", "link_id", "source_id", "target_id"}
         return frozenset(columns)
+
+
+def may_stop(flows: Sequence[Flow]) -> bool:
+    """Whether a template of these flows can make production's engine crash, where that ends the run."""
+    return flows[0].rules.crashes and any(step.can_crash for flow in flows for step in flow.steps)
 
 
 def fingerprints(flow: Flow) -> list[str]:

@@ -19,6 +19,7 @@ from flowdsl.engines.local import LocalRun, Span
 from flowdsl.engines.preferences import Gate
 from flowdsl.engines.stages import Observer
 from flowdsl.engines.state import State, lost_text
+from flowdsl.engines.stopping import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, warn
 from flowdsl.flow import Flow
@@ -53,6 +54,8 @@ class Options:
     as_of: str
     chunk_size: int | None
     gates: Mapping[str, Gate] = field(default_factory=dict)
+    stopped: Stopped | None = None
+    """Where production stopped in it, once that is known."""
 
 
 def replay(
@@ -193,7 +196,7 @@ def run(
         local.run(source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns)
         state = local.state()
         state.base = options.graph if options.state is None else options.state.base
-        if options.open_windows == "flush":
+        if options.open_windows == "flush" and local.stopped is None:
             local.flush()
         if hand_over is not None:
             hand_over()
@@ -270,10 +273,14 @@ def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Obse
             hint="replay flows in which these steps, and all before them, are as they were",
         )
     state = state.fork()
+    if state.stopped is not None and not state.belongs_to(plan):
+        raise ReplayError(
+            f"no other flows go on from this state: {state.stopped}", hint="replay the log from its beginning"
+        )
     if not state.belongs_to(plan):
         state = fitted(state, plan, state.base, options.source, plan.event_columns)
     local = LocalRun(plan, state.graph, recorder, observer, state.steps, gates=options.gates)
-    local.clock, local.position = state.clock, state.position
+    local.clock, local.position, local.stopped = state.clock, state.position, state.stopped
     return local
 
 

@@ -40,6 +40,9 @@ class Rules:
     """Whether an id that lives in several entity types means the first of them; otherwise it is ambiguous."""
     entity_ids: bool
     """Whether an entity always has an `id`, also where its data lacks it."""
+    crashes: bool
+    """Whether a template that makes its engine crash ends the run, and no later event is processed; otherwise its context
+    fails like any other."""
 
 
 FLOWDSL: Final = Rules(
@@ -54,6 +57,7 @@ FLOWDSL: Final = Rules(
     uuids=False,
     first_type=False,
     entity_ids=True,
+    crashes=False,
 )
 TARGETS: Final = ("this-rs",)
 

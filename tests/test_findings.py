@@ -81,7 +81,9 @@ def test_a_finding_is_there_where_it_is_due_and_not_where_something_comes_near(c
 
 @pytest.mark.parametrize("code", sorted(rules()))
 def test_every_code_has_a_case(code: str):
-    assert code in {case.code for case in CASES}
+    # a case of those would make other software crash: they have tests of their own, in test_stops.py
+    without = {"stops-production", "stops-at-event", "condition-stops-production"}
+    assert (code in {case.code for case in CASES}) is (code not in without)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.code)

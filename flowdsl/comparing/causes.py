@@ -10,6 +10,7 @@ import polars as pl
 from flowdsl.comparing.endings import SCHEMA as ENDINGS
 from flowdsl.comparing.endings import ending_of, endings
 from flowdsl.comparing.sides import Pair, Side
+from flowdsl.engines.stopping import STOPPED, Stopped
 from flowdsl.results.result import Result
 from flowdsl.values.documents import Documents
 
@@ -64,8 +65,9 @@ def _ended(sides: list[Side | None], rows: pl.DataFrame, name: str) -> pl.DataFr
         mine = wanted.filter(pl.col("pair") == number)
         ended = ending_of(mine, runs.get(number, pl.DataFrame(schema=ENDINGS)))
         absent = "the flow is not there" if side is None else "it has no such context"
+        joined = mine.join(ended, on="row", how="left", maintain_order="left")
         parts.append(
-            mine.join(ended, on="row", how="left", maintain_order="left").with_columns(
+            _after_stop(joined, None if side is None else side.result.stopped).with_columns(
                 pl.col("change").cast(pl.String),
                 pl.col("outcome").cast(pl.String).fill_null("absent"),
                 pl.when(pl.col("outcome").is_null()).then(pl.lit(absent)).otherwise("reason").alias("reason"),
@@ -75,6 +77,25 @@ def _ended(sides: list[Side | None], rows: pl.DataFrame, name: str) -> pl.DataFr
     if not parts:
         return pl.DataFrame(schema={"pair": pl.Int64, **SCHEMA})
     return pl.concat(parts).select("pair", "example", *_BY)
+
+
+def _after_stop(rows: pl.DataFrame, stopped: Stopped | None) -> pl.DataFrame:
+    """What a run had come to when it stopped, and what it never came to, told as lost by that."""
+    rows = rows.with_columns(pl.col("outcome").cast(pl.String))
+    if stopped is None:
+        return rows
+    lost = (pl.col("seq_no") > stopped.seq_no) | (
+        (pl.col("seq_no") == stopped.seq_no) & (pl.col("outcome").is_null() | (pl.col("reason") == STOPPED))
+    )
+    nothing = {"step": pl.Int64, "operator": pl.String}
+    return rows.with_columns(
+        pl.when(lost).then(pl.lit(STOPPED)).otherwise("outcome").alias("outcome"),
+        pl.when(lost).then(pl.lit(str(stopped))).otherwise("reason").alias("reason"),
+        *(
+            pl.when(lost).then(pl.lit(None, kind)).otherwise(name).alias(name)
+            for name, kind in nothing.items()
+        ),
+    )
 
 
 def _endings_by_pair(sides: list[Side | None], wanted: pl.DataFrame) -> dict[int, pl.DataFrame]:

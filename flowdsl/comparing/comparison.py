@@ -11,6 +11,7 @@ import polars as pl
 from flowdsl.comparing import aligning, causes
 from flowdsl.comparing.matching import CHANGE, CHANGES, SAME, SIDE, matched
 from flowdsl.comparing.sides import Pair, pairs_of
+from flowdsl.engines.stopping import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
 from flowdsl.progress import Follower, Progress, following
@@ -114,6 +115,12 @@ class Comparison:
         """Whether the two ran by different rules: one as flowdsl, the other as a production runtime."""
         return len({flow.rules for pair in self._pairs for flow in pair.flows}) > 1
 
+    @property
+    def stopped(self) -> Stopped | None:
+        """Where production stops, in the result after or in the one before; None where it does in neither."""
+        sides = [pair.after for pair in self._pairs] + [pair.before for pair in self._pairs]
+        return next((s.result.stopped for s in sides if s is not None and s.result.stopped is not None), None)
+
     def totals(self) -> dict[str, int]:
         """The counts of all flows and sinks together."""
         return {name: int(self._counts[name].sum()) for name in COUNTS}
@@ -121,6 +128,8 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """The totals, the counts, and the causes where they are known, as plain values."""
         said: dict[str, Any] = {"same": self.same, "totals": self.totals(), "counts": self._counts.to_dicts()}
+        if self.stopped is not None:
+            said["stopped"] = self.stopped.to_dict()
         if "_causes" in self.__dict__:
             said["causes"] = self._causes.to_dicts()
         return said

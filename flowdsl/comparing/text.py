@@ -26,6 +26,8 @@ def comparison_text(comparison: Comparison) -> str:
     said = comparison.to_dict()
     causes = said.get("causes", [])
     lines = [heading(comparison)]
+    if comparison.stopped is not None:
+        lines.append(f"! {comparison.stopped}; no later event is processed, by any flow")
     differing = [row for row in said["counts"] if any(row[change] for change in CHANGES)]
     flows = list(dict.fromkeys(row["flow"] for row in differing))
     for flow in flows[:MOST]:

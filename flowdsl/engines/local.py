@@ -15,8 +15,9 @@ from flowdsl.contexts.chunk import Chunk, EventRows, Micros
 from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.variables import Versions
 from flowdsl.engines.preferences import Gate
-from flowdsl.engines.stages import Observer, Recorder, RunStage
+from flowdsl.engines.stages import Observer, Recorder, RunStage, Tally
 from flowdsl.engines.state import State, StepState, flows_of
+from flowdsl.engines.stopping import Crash, Stopped
 from flowdsl.engines.work import WORKERS, Worker, calls_functions
 from flowdsl.graph.state import GraphState
 from flowdsl.kernels.kernel import FOREVER, Kernel
@@ -90,6 +91,9 @@ class LocalRun:
         self.events = 0
         # the clock (µs) at the first event of this run
         self.began: int | None = None
+        # where production stopped, by rules by which it can
+        self.stopped: Stopped | None = None
+        self._may_stop = plan.may_stop
         given = {step.fingerprint: step.kernel for step in steps}
         self.entries: list[tuple[Entry, list[RunStage]]] = [
             (entry, [_build(stage, given, spares=spares) for stage in entry.next]) for entry in plan.entries
@@ -113,7 +117,9 @@ class LocalRun:
         self, source: EventSource, span: Span, *, chunk_size: int | None = None, progress: Tick = silent,
         columns: frozenset[str] | None = None,
     ) -> None:  # fmt: skip
-        """Take the events after the current position through the flows."""
+        """Take the events after the current position through the flows; none where production has stopped."""
+        if self.stopped is not None:
+            return
         marks = source.clock_marks()
         wanted = self.plan.event_columns if columns is None else columns
         passed: list[int] = []
@@ -126,6 +132,8 @@ class LocalRun:
                 more = sum(passed.pop() for _ in range(len(passed)))
                 self.events += more
                 progress(len(events) + more)
+                if self.stopped is not None:
+                    return
         self.events += sum(passed)
         self._mark_clock(marks, self._behind)
 
@@ -137,7 +145,8 @@ class LocalRun:
             self.plan.interest,
             clock=self.clock if latest is None else max(self.clock, int(latest)),  # type: ignore[arg-type]
             stop=(span.stop, span.stop_time),
-            passed=None if self.plan.timed else passed,
+            # where it may stop it is to be known how many events were before
+            passed=None if self.plan.timed or self._may_stop else passed,
         )
 
     # -- a log that grows ------------------------------------------------------------------------------
@@ -216,7 +225,7 @@ class LocalRun:
         flows = flows_of(self.plan)
         labels = [label for label, _ in flows]
         steps = tuple(_state_of(stage, labels) for stage in self.stages() if stage.kernel.saved)
-        return State(self.graph, self.clock, self.position, steps, flows)
+        return State(self.graph, self.clock, self.position, steps, flows, stopped=self.stopped)
 
     def flush(self) -> None:
         """The log is over: windows close and queues empty as if time went on."""
@@ -227,24 +236,83 @@ class LocalRun:
         seq = events.frame["seq_no"].to_numpy()
         clock = self._clock(times, seq, marks)
         chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
-        late = np.flatnonzero(times < clock)
+        unmet = self.graph.advance(chunk)
+        runs = span.runs(chunk, times)
+        through = len(seq)
+        if self._may_stop and (crash := self._crash(chunk, runs, int(clock[-1]), pool)) is not None:
+            through = int(np.searchsorted(seq, crash.seq_no)) + 1
+            self._until(crash, chunk, runs, int(clock[through - 1]), pool)
+        late = np.flatnonzero(times[:through] < clock[:through])
         if len(late):
             self.recorder.late(chunk, late)
-        self._advance_graph(chunk)
-        runs = span.runs(chunk, times)
-        for (entry, _), worker in zip(self.entries, self._workers, strict=True):
-            worker.run(_triggered(entry, chunk, runs, self._roots(entry)), int(clock[-1]), pool)
+        if len(unmet := unmet[unmet < through]):
+            self.recorder.unmatched(chunk, unmet)
+        if not self._may_stop:
+            for (entry, _), worker in zip(self.entries, self._workers, strict=True):
+                worker.run(_triggered(entry, chunk, runs, self._roots(entry)), int(clock[-1]), pool)
         self.graph.commit()
         if self.began is None:
             self.began = int(clock[0])
-        self.clock, self.position = int(clock[-1]), int(seq[-1])
-        self.events += len(events)
+        self.clock, self.position = int(clock[through - 1]), int(seq[through - 1])
+        self.events += through
         self._compact()
 
     def _advance_graph(self, chunk: Chunk) -> None:
         unmet = self.graph.advance(chunk)
         if len(unmet):
             self.recorder.unmatched(chunk, unmet)
+
+    # -- where production may stop ---------------------------------------------------------------------
+
+    def _crash(
+        self, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, horizon: int, pool: ThreadPoolExecutor
+    ) -> Crash | None:
+        """Take a chunk through the flows if production does not stop in it; the crash, and nothing done, if it does."""
+        stages = list(self.stages())
+        before = [(stage.kernel, stage.tally) for stage in stages]
+        recorder = self.recorder.branch()
+        for stage in stages:
+            stage.kernel, stage.tally = stage.kernel.fork(), Tally()
+        watched = [stage.hush() for stage in stages]
+        for (entry, _), worker in zip(self.entries, self._workers, strict=True):
+            worker.run(_triggered(entry, chunk, runs, self._roots(entry)), horizon, pool, recorder)
+        crash = min((stage.tally.crash for stage in stages if stage.tally.crash is not None), default=None)
+        undone = crash is not None or any(watched)
+        for stage, (kernel, tally), observer in zip(stages, before, watched, strict=True):
+            if undone:
+                stage.kernel = kernel
+            else:
+                tally.add(stage.tally)
+            stage.tally = tally
+            stage.tell(self.recorder, observer)
+        if crash is None and not undone:
+            self.recorder.join(recorder)
+        elif crash is None:
+            # whoever watches has seen nothing of it yet
+            for (entry, _), worker in zip(self.entries, self._workers, strict=True):
+                worker.run(_triggered(entry, chunk, runs, self._roots(entry)), horizon, pool)
+        return crash
+
+    def _until(
+        self, crash: Crash, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, horizon: int, pool: ThreadPoolExecutor
+    ) -> None:  # fmt: skip
+        """Take what is before a crash through the flows; of its event the flows after its flow see nothing."""
+        for entry, stages in self.entries:
+            triggered = _triggered(entry, chunk, runs, self._roots(entry))
+            for first in stages:
+                flow = first.stage.flows[0]
+                last = crash.seq_no if flow <= crash.flow else crash.seq_no - 1
+                for stage in first.everywhere() if flow == crash.flow else ():
+                    stage.stop = crash
+                contexts = triggered.take(np.flatnonzero(triggered.seq <= last))
+                Worker([first], self.recorder, alone=True).run(contexts, horizon, pool)
+        step = next(
+            s.stage for s in self.stages() if s.stage.flows[0] == crash.flow and s.stage.number == crash.step
+        )
+        self.stopped = Stopped(
+            crash.seq_no, self.plan.flows[crash.flow].name, crash.step, step.step.method,
+            ".".join(map(str, crash.branch)) or None, crash.reason,
+        )  # fmt: skip
 
     def _clock(self, times: Micros, seq: npt.NDArray[np.int64], marks: pl.DataFrame) -> Micros:
         clock = times.copy()

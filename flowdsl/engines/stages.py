@@ -17,6 +17,7 @@ from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
 from flowdsl.engines.preferences import Gate, refusals
+from flowdsl.engines.stopping import STOPPED, Crash
 from flowdsl.errors import FlowError
 from flowdsl.kernels.kernel import Kernel, Members, Refused
 from flowdsl.language.rows import Failures
@@ -87,6 +88,8 @@ class Tally:
     """By sink, what its preferences kept from it."""
     seconds: float = 0.0
     sizes: Sizes = field(default_factory=Sizes)
+    crash: Crash | None = None
+    """The first context at which production crashes, where one does."""
 
     def add(self, other: Tally) -> None:
         """Count what another tally of the same step counted."""
@@ -99,6 +102,12 @@ class Tally:
         self.refused += other.refused
         self.seconds += other.seconds
         self.sizes.add(other.sizes)
+        self.meet(other.crash)
+
+    def meet(self, crash: Crash | None) -> None:
+        """Note a crash, if it is before the one that is known."""
+        if crash is not None and (self.crash is None or crash < self.crash):
+            self.crash = crash
 
 
 class Recorder(Protocol):
@@ -173,6 +182,8 @@ class RunStage:
         self.horizon = 0
         self.ending = False
         self.gates: Mapping[str, Gate] = {}
+        # where production stops in the contexts that are run
+        self.stop: Crash | None = None
         self._recorder: Recorder | None = None
         self._observer: Observer | None = None
 
@@ -186,6 +197,11 @@ class RunStage:
         """Who is told of outcomes from now on."""
         for stage in self.everywhere():
             stage._recorder, stage._observer = recorder, observer or stage._observer
+
+    def hush(self) -> Observer | None:
+        """Tell nobody who watches of outcomes; whoever did."""
+        observer, self._observer = self._observer, None
+        return observer
 
     def twin(self) -> RunStage:
         """The same steps with the same kernels, which remember nothing, and counts of their own."""
@@ -204,6 +220,8 @@ class RunStage:
         self.horizon, self.ending = horizon, ending
         started = time.perf_counter()
         passed = run_spared(self, contexts) if self.spares else self.kernel.run(contexts, self)
+        if self.stop is not None:
+            passed = self._before(self.stop, passed)
         self.tally.seconds += time.perf_counter() - started
         self.tally.entered += len(contexts)
         self.tally.passed += len(passed)
@@ -211,6 +229,14 @@ class RunStage:
             self._observer.step(self.stage, contexts, passed)
         for stage in self.next:
             stage.push(passed, horizon, ending=ending)
+
+    def _before(self, stop: Crash, passed: Contexts) -> Contexts:
+        """Without the branches that production does not come to any more."""
+        behind = stop.behind(passed)
+        if not behind.any():
+            return passed
+        self.dropped(passed, np.flatnonzero(behind), STOPPED)
+        return passed.take(np.flatnonzero(~behind))
 
     @property
     def observed(self) -> bool:
@@ -237,6 +263,17 @@ class RunStage:
 
     def failed(self, contexts: Contexts, failures: Failures) -> None:
         """The contexts where `failures` says so end here."""
+        if self.stage.rules.crashes and (crashed := failures.crashed) is not None:
+            if self.stop is not None and self.stop.step == self.stage.number:
+                here = crashed & self.stop.at(contexts)
+                self.dropped(contexts, np.flatnonzero(here), STOPPED)
+                rest = failures.only(~here)
+                if rest is None:
+                    return
+                failures = rest
+            else:
+                flow, step = self.stage.flows[0], self.stage.number
+                self.tally.meet(Crash.first(contexts, failures, crashed, flow, step))
         self.tally.failed += int(np.count_nonzero(failures.codes))
         self._told().failed(self.stage, contexts, failures)
         if self._observer is not None:

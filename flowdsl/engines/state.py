@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flowdsl.engines.stopping import Stopped
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphState
 from flowdsl.kernels.kernel import Kernel
@@ -53,11 +54,13 @@ class State:
     flows: tuple[tuple[str, str], ...] = ()
     # the graph before the first event, where it is known: other flows may read other parts of it
     base: EntityGraph | None = None
+    # where production stopped, after which nothing goes on
+    stopped: Stopped | None = None
 
     def fork(self) -> State:
         """A copy that can go its own way."""
         steps = tuple(_forked(step) for step in self.steps)
-        return State(self.graph.fork(), self.clock, self.position, steps, self.flows, self.base)
+        return State(self.graph.fork(), self.clock, self.position, steps, self.flows, self.base, self.stopped)
 
     def belongs_to(self, plan: Plan) -> bool:
         """Whether it is of a plan's own flows, whatever their order."""

@@ -36,8 +36,17 @@ class Worker:
         self._fans = any(one.stage.step.branches for stage in stages for one in stage.everywhere())
         self._slice = FEWEST
 
-    def run(self, contexts: Contexts, horizon: int, pool: ThreadPoolExecutor) -> None:
-        """Take a chunk's contexts through all stages, timers firing up to `horizon`."""
+    def run(
+        self, contexts: Contexts, horizon: int, pool: ThreadPoolExecutor, recorder: Recorder | None = None
+    ) -> None:
+        """Take a chunk's contexts through all stages, timers firing up to `horizon`; a `recorder` of its own is told."""
+        usual, self._recorder = self._recorder, recorder or self._recorder
+        try:
+            self._run(contexts, horizon, pool)
+        finally:
+            self._recorder = usual
+
+    def _run(self, contexts: Contexts, horizon: int, pool: ThreadPoolExecutor) -> None:
         at = 0
         while True:
             size = self._slice if self._fans else max(len(contexts), 1)

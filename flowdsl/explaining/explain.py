@@ -107,13 +107,13 @@ def explain(
     """
     event = event_at(options.source, seq_no)
     asked = asked_flows(options, flow)
-    matching = [f for f in asked if mismatch(f.trigger, event) is None and f.steps]
+    matching = [f for f in asked if unmet(options, f, event) is None and f.steps]
     # with a state all of its flows must run; otherwise only those that the event concerns
     running = list(options.flows) if options.state is not None else matching
     watcher = watcher or Watcher(int(event["seq_no"]))
     if matching:
         watch(dataclasses.replace(options, flows=tuple(running)), watcher, progress)
-    steps = [step for f in asked for step in _steps(f, event, running, watcher)]
+    steps = [step for f in asked for step in _steps(f, unmet(options, f, event), running, watcher)]
     more = {running[number].name: count for number, count in watcher.more.items()}
     return Explanation(event, tuple(steps), more, tuple(asked))
 
@@ -177,6 +177,17 @@ def mismatch(trigger: Trigger, event: Mapping[str, Any]) -> str | None:
     return None
 
 
+def unmet(options: Options, flow: Flow, event: Mapping[str, Any]) -> str | None:
+    """Why a flow did not run on an event: its trigger does not want it, or production had stopped; None where it did."""
+    stopped, names = options.stopped, [f.name for f in options.flows]
+    if stopped is not None and (event["seq_no"], names.index(flow.name)) > (
+        stopped.seq_no,
+        names.index(stopped.flow),
+    ):
+        return str(stopped)
+    return mismatch(flow.trigger, event)
+
+
 class _EnoughError(Exception):
     """Nothing that comes later matters."""
 
@@ -222,10 +233,7 @@ def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:
     )
 
 
-def _steps(
-    flow: Flow, event: Mapping[str, Any], running: list[Flow], watcher: Watcher
-) -> Iterator[ExplainedStep]:
-    why = mismatch(flow.trigger, event)
+def _steps(flow: Flow, why: str | None, running: list[Flow], watcher: Watcher) -> Iterator[ExplainedStep]:
     number = running.index(flow) if flow in running else -1
     seen = sorted(_seen(watcher, number), key=lambda s: (s.branch, s.stage.number))
     if why is None and flow.steps and number not in watcher.triggered:

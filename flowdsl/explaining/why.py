@@ -16,6 +16,7 @@ from flowdsl.explaining.explain import (
     explained,
     mismatch,
     trigger_step,
+    unmet,
 )
 from flowdsl.explaining.sentences import Teller
 from flowdsl.explaining.trail import GONE_ON, Parts, Trail, delivered_at, persons
@@ -104,11 +105,11 @@ def why(
         raise ReplayError(f"recipient is {recipient!r}", allowed="the id of a recipient, as text")
     event = event_at(options.source, seq_no)
     asked = asked_flows(options, flow)
-    matching = [f for f in asked if mismatch(f.trigger, event) is None]
+    matching = [f for f in asked if unmet(options, f, event) is None]
     with following(progress, options.source.count(), "why") as follower:
         # an event that went on in a batch of another is looked for in a replay of that
         trail = Trail(options, int(event["seq_no"]), recipient, matching, follower.heard)
-        ways = [_way(trail, one, event) for one in asked]
+        ways = [_way(trail, one, event, unmet(options, one, event)) for one in asked]
     return Why(
         event,
         recipient,
@@ -117,8 +118,9 @@ def why(
     )
 
 
-def _way(trail: Trail, flow: Flow, event: Mapping[str, Any]) -> Way:
-    reason = mismatch(flow.trigger, event)
+def _way(trail: Trail, flow: Flow, event: Mapping[str, Any], reason: str | None) -> Way:
+    if reason is not None and mismatch(flow.trigger, event) is None:
+        return _ended(flow, "not matched", f"The flow did not run on it: {reason}.")
     if reason is not None:
         return _ended(flow, "not matched", f"The flow is not for such events: {reason}.")
     if not flow.steps:

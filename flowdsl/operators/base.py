@@ -103,6 +103,11 @@ class Operator:
         """Those of the paths whose values are looked up or counted by: ids and keys."""
         return frozenset()
 
+    @property
+    def can_crash(self) -> bool:
+        """Whether there are values at which production's engine crashes here, instead of failing."""
+        return False
+
     def check(self, scope: Scope) -> Scope:
         """The variables after this step; a BuildError where it cannot stand here."""
         raise NotImplementedError

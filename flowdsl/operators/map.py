@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -105,6 +106,10 @@ class Map(Operator):
         return frozenset(path for leaf in leaves(self.template) for path in leaf.paths)
 
     @property
+    def can_crash(self) -> bool:
+        return any(leaf.can_crash for leaf in leaves(self.template) if isinstance(leaf, Template))
+
+    @property
     def fields(self) -> tuple[str, ...]:
         """The fields of the payload; `payload` stands for one that is no object."""
         return (
@@ -144,18 +149,22 @@ class Map(Operator):
         return scope.having(_payload=ANY)
 
     def kernel(self, rules: Rules) -> MapKernel:
-        return MapKernel(self.template)
+        return MapKernel(self.template, by_name=rules.crashes)
 
 
 class MapKernel(Kernel):
-    """Renders each leaf of the template as a column, above fan-outs where no branch changes it."""
+    """Renders each leaf of the template as a column, above fan-outs where no branch changes it.
 
-    def __init__(self, template: Node) -> None:
+    `by_name`: the fields of an object are rendered in the order of their names, which says what fails first.
+    """
+
+    def __init__(self, template: Node, *, by_name: bool = False) -> None:
         self._template = template
+        self._by_name = by_name
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         failures: list[Failures | None] = []
-        payload = Payload(_rendered(self._template, contexts, failures), len(contexts))
+        payload = Payload(_rendered(self._template, contexts, failures, self._by_name), len(contexts))
         failed = first_failures(failures)
         done = contexts.having(payload=payload)
         if failed is None:
@@ -176,11 +185,13 @@ def leaves(node: Node) -> Iterator[Template | Expression]:
         yield node
 
 
-def _rendered(node: Node, contexts: Contexts, failures: list[Failures | None]) -> Any:
+def _rendered(node: Node, contexts: Contexts, failures: list[Failures | None], by_name: bool) -> Any:
     if isinstance(node, Fields):
-        return {key: _rendered(value, contexts, failures) for key, value in node.items}
+        items = sorted(node.items, key=itemgetter(0)) if by_name else node.items
+        made = {key: _rendered(value, contexts, failures, by_name) for key, value in items}
+        return {key: made[key] for key, _ in node.items} if by_name else made
     if isinstance(node, Items):
-        return [_rendered(value, contexts, failures) for value in node.items]
+        return [_rendered(value, contexts, failures, by_name) for value in node.items]
     if isinstance(node, Constant):
         return Column.constant(json.loads(node.json), len(contexts))
     if isinstance(node, Template) and node.constant is not None:

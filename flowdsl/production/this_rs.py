@@ -24,4 +24,5 @@ THIS_RS: Final[Rules] = replace(
     uuids=True,
     first_type=True,
     entity_ids=False,
+    crashes=True,
 )

@@ -31,6 +31,10 @@ _NUMBER: Final = re.compile(
 )
 
 
+class CrashingConditionError(ConditionError):
+    """A condition at which production crashes while it reads its flows: it does not start."""
+
+
 @dataclass(frozen=True)
 class TextCondition:
     """A condition as this-rs reads it: what stands at `left` against a literal or against what stands at `right`.
@@ -113,7 +117,7 @@ def _right(text: str) -> tuple[str | None, Path | None]:
     for quote in "\"'":
         if text.startswith(quote) and text.endswith(quote):
             if len(text) == 1:
-                raise ConditionError("production stops at a quote that is not closed", allowed=_FORMS)
+                raise CrashingConditionError("production stops at a quote that is not closed", allowed=_FORMS)
             return text[1:-1], None
     if text in ("true", "false", "null") or _NUMBER.fullmatch(text):
         return text, None

@@ -14,9 +14,11 @@ from flowdsl.errors import BuildError, FlowError, did_you_mean
 from flowdsl.events import KINDS
 from flowdsl.flow import Flow, Trigger
 from flowdsl.language.conditions import Condition
+from flowdsl.language.crashes import CrashReason
 from flowdsl.language.durations import Duration, parse_production_duration
 from flowdsl.language.templates import Template
 from flowdsl.language.templates.broken import BrokenTemplate
+from flowdsl.language.templates.crashing import crashes_at_once
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.batch import Batch
@@ -30,7 +32,7 @@ from flowdsl.operators.where import Where
 from flowdsl.production.document import Item, too_large
 from flowdsl.production.project import PRODUCTION_SINK_TYPES, SEEKS, Backend, Consumer, Project, SinkConfig
 from flowdsl.production.this_rs import THIS_RS
-from flowdsl.production.this_rs_conditions import TextCondition
+from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCondition
 from flowdsl.production.this_rs_shapes import RefusedError, Shapes, is_empty, there_is
 
 FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
@@ -116,7 +118,9 @@ class ProductionReader(Shapes):
             steps = self._compiled(name, given["trigger"], trigger, listed)
             if len(self.problems) == before:
                 return Flow(trigger, tuple(steps), name, description, THIS_RS)
-            self.refused_flows += self.problems[before:]
+            # where production does not even start there is no flow to leave out
+            starts = [p for p in self.problems[before:] if not isinstance(p, CrashingConditionError)]
+            self.refused_flows += starts
         return None
 
     def _trigger(self, item: Item) -> Trigger:
@@ -226,9 +230,11 @@ def _duration(text: str) -> Duration:
 def _template(value: Any) -> Node:
     if isinstance(value, str):
         try:
-            return Template.parse(value, lenient=True)
+            template = Template.parse(value, lenient=True)
         except FlowError as error:
             return BrokenTemplate(value, error.what)
+        crash = crashes_at_once(template.body)
+        return template if crash is None else BrokenTemplate(value, CrashReason(crash))
     if isinstance(value, dict):
         return Fields(tuple((key, _template(one)) for key, one in value.items()))
     if isinstance(value, list):

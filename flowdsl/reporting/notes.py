@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.charts.wording import share_text, span_text
+from flowdsl.engines.stopping import Stopped
 from flowdsl.plurals import count_text
 from flowdsl.reporting.figures import Figures
 
@@ -31,6 +32,8 @@ def notes_of(figures: Figures, manifest: Mapping[str, Any]) -> list[Note]:
 
 
 def _wrong(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
+    if manifest.get("stopped"):
+        yield Note(f"{Stopped(**manifest['stopped'])}; no later event is processed, by any flow", bad=True)
     for cause in figures.causes[:_NAMED]:
         where = f"“{cause.flow}”, step {cause.step} ({cause.operator})"
         yield Note(f"{_contexts(cause.count)} failed at {where}: {cause.error}", bad=True)

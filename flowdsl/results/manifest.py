@@ -55,6 +55,7 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[st
         "fan_outs": fan_outs,
         "delivered": counts,
         "undelivered": recorder.undelivered_count,
+        "stopped": None if local.stopped is None else local.stopped.to_dict(),
     }
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from flowdsl.engines.stopping import STOPPED, Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
 from flowdsl.progress import Follower, Progress, beside, following
@@ -44,9 +45,10 @@ REASONS = (
     "batch below min_count",
     "preference",
     "in no batch",
+    STOPPED,
 )
 """Why contexts are dropped. `in no batch` is only met where windows have no timer: it is an event that finds its window over
-and too small, and goes with it."""
+and too small, and goes with it. `stopped` is only met where a target stops in the middle of an event (`result.stopped`)."""
 
 
 @dataclass
@@ -177,6 +179,15 @@ class Result:
     def open(self) -> pd.DataFrame:
         """Windows and queues that were left open at the end (`open_windows="keep"`), in the order of the steps."""
         return self._cached("open")
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Where production stops for good, by a target that does: `seq_no`, `flow`, `step` and `reason`; else None.
+
+        No later event was processed, by any flow; of that event the flows before it, and its branches before, were.
+        """
+        said = self.manifest.get("stopped")
+        return None if said is None else Stopped(**said)
 
     def picture(self) -> Picture:
         """The flows with the counts of this run at their edges, wide where many went, and why the others did not.
@@ -374,7 +385,7 @@ def finished(
     """The result of a run that is over."""
     manifest = manifest_of(plan, recorder, local)
     record_open(plan, store, local)
-    result = Result(store, manifest, state, options, recorder)
+    result = Result(store, manifest, state, replace(options, stopped=local.stopped), recorder)
     if isinstance(store, FolderStore):
         store.write_manifest(manifest)
     check_sums(manifest)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowdsl.engines.stopping import Stopped
+
 MOST = 12
 
 
@@ -12,6 +14,8 @@ def summary(manifest: dict[str, Any]) -> str:
     lines = [
         f"{_n(manifest['events'], 'event')} replayed, {_n(sum(d['count'] for d in manifest['delivered']), 'delivery')}"
     ]
+    if manifest.get("stopped"):
+        lines += [f"! {Stopped(**manifest['stopped'])}", "  no later event is processed, by any flow"]
     for row in manifest["delivered"]:
         lines.append(f"  {row['count']:>12,} to {row['sink']} by {row['flow']}")
     for number, name in list(enumerate(manifest["flows"]))[:MOST]:

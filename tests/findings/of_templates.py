@@ -21,6 +21,19 @@ CASES = [
         mapped('{{ data.tags | split(pat=",") }}', on=ENTITY),
         mapped("{% for t in data.tags %}{{ t }}{% endfor %}", on=ENTITY),
     ),
+    Case(
+        "can-stop-production",
+        mapped("{{ data.at | date }}", on=ENTITY),
+        mapped("{{ data.name | upper }}", on=ENTITY),
+    ),
+    Case(
+        "can-stop-production",
+        mapped("{% for part in data.text %}{{ part }}{% endfor %}", on=ENTITY),
+        mapped("{% for id in batch.items %}{{ id }}{% endfor %}", BATCH),
+    ),
+    Case(
+        "can-stop-production", mapped("{{ data.n + 1 }}", on=ENTITY), mapped("{{ batch.count + 1 }}", BATCH)
+    ),
     Case("remainder-sign", mapped("{{ data.n % 3 }}", on=ENTITY), mapped("{{ batch.count % 3 }}", BATCH)),
     Case("remainder-sign", mapped("{{ data.n % 3 }}", on=ENTITY), mapped("{{ data.n / 3 }}", on=ENTITY)),
     Case("joined-float", mapped('{{ "x" ~ 1.0 }}'), mapped('{{ "x" ~ 1.5 }}')),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from flowdsl.language.crashes import CrashReason
 from flowdsl.language.paths import Path
-from flowdsl.language.templates.failures import RenderFailure
+from flowdsl.language.templates.failures import Crash, RenderFailure
 from flowdsl.language.templates.template import Template
 
 if TYPE_CHECKING:
@@ -32,13 +33,18 @@ class BrokenTemplate(Template):
         object.__setattr__(self, "reason", reason)
 
     @property
+    def can_crash(self) -> bool:
+        """Whether production does not only fail at it."""
+        return isinstance(self.reason, CrashReason)
+
+    @property
     def constant(self) -> None:
         """It never gives a text."""
         return
 
     def render_row(self, lookup: Callable[[Path], Any]) -> str:
         """It fails."""
-        raise RenderFailure(self.reason)
+        raise Crash(self.reason) if self.can_crash else RenderFailure(self.reason)
 
     def render(self, rows: Rows) -> tuple[pl.Series, Failures | None]:
         """It fails in every context."""

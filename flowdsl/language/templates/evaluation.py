@@ -6,6 +6,7 @@ which number is it. That is why `{{ not n == 3 }}` prints the opposite of what `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from flowdsl.language.templates.nodes import (
 from flowdsl.language.templates.pointers import bracket_names, dotted, put_together
 from flowdsl.language.templates.predicates import holds
 from flowdsl.language.templates.values import (
+    MOST_U64,
     NOTHING,
     Number,
     calculate,
@@ -136,7 +138,7 @@ class Evaluator:
                 self.budget.leave()
                 return True
         elif isinstance(value, Literal):
-            found = value.value
+            found = written(value)
         else:
             found = self._composed(expr)
         for call in expr.filters:
@@ -239,12 +241,16 @@ class Evaluator:
         args = Arguments(call.name, {name: self.value(arg) for name, arg in call.args})
         if call.name == "throw":
             raise RenderFailure(args.text("message"))
+        if call.name == "get_random" and args.integer("start", 0) >= args.integer("end", None):
+            raise Crash("a random number out of nothing")
         if call.name != "range":
             raise RenderFailure(f"the function `{call.name}` is not there in a replay")
         start, step, end = args.size("start", 0), args.size("step_by", 1), args.size("end")
         if start > end:
             raise RenderFailure(f"`range` starts at {start}, beyond its end {end}")
-        if start < end and (step == 0 or (end - start) / step > MAX_ITEMS):
+        if start < end and (step == 0 or start - (start - end) // step * step > MOST_U64):
+            raise Crash("a `range` without end")
+        if start < end and (end - start) / step > MAX_ITEMS:
             raise Stop(f"the template makes an array of more than {MAX_ITEMS:,} items")
         return self.budget.made(list(range(start, end, step or 1)))
 
@@ -268,7 +274,7 @@ class Evaluator:
         if isinstance(value, Ident):
             return self._ident_truth(expr)
         if isinstance(value, Literal):
-            return bool(value.value)
+            return bool(written(value))
         if isinstance(value, Math):
             return bool(self._calculated(value))
         if isinstance(value, Logic):
@@ -335,7 +341,7 @@ class Evaluator:
             given = self.there(value) if isinstance(value, Ident) else self.called(value)
             name = value.text if isinstance(value, Ident) else value.name
         else:
-            given, name = value.value if isinstance(value, Literal) else NAN, "a value"
+            given, name = written(value) if isinstance(value, Literal) else NAN, "a value"
         found = number(given)
         if found is None:
             raise RenderFailure(f"an operator takes numbers, and `{name}` is {kind(given)}")
@@ -352,6 +358,13 @@ class Evaluator:
 def missing(ident: Ident) -> RenderFailure:
     """The failure of a path that leads nowhere."""
     return RenderFailure(f"variable `{ident.text if ident.rest else path_text(ident.path)}` is missing")
+
+
+def written(literal: Literal) -> str | int | float | bool:
+    """The value of a literal; Tera crashes at a number beyond all floats."""
+    if literal.value in (math.inf, -math.inf):
+        raise Crash("a number is beyond all numbers")
+    return literal.value
 
 
 def printed_literal(value: str | int | float | bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from flowdsl.language.templates import rust
-from flowdsl.language.templates.failures import RenderFailure
+from flowdsl.language.templates.failures import Crash, RenderFailure
 from flowdsl.language.templates.signatures import TESTS
 from flowdsl.language.templates.values import NOTHING, contains, kind, number
 
@@ -16,6 +16,8 @@ def holds(name: str, value: Any, args: list[Any], text: str) -> bool:
     """Whether the test `name` holds for a value, which is `NOTHING` where the path `text` leads nowhere."""
     if name not in TESTS:
         raise RenderFailure(f"unknown test `{name}`")
+    if name == "containing" and not args and isinstance(value, list):
+        raise Crash("the test `containing` is without its argument")
     if len(args) != TESTS[name]:
         raise RenderFailure(f"the test `{name}` got {len(args)} arguments, not {TESTS[name]}")
     if name == "defined":

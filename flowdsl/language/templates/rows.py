@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flowdsl.language.templates.evaluation import Evaluator, Lookup
-from flowdsl.language.templates.failures import MAX_TEXT, RenderFailure, Stop
+from flowdsl.language.templates.failures import MAX_TEXT, Crash, RenderFailure, Stop
 from flowdsl.language.templates.frames import Frame, Loop
 from flowdsl.language.templates.nodes import (
     Block,
@@ -69,6 +69,8 @@ class _Renderer(Evaluator):
         super().__init__(lookup, names)
         self.whole = body
         self.macros = {node.name: node for node in body if isinstance(node, Macro)}
+        # the macros that are at work, each with what it was given
+        self.running: list[tuple[str, str]] = []
 
     def text(self, body: Body) -> str:
         """What a body prints."""
@@ -183,9 +185,16 @@ class _Renderer(Evaluator):
                 raise RenderFailure(f"the macro `{macro.name}` needs the argument `{name}`")
             else:
                 names[name] = default.value
+        call_again = (macro.name, repr(names))
+        if call_again in self.running:
+            raise Crash("a macro that calls itself without end")
+        self.running.append(call_again)
         self.frames.append(Frame(names, closed=True))
         self.budget.loops += 1
-        text = self.text(macro.body)
+        try:
+            text = self.text(macro.body)
+        finally:
+            self.running.pop()
         self.budget.loops -= 1
         self.frames.pop()
         return text

@@ -81,6 +81,13 @@ class Template:
         return frozenset(self._reads.tolerant)
 
     @property
+    def can_crash(self) -> bool:
+        """Whether there are values at which production's engine crashes, instead of failing."""
+        from flowdsl.language.templates.crashing import risks
+
+        return next(risks(self._body), None) is not None
+
+    @property
     def constant(self) -> str | None:
         """The text, if nothing is read from the context and nothing fails."""
         from flowdsl.language.templates.failures import RenderFailure

@@ -12,7 +12,7 @@ from flowdsl.errors import FlowError, LoadError
 from flowdsl.events import FlowWarning
 from flowdsl.production.findings.base import SEVERITIES, Finding, Remark, Rule, rules
 from flowdsl.production.findings.views import ProjectView, TemplateView
-from flowdsl.rules import FLOWDSL, rules_of
+from flowdsl.rules import FLOWDSL, Rules, rules_of
 
 if TYPE_CHECKING:
     from flowdsl.flow import Flow
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 
 # what production does not compile, said closer than its refusal would say it
-_NOT_COMPILED: Final = frozenset(("condition-refused", "condition-spaces", "duration-refused"))
+_NOT_COMPILED: Final = frozenset(
+    ("condition-refused", "condition-spaces", "condition-stops-production", "duration-refused")
+)
 # what flowdsl refuses at another place of the step or trigger than the one that a finding shows
 _LET_IN: Final = frozenset(("deliver-without-payload", "filter-of-other-family"))
 
@@ -72,14 +74,21 @@ def _from_log(
     log: Any,
     graph: EntityGraph | None,
     progress: Progress = None,
+    production: Sequence[Flow] | None = None,
 ) -> list[Finding]:
+    """What a log shows of flows; `production` are those that production reads, where that is known."""
     if log is None or not flows:
         return []
     from flowdsl.production.findings.from_log import findings_from_log
+    from flowdsl.production.findings.stops import exported, stops_in_log
     from flowdsl.replaying import by_rules, options_of
 
     places = {(flow.name, step.number): step.place for flow in view.flows for step in flow.steps}
-    return findings_from_log(options_of(by_rules(flows, FLOWDSL), log, graph), target, places, progress)
+    found = findings_from_log(options_of(by_rules(flows, FLOWDSL), log, graph), target, places, progress)
+    if target is not None:
+        there = exported(flows if production is None else production, rules_of(target))
+        found += stops_in_log(there, log, graph, places)
+    return found
 
 
 def check_source(
@@ -122,8 +131,11 @@ def check_sources(
     for document in read:
         found += _check_document(document, target)
     if log is not None:
-        flows = [flow for document in read for flow in _built(document.text, document.name)]
-        found += _from_log(view, flows, target, log, graph)
+        flows, there = (
+            [flow for document in read for flow in _built(document.text, document.name, rules)]
+            for rules in (FLOWDSL, rules_of(target))
+        )
+        found += _from_log(view, flows, target, log, graph, production=there)
     return ordered(found, view, [name for _, name in sources])
 
 
@@ -148,15 +160,15 @@ def _document(source: str | bytes, name: str, target: str | None) -> _Document:
     return _Document(text, name, item, problems, view_of_document(item))
 
 
-def _built(text: str, name: str) -> Sequence[Flow]:
-    """The flows of YAML that flowdsl can build."""
+def _built(text: str, name: str, rules: Rules) -> Sequence[Flow]:
+    """The flows of YAML that can be built by these rules."""
     from flowdsl.production.yaml import load_text
 
     with warnings.catch_warnings():
         # why others cannot be is among the findings
         warnings.simplefilter("ignore", FlowWarning)
         try:
-            return load_text(text, name, skip_invalid=True).flows
+            return load_text(text, name, rules=rules, skip_invalid=True).flows
         except LoadError:
             return ()
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from flowdsl.engines.stopping import STOPPED
 from flowdsl.flow import Flow
 from flowdsl.production.findings.base import Finding, rules
 from flowdsl.production.findings.checking import check_flow
@@ -63,6 +64,7 @@ _RECIPIENTS: Final = (
     "recipient-ignored",
     "branches-share-recipient",
 )
+_STOPPING: Final = ("stops-production", "can-stop-production")
 _MOST: Final = 3
 
 
@@ -73,8 +75,11 @@ def with_findings(causes: pl.DataFrame, flows: Sequence[Flow]) -> pl.DataFrame:
     """
     there = {flow.name: flow for flow in flows if not flow.rules.early_checks}
     found = {name: check_flow(flow, flow.rules.name) for name, flow in there.items()}
+    everywhere = [finding for some in found.values() for finding in some]
     codes = [
-        explaining(cause, found.get(cause["flow"], []), there.get(cause["flow"]))
+        explaining(cause, everywhere, None)
+        if cause["outcome"] == STOPPED
+        else explaining(cause, found.get(cause["flow"], []), there.get(cause["flow"]))
         for cause in causes.to_dicts()
     ]
     told = [", ".join(some) or None for some in codes]
@@ -107,6 +112,8 @@ def _wanted(cause: dict[str, Any], operators: Sequence[str]) -> tuple[str, ...]:
     change, operator = cause["change"], cause["operator"]
     if change == "readdressed":
         return _RECIPIENTS
+    if cause["outcome"] == STOPPED:
+        return _STOPPING
     if cause["outcome"] == "absent":
         return _REFUSED
     if change == "changed":
@@ -118,6 +125,6 @@ def _wanted(cause: dict[str, Any], operators: Sequence[str]) -> tuple[str, ...]:
 
 def unknown_codes() -> set[str]:
     """Codes named here that no rule has: none, as a test sees to."""
-    named = {*_CONDITIONS, *_TEMPLATES, *_REFUSED, *_RECIPIENTS}
+    named = {*_CONDITIONS, *_TEMPLATES, *_REFUSED, *_RECIPIENTS, *_STOPPING}
     named |= {code for codes in (*_AT_STEP.values(), *_IN_BATCH.values()) for code in codes}
     return named - set(rules())

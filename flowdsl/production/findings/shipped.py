@@ -38,6 +38,19 @@ class Compared:
         return tuple(self.right.split(".")) if self.right and self.kind == "path" else None
 
 
+def keeps_from_starting(text: str) -> bool:
+    """Whether production crashes while it reads the condition, and so does not even start."""
+    from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCondition
+
+    try:
+        TextCondition.parse(text)
+    except CrashingConditionError:
+        return True
+    except ConditionError:
+        return False
+    return False
+
+
 def production_condition(text: str) -> Compared | None:
     """The condition as production reads it, None where it refuses it.
 

@@ -52,7 +52,7 @@ class Arguments:
         """An argument that must be a whole number from 0 up."""
         return self.whole(argument, default, 0, MOST_U64)
 
-    def integer(self, argument: str, default: int) -> int:
+    def integer(self, argument: str, default: int | None) -> int:
         """An argument that must be a 64-bit integer."""
         return self.whole(argument, default, LEAST_I64, MOST_I64)
 

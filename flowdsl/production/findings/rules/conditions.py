@@ -8,7 +8,13 @@ from collections.abc import Iterator
 
 from flowdsl.language.paths import path_text
 from flowdsl.production.findings.base import Remark, rule
-from flowdsl.production.findings.shipped import Compared, literal_kind, production_condition, shipped
+from flowdsl.production.findings.shipped import (
+    Compared,
+    keeps_from_starting,
+    literal_kind,
+    production_condition,
+    shipped,
+)
 from flowdsl.production.findings.views import ENTITY, OBJECTS, StepView, is_number, is_text
 
 _TIGHT = re.compile(r"\S(==|!=)|(==|!=)\S")
@@ -32,6 +38,7 @@ def condition_refused(step: StepView) -> Iterator[Remark]:
         step.name == "filter"
         and step.filed
         and production_condition(text) is None
+        and not keeps_from_starting(text)
         and not _TIGHT.search(_bare(text))
     ):
         yield step.remark(
@@ -49,6 +56,7 @@ def condition_spaces(step: StepView) -> Iterator[Remark]:
         step.name == "filter"
         and step.filed
         and production_condition(text) is None
+        and not keeps_from_starting(text)
         and _TIGHT.search(_bare(text))
     ):
         spaced = re.sub(r"\s*(==|!=)\s*", r" \1 ", text)

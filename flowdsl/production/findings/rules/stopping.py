@@ -1,0 +1,97 @@
+"""What makes production's engine crash: no later event is processed then, by any flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flowdsl.language.templates.crashing import Construct, Risk, risks
+from flowdsl.language.templates.nodes import Expr, Ident, Literal, Math
+from flowdsl.language.templates.walking import parts
+from flowdsl.production.findings.base import Remark, rule
+from flowdsl.production.findings.kinds import kind_of, values
+from flowdsl.production.findings.shipped import keeps_from_starting
+from flowdsl.production.findings.views import StepView, TemplateView
+
+_HINTS = {
+    Construct.DATE: "let the events carry times as text, such as 2026-01-31T12:00:00Z",
+    Construct.ZONE: "let the events carry times as text, or name a timezone",
+    Construct.READ_ONLY: "write the format with codes that print",
+    Construct.TEXT_LOOP: "loop over an array; `split` makes one of a text",
+    Construct.KEY: "name fields in plain ASCII letters, digits and underscores",
+    Construct.SUM: "let the events carry the result",
+    Construct.REMAINDER: "let the events carry the result",
+    Construct.LITERAL: "write a number of at most 64 bits",
+    Construct.BASE: "use a base from 2 to 36",
+    Construct.TEST: "{% set %} the array first, and name it",
+    Construct.BARE_TEST: "give the test its argument",
+    Construct.MACRO_NUMBER: "{% set %} what the macro gives first, and make a number of it by `| int`",
+    Construct.MACRO_CYCLE: "let the macro end: what it is given must change, and some condition end it",
+    Construct.JOINED: "{% set %} the joined text first, and ask for that",
+    Construct.RANGE: "write steps of at least 1",
+    Construct.RANDOM: "put the value into the event's data",
+}
+
+
+@rule("stops-production", "error", TemplateView, target=True)
+def stops_production(view: TemplateView) -> Iterator[Remark]:
+    """Production's engine crashes whenever it comes to this."""
+    for construct in dict.fromkeys(risk.construct for risk in _possible(view) if risk.sure):
+        yield view.remark(
+            f"{construct}: production's engine crashes at it, and processes no later event of any flow",
+            _HINTS[construct],
+        )
+
+
+@rule("can-stop-production", "note", TemplateView, target=True)
+def can_stop_production(view: TemplateView) -> Iterator[Remark]:
+    """Production's engine crashes at some values of this."""
+    found = list(_possible(view))
+    sure = {risk.construct for risk in found if risk.sure}
+    for construct in dict.fromkeys(risk.construct for risk in found if risk.construct not in sure):
+        if construct is Construct.SUM and all(
+            _whole(Expr(v), view) for v in values(view) if isinstance(v, Math)
+        ):
+            # whole numbers that are beyond 64 bits fail, and no more
+            continue
+        yield view.remark(
+            f"{construct}: production's engine crashes at such a value, and processes no later event of any flow",
+            _HINTS[construct],
+        )
+
+
+def _possible(view: TemplateView) -> Iterator[Risk]:
+    """What can happen, by what is known of the values before any event is seen."""
+    for risk in risks(view.body):
+        if risk.of is None or not _harmless(risk.construct, risk.of, view):
+            yield risk
+
+
+def _harmless(construct: Construct, given: Expr, view: TemplateView) -> bool:
+    """Whether the value is of a type at which nothing happens."""
+    if construct is Construct.TEXT_LOOP:
+        counted = isinstance(given.value, Ident) and given.value.text in ("batch.items", "_batch.items")
+        return (counted and not given.filters) or kind_of(given, view) in ("array", "object", "number")
+    return kind_of(given, view) == "text"
+
+
+def _whole(expr: Expr, view: TemplateView) -> bool:
+    """Whether it is a whole number for sure: written out, counted, or a sum of such."""
+    if expr.filters:
+        return False
+    value = expr.value
+    if isinstance(value, Math):
+        return all(op != "/" for op, _ in value.rest) and all(_whole(part, view) for part in parts(value))
+    if isinstance(value, Literal):
+        return isinstance(value.value, int)
+    return isinstance(value, Ident) and kind_of(expr, view) == "number"
+
+
+@rule("condition-stops-production", "error", StepView, target=True)
+def condition_stops_production(step: StepView) -> Iterator[Remark]:
+    """Production does not even start with this condition."""
+    if step.name == "filter" and step.filed and keeps_from_starting(step.text("condition")):
+        yield step.remark(
+            "production does not start with this condition: reading it makes it crash, for all flows",
+            "close the quote, or leave it out",
+            "condition",
+        )
