@@ -15,10 +15,12 @@ from this_rs_runs import ANN, BOB, log_at
 
 import flowdsl as fd
 from flowdsl.language.crashes import CrashReason
-from flowdsl.language.templates import Template, crashing
+from flowdsl.language.templates import Template, crashing, rows
 from flowdsl.language.templates.broken import BrokenTemplate
-from flowdsl.language.templates.failures import Crash
+from flowdsl.language.templates.crashing import Construct
+from flowdsl.language.templates.failures import Crash, RenderFailure
 from flowdsl.language.templates.filters import dates, scalars
+from flowdsl.values.tags import MISSING
 
 LAST = 1_000
 """The last second from 1970 that `date` knows in these tests."""
@@ -28,7 +30,7 @@ PLAIN = {"map": {"template": {"t": "hello"}}}
 
 @pytest.fixture(autouse=True)
 def _short_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dates, "_MOST_SECOND", LAST)
+    monkeypatch.setattr(dates, "is_known", lambda seconds: seconds <= LAST)
 
 
 def post(number: int, at: Any, **data: Any) -> dict[str, Any]:
@@ -359,3 +361,28 @@ def _arguments(base: int) -> Any:
 def test_a_macro_that_ends_is_no_crash():
     text = "{% macro m(n) %}{{ n }}{% if n > 0 %}{{ self::m(n=n - 1) }}{% endif %}{% endmacro %}{{ self::m(n=3) }}"
     assert Template.parse(text).render_row({}.__getitem__) == "3210"
+
+
+def test_a_super_in_a_block_at_the_top_fails_and_is_no_crash():
+    template = Template.parse("{% block a %}{{ super() }}{% endblock %}", lenient=True)
+    with pytest.raises(RenderFailure) as failed:
+        template.render_row({}.__getitem__)
+    assert not isinstance(failed.value, Crash)
+
+
+def test_a_template_that_includes_itself_and_ends_is_no_crash(monkeypatch: pytest.MonkeyPatch):
+    # the name is one that no engine knows, but this one here
+    monkeypatch.setattr(rows, "ONE_OFF", "me")
+    once = '{% if not again is defined %}{% set again = 1 %}a{% include "me" %}{% else %}b{% endif %}'
+    assert Template.parse(once, lenient=True).render_row(lambda path: MISSING) == "ab"
+
+
+def test_a_template_that_includes_itself_without_end_crashes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rows, "ONE_OFF", "me")
+    with pytest.raises(Crash):
+        Template.parse('a{% include "me" %}', lenient=True).render_row({}.__getitem__)
+
+
+def test_a_key_of_plain_letters_is_no_risk_and_one_that_comes_from_the_event_is():
+    assert [r.construct for r in crashing.risks(Template.parse('{{ a["b"] }}').body)] == []
+    assert [r.construct for r in crashing.risks(Template.parse("{{ a[b] }}").body)] == [Construct.KEY]

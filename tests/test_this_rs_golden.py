@@ -35,6 +35,8 @@ def outcome(given: dict[str, Any]) -> tuple[list[Any], Counter[int]]:
     graph = fd.EntityGraph(given["entities"], given["links"])
     project = fd.load({"events": {"flows": given["flows"]}}, target="this-rs")
     result = fd.replay(project, log, graph, target="this-rs", progress=False)
+    # the engine went through all of them to their ends
+    assert result.stopped is None
     deliveries = [
         (events[row.seq_no - 1][0], row.sink, row.recipient_id if isinstance(row.recipient_id, str) else None,
          exact(json.loads(row.payload)))

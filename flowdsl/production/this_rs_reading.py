@@ -18,7 +18,7 @@ from flowdsl.language.crashes import CrashReason
 from flowdsl.language.durations import Duration, parse_production_duration
 from flowdsl.language.templates import Template
 from flowdsl.language.templates.broken import BrokenTemplate
-from flowdsl.language.templates.crashing import crashes_at_once
+from flowdsl.language.templates.crashing import Construct, crashes_at_once, imports_itself
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.batch import Batch
@@ -232,7 +232,8 @@ def _template(value: Any) -> Node:
         try:
             template = Template.parse(value, lenient=True)
         except FlowError as error:
-            return BrokenTemplate(value, error.what)
+            reason = CrashReason(Construct.IMPORT) if imports_itself(value) else error.what
+            return BrokenTemplate(value, reason)
         crash = crashes_at_once(template.body)
         return template if crash is None else BrokenTemplate(value, CrashReason(crash))
     if isinstance(value, dict):

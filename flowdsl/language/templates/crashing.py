@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from flowdsl.errors import TemplateError
+from flowdsl.language.templates.grammar import parse_template
 from flowdsl.language.templates.nodes import (
     Body,
     Call,
@@ -20,15 +22,19 @@ from flowdsl.language.templates.nodes import (
     For,
     Ident,
     If,
+    Include,
     Items,
     Literal,
     Logic,
     Macro,
     MacroCall,
     Math,
+    Output,
     Section,
     Test,
 )
+from flowdsl.language.templates.pointers import cannot_be_cut, put_together
+from flowdsl.language.templates.rows import ONE_OFF, is_super
 from flowdsl.language.templates.walking import all_nodes, exprs_of, idents
 
 BASES: Final = (2, 36)
@@ -39,7 +45,10 @@ _ATTRIBUTES: Final = frozenset(("filter", "group_by", "map", "sort", "unique"))
 # codes of a format that print a zone or its offset
 _ZONED: Final = re.compile(r"%[-_0]?(?:Z|:{0,3}z|\+)")
 _READS_ONLY: Final = re.compile(r"%#z")
-_PLAIN_KEY: Final = re.compile(r"[ !#-&(-Z^-}]*")
+_IMPORT: Final = re.compile(
+    rf"""[ \t\r\n]*\{{%-?[ \t\r\n]*import[ \t\r\n]+(["'`]){ONE_OFF}\1[ \t\r\n]+as[ \t\r\n]+[A-Za-z_]\w*[ \t\r\n]*-?%\}}[ \t\r\n]*""",
+    re.ASCII,
+)
 
 
 class Construct(StrEnum):
@@ -61,6 +70,9 @@ class Construct(StrEnum):
     JOINED = "a condition that is a `~` with `not`, or with a filter"
     RANGE = "a range without end"
     RANDOM = "a random number out of nothing"
+    INCLUDE = "a template that includes itself without end"
+    IMPORT = "a template that imports itself"
+    SUPER = "`super()` in a block that is inside of something else"
 
 
 class Risk(NamedTuple):
@@ -79,6 +91,20 @@ def crashes_at_once(body: Body) -> Construct | None:
     return next((risk.construct for risk in risks(body) if risk.parsed), None)
 
 
+def imports_itself(text: str) -> bool:
+    """Whether a template imports itself, and nothing else: production never comes to an end of that."""
+    at = 0
+    while found := _IMPORT.match(text, at):
+        at = found.end()
+    if not at:
+        return False
+    try:
+        parse_template(text[at:], lenient=True)
+    except TemplateError:
+        return False
+    return True
+
+
 def risks(body: Body) -> Iterator[Risk]:
     """Everything in a template at which production can crash, each as often as it is there."""
     macros = {node.name: node.body for node in body if isinstance(node, Macro)}
@@ -93,6 +119,10 @@ def risks(body: Body) -> Iterator[Risk]:
         elif isinstance(node, If):
             for _, condition, _ in node.branches:
                 yield from _in_truth(condition)
+        elif isinstance(node, Include) and ONE_OFF in node.names:
+            yield Risk(Construct.INCLUDE)
+        elif isinstance(node, Output) and is_super(node):
+            yield Risk(Construct.SUPER)
     for expr in exprs_of(body):
         yield from _in_expr(expr)
 
@@ -105,7 +135,9 @@ def _in_expr(expr: Expr) -> Iterator[Risk]:
     for place, call in enumerate(expr.filters):
         yield from _in_filter(call, Expr(value, expr.filters[:place]))
     for ident in idents(value):
-        if any(isinstance(step, Ident) or not _PLAIN_KEY.fullmatch(step) for step in ident.steps):
+        if ident.odd is not None and not ident.inner and cannot_be_cut(_below(ident)):
+            yield Risk(Construct.KEY, sure=True)
+        elif ident.inner or any(isinstance(step, Ident) for step in ident.steps):
             yield Risk(Construct.KEY)
     if isinstance(value, Math):
         yield from _in_math(value)
@@ -119,6 +151,11 @@ def _in_expr(expr: Expr) -> Iterator[Risk]:
         yield from _in_test(value)
     elif isinstance(value, Call):
         yield from _in_function(value)
+
+
+def _below(ident: Ident) -> str:
+    """What is looked up inside the value of the path's first name."""
+    return put_together(ident.text, str).partition(".")[2]
 
 
 def _in_truth(expr: Expr) -> Iterator[Risk]:
@@ -163,8 +200,10 @@ def _in_filter(call: Call, given: Expr | None) -> Iterator[Risk]:
             yield Risk(Construct.BASE, sure=isinstance(base, int))
     elif call.name in _ATTRIBUTES and "attribute" in args:
         attribute = _literal(args["attribute"])
-        if not isinstance(attribute, str) or not attribute.isascii():
+        if not isinstance(attribute, str):
             yield Risk(Construct.KEY)
+        elif cannot_be_cut(attribute):
+            yield Risk(Construct.KEY, sure=True)
 
 
 def _in_date(args: dict[str, Expr], given: Expr | None) -> Iterator[Risk]:

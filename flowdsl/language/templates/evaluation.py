@@ -369,7 +369,7 @@ def written(literal: Literal) -> str | int | float | bool:
 
 def printed_literal(value: str | int | float | bool) -> str:
     """A literal as `~` prints it: floats as `{{ }}` does, unlike those of variables."""
-    return printed(value)
+    return str(value) if value in (math.inf, -math.inf) else printed(value)
 
 
 def equality(op: str, left: Any, right: Any, *, negated: bool = False) -> bool:

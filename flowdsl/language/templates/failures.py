@@ -19,6 +19,10 @@ MAX_DEPTH: Final = 150
 """How deep bodies, macros and expressions may be inside one another while they run."""
 
 
+MAX_INCLUDED: Final = 30
+"""How often a template may include itself, one inside the other, before that is taken for without end."""
+
+
 class RenderFailure(Exception):  # noqa: N818 (a failure of one event, not an error of the program)
     """One event cannot be rendered; the message says why."""
 

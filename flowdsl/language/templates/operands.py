@@ -62,7 +62,7 @@ class Operands(Scanner):
         """A float or a whole number."""
         if match := _FLOAT.match(self.text, at):
             number = float(match.group())
-            if number in (float("inf"), float("-inf")):
+            if number in (float("inf"), float("-inf")) and not self.lenient:
                 self.refuse("a number too large", at, allowed="64-bit floats")
             return Literal(number), match.end()
         if match := self.matched(_INT, "a number", at):

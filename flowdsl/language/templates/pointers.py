@@ -35,6 +35,16 @@ def dotted(value: Any, path: str) -> Any:
     return value
 
 
+def cannot_be_cut(path: str) -> bool:
+    """Whether Tera crashes when it takes the path apart to its end."""
+    try:
+        for _ in _names(path.encode(errors="surrogatepass")):
+            pass
+    except Crash:
+        return True
+    return False
+
+
 def key_text(value: Any, text: str) -> str:
     """What is put into a path for the value of `text`, which stands in brackets there."""
     if isinstance(value, str):

@@ -7,11 +7,11 @@ values is ever touched there is nothing to shut in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from flowdsl.language.templates.evaluation import Evaluator, Lookup
-from flowdsl.language.templates.failures import MAX_TEXT, Crash, RenderFailure, Stop
+from flowdsl.language.templates.failures import MAX_INCLUDED, MAX_TEXT, Crash, RenderFailure, Stop
 from flowdsl.language.templates.frames import Frame, Loop
 from flowdsl.language.templates.nodes import (
     Block,
@@ -47,6 +47,20 @@ def render_rows(body: Body, lookup: Lookup) -> str:
         raise Stop("the values are nested too deeply") from error
 
 
+def is_super(node: Output) -> bool:
+    """Whether it is `{{ super() }}`."""
+    call = node.expr.value
+    return isinstance(call, Call) and call.name == "super" and not call.args and not node.expr.filters
+
+
+def _known_blocks(body: Body) -> Iterator[str]:
+    """The blocks that Tera knows as such: those at the top, and right inside of such ones."""
+    for node in body:
+        if isinstance(node, Block):
+            yield node.name
+            yield from _known_blocks(node.body)
+
+
 class _Out:
     """What is printed so far; it fails as soon as that is too long."""
 
@@ -69,8 +83,13 @@ class _Renderer(Evaluator):
         super().__init__(lookup, names)
         self.whole = body
         self.macros = {node.name: node for node in body if isinstance(node, Macro)}
-        # the macros that are at work, each with what it was given
+        # the macros that are at work, each with what it was given, and how deep the template includes itself
         self.running: list[tuple[str, str]] = []
+        self.included = 0
+        # whether a block was met that Tera knows as one, and whether a body is right inside of one
+        self.known_blocks = set(_known_blocks(body))
+        self.met_block = False
+        self.in_block = False
 
     def text(self, body: Body) -> str:
         """What a body prints."""
@@ -94,6 +113,8 @@ class _Renderer(Evaluator):
         if isinstance(node, (Text, Raw)):
             self._write(node.text, out)
         elif isinstance(node, Output):
+            if self.in_block and not self.met_block and is_super(node):
+                raise Crash("`super()` in a block that is inside of something else")
             self._write(printed(self.value(node.expr)), out)
         elif isinstance(node, If):
             self._if(node, out)
@@ -106,20 +127,29 @@ class _Renderer(Evaluator):
             assert loop is not None
             loop.state = node.kind
         elif isinstance(node, Section):
+            around, self.in_block = self.in_block, False
             text = self.text(node.body)
+            self.in_block = around
             call = node.call
             self._write(text if call.name == "safe" else printed(self.filtered(text, call)), out)
         elif isinstance(node, Block):
+            self.met_block |= node.name in self.known_blocks
+            around, self.in_block = self.in_block, True
             self.body(node.body, out)
+            self.in_block = around
         elif isinstance(node, Include):
             self._include(node, out)
 
     def _include(self, node: Include, out: _Out) -> None:
         """In production a template is alone, under a name of Tera's: only itself can be there to be included."""
         if ONE_OFF in node.names:
+            if self.included == MAX_INCLUDED:
+                raise Crash("a template that includes itself without end")
             self.frames.append(Frame({}, closed=False))
             self.budget.loops += 1
+            self.included += 1
             self.body(self.whole, out)
+            self.included -= 1
             self.budget.loops -= 1
             self.frames.pop()
         elif not node.ignores_missing:
@@ -160,6 +190,7 @@ class _Renderer(Evaluator):
         frame = Frame({}, closed=False, loop=loop)
         self.frames.append(frame)
         self.budget.loops += 1
+        around, self.in_block = self.in_block, False
         for _ in range(loop.size):
             self.budget.charge(1)
             self.body(node.body, out)
@@ -168,6 +199,7 @@ class _Renderer(Evaluator):
             frame.names.clear()
             loop.state = ""
             loop.at += 1
+        self.in_block = around
         self.budget.loops -= 1
         self.frames.pop()
 
@@ -191,10 +223,12 @@ class _Renderer(Evaluator):
         self.running.append(call_again)
         self.frames.append(Frame(names, closed=True))
         self.budget.loops += 1
+        around, self.in_block = self.in_block, False
         try:
             text = self.text(macro.body)
         finally:
             self.running.pop()
+        self.in_block = around
         self.budget.loops -= 1
         self.frames.pop()
         return text

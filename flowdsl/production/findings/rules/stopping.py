@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowdsl.language.templates.crashing import Construct, Risk, risks
-from flowdsl.language.templates.nodes import Expr, Ident, Literal, Math
+from flowdsl.errors import TemplateError
+from flowdsl.language.templates.crashing import Construct, Risk, imports_itself, risks
+from flowdsl.language.templates.grammar import parse_template
+from flowdsl.language.templates.nodes import Body, Expr, Ident, Literal, Math
 from flowdsl.language.templates.walking import parts
 from flowdsl.production.findings.base import Remark, rule
 from flowdsl.production.findings.kinds import kind_of, values
@@ -29,13 +31,17 @@ _HINTS = {
     Construct.JOINED: "{% set %} the joined text first, and ask for that",
     Construct.RANGE: "write steps of at least 1",
     Construct.RANDOM: "put the value into the event's data",
+    Construct.INCLUDE: "write the text out",
+    Construct.IMPORT: "leave the import out",
+    Construct.SUPER: "leave `super()` out: there is no parent template",
 }
 
 
 @rule("stops-production", "error", TemplateView, target=True)
 def stops_production(view: TemplateView) -> Iterator[Remark]:
     """Production's engine crashes whenever it comes to this."""
-    for construct in dict.fromkeys(risk.construct for risk in _possible(view) if risk.sure):
+    imported = [Construct.IMPORT] if imports_itself(view.leaf.text) else []
+    for construct in dict.fromkeys([*imported, *(risk.construct for risk in _possible(view) if risk.sure)]):
         yield view.remark(
             f"{construct}: production's engine crashes at it, and processes no later event of any flow",
             _HINTS[construct],
@@ -61,9 +67,19 @@ def can_stop_production(view: TemplateView) -> Iterator[Remark]:
 
 def _possible(view: TemplateView) -> Iterator[Risk]:
     """What can happen, by what is known of the values before any event is seen."""
-    for risk in risks(view.body):
+    for risk in risks(_body(view)):
         if risk.of is None or not _harmless(risk.construct, risk.of, view):
             yield risk
+
+
+def _body(view: TemplateView) -> Body:
+    """The template as production reads it, which takes some that flowdsl refuses."""
+    if view.leaf.template is not None:
+        return view.body
+    try:
+        return parse_template(view.leaf.text, lenient=True)
+    except TemplateError:
+        return ()
 
 
 def _harmless(construct: Construct, given: Expr, view: TemplateView) -> bool:
