@@ -6,11 +6,12 @@ from __future__ import annotations
 def count_text(count: int, what: str) -> str:
     """A count and what is counted.
 
-    >>> count_text(1, "delivery"), count_text(15322, "delivery"), count_text(2, "flow")
-    ('1 delivery', '15,322 deliveries', '2 flows')
+    >>> count_text(1, "delivery"), count_text(15322, "delivery"), count_text(2, "key")
+    ('1 delivery', '15,322 deliveries', '2 keys')
     """
     if count == 1:
         return f"1 {what}"
     if what.endswith("person"):
         return f"{count:,} {what.removesuffix('person')}people"
-    return f"{count:,} {what[:-1]}ies" if what.endswith("y") else f"{count:,} {what}s"
+    ends_in_y = what.endswith("y") and what[-2:-1] not in "aeiou"
+    return f"{count:,} {what[:-1]}ies" if ends_in_y else f"{count:,} {what}s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import flowdsl as fd
 from flowdsl import Flow, LiveError, ReplayError, Runtime, link_created, on
 from flowdsl.events import entity_created
 
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 likes = on("link.created", link_type="likes")
 
 
@@ -185,3 +187,123 @@ def test_rule_36_a_flow_may_follow_links_that_nobody_followed_before(log: Any, i
     assert both.run([followers.named("new"), owners]) == ["CEM", "BOB"]
     like(log, "fan", "other", at="10:01", metadata={"who": "bob"})
     assert both.run(followers.named("new")) == ["CEM"]
+
+
+# -- what is given up ------------------------------------------------------------------------------------
+
+
+def test_rule_36_what_is_given_up_is_listed_and_can_be_run_again(log: Any) -> None:
+    for fan, post in (("ann", "p"), ("bob", "p"), ("cem", "q")):
+        like(log, fan, post)
+    live([OLD, first, slow], log)
+    edited = digest("again: {{ batch.count }}", "2h")
+    with pytest.raises(LiveError):
+        live([edited, slow], log)
+    runtime = live([edited, slow], log, state="discard")
+    given = runtime.discarded
+    rows = given[["flow", "step", "operator", "key", "what"]].astype(object).where(given.notna(), None)
+    assert rows.values.tolist() == [
+        ["digest", 0, "batch", "p", "context"],
+        ["digest", 0, "batch", "p", "context"],
+        ["digest", 0, "batch", "q", "context"],
+        ["first", 0, "deduplicate", None, "2 keys seen within 1h"],
+    ]
+    assert given["seq_no"].tolist()[:3] == [1, 2, 3]
+    again = fd.replay(edited, log, only=runtime.discarded)
+    assert titles(again) == ["again: 2", "again: 1"]
+    like(log, "dan", at="13:30")
+    # it is kept for good, what was not given up goes on, and nothing is given up twice
+    later = live([edited, slow], log)
+    assert titles(later) == ["slow: bob", "slow: cem", "slow: dan"]
+    assert later.discarded["seq_no"].tolist()[:3] == [1, 2, 3]
+    assert len(live([edited, slow], log, state="discard").discarded) == 4
+
+
+def test_rule_36_giving_up_is_said_once(log: Any, caplog: pytest.LogCaptureFixture) -> None:
+    like(log, "ann")
+    live(OLD, log)
+    live(first, log, state="discard")
+    live(first, log, state="discard")
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "flowdsl.live"]
+    what = "flow 'digest', step 0 (batch): 1 open window with 1 context"
+    assert said == f"'flow-runtime' gives up 1 context that other flows held: {what}"
+
+
+def test_rule_36_contexts_of_branches_and_of_keys_of_several_parts_are_listed(log: Any) -> None:
+    links = [{"link_type": "follows", "source_id": fan, "target_id": "ann"} for fan in ("x", "y")]
+    fans = likes.fan_out("source_id", via="follows", direction="reverse", as_="fan")
+    graph = fd.EntityGraph({}, links)
+    like(log, "ann")
+    queue = (
+        fans.rate_limit(1, per="1h", strategy="queue", key=["fan", "target_id"]).map(title="x").deliver("s")
+    )
+    digests = fans.batch("fan", window="1h").map(title="x").deliver("s")
+    like(log, "ann", at="10:10")
+    live([queue.named("q"), digests.named("b")], log, graph=graph)
+    given = live(first, log, graph=graph, state="discard").discarded
+    told = given[["flow", "seq_no", "branch"]].values.tolist()
+    assert [row for row in told if row[0] == "b"] == [
+        ["b", 1, "0"],
+        ["b", 1, "1"],
+        ["b", 2, "0"],
+        ["b", 2, "1"],
+    ]
+    assert [row for row in told if row[0] == "q"] == [["q", 2, "0"], ["q", 2, "1"]]
+
+
+# -- a crash and an edit ---------------------------------------------------------------------------------
+
+
+def test_rule_36_after_a_crash_edited_flows_do_not_deliver_again_what_the_old_ones_had(
+    tmp_path: Path,
+) -> None:
+    with fd.ParquetEventLog(tmp_path / "log", "none") as log:
+        told: list[str] = []
+
+        def run(flows: Any, **more: Any) -> None:
+            to = {
+                "in-app": fd.sinks.InApp(tmp_path / "in-app.sqlite"),
+                "told": lambda d: told.append(d.payload["title"]),
+            }
+            last = max((batch.column("timestamp").to_pylist()[-1] for batch in log.read()), default=None)
+            Runtime(flows, log, sinks=to, clock=lambda: last or NOW, **more).run_until_idle(
+                "last_acknowledged"
+            )
+
+        def shown(user: str) -> list[str]:
+            return sorted(note.title for note in fd.sinks.InApp(tmp_path / "in-app.sqlite").list(user))
+
+        tell = likes.map(title="old {{ source_id }}", recipient_id="{{ target_id }}").deliver(
+            "in-app", "told"
+        )
+        run([tell.named("tell"), tell.named("renamed later"), OLD])
+        saved = sorted((tmp_path / "log" / "consumers" / "flow-runtime").glob("checkpoint-*"))
+        kept = {path: path.read_bytes() for path in saved}
+        like(log, "ann")
+        like(log, "bob", at="12:00")
+        run([tell.named("tell"), tell.named("renamed later"), OLD])
+        # as if the process had died before it wrote its last checkpoint
+        for path in saved[0].parent.glob("checkpoint-*"):
+            path.unlink()
+        for path, content in kept.items():
+            path.write_bytes(content)
+        before = shown("post")
+        assert before == ["1 likes", "old ann", "old ann", "old bob", "old bob"]
+        new = (
+            likes.where("source_id != 'x'")
+            .map(title="new {{ source_id }}", recipient_id="{{ target_id }}")
+            .deliver("in-app", "told")
+        )
+        added = likes.map(title="added {{ source_id }}", recipient_id="{{ target_id }}").deliver(
+            "in-app", "told"
+        )
+        flows = [added.named("added"), NEW, tell.named("another name"), new.named("tell")]
+        for _ in range(2):
+            run(flows)
+            assert shown("post") == sorted([*before, "added ann", "added bob"])
+        assert sorted(told) == ["added ann", "added bob", "old ann", "old ann", "old bob", "old bob"]
+        like(log, "cem", at="15:00")
+        run(flows)
+        assert shown("post") == sorted(
+            [*before, "added ann", "added bob", "1 new likes", "added cem", "new cem", "old cem"]
+        )

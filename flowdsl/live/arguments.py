@@ -13,7 +13,7 @@ from flowdsl.engines.state import State
 from flowdsl.errors import LiveError, did_you_mean
 from flowdsl.flow import Flow
 from flowdsl.graph.snapshot import EntityGraph
-from flowdsl.live.beginning import DISCARD
+from flowdsl.live.beginning import DISCARD, KEEP
 from flowdsl.log import ParquetEventLog
 from flowdsl.log.base import EventLog
 from flowdsl.log.durable import make_folder
@@ -73,11 +73,13 @@ def checked_seconds(seconds: object, name: str) -> float:
 
 def checked_state(state: Any) -> State | str | None:
     """A state, that it is to be discarded, or None."""
-    if state is None or isinstance(state, State):
+    if isinstance(state, State):
         return state
+    if state is None or state == KEEP:
+        return None
     if state == DISCARD:
         return DISCARD
-    raise LiveError(f"state is {state!r:.60}", allowed='result.state of a replay, "discard", or None')
+    raise LiveError(f"state is {state!r:.60}", allowed='result.state of a replay, "keep" or "discard"')
 
 
 def checked_sinks(

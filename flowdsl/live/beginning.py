@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from flowdsl.engines.growing import fitted
 from flowdsl.engines.local import LocalRun, Span
-from flowdsl.engines.state import State, lost_text
+from flowdsl.engines.state import State, StepState, flows_of, lost_text
 from flowdsl.errors import LiveError
 from flowdsl.events import EVENT_COLUMNS, warn
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphState
-from flowdsl.live.checkpoints import Checkpoint, Checkpoints
+from flowdsl.live.checkpoints import Checkpoint, Checkpoints, Earlier
 from flowdsl.live.consumer import Consumer
 from flowdsl.live.following import new_run
+from flowdsl.live.given_up import given_up
 from flowdsl.live.recording import LiveRecorder
 from flowdsl.live.story import Place, marks_after
 from flowdsl.log.base import EventLog
 from flowdsl.log.position import Position, first_after
 from flowdsl.plan import Plan
+from flowdsl.plurals import count_text
 from flowdsl.progress import Follower
 from flowdsl.results.keys import DeliveryKeys
 
-DISCARD = "discard"
+KEEP, DISCARD = "keep", "discard"
+_LOG = logging.getLogger("flowdsl.live")
+Named = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Beginning:
     # where a consumer begins that has never run, if nobody says where
     first: Position
     follower: Follower
+    # what time it is, in µs
+    now: Callable[[], int]
 
     def at(self, position: Position | str | int | None, state: State | str | None) -> Checkpoint:
         """The checkpoint for a position; where none is there yet it is made, and on disk when this returns."""
@@ -56,7 +64,7 @@ class Beginning:
             return self._new(self._given(state))
         moved = acknowledged not in self._own_positions(acknowledged)
         if position in (None, Position.LAST_ACKNOWLEDGED) and found is not None and not moved:
-            return found
+            return found if found.run else self._begun(replace(found, run=new_run()))
         if state == DISCARD and not moved:
             acknowledged = max(acknowledged, self.checkpoints.last_seq_no())
         if position is None:
@@ -76,16 +84,35 @@ class Beginning:
         if found is None:
             return None
         lost = found.state.lost_with(self.plan)
-        if lost and not discard:
+        if lost and discard:
+            self._give_up(found.state, lost)
+        elif lost:
             raise LiveError(
                 f"the consumer {self.consumer.name!r} has the state of other flows: {lost_text(lost, found.state.clock)}",
                 allowed="flows in which these steps, and all before them, are as they were",
                 hint='state="discard" (flowdsl run --discard-state) gives this up; '
                 "another consumer_name begins anew beside it",
             )
-        if not found.state.belongs_to(self.plan):
-            found = replace(found, state=self._fitted(found.state, self.graph))
-        return found
+        if found.state.belongs_to(self.plan):
+            return found
+        # a run of its own, which is yet to be named: that of the other flows may have handed over more than the
+        # checkpoint has, and what flows that it did not have hand over must not be taken for that
+        carried = _carried(found.state.flows, flows_of(self.plan))
+        earlier = [Earlier(found.run, frozenset(carried))]
+        earlier += [
+            Earlier(one.run, frozenset(new for new, old in carried.items() if old in one.flows))
+            for one in found.earlier
+        ]
+        return Checkpoint("", found.place, self._fitted(found.state, self.graph), tuple(earlier))
+
+    def _give_up(self, state: State, lost: list[StepState]) -> None:
+        rows = given_up(state, lost, self.now())
+        self.consumer.give_up(rows)
+        contexts = sum(row.seq_no is not None for row in rows)
+        _LOG.warning(
+            "%r gives up %s that other flows held: %s",
+            self.consumer.name, count_text(contexts, "context"), lost_text(lost, state.clock),
+        )  # fmt: skip
 
     def _fitted(self, state: State, base: EntityGraph | None) -> State:
         return fitted(state, self.plan, base, self.log, EVENT_COLUMNS, self.follower)
@@ -96,9 +123,11 @@ class Beginning:
         return [acknowledged] if said is None else list(json.loads(said))
 
     def _new(self, made: tuple[Place, State]) -> Checkpoint:
-        checkpoint = Checkpoint(new_run(), *made)
+        return self._begun(Checkpoint(new_run(), *made))
+
+    def _begun(self, checkpoint: Checkpoint) -> Checkpoint:
         self.checkpoints.save(checkpoint)
-        self.consumer.begin(checkpoint.run)
+        self.consumer.begin(checkpoint.run, [one.run for one in checkpoint.earlier])
         position = self.log.position(self.consumer.name)
         self.consumer.keep_fact("acknowledged", json.dumps([position, position]))
         return checkpoint
@@ -140,3 +169,18 @@ class Beginning:
             LiveRecorder(DeliveryKeys((), self.log)),
         ).clock
         return (self.graph or EntityGraph()).start(self.plan.needs, self.plan.rules), nothing, 0
+
+
+def _carried(before: Named, now: Named) -> dict[str, str]:
+    """Which of the flows of now were there before, and under which name; each flow has a name and a fingerprint.
+
+    One that was edited has its name, one that was renamed its fingerprint.
+    """
+    old, names = dict(before), {name for name, _ in now}
+    carried = {name: name for name, _ in now if name in old}
+    for name, said in now:
+        if name not in carried:
+            renamed = (other for other, its in before if its == said and other not in names)
+            if (other := next(renamed, None)) is not None:
+                carried[name] = other
+    return carried

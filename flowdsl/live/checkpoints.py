@@ -32,6 +32,7 @@ _BLOB: Final = re.compile(r"[0-9a-f]{32}")
 _HELD: Final[Mapping[str, Callable[[Any], bool]]] = {
     "run": lambda run: isinstance(run, str),
     "place": lambda place: isinstance(place, list) and len(place) == 3 and all(map(_is_count, place)),
+    "earlier": lambda runs: isinstance(runs, list) and all(map(_is_earlier, runs)),
     "blobs": lambda names: isinstance(names, list) and all(_BLOB.fullmatch(str(name)) for name in names),
     "json": lambda size: _is_count(size),
     "digest": lambda digest: isinstance(digest, str),
@@ -41,12 +42,24 @@ _KEPT: Final = 2
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """A run of other flows that this one goes on from, and which of the flows of now it had.
+
+    What it has handed over behind the checkpoint, those flows do not hand over again.
+    """
+
+    run: str
+    flows: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A state, the place that it belongs to, and the run: the name under which durable sinks number its batches."""
 
     run: str
     place: Place
     state: State
+    earlier: tuple[Earlier, ...] = ()
 
 
 class Checkpoints:
@@ -69,6 +82,7 @@ class Checkpoints:
         head = {
             "run": checkpoint.run,
             "place": [place.seq_no, place.marks, place.here],
+            "earlier": [[one.run, sorted(one.flows)] for one in checkpoint.earlier],
             "blobs": written.blobs,
             "json": written.json_size,
             "digest": _digest(written.content),
@@ -125,7 +139,8 @@ class Checkpoints:
             state = read_state(written, self._plan, self._fetchers, self._blob)
         except DataError as error:
             raise error.located(place=str(path)) from error
-        return Checkpoint(head["run"], Place(*head["place"]), state)
+        earlier = tuple(Earlier(run, frozenset(flows)) for run, flows in head["earlier"])
+        return Checkpoint(head["run"], Place(*head["place"]), state, earlier)
 
     def _blob(self, name: str) -> bytes:
         assert self._folder is not None
@@ -176,6 +191,13 @@ def _head(path: Path) -> tuple[dict[str, Any], bytes]:
     if not known:
         raise DataError("a checkpoint does not say what it is of", place=str(path))
     return head, content[end + 1 :]
+
+
+def _is_earlier(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    run, flows = value
+    return isinstance(run, str) and isinstance(flows, list) and all(isinstance(flow, str) for flow in flows)
 
 
 def _is_count(value: object) -> bool:

@@ -19,14 +19,16 @@ from urllib.parse import quote
 
 from flowdsl.errors import LiveError
 from flowdsl.live.dead_letters import LETTERS, Letter
+from flowdsl.live.given_up import GIVEN_UP, GivenUp
 from flowdsl.log.base import EventLog
 from flowdsl.log.durable import make_folder
-from flowdsl.sinks.database import Database, insert
+from flowdsl.sinks.database import Database, insert, marks
 
 _SCHEMA: Final = (
     "create table if not exists progress (sink text, run text, number integer not null, primary key (sink, run)) without rowid",
     "create table if not exists facts (name text primary key, value) without rowid",
     *LETTERS,
+    *GIVEN_UP,
 )
 _BESIDE: Final = "consumers"
 # a process that is just going holds the lock for a moment longer
@@ -137,9 +139,12 @@ class Consumer:
         """Whether there was a run."""
         return self.fact("acknowledged") is not None
 
-    def begin(self, run: str) -> None:
-        """A new run: what is known of sinks in earlier ones is of no use any more."""
-        self._database.write(lambda c: c.execute("delete from progress where run <> ?", (run,)))
+    def begin(self, run: str, earlier: Sequence[str] = ()) -> None:
+        """A new run: what is known of sinks in others is of no use any more, but for those `earlier` ones that it goes on from."""
+        known = (run, *earlier)
+        self._database.write(
+            lambda c: c.execute(f"delete from progress where run not in ({marks(known)})", known)
+        )
 
     def fact(self, name: str) -> Any:
         """Something that was kept under a name; None where nothing was."""
@@ -149,6 +154,19 @@ class Consumer:
     def keep_fact(self, name: str, value: Any) -> None:
         """Keep something under a name."""
         self._database.write(lambda c: c.execute("insert or replace into facts values (?, ?)", (name, value)))
+
+    # -- what was given up -----------------------------------------------------------------------------
+
+    def give_up(self, rows: Sequence[GivenUp]) -> None:
+        """Remember what was given up; what is known already, from before a crash, is not told twice."""
+        self._database.write(
+            lambda c: insert(c, f"insert or ignore into given_up ({', '.join(GivenUp._fields)})", rows)
+        )
+
+    def given_up(self) -> list[GivenUp]:
+        """All that was given up."""
+        rows = self._database.read(f"select {', '.join(GivenUp._fields)} from given_up order by rowid")
+        return [GivenUp(*row) for row in rows]
 
     # -- dead letters ----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from flowdsl.live.checkpoints import Earlier
 from flowdsl.live.consumer import Consumer
 from flowdsl.live.dead_letters import letter_of_delivery
 from flowdsl.live.metrics import SinkMeter
@@ -44,7 +45,7 @@ class Lane:
     """The way to one sink: a thread that hands it batch after batch."""
 
     def __init__(
-        self, name: str, sink: Sink, consumer: Consumer, run: str, begun: int, now: Callable[[], int], tracer: Tracer,
+        self, name: str, sink: Sink, consumer: Consumer, run: str, earlier: Sequence[Earlier], begun: int, now: Callable[[], int], tracer: Tracer,
         failed: Callable[[BaseException], None],
     ) -> None:  # fmt: skip
         self.name = name
@@ -57,11 +58,9 @@ class Lane:
         self._tracer = tracer
         self._failed = failed
         # the last batch that the sink is known to have: a piece of the log has to end there
-        self.cut = (
-            sink.applied(self._named)
-            if isinstance(sink, DurableSink)
-            else consumer.progress(run).get(name, 0)
-        )
+        self.cut = self._taken(run)
+        # up to where it has the deliveries of which flows from runs before
+        self._had = [(self._taken(one.run), one.flows) for one in earlier]
         # what an earlier run could not deliver, and may be delivered now because it is handed over again
         self._owed = consumer.owed(name)
         self._changed = threading.Condition()
@@ -75,8 +74,27 @@ class Lane:
         """Begin to hand over."""
         self._thread.start()
 
+    @property
+    def earlier_cuts(self) -> list[int]:
+        """The last batches that the sink has from runs of other flows, which this one goes on from."""
+        return [cut for cut, _ in self._had]
+
+    def _taken(self, run: str) -> int:
+        if isinstance(self._sink, DurableSink):
+            return self._sink.applied(f"{self._consumer.name}/{run}")
+        return self._consumer.progress(run).get(self.name, 0)
+
+    def _without_what_it_had(self, parcel: Parcel) -> Parcel:
+        had = {flow for cut, flows in self._had if parcel.number <= cut for flow in flows}
+        if not had:
+            return parcel
+        rows = [n for n, delivery in enumerate(parcel.deliveries) if delivery.flow not in had]
+        return Parcel(parcel.number, [parcel.deliveries[n] for n in rows], [parcel.moments[n] for n in rows])
+
     def put(self, parcel: Parcel, stop: threading.Event) -> None:
         """Add a batch; waits while the lane is full, until `stop`."""
+        if self._had:
+            parcel = self._without_what_it_had(parcel)
         with self._changed:
             while self._waiting > WAITING and not stop.is_set():
                 self._changed.wait(_TURN)

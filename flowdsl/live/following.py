@@ -16,7 +16,6 @@ from typing import Final
 import polars as pl
 
 from flowdsl.engines.local import LocalRun
-from flowdsl.engines.state import State
 from flowdsl.engines.work import WORKERS
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints
 from flowdsl.live.consumer import Consumer
@@ -62,7 +61,8 @@ class LiveRun:
     def __init__(
         self,
         setting: Setting,
-        run: str,
+        begun: Checkpoint,
+        earlier_until: int,
         local: LocalRun,
         recorder: LiveRecorder,
         story: Story,
@@ -78,7 +78,8 @@ class LiveRun:
         # who hears of the events that are run, on the thread of the run
         self.told: Tick = silent
         self._setting = setting
-        self._run = run
+        self._run = begun.run
+        self._earlier, self._earlier_until = begun.earlier, earlier_until
         self._story = story
         # how far the run is: everything up to here was handed to the lanes
         self.place = story.place
@@ -238,7 +239,7 @@ class LiveRun:
         """Write a checkpoint of this place on another thread, as soon as all sinks have come so far."""
         self._spell_failures()
         place, written = self.place, self._written
-        checkpoint = Checkpoint(self._run, place, self._state())
+        checkpoint = self._checkpoint(place)
 
         def save() -> None:
             if written is not None:
@@ -251,10 +252,11 @@ class LiveRun:
         self._saving = threading.Thread(target=save, name="flowdsl-checkpoint", daemon=True)
         self._saving.start()
 
-    def _state(self) -> State:
+    def _checkpoint(self, place: Place) -> Checkpoint:
         state = self.local.state()
         state.graph = state.graph.fork()
-        return state
+        earlier = self._earlier if place.number < self._earlier_until else ()
+        return Checkpoint(self._run, place, state, earlier)
 
     def _save(self, checkpoint: Checkpoint) -> None:
         if self._problem is not None:
@@ -279,7 +281,7 @@ class LiveRun:
         if self._saving is not None and finished:
             self._saving.join()
         if self._problem is None and finished and self.place != self._saved:
-            self._save(Checkpoint(self._run, self.place, self._state()))
+            self._save(self._checkpoint(self.place))
         if self._problem is not None:
             raise self._problem
 

@@ -29,6 +29,7 @@ from flowdsl.live.consumer import Consumer
 from flowdsl.live.dead_letters import Letter, letters_frame
 from flowdsl.live.dispatch import Dispatch, Lane
 from flowdsl.live.following import PATIENCE, LiveRun, Setting
+from flowdsl.live.given_up import given_up_frame
 from flowdsl.live.metrics import Latencies, Metrics, SinkMetrics
 from flowdsl.live.recording import LiveRecorder
 from flowdsl.live.story import Story
@@ -67,8 +68,9 @@ class Runtime:
     and durable sinks get nothing twice, whenever the process ends; other sinks may get the last batch again, with the
     same keys. Over a log in memory both hold until the program ends.
 
-    `state` goes on from `result.state` of a replay of the same log; `state="discard"` from the last position, without
-    what windows, queues and limits of other flows remembered. A checkpoint is written every `checkpoint_every` seconds
+    `state` goes on from `result.state` of a replay of the same log. Where the flows have changed since the last run,
+    `"keep"` refuses to give up what windows, queues and limits of steps that are no more remembered, and `"discard"`
+    gives it up (`discarded` lists it). A checkpoint is written every `checkpoint_every` seconds
     and at the end. `clock` says what time it is (a function that gives a datetime with time zone).
     Raises `LiveError`, `DataError`, `BuildError` and `SinkError`.
 
@@ -237,6 +239,16 @@ class Runtime:
         """
         return letters_frame(self._letters())
 
+    @property
+    def discarded(self) -> pd.DataFrame:
+        """What was given up with `state="discard"`, for good: `flow, step, operator, key, branch, seq_no, held_since, what,
+        discarded_at`, one row for each context that a window or queue held (`what` is `context`).
+
+        What keys and limits remembered is one row for each step, without a `seq_no`.
+        `fd.replay(flows, log, graph, only=runtime.discarded)` shows what would come of the contexts now.
+        """
+        return given_up_frame(self._consumer.given_up())
+
     def retry(self, letters: Any = None, *, progress: Progress = None) -> pd.DataFrame:
         """Try dead letters again, all or those of a frame with their `key`; gives the ones that failed again.
 
@@ -292,7 +304,9 @@ class Runtime:
     ) -> LiveRun:
         fetchers = {} if self.graph is None else self.graph.fetchers
         checkpoints = Checkpoints(self._consumer, self._plan, fetchers)
-        beginning = Beginning(self.log, self._plan, self.graph, self._consumer, checkpoints, first, follower)
+        beginning = Beginning(
+            self.log, self._plan, self.graph, self._consumer, checkpoints, first, follower, self._now
+        )
         found = beginning.at(position, self._state)
         # it was used: what comes next goes on from what the run remembers
         self._state = None
@@ -313,10 +327,12 @@ class Runtime:
         local.clock, local.position = found.state.clock, found.state.position
         self._stop.clear()
         dispatch = self._dispatch(found)
-        cuts = [lane.cut for lane in dispatch.lanes.values()]
+        cuts = [cut for lane in dispatch.lanes.values() for cut in (lane.cut, *lane.earlier_cuts)]
         self._check_cuts(found, cuts)
         story = Story(self.log, found.place, _COLUMNS, cuts)
-        return LiveRun(setting, found.run, local, recorder, story, dispatch)
+        # once all is handed over that earlier runs had, they are no matter any more
+        until = max((cut for lane in dispatch.lanes.values() for cut in lane.earlier_cuts), default=0)
+        return LiveRun(setting, found, until, local, recorder, story, dispatch)
 
     def _dispatch(self, found: Checkpoint) -> Dispatch:
         lanes = {
@@ -325,6 +341,7 @@ class Runtime:
                 sink,
                 self._consumer,
                 found.run,
+                found.earlier,
                 found.place.number,
                 self._now,
                 self._tracer,

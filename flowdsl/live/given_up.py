@@ -1,0 +1,75 @@
+"""What was given up because flows have changed: the contexts that steps held, and what limits remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import polars as pl
+
+from flowdsl.engines.state import State, StepState
+from flowdsl.sinks.frame import MOMENT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class GivenUp(NamedTuple):
+    """A context that a step held, or all that a step remembered beside contexts (`seq_no` is then null).
+
+    Times are µs since 1970; `branch` is empty where there is none.
+    """
+
+    flow: str
+    step: int
+    operator: str
+    key: str | None
+    branch: str
+    seq_no: int | None
+    held_since: int | None
+    what: str
+    discarded_at: int
+
+
+GIVEN_UP: Final = (
+    (
+        "create table if not exists given_up (flow text, step integer, operator text, key text, branch text, seq_no integer, "
+        "held_since integer, what text, discarded_at integer)"
+    ),
+    "create unique index if not exists given_up_once on given_up (flow, step, operator, branch, coalesce(seq_no, what))",
+)
+_TYPES: Final[dict[str, Any]] = {
+    "flow": pl.String, "step": pl.Int32, "operator": pl.String, "key": pl.String, "branch": pl.String,
+    "seq_no": pl.Int64, "held_since": MOMENT, "what": pl.String, "discarded_at": MOMENT,
+}  # fmt: skip
+
+
+def given_up(state: State, lost: Iterable[StepState], now: int) -> list[GivenUp]:
+    """What these steps of a state hold and remember, a row for each flow and context."""
+    rows = []
+    for step in lost:
+        held = step.kernel.members(state.graph.interner)
+        keys = held.keys or [None] * len(held.seq)
+        contexts = list(zip(keys, held.branches, held.seq.tolist(), held.since.tolist(), strict=True))
+        for flow in step.flows:
+            place = (flow, step.number, step.operator)
+            rows += [
+                GivenUp(*place, k, branch or "", seq, since, "context", now)
+                for k, branch, seq, since in contexts
+            ]
+            if not contexts:
+                rows.append(GivenUp(*place, None, "", None, None, step.remembers(state.clock), now))
+    return rows
+
+
+def given_up_frame(rows: Sequence[GivenUp]) -> pd.DataFrame:
+    """The rows as `runtime.discarded` gives them."""
+    from flowdsl.frames import to_pandas
+
+    columns = {name: [getattr(row, name) for row in rows] for name in _TYPES}
+    columns["branch"] = [branch or None for branch in columns["branch"]]
+    series = [
+        pl.Series(name, columns[name], pl.Int64 if dtype == MOMENT else dtype).cast(dtype)
+        for name, dtype in _TYPES.items()
+    ]
+    return to_pandas(pl.DataFrame(series))
