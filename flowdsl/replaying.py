@@ -20,11 +20,13 @@ from flowdsl.engines.preferences import Gate
 from flowdsl.engines.stages import Observer
 from flowdsl.engines.state import State, lost_text
 from flowdsl.engines.stopping import Stopped
-from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.errors import BuildError, ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, warn
 from flowdsl.flow import Flow
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.language.durations import parse_duration
 from flowdsl.log import EventSource, open_log
+from flowdsl.log.foresight import AheadOfNext
 from flowdsl.log.uuids import OneSpelling
 from flowdsl.plan import Plan
 from flowdsl.progress import Follower, Progress, Tick, beside, following
@@ -76,6 +78,7 @@ def replay(
     trace: bool = False,
     progress: Progress = None,
     chunk_size: int | None = None,
+    max_ahead_of_next: str | dt.timedelta | None = None,
 ) -> Result:
     """Run flows over an event log and collect what every sink would have received.
 
@@ -95,6 +98,10 @@ def replay(
     delivery is handed to its sink too, in the total order; `result.undelivered` has what could not be delivered, and
     sinks stay open.
 
+    `max_ahead_of_next="1h"` is for a log in which some clocks cannot be right: an event dated more than an hour later than
+    at least half of the next ten events, and than all before it that are not so, does not move the log clock
+    (`result.ahead`). What live runs marked so in a log never does.
+
     `out` names a folder that the tables are written to as they come, so that memory does not grow with them.
     `trace=True` writes down every dropped context. `progress` is True, False, None (where there is a terminal or a
     notebook that takes longer than half a second) or a function of (events done, events in all), in the end of all of them. Raises `ReplayError`, `DataError`, `BuildError` and
@@ -110,7 +117,7 @@ def replay(
     """
     options = options_of(
         flows, log, graph, start=start, stop=stop, target=target, sinks=sinks, open_windows=open_windows,
-        state=state, only=only, as_of=as_of, chunk_size=chunk_size,
+        state=state, only=only, as_of=as_of, chunk_size=chunk_size, max_ahead_of_next=max_ahead_of_next,
     )  # fmt: skip
     dispatched = opened_sinks(options.flows, sinks) if dispatch else {}
     store: Store = MemoryStore() if out is None else FolderStore.create(out)
@@ -131,6 +138,7 @@ def options_of(
     only: Any = None,
     as_of: str = "event",
     chunk_size: int | None = None,
+    max_ahead_of_next: str | dt.timedelta | None = None,
 ) -> Options:
     """What `replay` was asked for, checked."""
     _check_choice("open_windows", open_windows, ("flush", "keep"))
@@ -141,6 +149,8 @@ def options_of(
     chosen = by_rules(as_flows(flows), rules)
     _check_sinks(chosen, sinks)
     source = open_log(log)
+    if max_ahead_of_next is not None:
+        source = AheadOfNext(source, _duration("max_ahead_of_next", max_ahead_of_next))
     return Options(
         chosen,
         OneSpelling(source) if rules.uuids else source,
@@ -329,6 +339,16 @@ def _only(only: Any) -> Any:
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
             raise ReplayError(f"only names {number!r}, which is no sequence number", allowed=allowed)
     return np.unique(np.array([n for n in numbers if abs(n) < 1 << 63], np.int64))
+
+
+def _duration(name: str, value: object) -> int:
+    """A duration in microseconds."""
+    try:
+        return parse_duration(value).microseconds
+    except BuildError as error:
+        raise ReplayError(
+            f"{name} is {value!r:.60}", allowed="a duration like '1h', or None", hint=error.hint
+        ) from error
 
 
 def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:

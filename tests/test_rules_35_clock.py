@@ -74,3 +74,204 @@ def test_rule_35_an_event_from_the_future_neither_keeps_what_is_old_nor_ages_wha
         assert log.retain(max_age="1h", now=BEGIN + timedelta(days=9)) == 4
         assert log.ahead_marks()["seq_no"].to_list() == [11]
         assert log.verify().ok
+
+
+# -- live ---------------------------------------------------------------------------------------------------
+
+DIGEST = (
+    fd.on("link.created", link_type="likes", name="digest")
+    .batch("target_id", window="1m")
+    .map(n="{{ batch.count }}")
+    .deliver("s")
+)
+ONCE = (
+    fd.on("link.created", link_type="likes", name="once")
+    .deduplicate("target_id", window="1m")
+    .map(n="x", at="{{ event.timestamp }}")
+    .deliver("t")
+)
+
+
+class Clock:
+    """A wall clock that tests move; what the runs counted is counted together."""
+
+    def __init__(self) -> None:
+        self.now = BEGIN
+        self.ahead = self.late = 0
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def run_live(log: EventLog, clock: Clock, **options: object) -> fd.Runtime:
+    """A run over events that come minute by minute, one of them from a phone with a wrong clock."""
+    runtime = fd.Runtime([DIGEST, ONCE], log, clock=clock, **options)
+    for minute, event, at in [
+        (0, like("u0", "q"), 0),
+        (1, like("phone"), None),
+        (2, like("u1", "q"), 2),
+        (4, like("u2", "q"), 4),
+    ]:
+        clock.now = after(minute)
+        log.append(event, FAR if at is None else after(at))
+        metrics = runtime.run_until_idle().metrics()
+        clock.ahead, clock.late = clock.ahead + metrics.as_dict()["ahead"], clock.late + metrics.late
+    clock.now = after(9)
+    return runtime.run_until_idle()
+
+
+def told(result: fd.Result) -> list[tuple[str, int, datetime, str]]:
+    rows = result.deliveries.sort_values(["sink", "delivered_at", "seq_no"])
+    return [(r.sink, r.seq_no, r.delivered_at.to_pydatetime(), r.payload) for r in rows.itertuples()]
+
+
+def test_rule_35_live_windows_go_on_after_an_event_from_the_future(new_log: NewLog) -> None:
+    log, clock = new_log(), Clock()
+    runtime = run_live(log, clock)
+    assert (clock.ahead, clock.late) == (1, 0)
+    assert runtime.sinks["s"].frame()["n"].tolist() == ["1", "1", "1", "1"]
+    once = runtime.sinks["t"].frame()
+    assert once["seq_no"].tolist() == [1, 2, 3, 4]
+    # it is processed at the clock that the log has, and keeps its own time
+    assert once["delivered_at"].tolist()[1] == BEGIN
+    assert once["event_time"].tolist()[1] == FAR
+    assert log.ahead_marks().rows() == [(2, BEGIN)]
+
+
+def test_rule_35_a_replay_of_that_log_does_the_same(new_log: NewLog) -> None:
+    log = new_log()
+    runtime = run_live(log, Clock())
+    for chunk_size in (1, 2, None):
+        result = fd.replay([DIGEST, ONCE], log, chunk_size=chunk_size)
+        assert result.ahead["seq_no"].tolist() == [2]
+        assert result.ahead["ahead"].tolist() == [FAR - BEGIN]
+        assert result.late.empty
+        assert "1 event dated in the future" in repr(result)
+        for sink, frame in ((name, runtime.sinks[name].frame()) for name in ("s", "t")):
+            live = list(zip(frame["seq_no"], frame["delivered_at"], frame["n"], strict=True))
+            again = result[sink]
+            assert live == list(zip(again["seq_no"], again["delivered_at"], again["n"], strict=True)), sink
+
+
+def test_rule_35_in_two_parts_as_in_one(new_log: NewLog) -> None:
+    log = new_log()
+    run_live(log, Clock())
+    whole = fd.replay([DIGEST, ONCE], log)
+    for stop in range(1, 6):
+        first = fd.replay([DIGEST, ONCE], log, stop=stop, open_windows="keep")
+        second = fd.replay([DIGEST, ONCE], log, state=first.state)
+        assert sorted(told(first) + told(second)) == sorted(told(whole)), stop
+
+
+def test_rule_35_any_clock_is_right_with_none() -> None:
+    log, clock = MemoryEventLog(), Clock()
+    run_live(log, clock, max_ahead=None)
+    assert log.ahead_marks().height == 0
+    assert (clock.ahead, clock.late) == (0, 2)
+    # what is a little ahead is right by default, too
+    log, clock = MemoryEventLog(), Clock()
+    log.append(like("a"), after(5))
+    fd.Runtime(DIGEST, log, clock=clock).run_until_idle()
+    assert log.ahead_marks().height == 0
+    log.append(like("a"), after(6))
+    fd.Runtime(DIGEST, log, clock=clock, consumer_name="other", max_ahead="1m").run_until_idle()
+    assert log.ahead_marks()["seq_no"].to_list() == [1, 2]
+
+
+def test_rule_35_what_one_run_marked_holds_for_all_others(new_log: NewLog) -> None:
+    log, clock = new_log(), Clock()
+    run_live(log, clock)
+    clock.now = FAR
+    other = fd.Runtime([DIGEST, ONCE], log, consumer_name="other", clock=clock, max_ahead=None)
+    other.run_until_idle()
+    assert other.metrics().ahead == 1
+    assert other.sinks["s"].frame()["n"].tolist() == ["1", "1", "1", "1"]
+
+
+def test_rule_35_what_is_passed_over_is_judged_as_well(new_log: NewLog) -> None:
+    log, clock = new_log(), Clock()
+    log.append(like("phone"), FAR)
+    log.append(like("phone"), FAR)
+    with fd.Runtime(ONCE, log, clock=clock) as runtime:
+        log.append(like("a", "q"), after(1))
+    assert runtime.sinks["t"].frame()["delivered_at"].tolist() == [after(1)]
+    assert log.ahead_marks().rows() == [(1, BEGIN), (2, BEGIN)]
+
+
+def test_rule_35_a_run_that_was_killed_before_its_checkpoint_meets_the_same_clock(tmp_path: Path) -> None:
+    log, clock = ParquetEventLog(tmp_path), Clock()
+    log.append(like("phone"), FAR)
+    fd.Runtime(ONCE, log, clock=clock, checkpoint_every=1e6).run_until_idle()
+    # by now the phone may be right: it was not then
+    clock.now = FAR
+    again = fd.Runtime(ONCE, log, clock=clock, consumer_name="again")
+    again.run_until_idle()
+    assert again.sinks["t"].frame()["delivered_at"].tolist() == [BEGIN]
+
+
+@pytest.mark.parametrize("wrong", ["soon", 5, "5 minutes", True])
+def test_rule_35_a_limit_is_a_duration(wrong: object) -> None:
+    with pytest.raises(fd.LiveError, match="max_ahead is"):
+        fd.Runtime(DIGEST, MemoryEventLog(), max_ahead=wrong)
+    with pytest.raises(fd.ReplayError, match="max_ahead_of_next is"):
+        fd.replay(DIGEST, [], max_ahead_of_next=wrong)
+
+
+# -- histories ----------------------------------------------------------------------------------------------
+
+
+def history(*minutes: float | None) -> list[dict[str, object]]:
+    """Likes of q minute by minute; None is one from the future."""
+    return [
+        {
+            "seq_no": n,
+            "timestamp": (FAR if at is None else after(at)).isoformat(),
+            "event": like(f"u{n}", "q"),
+        }
+        for n, at in enumerate(minutes, 1)
+    ]
+
+
+def ahead(*minutes: float | None, limit: str = "1h", **options: object) -> list[int]:
+    result = fd.replay([DIGEST, ONCE], history(*minutes), max_ahead_of_next=limit, **options)
+    return list(result.ahead["seq_no"])
+
+
+def test_rule_35_in_a_history_an_event_far_ahead_of_the_next_ones_does_not_move_the_clock() -> None:
+    assert ahead(0, None, 2, 4) == [2]
+    assert ahead(None, None, 2, 4, 5) == [1, 2]
+    assert ahead(0, 1, None, None, None, 2, 3, 4, 5) == [3, 4, 5]
+    # nothing comes after it that says otherwise
+    assert ahead(0, 1, None) == []
+    # a night without events, then one that comes late
+    assert ahead(0, 600, 1, 601, 602, 603) == []
+    # one late event makes nobody early
+    assert ahead(100, 101, 0, 102, 103) == []
+    assert ahead(0, 30, 1, 2, 3, limit="10m") == [2]
+    without = fd.replay([DIGEST, ONCE], history(0, None, 2, 4))
+    assert without.ahead.empty
+    assert without.late["seq_no"].tolist() == [3, 4]
+    result = fd.replay([DIGEST, ONCE], history(0, None, 2, 4), max_ahead_of_next="1h")
+    assert result.late.empty
+    assert len(result["s"]) == 3
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, None])
+def test_rule_35_in_a_history_the_chunk_size_does_not_matter(chunk_size: int | None) -> None:
+    minutes = [None, 0, 1, None, 2, None, 3, 4, None]
+    whole = fd.replay([DIGEST, ONCE], history(*minutes), max_ahead_of_next="1h")
+    assert whole.ahead["seq_no"].tolist() == [1, 4, 6]
+    assert whole.ahead["clock"].tolist() == [after(0), after(1), after(2)]
+    parts = fd.replay([DIGEST, ONCE], history(*minutes), max_ahead_of_next="1h", chunk_size=chunk_size)
+    assert told(parts) == told(whole)
+    assert parts.ahead.equals(whole.ahead)
+    first = fd.replay([DIGEST, ONCE], history(*minutes), max_ahead_of_next="1h", stop=5, open_windows="keep")
+    second = fd.replay([DIGEST, ONCE], history(*minutes), max_ahead_of_next="1h", state=first.state)
+    assert sorted(told(first) + told(second)) == sorted(told(whole))
+
+
+def test_rule_35_explain_and_folders_know_it(tmp_path: Path) -> None:
+    result = fd.replay([DIGEST, ONCE], history(0, None, 2), max_ahead_of_next="1h", out=tmp_path / "out")
+    assert fd.read_result(tmp_path / "out").ahead.equals(result.ahead)
+    result = fd.replay([DIGEST, ONCE], history(0, None, 2), max_ahead_of_next="1h")
+    assert "delivered" in str(result.explain(3, "once"))

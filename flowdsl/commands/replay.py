@@ -38,6 +38,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="flush",
         help="what happens to windows that are open at the end",
     )
+    parser.add_argument(
+        "--max-ahead-of-next",
+        metavar="DURATION",
+        help="events dated further ahead of those that come next do not move the clock (1h)",
+    )
     parser.add_argument("--rows", type=natural, default=5, metavar="N", help="rows to print of each sink (5)")
     parser.add_argument("--json", action="store_true", help="print counts as JSON instead of tables")
 
@@ -55,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
     result = replay(
         project, log, graph, start=position(options.start), stop=position(options.stop),
         open_windows=options.open_windows, out=options.out, target=options.target,
+        max_ahead_of_next=options.max_ahead_of_next,
     )  # fmt: skip
     say(f"{result.manifest['events']:,} events in {time.perf_counter() - began:.2f} s")
     if options.out:
@@ -76,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
 def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:
     """The summary and the first deliveries of each sink, or the counts as JSON."""
     if as_json:
-        kept = ("events", "late", "delivered", "steps")
+        kept = ("events", "late", "ahead", "unmatched", "delivered", "steps")
         show_json({name: result.manifest[name] for name in kept})
         return
     show(repr(result))

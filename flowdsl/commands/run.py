@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from flowdsl.commands.history import graph_of
 from flowdsl.commands.talking import UsageError, existing, load_project, say
 from flowdsl.errors import DataError, FlowError
+from flowdsl.live import MAX_AHEAD
 
 if TYPE_CHECKING:
     from flowdsl.live.runtime import Runtime
@@ -79,6 +80,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="forget what windows, queues and limits of other flows hold",
     )
     parser.add_argument(
+        "--max-ahead",
+        metavar="DURATION",
+        default=MAX_AHEAD,
+        help=f"events dated further ahead of the clock do not move it ({MAX_AHEAD}); none: every event does",
+    )
+    parser.add_argument(
         "--every",
         type=_seconds,
         metavar="SECONDS",
@@ -102,6 +109,7 @@ def run(options: argparse.Namespace) -> int:
         runtime = Runtime(
             project, log, graph_of(options), _sinks(project, options), name,
             state="discard" if options.discard_state else None,
+            max_ahead=None if options.max_ahead == "none" else options.max_ahead,
         )  # fmt: skip
         _stop_at_signals(stop)
         # what ends the run is told by the command, once

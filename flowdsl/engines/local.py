@@ -31,6 +31,8 @@ from flowdsl.values.masks import where_equal
 
 CHUNK = 1 << 17
 BEGINNING = -(1 << 62)
+# the events among those of a frame that do not move the clock (µs), which is as given before them: `seq_no`, `clock`
+Judge = Callable[[pl.DataFrame, int], pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -115,20 +117,28 @@ class LocalRun:
 
     def run(
         self, source: EventSource, span: Span, *, chunk_size: int | None = None, progress: Tick = silent,
-        columns: frozenset[str] | None = None,
+        columns: frozenset[str] | None = None, judge: Judge | None = None,
     ) -> None:  # fmt: skip
-        """Take the events after the current position through the flows; none where production has stopped."""
+        """Take the events after the current position through the flows; none where production has stopped.
+
+        `judge` says which events do not move the clock, where the log itself does not say it.
+        """
         if self.stopped is not None:
             return
-        marks = source.clock_marks()
+        marks, ahead = source.clock_marks(), source.ahead_marks()
         wanted = self.plan.event_columns if columns is None else columns
         passed: list[int] = []
         frames = source.chunks(
-            wanted, chunk_size or CHUNK, self.position, self._interest(marks, span, passed.append)
+            wanted,
+            chunk_size or CHUNK,
+            self.position,
+            self._interest(marks, ahead, span, passed.append, whole=judge is not None),
         )
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-run") as pool:
             for events in filter(len, self._prepared(frames, span)):
-                self._chunk(events, span, marks, pool)
+                if judge is not None:
+                    ahead = judge(events.frame, self.clock)
+                self._chunk(events, span, marks, ahead, pool)
                 more = sum(passed.pop() for _ in range(len(passed)))
                 self.events += more
                 progress(len(events) + more)
@@ -137,8 +147,10 @@ class LocalRun:
         self.events += sum(passed)
         self._mark_clock(marks, self._behind)
 
-    def _interest(self, marks: pl.DataFrame, span: Span, passed: Callable[[int], None]) -> Interest:
-        """What of a log matters from here on; `passed` is told how many events were left out."""
+    def _interest(
+        self, marks: pl.DataFrame, ahead: pl.DataFrame, span: Span, passed: Callable[[int], None], *, whole: bool
+    ) -> Interest:  # fmt: skip
+        """What of a log matters from here on; `passed` is told how many events were left out, unless the `whole` is wanted."""
         # a mark may put the clock past events to come: they are late, and late events are told with their ids
         latest = marks["clock"].cast(pl.Datetime("us", "UTC")).to_physical().max() if marks.height else None
         return replace(
@@ -146,18 +158,24 @@ class LocalRun:
             clock=self.clock if latest is None else max(self.clock, int(latest)),  # type: ignore[arg-type]
             stop=(span.stop, span.stop_time),
             # where it may stop it is to be known how many events were before
-            passed=None if self.plan.timed or self._may_stop else passed,
+            passed=None if self.plan.timed or self._may_stop or whole else passed,
+            ahead=tuple(ahead["seq_no"].to_list()),
         )
 
     # -- a log that grows ------------------------------------------------------------------------------
 
-    def follow(self, frame: pl.DataFrame, marks: pl.DataFrame, pool: ThreadPoolExecutor) -> None:
-        """Take the next events of a log through the flows; `marks` are the clock marks made before the last of them."""
+    def follow(
+        self, frame: pl.DataFrame, marks: pl.DataFrame, ahead: pl.DataFrame, pool: ThreadPoolExecutor
+    ) -> None:
+        """Take the next events of a log through the flows; `marks` are the clock marks made before the last of them.
+
+        `ahead` says which of them do not move the clock.
+        """
         events = EventRows(readable(frame), self.graph.interner, self.plan.event_paths)
         if not len(events):
             return
         events.prepare(self.plan.id_columns)
-        self._chunk(events, Span(), marks, pool)
+        self._chunk(events, Span(), marks, ahead, pool)
 
     def move_clock(self, clock: int) -> None:
         """The clock (µs) moved without an event: timers fire up to it."""
@@ -231,10 +249,13 @@ class LocalRun:
         """The log is over: windows close and queues empty as if time went on."""
         self._advance(self.empty_chunk(), FOREVER, ending=True)
 
-    def _chunk(self, events: EventRows, span: Span, marks: pl.DataFrame, pool: ThreadPoolExecutor) -> None:
+    def _chunk(
+        self, events: EventRows, span: Span, marks: pl.DataFrame, ahead: pl.DataFrame, pool: ThreadPoolExecutor
+    ) -> None:  # fmt: skip
         times = micros(events.frame)
         seq = events.frame["seq_no"].to_numpy()
-        clock = self._clock(times, seq, marks)
+        moving, still = _without_ahead(times, seq, ahead) if ahead.height else (times, None)
+        clock = self._clock(moving, seq, marks)
         chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
         unmet = self.graph.advance(chunk)
         runs = span.runs(chunk, times)
@@ -245,6 +266,8 @@ class LocalRun:
         late = np.flatnonzero(times[:through] < clock[:through])
         if len(late):
             self.recorder.late(chunk, late)
+        if still is not None and len(still := still[still < through]):
+            self.recorder.ahead(chunk, still)
         if len(unmet := unmet[unmet < through]):
             self.recorder.unmatched(chunk, unmet)
         if not self._may_stop:
@@ -375,6 +398,18 @@ class LocalRun:
         for stage in self.stages():
             yield from stage.kernel.held_versions()
         yield from self.recorder.held_versions()
+
+
+def _without_ahead(
+    times: Micros, seq: npt.NDArray[np.int64], ahead: pl.DataFrame
+) -> tuple[Micros, npt.NDArray[np.intp]]:
+    """Times with the clock itself in place of what does not move it, and where that is."""
+    numbers = ahead["seq_no"].to_numpy()
+    place = np.searchsorted(numbers, seq).clip(0, len(numbers) - 1)
+    rows = np.flatnonzero(numbers[place] == seq)
+    moving = times.copy()
+    moving[rows] = ahead["clock"].cast(pl.Int64).to_numpy()[place[rows]]
+    return moving, rows
 
 
 def micros(frame: pl.DataFrame) -> Micros:

@@ -129,6 +129,10 @@ class Recorder(Protocol):
         """Events older than the clock at which they were processed."""
         ...
 
+    def ahead(self, chunk: Chunk, rows: Index) -> None:
+        """Events dated in the future that leave the clock where it is."""
+        ...
+
     def unmatched(self, chunk: Chunk, rows: Index) -> None:
         """Deletions that met no link and no entity."""
         ...

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from flowdsl.engines.state import State
-from flowdsl.errors import LiveError, did_you_mean
+from flowdsl.errors import BuildError, LiveError, did_you_mean
 from flowdsl.flow import Flow
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.language.durations import parse_duration
 from flowdsl.live.beginning import DISCARD, KEEP
 from flowdsl.log import ParquetEventLog
 from flowdsl.log.base import EventLog
@@ -69,6 +70,18 @@ def checked_seconds(seconds: object, name: str) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
         raise LiveError(f"{name} is {seconds!r:.60}", allowed="seconds, from 0 up")
     return float(seconds)
+
+
+def checked_ahead(most: Any) -> int | None:
+    """How far ahead of the clock an event may be dated, in microseconds; None for any."""
+    if most is None:
+        return None
+    try:
+        return parse_duration(most).microseconds
+    except BuildError as error:
+        raise LiveError(
+            f"max_ahead is {most!r:.60}", allowed="a duration like '5m', or None for any", hint=error.hint
+        ) from error
 
 
 def checked_state(state: Any) -> State | str | None:

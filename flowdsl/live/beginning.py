@@ -15,6 +15,7 @@ from flowdsl.errors import LiveError
 from flowdsl.events import EVENT_COLUMNS, warn
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphState
+from flowdsl.live.ahead import AheadOfClock
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints, Earlier
 from flowdsl.live.consumer import Consumer
 from flowdsl.live.following import new_run
@@ -47,6 +48,7 @@ class Beginning:
     follower: Follower
     # what time it is, in µs
     now: Callable[[], int]
+    ahead: AheadOfClock
 
     def at(self, position: Position | str | int | None, state: State | str | None) -> Checkpoint:
         """The checkpoint for a position; where none is there yet it is made, and on disk when this returns."""
@@ -155,7 +157,9 @@ class Beginning:
         if after > position:
             # the events before make up the graph and the clock
             self.follower.total = after - position
-            local.run(self.log, Span(start=after + 1, stop=after + 1), progress=self.follower)
+            local.run(
+                self.log, Span(start=after + 1, stop=after + 1), progress=self.follower, judge=self.ahead
+            )
         local.position = after
         return Place(after, 0, here), local.state()
 

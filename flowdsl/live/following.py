@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import threading
 import time
@@ -17,6 +16,7 @@ import polars as pl
 
 from flowdsl.engines.local import LocalRun
 from flowdsl.engines.work import WORKERS
+from flowdsl.live.ahead import AheadOfClock, moment
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints
 from flowdsl.live.consumer import Consumer
 from flowdsl.live.dead_letters import letters_of_failures
@@ -53,6 +53,7 @@ class Setting:
     now: Callable[[], int]
     every: float
     tracer: Tracer
+    ahead: AheadOfClock
 
 
 class LiveRun:
@@ -140,7 +141,9 @@ class LiveRun:
         ) as span:
             if piece.events is not None and piece.marks is not None:
                 self.recorder.note(piece.events)
-                self.local.follow(piece.events, piece.marks, pool)
+                # on disk before the events are processed: whoever reads them again meets the same clock
+                ahead = setting.ahead(piece.events, self.local.clock)
+                self.local.follow(piece.events, piece.marks, ahead, pool)
             elif piece.clock is not None:
                 self.local.move_clock(piece.clock)
             failures = self.recorder.keep_failures()
@@ -160,7 +163,7 @@ class LiveRun:
         if due is None:
             return False
         # a window of no length at all is due at the clock as it is: only a later one makes it close
-        self._setting.log.mark_clock(_moment(max(due, self.local.clock + 1)))
+        self._setting.log.mark_clock(moment(max(due, self.local.clock + 1)))
         return True
 
     def _sleep(self) -> None:
@@ -294,7 +297,3 @@ def warm_up() -> None:
 def new_run() -> str:
     """A name that no run had before."""
     return uuid.uuid4().hex[:16]
-
-
-def _moment(micros: int) -> dt.datetime:
-    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=micros)

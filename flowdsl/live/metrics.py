@@ -93,7 +93,7 @@ class Metrics:
 
     `events` were processed in `batches`; `position` is the last of them, `lag` how many the log has behind it.
     `failures` are contexts that failed at a step, `dead_letters` all that wait to be tried again, `late` events older
-    than the clock, `unmatched` deletions that met no link and no entity. A latency is the time from the moment at which a delivery was due (its `delivered_at`) until its sink had
+    than the clock, `ahead` events dated in the future that did not move it, `unmatched` deletions that met no link and no entity. A latency is the time from the moment at which a delivery was due (its `delivered_at`) until its sink had
     it, in seconds: `latency_p50` of all sinks, `sinks` has each. Print it, or take `.frame`.
     """
 
@@ -105,6 +105,7 @@ class Metrics:
     delivered: int
     failures: int
     late: int
+    ahead: int
     unmatched: int
     dead_letters: int
     checkpoints: int

@@ -84,6 +84,7 @@ class LiveRecorder:
         self.delivered_rows: dict[str, list[tuple[Order, Delivery]]] = {}
         self.late_count = 0
         self.unmatched_count = 0
+        self.ahead_count = 0
         self.unspelled = 0
         self._failed: dict[tuple[Any, ...], _Failed] = {}
         self._parts: list[tuple[Stage, Contexts, Failures]] = []
@@ -132,6 +133,10 @@ class LiveRecorder:
     def late(self, chunk: Chunk, rows: Index) -> None:
         """Events older than the clock are counted."""
         self.late_count += len(rows)
+
+    def ahead(self, chunk: Chunk, rows: Index) -> None:
+        """Events dated in the future are counted."""
+        self.ahead_count += len(rows)
 
     def unmatched(self, chunk: Chunk, rows: Index) -> None:
         """Deletions that met nothing are counted."""

@@ -14,7 +14,10 @@ from flowdsl.engines.local import LocalRun
 from flowdsl.engines.state import State
 from flowdsl.errors import LiveError
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.live import MAX_AHEAD
+from flowdsl.live.ahead import AheadOfClock
 from flowdsl.live.arguments import (
+    checked_ahead,
     checked_clock,
     checked_consumer,
     checked_graph,
@@ -71,7 +74,9 @@ class Runtime:
     `state` goes on from `result.state` of a replay of the same log. Where the flows have changed since the last run,
     `"keep"` refuses to give up what windows, queues and limits of steps that are no more remembered, and `"discard"`
     gives it up (`discarded` lists it). A checkpoint is written every `checkpoint_every` seconds
-    and at the end. `clock` says what time it is (a function that gives a datetime with time zone).
+    and at the end. `clock` says what time it is (a function that gives a datetime with time zone). An event dated more than
+    `max_ahead` ahead of that is processed at the clock that the log has and does not move it (None: every event moves it);
+    a mark in the log says so to every replay.
     Raises `LiveError`, `DataError`, `BuildError` and `SinkError`.
 
     >>> from flowdsl import MemoryEventLog, Runtime, link_created, on
@@ -94,6 +99,7 @@ class Runtime:
         state: State | str | None = None,
         checkpoint_every: float = 10.0,
         clock: Callable[[], dt.datetime] | None = None,
+        max_ahead: str | dt.timedelta | None = MAX_AHEAD,
     ) -> None:
         self.flows = by_rules(as_flows(flows), FLOWDSL)
         self.log = checked_log(log)
@@ -104,6 +110,7 @@ class Runtime:
         self._state = checked_state(state)
         self._every = checked_seconds(checkpoint_every, "checkpoint_every")
         self._clock = checked_clock(clock)
+        self._ahead = AheadOfClock(self.log, self._now, checked_ahead(max_ahead))
         self._plan = Plan.of(self.flows)
         self._keys = DeliveryKeys(self.flows, self.log)
         self._labels = self._keys.labels
@@ -214,7 +221,9 @@ class Runtime:
         last, letters = self.log.last_seq_no(), self._consumer.count_letters()
         if live is None:
             position = self.log.position(self.consumer_name)
-            return Metrics(False, 0, 0, position, last - position, 0, 0, 0, 0, letters, 0, None, None, None)
+            return Metrics(
+                False, 0, 0, position, last - position, 0, 0, 0, 0, 0, letters, 0, None, None, None
+            )
         meters = {name: lane.meter for name, lane in live.dispatch.lanes.items()}
         latencies = Latencies()
         for meter in meters.values():
@@ -222,7 +231,8 @@ class Runtime:
         p50, p95, p99 = (latencies.percentile(percent) for percent in (50, 95, 99))
         return Metrics(
             self.running, live.local.events, live.batches, live.place.seq_no, max(last - live.place.seq_no, 0),
-            sum(meter.delivered for meter in meters.values()), live.failures, live.recorder.late_count, live.recorder.unmatched_count, letters,
+            sum(meter.delivered for meter in meters.values()), live.failures, live.recorder.late_count,
+            live.recorder.ahead_count, live.recorder.unmatched_count, letters,
             live.checkpoints, p50, p95, p99,
             tuple(SinkMetrics.of(name, meter) for name, meter in meters.items()),
             tuple(step_rows(self._plan, live.local)),
@@ -305,13 +315,28 @@ class Runtime:
         fetchers = {} if self.graph is None else self.graph.fetchers
         checkpoints = Checkpoints(self._consumer, self._plan, fetchers)
         beginning = Beginning(
-            self.log, self._plan, self.graph, self._consumer, checkpoints, first, follower, self._now
+            self.log,
+            self._plan,
+            self.graph,
+            self._consumer,
+            checkpoints,
+            first,
+            follower,
+            self._now,
+            self._ahead,
         )
         found = beginning.at(position, self._state)
         # it was used: what comes next goes on from what the run remembers
         self._state = None
         setting = Setting(
-            self.log, self._consumer, checkpoints, self._labels, self._now, self._every, self._tracer
+            self.log,
+            self._consumer,
+            checkpoints,
+            self._labels,
+            self._now,
+            self._every,
+            self._tracer,
+            self._ahead,
         )
         if found.place.seq_no:
             self._keys.names.catch_up(self.log, found.place.seq_no)

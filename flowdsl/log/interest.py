@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,8 @@ class Interest:
     `triggers` are (kind, type or None for any). `entities`: all events of entities count. `link_types`: events of
     these links count, and of links with ids, since those may replace one another whatever their type. Where `passed`
     is given, nothing depends on when exactly the clock moves: segments that end before `stop` (a number, a time) may be
-    left out but for their first and last event, and it is told how many that were.
+    left out but for their first and last event, and it is told how many that were. `ahead` are the numbers of events that do
+    not move the clock, and are told with their ids.
 
     >>> Interest((("link.created", "likes"),)).met_by(Statistics(0, 9, True, ("link.created",), ("views",), (), False))
     False
@@ -28,6 +30,7 @@ class Interest:
     clock: int = 0
     stop: tuple[int | None, int | None] = (None, None)
     passed: Callable[[int], None] | None = None
+    ahead: tuple[int, ...] = ()
 
     def met_by(self, there: Statistics) -> bool:
         """Whether a segment may hold an event that counts."""
@@ -52,7 +55,8 @@ class Interest:
         clock = self.clock
         for segment in segments:
             there = segment.statistics
-            if there.ordered and there.min_time >= clock and not self.met_by(there):
+            told = bisect_left(self.ahead, segment.first) < bisect_right(self.ahead, segment.last)
+            if there.ordered and there.min_time >= clock and not told and not self.met_by(there):
                 (ends if self._passes(segment) else bare).append(segment.name)
             clock = max(clock, there.max_time)
         return Choice(bare=frozenset(bare), ends=frozenset(ends), passed=self.passed)

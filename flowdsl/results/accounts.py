@@ -30,6 +30,9 @@ LATE_SCHEMA: Final[dict[str, Any]] = {
     "lateness": pl.Duration("us"),
 }  # fmt: skip
 
+AHEAD_SCHEMA: Final[dict[str, Any]] = {
+    **{name: dtype for name, dtype in LATE_SCHEMA.items() if name != "lateness"}, "ahead": pl.Duration("us"),
+}  # fmt: skip
 UNMATCHED_SCHEMA: Final[dict[str, Any]] = {
     "seq_no": pl.Int64, "event_id": pl.String, "event_time": MOMENT, "kind": pl.String,
     **dict.fromkeys((*LINK_COLUMNS, *ENTITY_COLUMNS), pl.String),
@@ -50,6 +53,7 @@ class Accounts:
             "refused": self._refused,
             "undelivered": lambda: self._joined(UNDELIVERED, UNDELIVERED_SCHEMA),
             "late": lambda: self._joined("late", LATE_SCHEMA),
+            "ahead": lambda: self._joined("ahead", AHEAD_SCHEMA),
             "unmatched": lambda: self._joined("unmatched", UNMATCHED_SCHEMA),
             "open": lambda: self._joined("open", OPEN_SCHEMA),
         }

@@ -48,6 +48,7 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[st
         "span": None if local.began is None else [local.began, local.clock],
         "position": local.position,
         "late": recorder.late_count,
+        "ahead": recorder.ahead_count,
         "unmatched": recorder.unmatched_count,
         "trace": recorder.trace,
         "steps": steps,

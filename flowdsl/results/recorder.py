@@ -78,6 +78,7 @@ class TableRecorder:
         self.delivered_count: Counter[tuple[int, str]] = Counter()
         self.late_count = 0
         self.unmatched_count = 0
+        self.ahead_count = 0
         self.undelivered_count = 0
         self.trace = trace
         # columns of the event that are taken down with its deliveries, for sinks
@@ -125,14 +126,16 @@ class TableRecorder:
 
     def late(self, chunk: Chunk, rows: Index) -> None:
         """Events older than the clock."""
-        frame = chunk.events.frame[rows]
-        clock = pl.Series("clock", chunk.clock[rows]).cast(MOMENT)
-        columns = [c for c in ("seq_no", "event_id", "timestamp", "kind") if c in frame.columns]
-        late = frame.select(columns).with_columns(clock, pl.col("kind").cast(pl.String))
-        self.store.add(
-            "late", Part(late.with_columns((pl.col("clock") - pl.col("timestamp")).alias("lateness")))
-        )
+        late = _beside_clock(chunk, rows)
+        lateness = (pl.col("clock") - pl.col("timestamp")).alias("lateness")
+        self.store.add("late", Part(late.with_columns(lateness)))
         self.late_count += len(rows)
+
+    def ahead(self, chunk: Chunk, rows: Index) -> None:
+        """Events dated in the future that leave the clock where it is."""
+        ahead = (pl.col("timestamp") - pl.col("clock")).alias("ahead")
+        self.store.add("ahead", Part(_beside_clock(chunk, rows).with_columns(ahead)))
+        self.ahead_count += len(rows)
 
     def unmatched(self, chunk: Chunk, rows: Index) -> None:
         """Deletions that met nothing."""
@@ -216,6 +219,14 @@ def failure_rows(
         again = contexts.detached(EventRows(rows, contexts.chunk.interner))
         yield error_part(stage, again, failures, rows)
         beat()
+
+
+def _beside_clock(chunk: Chunk, rows: Index) -> pl.DataFrame:
+    """Some events with the clock at which they were processed."""
+    frame = chunk.events.frame[rows]
+    columns = [c for c in ("seq_no", "event_id", "timestamp", "kind") if c in frame.columns]
+    clock = pl.Series("clock", chunk.clock[rows]).cast(MOMENT)
+    return frame.select(columns).with_columns(clock, pl.col("kind").cast(pl.String))
 
 
 def deliveries_table(step: int, flows: list[int]) -> str:

@@ -55,7 +55,7 @@ and too small, and goes with it. `stopped` is only met where a target stops in t
 class Result:
     """What flows would have delivered, and what became of everything else.
 
-    `result["in-app"]` is the frame of one sink, `result.deliveries` of all; `.errors .dropped .steps .late .unmatched .open`
+    `result["in-app"]` is the frame of one sink, `result.deliveries` of all; `.errors .dropped .steps .late .ahead .unmatched .open`
     say what became of the rest, `.state` is what a next replay goes on from, `.explain(seq_no)` shows what happened to
     one event. Frames are pandas with Arrow's types; `.to_polars(sink)` and `.to_arrow(sink)` give them without a copy, and
     DuckDB and whatever reads Arrow streams takes a result as it is.
@@ -94,7 +94,7 @@ class Result:
         """The deliveries of one sink, or of all, as a Polars frame; with `columns` only those are made.
 
         `table` names another one: `"errors"`, `"dropped"`, `"steps"`, `"refused"`, `"undelivered"`, `"late"`,
-        `"unmatched"` or `"open"`.
+        `"ahead"`, `"unmatched"` or `"open"`.
         """
         with self._following(sink, table) as tick:
             return self._made(sink, columns, table, tick)
@@ -169,6 +169,11 @@ class Result:
     def late(self) -> pd.DataFrame:
         """Events older than the log clock when they were processed, with the clock and how late they were."""
         return self._cached("late")
+
+    @property
+    def ahead(self) -> pd.DataFrame:
+        """Events dated so far in the future that the log clock was left alone, with the clock and how far ahead they are."""
+        return self._cached("ahead")
 
     @property
     def unmatched(self) -> pd.DataFrame:

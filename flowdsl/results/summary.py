@@ -31,6 +31,11 @@ def summary(manifest: dict[str, Any]) -> str:
         lines += ["", f"{_n(manifest['undelivered'], 'delivery')} could not be made: result.undelivered"]
     if manifest["late"]:
         lines += ["", f"{_n(manifest['late'], 'event')} came late: result.late"]
+    if manifest["ahead"]:
+        lines += [
+            "",
+            f"{_n(manifest['ahead'], 'event')} dated in the future, the clock left alone: result.ahead",
+        ]
     if manifest["unmatched"]:
         lines += ["", f"{_n(manifest['unmatched'], 'deletion')} met nothing: result.unmatched"]
     failed = sum(s["failed"] for s in manifest["steps"])

@@ -219,10 +219,12 @@ def interpret(
     keep: bool = False,
     as_of: str = "event",
     marks: Sequence[tuple[int, int]] = (),
+    ahead: Mapping[int, int] | None = None,
 ) -> Outcome:
     """What flows make of a log of envelopes; `keep` leaves windows and queues open at the end.
 
-    `marks` are clock marks: (the `seq_no` after which, the clock in µs).
+    `marks` are clock marks: (the `seq_no` after which, the clock in µs). `ahead` are the events that do not move the clock,
+    and what it is at them if not later (rule 35).
     """
     log = [Event.of(event) for event in events]
     log = [event for event in log if stop is None or event.seq_no < stop]
@@ -235,7 +237,7 @@ def interpret(
     for event in log:
         while left and left[0][0] < event.seq_no:
             world.advance(left.pop(0)[1])
-        world.advance(max(world.clock, event.timestamp))
+        world.advance(max(world.clock, (ahead or {}).get(event.seq_no, event.timestamp)))
         if event.timestamp < world.clock:
             world.outcome.late.append(event.seq_no)
         world.change(copy.deepcopy(event))
