@@ -100,7 +100,7 @@ class Steps:
         """Let the first context of each key go on; those less than `window` after it are dropped as `duplicate`.
 
         The window runs from the first sighting and is not extended; at exactly `window` the next one passes. A
-        missing key fails. `key` may be a list of paths.
+        key that is missing or null fails. `key` may be a list of paths.
 
         >>> from flowdsl import on
         >>> on("link.created").deduplicate("source_id", window="1h").steps[0].text
@@ -129,10 +129,10 @@ class Steps:
     def rate_limit(
         self, max: int, *, per: Any, strategy: str = "drop", key: Any = None, **unknown: Never
     ) -> Flow:
-        """Let at most `max` contexts go on in each `per`: a token bucket, full at the start, refilled steadily.
+        """Take a token for each context from a bucket of `max` tokens, full at the start and refilled evenly over `per`.
 
-        Without a token a context is dropped as `rate limited`, or with `strategy="queue"` waits until there is
-        one, in order. One bucket serves the whole step, or with `key` each value its own.
+        So up to `max` go on at once, and over any stretch of `per` up to twice `max`. Without a token a context is
+        dropped as `rate limited`, or with `strategy="queue"` waits until there is one, in order. One bucket serves the whole step, or with `key` each value its own.
 
         >>> from flowdsl import on
         >>> on("link.created").rate_limit(100, per="1m", key="target_id").steps[0].text

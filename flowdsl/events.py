@@ -12,7 +12,9 @@ import re
 import sys
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from numbers import Integral
 from types import FrameType
@@ -53,8 +55,27 @@ class FlowWarning(UserWarning):
     """Something flowdsl took a decision about that the user may want to take: a timestamp without a zone, say."""
 
 
+# what was warned about in the block at hand
+_said: ContextVar[set[str] | None] = ContextVar("said", default=None)
+
+
+@contextmanager
+def warned_once() -> Iterator[None]:
+    """A block in which each warning is given once, however many rows it is true of."""
+    token = _said.set(_said.get() or set())
+    try:
+        yield
+    finally:
+        _said.reset(token)
+
+
 def warn(message: str) -> None:
     """A `FlowWarning` that points at the line outside flowdsl that led to it."""
+    said = _said.get()
+    if said is not None:
+        if message in said:
+            return
+        said.add(message)
     frame: FrameType | None = sys._getframe(1)
     level = 2
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "flowdsl":
@@ -276,7 +297,7 @@ def timestamp_us(value: Any, *, place: str | None = None) -> int:
             "a count of seconds has a unit that only you know: read_events(…, time_unit='s')",
         )
     if value.tzinfo is None:
-        warn(f"timestamp {value} has no zone and is taken as UTC")
+        warn("timestamps without a zone are taken as UTC")
         value = value.replace(tzinfo=UTC)
     micros = int((value - _EPOCH) // _MICROSECOND)
     if not _FIRST_US <= micros <= _LAST_US:

@@ -30,6 +30,8 @@ class Rules:
     """The variables that a batch becomes."""
     typed_keys: bool
     """Whether keys are compared as typed values; otherwise as the text that JSON has for them."""
+    null_keys: bool
+    """Whether null is a key like any other; otherwise it fails as a missing one does."""
     exact_tokens: bool
     """Whether tokens are counted in integers; otherwise in 64-bit floats."""
     recipient: tuple[Path, ...]
@@ -52,6 +54,7 @@ FLOWDSL: Final = Rules(
     timers=True,
     batch_names=("batch", "_batch"),
     typed_keys=True,
+    null_keys=False,
     exact_tokens=True,
     recipient=(("_payload", "recipient_id"), ("recipient_id",), ("target_id",)),
     uuids=False,

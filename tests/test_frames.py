@@ -198,11 +198,16 @@ def outcome(history: dict[str, Any], only: bool) -> list[bytes]:
         result.to_arrow(),
         result.to_arrow("s"),
         # a log keeps data and metadata as JSON text
-        as_json_text(result.to_polars(table="errors")).to_arrow(),
+        _anew(as_json_text(result.to_polars(table="errors"))).to_arrow(),
         result.to_arrow(table="dropped"),
         result.to_arrow(table="steps").drop_columns("seconds"),
     ]
     return [serialized(table) for table in tables]
+
+
+def _anew(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same values, and nothing behind the nulls."""
+    return pl.DataFrame(frame.to_dict(as_series=False), schema=frame.schema)
 
 
 def serialized(table: pa.Table) -> bytes:
@@ -527,7 +532,7 @@ def test_whatever_reads_arrow_streams_takes_a_result_as_it_is() -> None:
     assert duckdb.sql("SELECT count(*) FROM result").fetchall() == [(expected.height,)]
     count = "SELECT recipient_id, count(*) FROM sink GROUP BY ALL ORDER BY ALL"
     found = duckdb.from_arrow(result.to_arrow("s")).query("sink", count).fetchall()
-    assert found == [("bob", 2), ("é😀", 1)]
+    assert found == [("bob", 1)]
 
 
 def test_a_frame_that_is_asked_for_may_be_changed() -> None:

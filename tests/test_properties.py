@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +250,26 @@ def test_columns_of_structs_are_as_good_as_json(case: Case, chunk_size: int | No
         for kind, held in case.world.entities.items()
     }
     result = fd.replay(case.flows, log, fd.EntityGraph(frames, case.world.links), chunk_size=chunk_size)
-    assert_same(said_by_engine(result, case.flows), interpreted(case))
+    assert_same(said_by_engine(result, case.flows), interpreted(_as_structs_have_it(case)))
+
+
+def _as_structs_have_it(case: Case) -> Case:
+    """The case without what structs cannot say: a field that is null (rule 33)."""
+    events = [{**envelope, "event": _without_nulls(envelope["event"])} for envelope in case.world.events]
+    held = {
+        # the fields of an entity are cells of a frame, where null is null
+        kind: {
+            i: {name: _without_nulls(value) for name, value in data.items()} for i, data in entities.items()
+        }
+        for kind, entities in case.world.entities.items()
+    }
+    return replace(case, world=replace(case.world, events=events, entities=held))
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 @given(case=cases())

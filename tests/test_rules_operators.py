@@ -29,7 +29,7 @@ def to_s(flow: Flow, **fields: object) -> Flow:
 def test_rule_10_resolve_sets_a_variable_to_the_entity() -> None:
     flow = to_s(LIKED.resolve("source_id", as_="fan"), name="{{ fan.name }}", fan=var.fan)
     result = fd.replay(flow, log_of("at\n 0"), fd.EntityGraph(USERS))
-    assert sent(result, "name", "fan") == [(0, "Ann", '{"id":"ann","name":"Ann"}')]
+    assert sent(result, "name", "fan") == [(0, "Ann", {"id": "ann", "name": "Ann"})]
 
 
 def test_rule_10_via_follows_a_link_forward_or_in_reverse() -> None:
@@ -195,13 +195,6 @@ def test_rule_13_keys_are_apart() -> None:
     ]
 
 
-def test_rule_13_a_missing_key_fails_and_a_null_is_a_key() -> None:
-    flow = to_s(LIKED.deduplicate("metadata.k", window="3s"))
-    result = fd.replay(flow, log_of('at | data\n 0 | {}\n 0 | {"k": null}\n 1 | {"k": null}'))
-    assert failures(result) == [(1, 0, "the key 'metadata.k' is missing")]
-    assert result["s"]["seq_no"].tolist() == [2]
-
-
 def test_rule_13_several_paths_are_one_key() -> None:
     flow = to_s(LIKED.deduplicate(["source_id", "target_id"], window="3s"))
     log = log_of("at | source | target\n 0 | a | p\n 0 | a | q\n 0 | b | p\n 0 | a | p")
@@ -209,7 +202,7 @@ def test_rule_13_several_paths_are_one_key() -> None:
 
 
 def test_rule_13_keys_are_compared_as_typed_values() -> None:
-    values = ["1", '"1"', "true", "1.0", '"true"', '{"a":1,"b":2}', '{"b":2.0,"a":1}', "[1]", "null"]
+    values = ["1", '"1"', "true", "1.0", '"true"', '{"a":1,"b":2}', '{"b":2.0,"a":1}', "[1]", '""']
     log = log_of("at | data\n" + "\n".join(f'0 | {{"k": {value}}}' for value in values))
     flow = to_s(LIKED.deduplicate("metadata.k", window="3s"))
     assert fd.replay(flow, log)["s"]["seq_no"].tolist() == [1, 2, 3, 5, 6, 8, 9]
@@ -252,7 +245,7 @@ def test_rule_14_the_batch_is_a_variable_under_two_names() -> None:
         .deliver("s")
     )
     result = fd.replay(flow, log_of("at | source\n 0 | a\n 1.5 | b"))
-    assert json.loads(result["s"]["batch"][0]) == {
+    assert result["s"]["batch"][0] == {
         "count": 2,
         "key": "p1",
         "items": ["a", "b"],

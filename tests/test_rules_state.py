@@ -140,7 +140,7 @@ def test_rule_05_an_id_that_the_data_has_as_a_number_is_text_all_the_same() -> N
     graph = fd.EntityGraph({"user": {"7": {"id": 7, "n": 1}}})
     flow = on("link.created").resolve("source_id", as_="x").map(id=var.x.id, x=var.x).deliver("s")
     result = fd.replay(flow, log_of("at | source\n 0 | 7"), graph)
-    assert sent(result, "id", "x") == [(0, "7", '{"id":"7","n":1}')]
+    assert sent(result, "id", "x") == [(0, "7", {"id": "7", "n": 1})]
 
 
 def test_rule_05_a_link_without_an_id_is_known_by_type_and_ends() -> None:

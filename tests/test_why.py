@@ -289,7 +289,7 @@ def test_a_rate_limit_names_those_that_took_the_tokens():
         .deliver("s")
     )
     assert ways(flow, LOG, 14, "p1").sentences == (
-        "It was dropped at step 0 (rate_limit): there was no token: of 2 per 1h, the last were taken by events 12 and 13.",
+        "It was dropped at step 0 (rate_limit): there was no token: of 2 tokens, refilled over 1h, the last were taken by events 12 and 13.",
     )
     keyed = (
         on("link.created", link_type="likes", name="f")
@@ -297,10 +297,13 @@ def test_a_rate_limit_names_those_that_took_the_tokens():
         .map(a=1)
         .deliver("s")
     )
-    assert 'of 1 per 1h for source_id "ann", the last was taken by event 12' in told(keyed, LOG, 15, "p1")
+    assert 'of 1 token, refilled over 1h for source_id "ann", the last was taken by event 12' in told(
+        keyed, LOG, 15, "p1"
+    )
     never = on("link.created", link_type="likes", name="f").rate_limit(0, per="1h").map(a=1).deliver("s")
     assert (
-        told(never, LOG, 12, "p1") == "It was dropped at step 0 (rate_limit): there was no token (0 per 1h)."
+        told(never, LOG, 12, "p1")
+        == "It was dropped at step 0 (rate_limit): there was no token (0 tokens, refilled over 1h)."
     )
 
 

@@ -37,7 +37,7 @@ class Arrivals:
     def at(cls, stage: Stage, rules: Rules, watched: int) -> Arrivals:
         """None so far, at a step."""
         paths = sorted(stage.step.key_paths)
-        space = KeySpace(paths, typed=rules.typed_keys) if paths else None
+        space = KeySpace(paths, typed=rules.typed_keys, nulls=rules.null_keys) if paths else None
         return cls(stage.number, stage.step, space, watched)
 
     def add(self, contexts: Contexts) -> None:

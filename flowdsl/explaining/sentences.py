@@ -173,7 +173,7 @@ class Teller:
 
     def _tokens(self, seeker: Seeker, seen: Seen, step: RateLimit) -> str:
         for_key = f" for {_named(seen.operands)}" if step.key else ""
-        limit = f"{step.max:,} per {step.per.text}{for_key}"
+        limit = f"{count_text(step.max, 'token')}, refilled over {step.per.text}{for_key}"
         beside = seeker.beside(seen.stage, seen.branch)
         if beside is None or step.max == 0:
             return f" ({limit})"

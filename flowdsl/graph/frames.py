@@ -54,7 +54,7 @@ def _from_frame(frame: pl.DataFrame, what: str) -> tuple[pl.Series, Documents]:
     if ids.null_count():
         raise DataError(f"{what}: row {ids.is_null().arg_max()} has no id", hint="every entity needs an id")
     _refuse_duplicates(ids, what)
-    return ids, Documents(frame.with_columns(ids.alias("id")).to_struct("entity"))
+    return ids, Documents(frame.with_columns(ids.alias("id")).to_struct("entity"), cells=True)
 
 
 def _decoded(column: pl.Series, what: str) -> pl.Series:

@@ -1,6 +1,6 @@
 """Token buckets counted exactly, in integers, and one that counts in floats as production does.
 
-Time is the log clock in µs. A step that lets `capacity` contexts go on in each `period` counts in units of
+Time is the log clock in µs. A bucket of `capacity` tokens that refills in `period` counts in units of
 1 / capacity µs: a token costs `period` units, and a µs brings `capacity` of them.
 """
 

@@ -24,21 +24,22 @@ Keys = npt.NDArray[np.int64]
 class KeySpace(Saved):
     """Numbers for the values of one or several paths: text by itself, numbers as numbers, all types apart.
 
-    With `typed=False` values are the same if their text is: 1 and "1", but not 1 and 1.0.
+    With `typed=False` values are the same if their text is: 1 and "1", but not 1 and 1.0. Null is a key only with `nulls`.
     """
 
     saved = keeps(_others=Part(Interner), _pairs=Listed(Part(HashTable)))
 
-    def __init__(self, paths: Sequence[Path], *, typed: bool = True) -> None:
+    def __init__(self, paths: Sequence[Path], *, typed: bool = True, nulls: bool = False) -> None:
         self._paths = paths
         self._typed = typed
+        self._nulls = nulls
         self._others = Interner()
         self._pairs: list[HashTable] = [HashTable() for _ in paths[1:]]
 
     def goes_on_for(self, step: KeySpace, source: Source) -> KeySpace:
         """The same numbers, for the paths of a step's own space."""
         source.agree(paths=len(step._paths), pairs=len(self._pairs) + 1)
-        self._paths, self._typed = step._paths, step._typed
+        self._paths, self._typed, self._nulls = step._paths, step._typed, step._nulls
         return self
 
     def texts(self, keys: Keys, interner: Interner) -> list[str | None]:
@@ -51,13 +52,15 @@ class KeySpace(Saved):
         return [other if text is None else text for text, other in zip(found, others, strict=True)]
 
     def keys(self, contexts: Contexts) -> tuple[Keys, Failures | None]:
-        """The key of each context; it fails where a path is missing."""
+        """The key of each context; it fails where a value is missing or null."""
         parts, failures = [], []
         for path in self._paths:
             column = contexts.column(path)
             failures.append(
                 Failures.where(column.is_(Tag.MISSING), f"the key {path_text(path)!r} is missing")
             )
+            if not self._nulls:
+                failures.append(Failures.where(column.is_(Tag.NULL), f"the key {path_text(path)!r} is null"))
             parts.append(self._numbers(column, contexts))
         keys = parts[0]
         for table, part in zip(self._pairs, parts[1:], strict=True):

@@ -98,7 +98,7 @@ class UntimedBatchKernel(Kernel):
 
     def __init__(self, options: Batch, rules: Rules) -> None:
         self._options, self._rules = options, rules
-        self._space = KeySpace((options.key,), typed=rules.typed_keys)
+        self._space = KeySpace((options.key,), typed=rules.typed_keys, nulls=rules.null_keys)
         # sorted by key
         self._open = _Windows.none()
         self._members = ItemLists.none()

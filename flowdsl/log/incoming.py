@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, EventRow, event_row, timestamp_us
+from flowdsl.events import EVENT_COLUMNS, EventRow, event_row, timestamp_us, warned_once
 from flowdsl.frames import rows_in
 from flowdsl.log.columns import SCHEMA, Shaper, readable, row_in_python
 from flowdsl.log.faults import FAR, excerpt, faults, without
@@ -43,7 +43,8 @@ def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = silent) 
     if isinstance(events, Mapping):
         rows = [event_row(events)]
     else:
-        rows = [event_row(event, place=f"event {i}") for i, event in enumerate(counted(events, tick))]
+        with warned_once():
+            rows = [event_row(event, place=f"event {i}") for i, event in enumerate(counted(events, tick))]
     now = timestamp_us(datetime.now(UTC)) if at is None else at
     return [
         row if at is None and row.timestamp is not None else row._replace(timestamp=now if at is None else at)

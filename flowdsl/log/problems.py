@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import polars as pl
 
+from flowdsl.plurals import count_text
 from flowdsl.values.masks import where_present
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 Problem = Literal["broken", "duplicate", "out of order", "missing"]
 # A frame of problems stays a frame one can look at: beyond this many of one sort only their count is kept.
 SHOWN: Final = 100_000
+# what may differ between reasons that are one: what is quoted, numbers, and what a decoder says of them
+_VALUES: Final = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?[0-9][0-9.]*")
 
 
 class Problems:
@@ -35,6 +39,15 @@ class Problems:
         """All of the other's problems after these."""
         self.counts += other.counts
         self._rows += other._rows
+
+    def commonest(self, problem: Problem, most: int = 3) -> list[str]:
+        """The commonest reasons of one sort with how often they are; those that differ in names and numbers only are one."""
+        alike: dict[str, list[str]] = {}
+        for place, row, sort, reason, _ in self._rows:
+            if sort == problem:
+                alike.setdefault(_VALUES.sub("…", reason), []).append(f"{reason} ({place}, row {row})")
+        ordered = sorted(alike.values(), key=len, reverse=True)
+        return [f"{count_text(len(found), 'row')}: {found[0]}" for found in ordered[:most]]
 
     def frame(self) -> pd.DataFrame:
         """One row a problem: `place`, `row`, `problem` (broken, duplicate, out of order or missing), `reason`, `text`."""

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from flowdsl.errors import DataError
+from flowdsl.events import warned_once
 from flowdsl.frames import rows_in
 from flowdsl.log.border import reading
 from flowdsl.log.columns import SCHEMA, Shaper, check_types
@@ -62,8 +63,8 @@ def read_events(
     of one row: kinds, or mappings with a `kind` and the columns of that event alone (a row without its ids has no such event).
     Paths lead into columns of JSON text as well. Timestamps are RFC 3339 unless `time_unit` (`s`, `ms`, `us`, `ns`) or `time_format` (strptime formats) says otherwise.
     Events are in the order of `seq_no` where there is one, else of (timestamp, position), numbered from 1. Rows that
-    cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1, other rows from 0). `progress`
-    is as in `replay`.
+    cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1, other rows from 0); where none can,
+    a `DataError` says why. `progress` is as in `replay`.
 
     >>> from flowdsl.log import literal
     >>> log = read_events([{"at": 5, "who": "ann", "what": "post-1"}], time_unit="s", columns={
@@ -73,12 +74,14 @@ def read_events(
     1
     """
     reader = Reader(_shape(columns, kinds, split, time_unit, time_format))
-    with following(progress, _rows_in(source), "read") as follower:
+    with warned_once(), following(progress, _rows_in(source), "read") as follower:
         frames = [
             pl.DataFrame(schema=SCHEMA).drop("seq_no"),
             *told(reader.frames(source), follower.part(_READING)),
         ]
         follower.total = sum(frame.height for frame in frames)
+        if not follower.total:
+            reader.refuse_nothing()
         events = beside(lambda: _in_order(frames, renumber=bool(split)))
         return MemoryEventLog.of(events, reader.problems, reader.skipped)
 
@@ -115,11 +118,14 @@ def convert(
     before = log.last_seq_no()
     with (
         tempfile.TemporaryDirectory(prefix="flowdsl-convert-") as folder,
+        warned_once(),
         following(progress, _rows_in(source), "convert") as follower,
     ):
         read = follower.part(_READING)
         spool = _spool(told(reader.frames(source), read), Path(folder), numbered=not split)
         follower.total = read.done
+        if not read.done:
+            reader.refuse_nothing()
         written = follower.part(1 - _READING).heard
         last = log.append(EventTable(ParquetFiles(spool)), progress=written) if spool else before
     return Converted(last - before, reader.skipped, reader.problems.frame())
@@ -161,6 +167,18 @@ class Reader:
             shaped = without(shaped.with_columns(at), wrong)
             self._stand_out(shaped, shaped[ROW], block)
             yield shaped.select(name for name in shaped.columns if name in SCHEMA)
+
+    def refuse_nothing(self) -> None:
+        """Refuse a source all of whose rows are broken: something that was said of it, or not said, is wrong."""
+        broken = self.problems.counts["broken"]
+        if not broken or self.skipped:
+            return
+        reasons = "; ".join(self.problems.commonest("broken"))
+        what = "the only row is no event" if broken == 1 else f"none of the {broken:,} rows is an event"
+        raise DataError(
+            f"{what}: {reasons}",
+            hint="columns= says where the fields of an event are, kinds= what its kinds mean",
+        )
 
     def _stand_out(self, shaped: pl.DataFrame, at: pl.Series, block: Block) -> None:
         """Report rows that come late, and ids that come again (the events split from one row are one)."""

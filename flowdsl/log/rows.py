@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from flowdsl.events import EventRow, event_row
+from flowdsl.events import EventRow, event_row, warned_once
 from flowdsl.log.columns import SCHEMA, TIME
 
 ROW_SCHEMA: dict[str, Any] = {name: SCHEMA[name] for name in EventRow._fields}
@@ -19,7 +19,8 @@ def rows_frame(events: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     >>> rows_frame([{"kind": "entity", "action": "deleted", "entity_type": "user", "entity_id": 7}])["entity_id"][0]
     '7'
     """
-    return frame_of([event_row(event, place=f"event {i}") for i, event in enumerate(events)])
+    with warned_once():
+        return frame_of([event_row(event, place=f"event {i}") for i, event in enumerate(events)])
 
 
 def frame_of(rows: Sequence[EventRow], first: int | None = None) -> pl.DataFrame:

@@ -123,7 +123,7 @@ class BatchKernel(Kernel):
 
     def __init__(self, options: Batch, rules: Rules) -> None:
         self._options, self._rules = options, rules
-        self._space = KeySpace((options.key,), typed=rules.typed_keys)
+        self._space = KeySpace((options.key,), typed=rules.typed_keys, nulls=rules.null_keys)
         self._windows = OpenWindows()
         self._holding = Holding()
         self._next = 0

@@ -43,7 +43,7 @@ class Deduplicate(Operator):
         """Let the first context of each key go on; those less than `window` after it are dropped as `duplicate`.
 
         The window runs from the first sighting and is not extended; at exactly `window` the next one passes. A
-        missing key fails. `key` may be a list of paths.
+        key that is missing or null fails. `key` may be a list of paths.
 
         >>> from flowdsl import on
         >>> on("link.created").deduplicate("source_id", window="1h").steps[0].text
@@ -139,7 +139,7 @@ class DeduplicateKernel(Kernel):
 
     def __init__(self, options: Deduplicate, rules: Rules) -> None:
         self._options, self._rules = options, rules
-        self._space = KeySpace(options.key, typed=rules.typed_keys)
+        self._space = KeySpace(options.key, typed=rules.typed_keys, nulls=rules.null_keys)
         self._all = _Sightings.none()
         self._recent = _Sightings.none()
 

@@ -43,12 +43,13 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class RateLimit(Operator):
-    """Let at most `max` contexts through in each `per`."""
+    """Take a token of a bucket for each context."""
 
     name: ClassVar[str] = "rate_limit"
     method: ClassVar[str] = "rate_limit"
     summary: ClassVar[str] = (
-        "let at most `max` contexts go on in each `per`; drop the others or make them wait"
+        "a token bucket: up to `max` contexts go on at once, and it refills evenly over `per`; "
+        "the others are dropped, or wait"
     )
     example: ClassVar[str] = 'rate_limit(100, per="1m", strategy="drop")'
     option_rules: ClassVar[Mapping[str, Any]] = {
@@ -58,11 +59,16 @@ class RateLimit(Operator):
 
     max: int = option(
         "max",
-        "how many tokens the bucket holds",
+        "how many tokens the bucket holds: so many contexts may go on at once",
         {"type": "integer", "minimum": 0, "examples": [10, 100]},
         required=True,
     )
-    per: Duration = option("per", "how long an empty bucket takes to fill", DURATION_SCHEMA, required=True)
+    per: Duration = option(
+        "per",
+        "how long an empty bucket takes to fill, evenly; over any such stretch up to twice `max` may go on",
+        DURATION_SCHEMA,
+        required=True,
+    )
     strategy: str = option(
         "strategy",
         "what happens without a token: `drop`, or `queue` (wait, in order)",
@@ -79,10 +85,10 @@ class RateLimit(Operator):
 
     @classmethod
     def build(cls, max: int, *, per: Any, strategy: str = "drop", key: Any = None) -> RateLimit:
-        """Let at most `max` contexts go on in each `per`: a token bucket, full at the start, refilled steadily.
+        """Take a token for each context from a bucket of `max` tokens, full at the start and refilled evenly over `per`.
 
-        Without a token a context is dropped as `rate limited`, or with `strategy="queue"` waits until there is
-        one, in order. One bucket serves the whole step, or with `key` each value its own.
+        So up to `max` go on at once, and over any stretch of `per` up to twice `max`. Without a token a context is
+        dropped as `rate limited`, or with `strategy="queue"` waits until there is one, in order. One bucket serves the whole step, or with `key` each value its own.
 
         >>> from flowdsl import on
         >>> on("link.created").rate_limit(100, per="1m", key="target_id").steps[0].text
@@ -134,7 +140,8 @@ class RateLimit(Operator):
     @property
     def caption(self) -> str:
         each = f" for each {', '.join(map(path_text, self.key))}" if self.key else ""
-        return f"{self.max} per {self.per.text}{each}{', others wait' if self.strategy == 'queue' else ''}"
+        waiting = ", others wait" if self.strategy == "queue" else ""
+        return f"{self.max} at once, refilled over {self.per.text}{each}{waiting}"
 
     def check(self, scope: Scope) -> Scope:
         scope.check(self.paths, "rate_limit")
@@ -313,7 +320,7 @@ class QueueKernel(Kernel):
 
 
 def _space(options: RateLimit, rules: Rules) -> KeySpace | None:
-    return KeySpace(options.key, typed=rules.typed_keys) if options.key else None
+    return KeySpace(options.key, typed=rules.typed_keys, nulls=rules.null_keys) if options.key else None
 
 
 def _keyed(space: KeySpace | None, contexts: Contexts, step: StepRun) -> tuple[Contexts, Ints]:

@@ -18,6 +18,7 @@ THIS_RS: Final[Rules] = replace(
     timers=False,
     batch_names=("_batch",),
     typed_keys=False,
+    null_keys=True,
     exact_tokens=False,
     # a variable is handed to the sink; only a sink that was handed none looks into the payload
     recipient=(("recipient_id",), ("target_id",), ("_payload", "recipient_id")),

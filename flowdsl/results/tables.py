@@ -168,7 +168,7 @@ def _cell_json(part: Part, name: str) -> pl.Series:
     if series.dtype == pl.String:
         return quoted(series)
     if series.dtype.is_nested():
-        return nested_json(series)
+        return nested_json(series, nulls=True)
     return Column.from_series(series).to_json()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
@@ -36,20 +37,76 @@ def as_text(series: pl.Series) -> pl.Series:
     return pl.DataFrame({"t": series}).select(_text_of(pl.col("t"), series.dtype)).to_series()
 
 
-def nested_json(series: pl.Series) -> pl.Series:
-    """Structs, lists and maps as compact JSON texts, null where the cell is null; what is in them as it is by itself."""
+def nested_json(series: pl.Series, *, nulls: bool = False) -> pl.Series:
+    """Structs, lists and maps as compact JSON texts, null where the cell is null; what is in them as it is by itself.
+
+    A struct has all fields in every row, so a null in it says that there is no such field: it is left out. With `nulls` it
+    is written.
+    """
+    dtype = _in_json(series.dtype)
     cells = _as_json_has_it(pl.col("t"), series.dtype)
-    # {"t":…} without its frame
-    body = pl.struct(cells.alias("t")).struct.json_encode().str.slice(5).str.head(-1)
     try:
+        plain = pl.DataFrame({"t": series}).select(cells.alias("t")).to_series()
+        body = (
+            _written(pl.col("t")) if nulls or not _lacks_fields(plain) else _without_nulls(pl.col("t"), dtype)
+        )
         return (
-            pl.DataFrame({"t": series})
+            pl.DataFrame({"t": plain})
             .select(pl.when(pl.col("t").is_not_null()).then(body).alias("j"))
             .to_series()
         )
     except pl.exceptions.PolarsError as error:
         what = str(error).splitlines()[0]
         raise DataError(f"nested values of type {series.dtype} cannot be JSON: {what}") from error
+
+
+def _written(cells: pl.Expr) -> pl.Expr:
+    # {"t":…} without its frame
+    return pl.struct(cells.alias("t")).struct.json_encode().str.slice(5).str.head(-1)
+
+
+def _lacks_fields(series: pl.Series) -> bool:
+    """Whether a struct in these cells has a field that is null, or a number that JSON has not."""
+    dtype, there = series.dtype, series.drop_nulls()
+    if isinstance(dtype, pl.Struct):
+        fields = [there.struct.field(field.name) for field in dtype.fields]
+        return any(f.null_count() or _lacks_fields(f) or not _finite(f) for f in fields)
+    if isinstance(dtype, pl.List):
+        return _lacks_fields(there.list.explode(empty_as_null=False, keep_nulls=False))
+    return isinstance(dtype, pl.Map) and _lacks_fields(there.map.values())
+
+
+def _finite(series: pl.Series) -> bool:
+    return not series.dtype.is_float() or bool(series.is_finite().all())
+
+
+def _without_nulls(cells: pl.Expr, dtype: Any) -> pl.Expr:
+    """Cells as JSON texts, null where they are null; structs without the fields that are."""
+    if isinstance(dtype, pl.Struct):
+        fields = [
+            pl.concat_str(
+                pl.lit(_key(field.name)), _without_nulls(cells.struct.field(field.name), field.dtype)
+            )
+            for field in dtype.fields
+        ]
+        inside = pl.concat_str(fields, separator=",", ignore_nulls=True) if fields else pl.lit("")
+        return pl.when(cells.is_not_null()).then(pl.concat_str(pl.lit("{"), inside, pl.lit("}")))
+    if isinstance(dtype, pl.List):
+        items = cells.list.eval(_without_nulls(pl.element(), dtype.inner).fill_null("null"))
+        return pl.concat_str(pl.lit("["), items.list.join(","), pl.lit("]"))
+    if isinstance(dtype, pl.Map):
+        entry = pl.concat_str(
+            _written(pl.element().struct.field("key")), pl.lit(":"),
+            _without_nulls(pl.element().struct.field("value"), dtype.value).fill_null("null"),
+        )  # fmt: skip
+        items = cells.map.entries().list.eval(entry)
+        return pl.concat_str(pl.lit("{"), items.list.join(","), pl.lit("}"))
+    there = cells.is_finite() if dtype.is_float() else cells.is_not_null()
+    return pl.when(there).then(_written(cells))
+
+
+def _key(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False) + ":"
 
 
 def _text_of(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:

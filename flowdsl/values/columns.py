@@ -129,7 +129,10 @@ class Column:
 
     @classmethod
     def from_series(cls, series: pl.Series) -> Column:
-        """The cells of a frame's column; a null cell is null. Times become RFC 3339 text, structs and lists JSON."""
+        """The cells of a frame's column; a null cell is null, and so is a number that JSON has not.
+
+        Times become RFC 3339 text, structs and lists JSON.
+        """
         dtype = series.dtype
         size, tag = len(series), tag_of_dtype(dtype)
         if series.null_count() == size:
@@ -144,7 +147,11 @@ class Column:
         if tag is Tag.INT:
             return cls(size, tags, ints=series.cast(pl.Int64).fill_null(0).to_numpy())
         if tag is Tag.FLOAT:
-            return cls(size, tags, floats=series.cast(pl.Float64).fill_null(0.0).to_numpy())
+            floats = series.cast(pl.Float64).fill_null(0.0).to_numpy()
+            finite = np.isfinite(floats)
+            if not finite.all():
+                tags = np.where(finite & where_present(series), np.uint8(tag), np.uint8(Tag.NULL))
+            return cls(size, tags, floats=floats)
         if tag is Tag.TEXT:
             return cls(size, tags, texts=as_text(series))
         return cls(size, tags, nested=nested_json(series))

@@ -19,7 +19,7 @@ from flowdsl.values.cells import nested_json
 from flowdsl.values.columns import Column
 from flowdsl.values.few_documents import extract_few
 from flowdsl.values.masks import where_present
-from flowdsl.values.saved import Cells, Saved, Source, Whole, keeps
+from flowdsl.values.saved import Cells, Flag, Saved, Source, Whole, keeps
 from flowdsl.values.tags import MISSING, Index, Tag
 
 _local = threading.local()
@@ -31,24 +31,28 @@ class Documents(Saved):
     """JSON objects, one a row; `column` gives the values that a path has in each of them.
 
     `series` is JSON text (null = no document) or a nested Polars column. `none` says what a row without a
-    document is: null, or missing. `hints` are paths that will be asked for too: they are read along.
+    document is: null, or missing. `hints` are paths that will be asked for too: they are read along. A null in a struct is
+    missing (rule 33); with `cells` the fields of the documents are cells of a frame's columns, and there null is null.
     """
 
-    saved = keeps(series=Cells(), _none=Whole(Tag.MISSING, Tag.NULL))
+    saved = keeps(series=Cells(), _none=Whole(Tag.MISSING, Tag.NULL), _cells=Flag())
 
-    def __init__(self, series: pl.Series, *, none: Tag = Tag.NULL, hints: Iterable[Path] = ()) -> None:
+    def __init__(
+        self, series: pl.Series, *, none: Tag = Tag.NULL, hints: Iterable[Path] = (), cells: bool = False
+    ) -> None:
         self.series = (
             pl.Series([None], dtype=pl.String).new_from_index(0, len(series))
             if series.dtype == pl.Null
             else series
         )
         self._none = none
+        self._cells = cells
         self._hints = {h for h in hints if h}
         self._columns: dict[Path, Column] = {}
 
     @classmethod
     def restored(cls, said: dict[str, Any], source: Source) -> Documents:
-        return cls(said["series"], none=Tag(said["_none"]), hints=source.given["hints"])
+        return cls(said["series"], none=Tag(said["_none"]), hints=source.given["hints"], cells=said["_cells"])
 
     def __len__(self) -> int:
         return len(self.series)
@@ -87,25 +91,35 @@ class Documents(Saved):
 
     def gather(self, rows: Index) -> Documents:
         """The documents at `rows`, with what was read of them already."""
-        picked = Documents(self.series[rows], none=self._none, hints=self._hints)
+        picked = Documents(self.series[rows], none=self._none, hints=self._hints, cells=self._cells)
         picked._columns = {path: column.take(rows) for path, column in self._columns.items()}
         return picked
 
     @classmethod
     def joined(cls, first: Documents, second: Documents, hints: Iterable[Path]) -> Documents:
         """The documents of both, one after the other, with what both have read already."""
-        if first.series.dtype == second.series.dtype:
+        if first.series.dtype == second.series.dtype and first._cells == second._cells:
             series = pl.concat([first.series.alias("d"), second.series.alias("d")])
         else:
             series = pl.concat([first.json().alias("d"), second.json().alias("d")])
-        both = cls(series.rechunk(), none=first._none, hints=hints)
+        both = cls(series.rechunk(), none=first._none, hints=hints, cells=first._cells)
         for path in first._columns.keys() & second._columns.keys():
             both._columns[path] = Column.concat([first._columns[path], second._columns[path]])
         return both
 
     def json(self) -> pl.Series:
         """Each document as JSON text, null where there is none."""
-        return self.series if self._is_text else nested_json(self.series)
+        if self._is_text:
+            return self.series
+        if not self._cells:
+            return nested_json(self.series)
+        if not any(field.dtype.is_nested() for field in self.series.dtype.fields):  # type: ignore[attr-defined]
+            return nested_json(self.series, nulls=True)
+        cells: list[pl.Series | pl.Expr] = [pl.lit("{")]
+        for i, name in enumerate(self.series.struct.fields):
+            cells.append(pl.lit(("," if i else "") + json.dumps(name, ensure_ascii=False) + ":"))
+            cells.append(Column.from_series(self.series.struct.field(name)).to_json())
+        return pl.select(pl.concat_str([*cells, pl.lit("}")])).to_series()
 
     def _whole(self) -> Column:
         if self.series.null_count() == len(self):
@@ -113,12 +127,19 @@ class Documents(Saved):
         if self._is_text:
             column = Column.from_json(_compact(self.series))
             return _replace_tag(column, Tag.MISSING, self._none)
+        if self._cells:
+            return Column(len(self), Tag.OBJECT, nested=self.json())
         return _replace_tag(Column.from_series(self.series), Tag.NULL, self._none)
 
     def _field(self, path: Path) -> Column:
         series, absent = self.series, ~where_present(self.series)
-        for part in path:
+        # what the last null on the way would be: a map says which keys it has, a frame which columns
+        null = Tag.NULL
+        for depth, part in enumerate(path):
             absent = absent | ~where_present(series)
+            null = (
+                Tag.NULL if isinstance(series.dtype, pl.Map) or (self._cells and not depth) else Tag.MISSING
+            )
             if isinstance(series.dtype, pl.Map) and series.dtype.key == pl.String:
                 there = pl.select(series.map.contains_key(part).fill_null(value=False)).to_series()
                 absent = absent | ~there.to_numpy()
@@ -127,7 +148,7 @@ class Documents(Saved):
             if not isinstance(series.dtype, pl.Struct) or part not in series.struct.fields:
                 return Column(len(series), Tag.MISSING)
             series = series.struct.field(part)
-        column = Column.from_series(series)
+        column = _replace_tag(Column.from_series(series), Tag.NULL, null)
         if absent.any():
             column.tags = np.where(absent, np.uint8(Tag.MISSING), column.tag_array())
         return column

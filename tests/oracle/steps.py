@@ -383,8 +383,8 @@ STEPS: dict[type[Operator], type[Step]] = {
 
 
 def _key(context: Context, paths: Sequence[Sequence[str]]) -> str:
-    """The key of a context; null is a key, a missing value fails."""
+    """The key of a context; it fails where a value is missing or null (rule 33)."""
     values = [context[path] for path in paths]
-    if any(value is MISSING for value in values):
+    if any(value is MISSING or value is None for value in values):
         raise FailedError("the key is missing")
     return key_of(values)
