@@ -140,6 +140,7 @@ def test_rule_20_the_ways_made_for_large_amounts_change_nothing(
 
 
 SIZES = {
+    "engines.stages.STREAMED": 1,
     "engines.work.FEWEST": 1,
     "engines.work.MOST_BRANCHES": 1,
     "engines.work.ALONE_BELOW": 0,

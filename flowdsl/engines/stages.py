@@ -24,10 +24,12 @@ from flowdsl.language.rows import Failures
 from flowdsl.operators.base import Kind
 from flowdsl.plan import Stage
 from flowdsl.values.columns import Column
-from flowdsl.values.tags import Index
+from flowdsl.values.tags import Index, Mask
 
 # numbers of branches that are counted in an array
 _USUAL = 1 << 16
+# branches that go on together: more only cost memory
+STREAMED = 1 << 21
 
 
 class Sizes:
@@ -188,6 +190,8 @@ class RunStage:
         self.gates: Mapping[str, Gate] = {}
         # where production stops in the contexts that are run
         self.stop: Crash | None = None
+        # the last event that was fanned out, and how many branches it has so far
+        self._fanned = (-1, 0)
         self._recorder: Recorder | None = None
         self._observer: Observer | None = None
 
@@ -221,6 +225,26 @@ class RunStage:
 
     def push(self, contexts: Contexts, horizon: int, *, ending: bool = False) -> None:
         """Take contexts through this step and all after it, timers firing up to `horizon`."""
+        *early, last = self._streamed(contexts)
+        for piece in early:
+            # a later piece may still have contexts of this moment: timers due by then fire before all of them
+            self._push(piece, int(np.max(piece.moment[-1:])), ending=False)
+        self._push(last, horizon, ending=ending)
+
+    def _streamed(self, contexts: Contexts) -> list[Contexts]:
+        """Contexts in pieces that make no more branches each than can go on together."""
+        most = self.kernel.most_branches(contexts) if len(contexts) > 1 else None
+        if most is None or int(most.sum()) <= STREAMED:
+            return [contexts]
+        total, pieces, at = np.cumsum(most), [], 0
+        while at < len(contexts):
+            before = int(total[at - 1]) if at else 0
+            end = max(int(np.searchsorted(total, before + STREAMED, side="right")), at + 1)
+            pieces.append(contexts.slice(at, end))
+            at = end
+        return pieces
+
+    def _push(self, contexts: Contexts, horizon: int, *, ending: bool) -> None:
         self.horizon, self.ending = horizon, ending
         started = time.perf_counter()
         passed = run_spared(self, contexts) if self.spares else self.kernel.run(contexts, self)
@@ -287,6 +311,22 @@ class RunStage:
         """A fan-out made so many branches of each of these contexts."""
         self.tally.extra_branches += int((branches - 1).clip(0).sum())
         self.tally.sizes.count(branches, contexts)
+
+    def too_many(self, contexts: Contexts, branches: Index, most: int) -> Mask | None:
+        """Which contexts would give their event more than `most` branches, with those made before; None where none does."""
+        if not len(contexts):
+            return None
+        seq = contexts.seq
+        event, made = self._fanned
+        begins = np.flatnonzero(np.diff(seq, prepend=seq[0] - 1))
+        total = np.cumsum(branches)
+        # of each context, what its event has up to and with it
+        before = np.where(begins > 0, total[begins - 1], 0)
+        before[0] -= made if seq[0] == event else 0
+        so_far = total - np.repeat(before, np.diff(begins, append=len(seq)))
+        self._fanned = int(seq[-1]), int(so_far[-1])
+        over: Mask = so_far > most
+        return over if over.any() else None
 
     def absorbed(self, count: int) -> None:
         """So many contexts went into batches that go on as one each."""

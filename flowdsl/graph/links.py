@@ -219,6 +219,14 @@ class LinkTable(Saved):
         order = np.argsort(row, kind="stable")
         return row[order], other[order]
 
+    def most(self, direction: str, ids: Codes) -> Numbers:
+        """How many links each id has at most, those that ended included."""
+        counts = np.zeros(len(ids), np.int64)
+        for run in self._runs[direction]:
+            start, end = run.bounds(ids)
+            counts += end - start
+        return counts
+
     def first(self, direction: str, ids: Codes, seen: Seqs) -> Codes:
         """The other end of the earliest link of each id alive after `seen`; 0 where there is none."""
         found = np.zeros(len(ids), np.int32)

@@ -189,6 +189,10 @@ class GraphState(Saved):
         """All links of each id, in link order: the row of the id, and the other end."""
         return self.links[kind].expand(direction, ids, self._seqs(chunk, seen))
 
+    def most_links(self, kind: str, direction: str, ids: Codes) -> Index:
+        """How many links each id has at most, at any moment."""
+        return self.links[kind].most(direction, ids)
+
     def _seqs(self, chunk: Chunk, seen: Numbers) -> npt.NDArray[np.int64]:
         # the final state, on purpose: every link that did not end counts as seen from anywhere
         return np.full(len(seen), ALIVE - 1) if self.frozen else chunk.seq_seen(seen)

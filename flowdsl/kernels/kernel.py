@@ -58,6 +58,10 @@ class StepRun(Protocol):
         """A fan-out made so many branches of each of these contexts."""
         ...
 
+    def too_many(self, contexts: Contexts, branches: Index, most: int) -> Mask | None:
+        """Which contexts would give their event more than `most` branches, with those made before; None where none does."""
+        ...
+
     def absorbed(self, count: int) -> None:
         """So many contexts went into batches that go on as one each."""
         ...
@@ -129,6 +133,10 @@ class Kernel(Saved):
     def members(self, interner: Interner) -> HeldRows:
         """The contexts that it holds; asked of a kernel that was read without its step, too."""
         return HeldRows.none()
+
+    def most_branches(self, contexts: Contexts) -> Index | None:
+        """How many branches each context makes at most; None for a step that makes none."""
+        return None
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         """The contexts that go on, in order; `contexts` come in order, after those of earlier calls."""

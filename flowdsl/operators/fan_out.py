@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -35,6 +35,10 @@ from flowdsl.scope import ANY, TEXT, Scope, check_name
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
 from flowdsl.values.tags import Index
+
+MAX_BRANCHES: Final = 1 << 25
+"""The branches that one event may go into at a step."""
+_TOO_MANY: Final = f"its event goes into more than {MAX_BRANCHES:,} branches here"
 
 
 @dataclass(frozen=True)
@@ -144,11 +148,22 @@ class FanOutKernel(Kernel):
     def __init__(self, options: FanOut, rules: Rules) -> None:
         self._options, self._rules = options, rules
 
+    def most_branches(self, contexts: Contexts) -> Index | None:
+        ids = contexts.id_codes(self._options.from_, uuids=self._rules.uuids)
+        return contexts.chunk.graph.most_links(self._options.via, self._options.direction, ids)
+
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
         options, chunk = self._options, contexts.chunk
         ids = contexts.id_codes(options.from_, uuids=self._rules.uuids)
         row, others = chunk.graph.expand(options.via, options.direction, ids, chunk, contexts.seen)
         counts = np.bincount(row, minlength=len(contexts))
+        over = step.too_many(contexts, counts, MAX_BRANCHES)
+        if over is not None:
+            step.failed(contexts, Failures(over.astype(np.int32), (_TOO_MANY,)))
+            within = np.flatnonzero(~over)
+            ids, contexts, counts = ids[within], contexts.take(within), counts[within]
+            keep = ~over[row]
+            row, others = np.repeat(np.arange(len(within)), counts), others[keep]
         if self._rules.uuids:
             ids = _known(contexts, ids, counts)
         no_id = Failures.where(ids <= 0, f"{path_text(options.from_)!r} holds no id")

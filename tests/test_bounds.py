@@ -1,0 +1,94 @@
+"""Work has limits that are named: what goes beyond them fails by itself, and says so."""
+
+from __future__ import annotations
+
+import pytest
+
+import flowdsl as fd
+from flowdsl import on
+
+PEOPLE = [f"u{n}" for n in range(30)]
+# everybody follows everybody, and the event's author is followed by all
+GRAPH = fd.EntityGraph(
+    links=[{"link_type": "follows", "source_id": a, "target_id": b} for a in PEOPLE for b in PEOPLE]
+)
+TWICE = (
+    on("entity.created")
+    .fan_out("data.by", via="follows", direction="reverse", as_="one")
+    .fan_out("one_id", via="follows", direction="reverse", as_="two")
+    .map(recipient_id="{{ two_id }}", title="{{ one_id }}")
+    .deliver("s")
+)
+POSTS = [
+    {"timestamp": f"2026-01-01T09:0{n}:00Z", "event": fd.entity_created("post", f"p{n}", {"by": by})}
+    for n, by in enumerate(("u1", "nobody", "u2"))
+]
+
+
+def outcome(result: fd.Result) -> list[object]:
+    frame, errors = result["s"], result.errors
+    return [
+        frame[["seq_no", "branch", "recipient_id", "title"]].to_numpy().tolist(),
+        errors[["seq_no", "step", "branch", "error"]].to_numpy().tolist(),
+    ]
+
+
+def test_branches_that_go_on_in_pieces_come_out_as_they_would_together(monkeypatch: pytest.MonkeyPatch):
+    whole = outcome(fd.replay(TWICE, POSTS, GRAPH))
+    assert len(whole[0]) == 2 * 30 * 30  # type: ignore[arg-type]
+    monkeypatch.setattr("flowdsl.engines.stages.STREAMED", 70)
+    assert outcome(fd.replay(TWICE, POSTS, GRAPH)) == whole
+
+
+@pytest.mark.parametrize("streamed", [1, 100, 1 << 20])
+@pytest.mark.parametrize("chunk_size", [1, 2, None])
+def test_an_event_with_too_many_branches_fails_from_there_on_and_the_others_go_on(
+    streamed: int, chunk_size: int | None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("flowdsl.engines.stages.STREAMED", streamed)
+    monkeypatch.setattr("flowdsl.operators.fan_out.MAX_BRANCHES", 100)
+    result = fd.replay(TWICE, POSTS, GRAPH, chunk_size=chunk_size)
+    # three times 30 fit into 100, and the other 27 branches of each event fail
+    assert result["s"]["seq_no"].value_counts().to_dict() == {1: 90, 3: 90}
+    assert result["s"]["title"].unique().tolist() == ["u0", "u1", "u2"]
+    assert result.errors["seq_no"].value_counts().to_dict() == {1: 27, 3: 27}
+    assert result.errors["error"].unique().tolist() == [
+        "its event goes into more than 33,554,432 branches here"
+    ]
+    assert result.steps["failed"].tolist() == [0, 54, 0, 0]
+
+
+def test_one_long_text_is_searched_in_another_as_python_does():
+    rows = [("a" * 100, "a" * 70 + "b"), ("ab" * 100, "ba" * 50), ("é" * 80, "é" * 80), ("x", ""), ("", "x")]
+    flow = on("link.created").where("contains(metadata.text, metadata.piece)").map(title="x").deliver("s")
+    for some in [*([row] for row in rows), rows]:
+        events = [
+            {
+                "timestamp": "2026-01-01T09:00:00Z",
+                "event": fd.link_created("l", "a", "b", metadata={"text": t, "piece": p}),
+            }
+            for t, p in some
+        ]
+        wanted = [n for n, (text, piece) in enumerate(some, 1) if piece in text]
+        assert fd.replay(flow, events)["s"]["seq_no"].tolist() == wanted
+
+
+def test_work_grows_with_flows_and_sinks_and_not_with_their_square(monkeypatch: pytest.MonkeyPatch):
+    """The steps that are compared while a plan is made, counted."""
+    from flowdsl.operators.map import Map
+
+    compared = 0
+    equal = Map.__eq__
+
+    def counting(self: Map, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return bool(equal(self, other))
+
+    monkeypatch.setattr(Map, "__eq__", counting)
+    flows = [on("link.created", name=f"f{n}").map(title=f"x{n}").deliver("s") for n in range(300)]
+    result = fd.replay(
+        flows, [{"timestamp": "2026-01-01T09:00:00Z", "event": fd.link_created("l", "a", "b")}]
+    )
+    assert len(result) == 300
+    assert compared < 1_000
