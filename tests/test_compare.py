@@ -412,3 +412,65 @@ def test_a_replay_by_the_rules_of_production_is_an_option_of_the_command(
 ):
     _, out = run(capsys, "replay", "flows.yaml", "--log", "log", "--target", "this-rs", "--json")
     assert [row["count"] for row in json.loads(out)["delivered"]] == [1]
+
+
+# -- two logs (rule 31) ------------------------------------------------------------------------------------
+
+
+def row(id: str | None, minute: int, who: str) -> dict[str, Any]:
+    at = f"2026-01-01T{9 + minute // 60:02}:{minute % 60:02}:00Z"
+    return {
+        "event_id": id, "kind": "link.created", "timestamp": at, "link_type": "l", "source_id": who, "target_id": "p",
+    }  # fmt: skip
+
+
+NAMED = on("link.created", name="n").map(recipient_id="bob", title="{{ source_id }}").deliver("s")
+HOURLY = (
+    on("link.created", name="n")
+    .batch("target_id", window="1h")
+    .map(recipient_id="bob", title="{{ batch.count }}")
+    .deliver("s")
+)
+
+
+def over(flow: Any, rows: list[dict[str, Any]]) -> fd.Result:
+    return fd.replay(flow, fd.read_events(rows))
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_rule_31_events_of_two_logs_belong_together_by_what_they_are_not_by_their_place(ids: bool):
+    rows = [row(f"e{n}" if ids else None, 60 + n // 2, f"u{n % 5}") for n in range(50)]
+    more = [row("early" if ids else None, 0, "found-later"), *rows[:20], *rows[21:]]
+    comparison = fd.compare(over(NAMED, rows), over(NAMED, more))
+    totals = comparison.totals()
+    assert (totals["same"], totals["added"], totals["removed"], totals["changed"]) == (49, 1, 1, 0)
+    causes = comparison.causes
+    assert sorted(zip(causes["change"], causes["example"], strict=True)) == [("added", 1), ("removed", 21)]
+    assert (causes["outcome"] == "absent").all()
+
+
+def test_rule_31_an_event_with_an_id_is_the_same_though_it_says_something_else():
+    rows = [row(f"e{n}", n, "ann") for n in range(4)]
+    corrected = [{**r, "source_id": "eve"} if n == 2 else r for n, r in enumerate(rows)]
+    assert fd.compare(over(NAMED, rows), over(NAMED, corrected)).totals()["changed"] == 1
+
+
+def test_rule_31_what_has_ids_in_one_log_only_is_known_by_what_it_says():
+    rows = [row(f"e{n}", n, f"u{n}") for n in range(4)]
+    bare = [{**r, "event_id": None} for r in rows]
+    totals = fd.compare(over(NAMED, rows[1:]), over(NAMED, bare)).totals()
+    assert (totals["same"], totals["added"]) == (3, 1)
+
+
+def test_rule_31_a_digest_that_another_event_opened_is_the_same_digest_changed():
+    rows = [row(f"e{n}", minute, f"u{n}") for n, minute in enumerate((30, 40, 50, 300))]
+    totals = fd.compare(over(HOURLY, rows), over(HOURLY, [row("early", 20, "x"), *rows])).totals()
+    assert (totals["before"], totals["after"], totals["same"], totals["changed"]) == (2, 2, 1, 1)
+
+
+def test_rule_31_logs_with_the_same_events_are_told_to_be_the_same_without_looking_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    rows = [row(f"e{n}", n, f"u{n}") for n in range(4)]
+    monkeypatch.setattr("flowdsl.comparing.events.Events.of", None)
+    assert fd.compare(over(NAMED, rows), over(NAMED, rows)).same

@@ -9,6 +9,7 @@ import polars as pl
 
 from flowdsl.comparing.endings import SCHEMA as ENDINGS
 from flowdsl.comparing.endings import ending_of, endings
+from flowdsl.comparing.events import Counterparts
 from flowdsl.comparing.sides import Pair, Side
 from flowdsl.engines.stopping import STOPPED, Stopped
 from flowdsl.results.result import Result
@@ -21,14 +22,16 @@ SCHEMA: Final[dict[str, Any]] = {
 _BY: Final = ("change", "step", "operator", "outcome", "reason")
 
 
-def causes_of(pairs: list[Pair], rows: pl.DataFrame) -> pl.DataFrame:
+def causes_of(pairs: list[Pair], rows: pl.DataFrame, logs: Counterparts | None = None) -> pl.DataFrame:
     """A row for each cause of a kind of change in a flow: how many deliveries, the step, and the event of one as example.
 
     `rows` are the differences of all flows with `pair`, the number of the flow. What was added is looked for in the run
     before, what was removed in the one after; there `step` counts.
     """
-    removed = _ended([pair.after for pair in pairs], rows.filter(pl.col("change") == "removed"), "before")
-    added = _ended([pair.before for pair in pairs], rows.filter(pl.col("change") == "added"), "after")
+    removed = _ended(
+        [pair.after for pair in pairs], rows.filter(pl.col("change") == "removed"), "before", logs
+    )
+    added = _ended([pair.before for pair in pairs], rows.filter(pl.col("change") == "added"), "after", logs)
     parts = [pl.DataFrame(schema=SCHEMA)]
     for number, pair in enumerate(pairs):
         mine = rows.filter(pl.col("pair") == number)
@@ -54,24 +57,29 @@ def causes_of(pairs: list[Pair], rows: pl.DataFrame) -> pl.DataFrame:
 # -- what only one of the runs delivers ----------------------------------------------------------------------
 
 
-def _ended(sides: list[Side | None], rows: pl.DataFrame, name: str) -> pl.DataFrame:
+def _ended(
+    sides: list[Side | None], rows: pl.DataFrame, name: str, logs: Counterparts | None
+) -> pl.DataFrame:
     """How the contexts behind these rows ended on the sides where they were not delivered."""
     wanted = rows.select(
         "pair", pl.col(f"seq_no_{name}").alias("seq_no"), pl.col(f"branch_{name}").alias("branch"), "change"
     ).with_row_index("row")
+    told = wanted["seq_no"]
+    if logs is not None:
+        wanted = wanted.with_columns(logs.other(0 if name == "before" else 1, told))
     runs = _endings_by_pair(sides, wanted)
     parts = []
     for number, side in enumerate(sides):
         mine = wanted.filter(pl.col("pair") == number)
         ended = ending_of(mine, runs.get(number, pl.DataFrame(schema=ENDINGS)))
         absent = "the flow is not there" if side is None else "it has no such context"
+        mine = mine.with_columns(told.gather(mine["row"]).alias("example"))
         joined = mine.join(ended, on="row", how="left", maintain_order="left")
         parts.append(
             _after_stop(joined, None if side is None else side.result.stopped).with_columns(
                 pl.col("change").cast(pl.String),
                 pl.col("outcome").cast(pl.String).fill_null("absent"),
                 pl.when(pl.col("outcome").is_null()).then(pl.lit(absent)).otherwise("reason").alias("reason"),
-                pl.col("seq_no").alias("example"),
             )
         )
     if not parts:
@@ -108,7 +116,9 @@ def _endings_by_pair(sides: list[Side | None], wanted: pl.DataFrame) -> dict[int
     if result.options is None:
         return {}
     flows = {number: side.number for number, side in there.items()}
-    seqs = wanted.filter(pl.col("pair").is_in(list(there)))["seq_no"].to_numpy()
+    seqs = wanted.filter(pl.col("pair").is_in(list(there)) & (pl.col("seq_no") >= 0))["seq_no"].to_numpy()
+    if not len(seqs):
+        return {}
     found = endings(result.options, list(flows.values()), seqs)
     return {number: found.filter(pl.col("flow") == flow) for number, flow in flows.items()}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.comparing import aligning, causes
+from flowdsl.comparing.events import Counterparts, counterparts
 from flowdsl.comparing.matching import CHANGE, CHANGES, SAME, SIDE, matched
 from flowdsl.comparing.sides import Pair, pairs_of
 from flowdsl.engines.stopping import Stopped
@@ -41,9 +42,12 @@ class Comparison:
     became of contexts at each step, before and after; `causes` why. `same` is whether nothing differs.
     """
 
-    def __init__(self, pairs: list[Pair], progress: Progress = None) -> None:
+    def __init__(
+        self, pairs: list[Pair], progress: Progress = None, logs: Counterparts | None = None
+    ) -> None:
         self._pairs = pairs
-        self._differences, self._counts = _compared(self._pairs, progress)
+        self._logs = logs
+        self._differences, self._counts = _compared(self._pairs, progress, logs)
         if self.other_rules:
             # what a runtime makes otherwise is of use only with the reason: it is found now, and not when it is shown
             _ = self._causes
@@ -103,7 +107,7 @@ class Comparison:
 
     @cached_property
     def _causes(self) -> pl.DataFrame:
-        found = causes.causes_of(self._pairs, self._differences)
+        found = causes.causes_of(self._pairs, self._differences, self._logs)
         if not self.other_rules:
             return found
         from flowdsl.production.findings.differences import with_findings
@@ -157,7 +161,9 @@ def compare(before: Result, after: Result, *, progress: Progress = None) -> Comp
     Flows of one name are compared with each other. Deliveries belong together where they come from the same event (or
     from windows that the same event opened) and go to the same recipient, or else are the same branch: `changed` has
     another payload, `moved` another time, `readdressed` another recipient; the rest is `added` or `removed`. Steps may
-    have come or gone between the two. Either may have been read back from a folder.
+    have come or gone between the two. Either may have been read back from a folder. Over two logs an event is the same
+    where it has the same `event_id`, or, unless both have ids, where it says the same; a window is then also known by
+    the last of its members.
     `progress` is as in `replay`, of the deliveries of both.
 
     >>> from flowdsl import MemoryEventLog, link_created, on, replay
@@ -172,17 +178,19 @@ def compare(before: Result, after: Result, *, progress: Progress = None) -> Comp
     for result in (before, after):
         if not isinstance(result, Result):
             raise ReplayError(f"a {type(result).__name__} is no result", allowed="two results of replay(…)")
-    return Comparison(pairs_of(before, after), progress)
+    return Comparison(pairs_of(before, after), progress, counterparts(before, after))
 
 
-def _compared(pairs: list[Pair], progress: Progress) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _compared(
+    pairs: list[Pair], progress: Progress, logs: Counterparts | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows that differ, with the number of their pair, and the counts of each flow and sink."""
     differences = [pl.DataFrame(schema={"pair": pl.Int64, **ROWS})]
     counts: list[dict[str, Any]] = []
     total = sum(side.count(sink) for pair in pairs for side in pair.sides for sink in side.sinks)
     with following(progress, total, "compare", "deliveries") as follower:
         for number, pair in enumerate(pairs):
-            for sink, tally, rows in _by_sink(pair, follower):
+            for sink, tally, rows in _by_sink(pair, follower, logs):
                 both = sum(tally.values()) - tally["added"] - tally["removed"]
                 counts.append(
                     {
@@ -203,7 +211,9 @@ def _compared(pairs: list[Pair], progress: Progress) -> tuple[pl.DataFrame, pl.D
     return pl.concat(differences), pl.DataFrame(counts, schema=schema)
 
 
-def _by_sink(pair: Pair, follower: Follower) -> Iterator[tuple[str, dict[str, int], pl.DataFrame]]:
+def _by_sink(
+    pair: Pair, follower: Follower, logs: Counterparts | None
+) -> Iterator[tuple[str, dict[str, int], pl.DataFrame]]:
     # every delivery is made, hashed, and then finds its place
     made, placed = follower.part(0.6), follower.part(0.2)
     for sink in pair.sinks:
@@ -212,4 +222,4 @@ def _by_sink(pair: Pair, follower: Follower) -> Iterator[tuple[str, dict[str, in
         )
         nothing = (before if after is None else after).head(0)  # type: ignore[union-attr]
         both = (nothing if side is None else side for side in (before, after))
-        yield sink, *matched(*both, timed=pair.timed, tick=placed)
+        yield sink, *matched(*both, timed=pair.timed, tick=placed, logs=logs)

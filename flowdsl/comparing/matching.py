@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.comparing.events import Counterparts
 from flowdsl.progress import Tick, beside, silent
 from flowdsl.values.interner import Hashes, hashes, pair_hash
 
@@ -28,6 +29,12 @@ _COMMON: Final = (
     ("origin", "place", "recipient_id", "payload"),
     ("origin", "place", "recipient_id"),
     ("origin", "place", "branch"),
+)
+# of two logs: a window that another event opened is known by the last of its members
+_COMMON_IN_LAST: Final = (
+    ("last", "place", "recipient_id", "payload"),
+    ("last", "place", "recipient_id"),
+    ("last", "place", "branch"),
 )
 # only where windows and queues move deliveries: elsewhere it is another event that says the same
 _COMMON_IN_TIME: Final = ("place", "recipient_id", "payload")
@@ -43,17 +50,29 @@ Rows = npt.NDArray[np.int64]
 
 
 def matched(
-    before: pl.DataFrame, after: pl.DataFrame, *, timed: bool, tick: Tick = silent
+    before: pl.DataFrame,
+    after: pl.DataFrame,
+    *,
+    timed: bool,
+    tick: Tick = silent,
+    logs: Counterparts | None = None,
 ) -> tuple[dict[str, int], pl.DataFrame]:
     """How many deliveries there are of each change, and a row for each that is not the same: `change`, then `SIDE` with
     `_before` and `_after`.
 
     Both frames have the columns of `SIDE`, `origin` and `place`, in the order of delivery; rows are in the order of
-    `after`, with those that are gone where they were. `timed` says whether both flows have windows or queues.
+    `after`, with those that are gone where they were. `timed` says whether both flows have windows or queues; `logs` how
+    the events belong together where the two ran over logs that differ.
     `tick` hears how many rows of both were hashed, and again how many found their place.
     """
     left, right = _words(before, tick), _words(after, tick)
-    pairs, alone = _pairs(left, right, (*_COMMON, *([_COMMON_IN_TIME] if timed else [])), tick)
+    common = [*_COMMON, *([_COMMON_IN_TIME] if timed else [])]
+    if logs is not None:
+        for words, frame, events in ((left, before, logs.sides[0]), (right, after, logs.sides[1])):
+            for name, column in (("origin", "origin"), ("last", "seq_no")):
+                words[name] = events.words(frame[column]).to_numpy().view(np.uint64)
+        common[len(_COMMON) : len(_COMMON)] = _COMMON_IN_LAST
+    pairs, alone = _pairs(left, right, common, tick)
     changes = np.full(len(pairs[0]), _code(SAME), np.uint32)
     for change, column in _DIFFER:
         changes[left[column][pairs[0]] != right[column][pairs[1]]] = _code(change)

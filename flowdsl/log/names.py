@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -75,8 +75,7 @@ class EventNames:
         # what is near is kept as text, what was left behind as digests; ascending, both
         self._near: list[tuple[Ints, pl.Series]] = []
         self._far: list[tuple[Ints, bytes]] = []
-        self._equal = HashTable()
-        self._counts = np.zeros(0, np.int64)
+        self._equal = Occurrences()
 
     def note(self, events: pl.DataFrame) -> None:
         """The next events, with all columns of an event table."""
@@ -128,26 +127,32 @@ class EventNames:
 
     def _texts(self, events: pl.DataFrame) -> pl.Series:
         """What each event is known by, as text."""
-        about = [_part(events[name].cast(pl.String)) for name in _ABOUT]
-        ids = events["event_id"]
-        named = where_present(ids)
-        texts = events.select(pl.concat_str([_part(ids), *about]).alias("text"))["text"]
+        named = where_present(events["event_id"])
+        texts = _together([_part(events["event_id"]), *_about(events)])
         rest = np.flatnonzero(~named)
         if not len(rest):
             return texts
-        whole = as_json_text(events[rest])
-        said = [pl.Series("at", whole["timestamp"].to_physical()).cast(pl.String)]
-        said += [_part(_ordered(whole[name])) for name in JSON_COLUMNS]
-        full = whole.select(pl.concat_str([texts[rest], *said], separator=" ").alias("text"))["text"]
-        nth = self._nth(full)
-        full = pl.select(pl.concat_str([full, pl.Series(nth).cast(pl.String)], separator="#")).to_series()
-        return texts.clone().scatter(rest, full)
+        said = content_texts(events[rest])
+        nth = pl.Series(self._equal.nth(said)).cast(pl.String)
+        return texts.clone().scatter(rest, _together([said, pl.lit("#"), nth]))
 
-    def _nth(self, texts: pl.Series) -> Ints:
-        """Of each text how many equal ones came before it."""
-        before = len(self._equal)
-        codes = self._equal.insert(*hashes([texts])[0])
-        self._counts = np.concatenate([self._counts, np.zeros(len(self._equal) - before, np.int64)])
+
+class Occurrences:
+    """Counts of each text how often it came; about 40 bytes are kept for each that is another."""
+
+    def __init__(self) -> None:
+        self._table = HashTable()
+        self._counts = np.zeros(0, np.int64)
+
+    def nth(self, texts: pl.Series) -> Ints:
+        """Of each text how many equal ones came before it, here or in an earlier call.
+
+        >>> Occurrences().nth(pl.Series(["a", "b", "a", "a"])).tolist()
+        [0, 0, 1, 2]
+        """
+        before = len(self._table)
+        codes = self._table.insert(*hashes([texts])[0])
+        self._counts = np.concatenate([self._counts, np.zeros(len(self._table) - before, np.int64)])
         order = np.argsort(codes, kind="stable")
         grouped = codes[order]
         starts = np.flatnonzero(np.diff(grouped, prepend=-1))
@@ -157,6 +162,13 @@ class EventNames:
         nth += self._counts[codes]
         self._counts[grouped[starts]] += sizes
         return nth
+
+
+def content_texts(events: pl.DataFrame) -> pl.Series:
+    """All that events say but for their ids and numbers, as text: equal where they say the same, however it is written."""
+    whole = as_json_text(events)
+    at = pl.Series("at", whole["timestamp"].to_physical()).cast(pl.String)
+    return _together([*_about(whole), at, *(_part(_ordered(whole[name])) for name in JSON_COLUMNS)])
 
 
 class _Noted:
@@ -205,6 +217,14 @@ def names_of(source: EventSource) -> Names:
     """What the events of a source are known by; `names.source` is to be read in place of the source."""
     identity = getattr(source, "identity", None)
     return EventNames(source) if identity is None else LogNames(source, identity)
+
+
+def _about(events: pl.DataFrame) -> list[pl.Series]:
+    return [_part(events[name].cast(pl.String)) for name in _ABOUT]
+
+
+def _together(parts: Sequence[pl.Series | pl.Expr]) -> pl.Series:
+    return pl.select(pl.concat_str(parts).alias("text")).to_series()
 
 
 def _part(texts: pl.Series) -> pl.Series:

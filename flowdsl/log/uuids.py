@@ -60,6 +60,16 @@ class OneSpelling:
         self._source = source
 
     @property
+    def source(self) -> EventSource:
+        """The log with its ids as they are spelled there."""
+        return self._source
+
+    @property
+    def identity(self) -> str | None:
+        """What tells the log from all others, where it has that."""
+        return getattr(self._source, "identity", None)
+
+    @property
     def broken(self) -> int:
         """Rows that cannot be events."""
         return self._source.broken
