@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -312,3 +313,18 @@ def test_an_error_says_where_what_was_allowed_and_a_hint() -> None:
     assert str(error) == (
         "flow 'link.created to s, t': there is no sink 't'\n  allowed: s, tt\n  hint: did you mean 'tt'?"
     )
+
+
+@pytest.mark.parametrize("name", ["run[12]", "run*", "r?n", "run{1,2}", "run [x] 50%"])
+def test_a_folder_may_have_any_name_and_its_tables_are_its_own(name: str, tmp_path: Path):
+    flow = on("link.created", name="n").map(recipient_id="bob", title="{{ source_id }}").deliver("s")
+    for folder, who in (("run1", "other"), ("run2", "other"), ("run", "other"), (name, "mine")):
+        log = [{"timestamp": "2026-01-01T00:00:00Z", "event": fd.link_created("l", who, "p")}]
+        made = fd.replay(flow, log, out=tmp_path / folder)
+    for result in (made, fd.read_result(tmp_path / name)):
+        assert result["s"]["title"].tolist() == ["mine"]
+        page = tmp_path / "report.html"
+        result.report(page)
+        assert "mine" in page.read_text()
+        assert "other" not in re.findall(r">([^<>]*)<", page.read_text())
+        assert [json.loads(text)["title"] for text in result.deliveries["payload"]] == ["mine"]

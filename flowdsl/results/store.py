@@ -74,11 +74,13 @@ class StoredPart:
 
     def read(self, wanted: Callable[[str], bool]) -> pl.DataFrame:
         """The columns whose names are wanted."""
-        return pl.read_parquet(self.path, columns=[name for name in self._schema.names if wanted(name)])
+        return pl.read_parquet(
+            self.path, glob=False, columns=[name for name in self._schema.names if wanted(name)]
+        )
 
     def row(self, number: int) -> Part:
         """One row by itself."""
-        return Part(pl.scan_parquet(self.path).slice(number, 1).collect(), self.meta)
+        return Part(pl.scan_parquet(self.path, glob=False).slice(number, 1).collect(), self.meta)
 
 
 class Store(Protocol):
