@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.flow import Flow
+from flowdsl.rules import rules_of
 
 if TYPE_CHECKING:
     import os
@@ -168,8 +169,12 @@ class Project:
         *,
         custom: Mapping[str, Any] | None = None,
         graph: EntityGraph | None = None,
+        target: str | None = None,
     ) -> dict[str, Sink]:
         """Real sinks, by name, of the types and with the options that the project has; nothing is opened yet.
+
+        With `target="this-rs"` they are that runtime's, in memory, for a replay with that target and `dispatch=True`:
+        they read payloads as it does, and have what it would show, count and send in `.calls`; nothing leaves the machine.
 
         What in_app, feed, counter and push keep is in SQLite files in `folder`, named like the sinks, or in memory where
         there is no folder; a `path` of the configuration is one in that folder. `custom` maps names to functions or sinks
@@ -181,7 +186,11 @@ class Project:
         {'likes': Counter(memory)}
         """
         from flowdsl.production.sinks import build
+        from flowdsl.production.sinks_there import sinks_there
 
+        if not rules_of(target).early_checks:
+            named = [sink for flow in self.flows for sink in flow.sinks]
+            return sinks_there(self.sinks, named, custom or {}, graph)
         return build(self.sinks, None if folder is None else Path(folder), custom=custom, graph=graph)
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,6 +13,17 @@ def where(condition: str, *before: str, kind: str = ENTITY) -> str:
     return flow(*before, f"filter: {{condition: '{quoted}'}}", on=kind)
 
 
+def shown(kind: str, payload: str) -> str:
+    """A flow that delivers this payload to a sink of a type."""
+    steps = (f"map: {{template: {{recipient_id: ann, {payload}}}}}", DELIVER)
+    return project(flow(*steps, on=ENTITY), sinks=f"[{{name: s, type: {kind}}}]")
+
+
+def counted(value: str) -> str:
+    """A flow that counts so much."""
+    return shown("counter", f"field: likes, value: {value}")
+
+
 CASES = [
     Case("condition-refused", where("data.n > 3"), where("data.n == 3")),
     Case("condition-refused", where('data.n in ["a"]'), where('data.n == "a"')),
@@ -220,6 +231,14 @@ CASES = [
             flow("map: {template: {field: edits}}", DELIVER, on=ENTITY), sinks="[{name: s, type: counter}]"
         ),
     ),
+    Case("counter-value-is-text", counted("'{{ data.n }}'"), counted("5")),
+    Case("sink-field-not-text", shown("in_app", "title: 5"), shown("in_app", 'title: "5"')),
+    Case("sink-field-not-text", shown("counter", "entity_type: 5"), shown("counter", "entity_type: post")),
+    Case("sink-field-not-text", shown("push", "title: {a: b}"), shown("in_app", "data: {a: b}")),
+    Case("push-default-title", shown("push", "body: b"), shown("push", "title: a, body: b")),
+    Case("push-default-title", shown("push", "title: a"), shown("in_app", "title: a")),
+    Case("push-data-not-object", shown("push", "data: 5"), shown("push", "data: {value: 5}")),
+    Case("push-data-not-object", shown("push", "data: [5]"), shown("in_app", "data: [5]")),
     Case(
         "backend-not-implemented",
         project(events="backend: {type: nats}"),
