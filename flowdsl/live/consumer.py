@@ -6,11 +6,8 @@ a log in memory it lasts as long as the log.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +18,9 @@ from flowdsl.errors import LiveError
 from flowdsl.live.dead_letters import LETTERS, Letter
 from flowdsl.live.given_up import GIVEN_UP, GivenUp
 from flowdsl.log.base import EventLog
-from flowdsl.log.durable import make_folder
+from flowdsl.log.durable import check_own, make_folder
+from flowdsl.log.forking import watch
+from flowdsl.log.locking import FileLock
 from flowdsl.sinks.database import Database, insert, marks
 
 _SCHEMA: Final = (
@@ -30,6 +29,7 @@ _SCHEMA: Final = (
     *LETTERS,
     *GIVEN_UP,
 )
+_FILE: Final = "consumer.sqlite"
 _BESIDE: Final = "consumers"
 # a process that is just going holds the lock for a moment longer
 _GOING: Final = 0.5
@@ -44,11 +44,12 @@ class Consumer:
         self.kept: Any = None
         if folder is not None:
             _make(folder)
-        self._database = Database(
-            None if folder is None else folder / "consumer.sqlite", "flowdsl consumer", _SCHEMA
-        )
-        self._lock: int | None = None
+            for file in (_FILE, f"{_FILE}-journal"):
+                check_own(folder / file)
+        self._database = Database(None if folder is None else folder / _FILE, "flowdsl consumer", _SCHEMA)
+        self._lock: FileLock | None = None
         self._held = threading.Lock()
+        watch(self)
 
     @classmethod
     def of(cls, log: EventLog, name: str) -> Consumer:
@@ -72,13 +73,7 @@ class Consumer:
         if self.folder is None:
             return
         try:
-            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                self._wait_for(handle)
-            except BaseException:
-                os.close(handle)
-                raise
-            self._lock = handle
+            self._lock = FileLock(self.folder / "lock", self._taken, _GOING)
         except BaseException:
             self._held.release()
             raise
@@ -86,7 +81,7 @@ class Consumer:
     def release(self) -> None:
         """Let another run of this consumer begin."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
         if self._held.locked():
             self._held.release()
@@ -96,20 +91,9 @@ class Consumer:
         if self.folder is not None:
             self._database.close()
 
-    def _wait_for(self, handle: int) -> None:
-        end = time.monotonic() + _GOING
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    holder = os.pread(handle, 20, 0).decode(errors="replace").strip()
-                    raise self._taken(f"process {holder}") from None
-                time.sleep(0.01)
-            else:
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, str(os.getpid()).encode(), 0)
-                return
+    def after_fork(self) -> None:
+        """Leave what the parent runs to the parent."""
+        self._lock, self._held = None, threading.Lock()
 
     def _taken(self, by: str) -> LiveError:
         return LiveError(
@@ -231,8 +215,9 @@ def _put(connection: sqlite3.Connection, letters: Sequence[Letter]) -> None:
 
 def _make(folder: Path) -> None:
     """A folder for its owner alone, and so is that of the log where a run comes before the first event."""
-    for path in (folder.parent.parent, folder.parent, folder):
-        make_folder(path)
+    make_folder(folder.parent.parent)
+    for path in (folder.parent, folder):
+        make_folder(path, inside=True)
 
 
 _MEMORY_LOCK = threading.Lock()

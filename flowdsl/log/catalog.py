@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from flowdsl.errors import DataError
+from flowdsl.log.durable import check_own
+from flowdsl.log.forking import abandon
 from flowdsl.log.segments import Segment, Statistics
 
 NAME: Final = "log.sqlite"
@@ -68,6 +70,8 @@ class Catalog:
         """Open the catalog of `folder`, making it where there is none."""
         self._path = folder / NAME
         self._lock = threading.RLock()
+        for name in (NAME, f"{NAME}-journal"):
+            check_own(folder / name)
         # SQLite would make the file as the umask says; its journal gets the mode of the file
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -100,6 +104,10 @@ class Catalog:
         with self._transaction("BEGIN IMMEDIATE") as run:
             run("DELETE FROM identity")
             self._put("identity", (name,))
+
+    def after_fork(self) -> None:
+        """Leave the connection to the parent."""
+        abandon(self._connection)
 
     def last_sealed(self) -> int:
         """The number of the last event that was ever in a segment."""

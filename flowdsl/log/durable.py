@@ -1,4 +1,4 @@
-"""Files of a log's folder that outlive a power cut, belong to their owner alone, and have one writer.
+"""Files of a log's folder that outlive a power cut, belong to their owner alone, and are no way out of the folder.
 
 A file whose sync failed is never synced again: the system may have thrown the bytes away and say "done" the next
 time. Whoever meets such a failure writes a new file.
@@ -6,24 +6,69 @@ time. Whoever meets such a failure writes a new file.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-import time
+import stat
 from pathlib import Path
 from typing import Final
 
 from flowdsl.errors import DataError
 
-_LOCK: Final = "writer.lock"
-# how long a new writer waits for one that is just going, in seconds
-_GOING: Final = 0.2
+_NO_OTHER: Final = "remove it, or put the file itself there: links would lead out of the folder"
 
 
-def make_folder(folder: Path) -> None:
-    """A folder for its owner alone; one that is there stays as it is."""
+def make_folder(folder: Path, *, inside: bool = False) -> None:
+    """A folder for its owner alone; one that is there stays as it is, but `inside` of a log it must not be a link."""
+    if inside and folder.is_symlink():
+        raise DataError("is a symbolic link", place=str(folder), allowed="a folder", hint=_NO_OTHER)
     if not folder.is_dir():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(folder.parent)
+
+
+def open_own(path: Path, flags: int, *, alone: bool = False) -> int:
+    """The handle of a file of a log, which is a file itself: never what a link leads to, nor a pipe.
+
+    `alone`: nor one that has another name, somewhere else.
+    """
+    try:
+        # a pipe would wait for somebody at its other end
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR):
+            raise
+        raise _no_file(path) from error
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or (alone and found.st_nlink > 1):
+        os.close(handle)
+        raise _no_file(path)
+    return handle
+
+
+def read_own(path: Path, most: int = -1) -> bytes:
+    """The first bytes of a file of a log, or all of them."""
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+        return file.read(most)
+
+
+def check_own(path: Path) -> None:
+    """Refuse what has the name of a file of a log and is none; it need not be there."""
+    try:
+        mode = os.stat(path, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise _no_file(path)
+
+
+def _no_file(path: Path) -> DataError:
+    try:
+        is_link = path.is_symlink() or path.stat().st_nlink > 1
+    except OSError:
+        is_link = False
+    what = "is a link to another file" if is_link else "is no file"
+    return DataError(what, place=str(path), allowed="a file with this one name", hint=_NO_OTHER)
 
 
 def created(path: Path) -> int:
@@ -62,51 +107,3 @@ def write_whole(handle: int, content: bytes, offset: int) -> None:
     while view:
         written = os.pwrite(handle, view, offset)
         view, offset = view[written:], offset + written
-
-
-def lock_writer(folder: Path) -> int:
-    """The handle that makes its holder the only writer of a folder, until it is closed; `DataError` if there is one."""
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        _lock(handle, folder)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
-
-
-def has_writer(folder: Path) -> bool:
-    """Whether somebody writes in a folder at this moment."""
-    try:
-        handle = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
-
-
-def _lock(handle: int, folder: Path) -> None:
-    end = time.monotonic() + _GOING
-    while True:
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            # a reader that asks `has_writer` holds it for a moment as well
-            if time.monotonic() < end:
-                time.sleep(0.005)
-                continue
-            holder = os.pread(handle, 20, 0).decode(errors="replace").strip() or "unknown"
-        whose = "this process, through another object" if holder == str(os.getpid()) else f"process {holder}"
-        raise DataError(
-            f"the log is being written by {whose}",
-            place=str(folder),
-            allowed="one writer at a time, any number of readers",
-            hint="close() the other one, or end that process",
-        )

@@ -12,6 +12,7 @@ from flowdsl.log.blocks import TailRows
 from flowdsl.log.border import reading
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
+from flowdsl.log.forking import watch
 from flowdsl.log.opening import REPAIR, lacks_catalog
 from flowdsl.log.tail import TailReader
 from flowdsl.log.writing import Durability, Limits, LogWriter
@@ -33,6 +34,7 @@ class LogFolder:
         self._opening = threading.RLock()
         self._writer: LogWriter | None = None
         self._reader: tuple[Catalog, TailReader] | None = None
+        watch(self)
 
     def writer(self) -> LogWriter:
         """The writer; `DataError` where somebody else is."""
@@ -109,6 +111,15 @@ class LogFolder:
                 for part in self._reader:
                     part.close()
                 self._reader = None
+
+    def after_fork(self) -> None:
+        """Open all anew, as a reader that may become the writer once the parent is none any more."""
+        if self._writer is not None:
+            self._writer.after_fork()
+        if self._reader is not None:
+            self._reader[0].after_fork()
+            self._reader[1].close()
+        self._opening, self._writer, self._reader = threading.RLock(), None, None
 
     def __del__(self) -> None:
         if getattr(self, "_reader", None) is not None or getattr(self, "_writer", None) is not None:

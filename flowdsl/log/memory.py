@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import os
 import threading
 import uuid
 from collections.abc import Collection, Iterator
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import Blocks, picked
 from flowdsl.log.columns import SCHEMA, chunk_columns
+from flowdsl.log.forking import watch
 from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
@@ -55,6 +58,12 @@ class MemoryEventLog(EventLog):
         self._marks: list[tuple[int, int]] = []
         self._ahead: list[tuple[int, int]] = []
         self._changed = threading.Condition()
+        self._process = os.getpid()
+        watch(self)
+
+    def after_fork(self) -> None:
+        """Begin with a lock that no thread of the parent holds."""
+        self._changed = threading.Condition()
 
     @classmethod
     def of(cls, frame: pl.DataFrame, problems: Problems | None = None, skipped: int = 0) -> MemoryEventLog:
@@ -80,6 +89,12 @@ class MemoryEventLog(EventLog):
         return self._identity
 
     def _append(self, events: Any, timestamp: datetime | str | None, follower: Follower) -> int:
+        if self._process != os.getpid():
+            raise DataError(
+                f"this log is in the memory of process {self._process}, of which this one was forked off: nobody "
+                "there would see what is appended here",
+                hint="make a log in this process, or use a ParquetEventLog, which several processes can open",
+            )
         rows = rows_of(events, timestamp, follower)
         if rows is not None and len(rows) < _TAIL:
             with self._changed:

@@ -9,6 +9,7 @@ from typing import Final
 from flowdsl.errors import DataError
 from flowdsl.events import EventRow
 from flowdsl.log.catalog import Catalog, has_catalog
+from flowdsl.log.durable import read_own
 from flowdsl.log.segments import PREFIX
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import scan
@@ -39,7 +40,7 @@ def segment_files(folder: Path) -> list[Path]:
 def found_tail(folder: Path, catalog: Catalog) -> tuple[int, list[EventRow]]:
     """The rows of the tail that are in no segment, and the number of the first of them."""
     path = folder / TAIL
-    found = scan(path.read_bytes()) if path.is_file() else None
+    found = scan(read_own(path)) if path.is_file() else None
     if found is None or found.head is None or found.bad:
         what = "is missing" if found is None else "is damaged"
         raise DataError(f"{TAIL} {what}", place=str(path), hint=REPAIR)

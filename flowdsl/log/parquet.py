@@ -238,11 +238,12 @@ class ParquetEventLog(EventLog):
             raise DataError("plain Parquet files have no checksums to verify", place=str(self.folder))
         with following(progress, None, "verify") as follower, self._writing("cannot be verified"):
             self._sealed.forget()
-            if not (has_catalog(self.folder) or (self.folder / TAIL).is_file()):
-                raise DataError("there is no log", place=str(self.folder))
             if repair:
                 self.close()
-            return (set_aside if repair else inspect)(self.folder, follower)
+            lost = self._log.writing.lock.lost() if self._log.writing else None
+            if not (has_catalog(self.folder) or (self.folder / TAIL).is_file()):
+                raise lost or DataError("there is no log", place=str(self.folder))
+            return set_aside(self.folder, follower) if repair else inspect(self.folder, follower, lost)
 
     @property
     def problems(self) -> pd.DataFrame:

@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 from flowdsl.log.catalog import CHECKED, Catalog, Gap, has_catalog, row_checksum
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.columns import KIND
-from flowdsl.log.durable import lock_writer, make_folder, sync_folder
+from flowdsl.log.durable import make_folder, sync_folder
 from flowdsl.log.opening import remove_leftovers, segment_files
 from flowdsl.log.rows import frame_of
 from flowdsl.log.segments import Segment, identity_in, write_segments
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import TailFile, scan
 from flowdsl.log.verifying import Damage, Verification, found_segments, inspect
+from flowdsl.log.writing import lock_writer
 from flowdsl.progress import Follower
 
 QUARANTINE: Final = "quarantine"
@@ -36,7 +37,7 @@ def repair(folder: Path, follower: Follower) -> Verification:
 
     The events in it are given up: their numbers are a gap that `problems` and a warning at each reading name.
     """
-    handle = lock_writer(folder)
+    lock = lock_writer(folder)
     try:
         found = inspect(folder, follower)
         places = {Path(damage.place).name for damage in found.damage}
@@ -59,13 +60,13 @@ def repair(folder: Path, follower: Follower) -> Verification:
             catalog.close()
         return replace(found, repaired=True)
     finally:
-        os.close(handle)
+        lock.close()
 
 
 def _set_aside(path: Path) -> str:
     """Keep a damaged file in the folder for such; the name it has there. It stays where it is, too."""
     folder = path.parent / QUARANTINE
-    make_folder(folder)
+    make_folder(folder, inside=True)
     name = path.name
     number = 1
     while (folder / name).exists():

@@ -13,6 +13,7 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.log.border import reading
 from flowdsl.log.columns import KIND, SCHEMA, TIME
+from flowdsl.log.forking import watch
 from flowdsl.log.opening import REPAIR
 from flowdsl.log.raw import ParquetFiles
 from flowdsl.log.segments import Segment, checksum_of
@@ -43,6 +44,7 @@ class SealedEvents:
         self.folder = folder
         self._checked: set[str] = set()
         self._lock = threading.Lock()
+        watch(self)
 
     def frames(
         self, listed: Listed, segments: Sequence[Segment], names: list[str], size: int, after: int,
@@ -105,6 +107,10 @@ class SealedEvents:
             )  # fmt: skip
         with self._lock:
             self._checked.add(segment.name)
+
+    def after_fork(self) -> None:
+        """Begin with a lock that no thread of the parent holds."""
+        self._lock = threading.Lock()
 
     def forget(self) -> None:
         """Check all segments anew."""

@@ -20,7 +20,8 @@ from typing import Final
 from flowdsl.errors import DataError
 from flowdsl.events import EventRow
 from flowdsl.log.blocks import TailRows
-from flowdsl.log.durable import created, has_writer, put_in_place, sync, write_whole
+from flowdsl.log.durable import created, open_own, put_in_place, read_own, sync, write_whole
+from flowdsl.log.locking import has_writer
 
 NAME: Final = "tail.log"
 HEAD: Final = 96
@@ -127,6 +128,7 @@ class TailFile:
             # also where appends are not synced: a rename must never put an empty file in place of a full one
             sync(self._handle)
             put_in_place(hidden, folder / NAME)
+            self._path = folder / NAME
         except BaseException:
             self.close()
             raise
@@ -140,6 +142,14 @@ class TailFile:
         # this write is not waited for: the lines are safe, and a reader without it finds them by their checksums
         write_whole(self._handle, Head(self.first, end, last, self.synced).encoded(), 0)
         self.end = end
+
+    def check(self) -> None:
+        """Refuse to go on in a file that has been removed: nobody would find what is in it."""
+        if not os.fstat(self._handle).st_nlink:
+            raise DataError(
+                f"{NAME} was removed while it was written", place=str(self._path),
+                hint="what it held is written anew at the next append; this append is not in the log",
+            )  # fmt: skip
 
     def cut(self) -> None:
         """Take back what a failed append may have left behind the end."""
@@ -197,7 +207,7 @@ class TailReader:
         new = self._handle < 0 or os.fstat(self._handle).st_ino != os.stat(self._path).st_ino
         if new:
             self.close()
-            self._handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self._handle = open_own(self._path, os.O_RDONLY)
         elif os.pread(self._handle, HEAD, 0) == self._told:
             return
         head = self._read_head()
@@ -220,7 +230,7 @@ class TailReader:
 
     def _extended(self, head: Head) -> Head:
         """A head that also counts what a writer, which is gone, had written but not yet said to be good."""
-        found = scan(self._path.read_bytes())
+        found = scan(read_own(self._path))
         if found.bad or not found.good:
             return head
         return Head(head.first, max(found.good[-1].end, head.end), max(found.last, head.last), head.synced)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from flowdsl.errors import DataError
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
-from flowdsl.log.durable import has_writer
+from flowdsl.log.locking import WRITER, has_lost_lock, has_writer
 from flowdsl.log.opening import segment_files
 from flowdsl.log.segments import Segment, checksum_of, described
 from flowdsl.log.tail import NAME as TAIL
@@ -75,8 +75,11 @@ class Verification:
         return "\n".join(lines)
 
 
-def inspect(folder: Path, follower: Follower) -> Verification:
-    """Check a log without changing it, also while it is written; `follower` hears how many events were looked at."""
+def inspect(folder: Path, follower: Follower, lost: DataError | None = None) -> Verification:
+    """Check a log without changing it, also while it is written; `follower` hears how many events were looked at.
+
+    `lost` says how this process lost its right to write.
+    """
     found = _read_tail(folder)
     damage, segments = _catalog_damage(folder)
     if damage:
@@ -90,6 +93,9 @@ def inspect(folder: Path, follower: Follower) -> Verification:
         whole += segment.rows - sum(d.last - d.first + 1 for d in broken)
     damage += _holes(folder, segments, found) if has_catalog(folder) and not damage else []
     damage += tail_damage(folder, found)
+    if lost or has_lost_lock(folder):
+        what = lost.what if lost else f"{WRITER} was removed while a process writes: others may come in"
+        damage.append(Damage(str(folder / WRITER), 0, 0, what))
     sealed = segments[-1].last if segments else 0
     if found is not None:
         whole += sum(max(line.last - max(line.first - 1, sealed), 0) for line in found.good)

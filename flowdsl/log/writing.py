@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -24,7 +23,8 @@ from flowdsl.events import EventRow
 from flowdsl.log.blocks import TailRows
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
-from flowdsl.log.durable import lock_writer, make_folder
+from flowdsl.log.durable import make_folder
+from flowdsl.log.locking import WRITER, FileLock
 from flowdsl.log.opening import REPAIR, found_tail, lacks_catalog, remove_leftovers
 from flowdsl.log.rows import event_rows
 from flowdsl.log.segments import write_segments
@@ -72,7 +72,7 @@ class LogWriter:
         self._begun = time.monotonic()
         self._refused = 0
         self.catalog: Catalog | None = None
-        self._handle = lock_writer(folder)
+        self.lock = lock_writer(folder)
         try:
             self._open()
         except BaseException:
@@ -117,6 +117,7 @@ class LogWriter:
             rows = [] if numbered is None else [row for _, row in event_rows(numbered)]
             if rows:
                 self._commit([Waiting(rows)])
+                self._seal_if_due()
             return self.last
 
     def seal(self) -> None:
@@ -182,11 +183,16 @@ class LogWriter:
             if self.catalog is not None:
                 self.catalog.close()
                 self.catalog = None
-            if self._handle >= 0:
-                os.close(self._handle)
-                self._handle = -1
+            self.lock.close()
             self._changed.notify_all()
         self._tell_readers()
+
+    def after_fork(self) -> None:
+        """Leave all to the parent: this object is not used any more."""
+        if self._tail is not None:
+            self._tail.close()
+        if self.catalog is not None:
+            self.catalog.after_fork()
 
     def _tell_readers(self) -> None:
         with self._grown:
@@ -208,6 +214,8 @@ class LogWriter:
         remove_leftovers(self._folder, self.catalog)
 
     def _begin_tail(self, rows: TailRows) -> None:
+        # it takes the place of the one that is there
+        self.lock.check()
         tail = TailFile(self._folder, rows.first, rows.rows, self._durability != "none")
         if self._tail is not None:
             self._tail.close()
@@ -286,6 +294,7 @@ class LogWriter:
             waiting.last = last
         try:
             self._tail.append(b"".join(lines), last)
+            self._check_place(last)
         except BaseException:
             self._distrust_tail()
             raise
@@ -297,6 +306,17 @@ class LogWriter:
                 waiting.done = True
             self._changed.notify_all()
         self._tell_readers()
+
+    def _check_place(self, last: int) -> None:
+        """See that the files are still those that others find, before anybody is told that events are in them."""
+        assert self._tail is not None
+        # after the sync: whoever gets the lock from now on finds what was written
+        self.lock.check()
+        self._tail.check()
+        try:
+            self.lock.say(last)
+        except OSError as error:
+            _logger.warning("%s: how far the log is cannot be noted: %s", self.lock.path, error)
 
     # -- sealing -----------------------------------------------------------------------------------------
 
@@ -320,6 +340,7 @@ class LogWriter:
     def _seal(self, behind: Iterable[pl.DataFrame] = ()) -> None:
         """Write the tail, and the frames behind it, into segments."""
         assert self.catalog is not None
+        self.lock.check()
         first = self.rows.first
         tail = [pl.concat(self.rows.after(first - 1)).drop("seq_no")] if len(self.rows) else []
         segments = write_segments(self._folder, itertools.chain(tail, behind), first, self.catalog.identity)
@@ -345,3 +366,15 @@ class LogWriter:
     def _check_open(self) -> None:
         if self._closed:
             raise DataError("the log is closed", place=str(self._folder), hint="open it again")
+
+
+def lock_writer(folder: Path) -> FileLock:
+    """The lock of the only writer of a folder; `DataError` where somebody else has it."""
+
+    def refused(by: str) -> DataError:
+        return DataError(
+            f"the log is being written by {by}", place=str(folder), allowed="one writer at a time, any number of readers",
+            hint="close() the other one, or end that process",
+        )  # fmt: skip
+
+    return FileLock(folder / WRITER, refused)

@@ -1,0 +1,41 @@
+"""What a process that was forked off does with what its parent had open: it lets go, and opens anew what it needs.
+
+A lock that was taken is shared by both sides of a fork, an open file has one place for both, and a SQLite connection
+must not be used, nor even closed, on the other side.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from typing import Any, Final, Protocol
+
+
+class Forkable(Protocol):
+    """Something that holds files or locks."""
+
+    def after_fork(self) -> None:
+        """Let go of all that belongs to the parent; called in the child, which has no other thread."""
+
+
+_WATCHED: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+
+def watch(held: Forkable) -> None:
+    """Let `held` know when it is on the child's side of a fork."""
+    _WATCHED.add(held)
+
+
+def abandon(connection: Any) -> None:
+    """Never close a connection that the parent has opened, not even at the end of the process."""
+    if connection is not None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _forked() -> None:
+    for held in list(_WATCHED):
+        held.after_fork()
+
+
+os.register_at_fork(after_in_child=_forked)

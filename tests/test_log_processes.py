@@ -1,0 +1,323 @@
+"""One log and several processes: both sides of a fork, locks and folders that are removed, links in the place of files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import flowdsl as fd
+from flowdsl.errors import DataError, FlowError
+from flowdsl.events import entity_created
+from flowdsl.live.consumer import Consumer
+from flowdsl.log import MemoryEventLog, ParquetEventLog
+
+ROOT = Path(__file__).parents[1]
+AT = "2026-01-01T00:00:00Z"
+FORK = """
+import os, sys, warnings
+warnings.simplefilter("ignore")
+import flowdsl as fd
+from flowdsl.errors import FlowError
+
+def append(log, name, count=1):
+    try:
+        last = log.append([fd.entity_created("user", f"{name}{i}", {}) for i in range(count)])
+        print(name, last, flush=True)
+    except FlowError as error:
+        print(name, "refused:", str(error).replace("\\n", " "), flush=True)
+
+def forked(work):
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        finally:
+            sys.stdout.flush()
+            os._exit(0)
+    return child
+"""
+
+
+def run(code: str, *arguments: object) -> list[str]:
+    """What a program of its own prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORK + code, *map(str, arguments)], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def numbered(folder: Path) -> dict[int, str]:
+    with ParquetEventLog(folder) as log:
+        return {row["seq_no"]: row["entity_id"] for batch in log.read() for row in batch.to_pylist()}
+
+
+@pytest.mark.parametrize("durability", ["commit", "none"])
+def test_a_forked_child_does_not_write_beside_its_parent_and_nothing_is_lost(
+    tmp_path: Path, durability: str
+) -> None:
+    code = """
+log = fd.ParquetEventLog(sys.argv[1], sys.argv[2], seal_rows=10)
+append(log, "before", 4)
+children = [forked(lambda: [append(log, "child") for _ in range(3)]) for _ in range(4)]
+for i in range(30):
+    append(log, "parent")
+for child in children:
+    os.waitpid(child, 0)
+append(log, "after")
+"""
+    lines = run(code, tmp_path, durability)
+    refused = [line for line in lines if "refused" in line]
+    assert len(refused) == 12
+    assert all(line.startswith("child refused") and "is being written by process" in line for line in refused)
+    kept = numbered(tmp_path)
+    assert list(kept) == list(range(1, 36))
+    for line in lines:
+        if line.startswith(("parent", "after")):
+            name, last = line.split()
+            assert kept[int(last)].startswith(name)
+    assert ParquetEventLog(tmp_path).verify().ok
+
+
+def test_the_child_of_a_fork_writes_once_the_parent_is_done_and_the_other_way_round(tmp_path: Path) -> None:
+    code = """
+log = fd.ParquetEventLog(sys.argv[1])
+append(log, "parent")
+ready, go = os.pipe()
+told, tell = os.pipe()
+def work():
+    os.read(ready, 1)
+    append(log, "child")
+    log.ack("mailer", 2)
+    os.write(tell, b".")
+    os.read(ready, 1)
+child = forked(work)
+log.close()
+os.write(go, b".")
+os.read(told, 1)
+append(log, "parent while the child writes")
+print(log.last_seq_no(), log.position("mailer"))
+os.write(go, b".")
+os.waitpid(child, 0)
+append(log, "parent")
+"""
+    first, second, third, fourth, fifth = run(code, tmp_path)
+    assert (first, second, fourth, fifth) == ("parent 1", "child 2", "2 2", "parent 3")
+    assert "is being written by process" in third
+
+
+def test_a_child_that_lives_on_does_not_keep_the_log_or_the_consumer_of_its_parent(tmp_path: Path) -> None:
+    code = """
+from flowdsl.live.consumer import Consumer
+log = fd.ParquetEventLog(sys.argv[1])
+append(log, "parent")
+consumer = Consumer.of(log, "c")
+consumer.acquire()
+ready, go = os.pipe()
+def work():
+    os.read(ready, 1)
+    try:
+        consumer.acquire()
+    except FlowError as error:
+        print("child", error.what, flush=True)
+child = forked(work)
+log.close()
+consumer.release()
+other = fd.ParquetEventLog(sys.argv[1])
+append(other, "other")
+again = Consumer.of(other, "c")
+again.acquire()
+os.write(go, b".")
+os.waitpid(child, 0)
+"""
+    first, second, third = run(code, tmp_path)
+    assert (first, second) == ("parent 1", "other 2")
+    assert third.startswith("child the consumer 'c' is running already, in process")
+
+
+def test_what_a_forked_child_would_append_to_a_log_in_memory_is_refused() -> None:
+    code = """
+log = fd.MemoryEventLog()
+append(log, "parent")
+os.waitpid(forked(lambda: append(log, "child")), 0)
+append(log, "parent")
+"""
+    first, second, third = run(code)
+    assert (first, third) == ("parent 1", "parent 2")
+    assert "child refused: this log is in the memory of process" in second
+
+
+def test_a_fork_while_other_threads_append_leaves_the_child_able_to_read(tmp_path: Path) -> None:
+    code = """
+import threading
+log = fd.ParquetEventLog(sys.argv[1], seal_rows=50)
+going = True
+def keep(name):
+    while going:
+        append(log, name)
+        log.ack(name, 1)
+threads = [threading.Thread(target=keep, args=(name,)) for name in "abc"]
+for thread in threads:
+    thread.start()
+ok = 0
+for _ in range(15):
+    def work():
+        os._exit(0 if log.last_seq_no() >= 0 and log.position("a") <= 1 else 1)
+    _, status = os.waitpid(forked(work), 0)
+    ok += status == 0
+going = False
+for thread in threads:
+    thread.join()
+print("ok", ok)
+"""
+    lines = run(code, tmp_path)
+    assert lines[-1] == "ok 15"
+    assert list(numbered(tmp_path)) == list(range(1, len(lines)))
+    assert ParquetEventLog(tmp_path).verify().ok
+
+
+SECOND = """
+append(fd.ParquetEventLog(sys.argv[1]), "second")
+"""
+
+
+def test_a_removed_lock_lets_no_second_writer_in_and_the_first_notices(tmp_path: Path) -> None:
+    with ParquetEventLog(tmp_path) as log:
+        log.append(entity_created("user", "one", {}))
+        (tmp_path / "writer.lock").unlink()
+        (said,) = run(SECOND, tmp_path)
+        assert "refused" in said
+        assert "whose writer.lock was removed" in said
+        with pytest.raises(DataError, match=r"writer\.lock was replaced while this process held it"):
+            log.append(entity_created("user", "two", {}))
+        found = log.verify()
+        assert not found.ok
+        assert "writer.lock was replaced" in str(found)
+        with pytest.raises(DataError, match=r"writer\.lock"):
+            log.seal()
+    with ParquetEventLog(tmp_path) as log:
+        assert log.append(entity_created("user", "three", {})) == len(numbered(tmp_path))
+        assert log.verify().ok
+
+
+def test_a_removed_folder_is_noticed_before_anything_is_acknowledged(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    with ParquetEventLog(folder) as log:
+        log.append(entity_created("user", "one", {}))
+        shutil.rmtree(folder)
+        assert run(SECOND, folder) == ["second 1"]
+        for _ in range(3):
+            with pytest.raises(DataError, match=r"writer\.lock was replaced"):
+                log.append(entity_created("user", "two", {}))
+        with pytest.raises(DataError):
+            log.ack("mailer", 1)
+        assert not log.verify().ok
+    assert numbered(folder) == {1: "second0"}
+
+
+def test_a_removed_tail_is_noticed_and_written_anew_with_all_that_was_acknowledged(tmp_path: Path) -> None:
+    with ParquetEventLog(tmp_path) as log:
+        log.append([entity_created("user", i, {}) for i in range(5)])
+        (tmp_path / "tail.log").unlink()
+        with pytest.raises(DataError, match=r"tail\.log was removed while it was written"):
+            log.append(entity_created("user", "refused", {}))
+        assert log.append(entity_created("user", 5, {})) == 6
+        assert log.verify().ok
+    assert numbered(tmp_path) == {i + 1: str(i) for i in range(6)}
+
+
+@pytest.mark.parametrize(
+    "name", ["writer.lock", "log.sqlite", "consumers/c/lock", "consumers/c/consumer.sqlite"]
+)
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_link_in_the_place_of_a_file_is_refused_and_what_it_leads_to_stays(
+    tmp_path: Path, name: str, link: object
+) -> None:
+    folder, outside = tmp_path / "log", tmp_path / "precious"
+    # SQLite takes an empty file for a new database
+    precious = "" if name.endswith("sqlite") and link is os.symlink else "precious"
+    outside.write_text(precious)
+    path = folder / name
+    path.parent.mkdir(parents=True)
+    link(outside, path)  # type: ignore[operator]
+
+    def use() -> None:
+        with ParquetEventLog(folder) as log:
+            if "consumers" not in name:
+                log.append(entity_created("user", "one", {}))
+            consumer = Consumer.of(log, "c")
+            consumer.acquire()
+            consumer.keep_fact("a", 1)
+
+    with pytest.raises(FlowError, match=path.name.replace(".", r"\.")):
+        use()
+    assert outside.read_text() == precious
+
+
+@pytest.mark.parametrize("name", ["consumers", "consumers/c", "quarantine"])
+def test_a_folder_that_leads_elsewhere_is_not_used(tmp_path: Path, name: str) -> None:
+    folder, outside = tmp_path / "log", tmp_path / "outside"
+    outside.mkdir()
+    with ParquetEventLog(folder) as log:
+        log.append(entity_created("user", "one", {}))
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).symlink_to(outside)
+    (folder / "tail.log").write_bytes(b"")
+
+    def use() -> None:
+        with ParquetEventLog(folder) as log:
+            if name == "quarantine":
+                log.verify(repair=True)
+            Consumer.of(log, "c")
+
+    with pytest.raises(DataError, match="is a symbolic link"):
+        use()
+    assert not list(outside.iterdir())
+
+
+def test_a_link_is_no_tail_and_what_it_leads_to_is_not_read(tmp_path: Path) -> None:
+    with ParquetEventLog(tmp_path / "log") as log:
+        log.append(entity_created("user", "one", {}))
+    tail = tmp_path / "log" / "tail.log"
+    tail.rename(tmp_path / "elsewhere")
+    tail.symlink_to(tmp_path / "elsewhere")
+    for use in (lambda log: log.last_seq_no(), lambda log: log.append(entity_created("user", "two", {}))):
+        with (
+            pytest.raises(DataError, match="is a link to another file"),
+            ParquetEventLog(tmp_path / "log") as log,
+        ):
+            use(log)
+
+
+def test_small_frames_without_end_become_segments(tmp_path: Path) -> None:
+    def frame(rows: int) -> pl.DataFrame:
+        return pl.DataFrame({"kind": ["entity.created"] * rows, "timestamp": [AT] * rows,
+                             "entity_type": ["user"] * rows, "entity_id": ["x"] * rows})  # fmt: skip
+
+    with ParquetEventLog(tmp_path, "none", seal_rows=1000) as log:
+        for rows in (1, 250, 7, 100, 249) * 12:
+            log.append(frame(rows))
+            held = log._log.writer().rows
+            assert len(held) < 1000
+        assert log.count() == log.last_seq_no() == 607 * 12
+        assert len(list(tmp_path.glob("*.parquet"))) >= 6
+        assert log.verify().ok
+
+
+def test_a_memory_log_made_in_the_child_is_its_own() -> None:
+    log = MemoryEventLog()
+    assert log.append(fd.entity_created("user", "one", {}), AT) == 1
+    code = """
+def work():
+    log = fd.MemoryEventLog()
+    append(log, "child")
+os.waitpid(forked(work), 0)
+"""
+    assert run(code) == ["child 1"]
