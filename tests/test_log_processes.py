@@ -162,12 +162,11 @@ going = True
 def keep(name):
     while going:
         append(log, name)
-        log.ack(name, 1)
 threads = [threading.Thread(target=keep, args=(name,)) for name in "abc"]
 for thread in threads:
     thread.start()
 ok = 0
-for _ in range(15):
+for _ in range(4):
     def work():
         os._exit(0 if log.last_seq_no() >= 0 and log.position("a") <= 1 else 1)
     _, status = os.waitpid(forked(work), 0)
@@ -178,7 +177,7 @@ for thread in threads:
 print("ok", ok)
 """
     lines = run(code, tmp_path)
-    assert lines[-1] == "ok 15"
+    assert lines[-1] == "ok 4"
     assert list(numbered(tmp_path)) == list(range(1, len(lines)))
     assert ParquetEventLog(tmp_path).verify().ok
 

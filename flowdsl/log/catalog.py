@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 
 from flowdsl.errors import DataError
 from flowdsl.log.durable import check_own
-from flowdsl.log.forking import abandon
+from flowdsl.log.forking import abandon, quiet
 from flowdsl.log.segments import Segment, Statistics
 
 NAME: Final = "log.sqlite"
@@ -70,6 +70,7 @@ class Catalog:
         """Open the catalog of `folder`, making it where there is none."""
         self._path = folder / NAME
         self._lock = threading.RLock()
+        quiet(self._lock)
         for name in (NAME, f"{NAME}-journal"):
             check_own(folder / name)
         # SQLite would make the file as the umask says; its journal gets the mode of the file

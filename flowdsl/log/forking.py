@@ -20,6 +20,8 @@ class Forkable(Protocol):
 
 
 _WATCHED: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+_QUIET: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+_held: Final[list[Any]] = []
 
 
 def watch(held: Forkable) -> None:
@@ -33,9 +35,27 @@ def abandon(connection: Any) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
-def _forked() -> None:
+def quiet(lock: Any) -> None:
+    """Fork only while nobody else holds this lock: SQLite has locks of its own, which would stay locked in the child.
+
+    Who holds it must not wait for another lock meanwhile.
+    """
+    _QUIET.add(lock)
+
+
+def _before() -> None:
+    _held.extend(lock for lock in list(_QUIET) if lock.acquire())
+
+
+def _after_in_parent() -> None:
+    while _held:
+        _held.pop().release()
+
+
+def _after_in_child() -> None:
+    _after_in_parent()
     for held in list(_WATCHED):
         held.after_fork()
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
