@@ -18,6 +18,7 @@ from flowdsl.scope import Shape
 
 START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 SECOND = 1_000_000
+AHEAD = 7200 * SECOND
 
 IDS = ["a", "b", "1"]
 ENTITY_TYPES = ["user", "post"]
@@ -120,7 +121,9 @@ def logs(draw: st.DrawFn, max_size: int = 20, full: bool = False) -> list[dict[s
     for inner in draw(st.lists(inner_events(full), min_size=5, max_size=max_size)):
         moment += 1000 * draw(st.sampled_from(STEPS_MS))
         seq_no += draw(st.sampled_from([1, 1, 1, 1, 3]))
-        log.append({"id": f"e{seq_no}", "timestamp": moment_text(moment), "event": inner, "seq_no": seq_no})
+        # now and then a clock that cannot be right
+        at = moment + draw(st.sampled_from([0] * 15 + [AHEAD]))
+        log.append({"id": f"e{seq_no}", "timestamp": moment_text(at), "event": inner, "seq_no": seq_no})
     return log
 
 

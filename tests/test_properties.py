@@ -186,6 +186,21 @@ def test_rule_03_clock_marks_move_the_clock(case: Case, marks: list[tuple[int, i
     assert_same(found, said_by_oracle(outcome, case.flows))
 
 
+@given(case=cases(), ahead=st.dictionaries(st.integers(1, 12), st.integers(-4, 40), max_size=3))
+def test_rule_35_marked_events_do_not_move_the_clock(case: Case, ahead: dict[int, int]) -> None:
+    events = [{**event, "seq_no": number} for number, event in enumerate(case.world.events, 1)]
+    marks = {number: START + ticks * SECOND // 4 for number, ticks in ahead.items() if number <= len(events)}
+    log = fd.MemoryEventLog()
+    log.append(events)
+    for number, clock in marks.items():
+        log.mark_ahead([number], fd.events.timestamp_text(clock))
+    result = fd.replay(case.flows, log, graph_of(case), chunk_size=3)
+    world = case.world
+    outcome = interpret(case.flows, events, world.entities, world.links, ahead=marks)
+    assert_same(said_by_engine(result, case.flows), said_by_oracle(outcome, case.flows))
+    assert result.ahead["seq_no"].tolist() == sorted(marks)
+
+
 @given(case=cases())
 def test_entities_that_a_function_gives_are_as_good_as_given_ones(case: Case) -> None:
     def fetcher(kind: str) -> Any:

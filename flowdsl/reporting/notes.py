@@ -28,7 +28,7 @@ class Note:
 
 def notes_of(figures: Figures, manifest: Mapping[str, Any]) -> list[Note]:
     """What stands out, what is wrong first."""
-    return [*_wrong(figures, manifest), *_telling(figures)]
+    return [*_wrong(figures, manifest), *_telling(figures, manifest)]
 
 
 def _wrong(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
@@ -70,7 +70,7 @@ def _silent(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, f"none of {_contexts(came)} passed step {dry['step']}, {dry['text']} ({', '.join(went)})"
 
 
-def _telling(figures: Figures) -> Iterator[Note]:
+def _telling(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
     everyone = figures.everyone
     if everyone.top:
         most = everyone.top[0]
@@ -102,6 +102,10 @@ def _telling(figures: Figures) -> Iterator[Note]:
         yield Note(
             f"{count_text(figures.late.count, 'event')} came late, the latest by {span_text(figures.late.lateness.max)}"
         )
+    if manifest["ahead"]:
+        yield Note(f"{count_text(manifest['ahead'], 'event')} dated in the future left the clock alone")
+    if manifest["unmatched"]:
+        yield Note(f"{count_text(manifest['unmatched'], 'deletion')} met no link and no entity")
     if figures.open:
         held = sum(o.held for o in figures.open)
         yield Note(

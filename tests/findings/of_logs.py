@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import flowdsl as fd
 from findings import ENTITY, FAN, Case, flow
 from flowdsl.production.findings.from_log import LARGE_FAN_OUT
+from flowdsl.production.findings.of_histories import MANY
 
 A, B = "00000000-0000-0000-0000-00000000000a", "00000000-0000-0000-0000-00000000000b"
 
@@ -27,6 +29,22 @@ def followers(count: int) -> fd.MemoryEventLog:
     """Somebody is followed by so many, and then likes something."""
     links = [fd.link_created("follows", f"fan-{i}", "star") for i in range(count)]
     return log(*links, fd.link_created("likes", "ann", "star"))
+
+
+def unfollows(count: int, met: int) -> fd.MemoryEventLog:
+    """So many deletions of links that nobody made, and some of links that were made."""
+    made = [fd.link_created("follows", f"fan-{i}", "star") for i in range(met)]
+    ended = [fd.link_deleted("follows", f"fan-{i}", "star") for i in range(met)]
+    return log(*made, *ended, *(fd.link_deleted("follows", "ann", f"nobody-{i}") for i in range(count)))
+
+
+def dated(*hours: float) -> fd.MemoryEventLog:
+    """Likes at so many hours after the beginning of 2026."""
+    made = fd.MemoryEventLog()
+    begin = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    for hour in hours:
+        made.append(fd.link_created("likes", "ann", "star"), timestamp=begin + dt.timedelta(hours=hour))
+    return made
 
 
 DEDUPLICATED = flow("deduplicate: {key: data.n, window: 1h}", on=ENTITY)
@@ -50,4 +68,9 @@ CASES = [
     Case("compared-across-types", EQUAL, EQUAL, posts(10.0), posts(10.5)),
     Case("compared-across-types", UNEQUAL, UNEQUAL, posts(10), posts("10", 11)),
     Case("fan-out-large", FANNED, FANNED, followers(LARGE_FAN_OUT + 1), followers(LARGE_FAN_OUT)),
+    Case("deletions-unmatched", FANNED, FANNED, unfollows(MANY, 0), unfollows(MANY - 1, 0)),
+    Case("deletions-unmatched", FANNED, FANNED, unfollows(MANY, 90), unfollows(MANY, 91)),
+    # the clock of one event jumps; many old events come after one that is like those before it
+    Case("future-event", FANNED, FANNED, dated(0, 9000, *[1] * MANY), dated(0, 9000, *[1] * (MANY - 1))),
+    Case("future-event", FANNED, FANNED, dated(5000, *[1] * MANY), dated(4999.5, 5000, *[1] * MANY)),
 ]

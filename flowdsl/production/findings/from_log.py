@@ -25,9 +25,9 @@ from flowdsl.operators.fan_out import FanOut
 from flowdsl.operators.where import Where
 from flowdsl.plan import Stage
 from flowdsl.production.findings.base import Finding, rules
+from flowdsl.production.findings.of_histories import Noted, findings_of
 from flowdsl.progress import Progress, Tick, following
 from flowdsl.replaying import Options, run
-from flowdsl.results.store import NoStore
 from flowdsl.values.columns import Column
 from flowdsl.values.spelling import spelled
 from flowdsl.values.tags import Tag
@@ -143,13 +143,13 @@ def findings_from_log(
 
     The flows are replayed once by flowdsl's own rules, and watched.
     """
-    seen = _Seen(target is not None)
+    seen, noted = _Seen(target is not None), Noted()
     with following(progress, options.source.count(), "check") as follower:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FlowWarning)
             replayed = follower if target is None else follower.part(1 - _READING)
-            run(options, NoStore(), progress=replayed.heard, observer=seen)
-        found = [*_large_fan_outs(seen, options.flows, places)]
+            run(options, noted, progress=replayed.heard, observer=seen)
+        found = [*_large_fan_outs(seen, options.flows, places), *findings_of(noted, options.source)]
         if target is not None:
             found += [
                 *_ids(options.source, follower.part(_READING)),
