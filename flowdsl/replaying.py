@@ -212,7 +212,9 @@ def run(
             hand_over()
         broken = options.source.broken
         if broken:
-            warn(f"{broken} rows of the log are no events and were left out; see log.problems")
+            warn(
+                f"{broken} rows of the log are no events, or hold text that is no JSON, and were left out so far; see log.problems"
+            )
         return beside(lambda: finished(plan, options, store, recorder, local, state))
 
 

@@ -318,3 +318,34 @@ def test_the_frame_of_a_sink_holds_its_part_of_all_deliveries(case: Case) -> Non
         mine = result.deliveries[result.deliveries["sink"] == sink]
         assert result[sink][fixed].equals(mine[fixed].reset_index(drop=True))
     assert len(result) == len(result.deliveries)
+
+
+@given(
+    case=cases(),
+    spoilt=st.lists(st.sampled_from(["data", "metadata"]), max_size=3),
+    chunk_size=st.sampled_from([2, None]),
+)
+@pytest.mark.filterwarnings("ignore::flowdsl.events.FlowWarning")
+def test_what_a_flow_delivers_does_not_depend_on_the_flows_beside_it(
+    case: Case, spoilt: list[str], chunk_size: int | None
+) -> None:
+    log = fd.MemoryEventLog()
+    log.append(case.world.events)
+    table = pa.concat_tables(
+        [pa.Table.from_batches([batch]) for batch in log.read()] or [pl.DataFrame().to_arrow()]
+    )
+    frame = pl.DataFrame(table)
+    for row, name in enumerate(spoilt[: frame.height]):
+        frame = frame.with_columns(
+            pl.when(pl.int_range(pl.len()) == row)
+            .then(pl.lit("{no JSON"))
+            .otherwise(pl.col(name))
+            .alias(name)
+        )
+    graph = fd.EntityGraph(case.world.entities, case.world.links)
+    together = fd.replay(case.flows, frame, graph, chunk_size=chunk_size)
+    for flow in case.flows:
+        alone = fd.replay(flow, frame, graph, chunk_size=chunk_size)
+        for table in ("deliveries", "errors"):
+            beside = together.to_polars(table=table).filter(pl.col("flow") == flow.name)
+            assert beside.equals(alone.to_polars(table=table))

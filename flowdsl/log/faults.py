@@ -52,9 +52,9 @@ def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | N
     return mask if mask.any() else None
 
 
-def bad_json(shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
-    """The rows whose `data` or `metadata` is text that is not JSON, each with the reason."""
-    found: dict[int, str] = {}
+def bad_json(shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dict[str, list[int]]:
+    """The rows whose `data` or `metadata` is text that is not JSON, by column; columns without such rows are left out."""
+    found: dict[str, list[int]] = {}
     for name in JSON_COLUMNS:
         if name not in shaped.columns or shaped.schema[name] != pl.String:
             continue
@@ -63,14 +63,18 @@ def bad_json(shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dic
         )
         texts = texts.drop_nulls()
         if texts.height:
-            for row in _invalid(texts, connection):
-                found.setdefault(row, f"{name} is text that is not JSON")
+            wrong = _invalid(texts, connection)
+            if wrong:
+                found[name] = wrong
     return found
 
 
 def faults(raw: pl.DataFrame, shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
     """The rows of a piece that cannot be events, JSON included, each with the reason."""
-    found = bad_json(shaped, connection)
+    found: dict[int, str] = {}
+    for name, rows in bad_json(shaped, connection).items():
+        for row in rows:
+            found.setdefault(row, f"{name} is text that is not JSON")
     bad = bad_rows(shaped)
     for row in [] if bad is None else bad.arg_true():
         found[row] = _reason(row_in_python(raw, row), row_in_python(shaped, row))

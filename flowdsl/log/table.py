@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from flowdsl.errors import DataError
-from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
+from flowdsl.events import EVENT_COLUMNS
 from flowdsl.log.columns import SCHEMA, TIME, Shaper, chunk_columns, present, row_in_python
-from flowdsl.log.faults import bad_json, bad_rows, excerpt, faults, without
+from flowdsl.log.faults import bad_json, bad_rows, excerpt, faults
 from flowdsl.log.problems import OutOfOrder, Problems
 from flowdsl.log.raw import LazyTable, Piece, RawTable
 from flowdsl.log.repeated import Repeated
@@ -35,7 +35,7 @@ class EventTable:
 
     Rows that cannot be events are left out and counted in `broken`; `problems` names them. A table without
     `seq_no` is put in the order of (timestamp, position) and numbered 1, 2, 3 …; a row whose `data` or `metadata`
-    is not JSON keeps its number, so that numbers do not depend on the columns asked for.
+    is not JSON is an event without it, so that nothing depends on the columns asked for.
     """
 
     def __init__(self, raw: RawTable) -> None:
@@ -174,13 +174,18 @@ class EventTable:
             )
 
     def _without_bad_json(self, frame: pl.DataFrame) -> pl.DataFrame:
-        if not any(name in frame.columns for name in JSON_COLUMNS):
-            return frame
+        """The frame without text that is no JSON.
+
+        The event stays, for flows that do not read the text must not depend on flows that do.
+        """
         wrong = bad_json(frame, self._connection)
         if not wrong:
             return frame
-        self.broken += len(wrong)
-        return without(frame, wrong)
+        self.broken += len({row for rows in wrong.values() for row in rows})
+        return frame.with_columns(
+            pl.when(~pl.int_range(pl.len()).is_in(rows)).then(pl.col(name)).alias(name)
+            for name, rows in wrong.items()
+        )
 
     def _in_order(self, names: list[str], size: int, after: int) -> Iterator[pl.DataFrame]:
         sample = self._order
