@@ -62,6 +62,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("jsonl", "csv", "tsv", "parquet"), default="jsonl", help="of stdin (jsonl)"
     )
+    parser.add_argument(
+        "--duplicates", choices=("keep", "drop"), default="keep",
+        help="what is done with events whose id stands above already, or is in the log (keep)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print counts and problems as JSON")
 
 
@@ -74,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     with _source(options) as source, ParquetEventLog(options.log) as log:
         done = convert(
             source, log, columns, _kinds(options, columns, splits), splits,
-            time_unit=options.time_unit, time_format=options.time_format,
+            time_unit=options.time_unit, time_format=options.time_format, duplicates=options.duplicates,
         )  # fmt: skip
         last = log.last_seq_no()
     return _told(done, options, last)
@@ -87,6 +91,7 @@ def _told(done: Converted, options: argparse.Namespace, last: int) -> int:
             {
                 "events": done.events,
                 "left_out": done.skipped,
+                "duplicates_left_out": done.dropped,
                 "last_seq_no": last,
                 "problems": done.problems.to_dict("records"),
             }
@@ -95,6 +100,8 @@ def _told(done: Converted, options: argparse.Namespace, last: int) -> int:
         show(
             f"{done.events:,} events appended to {options.log}, {done.skipped:,} rows left out; the last is event {last:,}"
         )
+        if done.dropped:
+            show(f"{done.dropped:,} events left out: their ids are there already")
     broken = done.problems[done.problems["problem"] == "broken"]
     for row in broken.head(_SHOWN).itertuples():
         say(f"{row.place}:{row.row}: {row.reason}")

@@ -34,6 +34,7 @@ from flowdsl.live import MAX_AHEAD
 if TYPE_CHECKING:
     from flowdsl.live.runtime import Runtime
     from flowdsl.log import ParquetEventLog
+    from flowdsl.log.duplicates import Duplicates
     from flowdsl.production.project import Project
 
 # back to the beginning of the line, and clear it
@@ -71,6 +72,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=["-"],
         help="read events from standard input, one JSON object a line, and append them",
     )
+    parser.add_argument(
+        "--duplicates", choices=("keep", "drop"), default="keep",
+        help="what is done with events from standard input whose id the log has (keep)",
+    )  # fmt: skip
     parser.add_argument(
         "--until-idle", action="store_true", help="end when everything is done, rather than wait for more"
     )
@@ -115,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
         # what ends the run is told by the command, once
         logging.getLogger("flowdsl.live").addHandler(logging.NullHandler())
         runtime.start(_position(options.position, project, runtime))
-        appender = Appender(log) if options.append else None
+        appender = Appender(log, options.duplicates) if options.append else None
         status = Status(runtime, options.every, appender)
         try:
             with _settled():
@@ -145,8 +150,9 @@ def _settled() -> Iterator[None]:
 class Appender:
     """Appends the events of standard input, as they come."""
 
-    def __init__(self, log: ParquetEventLog) -> None:
+    def __init__(self, log: ParquetEventLog, duplicates: Duplicates) -> None:
         self.refused = 0
+        self._duplicates: Duplicates = duplicates
         self._log = log
         self._line = 0
         self._error: BaseException | None = None
@@ -183,7 +189,7 @@ class Appender:
                     refused[self._line] = f"no JSON: {error}"
         try:
             if events:
-                self._log.append(list(events.values()))
+                self._log.append(list(events.values()), duplicates=self._duplicates)
         except FlowError:
             # where some of them are no events, the others are appended all the same
             faults = {number: why for number, event in events.items() if (why := _fault(event)) is not None}
@@ -194,7 +200,7 @@ class Appender:
     def _append_all(self, events: list[Any], first: int) -> None:
         try:
             if events:
-                self._log.append(events)
+                self._log.append(events, duplicates=self._duplicates)
         except FlowError as error:
             what = f"standard input is not in the log from line {first} on: {error.what}"
             raise DataError(what, allowed=error.allowed, hint=error.hint, place=error.place) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -12,9 +13,11 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, event_mapping, id_text, timestamp_us
 from flowdsl.log.columns import TIME, chunk_columns, empty_events, readable
+from flowdsl.log.duplicates import Duplicates, Fresh, KnownIds, check_duplicates
 from flowdsl.log.incoming import are_few, count_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.position import Position, first_after
+from flowdsl.log.problems import Problems
 from flowdsl.log.rows import event_rows
 from flowdsl.progress import Follower, Progress, following
 
@@ -29,6 +32,11 @@ _BATCH: Final = 65_536
 
 class EventLog(ABC):
     """A log of events: appended to, subscribed to by consumers that keep their positions, read in chunks."""
+
+    def __init__(self) -> None:
+        self._problems = Problems()
+        self._known: KnownIds | None = None
+        self._dropping = threading.Lock()
 
     @property
     @abstractmethod
@@ -45,14 +53,31 @@ class EventLog(ABC):
         return 0
 
     def append(
-        self, events: Any, timestamp: datetime | str | None = None, *, progress: Progress = None
+        self,
+        events: Any,
+        timestamp: datetime | str | None = None,
+        *,
+        duplicates: Duplicates = "keep",
+        progress: Progress = None,
     ) -> int:
         """Put one event, many, a frame or another log's events at the end; the `seq_no` of the last.
 
         The time of an event is `timestamp`, else its own, else now; a `seq_no` of its own is not looked at. All are
         appended or none: one mapping in a list that is no event is a `DataError`; such rows of a frame go to `problems`.
-        Many at once are far faster than one by one. `progress` is as in `replay`.
+        Many at once are far faster than one by one. With `duplicates="drop"` an event whose id the log has, or that comes
+        again among these, is left out and listed in `problems`. `progress` is as in `replay`.
+
+        >>> from flowdsl.log.memory import MemoryEventLog
+        >>> event = {"id": "e1", "event": {"kind": "entity", "action": "deleted", "entity_type": "user", "entity_id": "ann"}}
+        >>> log = MemoryEventLog()
+        >>> log.append(event), log.append(event, duplicates="drop"), log.problem_counts
+        (1, 1, {'duplicate': 1})
         """
+        check_duplicates(duplicates)
+        if duplicates == "drop":
+            # nobody else may append an id between the question whether it is there and the append
+            with self._dropping, following(progress, count_of(events), "append") as follower:
+                return self._append(events, timestamp, follower, self.fresh(self._problems))
         if progress is None and are_few(events):
             # so a live log grows, and it is in a hurry
             return self._append(events, timestamp, Follower())
@@ -60,8 +85,25 @@ class EventLog(ABC):
             return self._append(events, timestamp, follower)
 
     @abstractmethod
-    def _append(self, events: Any, timestamp: datetime | str | None, follower: Follower) -> int:
-        """Put events at the end; `follower` hears of them."""
+    def _append(
+        self, events: Any, timestamp: datetime | str | None, follower: Follower, fresh: Fresh | None = None
+    ) -> int:
+        """Put events at the end, those that `fresh` lets through; `follower` hears of them."""
+
+    @abstractmethod
+    def _known_ids(self) -> KnownIds:
+        """What tells which ids the log has."""
+
+    def fresh(self, problems: Problems, *, among: bool = True) -> Fresh:
+        """What lets through only events whose ids the log has not; with `among` each id once. The others go to `problems`."""
+        if self._known is None:
+            self._known = self._known_ids()
+        return Fresh(self._known, problems, among=among)
+
+    @property
+    @abstractmethod
+    def problem_counts(self) -> dict[str, int]:
+        """How many problems of each sort there are."""
 
     @abstractmethod
     def last_seq_no(self) -> int:

@@ -17,6 +17,7 @@ from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import Blocks, picked
 from flowdsl.log.columns import SCHEMA, chunk_columns
+from flowdsl.log.duplicates import Fresh, KnownIds
 from flowdsl.log.forking import watch
 from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.nested import as_json_text
@@ -50,7 +51,7 @@ class MemoryEventLog(EventLog):
     def __init__(self) -> None:
         self.skipped = 0
         self._identity: str | None = uuid.uuid4().hex
-        self._problems = Problems()
+        super().__init__()
         self._blocks = Blocks()
         self._tail: list[EventRow] = []
         self._last = 0
@@ -88,7 +89,9 @@ class MemoryEventLog(EventLog):
         """What tells this log from all others; None for what `read_events` made of files or frames."""
         return self._identity
 
-    def _append(self, events: Any, timestamp: datetime | str | None, follower: Follower) -> int:
+    def _append(
+        self, events: Any, timestamp: datetime | str | None, follower: Follower, fresh: Fresh | None = None
+    ) -> int:
         if self._process != os.getpid():
             raise DataError(
                 f"this log is in the memory of process {self._process}, of which this one was forked off: nobody "
@@ -96,6 +99,8 @@ class MemoryEventLog(EventLog):
                 hint="make a log in this process, or use a ParquetEventLog, which several processes can open",
             )
         rows = rows_of(events, timestamp, follower)
+        if rows is not None and fresh is not None:
+            rows = fresh.rows(rows)
         if rows is not None and len(rows) < _TAIL:
             with self._changed:
                 self._tail += rows
@@ -107,7 +112,8 @@ class MemoryEventLog(EventLog):
         if rows is not None:
             frames = [beside(lambda: frame_of(rows))]
         else:
-            frames = list(told(frames_of(events, timestamp, self._problems), follower))
+            coming = told(frames_of(events, timestamp, self._problems), follower)
+            frames = list(coming if fresh is None else fresh.frames(coming))
         with self._changed:
             self._seal()
             for frame in frames:
@@ -118,6 +124,9 @@ class MemoryEventLog(EventLog):
                 self._last += frame.height
             self._changed.notify_all()
             return self._last
+
+    def _known_ids(self) -> KnownIds:
+        return KnownIds(self)
 
     def last_seq_no(self) -> int:
         """The number of the last event; 0 in an empty log."""

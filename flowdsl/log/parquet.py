@@ -20,6 +20,7 @@ from flowdsl.log.blocks import picked
 from flowdsl.log.border import reading
 from flowdsl.log.catalog import Gap, has_catalog
 from flowdsl.log.columns import TIME, chunk_columns, empty_events, within_years
+from flowdsl.log.duplicates import Fresh, KnownIds, KnownIdsInFiles
 from flowdsl.log.faults import FAR
 from flowdsl.log.folder import LogFolder
 from flowdsl.log.incoming import frames_of, rows_of
@@ -89,7 +90,7 @@ class ParquetEventLog(EventLog):
         seconds = parse_duration(seal_after).microseconds / 1e6
         self._seal_rows = SEAL_AT if seal_rows is None else seal_rows
         self._log = LogFolder(self.folder, durability, Limits(self._seal_rows, SEAL_BYTES, seconds))
-        self._problems = Problems()
+        super().__init__()
         self._positions: dict[str, int] = {}
         self._sealed = SealedEvents(self.folder)
         self._plain: EventTable | None = None
@@ -100,18 +101,26 @@ class ParquetEventLog(EventLog):
         ):
             self._plain = EventTable(ParquetFiles(files_of(self.folder)))
 
-    def _append(self, events: Any, timestamp: datetime | str | None, follower: Follower) -> int:
+    def _append(
+        self, events: Any, timestamp: datetime | str | None, follower: Follower, fresh: Fresh | None = None
+    ) -> int:
         # of rows most of the time goes into looking at them
         rows = rows_of(events, timestamp, follower.part(_LOOKING))
+        if rows is not None and fresh is not None:
+            rows = fresh.rows(rows)
         with self._writing():
             writer = self._to_write()
             if rows is None:
-                return writer.append_frames(told(frames_of(events, timestamp, self._problems), follower))
+                coming = told(frames_of(events, timestamp, self._problems), follower)
+                return writer.append_frames(coming if fresh is None else fresh.frames(coming))
             if len(rows) > self._seal_rows:
                 frame = beside(lambda: frame_of(rows))
                 parts = frame.iter_slices(ROWS_A_GROUP)
                 return writer.append_frames(told(parts, follower.part(1 - _LOOKING)))
             return writer.append_rows(rows)
+
+    def _known_ids(self) -> KnownIds:
+        return KnownIdsInFiles(self, self.folder, lambda: self._segments(0))
 
     def seal(self) -> None:
         """Write the tail into a segment now, rather than when it has grown long."""

@@ -18,6 +18,7 @@ from flowdsl.events import warned_once
 from flowdsl.frames import rows_in
 from flowdsl.log.border import reading
 from flowdsl.log.columns import SCHEMA, Shaper, check_types
+from flowdsl.log.duplicates import Duplicates, check_duplicates
 from flowdsl.log.faults import faults, without
 from flowdsl.log.frames import polars_frame
 from flowdsl.log.instants import TimeUnit
@@ -53,6 +54,7 @@ def read_events(
     *,
     time_unit: TimeUnit | None = None,
     time_format: str | Sequence[str] | None = None,
+    duplicates: Duplicates = "keep",
     progress: Progress = None,
 ) -> MemoryEventLog:
     """A log in memory of the events of a file, a glob of files, a frame or a list of mappings, whatever their shape.
@@ -64,7 +66,8 @@ def read_events(
     Paths lead into columns of JSON text as well. Timestamps are RFC 3339 unless `time_unit` (`s`, `ms`, `us`, `ns`) or `time_format` (strptime formats) says otherwise.
     Events are in the order of `seq_no` where there is one, else of (timestamp, position), numbered from 1. Rows that
     cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1, other rows from 0); where none can,
-    a `DataError` says why. `progress` is as in `replay`.
+    a `DataError` says why. A row whose event id stands above already is listed there too, and left out with
+    `duplicates="drop"`. `progress` is as in `replay`.
 
     >>> from flowdsl.log import literal
     >>> log = read_events([{"at": 5, "who": "ann", "what": "post-1"}], time_unit="s", columns={
@@ -73,7 +76,7 @@ def read_events(
     >>> log.last_seq_no()
     1
     """
-    reader = Reader(_shape(columns, kinds, split, time_unit, time_format))
+    reader = Reader(_shape(columns, kinds, split, time_unit, time_format), duplicates)
     with warned_once(), following(progress, _rows_in(source), "read") as follower:
         frames = [
             pl.DataFrame(schema=SCHEMA).drop("seq_no"),
@@ -88,11 +91,13 @@ def read_events(
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion did: events appended, source rows left out on purpose, rows with problems."""
+    """What a conversion did: events appended, source rows left out on purpose, rows with problems, and how many events
+    were left out because the log had their ids already, or the source twice."""
 
     events: int
     skipped: int
     problems: pd.DataFrame
+    dropped: int = 0
 
 
 def convert(
@@ -104,9 +109,12 @@ def convert(
     *,
     time_unit: TimeUnit | None = None,
     time_format: str | Sequence[str] | None = None,
+    duplicates: Duplicates = "keep",
     progress: Progress = None,
 ) -> Converted:
     """Append to a log what `read_events` would read, without holding it in memory; all of it or nothing.
+
+    With `duplicates="drop"` events are left out whose id stands above already, or is in the log.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -114,7 +122,7 @@ def convert(
     ...               "entity_id": "ann"}], ParquetEventLog(folder)).events
     1
     """
-    reader = Reader(_shape(columns, kinds, split, time_unit, time_format))
+    reader = Reader(_shape(columns, kinds, split, time_unit, time_format), duplicates)
     before = log.last_seq_no()
     with (
         tempfile.TemporaryDirectory(prefix="flowdsl-convert-") as folder,
@@ -122,21 +130,29 @@ def convert(
         following(progress, _rows_in(source), "convert") as follower,
     ):
         read = follower.part(_READING)
-        spool = _spool(told(reader.frames(source), read), Path(folder), numbered=not split)
+        frames = told(reader.frames(source), read)
+        # within the source the reader has looked, and knows what was split from one row
+        fresh = log.fresh(reader.problems, among=False) if duplicates == "drop" else None
+        if fresh is not None:
+            frames = fresh.frames(frames)
+        spool = _spool(frames, Path(folder), numbered=not split)
         follower.total = read.done
         if not read.done:
             reader.refuse_nothing()
         written = follower.part(1 - _READING).heard
         last = log.append(EventTable(ParquetFiles(spool)), progress=written) if spool else before
-    return Converted(last - before, reader.skipped, reader.problems.frame())
+    dropped = reader.dropped + (0 if fresh is None else fresh.dropped)
+    return Converted(last - before, reader.skipped, reader.problems.frame(), dropped)
 
 
 class Reader:
     """Reads one source once, as frames of checked events in the order of the source; counts and keeps the rest."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, duplicates: Duplicates) -> None:
+        check_duplicates(duplicates)
         self.problems = Problems()
-        self.skipped = 0
+        self.skipped = self.dropped = 0
+        self._drops = duplicates == "drop"
         self._shape = shape
         self._shaper = Shaper()
         self._order = OutOfOrder()
@@ -165,7 +181,11 @@ class Reader:
             for i, why in sorted(wrong.items()):
                 self.problems.add(block.place, block.rows[at[i]], "broken", why, excerpt_of(block, at[i]))
             shaped = without(shaped.with_columns(at), wrong)
-            self._stand_out(shaped, shaped[ROW], block)
+            again = self._stand_out(shaped, shaped[ROW], block)
+            if self._drops and again:
+                whole = shaped.height
+                shaped = shaped.filter(~pl.col(ROW).is_in(again))
+                self.dropped += whole - shaped.height
             yield shaped.select(name for name in shaped.columns if name in SCHEMA)
 
     def refuse_nothing(self) -> None:
@@ -180,16 +200,20 @@ class Reader:
             hint="columns= says where the fields of an event are, kinds= what its kinds mean",
         )
 
-    def _stand_out(self, shaped: pl.DataFrame, at: pl.Series, block: Block) -> None:
-        """Report rows that come late, and ids that come again (the events split from one row are one)."""
+    def _stand_out(self, shaped: pl.DataFrame, at: pl.Series, block: Block) -> list[int]:
+        """Report rows that come late, and ids that come again (the events split from one row are one); the latter rows."""
         key = "seq_no" if "seq_no" in shaped.columns else "timestamp"
         first = pl.Series(at.is_first_distinct())
         rows = at.filter(first)
+        again: list[int] = []
         for i in self._order.rows(shaped[key].filter(first)):
             self._add(block, rows[int(i)], "out of order", f"{key} is less than one before it")
         if "event_id" in shaped.columns:
             for i, name in self._repeated.rows(shaped["event_id"].filter(first)).items():
-                self._add(block, rows[i], "duplicate", f"event_id {name!r} stands above already")
+                left_out = ": left out" if self._drops else ""
+                self._add(block, rows[i], "duplicate", f"event_id {name!r} stands above already{left_out}")
+                again.append(rows[i])
+        return again
 
     def _add(self, block: Block, row: int, problem: Any, why: str) -> None:
         self.problems.add(block.place, block.rows[row], problem, why, excerpt_of(block, row))

@@ -1,0 +1,190 @@
+"""Events that a log has already, told by their ids: left out at an append with `duplicates="drop"`.
+
+A log in memory remembers about 40 bytes for each id. A log in a folder keeps the ids of each segment as sorted digests in a
+file beside it (16 bytes an id, in the folder `ids`), made once when it is first asked and only looked into after that; in
+memory it has those of what is not sealed yet. The files are no part of the log: what is missing or damaged is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.errors import DataError
+from flowdsl.events import EventRow
+from flowdsl.log.durable import created, make_folder, put_in_place, write_whole
+from flowdsl.log.problems import Problems
+from flowdsl.log.repeated import Repeated
+from flowdsl.values.interner import UNKNOWN, HashTable
+
+if TYPE_CHECKING:
+    from flowdsl.log.base import EventLog
+    from flowdsl.log.segments import Segment
+
+Duplicates = Literal["keep", "drop"]
+FOLDER: Final = "ids"
+_CHOICES: Final = ("keep", "drop")
+_SIZE: Final = 16
+_READ: Final = 1 << 17
+_HEAD: Final = b"flowdsl ids 1 "
+_HEAD_SIZE: Final = len(_HEAD) + 8 + 1
+
+Digests = npt.NDArray[np.bytes_]
+
+
+def check_duplicates(duplicates: object) -> None:
+    """Refuse what is neither "keep" nor "drop"."""
+    if duplicates not in _CHOICES:
+        raise DataError(f"duplicates={duplicates!r}", allowed=" or ".join(map(repr, _CHOICES)))
+
+
+class KnownIds:
+    """The ids of the events that a log has, as far as they are not in files."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._recent = HashTable()
+        self._seen = 0
+
+    def has(self, ids: pl.Series) -> npt.NDArray[np.bool_]:
+        """Which of these ids the log has."""
+        self._catch_up()
+        found: npt.NDArray[np.bool_] = self._recent.find(*_words(ids)) != UNKNOWN
+        return found
+
+    def _catch_up(self) -> None:
+        for chunk in self._log.chunks(("event_id",), _READ, self._seen):
+            self._recent.insert(*_words(chunk["event_id"].drop_nulls()))
+            self._seen = int(chunk["seq_no"][-1])
+
+
+class KnownIdsInFiles(KnownIds):
+    """The ids of the events of a log in a folder: those of its segments in files."""
+
+    def __init__(self, log: EventLog, folder: Path, segments: Callable[[], Sequence[Segment]]) -> None:
+        super().__init__(log)
+        self._segments = segments
+        self._folder = folder / FOLDER
+        self._files: dict[str, Digests] = {}
+
+    def has(self, ids: pl.Series) -> npt.NDArray[np.bool_]:
+        """Which of these ids the log has."""
+        self._look_up(self._segments())
+        found = super().has(ids)
+        digests = _digests(ids)
+        for known in self._files.values():
+            at = np.searchsorted(known, digests)
+            if len(known):
+                found |= known.take(at, mode="clip") == digests
+        return found
+
+    def _look_up(self, segments: Sequence[Segment]) -> None:
+        """Have the ids of these segments, all that there are, in files; those that are not there are made."""
+        names = {f"{s.first}-{s.last}": s for s in segments}
+        if names.keys() == self._files.keys():
+            return
+        make_folder(self._folder)
+        for name in self._files.keys() - names.keys():
+            del self._files[name]
+        for path in self._folder.iterdir():
+            if path.name not in names:
+                path.unlink(missing_ok=True)
+        for name, segment in names.items():
+            if name not in self._files:
+                path = self._folder / name
+                known = _read(path)
+                if known is None:
+                    _write(path, self._ids_of(segment))
+                    known = _read(path)
+                assert known is not None
+                self._files[name] = known
+        # what was in memory is in files now
+        self._recent, self._seen = HashTable(), segments[-1].last if segments else 0
+
+    def _ids_of(self, segment: Segment) -> Digests:
+        parts = []
+        for chunk in self._log.chunks(("event_id",), _READ, segment.first - 1):
+            inside = chunk.filter(pl.col("seq_no") <= segment.last)
+            parts.append(_digests(inside["event_id"].drop_nulls()))
+            if int(chunk["seq_no"][-1]) >= segment.last:
+                break
+        return np.sort(np.concatenate(parts or [np.zeros(0, "S16")]))
+
+
+class Fresh:
+    """Lets through what a log has not, at one append, and takes down the rest."""
+
+    def __init__(self, known: KnownIds, problems: Problems, *, among: bool) -> None:
+        self.dropped = 0
+        self._known = known
+        self._problems = problems
+        self._here = Repeated() if among else None
+        self._row = 0
+
+    def rows(self, rows: list[EventRow]) -> list[EventRow]:
+        """Those of some events that are new."""
+        ids = pl.Series("event_id", [row.event_id for row in rows], dtype=pl.String)
+        gone = self._gone(ids)
+        return [row for i, row in enumerate(rows) if i not in gone]
+
+    def frames(self, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """Those of the events of frames that are new."""
+        for frame in frames:
+            gone = self._gone(frame["event_id"]) if "event_id" in frame.columns else None
+            yield frame if not gone else frame.filter(~pl.int_range(pl.len()).is_in(list(gone)))
+
+    def _gone(self, ids: pl.Series) -> set[int]:
+        there = ids.is_not_null().to_numpy()
+        places = np.flatnonzero(there)
+        known = places[self._known.has(ids.gather(places))] if len(places) else places
+        why = {int(i): "is in the log already" for i in known}
+        if self._here is not None:
+            why |= {i: "stands above already" for i in self._here.rows(ids) if i not in why}
+        for i in sorted(why):
+            name = ids[i]
+            self._problems.add(
+                "append", self._row + i, "duplicate", f"event_id {name!r} {why[i]}: left out", name
+            )
+        self._row += len(ids)
+        self.dropped += len(why)
+        return set(why)
+
+
+def _words(ids: pl.Series) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    return ids.hash(1).to_numpy(), ids.hash(2).to_numpy()
+
+
+def _digests(ids: pl.Series) -> Digests:
+    said = [hashlib.blake2b(name.encode(), digest_size=_SIZE).digest() for name in ids.to_list()]
+    return np.frombuffer(b"".join(said), dtype=f"S{_SIZE}")
+
+
+def _write(path: Path, digests: Digests) -> None:
+    hidden = path.with_name(f".{path.name}.part")
+    content = digests.astype(f"S{_SIZE}").tobytes()
+    handle = created(hidden)
+    try:
+        write_whole(handle, b"%b%08x\n%b" % (_HEAD, zlib.crc32(content), content), 0)
+    finally:
+        os.close(handle)
+    put_in_place(hidden, path)
+
+
+def _read(path: Path) -> Digests | None:
+    """The digests of a file, looked into rather than read; None where it is not there, or not what was written."""
+    if not path.is_file() or (path.stat().st_size - _HEAD_SIZE) % _SIZE:
+        return None
+    with path.open("rb") as file:
+        head = file.read(_HEAD_SIZE)
+    if path.stat().st_size == _HEAD_SIZE:
+        return np.zeros(0, f"S{_SIZE}") if head == b"%b%08x\n" % (_HEAD, 0) else None
+    found: Any = np.memmap(path, dtype=f"S{_SIZE}", mode="r", offset=_HEAD_SIZE)
+    return found if head == b"%b%08x\n" % (_HEAD, zlib.crc32(found)) else None
