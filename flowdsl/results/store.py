@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from flowdsl.errors import DataError, ReplayError
+from flowdsl.log.border import reading
 from flowdsl.progress import beat
+from flowdsl.results.checking import checked_manifest, checked_meta
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,11 +56,13 @@ class StoredPart:
     def _footer(self) -> pq.FileMetaData:
         import pyarrow.parquet as pq
 
-        return pq.read_metadata(self.path)
+        with reading(str(self.path)):
+            return pq.read_metadata(self.path)
 
     @cached_property
     def _schema(self) -> pa.Schema:
-        return self._footer.schema.to_arrow_schema()
+        with reading(str(self.path)):
+            return self._footer.schema.to_arrow_schema()
 
     @property
     def rows(self) -> int:
@@ -69,8 +73,7 @@ class StoredPart:
     @cached_property
     def meta(self) -> dict[str, Any]:
         """What is to be known of the columns."""
-        meta: dict[str, Any] = json.loads((self._schema.metadata or {}).get(META, b"{}"))
-        return meta
+        return checked_meta((self._schema.metadata or {}).get(META, b"{}"), str(self.path))
 
     def read(self, wanted: Callable[[str], bool]) -> pl.DataFrame:
         """The columns whose names are wanted."""
@@ -194,9 +197,10 @@ class FolderStore:
         import pyarrow.parquet as pq
 
         for path in sorted((self.folder / table).glob("*.parquet")):
-            rows = pq.read_table(path)
-            meta = json.loads((rows.schema.metadata or {}).get(META, b"{}"))
-            frame = pl.from_arrow(rows)
+            with reading(str(path)):
+                rows = pq.read_table(path)
+                frame = pl.from_arrow(rows)
+            meta = checked_meta((rows.schema.metadata or {}).get(META, b"{}"), str(path))
             beat()
             assert isinstance(frame, pl.DataFrame)
             yield Part(frame, meta)
@@ -217,8 +221,7 @@ class FolderStore:
 
     def read_manifest(self) -> dict[str, Any]:
         """What the tables belong to."""
-        try:
-            manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{str(self.folder)!r}: {MANIFEST} cannot be read: {error}") from error
-        return manifest
+        path = self.folder / MANIFEST
+        with reading(str(path)):
+            content = path.read_bytes()
+        return checked_manifest(content, str(path))

@@ -36,6 +36,7 @@ _DTYPES: Final[dict[str, Any]] = {
     NOTHING: pl.String(), BOOLEAN: pl.Boolean(), NATURAL: pl.Int64(), INTEGER: pl.Int64(), UNSIGNED: pl.UInt64(),
     NUMBER: pl.Float64(), TEXT: pl.String(), SEVERAL: pl.String(),
 }  # fmt: skip
+WORDS: Final = frozenset(_DTYPES)
 
 
 def joined(one: Kind, other: Kind) -> Kind:

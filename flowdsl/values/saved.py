@@ -304,6 +304,39 @@ class Mapped(Kind):
         return read
 
 
+@dataclass(frozen=True)
+class Named(Kind):
+    """A dictionary from names, as a JSON object."""
+
+    kind: Kind
+
+    def write(self, value: Any, to: Writing) -> dict[str, Any]:
+        return {name: self.kind.write(one, to) for name, one in value.items()}
+
+    def read(self, node: Any, source: Source) -> dict[str, Any]:
+        if not isinstance(node, dict):
+            source.refuse("no object")
+        return {name: source.below(name, self.kind, one) for name, one in node.items()}
+
+
+class Record(Kind):
+    """A dictionary with just these fields, as a JSON object."""
+
+    def __init__(self, **fields: Kind) -> None:
+        self.fields = fields
+
+    def write(self, value: Any, to: Writing) -> dict[str, Any]:
+        return {name: kind.write(value[name], to) for name, kind in self.fields.items()}
+
+    def read(self, node: Any, source: Source) -> dict[str, Any]:
+        if not isinstance(node, dict):
+            source.refuse("no object")
+        if node.keys() != self.fields.keys():
+            odd = sorted(map(str, node.keys() ^ self.fields.keys()))
+            source.refuse(f"without a field, or with one too many: {', '.join(odd)[:200]}")
+        return {name: source.below(name, kind, node[name]) for name, kind in self.fields.items()}
+
+
 class Numbers(Kind):
     """A list of numbers: whole ones of any size, or floats."""
 
