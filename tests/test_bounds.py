@@ -1,6 +1,9 @@
-"""Work has limits that are named: what goes beyond them fails by itself, and says so."""
+"""Work has limits that are named; what is read back, and what a page says, is checked first."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +95,42 @@ def test_work_grows_with_flows_and_sinks_and_not_with_their_square(monkeypatch: 
     )
     assert len(result) == 300
     assert compared < 1_000
+
+
+def test_a_result_that_was_damaged_says_which_field_it_is(tmp_path: Path):
+    fd.replay(TWICE, POSTS, GRAPH).to_parquet(tmp_path / "result")
+    said = tmp_path / "result" / "result.json"
+    whole = json.loads(said.read_text())
+    for change, field in [
+        ({"events": -1}, "events"), ({"flows": []}, "text and flows"), ({"trace": 1}, "trace"), ({"more": 1}, "more"),
+        ({"delivers": [{**whole["delivers"][0], "table": "../elsewhere"}]}, "delivers.0.table"),
+    ]:  # fmt: skip
+        said.write_text(json.dumps({**whole, **change}))
+        with pytest.raises(fd.DataError, match=field) as error:
+            fd.read_result(tmp_path / "result")
+        assert str(said) in str(error.value)
+    (part,) = (tmp_path / "result" / "deliveries").rglob("*.parquet")
+    said.write_text(json.dumps(whole))
+    part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(fd.DataError, match=part.name):
+        fd.read_result(tmp_path / "result")["s"]
+
+
+def test_a_page_can_save_only_beside_the_notebook_and_over_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.yaml").write_text("mine")
+    designer = fd.design(POSTS, flow=on("link.created").map(title="x").deliver("s"))
+    for name in ("../away.yaml", "/tmp/away.yaml", "there.yaml", "", "a\0b", "."):
+        designer.do({"do": "save", "value": name})
+        assert "error" in designer._panel.view, name
+    for _ in range(2):
+        designer.do({"do": "save", "value": "new.yaml"})
+        assert designer._panel.view["saved"] == "saved new.yaml"
+    assert (tmp_path / "there.yaml").read_text() == "mine"
+    with pytest.raises(fd.FlowError, match="there is a file"):
+        designer.save("there.yaml")
+    designer.do({"do": "fly", "away": True})
+    assert "the page said what is not understood" in designer._panel.view["error"]
+    designer.settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from flowdsl.notebook.design_model import DesignModel
 from flowdsl.notebook.design_view import design_view
 from flowdsl.notebook.edits import EDITS
 from flowdsl.notebook.latest import Cancelled, Latest
+from flowdsl.notebook.messages import DESIGN, file_beside, heard
 from flowdsl.notebook.panel import Panel, require_widgets, static_html
 from flowdsl.notebook.rehearsal import CancelledError
 from flowdsl.notebook.sampling import History
@@ -64,6 +66,7 @@ class Designer:
         self._lock = threading.RLock()
         self._latest = Latest(self._failed)
         self._said: dict[str, Any] = {}
+        self._written: set[Path] = set()
         self._panel = Panel("design", self.do)
         self.model.rehearse()
         self._draw()
@@ -97,12 +100,23 @@ class Designer:
         """Take back the last `undo`."""
         self.do({"do": "redo"})
 
-    def save(self, path: str) -> None:
-        """Write the flow to a file: Python where the name ends in `.py`, YAML elsewhere."""
-        if path.endswith(".py"):
-            Path(path).write_text(self.python, "utf-8")
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the flow to a file: Python where the name ends in `.py`, YAML elsewhere.
+
+        A file that is there already, and that this designer did not write, is written over with `overwrite=True` only.
+        Raises `FlowError` where it is there, or the flow is not finished.
+        """
+        target = Path(path)
+        if not overwrite and target.exists() and target.resolve() not in self._written:
+            raise FlowError(
+                f"there is a file {str(path)!r} already",
+                hint="choose another name, or designer.save(path, overwrite=True)",
+            )
+        if target.suffix == ".py":
+            target.write_text(self.python, "utf-8")
         else:
-            self.flow.save(path)
+            self.flow.save(target)
+        self._written.add(target.resolve())
 
     def settle(self, timeout: float | None = 60) -> bool:
         """Wait until the flow has been tried and counted; whether that came within `timeout` seconds."""
@@ -110,9 +124,13 @@ class Designer:
 
     def do(self, message: Mapping[str, Any]) -> None:
         """Take what was clicked or typed: `do` says what, its other fields with what."""
-        what = message["do"]
-        how = {name: value for name, value in message.items() if name != "do"}
         with self._lock:
+            try:
+                what, how = heard(message, DESIGN)
+            except FlowError as error:
+                self._said = {"error": str(error)}
+                self._draw()
+                return
             self._said = {}
             if what == "save":
                 self._save(str(how["value"]))
@@ -134,7 +152,7 @@ class Designer:
     def _edit(self, what: str, how: dict[str, Any]) -> None:
         try:
             changed = self.model.change(what, **how)
-        except (FlowError, StopIteration, IndexError):
+        except (FlowError, StopIteration, IndexError, ValueError):
             # a message that was under way while what it means went away
             changed = False
         if changed:
@@ -155,7 +173,7 @@ class Designer:
 
     def _save(self, path: str) -> None:
         try:
-            self.save(path)
+            self.save(file_beside(path))
             self._said = {"saved": f"saved {path}"}
         except (FlowError, OSError) as error:
             self._said = {"error": str(error)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -33,6 +33,9 @@ class Filter:
     kind: str | None = None
     type: str | None = None
     ending: str | int | None = None
+
+
+FILTERS: Final = tuple(field.name for field in fields(Filter))
 
 
 class ExploreModel:
@@ -196,7 +199,8 @@ class ExploreModel:
     def _find_ended(self, ending: str | int) -> Seqs:
         journal = self.journal
         if isinstance(ending, int):
-            return list(journal.endings.values())[ending]
+            found = list(journal.endings.values())
+            return found[ending] if 0 <= ending < len(found) else journal.seqs[:0]
         if ending == "not matched":
             return np.setdiff1d(journal.seqs, journal.entered, assume_unique=True)
         found = [seqs for key, seqs in journal.endings.items() if key.outcome == ending]

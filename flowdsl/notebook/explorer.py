@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.errors import FlowError
-from flowdsl.notebook.explore_model import ExploreModel, Filter
+from flowdsl.notebook.explore_model import FILTERS, ExploreModel, Filter
 from flowdsl.notebook.journal import Journal
 from flowdsl.notebook.latest import Cancelled, Latest
+from flowdsl.notebook.messages import EXPLORE, heard
 from flowdsl.notebook.panel import Panel, require_widgets, static_html
 
 if TYPE_CHECKING:
@@ -58,28 +59,34 @@ class Explorer:
 
     def do(self, message: Mapping[str, Any]) -> None:
         """Take what was clicked or typed: `do` says what, its other fields with what."""
-        if message["do"] == "filter":
-            self._filter(message["name"], message["value"])
-            return
-        with self._lock:
-            self._move(message)
-            self._draw()
+        try:
+            what, how = heard(message, EXPLORE)
+            if what == "filter":
+                self._filter(how["name"], how["value"])
+                return
+            with self._lock:
+                self._move(what, how)
+                self._draw()
+        except FlowError as error:
+            self._failed(error)
 
-    def _move(self, message: Mapping[str, Any]) -> None:
+    def _move(self, what: str, how: Mapping[str, Any]) -> None:
         model = self.model
-        match message["do"]:
+        match what:
             case "open":
-                model.open(message["seq_no"])
+                # one that the log does not have is refused before anything changes
+                model.journal.explain(how["seq_no"])
+                model.open(how["seq_no"])
             case "seek":
-                found = model.neighbour(message["forward"], message.get("ending"))
+                found = model.neighbour(how["forward"], how.get("ending"))
                 if found is not None:
                     model.open(found)
             case "turn":
-                model.turn(message["pages"])
+                model.turn(how["pages"])
             case "go":
-                model.go(message["where"])
+                model.go(how["where"])
             case "follow":
-                model.follow(message["value"])
+                model.follow(how["value"])
 
     def __repr__(self) -> str:
         return str(self.model)
@@ -88,9 +95,12 @@ class Explorer:
         self._panel.display()
 
     def _filter(self, name: str, value: str) -> None:
+        if name not in FILTERS:
+            raise FlowError(f"events are not filtered by {name!r:.60}", allowed=", ".join(FILTERS))
         chosen: str | int | None = value or None
         if name == "ending" and value.startswith("#"):
-            chosen = int(value[1:])
+            digits = value[1:]
+            chosen = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else -1
         changes: dict[str, Any] = {name: value if name == "text" else chosen}
         if name == "kind":
             changes["type"] = None

@@ -77,13 +77,15 @@ class StoredPart:
 
     def read(self, wanted: Callable[[str], bool]) -> pl.DataFrame:
         """The columns whose names are wanted."""
-        return pl.read_parquet(
-            self.path, glob=False, columns=[name for name in self._schema.names if wanted(name)]
-        )
+        names = [name for name in self._schema.names if wanted(name)]
+        with reading(str(self.path)):
+            return pl.read_parquet(self.path, glob=False, columns=names)
 
     def row(self, number: int) -> Part:
         """One row by itself."""
-        return Part(pl.scan_parquet(self.path, glob=False).slice(number, 1).collect(), self.meta)
+        with reading(str(self.path)):
+            frame = pl.scan_parquet(self.path, glob=False).slice(number, 1).collect()
+        return Part(frame, self.meta)
 
 
 class Store(Protocol):

@@ -1,0 +1,122 @@
+"""What widgets may be told by the page: each message, its fields, and what they may hold.
+
+A page is not trusted: whatever it says beyond this is refused in a sentence, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Never
+
+from flowdsl.errors import DataError, FlowError
+from flowdsl.values.saved import Flag, Kind, Source, Text, Whole
+
+# what numbers and texts of a page may be
+_MOST: Final = 1 << 53
+_LONGEST: Final = 100_000
+
+
+class _Short(Text):
+    """Text that is not longer than what anybody types."""
+
+    def read(self, node: Any, source: Source) -> str:
+        text = super().read(node, source)
+        source.check(len(text) <= _LONGEST, f"longer than {_LONGEST:,} letters")
+        return text
+
+
+@dataclass(frozen=True)
+class _Any(Kind):
+    """A value of one of several kinds."""
+
+    kinds: tuple[Kind, ...]
+
+    def read(self, node: Any, source: Source) -> Any:
+        for kind in self.kinds:
+            try:
+                return kind.read(node, source)
+            except DataError:
+                continue
+        return source.refuse("of another kind")
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message: the fields that it has, and those that it may have."""
+
+    fields: Mapping[str, Kind] = field(default_factory=dict)
+    more: Mapping[str, Kind] = field(default_factory=dict)
+
+
+_NUMBER: Final = Whole(-_MOST, _MOST)
+_KEY: Final = {"key": _NUMBER}
+_ROW: Final = {**_KEY, "row": Whole(0, _MOST)}
+_SHORT: Final = _Short()
+DESIGN: Final[Mapping[str, Message]] = {
+    "undo": Message(),
+    "redo": Message(),
+    "save": Message({"value": _SHORT}),
+    "choose": Message(more={"forward": Flag(), "step": _NUMBER, "outcome": _SHORT, "reason": _Any((_SHORT, Whole(0, 0)))}),
+    "set_trigger": Message({"name": _SHORT, "value": _SHORT}),
+    "add": Message({"operator": _SHORT}, {"at": Whole(0, _MOST)}),
+    "remove": Message(_KEY),
+    "move": Message({**_KEY, "by": _NUMBER}),
+    "duplicate": Message(_KEY),
+    "set_option": Message({**_KEY, "name": _SHORT, "value": _Any((_SHORT, Flag(), _NUMBER))}),
+    "set_row": Message({**_ROW, "name": _SHORT, "value": _SHORT}),
+    "add_row": Message(_KEY),
+    "remove_row": Message(_ROW),
+    "move_row": Message({**_ROW, "by": _NUMBER}),
+}  # fmt: skip
+EXPLORE: Final[Mapping[str, Message]] = {
+    "filter": Message({"name": _SHORT, "value": _SHORT}),
+    "open": Message({"seq_no": Whole(0, _MOST)}),
+    "seek": Message({"forward": Flag()}, {"ending": _Any((_SHORT, _NUMBER))}),
+    "turn": Message({"pages": _NUMBER}),
+    "go": Message({"where": _Any((_SHORT, _NUMBER))}),
+    "follow": Message({"value": _SHORT}),
+}
+
+
+def heard(message: object, known: Mapping[str, Message]) -> tuple[str, dict[str, Any]]:
+    """Read a message; gives its name and its fields. Raises `FlowError` where it is none of those known."""
+    source = Source(_no_bytes)
+    try:
+        source.check(isinstance(message, Mapping), "no message of a widget")
+        assert isinstance(message, Mapping)
+        what = message.get("do")
+        if not isinstance(what, str) or what not in known:
+            source.refuse(f"no message of this widget: do is {what!r:.60}")
+        said = {name: value for name, value in message.items() if name != "do" and value is not None}
+        allowed = {**known[what].fields, **known[what].more}
+        source.check(said.keys() <= allowed.keys(), f"a message {what!r} with a field that it does not have")
+        source.check(
+            known[what].fields.keys() <= said.keys(), f"a message {what!r} without one of its fields"
+        )
+        return what, {name: source.below(name, allowed[name], value) for name, value in said.items()}
+    except DataError as error:
+        raise FlowError(f"the page said what is not understood: {error.what}") from None
+
+
+def file_beside(name: str) -> Path:
+    """The file of a page's choosing: one in the folder in which the notebook runs, or below it, and nowhere else."""
+    path = Path(name)
+    here = Path.cwd().resolve()
+    try:
+        inside = not path.is_absolute() and (here / path).resolve().is_relative_to(here)
+        plain = bool(name.strip()) and "\0" not in name and not (here / path).is_symlink()
+    except (OSError, ValueError, RuntimeError):
+        inside = plain = False
+    if not inside or not plain or path.is_dir():
+        raise FlowError(
+            f"{name!r:.80} is no name of a file here",
+            allowed="the name of a file in the notebook's folder, or in one below it",
+            hint="designer.save(path) writes anywhere",
+        )
+    return path
+
+
+def _no_bytes(reference: list[int]) -> Never:
+    raise DataError("there are no bytes beside it")
