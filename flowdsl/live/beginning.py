@@ -66,7 +66,11 @@ class Beginning:
             return self._new(self._given(state))
         moved = acknowledged not in self._own_positions(acknowledged)
         if position in (None, Position.LAST_ACKNOWLEDGED) and found is not None and not moved:
-            return found if found.run else self._begun(replace(found, run=new_run()))
+            if not found.run:
+                self.consumer.backlog.forget_after(found.earlier[0].run, found.place.number)
+                return self._begun(replace(found, run=new_run()))
+            self.consumer.backlog.forget_after(found.run, found.place.number)
+            return found
         if state == DISCARD and not moved:
             acknowledged = max(acknowledged, self.checkpoints.last_seq_no())
         if position is None:
@@ -125,6 +129,7 @@ class Beginning:
         return [acknowledged] if said is None else list(json.loads(said))
 
     def _new(self, made: tuple[Place, State]) -> Checkpoint:
+        self.consumer.backlog.forget_events_after(made[0].seq_no)
         return self._begun(Checkpoint(new_run(), *made))
 
     def _begun(self, checkpoint: Checkpoint) -> Checkpoint:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import sqlite3
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from flowdsl.errors import LiveError
-from flowdsl.live.dead_letters import LETTERS, Letter
+from flowdsl.live.backlog import Backlog
+from flowdsl.live.dead_letters import LETTERS, Letter, letter_of_delivery
 from flowdsl.live.given_up import GIVEN_UP, GivenUp
 from flowdsl.log.base import EventLog
 from flowdsl.log.durable import check_own, make_folder
 from flowdsl.log.forking import watch
 from flowdsl.log.locking import FileLock
+from flowdsl.sinks.base import Failure
 from flowdsl.sinks.database import Database, insert, marks
 
 _SCHEMA: Final = (
@@ -33,6 +35,8 @@ _FILE: Final = "consumer.sqlite"
 _BESIDE: Final = "consumers"
 # a process that is just going holds the lock for a moment longer
 _GOING: Final = 0.5
+# deliveries that become dead letters at once
+_BURIED: Final = 1 << 12
 
 
 class Consumer:
@@ -47,6 +51,7 @@ class Consumer:
             for file in (_FILE, f"{_FILE}-journal"):
                 check_own(folder / file)
         self._database = Database(None if folder is None else folder / _FILE, "flowdsl consumer", _SCHEMA)
+        self._backlog: Backlog | None = None
         self._lock: FileLock | None = None
         self._held = threading.Lock()
         watch(self)
@@ -63,6 +68,13 @@ class Consumer:
             return cls(name, Path(folder) / _BESIDE / safe)
         with _MEMORY_LOCK:
             return _IN_MEMORY.setdefault(log, {}).setdefault(name, cls(name, None))
+
+    @property
+    def backlog(self) -> Backlog:
+        """What waits on disk for sinks."""
+        if self._backlog is None:
+            self._backlog = Backlog(self.folder)
+        return self._backlog
 
     # -- one at a time ---------------------------------------------------------------------------------
 
@@ -90,6 +102,7 @@ class Consumer:
         """Let go of the file."""
         if self.folder is not None:
             self._database.close()
+            self.backlog.close()
 
     def after_fork(self) -> None:
         """Leave what the parent runs to the parent."""
@@ -138,6 +151,14 @@ class Consumer:
     def keep_fact(self, name: str, value: Any) -> None:
         """Keep something under a name."""
         self._database.write(lambda c: c.execute("insert or replace into facts values (?, ?)", (name, value)))
+
+    def bury_without_sink(self, sinks: Collection[str], now: int) -> None:
+        """Make dead letters of what waits on disk for sinks that are there no more."""
+        for sink in self.backlog.waiting().keys() - set(sinks):
+            gone = Failure(f"there is no sink {sink!r} any more")
+            while parcels := self.backlog.after(sink, (0, -1), _BURIED):
+                self.put([letter_of_delivery(d, gone, now) for parcel in parcels for d in parcel.deliveries])
+                self.backlog.remove(sink, parcels)
 
     # -- what was given up -----------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ _SPELL_AFTER: Final = 1.0
 # letters that are written at once, and how long others have their turn then, in seconds
 _AT_ONCE: Final = 128
 _TURN: Final = 0.001
+# how long a checkpoint waits for sinks before it has what they lack on disk, in seconds
+SETTLING: Final = 1.0
 # how long sinks have to finish at the end, in seconds, if nobody says otherwise
 PATIENCE: Final = 30.0
 
@@ -63,7 +65,6 @@ class LiveRun:
         self,
         setting: Setting,
         begun: Checkpoint,
-        earlier_until: int,
         local: LocalRun,
         recorder: LiveRecorder,
         story: Story,
@@ -80,7 +81,7 @@ class LiveRun:
         self.told: Tick = silent
         self._setting = setting
         self._run = begun.run
-        self._earlier, self._earlier_until = begun.earlier, earlier_until
+        self._earlier = begun.earlier
         self._story = story
         # how far the run is: everything up to here was handed to the lanes
         self.place = story.place
@@ -126,7 +127,9 @@ class LiveRun:
                         self._sleep()
                 self._finish()
             finally:
-                self.dispatch.stop(self.patience)
+                # a sink that hangs had its time
+                done = self.dispatch.done >= self.place.number
+                self.dispatch.stop(self.patience if done else 0.0)
                 self._clerk.shutdown()
                 if self._saving is not None:
                     self._saving.join()
@@ -147,7 +150,7 @@ class LiveRun:
             elif piece.clock is not None:
                 self.local.move_clock(piece.clock)
             failures = self.recorder.keep_failures()
-            delivered = self.dispatch.put(piece.after.number, self.recorder.take_deliveries())
+            delivered = self.dispatch.put(piece.after, self.recorder.take_deliveries())
             if piece.after.seq_no:
                 self.recorder.leave(piece.after.seq_no, keep=self.local.plan.timed)
             span.set(deliveries=delivered, failures=failures)
@@ -220,8 +223,8 @@ class LiveRun:
         self._later(spell)
 
     def _ack(self) -> None:
-        """Tell the log what all sinks are done with."""
-        done, last = self.dispatch.done, None
+        """Tell the log what all sinks are done with, or what waits for them on disk."""
+        done, last = self.dispatch.safe, None
         while self._unacked and self._unacked[0].number <= done:
             last = self._unacked.popleft().seq_no
         if last is None or last == self._acked:
@@ -239,7 +242,7 @@ class LiveRun:
         return self._saving is not None and self._saving.is_alive()
 
     def _begin_saving(self) -> None:
-        """Write a checkpoint of this place on another thread, as soon as all sinks have come so far."""
+        """Write a checkpoint of this place on another thread, as soon as sinks have come so far, or what they lack is on disk."""
         self._spell_failures()
         place, written = self.place, self._written
         checkpoint = self._checkpoint(place)
@@ -247,10 +250,13 @@ class LiveRun:
         def save() -> None:
             if written is not None:
                 written.result()
-            while not self.dispatch.wait(place.number, 1.0):
-                if self.dispatch.stopped:
-                    return
-            self._save(checkpoint)
+            try:
+                kept = self.dispatch.kept(place.number, SETTLING)
+            except BaseException as error:
+                self._problem = error
+                return
+            if kept and not self.dispatch.stopped:
+                self._save(checkpoint)
 
         self._saving = threading.Thread(target=save, name="flowdsl-checkpoint", daemon=True)
         self._saving.start()
@@ -258,7 +264,8 @@ class LiveRun:
     def _checkpoint(self, place: Place) -> Checkpoint:
         state = self.local.state()
         state.graph = state.graph.fork()
-        earlier = self._earlier if place.number < self._earlier_until else ()
+        # once all is handed over that earlier runs had, they are no matter any more
+        earlier = self._earlier if place.number < self.dispatch.earlier_until else ()
         return Checkpoint(self._run, place, state, earlier)
 
     def _save(self, checkpoint: Checkpoint) -> None:
@@ -277,7 +284,7 @@ class LiveRun:
 
     def _finish(self) -> None:
         self._spell_failures()
-        finished = self.dispatch.wait(self.place.number, self.patience)
+        finished = self.dispatch.kept(self.place.number, self.patience)
         self._ack()
         if self._written is not None:
             self._written.result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -48,7 +49,9 @@ class SinkMeter:
     def __init__(self) -> None:
         self.delivered = 0
         self.failed = 0
-        self.waiting = 0
+        self.waiting = self.on_disk = 0
+        # µs
+        self.waiting_since: int | None = None
         self.batches = 0
         self.seconds = 0.0
         self.latencies = Latencies()
@@ -66,12 +69,18 @@ class SinkMeter:
 
 @dataclass(frozen=True)
 class SinkMetrics:
-    """What one sink did: deliveries made, failed (they are dead letters), waiting; latencies in seconds."""
+    """What one sink did: deliveries made, failed (they are dead letters), waiting, and of these on disk; latencies in seconds.
+
+    `waiting_since` is when the first of those that wait came, as text; None where none does. Where that is long ago the sink
+    hangs, or is too slow.
+    """
 
     sink: str
     delivered: int
     failed: int
     waiting: int
+    on_disk: int
+    waiting_since: str | None
     batches: int
     seconds: float
     latency_p50: float | None
@@ -82,7 +91,7 @@ class SinkMetrics:
     def of(cls, sink: str, meter: SinkMeter) -> SinkMetrics:
         """What a meter says now."""
         return cls(
-            sink, meter.delivered, meter.failed, meter.waiting, meter.batches, round(meter.seconds, 6),
+            sink, meter.delivered, meter.failed, meter.waiting, meter.on_disk, _text(meter.waiting_since), meter.batches, round(meter.seconds, 6),
             *(meter.latencies.percentile(p) for p in (50, 95, 99)),
         )  # fmt: skip
 
@@ -151,6 +160,12 @@ def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=columns)
     # numbers, where there is none as well
     return frame.astype({name: "float64" for name in columns if name.startswith("latency")})
+
+
+def _text(micros: int | None) -> str | None:
+    if micros is None:
+        return None
+    return (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=micros)).isoformat()
 
 
 def _short(seconds: float | None) -> str:

@@ -352,26 +352,15 @@ class Runtime:
         local.clock, local.position = found.state.clock, found.state.position
         self._stop.clear()
         dispatch = self._dispatch(found)
-        cuts = [cut for lane in dispatch.lanes.values() for cut in (lane.cut, *lane.earlier_cuts)]
-        self._check_cuts(found, cuts)
-        story = Story(self.log, found.place, _COLUMNS, cuts)
-        # once all is handed over that earlier runs had, they are no matter any more
-        until = max((cut for lane in dispatch.lanes.values() for cut in lane.earlier_cuts), default=0)
-        return LiveRun(setting, found, until, local, recorder, story, dispatch)
+        self._check_cuts(found, dispatch.cuts)
+        story = Story(self.log, found.place, _COLUMNS, dispatch.cuts)
+        return LiveRun(setting, found, local, recorder, story, dispatch)
 
     def _dispatch(self, found: Checkpoint) -> Dispatch:
+        self._consumer.bury_without_sink(self.sinks, self._now())
+        told = (self._now, self._tracer, self._lane_failed)
         lanes = {
-            name: Lane(
-                name,
-                sink,
-                self._consumer,
-                found.run,
-                found.earlier,
-                found.place.number,
-                self._now,
-                self._tracer,
-                self._lane_failed,
-            )
+            name: Lane(name, sink, self._consumer, found.run, found.earlier, found.place.number, *told)
             for name, sink in self.sinks.items()
         }
         return Dispatch(lanes, self._stop)

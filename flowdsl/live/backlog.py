@@ -1,0 +1,164 @@
+"""Deliveries that wait on disk for a sink that hangs or is slow, so that neither the run nor its memory waits with them.
+
+What stands here was promised: checkpoints count it as handed over. It is removed once the sink has it. Of a log in
+memory it lies in a temporary file, as long as the log lasts.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+import tempfile
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from flowdsl.log.durable import check_own
+from flowdsl.sinks.base import Delivery
+from flowdsl.sinks.database import Database, insert, sealed
+
+_NAME: Final = "waiting.sqlite"
+_COLUMNS: Final = "sink, era, number, run, seq_no, since, size, deliveries"
+_SCHEMA: Final = (
+    (
+        "create table if not exists waiting (sink text, era integer, number integer, run text not null, "
+        "seq_no integer not null, since integer not null, size integer not null, deliveries text not null, "
+        "crc integer not null, primary key (sink, era, number)) without rowid"
+    ),
+)
+_TIMES: Final = ("event_time", "delivered_at")
+
+
+@dataclass
+class Parcel:
+    """Deliveries of one batch of a run to one sink, each with the moment (µs) at which it was to be made.
+
+    Batches follow each other by `era`, which counts runs, and by `number`. This one ends with the event `seq_no`, and its
+    deliveries wait `since` a time (µs); `kept` says whether they stand on disk.
+    """
+
+    number: int
+    deliveries: list[Delivery] = field(default_factory=list)
+    moments: list[int] = field(default_factory=list)
+    run: str = ""
+    era: int = 0
+    seq_no: int = 0
+    since: int = 0
+    kept: bool = False
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it is among all of its sink."""
+        return self.era, self.number
+
+
+class Backlog:
+    """The parcels of one consumer that wait on disk, those of each sink in their order."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._opened: Database | None = None
+
+    def put(self, sink: str, parcels: Sequence[Parcel]) -> None:
+        """Keep parcels, on disk when this returns."""
+        rows = sealed(_row(sink, parcel) for parcel in parcels)
+        self._database().write(lambda c: insert(c, f"insert or replace into waiting ({_COLUMNS}, crc)", rows))
+        for parcel in parcels:
+            parcel.kept = True
+
+    def after(self, sink: str, place: tuple[int, int], most: int) -> list[Parcel]:
+        """The next parcels of a sink behind a place, with `most` deliveries, but at least one parcel."""
+        behind = "sink = ? and (era, number) > (?, ?) order by era, number"
+        sizes = self._read(
+            f"select era, number, size from waiting where {behind} limit ?", (sink, *place, most)
+        )
+        wanted: list[tuple[int, int]] = []
+        total = 0
+        for era, number, size in sizes:
+            if wanted and total + size > most:
+                break
+            wanted.append((era, number))
+            total += size
+        if not wanted:
+            return []
+        rest = f"where {behind} limit ?"
+        return [_parcel(*row) for row in self._database().rows("waiting", rest, (sink, *place, len(wanted)))]
+
+    def waiting(self) -> dict[str, tuple[int, int]]:
+        """For each sink how many deliveries wait, and since when (µs)."""
+        rows = self._read("select sink, sum(size), min(since) from waiting group by sink")
+        return {sink: (size, since) for sink, size, since in rows}
+
+    def era(self, run: str) -> int:
+        """The number of a run: behind those of all runs before it."""
+        known = self._read("select era from waiting where run = ? limit 1", (run,))
+        last = known or self._read("select coalesce(max(era), 0) + 1 from waiting")
+        return int(last[0][0]) if last else 1
+
+    def remove(self, sink: str, parcels: Sequence[Parcel]) -> None:
+        """These are delivered."""
+        places = [(sink, *parcel.place) for parcel in parcels if parcel.kept]
+        if places:
+            delete = "delete from waiting where sink = ? and era = ? and number = ?"
+            self._database().write(lambda c: c.executemany(delete, places))
+
+    def forget_after(self, run: str, number: int) -> None:
+        """What a run put here behind a batch comes again, for it goes on from there."""
+        self._forget("run = ? and number > ?", (run, number))
+
+    def forget_events_after(self, seq_no: int) -> None:
+        """What came of events behind this one comes again."""
+        self._forget("seq_no > ?", (seq_no,))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def _forget(self, where: str, parameters: Sequence[Any]) -> None:
+        if self._is_there:
+            self._database().write(lambda c: c.execute(f"delete from waiting where {where}", parameters))
+
+    def _read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        return self._database().read(sql, parameters) if self._is_there else []
+
+    @property
+    def _is_there(self) -> bool:
+        # most sinks get on: the file is made when something has to wait
+        return self._opened is not None or (self._folder is not None and (self._folder / _NAME).exists())
+
+    def _database(self) -> Database:
+        if self._opened is None:
+            folder = self._folder
+            if folder is None:
+                folder = Path(tempfile.mkdtemp(prefix="flowdsl-"))
+                weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            for file in (_NAME, f"{_NAME}-journal"):
+                check_own(folder / file)
+            self._opened = Database(folder / _NAME, "flowdsl backlog", _SCHEMA, {"waiting": _COLUMNS})
+        return self._opened
+
+
+def _row(sink: str, parcel: Parcel) -> tuple[Any, ...]:
+    said = [
+        {
+            **delivery._asdict(),
+            **{name: getattr(delivery, name).isoformat() for name in _TIMES},
+            "moment": moment,
+        }
+        for delivery, moment in zip(parcel.deliveries, parcel.moments, strict=True)
+    ]
+    return sink, *parcel.place, parcel.run, parcel.seq_no, parcel.since, len(said), json.dumps(said)
+
+
+def _parcel(
+    sink: str, era: int, number: int, run: str, seq_no: int, since: int, size: int, text: str
+) -> Parcel:
+    said = json.loads(text)
+    moments = [one.pop("moment") for one in said]
+    times = [{name: dt.datetime.fromisoformat(one[name]) for name in _TIMES} for one in said]
+    deliveries = [Delivery(**{**one, **at}) for one, at in zip(said, times, strict=True)]
+    return Parcel(number, deliveries, moments, run, era, seq_no, since, kept=True)
