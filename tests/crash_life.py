@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import flowdsl as fd
@@ -40,6 +41,18 @@ FLOWS = [
     like.map(title="{{ metadata.note }}").deliver("in-app").named("fails at every third"),
 ]
 USERS = [f"u{i}" for i in range(7)]
+# two logs whose runs share their sinks
+LOGS = ("one", "two")
+SHARED = [
+    like.map(recipient_id="{{ target_id }}", title="{{ source_id }}", entity_type="user", entity_id="{{ target_id }}", field="likes")
+    .deliver("in-app", "feed", "count")
+    .named("each"),
+    like.batch("target_id", window="50ms")
+    .map(recipient_id="{{ target_id }}", title="{{ batch.count }}: {% for i in batch.items %}{{ i }},{% endfor %}",
+         entity_type="user", entity_id="{{ target_id }}", field="digests")
+    .deliver("in-app", "feed", "count")
+    .named("together"),
+]  # fmt: skip
 
 
 class Told(sinks.Custom):
@@ -58,6 +71,39 @@ def runtime(folder: Path, log: fd.ParquetEventLog, checkpoint_every: float = 0.0
         "told": Told(folder / "told"),
     }
     return fd.Runtime(FLOWS, log, sinks=to, checkpoint_every=checkpoint_every)
+
+
+def shared_sinks(folder: Path) -> dict[str, sinks.Sink]:
+    """What the runs of several logs deliver to."""
+    return {
+        "in-app": sinks.InApp(folder / "in-app.sqlite", keep=1 << 40),
+        "feed": sinks.Feed(folder / "feed.sqlite"),
+        "count": sinks.Counter(folder / "count.sqlite"),
+    }
+
+
+def live_together(folder: Path, life: int) -> None:
+    """Append to two logs and run the same flows over both, into the same sinks, until killed."""
+    to = shared_sinks(folder)
+    os.write(1, b"ready\n")
+    for name in LOGS:
+        log = fd.ParquetEventLog(folder / name, seal_rows=200)
+        running = fd.Runtime(SHARED, log, sinks=to, checkpoint_every=(0.03, 0.3, 3.0)[life % 3])
+        running.start("last_acknowledged")
+        threading.Thread(target=_append_to, args=(log, running, name, life), daemon=True).start()
+    threading.Event().wait()
+
+
+def _append_to(log: fd.ParquetEventLog, running: fd.Runtime, name: str, life: int) -> None:
+    # both logs number alike, and their events have the same ids
+    numbers = itertools.count(1)
+    while running.running:
+        mine = [f"{life}-{next(numbers)}" for _ in range(3)]
+        os.write(1, f"try {' '.join(f'{name}/{one}' for one in mine)}\n".encode())
+        log.append([_event(one) for one in mine])
+        os.write(1, f"done {' '.join(f'{name}/{one}' for one in mine)}\n".encode())
+        time.sleep(0.004 if time.monotonic() % 0.5 < 0.3 else 0.2)
+    os.write(1, f"ended {running.error!r}\n".encode())
 
 
 def live(folder: Path, life: int) -> None:
@@ -91,7 +137,7 @@ def _event(name: str) -> dict[str, object]:
     return {"id": name, "event": link_created("likes", f"fan-{name}", user, metadata=metadata)}
 
 
-def nursery(folder: Path) -> None:
+def nursery(folder: Path, live: Callable[[Path, int], None]) -> None:
     """For every line on standard input a child, whose number is told; its end is told too."""
     for life, _ in enumerate(sys.stdin):
         child = os.fork()
@@ -106,4 +152,4 @@ def nursery(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    nursery(Path(sys.argv[1]))
+    nursery(Path(sys.argv[1]), live_together if sys.argv[2:] == ["together"] else live)

@@ -26,10 +26,10 @@ SECONDS = 3600.0 if MANY else 25.0
 
 
 @contextmanager
-def nursery(folder: Path) -> Iterator[tuple[IO[str], IO[str]]]:
+def nursery(folder: Path, *how: str) -> Iterator[tuple[IO[str], IO[str]]]:
     path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
     process = subprocess.Popen(
-        [sys.executable, "-m", "crash_life", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "crash_life", str(folder), *how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": path},
     )  # fmt: skip
     assert process.stdin is not None
@@ -99,3 +99,46 @@ def assert_told_once(folder: Path, runtime: fd.Runtime, expected: fd.Result) -> 
     letters = runtime.dead_letters[["seq_no", "flow", "step", "error"]].values.tolist()
     assert sorted(letters) == sorted(expected.errors[["seq_no", "flow", "step", "error"]].values.tolist())
     print(f"{rows.height:,} in-app, {sum(told.values()) - len(told):,} of {len(told):,} told again")
+
+
+@pytest.mark.crash
+def test_rule_31_two_logs_that_share_their_sinks_lose_and_double_nothing_when_they_are_killed(
+    tmp_path: Path,
+) -> None:
+    chance, tried, promised = random.Random(12), set[str](), set[str]()
+    end, rounds = time.monotonic() + SECONDS / 2, 0
+    with nursery(tmp_path, "together") as (ask, told):
+        while rounds < ROUNDS and time.monotonic() < end:
+            rounds += 1
+            for line in killed_after(chance.uniform(0.05, 1.2), ask, told, ready=True):
+                said, *names = line.split()
+                assert said in ("ready", "try", "done"), line
+                tried.update(names if said == "try" else ())
+                promised.update(names if said == "done" else ())
+    to = crash_life.shared_sinks(tmp_path)
+    told_by_replay: list[tuple[str, str]] = []
+    for name in crash_life.LOGS:
+        with fd.ParquetEventLog(tmp_path / name) as log:
+            fd.Runtime(crash_life.SHARED, log, sinks=to).run_until_idle()
+            there = Counter(
+                f"{name}/{one}" for batch in log.read() for one in batch.column("event_id").to_pylist()
+            )
+            assert max(there.values()) == 1, "an event stands twice"
+            assert {one for one in promised if one.startswith(name)} <= there.keys() <= tried
+            whole = fd.replay(crash_life.SHARED, log, open_windows="keep")
+            told_by_replay += whole.polars("in-app").select("recipient_id", "title").rows()
+            # what ran live is there, whatever else hands it over
+            handed = fd.replay(crash_life.SHARED, log, sinks=to, dispatch=True, open_windows="keep")
+            assert not len(handed.undelivered)
+    expected = Counter(told_by_replay)
+    for shown in (
+        Counter(
+            (n.recipient, n.title) for u in crash_life.USERS for n in to["in-app"].list(u, limit=1 << 40)
+        ),  # type: ignore[attr-defined]
+        Counter((u, item.payload["title"]) for u in crash_life.USERS for item in to["feed"].items(u)),  # type: ignore[attr-defined]
+    ):
+        assert shown == expected
+    counted = to["count"].values()  # type: ignore[attr-defined]
+    assert counted["value"].sum() == expected.total()
+    assert all(not sink.verify() for sink in to.values())  # type: ignore[attr-defined]
+    assert promised
