@@ -65,7 +65,8 @@ def change_links(tables: Sequence[LinkTable], identities: LinkIdentities, events
     identities.hold(identity[last], links[last], kinds[last])
     unmet: Mask = ~made
     if unmet.any():
-        unmet[unmet] = ~np.isin(seqs[unmet], np.concatenate(met))
+        ended_by = np.concatenate(met)
+        unmet[np.searchsorted(seqs, ended_by[ended_by != ALIVE])] = False
     return unmet
 
 
@@ -89,11 +90,12 @@ def _end_held(table: LinkTable, held: Numbers, seqs: Seqs, events: LinkEvents, n
 
 def _next_nameless(events: LinkEvents, nameless: Index) -> Seqs:
     """For each creation the first deletion behind it that names no id, but its type and its ends."""
-    pairs = np.stack([events.kinds, events.sources, events.targets], axis=1)
     rows = np.concatenate([nameless, np.flatnonzero(events.made)])
-    _, group = np.unique(pairs[rows], axis=0, return_inverse=True)
-    # ascending in the group, then in the log
-    place = group.reshape(-1).astype(np.int64) * len(events.seqs) + rows
+    pairs = events.sources[rows].astype(np.int64) << 32 | events.targets[rows]
+    _, group = np.unique(pairs, return_inverse=True)
+    # ascending in the pair and the type, then in the log
+    group = group.astype(np.int64) * (int(events.kinds.max()) + 1) + events.kinds[rows]
+    place = group * len(events.seqs) + rows
     deletions = np.sort(place[: len(nameless)])
     created = place[len(nameless) :]
     at = np.searchsorted(deletions, created)
