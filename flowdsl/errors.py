@@ -19,7 +19,9 @@ Each says where it is (flow, step, file and line), what is wrong, what was allow
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 
 class FlowError(Exception):
@@ -72,7 +74,25 @@ class FlowError(Exception):
             lines.append(f"  allowed: {_shortened(self.allowed, 2_000)}")
         if self.hint:
             lines.append(f"  hint: {self.hint}")
-        return "\n".join(lines)
+        return printable("\n".join(lines))
+
+
+# controls, ends of lines and paragraphs, what turns the direction of text, halves of surrogate pairs
+_UNSHOWN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text as any output takes it: half of a surrogate pair, which is no character, by its number."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def one_line(text: str) -> str:
+    r"""The text where a line break, or anything else that is not shown, would end what it stands in: by its number.
+
+    >>> print(one_line("likes\nimport os"))
+    likes\nimport os
+    """
+    return _UNSHOWN.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def _shortened(text: str, most: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Final, Never
 
 from flowdsl.builder import Steps
 from flowdsl.errors import BuildError, did_you_mean
@@ -61,6 +61,15 @@ class Trigger:
         return " ".join(part for part in (self.kind, self.link_type, self.entity_type) if part)
 
 
+MAX_STEPS: Final = 128
+"""Steps that a flow may have: an event goes through all of them before the next one is looked at."""
+
+
+def too_many_steps(count: int) -> str | None:
+    """Why so many steps are too many, if they are."""
+    return f"a flow has {count:,} steps" if count > MAX_STEPS else None
+
+
 @dataclass(frozen=True, repr=False)
 class Flow(Steps):
     """What is to happen on events of a kind: a value, equal to every flow with the same parts.
@@ -79,6 +88,11 @@ class Flow(Steps):
     given_name: str | None = None
     description: str | None = None
     rules: Rules = FLOWDSL
+
+    def __post_init__(self) -> None:
+        many = too_many_steps(len(self.steps))
+        if many is not None:
+            raise BuildError(many, flow=self.name, allowed=f"at most {MAX_STEPS}")
 
     @cached_property
     def name(self) -> str:
@@ -227,14 +241,15 @@ class Flow(Steps):
         return flow_to_dict(self)
 
     def to_yaml(self) -> str:
-        """A file for production that holds this flow; `load` of it equals `portable()`.
+        """This flow as a part of a file for production; `load` of it equals `portable()`.
 
-        Equal flows give the same bytes. Text is quoted wherever a reader of YAML 1.1 or 1.2 could misread it. The
+        Production wants `entities` and `links` in the same file; `save` writes them too. Equal flows give the same bytes. Text is quoted wherever a reader of YAML 1.1 or 1.2 could misread it. The
         first line names the schema for editors, `flowdsl.schema.json` beside the file. Raises `ExportError` as
         `portable` does.
 
         >>> print(on("link.created", link_type="likes", name="notify").map(title="on").deliver("in-app").to_yaml())
         # yaml-language-server: $schema=flowdsl.schema.json
+        # a part of a file: production wants `entities` and `links` beside `events`, as save(path) writes them
         events:
           flows:
             - name: notify
@@ -253,11 +268,16 @@ class Flow(Steps):
 
         return flow_to_yaml(self)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_yaml()` to a file, as UTF-8; on a refusal the file stays as it was."""
-        from flowdsl.production.export import flow_to_yaml, save
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the flow to a file that production loads, as UTF-8; on a refusal the file stays as it was.
 
-        save(flow_to_yaml(self), path)
+        In a file of flows it takes the place of the one of its name, or comes at the end, and the rest is kept. Any other
+        file is refused, unless `overwrite` says that it may go. Raises `ExportError`.
+        """
+        from flowdsl.production.project import Project
+        from flowdsl.production.saving import save
+
+        save(Project((self,)), path, overwrite=overwrite)
 
     def to_python(self) -> str:
         """Python that builds an equal flow, as the variable `flow`.

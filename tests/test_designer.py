@@ -108,7 +108,8 @@ def test_a_flow_is_built_from_nothing_and_taken_away(designer: Designer, tmp_pat
     assert designer.python == LIKE.to_python()
     designer.save(str(tmp_path / "flow.yaml"))
     designer.save(str(tmp_path / "flow.py"))
-    assert (tmp_path / "flow.yaml").read_text() == LIKE.to_yaml()
+    LIKE.save(tmp_path / "beside.yaml")
+    assert (tmp_path / "flow.yaml").read_text() == (tmp_path / "beside.yaml").read_text()
     made: dict[str, Any] = {}
     exec((tmp_path / "flow.py").read_text(), made)
     assert made["flow"] == LIKE

@@ -84,13 +84,13 @@ def test_nothing_at_all_is_an_empty_list_or_mapping_and_a_written_null_is_none()
     assert "needs 'kind'" in refusal("- name: f\n  trigger:\n  pipeline: []\n")
 
 
-@pytest.mark.parametrize("text", ["3", "+3", "-0", "0x3", "+0x3", "0o3", "0b11", "4294967295"])
+@pytest.mark.parametrize("text", ["3", "+3", "! 3", "!!str 3", "0x3", "+0x3", "0o3", "0b11", "4294967295"])
 def test_counts_are_written_as_whole_numbers_without_quotes(text: str) -> None:
     loaded(f"- rate_limit: {{max: {text}, per: 1s}}")
 
 
 @pytest.mark.parametrize(
-    "text", ["-1", "-0x1", "1.0", "1e3", '"3"', "03", "1_000", "4294967296", "true", "null", "[1]", "a"]
+    "text", ["-0", "-1", "-0x1", "1.0", "1e3", '"3"', "03", "1_000", "4294967296", "true", "null", "[1]", "a"]
 )
 def test_other_counts_are_refused(text: str) -> None:
     assert "max" in refusal(

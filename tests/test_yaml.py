@@ -10,8 +10,8 @@ import yaml
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.production.document import plain_scalar
 from flowdsl.production.project import Backend, Consumer, SinkConfig
+from flowdsl.production.scalars import plain_scalar
 
 SHARED = Path(__file__).parents[2] / "shared" / "this-rs" / "yaml_verdicts.json"
 PROJECT = """

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from flowdsl.commands.history import add_history, graph_of, open_path, position
 from flowdsl.commands.talking import existing, load_project, natural, say, show, show_json, table_text
+from flowdsl.errors import one_line
 from flowdsl.results.result import Result
 from flowdsl.sinks.frame import FIXED
 
@@ -89,7 +90,7 @@ def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:
     for sink in result.sinks if rows else ():
         frame = result.polars(sink)
         payload = [name for name in frame.columns[len(FIXED) :] if name != "payload.recipient_id"]
-        show(f"\n{sink}: {frame.height:,} deliveries")
+        show(f"\n{one_line(sink)}: {frame.height:,} deliveries")
         show(
             table_text(
                 frame.select("seq_no", "delivered_at", "recipient_id", *payload).head(rows), frame.height

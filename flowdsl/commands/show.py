@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from flowdsl.commands.talking import load_project, show, show_json
+from flowdsl.errors import one_line
 from flowdsl.production.project import Project
 
 SUMMARY = "print the flows of a YAML file, as text or as a picture"
@@ -43,7 +44,7 @@ def _as_text(project: Project) -> str:
         lines.append(f"      {flow.trigger.text}")
         lines += [f"  {number:>2}  {step.text}" for number, step in enumerate(flow.steps)]
         lines += [f"  to  {sink}" + (f" ({types[sink]})" if sink in types else "") for sink in flow.sinks]
-        paragraphs.append("\n".join(lines))
+        paragraphs.append("\n".join(map(one_line, lines)))
     return "\n\n".join(paragraphs) or "no flows"
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from flowdsl.errors import one_line
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -104,7 +106,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, dt.datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    text = str(value).replace("\n", " ")
+    text = one_line(str(value).replace("\n", " "))
     if _UUID.fullmatch(text):
         return f"{text[:8]}…"
     return text if len(text) <= _CELL else text[: _CELL - 1] + "…"

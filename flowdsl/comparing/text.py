@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from flowdsl.comparing.matching import CHANGES
+from flowdsl.errors import one_line
 
 if TYPE_CHECKING:
     from flowdsl.comparing.comparison import Comparison
@@ -40,7 +41,7 @@ def comparison_text(comparison: Comparison) -> str:
         lines += [_cause(cause, comparison) for cause in causes if cause["flow"] == flow]
     if len(flows) > MOST:
         lines += ["", f"… and {len(flows) - MOST} flows more: comparison.counts"]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def heading(comparison: Comparison) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from flowdsl.errors import one_line
 from flowdsl.values.tags import MISSING
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ def explanation_text(explanation: Explanation) -> str:
     paragraphs = [_event_text(explanation.event)]
     for flow in dict.fromkeys(step.flow for step in explanation.steps):
         steps = [step for step in explanation.steps if step.flow == flow]
-        paragraphs.append("\n".join([flow, *_flow_lines(steps, explanation.more.get(flow, 0))]))
+        lines = [flow, *_flow_lines(steps, explanation.more.get(flow, 0))]
+        paragraphs.append("\n".join(map(one_line, lines)))
     return "\n\n".join(paragraphs)
 
 
@@ -36,7 +38,7 @@ def _event_text(event: Mapping[str, Any]) -> str:
         if name not in ("seq_no", "kind", "timestamp", "link_type", "entity_type"):
             # data and metadata are JSON text already
             lines.append(f"  {name}: {clipped(value) if name in ('data', 'metadata') else shown(value)}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _flow_lines(steps: list[ExplainedStep], more: int) -> Iterable[str]:

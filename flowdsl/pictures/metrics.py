@@ -92,7 +92,13 @@ def _visible(sign: str) -> str:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "\u2421"
-    unseen = 0x80 <= code < 0xA0 or code in _TURNING or 0xD800 <= code < 0xE000 or code & 0xFFFE == 0xFFFE
+    unseen = (
+        0x80 <= code < 0xA0
+        or code in (0x2028, 0x2029)
+        or code in _TURNING
+        or 0xD800 <= code < 0xE000
+        or code & 0xFFFE == 0xFFFE
+    )
     return _NO_PICTURE if unseen or 0xFDD0 <= code <= 0xFDEF else sign
 
 

@@ -8,45 +8,25 @@ aliases are counted as they come.
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from flowdsl.errors import FlowError, LoadError
 from flowdsl.production.parsing import DEPTH, QUOTE_TEMPLATES, parse
 from flowdsl.production.problems import Problems
+from flowdsl.production.scalars import SCALAR_TAGS, TAG, plain_scalar, production_value
 
 # values of a document, those that an alias repeats counted again
 VALUES: Final = 250_000
 # values of one flow
 FLOW_VALUES: Final = 10_000
-_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
-_BASED = re.compile(r"0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
-_PRODUCTION_BASED = re.compile(r"[-+]?(?:0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)")
-_PRODUCTION_FLOAT = re.compile(r"(?![-+]?0[0-9]+$)[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_NAMED: Final[dict[str, Any]] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
-}
-_TAG: Final = "tag:yaml.org,2002:"
-SCALAR_TAGS: Final[dict[str, tuple[type, ...]]] = {
-    f"{_TAG}int": (int,),
-    f"{_TAG}float": (float, int),
-    f"{_TAG}bool": (bool,),
-    f"{_TAG}null": (type(None),),
-}
 _PLAIN_TAGS: Final = "text, numbers, true, false, null, lists and mappings, without a tag"
 
 
 _NOTHING: Final[Mapping[str, str]] = {}
+# the value of an alias inside of what it stands for; production finds out where it reads that, and not where it is ignored
+ENDLESS: Final = object()
 
 
 @dataclass(slots=True)
@@ -54,8 +34,11 @@ class Item:
     """A value of a document and its place: a scalar, a list of items, or a mapping from text to items.
 
     `keys` has the places of a mapping's keys; `size` counts the values in it, `height` how deep it goes. `written` is a
-    scalar without quotes as it stands there. Where production reads, `repeated` has the places of keys that stand again
-    (of their values the last one counts), and `odd` says of a tag why it cannot be a value.
+    scalar without quotes as it stands there.
+
+    Where production reads, `written` is the text of any scalar, `style` says how it is quoted (nothing: not at all), and
+    `tag` what its tag is. `repeated` has the places of keys that stand again, `overwritten` their values but the last, which
+    counts; `strange` is the place of a key that is no text. `odd` says why it cannot be a value.
     """
 
     value: Any
@@ -66,6 +49,10 @@ class Item:
     written: str | None = None
     repeated: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     odd: str | None = None
+    style: str = ""
+    tag: str | None = None
+    overwritten: Sequence[Item] = ()
+    strange: str | None = None
 
     def plain(self) -> Any:
         """The value in Python's own types."""
@@ -73,7 +60,7 @@ class Item:
             return {key: item.plain() for key, item in self.value.items()}
         if isinstance(self.value, list):
             return [item.plain() for item in self.value]
-        return self.value
+        return None if self.value is ENDLESS else self.value
 
     def leaves(self) -> Iterator[Item]:
         """The scalars in it, in the order of the text."""
@@ -86,6 +73,8 @@ class Item:
     @property
     def kind(self) -> str:
         """What sort of value it is, in words."""
+        if self.value is ENDLESS:
+            return "an alias inside of what it stands for"
         names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a whole number"}
         return names.get(type(self.value), "a number" if self.value is not None else "null")
 
@@ -97,7 +86,7 @@ def read_text(text: str, name: str, *, lenient: bool = False) -> tuple[Item, lis
     reader to mind keys that stand twice or are no text, and tags.
     """
     builder = _Builder(name, lenient=lenient)
-    for event in parse(text, name):
+    for event in parse(text, name, keep_mark=lenient):
         builder.take(event)
     if builder.root is None:
         raise LoadError(
@@ -115,7 +104,10 @@ class _Open:
     anchor: str | None
     keys: dict[str, str] = field(default_factory=dict)
     repeated: dict[str, str] = field(default_factory=dict)
+    overwritten: list[Item] = field(default_factory=list)
+    strange: str | None = None
     odd: str | None = None
+    tag: str | None = None
     key: str | None = None
     size: int = 1
     height: int = 1
@@ -128,7 +120,6 @@ class _Builder:
         self.root: Item | None = None
         self.problems = Problems()
         self._lenient = lenient
-        self._plain = production_scalar if lenient else plain_scalar
         self._name = name
         self._open: list[_Open] = []
         self._anchors: dict[str, Item | None] = {}
@@ -145,7 +136,10 @@ class _Builder:
         elif kind in ("SequenceEndEvent", "MappingEndEvent"):
             done = self._open.pop()
             size, height = done.size, done.height
-            item = Item(done.value, done.place, done.keys, size, height, repeated=done.repeated, odd=done.odd)
+            item = Item(
+                done.value, done.place, done.keys, size, height, repeated=done.repeated, odd=done.odd, tag=done.tag,
+                overwritten=done.overwritten, strange=done.strange,
+            )  # fmt: skip
             self._add(item, done.anchor)
         elif kind == "AliasEvent":
             self._alias(event.anchor, place)
@@ -154,31 +148,38 @@ class _Builder:
 
     def _begin(self, event: Any, place: str, value: list[Item] | dict[str, Item]) -> None:
         tag = event.tag
-        known = tag in (None, "!", f"{_TAG}seq" if isinstance(value, list) else f"{_TAG}map")
-        odd = None if known else self._refuse_tag(tag, place)
+        known = tag in (None, "!", f"{TAG}seq" if isinstance(value, list) else f"{TAG}map")
+        odd = self._strange_tag(tag) if self._lenient else None
+        if not known and not self._lenient:
+            self._refuse_tag(tag, place)
         if len(self._open) >= DEPTH:
             self._stop(f"it is nested more than {DEPTH} deep", place)
         if event.anchor is not None:
             # known from here on, and complete when it ends: what refers to it before holds itself
             self._anchors[event.anchor] = None
-        self._open.append(_Open(place, value, event.anchor, odd=odd))
+        self._open.append(_Open(place, value, event.anchor, odd=odd, tag=tag))
 
     def _scalar(self, event: Any, place: str) -> None:
         text, tag = event.value, event.tag
-        value: Any = text
-        odd = None
+        if self._lenient:
+            value, odd = production_value(text, tag, event.style or "")
+            odd = self._strange_tag(tag) or odd
+            self._add(
+                Item(value, place, written=text, odd=odd, style=event.style or "", tag=tag), event.anchor
+            )
+            return
+        value = text
         if tag is None and not event.style:
-            value = self._plain(text)
+            value = plain_scalar(text)
         elif tag in SCALAR_TAGS:
-            value = self._plain(text)
-            if tag == f"{_TAG}float" and type(value) is int:
+            value = plain_scalar(text)
+            if tag == f"{TAG}float" and type(value) is int:
                 value = float(value)
             if type(value) not in SCALAR_TAGS[tag]:
-                odd = self._mind(f"{text!r:.60} is no {tag.rpartition(':')[2]}", place)
-        elif tag not in (None, "!", f"{_TAG}str"):
-            odd = self._refuse_tag(tag, place)
-        written = None if event.style else text
-        self._add(Item(value, place, written=written, odd=odd), event.anchor)
+                self._mind(f"{text!r:.60} is no {tag.rpartition(':')[2]}", place)
+        elif tag not in (None, "!", f"{TAG}str"):
+            self._refuse_tag(tag, place)
+        self._add(Item(value, place, written=None if event.style else text), event.anchor)
 
     def _alias(self, anchor: str, place: str) -> None:
         if anchor not in self._anchors:
@@ -187,6 +188,8 @@ class _Builder:
                 hint="text that begins with * goes in quotes",
             )  # fmt: skip
         target = self._anchors[anchor]
+        if target is None and self._lenient:
+            target = Item(ENDLESS, place, odd=f"*{anchor:.60} stands inside of what it stands for")
         if target is None:
             self._stop(f"*{anchor:.60} stands inside of what it stands for", place)
         assert target is not None
@@ -215,13 +218,18 @@ class _Builder:
             # of a key that stands twice the first counts, and one that is no text counts not at all: both are problems
             key, around.key = around.key, None
             if key in around.keys and (self._lenient or key not in around.value):
+                if key in around.value:
+                    around.overwritten.append(around.value[key])
                 around.value[str(key)] = item
         if around.size > VALUES:
             self._stop(f"it holds more than {VALUES:,} values", item.place)
 
     def _add_key(self, around: _Open, item: Item) -> None:
         key = item.written if self._lenient and item.written is not None else item.value
-        if not isinstance(key, str):
+        if not isinstance(key, str) and self._lenient:
+            around.strange = around.strange or item.place
+            key = f"\0{item.place}"
+        elif not isinstance(key, str):
             simple = not isinstance(key, (dict, list))
             shown = f"the key {json.dumps(key)}" if simple else "a key"
             hint = "put it in quotes" if simple else QUOTE_TEMPLATES if _is_braced(item) else None
@@ -239,15 +247,16 @@ class _Builder:
             around.keys[key] = item.place
         around.key = key
 
-    def _refuse_tag(self, tag: str, place: str) -> str:
-        shown = tag.replace(_TAG, "!!")
-        return self._mind(f"the tag {shown:.80} is not allowed", place, allowed=_PLAIN_TAGS)
+    def _refuse_tag(self, tag: str, place: str) -> None:
+        shown = tag.replace(TAG, "!!")
+        self._mind(f"the tag {shown:.80} is not allowed", place, allowed=_PLAIN_TAGS)
 
-    def _mind(self, what: str, place: str, allowed: str | None = None) -> str:
-        """Note a problem, unless it is left to the reader; gives the problem."""
-        if not self._lenient:
-            self.problems.append(FlowError(what, place=place, allowed=allowed))
-        return what
+    def _strange_tag(self, tag: str | None) -> str | None:
+        """Why a value of this tag is none for production: its own tags are choices, of which values have none."""
+        return f"the tag {tag:.80} is not allowed" if tag is not None and tag.startswith("!") else None
+
+    def _mind(self, what: str, place: str, allowed: str | None = None) -> None:
+        self.problems.append(FlowError(what, place=place, allowed=allowed))
 
     def _stop(self, what: str, place: str, hint: str | None = None) -> None:
         raise LoadError([*self.problems, FlowError(what, place=place, hint=hint)])
@@ -262,43 +271,6 @@ def _is_braced(key: Item) -> bool:
 def too_large(flow: Item) -> str | None:
     """Why a flow is too large to be read, if it is."""
     return None if flow.size <= FLOW_VALUES else f"a flow holds more than {FLOW_VALUES:,} values"
-
-
-def plain_scalar(text: str) -> Any:
-    """What a scalar without quotes is: as production reads it, YAML 1.2 with leading zeros left as text.
-
-    >>> [plain_scalar(text) for text in ("on", "yes", "010", "12", "1e3", "null", "0x1f", "2026-01-01", "12:30")]
-    ['on', 'yes', '010', 12, 1000.0, None, 31, '2026-01-01', '12:30']
-    """
-    if text in _NAMED:
-        return _NAMED[text]
-    if len(text) > 400:
-        return text
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    if _BASED.fullmatch(text):
-        return int(text, 0)
-    return float(text) if _FLOAT.fullmatch(text) else text
-
-
-def production_scalar(text: str) -> Any:
-    """What a scalar without quotes is to production: it knows more spellings of numbers than YAML 1.2 has.
-
-    >>> [production_scalar(text) for text in ("0b11", "-0x1f", "00.5", "1.", "010", "1e400", "12", "1_000")]
-    [3, -31, 0.5, 1.0, '010', '1e400', 12, '1_000']
-    """
-    if text in _NAMED:
-        return _NAMED[text]
-    if len(text) > 400:
-        return text
-    based = _PRODUCTION_BASED.fullmatch(text)
-    number = int(text, 0) if based else int(text) if _DECIMAL.fullmatch(text) else None
-    if number is not None and -(2**127) <= number < 2**128:
-        return number
-    if based or not _PRODUCTION_FLOAT.fullmatch(text):
-        return text
-    # too large for a float is text
-    return float(text) if math.isfinite(float(text)) else text
 
 
 def read_mapping(value: Any, place: str = "") -> Item:
@@ -326,4 +298,7 @@ def _item(value: Any, place: str, deeper: int, problems: list[FlowError]) -> Ite
         return Item([_item(v, f"{place}[{i}]", deeper - 1, problems) for i, v in enumerate(value)], here)
     if value is not None and not isinstance(value, (str, bool, int, float)):
         problems.append(FlowError(f"there is a {type(value).__name__}", place=here, allowed=_PLAIN_TAGS))
-    return Item(value, here, written=None if isinstance(value, str) else json.dumps(value, default=str))
+    # text is as if it stood in quotes
+    if isinstance(value, str):
+        return Item(value, here, style='"')
+    return Item(value, here, written=json.dumps(value, default=str))

@@ -12,7 +12,6 @@ from flowdsl.errors import ExportError, LoadError
 from flowdsl.events import FlowWarning
 from flowdsl.flow import Flow
 from flowdsl.operators.base import Operator
-from flowdsl.production.document import Item, read_text
 from flowdsl.production.export import portable_flows
 from flowdsl.production.mapping import (
     backend_mapping,
@@ -24,9 +23,9 @@ from flowdsl.production.mapping import (
 )
 from flowdsl.production.portable import lowered_steps, portable
 from flowdsl.production.project import Project
-from flowdsl.production.splicing import CannotSplice, spliced
+from flowdsl.production.splicing import CannotSplice, as_written, spliced
 from flowdsl.production.yaml import load_text
-from flowdsl.rules import FLOWDSL
+from flowdsl.rules import FLOWDSL, Rules
 
 T = TypeVar("T")
 
@@ -38,26 +37,29 @@ def edited(text: str, project: Project) -> str | None:
     others are lowered. Raises `ExportError` where one of those cannot be.
     """
     rules = next((flow.rules for flow in project.flows), FLOWDSL)
+    skips = bool(project.skipped)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FlowWarning)
-            base = load_text(text, rules=rules, skip_invalid=bool(project.skipped))
+        base = _loaded(text, rules, skips)
     except LoadError:
         return None
     if same(base, project):
         return text
-    if base.skipped:
-        return None
     kept = set(base.flows)
     changed = portable_flows(flow for flow in project.flows if flow not in kept)
     lowered = iter(changed)
     expected = replace(project, flows=tuple(f if f in kept else next(lowered) for f in project.flows))
-    document = read_text(text, "text", lenient=not rules.early_checks)[0]
     try:
-        new = spliced(text, _merged(document, base, project))
-        return new if same(load_text(new, rules=rules), expected) else None
+        new = spliced(text, _merged(as_written(text), base, project))
+        again = _loaded(new, rules, skips)
     except (CannotSplice, LoadError):
         return None
+    return new if same(again, expected) and len(again.left_out) == len(base.left_out) else None
+
+
+def _loaded(text: str, rules: Rules, skip_invalid: bool) -> Project:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FlowWarning)
+        return load_text(text, rules=rules, skip_invalid=skip_invalid)
 
 
 def same(one: Project, other: Project) -> bool:
@@ -74,16 +76,17 @@ def same(one: Project, other: Project) -> bool:
 # -- the document with the project's changes in it ------------------------------------------------------
 
 
-def _merged(item: Item, base: Project, project: Project) -> Any:
+def _merged(document: Any, base: Project, project: Project) -> Any:
     """What the document is to say; its shape may have no room for it."""
-    document = item.plain()
-    if isinstance(document, dict) and ("events" in document or "sinks" in document):
+    if isinstance(document, dict) and not document.keys().isdisjoint(
+        ("events", "sinks", "entities", "links")
+    ):
         return _merged_project(document, base, project)
     if not same(replace(base, flows=()), replace(project, flows=())):
         raise CannotSplice
     if isinstance(document, list):
-        return _merged_flows(document, base.flows, project.flows)
-    flows = _merged_flows([document], base.flows, project.flows)
+        return _merged_flows(document, base, project.flows)
+    flows = _merged_flows([document], base, project.flows)
     if len(flows) != 1:
         raise CannotSplice
     return flows[0]
@@ -94,7 +97,7 @@ def _merged_project(document: dict[str, Any], base: Project, project: Project) -
     if base.backend != project.backend:
         _set(events, "backend", backend_mapping(project.backend))
     if base.flows != project.flows:
-        events["flows"] = _merged_flows(events.get("flows") or [], base.flows, project.flows)
+        events["flows"] = _merged_flows(events.get("flows") or [], base, project.flows)
     if base.consumers != project.consumers:
         old = events.get("consumers") or []
         _set(events, "consumers", _kept(old, base.consumers, project.consumers, consumer_mapping))
@@ -123,10 +126,15 @@ def _kept(written: list[Any], old: Sequence[T], new: Sequence[T], mapping: Calla
     return [written[old.index(value)] if value in old else mapping(value) for value in new]
 
 
-def _merged_flows(written: list[Any], old: Sequence[Flow], new: Sequence[Flow]) -> list[Any]:
+def _merged_flows(every: list[Any], base: Project, new: Sequence[Flow]) -> list[Any]:
+    """The flows in their new order; those that were left out when the text was read stay behind what stands before them."""
+    old = base.flows
+    written = [flow for number, flow in enumerate(every) if number not in base.left_out]
     if len(written) != len(old):
         raise CannotSplice
     merged: list[Any] = []
+    # where each of the old ones stands by now
+    places: dict[int, int] = {}
     names = difflib.SequenceMatcher(None, [f.name for f in old], [f.name for f in new], autojunk=False)
     for _, a, b, c, d in names.get_opcodes():
         for number, flow in enumerate(new[c:d]):
@@ -134,7 +142,13 @@ def _merged_flows(written: list[Any], old: Sequence[Flow], new: Sequence[Flow]) 
             if before is None:
                 merged.append(written[old.index(flow)] if flow in old else flow_mapping(portable(flow)))
             else:
+                places[before] = len(merged)
                 merged.append(_merged_flow(written[before], old[before], flow))
+    last = -1
+    for inserted, number in enumerate(base.left_out):
+        last = max([last, *(places[one] for one in range(number - inserted) if one in places)]) + 1
+        merged.insert(last, every[number])
+        places = {one: place + (place >= last) for one, place in places.items()}
     return merged
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import BuildError, ExportError
@@ -18,6 +16,9 @@ if TYPE_CHECKING:
     from flowdsl.production.project import Project
 
 # relative to the file, so that it holds wherever the two stand together; `flowdsl schema` writes that file
+PART_LINE: Final = (
+    "# a part of a file: production wants `entities` and `links` beside `events`, as save(path) writes them"
+)
 SCHEMA_LINE: Final = "# yaml-language-server: $schema=flowdsl.schema.json"
 
 
@@ -45,9 +46,17 @@ def portable_flows(flows: Iterable[Flow]) -> tuple[Flow, ...]:
     return tuple(lowered)
 
 
-def yaml_text(mapping: dict[str, Any]) -> str:
-    """A file's text, with the line that tells editors its schema."""
-    return "\n".join([SCHEMA_LINE, *block_lines(mapping), ""])
+def yaml_text(mapping: Mapping[str, Any]) -> str:
+    """A file's text, with the line that tells editors its schema, and whether production can load it by itself."""
+    alone = "entities" in mapping and "links" in mapping
+    return "\n".join([SCHEMA_LINE, *(() if alone else (PART_LINE,)), *block_lines(mapping), ""])
+
+
+def whole_text(project: Project) -> str:
+    """The text of a new file that production loads: it wants entities and links, be there none."""
+    mapping = project_to_dict(project)
+    around = {key: mapping.get(key) or [] for key in ("entities", "links")}
+    return yaml_text({**around, **{key: value for key, value in mapping.items() if key not in around}})
 
 
 def flow_to_yaml(flow: Flow) -> str:
@@ -64,12 +73,12 @@ def project_to_yaml(project: Project) -> str:
     text = edited(project.text, project)
     if text is not None:
         return text
+    if project.skipped:
+        hint = "mend the flows that were left out, or take them out of the file"
+        raise ExportError(
+            [BuildError("the file cannot be changed and keep the flows that were left out", hint=hint)]
+        )
     text = yaml_text(project_to_dict(project))
     if "#" in project.text:
         warn("the file is written anew, without its comments")
     return text
-
-
-def save(text: str, path: str | os.PathLike[str]) -> None:
-    """Write a file's text, which is complete before the file is touched."""
-    Path(path).write_text(text, "utf-8", newline="")

@@ -32,14 +32,20 @@ def too_long(name: str) -> FlowError:
     )
 
 
-def parse(text: str, name: str) -> Iterator[Any]:
-    """The events of a text, in order. Raises `LoadError` where it cannot go on; places begin with `name`."""
+def parse(text: str, name: str, *, keep_mark: bool = False) -> Iterator[Any]:
+    """The events of a text, in order. Raises `LoadError` where it cannot go on; places begin with `name`.
+
+    `keep_mark` reads a byte order mark as production does, for which the first line is one column further in.
+    """
     import yaml
 
     if len(text) > BYTES:
         raise LoadError([too_long(name)])
     if sum(1 for _ in _DIRECTIVE.finditer(text)) > DIRECTIVES:
         raise LoadError([FlowError(f"it has more than {DIRECTIVES} lines that begin with %", place=name)])
+    if keep_mark and text.startswith("\ufeff"):
+        # one of the two is taken away with the encoding, before anything is read
+        text = f"\ufeff{text}"
     try:
         # without libyaml, where PyYAML was built without it, the same events come more slowly
         yield from yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

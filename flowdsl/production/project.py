@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.errors import FlowError, ReplayError, did_you_mean
+from flowdsl.errors import FlowError, ReplayError, did_you_mean, one_line
 from flowdsl.flow import Flow
 from flowdsl.rules import rules_of
 
@@ -60,8 +60,8 @@ class Project:
     """Flows with the sinks and consumers that belong to them; `replay` takes it as it is.
 
     `other` holds the top-level keys that are none of flowdsl's business (`entities`, `links` …), `text` the YAML it was
-    read from, comments and all, `name` what places in it begin with, `skipped` why flows were left out; none of these
-    makes two projects differ.
+    read from, comments and all, `name` what places in it begin with, `skipped` why flows were left out, and `left_out`
+    which of the flows of the text they are; none of these makes two projects differ.
     """
 
     flows: tuple[Flow, ...] = ()
@@ -72,6 +72,7 @@ class Project:
     text: str | None = field(default=None, compare=False)
     name: str | None = field(default=None, compare=False)
     skipped: tuple[FlowError, ...] = field(default=(), compare=False)
+    left_out: tuple[int, ...] = field(default=(), compare=False)
 
     def check(
         self,
@@ -209,6 +210,7 @@ class Project:
         >>> from flowdsl import on
         >>> print(Project((on("link.created", name="a"),), (SinkConfig("in-app", "in_app"),)).to_yaml(), end="")
         # yaml-language-server: $schema=flowdsl.schema.json
+        # a part of a file: production wants `entities` and `links` beside `events`, as save(path) writes them
         events:
           flows:
             - name: a
@@ -223,11 +225,16 @@ class Project:
 
         return project_to_yaml(self)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_yaml()` to a file, as UTF-8; on a refusal the file stays as it was."""
-        from flowdsl.production.export import project_to_yaml, save
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the project to a file, as UTF-8; on a refusal the file stays as it was.
 
-        save(project_to_yaml(self), path)
+        A project that was read goes back into its file, or into a new one, as `to_yaml` has it. One made in Python becomes
+        a whole file of production's, or what an existing one says of the same flows, sinks and consumers is changed, and
+        the rest of it kept. Any other file is refused, unless `overwrite` says that it may go. Raises `ExportError`.
+        """
+        from flowdsl.production.saving import save
+
+        save(self, path, overwrite=overwrite)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Flow):
@@ -253,7 +260,7 @@ class Project:
 
     def __str__(self) -> str:
         """Every flow as it is written in Python."""
-        return "\n\n".join(f"# {flow.name}\n{flow}" for flow in self.flows)
+        return "\n\n".join(f"# {one_line(flow.name)}\n{flow}" for flow in self.flows)
 
 
 def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from flowdsl.errors import BuildError, FlowError, did_you_mean
-from flowdsl.flow import Flow, on
+from flowdsl.flow import MAX_STEPS, Flow, on, too_many_steps
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.production.document import Item, too_large
@@ -33,6 +33,7 @@ class Reader:
         self.problems = problems
         # those of the problems that concern one flow only: the others can do without it
         self.refused_flows: list[FlowError] = []
+        self.left_out: list[int] = []
 
     def project(self, item: Item) -> Project:
         """The project that a document is; a bare list of flows, or one flow, is one too."""
@@ -50,7 +51,7 @@ class Reader:
             hint = None if key in known else did_you_mean(key.lower(), known)
             if hint:
                 self.refuse(place, f"the key {key!r} is not known", allowed=SHAPES, hint=hint)
-        if not any(key in item.value for key in own) and not self.problems:
+        if not any(key in item.value for key in (*own, "entities", "links")) and not self.problems:
             self.refuse(item.place, "there are neither events nor flows", allowed=SHAPES)
         if "tests" in item.value:
             check_tests(item.value["tests"], self.problems)
@@ -106,7 +107,14 @@ class Reader:
     # -- flows -----------------------------------------------------------------------------------------
 
     def _flows(self, item: Item) -> tuple[Flow, ...]:
-        return tuple(self._each(item, "flows", self._one_flow))
+        numbers = itertools.count()
+
+        def one(item: Item) -> Flow | None:
+            number, flow = next(numbers), self._one_flow(item)
+            self.left_out += [] if flow else [number]
+            return flow
+
+        return tuple(self._each(item, "flows", one))
 
     def _one_flow(self, item: Item) -> Flow | None:
         before = len(self.problems)
@@ -132,6 +140,10 @@ class Reader:
         if begun is None or len(self.problems) > before:
             return None
         named = replace(begun, given_name=name, description=description)
+        many = too_many_steps(len(listed))
+        if many is not None:
+            self.refuse(given["pipeline"].place, many, flow=name, allowed=f"at most {MAX_STEPS}")
+            return None
         steps = [step for step, _ in listed]
         self._check_scopes(named, listed)
         return replace(named, steps=tuple(steps)) if len(self.problems) == before else None
@@ -142,10 +154,12 @@ class Reader:
         given = self._mapping(item, "trigger", TRIGGER_KEYS, ("kind",))
         if "kind" not in given:
             return None
-        values = {key: value.value for key, value in given.items()}
-        kind = self._text(given["kind"], "trigger: kind")
+        read = {key: self._text(value, f"trigger: {key}") for key, value in given.items()}
+        texts = {key: text for key, text in read.items() if text is not None}
+        if len(texts) < len(read):
+            return None
         try:
-            return None if kind is None else on(**{**values, "kind": kind})
+            return on(texts.pop("kind"), **texts)  # type: ignore[arg-type]
         except BuildError as error:
             self._place(error, item)
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -30,6 +30,7 @@ _CLASSES: Final = {
     "frame": "frame.Frame",
 }
 assert tuple(_CLASSES) == SINK_TYPES
+_IN_FOLDER: Final = "a path below the folder of the sinks, without .."
 # types whose file is named like the sink where the configuration names none
 _KEPT: Final = ("in_app", "feed", "counter")
 
@@ -67,6 +68,9 @@ def check_config(kind: str, item: Item) -> list[FlowError]:
 
     check_shape(item, config_schema(kind), kind, refuse)
     given = {key: value.plain() for key, value in item.value.items() if value.value is not None}
+    path = item.value.get("path")
+    if not problems and path is not None and isinstance(path.value, str) and _leads_out(path.value):
+        refuse(path, f"{kind}: path {path.value!r:.200} leads out of the folder", allowed=_IN_FOLDER)
     complete = all(option.yaml in given for option in options_of(kind).values() if option.required)
     if not problems and complete and kind != "custom":
         try:
@@ -157,11 +161,21 @@ def _options(config: SinkConfig) -> dict[str, Any]:
 
 
 def _path(given: str | None, name: str, folder: Path | None) -> Path | None:
-    """Where a sink keeps what it has; no name leads out of the folder."""
-    if given is not None:
-        return Path(given) if folder is None else folder / given
+    """Where a sink keeps what it has; neither a path nor a name nor a link leads out of the folder."""
+    if given is None and folder is None:
+        return None
     # a dot at the start would hide the file, or lead upwards
-    return None if folder is None else folder / f"{quote(name, safe='').replace('.', '%2E')[:200]}.sqlite"
+    inside = given if given is not None else f"{quote(name, safe='').replace('.', '%2E')[:200]}.sqlite"
+    file = Path(inside) if folder is None else folder / inside
+    if not file.resolve().is_relative_to((folder or Path()).resolve()):
+        raise SinkError(f"path {inside!r:.200} leads out of the folder", allowed=_IN_FOLDER)
+    return file
+
+
+def _leads_out(path: str) -> bool:
+    """Whether a path is none below a folder, on any system: absolute, with a drive, or climbing."""
+    windows = PureWindowsPath(path)
+    return bool(windows.anchor) or ".." in windows.parts or "\0" in path
 
 
 def _recipients(name: str, options: dict[str, Any], folder: Path | None, others: Mapping[str, Sink]) -> Any:

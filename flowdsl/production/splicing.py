@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flowdsl.production.document import SCALAR_TAGS, plain_scalar
 from flowdsl.production.parsing import PLAIN, compose
+from flowdsl.production.scalars import SCALAR_TAGS, plain_scalar
 from flowdsl.production.writing import block_lines, inline
 
 
@@ -42,6 +42,13 @@ def spliced(text: str, value: Any) -> str:
     for edit in reversed(edits):
         text = text[: edit.start] + edit.text + text[edit.end :]
     return text
+
+
+def as_written(text: str) -> Any:
+    """What the text says, every scalar as `spliced` compares it."""
+    root = compose(text)
+    _shared(root)
+    return _plain(root)
 
 
 def _kept_apart(edits: list[_Edit], text: str) -> list[_Edit]:
@@ -248,7 +255,7 @@ def _mark(item: Any) -> str:
 
 def _same(old: Any, new: Any) -> bool:
     """Equal, with the same types and the same order of keys."""
-    return json.dumps(old) == json.dumps(new)
+    return old is new or json.dumps(old) == json.dumps(new)
 
 
 def _within(node: Any) -> Iterator[Any]:
@@ -259,14 +266,28 @@ def _within(node: Any) -> Iterator[Any]:
                 yield from _within(one)
 
 
+def _check_ends(node: Any, around: frozenset[int]) -> None:
+    """Refuse a node that stands inside of itself: there is no end to what it says."""
+    if node.id == "scalar":
+        return
+    if id(node) in around:
+        raise CannotSplice
+    for inner in node.value:
+        for one in inner if isinstance(inner, tuple) else (inner,):
+            _check_ends(one, around | {id(node)})
+
+
 def _shared(root: Any) -> set[int]:
     """The nodes that stand in several places, by identity."""
     seen: set[int] = set()
+    _check_ends(root, frozenset())
     return {id(node) for node in _within(root) if id(node) in seen or seen.add(id(node))}  # type: ignore[func-returns-value]
 
 
 def _plain(node: Any) -> Any:
     if node.id == "mapping":
+        if any(key.id != "scalar" for key, _ in node.value):
+            raise CannotSplice
         return {key.value: _plain(inner) for key, inner in node.value}
     if node.id == "sequence":
         return [_plain(item) for item in node.value]

@@ -6,13 +6,14 @@ does not compile (its kind, a condition, a duration, no sink) is left out, and t
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from flowdsl.errors import BuildError, FlowError, did_you_mean
 from flowdsl.events import KINDS
-from flowdsl.flow import Flow, Trigger
+from flowdsl.flow import MAX_STEPS, Flow, Trigger, too_many_steps
 from flowdsl.language.conditions import Condition
 from flowdsl.language.crashes import CrashReason
 from flowdsl.language.durations import Duration, parse_production_duration
@@ -33,8 +34,10 @@ from flowdsl.production.document import Item, too_large
 from flowdsl.production.project import PRODUCTION_SINK_TYPES, SEEKS, Backend, Consumer, Project, SinkConfig
 from flowdsl.production.this_rs import THIS_RS
 from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCondition
-from flowdsl.production.this_rs_shapes import RefusedError, Shapes, is_empty, there_is
+from flowdsl.production.this_rs_shapes import RefusedError, Shapes, is_empty
+from flowdsl.production.this_rs_surroundings import check_surroundings
 
+DOCUMENT_KEYS: Final = ("entities", "links", "validation_rules", "events", "sinks")
 FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
 SHAPES: Final = "a project (events: {flows: […]}), a list of flows, or a flow (name, trigger, pipeline)"
 
@@ -45,6 +48,7 @@ class ProductionReader(Shapes):
     def __init__(self, problems: list[FlowError]) -> None:
         super().__init__(problems)
         self.refused_flows: list[FlowError] = []
+        self.left_out: list[int] = []
 
     def project(self, item: Item) -> Project:
         """The project that a document is; a bare list of flows, or one flow, is one too."""
@@ -53,13 +57,16 @@ class ProductionReader(Shapes):
             return Project(tuple(self._flows(item)))
         if isinstance(item.value, dict) and "events" not in item.value and FLOW_KEYS[0] in item.value:
             return Project(tuple(self._flows(Item([item], item.place))))
-        given = self._tried(lambda: self._struct(item, "the document", ("events", "sinks"))) or {}
+        given = self._tried(lambda: self._struct(item, "the document", DOCUMENT_KEYS, _needed(item))) or {}
+        self._tried(lambda: check_surroundings(self, given))
         events = self._tried(lambda: self._events(given.get("events"))) or {}
         flows = events.get("flows")
         keys = item.value if isinstance(item.value, dict) else {}
         return Project(
             flows=() if flows is None else tuple(self._flows(flows)),
-            sinks=tuple(self._each(there_is(given.get("sinks")), "sinks", self._sink)),
+            sinks=tuple(
+                self._each(self._tried(lambda: self._there(given.get("sinks"))), "sinks", self._sink)
+            ),
             consumers=tuple(self._each(events.get("consumers"), "consumers", self._consumer)),
             backend=self._tried(lambda: self._backend(events.get("backend"))) or Backend(),
             other={key: value.plain() for key, value in keys.items() if key not in ("events", "sinks")},
@@ -68,7 +75,7 @@ class ProductionReader(Shapes):
     # -- the parts of a project ------------------------------------------------------------------------
 
     def _events(self, item: Item | None) -> dict[str, Item]:
-        there = there_is(item)
+        there = self._there(item)
         return {} if there is None else self._struct(there, "events", ("backend", "flows", "consumers"))
 
     def _backend(self, item: Item | None) -> Backend:
@@ -92,12 +99,25 @@ class ProductionReader(Shapes):
             return {}
         if not isinstance(item.value, dict):
             raise self._refused(item, f"config is {item.kind}", "a mapping")
+        self._keys_are_text(item)
+        for one in item.overwritten:
+            self._value(one)
         return {key: self._value(value) for key, value in item.value.items()}
 
     # -- flows -----------------------------------------------------------------------------------------
 
     def _flows(self, item: Item) -> list[Flow]:
-        return [flow for flow in self._each(item, "flows", self._flow) if flow is not None]
+        numbers = itertools.count()
+
+        def one(item: Item) -> Flow | None:
+            number, flow = next(numbers), None
+            try:
+                flow = self._flow(item)
+            finally:
+                self.left_out += [number] if flow is None else []
+            return flow
+
+        return [flow for flow in self._each(item, "flows", one) if flow is not None]
 
     def _flow(self, item: Item) -> Flow | None:
         before = len(self.problems)
@@ -111,6 +131,9 @@ class ProductionReader(Shapes):
             description = self._optional(given.get("description"))
             trigger = self._trigger(given["trigger"])
             listed = self._each(given["pipeline"], "pipeline", self._step)
+            many = too_many_steps(len(listed))
+            if many is not None:
+                raise self._refused(given["pipeline"], many, f"at most {MAX_STEPS}")
         finally:
             for problem in self.problems[before:]:
                 problem.located(flow=name)
@@ -212,7 +235,7 @@ class ProductionReader(Shapes):
     def _deliver(self, item: Item) -> Callable[[], Operator]:
         given = self._struct(item, "deliver", ("sink", "sinks"))
         sink = self._optional(given.get("sink"))
-        sinks = self._each(there_is(given.get("sinks")), "deliver: sinks", self._text)
+        sinks = self._each(self._there(given.get("sinks")), "deliver: sinks", self._text)
         names = tuple(dict.fromkeys([*([] if sink is None else [sink]), *sinks]))
 
         def compile_step() -> Operator:
@@ -221,6 +244,12 @@ class ProductionReader(Shapes):
             return Deliver(names)
 
         return compile_step
+
+
+def _needed(item: Item) -> tuple[str, ...]:
+    """What a document must have: production asks for both, flowdsl lets a part of a document have neither."""
+    needed = ("entities", "links")
+    return needed if isinstance(item.value, dict) and any(key in item.value for key in needed) else ()
 
 
 def _duration(text: str) -> Duration:

@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 
 from flowdsl.errors import FlowError
 from flowdsl.language.paths import Path
-from flowdsl.production.document import Item
+from flowdsl.production.document import ENDLESS, Item
+from flowdsl.production.scalars import NULLS, TAG, production_count
 
 T = TypeVar("T")
 _U32: Final = 2**32
@@ -62,7 +63,8 @@ class Shapes:
         """The known keys of a mapping; unknown ones are ignored, known ones stand once."""
         if not isinstance(item.value, dict) and not is_empty(item):
             raise self._refused(item, f"{what} is {item.kind}", f"a mapping with {', '.join(fields)}")
-        value = item.value or {}
+        self._keys_are_text(item)
+        value = item.value if isinstance(item.value, dict) else {}
         twice = [key for key in item.repeated if key in fields]
         for key in twice:
             self.problems.append(
@@ -75,39 +77,66 @@ class Shapes:
             raise RefusedError
         return {key: one for key, one in value.items() if key in fields}
 
+    def _keys_are_text(self, item: Item) -> None:
+        if item.strange is not None:
+            self.problems.append(
+                FlowError("a key is a list or a mapping", place=item.strange, allowed="text")
+            )
+            raise RefusedError
+
+    def _there(self, item: Item | None) -> Item | None:
+        """The item where something may be left out; None for nothing and null without quotes."""
+        if item is None or item.style or isinstance(item.value, (dict, list)):
+            return item
+        written = str(item.value) if item.written is None else item.written
+        if item.tag == f"{TAG}null":
+            if written not in NULLS:
+                raise self._refused(item, f"{written!r:.60} is not null")
+            return None
+        return item if item.tag is not None or (written and written not in NULLS) else None
+
     def _text(self, item: Item | None, default: str = "") -> str:
         """Text; a scalar of another type is its text as written."""
         if item is None:
             return default
-        if isinstance(item.value, (dict, list)):
+        if isinstance(item.value, (dict, list)) or item.value is ENDLESS:
             raise self._refused(item, f"there is {item.kind}", "text")
         return str(item.value) if item.written is None else item.written
 
     def _optional(self, item: Item | None) -> str | None:
-        there = there_is(item)
+        there = self._there(item)
         return None if there is None else self._text(there)
 
     def _path(self, item: Item) -> Path:
         return tuple(self._text(item).split("."))
 
     def _count(self, item: Item) -> int:
-        number = item.value if type(item.value) is int and item.odd is None else -1
-        if not 0 <= number < _U32:
+        # in a block of lines it may stand where a tag says that it is one
+        plain = not item.style or (item.style == "|" and item.tag == f"{TAG}int")
+        number = production_count(item.written) if plain and item.written is not None else None
+        if number is None or number >= _U32:
             raise self._refused(
                 item, f"there is {item.kind}: {item.value!r:.40}", "a whole number from 0 to 4294967295"
             )
         return number
 
     def _choice(self, item: Item, what: str, allowed: Sequence[str]) -> str:
-        text = self._text(item)
+        tag = item.tag if item.tag is not None and item.tag.startswith("!") else None
+        # a tag is the choice, and nothing stands behind it
+        text = self._text(item) if tag is None else tag[1:] or tag
         if text not in allowed:
             raise self._refused(item, f"{what} {text!r:.60} is not known", ", ".join(allowed))
+        if tag is not None and (item.style or item.written is None or item.written not in ("", *NULLS)):
+            raise self._refused(item, f"{what}: something stands behind the tag {tag:.60}", "nothing")
         return text
 
     def _value(self, item: Item) -> Any:
         """Any JSON value; of keys that stand twice the last one counts."""
         if item.odd is not None:
             raise self._refused(item, item.odd)
+        self._keys_are_text(item)
+        for one in item.overwritten:
+            self._value(one)
         if isinstance(item.value, dict):
             return {key: self._value(one) for key, one in item.value.items()}
         if isinstance(item.value, list):
@@ -122,9 +151,4 @@ class Shapes:
 
 def is_empty(item: Item) -> bool:
     """Whether nothing at all stands there, which counts as an empty mapping or list."""
-    return item.value is None and item.written == ""
-
-
-def there_is(item: Item | None) -> Item | None:
-    """The item, unless it is null."""
-    return None if item is None or item.value is None else item
+    return item.written == "" and not item.style

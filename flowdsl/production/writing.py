@@ -7,6 +7,7 @@ else; text of several lines stands as a block where that keeps every character.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -101,6 +102,8 @@ def scalar(value: str | float | bool | None) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
     if isinstance(value, float):
         # YAML 1.1 knows a float by its dot, and an exponent by its sign
         mantissa, mark, exponent = repr(value).partition("e")

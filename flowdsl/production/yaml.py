@@ -101,15 +101,20 @@ def load_text(
 
 def load_bytes(raw: bytes, name: str, *, rules: Rules = FLOWDSL, skip_invalid: bool = False) -> Project:
     """The project of YAML in UTF-8; places begin with `name`."""
-    return load_text(decoded(raw, name), name, rules=rules, skip_invalid=skip_invalid)
+    text = decoded(raw, name, keep_mark=not rules.early_checks)
+    return load_text(text, name, rules=rules, skip_invalid=skip_invalid)
 
 
-def decoded(raw: bytes, name: str) -> str:
-    """The text of a file; a LoadError where it is too long or no UTF-8."""
+def decoded(raw: bytes, name: str, *, keep_mark: bool = False) -> str:
+    """The text of a file; a LoadError where it is too long or no UTF-8.
+
+    A byte order mark is left out, unless it is to be kept: it takes up a column for production, which then reads another
+    document.
+    """
     if len(raw) > BYTES:
         raise LoadError([too_long(name)])
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-8" if keep_mark else "utf-8-sig")
     except UnicodeDecodeError as error:
         before = raw[: error.start]
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
@@ -130,7 +135,7 @@ def _project(
         raise LoadError(sorted(reader.problems, key=_position))
     for problem in reader.refused_flows:
         warn(f"left out: {problem}")
-    return replace(project, text=text, skipped=tuple(reader.refused_flows))
+    return replace(project, text=text, skipped=tuple(reader.refused_flows), left_out=tuple(reader.left_out))
 
 
 def _is_text(source: str) -> bool:

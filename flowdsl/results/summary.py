@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowdsl.engines.stopping import Stopped
+from flowdsl.errors import one_line
 
 MOST = 12
 
@@ -41,7 +42,7 @@ def summary(manifest: dict[str, Any]) -> str:
     failed = sum(s["failed"] for s in manifest["steps"])
     if failed:
         lines += ["", f"{_n(failed, 'failure')}: result.errors"]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _step(step: dict[str, Any]) -> str:

@@ -155,7 +155,7 @@ def _document(source: str | bytes, name: str, target: str | None) -> _Document:
     from flowdsl.production.findings.reading import view_of_document
     from flowdsl.production.yaml import decoded
 
-    text = decoded(source, name) if isinstance(source, bytes) else source
+    text = decoded(source, name, keep_mark=target is not None) if isinstance(source, bytes) else source
     item, problems = read_text(text, name, lenient=target is not None)
     return _Document(text, name, item, problems, view_of_document(item))
 
