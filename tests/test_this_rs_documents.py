@@ -14,7 +14,7 @@ from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.map import Map
 
 DOCUMENTS = json.loads(
-    (Path(__file__).parent / "data" / "this-rs" / "documents.json").read_text(encoding="utf-8")
+    (Path(__file__).parent / "data" / "this-rs-edges" / "documents.json").read_text(encoding="utf-8")
 )
 ENTITY = "{singular: user, plural: users}"
 LINK = "{link_type: l, source_type: a, target_type: b, forward_route_name: f, reverse_route_name: r}"

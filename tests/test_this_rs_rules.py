@@ -11,6 +11,7 @@ from this_rs_runs import (
     BOB,
     POST,
     ZOE,
+    documented,
     dropped,
     failed,
     like,
@@ -24,6 +25,7 @@ from this_rs_runs import (
 )
 
 import flowdsl as fd
+from flowdsl.values.spelling import number_text
 
 USERS = {"user": {ANN: {"name": "Ann", "age": 3}, BOB: {"name": "Bob"}}}
 
@@ -407,3 +409,44 @@ def test_flows_go_on_where_another_flow_or_event_has_failed() -> None:
     result = fd.replay(flows, events, fd.EntityGraph(USERS), target="this-rs")
     assert result.deliveries[["seq_no", "flow"]].values.tolist() == [[1, "good"], [2, "bad"], [2, "good"]]
     assert failed(result) == [1]
+
+
+# -- numbers as they are read ------------------------------------------------------------------------------
+
+
+def test_whole_numbers_of_64_bits_are_kept_to_the_last_digit() -> None:
+    numbers = [2**63 - 1, 2**63, 2**64 - 1, 5]
+    log = log_at(*((at, like(metadata={"n": n, "list": [n]})) for at, n in enumerate(numbers)))
+    template = {
+        "n": "{{ metadata.n }}",
+        "~": "{{ 'x' ~ metadata.n }}",
+        "l": "{{ metadata.list }}",
+        "c": 2**64 - 1,
+    }
+    result = run(log, {"map": {"template": template}}, {"deliver": {"sink": "s"}})
+    assert payloads(result) == [{"n": str(n), "~": f"x{n}", "l": f"[{n}]", "c": 2**64 - 1} for n in numbers]
+    for n in numbers:
+        found = run(log, {"filter": {"condition": f"metadata.n == {n}"}}, *said("x"))
+        assert seqs(found) == [numbers.index(n) + 1]
+    assert len(run(log, {"deduplicate": {"key": "metadata.n", "window": "1h"}}, *said("x")).deliveries) == 4
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 100])
+def test_long_floats_are_read_as_production_reads_them(chunk_size: int) -> None:
+    values = [0.45566510149066475, 0.1, 1e22, -1.5e-7, 123456789.123456789, 5e-324]
+    read = [0.4556651014906647, 0.1, 1e22, -1.5e-7, 123456789.1234568, 5e-324]
+    log = log_at(*((at, like(metadata={"n": n, "list": [n]})) for at, n in enumerate(values)))
+    steps = said("{{ metadata.n | json_encode }} {{ metadata.list | json_encode }}")
+    result = run(log, *steps, chunk_size=chunk_size)
+    assert texts(result) == [f"{number_text(n)} [{number_text(n)}]" for n in read]
+    passed = run(log, {"filter": {"condition": "metadata.n == 0.4556651014906647"}}, *steps)
+    assert seqs(passed) == [1]
+    # by flowdsl's own rules a float is the nearest one
+    own = fd.load(documented(*steps))
+    assert texts(fd.replay(own, log))[0].startswith("0.45566510149066475 ")
+
+
+def test_minutes_and_hours_begin_anew_where_64_bits_of_seconds_are_used_up() -> None:
+    # 44 seconds
+    steps = {"deduplicate": {"key": "source_id", "window": "307445734561825861m"}}, *said("x")
+    assert seqs(run(likes_at(0, 43_999, 44_000), *steps)) == [1, 3]

@@ -14,6 +14,7 @@ from flowdsl.language.paths import Path, path_text
 from flowdsl.language.rows import Failures, first_failures
 from flowdsl.values.columns import Coded, Column
 from flowdsl.values.interner import HashTable, Interner, insert_pairs
+from flowdsl.values.read_floats import as_read
 from flowdsl.values.saved import Listed, Part, Saved, Source, keeps
 from flowdsl.values.spelling import spelled
 from flowdsl.values.tags import Tag
@@ -72,7 +73,7 @@ class KeySpace(Saved):
         if isinstance(column.texts, Coded) and column.texts.interner is interner and column.all_(Tag.TEXT):
             return column.texts.codes.astype(np.int64) * 2
         if not self._typed:
-            return interner.intern(spelled(column)).astype(np.int64) * 2
+            return interner.intern(spelled(as_read(column))).astype(np.int64) * 2
         numbers = np.zeros(column.size, np.int64)
         text = np.flatnonzero(column.is_(Tag.TEXT))
         if len(text):

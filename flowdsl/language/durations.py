@@ -102,10 +102,13 @@ def parse_duration(value: object) -> Duration:
 def parse_production_duration(text: object) -> Duration:
     """A duration by production's own rule: digits and ms, s, m or h, spaces around allowed, nothing else.
 
-    What lasts longer than 10,000 years counts as 10,000 years.
+    Minutes and hours are counted in seconds of 64 bits, and begin anew where those are used up. What lasts longer than
+    10,000 years counts as 10,000 years.
 
     >>> parse_production_duration(" +5m ").microseconds
     300000000
+    >>> parse_production_duration("307445734561825861m").microseconds
+    44000000
     """
     trimmed = text.strip(RUST_SPACES) if isinstance(text, str) else ""
     match = _PRODUCTION.fullmatch(trimmed)
@@ -116,7 +119,10 @@ def parse_production_duration(text: object) -> Duration:
             allowed="digits and one of ms, s, m, h, such as '90s'",
             hint=_production_hint(trimmed),
         )
-    return Duration(trimmed, min(int(match[1]) * _UNITS[match[2]], _LONGEST))
+    microseconds = int(match[1]) * _UNITS[match[2]]
+    if match[2] in ("m", "h"):
+        microseconds %= 2**64 * _UNITS["s"]
+    return Duration(trimmed, min(microseconds, _LONGEST))
 
 
 def _from_timedelta(value: timedelta) -> Duration:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from flowdsl.language.crashes import CrashReason
 from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
+from flowdsl.values.read_floats import as_read
 
 Index = npt.NDArray[np.integer[Any]]
 
@@ -29,6 +30,26 @@ class Rows(Protocol):
     def take(self, index: Index) -> Rows:
         """The contexts at `index`, in that order."""
         ...
+
+
+class AsRead:
+    """Rows as production has them after reading them from JSON: some floats are others there."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.rows.size
+
+    def column(self, path: Path) -> Column:
+        """The values at a path."""
+        return as_read(self.rows.column(path))
+
+    def take(self, index: Index) -> AsRead:
+        """The rows at `index`."""
+        return AsRead(self.rows.take(index))
 
 
 @dataclass(frozen=True)

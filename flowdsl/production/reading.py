@@ -51,7 +51,9 @@ class Reader:
             hint = None if key in known else did_you_mean(key.lower(), known)
             if hint:
                 self.refuse(place, f"the key {key!r} is not known", allowed=SHAPES, hint=hint)
-        if not any(key in item.value for key in (*own, "entities", "links")) and not self.problems:
+        # production's documents have both of these, and flows or not
+        whole = "entities" in item.value and "links" in item.value
+        if not whole and not any(key in item.value for key in own) and not self.problems:
             self.refuse(item.place, "there are neither events nor flows", allowed=SHAPES)
         if "tests" in item.value:
             check_tests(item.value["tests"], self.problems)

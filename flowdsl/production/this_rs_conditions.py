@@ -20,6 +20,7 @@ from flowdsl.language.paths import Path
 from flowdsl.language.rows import Failures, Rows
 from flowdsl.values.columns import Coded, Column
 from flowdsl.values.masks import where_equal
+from flowdsl.values.read_floats import as_read
 from flowdsl.values.spelling import spelled
 from flowdsl.values.tags import Tag
 
@@ -71,10 +72,10 @@ class TextCondition:
 
     def evaluate(self, rows: Rows) -> tuple[Mask, Failures | None]:
         """Whether it holds in each of the rows; it never fails."""
-        left = rows.column(self.left)
+        left = as_read(rows.column(self.left))
         if self.operator in ("exists", "not_exists"):
             return left.is_(Tag.MISSING) == (self.operator == "not_exists"), None
-        other = self.literal if self.right is None else rows.column(self.right)
+        other = self.literal if self.right is None else as_read(rows.column(self.right))
         assert other is not None
         return _equal(left, other) == (self.operator == "=="), None
 

@@ -20,6 +20,7 @@ from flowdsl.values.interner import Interner
 from flowdsl.values.json_texts import only, parse, quoted
 from flowdsl.values.masks import where_present
 from flowdsl.values.tags import MISSING, Index, Mask, Tag, Tags, tag_of, uniform
+from flowdsl.values.wide import wide_digits, widened
 
 
 class Coded:
@@ -43,10 +44,11 @@ class Column:
 
     `tags` is one `Tag` for all rows or an array of them. The storages have `size` rows each and mean something
     only where the tag says so: `texts` (a Polars series, or `Coded`), `ints` (int64), `floats` (float64),
-    `bools`, and `nested` (the JSON text of arrays and objects).
+    `bools`, and `nested` (the JSON text of arrays and objects). `wide` has the digits of whole numbers from 2^63 to
+    2^64 - 1: they are compared as floats, and printed and handed on as they are.
     """
 
-    __slots__ = ("bools", "floats", "ints", "nested", "size", "tags", "texts")
+    __slots__ = ("bools", "floats", "ints", "nested", "size", "tags", "texts", "wide")
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Column:
         floats: npt.NDArray[np.float64] | None = None,
         bools: Mask | None = None,
         nested: pl.Series | None = None,
+        wide: pl.Series | None = None,
     ) -> None:
         self.size = size
         self.tags = tags
@@ -66,6 +69,7 @@ class Column:
         self.floats = floats
         self.bools = bools
         self.nested = nested
+        self.wide = wide
 
     def __len__(self) -> int:
         return self.size
@@ -84,6 +88,7 @@ class Column:
             floats=None if one.floats is None else np.full(size, one.floats[0]),
             bools=None if one.bools is None else np.full(size, one.bools[0]),
             nested=None if one.nested is None else one.nested.new_from_index(0, size),
+            wide=None if one.wide is None else one.wide.new_from_index(0, size),
         )
 
     @classmethod
@@ -102,6 +107,7 @@ class Column:
                 tags >= Tag.ARRAY,
                 pl.String,
             ),
+            wide=wide_digits(values, tags),
         )
 
     @classmethod
@@ -125,6 +131,7 @@ class Column:
             floats=parsed.floats,
             bools=parsed.bools,
             nested=parsed.nested,
+            wide=parsed.wide,
         )
 
     @classmethod
@@ -176,6 +183,7 @@ class Column:
             floats=_concat_arrays(columns, "floats", np.float64),
             bools=_concat_arrays(columns, "bools", np.bool_),
             nested=_concat_series(columns, [c.nested for c in columns]),
+            wide=_concat_series(columns, [c.wide for c in columns]),
         )
 
     # -- taking it apart -------------------------------------------------------------------------------
@@ -190,6 +198,7 @@ class Column:
             floats=None if self.floats is None else self.floats.take(index),
             bools=None if self.bools is None else self.bools.take(index),
             nested=None if self.nested is None else self.nested[index],
+            wide=None if self.wide is None else self.wide[index],
         )
 
     def tag_array(self) -> Tags:
@@ -258,6 +267,8 @@ class Column:
             )
             if tag >= Tag.ARRAY:
                 items = [json.loads(item) for item in items]
+            if tag is Tag.FLOAT and self.wide is not None:
+                items = widened(items, self.wide[rows])
             for row, item in zip(rows.tolist(), items, strict=True):
                 out[row] = item
         return out
@@ -268,7 +279,8 @@ class Column:
             return self.text_series().to_list()
         numbers = {Tag.BOOL: self.bools, Tag.INT: self.ints, Tag.FLOAT: self.floats}.get(tag)
         if numbers is not None:
-            return list(numbers.tolist())
+            found: list[Any] = numbers.tolist()
+            return widened(found, self.wide) if tag is Tag.FLOAT and self.wide is not None else found
         return [None if tag is Tag.NULL else MISSING] * self.size
 
     def to_json(self) -> pl.Series:
@@ -290,9 +302,11 @@ class Column:
         if self.floats is not None:
             frame["floats"] = pl.Series(self.floats)
             finite = pl.col("floats").is_finite()
-            cases.append(
-                (Tag.FLOAT, pl.when(finite).then(pl.col("floats").cast(pl.String)).otherwise(pl.lit("null")))
-            )
+            written = pl.when(finite).then(pl.col("floats").cast(pl.String)).otherwise(pl.lit("null"))
+            if self.wide is not None:
+                frame["wide"] = self.wide
+                written = pl.coalesce("wide", written)
+            cases.append((Tag.FLOAT, written))
         if self.texts is not None:
             frame["texts"] = quoted(self.text_series())
             cases.append((Tag.TEXT, pl.col("texts")))
@@ -324,7 +338,7 @@ class Column:
             return _blank(pl.Series(self.ints), absent), False
         if present == {Tag.BOOL} and self.bools is not None:
             return _blank(pl.Series(self.bools), absent), False
-        if present == {Tag.FLOAT} and self.floats is not None:
+        if present == {Tag.FLOAT} and self.floats is not None and self.wide is None:
             finite = np.isfinite(self.floats)
             if not finite.all():
                 # JSON has no such number

@@ -22,6 +22,7 @@ class Parsed(NamedTuple):
     floats: npt.NDArray[np.float64] | None = None
     bools: Mask | None = None
     nested: pl.Series | None = None
+    wide: pl.Series | None = None
 
 
 def parse(documents: pl.Series) -> Parsed:
@@ -29,7 +30,7 @@ def parse(documents: pl.Series) -> Parsed:
     heads, escapes = _first_bytes(documents)
     tags = _TAG_OF_BYTE.take(heads)
     is_text, is_nested = tags == Tag.TEXT, tags >= Tag.ARRAY
-    ints, floats = _numbers(documents, tags) if (tags == Tag.INT).any() else (None, None)
+    ints, floats, wide = _numbers(documents, tags) if (tags == Tag.INT).any() else (None, None, None)
     return Parsed(
         tags,
         texts=_unquoted(documents, is_text, escapes=escapes) if is_text.any() else None,
@@ -37,11 +38,12 @@ def parse(documents: pl.Series) -> Parsed:
         floats=floats,
         bools=heads == ord("t") if (tags == Tag.BOOL).any() else None,
         nested=only(documents, is_nested) if is_nested.any() else None,
+        wide=wide,
     )
 
 
-def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any]:
-    """Whole numbers and others; `tags` learns which are which."""
+def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any, Any]:
+    """Whole numbers, others, and the digits of whole ones that take all of 64 bits; `tags` learns which are which."""
     numeric = tags == Tag.INT
     numbers = only(documents, numeric)
     whole = numbers.cast(pl.Int64, strict=False)
@@ -49,9 +51,16 @@ def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any]:
     is_float = numeric & ~is_int
     ints = whole.fill_null(0).to_numpy()
     if not is_float.any():
-        return ints, None
+        return ints, None, None
     tags[is_float] = Tag.FLOAT
-    return ints, numbers.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    others = only(numbers, is_float)
+    digits = only(
+        others,
+        where_present(others.cast(pl.UInt64, strict=False))
+        & others.str.len_bytes().ge(19).fill_null(value=False).to_numpy(),
+    )
+    wide = digits if digits.null_count() < len(digits) else None
+    return ints, numbers.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy(), wide
 
 
 def quoted(texts: pl.Series) -> pl.Series:

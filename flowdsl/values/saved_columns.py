@@ -32,6 +32,7 @@ _FIELDS: Final = keeps(
     floats=Optional(Array(np.float64)),
     bools=Optional(Array(np.bool_)),
     nested=Optional(TEXTS),
+    wide=Optional(TEXTS),
 )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.values.columns import Column
+from flowdsl.values.masks import where_present
 from flowdsl.values.tags import Tag
 
 _QUOTED: Final = json.JSONEncoder(ensure_ascii=False).encode
@@ -30,6 +31,9 @@ def spelled(column: Column) -> pl.Series:
     floats = np.flatnonzero(column.is_(Tag.FLOAT))
     if len(floats) and column.floats is not None:
         texts = texts.scatter(floats, [number_text(x) for x in column.floats[floats].tolist()])
+        if column.wide is not None:
+            wide = np.flatnonzero(where_present(column.wide) & column.is_(Tag.FLOAT))
+            texts = texts.scatter(wide, column.wide[wide])
     nested = np.flatnonzero(column.is_(Tag.ARRAY, Tag.OBJECT))
     if len(nested):
         texts = texts.scatter(nested, [json_text(json.loads(t)) for t in texts[nested].to_list()])

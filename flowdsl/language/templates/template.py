@@ -110,11 +110,14 @@ class Template:
         """The texts in many contexts, and which of them failed and why."""
         import polars
 
+        from flowdsl.language.rows import AsRead
         from flowdsl.language.templates.columnar.outcomes import NotColumnar
         from flowdsl.language.templates.columns import render_columns, render_distinct
 
         if not rows.size:
             return polars.Series([], dtype=polars.String), None
+        if self.lenient:
+            rows = AsRead(rows)
         paths = sorted(self._reads.all_paths)
         if self.has_column_form:
             try:

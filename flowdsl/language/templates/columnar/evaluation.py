@@ -27,6 +27,7 @@ from flowdsl.language.templates.columnar.grouping import distinct
 from flowdsl.language.templates.columnar.outcomes import (
     Index,
     Mask,
+    NotColumnar,
     Outcome,
     Same,
     as_column,
@@ -76,7 +77,10 @@ class Batch:
     def column(self, path: Path) -> Column:
         """What the contexts have at a path."""
         if path not in self._columns:
-            self._columns[path] = finite(self.rows.column(path))
+            column = finite(self.rows.column(path))
+            if column.wide is not None:
+                raise NotColumnar
+            self._columns[path] = column
         return self._columns[path]
 
     def find(self, ident: Ident) -> Column:

@@ -111,4 +111,5 @@ def finite(column: Column) -> Column:
         floats=column.floats,
         bools=column.bools,
         nested=column.nested,
+        wide=column.wide,
     )

@@ -1,0 +1,30 @@
+"""Whole numbers that take all of 64 bits: floats to everything that counts, kept beside them as digits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flowdsl.values.tags import Tag, Tags
+
+
+def wide_digits(values: Sequence[Any], tags: Tags) -> pl.Series | None:
+    """The digits of whole numbers that take all of 64 bits."""
+    floats = np.flatnonzero(tags == Tag.FLOAT).tolist()
+    found = {
+        row: str(values[row])
+        for row in floats
+        if isinstance(values[row], (int, np.integer)) and 2**63 <= values[row] < 2**64
+    }
+    return pl.Series([found.get(row) for row in range(len(values))], dtype=pl.String) if found else None
+
+
+def widened(floats: list[Any], wide: pl.Series) -> list[Any]:
+    """The numbers, with those that take all of 64 bits as whole ones."""
+    return [
+        number if digits is None else int(digits)
+        for number, digits in zip(floats, wide.to_list(), strict=True)
+    ]
