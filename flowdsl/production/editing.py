@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from flowdsl.production.portable import lowered_steps, portable
 from flowdsl.production.project import Project
 from flowdsl.production.splicing import CannotSplice, as_written, spliced
 from flowdsl.production.yaml import load_text
-from flowdsl.rules import FLOWDSL, Rules
+from flowdsl.rules import Rules
 
 T = TypeVar("T")
 
@@ -36,8 +37,7 @@ def edited(text: str, project: Project) -> str | None:
     Flows that are equal to what the text says stay as they are written, what production cannot say in them too; the
     others are lowered. Raises `ExportError` where one of those cannot be.
     """
-    rules = next((flow.rules for flow in project.flows), FLOWDSL)
-    skips = bool(project.skipped)
+    rules, skips = project.rules, bool(project.skipped)
     try:
         base = _loaded(text, rules, skips)
     except LoadError:
@@ -64,13 +64,13 @@ def _loaded(text: str, rules: Rules, skip_invalid: bool) -> Project:
 
 def same(one: Project, other: Project) -> bool:
     """Whether two projects say the same, the keys included that are none of flowdsl's business."""
-    return (one.flows, one.sinks, one.consumers, one.backend, one.other) == (
-        other.flows,
-        other.sinks,
-        other.consumers,
-        other.backend,
-        other.other,
-    )
+    return _said(one) == _said(other)
+
+
+def _said(project: Project) -> tuple[Any, ...]:
+    # as JSON text, for what is no number equals nothing, not even itself
+    around = [backend_mapping(project.backend), list(map(sink_mapping, project.sinks)), project.other]
+    return project.flows, project.consumers, json.dumps(around, sort_keys=True, default=dict)
 
 
 # -- the document with the project's changes in it ------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import FlowError, ReplayError, did_you_mean, one_line
 from flowdsl.flow import Flow
-from flowdsl.rules import rules_of
+from flowdsl.rules import FLOWDSL, Rules, rules_of
 
 if TYPE_CHECKING:
     import os
@@ -61,7 +61,7 @@ class Project:
 
     `other` holds the top-level keys that are none of flowdsl's business (`entities`, `links` …), `text` the YAML it was
     read from, comments and all, `name` what places in it begin with, `skipped` why flows were left out, and `left_out`
-    which of the flows of the text they are; none of these makes two projects differ.
+    which of the flows of the text they are, `rules` those by which it was read; none of these makes two projects differ.
     """
 
     flows: tuple[Flow, ...] = ()
@@ -73,6 +73,7 @@ class Project:
     name: str | None = field(default=None, compare=False)
     skipped: tuple[FlowError, ...] = field(default=(), compare=False)
     left_out: tuple[int, ...] = field(default=(), compare=False)
+    rules: Rules = field(default=FLOWDSL, compare=False)
 
     def check(
         self,

@@ -135,7 +135,8 @@ def _project(
         raise LoadError(sorted(reader.problems, key=_position))
     for problem in reader.refused_flows:
         warn(f"left out: {problem}")
-    return replace(project, text=text, skipped=tuple(reader.refused_flows), left_out=tuple(reader.left_out))
+    skipped, left_out = tuple(reader.refused_flows), tuple(reader.left_out)
+    return replace(project, text=text, skipped=skipped, left_out=left_out, rules=rules)
 
 
 def _is_text(source: str) -> bool:
