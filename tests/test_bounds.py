@@ -134,3 +134,41 @@ def test_a_page_can_save_only_beside_the_notebook_and_over_nothing(
     designer.do({"do": "fly", "away": True})
     assert "the page said what is not understood" in designer._panel.view["error"]
     designer.settle()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "consumers",
+        "consumers/c",
+        "consumers/c/lock/x",
+        "consumers/c/consumer.sqlite/x",
+        "consumers/c/checkpoint-000000000001/x",
+    ],
+)
+def test_a_run_that_cannot_begin_says_where(odd: str, tmp_path: Path):
+    log = fd.ParquetEventLog(tmp_path / "log")
+    log.append(fd.link_created("l", "a", "b"))
+    (tmp_path / "log" / odd).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "log" / odd).write_text("in the way")
+    flow = on("link.created").map(title="x").deliver("s")
+    with pytest.raises(fd.FlowError, match="consumer"):
+        fd.Runtime(flow, log, consumer_name="c").run_until_idle()
+
+
+def test_the_page_on_limits_tells_what_the_code_has():
+    from flowdsl.engines.stages import STREAMED
+    from flowdsl.language.conditions import checks, lexer, nodes
+    from flowdsl.language.templates import failures, scanning
+    from flowdsl.operators.fan_out import MAX_BRANCHES
+    from flowdsl.sinks.base import LONGEST_FAILURE
+    from flowdsl.values import kinds
+
+    page = (Path(__file__).parents[1] / "docs" / "limits.md").read_text("utf-8")
+    rows = page.partition("|---|---|---|\n")[2].partition("<!-- /limits")[0].splitlines()
+    said = [int(row.split("|")[2].split()[0].replace(",", "")) for row in rows]
+    assert lexer.MAX_CONDITION == checks.MAX_TEXT
+    assert said == [
+        MAX_BRANCHES, failures.MAX_TEXT, failures.MAX_ITEMS, failures.MAX_STEPS, failures.MAX_DEPTH, scanning.MAX_NESTING,
+        lexer.MAX_CONDITION, nodes.MAX_DEPTH, kinds.MAX_FIELDS, kinds.MAX_DEPTH, LONGEST_FAILURE, STREAMED,
+    ]  # fmt: skip

@@ -19,6 +19,7 @@ from flowdsl.live.backlog import Backlog
 from flowdsl.live.dead_letters import LETTERS, Letter, letter_of_delivery
 from flowdsl.live.given_up import GIVEN_UP, GivenUp
 from flowdsl.log.base import EventLog
+from flowdsl.log.border import reading
 from flowdsl.log.durable import check_own, make_folder
 from flowdsl.log.forking import watch
 from flowdsl.log.locking import FileLock
@@ -33,6 +34,7 @@ _SCHEMA: Final = (
 )
 _FILE: Final = "consumer.sqlite"
 _BESIDE: Final = "consumers"
+UNUSABLE: Final = "is the folder there, is it this user's, and is there room on the disk?"
 # a process that is just going holds the lock for a moment longer
 _GOING: Final = 0.5
 # deliveries that become dead letters at once
@@ -236,9 +238,10 @@ def _put(connection: sqlite3.Connection, letters: Sequence[Letter]) -> None:
 
 def _make(folder: Path) -> None:
     """A folder for its owner alone, and so is that of the log where a run comes before the first event."""
-    make_folder(folder.parent.parent)
-    for path in (folder.parent, folder):
-        make_folder(path, inside=True)
+    with reading(str(folder), UNUSABLE, "what the consumer keeps cannot be used"):
+        make_folder(folder.parent.parent)
+        for path in (folder.parent, folder):
+            make_folder(path, inside=True)
 
 
 _MEMORY_LOCK = threading.Lock()

@@ -28,7 +28,7 @@ from flowdsl.live.arguments import (
 )
 from flowdsl.live.beginning import Beginning
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints
-from flowdsl.live.consumer import Consumer
+from flowdsl.live.consumer import UNUSABLE, Consumer
 from flowdsl.live.dead_letters import Letter, letters_frame
 from flowdsl.live.dispatch import Dispatch, Lane
 from flowdsl.live.following import PATIENCE, LiveRun, Setting
@@ -39,6 +39,7 @@ from flowdsl.live.story import Story
 from flowdsl.live.tracing import Tracer
 from flowdsl.log import Position
 from flowdsl.log.base import EventLog
+from flowdsl.log.border import reading
 from flowdsl.plan import Plan
 from flowdsl.plurals import count_text
 from flowdsl.progress import Follower, Progress, following
@@ -303,7 +304,8 @@ class Runtime:
         self._consumer.acquire()
         try:
             open_sinks(self.sinks)
-            self._live = self._run_from(position, first, follower)
+            with reading(f"the consumer {self.consumer_name!r}", UNUSABLE, "the run cannot begin"):
+                self._live = self._run_from(position, first, follower)
         except BaseException:
             self._consumer.release()
             raise

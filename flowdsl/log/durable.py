@@ -64,7 +64,7 @@ def check_own(path: Path) -> None:
 
 def _no_file(path: Path) -> DataError:
     try:
-        is_link = path.is_symlink() or path.stat().st_nlink > 1
+        is_link = path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1)
     except OSError:
         is_link = False
     what = "is a link to another file" if is_link else "is no file"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 GENERIC: Final = "generic"
 """The type of a notification whose payload has no `notification_type`."""
-_LONGEST: Final = 1_000
+LONGEST_FAILURE: Final = 1_000
 PROVISIONAL: Final = "-end"
 """What the key of a delivery ends with that may come again, then with more of the log behind it."""
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -125,7 +125,9 @@ class Failure:
 
     def __post_init__(self) -> None:
         error = storable(str(self.error))
-        object.__setattr__(self, "error", error if len(error) <= _LONGEST else f"{error[:_LONGEST]}…")
+        object.__setattr__(
+            self, "error", error if len(error) <= LONGEST_FAILURE else f"{error[:LONGEST_FAILURE]}…"
+        )
 
     @classmethod
     def of(cls, error: BaseException, attempts: int = 1) -> Self:
