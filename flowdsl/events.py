@@ -46,9 +46,16 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+# numbers from here on are no ids
+LONGEST_ID: Final = 10**1000
 # made once, for json.loads would make a decoder anew for each text
 _decode = json.JSONDecoder(parse_constant=_no_constant).decode
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+# JSON nested deeper is refused, as production's reader does
+MAX_NESTING: Final = 128
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
 
 
 class FlowWarning(UserWarning):
@@ -250,6 +257,8 @@ def id_text(value: Any, name: str, place: str | None = None) -> str | None:
             raise _refusal(f"{name} is empty", place, "any non-empty text will do")
         return _unicode(value, name, place)
     if isinstance(value, (Integral, uuid.UUID)) and not isinstance(value, bool):
+        if isinstance(value, Integral) and abs(int(value)) >= LONGEST_ID:
+            raise _refusal(f"{name} is a number of more than 1,000 digits", place, "write it as text")
         return str(value)
     raise _refusal(
         f"{name} is {type(value).__name__} {value!r:.40}, not text or an integer", place, "write it as text"
@@ -270,7 +279,39 @@ def json_text(value: Any, name: str = "data", place: str | None = None) -> str |
         raise _refusal(
             f"{name} is not a JSON value ({error})", place, "use text, numbers, booleans, lists and mappings"
         ) from None
-    return _unicode(text, name, place)
+    return _unicode(_shallow(text, name, place), name, place)
+
+
+def nesting_of(text: str) -> int:
+    """How deep arrays and objects of a JSON text are nested in one another.
+
+    >>> nesting_of('{"a": [1, "[["]}')
+    2
+    """
+    depth = deepest = 0
+    for found in _BRACKETS.finditer(text):
+        bracket = found.group()
+        if bracket in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif bracket in "]}":
+            depth -= 1
+    return deepest
+
+
+def too_deep(text: str) -> bool:
+    """Whether a JSON text is nested deeper than any reader of it has to go."""
+    if len(text) <= 2 * MAX_NESTING or text.count("[") + text.count("{") <= MAX_NESTING:
+        return False
+    return nesting_of(text) > MAX_NESTING
+
+
+def _shallow(text: str, name: str, place: str | None) -> str:
+    if too_deep(text):
+        raise _refusal(
+            f"{name} is nested deeper than {MAX_NESTING} levels", place, "keep deep values as text"
+        )
+    return text
 
 
 def json_value(text: str) -> Any:
@@ -346,11 +387,15 @@ def _checked_text(value: Any, name: str, place: str | None) -> str | None:
         return json_text(value, name, place)
     try:
         json_value(value)
+    except RecursionError:
+        raise _refusal(
+            f"{name} is nested deeper than {MAX_NESTING} levels", place, "keep deep values as text"
+        ) from None
     except ValueError as error:
         raise _refusal(
             f"{name} is text that is not JSON ({error})", place, "in a row of an event table it is JSON text"
         ) from None
-    return _unicode(value, name, place)
+    return _unicode(_shallow(value, name, place), name, place)
 
 
 def _parsed(text: str, place: str | None) -> datetime:

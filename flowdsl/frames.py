@@ -7,10 +7,13 @@ they are stored as. Polars meets nothing else, for on a foreign type it may end 
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import zoneinfo
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import polars as pl
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
 # the name and the values of a pandas column of Python objects -> the values as one type
 Objects = Callable[[str, Any], Any]
 ACCEPTED = "pandas, polars or pyarrow tables, DuckDB relations, anything with the Arrow stream protocol"
+
+
+# what ends a program, a thread or a generator
+_ENDINGS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 
 def is_frame(value: object) -> bool:
@@ -104,17 +111,28 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """A block in which what Polars, pyarrow and DuckDB raise is a `DataError` about `what`."""
-    duckdb = sys.modules.get("duckdb")
-    foreign: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError, OSError)
-    foreign += (pl.exceptions.PolarsError, pa.lib.ArrowException, *((duckdb.Error,) if duckdb else ()))
     try:
         yield
     except FlowError as error:
         raise error.located(place=what) from error.__cause__
-    except foreign as error:
+    except BaseException as error:
+        if not is_foreign(error, (TypeError, ValueError, OverflowError, OSError)):
+            raise
         raise DataError(
-            f"cannot be read as columns: {_first_line(error)}", place=what, hint="give each column one type"
+            f"cannot be read as columns: {first_line(error)}", place=what, hint="give each column one type"
         ) from error
+
+
+def is_foreign(error: BaseException, more: tuple[type[Exception], ...] = ()) -> bool:
+    """Whether Polars, pyarrow or DuckDB raised it, or it is one of `more`.
+
+    Their panics are no `Exception`s, as what ends a program is none either; that is never foreign.
+    """
+    if not isinstance(error, Exception):
+        return not isinstance(error, _ENDINGS)
+    duckdb = sys.modules.get("duckdb")
+    own = (pl.exceptions.PolarsError, pa.lib.ArrowException, *((duckdb.Error,) if duckdb else ()))
+    return isinstance(error, own + more)
 
 
 def plain(table: pa.Table) -> pa.Table:
@@ -158,9 +176,25 @@ def plain_type(dtype: pa.DataType) -> pa.DataType:
         return pa.map_(pa.string(), plain_type(dtype.item_type))
     if pa.types.is_union(dtype):
         raise TypeError("a union, which has no one type")
+    return _plain_scalar(dtype)
+
+
+def _plain_scalar(dtype: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(dtype) and dtype.tz and not _is_zone(dtype.tz):
+        # the moments are UTC in any zone
+        return pa.timestamp(dtype.unit, "UTC")
     if pa.types.is_interval(dtype):
         raise TypeError("an interval of months, which has no one length")
-    return dtype
+    return pa.float64() if pa.types.is_decimal256(dtype) else dtype
+
+
+@lru_cache(64)
+def _is_zone(name: str) -> bool:
+    """Whether Polars can name the zone: offsets are none, nor is what nobody knows."""
+    try:
+        return bool(zoneinfo.ZoneInfo(name))
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        return False
 
 
 def _plain_field(field: pa.Field) -> pa.Field:
@@ -264,7 +298,7 @@ def _from_pandas_column(column: Any, name: str, objects: Objects | None) -> Any:
         return pa.Array.from_pandas(column)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"column {name!r} holds values of several types: {_first_line(error)[:160]}",
+            f"column {name!r} holds values of several types: {first_line(error)[:160]}",
             hint="make the column text, or give it one type",
         ) from error
 
@@ -275,6 +309,7 @@ def _refuse_repeated(names: list[str]) -> None:
             raise DataError(f"column {name!r} stands more than once", hint="rename one of them")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in short."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0][:300] if lines else type(error).__name__

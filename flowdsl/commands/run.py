@@ -185,7 +185,7 @@ class Appender:
             if line.strip():
                 try:
                     events[self._line] = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     refused[self._line] = f"no JSON: {error}"
         try:
             if events:

@@ -49,7 +49,8 @@ class Span:
         """The part of a frame that is not behind the end, and whether the end was reached."""
         stops = np.zeros(frame.height, np.bool_)
         if self.stop is not None:
-            stops |= (frame["seq_no"] >= self.stop).to_numpy()
+            # numbers have 63 bits, what is asked for may have more
+            stops |= (frame["seq_no"] >= max(0, min(self.stop, 2**63 - 1))).to_numpy()
         if self.stop_time is not None:
             stops |= micros(frame) >= self.stop_time
         if not stops.any():

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
+from flowdsl.events import LONGEST_ID, MAX_NESTING, too_deep
 from flowdsl.frames import is_frame, is_whole, rows_in, to_polars
 from flowdsl.progress import Tick, beside, counted, silent
 from flowdsl.values.documents import Documents
@@ -74,11 +75,15 @@ def _from_mapping(entities: Mapping[Any, Any], what: str, tick: Tick) -> tuple[p
         try:
             text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
             text.encode()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise DataError(
                 f"{what}: {key!r} is not JSON: {error}",
                 allowed="objects of text, numbers, true, false, null, lists and objects",
             ) from error
+        if too_deep(text):
+            raise DataError(
+                f"{what}: {key!r} is nested deeper than {MAX_NESTING} levels", hint="keep deep values as text"
+            )
         texts.append(text)
     return ids, Documents(pl.Series(texts, dtype=pl.String))
 
@@ -154,11 +159,12 @@ def id_texts(series: pl.Series, what: str) -> pl.Series:
 
 
 def _id_text(value: object, what: str) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < LONGEST_ID:
         return str(value)
     if isinstance(value, str) and value and _is_unicode(value):
         return value
-    raise DataError(f"{what}: {value!r} is no id", allowed="text that is not empty, or an integer")
+    shown = "a number of more than 1,000 digits" if isinstance(value, int) else repr(value)
+    raise DataError(f"{what}: {shown} is no id", allowed="text that is not empty, or an integer")
 
 
 def _is_unicode(text: str) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import polars as pl
-import pyarrow as pa
+from typing import Final
 
 from flowdsl.errors import DataError
+from flowdsl.frames import first_line, is_foreign
+
+_FILES: Final = (OSError, EOFError, zlib.error)
 
 
 @contextmanager
@@ -27,17 +27,7 @@ def reading(
     """
     try:
         yield
-    except _foreign() as error:
-        raise DataError(f"{what}: {_first_line(error)}", place=place, hint=hint) from error
-
-
-def _foreign() -> tuple[type[Exception], ...]:
-    """What those libraries raise; DuckDB's own only where somebody has imported it."""
-    duckdb = sys.modules.get("duckdb")
-    return (pl.exceptions.PolarsError, pa.lib.ArrowException, OSError, EOFError, zlib.error) + (
-        (duckdb.Error,) if duckdb else ()
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    except BaseException as error:
+        if not is_foreign(error, _FILES):
+            raise
+        raise DataError(f"{what}: {first_line(error)}", place=place, hint=hint) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from flowdsl.events import JSON_COLUMNS, KINDS, json_value, missing_field, needs_of
+from flowdsl.events import JSON_COLUMNS, KINDS, MAX_NESTING, json_value, missing_field, needs_of, too_deep
 from flowdsl.log.columns import BEYOND, NOT_UTF8, row_in_python
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def faults(raw: pl.DataFrame, shaped: pl.DataFrame, connection: duckdb.DuckDBPyC
     found: dict[int, str] = {}
     for name, rows in bad_json(shaped, connection).items():
         for row in rows:
-            found.setdefault(row, f"{name} is text that is not JSON")
+            found.setdefault(
+                row, f"{name} is text that is not JSON, or nested deeper than {MAX_NESTING} levels"
+            )
     bad = bad_rows(shaped)
     for row in [] if bad is None else bad.arg_true():
         found[row] = _reason(row_in_python(raw, row), row_in_python(shaped, row))
@@ -128,6 +130,9 @@ def _invalid(texts: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> list
     with connection.cursor() as cursor:
         cursor.register("texts", texts.to_arrow())
         rows = [row for (row,) in cursor.sql("SELECT row FROM texts WHERE NOT json_valid(text)").fetchall()]
+    # only long texts can be nested that deep
+    long = texts.filter(pl.col("text").str.len_bytes() > 2 * MAX_NESTING)
+    rows += [row for row, text in long.iter_rows() if too_deep(text)] if long.height else []
     suspects = texts.filter(pl.col("text").str.contains_any(_SUSPECT))
     rows += [row for row, text in suspects.iter_rows() if not _is_json(text)]
     return sorted(set(rows))

@@ -220,7 +220,7 @@ def _json_or_text(value: Any, name: str) -> str | None:
 
 
 def _number(value: Any, name: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return value
     raise DataError(f"{name} is {value!r:.40}, not an integer")
 
@@ -239,7 +239,7 @@ def _stamps(values: list[Any]) -> pl.Series:
 
 _CONVERT: Final[dict[str, Callable[[Any, str], Any]]] = {
     "seq_no": _number,
-    "timestamp": lambda value, name: value,
+    "timestamp": lambda value, name: _number(value, name) if type(value) is int else value,
     "kind": id_text,
     **dict.fromkeys(TEXT_COLUMNS, id_text),
     **dict.fromkeys(JSON_COLUMNS, _json_or_text),
@@ -259,6 +259,8 @@ def _kinds(source: _Source) -> list[str | None]:
                 allowed="a column kind, columns={'kind': …}, or kinds=function",
                 hint="columns={'kind': literal('link.created')} makes all rows of one kind",
             )  # fmt: skip
+        if named is not None and named.dtype.is_nested():
+            raise DataError(f"kind is of type {named.dtype}", place=source.block.place, allowed="text")
         found = [None] * len(everywhere) if named is None else named.cast(pl.String).to_list()
         told = dict(shape.kinds)
     kinds: list[str | None] = []

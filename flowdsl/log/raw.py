@@ -297,6 +297,18 @@ def _in_arrow_only(schema: Any) -> set[str]:
     return {f.name for f in schema if f.name in SCHEMA and plain_type(f.type) != f.type}
 
 
+def in_arrow_only(schema: Any) -> bool:
+    """Whether some column is of a type that Polars reads wrongly, or not at all."""
+    return any("list_view" in str(field.type) or _is_odd(field.type) for field in schema)
+
+
+def _is_odd(dtype: Any) -> bool:
+    try:
+        return bool(plain_type(dtype) != dtype)
+    except TypeError:
+        return True
+
+
 def _event_schema(schema: Any, place: str) -> dict[str, pl.DataType]:
     """The event columns of an Arrow schema in Polars' types; other columns are not looked at, whatever they are."""
     fields = [field for field in schema if field.name in SCHEMA]
@@ -311,10 +323,10 @@ def _read(place: str, names: list[str], row: int, rows: int, in_arrow_only: Coll
                 return pl.scan_parquet(place, glob=False).select(names).slice(row, rows).collect()
             except pl.exceptions.PolarsError:
                 pass
-        return _read_with_pyarrow(place, names, row, rows)
+        return read_with_pyarrow(place, names, row, rows)
 
 
-def _read_with_pyarrow(place: str, names: list[str], row: int, rows: int) -> pl.DataFrame:
+def read_with_pyarrow(place: str, names: list[str] | None, row: int, rows: int) -> pl.DataFrame:
     """The same rows, text that is not UTF-8 as bytes; other columns of the file may have types Polars lacks."""
     file = pq.ParquetFile(place, pre_buffer=False)
     begin, batches = 0, []

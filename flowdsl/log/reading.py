@@ -28,7 +28,7 @@ from flowdsl.log.nested import as_json_text
 from flowdsl.log.origins import Origin, Row, Split, parts_of
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.problems import OutOfOrder, Problems
-from flowdsl.log.raw import ParquetFiles, files_of
+from flowdsl.log.raw import ParquetFiles, files_of, in_arrow_only, read_with_pyarrow
 from flowdsl.log.repeated import Repeated
 from flowdsl.log.table import EventTable, refuse_repeated, told
 from flowdsl.log.textfiles import Block, csv_blocks, format_of, json_blocks
@@ -271,9 +271,13 @@ def _file_blocks(path: Path, problems: Problems) -> Iterator[Block]:
         yield from csv_blocks(path, problems)
     else:
         with reading(str(path)):
-            rows = pq.read_metadata(path).num_rows
+            metadata = pq.read_metadata(path)
+            rows, odd = metadata.num_rows, in_arrow_only(metadata.schema.to_arrow_schema())
             for row in range(0, rows, _BLOCK):
-                part = pl.scan_parquet(path, glob=False).slice(row, _BLOCK).collect()
+                if odd:
+                    part = read_with_pyarrow(str(path), None, row, _BLOCK)
+                else:
+                    part = pl.scan_parquet(path, glob=False).slice(row, _BLOCK).collect()
                 yield Block(str(path), list(range(row, row + part.height)), part)
 
 

@@ -213,6 +213,7 @@ def _node(value: Any, place: str, depth: int) -> Node:
     if depth > DEPTH:
         raise BuildError(f"map: the template is nested more than {DEPTH} deep")
     if isinstance(value, str):
+        _check_unicode(value, place)
         try:
             return Template.parse(value)
         except FlowError as error:
@@ -227,6 +228,7 @@ def _node(value: Any, place: str, depth: int) -> Node:
         for key in value:
             if not isinstance(key, str):
                 raise BuildError(f"map: the key {key!r} is no text")
+            _check_unicode(key, place)
         return Fields(tuple((key, _node(v, f"{place}.{key}", depth + 1)) for key, v in value.items()))
     if isinstance(value, (list, tuple)):
         return Items(tuple(_node(v, f"{place}[{i}]", depth + 1) for i, v in enumerate(value)))
@@ -240,10 +242,22 @@ def _node(value: Any, place: str, depth: int) -> Node:
 
 def _constant(value: object, place: str) -> Constant:
     try:
+        # a number that no double holds is none in JSON
+        float(value or 0)  # type: ignore[arg-type]
         return Constant(json.dumps(value, allow_nan=False))
-    except ValueError:
+    except (ValueError, OverflowError) as error:
+        shown = "a number too large for JSON" if isinstance(error, OverflowError) else repr(value)
         raise BuildError(
-            f"map: {place.lstrip('.') or 'the template'} is {value!r}, which JSON cannot say"
+            f"map: {place.lstrip('.') or 'the template'} is {shown}, which JSON cannot say"
+        ) from None
+
+
+def _check_unicode(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BuildError(
+            f"map: {place.lstrip('.') or 'the template'} holds half of a surrogate pair, which is no character: {text!a:.60}"
         ) from None
 
 

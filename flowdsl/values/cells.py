@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from flowdsl.errors import DataError
+from flowdsl.frames import first_line, is_foreign
 from flowdsl.values.tags import Tag
 
 
@@ -34,7 +35,12 @@ def as_text(series: pl.Series) -> pl.Series:
     """Cells as text, times in UTC as RFC 3339 writes them, durations as ISO 8601 does."""
     if series.dtype == pl.String:
         return series
-    return pl.DataFrame({"t": series}).select(_text_of(pl.col("t"), series.dtype)).to_series()
+    try:
+        return pl.DataFrame({"t": series}).select(_text_of(pl.col("t"), series.dtype)).to_series()
+    except BaseException as error:
+        if not is_foreign(error):
+            raise
+        raise DataError(f"values of type {series.dtype} cannot be text: {first_line(error)}") from error
 
 
 def nested_json(series: pl.Series, *, nulls: bool = False) -> pl.Series:
@@ -55,9 +61,12 @@ def nested_json(series: pl.Series, *, nulls: bool = False) -> pl.Series:
             .select(pl.when(pl.col("t").is_not_null()).then(body).alias("j"))
             .to_series()
         )
-    except pl.exceptions.PolarsError as error:
-        what = str(error).splitlines()[0]
-        raise DataError(f"nested values of type {series.dtype} cannot be JSON: {what}") from error
+    except BaseException as error:
+        if not is_foreign(error):
+            raise
+        raise DataError(
+            f"nested values of type {series.dtype} cannot be JSON: {first_line(error)}"
+        ) from error
 
 
 def _written(cells: pl.Expr) -> pl.Expr:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -144,7 +144,7 @@ class Column:
         size, tag = len(series), tag_of_dtype(dtype)
         if series.null_count() == size:
             return cls(size, Tag.NULL)
-        if tag is None or dtype == pl.UInt64:
+        if tag is None or dtype in _LONG:
             return cls.of(series.to_list())
         tags: Tag | Tags = tag
         if series.null_count():
@@ -345,6 +345,10 @@ class Column:
                 absent = ~finite if absent is None else absent | ~finite
             return _blank(pl.Series(self.floats), absent), False
         return _blank(self.to_json(), absent), True
+
+
+# integers of these may be beyond 63 bits
+_LONG: Final = (pl.UInt64, pl.Int128, pl.UInt128)
 
 
 def _dump(value: Any) -> str:

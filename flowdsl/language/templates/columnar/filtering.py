@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 import polars as pl
@@ -57,6 +57,9 @@ _CHANGES: Final[Mapping[str, Change]] = {
 def filtered_column(column: Column, name: str, values: Mapping[str, Any]) -> Outcome:
     """The column after a filter with the same arguments in every row; missing rows have failed already."""
     args = Arguments(name, values)
+    if name not in FILTERS:
+        # `default` is a filter of paths only, and none of a section
+        return per_distinct(column, lambda value: _unknown(name))
     changed = _vectorised(column, name, args)
     if changed is None:
         return per_distinct(column, lambda value: checked(FILTERS[name](value, args)))
@@ -111,6 +114,10 @@ def _of_text(column: Column, name: str, args: Arguments) -> Column | None:
         return None
 
 
+def _unknown(name: str) -> NoReturn:
+    raise RenderFailure(f"unknown filter `{name}`")
+
+
 def _with_arguments(column: Column, name: str, args: Arguments) -> Column | None:
     if name == "replace":
         old, new = args.text("from"), args.text("to")
@@ -119,7 +126,8 @@ def _with_arguments(column: Column, name: str, args: Arguments) -> Column | None
             return None
         return text_changed(column, _replaced((old, new)))
     if name == "truncate":
-        length, end = args.size("length", 255), args.text("end", "…")
+        # no text is longer than 32 bits say
+        length, end = min(args.size("length", 255), 2**31), args.text("end", "…")
         return text_changed(column, lambda texts: _truncated(texts, length, end))
     return None
 
