@@ -18,10 +18,14 @@ import polars as pl
 
 from flowdsl.values.masks import where_present
 from flowdsl.values.saved import TEXTS, Array, Listed, Saved, Source, keeps
+from flowdsl.values.texts import Texts
 
 Codes = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int64]
 UNKNOWN = -1
+# the second word of a key that was forgotten, which no key has
+GONE = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 SEEDS = (0x51ED, 0xA3C5)
 
 
@@ -30,6 +34,9 @@ class HashTable(Saved):
 
     The first word says where a key is looked for, the second tells it from the one or two others that are met
     there: a wrong answer takes 64 equal bits at the same place of the table.
+
+    Codes that are forgotten are given to new keys. The slots that they had go on naming them, and are passed by since
+    the second word is another one; when there are many of these the slots are made anew, some at a time.
     """
 
     saved = keeps(first=Array(np.uint64), second=Array(np.uint64))
@@ -39,6 +46,14 @@ class HashTable(Saved):
         self._first = np.zeros(1 << 11, np.uint64)
         self._second = np.zeros(1 << 11, np.uint64)
         self._size = 0
+        # slots in use, codes that are free, and the slots that are being made anew, with how many codes they have
+        self._used = 0
+        self._forgetful = False
+        self._free = np.zeros(0, np.int32)
+        self._coming: Codes | None = None
+        self._placed = 0
+        # which codes somebody asked for, where that is to be known
+        self._asked: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return self._size
@@ -49,10 +64,37 @@ class HashTable(Saved):
     @classmethod
     def restored(cls, said: dict[str, Any], source: Source) -> HashTable:
         source.agree(first=len(said["first"]), second=len(said["second"]))
-        table = cls()
-        codes = table.insert(said["first"], said["second"])
-        source.check((codes == np.arange(len(codes))).all(), "a table with a key twice")
+        table = cls.of(said["first"], said["second"])
+        source.check(table.all_distinct(), "a table with a key twice")
         return table
+
+    @classmethod
+    def of(cls, first: Hashes, second: Hashes) -> HashTable:
+        """A table of these keys, in the order of their codes; codes whose second word is that of none are free."""
+        table, there = cls(), second != GONE
+        codes = np.flatnonzero(there).astype(np.int32)
+        table._first, table._second = _grown(first, len(first) + 1), _grown(second, len(first) + 1)
+        table._size, table._used = len(first), len(codes)
+        table._free = np.flatnonzero(~there).astype(np.int32)
+        table._forgetful = len(table._free) > 0
+        table._slots = np.full(1 << (len(first) * 4 + 1024).bit_length(), UNKNOWN, np.int32)
+        _place(table._slots, first[codes], codes)
+        return table
+
+    def all_distinct(self) -> bool:
+        """Whether each key is there once."""
+        codes = np.flatnonzero(self._second[: self._size] != GONE)
+        return bool((self.find(self._first[codes], self._second[codes]) == codes).all())
+
+    @property
+    def in_use(self) -> int:
+        """How many keys there are."""
+        return self._size - len(self._free)
+
+    @property
+    def free(self) -> Codes:
+        """The codes that no key has."""
+        return self._free
 
     @property
     def words(self) -> tuple[Hashes, Hashes]:
@@ -83,31 +125,100 @@ class HashTable(Saved):
             same = words.take(codes, mode="clip") == second[rest]
             result[rest[same]] = codes[same]
             rest, at = rest[~same], at[~same]
+        if self._asked is not None:
+            self._ask(result)
         return result
 
     def insert(self, first: Hashes, second: Hashes) -> Codes:
         """The code of each key, new keys getting new codes."""
+        return self.insert_new(first, second)[0]
+
+    def insert_new(self, first: Hashes, second: Hashes) -> tuple[Codes, Rows]:
+        """The same, and where each new key appears first."""
         codes = self.find(first, second)
         todo = np.flatnonzero(codes == UNKNOWN)
-        if len(todo):
-            fresh, which = _distinct(first[todo], second[todo])
-            codes[todo] = self._size + which
-            self._append(first[todo[fresh]], second[todo[fresh]])
-        return codes
+        if not len(todo):
+            return codes, todo
+        fresh, which = _distinct(first[todo], second[todo])
+        new = todo[fresh]
+        codes[todo] = self._append(first[new], second[new])[which]
+        if self._asked is not None:
+            self._ask(codes)
+        return codes, new
 
-    def _append(self, first: Hashes, second: Hashes) -> None:
-        start, size = self._size, self._size + len(first)
+    def _append(self, first: Hashes, second: Hashes) -> Codes:
+        start, again = self._size, self._free[: len(first)]
+        size = start + len(first) - len(again)
         if size > len(self._first):
             self._first, self._second = _grown(self._first, size), _grown(self._second, size)
-        self._first[start:size], self._second[start:size] = first, second
+        codes = np.arange(start, size, dtype=np.int32)
+        if len(again):
+            codes, self._free = np.concatenate([again, codes]), self._free[len(again) :]
+            self._first[codes], self._second[codes] = first, second
+        else:
+            self._first[start:size], self._second[start:size] = first, second
         self._size = size
-        if size * 2 > len(self._slots):
+        self._used += len(codes)
+        if self._forgetful:
+            self._put(first, codes)
+        elif size * 2 > len(self._slots):
             # readers on other threads go on with the old array until the new one is complete
             slots = np.full(1 << (size * 4).bit_length(), UNKNOWN, np.int32)
             _place(slots, self._first[:size], np.arange(size, dtype=np.int32))
             self._slots = slots
         else:
-            _place(self._slots, first, np.arange(start, size, dtype=np.int32))
+            _place(self._slots, first, codes)
+        return codes
+
+    # -- forgetting ------------------------------------------------------------------------------------
+
+    def watch(self) -> npt.NDArray[np.bool_]:
+        """Which codes are asked for from now on: true for those, and for those that no key has."""
+        self._asked = np.zeros(self._size, np.bool_)
+        self._asked[self._free] = True
+        return self._asked
+
+    def unwatch(self) -> None:
+        """Nobody needs to know any more which codes are asked for."""
+        self._asked = None
+
+    def forget(self, codes: Codes) -> None:
+        """These codes, each of a key, are free."""
+        self._second[codes] = GONE
+        self._free = np.concatenate([self._free, codes.astype(np.int32)])
+        self._forgetful = True
+
+    def tidy(self, most: int) -> None:
+        """Where many slots name keys that are gone, make the slots anew: up to so many codes at this time."""
+        if self._coming is None:
+            if self._used * 2 <= len(self._slots):
+                return
+            self._coming = np.full(1 << (self.in_use * 4 + 1024).bit_length(), UNKNOWN, np.int32)
+            self._placed = 0
+        end = min(self._placed + most, self._size)
+        there = self._second[self._placed : end] != GONE
+        codes = (self._placed + np.flatnonzero(there)).astype(np.int32)
+        _place(self._coming, self._first[codes], codes)
+        self._placed = end
+        if end == self._size:
+            self._slots, self._coming = self._coming, None
+            self._used = int(np.count_nonzero(self._slots != UNKNOWN))
+
+    def _put(self, first: Hashes, codes: Codes) -> None:
+        if self._coming is not None:
+            passed = codes < self._placed
+            _place(self._coming, first[passed], codes[passed])
+        if self._used * 4 > 3 * len(self._slots):
+            # more came than was made room for in time
+            self._coming = None
+            self.tidy(self._size)
+        else:
+            _place(self._slots, first, codes)
+
+    def _ask(self, codes: Codes) -> None:
+        asked = self._asked
+        if asked is not None:
+            asked[codes[(codes >= 0) & (codes < len(asked))]] = True
 
 
 class Interner(Saved):
@@ -118,9 +229,7 @@ class Interner(Saved):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._table = HashTable()
-        # pieces of geometric sizes, so that each text is moved rarely however few come at a time
-        self._pieces = [pl.Series("text", [None], dtype=pl.String)]
-        self._texts = self._pieces[0]
+        self._texts = Texts()
 
     def __len__(self) -> int:
         return len(self._table) + 1
@@ -128,19 +237,21 @@ class Interner(Saved):
     @classmethod
     def restored(cls, said: dict[str, Any], source: Source) -> Interner:
         # codes follow the order of the texts. Hashes are made anew: they need not be those of another version of Polars
-        interner, size = cls(), 0
-        for texts in said["pieces"]:
-            size += len(texts)
-            interner.intern(texts)
-        nulls = sum(texts.null_count() for texts in said["pieces"])
-        there = nulls == 1 and len(said["pieces"][0]) and said["pieces"][0][0] is None
-        source.check(there and len(interner) == size, "no list of different texts")
+        pieces = [texts.cast(pl.String).alias("text") for texts in said["pieces"]]
+        source.check(pieces and len(pieces[0]) and pieces[0][0] is None, "no list of texts behind a null")
+        interner, whole = cls(), pl.concat(pieces)
+        first, second = hashes([whole])[0]
+        second = np.where(where_present(whole), second, GONE)
+        interner._table, interner._texts = HashTable.of(first[1:], second[1:]), Texts.of(pieces)
+        source.check(interner._table.all_distinct(), "no list of different texts")
+        if len(free := interner._table.free):
+            interner._texts.forget(free + 1)
         return interner
 
     @property
     def pieces(self) -> list[pl.Series]:
-        """All texts in the order of their codes, null first; pieces that are there stay as they are, but for small ones."""
-        return self._pieces
+        """All texts in the order of their codes, null first and where a code is free; most pieces stay as they are."""
+        return self._texts.pieces
 
     def intern(self, texts: pl.Series) -> Codes:
         """The codes of a column of text, new texts getting new codes in their order of appearance."""
@@ -178,21 +289,26 @@ class Interner(Saved):
 
     def texts(self, codes: npt.NDArray[Any]) -> pl.Series:
         """The texts of codes, null for code 0."""
-        return self._texts[codes]
+        return self._texts.take(codes)
 
     def _insert(self, first: Hashes, second: Hashes, texts: pl.Series, rows: npt.NDArray[np.int64]) -> Codes:
-        before = len(self._table)
-        codes = self._table.insert(first, second)
-        # new codes ascend by appearance: the first row of each is where the running maximum rises
-        peak = np.maximum.accumulate(np.concatenate([[before - 1], codes]))
-        fresh = rows[np.flatnonzero(peak[1:] > peak[:-1])]
-        pieces = [*self._pieces, texts[fresh].alias("text")]
-        while len(pieces) > 1 and len(pieces[-2]) <= 2 * len(pieces[-1]):
-            last = pieces.pop()
-            pieces[-1] = pl.concat([pieces[-1], last], rechunk=True)
-        # a gather over several pieces is as fast as over one; readers on other threads keep the old ones
-        self._pieces, self._texts = pieces, pl.concat(pieces, rechunk=False)
+        codes, fresh = self._table.insert_new(first, second)
+        if len(fresh):
+            self._texts.add(codes[fresh] + 1, texts[rows[fresh]])
         return codes
+
+    # -- forgetting ------------------------------------------------------------------------------------
+
+    @property
+    def table(self) -> HashTable:
+        """The hashes of the texts, at their codes less one."""
+        return self._table
+
+    def forget(self, codes: Codes) -> None:
+        """These codes are free: nobody refers to their texts."""
+        with self._lock:
+            self._table.forget(codes - 1)
+            self._texts.forget(codes)
 
 
 def pair_hash(first: Hashes, second: Hashes) -> Hashes:

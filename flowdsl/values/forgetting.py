@@ -1,0 +1,85 @@
+"""Finds out, some at a time, which keys of a table nobody refers to any more, and has them forgotten.
+
+A round begins when the table has twice the keys that were left by the last one. What is referred to at that moment is
+noted, array by array, and whatever the table is asked for from then on: since nothing else can come to be referred to,
+the other keys are of no use. All of it is done in steps, each of so much work as there were new keys, times a factor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.values.interner import HashTable
+
+Numbers = npt.NDArray[np.integer[Any]]
+# fewer keys than this are not worth a round
+LEAST = 1 << 14
+# what is looked at for each new key, at the least in a step, and at the most: about 5 ms
+_EACH: Final = 16
+_FEWEST: Final = 1 << 11
+_MOST: Final = 1 << 20
+
+
+class Forgetting:
+    """The rounds over one table."""
+
+    def __init__(
+        self,
+        table: HashTable,
+        held: Callable[[], Iterable[Numbers]],
+        forget: Callable[[Numbers], None],
+    ) -> None:
+        """`held` gives the codes that are referred to, in arrays that nobody changes; negative ones are none."""
+        self._table = table
+        self._held = held
+        self._forget = forget
+        self._begin_at = LEAST
+        self._asked: npt.NDArray[np.bool_] | None = None
+        self._left: deque[Numbers] = deque()
+        # where the search for what was not asked for is
+        self._at = 0
+        self._before = len(table)
+        self.rounds = 0
+
+    def step(self) -> None:
+        """Do some of the work; nobody else may be at work with the codes."""
+        table = self._table
+        new, self._before = abs(table.in_use - self._before), table.in_use
+        work = min(max(_EACH * new, _FEWEST), _MOST)
+        table.tidy(work)
+        if self._asked is None:
+            if table.in_use < self._begin_at:
+                return
+            self._asked, self._left, self._at = table.watch(), deque(self._held()), 0
+        work = self._note(self._asked, work)
+        if work > 0:
+            self._search(self._asked, work)
+        self._before = table.in_use
+
+    def _note(self, asked: npt.NDArray[np.bool_], work: int) -> int:
+        """Note what is referred to; gives how much of the work is left."""
+        while self._left and work > 0:
+            codes = self._left.popleft()
+            part, rest = codes[:work], codes[work:]
+            asked[part[(part >= 0) & (part < len(asked))]] = True
+            work -= len(part) + 1
+            if len(rest):
+                self._left.appendleft(rest)
+        return work
+
+    def _search(self, asked: npt.NDArray[np.bool_], work: int) -> None:
+        end = min(self._at + work, len(asked))
+        useless = self._at + np.flatnonzero(~asked[self._at : end])
+        if len(useless):
+            self._forget(useless)
+        self._at = end
+        if end == len(asked):
+            self._table.unwatch()
+            self._asked = None
+            self._begin_at = max(LEAST, 2 * self._table.in_use)
+            self.rounds += 1

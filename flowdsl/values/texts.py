@@ -1,0 +1,203 @@
+"""Texts by number, each moved rarely however few come at a time; numbers that are given up can be used again."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Numbers = npt.NDArray[Any]
+# pieces whose texts can be forgotten are no longer than this: so long it takes to go through one of them
+_LARGEST: Final = 1 << 16
+# so many pieces are gathered from as one
+_FEW: Final = 8
+_SHIFT: Final = 32
+_NOWHERE: Final = -1
+
+
+@dataclass
+class _Piece:
+    """Some texts, the numbers that they have, and how many of them are still known."""
+
+    name: int
+    texts: pl.Series
+    numbers: Numbers
+    known: int
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+class Texts:
+    """A list of texts of which the first is null.
+
+    As long as none is forgotten a text lies at its number, in pieces of geometric sizes. From the first one on there is
+    a table of where each lies: pieces are joined up to a size, and those of which little is known are made anew.
+    """
+
+    def __init__(self) -> None:
+        self._pieces = [pl.Series("text", [None], dtype=pl.String)]
+        self._whole = self._pieces[0]
+        self._lock = threading.Lock()
+        # where each text lies: the name of its piece, and its row there
+        self._at: npt.NDArray[np.int64] | None = None
+        self._named: list[_Piece] = []
+        self._names = np.zeros(0, np.int64)
+        self._next = 0
+        # stretches of texts in the order of their numbers, as they were last asked for
+        self._stretches: dict[int, pl.Series] = {}
+
+    @classmethod
+    def of(cls, pieces: list[pl.Series]) -> Texts:
+        """The texts that another list had as its pieces."""
+        texts = cls()
+        texts._pieces, texts._whole = pieces, pl.concat(pieces, rechunk=False)
+        return texts
+
+    @property
+    def pieces(self) -> list[pl.Series]:
+        """All texts in the order of their numbers, null first and wherever a number is not in use."""
+        at = self._at
+        if at is None:
+            return self._pieces
+        starts = range(0, len(at), _LARGEST)
+        return [self._stretch(start, min(start + _LARGEST, len(at))) for start in starts]
+
+    def add(self, numbers: Numbers, texts: pl.Series) -> None:
+        """Texts for numbers that have none; where nothing was ever forgotten these are the next ones."""
+        texts = texts.alias("text")
+        if self._at is None:
+            pieces = [*self._pieces, texts]
+            while len(pieces) > 1 and len(pieces[-2]) <= 2 * len(pieces[-1]):
+                last = pieces.pop()
+                pieces[-1] = pl.concat([pieces[-1], last], rechunk=True)
+            # a gather over several pieces is as fast as over one; readers on other threads keep the old ones
+            self._pieces, self._whole = pieces, pl.concat(pieces, rechunk=False)
+            return
+        with self._lock:
+            self._touch(numbers)
+            size = int(numbers.max()) + 1
+            if size > len(self._at):
+                self._at = np.concatenate([self._at, np.full(size - len(self._at), _NOWHERE, np.int64)])
+            self._put(texts, numbers)
+            named = self._named
+            while (
+                len(named) > 1
+                and len(named[-2]) <= 2 * len(named[-1])
+                and named[-2].known + named[-1].known <= _LARGEST
+            ):
+                parts = [self._rest(named.pop()) for _ in range(2)][::-1]
+                self._put(
+                    pl.concat([part.texts for part in parts], rechunk=True),
+                    np.concatenate([part.numbers for part in parts]),
+                )
+            self._listed()
+
+    def take(self, numbers: Numbers) -> pl.Series:
+        """The texts of these numbers."""
+        if self._at is None:
+            return self._whole[numbers]
+        with self._lock:
+            return self._taken(self._at.take(numbers))
+
+    def forget(self, numbers: Numbers) -> None:
+        """These numbers have no text any more."""
+        with self._lock:
+            if self._at is None:
+                self._begin_table()
+            assert self._at is not None
+            self._touch(numbers)
+            which = np.searchsorted(self._names, self._at[numbers] >> _SHIFT)
+            self._at[numbers] = _NOWHERE
+            gone = np.bincount(which, minlength=len(self._named)).tolist()
+            kept = []
+            for piece, lost in zip(self._named, gone, strict=True):
+                piece.known -= lost
+                if piece.known:
+                    kept.append(piece if 2 * piece.known > len(piece) or not lost else self._moved(piece))
+            self._named = kept
+            self._listed()
+
+    # -- a table of where texts lie --------------------------------------------------------------------
+
+    def _begin_table(self) -> None:
+        self._at = np.empty(len(self._whole), np.int64)
+        start = 0
+        for series in self._pieces:
+            for row in range(0, len(series), _LARGEST):
+                texts = series.slice(row, _LARGEST)
+                self._put(texts, np.arange(start, start + len(texts), dtype=np.int32))
+                start += len(texts)
+        self._pieces, self._whole = [], self._whole.clear()
+        self._listed()
+
+    def _put(self, texts: pl.Series, numbers: Numbers) -> None:
+        assert self._at is not None
+        self._at[numbers] = (self._next << _SHIFT) + np.arange(len(texts))
+        self._named.append(_Piece(self._next, texts, numbers, len(texts)))
+        self._next += 1
+
+    def _rest(self, piece: _Piece) -> _Piece:
+        """What is still known of a piece."""
+        if piece.known == len(piece):
+            return piece
+        assert self._at is not None
+        there = self._at[piece.numbers] == (piece.name << _SHIFT) + np.arange(len(piece))
+        return _Piece(piece.name, piece.texts.filter(pl.Series(there)), piece.numbers[there], piece.known)
+
+    def _moved(self, piece: _Piece) -> _Piece:
+        """The same piece without what is forgotten."""
+        assert self._at is not None
+        rest = self._rest(piece)
+        self._at[rest.numbers] = (rest.name << _SHIFT) + np.arange(len(rest))
+        return rest
+
+    def _listed(self) -> None:
+        self._names = np.array([piece.name for piece in self._named], np.int64)
+
+    def _taken(self, at: npt.NDArray[np.int64]) -> pl.Series:
+        if not len(at):
+            return pl.Series("text", [], dtype=pl.String)
+        # where nothing lies there is null, as at number 0, which is never forgotten
+        assert self._at is not None
+        at = np.where(at == _NOWHERE, self._at[0], at)
+        names, rows = at >> _SHIFT, at & ((1 << _SHIFT) - 1)
+        which = np.searchsorted(self._names, names)
+        first = int(which[0])
+        if (which == first).all():
+            return self._named[first].texts[rows]
+        used = np.flatnonzero(np.bincount(which, minlength=len(self._named)))
+        pieces = [self._named[number].texts for number in used.tolist()]
+        place = np.zeros(len(self._named), np.int64)
+        if len(pieces) <= _FEW:
+            place[used] = np.cumsum([0, *(len(piece) for piece in pieces[:-1])])
+            return pl.concat(pieces, rechunk=False)[place[which] + rows]
+        order = np.argsort(which, kind="stable")
+        ends = np.searchsorted(which[order], used, side="right").tolist()
+        parts = [
+            piece[rows[order[start:end]]]
+            for piece, start, end in zip(pieces, [0, *ends[:-1]], ends, strict=True)
+        ]
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return pl.concat(parts, rechunk=True)[back]
+
+    # -- texts by their numbers ------------------------------------------------------------------------
+
+    def _stretch(self, start: int, end: int) -> pl.Series:
+        with self._lock:
+            assert self._at is not None
+            known = self._stretches.get(start)
+            if known is None or len(known) != end - start:
+                known = self._stretches[start] = self._taken(self._at[start:end])
+            return known
+
+    def _touch(self, numbers: Numbers) -> None:
+        """What was said of the stretches with these numbers is no more so."""
+        if self._stretches:
+            for number in np.unique(numbers // _LARGEST).tolist():
+                self._stretches.pop(number * _LARGEST, None)
