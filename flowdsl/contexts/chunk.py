@@ -7,7 +7,7 @@ chunks bring their event rows with them; these are added behind, and mean nothin
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +65,9 @@ class EventRows(Saved):
 
     def __len__(self) -> int:
         return self.frame.height
+
+    def held_codes(self) -> Iterator[Codes]:
+        return iter(self._codes.values())
 
     def said(self) -> dict[str, Any]:
         columns = {series.name: series for series in self.frame.get_columns()}

@@ -21,6 +21,17 @@ Node = Column | Mapping[str, Any] | Sequence[Any]
 class Shape(Kind):
     """A tree of columns, all of one length."""
 
+    @property
+    def has_codes(self) -> bool:
+        return True
+
+    def codes(self, value: Any) -> Iterator[Any]:
+        if isinstance(value, Column):
+            yield from COLUMN.codes(value)
+        else:
+            for node in value.values() if isinstance(value, Mapping) else value:
+                yield from self.codes(node)
+
     def write(self, value: Any, to: Writing) -> Any:
         if isinstance(value, Column):
             return {"column": COLUMN.write(value, to)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -138,6 +138,9 @@ class ConstantVariable(Plain):
 
     def __len__(self) -> int:
         return self.size
+
+    def held_codes(self) -> Iterator[Any]:
+        return iter(())
 
     def said(self) -> dict[str, Any]:
         return {"value": Column.of([self.value]), "size": self.size}

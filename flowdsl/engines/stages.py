@@ -151,6 +151,10 @@ class Recorder(Protocol):
         """Entity versions that it still refers to."""
         ...
 
+    def held_codes(self) -> Iterator[Any]:
+        """Codes of ids that it still refers to."""
+        ...
+
     def renumber(self, mapping: Versions) -> None:
         """Entity versions got new numbers."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,11 @@ class EntityIndex(Saved):
         index = cls(said["_current"])
         index._owned, index._touched = True, said["_touched"]
         return index
+
+    def held_codes(self) -> Iterator[Any]:
+        # of ids that live the versions tell; here are those that are known for having been deleted
+        if self._touched is not None:
+            yield np.flatnonzero(self._touched)
 
     def fork(self) -> EntityIndex:
         """An index that goes on from here without changing this one."""
@@ -149,6 +155,14 @@ class TypedVersions(Saved):
     def __init__(self, *, first: bool = False) -> None:
         self.of: dict[int, dict[int, int]] = {}
         self.first = first
+
+    def held_codes(self) -> Iterator[Any]:
+        yield np.fromiter(self.of, np.int64, len(self.of))
+
+    def forget_dead(self) -> None:
+        """Let go of ids that live nowhere: what they were makes no difference to what they may become."""
+        for code in [code for code in self.of if self.meaning(code) == NONE]:
+            del self.of[code]
 
     def fork(self, *, first: bool | None = None) -> TypedVersions:
         """A copy."""

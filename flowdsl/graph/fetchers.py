@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,9 @@ class FetcherSession(Saved):
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
         self._asked: npt.NDArray[np.bool_] = np.zeros(1, np.bool_)
+
+    def held_codes(self) -> Iterator[Any]:
+        yield np.flatnonzero(self._asked)
 
     def said(self) -> dict[str, Any]:
         return {"name": self._fetcher.name, "_asked": self._asked, "fetchers": None}

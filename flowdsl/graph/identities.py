@@ -119,6 +119,23 @@ class LinkIdentities(Saved):
         forked._holders, forked.any_ids = [holder.copy() for holder in self._holders], self.any_ids
         return forked
 
+    def held(self, kind: str | None) -> Numbers:
+        """The numbers that links hold, from 0 on: of link ids, or of the pairs of ends of one type of links."""
+        if kind is not None and kind not in self._kinds:
+            return np.zeros(0, np.int64)
+        if kind is None:
+            # the code of no id at all is 0
+            return np.flatnonzero(self._holders[0][1:] != NOBODY)
+        return np.flatnonzero(self._holders[self._kinds.index(kind) + 1] != NOBODY)
+
+    def renumber(self, kind: int, mapping: Numbers) -> None:
+        """The links of a type got new numbers; -1 is none."""
+        for space in (0, kind + 1):
+            holder = self._holders[space]
+            rows = np.flatnonzero((holder != NOBODY) & (holder % self._spaces == kind))
+            links = mapping[holder[rows] // self._spaces]
+            holder[rows] = np.where(links >= 0, links * self._spaces + kind, NOBODY)
+
     @property
     def kinds(self) -> list[str]:
         """The types of links, in the order in which they are numbered."""

@@ -6,6 +6,7 @@ merged at a geometric pace as the log adds links. Each link knows the sequence n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ _BETWEEN = "between"
 SEARCHED_BELOW = 4096
 # so many dead links at least are worth being left out
 DEAD_ABOVE = 64
+# and so many that all are numbered anew
+COMPACT_ABOVE = 1 << 12
 Seqs = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int64]
 
@@ -122,6 +125,12 @@ class LinkTable(Saved):
         self.size = 0
         self._runs: dict[str, list[Run]] = {}
         self._owned = True
+        # how many of them have ended
+        self._ended = 0
+
+    def held_codes(self) -> Iterator[Codes]:
+        yield self.source[: self.size]
+        yield self.target[: self.size]
 
     def said(self) -> dict[str, Any]:
         columns = {name: getattr(self, name)[: self.size] for name in ("source", "target", "born", "died")}
@@ -146,6 +155,7 @@ class LinkTable(Saved):
         forked.born, forked.died, forked.size = self.born, self.died, self.size
         forked._runs = {direction: list(runs) for direction, runs in self._runs.items()}
         forked._owned = self._owned = False
+        forked._ended = self._ended
         return forked
 
     def prepare(self, direction: str) -> None:
@@ -160,6 +170,7 @@ class LinkTable(Saved):
         self.source[start:end], self.target[start:end] = sources, targets
         self.born[start:end], self.died[start:end] = born, died
         self.size = end
+        self._ended += int(np.count_nonzero(died != ALIVE))
         for direction, runs in self._runs.items():
             runs.append(self._run(direction, np.arange(start, end)))
         return start
@@ -168,6 +179,7 @@ class LinkTable(Saved):
         """These links end at these sequence numbers."""
         self._own(self.size)
         self.died[numbers] = seqs
+        self._ended += len(numbers)
         for runs in self._runs.values():
             for run in runs:
                 run.kill(numbers, seqs)
@@ -196,6 +208,24 @@ class LinkTable(Saved):
                 if run.deaths > DEAD_ABOVE and run.deaths * 2 > len(run):
                     runs[i] = self._run(direction, self._alive(run.numbers))
             runs[:] = [run for run in runs if len(run)]
+
+    @property
+    def crowded(self) -> bool:
+        """Whether most of the links have ended."""
+        return self._ended > COMPACT_ABOVE and 2 * self._ended > self.size
+
+    def compact(self) -> Numbers:
+        """Forget the links that have ended; gives the new number of each, -1 where it is none."""
+        alive = np.flatnonzero(self.died[: self.size] == ALIVE)
+        mapping = np.full(self.size, -1, np.int64)
+        mapping[alive] = np.arange(len(alive))
+        self.source, self.target = self.source[alive], self.target[alive]
+        self.born, self.died = self.born[alive], self.died[alive]
+        self.size, self._ended, self._owned = len(alive), 0, True
+        for direction, runs in self._runs.items():
+            kept = (mapping[run.numbers] for run in runs)
+            self._runs[direction] = [self._run(direction, n[n >= 0]) for n in kept if (n >= 0).any()]
+        return mapping
 
     def expand(self, direction: str, ids: Codes, seen: Seqs) -> tuple[Numbers, Codes]:
         """Every link of each id alive after sequence number `seen`: the row of the id, and the other end's code."""

@@ -331,6 +331,18 @@ class GraphState(Saved):
 
     # -- upkeep ----------------------------------------------------------------------------------------
 
+    def forget_ids(self, codes: npt.NDArray[np.integer[Any]]) -> None:
+        """These codes stand for other ids from now on."""
+        self.type_of[codes[codes < len(self.type_of)]] = -1
+
+    def forget_links(self) -> None:
+        """Forget links that have ended, where they are most."""
+        for kind, table in enumerate(self.links.values()):
+            if table.crowded:
+                mapping = table.compact()
+                if self.identities is not None:
+                    self.identities.renumber(kind, mapping)
+
     def crowded(self, held: Callable[[], int]) -> bool:
         """Whether most versions of the log are of no use any more; `held` counts those that contexts hold."""
         fresh = self.versions.size - self.versions.base

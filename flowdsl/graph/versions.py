@@ -66,8 +66,8 @@ class Block(Saved):
         if found.all_(Tag.MISSING):
             return own if self._all_objects() else self._only_objects(own)
         if found.all_(Tag.TEXT):
-            codes = self._interner.intern(found.text_series())
-            return own if (codes == self.ids).all() else Column.coded(codes, self._interner)
+            # looked for only: whatever reads this later may do so when the codes of other texts are given anew
+            return own if (self._interner.find(found.text_series()) == self.ids).all() else found
         replaced = self._numbered(found) | (found.is_(Tag.MISSING) & self._objects())
         return Column.concat([found, own]).take(np.arange(len(self)) + np.where(replaced, len(self), 0))
 

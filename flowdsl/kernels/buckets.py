@@ -239,6 +239,10 @@ class Buckets(Saved):
         copies = {key: replace(bucket) for key, bucket in self._by_key.items()}  # type: ignore[type-var]
         return Buckets(self.kind, self.capacity, self.period, copies, self._swept)
 
+    def keys_held(self) -> Ints:
+        """The keys that have a bucket."""
+        return np.fromiter(list(self._by_key), np.int64)
+
     def used(self, now: int) -> int:
         """How many of them differ from a fresh one."""
         return sum(not bucket.idle(now) for bucket in self._by_key.values())

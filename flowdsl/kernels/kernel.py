@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from flowdsl.contexts.holding import Holding
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
 from flowdsl.kernels.held_rows import HeldRows
+from flowdsl.kernels.keys import Keys, KeySpace
 from flowdsl.language.rows import Failures
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Interner
@@ -115,6 +116,20 @@ class Kernel(Saved):
 
     def check(self, source: Source) -> None:
         """Refuse what was read where its parts do not go together."""
+
+    @property
+    def space(self) -> KeySpace | None:
+        """The numbers of its keys."""
+        return getattr(self, "_space", None)
+
+    def keys_held(self) -> Iterable[Keys]:
+        """The keys that it remembers, in arrays that nobody changes."""
+        return ()
+
+    def held_codes(self) -> Iterator[Any]:
+        yield from super().held_codes()
+        if self.space is not None:
+            yield from self.space.codes_in(self.keys_held())
 
     @property
     def holding(self) -> Holding | None:

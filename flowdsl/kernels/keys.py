@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from flowdsl.contexts.contexts import Contexts
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.rows import Failures, first_failures
 from flowdsl.values.columns import Coded, Column
-from flowdsl.values.interner import HashTable, Interner, insert_pairs
+from flowdsl.values.interner import GONE, HashTable, Interner, insert_pairs
 from flowdsl.values.read_floats import as_read
 from flowdsl.values.saved import Listed, Part, Saved, Source, keeps
 from flowdsl.values.spelling import spelled
@@ -37,6 +37,10 @@ class KeySpace(Saved):
         self._others = Interner()
         self._pairs: list[HashTable] = [HashTable() for _ in paths[1:]]
 
+    def held_codes(self) -> Iterator[Keys]:
+        # what its tables know is of use only where a key is
+        return iter(())
+
     def goes_on_for(self, step: KeySpace, source: Source) -> KeySpace:
         """The same numbers, for the paths of a step's own space."""
         source.agree(paths=len(step._paths), pairs=len(self._pairs) + 1)
@@ -51,6 +55,46 @@ class KeySpace(Saved):
         found = interner.texts(np.where(keys & 1, 0, codes)).to_list()
         others = self._others.texts(np.where(keys & 1, codes, 0)).to_list()
         return [other if text is None else text for text, other in zip(found, others, strict=True)]
+
+    @property
+    def tables(self) -> list[HashTable]:
+        """The tables of what is no text, then of the first two paths together, then of these and the third …"""
+        return [self._others.table, *self._pairs]
+
+    def forget(self, table: int, codes: Keys) -> None:
+        """Forget what nobody refers to any more of one of the tables."""
+        if table:
+            self._pairs[table - 1].forget(codes)
+        else:
+            self._others.forget(codes + 1)
+
+    def held_in(self, table: int, keys: Iterable[Keys]) -> Iterator[Keys]:
+        """The codes of one of the tables that keys refer to."""
+        if table == 0:
+            yield from ((number >> 1) - 1 for n in self._numbers_in(keys) for number in (n[n & 1 == 1],))
+        elif table == len(self._pairs):
+            yield from keys
+        else:
+            yield self._words(table)[0]
+
+    def codes_in(self, keys: Iterable[Keys]) -> Iterator[Keys]:
+        """The codes of texts that keys refer to."""
+        yield from (n[n & 1 == 0] >> 1 for n in self._numbers_in(keys))
+
+    def _numbers_in(self, keys: Iterable[Keys]) -> Iterator[Keys]:
+        """The numbers of single values that keys are made of: of several paths all that are in the tables."""
+        if not self._pairs:
+            yield from keys
+        for table in range(len(self._pairs)):
+            first, second = self._words(table)
+            yield second
+            if table == 0:
+                yield first
+
+    def _words(self, table: int) -> tuple[Keys, Keys]:
+        both = self._pairs[table].words[1]
+        both = both[both != GONE]
+        return (both >> np.uint64(32)).astype(np.int64), (both & np.uint64(0xFFFF_FFFF)).astype(np.int64)
 
     def keys(self, contexts: Contexts) -> tuple[Keys, Failures | None]:
         """The key of each context; it fails where a value is missing or null."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from flowdsl.values.saved import Array, Listed, Part, Saved, Source, keeps
 from flowdsl.values.tags import Index, Mask
 
 Ints = npt.NDArray[np.int64]
+# tiers are no longer than this: so long it takes to sort one
+_LARGEST: Final = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,10 @@ class OpenWindows(Saved):
             found = found.joined(tier.rest()[0])
         return found.take(np.argsort(found.numbers))
 
+    def keys_held(self) -> list[Ints]:
+        """The keys of the windows, and of some that are closed."""
+        return [tier.windows.keys for tier in self._tiers]
+
     def everything(self) -> tuple[Open, ItemLists]:
         """All windows, and all their members, those of one window in their order."""
         windows, members = Open.none(), ItemLists.none()
@@ -168,7 +174,7 @@ class OpenWindows(Saved):
         """Windows that stay open, with their members."""
         if not len(windows):
             return
-        while self._tiers and self._tiers[-1].size <= 2 * len(windows):
+        while self._tiers and self._tiers[-1].size <= min(2 * len(windows), _LARGEST - len(windows)):
             some, inside = self._tiers.pop().rest()
             windows, members = some.joined(windows), inside.joined(members)
         self._tiers.append(_Tier(windows, members))

@@ -108,6 +108,9 @@ class UntimedBatchKernel(Kernel):
     def held(self) -> int:
         return int(self._open.counts.sum())
 
+    def keys_held(self) -> list[Ints]:
+        return [self._open.keys]
+
     def remembers(self, clock: int) -> str:
         return windows_text(len(self._open), self.held)
 

@@ -13,6 +13,7 @@ from flowdsl.engines.local import LocalRun, Span
 from flowdsl.engines.state import State, StepState, flows_of, lost_text
 from flowdsl.errors import LiveError
 from flowdsl.events import EVENT_COLUMNS, warn
+from flowdsl.graph.identities import IdentityTables
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphState
 from flowdsl.live.ahead import AheadOfClock
@@ -28,6 +29,7 @@ from flowdsl.plan import Plan
 from flowdsl.plurals import count_text
 from flowdsl.progress import Follower
 from flowdsl.results.keys import DeliveryKeys
+from flowdsl.values.interner import Interner
 
 KEEP, DISCARD = "keep", "discard"
 _LOG = logging.getLogger("flowdsl.live")
@@ -151,7 +153,8 @@ class Beginning:
                 "graph and state were both given", hint="the state holds the graph already; leave graph out"
             )
         here = marks_after(self.log.clock_marks(state.position), state.position)
-        return Place(state.position, 0, here), self._fitted(state.fork(), state.base)
+        fitted = self._fitted(state.fork(), state.base)
+        return Place(state.position, 0, here), self.checkpoints.copied(fitted)
 
     def _fed(self, after: int, found: Checkpoint | None) -> tuple[Place, State]:
         """The state of flows that have seen nothing, with the graph and the clock after the event `after`."""
@@ -177,7 +180,11 @@ class Beginning:
             EntityGraph().start(self.plan.needs, self.plan.rules),
             LiveRecorder(DeliveryKeys((), self.log)),
         ).clock
-        return (self.graph or EntityGraph()).start(self.plan.needs, self.plan.rules), nothing, 0
+        # ids in codes of its own: what the run does not refer to it may forget
+        own = Interner()
+        own.private = True
+        graph = (self.graph or EntityGraph()).over(own, IdentityTables())
+        return graph.start(self.plan.needs, self.plan.rules), nothing, 0
 
 
 def _carried(before: Named, now: Named) -> dict[str, str]:

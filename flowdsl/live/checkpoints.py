@@ -116,6 +116,12 @@ class Checkpoints:
             )
         return None
 
+    def copied(self, state: State) -> State:
+        """A copy of a state that has nothing in common with it, not even the codes of its ids."""
+        blobs: dict[str, bytes] = {}
+        written = write_state(state, BlobWriter(lambda name, content: blobs.update({name: bytes(content)})))
+        return read_state(written, self._plan, self._fetchers, blobs.__getitem__)
+
     def last_seq_no(self) -> int:
         """The last event of the last checkpoint whose head can be read, of whatever flows; 0 where there is none."""
         if self._folder is None:

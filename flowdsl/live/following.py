@@ -14,6 +14,7 @@ from typing import Final
 
 import polars as pl
 
+from flowdsl.engines.forgetting import RunForgetting
 from flowdsl.engines.local import LocalRun
 from flowdsl.engines.work import WORKERS
 from flowdsl.live.ahead import AheadOfClock, moment
@@ -94,6 +95,12 @@ class LiveRun:
         self._clerk = ThreadPoolExecutor(1, thread_name_prefix="flowdsl-clerk")
         self._written: Future[None] | None = None
         self._next_ack = self._next_save = self._last_spelling = 0.0
+        # what others have codes of is not for this run to forget
+        self._forgetting = RunForgetting(local) if local.graph.interner.private else None
+        if self._forgetting is not None and setting.consumer.kept is not None:
+            self._forgetting.keep(setting.consumer.kept.state)
+        # the longest time (s) that a batch waited for it
+        self.longest_pause = 0.0
 
     @property
     def idle(self) -> bool:
@@ -118,6 +125,7 @@ class LiveRun:
                     piece = self._story.next()
                     if piece is not None:
                         self._process(piece, pool)
+                        self._forget()
                         self._upkeep()
                         self.told(0 if piece.events is None else piece.events.height)
                     elif not self._fired():
@@ -178,6 +186,13 @@ class LiveRun:
 
     # -- from time to time -----------------------------------------------------------------------------
 
+    def _forget(self) -> None:
+        """Forget some of what nothing refers to any more."""
+        if self._forgetting is not None and not self._is_saving():
+            began = time.perf_counter()
+            self._forgetting.step()
+            self.longest_pause = max(self.longest_pause, time.perf_counter() - began)
+
     def _upkeep(self) -> None:
         if self._problem is not None:
             raise self._problem
@@ -211,6 +226,8 @@ class LiveRun:
         if not self.recorder.unspelled:
             return
         failed, chunk = self.recorder.take_failures(), self.local.chunk_apart()
+        if self._forgetting is not None:
+            self._forgetting.wait_for(failed)
         setting = self._setting
 
         def spell() -> None:
@@ -246,6 +263,8 @@ class LiveRun:
         self._spell_failures()
         place, written = self.place, self._written
         checkpoint = self._checkpoint(place)
+        if self._forgetting is not None:
+            self._forgetting.be_still()
 
         def save() -> None:
             if written is not None:
@@ -264,6 +283,8 @@ class LiveRun:
     def _checkpoint(self, place: Place) -> Checkpoint:
         state = self.local.state()
         state.graph = state.graph.fork()
+        if self._forgetting is not None:
+            self._forgetting.keep(state)
         # once all is handed over that earlier runs had, they are no matter any more
         earlier = self._earlier if place.number < self.dispatch.earlier_until else ()
         return Checkpoint(self._run, place, state, earlier)

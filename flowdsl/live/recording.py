@@ -7,7 +7,7 @@ variables when there is time: that costs several times what a batch costs.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
@@ -157,6 +157,12 @@ class LiveRecorder:
         for failed in self._failed.values():
             for held in failed.held:
                 yield from held.versions()
+
+    def held_codes(self) -> Iterator[Any]:
+        """Codes of ids that failures not yet spelled out refer to."""
+        for failed in self._failed.values():
+            for held in failed.held:
+                yield from held.held_codes()
 
     def renumber(self, mapping: Versions) -> None:
         """Entity versions got new numbers."""

@@ -151,6 +151,7 @@ def _read(said: Any, plan: Plan, fetchers: Mapping[str, Fetcher], source: Source
         "hints": plan.needs.paths, "event_paths": plan.event_paths, "stages": stages, "fetchers": fetchers, "versions": 0,
     }  # fmt: skip
     source.given["interner"] = source.below("interner", Part(Interner), said["interner"])
+    source.given["interner"].private = True
     source.given["tables"] = source.below("tables", Part(IdentityTables), said["tables"])
     graph = source.below("graph", Part(GraphState), said["graph"])
     steps = source.below("steps", Listed(_Step(), tuple), said["steps"])

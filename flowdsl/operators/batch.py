@@ -138,6 +138,9 @@ class BatchKernel(Kernel):
         forked._holding, forked._next = self._holding.fork(), self._next
         return forked
 
+    def keys_held(self) -> list[Ints]:
+        return self._windows.keys_held()
+
     def remembers(self, clock: int) -> str:
         return windows_text(len(self._windows.all()), self.held)
 

@@ -19,7 +19,7 @@ from flowdsl.operators.base import DURATION_SCHEMA, PATHS_SCHEMA, Kind, Operator
 from flowdsl.plurals import count_text
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
-from flowdsl.values.saved import INTS, Array, Part, Saved, Source, keeps
+from flowdsl.values.saved import INTS, Array, Listed, Part, Saved, Source, keeps
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Deduplicate(Operator):
 
 # so many keys at least are taken up into the large table together
 TOGETHER = 1 << 12
+# and a large table has no more than so many
+LARGEST = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -131,27 +133,34 @@ class _Sightings(Saved):
 class DeduplicateKernel(Kernel):
     """Remembers for each key when its window opened, while that matters.
 
-    What is new is in a small table before the large one, so that a batch of one event costs no more where there are
-    a million keys.
+    What is new is in a small table behind the large ones, so that a batch of one event costs no more where there are
+    a million keys; and the large ones, oldest first, are no larger than what takes no time to go through.
     """
 
-    saved = keeps(_space=Part(KeySpace), _all=Part(_Sightings), _recent=Part(_Sightings))
+    saved = keeps(_space=Part(KeySpace), _older=Listed(Part(_Sightings), tuple), _recent=Part(_Sightings))
 
     def __init__(self, options: Deduplicate, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = KeySpace(options.key, typed=rules.typed_keys, nulls=rules.null_keys)
-        self._all = _Sightings.none()
+        self._older: tuple[_Sightings, ...] = ()
         self._recent = _Sightings.none()
 
     def fork(self) -> DeduplicateKernel:
         forked = DeduplicateKernel(self._options, self._rules)
         # keys are only ever added to the space, and the tables are replaced, never changed
-        forked._space, forked._all, forked._recent = self._space, self._all, self._recent
+        forked._space, forked._older, forked._recent = self._space, self._older, self._recent
         return forked
+
+    @property
+    def _tables(self) -> tuple[_Sightings, ...]:
+        return (*self._older, self._recent)
+
+    def keys_held(self) -> list[Keys]:
+        return [sightings.keys for sightings in self._tables]
 
     def remembers(self, clock: int) -> str:
         expired = clock - self._options.window.microseconds
-        alive = {*self._all.since(expired), *self._recent.since(expired)}
+        alive = {key for sightings in self._tables for key in sightings.since(expired)}
         return f"{count_text(len(alive), 'key')} seen within {self._options.window.text}" if alive else ""
 
     def run(self, contexts: Contexts, step: StepRun) -> Contexts:
@@ -177,8 +186,8 @@ class DeduplicateKernel(Kernel):
     def _first_outside(self, groups: Groups, window: int) -> Keys:
         """Where in each group the window that is open from earlier ends."""
         start = groups.starts.copy()
-        # of a key that is in both the newer sighting counts
-        for sightings in (self._all, self._recent):
+        # of a key that is in several the newest sighting counts
+        for sightings in self._tables:
             known, opened = sightings.find(groups.keys)
             start[known] = groups.first_at_or_after(known, opened + window)
         return start
@@ -188,6 +197,11 @@ class DeduplicateKernel(Kernel):
         np.maximum.at(last, found.group, found.first)
         new = np.flatnonzero(last >= 0)
         self._recent = self._recent.updated(_Sightings(groups.keys[new], groups.times[last[new]]), expired)
-        if len(self._recent) > max(TOGETHER, len(self._all) >> 3):
-            self._all = self._all.updated(self._recent, expired)
+        large = self._older[-1] if self._older else _Sightings.none()
+        if len(self._recent) > max(TOGETHER, len(large) >> 3):
+            older = [table for table in self._older[:-1] if int(table.opened.max(initial=expired)) > expired]
+            if len(large) + len(self._recent) > LARGEST:
+                older.append(large)
+                large = _Sightings.none()
+            self._older = (*older, large.updated(self._recent, expired))
             self._recent = _Sightings.none()

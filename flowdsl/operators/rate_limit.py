@@ -182,6 +182,9 @@ class DropKernel(Kernel):
         forked._space, forked._buckets = self._space, self._buckets.fork()
         return forked
 
+    def keys_held(self) -> list[Ints]:
+        return [self._buckets.keys_held()]
+
     def remembers(self, clock: int) -> str:
         used = self._buckets.used(clock)
         return f"{count_text(used, 'limit')} in use" if used else ""
@@ -230,6 +233,9 @@ class QueueKernel(Kernel):
         forked._space, forked._buckets = self._space, self._buckets.fork()
         forked._holding, forked._waiting = self._holding.fork(), self._waiting
         return forked
+
+    def keys_held(self) -> list[Ints]:
+        return [self._buckets.keys_held()]
 
     def remembers(self, clock: int) -> str:
         used = self._buckets.used(clock)

@@ -194,6 +194,10 @@ class TableRecorder:
         for _, contexts, _ in self._pending:
             yield from contexts.held_versions()
 
+    def held_codes(self) -> Iterator[Any]:
+        """Codes of ids that failures not yet spelled out refer to."""
+        raise NotImplementedError("a replay does not forget ids")
+
     def renumber(self, mapping: Versions) -> None:
         """Entity versions got new numbers."""
         self._pending = [(stage, contexts.renumbered(mapping), why) for stage, contexts, why in self._pending]

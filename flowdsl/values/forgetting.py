@@ -33,11 +33,17 @@ class Forgetting:
         table: HashTable,
         held: Callable[[], Iterable[Numbers]],
         forget: Callable[[Numbers], None],
+        *,
+        first: int = 0,
     ) -> None:
-        """`held` gives the codes that are referred to, in arrays that nobody changes; negative ones are none."""
+        """`held` gives the codes that are referred to, in arrays that nobody changes; those below `first` are none.
+
+        `forget` is told codes; `first` is the code of the first key of the table.
+        """
         self._table = table
         self._held = held
         self._forget = forget
+        self._first = first
         self._begin_at = LEAST
         self._asked: npt.NDArray[np.bool_] | None = None
         self._left: deque[Numbers] = deque()
@@ -46,14 +52,14 @@ class Forgetting:
         self._before = len(table)
         self.rounds = 0
 
-    def step(self) -> None:
-        """Do some of the work; nobody else may be at work with the codes."""
+    def step(self, *, may_begin: bool = True) -> None:
+        """Do some of the work; nobody else may be at work with the codes. A round begins only where it may."""
         table = self._table
         new, self._before = abs(table.in_use - self._before), table.in_use
         work = min(max(_EACH * new, _FEWEST), _MOST)
         table.tidy(work)
         if self._asked is None:
-            if table.in_use < self._begin_at:
+            if not may_begin or table.in_use < self._begin_at:
                 return
             self._asked, self._left, self._at = table.watch(), deque(self._held()), 0
         work = self._note(self._asked, work)
@@ -61,11 +67,15 @@ class Forgetting:
             self._search(self._asked, work)
         self._before = table.in_use
 
+    def be_still(self, *, still: bool) -> None:
+        """Whether codes of the table are given to new keys."""
+        self._table.still = still
+
     def _note(self, asked: npt.NDArray[np.bool_], work: int) -> int:
         """Note what is referred to; gives how much of the work is left."""
         while self._left and work > 0:
             codes = self._left.popleft()
-            part, rest = codes[:work], codes[work:]
+            part, rest = codes[:work] - self._first, codes[work:]
             asked[part[(part >= 0) & (part < len(asked))]] = True
             work -= len(part) + 1
             if len(rest):
@@ -76,7 +86,7 @@ class Forgetting:
         end = min(self._at + work, len(asked))
         useless = self._at + np.flatnonzero(~asked[self._at : end])
         if len(useless):
-            self._forget(useless)
+            self._forget(useless + self._first)
         self._at = end
         if end == len(asked):
             self._table.unwatch()

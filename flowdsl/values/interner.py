@@ -49,6 +49,8 @@ class HashTable(Saved):
         # slots in use, codes that are free, and the slots that are being made anew, with how many codes they have
         self._used = 0
         self._forgetful = False
+        # whether another thread goes through the table: then no code is given anew
+        self.still = False
         self._free = np.zeros(0, np.int32)
         self._coming: Codes | None = None
         self._placed = 0
@@ -147,7 +149,7 @@ class HashTable(Saved):
         return codes, new
 
     def _append(self, first: Hashes, second: Hashes) -> Codes:
-        start, again = self._size, self._free[: len(first)]
+        start, again = self._size, self._free[: 0 if self.still else len(first)]
         size = start + len(first) - len(again)
         if size > len(self._first):
             self._first, self._second = _grown(self._first, size), _grown(self._second, size)
@@ -182,7 +184,7 @@ class HashTable(Saved):
         """Nobody needs to know any more which codes are asked for."""
         self._asked = None
 
-    def forget(self, codes: Codes) -> None:
+    def forget(self, codes: npt.NDArray[np.integer[Any]]) -> None:
         """These codes, each of a key, are free."""
         self._second[codes] = GONE
         self._free = np.concatenate([self._free, codes.astype(np.int32)])
@@ -225,6 +227,8 @@ class Interner(Saved):
     """A growing dictionary text ↔ code. Look-ups may run beside each other; inserts take a lock."""
 
     saved = keeps(pieces=Listed(TEXTS))
+    # whether nobody but one run has codes of it, so that what that one does not refer to can be forgotten
+    private = False
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -304,7 +308,7 @@ class Interner(Saved):
         """The hashes of the texts, at their codes less one."""
         return self._table
 
-    def forget(self, codes: Codes) -> None:
+    def forget(self, codes: npt.NDArray[np.integer[Any]]) -> None:
         """These codes are free: nobody refers to their texts."""
         with self._lock:
             self._table.forget(codes - 1)

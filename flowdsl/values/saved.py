@@ -75,6 +75,11 @@ class Source:
 class Kind:
     """A kind of value: how it is written, and how it is read and checked."""
 
+    @property
+    def has_codes(self) -> bool:
+        """Whether values of this kind may refer to texts by codes."""
+        return False
+
     def write(self, value: Any, to: Writing) -> Any:
         """The value as JSON."""
         return value
@@ -82,6 +87,10 @@ class Kind:
     def read(self, node: Any, source: Source) -> Any:
         """The value that JSON says; a `DataError` where it says none of this kind."""
         raise NotImplementedError
+
+    def codes(self, value: Any) -> Iterator[Any]:
+        """The codes of the one interner that the value refers to, in arrays that nobody changes."""
+        return iter(())
 
 
 class Saved:
@@ -100,6 +109,12 @@ class Saved:
         restored = object.__new__(cls)
         restored.__dict__.update(said)
         return restored
+
+    def held_codes(self) -> Iterator[Any]:
+        """The codes of the one interner that it refers to, in arrays that nobody changes."""
+        for name, kind in self.saved.items():
+            if kind.has_codes:
+                yield from kind.codes(getattr(self, name))
 
 
 def keeps(**kinds: Kind) -> Mapping[str, Kind]:
@@ -220,6 +235,17 @@ class Array(Kind):
         return array
 
 
+class Codes(Array):
+    """Codes of the one interner."""
+
+    @property
+    def has_codes(self) -> bool:
+        return True
+
+    def codes(self, value: Any) -> Iterator[Any]:
+        yield value
+
+
 @dataclass(frozen=True)
 class Cells(Kind):
     """A Polars column, of one of these types where they are named."""
@@ -249,6 +275,13 @@ class Optional(Kind):
 
     kind: Kind
 
+    @property
+    def has_codes(self) -> bool:
+        return self.kind.has_codes
+
+    def codes(self, value: Any) -> Iterator[Any]:
+        return iter(()) if value is None else self.kind.codes(value)
+
     def write(self, value: Any, to: Writing) -> Any:
         return None if value is None else self.kind.write(value, to)
 
@@ -277,6 +310,14 @@ class Listed(Kind):
     kind: Kind
     make: Callable[[Sequence[Any]], Any] = list
 
+    @property
+    def has_codes(self) -> bool:
+        return self.kind.has_codes
+
+    def codes(self, value: Any) -> Iterator[Any]:
+        for one in value:
+            yield from self.kind.codes(one)
+
     def write(self, value: Any, to: Writing) -> list[Any]:
         return [self.kind.write(one, to) for one in value]
 
@@ -292,6 +333,14 @@ class Mapped(Kind):
 
     kind: Kind
     key: Kind = field(default_factory=Text)
+
+    @property
+    def has_codes(self) -> bool:
+        return self.kind.has_codes
+
+    def codes(self, value: Any) -> Iterator[Any]:
+        for one in value.values():
+            yield from self.kind.codes(one)
 
     def write(self, value: Any, to: Writing) -> list[Any]:
         return [[self.key.write(key, to), self.kind.write(one, to)] for key, one in value.items()]
@@ -370,6 +419,13 @@ class Part(Kind):
 
     kind: type[Saved]
 
+    @property
+    def has_codes(self) -> bool:
+        return True
+
+    def codes(self, value: Any) -> Iterator[Any]:
+        return value.held_codes()  # type: ignore[no-any-return]
+
     def write(self, value: Any, to: Writing) -> dict[str, Any]:
         said = value.said()
         return {name: kind.write(said[name], to) for name, kind in self.kind.saved.items()}
@@ -387,6 +443,13 @@ class OneOf(Kind):
     """An object of one of the classes below a class."""
 
     base: type[Saved]
+
+    @property
+    def has_codes(self) -> bool:
+        return True
+
+    def codes(self, value: Any) -> Iterator[Any]:
+        return value.held_codes()  # type: ignore[no-any-return]
 
     def write(self, value: Any, to: Writing) -> list[Any]:
         return [type(value).__name__, Part(type(value)).write(value, to)]
@@ -417,7 +480,7 @@ def _bound(bound: Any, source: Source) -> Any:
 
 
 INTERNER: Final = Given("interner")
-CODES: Final = Array(np.int32, 0, lambda source: len(source.given["interner"]) - 1)
+CODES: Final = Codes(np.int32, 0, lambda source: len(source.given["interner"]) - 1)
 VERSIONS: Final = Array(np.int32, -2, lambda source: source.given["versions"] - 1)
 INTS: Final = Array(np.int64)
 TEXTS: Final = Cells((pl.String,))

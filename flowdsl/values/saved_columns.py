@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -38,6 +39,14 @@ _FIELDS: Final = keeps(
 
 class ColumnKind(Kind):
     """A column; its texts may be codes of the one interner."""
+
+    @property
+    def has_codes(self) -> bool:
+        return True
+
+    def codes(self, value: Column) -> Iterator[Any]:
+        if isinstance(value.texts, Coded):
+            yield value.texts.codes
 
     def write(self, value: Column, to: Writing) -> Any:
         said = {name: getattr(value, name) for name in Column.__slots__}
