@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from flowdsl.errors import DataError
-from flowdsl.log.durable import check_own
+from flowdsl.log.durable import check_own, created, put_in_place
 from flowdsl.log.forking import abandon, quiet
-from flowdsl.log.segments import Segment, Statistics
+from flowdsl.log.segments import MOST, Segment, Statistics, segment_name
 
 NAME: Final = "log.sqlite"
 _FORMAT: Final = 3
+_REPAIR: Final = "verify() says what else is, verify(repair=True) makes the catalog anew from the segments"
 _TABLES: Final = f"""
 CREATE TABLE segments (name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL,
                        crc INTEGER NOT NULL, statistics TEXT NOT NULL, row_crc INTEGER NOT NULL);
@@ -67,18 +68,19 @@ class Catalog:
     """A log's durable state but for the events themselves; used by several threads and processes at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the catalog of `folder`, making it where there is none."""
+        """Open the catalog of `folder`, which is there."""
         self._path = folder / NAME
         self._lock = threading.RLock()
         quiet(self._lock)
         for name in (NAME, f"{NAME}-journal"):
             check_own(folder / name)
-        # SQLite would make the file as the umask says; its journal gets the mode of the file
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         with self._errors():
             self._connection = sqlite3.connect(
-                self._path, timeout=30, isolation_level=None, check_same_thread=False
+                f"{self._path.absolute().as_uri()}?mode=rw",
+                uri=True,
+                timeout=30,
+                isolation_level=None,
+                check_same_thread=False,
             )
             try:
                 self._connection.execute("PRAGMA journal_mode = PERSIST")
@@ -97,8 +99,10 @@ class Catalog:
     @property
     def identity(self) -> str:
         """What tells the log from all others; made with it."""
-        ((name,),) = self._rows("identity")
-        return str(name)
+        rows = self._rows("identity")
+        if len(rows) != 1:
+            raise self._nonsense("identity", rows)
+        return str(rows[0][0])
 
     def restore_identity(self, name: str) -> None:
         """Give the log the identity that it had before its catalog was lost."""
@@ -112,20 +116,50 @@ class Catalog:
 
     def last_sealed(self) -> int:
         """The number of the last event that was ever in a segment."""
-        ((last,),) = self._rows("counter")
-        return int(last)
+        rows = self._rows("counter")
+        if len(rows) != 1 or not 0 <= rows[0][0] <= MOST:
+            raise self._nonsense("counter", rows)
+        return int(rows[0][0])
 
     def segments(self, after: int = 0) -> tuple[Segment, ...]:
         """The segments that hold events after `after`, in order."""
-        rows = self._rows("segments", "WHERE last > ? ORDER BY first", (after,))
-        return tuple(
-            Segment(name, first, last, size, crc, Statistics.decoded(said))
-            for name, first, last, size, crc, said in rows
-        )
+        try:
+            return tuple(
+                Segment(name, first, last, size, crc, Statistics.decoded(said))
+                for name, first, last, size, crc, said in self._listed(after)
+            )
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise self._nonsense("segments", error) from error
+
+    def extents(self) -> list[tuple[str, int, int]]:
+        """Of each segment the name, the first and the last event."""
+        return [row[:3] for row in self._listed(0)]
 
     def gaps(self, after: int = 0) -> list[Gap]:
         """The numbers after `after` whose events the log no longer has."""
-        return [Gap(*row) for row in self._rows("gaps", "WHERE last > ? ORDER BY first", (after,))]
+        found = [Gap(*row) for row in self._rows("gaps", "WHERE last > ? ORDER BY first", (after,))]
+        for gap in found:
+            if not (_are_numbers(gap.first, gap.last) and isinstance(gap.reason, str)):
+                raise self._nonsense("gaps", gap)
+        return found
+
+    def _listed(self, after: int) -> list[tuple[Any, ...]]:
+        """The rows of segments; a name that is not that of a segment in this folder is damage, whoever wrote it."""
+        rows = self._rows("segments", "WHERE last > ? ORDER BY first", (after,))
+        for name, first, last, *_ in rows:
+            if not _are_numbers(first, last) or name != segment_name(first, last):
+                raise self._nonsense(
+                    "segments",
+                    f"{name!r:.200} is no name of a segment of events {first!r:.30} to {last!r:.30}",
+                )
+        return rows
+
+    def _nonsense(self, table: str, why: object) -> DataError:
+        return DataError(
+            f"a row of {table} cannot be right: {why!s:.400}", place=str(self._path), hint=_REPAIR
+        )
 
     def change_segments(
         self, listed: Iterable[Segment] = (), dropped: Iterable[Segment] = (), gaps: Iterable[Gap] = ()
@@ -143,6 +177,10 @@ class Catalog:
             highest = max([self.last_sealed(), *(s.last for s in listed), *(gap.last for gap in gaps)])
             run("DELETE FROM counter")
             self._put("counter", (highest,))
+
+    def told(self) -> list[int]:
+        """Numbers of events that somebody has spoken of: marks, and positions of consumers, who may be ahead of the log."""
+        return [seq_no for table in ("clock_marks", "ahead_marks") for seq_no, _ in self._rows(table)]
 
     def forget_marks(self, last: int) -> None:
         """Drop the marks of the events up to `last`, but for what the clock was after that one."""
@@ -212,7 +250,7 @@ class Catalog:
                 raise DataError(
                     f"a row of {table} is damaged: {row!r:.80}",
                     place=str(self._path),
-                    hint="verify() says what else is, verify(repair=True) makes the catalog anew from the segments",
+                    hint=_REPAIR,
                 )
         return [row[:-1] for row in rows]
 
@@ -227,15 +265,11 @@ class Catalog:
     def _prepare(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            with self._transaction("BEGIN IMMEDIATE") as run:
-                if run("PRAGMA user_version") == [(0,)]:
-                    for statement in _TABLES.strip().rstrip(";").split(";"):
-                        run(statement)
-                    self._put("identity", (uuid.uuid4().hex,))
-        elif version != _FORMAT:
+            raise DataError("it is empty, or no catalog of a log", place=str(self._path), hint=_REPAIR)
+        if version != _FORMAT:
             raise DataError(
                 f"the log has format {version}", place=str(self._path), allowed=f"format {_FORMAT}",
-                hint="it was written by another version of flowdsl",
+                hint=f"it was written by another version of flowdsl, or is damaged: {_REPAIR}",
             )  # fmt: skip
 
     @contextmanager
@@ -259,8 +293,33 @@ class Catalog:
             raise DataError(
                 f"the log's catalog cannot be used: {error}",
                 place=str(self._path),
-                hint="is the log closed, or the disk full?",
+                hint=f"is the log closed, or the disk full? {_REPAIR}",
             ) from error
+
+
+def _are_numbers(first: object, last: object) -> bool:
+    return isinstance(first, int) and isinstance(last, int) and 0 < first <= last <= MOST
+
+
+def make_catalog(folder: Path) -> None:
+    """An empty catalog of a new log, whole or not there at all: an empty file is never taken for one."""
+    hidden = folder / f".{NAME}.part"
+    os.close(created(hidden))
+    identity = (uuid.uuid4().hex,)
+    try:
+        connection = sqlite3.connect(hidden, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = MEMORY")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
+            connection.execute("INSERT INTO identity VALUES (?, ?)", (*identity, row_checksum(identity)))
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise DataError(
+            f"the log's catalog cannot be made: {error}", place=str(folder / NAME), hint="is the disk full?"
+        ) from error
+    put_in_place(hidden, folder / NAME)
 
 
 def row_checksum(row: tuple[Any, ...]) -> int:

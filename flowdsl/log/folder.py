@@ -13,7 +13,7 @@ from flowdsl.log.border import reading
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
 from flowdsl.log.forking import watch
-from flowdsl.log.opening import REPAIR, lacks_catalog
+from flowdsl.log.opening import REPAIR, check_reading, lacks_catalog
 from flowdsl.log.tail import TailReader
 from flowdsl.log.writing import Durability, Limits, LogWriter
 
@@ -132,7 +132,12 @@ class LogFolder:
                     raise DataError(f"{CATALOG} is missing", place=str(self.folder), hint=REPAIR)
                 if not has_catalog(self.folder):
                     return None
-                catalog = Catalog(self.folder)
+                tail = TailReader(self.folder)
+                try:
+                    catalog = check_reading(self.folder, tail)
+                except BaseException:
+                    tail.close()
+                    raise
                 self.sealed_before = catalog.last_sealed()
-                self._reader = catalog, TailReader(self.folder)
+                self._reader = catalog, tail
             return self._reader

@@ -14,7 +14,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -44,8 +44,10 @@ class FileLock:
             self._file = _file(os.fstat(self._handles[0]))
             # somebody may have removed it between the two
             self.check()
-            os.ftruncate(self._handles[0], 0)
-            self.say(0)
+            # what was kept there is lost only when something newer is said
+            self.before = said(path)
+            kept = self.before or Said(0, 0, "", "")
+            os.pwrite(self._handles[0], replace(kept, process=self._process).encoded(), 0)
         except BaseException:
             self.close()
             raise
@@ -75,6 +77,8 @@ class FileLock:
             place=str(self.path.parent),
             hint="close() and open it again; what was acknowledged before is as safe as its files are",
         )
+
+    before: Said | None
 
     def say(self, number: int, whose: str = "") -> None:
         """Keep a number in the file, for whoever comes after; it is not synced."""

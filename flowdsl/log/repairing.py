@@ -7,27 +7,27 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 import pyarrow.parquet as pq
 
-from flowdsl.log.catalog import CHECKED, Catalog, Gap, has_catalog, row_checksum
+from flowdsl.log.catalog import CHECKED, Catalog, Gap, has_catalog, make_catalog, row_checksum
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.columns import KIND
-from flowdsl.log.durable import make_folder, sync_folder
-from flowdsl.log.opening import remove_leftovers, segment_files
+from flowdsl.log.durable import make_folder, read_own, sync_folder
+from flowdsl.log.locking import Said
+from flowdsl.log.opening import QUARANTINE, free_name, holdings, noted, segment_files, tidy, without
 from flowdsl.log.rows import frame_of
-from flowdsl.log.segments import Segment, identity_in, write_segments
+from flowdsl.log.segments import Segment, identity_in, numbers_in, write_segments
 from flowdsl.log.tail import NAME as TAIL
-from flowdsl.log.tail import TailFile, scan
-from flowdsl.log.verifying import Damage, Verification, found_segments, inspect
+from flowdsl.log.tail import Found, TailFile, scan
+from flowdsl.log.verifying import Damage, Verification, found_segments, inspect, segment_damage, usable
 from flowdsl.log.writing import lock_writer
 from flowdsl.progress import Follower
 
-QUARANTINE: Final = "quarantine"
 # more events than a tail can hold
 _MORE_THAN_A_TAIL: Final = 1 << 22
 
@@ -35,27 +35,38 @@ _MORE_THAN_A_TAIL: Final = 1 << 22
 def repair(folder: Path, follower: Follower) -> Verification:
     """Check a log as its only writer, and put what is damaged into the folder `quarantine`; what was found.
 
-    The events in it are given up: their numbers are a gap that `problems` and a warning at each reading name.
+    Segments that are there and that the catalog does not know are taken in again. The events that are lost are given up:
+    their numbers are a gap that `problems` and a warning at each reading name, and are not used again.
     """
     lock = lock_writer(folder)
     try:
-        found = inspect(folder, follower)
+        found = inspect(folder, follower, note=lock.before)
         places = {Path(damage.place).name for damage in found.damage}
         if CATALOG in places:
-            _rebuild_catalog(folder)
+            _rebuild_catalog(folder, lock.before)
             # only now is it known which segments there are
-            found = replace(found, damage=found.damage + inspect(folder, follower).damage)
+            found = replace(found, damage=found.damage + inspect(folder, follower, note=lock.before).damage)
         catalog = Catalog(folder)
         try:
-            for segment in {damage.segment for damage in found.damage if damage.segment}:
+            tail = Tail.of(folder, catalog, lock.before)
+            taken = _take_in(folder, catalog, tail)
+            known = {segment.name for segment in catalog.segments()}
+            for segment in {d.segment for d in found.damage if d.segment and d.segment.name in known}:
                 _set_aside_segment(
                     folder, catalog, segment, [d for d in found.damage if d.segment == segment]
                 )
-            holes = [d for d in found.damage if d.place == str(folder)]
-            catalog.change_segments(gaps=[Gap(d.first, d.last, "lost") for d in holes])
-            if TAIL in places:
-                _set_aside_tail(folder, catalog)
-            remove_leftovers(folder, catalog)
+            for segment in taken:
+                damage = list(segment_damage(folder, segment))
+                if damage:
+                    _set_aside_segment(folder, catalog, segment, damage)
+            # with the rows of the tail in segments, too, what is in no file shows
+            if taken or not tail.is_whole or tail.last < max(tail.known, catalog.last_sealed()):
+                _renew_tail(folder, catalog, tail)
+            seen = (tail.found.first, tail.found.last) if tail.found else (1, 0)
+            holes = holdings(folder, [], catalog, seen, 0, alone=False).holes
+            catalog.change_segments(gaps=[Gap(first, last, "lost") for first, last in holes])
+            tidy(folder, catalog, (1, 0))
+            lock.say(max(tail.known, catalog.last_sealed()), catalog.identity)
         finally:
             catalog.close()
         return replace(found, repaired=True)
@@ -63,21 +74,66 @@ def repair(folder: Path, follower: Follower) -> Verification:
         lock.close()
 
 
+@dataclass(frozen=True)
+class Tail:
+    """The tail that a repair meets; `known` is the last number that somebody noted, `exact` whether none can be after it."""
+
+    found: Found | None
+    known: int
+    exact: bool
+
+    @classmethod
+    def of(cls, folder: Path, catalog: Catalog, note: Said | None) -> Tail:
+        """The tail of a folder."""
+        path = folder / TAIL
+        found = scan(read_own(path)) if path.is_file() else None
+        told = [noted(note, catalog), *catalog.told()]
+        ours = note is not None and note.whose == catalog.identity
+        return cls(found, max(told), ours and note is not None and note.is_exact)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is as it was written."""
+        return self.found is not None and self.found.head is not None and not self.found.bad
+
+    @property
+    def last(self) -> int:
+        """The last number that it had, as far as it tells."""
+        return self.found.last if self.found else 0
+
+
+def _take_in(folder: Path, catalog: Catalog, tail: Tail) -> list[Segment]:
+    """List the segments that are there, and are this log's, and hold events that are in no other file; which."""
+    seen = (tail.found.first, tail.found.last) if tail.is_whole and tail.found else (1, 0)
+    unknown = holdings(folder, os.listdir(folder), catalog, seen, 0, alone=True).unknown
+    held = [(gap.first, gap.last) for gap in catalog.gaps()]
+    missing = [s for s in catalog.segments() if not (folder / s.name).is_file()]
+    held += [(s.first, s.last) for s in catalog.segments() if s not in missing]
+    taken: list[Segment] = []
+    for path in sorted(unknown, key=lambda p: (numbers_in(p.name)[0], -numbers_in(p.name)[1])):
+        segment = usable(path, catalog.identity)
+        span = numbers_in(path.name)
+        if segment is None or list(without([span], held)) != [span]:
+            continue
+        taken.append(segment)
+        held.append(span)
+    gone = [s for s in missing if any(t.first <= s.last and s.first <= t.last for t in taken)]
+    if taken:
+        catalog.change_segments(listed=taken, dropped=gone)
+    return taken
+
+
 def _set_aside(path: Path) -> str:
     """Keep a damaged file in the folder for such; the name it has there. It stays where it is, too."""
     folder = path.parent / QUARANTINE
     make_folder(folder, inside=True)
-    name = path.name
-    number = 1
-    while (folder / name).exists():
-        number += 1
-        name = f"{path.name}.{number}"
+    aside = free_name(folder / path.name)
     try:
-        os.link(path, folder / name)
+        os.link(path, aside, follow_symlinks=False)
     except OSError:
-        shutil.copy2(path, folder / name)
+        shutil.copy2(path, aside, follow_symlinks=False)
     sync_folder(folder)
-    return f"{QUARANTINE}/{name}"
+    return f"{QUARANTINE}/{aside.name}"
 
 
 def _set_aside_segment(folder: Path, catalog: Catalog, segment: Segment, damage: list[Damage]) -> None:
@@ -110,40 +166,34 @@ def _rows_of(path: Path, segment: Segment, first: int, last: int) -> Iterator[pl
         begin += rows
 
 
-def _set_aside_tail(folder: Path, catalog: Catalog) -> None:
-    path = folder / TAIL
-    sealed = catalog.last_sealed()
-    if not path.is_file():
-        gap = Gap(
-            sealed + 1, sealed + _MORE_THAN_A_TAIL, "lost with the tail; how many events, nothing tells"
-        )
-        catalog.change_segments(gaps=[gap])
-        TailFile(folder, gap.last + 1, [], synced=True).close()
-        return
-    name = _set_aside(path)
-    found = scan(path.read_bytes())
-    last = max(found.last, sealed)
-    if not found.first:
-        last = sealed + max(path.stat().st_size // 40, 1)
+def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
+    """Write the good rows of a tail into segments, give up what is lost of it, and begin a new one behind all numbers."""
+    found = tail.found
+    reason = "lost with the tail"
+    if found is not None and not tail.is_whole:
+        reason = f"quarantined: {_set_aside(folder / TAIL)}"
+    taken = [(first, last) for _, first, last in catalog.extents()] + [
+        (g.first, g.last) for g in catalog.gaps()
+    ]
     kept: list[Segment] = []
-    gaps: list[Gap] = []
-    begin = sealed + 1
-    for line in found.good:
-        if line.last <= sealed:
-            continue
-        if line.first > begin:
-            gaps.append(Gap(begin, line.first - 1, f"quarantined: {name}"))
-        rows = line.rows()[max(sealed + 1 - line.first, 0) :]
-        first = max(line.first, sealed + 1)
-        kept += write_segments(folder, iter([frame_of(rows)]), first, catalog.identity)
-        begin = line.last + 1
-    if begin <= last:
-        gaps.append(Gap(begin, last, f"quarantined: {name}"))
-    catalog.change_segments(listed=kept, gaps=gaps)
-    TailFile(folder, last + 1, [], synced=True).close()
+    for line in found.good if found else ():
+        for first, last in without([(line.first, line.last)], taken):
+            rows = line.rows()[first - line.first : last - line.first + 1]
+            kept += write_segments(folder, iter([frame_of(rows)]), first, catalog.identity)
+    sealed = max([catalog.last_sealed(), *(segment.last for segment in kept)])
+    last = max(sealed, tail.known, tail.last)
+    taken += [(segment.first, segment.last) for segment in kept]
+    lost = [Gap(begin, end, reason) for begin, end in without([(1, last)], taken)]
+    if (found is None or found.head is None) and not tail.exact:
+        # numbers that may have been given, and of which nothing tells
+        lost.append(
+            Gap(last + 1, last + _MORE_THAN_A_TAIL, f"{reason}; whether there were any, nothing tells")
+        )
+    catalog.change_segments(listed=kept, gaps=lost)
+    TailFile(folder, catalog.last_sealed() + 1, [], synced=True).close()
 
 
-def _rebuild_catalog(folder: Path) -> None:
+def _rebuild_catalog(folder: Path, note: Said | None) -> None:
     """A new catalog of the segments that are there, with those rows of the old one that have their right checksum."""
     path = folder / CATALOG
     rows: dict[str, list[tuple[Any, ...]]] = {}
@@ -156,13 +206,16 @@ def _rebuild_catalog(folder: Path) -> None:
         path.unlink()
         path.with_name(f"{CATALOG}-journal").unlink(missing_ok=True)
         sync_folder(folder)
+    make_catalog(folder)
     catalog = Catalog(folder)
     try:
         segments = found_segments(folder)
         known = {segment.name for segment in segments}
+        kept = [(segment.first, segment.last) for segment in segments]
         for other in segment_files(folder):
-            if other.name not in known:
+            if other.name not in known and list(without([numbers_in(other.name)], kept)):
                 _set_aside(other)
+                other.unlink()
         begins = [1, *(segment.last + 1 for segment in segments)]
         holes = [
             Gap(begin, segment.first - 1, "lost with the catalog")
@@ -171,6 +224,7 @@ def _rebuild_catalog(folder: Path) -> None:
         ]
         catalog.change_segments(listed=segments, gaps=holes)
         known_as = [name for (name,) in rows.pop("identity", [])] or _identities(folder, segments)
+        known_as += [note.whose] if note is not None and note.whose else []
         if known_as:
             catalog.restore_identity(known_as[0])
         catalog.restore(rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -28,6 +29,9 @@ PREFIX: Final = "events-"
 _FOOTER: Final = "flowdsl"
 # types beyond this many are not listed: such a segment may hold any
 _TYPES: Final = 200
+_NAME: Final = re.compile(rf"{PREFIX}([0-9]{{20}})-([0-9]{{20}})\.parquet")
+# no number of an event is greater
+MOST: Final = 1 << 62
 _BLOCK: Final = 1 << 22
 
 
@@ -130,6 +134,22 @@ def write_segments(folder: Path, frames: Iterator[pl.DataFrame], first: int, ide
             writer.abandon()
 
 
+def segment_name(first: int, last: int) -> str:
+    """The name of the segment of these events: both numbers, so that no two segments that ever were have the same.
+
+    >>> numbers_in(segment_name(1, 20))
+    (1, 20)
+    """
+    return f"{PREFIX}{first:020}-{last:020}.parquet"
+
+
+def numbers_in(name: str) -> tuple[int, int]:
+    """The first and the last event of the segment of this name; (0, 0) where no segment is called so."""
+    found = _NAME.fullmatch(name)
+    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+    return (first, last) if 0 < first <= last <= MOST else (0, 0)
+
+
 def checksum_of(path: Path) -> tuple[int, int]:
     """The size of a file, and the CRC-32 of all of it (about 2 GB/s)."""
     crc = size = 0
@@ -205,8 +225,7 @@ class _Writer:
         sync(self._file.fileno())
         self._file.close()
         size, crc = checksum_of(self._hidden)
-        # both numbers, so that no other segment that ever held some of these events has the same name
-        path = self._folder / f"{PREFIX}{self._first:020}-{last:020}.parquet"
+        path = self._folder / segment_name(self._first, last)
         put_in_place(self._hidden, path)
         return Segment(path.name, self._first, last, size, crc, self._statistics)
 

@@ -184,6 +184,12 @@ class TailReader:
             self._look()
             return self._head.last
 
+    def head(self) -> Head:
+        """What the head says now."""
+        with self._lock:
+            self._look()
+            return self._head
+
     def rows(self) -> TailRows:
         """The rows as they are now."""
         with self._lock:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,9 +14,10 @@ import pyarrow.parquet as pq
 from flowdsl.errors import DataError
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
-from flowdsl.log.locking import WRITER, has_lost_lock, has_writer
-from flowdsl.log.opening import segment_files
-from flowdsl.log.segments import Segment, checksum_of, described
+from flowdsl.log.durable import check_own
+from flowdsl.log.locking import WRITER, Said, has_lost_lock, has_writer, said
+from flowdsl.log.opening import holdings, noted, segment_files, spans_text, without
+from flowdsl.log.segments import Segment, checksum_of, described, identity_in, numbers_in
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import Found, scan
 from flowdsl.progress import Follower, beat
@@ -75,23 +77,28 @@ class Verification:
         return "\n".join(lines)
 
 
-def inspect(folder: Path, follower: Follower, lost: DataError | None = None) -> Verification:
+def inspect(
+    folder: Path, follower: Follower, lost: DataError | None = None, note: Said | None = None
+) -> Verification:
     """Check a log without changing it, also while it is written; `follower` hears how many events were looked at.
 
-    `lost` says how this process lost its right to write.
+    `lost` says how this process lost its right to write, `note` what the last writer noted, where that is not there to read.
     """
+    note, names = note or said(folder / WRITER), os.listdir(folder)
     found = _read_tail(folder)
     damage, segments = _catalog_damage(folder)
+    broken_catalog = bool(damage)
     if damage:
         segments = tuple(found_segments(folder))
     whole = 0
     follower.total = follower.done + sum(segment.rows for segment in segments)
     for segment in segments:
-        broken = list(_segment_damage(folder, segment))
+        broken = list(segment_damage(folder, segment))
         follower(segment.rows)
         damage += broken
         whole += segment.rows - sum(d.last - d.first + 1 for d in broken)
-    damage += _holes(folder, segments, found) if has_catalog(folder) and not damage else []
+    if has_catalog(folder) and not broken_catalog:
+        damage += _elsewhere(folder, names, found, note)
     damage += tail_damage(folder, found)
     if lost or has_lost_lock(folder):
         what = lost.what if lost else f"{WRITER} was removed while a process writes: others may come in"
@@ -147,22 +154,30 @@ def bad_groups(path: Path, segment: Segment) -> list[tuple[int, int, str]] | Non
 
 def found_segments(folder: Path) -> list[Segment]:
     """The segments of a folder whose catalog is lost, each page read; of those with the same events the larger."""
-    found = []
-    for path in segment_files(folder):
-        try:
-            segment = described(path)
-        except _FOREIGN:
-            continue
-        beat()
-        bad = None if segment is None else bad_groups(path, segment)
-        if segment is not None and bad is not None:
-            # with a checksum that no file has, the next check finds the damage
-            found.append(replace(segment, crc=-1) if bad else segment)
+    found = [segment for path in segment_files(folder) if (segment := usable(path)) is not None]
     chosen: list[Segment] = []
     for segment in sorted(found, key=lambda s: (s.first, -s.last)):
         if not chosen or segment.first > chosen[-1].last:
             chosen.append(segment)
     return chosen
+
+
+def usable(path: Path, identity: str | None = None) -> Segment | None:
+    """A segment that no catalog knows, each page read; None where it is none, or one of another log than `identity`."""
+    try:
+        check_own(path)
+        segment = described(path)
+        whose = identity_in(path)
+    except (*_FOREIGN, DataError):
+        return None
+    beat()
+    if segment is None or (segment.first, segment.last) != numbers_in(path.name):
+        return None
+    bad = None if identity not in (None, whose) else bad_groups(path, segment)
+    if bad is None:
+        return None
+    # with a checksum that no file has, the next check finds the damage
+    return replace(segment, crc=-1) if bad else segment
 
 
 def _bad_columns(file: Any, group: int, first: int, rows: int) -> Iterator[str]:
@@ -207,7 +222,8 @@ def _catalog_damage(folder: Path) -> tuple[list[Damage], tuple[Segment, ...]]:
         catalog.close()
 
 
-def _segment_damage(folder: Path, segment: Segment) -> Iterator[Damage]:
+def segment_damage(folder: Path, segment: Segment) -> Iterator[Damage]:
+    """What is damaged in a segment."""
     path = folder / segment.name
     place = str(path)
     try:
@@ -235,23 +251,29 @@ def _no_longer_listed(folder: Path, segment: Segment) -> bool:
     return segment not in now
 
 
-def _holes(folder: Path, segments: Sequence[Segment], tail: Found | None) -> list[Damage]:
-    """Events that should be there and are in no file."""
+def _elsewhere(folder: Path, names: list[str], tail: Found | None, note: Said | None) -> list[Damage]:
+    """Events that should be there and are in no file that counts, and the files that have them all the same."""
     catalog = Catalog(folder)
     try:
-        gaps = catalog.gaps()
+        known = tail is not None and tail.first > 0
+        span = (tail.first, tail.last) if tail is not None and known else (1, 0)
+        synced = tail is None or tail.head is None or tail.head.synced
+        floor = noted(note, catalog) if synced else 0
+        found = holdings(folder, names, catalog, span, floor, alone=False)
     finally:
         catalog.close()
-    spans = sorted([(s.first, s.last) for s in segments] + [(g.first, g.last) for g in gaps])
-    if tail is not None and tail.first:
-        spans.append((tail.first, tail.last))
-    holes, covered = [], 0
-    for first, last in spans:
-        if first > covered + 1:
-            holes.append(
-                Damage(
-                    str(folder), covered + 1, first - 1, f"events {covered + 1} to {first - 1} are in no file"
-                )
-            )
-        covered = max(covered, last)
-    return holes
+    damage, holes = [], found.holes
+    for path in found.unknown:
+        inside = numbers_in(path.name)
+        if list(without([inside], holes)) == [inside]:
+            continue
+        what = (
+            f"{spans_text([inside])} are in a segment that {CATALOG} does not know: repair takes it in again"
+        )
+        damage.append(Damage(str(path), *inside, what))
+        holes = list(without(holes, [inside]))
+    damage += [
+        Damage(str(folder), first, last, f"{spans_text([(first, last)])} are in no file")
+        for first, last in holes
+    ]
+    return damage

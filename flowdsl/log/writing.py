@@ -22,13 +22,12 @@ from flowdsl.errors import DataError
 from flowdsl.events import EventRow
 from flowdsl.log.blocks import TailRows
 from flowdsl.log.catalog import NAME as CATALOG
-from flowdsl.log.catalog import Catalog, has_catalog
+from flowdsl.log.catalog import Catalog, has_catalog, make_catalog
 from flowdsl.log.durable import make_folder
 from flowdsl.log.locking import WRITER, FileLock
-from flowdsl.log.opening import REPAIR, found_tail, lacks_catalog, remove_leftovers
+from flowdsl.log.opening import REPAIR, found_tail, lacks_catalog, tidy
 from flowdsl.log.rows import event_rows
 from flowdsl.log.segments import write_segments
-from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import TailFile, encoded_line
 from flowdsl.log.waiting import Waiting
 
@@ -71,6 +70,7 @@ class LogWriter:
         self.rows = TailRows(1)
         self._begun = time.monotonic()
         self._refused = 0
+        self._identity = ""
         self.catalog: Catalog | None = None
         self.lock = lock_writer(folder)
         try:
@@ -204,14 +204,17 @@ class LogWriter:
         rows = TailRows(1)
         if lacks_catalog(self._folder):
             raise DataError(f"{CATALOG} is missing", place=str(self._folder), hint=REPAIR)
-        if has_catalog(self._folder) or (self._folder / TAIL).is_file():
+        if has_catalog(self._folder):
             self.catalog = Catalog(self._folder)
-            rows = TailRows(*found_tail(self._folder, self.catalog))
+            rows = TailRows(*found_tail(self._folder, self.catalog, self.lock.before))
         # a new file also where there is one: nobody knows whether its last sync, in another process, went well
         self._begin_tail(rows)
         if self.catalog is None:
+            make_catalog(self._folder)
             self.catalog = Catalog(self._folder)
-        remove_leftovers(self._folder, self.catalog)
+        self._identity = self.catalog.identity
+        self._note(rows.last)
+        tidy(self._folder, self.catalog, (rows.first, rows.last))
 
     def _begin_tail(self, rows: TailRows) -> None:
         # it takes the place of the one that is there
@@ -233,7 +236,7 @@ class LogWriter:
             # unless what looks left over is being written at this moment
             if self._maintenance.acquire(blocking=False):
                 try:
-                    remove_leftovers(self._folder, self.catalog)
+                    tidy(self._folder, self.catalog, (self.rows.first, self.rows.last), mine=True)
                 finally:
                     self._maintenance.release()
         return self.catalog
@@ -313,8 +316,12 @@ class LogWriter:
         # after the sync: whoever gets the lock from now on finds what was written
         self.lock.check()
         self._tail.check()
+        self._note(last)
+
+    def _note(self, last: int) -> None:
+        """Note how far the log is, where nothing but the lock is: for whoever finds the tail damaged or gone."""
         try:
-            self.lock.say(last)
+            self.lock.say(last, self._identity)
         except OSError as error:
             _logger.warning("%s: how far the log is cannot be noted: %s", self.lock.path, error)
 
