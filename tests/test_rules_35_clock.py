@@ -198,6 +198,21 @@ def test_rule_35_what_is_passed_over_is_judged_as_well(new_log: NewLog) -> None:
     assert log.ahead_marks().rows() == [(1, BEGIN), (2, BEGIN)]
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_rule_35_a_log_without_a_clock_begins_with_an_event_that_is_right(
+    place: int, new_log: NewLog
+) -> None:
+    log, clock = new_log(), Clock()
+    clock.now = after(600)
+    events = [(like("a", "q"), BEGIN), (like("b", "q"), after(5))]
+    events.insert(place, (like("phone"), FAR))
+    log.append([{"timestamp": at.isoformat(), "event": event} for event, at in events])
+    runtime = fd.Runtime(ONCE, log, clock=clock).run_until_idle()
+    assert runtime.sinks["t"].frame()["delivered_at"].tolist() == [BEGIN, BEGIN, after(5)]
+    assert (runtime.metrics().ahead, runtime.metrics().late) == (1, 0)
+    assert fd.replay(ONCE, log)["t"]["delivered_at"].tolist() == [BEGIN, BEGIN, after(5)]
+
+
 def test_rule_35_a_run_that_was_killed_before_its_checkpoint_meets_the_same_clock(tmp_path: Path) -> None:
     log, clock = ParquetEventLog(tmp_path), Clock()
     log.append(like("phone"), FAR)

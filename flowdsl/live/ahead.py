@@ -35,8 +35,11 @@ class AheadOfClock:
             times = micros(events)
             now = self.now()
             if int(times.max()) > now + self.most:
-                numbers = events["seq_no"].to_numpy()[times > now + self.most].tolist()
-                self.log.mark_ahead(numbers, moment(now if clock == BEGINNING else clock))
+                ahead = times > now + self.most
+                if clock == BEGINNING:
+                    # a log without a clock yet: it begins with the first event that is right, if that is known already
+                    clock = now if ahead.all() else int(times[~ahead][0])
+                self.log.mark_ahead(events["seq_no"].to_numpy()[ahead].tolist(), moment(clock))
         last = int(events["seq_no"][-1])
         marks = self.log.ahead_marks(int(events["seq_no"][0]))
         return marks.filter(pl.col("seq_no") <= last) if marks.height else marks
