@@ -15,6 +15,7 @@ from typing import Any
 from flowdsl.errors import FlowError
 from flowdsl.language.durations import parse_production_duration
 from flowdsl.language.templates import RenderFailure, Template
+from flowdsl.language.templates.failures import Crash
 from flowdsl.log.uuids import uuid_of
 from flowdsl.values.spelling import value_text
 from flowdsl.values.tags import MISSING
@@ -27,6 +28,10 @@ Path = tuple[str, ...]
 
 class FailedError(Exception):
     """A context that fails."""
+
+
+class StoppedError(Exception):
+    """The engine crashes: at an event, a flow, a step and a branch."""
 
 
 class DroppedError(Exception):
@@ -249,23 +254,36 @@ def interpret(
         except DroppedError as dropped:
             step.tally.dropped[str(dropped)] += 1
             return
-        step.tally.passed += len(out)
-        for one in out:
+        except Crash:
+            step.tally.dropped["stopped"] += 1
+            raise StoppedError(context.event.seq_no, name, place, branch_text(context)) from None
+        for count, one in enumerate(out, 1):
+            step.tally.passed += 1
             if step.name == "deliver":
                 deliveries.extend(delivered(name, place, step.sinks, one))
             if place + 1 < len(running[number]):
-                run(number, place + 1, one)
+                try:
+                    run(number, place + 1, one)
+                except StoppedError:
+                    # the branches that it does not come to any more
+                    step.tally.dropped["stopped"] += len(out) - count
+                    raise
 
+    stopped: tuple[Any, ...] | None = None
     for envelope in events:
         event = Event.of(envelope)
         event = replace(event, fields=spelled_once(event.fields))
         clock = max(clock, event.timestamp)
         graph.apply(event)
-        for number, flow in enumerate(flows):
-            if running[number] and triggers(flow["trigger"], event):
-                variables = event.variables()
-                del variables["event"]
-                run(number, 0, Context(event, clock, variables))
+        try:
+            for number, flow in enumerate(flows):
+                if running[number] and triggers(flow["trigger"], event):
+                    variables = event.variables()
+                    del variables["event"]
+                    run(number, 0, Context(event, clock, variables))
+        except StoppedError as error:
+            stopped = error.args
+            break
     errors.sort(key=lambda e: (e[1], e[0], e[3], [int(p) for p in (e[4] or "").split(".") if p]))
     return {
         "deliveries": deliveries,
@@ -275,6 +293,7 @@ def interpret(
             for flow, steps in zip(flows, running, strict=True)
             for place, step in enumerate(steps)
             for reason, count in step.tally.dropped.items()
+            if count
         ),
         "steps": [
             (flow["name"], place, {"filter": "where"}.get(step.name, step.name), step.tally.entered, step.tally.branches,
@@ -288,6 +307,7 @@ def interpret(
             for place, step in enumerate(steps)
             for b in step.buckets.values()
         ],
+        "stopped": stopped,
     }  # fmt: skip
 
 
@@ -349,10 +369,13 @@ def rendered(template: Any, context: Context) -> Any:
     if isinstance(template, str):
         try:
             return Template.parse(template, lenient=True).render_row(context.get)
+        except Crash:
+            raise
         except (FlowError, RenderFailure):
             raise FailedError from None
     if isinstance(template, dict):
-        return {key: rendered(value, context) for key, value in template.items()}
+        made = {key: rendered(template[key], context) for key in sorted(template)}
+        return {key: made[key] for key in template}
     return [rendered(value, context) for value in template] if isinstance(template, list) else template
 
 
