@@ -14,6 +14,7 @@ import pytest
 from this_rs_runs import ANN, BOB, log_at
 
 import flowdsl as fd
+from flowdsl.cli import main
 from flowdsl.language.crashes import CrashReason
 from flowdsl.language.templates import Template, crashing, rows
 from flowdsl.language.templates.broken import BrokenTemplate
@@ -252,26 +253,35 @@ def test_compare_says_what_is_lost_because_of_the_stop():
     assert "production stops at event 2" in repr(compared)
 
 
+def written(path: Path, *moments: Any) -> None:
+    """A file of events, a post with each of these times."""
+    rows = [
+        {"timestamp": f"2026-01-01T00:00:0{n}Z", "kind": "entity.created", "entity_type": "post",
+         "entity_id": f"00000000-0000-4000-8000-00000000000{n}", "data": json.dumps({"at": at})}
+        for n, at in enumerate(moments)
+    ]  # fmt: skip
+    frame = pl.DataFrame(rows).with_columns(pl.col("timestamp").str.to_datetime(time_zone="UTC"))
+    frame.write_parquet(path)
+
+
 def test_check_with_a_log_says_at_which_event_production_stops(capsys: Any, tmp_path: Path):
     document = tmp_path / "flows.json"
     document.write_text(json.dumps({"events": {"flows": [flow("a", DATED), flow("b", DATED)]}}), "utf-8")
-    rows = pl.DataFrame(
-        [
-            {"timestamp": f"2026-01-01T00:00:0{n}Z", "kind": "entity.created", "entity_type": "post",
-             "entity_id": f"00000000-0000-4000-8000-00000000000{n}", "data": json.dumps({"at": at})}
-            for n, at in enumerate((1, 2, LAST + 1))
-        ]
-    )  # fmt: skip
-    rows.with_columns(pl.col("timestamp").str.to_datetime(time_zone="UTC")).write_parquet(
-        tmp_path / "log.parquet"
-    )
-    from flowdsl.cli import main
-
+    written(tmp_path / "log.parquet", 1, 2, LAST + 1)
     code = main(["check", str(document), "--log", str(tmp_path / "log.parquet")])
     out = capsys.readouterr().out
     assert code == 1
     assert out.count("production stops at event 3: ") == 2
     assert "! production stops at event 3" in out
+
+
+def test_the_command_replay_says_it_and_ends_with_1(capsys: Any, tmp_path: Path):
+    document = tmp_path / "flows.json"
+    document.write_text(json.dumps({"events": {"flows": [flow("a", DATED)]}}), "utf-8")
+    written(tmp_path / "log.parquet", 1, LAST + 1)
+    code = main(["replay", str(document), "--log", str(tmp_path / "log.parquet"), "--target", "this-rs"])
+    assert code == 1
+    assert "production stops at event 2" in capsys.readouterr().err
 
 
 # -- findings ------------------------------------------------------------------------------------------------

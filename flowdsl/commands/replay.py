@@ -49,7 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Replay, print, and give 1 where contexts failed."""
+    """Replay, print, and give 1 where contexts failed, or production stops."""
     from flowdsl.replaying import replay
 
     if options.report:
@@ -77,13 +77,15 @@ def run(options: argparse.Namespace) -> int:
             f"{failed:,} contexts failed: "
             + (f"see the errors in {options.out}" if options.out else reasons(result))
         )
-    return 1 if failed else 0
+    if result.stopped is not None:
+        say(f"{result.stopped}; no later event is processed, by any flow")
+    return 1 if failed or result.stopped is not None else 0
 
 
 def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:
     """The summary and the first deliveries of each sink, or the counts as JSON."""
     if as_json:
-        kept = ("events", "late", "ahead", "unmatched", "delivered", "steps")
+        kept = ("events", "stopped", "late", "ahead", "unmatched", "delivered", "steps")
         show_json({name: result.manifest[name] for name in kept})
         return
     show(repr(result))

@@ -10,7 +10,13 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import random
+import sys
 from collections.abc import Callable
+from pathlib import Path
+
+# the plain interpreters that families compare with stand beside this package, as for pytest
+if (_TESTS := str(Path(__file__).parents[1])) not in sys.path:
+    sys.path.append(_TESTS)
 
 Check = Callable[[random.Random], int]
 
