@@ -320,3 +320,26 @@ def work():
 os.waitpid(forked(work), 0)
 """
     assert run(code) == ["child 1"]
+
+
+def test_what_a_consumer_keeps_is_not_read_as_something_else(tmp_path: Path) -> None:
+    with ParquetEventLog(tmp_path) as log:
+        log.append(entity_created("user", "one", {}))
+        consumer = Consumer.of(log, "c")
+        consumer.keep_fact("acknowledged", "[1, 1]")
+        consumer.done("told", "run", 41, [], remember=True)
+        assert (consumer.fact("acknowledged"), consumer.progress("run")) == ("[1, 1]", {"told": 41})
+        consumer.close()
+        path = tmp_path / "consumers" / "c" / "consumer.sqlite"
+        content = path.read_bytes()
+        for was, now, use in (
+            (b"[1, 1]", b"[1, 9]", lambda c: c.fact("acknowledged")),
+            (b"toldrun)", b"toldrun*", lambda c: c.progress("run")),
+        ):
+            assert content.count(was) == 1
+            path.write_bytes(content.replace(was, now))
+            with pytest.raises(FlowError, match=r"consumer\.sqlite.*is damaged"):
+                use(Consumer.of(log, "c"))
+        path.write_bytes(content[:3000])
+        with pytest.raises(FlowError, match=r"consumer\.sqlite"):
+            Consumer.of(log, "c").fact("acknowledged")

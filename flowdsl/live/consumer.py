@@ -24,14 +24,16 @@ from flowdsl.log.durable import check_own, make_folder
 from flowdsl.log.forking import watch
 from flowdsl.log.locking import FileLock
 from flowdsl.sinks.base import Failure
-from flowdsl.sinks.database import Database, insert, marks
+from flowdsl.sinks.database import Database, insert, marks, sealed
 
 _SCHEMA: Final = (
-    "create table if not exists progress (sink text, run text, number integer not null, primary key (sink, run)) without rowid",
-    "create table if not exists facts (name text primary key, value) without rowid",
+    "create table if not exists progress (sink text, run text, number integer not null, crc integer not null, primary key (sink, run)) without rowid",
+    "create table if not exists facts (name text primary key, value, crc integer not null) without rowid",
     *LETTERS,
     *GIVEN_UP,
 )
+# a wrong number here would lose deliveries, or make them twice
+_CHECKED: Final = {"progress": "sink, run, number", "facts": "name, value"}
 _FILE: Final = "consumer.sqlite"
 _BESIDE: Final = "consumers"
 UNUSABLE: Final = "is the folder there, is it this user's, and is there room on the disk?"
@@ -52,7 +54,9 @@ class Consumer:
             _make(folder)
             for file in (_FILE, f"{_FILE}-journal"):
                 check_own(folder / file)
-        self._database = Database(None if folder is None else folder / _FILE, "flowdsl consumer", _SCHEMA)
+        self._database = Database(
+            None if folder is None else folder / _FILE, "flowdsl consumer", _SCHEMA, _CHECKED
+        )
         self._backlog: Backlog | None = None
         self._lock: FileLock | None = None
         self._held = threading.Lock()
@@ -121,14 +125,15 @@ class Consumer:
 
     def progress(self, run: str) -> dict[str, int]:
         """The last batch that each sink has taken, for sinks that do not know it themselves."""
-        return dict(self._database.read("select sink, number from progress where run = ?", (run,)))
+        rows = self._database.rows("progress", "where run = ?", (run,))
+        return {sink: number for sink, _, number in rows}
 
     def done(self, sink: str, run: str, number: int, letters: Sequence[Letter], *, remember: bool) -> None:
         """A sink has taken the batches up to a number; what it could not deliver becomes dead letters."""
 
         def change(connection: sqlite3.Connection) -> None:
             if remember:
-                connection.execute("insert or replace into progress values (?, ?, ?)", (sink, run, number))
+                insert(connection, "insert or replace into progress", sealed([(sink, run, number)]))
             _put(connection, letters)
 
         self._database.write(change)
@@ -147,12 +152,12 @@ class Consumer:
 
     def fact(self, name: str) -> Any:
         """Something that was kept under a name; None where nothing was."""
-        rows = self._database.read("select value from facts where name = ?", (name,))
-        return rows[0][0] if rows else None
+        rows = self._database.rows("facts", "where name = ?", (name,))
+        return rows[0][1] if rows else None
 
     def keep_fact(self, name: str, value: Any) -> None:
         """Keep something under a name."""
-        self._database.write(lambda c: c.execute("insert or replace into facts values (?, ?)", (name, value)))
+        self._database.write(lambda c: insert(c, "insert or replace into facts", sealed([(name, value)])))
 
     def bury_without_sink(self, sinks: Collection[str], now: int) -> None:
         """Make dead letters of what waits on disk for sinks that are there no more."""
