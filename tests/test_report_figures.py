@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -313,14 +312,3 @@ def test_stretches_are_hours_days_weeks_months_or_years():
     assert [unit(d) for d in spans] == [
         "second", "second", "minute", "15 min", "hour", "6 h", "day", "week", "month", "year", "7 years",
     ]  # fmt: skip
-
-
-def test_a_folder_of_an_earlier_version_without_refusals_is_read(tmp_path: Path):
-    result = told(("ann", 0))
-    result.to_parquet(tmp_path / "r")
-    path = tmp_path / "r" / "result.json"
-    manifest = json.loads(path.read_text())
-    for step in manifest["steps"]:
-        del step["refused"]
-    path.write_text(json.dumps(manifest))
-    assert fd.read_result(tmp_path / "r").report().figures.refused == ()

@@ -19,8 +19,7 @@ CAUSES: Final = 3
 def result_diagram(manifest: Mapping[str, Any], causes: Causes) -> Diagram:
     """The picture of a result from what is known of its run, which is also there where it was read back from files."""
     chains = []
-    for number, name in enumerate(manifest["flows"]):
-        steps = [step for step in manifest["steps"] if step["number"] == number]
+    for number, (name, steps) in enumerate(zip(manifest["flows"], by_flow(manifest), strict=True)):
         entered = Mark()
         trigger = Node("on", manifest["captions"][number], manifest["triggers"][number], entered)
         nodes = [_node(step, causes.get((number, step["step"]), Counter())) for step in steps]
@@ -30,6 +29,14 @@ def result_diagram(manifest: Mapping[str, Any], causes: Causes) -> Diagram:
         totals[row["sink"]] += row["count"]
     sinks = [Sink(name, mark=count_mark(totals[name], "deliveries")) for name in sinks_of(chains)]
     return Diagram(_title(manifest), tuple(chains), tuple(sinks), _notes(manifest))
+
+
+def by_flow(manifest: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+    """The rows of `steps`, flow by flow."""
+    rows: list[list[dict[str, Any]]] = [[] for _ in manifest["flows"]]
+    for step in manifest["steps"]:
+        rows[step["number"]].append(step)
+    return rows
 
 
 def count_mark(count: int, of: str = "contexts") -> Mark:

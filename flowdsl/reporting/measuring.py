@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _WORKERS: Final = 2
 # deliveries of which the recipients are counted in one pass
 _PASS: Final = 1 << 25
+# deliver steps of which samples are read: those with the most deliveries
+_SAMPLED: Final = 100
 _FIXED: Final = ("recipient_id", "delivered_at", "event_time")
 # which share of the measuring is the counting of rows
 _COUNTING: Final = 0.8
@@ -55,6 +57,11 @@ class _Table:
     pieces: Sequence[Piece]
     latency: Spans = field(default_factory=Spans)
     candidates: Candidates = field(default_factory=Candidates)
+
+    @property
+    def rows(self) -> int:
+        """How many deliveries there are."""
+        return sum(piece.rows for piece in self.pieces)
 
 
 @dataclass
@@ -202,13 +209,18 @@ def _recipients(tables: Mapping[str, _Table]) -> Iterator[pl.Series]:
 
 
 def _steps(result: Result, tables: Mapping[str, _Table]) -> tuple[StepFigures, ...]:
-    found = []
-    for step in result.manifest["delivers"]:
+    found, names = [], result.flows
+    delivers = result.manifest["delivers"]
+    # samples have to be read again
+    largest = sorted(delivers, key=lambda step: -tables[step["table"]].rows)[:_SAMPLED]
+    sampled = {step["table"] for step in largest}
+    for step in delivers:
         table = tables[step["table"]]
-        latency, samples = table.latency.distribution(), samples_of(table.candidates, table.pieces)
+        latency = table.latency.distribution()
+        samples = samples_of(table.candidates, table.pieces) if step["table"] in sampled else ()
         number = int(step["table"].rpartition("-")[2])
         for flow in step["flows"]:
-            name, sinks = result.flows[flow], tuple(step["sinks"])
+            name, sinks = names[flow], tuple(step["sinks"])
             found.append((flow, StepFigures(name, number, sinks, step["timed"], latency, samples)))
     found.sort(key=lambda item: (item[0], item[1].step))
     return tuple(figures for _, figures in found)

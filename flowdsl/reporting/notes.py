@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.charts.wording import share_text, span_text
 from flowdsl.engines.stopping import Stopped
+from flowdsl.pictures.of_results import by_flow
 from flowdsl.plurals import count_text
 from flowdsl.reporting.figures import Figures
 
@@ -54,8 +55,7 @@ def _wrong(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
 
 def _silent(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Flows that delivered nothing, and the first step behind which there is nothing."""
-    for number, name in enumerate(manifest["flows"]):
-        steps = [s for s in manifest["steps"] if s["number"] == number]
+    for number, (name, steps) in enumerate(zip(manifest["flows"], by_flow(manifest), strict=True)):
         if any(s["passed"] for s in steps if s["operator"] == "deliver"):
             continue
         dry = next((s for s in steps if not s["passed"]), None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flowdsl.charts.wording import moment_text
 from flowdsl.plurals import count_text
 from flowdsl.reporting import sections
-from flowdsl.reporting.elements import Html, details, element, joined, plain
+from flowdsl.reporting.elements import Html, details, element, joined, paragraph, plain
 from flowdsl.reporting.figures import Figures
 from flowdsl.reporting.notes import notes_of
 from flowdsl.reporting.style import ROOT, page_style, report_style
@@ -17,24 +17,29 @@ if TYPE_CHECKING:
 
 # flows that a heading names one by one
 _NAMED: Final = 3
-# flows that are drawn at once
+# flows that are drawn at once, and for those who want to see them
 _DRAWN: Final = 8
+MOST_DRAWN: Final = 500
 # a page may show what it holds, and nothing else: no script, no address
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def fragment(figures: Figures, manifest: dict[str, Any], picture: Picture) -> Html:
+def fragment(figures: Figures, manifest: dict[str, Any], picture: Picture | None) -> Html:
     """The report with its style, for a notebook.
 
     What is drawn stands there as images: of a notebook that is not trusted, and on the web, nothing else would be left
     of it than the texts in it, one after the other.
     """
-    return _report(figures, manifest, Html(picture.html), lambda chart: Html(chart.html))
+    return _report(
+        figures, manifest, None if picture is None else Html(picture.html), lambda chart: Html(chart.html)
+    )
 
 
-def page(figures: Figures, manifest: dict[str, Any], picture: Picture) -> str:
+def page(figures: Figures, manifest: dict[str, Any], picture: Picture | None) -> str:
     """The report as one HTML file."""
-    report = _report(figures, manifest, Html(picture.svg), lambda chart: Html(chart.inline))
+    report = _report(
+        figures, manifest, None if picture is None else Html(picture.svg), lambda chart: Html(chart.inline)
+    )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -44,14 +49,14 @@ def page(figures: Figures, manifest: dict[str, Any], picture: Picture) -> str:
     )
 
 
-def _report(figures: Figures, manifest: dict[str, Any], picture: Html, draw: sections.Draw) -> Html:
+def _report(figures: Figures, manifest: dict[str, Any], picture: Html | None, draw: sections.Draw) -> Html:
     parts = [
         Html(f"<style>{report_style()}</style>"),
         element("h1", title(figures)),
         element("p", _lead(figures), css="lead"),
         _tiles(figures),
         _notes(figures, manifest),
-        element("section", element("h2", "Flows"), _drawn(figures, element("div", picture, css="wide"))),
+        element("section", element("h2", "Flows"), _drawn(figures, picture)),
         sections.over_time(figures, draw),
         sections.recipients(figures, draw),
         sections.latency(figures, draw),
@@ -62,9 +67,12 @@ def _report(figures: Figures, manifest: dict[str, Any], picture: Html, draw: sec
     return element("div", *parts, css=ROOT)
 
 
-def _drawn(figures: Figures, picture: Html) -> Html:
+def _drawn(figures: Figures, drawn: Html | None) -> Html:
     """The picture at once, or where it is long for whoever wants to see it."""
     count = len(figures.flows)
+    if drawn is None:
+        return paragraph(f"{count:,} flows are too many for one picture here; result.picture() draws them.")
+    picture = element("div", drawn, css="wide")
     return picture if count <= _DRAWN else details(f"the picture of {count} flows with their counts", picture)
 
 

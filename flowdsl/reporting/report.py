@@ -11,10 +11,11 @@ from flowdsl.errors import DataError
 from flowdsl.progress import Progress, following
 from flowdsl.reporting.figures import Figures
 from flowdsl.reporting.measuring import measure
-from flowdsl.reporting.page import fragment, page
+from flowdsl.reporting.page import MOST_DRAWN, fragment, page
 from flowdsl.reporting.words import report_text
 
 if TYPE_CHECKING:
+    from flowdsl.pictures.picture import Picture
     from flowdsl.results.result import Result
 
 
@@ -39,7 +40,7 @@ class Report:
     @cached_property
     def html(self) -> str:
         """The report as a page of its own: no script, no address, light, dark, or on paper."""
-        return page(self.figures, self._result.manifest, self._result.picture())
+        return page(self.figures, self._result.manifest, self._picture())
 
     @cached_property
     def text(self) -> str:
@@ -59,6 +60,9 @@ class Report:
                 hint="name a file in a folder that is there and may be written to",
             ) from error
 
+    def _picture(self) -> Picture | None:
+        return self._result.picture() if len(self._result.flows) <= MOST_DRAWN else None
+
     def __str__(self) -> str:
         return self.text
 
@@ -66,5 +70,5 @@ class Report:
         return f"<Report of {len(self._result):,} deliveries>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        shown = fragment(self.figures, self._result.manifest, self._result.picture())
+        shown = fragment(self.figures, self._result.manifest, self._picture())
         return {"text/plain": self.text, "text/html": shown}
