@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import sys
 import threading
 import time
@@ -14,32 +15,45 @@ from collections.abc import Callable
 from pathlib import Path
 
 import flowdsl as fd
-from flowdsl import on, sinks
+from flowdsl import Flow, on, sinks
 from flowdsl.events import entity_updated, link_created
 
 like = on("link.created")
-FLOWS = [
-    like.resolve("target_id", as_="owner")
-    .map(recipient_id="{{ target_id }}", title="{{ source_id }} {{ owner.version }}")
-    .deliver("in-app", "told")
-    .named("each"),
-    like.deduplicate("target_id", window="80ms")
-    .map(recipient_id="{{ target_id }}", title="first")
-    .deliver("in-app")
-    .named("first"),
-    like.batch("target_id", window="50ms")
-    .map(
-        recipient_id="{{ target_id }}",
-        title="{{ batch.count }}: {% for i in batch.items %}{{ i }},{% endfor %}",
+
+
+def flows(edit: int = 0) -> list[Flow]:
+    """The flows after so many edits: another wording, another name, another order, and one that comes and goes."""
+    told = (
+        like.resolve("target_id", as_="owner")
+        .map(recipient_id="{{ target_id }}", title="{{ source_id }} {{ owner.version }}")
+        .deliver("in-app", "told")
     )
-    .deliver("in-app")
-    .named("together"),
-    like.rate_limit(30, per="100ms", strategy="queue")
-    .map(entity_type="user", entity_id="{{ target_id }}", field="likes")
-    .deliver("count")
-    .named("counted"),
-    like.map(title="{{ metadata.note }}").deliver("in-app").named("fails at every third"),
-]
+    first = (
+        like.deduplicate("target_id", window="80ms")
+        .map(recipient_id="{{ target_id }}", title="first")
+        .deliver("in-app")
+    )
+    together = like.batch("target_id", window="50ms").map(
+        recipient_id="{{ target_id }}",
+        title="{{ batch.count }}: {% for i in batch.items %}{{ i }},{% endfor %}" + " reworded" * (edit % 3),
+    )
+    counted = like.rate_limit(30, per="100ms", strategy="queue").map(
+        entity_type="user", entity_id="{{ target_id }}", field="likes"
+    )
+    listed = [
+        told.named("each"),
+        first.named("first" if edit % 2 else "the first"),
+        together.deliver("in-app").named("together"),
+        counted.deliver("count").named("counted"),
+        like.map(title="{{ metadata.note }}").deliver("in-app").named("fails at every third"),
+    ]
+    if edit % 4 > 1:
+        sometimes = like.map(recipient_id="sometimes", title="{{ source_id }}").deliver("in-app")
+        listed.append(sometimes.named("sometimes"))
+    random.Random(edit).shuffle(listed)
+    return listed
+
+
 USERS = [f"u{i}" for i in range(7)]
 # two logs whose runs share their sinks
 LOGS = ("one", "two")
@@ -63,14 +77,16 @@ class Told(sinks.Custom):
         super().__init__(lambda delivery: os.write(self._file, f"{delivery.key}\n".encode()) and None)
 
 
-def runtime(folder: Path, log: fd.ParquetEventLog, checkpoint_every: float = 0.05) -> fd.Runtime:
+def runtime(
+    folder: Path, log: fd.ParquetEventLog, checkpoint_every: float = 0.05, edit: int = 0
+) -> fd.Runtime:
     """The runtime over a log, with its sinks beside it."""
     to = {
         "in-app": sinks.InApp(folder / "in-app.sqlite", keep=1 << 40),
         "count": sinks.Counter(folder / "count.sqlite"),
         "told": Told(folder / "told"),
     }
-    return fd.Runtime(FLOWS, log, sinks=to, checkpoint_every=checkpoint_every)
+    return fd.Runtime(flows(edit), log, sinks=to, checkpoint_every=checkpoint_every)
 
 
 def shared_sinks(folder: Path) -> dict[str, sinks.Sink]:
@@ -109,7 +125,7 @@ def _append_to(log: fd.ParquetEventLog, running: fd.Runtime, name: str, life: in
 def live(folder: Path, life: int) -> None:
     """Append and run until killed; each line printed is an append that begins, or that returned."""
     log = fd.ParquetEventLog(folder / "log", seal_rows=300)
-    running = runtime(folder, log, (0.03, 0.3, 3.0)[life % 3]).start("last_acknowledged")
+    running = runtime(folder, log, (0.03, 0.3, 3.0)[life % 3], life).start("last_acknowledged")
     numbers = itertools.count()
 
     def append(size: int) -> None:

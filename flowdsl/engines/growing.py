@@ -11,7 +11,7 @@ import polars as pl
 from flowdsl.contexts.chunk import Chunk, EventRows
 from flowdsl.contexts.holding import Holding
 from flowdsl.engines.local import CHUNK
-from flowdsl.engines.state import State
+from flowdsl.engines.state import State, flows_of
 from flowdsl.errors import DataError
 from flowdsl.graph.growing import grown
 from flowdsl.graph.snapshot import EntityGraph
@@ -47,11 +47,14 @@ def fitted(
             tick(frame.height)
         return graph
 
-    there = plan.fingerprints
-    steps = tuple(step for step in state.steps if step.fingerprint in there)
+    # what is kept is that of these flows from now on
+    flows = flows_of(plan)
+    names = {stage.fingerprint: tuple(flows[n][0] for n in stage.flows) for stage in plan.stages()}
+    kept = [step for step in state.steps if step.fingerprint in names]
+    steps = tuple(replace(step, flows=names[step.fingerprint]) for step in kept)
     held = [holding for step in steps if (holding := step.kernel.holding) is not None]
     _complete(held, columns, source)
-    return replace(state, graph=grown(state.graph, plan.needs, gathered), steps=steps)
+    return replace(state, graph=grown(state.graph, plan.needs, gathered), steps=steps, flows=flows)
 
 
 def _complete(held: list[Holding], columns: Collection[str], source: EventSource) -> None:

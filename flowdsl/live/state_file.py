@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -166,11 +167,14 @@ def _content(written: Written, blob: Callable[[str], bytes]) -> Callable[[list[i
     def content(reference: list[int]) -> bytes:
         if len(reference) == 1 and reference[0] < len(written.blobs):
             return blob(written.blobs[reference[0]])
-        start, size = reference if len(reference) == 2 else (len(written.content), 1)
+        start, size, *crc = reference if len(reference) in (2, 3) else (len(written.content), 1)
         start += written.json_size
         if start + size > len(written.content):
             raise DataError("a checkpoint refers to bytes that it has not")
-        return written.content[start : start + size]
+        content = written.content[start : start + size]
+        if crc and crc != [zlib.crc32(content)]:
+            raise DataError("a column of a checkpoint is damaged")
+        return content
 
     return content
 
@@ -191,7 +195,9 @@ class _Bytes:
         """Keep a column; gives what refers to its bytes."""
         if series.estimated_size() > _BLOB_FROM:
             return self._named(self._blobs.series(series))
-        return self._put(_ipc(series))
+        # readers of Arrow trust what they read: damage is to be seen before they do
+        content = _ipc(series)
+        return [*self._put(content), zlib.crc32(content)]
 
     def _put(self, content: Any) -> list[int]:
         start = self.inline.tell()

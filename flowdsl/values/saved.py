@@ -257,6 +257,7 @@ class Cells(Kind):
 
     def read(self, node: Any, source: Source) -> pl.Series:
         content = source.bytes(node)
+        source.check(len(node) != 2, "no column")
         try:
             series = pl.read_ipc(io.BytesIO(content)).to_series()
         except _ENDINGS:
