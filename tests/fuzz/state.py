@@ -82,6 +82,7 @@ def _with_node(rng: random.Random, written: Written, said: Any) -> Written:
         {},
         [0, 4],
         [0, 8],
+        [0, 8, 1],
         [0, 1 << 40],
         [7],
         {"texts": ["1"]},
