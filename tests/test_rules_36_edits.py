@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import flowdsl as fd
 from flowdsl import Flow, LiveError, ReplayError, Runtime, link_created, on
@@ -307,3 +309,67 @@ def test_rule_36_after_a_crash_edited_flows_do_not_deliver_again_what_the_old_on
         assert shown("post") == sorted(
             [*before, "added ann", "added bob", "1 new likes", "added cem", "new cem", "old cem"]
         )
+
+
+# -- any edit --------------------------------------------------------------------------------------------
+
+stateful = st.sampled_from(
+    [
+        likes.batch("target_id", window="10m"),
+        likes.batch("metadata.k", window="1h", min_count=2),
+        likes.deduplicate("target_id", window="1h"),
+        likes.deduplicate(["source_id", "target_id"], window="10m"),
+        likes.rate_limit(1, per="10m"),
+        likes.rate_limit(1, per="10m", strategy="queue"),
+        likes.rate_limit(2, per="1h", strategy="queue", key="target_id"),
+    ]
+)
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["ann", "bob"]),
+        st.sampled_from(["p", "q"]),
+        st.sampled_from(["a", 1]),
+        st.sampled_from([0, 1, 9, 10, 60]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(stateful, min_size=1, max_size=3, unique_by=str), events, st.data())
+def test_rule_36_any_edit_behind_what_remembers_goes_on_as_one_run_would(
+    begun: list[Flow], told: list[tuple[str, str, Any, int]], data: st.DataObject
+) -> None:
+    def ending(flow: Flow, word: str, number: int) -> Flow:
+        title = word + " {{ metadata.n }} {{ source_id }}"
+        return flow.map(title=title).deliver("in-app").named(f"flow {number}")
+
+    old = [ending(flow, "old", n) for n, flow in enumerate(begun)]
+    edited = [
+        ending(flow, data.draw(st.sampled_from(["old", "new"])), data.draw(st.sampled_from([n, 10 + n])))
+        for n, flow in enumerate(begun)
+    ]
+    added = likes.map(title="added {{ metadata.n }}").deliver("in-app").named("added")
+    flows = data.draw(st.permutations([*edited, added]))
+    split = data.draw(st.integers(1, len(told)))
+    log, minutes = fd.MemoryEventLog(), 0
+    seen: list[str] = []
+    state = None
+    for number, (fan, post, key, pause) in enumerate(told):
+        minutes += pause
+        metadata = {"n": number, "k": key}
+        like(log, fan, post, f"{minutes // 60:02}:{minutes % 60:02}", metadata=metadata)
+        if number + 1 in (split, len(told)):
+            now = old if number + 1 == split else flows
+            seen += titles(live(now, log))
+            if state is None and number + 1 == split:
+                state = fd.replay(old, log, open_windows="keep").state
+    after = [] if split == len(told) else titles(fd.replay(flows, log, state=state, open_windows="keep"))
+    whole = titles(fd.replay(old, log, open_windows="keep"))
+    assert sorted(seen) == sorted(titles(fd.replay(old, log, stop=split + 1, open_windows="keep")) + after)
+    same = [
+        title.removeprefix("old ").removeprefix("new ") for title in seen if not title.startswith("added")
+    ]
+    assert sorted(same) == sorted(title.removeprefix("old ") for title in whole)
+    assert sum(title.startswith("added") for title in seen) == len(told) - split
