@@ -16,7 +16,7 @@ from this_rs_runs import ANN, BOB, log_at
 import flowdsl as fd
 from flowdsl.cli import main
 from flowdsl.language.crashes import CrashReason
-from flowdsl.language.templates import Template, crashing, rows
+from flowdsl.language.templates import Template, crashing, failures, rows
 from flowdsl.language.templates.broken import BrokenTemplate
 from flowdsl.language.templates.crashing import Construct
 from flowdsl.language.templates.failures import Crash, RenderFailure
@@ -371,6 +371,14 @@ def _arguments(base: int) -> Any:
 def test_a_macro_that_ends_is_no_crash():
     text = "{% macro m(n) %}{{ n }}{% if n > 0 %}{{ self::m(n=n - 1) }}{% endif %}{% endmacro %}{{ self::m(n=3) }}"
     assert Template.parse(text).render_row({}.__getitem__) == "3210"
+
+
+def test_a_macro_that_calls_itself_deeper_than_anything_may_be_crashes(monkeypatch: pytest.MonkeyPatch):
+    # four calls, and room for less
+    text = "{% macro m(n) %}{{ n }}{% if n > 0 %}{{ self::m(n=n - 1) }}{% endif %}{% endmacro %}{{ self::m(n=3) }}"
+    monkeypatch.setattr(failures, "MAX_DEPTH", 12)
+    with pytest.raises(Crash):
+        Template.parse(text).render_row({}.__getitem__)
 
 
 def test_a_super_in_a_block_at_the_top_fails_and_is_no_crash():

@@ -72,6 +72,11 @@ class Budget:
         if self.depth > MAX_DEPTH:
             raise Stop(f"the template nests more than {MAX_DEPTH} levels deep while it runs")
 
+    @property
+    def too_deep(self) -> bool:
+        """Whether it went deeper than it may."""
+        return self.depth > MAX_DEPTH
+
     def leave(self) -> None:
         """Come back from one level."""
         self.depth -= 1

@@ -226,6 +226,10 @@ class _Renderer(Evaluator):
         around, self.in_block = self.in_block, False
         try:
             text = self.text(macro.body)
+        except Stop as stop:
+            if self.budget.too_deep and any(name == macro.name for name, _ in self.running[:-1]):
+                raise Crash("a macro that calls itself without end") from stop
+            raise
         finally:
             self.running.pop()
         self.in_block = around
