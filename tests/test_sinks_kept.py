@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import multiprocessing
 import os
+import random
 import sqlite3
 import stat
 import subprocess
@@ -558,3 +560,72 @@ def test_a_disk_that_is_full_is_told_and_costs_no_batch(tmp_path: Path):
         [sys.executable, "-c", FULL_DISK, str(tmp_path / "f")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+# -- damage -------------------------------------------------------------------------------------------------
+
+
+def _told_by(sink: Any) -> Any:
+    """All that a sink says of what it keeps."""
+    if isinstance(sink, Counter):
+        return sink.values().values.tolist(), sink.value("t", "e5", "n")
+    if isinstance(sink, Feed):
+        return [(i.id, json.dumps(i.payload), i.delivered_at) for i in sink.items("ann")], sink.total("ann")
+    return (
+        [(n.id, n.title, json.dumps(n.payload), n.created_at) for n in sink.list("ann", limit=1000)],
+        [n.id for n in sink.page("ann", limit=100).items],
+        sink.total("ann"),
+        sink.preferences("muted-one"),
+        sink.devices("ann"),
+    )
+
+
+@pytest.mark.parametrize("make", [InApp, Feed, Counter])
+def test_damage_to_a_sinks_file_is_told_with_its_path_or_changes_nothing(
+    make: Callable[[Path], Any], tmp_path: Path
+):
+    path, chance = tmp_path / "sink.sqlite", random.Random(5)
+    with make(path) as sink:
+        sink.deliver(
+            [
+                Delivery({"title": f"t{n}", "entity_type": "t", "entity_id": f"e{n}", "field": "n", "value": n}, "ann", f"{n:032x}")
+                for n in range(60)
+            ]
+        )  # fmt: skip
+        if isinstance(sink, InApp):
+            sink.mute("muted-one")
+            sink.opt_out("muted-one", "like")
+            sink.register_device("ann", "device-1")
+        expected = _told_by(sink)
+    whole = path.read_bytes()
+    told = nameless = 0
+    for _ in range(120):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice([1, 1, 40])):
+            damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        if chance.random() < 0.1:
+            del damaged[chance.randrange(1, len(damaged)) :]
+        path.write_bytes(damaged)
+        try:
+            with make(path) as sink:
+                said = _told_by(sink)
+                found = sink.verify()
+        except fd.SinkError as error:
+            said, found = str(error), [str(error)]
+            nameless += str(path) not in said
+        assert said == expected or found
+        told += bool(found)
+    assert not nameless
+    # most of the file holds something
+    assert told > 40
+
+
+def test_a_damaged_number_is_not_counted_on(tmp_path: Path):
+    path = tmp_path / "c.sqlite"
+    with Counter(path, field="n") as counter:
+        counter.deliver([Delivery({"entity_type": "a", "entity_id": "b"}, key=f"{1:032x}")])
+        with sqlite3.connect(path) as other:
+            other.execute("update counts set value = 1000")
+        with pytest.raises(fd.SinkError, match="a row of counts is not what was written"):
+            counter.deliver([Delivery({"entity_type": "a", "entity_id": "b"}, key=f"{2:032x}")])
+        assert "counts" in counter.verify()[0]

@@ -212,6 +212,9 @@ class Database:
             raise SinkError(f"{self!r} {what}: {error}", hint=_REPAIR if damaged else None) from error
         except sqlite3.Error as error:
             raise SinkError(f"{self!r} cannot be used: {error}") from error
+        except UnicodeDecodeError as error:
+            # text that SQLite found in the file is none
+            raise SinkError(f"{self!r} is damaged: it holds text that is not UTF-8", hint=_REPAIR) from error
         except UnicodeEncodeError as error:
             raise SinkError("there is text that UTF-8 cannot say: half a surrogate pair") from error
         except OverflowError as error:

@@ -29,6 +29,7 @@ from flowdsl.sinks.kept import (
     stored_key,
     told_key,
 )
+from flowdsl.sinks.recipients import CHECKED as RECIPIENTS_CHECKED
 from flowdsl.sinks.recipients import SCHEMA as RECIPIENTS
 from flowdsl.sinks.recipients import Recipients
 
@@ -48,7 +49,7 @@ _SCHEMA: Final = (
     *RECIPIENTS,
 )
 _COLUMNS: Final = "id, recipient, type, title, body, payload, created_at"
-_CHECKED: Final = {"notifications": _COLUMNS, **CHECKED}
+_CHECKED: Final = {"notifications": _COLUMNS, **CHECKED, **RECIPIENTS_CHECKED}
 _BESIDE: Final = "number, read"
 # how often it is looked whether another process has written
 _LOOK: Final = 0.2

@@ -11,18 +11,28 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from flowdsl.errors import SinkError
-from flowdsl.sinks.database import Database, marks
+from flowdsl.sinks.database import Database, checksum, marks, sealed
 
 if TYPE_CHECKING:
     from flowdsl.values.tags import Mask
 
 SCHEMA: Final = (
-    "create table if not exists muted (recipient text primary key) without rowid",
-    "create table if not exists opted_out (recipient text, type text, primary key (recipient, type)) without rowid",
-    "create table if not exists devices (token text primary key, recipient text not null) without rowid",
+    "create table if not exists muted (recipient text primary key, crc integer not null) without rowid",
+    """create table if not exists opted_out (
+        recipient text, type text, crc integer not null, primary key (recipient, type)
+    ) without rowid""",
+    "create table if not exists devices (token text primary key, recipient text not null, crc integer not null) without rowid",
     "create index if not exists devices_of on devices (recipient)",
-    "create table if not exists tickets (id text primary key, token text not null, sent_at real not null) without rowid",
+    """create table if not exists tickets (
+        id text primary key, token text not null, sent_at real not null, crc integer not null
+    ) without rowid""",
 )
+CHECKED: Final = {
+    "muted": "recipient",
+    "opted_out": "recipient, type",
+    "devices": "token, recipient",
+    "tickets": "id, token, sent_at",
+}
 # parameters in one statement; SQLite takes 32,766
 _AT_ONCE: Final = 10_000
 
@@ -48,7 +58,7 @@ class Recipients:
     def __init__(
         self, path: str | os.PathLike[str] | None = None, *, database: Database | None = None
     ) -> None:
-        self._database = database or Database(path, "recipients", SCHEMA)
+        self._database = database or Database(path, "recipients", SCHEMA, CHECKED)
 
     def open(self) -> None:
         """Make or open the file."""
@@ -65,7 +75,7 @@ class Recipients:
 
     def mute(self, recipient: str) -> None:
         """Let nothing through to a recipient."""
-        self._change("insert or ignore into muted values (?)", recipient)
+        self._change("insert or ignore into muted values (?, ?)", recipient, sealing=True)
 
     def unmute(self, recipient: str) -> None:
         """Let everything through again that the recipient has not opted out of."""
@@ -74,7 +84,7 @@ class Recipients:
     def opt_out(self, recipient: str, *types: str) -> None:
         """Let no notification of these types through to a recipient."""
         for kind in types:
-            self._change("insert or ignore into opted_out values (?, ?)", recipient, kind)
+            self._change("insert or ignore into opted_out values (?, ?, ?)", recipient, kind, sealing=True)
 
     def opt_in(self, recipient: str, *types: str) -> None:
         """Let notifications of these types through again."""
@@ -83,11 +93,9 @@ class Recipients:
 
     def preferences(self, recipient: str) -> Preferences:
         """What a recipient wants."""
-        muted = self._database.read("select 1 from muted where recipient = ?", (recipient,))
-        out = self._database.read(
-            "select type from opted_out where recipient = ? order by type", (recipient,)
-        )
-        return Preferences(recipient, bool(muted), tuple(kind for (kind,) in out))
+        muted = self._database.rows("muted", "where recipient = ?", (recipient,))
+        out = self._database.rows("opted_out", "where recipient = ? order by type", (recipient,))
+        return Preferences(recipient, bool(muted), tuple(kind for _, kind in out))
 
     def accepts(self, recipients: pl.Series, types: pl.Series) -> Mask | None:
         """Whom preferences let through, as a mask; None for everybody."""
@@ -95,8 +103,8 @@ class Recipients:
             # a replay that only asks leaves no file behind
             return None
         asked = list(dict.fromkeys(recipients.drop_nulls().to_list()))
-        muted = [r for (r,) in self._among("select recipient from muted", asked)]
-        out = list(self._among("select recipient, type from opted_out", asked))
+        muted = [r for (r,) in self._among("muted", asked)]
+        out = list(self._among("opted_out", asked))
         if not muted and not out:
             return None
         refused = recipients.is_in(muted).fill_null(value=False).to_numpy()
@@ -113,7 +121,7 @@ class Recipients:
 
     def register_device(self, recipient: str, token: str) -> None:
         """Reach a recipient on the device with this token too; a token belongs to the recipient who had it last."""
-        self._change("insert or replace into devices (recipient, token) values (?, ?)", recipient, token)
+        self._change("insert or replace into devices values (?, ?, ?)", token, recipient, sealing=True)
 
     def unregister_device(self, token: str) -> None:
         """Forget a device."""
@@ -126,22 +134,20 @@ class Recipients:
     def devices_of(self, recipients: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The tokens of the devices of many recipients; those without a device are not in it."""
         found: dict[str, list[str]] = {}
-        for recipient, token in self._among(
-            "select recipient, token from devices", list(dict.fromkeys(recipients))
-        ):
+        for token, recipient in self._among("devices", list(dict.fromkeys(recipients))):
             found.setdefault(recipient, []).append(token)
         return {recipient: tuple(sorted(tokens)) for recipient, tokens in found.items()}
 
     def keep_tickets(self, tickets: Mapping[str, str], sent_at: float) -> None:
         """Remember what a push service gave for messages to devices: the token by ticket, and when (seconds since 1970)."""
-        rows = [(ticket, token, sent_at) for ticket, token in tickets.items()]
-        sql = "insert or replace into tickets values (?, ?, ?)"
+        rows = sealed((ticket, token, float(sent_at)) for ticket, token in tickets.items())
+        sql = "insert or replace into tickets values (?, ?, ?, ?)"
         self._database.write(lambda connection: connection.executemany(sql, rows))
 
     def tickets(self, before: float, limit: int) -> dict[str, str]:
         """The oldest tickets from before a moment, with the tokens."""
-        sql = "select id, token from tickets where sent_at <= ? order by sent_at, id limit ?"
-        return dict(self._database.read(sql, (before, limit)))
+        rest = "where sent_at <= ? order by sent_at, id limit ?"
+        return {ticket: token for ticket, token, _ in self._database.rows("tickets", rest, (before, limit))}
 
     def forget_tickets(self, tickets: Iterable[str]) -> None:
         """Forget tickets."""
@@ -150,22 +156,22 @@ class Recipients:
             lambda connection: connection.executemany("delete from tickets where id = ?", rows)
         )
 
-    def _among(self, select: str, recipients: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    def _among(self, table: str, recipients: Sequence[str]) -> Iterator[tuple[str, ...]]:
         """The rows of a table that are about these recipients."""
-        table = select.rpartition(" ")[2]
+        place = CHECKED[table].split(", ").index("recipient")
         size = self._database.read(
             f"select count(*) from (select 1 from {table} limit ?)", (len(recipients),)
         )[0][0]
         if size < len(recipients):
             # there are fewer rows than questions: they are read as they are
             asked = set(recipients)
-            yield from (row for row in self._database.read(select) if row[0] in asked)
+            yield from (row for row in self._database.rows(table) if row[place] in asked)
             return
         for start in range(0, len(recipients), _AT_ONCE):
             some = recipients[start : start + _AT_ONCE]
-            yield from self._database.read(f"{select} where recipient in ({marks(some)})", some)
+            yield from self._database.rows(table, f"where recipient in ({marks(some)})", some)
 
-    def _change(self, sql: str, *values: str) -> None:
+    def _change(self, sql: str, *values: str, sealing: bool = False) -> None:
         for value in values:
             if not isinstance(value, str) or not value:
                 raise SinkError(
@@ -174,6 +180,6 @@ class Recipients:
                 )
 
         def change(connection: sqlite3.Connection) -> None:
-            connection.execute(sql, values)
+            connection.execute(sql, (*values, checksum(values)) if sealing else values)
 
         self._database.write(change)
