@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: demo test test-crash test-browser fuzz chromium check format bench clean
+.PHONY: demo test test-memory test-crash test-browser fuzz chromium check format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
@@ -30,6 +30,9 @@ test-crash: .venv/.tests-installed  ## kill processes and fail calls of the syst
 
 fuzz: .venv/.tests-installed  ## a million random inputs for what a person, a file or a clock can hand in (INPUTS=1000000)
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000)
+
+test-memory: .venv/.tests-installed  ## memory of a live run over ever new ids (MINUTES=30, by a simulated clock)
+	$(BIN)/python -m tests.benchmarks.live_memory --minutes $(or $(MINUTES),30)
 
 check: .venv/.tests-installed
 	$(BIN)/ruff check .

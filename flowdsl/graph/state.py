@@ -42,7 +42,7 @@ from flowdsl.values.saved import (
 )
 from flowdsl.values.tags import Index, Mask
 
-COMPACT_ABOVE = 1 << 18
+COMPACT_ABOVE = 1 << 14
 _NO_ROWS = np.zeros(0, np.int64)
 
 

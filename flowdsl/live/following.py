@@ -99,7 +99,7 @@ class LiveRun:
         self._forgetting = RunForgetting(local) if local.graph.interner.private else None
         if self._forgetting is not None and setting.consumer.kept is not None:
             self._forgetting.keep(setting.consumer.kept.state)
-        # the longest time (s) that a batch waited for it
+        # the longest time (s) that this took between two batches
         self.longest_pause = 0.0
 
     @property
@@ -189,9 +189,9 @@ class LiveRun:
     def _forget(self) -> None:
         """Forget some of what nothing refers to any more."""
         if self._forgetting is not None and not self._is_saving():
-            began = time.perf_counter()
+            began = time.thread_time()
             self._forgetting.step()
-            self.longest_pause = max(self.longest_pause, time.perf_counter() - began)
+            self.longest_pause = max(self.longest_pause, time.thread_time() - began)
 
     def _upkeep(self) -> None:
         if self._problem is not None:

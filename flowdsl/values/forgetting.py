@@ -21,8 +21,8 @@ Numbers = npt.NDArray[np.integer[Any]]
 LEAST = 1 << 14
 # what is looked at for each new key, at the least in a step, and at the most: about 5 ms
 _EACH: Final = 16
-_FEWEST: Final = 1 << 11
-_MOST: Final = 1 << 20
+FEWEST = 1 << 11
+MOST = 1 << 20
 
 
 class Forgetting:
@@ -56,7 +56,7 @@ class Forgetting:
         """Do some of the work; nobody else may be at work with the codes. A round begins only where it may."""
         table = self._table
         new, self._before = abs(table.in_use - self._before), table.in_use
-        work = min(max(_EACH * new, _FEWEST), _MOST)
+        work = min(max(_EACH * new, FEWEST), MOST)
         table.tidy(work)
         if self._asked is None:
             if not may_begin or table.in_use < self._begin_at:

@@ -1,0 +1,112 @@
+"""A live run forgets ids, keys and links that nothing refers to any more, and nothing that comes of it changes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from benchmarks import live_memory
+from hypothesis import HealthCheck, given, settings
+from strategies import Case, cases
+from test_live_is_replay import assert_told_the_same, live, pieces
+
+import flowdsl as fd
+from flowdsl.graph import links, state
+from flowdsl.live import story
+from flowdsl.operators import deduplicate
+from flowdsl.values import forgetting
+from flowdsl.values.forgetting import Forgetting
+from flowdsl.values.interner import Interner
+from flowdsl.values.saved import Source
+
+ENDLESS = 1 << 40
+same_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(params=[2])
+def everything_is_forgotten(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of one or three events, and after each whatever can be forgotten is."""
+    monkeypatch.setattr(story, "MOST", request.param)
+    monkeypatch.setattr(forgetting, "LEAST", 0)
+    monkeypatch.setattr(forgetting, "FEWEST", ENDLESS)
+    monkeypatch.setattr(forgetting, "MOST", ENDLESS)
+    monkeypatch.setattr(links, "COMPACT_ABOVE", 0)
+    monkeypatch.setattr(state, "COMPACT_ABOVE", 0)
+    monkeypatch.setattr(deduplicate, "TOGETHER", 2)
+    monkeypatch.setattr(deduplicate, "LARGEST", 4)
+
+
+@settings(same_fixture, max_examples=8)
+@given(case=cases(), schedule=pieces)
+def test_a_run_that_forgets_after_each_batch_tells_what_a_replay_tells(
+    everything_is_forgotten: None, case: Case, schedule: Any
+) -> None:
+    assert_told_the_same(live(case, schedule, fd.MemoryEventLog()))
+
+
+@settings(same_fixture, max_examples=3)
+@given(case=cases(), schedule=pieces)
+def test_its_checkpoints_are_whole(everything_is_forgotten: None, case: Case, schedule: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder, fd.ParquetEventLog(Path(folder) / "log", "none") as log:
+        assert_told_the_same(live(case, schedule, log))
+
+
+def test_over_ever_new_ids_a_run_keeps_only_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(story, "MOST", 500)
+    monkeypatch.setattr(forgetting, "LEAST", 1 << 8)
+    for module in (links, state):
+        monkeypatch.setattr(module, "COMPACT_ABOVE", 1 << 8)
+    log = fd.MemoryEventLog()
+    for second in range(0, 1200, 10):
+        log.append(live_memory.events(second, 200))
+    now = live_memory.BEGIN + dt.timedelta(seconds=1200)
+    sinks = {"count": live_memory.Counting()}
+    runtime = fd.Runtime(live_memory.flows(), log, sinks=sinks, clock=lambda: now)
+    run = runtime.run_until_idle()._live
+    assert run is not None
+    assert sinks["count"].count > 10_000
+    graph, lives = run.local.graph, 2400
+    # of a minute, which is what windows and limits remember, there are 120 lives
+    assert graph.interner.table.in_use < 5 * lives // 3
+    assert len(graph.interner) < 5 * lives // 3
+    assert graph.tables.ids.table.in_use < lives // 4
+    assert graph.tables.pairs["wrote"].in_use < lives // 4
+    assert graph.links["wrote"].size < lives // 4
+    for stage in run.local.stages():
+        space = stage.kernel.space
+        assert space is None or all(table.in_use < lives for table in space.tables)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_codes_that_are_held_keep_their_texts(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts come and go at random; a code is given anew only where nobody has it."""
+    rng = random.Random(seed)
+    monkeypatch.setattr(forgetting, "LEAST", rng.choice([0, 10, 100]))
+    monkeypatch.setattr(forgetting, "FEWEST", rng.choice([1, 7, 50, ENDLESS]))
+    interner, held, newest = Interner(), {}, 0
+    rounds = Forgetting(
+        interner.table, lambda: [np.array(list(held.values()), np.int32)], interner.forget, first=1
+    )
+    for step in range(120):
+        texts = [f"text {rng.randrange(newest + 50)}" for _ in range(rng.choice([1, 3, 40, 400]))]
+        newest += rng.choice([0, 1, 20])
+        codes = interner.intern(pl.Series([*texts, None], dtype=pl.String)).tolist()
+        assert codes.pop() == 0
+        assert all(held.get(text, code) == code for text, code in zip(texts, codes, strict=True))
+        held.update(pair for pair in zip(texts, codes, strict=True) if rng.random() < 0.5)
+        held = {text: code for text, code in held.items() if rng.random() < 0.9}
+        rounds.step()
+        if held:
+            assert interner.texts(np.array(list(held.values()))).to_list() == list(held)
+            assert interner.find(pl.Series(list(held))).tolist() == list(held.values())
+        if step % 40 == 39:
+            again = Interner.restored({"pieces": interner.pieces}, Source(lambda _: b""))
+            assert again.texts(np.arange(len(again))).equals(pl.concat(interner.pieces))
+            assert again.table.in_use == interner.table.in_use
+    assert rounds.rounds
