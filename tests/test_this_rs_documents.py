@@ -289,3 +289,10 @@ def test_messages_can_be_printed_whatever_is_in_them() -> None:
     with pytest.raises(fd.FlowError) as caught:
         fd.on("link.created").where("source_id == '\ud800'")
     str(caught.value).encode()
+
+
+def test_a_file_with_one_anchor_for_two_things_is_written_anew() -> None:
+    project = fd.load(FLOW.to_yaml() + "other: {a: &x 1, b: *x, c: &x 2}\n")
+    with pytest.warns(fd.FlowWarning, match="written anew"):
+        text = project.with_flow(fd.on("link.deleted", name="g").map(t="y").deliver("s")).to_yaml()
+    assert fd.load(text).other == {"other": {"a": 1, "b": 1, "c": 2}}

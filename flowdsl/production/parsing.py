@@ -68,13 +68,21 @@ def parse(text: str, name: str, *, keep_mark: bool = False) -> Iterator[Any]:
 
 
 def compose(text: str) -> Any:
-    """The root of a text that has been read already, as PyYAML's nodes; scalars without quotes have the tag `PLAIN`."""
+    """The root of a text that has been read already, as PyYAML's nodes; scalars without quotes have the tag `PLAIN`.
+
+    Raises `LoadError` where an anchor stands for one thing and then for another, which PyYAML does not put together.
+    """
     import yaml
 
     class Composer(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
         yaml_implicit_resolvers: ClassVar = {None: [(PLAIN, re.compile(""))]}
 
-    return yaml.compose(text, Loader=Composer)
+    try:
+        return yaml.compose(text, Loader=Composer)
+    except yaml.MarkedYAMLError as error:
+        raise LoadError(
+            [FlowError(f"this cannot be changed in place: {error.problem or error.context}")]
+        ) from None
 
 
 def _line_and_column(text: str, offset: int) -> str:
