@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
-from flowdsl.errors import ReplayError
+from flowdsl.errors import LoadError, ReplayError
 from flowdsl.production.document import read_text
 from flowdsl.production.splicing import CannotSplice, spliced
 from flowdsl.testing.cases import EXPECTATIONS
@@ -36,7 +36,7 @@ def updated(text: str, outcomes: Mapping[int, Outcome]) -> str:
 
 
 def _written(text: str, document: Any, changes: dict[int, dict[str, Any]]) -> Iterator[str]:
-    with contextlib.suppress(CannotSplice):
+    with contextlib.suppress(CannotSplice, LoadError):
         yield spliced(text, document)
     yield _round_trip(text, changes)
 

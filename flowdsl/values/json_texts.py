@@ -54,12 +54,12 @@ def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any, Any]:
         return ints, None, None
     tags[is_float] = Tag.FLOAT
     others = only(numbers, is_float)
-    digits = only(
-        others,
-        where_present(others.cast(pl.UInt64, strict=False))
-        & others.str.len_bytes().ge(19).fill_null(value=False).to_numpy(),
-    )
-    wide = digits if digits.null_count() < len(digits) else None
+    # 2^63 has 19 digits
+    long = others.str.len_bytes().ge(19).fill_null(value=False)
+    wide = None
+    if long.any():
+        digits = only(others, where_present(others.cast(pl.UInt64, strict=False)) & long.to_numpy())
+        wide = digits if digits.null_count() < len(digits) else None
     return ints, numbers.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy(), wide
 
 
