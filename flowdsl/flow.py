@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Never
@@ -176,6 +177,7 @@ class Flow(Steps):
         *,
         log: Any = None,
         graph: EntityGraph | None = None,
+        max_ahead_of_next: str | dt.timedelta | None = None,
         progress: Progress = None,
     ) -> list[Finding]:
         """What is worth knowing of the flow before it is shipped: mistakes and traps.
@@ -183,7 +185,7 @@ class Flow(Steps):
         With `target="this-rs"` also what that runtime refuses, loses or does otherwise. Each finding has a `code`, with
         an entry in docs/findings.md, a severity, the step, a message and a hint. With a `log` (and a `graph`), as `replay`
         takes them, the flow is replayed, and what its events show is found too: ids, keys and values that production takes
-        otherwise, fan-outs that are too large; `progress` is as in `replay`.
+        otherwise, fan-outs that are too large; `max_ahead_of_next` and `progress` are as there.
 
         >>> flow = on("entity.created", entity_type="post").map(to="{{ entity_id }}")
         >>> print(flow.check()[0])
@@ -192,7 +194,7 @@ class Flow(Steps):
         """
         from flowdsl.production.findings import check_flow
 
-        return check_flow(self, target, log, graph, progress)
+        return check_flow(self, target, log, graph, max_ahead_of_next, progress)
 
     def explore(self, log: Any, graph: EntityGraph | None = None, *, progress: Progress = None) -> Explorer:
         """A widget that steps through what happens to each event of a log: pick one, and see every step, variable and payload.

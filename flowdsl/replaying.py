@@ -148,9 +148,7 @@ def options_of(
     rules = rules_of(target)
     chosen = by_rules(as_flows(flows), rules)
     _check_sinks(chosen, sinks)
-    source = open_log(log)
-    if max_ahead_of_next is not None:
-        source = AheadOfNext(source, _duration("max_ahead_of_next", max_ahead_of_next))
+    source = opened(log, max_ahead_of_next)
     return Options(
         chosen,
         OneSpelling(source) if rules.uuids else source,
@@ -166,6 +164,14 @@ def options_of(
             if isinstance(sink, Sink) and sink.keeps_preferences
         },
     )
+
+
+def opened(log: Any, max_ahead_of_next: str | dt.timedelta | None = None) -> EventSource:
+    """A log as it is replayed, with `max_ahead_of_next` as `replay` takes it."""
+    source = open_log(log)
+    if max_ahead_of_next is None:
+        return source
+    return AheadOfNext(source, _duration("max_ahead_of_next", max_ahead_of_next))
 
 
 def whole_log(flow: Flow, log: Any, graph: EntityGraph | None = None) -> Options:

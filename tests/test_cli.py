@@ -107,6 +107,34 @@ def test_replay_prints_what_was_delivered(capsys: Captured, files: Path):
     assert "3 events in" in err
 
 
+def test_rule_35_commands_that_replay_leave_the_clock_where_the_next_events_say(
+    capsys: Captured, files: Path
+):
+    flow = GOOD.replace("    - map", "    - deduplicate: {key: source_id, window: 30s}\n    - map")
+    (files / "once.yaml").write_text(flow)
+    seconds = [0, None, *range(1, 12)]
+    times = ["2077-01-01T00:00:00Z" if s is None else f"2026-01-01T00:00:{s:02}Z" for s in seconds]
+    with fd.ParquetEventLog(files / "log") as log:
+        log.append([{"timestamp": t, "event": fd.link_created("follows", "ann", "bob")} for t in times])
+
+    def counts(*more: str) -> int:
+        said = run(capsys, "replay", "once.yaml", "--log", "log", "--json", *more)
+        return sum(row["count"] for row in json.loads(said[1])["delivered"])
+
+    assert (counts(), counts("--max-ahead-of-next", "1h")) == (2, 1)
+    check = ("check", "once.yaml", "--log", "log", "--least", "warning")
+    assert "[future-event]" in run(capsys, *check)[1]
+    checked = run(capsys, *check, "--max-ahead-of-next", "1h")[1]
+    assert "[future-event]" not in checked
+    assert "1 deliveries as meant, 1 in production" in checked
+    assert (
+        run(capsys, "compare", "once.yaml", "good.yaml", "--log", "log", "--max-ahead-of-next", "1h")[0] == 1
+    )
+    code, _, err = run(capsys, "replay", "once.yaml", "--log", "log", "--max-ahead-of-next", "soon")
+    assert code == 2
+    assert "argument --max-ahead-of-next: 'soon' is no duration" in err
+
+
 def test_replay_over_a_sample_with_its_graph(capsys: Captured, sample: Sample, tmp_path: Path):
     out_folder = tmp_path / "out"
     code, out, err = run(

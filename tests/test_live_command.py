@@ -296,3 +296,27 @@ def test_a_sink_that_the_yaml_lacks_is_refused(folder: Path) -> None:
     done = ran(folder, "--until-idle")
     assert done.returncode == 1
     assert "there is no sink 'in-app'" in done.stderr
+
+
+def test_rule_35_an_event_from_the_future_moves_the_clock_only_if_that_is_asked_for(folder: Path) -> None:
+    once = FLOWS.replace(
+        "        - map", "        - deduplicate: {key: target_id, window: 1h}\n        - map"
+    )
+    (folder / "flows.yaml").write_text(once)
+    now = dt.datetime.now(dt.UTC)
+    events = [
+        {"timestamp": (now + dt.timedelta(minutes=m)).isoformat(), "event": link_created("likes", "ann", "p")}
+        for m in (0, 61, 1)
+    ]
+    for options, ahead, delivered in (
+        ((), 1, 1),
+        (("--max-ahead", "2h"), 0, 2),
+        (("--max-ahead", "none"), 0, 2),
+    ):
+        log = folder / f"log of {len(options)} {options[-1:]}"
+        done = ran(folder, "--log", str(log), "--append", "-", "--until-idle", *options, given=lines(events))
+        last = told(done.stdout)[-1]
+        assert (last["ahead"], last["sinks"]["in-app"]["delivered"]) == (ahead, delivered), done.stderr
+    refused = ran(folder, "--until-idle", "--max-ahead", "soon")
+    assert refused.returncode == 2
+    assert "argument --max-ahead: 'soon' is no duration" in refused.stderr

@@ -290,3 +290,36 @@ def test_rule_35_explain_and_folders_know_it(tmp_path: Path) -> None:
     assert fd.read_result(tmp_path / "out").ahead.equals(result.ahead)
     result = fd.replay([DIGEST, ONCE], history(0, None, 2), max_ahead_of_next="1h")
     assert "delivered" in str(result.explain(3, "once"))
+
+
+def test_rule_35_check_compare_and_sweep_take_it_as_replay_does() -> None:
+    events = history(0, None, *range(1, 12), *range(1440, 1445))
+    assert [f.code for f in ONCE.check(log=events) if f.code == "future-event"] == ["future-event"]
+    assert "future-event" not in [f.code for f in ONCE.check(log=events, max_ahead_of_next="1h")]
+    plain = fd.on("link.created").deduplicate("target_id", window="1h").map(title="liked").deliver("t")
+    project = fd.load(plain.to_yaml())
+    assert "future-event" not in [
+        f.code for f in project.check("this-rs", log=events, max_ahead_of_next="1h")
+    ]
+    with pytest.raises(fd.ReplayError, match="max_ahead_of_next is"):
+        ONCE.check(log=events, max_ahead_of_next="soon")
+    swept = fd.sweep(ONCE, events, window=["1s", "1h"], max_ahead_of_next="1h")
+    assert swept.table["deliveries"].tolist() == [
+        len(fd.replay(ONCE.with_step(0, window=window), events, max_ahead_of_next="1h"))
+        for window in ("1s", "1h")
+    ]
+
+
+def test_rule_35_a_log_is_the_same_log_with_it() -> None:
+    log = MemoryEventLog()
+    log.append(history(0, None, 2, 4))
+    mended = fd.replay([DIGEST, ONCE], log, max_ahead_of_next="1h")
+    compared = fd.compare(fd.replay([DIGEST, ONCE], log), mended)
+    assert compared.to_dict()["totals"]["same"] == 1
+    assert set(compared.causes["example"]) == {2, 3, 4}
+    # what was dispatched before is known again
+    inbox = fd.sinks.InApp()
+    for limit in (None, "1h", "1h"):
+        fd.replay(ONCE, log, sinks={"t": inbox}, dispatch=True, max_ahead_of_next=limit)
+    kept = {n.key for n in inbox.page("q").notifications}
+    assert len(kept) == len(inbox.page("q").notifications) == 2

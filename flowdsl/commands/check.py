@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowdsl.commands.history import add_history, graph_of, open_path, position
+from flowdsl.commands.history import add_history, graph_of, log_of, position
 from flowdsl.commands.talking import existing, say, show, show_json
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     names = list(dict.fromkeys(options.flows))
     sources = [(_read(given), _name(given, names)) for given in names]
     kept = SEVERITIES[: SEVERITIES.index(options.least) + 1]
-    log = None if options.log is None else open_path(options.log)
+    log = None if options.log is None else log_of(options)
     graph = graph_of(options)
     target: str | None = options.target or (None if log is None else "this-rs")
     found = [f for f in check_sources(sources, target, log, graph) if f.severity in kept]

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowdsl.commands.history import add_history, graph_of, open_path, position
+from flowdsl.commands.history import add_history, graph_of, log_of, position
 from flowdsl.commands.talking import (
     UsageError,
     existing,
@@ -79,7 +79,7 @@ def _result(path: str, options: argparse.Namespace) -> Result:
     say(f"replaying {path}")
     return replay(
         project,
-        open_path(options.log),
+        log_of(options),
         graph_of(options),
         start=position(options.start),
         stop=position(options.stop),

@@ -6,19 +6,26 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowdsl.commands.talking import existing, say
+from flowdsl.commands.talking import duration, existing, say
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.log.source import EventSource
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
-    """Declare --graph, --start and --stop."""
+    """Declare --graph, --start, --stop and --max-ahead-of-next."""
     parser.add_argument(
         "--graph", metavar="FOLDER", help="entities/<type>.parquet|csv|jsonl and links.parquet|csv|jsonl"
     )
     parser.add_argument("--start", metavar="POSITION", help="the first event, as seq_no or timestamp")
     parser.add_argument("--stop", metavar="POSITION", help="where to stop before, as seq_no or timestamp")
+    parser.add_argument(
+        "--max-ahead-of-next",
+        type=duration,
+        metavar="DURATION",
+        help="events dated further ahead of those that come next do not move the clock (1h)",
+    )
 
 
 def graph_of(options: argparse.Namespace) -> EntityGraph | None:
@@ -28,7 +35,14 @@ def graph_of(options: argparse.Namespace) -> EntityGraph | None:
     return read_graph(existing(options.graph, "folder")) if options.graph else None
 
 
-def open_path(path: str) -> Any:
+def log_of(options: argparse.Namespace) -> EventSource:
+    """The log that was asked for, with clocks that cannot be right told apart if that was."""
+    from flowdsl.replaying import opened
+
+    return opened(_readable(options.log), options.max_ahead_of_next)
+
+
+def _readable(path: str) -> Any:
     """What `replay` reads: the path itself, or the events of a text file."""
     file = Path(path)
     if file.is_file() and file.suffix != ".parquet":

@@ -10,7 +10,7 @@ import argparse
 import time
 from pathlib import Path
 
-from flowdsl.commands.history import add_history, graph_of, open_path, position
+from flowdsl.commands.history import add_history, graph_of, log_of, position
 from flowdsl.commands.talking import existing, load_project, natural, say, show, show_json, table_text
 from flowdsl.errors import one_line
 from flowdsl.results.result import Result
@@ -39,11 +39,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="flush",
         help="what happens to windows that are open at the end",
     )
-    parser.add_argument(
-        "--max-ahead-of-next",
-        metavar="DURATION",
-        help="events dated further ahead of those that come next do not move the clock (1h)",
-    )
     parser.add_argument("--rows", type=natural, default=5, metavar="N", help="rows to print of each sink (5)")
     parser.add_argument("--json", action="store_true", help="print counts as JSON instead of tables")
 
@@ -56,12 +51,11 @@ def run(options: argparse.Namespace) -> int:
         # before a long replay, not after it
         existing(str(Path(options.report).parent), "folder")
     project = load_project(options.flows, options.target)
-    graph, log = graph_of(options), open_path(options.log)
+    graph, log = graph_of(options), log_of(options)
     began = time.perf_counter()
     result = replay(
         project, log, graph, start=position(options.start), stop=position(options.stop),
         open_windows=options.open_windows, out=options.out, target=options.target,
-        max_ahead_of_next=options.max_ahead_of_next,
     )  # fmt: skip
     say(f"{result.manifest['events']:,} events in {time.perf_counter() - began:.2f} s")
     if options.out:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.commands.history import graph_of
-from flowdsl.commands.talking import UsageError, existing, load_project, say
+from flowdsl.commands.talking import UsageError, duration, existing, load_project, say
 from flowdsl.errors import DataError, FlowError
 from flowdsl.live import MAX_AHEAD
 
@@ -86,6 +86,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-ahead",
+        type=_duration_or_none,
         metavar="DURATION",
         default=MAX_AHEAD,
         help=f"events dated further ahead of the clock do not move it ({MAX_AHEAD}); none: every event does",
@@ -114,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
         runtime = Runtime(
             project, log, graph_of(options), _sinks(project, options), name,
             state="discard" if options.discard_state else None,
-            max_ahead=None if options.max_ahead == "none" else options.max_ahead,
+            max_ahead=options.max_ahead,
         )  # fmt: skip
         _stop_at_signals(stop)
         # what ends the run is told by the command, once
@@ -263,6 +264,10 @@ class Status:
 
 def _now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _duration_or_none(text: str) -> str | None:
+    return None if text == "none" else duration(text)
 
 
 def _seconds(text: str) -> float:

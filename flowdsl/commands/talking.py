@@ -50,6 +50,18 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def duration(text: str) -> str:
+    """A duration like `5m`, as the type of an option."""
+    from flowdsl.errors import BuildError
+    from flowdsl.language.durations import parse_duration
+
+    try:
+        parse_duration(text)
+    except BuildError as error:
+        raise argparse.ArgumentTypeError(f"{text[:60]!r} is no duration like 5m or 1h") from error
+    return text
+
+
 def existing(path: str, what: str) -> Path:
     """A path that is there."""
     found = Path(path)

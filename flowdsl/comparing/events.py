@@ -11,6 +11,7 @@ import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.log import EventSource
+from flowdsl.log.foresight import AheadOfNext
 from flowdsl.log.names import Occurrences, content_texts
 from flowdsl.log.uuids import OneSpelling
 from flowdsl.progress import beat
@@ -89,7 +90,10 @@ def counterparts(before: Result, after: Result) -> Counterparts | None:
 
 
 def _bare(source: EventSource) -> EventSource:
-    return source.source if isinstance(source, OneSpelling) else source
+    """The log itself, whatever was said of its ids and clocks."""
+    while isinstance(source, (AheadOfNext, OneSpelling)):
+        source = source.source
+    return source
 
 
 def _same(one: EventSource, other: EventSource) -> bool:

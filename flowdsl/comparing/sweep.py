@@ -143,6 +143,7 @@ def sweep(
     stop: int | dt.datetime | str | None = None,
     target: str | None = None,
     open_windows: str = "flush",
+    max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
     **parameters: Iterable[Any],
 ) -> Sweep:
@@ -164,7 +165,7 @@ def sweep(
     variants = _variants(flow, parameters)
     result = replay(
         [variant.flow for variant in variants], log, graph, start=start, stop=stop, target=target,
-        open_windows=open_windows, progress=progress,
+        open_windows=open_windows, max_ahead_of_next=max_ahead_of_next, progress=progress,
     )  # fmt: skip
     return Sweep(result, tuple(variants))
 

@@ -58,6 +58,16 @@ class AheadOfNext:
         self._limit = limit
 
     @property
+    def source(self) -> EventSource:
+        """The log as it is."""
+        return self._source
+
+    @property
+    def identity(self) -> str | None:
+        """What tells the log from all others, where it has that."""
+        return getattr(self._source, "identity", None)
+
+    @property
     def broken(self) -> int:
         """Rows that cannot be events."""
         return self._source.broken

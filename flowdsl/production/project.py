@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -81,6 +82,7 @@ class Project:
         *,
         log: Any = None,
         graph: EntityGraph | None = None,
+        max_ahead_of_next: str | dt.timedelta | None = None,
         progress: Progress = None,
     ) -> list[Finding]:
         """What is worth knowing before it is shipped: mistakes, traps, what is defined and not used.
@@ -88,11 +90,11 @@ class Project:
         With `target="this-rs"` also what that runtime refuses, loses or does otherwise. Each finding has a `code`, with
         an entry in docs/findings.md; `where` is the place in the file, as long as the flows are what the file says.
         With a `log` (and a `graph`), as `replay` takes them, the flows are replayed, and what the events show is found too;
-        `progress` is as there.
+        `max_ahead_of_next` and `progress` are as there.
         """
         from flowdsl.production.findings import check_project
 
-        return check_project(self, target, log, graph, progress)
+        return check_project(self, target, log, graph, max_ahead_of_next, progress)
 
     def picture(self) -> Picture:
         """The flows drawn as lanes, with the sinks that they share; it is what a notebook shows of a project.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ def check_flow(
     target: str | None = None,
     log: Any = None,
     graph: EntityGraph | None = None,
+    max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
 ) -> list[Finding]:
     """What is worth knowing of one flow; with a log also what its events make of it."""
@@ -46,7 +48,7 @@ def check_flow(
     view = ProjectView([view_of_flow(flow)])
     found = [
         *findings_of(view, target, around=False),
-        *_from_log(view, (flow,), target, log, graph, progress),
+        *_from_log(view, (flow,), target, log, graph, max_ahead_of_next, progress),
     ]
     return ordered(found, view)
 
@@ -56,6 +58,7 @@ def check_project(
     target: str | None = None,
     log: Any = None,
     graph: EntityGraph | None = None,
+    max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
 ) -> list[Finding]:
     """What is worth knowing of a project; places are those of the file where the flows are still what it says."""
@@ -63,7 +66,10 @@ def check_project(
 
     rules_of(target)
     view = _filed(project) or view_of_project(project)
-    found = [*findings_of(view, target), *_from_log(view, project.flows, target, log, graph, progress)]
+    found = [
+        *findings_of(view, target),
+        *_from_log(view, project.flows, target, log, graph, max_ahead_of_next, progress),
+    ]
     return ordered(found, view)
 
 
@@ -73,6 +79,7 @@ def _from_log(
     target: str | None,
     log: Any,
     graph: EntityGraph | None,
+    max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
     production: Sequence[Flow] | None = None,
 ) -> list[Finding]:
@@ -81,8 +88,9 @@ def _from_log(
         return []
     from flowdsl.production.findings.from_log import findings_from_log
     from flowdsl.production.findings.stops import exported, stops_in_log
-    from flowdsl.replaying import by_rules, options_of
+    from flowdsl.replaying import by_rules, opened, options_of
 
+    log = opened(log, max_ahead_of_next)
     places = {(flow.name, step.number): step.place for flow in view.flows for step in flow.steps}
     found = findings_from_log(options_of(by_rules(flows, FLOWDSL), log, graph), target, places, progress)
     if target is not None:
