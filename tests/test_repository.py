@@ -67,7 +67,7 @@ HEAVY_ALLOWED = {
     ("flowdsl.sinks.listeners", "websockets"),
 }
 TOP = {
-    ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "data", "docs", "flowdsl", "notebooks",
+    ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "data", "docs", "findings", "flowdsl", "notebooks",
     "pyproject.toml", "tests",
 }  # fmt: skip
 
