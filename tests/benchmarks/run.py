@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import bytewax_side, flowdsl_side, memory
+from tests.benchmarks import against, bytewax_side, flowdsl_side, memory
 from tests.benchmarks.cases import FULL, QUICK, WORKLOADS
 from tests.benchmarks.harness import Case, Report, measure, table
 
@@ -25,6 +25,8 @@ BYTEWAX_EVENTS = 200_000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the workloads that are asked for; exit with 1 if any two sides gave different rows."""
     options = _options(arguments)
+    if options.against:
+        return _against(options)
     found: dict[str, Any] = {"machine": _machine(), "cases": []}
     unequal = False
     for workload in options.workload:
@@ -55,6 +57,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--side", help="only sides whose name contains this, and the first for comparison")
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
     parser.add_argument("--folder", type=Path, help="keep M's files here, and use those that are there")
+    parser.add_argument(
+        "--against", type=Path, help="another checkout: only flowdsl's sides of A to E and I, there and here"
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes: a check of all sides in seconds")
     options = parser.parse_args(arguments)
     wrong = sorted(set(options.workload) - set(known))
@@ -62,6 +67,20 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"unknown workload {', '.join(wrong)}; known are {', '.join(known)}")
     options.rounds = options.rounds or (1 if options.quick else 5)
     return options
+
+
+def _against(options: argparse.Namespace) -> int:
+    workloads = [workload for workload in options.workload if workload in WORKLOADS]
+    cases = []
+    compared = against.compare(
+        options.against, workloads, options.rounds, options.events, quick=options.quick
+    )
+    for case in compared:
+        print(case, flush=True)
+        cases.append({**asdict(case), "ratios": case.ratios()})
+    if options.json:
+        options.json.write_text(json.dumps({"machine": _machine(), "against": cases}, indent=1))
+    return 1 if any(case["unequal"] for case in cases) else 0
 
 
 def _workload(workload: str, options: argparse.Namespace) -> list[Report]:
