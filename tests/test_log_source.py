@@ -357,6 +357,19 @@ def test_chunks_of_a_frame_are_slices_of_it() -> None:
     assert chunk["source_id"][0] == "s500"
 
 
+def test_a_database_is_opened_only_for_text_that_may_not_be_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    connect = duckdb.connect
+    monkeypatch.setattr(
+        duckdb, "connect", lambda *given, **options: opened.append(1) or connect(*given, **options)
+    )
+    texts = links(1000, data=["{}"] * 1000)
+    assert sum(chunk.height for chunk in open_log(texts).chunks(["source_id"], 100)) == 1000
+    assert not opened
+    assert sum(chunk.height for chunk in open_log(texts).chunks(["data"], 100)) == 1000
+    assert len(opened) == 1
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> pl.DataFrame:
     """Events with few distinct times, in any order, some of them broken."""
