@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+
+import flowdsl as fd
 from findings import (
     Case,
     codes_in,
@@ -20,8 +22,6 @@ from findings import (
     target_of,
 )
 from findings.examples import example, with_examples
-
-import flowdsl as fd
 from flowdsl import on
 from flowdsl.cli import main
 from flowdsl.production.findings import rules
