@@ -97,7 +97,7 @@ def verdict(source):
         ("gone not in [1]", True),
         ("1 in gone", False),
         ("owner.name.first == 1", False),
-        ("one.real == 1 or owner.__class__ == 1 or __class__.__mro__ == 1", False),
+        ("one.real == 1 or owner.__class__ == 1 or __class__ == 1", False),
         # exists
         ("exists(owner.email) and owner.email exists", True),
         ("owner.phone not_exists and not exists(owner.phone)", True),

@@ -50,7 +50,7 @@ def test_a_duration_is_read_to_the_microsecond(text, microseconds):
         ("٥m", None),
         ("1y", None),
         ("m", None),
-        ("9" * 100_000 + "s", None),
+        ("9" * 1_000 + "s", None),
         ("9999999999w", None),
     ],
 )

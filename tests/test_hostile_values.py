@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,11 @@ def nested(depth: int) -> Any:
         (lambda: on("link.created").map({"a" + HALF: 1}), "half of a surrogate pair"),
         (lambda: on("link.created").map(a="{{ 'x" + HALF + "' }}"), "half of a surrogate pair"),
         (lambda: on("link.created").map(a=10**400), "a number too large for JSON"),
-        (lambda: on("link.created").map(a=10**5000), "a number too large for JSON"),
-        (lambda: fd.link_created("l", 10**5000, "b"), "source_id is a number of more than 1,000 digits"),
-        (lambda: fd.EntityGraph({"user": {10**5000: {}}}), "a number of more than 1,000 digits is no id"),
+        (lambda: on("link.created").map(a=10**1_001), "a number too large for JSON"),
+        (lambda: fd.link_created("l", 10**1_001, "b"), "source_id is a number of more than 1,000 digits"),
+        (lambda: fd.EntityGraph({"user": {10**1_001: {}}}), "a number of more than 1,000 digits is no id"),
         (lambda: fd.EntityGraph({"user": {"a": nested(500)}}), "'a' is nested deeper than 128 levels"),
-        (lambda: fd.EntityGraph({"user": {"a": nested(50_000)}}), "'a' is not JSON"),
+        (lambda: fd.EntityGraph({"user": {"a": nested(2 * sys.getrecursionlimit())}}), "'a' is not JSON"),
         (lambda: fd.MemoryEventLog().append(event({"x": nested(500)})["event"]), "metadata is nested deeper than 128 levels"),
         (lambda: fd.read_events(pl.DataFrame({"kind": [["a"]], "timestamp": ["2026-01-01"]})), "kind is of type List"),
         (lambda: fd.read_events([event({}, seq_no=2**63)]), "seq_no is 9223372036854775808"),
@@ -71,7 +72,7 @@ def test_a_replay_stops_before_any_number_however_large(number: int):
     assert len(fd.replay(FLOW, [event({"x": 1})], stop=number)) == (number > 0)
 
 
-@pytest.mark.parametrize("depth", [126, 127, 500, 100_000])
+@pytest.mark.parametrize("depth", [126, 127, 500])
 @pytest.mark.filterwarnings("ignore::flowdsl.events.FlowWarning")
 def test_deep_json_is_a_problem_of_its_own_row(depth: int):
     texts = ['{"x":' + "[" * depth + "]" * depth + "}", '{"x":"[[[' + "[" * 500 + '"}']

@@ -1,22 +1,38 @@
-"""YAML that is made to hurt ends in a clear error within a second or so, in bounded memory."""
+"""YAML that asks for much ends in a clear error before it costs much.
+
+No text here asks much of anybody: the limits are put low for these tests.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import flowdsl as fd
+import flowdsl.language.conditions.lexer
+import flowdsl.language.templates.grammar
+import flowdsl.production.yaml
 from flowdsl.production.findings import check_source
 
-SECONDS = 6.0  # a second or so, and room for a machine that is busy
-MEGABYTES = 250
+LIMITS = {
+    "flowdsl.production": {"BYTES": 2_000, "DEPTH": 8, "DIRECTIVES": 3, "VALUES": 60, "FLOW_VALUES": 30},
+    "flowdsl.language.conditions": {"MAX_CONDITION": 400},
+    "flowdsl.language.templates": {"MAX_TEMPLATE": 200, "MAX_NESTING": 6},
+}
+
+
+@pytest.fixture
+def low(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the limits low wherever they are read."""
+    for name, module in list(sys.modules.items()):
+        for package, limits in LIMITS.items():
+            for limit, value in limits.items() if name.startswith(package) else ():
+                if hasattr(module, limit):
+                    monkeypatch.setattr(module, limit, value)
 
 
 def flow(step: str) -> str:
@@ -24,25 +40,21 @@ def flow(step: str) -> str:
 
 
 def grown(first: str, level: str) -> str:
-    """Each line holds the one before ten times."""
-    return f"a0: &a0 {first}\n" + "".join(
-        f"a{n + 1}: &a{n + 1} {level.format(f'*a{n}')}\n" for n in range(12)
-    )
+    """Each line holds the one before three times."""
+    return f"a0: &a0 {first}\n" + "".join(f"a{n + 1}: &a{n + 1} {level.format(f'*a{n}')}\n" for n in range(4))
 
 
-LAUGHS = grown("[x]", f"[{', '.join(['{0}'] * 10)}]")
-LAUGHS_IN_MAPPINGS = grown("{k: v}", "{{" + ", ".join(f"k{n}: {{0}}" for n in range(10)) + "}}")
-MERGES = grown("{k: v}", "{{<<: [" + ", ".join(["{0}"] * 10) + "]}}")
+REPEATED = grown("[x]", "[{0}, {0}, {0}]")
 
 REFUSED = [
-    (LAUGHS, "it holds more than 250,000 values"),
-    (LAUGHS_IN_MAPPINGS, "it holds more than 250,000 values"),
-    (MERGES, "it holds more than 250,000 values"),
-    (grown("[x]", "[{0}]") + "".join(f"b{n}: &b{n} [*{'ab'[n > 0]}{max(n - 1, 0)}]\n" for n in range(80)), "nested more than 64 deep"),
+    (REPEATED, "it holds more than 60 values"),
+    (grown("{k: v}", "{{a: {0}, b: {0}, c: {0}}}"), "it holds more than 60 values"),
+    (grown("{k: v}", "{{<<: [{0}, {0}, {0}]}}"), "it holds more than 60 values"),
+    (grown("[x]", "[{0}]") + "b: [[[*a4]]]\n", "nested more than 8 deep"),
     ("a: &a [*a]\n", "*a stands inside of what it stands for"),
     ("a: *b\n", "*b stands for nothing"),
-    ("a: !!python/object/apply:os.system ['true']\n", "the tag !!python/object/apply:os.system is not allowed"),
-    ("a: !!python/name:os.system\n", "the tag !!python/name:os.system is not allowed"),
+    ("a: !!python/tuple [x]\n", "the tag !!python/tuple is not allowed"),
+    ("a: !!python/name:builtins.len\n", "the tag !!python/name:builtins.len is not allowed"),
     ("a: !!binary aGk=\n", "the tag !!binary is not allowed"),
     ("a: !!int x\n", "'x' is no int"),
     ("a: !mine [1]\n", "the tag !mine is not allowed"),
@@ -52,96 +64,61 @@ REFUSED = [
     ("a: \x1b[31m\n", "a character that YAML does not allow"),
     ("a:\n\t- b\n", "this is no YAML: found character that cannot start any token"),
     ("---\na: 1\n---\nb: 1\n", "there is a second document"),
-    ("---\n" * 400_000, "there is a second document"),
-    ("\n" + "[" * 1_999_000, "nested more than 64 deep"),
-    ("\n" + "- " * 900_000, "nested more than 64 deep"),
-    ("\n" + "? " * 900_000, "nested more than 64 deep"),
-    ("\n" + "{a: " * 400_000, "nested more than 64 deep"),
-    ("".join(" " * i + "a:\n" for i in range(1400)), "nested more than 64 deep"),
-    ("\n!" + "a" * 1_900_000, "the tag !aaa"),
-    ("\n*" + "a" * 1_900_000, "stands for nothing"),
-    ("\n" + "x" * 1_900_000 + ": 1", "this is no YAML: mapping values are not allowed in this context"),
-    ("".join(f"%TAG !a{n}! b\n" for n in range(100_000)) + "---\na: 1", "more than 100 lines that begin with %"),
-    ("a: |\n" + " x\n" * 1_000_000, "longer than 2,000,000 characters"),
-    ("[" + "a," * 990_000 + "]\n", "it holds more than 250,000 values"),
-    ("a:\n" + "- a\n" * 480_000, "it holds more than 250,000 values"),
-    ("- {name: a}\n" * 160_000, "it holds more than 250,000 values"),
-    ("a:\n" * 600_000, "the key 'a' stands twice"),
-    (flow(f"map: {{template: [{'x, ' * 20_000}]}}"), "a flow holds more than 10,000 values"),
-    (flow(f"filter: {{condition: '{'(' * 99_000}'}}"), "nested deeper than 64 levels"),
-    (flow(f"filter: {{condition: '{'x' * 1_900_000}'}}"), "a condition of 1,900,000 characters is too long"),
-    (flow(f"map: {{template: '{'{% if a %}' * 49_000}'}}"), "the template is nested too deeply"),
-    (flow(f"map: {{template: '{'{{ source_id }}' * 60_000}'}}"), "the template is too long"),
-    (flow(f"rate_limit: {{max: {'1' * 1_900_000}, per: 1h}}"), "max is text"),
-    (flow(f"deduplicate: {{key: source_id, window: {'1' * 1_900_000}h}}"), "is too"),
-    (flow(f"resolve: {{from: '{'a.' * 900_000}a', as: x}}"), "resolve reads"),
+    ("---\n" * 5, "there is a second document"),
+    ("\n" + "[" * 9 + "]" * 9, "nested more than 8 deep"),
+    ("\n" + "- " * 9, "nested more than 8 deep"),
+    ("\n" + "? " * 9, "nested more than 8 deep"),
+    ("\n" + "{a: " * 9 + "}" * 9, "nested more than 8 deep"),
+    ("".join(" " * i + "a:\n" for i in range(10)), "nested more than 8 deep"),
+    ("\n!" + "a" * 200, "the tag !aaa"),
+    ("\n*" + "a" * 200, "stands for nothing"),
+    ("\n" + "x" * 1_900 + ": 1", "this is no YAML: mapping values are not allowed in this context"),
+    ("".join(f"%TAG !a{n}! b\n" for n in range(4)) + "---\na: 1", "more than 3 lines that begin with %"),
+    ("a: |\n" + " x\n" * 800, "longer than 2,000 characters"),
+    ("[" + "a," * 61 + "]\n", "it holds more than 60 values"),
+    ("a:\n" + "- a\n" * 61, "it holds more than 60 values"),
+    ("- {name: a}\n" * 31, "it holds more than 60 values"),
+    ("a:\n" * 20, "the key 'a' stands twice"),
+    (flow(f"map: {{template: [{'x, ' * 31}]}}"), "a flow holds more than 30 values"),
+    (flow(f"filter: {{condition: '{'(' * 140}a == 1{')' * 140}'}}"), "nested deeper than 64 levels"),
+    (flow(f"filter: {{condition: '{'x' * 401}'}}"), "a condition of 401 characters is too long"),
+    (flow(f"map: {{template: '{'{% if a %}' * 7}{'{% endif %}' * 7}'}}"), "the template is nested too deeply"),
+    (flow(f"map: {{template: '{'{{ source_id }}' * 20}'}}"), "the template is too long"),
+    (flow(f"rate_limit: {{max: {'1' * 1_500}, per: 1h}}"), "max is text"),
+    (flow(f"deduplicate: {{key: source_id, window: {'1' * 1_500}h}}"), "is too"),
+    (flow(f"resolve: {{from: '{'a.' * 20}a', as: x}}"), "resolve reads"),
 ]  # fmt: skip
 # what production takes as text, counts, or reads to its end, and what its own reading must bear as well
 IN_PRODUCTION = [
-    (LAUGHS, "it holds more than 250,000 values"),
-    ("\n" + "[" * 1_999_000, "nested more than 64 deep"),
-    ("[" + "[]," * 660_000 + "]\n", "it holds more than 250,000 values"),
-    ("- {}\n" * 60_000, "a flow needs 'name' and 'trigger' and 'pipeline'"),
-    (flow(f"rate_limit: {{max: {'1' * 1_900_000}, per: 1h}}"), "a whole number from 0 to 4294967295"),
-    (flow(f"map: {{template: {'1' * 1_900_000}}}"), None),
-    (flow(f"map: {{template: '{'{% if a %}' * 49_000}'}}"), None),
-    (flow(f"map: {{template: [{'x, ' * 20_000}]}}"), "a flow holds more than 10,000 values"),
+    (REPEATED, "it holds more than 60 values"),
+    ("\n" + "[" * 9 + "]" * 9, "nested more than 8 deep"),
+    ("[" + "[]," * 61 + "]\n", "it holds more than 60 values"),
+    ("- {}\n" * 40, "a flow needs 'name' and 'trigger' and 'pipeline'"),
+    (flow(f"rate_limit: {{max: {'1' * 1_500}, per: 1h}}"), "a whole number from 0 to 4294967295"),
+    (flow(f"map: {{template: {'1' * 1_500}}}"), None),
+    (flow(f"map: {{template: '{'{% if a %}' * 7}{'{% endif %}' * 7}'}}"), None),
+    (flow(f"map: {{template: [{'x, ' * 31}]}}"), "a flow holds more than 30 values"),
 ]
-LOAD = """
-import json, resource, sys, time
-import flowdsl as fd
-fd.load("- {name: f, trigger: {kind: link.created}, pipeline: []}\\n")
-for text, target in json.load(sys.stdin):
-    began, message = time.process_time(), None
-    try:
-        fd.load("\\n" + text, target=target)
-    except fd.LoadError as error:
-        message = str(error)
-    spent, most = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps([message, spent, most]), flush=True)
-"""
 
 
-def loaded_apart(texts: list[tuple[str, str | None]]) -> Iterator[tuple[str | None, float, int]]:
-    """What loading each text in another process says, its seconds, and the most kilobytes the process has had by then."""
-    given = json.dumps([["a: 1\n", None], *texts])
-    run = subprocess.run(
-        [sys.executable, "-c", LOAD], input=given, capture_output=True, text=True, check=True
-    )
-    yield from map(json.loads, run.stdout.splitlines())
-
-
-def test_hostile_yaml_ends_in_a_clear_error_at_once_and_in_bounded_memory():
-    pytest.importorskip("resource", reason="this system does not say how much memory a process has had")
-    cases = [(text, what, None) for text, what in REFUSED] + [
-        (text, what, "this-rs") for text, what in IN_PRODUCTION
-    ]
-    before, *seen = loaded_apart([(text, target) for text, _, target in cases])
-    for (text, what, target), (message, spent, most) in zip(cases, seen, strict=True):
-        case = f"{text[:60]!r} for {target}: {message!r:.200}, {spent:.1f} s"
-        assert (message is None) if what is None else (what in (message or "")), case
-        assert len(message or "") < 400_000, case
-        assert spent < SECONDS, case
-        assert most - before[2] < MEGABYTES * 1024, case
-
-
-def test_checking_it_is_as_quick():
-    for text in (
-        LAUGHS,
-        "[" + "a," * 990_000 + "]\n",
-        "- {name: a}\n" * 80_000,
-        flow(f"map: {{template: [{'x, ' * 20_000}]}}"),
-    ):
-        for target in (None, "this-rs"):
-            began = time.process_time()
-            assert check_source(text, "flows.yaml", target)
-            assert time.process_time() - began < SECONDS
+@pytest.mark.usefixtures("low")
+@pytest.mark.parametrize("case", range(len(REFUSED) + len(IN_PRODUCTION)))
+def test_yaml_that_asks_for_much_ends_in_a_clear_error(case: int):
+    text, what = [*REFUSED, *IN_PRODUCTION][case]
+    target = None if case < len(REFUSED) else "this-rs"
+    if what is None:
+        fd.load(text, target=target)
+        return
+    with pytest.raises(fd.LoadError) as caught:
+        fd.load(text, target=target)
+    assert what in str(caught.value)
+    assert check_source(text, "flows.yaml", target)
 
 
 def test_a_file_is_measured_before_it_is_read(tmp_path: Path):
-    path = tmp_path / "huge.yaml"
+    path = tmp_path / "long.yaml"
     path.touch()
-    os.truncate(path, 1 << 33)
+    os.truncate(path, 2_000_001)
     with pytest.raises(fd.LoadError, match="longer than 2,000,000 characters"):
         fd.load(path)
 
@@ -152,7 +129,7 @@ def test_a_file_is_measured_before_it_is_read(tmp_path: Path):
         ("a: é".encode("latin-1"), "flows.yaml:1:4: this is no UTF-8 text"),
         ("a: 1\n".encode("utf-16"), "flows.yaml:1:1: this is no UTF-8 text"),
         ("a: 1\n".encode("utf-32-le"), "flows.yaml:1:2: there is a character that YAML does not allow"),
-        (b"\x00" * 1000, "flows.yaml:1:1: there is a character that YAML does not allow"),
+        (b"\x00" * 10, "flows.yaml:1:1: there is a character that YAML does not allow"),
         (b"\x1f\x8b\x08\x00", "flows.yaml:1:2: this is no UTF-8 text"),
         ("é: \x07".encode(), "flows.yaml:1:4: there is a character that YAML does not allow"),
     ],
@@ -167,7 +144,7 @@ def test_bytes_that_are_no_text_are_refused_with_their_place(tmp_path: Path, raw
 
 def test_reading_ends_after_a_thousand_problems():
     with pytest.raises(fd.LoadError) as caught:
-        fd.load("- {name: 5}\n" * 3_000)
+        fd.load("- {name: 5}\n" * 1_200)
     assert len(caught.value.problems) == 1_001
     assert caught.value.problems[-1].what == "here reading ends, after 1,000 problems"
 

@@ -555,7 +555,7 @@ def test_a_log_that_has_lost_events_is_told_from_one_that_has_not(tmp_path: Path
 def test_files_are_the_users_alone_and_no_name_leads_elsewhere(tmp_path: Path) -> None:
     with fd.ParquetEventLog(tmp_path / "log") as log:
         log.append(like("ann"))
-        for name in ("../../evil", "..", ".", "a/b", "ü\n\0x", "x" * 150):
+        for name in ("../../x", "..", ".", "a/b", "ü\n\0x", "x" * 150):
             Runtime(told, log, consumer_name=name).run_until_idle()
         with pytest.raises(LiveError, match="too long"):
             Runtime(told, log, consumer_name="x" * 300)

@@ -116,7 +116,7 @@ def test_a_service_that_is_busy_or_broken_is_tried_again(says: Say):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html>", b"[]", b"null", b"{}", b'{"data": []}', b'{"data": [1]}', b'{"data": {"status": "what"}}', b"[" * 100_000,
+    [b"", b"<html>", b"[]", b"null", b"{}", b'{"data": []}', b'{"data": [1]}', b'{"data": {"status": "what"}}', b"[" * 2_000,
      b'{"data": [{"status": "error"}]}', b'{"data": [{"status": "error", "details": {"error": 5}}]}', b'\xff\xfe'],
 )  # fmt: skip
 def test_an_answer_that_makes_no_sense_is_a_failure_in_the_end(body: bytes):
@@ -207,14 +207,14 @@ def test_push_shares_devices_and_preferences_with_in_app(tmp_path: Path):
 
 
 def test_a_ticket_with_a_name_that_cannot_be_kept_is_still_a_message_sent():
-    odd = by_device(a1={**OK, "id": "a\ud83d"}, b1={**OK, "id": "x" * 100_000})
+    odd = by_device(a1={**OK, "id": "a\ud83d"}, b1={**OK, "id": "x" * 10_000})
     outcomes, _, counts = pushed(odd, people(ann=["a1"], bob=["b1"]), note("ann"), note("bob"))
     assert outcomes == [None, None]
     assert counts == {"sent": 2, "unregistered": 0, "failed": 0}
 
 
 def test_what_a_service_says_of_a_failure_is_cut():
-    said = by_device(a1=error("\ud83d" + "x" * 500_000))
+    said = by_device(a1=error("\ud83d" + "x" * 50_000))
     (outcome,), _, _ = pushed(said, people(ann=["a1"]), note("ann"), attempts=1)
     assert len(outcome.error) < 1_100
     outcome.error.encode()

@@ -94,7 +94,7 @@ def test_the_program_may_hand_over_sinks_and_counters_start_from_the_graph():
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil", "/etc/x", "..", ".", "a/b", "a\\b", "ü ☃", "x" * 500, "con.txt", "~"]
+    "name", ["../x", "/tmp/x", "..", ".", "a/b", "a\\b", "ü ☃", "x" * 500, "con.txt", "~"]
 )
 def test_no_name_leads_out_of_the_folder(name: str, tmp_path: Path):
     folder = tmp_path / "inner"

@@ -21,6 +21,8 @@ from flowdsl.language.templates.broken import BrokenTemplate
 from flowdsl.language.templates.crashing import Construct
 from flowdsl.language.templates.failures import Crash, RenderFailure
 from flowdsl.language.templates.filters import dates, scalars
+from flowdsl.production import this_rs_conditions
+from flowdsl.production.findings import check_source
 from flowdsl.values.tags import MISSING
 
 LAST = 1_000
@@ -290,8 +292,6 @@ def test_the_command_replay_says_it_and_ends_with_1(capsys: Any, tmp_path: Path)
 def codes(template: str, **options: Any) -> list[str]:
     """The codes of findings of a template that are about stops."""
     document = f"- name: f\n  trigger: {{kind: entity.created}}\n  pipeline:\n    - map: {{template: {json.dumps(template)}}}\n    - deliver: {{sink: s}}\n"
-    from flowdsl.production.findings import check_source
-
     return [f.code for f in check_source(document, "f.yaml", "this-rs", **options) if "stop" in f.code]
 
 
@@ -319,6 +319,27 @@ def test_a_construct_that_every_value_crashes_is_an_error(monkeypatch: pytest.Mo
     # base 10 is fine with everybody; here it is taken for one that is not
     monkeypatch.setattr(crashing, "BASES", (2, 9))
     assert codes("{{ data.text | int(base=10) }}") == ["stops-production"]
+
+
+def test_a_condition_with_which_production_does_not_start_is_an_error_and_is_not_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # no condition is like that here: the word `never` is taken for one
+    read = this_rs_conditions._right
+
+    def reading(text: str) -> Any:
+        if text == "never":
+            raise this_rs_conditions.CrashingConditionError("it is for a test")
+        return read(text)
+
+    monkeypatch.setattr(this_rs_conditions, "_right", reading)
+    filtered = flow("f", {"filter": {"condition": "data.a == never"}}, PLAIN)
+    document = json.dumps({"events": {"flows": [flow("g", PLAIN), filtered]}})
+    found = [(f.code, f.severity, f.flow) for f in check_source(document, "f.yaml", "this-rs")]
+    assert ("condition-stops-production", "error", "f") in found
+    for skip_invalid in (False, True):
+        with pytest.raises(fd.LoadError, match="it is for a test"):
+            fd.load(document, target="this-rs", skip_invalid=skip_invalid)
 
 
 def test_findings_of_a_log_name_the_event():

@@ -411,7 +411,7 @@ class Generator:
         def any_value() -> Any:
             return self.pick(self.pick([texts, texts, NUMBERS, NUMBERS, OTHERS]))
 
-        # Tera panics where it loops over a letter of two code points, which takes long to recover from
+        # where templates loop, over letters of one code point
         texts = [text for text in TEXTS if self.columnar or "\u0301" not in text]
 
         def like(values: list[Any]) -> Any:

@@ -94,13 +94,17 @@ ZONES = [
     "Asia/Kathmandu",
     "nope",
     "Australia/Lord_Howe",
-    "../etc/passwd",
+    "no/where",
 ]
 
 
 def test_dates_are_written_as_by_tera() -> None:
-    contexts = [{"s": time} for time in TIMES]
-    assert disagreements([(f"{{{{ s | date(format='|%{code}|') }}}}", contexts) for code in CODES]) == []
+    jobs = [
+        # a zone is asked of texts only
+        (f"{{{{ s | date(format='|%{code}|') }}}}", [{"s": t} for t in TIMES if isinstance(t, str) or code[-1] not in "zZ+"])
+        for code in CODES
+    ]  # fmt: skip
+    assert disagreements(jobs) == []
 
 
 def test_time_zones_are_those_of_tera() -> None:
@@ -280,12 +284,12 @@ def test_odd_corners_of_the_language_are_those_of_tera() -> None:
         "{% macro m(a=1, b='x', c=true, d=1.5) %}{{ a }}{{ b }}{{ c }}{{ d }}{{ n }}{% endmacro %}{{ self::m(b=n) }}{{ self :: m ( ) }}", "{% set q = 1 %}{% macro m() %}{{ q is defined }}{% endmacro m %}{{ self::m() }}",
         "{% macro m(x) %}{% if x > 0 %}{{ x }}{{ self::m(x=x - 1) }}{% endif %}{% endmacro m %}{{ self::m(x=4) }}", "{% if self::m() %}y{% endif %}{% macro m() %} {% endmacro m %}", "{% macro m(a = 1) %}{% endmacro %}",
         "{% filter safe %}{{ a }}{% endfilter %}", "{% filter replace(from='b', to=a) %}{{ a }}{% endfilter %}", "{{ a | default }}", "{{ zz | upper | default(value=1) }}", "{{ 'x' | default(value=1) }}", "{{ nul | default(value=zz) }}", "{{ a | default(value=zz) }}",
-        "{{ not zz | upper }}", "{% if zz | upper %}y{% endif %}", "{% if not n | upper %}y{% else %}z{% endif %}", "{% if 'a' | length > 3 %}y{% else %}z{% endif %}", "{% if 1.5 | round %}y{% endif %}", "{% if a ~ '' | length %}y{% endif %}",
+        "{{ not zz | upper }}", "{% if zz | upper %}y{% endif %}", "{% if not n | upper %}y{% else %}z{% endif %}", "{% if 'a' | length > 3 %}y{% else %}z{% endif %}", "{% if 1.5 | round %}y{% endif %}",
         "{{ a in o }}{{ 'k' in o }}{{ 1 in l }}{{ 1.0 in l }}{{ 'b' in a }}{{ 'two' not in l }}", "{{ n in a }}", "{{ a in n }}", "{{ not 'b' in a }}", "{% if not 'b' in a %}y{% endif %}", "{{ n in [3, 4] and a in ['abc'] }}",
         "{{ n > 2 and n < 4 or zz }}", "{{ zz and n }}", "{{ zz == 1 or n }}", "{{ n or zz == 1 }}", "{{ n > a }}", "{{ (n > 2) and (n < 4) }}", "{{ not (n) }}", "{{ not (n > 2) }}", "{{ n == 3 == true }}",
         "{{ range(start=1, end=7, step_by=2) }}{{ range(end=0) }}", "{{ range(start=3, end=1) }}", "{{ range(end=-1) }}", "{{ range(end=1.0) }}", "{{ range(end=n) | last }}", "{{ range(end=3) + 1 }}", "{% if range(end=3) %}y{% endif %}",
         "{{ a | replace(from='', to='-') }}{{ a | split(pat='') }}", "{{ a | trim_start_matches(pat='') }}{{ 'aab' | trim_start_matches(pat='a') }}{{ 'baa' | trim_end_matches(pat='a') }}", "{{ 'x\\ny' | split(pat='\\n') }}", "{{ '1,2' | split(pat=',') | join(sep='\\t') }}",
-        "{{ '0b11' | int(base=2) }}{{ '0x0x1f' | int(base=16) }}{{ 'z' | int(base=36) }}{{ '+5' | int }}{{ '5.9' | int }}{{ '.5' | int }}{{ ' 7 ' | int }}{{ '1e3' | int(default=9) }}{{ '1.0e3' | int }}{{ '9999999999999999999' | int(default=-1) }}", "{{ '1' | int(base=1) }}", "{{ '1' | int(base=37) }}",
+        "{{ '0b11' | int(base=2) }}{{ '0x0x1f' | int(base=16) }}{{ 'z' | int(base=36) }}{{ '+5' | int }}{{ '5.9' | int }}{{ '.5' | int }}{{ ' 7 ' | int }}{{ '1e3' | int(default=9) }}{{ '1.0e3' | int }}{{ '9999999999999999999' | int(default=-1) }}",
         "{{ 'inf' | float }}{{ '1e400' | float }}{{ '.5' | float }}{{ 'x' | float(default=2) }}{{ '1_0' | float }}", "{{ true | int }}", "{{ l | sort }}", "{{ [3, 1.5, -0.0, 0] | sort }}", "{{ ['b', 'B', 'a'] | sort | unique }}", "{{ [1, 2, 1] | unique }}{{ [true, false, true] | unique }}", "{{ [1.0] | unique }}",
         "{{ o | get(key='k') }}{{ o | get(key='zz', default=nul) }}", "{{ o | get(key=1) }}", "{{ l | nth(n=1) }}{{ l | nth(n=9) }}{{ [] | nth(n='x') }}", "{{ l | slice(start=-2) }}{{ l | slice(start=1.9, end=9) }}{{ l | slice(end=-9) }}", "{{ l | concat(with=o) | length }}{{ l | concat(with=[1]) }}",
         "{{ a | indent }}", "{{ 'a\nb\n\nc' | indent }}{{ 'a\r\nb\r' | indent(prefix='>', first=true, blank=true) }}", "{{ '<b>x</b> <i>' | striptags }}{{ '<b> <i>' | spaceless }}", "{{ 1 | pluralize }}{{ -1 | pluralize }}{{ 1.0 | pluralize }}{{ 0 | pluralize(plural='es') }}", "{{ 1023 | filesizeformat }}{{ 1024 | filesizeformat(binary=true) }}{{ 1048575 | filesizeformat }}{{ 1.5 | filesizeformat }}",

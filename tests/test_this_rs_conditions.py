@@ -151,8 +151,6 @@ def test_the_first_operator_splits_the_text_and_the_rest_is_taken_as_it_is(
         "a in b",
         "a and b",
         "not a",
-        'a == "',
-        "a == '",
     ],
 )
 def test_what_has_no_operator_between_spaces_does_not_compile(text: str) -> None:

@@ -159,10 +159,10 @@ def test_an_integer_beyond_64_bits_is_a_float():
     assert unwrap(var.x == -(2**63)) == parse_expression("x == -9223372036854775808")
 
 
-def test_an_endless_expression_is_refused_before_it_exhausts_the_stack():
+def test_an_expression_that_grows_too_deep_is_refused_while_it_is_built():
     def grow():
         expression = var.x
-        for _ in range(10_000):
+        for _ in range(200):
             expression = expression + 1
 
     with pytest.raises(BuildError, match="nested deeper"):
