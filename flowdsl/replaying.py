@@ -204,7 +204,8 @@ def run(
         source = options.source
         hand_over = None
         if dispatch:
-            dispatching = Dispatching(plan, local, recorder, dispatch, source)
+            earlier = () if options.state is None else options.state.sources
+            dispatching = Dispatching(plan, local, recorder, dispatch, source, earlier)
             source, hand_over = dispatching.source, dispatching.hand_over
             columns = columns or plan.event_columns | {*recorder.event_columns}
         tick = _gathered(local, options, follower)
@@ -212,6 +213,7 @@ def run(
         local.run(source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns)
         state = local.state()
         state.base = options.graph if options.state is None else options.state.base
+        state.sources = _sources(options)
         if options.open_windows == "flush" and local.stopped is None:
             local.flush()
         if hand_over is not None:
@@ -222,6 +224,14 @@ def run(
                 f"{broken} rows of the log are no events, or hold text that is no JSON, and were left out so far; see log.problems"
             )
         return beside(lambda: finished(plan, options, store, recorder, local, state))
+
+
+def _sources(options: Options) -> tuple[EventSource, ...]:
+    """What a next replay has to read to know what events are known by; of a log with an identity that is nothing."""
+    if getattr(options.source, "identity", None) is not None:
+        return ()
+    earlier = () if options.state is None else options.state.sources
+    return earlier if earlier and earlier[-1] is options.source else (*earlier, options.source)
 
 
 def _gathered(local: LocalRun, options: Options, follower: Follower) -> Tick:

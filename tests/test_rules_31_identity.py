@@ -176,6 +176,45 @@ def test_rule_31_what_a_window_really_was_takes_the_place_of_what_the_end_of_a_f
     assert there(sinks) == (["2", "3"], ["2", "3"], 5)
 
 
+@pytest.mark.parametrize("ids", [True, False])
+def test_rule_31_windows_of_what_came_out_of_windows_are_known_by_the_event_that_opened_the_first(ids: bool):
+    flow = (
+        on("link.created", name="w").batch("target_id", window="1h").batch("target_id", window="3h")
+        .map(recipient_id="bob", title="{{ batch.count }} {{ batch.last_at }}", entity_type="post", entity_id="p",
+             field="likes", value=var.batch.count)
+        .deliver("in-app", "feed", "count")
+    )  # fmt: skip
+    events = [like(f"u{n % 3}", n * 20, f"id-{n}" if ids else None) for n in range(40)]
+    for whole in (True, False):
+        sinks = stores()
+        for until in (40,) if whole else (1, 2, 5, 8, 14, 21, 40):
+            handed(events[:until], sinks, flow)
+        expected = fd.replay(flow, events)["in-app"]["title"].tolist()
+        assert there(sinks)[0][::-1] == expected
+        assert there(sinks)[2] == sum(int(title.split()[0]) for title in expected)
+
+
+@pytest.mark.parametrize("ids", [True, False])
+@pytest.mark.parametrize("dispatched", [True, False])
+def test_rule_31_a_window_keeps_its_name_when_a_next_file_goes_on_without_its_first_event(
+    ids: bool, dispatched: bool
+):
+    sinks = stores()
+    events = [like(f"u{n}", n // 2 * 20, f"id-{n}" if ids else None) for n in range(8)]
+    rows = in_form(events, pl.DataFrame, Path()).with_row_index("seq_no", 1).cast({"seq_no": pl.Int64})
+    handed(rows[:3], sinks, DIGEST)
+    first = (
+        handed(rows[:3], sinks, DIGEST, open_windows="keep")
+        if dispatched
+        else fd.replay(DIGEST, rows[:3], open_windows="keep")
+    )
+    second = handed(rows[3:5], sinks, DIGEST, state=first.state, open_windows="keep")
+    handed(rows[5:], sinks, DIGEST, state=second.state)
+    assert there(sinks) == (["2", "6"], ["2", "6"], 8)
+    handed(rows, sinks, DIGEST)
+    assert there(sinks)[2] == 8
+
+
 def test_rule_31_a_window_is_known_by_the_event_that_opened_it_not_by_the_last_member():
     sinks = stores()
     events = [like(f"u{n}", n * 20) for n in range(3)]

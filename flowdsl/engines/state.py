@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flowdsl.engines.stopping import Stopped
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphState
 from flowdsl.kernels.kernel import Kernel
+from flowdsl.log.source import EventSource
 from flowdsl.plan import Plan, fingerprints
 from flowdsl.plurals import count_text
 from flowdsl.sinks.base import flow_labels
@@ -56,11 +57,13 @@ class State:
     base: EntityGraph | None = None
     # where production stopped, after which nothing goes on
     stopped: Stopped | None = None
+    # where the events stand that came so far, of files and frames: what later ones are known by depends on them
+    sources: tuple[EventSource, ...] = ()
 
     def fork(self) -> State:
         """A copy that can go its own way."""
         steps = tuple(_forked(step) for step in self.steps)
-        return State(self.graph.fork(), self.clock, self.position, steps, self.flows, self.base, self.stopped)
+        return replace(self, graph=self.graph.fork(), steps=steps)
 
     def belongs_to(self, plan: Plan) -> bool:
         """Whether it is of a plan's own flows, whatever their order."""

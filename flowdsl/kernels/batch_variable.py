@@ -13,14 +13,14 @@ import polars as pl
 from flowdsl.contexts.chunk import Chunk
 from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
-from flowdsl.contexts.variables import Plain
+from flowdsl.contexts.variables import Plain, Variable
 from flowdsl.kernels.windows import stable_order
 from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_texts import quoted
 from flowdsl.values.ranges import ranges
-from flowdsl.values.saved import CODES, INTERNER, INTS, Array, Listed, Part, Saved, Source, keeps
+from flowdsl.values.saved import CODES, INTERNER, INTS, Array, Listed, Optional, Part, Saved, Source, keeps
 from flowdsl.values.saved_columns import COLUMN
 from flowdsl.values.tags import Index, Tag
 
@@ -30,20 +30,71 @@ _SPARSE: Final = 256
 
 
 @dataclass(frozen=True)
-class ItemLists(Saved):
-    """Members of windows, those of one window in the order in which they came: the window each is in, its item, event and branch."""
+class Roots(Saved):
+    """Of contexts that came out of windows, the events that opened those, the first of several windows, and their branches.
 
-    saved = keeps(windows=INTS, items=CODES, seq=INTS, branches=Listed(Array(np.int32, 0), tuple))
+    The event that a window ends with is another when there is more of the log; the one that it began with stays.
+    """
+
+    saved = keeps(seq=INTS, branches=Listed(Array(np.int32, 0), tuple))
+
+    seq: Ints
+    branches: tuple[npt.NDArray[np.int32], ...] = ()
+
+    @classmethod
+    def of(cls, contexts: Contexts, names: Sequence[str]) -> Roots | None:
+        """Those of contexts; None where they came out of no window. `names` are those of the variable of a window."""
+        variable = _window_of(contexts, names)
+        if variable is None:
+            return None
+        items: Items = variable.items  # type: ignore[attr-defined]
+        return cls(items.opened_by, (*items.opened_in, *contexts.branches[len(items.opened_in) :]))
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: Source) -> Roots:
+        levels = {f"branches {level}": len(numbers) for level, numbers in enumerate(said["branches"])}
+        source.agree(seq=len(said["seq"]), **levels)
+        return cls(**said)
+
+    def __len__(self) -> int:
+        return len(self.seq)
+
+    def take(self, rows: Index) -> Roots:
+        """Those of some contexts."""
+        return Roots(self.seq[rows], tuple(level[rows] for level in self.branches))
+
+    def joined(self, later: Roots) -> Roots:
+        """These, then others."""
+        levels = zip(self.branches, later.branches, strict=True)
+        return Roots(np.concatenate([self.seq, later.seq]), tuple(np.concatenate(level) for level in levels))
+
+
+@dataclass(frozen=True)
+class ItemLists(Saved):
+    """Members of windows, those of one window in the order in which they came: the window each is in, its item, event and branch.
+
+    `roots` are there where the members came out of other windows.
+    """
+
+    saved = keeps(
+        windows=INTS,
+        items=CODES,
+        seq=INTS,
+        branches=Listed(Array(np.int32, 0), tuple),
+        roots=Optional(Part(Roots)),
+    )
 
     windows: Ints
     items: Codes
     seq: Ints
     branches: tuple[npt.NDArray[np.int32], ...] = ()
+    roots: Roots | None = None
 
     @classmethod
     def restored(cls, said: dict[str, Any], source: Source) -> ItemLists:
         levels = {f"branches {level}": len(numbers) for level, numbers in enumerate(said["branches"])}
-        source.agree(**{name: len(said[name]) for name in ("windows", "items", "seq")}, **levels)
+        roots = {} if said["roots"] is None else {"roots": len(said["roots"])}
+        source.agree(**{name: len(said[name]) for name in ("windows", "items", "seq")}, **levels, **roots)
         return cls(**said)
 
     @classmethod
@@ -52,13 +103,23 @@ class ItemLists(Saved):
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
     @classmethod
-    def of_contexts(cls, contexts: Contexts, rows: Index, windows: Ints) -> ItemLists:
-        """Some contexts as members of these windows; an item is the event's source id, else its entity id."""
+    def of_contexts(cls, contexts: Contexts, rows: Index, windows: Ints, names: Sequence[str]) -> ItemLists:
+        """Some contexts as members of these windows; an item is the event's source id, else its entity id.
+
+        `names` are those of the variable of a window.
+        """
         chunk, events = contexts.chunk, contexts.rows.take(rows)
         sources = chunk.codes("source_id", events)
         if not sources.all():
             sources = np.where(sources > 0, sources, chunk.codes("entity_id", events))
-        return cls(windows, sources, contexts.seq.take(rows), tuple(b.take(rows) for b in contexts.branches))
+        roots = Roots.of(contexts, names)
+        return cls(
+            windows,
+            sources,
+            contexts.seq.take(rows),
+            tuple(b.take(rows) for b in contexts.branches),
+            None if roots is None else roots.take(rows),
+        )
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -73,6 +134,7 @@ class ItemLists(Saved):
             np.concatenate([self.items, later.items]),
             np.concatenate([self.seq, later.seq]),
             tuple(np.concatenate(level) for level in levels) if len(later) else self.branches,
+            self.roots if self.roots is None or later.roots is None else self.roots.joined(later.roots),
         )
 
     def grouped(self, windows: Ints) -> tuple[ItemLists, Ints]:
@@ -89,7 +151,11 @@ class ItemLists(Saved):
 
     def _at(self, rows: Index) -> ItemLists:
         return ItemLists(
-            self.windows[rows], self.items[rows], self.seq[rows], tuple(b[rows] for b in self.branches)
+            self.windows[rows],
+            self.items[rows],
+            self.seq[rows],
+            tuple(b[rows] for b in self.branches),
+            None if self.roots is None else self.roots.take(rows),
         )
 
     def of(self, windows: Ints) -> ItemLists:
@@ -100,8 +166,9 @@ class ItemLists(Saved):
     def lists(self, windows: Ints, interner: Interner) -> Items:
         """The items of each of these windows, in their order."""
         inside, starts = self.grouped(windows)
-        opened_in = tuple(level[starts] for level in inside.branches)
-        return Items(inside.items, np.append(starts, len(inside)), interner, inside.seq[starts], opened_in)
+        first = Roots(inside.seq, inside.branches) if inside.roots is None else inside.roots
+        first = first.take(starts)
+        return Items(inside.items, np.append(starts, len(inside)), interner, first.seq, first.branches)
 
     def _among(self, windows: Ints) -> Ints:
         """For each member the place of its window in `windows`, -1 where it is not among them."""
@@ -127,7 +194,8 @@ class ItemLists(Saved):
 class Items(Saved):
     """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`.
 
-    `opened_by` is the event that it begins with, `opened_in` the branch of it.
+    `opened_by` is the event that it begins with, of windows of what came out of windows that of the first of these;
+    `opened_in` is the branch of it.
     """
 
     saved = keeps(
@@ -262,14 +330,17 @@ class Opened:
 
 def opened(contexts: Contexts, names: Sequence[str]) -> Opened | None:
     """How the last window was opened that each context came out of; None where they came out of none."""
-    for name in names:
-        variable = contexts.variable(name)
-        items = getattr(variable, "items", None)
-        if isinstance(items, Items):
-            moments = getattr(variable, "first_at", None)
-            return Opened(
-                items.opened_by,
-                items.opened_in,
-                np.zeros(len(items), np.int64) if moments is None else moments,
-            )
-    return None
+    variable = _window_of(contexts, names)
+    if variable is None:
+        return None
+    items: Items = variable.items  # type: ignore[attr-defined]
+    moments = getattr(variable, "first_at", None)
+    return Opened(
+        items.opened_by, items.opened_in, np.zeros(len(items), np.int64) if moments is None else moments
+    )
+
+
+def _window_of(contexts: Contexts, names: Sequence[str]) -> Variable | None:
+    """The variable of the last window that contexts came out of."""
+    found = (contexts.variable(name) for name in names)
+    return next((v for v in found if isinstance(getattr(v, "items", None), Items)), None)

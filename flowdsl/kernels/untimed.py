@@ -19,7 +19,7 @@ from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Plain
 from flowdsl.kernels.arrays import Arrays
-from flowdsl.kernels.batch_variable import ItemLists, Items
+from flowdsl.kernels.batch_variable import ItemLists, Items, Roots
 from flowdsl.kernels.held_rows import HeldRows, windows_text
 from flowdsl.kernels.kernel import Kernel, StepRun
 from flowdsl.kernels.keys import KeySpace
@@ -143,7 +143,13 @@ class UntimedBatchKernel(Kernel):
         waiting = np.flatnonzero(member_of >= 0)
         joining = contexts.take(waiting)
         members = self._members.joined(
-            ItemLists(member_of[waiting], _items(joining), joining.seq, joining.branches)
+            ItemLists(
+                member_of[waiting],
+                _items(joining),
+                joining.seq,
+                joining.branches,
+                Roots.of(joining, self._rules.batch_names),
+            )
         )
         over = windows.found_by >= 0
         enough = windows.counts >= self._options.min_count

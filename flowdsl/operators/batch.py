@@ -301,7 +301,9 @@ class _Batching:
         owners = np.concatenate([self.carried.numbers[carried], numbers])
         counts = lasts - firsts
         rows = groups.order[ranges(firsts, counts)]
-        return ItemLists.of_contexts(self.contexts, rows, np.repeat(owners, counts))
+        return ItemLists.of_contexts(
+            self.contexts, rows, np.repeat(owners, counts), self.kernel._rules.batch_names
+        )
 
     def _last_closed_on_arrival(self, found: Windows, numbers: Ints) -> int:
         """The last window that a context of its key closed by coming when it was due; it and all before it fire."""

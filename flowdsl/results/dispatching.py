@@ -64,7 +64,8 @@ def opened_sinks(flows: Sequence[Flow], sinks: Mapping[str, Any] | None) -> dict
 class Dispatching:
     """Has the deliveries of a replay held back until they are handed over.
 
-    `source` is what the replay reads in place of its log, so that it is known what its events are known by.
+    `source` is what the replay reads in place of its log, so that it is known what its events are known by; `earlier`
+    has those of which events are held since an earlier replay.
     """
 
     def __init__(
@@ -74,8 +75,11 @@ class Dispatching:
         recorder: TableRecorder,
         sinks: Mapping[str, Sink],
         source: EventSource,
+        earlier: Sequence[EventSource] = (),
     ) -> None:
         self._keys = DeliveryKeys(plan.flows, source)
+        for before in earlier:
+            self._keys.names.catch_up(before, local.position)
         self._local = local
         self._timed = plan.timed
         self._store = DispatchingStore(recorder, sinks, self._keys, delivers_of(plan, local))

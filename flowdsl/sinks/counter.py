@@ -13,7 +13,7 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.operators.base import Option, text_schema
 from flowdsl.sinks.base import Delivery, Failure, storable
 from flowdsl.sinks.database import Database, insert, sealed
-from flowdsl.sinks.kept import CHECKED, KEYS, PATH, KeptSink, json_text
+from flowdsl.sinks.kept import CHECKED, KEYS, PATH, KeptSink, StoredKey, json_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ _SCHEMA: Final = (
         entity_type text, entity_id text, field text, value not null, crc integer not null,
         primary key (entity_type, entity_id, field)
     ) without rowid""",
-    KEYS,
+    *KEYS,
 )
 _CHECKED: Final = {"counts": "entity_type, entity_id, field, value", **CHECKED}
 _KEYED: Final = "where entity_type = ? and entity_id = ? and field = ?"
@@ -118,29 +118,34 @@ class Counter(KeptSink[Change]):
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _row(self, delivery: Delivery) -> Change | Failure:
-        entity_type = delivery.field("entity_type") or delivery.entity_type
-        entity_id = delivery.field("entity_id") or delivery.entity_id
-        field = delivery.field("field") or self._field
-        key = []
-        for name, given in (("entity_type", entity_type), ("entity_id", entity_id), ("field", field)):
-            if isinstance(given, bool) or not isinstance(given, (str, int)):
-                said = "there is none" if given is None else f"it is {json_text(given):.60}"
-                return Failure(f"counter needs the {name}, and {said}", permanent=True)
-            key.append(storable(str(given)))
-        operation = delivery.field("operation") or self._operation
+    def _row(self, delivery: Delivery, key: StoredKey) -> Change | Failure:
+        payload = delivery.payload if isinstance(delivery.payload, dict) else {}
+        entity_type = payload.get("entity_type") or delivery.entity_type
+        entity_id = payload.get("entity_id") or delivery.entity_id
+        field = payload.get("field") or self._field
+        if type(entity_type) is str and type(entity_id) is str and type(field) is str:
+            counted = (storable(entity_type), storable(entity_id), storable(field))
+        else:
+            named = []
+            for name, given in (("entity_type", entity_type), ("entity_id", entity_id), ("field", field)):
+                if isinstance(given, bool) or not isinstance(given, (str, int)):
+                    said = "there is none" if given is None else f"it is {json_text(given):.60}"
+                    return Failure(f"counter needs the {name}, and {said}", permanent=True)
+                named.append(storable(str(given)))
+            counted = (named[0], named[1], named[2])
+        operation = payload.get("operation") or self._operation
         if not isinstance(operation, str) or operation not in OPERATIONS:
             return Failure(
                 f"counter has no operation {json_text(operation):.60}: it has {', '.join(OPERATIONS)}",
                 permanent=True,
             )
-        value = delivery.field("value")
+        value = payload.get("value")
         value = 1 if value is None else value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _MOST:
             return Failure(
                 f"counter: the value {json_text(value):.60} is no number that it can count", permanent=True
             )
-        return Change((key[0], key[1], key[2]), OPERATIONS[operation], value)
+        return Change(counted, OPERATIONS[operation], value)
 
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Change]) -> Sequence[Any]:
         values: dict[Key, Number] = {}
@@ -164,7 +169,7 @@ class Counter(KeptSink[Change]):
         self._put(connection, values)
         return undos
 
-    def _take_back(self, connection: sqlite3.Connection, key: bytes | str, undo: Any) -> None:
+    def _take_back(self, connection: sqlite3.Connection, key: StoredKey, undo: Any) -> None:
         counted, before, after = undo
         named: Key = (counted[0], counted[1], counted[2])
         found = self._database.rows_in(connection, "counts", _KEYED, named)

@@ -93,7 +93,7 @@ class Database:
         columns = ", ".join(filter(None, (beside, self._checked[table], "crc")))
         found = connection.execute(f"select {columns} from {table} {rest}", parameters).fetchall()
         for row in found:
-            if row[-1] != checksum(row[first:-1]):
+            if row[-1] != zlib.crc32(repr(row[first:-1]).encode("utf-8", "surrogatepass")):
                 raise SinkError(
                     f"{self!r} is damaged: a row of {table} is not what was written, {row[first:-1]!r:.80}",
                     hint=_REPAIR,
@@ -233,14 +233,9 @@ def _made(path: Path) -> Path:
     return path
 
 
-def checksum(row: Sequence[Any]) -> int:
-    """What a row carries, so that a flipped bit in it is seen."""
-    return zlib.crc32(repr(tuple(row)).encode("utf-8", "surrogatepass"))
-
-
 def sealed(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Rows with their checksums."""
-    return [(*row, checksum(row)) for row in rows]
+    """Rows with their checksums, so that a flipped bit in one is seen."""
+    return [(*row, zlib.crc32(repr(row).encode("utf-8", "surrogatepass"))) for row in map(tuple, rows)]
 
 
 def _integrity(connection: sqlite3.Connection) -> list[str]:

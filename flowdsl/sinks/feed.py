@@ -19,11 +19,11 @@ from flowdsl.sinks.kept import (
     KEYS,
     PATH,
     KeptSink,
+    StoredKey,
     changed_by_id,
     check_page,
     json_text,
     no_recipient,
-    stored_key,
     told_key,
 )
 
@@ -35,7 +35,7 @@ _SCHEMA: Final = (
         payload text not null, delivered_at integer not null, crc integer not null
     )""",
     "create index if not exists items_of on items (recipient, number)",
-    KEYS,
+    *KEYS,
 )
 _CHECKED: Final = {"items": "id, recipient, payload, delivered_at", **CHECKED}
 
@@ -112,12 +112,12 @@ class Feed(KeptSink[Row]):
         """Delete some items of a recipient's feed; how many there were."""
         return changed_by_id(self._database, "delete from items where", recipient, ids)
 
-    def _row(self, delivery: Delivery) -> Row | Failure:
+    def _row(self, delivery: Delivery, key: StoredKey) -> Row | Failure:
         if not delivery.recipient:
             return no_recipient("feed")
         at = (delivery.delivered_at - _EPOCH) // _MICROSECOND
         return (
-            stored_key(delivery.key) or uuid.uuid4().bytes,
+            key or uuid.uuid4().bytes,
             storable(delivery.recipient),
             json_text(delivery.payload),
             at,
@@ -127,5 +127,5 @@ class Feed(KeptSink[Row]):
         insert(connection, "insert into items (id, recipient, payload, delivered_at, crc)", sealed(rows))
         return [row[1] for row in rows]
 
-    def _take_back(self, connection: sqlite3.Connection, key: bytes | str, undo: Any) -> None:
+    def _take_back(self, connection: sqlite3.Connection, key: StoredKey, undo: Any) -> None:
         connection.execute("delete from items where recipient = ? and id = ?", (undo, key))

@@ -22,11 +22,11 @@ from flowdsl.sinks.kept import (
     KEYS,
     PATH,
     KeptSink,
+    StoredKey,
     changed_by_id,
     check_page,
     json_text,
     no_recipient,
-    stored_key,
     told_key,
 )
 from flowdsl.sinks.recipients import CHECKED as RECIPIENTS_CHECKED
@@ -45,7 +45,7 @@ _SCHEMA: Final = (
     )""",
     # one that also answers what is unread: each more is a page more to write for every notification
     "create index if not exists notifications_of on notifications (recipient, number, read)",
-    KEYS,
+    *KEYS,
     *RECIPIENTS,
 )
 _COLUMNS: Final = "id, recipient, type, title, body, payload, created_at"
@@ -179,16 +179,17 @@ class InApp(Recipients, KeptSink[Row]):
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _row(self, delivery: Delivery) -> Row | Failure:
+    def _row(self, delivery: Delivery, key: StoredKey) -> Row | Failure:
         if not delivery.recipient:
             return no_recipient("in_app")
         payload = delivery.payload
-        body = payload if isinstance(payload, str) else _text(delivery.field("body"), "")
+        fields = payload if isinstance(payload, dict) else {}
+        body = payload if isinstance(payload, str) else _text(fields.get("body"), "")
         return (
-            stored_key(delivery.key) or uuid.uuid4().bytes,
+            key or uuid.uuid4().bytes,
             storable(delivery.recipient),
-            _text(delivery.field("notification_type"), GENERIC),
-            _text(delivery.field("title"), "Notification"),
+            _text(fields.get("notification_type"), GENERIC),
+            _text(fields.get("title"), "Notification"),
             storable(body),
             json_text(payload),
             (delivery.delivered_at - _EPOCH) // _MICROSECOND,
@@ -201,7 +202,7 @@ class InApp(Recipients, KeptSink[Row]):
             self._forget_old(connection, recipients[start : start + _READ_AT_ONCE])
         return [row[1] for row in rows]
 
-    def _take_back(self, connection: sqlite3.Connection, key: bytes | str, undo: Any) -> None:
+    def _take_back(self, connection: sqlite3.Connection, key: StoredKey, undo: Any) -> None:
         connection.execute("delete from notifications where recipient = ? and id = ?", (undo, key))
 
     def _forget_old(self, connection: sqlite3.Connection, recipients: Sequence[str]) -> None:

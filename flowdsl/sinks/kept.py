@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from flowdsl.errors import SinkError
@@ -24,16 +24,31 @@ PATH: Final = Option(
 
 
 _OURS: Final = re.compile("[0-9a-f]{32}")
-# made once: `json.dumps` makes one at each call, which takes as long as the encoding
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
+# `_COMPACT.encode` makes one of these at each call, which takes as long as the encoding
+_MADE_ONCE: Final = getattr(json.encoder, "c_make_encoder", None)
+_ENCODE: Final[Callable[[Any, int], Iterable[str]] | None] = _MADE_ONCE and _MADE_ONCE(
+    None, _COMPACT.default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True
+)
 
 
-KEYS: Final = "create table if not exists keys (key blob primary key, until integer, undo text, crc integer not null) without rowid"
-CHECKED: Final = {"keys": "key, until, undo"}
+KEYS: Final = (
+    "create table if not exists keys (key blob primary key, until integer, undo text, crc integer not null) without rowid",
+    """create table if not exists stretches (
+        low blob primary key, high blob not null, keys blob not null, crc integer not null
+    ) without rowid""",
+)
+"""The keys that a sink has, each in a row; many of a batch that come behind all others are one row, a stretch of keys."""
+CHECKED: Final = {"keys": "key, until, undo", "stretches": "low, high, keys"}
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND: Final = dt.timedelta(microseconds=1)
 # keys that are looked for in one statement
 _AT_ONCE: Final = 900
+# from how many keys on they are a row together
+_TOGETHER: Final = 8
+_SIZE: Final = 16
+
+StoredKey = bytes | str
 
 
 class _Known(NamedTuple):
@@ -41,6 +56,9 @@ class _Known(NamedTuple):
 
     until: int | None
     undo: str | None
+
+
+_FOR_GOOD: Final = _Known(None, None)
 
 
 class KeptSink(DurableSink, Generic[Row]):
@@ -81,7 +99,7 @@ class KeptSink(DurableSink, Generic[Row]):
 
         def change(connection: sqlite3.Connection, new: bool) -> None:
             # the number tells of what has no key; keys are asked always, for numbers are those of one run
-            self._keep(connection, kept if new else [(d, row) for d, row in kept if d.key])
+            self._keep(connection, kept if new else [one for one in kept if one[0]])
 
         self._database.apply(consumer, batch, change)
         self._told()
@@ -94,31 +112,39 @@ class KeptSink(DurableSink, Generic[Row]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._database!r})"
 
-    def _rows(self, deliveries: Sequence[Delivery]) -> tuple[list[tuple[Delivery, Row]], list[Outcome]]:
-        kept: list[tuple[Delivery, Row]] = []
+    def _rows(
+        self, deliveries: Sequence[Delivery]
+    ) -> tuple[list[tuple[StoredKey, int | None, Row]], list[Outcome]]:
+        """What can be kept: its key, up to when it is known where it is provisional, and its row."""
+        kept: list[tuple[StoredKey, int | None, Row]] = []
         outcomes: list[Outcome] = []
         for delivery in deliveries:
-            row = self._row(delivery)
+            named = delivery.key
+            key = stored_key(named)
+            row = self._row(delivery, key)
             if isinstance(row, Failure):
                 outcomes.append(row)
-            else:
-                kept.append((delivery, row))
-                outcomes.append(None)
+                continue
+            outcomes.append(None)
+            until = None
+            if named.endswith(PROVISIONAL):
+                until = (delivery.event_time - _EPOCH) // _MICROSECOND
+            kept.append((key, until, row))
         return kept, outcomes
 
-    def _keep(self, connection: sqlite3.Connection, kept: Sequence[tuple[Delivery, Row]]) -> None:
-        keys = [stored_key(delivery.key) for delivery, _ in kept]
-        known = self._known(connection, [key for key in keys if key])
+    def _keep(
+        self, connection: sqlite3.Connection, kept: Sequence[tuple[StoredKey, int | None, Row]]
+    ) -> None:
+        asked = [key for key, _, _ in kept if key]
+        last = self._last_before(connection, asked)
+        known = self._known(connection, [key for key in asked if isinstance(key, str) or key <= last])
         # by key, the last one of this batch that counts
         fresh: dict[Any, tuple[Row, int | None]] = {}
         back: dict[Any, str] = {}
-        for place, (key, (delivery, row)) in enumerate(zip(keys, kept, strict=True)):
+        for place, (key, until, row) in enumerate(kept):
             if not key:
                 fresh[place] = (row, None)
                 continue
-            until = None
-            if delivery.key.endswith(PROVISIONAL):
-                until = (delivery.event_time - _EPOCH) // _MICROSECOND
             had = known.get(key)
             if had is not None:
                 if had.until is None or (until is not None and until <= had.until):
@@ -126,42 +152,77 @@ class KeptSink(DurableSink, Generic[Row]):
                 if had.undo is not None:
                     back[key] = had.undo
                 fresh.pop(key, None)
-            known[key] = _Known(until, None)
+            known[key] = _FOR_GOOD if until is None else _Known(until, None)
             fresh[key] = (row, until)
         for key, undo in back.items():
             self._take_back(connection, key, json.loads(undo))
         undos = self._write(connection, [row for row, _ in fresh.values()])
-        told = [
-            (key, until, None if until is None else json_text(undo))
-            for (key, (_, until)), undo in zip(fresh.items(), undos, strict=True)
-            if not isinstance(key, int)
-        ]
+        together: list[bytes] = []
+        told: list[tuple[StoredKey, int | None, str | None]] = []
+        for (key, (_, until)), undo in zip(fresh.items(), undos, strict=True):
+            if isinstance(key, bytes) and until is None and key > last:
+                together.append(key)
+            elif not isinstance(key, int):
+                told.append((key, until, None if until is None else json_text(undo)))
+        self._remember(connection, together, told)
+
+    def _remember(
+        self,
+        connection: sqlite3.Connection,
+        together: list[bytes],
+        told: list[tuple[StoredKey, int | None, str | None]],
+    ) -> None:
+        """Write keys: those that lie together, and others one by one."""
+        together.sort()
+        if len(together) < _TOGETHER:
+            told += [(key, None, None) for key in together]
+        else:
+            stretch = (together[0], together[-1], b"".join(together))
+            insert(connection, "insert into stretches", sealed([stretch]))
         # in their order: neighbours in the file are then written one after the other
         told.sort(key=lambda row: (isinstance(row[0], str), row[0]))
         insert(connection, "insert or replace into keys", sealed(told))
 
-    def _known(self, connection: sqlite3.Connection, keys: Sequence[bytes | str]) -> dict[Any, _Known]:
+    def _last_before(self, connection: sqlite3.Connection, asked: Sequence[StoredKey]) -> bytes:
+        """The last of the keys that are there up to the last of these: those of them behind it are new.
+
+        Keys of a log begin with a time, so that most of what comes is behind all that came before.
+        """
+        highest = max((key for key in asked if isinstance(key, bytes)), default=b"")
+        found = b""
+        for sql in (
+            "select key from keys where key <= ? order by key desc limit 1",
+            "select high from stretches where low <= ? order by low desc limit 1",
+        ):
+            for (key,) in connection.execute(sql, (highest,)) if highest else ():
+                found = max(found, key) if isinstance(key, bytes) else found
+        return found
+
+    def _known(self, connection: sqlite3.Connection, keys: Sequence[StoredKey]) -> dict[Any, _Known]:
         """What is known of those keys that are there."""
         found: dict[Any, _Known] = {}
-        last = connection.execute("select max(key) from keys").fetchone()[0]
-        if isinstance(last, bytes):
-            # keys of a log begin with a time: most of what comes is behind all that is there
-            keys = [key for key in keys if isinstance(key, str) or key <= last]
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             rows = self._database.rows_in(connection, "keys", f"where key in ({marks(some)})", some)
             found.update((key, _Known(until, undo)) for key, until, undo in rows)
+            left = [key for key in some if isinstance(key, bytes) and key not in found]
+            if left:
+                # stretches have nothing in common: only the last one that begins before a key can hold it
+                lows = f"select (select max(low) from stretches where low <= column1) from (values {', '.join(['(?)'] * len(left))})"
+                rows = self._database.rows_in(connection, "stretches", f"where low in ({lows})", left)
+                there = {keys[at : at + _SIZE] for _, _, keys in rows for at in range(0, len(keys), _SIZE)}
+                found.update((key, _FOR_GOOD) for key in left if key in there)
         return found
 
-    def _row(self, delivery: Delivery) -> Row | Failure:
-        """A delivery as a row, or why it cannot be kept."""
+    def _row(self, delivery: Delivery, key: StoredKey) -> Row | Failure:
+        """A delivery as a row, or why it cannot be kept; `key` is its key as it is kept."""
         raise NotImplementedError
 
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> Sequence[Any]:
         """Write rows, in order; of each what `_take_back` needs to take it back, as a JSON value."""
         raise NotImplementedError
 
-    def _take_back(self, connection: sqlite3.Connection, key: bytes | str, undo: Any) -> None:
+    def _take_back(self, connection: sqlite3.Connection, key: StoredKey, undo: Any) -> None:
         """Undo what was written for a key."""
         raise NotImplementedError
 
@@ -169,7 +230,7 @@ class KeptSink(DurableSink, Generic[Row]):
         """There may be something new."""
 
 
-def stored_key(key: str) -> bytes | str:
+def stored_key(key: str) -> StoredKey:
     """A key as it is kept, that of a provisional delivery being that of the final one; one made elsewhere stays text.
 
     >>> stored_key("00" * 15 + "ff-end") == stored_key("00" * 15 + "ff") == bytes(15) + b"\\xff", stored_key("mine")
@@ -179,7 +240,7 @@ def stored_key(key: str) -> bytes | str:
     return bytes.fromhex(key) if _OURS.fullmatch(key) else storable(key)
 
 
-def told_key(stored: bytes | str) -> str:
+def told_key(stored: StoredKey) -> str:
     """A kept key as text."""
     return stored.hex() if isinstance(stored, bytes) else stored
 
@@ -208,7 +269,7 @@ def no_recipient(sink: str) -> Failure:
 
 def json_text(value: Any) -> str:
     """A JSON value as compact text."""
-    return _COMPACT.encode(value)
+    return _COMPACT.encode(value) if _ENCODE is None else "".join(_ENCODE(value, 0))
 
 
 def check_page(limit: object, offset: object = 0) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from flowdsl.errors import SinkError
-from flowdsl.sinks.database import Database, checksum, marks, sealed
+from flowdsl.sinks.database import Database, marks, sealed
 
 if TYPE_CHECKING:
     from flowdsl.values.tags import Mask
@@ -180,6 +180,6 @@ class Recipients:
                 )
 
         def change(connection: sqlite3.Connection) -> None:
-            connection.execute(sql, (*values, checksum(values)) if sealing else values)
+            connection.execute(sql, sealed([values])[0] if sealing else values)
 
         self._database.write(change)
