@@ -298,7 +298,8 @@ def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Obse
     if lost:
         raise ReplayError(
             f"the state belongs to other flows: {lost_text(lost, state.clock)}",
-            hint="replay flows in which these steps, and all before them, are as they were",
+            hint="replay flows in which these steps, and all before them, are as they were; "
+            "or leave state out, and replay the log from its beginning",
         )
     state = state.fork()
     if state.stopped is not None and not state.belongs_to(plan):

@@ -70,7 +70,7 @@ def test_a_log_that_is_whole_says_so(folder: Path) -> None:
     assert read(folder) == WHOLE
     found = ParquetEventLog(folder).verify()
     assert (found.ok, found.segments, found.events) == (True, 4, LAST)
-    assert str(found) == f"4 segments and the tail checked, {LAST} events are whole"
+    assert str(found) == f"4 segments and the tail checked, {LAST} events whole"
     assert found.frame.empty
 
 

@@ -231,6 +231,31 @@ def test_rule_36_giving_up_is_said_once(log: Any, caplog: pytest.LogCaptureFixtu
     assert said == f"'flow-runtime' gives up 1 context that other flows held: {what}"
 
 
+def test_rule_36_a_run_that_is_begun_further_on_lists_what_windows_hold_of_before(log: Any) -> None:
+    for fan, at in (("ann", "10:00"), ("bob", "10:10"), ("cem", "10:20")):
+        like(log, fan, at=at)
+    live([OLD, first, slow], log)
+    last = dt.datetime(2026, 1, 1, 10, 20, tzinfo=dt.UTC)
+    runtime = Runtime([OLD, first, slow], log, clock=lambda: last).run_until_idle(3)
+    given = runtime.discarded
+    # what is read again is not lost
+    assert given[["flow", "seq_no"]].values.tolist() == [["digest", 1], ["digest", 2], ["slow", 2]]
+    assert set(given["what"]) == {"context"}
+    assert titles(fd.replay(OLD, log, only=given)) == ["2 likes"]
+    again = Runtime([OLD, first, slow], log, clock=lambda: last).run_until_idle("beginning")
+    assert len(again.discarded) == 3
+
+
+def test_rule_36_what_was_given_up_can_be_forgotten(log: Any) -> None:
+    like(log, "ann")
+    like(log, "bob")
+    live([OLD, first], log)
+    runtime = live(slow, log, state="discard")
+    assert runtime.forget_discarded() == 3
+    assert runtime.forget_discarded() == 0
+    assert len(live(slow, log).discarded) == 0
+
+
 def test_rule_36_contexts_of_branches_and_of_keys_of_several_parts_are_listed(log: Any) -> None:
     links = [{"link_type": "follows", "source_id": fan, "target_id": "ann"} for fan in ("x", "y")]
     fans = likes.fan_out("source_id", via="follows", direction="reverse", as_="fan")
@@ -309,6 +334,69 @@ def test_rule_36_after_a_crash_edited_flows_do_not_deliver_again_what_the_old_on
         assert shown("post") == sorted(
             [*before, "added ann", "added bob", "1 new likes", "added cem", "new cem", "old cem"]
         )
+
+
+def test_rule_36_two_edits_in_a_row_that_crash_deliver_nothing_twice(tmp_path: Path) -> None:
+    def tell(title: str, name: str) -> Flow:
+        return (
+            likes.map(title=title + " {{ source_id }}", recipient_id="{{ target_id }}")
+            .deliver("in-app")
+            .named(name)
+        )
+
+    folder = tmp_path / "log" / "consumers" / "flow-runtime"
+
+    def files() -> list[Path]:
+        found = [*folder.iterdir(), *tmp_path.glob("in-app.sqlite*")]
+        return [path for path in found if path.name != "lock" and not path.name.endswith("-shm")]
+
+    with fd.ParquetEventLog(tmp_path / "log", "none") as log:
+
+        def run(*flows: Flow, crash: bool = False) -> list[str]:
+            """Run flows; with `crash` leave everything as if the process had died at its first event."""
+            seen: dict[Path, bytes] = {}
+
+            def look(_: Any) -> bool:
+                if not seen:
+                    seen.update({path: path.read_bytes() for path in files()})
+                return False
+
+            watch = likes.where(look).map(title="never").deliver("in-app").named("watch")
+            last = max((batch.column("timestamp").to_pylist()[-1] for batch in log.read()), default=None)
+            with fd.sinks.InApp(tmp_path / "in-app.sqlite") as in_app:
+                Runtime(
+                    [*flows, watch], log, sinks={"in-app": in_app}, clock=lambda: last or NOW
+                ).run_until_idle("last_acknowledged")
+            if crash:
+                assert seen
+                for path in files():
+                    path.unlink()
+                for path, content in seen.items():
+                    path.write_bytes(content)
+            with fd.sinks.InApp(tmp_path / "in-app.sqlite") as in_app:
+                return sorted(note.title for note in in_app.list("post"))
+
+        same, before = tell("same", "a"), tell("before", "edited")
+        run(same, before)
+        checkpoints = {path: path.read_bytes() for path in folder.glob("checkpoint-*")}
+        like(log, "ann")
+        assert run(same, before) == ["before ann", "same ann"]
+        # what was handed over stays so, and the checkpoint is the one from before
+        for path in folder.glob("checkpoint-*"):
+            path.unlink()
+        for path, content in checkpoints.items():
+            path.write_bytes(content)
+        # the first edit dies before it has handed over anything, and so its run knows nothing of what there is
+        run(same.named("b"), tell("after", "edited"), crash=True)
+        run(same.named("c"), tell("later", "edited"), crash=True)
+        assert run(same.named("d"), tell("at last", "edited")) == ["before ann", "same ann"]
+        like(log, "bob", at="11:00")
+        assert run(same.named("d"), tell("at last", "edited")) == [
+            "at last bob",
+            "before ann",
+            "same ann",
+            "same bob",
+        ]
 
 
 # -- any edit --------------------------------------------------------------------------------------------

@@ -80,7 +80,9 @@ def checked_ahead(most: Any) -> int | None:
         return parse_duration(most).microseconds
     except BuildError as error:
         raise LiveError(
-            f"max_ahead is {most!r:.60}", allowed="a duration like '5m', or None for any", hint=error.hint
+            f"max_ahead is {most!r:.60}",
+            allowed="a duration like '5m', or None: every event moves the clock",
+            hint=error.hint,
         ) from error
 
 

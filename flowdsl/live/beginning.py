@@ -20,7 +20,7 @@ from flowdsl.live.ahead import AheadOfClock
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints, Earlier
 from flowdsl.live.consumer import Consumer
 from flowdsl.live.following import new_run
-from flowdsl.live.given_up import given_up
+from flowdsl.live.given_up import GivenUp, given_up
 from flowdsl.live.recording import LiveRecorder
 from flowdsl.live.story import Place, marks_after
 from flowdsl.log.base import EventLog
@@ -78,6 +78,8 @@ class Beginning:
         if position is None:
             position = Position.LAST_ACKNOWLEDGED if acknowledged or moved else self.first
         after = first_after(position, acknowledged, self.log.last_seq_no())
+        if found is not None:
+            self._leave_behind(found.state, after)
         return self._new(self._fed(after, found))
 
     def _found(self, *, discard: bool) -> Checkpoint | None:
@@ -116,11 +118,19 @@ class Beginning:
     def _give_up(self, state: State, lost: list[StepState]) -> None:
         rows = given_up(state, lost, self.now())
         self.consumer.give_up(rows)
+        self._tell_given_up(rows, f"that other flows held: {lost_text(lost, state.clock)}")
+
+    def _leave_behind(self, state: State, after: int) -> None:
+        """List what windows and queues hold of events that a run which begins after `after` does not see again."""
+        holding = [step for step in state.steps if step.kernel.held]
+        rows = given_up(state, holding, self.now(), after)
+        if rows:
+            self.consumer.give_up(rows)
+            self._tell_given_up(rows, f"of events up to {after}, for the run begins after them")
+
+    def _tell_given_up(self, rows: list[GivenUp], which: str) -> None:
         contexts = sum(row.seq_no is not None for row in rows)
-        _LOG.warning(
-            "%r gives up %s that other flows held: %s",
-            self.consumer.name, count_text(contexts, "context"), lost_text(lost, state.clock),
-        )  # fmt: skip
+        _LOG.warning("%r gives up %s %s", self.consumer.name, count_text(contexts, "context"), which)
 
     def _fitted(self, state: State, base: EntityGraph | None) -> State:
         return fitted(state, self.plan, base, self.log, EVENT_COLUMNS, self.follower)
@@ -146,7 +156,8 @@ class Beginning:
         if lost:
             raise LiveError(
                 f"the state belongs to other flows: {lost_text(lost, state.clock)}",
-                hint="run flows in which these steps, and all before them, are as they were",
+                hint="run flows in which these steps, and all before them, are as they were; "
+                "or leave state out, and begin anew",
             )
         if self.graph is not None:
             raise LiveError(

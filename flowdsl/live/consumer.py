@@ -180,6 +180,13 @@ class Consumer:
         rows = self._database.read(f"select {', '.join(GivenUp._fields)} from given_up order by rowid")
         return [GivenUp(*row) for row in rows]
 
+    def forget_given_up(self) -> int:
+        """Forget what was given up; how many rows that were."""
+        count = int(self._database.read("select count(*) from given_up")[0][0])
+        if count:
+            self._database.write(lambda c: c.execute("delete from given_up"))
+        return count
+
     # -- dead letters ----------------------------------------------------------------------------------
 
     def put(self, letters: Sequence[Letter]) -> None:

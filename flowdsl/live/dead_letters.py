@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
+from flowdsl.errors import LiveError
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.sinks.base import Delivery, Failure, storable
 from flowdsl.sinks.frame import MOMENT
@@ -121,6 +122,21 @@ def letters_frame(letters: Sequence[Letter]) -> pd.DataFrame:
         ]
     )
     return to_pandas(frame)
+
+
+def chosen_letters(held: list[Letter], letters: Any) -> list[Letter]:
+    """Those of the letters held that a frame names by their `key`; all for None."""
+    if letters is None:
+        return held
+    from flowdsl.frames import is_frame, to_polars
+
+    frame = to_polars(letters, "letters") if is_frame(letters) else None
+    if frame is None or "key" not in frame.columns:
+        raise LiveError(
+            "letters have no column 'key'", allowed="rows of runtime.dead_letters, or None for all"
+        )
+    keys = set(frame["key"].to_list())
+    return [letter for letter in held if letter.key in keys]
 
 
 def _key(flow: str, seq_no: int, branch: str | None, step: int) -> str:

@@ -44,13 +44,20 @@ _TYPES: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
-def given_up(state: State, lost: Iterable[StepState], now: int) -> list[GivenUp]:
-    """What these steps of a state hold and remember, a row for each flow and context."""
+def given_up(state: State, lost: Iterable[StepState], now: int, until: int | None = None) -> list[GivenUp]:
+    """What these steps of a state hold and remember, a row for each flow and context.
+
+    With `until` only what came of events up to that number: what came of later ones comes again.
+    """
     rows = []
     for step in lost:
         held = step.kernel.members(state.graph.interner)
         keys = held.keys or [None] * len(held.seq)
         contexts = list(zip(keys, held.branches, held.seq.tolist(), held.since.tolist(), strict=True))
+        if until is not None and contexts:
+            contexts = [context for context in contexts if context[2] <= until]
+            if not contexts:
+                continue
         for flow in step.flows:
             place = (flow, step.number, step.operator)
             rows += [

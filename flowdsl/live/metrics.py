@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,6 +66,14 @@ class SinkMeter:
             self.batches += 1
             self.seconds += seconds
             self.latencies.add((now - moments).clip(0) / 1e6)
+
+
+def percentiles(meters: Iterable[SinkMeter]) -> tuple[float | None, ...]:
+    """The times within which 50, 95 and 99 percent of what these meters have counted were done."""
+    latencies = Latencies()
+    for meter in meters:
+        latencies = latencies.merged(meter.latencies)
+    return tuple(latencies.percentile(percent) for percent in (50, 95, 99))
 
 
 @dataclass(frozen=True)

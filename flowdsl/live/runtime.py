@@ -29,13 +29,13 @@ from flowdsl.live.arguments import (
 from flowdsl.live.beginning import Beginning
 from flowdsl.live.checkpoints import Checkpoint, Checkpoints
 from flowdsl.live.consumer import UNUSABLE, Consumer
-from flowdsl.live.dead_letters import Letter, letters_frame
+from flowdsl.live.dead_letters import Letter, chosen_letters, letters_frame
 from flowdsl.live.dispatch import Dispatch, Lane
 from flowdsl.live.following import PATIENCE, LiveRun, Setting
 from flowdsl.live.given_up import given_up_frame
-from flowdsl.live.metrics import Latencies, Metrics, SinkMetrics
+from flowdsl.live.metrics import Metrics, SinkMetrics, percentiles
 from flowdsl.live.recording import LiveRecorder
-from flowdsl.live.story import Story
+from flowdsl.live.story import Story, check_cuts
 from flowdsl.live.tracing import Tracer
 from flowdsl.log import Position
 from flowdsl.log.base import EventLog
@@ -226,10 +226,7 @@ class Runtime:
                 False, 0, 0, position, last - position, 0, 0, 0, 0, 0, letters, 0, None, None, None
             )
         meters = {name: lane.meter for name, lane in live.dispatch.lanes.items()}
-        latencies = Latencies()
-        for meter in meters.values():
-            latencies = latencies.merged(meter.latencies)
-        p50, p95, p99 = (latencies.percentile(percent) for percent in (50, 95, 99))
+        p50, p95, p99 = percentiles(meters.values())
         return Metrics(
             self.running, live.local.events, live.batches, live.place.seq_no, max(last - live.place.seq_no, 0),
             sum(meter.delivered for meter in meters.values()), live.failures, live.recorder.late_count,
@@ -248,17 +245,41 @@ class Runtime:
 
         `fd.replay(flows, log, graph, only=runtime.dead_letters)` shows what would come of them now; `retry` delivers it.
         """
-        return letters_frame(self._letters())
+        return letters_frame(self._consumer.letters())
 
     @property
     def discarded(self) -> pd.DataFrame:
-        """What was given up with `state="discard"`, for good: `flow, step, operator, key, branch, seq_no, held_since, what,
-        discarded_at`, one row for each context that a window or queue held (`what` is `context`).
+        """What was given up with `state="discard"`, or left behind by a run that was begun at a later place of the log.
 
-        What keys and limits remembered is one row for each step, without a `seq_no`.
-        `fd.replay(flows, log, graph, only=runtime.discarded)` shows what would come of the contexts now.
+        One row for each context that a window or queue held, `flow, step, operator, key, branch, seq_no, held_since, what,
+        discarded_at` (`what` is `context`). What keys and limits of other flows remembered is one row for each step, without a
+        `seq_no`. `fd.replay(flows, log, graph, only=runtime.discarded)` shows what would come of the contexts now, and
+        `forget_discarded` empties the list.
         """
         return given_up_frame(self._consumer.given_up())
+
+    def forget_discarded(self) -> int:
+        """Empty the list of what was given up, once it has been looked at or run again.
+
+        Returns
+        -------
+        int
+            How many rows `discarded` had.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, Runtime, link_created, on
+        >>> log = MemoryEventLog()
+        >>> _ = log.append(link_created("follows", "ann", "bob"))
+        >>> follows = on("link.created", name="follows")
+        >>> digest = follows.batch("target_id", window="1h").map(title="{{ batch.count }}").deliver("in-app")
+        >>> _ = Runtime(digest, log).run_until_idle()
+        >>> at_once = follows.map(title="{{ source_id }} follows you").deliver("in-app")
+        >>> runtime = Runtime(at_once, log, state="discard").run_until_idle()
+        >>> len(runtime.discarded), runtime.forget_discarded(), len(runtime.discarded)
+        (1, 1, 0)
+        """
+        return self._consumer.forget_given_up()
 
     def retry(self, letters: Any = None, *, progress: Progress = None) -> pd.DataFrame:
         """Try dead letters again, all or those of a frame with their `key`; gives the ones that failed again.
@@ -279,22 +300,8 @@ class Runtime:
         self._consumer.settle([letter.key for letter in chosen], self.log.last_seq_no())
         return len(chosen)
 
-    def _letters(self) -> list[Letter]:
-        return self._consumer.letters()
-
     def _chosen(self, letters: Any) -> list[Letter]:
-        held = self._letters()
-        if letters is None:
-            return held
-        from flowdsl.frames import is_frame, to_polars
-
-        frame = to_polars(letters, "letters") if is_frame(letters) else None
-        if frame is None or "key" not in frame.columns:
-            raise LiveError(
-                "letters have no column 'key'", allowed="rows of runtime.dead_letters, or None for all"
-            )
-        keys = set(frame["key"].to_list())
-        return [letter for letter in held if letter.key in keys]
+        return chosen_letters(self._consumer.letters(), letters)
 
     # -- inside ----------------------------------------------------------------------------------------
 
@@ -317,44 +324,24 @@ class Runtime:
         fetchers = {} if self.graph is None else self.graph.fetchers
         checkpoints = Checkpoints(self._consumer, self._plan, fetchers)
         beginning = Beginning(
-            self.log,
-            self._plan,
-            self.graph,
-            self._consumer,
-            checkpoints,
-            first,
-            follower,
-            self._now,
-            self._ahead,
-        )
+            self.log, self._plan, self.graph, self._consumer, checkpoints, first, follower, self._now, self._ahead
+        )  # fmt: skip
         found = beginning.at(position, self._state)
         # it was used: what comes next goes on from what the run remembers
         self._state = None
         setting = Setting(
-            self.log,
-            self._consumer,
-            checkpoints,
-            self._labels,
-            self._now,
-            self._every,
-            self._tracer,
-            self._ahead,
-        )
+            self.log, self._consumer, checkpoints, self._labels, self._now, self._every, self._tracer, self._ahead
+        )  # fmt: skip
         if found.place.seq_no:
             self._keys.names.catch_up(self.log, found.place.seq_no)
         recorder = LiveRecorder(self._keys)
         local = LocalRun(
-            self._plan,
-            found.state.graph,
-            recorder,
-            steps=found.state.steps,
-            gates=self.sinks,
-            spares=True,
+            self._plan, found.state.graph, recorder, steps=found.state.steps, gates=self.sinks, spares=True
         )
         local.clock, local.position = found.state.clock, found.state.position
         self._stop.clear()
         dispatch = self._dispatch(found)
-        self._check_cuts(found, dispatch.cuts)
+        check_cuts(self.log, found.place, dispatch.cuts)
         story = Story(self.log, found.place, _COLUMNS, dispatch.cuts)
         return LiveRun(setting, found, local, recorder, story, dispatch)
 
@@ -366,17 +353,6 @@ class Runtime:
             for name, sink in self.sinks.items()
         }
         return Dispatch(lanes, self._stop)
-
-    def _check_cuts(self, found: Checkpoint, cuts: list[int]) -> None:
-        """A sink cannot have more than the log tells, unless the log has lost events."""
-        place = found.place
-        marks = self.log.clock_marks(place.seq_no).height - place.here
-        last = max(self.log.last_seq_no(), place.seq_no) + place.marks + marks
-        if max(cuts, default=0) > last:
-            raise LiveError(
-                f"a sink has batches up to {max(cuts)}, and the log ends at {last}: the log has lost events",
-                hint='start("latest") goes on with what comes from now on',
-            )
 
     def _lane_failed(self, error: BaseException) -> None:
         self.error = error

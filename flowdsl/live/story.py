@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from flowdsl.errors import LiveError
 from flowdsl.log.base import EventLog
 
 # events of one batch at most: more make it no faster, and what comes out of them must fit into memory
@@ -122,3 +123,14 @@ class Story:
 def marks_after(marks: pl.DataFrame, seq_no: int) -> int:
     """How many of the marks were made right after an event."""
     return int((marks["seq_no"] == seq_no).sum()) if marks.height else 0
+
+
+def check_cuts(log: EventLog, place: Place, cuts: list[int]) -> None:
+    """Refuse to go on where a sink has more than the log tells: the log has lost events."""
+    marks = log.clock_marks(place.seq_no).height - place.here
+    last = max(log.last_seq_no(), place.seq_no) + place.marks + marks
+    if max(cuts, default=0) > last:
+        raise LiveError(
+            f"a sink has batches up to {max(cuts)}, and the log ends at {last}: the log has lost events",
+            hint='start("latest") goes on with what comes from now on',
+        )

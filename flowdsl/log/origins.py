@@ -117,11 +117,11 @@ class Paths:
 
 
 def _listed(value: str, parts: object) -> Sequence[Any]:
-    if isinstance(parts, (str, Mapping)) or not isinstance(parts, Sequence):
+    if isinstance(parts, (str, Mapping)) or not isinstance(parts, Sequence) or not parts:
         raise DataError(
             f"split[{value!r}] is {parts!r:.60}",
             allowed="a list of kinds, or of mappings with a kind and the columns of that event",
-            hint="{'u': ['link.deleted', 'link.created']}",
+            hint="{'u': ['link.deleted', 'link.created']}; kinds={'u': None} leaves such rows out",
         )
     return parts
 

@@ -20,6 +20,7 @@ from flowdsl.log.opening import holdings, noted, segment_files, spans_text, with
 from flowdsl.log.segments import Segment, checksum_of, described, identity_in, numbers_in
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import Found, scan
+from flowdsl.plurals import count_text
 from flowdsl.progress import Follower, beat
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class Verification:
         return pd.DataFrame(rows, columns=["place", "first", "last", "what"])
 
     def __str__(self) -> str:
-        lines = [f"{self.segments} segments and the tail checked, {self.events} events are whole"]
+        lines = [
+            f"{count_text(self.segments, 'segment')} and the tail checked, {count_text(self.events, 'event')} whole"
+        ]
         lines += [f"{d.place}: {d.what}" for d in self.damage]
         if self.repaired and self.damage:
             lines.append("repaired: what is damaged is set aside, and the log goes on")

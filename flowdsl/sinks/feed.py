@@ -80,7 +80,7 @@ class Feed(KeptSink[Row]):
 
     def page(self, recipient: str, before: int | None = None, *, limit: int = 50) -> FeedPage:
         """The newest items of a recipient's feed, or those that come after the page whose `next` is `before`."""
-        check_page(limit, 0 if before is None else before)
+        check_page(limit=limit, before=0 if before is None else before)
         end = "" if before is None else "and number < ? "
         rows = self._database.rows(
             "items", f"where recipient = ? {end}order by number desc limit ?",

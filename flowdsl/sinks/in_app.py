@@ -117,7 +117,7 @@ class InApp(Recipients, KeptSink[Row]):
 
     def list(self, recipient: str, limit: int = 50, offset: int = 0) -> Sequence[Notification]:
         """A recipient's notifications, newest first."""
-        check_page(limit, offset)
+        check_page(limit=limit, offset=offset)
         rest = "where recipient = ? order by number desc limit ? offset ?"
         rows = self._database.rows("notifications", rest, (recipient, limit, offset), _BESIDE)
         return [_notification(row) for row in rows]
@@ -134,7 +134,7 @@ class InApp(Recipients, KeptSink[Row]):
         >>> [n.title for n in page.items], [n.title for n in in_app.page("ann", page.next).items]
         (['c', 'b'], ['a'])
         """
-        check_page(limit, 0 if before is None else before)
+        check_page(limit=limit, before=0 if before is None else before)
         end = "" if before is None else "and number < ? "
         given = () if before is None else (before,)
         rest = f"where recipient = ? {end}order by number desc limit ?"

@@ -272,8 +272,8 @@ def json_text(value: Any) -> str:
     return _COMPACT.encode(value) if _ENCODE is None else "".join(_ENCODE(value, 0))
 
 
-def check_page(limit: object, offset: object = 0) -> None:
-    """Refuse a limit or offset that is no whole number from 0 up."""
-    for name, number in (("limit", limit), ("offset", offset)):
+def check_page(**numbers: object) -> None:
+    """Refuse a number that says which page is asked for, and is no whole number from 0 up."""
+    for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int) or number < 0:
             raise SinkError(f"{name} is {number!r}", allowed="a whole number from 0 up")

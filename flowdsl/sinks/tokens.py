@@ -82,7 +82,7 @@ def checked_recipients(recipients: object) -> list[str]:
     if not isinstance(given, Iterable):
         raise SinkError(f"recipients is {recipients!r:.60}", allowed="a recipient's id, or a list of them")
     several = list(given)
-    if not several or not all(isinstance(one, str) for one in several):
+    if not several or not all(isinstance(one, str) and one for one in several):
         raise SinkError(f"recipients is {recipients!r:.60}", allowed="a recipient's id, or a list of them")
     return several
 
@@ -92,5 +92,7 @@ def _seconds(lasts: object) -> float:
         if isinstance(lasts, str):
             return parse_duration(lasts).microseconds / 1e6
     except BuildError as error:
-        raise SinkError(f"lasts: {error.what}", allowed="a duration, such as '1h'") from error
+        raise SinkError(
+            f"lasts: {error.what}", allowed="a duration, such as '1h'", hint=error.hint
+        ) from error
     raise SinkError(f"lasts is {lasts!r:.40}", allowed="a duration, such as '1h'")
