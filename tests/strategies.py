@@ -28,7 +28,9 @@ WINDOWS = ["0s", "1s", "1500ms", "2s", "3s", "10s"]
 STEPS_MS = [0, 0, 0, 250, 500, 1000, 1000, 1000, 1500, 2000, 5000, 333, -1500]
 
 ids = st.sampled_from(IDS)
-scalars = st.sampled_from([0, 1, 2, -3, 1.0, 2.5, True, False, None, "", "a", "1", "Ann", 'é "q"\n', "ÄÖ"])
+scalars = st.sampled_from(
+    [0, 1, 2, -3, 2**53 + 1, 1.0, 2.5, -0.0, True, False, None, "", "a", "1", "Ann", 'é "q"\n', "ÄÖ"]
+)
 id_values = ids | st.sampled_from([1, None, "", 2.5, True, ["a"]])
 more = st.fixed_dictionaries(
     {}, optional={"x": scalars, "y": st.lists(scalars, max_size=2), "z": st.just({})}
@@ -157,7 +159,12 @@ def _paths_of(name: str, shape: Shape) -> list[str]:
 def paths(draw: st.DrawFn, flow: Flow) -> str:
     """A path that can exist at the end of a flow; at an event it may well be missing, but most are there."""
     shapes = flow.variables
-    if draw(st.integers(0, 7)):
+    choice = draw(st.integers(0, 7))
+    # what an event brings along: of any type, null, or not there
+    brought = [p for name in ("metadata", "data") if name in shapes for p in _paths_of(name, shapes[name])]
+    if choice > 5 and brought:
+        return draw(st.sampled_from(brought))
+    if choice:
         sure = [p for name in shapes if name in SURE for p in _paths_of(name, shapes[name])]
         return draw(st.sampled_from([p for p in sure if p not in ("event", "event.id", "batch")]))
     name = draw(st.sampled_from([n for n in shapes if n != "_delivered_to"]))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -138,3 +141,83 @@ def test_what_ends_a_program_is_never_taken_for_an_error_of_a_library():
     assert not any(
         is_foreign(error) for error in (KeyboardInterrupt(), SystemExit(), GeneratorExit(), KeyError("own"))
     )
+
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_file_with_flipped_bits_is_a_typed_error_that_names_it_or_rows(seed: int, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "flipped_files.py"), str(tmp_path), str(seed), "25"],
+        capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    if done.returncode < 0:
+        pytest.skip(f"a reader of Parquet ended its process with signal {-done.returncode}")
+    assert done.returncode == 0, done.stderr
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(outcomes) == 25
+    said = [outcome for outcome in outcomes if "rows" not in outcome]
+    assert said
+    for outcome in said:
+        assert outcome["typed"], outcome
+        assert "events.parquet" in outcome["says"] or "seq_no" in outcome["says"], outcome
+
+
+@pytest.mark.parametrize(
+    "zone", ["A" * 300, "../../etc/passwd", "/etc/localtime", "Europe/Berlin" + "/x" * 100]
+)
+def test_a_zone_that_there_is_not_is_a_typed_error_or_the_moments_are_utc_as_they_are_kept(zone: str):
+    there = on("link.created").map(t="{{ metadata.x | date(timezone=metadata.z) }}").deliver("s")
+    said = fd.replay(there, [event({"x": 0, "z": zone})]).errors["error"]
+    assert said.str.startswith("`date` knows no time zone").all()
+    assert len(said) == 1
+    moments = pa.array([0], pa.timestamp("us", zone))
+    graph = fd.EntityGraph({"user": pa.table({"id": ["a"], "x": moments})})
+    found = on("link.created").resolve("source_id", as_="u").map(x=var.u.x, y=var.metadata.x).deliver("s")
+    log = table(metadata=pa.StructArray.from_arrays([moments], ["x"]))
+    assert fd.replay(found, log, graph)["s"][["x", "y"]].values.tolist() == [["1970-01-01T00:00:00Z"] * 2]
+    for use in (
+        lambda: fd.replay(FLOW, [event({"x": 1})], start=f"2026-01-01T00:00:00{zone}"),
+        lambda: fd.read_events([{**event({}), "timestamp": f"2026-01-01T00:00:00[{zone}]"}]),
+        lambda: fd.MemoryEventLog().append(event({})["event"], f"2026-01-01T00:00:00 {zone}"),
+    ):
+        with pytest.raises(fd.FlowError):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (None, None), ("", ""), ("\0", "\0"), (2**64 - 1, 2**64 - 1), (-0.0, -0.0), (1e300, 1e300), ("😀" * 100, "😀" * 100),
+        ([[[]]], [[[]]]), ({"": {"": None}}, {"": {"": None}}), (HALF, None), (float("nan"), None),
+        (nested(500), None), (b"x", None),
+    ],
+)  # fmt: skip
+def test_what_a_live_run_hands_to_sinks_of_json_is_what_was_appended_or_it_was_refused(
+    value: Any, kept: Any, tmp_path: Path
+):
+    flow = (
+        on("link.created")
+        .map(recipient_id="ann", v=var.metadata.x, t="{{ metadata | json_encode }}")
+        .deliver("inbox", "feed")
+    )
+    sinks: dict[str, Any] = {
+        "inbox": fd.sinks.InApp(tmp_path / "inbox.sqlite"), "feed": fd.sinks.Feed(tmp_path / "feed.sqlite")
+    }  # fmt: skip
+    log = fd.MemoryEventLog()
+    with fd.Runtime(flow, log, sinks=sinks) as runtime:
+        runtime.run_until_idle()
+        refused = kept is None and value is not None
+        if refused:
+            with pytest.raises(fd.FlowError):
+                log.append({**fd.link_created("l", "a", "b"), "metadata": {"x": value}})
+        else:
+            log.append({**fd.link_created("l", "a", "b"), "metadata": {"x": value}})
+        log.append({**fd.link_created("l", "a", "b"), "metadata": {"x": "after it"}})
+        runtime.run_until_idle()
+        assert runtime.dead_letters.empty
+    payloads = [n.payload for n in sinks["inbox"].page("ann").items]
+    expected = ["after it"] if refused else ["after it", kept]
+    assert [repr(payload["v"]) for payload in payloads] == [repr(v) for v in expected]
+    assert [json.loads(payload["t"])["x"] for payload in payloads] == expected

@@ -128,6 +128,16 @@ def test_lines_that_are_no_events_are_told_and_the_others_appended(folder: Path)
     assert told(done.stdout)[-1]["refused"] == 3
 
 
+@pytest.mark.parametrize("depth", [1_000, 100_000])
+def test_a_line_that_is_nested_too_deep_is_told_and_the_others_appended(folder: Path, depth: int) -> None:
+    good = json.dumps(link_created("likes", "ann", "post"))
+    deep = good[:-1] + ', "metadata": {"x":' + "[" * depth + "]" * depth + "}}"
+    done = ran(folder, "--append", "-", "--until-idle", given=f"{deep}\n{good}\n")
+    assert done.returncode == 1
+    assert shown(folder) == ["ann"]
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["line 1 of standard input"]
+
+
 def test_events_that_the_log_cannot_take_end_the_run_and_are_not_passed_over(folder: Path) -> None:
     given = lines([link_created("likes", "bob", "post"), {"kind": "x"}, link_created("likes", "eve", "post")])
     with fd.ParquetEventLog(folder / "log") as log:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import interpret
 from oracle.comparing import bytes_of, said_by_engine, said_by_oracle
+from oracle.frames import assert_holds
 from strategies import SECOND, START, Case, cases
 
 import flowdsl as fd
@@ -93,6 +94,15 @@ def summed(first: fd.Result, second: fd.Result) -> list[tuple[Any, ...]]:
     both = second.steps.copy()
     both[counts] = first.steps[counts] + second.steps[counts]
     return list(both[["flow", "step", "operator", *counts, "held"]].itertuples(index=False, name=None))
+
+
+@given(case=cases(), chunk_size=st.sampled_from([1, 3, None]))
+def test_rule_32_a_frame_has_the_types_of_all_of_its_values(case: Case, chunk_size: int | None) -> None:
+    result = replayed(case, chunk_size=chunk_size)
+    world = case.world
+    outcome = interpret(case.flows, world.events, world.entities, world.links)
+    for sink in result.sinks:
+        assert_holds(result.to_polars(sink), [d.payload for d in outcome.deliveries if d.sink_name == sink])
 
 
 @given(case=cases(), place=st.integers(1, 16))

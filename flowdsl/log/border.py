@@ -10,7 +10,7 @@ from typing import Final
 from flowdsl.errors import DataError
 from flowdsl.frames import first_line, is_foreign
 
-_FILES: Final = (OSError, EOFError, zlib.error)
+_FILES: Final = (OSError, EOFError, UnicodeError, zlib.error)
 
 
 @contextmanager

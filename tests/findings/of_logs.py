@@ -7,6 +7,7 @@ from typing import Any
 
 import flowdsl as fd
 from findings import ENTITY, FAN, Case, flow
+from flowdsl import on
 from flowdsl.production.findings.from_log import LARGE_FAN_OUT
 from flowdsl.production.findings.of_histories import MANY
 
@@ -38,6 +39,12 @@ def unfollows(count: int, met: int) -> fd.MemoryEventLog:
     return log(*made, *ended, *(fd.link_deleted("follows", "ann", f"nobody-{i}") for i in range(count)))
 
 
+def likes(without: int, others: int) -> fd.MemoryEventLog:
+    """Likes without a key, and others with one."""
+    keyed = [fd.link_created("likes", "ann", f"post-{i}", metadata={"k": i}) for i in range(others)]
+    return log(*[fd.link_created("likes", "ann", "star")] * without, *keyed)
+
+
 def dated(*hours: float) -> fd.MemoryEventLog:
     """Likes at so many hours after the beginning of 2026."""
     made = fd.MemoryEventLog()
@@ -47,6 +54,7 @@ def dated(*hours: float) -> fd.MemoryEventLog:
     return made
 
 
+LIMITED = on("link.created").rate_limit(1, per="1h", key="metadata.k").map(t="x").deliver("s")
 DEDUPLICATED = flow("deduplicate: {key: data.n, window: 1h}", on=ENTITY)
 BATCHED = flow("batch: {key: data.n, window: 1h}", on=ENTITY)
 EQUAL = flow("filter: {condition: data.n == 10}", on=ENTITY)
@@ -68,6 +76,9 @@ CASES = [
     Case("compared-across-types", EQUAL, EQUAL, posts(10.0), posts(10.5)),
     Case("compared-across-types", UNEQUAL, UNEQUAL, posts(10), posts("10", 11)),
     Case("fan-out-large", FANNED, FANNED, followers(LARGE_FAN_OUT + 1), followers(LARGE_FAN_OUT)),
+    Case("keys-null", DEDUPLICATED, DEDUPLICATED, posts(*[None] * MANY), posts(*[None] * (MANY - 1))),
+    Case("keys-null", BATCHED, EQUAL, posts(*[None] * MANY, *[1] * 90), posts(*[None] * MANY)),
+    Case("keys-null", LIMITED, LIMITED, likes(MANY, 90), likes(MANY, 91)),
     Case("deletions-unmatched", FANNED, FANNED, unfollows(MANY, 0), unfollows(MANY - 1, 0)),
     Case("deletions-unmatched", FANNED, FANNED, unfollows(MANY, 90), unfollows(MANY, 91)),
     # the clock of one event jumps; many old events come after one that is like those before it

@@ -96,7 +96,7 @@ def _add(new: Rule) -> None:
 _add(Rule("refused", "error", False, None, None))
 _add(Rule("only-production", "warning", True, None, None))
 # what only the events of a log show
-for code in ("fan-out-large", "deletions-unmatched", "future-event"):
+for code in ("fan-out-large", "keys-null", "deletions-unmatched", "future-event"):
     _add(Rule(code, "warning", False, None, None))
 for code in ("ids-not-uuid", "keys-collide", "keys-split", "compared-across-types", "stops-at-event"):
     _add(Rule(code, "error", True, None, None))

@@ -22,10 +22,11 @@ from flowdsl.log.uuids import ID_COLUMNS, are_uuids, one_spelling
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.fan_out import FanOut
+from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.where import Where
 from flowdsl.plan import Stage
 from flowdsl.production.findings.base import Finding, rules
-from flowdsl.production.findings.of_histories import Noted, findings_of
+from flowdsl.production.findings.of_histories import MANY, Noted, findings_of, is_common
 from flowdsl.progress import Progress, Tick, following
 from flowdsl.replaying import Options, run
 from flowdsl.values.columns import Column
@@ -63,6 +64,7 @@ class _Seen:
     keys: dict[tuple[int, Path], list[pl.DataFrame]] = field(default_factory=dict)
     comparisons: dict[tuple[int, Comparison], _Tally] = field(default_factory=dict)
     fan_outs: dict[int, _Tally] = field(default_factory=dict)
+    nulls: dict[tuple[int, Path], _Tally] = field(default_factory=dict)
     stages: dict[int, Stage] = field(default_factory=dict)
 
     def step(self, stage: Stage, entered: Contexts, passed: Contexts) -> None:
@@ -70,6 +72,9 @@ class _Seen:
         if not len(entered):
             return
         self.stages[id(stage)] = stage
+        if isinstance(stage.step, (Batch, Deduplicate, RateLimit)):
+            for path in stage.step.key_paths:
+                self._nulls(stage, path, entered)
         if isinstance(stage.step, FanOut):
             self._fan_out(stage, passed)
         elif self.target and isinstance(stage.step, (Batch, Deduplicate)):
@@ -93,6 +98,14 @@ class _Seen:
         most = int(position.argmax())
         if int(position[most]) + 1 > tally.seen:
             tally.seen, tally.example = int(position[most]) + 1, int(passed.seq[most])
+
+    def _nulls(self, stage: Stage, path: Path, entered: Contexts) -> None:
+        rows = np.flatnonzero(entered.column(path).is_(Tag.NULL, Tag.MISSING))
+        tally = self.nulls.setdefault((id(stage), path), _Tally())
+        tally.of += len(entered)
+        if len(rows) and not tally.seen:
+            tally.example = int(entered.seq[rows[0]])
+        tally.seen += len(rows)
 
     def _key(self, stage: Stage, path: Path, entered: Contexts) -> None:
         column = entered.column(path)
@@ -149,7 +162,11 @@ def findings_from_log(
             warnings.simplefilter("ignore", FlowWarning)
             replayed = follower if target is None else follower.part(1 - _READING)
             run(options, noted, progress=replayed.heard, observer=seen)
-        found = [*_large_fan_outs(seen, options.flows, places), *findings_of(noted, options.source)]
+        found = [
+            *_large_fan_outs(seen, options.flows, places),
+            *_null_keys(seen, options.flows, places),
+            *findings_of(noted, options.source),
+        ]
         if target is not None:
             found += [
                 *_ids(options.source, follower.part(_READING)),
@@ -192,6 +209,19 @@ def _large_fan_outs(
                 "fan-out-large", seen.stages[key], flows, places,
                 f"event {tally.example} becomes {tally.seen:,} contexts, one for each link",
                 "a where before it, or a rate_limit with a key, keeps one event from reaching so many",
+            )  # fmt: skip
+
+
+def _null_keys(
+    seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], str]
+) -> Iterator[Finding]:
+    for (key, path), tally in seen.nulls.items():
+        if tally.seen >= MANY and is_common(tally.seen, tally.of):
+            yield from _finding(
+                "keys-null", seen.stages[key], flows, places,
+                f"{path_text(path)} is null or missing for {tally.seen:,} of {tally.of:,} contexts, first for event "
+                f"{tally.example}: without a key they fail",
+                f"where(\"{path_text(path)} != null and {path_text(path)} exists\") before it lets go on what has a key",
             )  # fmt: skip
 
 

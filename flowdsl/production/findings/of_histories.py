@@ -20,8 +20,12 @@ MANY: Final = 10
 """So many deletions that meet nothing, or events that come late, are a finding."""
 LONG: Final = 3_600_000_000
 """An event that is late by more than this (µs) is late by a long way."""
-# one in so many deletions that meets nothing is common
 _COMMON: Final = 10
+
+
+def is_common(seen: int, of: int) -> bool:
+    """Whether something was so for one in ten, or more."""
+    return seen * _COMMON >= of
 
 
 class Noted(NoStore):
@@ -56,7 +60,7 @@ def findings_of(noted: Noted, source: EventSource) -> Iterator[Finding]:
 def _unmatched(noted: Noted, source: EventSource) -> Iterator[Finding]:
     kinds = (frame["kind"].cast(pl.String) for frame in source.chunks((), CHUNK))
     deletions = sum(int(kind.is_in(["link.deleted", "entity.deleted"]).sum()) for kind in kinds)
-    if noted.unmatched * _COMMON < deletions:
+    if not is_common(noted.unmatched, deletions):
         return
     first = noted.first_unmatched
     names = ("link_type", "link_id", "source_id", "target_id", "entity_type", "entity_id")

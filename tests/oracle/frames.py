@@ -1,0 +1,71 @@
+"""The frame of a sink as rule 32 has it: the type of a column follows from all of its values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from flowdsl.sinks.frame import FIXED
+from oracle.values import canonical
+
+# of a column of these names the payload's field is called otherwise
+_TAKEN = {*FIXED, "sink"}
+
+
+def assert_holds(frame: pl.DataFrame, payloads: Sequence[Any]) -> None:
+    """The frame has a row for each payload, in their order, and the types that all of them say."""
+    rows = [payload if isinstance(payload, dict) else {"": payload} for payload in payloads]
+    assert frame.height == len(rows)
+    for name in {name for row in rows for name in row}:
+        column = frame[f"payload.{name}" if name in _TAKEN else name or "payload"]
+        values = [row.get(name) for row in rows]
+        _assert_type(column.dtype, values)
+        for cell, value in zip(column.to_list(), values, strict=True):
+            assert _said(cell, column.dtype, values) == _said(value, column.dtype, values, given=True)
+
+
+def _assert_type(dtype: Any, values: Sequence[Any]) -> None:
+    there = [value for value in values if value is not None]
+    kinds = {type(value) for value in there}
+    if not kinds:
+        # the template says it
+        return
+    if kinds <= {int, float}:
+        assert dtype == (pl.Int64 if kinds == {int} else pl.Float64)
+    elif kinds == {bool}:
+        assert dtype == pl.Boolean
+    elif kinds == {list}:
+        assert isinstance(dtype, pl.List)
+        _assert_type(dtype.inner, [inner for value in there for inner in value])
+    elif kinds == {dict} and any(there):
+        assert isinstance(dtype, pl.Struct)
+        types = dtype.to_schema()
+        assert set(types) >= {name for value in there for name in value}
+        for name, inner in types.items():
+            _assert_type(inner, [value.get(name) for value in there])
+    else:
+        assert dtype == pl.String
+
+
+def _said(value: Any, dtype: Any, values: Sequence[Any], *, given: bool = False) -> Any:
+    """A cell, or the value that was given for it, in one form."""
+    if value is None:
+        return None
+    there = [other for other in values if other is not None]
+    if isinstance(dtype, pl.Struct):
+        return {
+            name: _said(value.get(name), inner, [other.get(name) for other in there], given=given)
+            for name, inner in dtype.to_schema().items()
+        }
+    if isinstance(dtype, pl.List):
+        inside = [inner for other in there for inner in other]
+        return [_said(inner, dtype.inner, inside, given=given) for inner in value]
+    if dtype == pl.Float64:
+        return repr(float(value))
+    if {type(other) for other in there} == {str} or dtype != pl.String:
+        return value
+    # unlike values, and objects without a field, are JSON text
+    return canonical(value if given else json.loads(value))
