@@ -128,7 +128,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.one_of(st.lists(values, max_size=6), st.lists(numbers, max_size=6)), st.integers(1, 4))
 def test_rule_32_chunks_and_containers_give_the_same_frame(tmp_path_factory, values, size):
     folder = tmp_path_factory.mktemp("results")
@@ -143,7 +143,7 @@ def test_rule_32_chunks_and_containers_give_the_same_frame(tmp_path_factory, val
     assert chunked.deliveries.equals(whole.deliveries)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.lists(values, min_size=1, max_size=5))
 def test_rule_32_a_live_frame_is_that_of_the_replay(values):
     replayed = fd.replay(MAIL, orders(values))["mail"]
@@ -154,7 +154,7 @@ def test_rule_32_a_live_frame_is_that_of_the_replay(values):
     assert found.dtypes[fixed].equals(replayed.dtypes[fixed])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.lists(values, min_size=1, max_size=5))
 def test_rule_32_many_rows_have_the_types_of_few(values):
     few = column(values)

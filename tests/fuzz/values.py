@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+import flowdsl as fd
+from flowdsl import on, var
 from flowdsl.errors import FlowError
 from flowdsl.events import json_text, json_value
 from flowdsl.values.columns import Column
@@ -18,12 +22,13 @@ _SCALARS: list[Any] = [
     None, True, False, 0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1, 2**70, 0.5, -0.0, 1e16, 1e-7, 1e300, "",
     "a", '"', "\\", "é😀", "\0", "1", "null",
 ]  # fmt: skip
+_FLOW = on("entity.created").map(v=var.data.v).deliver("s")
 _HOSTILE: list[Any] = ["\ud83d", float("nan"), float("inf"), 10**400, b"x", object(), {"\udc00": 1}]
 
 
 def check(rng: random.Random) -> int:
-    """Try some columns of values, whole and in pieces, and some values that are none."""
-    tried = 0
+    """Try some columns of values, whole and in pieces, one of them through a replay, and some values that are none."""
+    tried = _check_replay(rng, [_value(rng, 0) for _ in range(rng.choice([0, 1, 9, 60]))])
     for _ in range(8):
         values = [_value(rng, 0) for _ in range(rng.choice([1, 3, 60, 120]))]
         _check_column(rng, values)
@@ -61,6 +66,28 @@ def _check_column(rng: random.Random, values: list[Any]) -> None:
         # null and missing are both null in a frame
         spelled = only(texts, (there != "null").fill_null(value=False).to_numpy())
         assert decoded(there, whole).equals(decoded(spelled, whole)), values
+
+
+def _check_replay(rng: random.Random, values: list[Any]) -> int:
+    """One frame, whatever the chunk size, in memory or in a folder, and from a log or a list."""
+    events = [
+        {"seq_no": n, "timestamp": "2026-01-01T00:00:00Z", "event": fd.entity_created("u", str(n), {"v": value})}
+        for n, value in enumerate(values, 1)
+    ]  # fmt: skip
+    log = fd.MemoryEventLog()
+    if values:
+        log.append(events)
+    whole = fd.replay(_FLOW, log).to_arrow("s")
+    size = rng.randint(1, 20)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "out")
+        for result in (
+            fd.replay(_FLOW, events, chunk_size=size),
+            fd.replay(_FLOW, log, chunk_size=size, out=out),
+        ):
+            assert result.to_arrow("s").equals(whole), (values, size)
+        assert fd.read_result(out).to_arrow("s").equals(whole), (values, size)
+    return len(values)
 
 
 def _value(rng: random.Random, depth: int) -> Any:
