@@ -212,9 +212,7 @@ def _large_fan_outs(
             )  # fmt: skip
 
 
-def _null_keys(
-    seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], str]
-) -> Iterator[Finding]:
+def _null_keys(seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], str]) -> Iterator[Finding]:
     for (key, path), tally in seen.nulls.items():
         if tally.seen >= MANY and is_common(tally.seen, tally.of):
             yield from _finding(
