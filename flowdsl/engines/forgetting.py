@@ -11,8 +11,13 @@ from flowdsl.engines.local import LocalRun
 from flowdsl.engines.state import State
 from flowdsl.graph.identities import LinkIdentities
 from flowdsl.kernels.kernel import Kernel
-from flowdsl.kernels.keys import Keys, KeySpace
-from flowdsl.values.forgetting import Forgetting, Numbers
+from flowdsl.kernels.keys import KeySpace
+from flowdsl.values.forgetting import Forgetting, Inside, Numbers
+
+# versions of entities that are moved at a time: those of a batch, and as many again
+MOVED = 1 << 15
+# and how many are in one block at most: so long it takes to join two
+LARGEST = 1 << 16
 
 
 class RunForgetting:
@@ -24,6 +29,7 @@ class RunForgetting:
 
     def __init__(self, run: LocalRun) -> None:
         self._run = run
+        run.at_once, run.graph.versions.largest = MOVED, LARGEST
         self._states: list[weakref.ref[State]] = []
         self._others: list[weakref.ref[Any]] = []
         interner = run.graph.interner
@@ -35,7 +41,6 @@ class RunForgetting:
                 held = partial(self._in_space, space, number)
                 self._tables.append(Forgetting(table, held, partial(space.forget, number)))
         self._links: dict[str | None, Forgetting] = {}
-        self._still = False
 
     @property
     def rounds(self) -> int:
@@ -50,20 +55,10 @@ class RunForgetting:
         """Another thread reads something of the run, as long as this object is there."""
         self._others.append(weakref.ref(reader))
 
-    def be_still(self) -> None:
-        """Forget nothing, and give no code anew, until the next step: another thread writes a state of the run."""
-        for table in (*self._tables, *self._links.values()):
-            table.be_still(still=True)
-        self._still = True
-
     def step(self) -> None:
         """Do some of the work, in proportion to what came since the last time."""
         self._states = [state for state in self._states if state() is not None]
         self._others = [reader for reader in self._others if reader() is not None]
-        if self._still:
-            for table in (*self._tables, *self._links.values()):
-                table.be_still(still=False)
-            self._still = False
         graph = self._run.graph
         graph.forget_links()
         may_begin = not self._others
@@ -95,7 +90,7 @@ class RunForgetting:
         yield from (stage.kernel for stage in self._run.stages())
         yield from (step.kernel for state in self._taken() for step in state.steps)
 
-    def _codes(self) -> Iterator[Numbers]:
+    def _codes(self) -> Iterator[Numbers | Inside]:
         self._run.graph.several.forget_dead()
         for graph in (self._run.graph, *(state.graph for state in self._taken())):
             yield from graph.held_codes()
@@ -103,7 +98,7 @@ class RunForgetting:
             yield from kernel.held_codes()
         yield from self._run.recorder.held_codes()
 
-    def _in_space(self, space: KeySpace, table: int) -> Iterator[Keys]:
+    def _in_space(self, space: KeySpace, table: int) -> Iterator[Inside]:
         keys = [keys for kernel in self._kernels() if kernel.space is space for keys in kernel.keys_held()]
         return space.held_in(table, keys)
 

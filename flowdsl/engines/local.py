@@ -20,6 +20,7 @@ from flowdsl.engines.state import State, StepState, flows_of
 from flowdsl.engines.stopping import Crash, Stopped
 from flowdsl.engines.work import WORKERS, Worker, calls_functions
 from flowdsl.graph.state import GraphState
+from flowdsl.graph.versions import Compaction
 from flowdsl.kernels.kernel import FOREVER, Kernel
 from flowdsl.log import EventSource
 from flowdsl.log.columns import readable
@@ -31,6 +32,7 @@ from flowdsl.values.masks import where_equal
 
 CHUNK = 1 << 17
 BEGINNING = -(1 << 62)
+ALL_AT_ONCE = 1 << 62
 # the events among those of a frame that do not move the clock (µs), which is as given before them: `seq_no`, `clock`
 Judge = Callable[[pl.DataFrame, int], pl.DataFrame]
 
@@ -97,6 +99,9 @@ class LocalRun:
         # where production stopped, by rules by which it can
         self.stopped: Stopped | None = None
         self._may_stop = plan.may_stop
+        # versions of entities that are moved after a chunk, where some are of no use any more
+        self.at_once = ALL_AT_ONCE
+        self._compaction: Compaction | None = None
         given = {step.fingerprint: step.kernel for step in steps}
         self.entries: list[tuple[Entry, list[RunStage]]] = [
             (entry, [_build(stage, given, spares=spares) for stage in entry.next]) for entry in plan.entries
@@ -389,8 +394,13 @@ class LocalRun:
         )
 
     def _compact(self) -> None:
-        if self.graph.crowded(lambda: sum(map(len, self._held_versions()))):
-            mapping = self.graph.compact(self._held_versions())
+        if self._compaction is None:
+            if not self.graph.crowded(lambda: sum(map(len, self._held_versions()))):
+                return
+            self._compaction = self.graph.compaction(self._held_versions())
+        if self._compaction.step(self.at_once):
+            mapping, self._compaction = self._compaction.finish(), None
+            self.graph.renumber(mapping)
             self.recorder.renumber(mapping)
             for stage in self.stages():
                 stage.kernel.renumber(mapping)

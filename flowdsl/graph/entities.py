@@ -111,14 +111,12 @@ class EntityIndex(Saved):
             self._keys, self._versions = self._keys[:0], self._versions[:0]
 
     def live(self) -> Numbers:
-        """The versions that are current."""
-        return self._current[self._current >= 0]
+        """The versions that are current, and negative numbers."""
+        return self._current
 
     def renumber(self, mapping: Numbers) -> None:
-        """Versions got new numbers."""
-        self._own()
-        held = self._current >= 0
-        self._current[held] = mapping[self._current[held]]
+        """Versions got new numbers, as negative ones have, too."""
+        self._current, self._owned = mapping.take(self._current), True
 
     def currents(self, ids: Codes) -> Numbers:
         """The version of each id as it was before the chunk."""

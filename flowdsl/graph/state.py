@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedV
 from flowdsl.graph.fetchers import FetcherSession
 from flowdsl.graph.identities import IdentityTables, KnownLinks, LinkIdentities
 from flowdsl.graph.links import ALIVE, LinkTable
-from flowdsl.graph.versions import VersionStore
+from flowdsl.graph.versions import Compaction, VersionStore
 from flowdsl.language.paths import Path
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
@@ -349,17 +350,20 @@ class GraphState(Saved):
         return fresh > COMPACT_ABOVE and fresh > 2 * (self._live_count() + held())
 
     def _live_count(self) -> int:
-        return int((self.anywhere.live() >= self.versions.base).sum())
+        return int(np.count_nonzero(self.anywhere.live() >= self.versions.base))
 
-    def compact(self, held: Iterable[Numbers]) -> Numbers:
-        """Forget versions that are neither current nor `held` by contexts; gives the new number of each."""
+    def compaction(self, held: Iterable[Numbers]) -> Compaction:
+        """Begin to forget versions that are neither current nor `held` by contexts."""
         indexes = [self.anywhere, *self.by_type.values()]
-        live = [index.live() for index in indexes] + [self.several.live(), *held]
-        mapping = self.versions.compact(np.concatenate(live))
-        for index in indexes:
+        return self.versions.compaction(
+            chain([index.live() for index in indexes], [self.several.live()], held)
+        )
+
+    def renumber(self, mapping: Numbers) -> None:
+        """Versions got new numbers."""
+        for index in (self.anywhere, *self.by_type.values()):
             index.renumber(mapping)
         self.several.renumber(mapping)
-        return mapping
 
 
 def _among(texts: pl.Series, wanted: Iterable[str]) -> npt.NDArray[np.bool_]:

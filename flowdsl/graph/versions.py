@@ -201,6 +201,8 @@ class VersionStore(Saved):
         self._blocks = [block if block.own_id == own_ids else block.bare() for block in blocks]
         self._base_blocks = len(self._blocks)
         self._hints = tuple(hints)
+        # blocks that would have more versions together are not joined
+        self.largest = 1 << 62
         self._renumber()
         self.base = self.size
         self.derived = Derived()
@@ -219,7 +221,7 @@ class VersionStore(Saved):
     def fork(self) -> VersionStore:
         """A store that goes on from here without changing this one."""
         forked = VersionStore(self._interner, self._blocks, self._hints, own_ids=self._own_ids)
-        forked._base_blocks, forked.base = self._base_blocks, self.base
+        forked._base_blocks, forked.base, forked.largest = self._base_blocks, self.base, self.largest
         return forked
 
     def _renumber(self) -> None:
@@ -234,15 +236,20 @@ class VersionStore(Saved):
         """Add versions; the first one gets the number returned."""
         start = self.size
         self._blocks.append(Block(documents, ids, self._interner, own_id=self._own_ids))
-        # blocks are joined at a geometric pace, so that their number stays small and each row moves seldom
-        while len(self._blocks) - self._base_blocks > 1 and len(self._blocks[-2]) <= 2 * len(
-            self._blocks[-1]
-        ):
-            last = self._blocks.pop()
-            self._blocks[-1] = Block.joined(self._blocks[-1], last, self._hints)
+        self._join(self._blocks, self._base_blocks)
         self._renumber()
         self.derived.forget(int(self._starts[-2]))
         return start
+
+    def _join(self, blocks: list[Block], first: int = 0) -> None:
+        """Join blocks at a geometric pace, so that their number stays small and each row moves seldom."""
+        while (
+            len(blocks) - first > 1
+            and len(blocks[-2]) <= 2 * len(blocks[-1])
+            and len(blocks[-2]) + len(blocks[-1]) <= self.largest
+        ):
+            last = blocks.pop()
+            blocks[-1] = Block.joined(blocks[-1], last, self._hints)
 
     def block_of(self, low: int, high: int) -> tuple[int, int] | None:
         """The block that all versions from `low` to `high` are in: its first version and how many it has."""
@@ -301,20 +308,61 @@ class VersionStore(Saved):
         start = int(self._starts[block])
         return self.derived.get(start, ("read", below), asked, len(self._blocks[block])) is None
 
-    def compact(self, live: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """Forget all versions of the log but `live`; gives the new number of each old one."""
-        kept = np.unique(live[live >= self.base])
-        mapping = np.full(self.size, -1, np.int32)
-        mapping[: self.base] = np.arange(self.base)
-        mapping[kept] = self.base + np.arange(len(kept))
-        blocks = []
-        for start, block in zip(
-            self._starts[self._base_blocks :].tolist(), self._blocks[self._base_blocks :], strict=False
-        ):
-            rows = kept[(kept >= start) & (kept < start + len(block))] - start
-            if len(rows):
-                blocks.append(block.gather(rows))
-        self._blocks = self._blocks[: self._base_blocks] + blocks
-        self._renumber()
-        self.derived.forget(self.base)
+    def compaction(self, live: Iterable[npt.NDArray[np.int32]]) -> Compaction:
+        """Begin to forget all versions of the log but `live`; negative numbers are none."""
+        return Compaction(self, live)
+
+
+class Compaction:
+    """Versions that are of use, gathered some at a time, while the store is used and added to as it was.
+
+    What is of no use when it begins is of none later on, and whatever is added meanwhile is gathered as well.
+    """
+
+    def __init__(self, store: VersionStore, live: Iterable[npt.NDArray[np.int32]]) -> None:
+        self._store = store
+        # two places more, which negative numbers are of
+        used = np.zeros(store.size + 2, np.bool_)
+        for versions in live:
+            used[versions] = True
+        self._kept = store.base + np.flatnonzero(used[store.base : -2])
+        self._size, self._at = store.size, 0
+        # the new number of each old one, and of -2 and -1 themselves
+        self._mapping = np.full(store.size + 2, -1, np.int32)
+        self._mapping[: store.base] = np.arange(store.base)
+        self._blocks: list[Block] = []
+        self.gathered = 0
+
+    def step(self, most: int) -> bool:
+        """Gather so many versions; whether all are, and `finish` can be called before more are added."""
+        while most > 0:
+            if self._at == len(self._kept):
+                size = self._store.size
+                if size == self._size:
+                    return True
+                self._kept, self._at = np.arange(self._size, size), 0
+                self._mapping = np.concatenate([self._mapping, np.full(size - self._size, -1, np.int32)])
+                self._size = size
+            most -= self._gather(most)
+        return False
+
+    def _gather(self, most: int) -> int:
+        starts = self._store._starts
+        block = int(np.searchsorted(starts, self._kept[self._at], side="right")) - 1
+        end = int(np.searchsorted(self._kept, starts[block + 1]))
+        rows = self._kept[self._at : min(end, self._at + most)] - starts[block]
+        self._blocks.append(self._store._blocks[block].gather(rows))
+        self._store._join(self._blocks)
+        self._at += len(rows)
+        self._mapping[rows + starts[block]] = self._store.base + self.gathered + np.arange(len(rows))
+        self.gathered += len(rows)
+        return len(rows)
+
+    def finish(self) -> npt.NDArray[np.int32]:
+        """Let the store have only what was gathered; gives the new number of each old one, and of -2 and -1 themselves."""
+        store, mapping = self._store, self._mapping
+        mapping[-2:] = -2, -1
+        store._blocks = store._blocks[: store._base_blocks] + self._blocks
+        store._renumber()
+        store.derived.forget(store.base)
         return mapping

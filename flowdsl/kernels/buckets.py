@@ -24,6 +24,8 @@ SAFE = 1 << 61
 NEVER = LAST_MOMENT + 1
 # so few keys are not worth being gone through
 SWEPT_FROM = 64
+# keys that are gone through for each context that comes, once it is time
+SWEPT_EACH = 4
 
 
 @dataclass
@@ -197,7 +199,9 @@ class Buckets(Saved):
     capacity: int
     period: int
     _by_key: dict[int, Bucket] = field(default_factory=dict)
+    # how many keys were left the last time, and those that are still to be gone through this time
     _swept: int = 0
+    _left: list[int] = field(default_factory=list)
 
     def said(self) -> dict[str, Any]:
         figures = [list(vars(bucket).values())[2:] for bucket in self._by_key.values()]
@@ -239,9 +243,9 @@ class Buckets(Saved):
         copies = {key: replace(bucket) for key, bucket in self._by_key.items()}  # type: ignore[type-var]
         return Buckets(self.kind, self.capacity, self.period, copies, self._swept)
 
-    def keys_held(self) -> Ints:
+    def keys_held(self) -> list[int]:
         """The keys that have a bucket."""
-        return np.fromiter(list(self._by_key), np.int64)
+        return list(self._by_key)
 
     def used(self, now: int) -> int:
         """How many of them differ from a fresh one."""
@@ -264,13 +268,19 @@ class Buckets(Saved):
                 bucket = self._by_key[key] = self.kind.fresh(self.capacity, self.period, listed[start])
             answers += bucket.take(listed[start:end])
         result[order] = answers
-        self._forget_idle(int(times[-1]))
+        self._forget_idle(int(times[-1]), SWEPT_EACH * max(len(keys), SWEPT_FROM))
         return result
 
-    def _forget_idle(self, now: int) -> None:
-        # a batch may be a single event: all keys are gone through only once they are twice as many
-        if len(self._by_key) < 2 * self._swept:
-            return
-        for key in [key for key, bucket in self._by_key.items() if bucket.idle(now)]:
-            del self._by_key[key]
-        self._swept = max(len(self._by_key), SWEPT_FROM)
+    def _forget_idle(self, now: int, most: int) -> None:
+        # a batch may be a single event: keys are gone through only once they are twice as many, and some at a time
+        if not self._left:
+            if len(self._by_key) < 2 * self._swept:
+                return
+            self._left = list(self._by_key)
+        some = self._left[-most:]
+        del self._left[-most:]
+        for key in some:
+            if self._by_key[key].idle(now):
+                del self._by_key[key]
+        if not self._left:
+            self._swept = max(len(self._by_key), SWEPT_FROM)

@@ -13,7 +13,7 @@ from flowdsl.contexts.holding import Holding
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Versions
 from flowdsl.kernels.held_rows import HeldRows
-from flowdsl.kernels.keys import Keys, KeySpace
+from flowdsl.kernels.keys import Held, KeySpace
 from flowdsl.language.rows import Failures
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Interner
@@ -122,7 +122,7 @@ class Kernel(Saved):
         """The numbers of its keys."""
         return getattr(self, "_space", None)
 
-    def keys_held(self) -> Iterable[Keys]:
+    def keys_held(self) -> Iterable[Held]:
         """The keys that it remembers, in arrays that nobody changes."""
         return ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,16 @@ from flowdsl.contexts.contexts import Contexts
 from flowdsl.language.paths import Path, path_text
 from flowdsl.language.rows import Failures, first_failures
 from flowdsl.values.columns import Coded, Column
-from flowdsl.values.interner import GONE, HashTable, Interner, insert_pairs
+from flowdsl.values.forgetting import Inside
+from flowdsl.values.interner import GONE, Hashes, HashTable, Interner, insert_pairs
 from flowdsl.values.read_floats import as_read
 from flowdsl.values.saved import Listed, Part, Saved, Source, keeps
 from flowdsl.values.spelling import spelled
 from flowdsl.values.tags import Tag
 
 Keys = npt.NDArray[np.int64]
+# keys that somebody remembers
+Held = Keys | list[int]
 
 
 class KeySpace(Saved):
@@ -68,33 +71,31 @@ class KeySpace(Saved):
         else:
             self._others.forget(codes + 1)
 
-    def held_in(self, table: int, keys: Iterable[Keys]) -> Iterator[Keys]:
+    def held_in(self, table: int, keys: Iterable[Held]) -> Iterator[Inside]:
         """The codes of one of the tables that keys refer to."""
         if table == 0:
-            yield from ((number >> 1) - 1 for n in self._numbers_in(keys) for number in (n[n & 1 == 1],))
+            yield from self._read(keys, lambda n: (n[n & 1 == 1] >> 1) - 1)
         elif table == len(self._pairs):
-            yield from keys
+            yield from (Inside(some, lambda n: n) for some in keys)
         else:
-            yield self._words(table)[0]
+            yield Inside(self._pairs[table].words[1], lambda words: _halves(words)[0])
 
-    def codes_in(self, keys: Iterable[Keys]) -> Iterator[Keys]:
+    def codes_in(self, keys: Iterable[Held]) -> Iterator[Inside]:
         """The codes of texts that keys refer to."""
-        yield from (n[n & 1 == 0] >> 1 for n in self._numbers_in(keys))
+        return self._read(keys, lambda n: n[n & 1 == 0] >> 1)
 
-    def _numbers_in(self, keys: Iterable[Keys]) -> Iterator[Keys]:
-        """The numbers of single values that keys are made of: of several paths all that are in the tables."""
+    def _read(self, keys: Iterable[Held], read: Callable[[Keys], Keys]) -> Iterator[Inside]:
+        """What is read of the numbers of single values that keys are made of: of several paths all that are in the tables."""
         if not self._pairs:
-            yield from keys
-        for table in range(len(self._pairs)):
-            first, second = self._words(table)
-            yield second
-            if table == 0:
-                yield first
-
-    def _words(self, table: int) -> tuple[Keys, Keys]:
-        both = self._pairs[table].words[1]
-        both = both[both != GONE]
-        return (both >> np.uint64(32)).astype(np.int64), (both & np.uint64(0xFFFF_FFFF)).astype(np.int64)
+            yield from (Inside(some, read) for some in keys)
+        for number, table in enumerate(self._pairs):
+            # numbers of pairs are no numbers of values: only of the first two paths both are
+            yield Inside(
+                table.words[1],
+                (lambda words: read(_halves(words)[1]))
+                if number
+                else (lambda words: read(np.concatenate(_halves(words)))),
+            )
 
     def keys(self, contexts: Contexts) -> tuple[Keys, Failures | None]:
         """The key of each context; it fails where a value is missing or null."""
@@ -127,6 +128,12 @@ class KeySpace(Saved):
         if len(rest):
             numbers[rest] = self._others.intern(typed_spelling(column.take(rest))).astype(np.int64) * 2 + 1
         return numbers
+
+
+def _halves(words: Hashes) -> tuple[Keys, Keys]:
+    """The two numbers that each pair is made of, where it is one."""
+    words = words[words != GONE]
+    return (words >> np.uint64(32)).astype(np.int64), (words & np.uint64(0xFFFF_FFFF)).astype(np.int64)
 
 
 def typed_spelling(column: Column) -> pl.Series:

@@ -99,8 +99,8 @@ class LiveRun:
         self._forgetting = RunForgetting(local) if local.graph.interner.private else None
         if self._forgetting is not None and setting.consumer.kept is not None:
             self._forgetting.keep(setting.consumer.kept.state)
-        # the longest time (s) that this took between two batches
-        self.longest_pause = 0.0
+        # the longest time (s) that this took between two batches, and how much of it this thread was at work
+        self.longest_pause = self.longest_work = 0.0
 
     @property
     def idle(self) -> bool:
@@ -189,9 +189,10 @@ class LiveRun:
     def _forget(self) -> None:
         """Forget some of what nothing refers to any more."""
         if self._forgetting is not None and not self._is_saving():
-            began = time.thread_time()
+            began, worked = time.perf_counter(), time.thread_time()
             self._forgetting.step()
-            self.longest_pause = max(self.longest_pause, time.thread_time() - began)
+            self.longest_pause = max(self.longest_pause, time.perf_counter() - began)
+            self.longest_work = max(self.longest_work, time.thread_time() - worked)
 
     def _upkeep(self) -> None:
         if self._problem is not None:
@@ -263,8 +264,6 @@ class LiveRun:
         self._spell_failures()
         place, written = self.place, self._written
         checkpoint = self._checkpoint(place)
-        if self._forgetting is not None:
-            self._forgetting.be_still()
 
         def save() -> None:
             if written is not None:

@@ -16,6 +16,7 @@ from flowdsl.errors import LiveError
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live import MAX_AHEAD
 from flowdsl.live.ahead import AheadOfClock
+from flowdsl.live.allocation import share_arenas
 from flowdsl.live.arguments import (
     checked_ahead,
     checked_clock,
@@ -115,6 +116,7 @@ class Runtime:
         self._plan = Plan.of(self.flows)
         self._keys = DeliveryKeys(self.flows, self.log)
         self._labels = self._keys.labels
+        share_arenas()
         self._consumer = Consumer.of(self.log, self.consumer_name)
         self._tracer = Tracer()
         self._stop = threading.Event()

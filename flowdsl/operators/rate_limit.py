@@ -182,7 +182,7 @@ class DropKernel(Kernel):
         forked._space, forked._buckets = self._space, self._buckets.fork()
         return forked
 
-    def keys_held(self) -> list[Ints]:
+    def keys_held(self) -> list[list[int]]:
         return [self._buckets.keys_held()]
 
     def remembers(self, clock: int) -> str:
@@ -234,7 +234,7 @@ class QueueKernel(Kernel):
         forked._holding, forked._waiting = self._holding.fork(), self._waiting
         return forked
 
-    def keys_held(self) -> list[Ints]:
+    def keys_held(self) -> list[list[int]]:
         return [self._buckets.keys_held()]
 
     def remembers(self, clock: int) -> str:

@@ -8,7 +8,8 @@ the other keys are of no use. All of it is done in steps, each of so much work a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -25,13 +26,31 @@ FEWEST = 1 << 11
 MOST = 1 << 20
 
 
+@dataclass(frozen=True)
+class Inside:
+    """Codes that stand in other numbers, which are taken apart some at a time."""
+
+    numbers: Sequence[int] | Numbers
+    read: Callable[[Any], Numbers]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, some: slice) -> Inside:
+        return Inside(self.numbers[some], self.read)
+
+    def codes(self) -> Numbers:
+        """The codes themselves."""
+        return self.read(np.asarray(self.numbers, None if len(self.numbers) else np.int64))
+
+
 class Forgetting:
     """The rounds over one table."""
 
     def __init__(
         self,
         table: HashTable,
-        held: Callable[[], Iterable[Numbers]],
+        held: Callable[[], Iterable[Numbers | Inside]],
         forget: Callable[[Numbers], None],
         *,
         first: int = 0,
@@ -46,7 +65,7 @@ class Forgetting:
         self._first = first
         self._begin_at = LEAST
         self._asked: npt.NDArray[np.bool_] | None = None
-        self._left: deque[Numbers] = deque()
+        self._left: deque[Numbers | Inside] = deque()
         # where the search for what was not asked for is
         self._at = 0
         self._before = len(table)
@@ -67,17 +86,14 @@ class Forgetting:
             self._search(self._asked, work)
         self._before = table.in_use
 
-    def be_still(self, *, still: bool) -> None:
-        """Whether codes of the table are given to new keys."""
-        self._table.still = still
-
     def _note(self, asked: npt.NDArray[np.bool_], work: int) -> int:
         """Note what is referred to; gives how much of the work is left."""
         while self._left and work > 0:
-            codes = self._left.popleft()
-            part, rest = codes[:work] - self._first, codes[work:]
-            asked[part[(part >= 0) & (part < len(asked))]] = True
-            work -= len(part) + 1
+            held = self._left.popleft()
+            some, rest = held[:work], held[work:]
+            codes = (some.codes() if isinstance(some, Inside) else some) - self._first
+            asked[codes[(codes >= 0) & (codes < len(asked))]] = True
+            work -= len(some) + 1
             if len(rest):
                 self._left.appendleft(rest)
         return work

@@ -49,8 +49,6 @@ class HashTable(Saved):
         # slots in use, codes that are free, and the slots that are being made anew, with how many codes they have
         self._used = 0
         self._forgetful = False
-        # whether another thread goes through the table: then no code is given anew
-        self.still = False
         self._free = np.zeros(0, np.int32)
         self._coming: Codes | None = None
         self._placed = 0
@@ -61,7 +59,10 @@ class HashTable(Saved):
         return self._size
 
     def said(self) -> dict[str, Any]:
-        return dict(zip(self.saved, self.words, strict=True))
+        # another thread may be giving free codes to new keys, whose second words it writes last: here they are read first
+        size = self._size
+        second = self._second[:size].copy()
+        return {"first": self._first[:size].copy(), "second": second}
 
     @classmethod
     def restored(cls, said: dict[str, Any], source: Source) -> HashTable:
@@ -149,7 +150,7 @@ class HashTable(Saved):
         return codes, new
 
     def _append(self, first: Hashes, second: Hashes) -> Codes:
-        start, again = self._size, self._free[: 0 if self.still else len(first)]
+        start, again = self._size, self._free[: len(first)]
         size = start + len(first) - len(again)
         if size > len(self._first):
             self._first, self._second = _grown(self._first, size), _grown(self._second, size)
