@@ -41,7 +41,8 @@ class Inside:
 
     def codes(self) -> Numbers:
         """The codes themselves."""
-        return self.read(np.asarray(self.numbers, None if len(self.numbers) else np.int64))
+        numbers = self.numbers
+        return self.read(numbers if isinstance(numbers, np.ndarray) else np.array(numbers, np.int64))
 
 
 class Forgetting:
