@@ -117,7 +117,7 @@ def test_codes_that_are_held_keep_their_texts(seed: int, monkeypatch: pytest.Mon
     assert rounds.rounds
 
 
-@settings(max_examples=20)
+@settings(max_examples=6)
 @given(seed=st.randoms(use_true_random=False), most=st.integers(1, 9))
 def test_versions_are_moved_some_at_a_time_while_others_come(seed: random.Random, most: int) -> None:
     """A store that forgets in steps reads as one that forgets nothing, and no step moves more than it may."""
@@ -134,7 +134,7 @@ def test_versions_are_moved_some_at_a_time_while_others_come(seed: random.Random
         start, number = store.add(Documents(documents), codes), whole.add(Documents(documents), codes)
         held.update({start + place: number + place for place in range(count)})
 
-    for _ in range(20):
+    for _ in range(12):
         add(seed.randrange(1, 9))
         held = {new: old for new, old in held.items() if seed.random() < 0.8}
         live = [np.array([*held, -1, -2], np.int32)]
