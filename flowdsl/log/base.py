@@ -14,6 +14,7 @@ from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, event_mapping, id_text, timestamp_us
 from flowdsl.log.columns import TIME, chunk_columns, empty_events, readable
 from flowdsl.log.duplicates import Duplicates, Fresh, KnownIds, check_duplicates
+from flowdsl.log.forking import watch
 from flowdsl.log.incoming import are_few, count_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.position import Position, first_after
@@ -37,6 +38,11 @@ class EventLog(ABC):
         self._problems = Problems()
         self._known: KnownIds | None = None
         self._dropping = threading.Lock()
+        watch(self)
+
+    def after_fork(self) -> None:
+        """Begin with a lock that no thread of the parent holds."""
+        self._dropping, self._known = threading.Lock(), None
 
     @property
     @abstractmethod

@@ -12,6 +12,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +28,14 @@ from flowdsl.log.segments import MOST, Segment, Statistics, segment_name
 
 NAME: Final = "log.sqlite"
 _FORMAT: Final = 3
+# How long one waits for others who are at the file, and between two tries, in seconds. A transaction keeps all others out
+# while it syncs, which is nearly all the time: who writes one after the other leaves a moment in between for them, and
+# they look often, where SQLite itself would sleep for up to a tenth of a second.
+_PATIENCE: Final = 30.0
+_NAP: Final = 0.0003
+_BREATH: Final = 0.001
 _REPAIR: Final = "verify() says what else is, verify(repair=True) makes the catalog anew from the segments"
+_READING: Final = "BEGIN"
 _TABLES: Final = f"""
 CREATE TABLE segments (name TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, bytes INTEGER NOT NULL,
                        crc INTEGER NOT NULL, statistics TEXT NOT NULL, row_crc INTEGER NOT NULL);
@@ -71,6 +79,7 @@ class Catalog:
         """Open the catalog of `folder`, which is there."""
         self._path = folder / NAME
         self._lock = threading.RLock()
+        self._written = 0.0
         quiet(self._lock)
         for name in (NAME, f"{NAME}-journal"):
             check_own(folder / name)
@@ -78,14 +87,17 @@ class Catalog:
             self._connection = sqlite3.connect(
                 f"{self._path.absolute().as_uri()}?mode=rw",
                 uri=True,
-                timeout=30,
+                timeout=0,
                 isolation_level=None,
                 check_same_thread=False,
             )
             try:
-                self._connection.execute("PRAGMA journal_mode = PERSIST")
-                self._connection.execute("PRAGMA journal_size_limit = 1000000")
-                self._connection.execute("PRAGMA synchronous = FULL")
+                for pragma in (
+                    "journal_mode = PERSIST",
+                    "journal_size_limit = 1000000",
+                    "synchronous = FULL",
+                ):
+                    self._run(f"PRAGMA {pragma}")
                 self._prepare()
             except BaseException:
                 self._connection.close()
@@ -133,9 +145,11 @@ class Catalog:
                 raise
             raise self._nonsense("segments", error) from error
 
-    def extents(self) -> list[tuple[str, int, int]]:
-        """Of each segment the name, the first and the last event."""
-        return [row[:3] for row in self._listed(0)]
+    def extents(self) -> tuple[list[tuple[str, int, int]], list[tuple[int, int]], int]:
+        """Of each segment the name, the first and the last event; the gaps; the last event ever sealed: all of one moment."""
+        with self._transaction(_READING):
+            segments = [row[:3] for row in self._listed(0)]
+            return segments, [(gap.first, gap.last) for gap in self.gaps()], self.last_sealed()
 
     def gaps(self, after: int = 0) -> list[Gap]:
         """The numbers after `after` whose events the log no longer has."""
@@ -230,7 +244,7 @@ class Catalog:
         """What is wrong with the file, as sentences; nothing where all is well."""
         with self._errors(), self._lock:
             # one thing is enough: a damaged page makes a hundred
-            found = [str(text) for (text,) in self._connection.execute("PRAGMA integrity_check(1)")]
+            found = [str(text) for (text,) in self._run("PRAGMA integrity_check(1)")]
         wrong = [] if found == ["ok"] else found
         for table in CHECKED:
             try:
@@ -242,9 +256,7 @@ class Catalog:
     def _rows(self, table: str, rest: str = "", values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """The rows of a table, each held against its checksum."""
         with self._errors(), self._lock:
-            rows = self._connection.execute(
-                f"SELECT {CHECKED[table]}, row_crc FROM {table} {rest}", values
-            ).fetchall()
+            rows = self._run(f"SELECT {CHECKED[table]}, row_crc FROM {table} {rest}", values)
         for *row, crc in rows:
             if crc != row_checksum(tuple(row)):
                 raise DataError(
@@ -258,12 +270,21 @@ class Catalog:
         """Put a row into a table; `otherwise` says what becomes of it where one of the same key is there."""
         marks = ", ".join("?" * (len(row) + 1))
         names = f"{CHECKED[table]}, row_crc"
-        self._connection.execute(
-            f"INSERT OR {otherwise} INTO {table} ({names}) VALUES ({marks})", (*row, row_checksum(row))
-        )
+        self._run(f"INSERT OR {otherwise} INTO {table} ({names}) VALUES ({marks})", (*row, row_checksum(row)))
+
+    def _run(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """The rows of a statement, once nobody else is at the file."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return self._connection.execute(sql, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+            time.sleep(_NAP)
 
     def _prepare(self) -> None:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        ((version,),) = self._run("PRAGMA user_version")
         if version == 0:
             raise DataError("it is empty, or no catalog of a log", place=str(self._path), hint=_REPAIR)
         if version != _FORMAT:
@@ -275,10 +296,14 @@ class Catalog:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[_Run]:
         with self._errors(), self._lock:
-            self._connection.execute(begin)
+            if begin != _READING:
+                time.sleep(max(self._written + _BREATH - time.monotonic(), 0))
+            self._run(begin)
             try:
-                yield lambda sql, values=(): self._connection.execute(sql, values).fetchall()
-                self._connection.execute("COMMIT")
+                yield self._run
+                self._run("COMMIT")
+                if begin != _READING:
+                    self._written = time.monotonic()
             finally:
                 if self._connection.in_transaction:
                     # where it cannot be done now, whoever opens the file next does it

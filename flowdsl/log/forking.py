@@ -7,6 +7,7 @@ must not be used, nor even closed, on the other side.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import weakref
 from typing import Any, Final, Protocol
@@ -22,6 +23,7 @@ class Forkable(Protocol):
 _WATCHED: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 _QUIET: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 _held: Final[list[Any]] = []
+_logger = logging.getLogger("flowdsl.log")
 
 
 def watch(held: Forkable) -> None:
@@ -55,7 +57,11 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     _after_in_parent()
     for held in list(_WATCHED):
-        held.after_fork()
+        try:
+            held.after_fork()
+        except Exception:
+            # the others must let go all the same
+            _logger.exception("%r: what the parent has open is not let go", held)
 
 
 os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

@@ -18,7 +18,6 @@ from flowdsl.log.base import EventLog
 from flowdsl.log.blocks import Blocks, picked
 from flowdsl.log.columns import SCHEMA, chunk_columns
 from flowdsl.log.duplicates import Fresh, KnownIds
-from flowdsl.log.forking import watch
 from flowdsl.log.incoming import frames_of, rows_of
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.problems import Problems
@@ -60,10 +59,10 @@ class MemoryEventLog(EventLog):
         self._ahead: list[tuple[int, int]] = []
         self._changed = threading.Condition()
         self._process = os.getpid()
-        watch(self)
 
     def after_fork(self) -> None:
-        """Begin with a lock that no thread of the parent holds."""
+        """Begin with locks that no thread of the parent holds."""
+        super().after_fork()
         self._changed = threading.Condition()
 
     @classmethod

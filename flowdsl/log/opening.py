@@ -60,13 +60,12 @@ def holdings(
 
     `alone`: nobody writes meanwhile, so that a file that is listed and not there is missing.
     """
-    extents = catalog.extents()
-    gaps = [(gap.first, gap.last) for gap in catalog.gaps()]
+    extents, gaps, sealed = catalog.extents()
     listed = {name for name, _, _ in extents}
     there = set(names)
     held = [*gaps, tail, *((first, last) for name, first, last in extents if not alone or name in there)]
     counted = [*gaps, tail, *((first, last) for _, first, last in extents)]
-    end = max([floor, catalog.last_sealed(), tail[1]])
+    end = max(floor, sealed, tail[1])
     unknown: list[Path] = []
     spare: list[Path] = []
     for name in sorted(there - listed):

@@ -172,9 +172,8 @@ def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
     reason = "lost with the tail"
     if found is not None and not tail.is_whole:
         reason = f"quarantined: {_set_aside(folder / TAIL)}"
-    taken = [(first, last) for _, first, last in catalog.extents()] + [
-        (g.first, g.last) for g in catalog.gaps()
-    ]
+    segments, gaps, _ = catalog.extents()
+    taken = [*gaps, *((first, last) for _, first, last in segments)]
     kept: list[Segment] = []
     for line in found.good if found else ():
         for first, last in without([(line.first, line.last)], taken):
