@@ -161,7 +161,7 @@ def test_the_numbers_of_a_lost_tail_are_named_and_not_given_again(folder: Path, 
     elif how == "cut in the head":
         tail.write_bytes(content[:50])
     else:
-        tail.write_bytes(bytes(96) + content[96:])
+        tail.write_bytes(bytes(160) + content[160:])
     assert "tail.log" in refused(folder)
     kept, gaps, following = repaired(folder)
     if how == "its head zeroed":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import shutil
 import warnings
@@ -175,11 +176,11 @@ def test_a_whole_line_behind_the_end_counts_once_no_writer_is_there(folder: Path
 
 
 def head_that_ends(content: bytes, end: int) -> bytes:
-    from flowdsl.log.tail import HEAD, Head, parsed_head
+    from flowdsl.log.tail import HEAD, parsed_head
 
     was = parsed_head(content[:HEAD])
     assert was is not None
-    return Head(was.first, end, was.last - 1, was.synced).encoded()
+    return dataclasses.replace(was, end=end, last=was.last - 1).encoded()
 
 
 @pytest.mark.parametrize("name", ["tail.log", "log.sqlite"])

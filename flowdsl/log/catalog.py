@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -112,15 +113,9 @@ class Catalog:
     def identity(self) -> str:
         """What tells the log from all others; made with it."""
         rows = self._rows("identity")
-        if len(rows) != 1:
+        if len(rows) != 1 or not is_identity(rows[0][0]):
             raise self._nonsense("identity", rows)
         return str(rows[0][0])
-
-    def restore_identity(self, name: str) -> None:
-        """Give the log the identity that it had before its catalog was lost."""
-        with self._transaction("BEGIN IMMEDIATE") as run:
-            run("DELETE FROM identity")
-            self._put("identity", (name,))
 
     def after_fork(self) -> None:
         """Leave the connection to the parent."""
@@ -326,18 +321,27 @@ def _are_numbers(first: object, last: object) -> bool:
     return isinstance(first, int) and isinstance(last, int) and 0 < first <= last <= MOST
 
 
-def make_catalog(folder: Path) -> None:
+def new_identity() -> str:
+    """What tells a new log from all others."""
+    return uuid.uuid4().hex
+
+
+def is_identity(name: object) -> bool:
+    """Whether this may be the identity of a log: it is written into heads of a fixed length."""
+    return isinstance(name, str) and re.fullmatch("[0-9a-f]{32}", name) is not None
+
+
+def make_catalog(folder: Path, identity: str) -> None:
     """An empty catalog of a new log, whole or not there at all: an empty file is never taken for one."""
     hidden = folder / f".{NAME}.part"
     os.close(created(hidden))
-    identity = (uuid.uuid4().hex,)
     try:
         connection = sqlite3.connect(hidden, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = MEMORY")
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
-            connection.execute("INSERT INTO identity VALUES (?, ?)", (*identity, row_checksum(identity)))
+            connection.execute("INSERT INTO identity VALUES (?, ?)", (identity, row_checksum((identity,))))
         finally:
             connection.close()
     except sqlite3.Error as error:

@@ -80,9 +80,11 @@ class FileLock:
 
     before: Said | None
 
-    def say(self, number: int, whose: str = "") -> None:
-        """Keep a number in the file, for whoever comes after; it is not synced."""
-        os.pwrite(self._handles[0], Said(self._process, number, whose, _boot()).encoded(), 0)
+    def say(self, number: int, whose: str = "", *, exact: bool = True) -> None:
+        """Keep a number in the file, for whoever comes after; it is not synced. `exact`: a greater one would be said, too."""
+        told = Said(self._process, number, whose, _boot() if exact else "")
+        # a shorter text leaves the end of a longer one behind it, which nobody reads
+        os.pwrite(self._handles[0], told.encoded(), 0)
 
     def close(self) -> None:
         """Let others have it."""
@@ -113,6 +115,18 @@ class FileLock:
                 if time.monotonic() > end:
                     raise refused(f"a process whose {self.path.name} was removed")
                 time.sleep(0.005)
+
+
+def lock_writer(folder: Path) -> FileLock:
+    """The lock of the only writer of a folder; `DataError` where somebody else has it."""
+
+    def refused(by: str) -> DataError:
+        return DataError(
+            f"the log is being written by {by}", place=str(folder), allowed="one writer at a time, any number of readers",
+            hint="close() the other one, or end that process",
+        )  # fmt: skip
+
+    return FileLock(folder / WRITER, refused)
 
 
 @dataclass(frozen=True)

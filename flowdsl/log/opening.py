@@ -15,8 +15,8 @@ from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.catalog import Catalog, has_catalog
 from flowdsl.log.durable import make_folder, put_in_place, read_own
 from flowdsl.log.locking import WRITER, Said, said
-from flowdsl.log.segments import PREFIX, numbers_in
-from flowdsl.log.tail import HEAD, TailReader, parsed_head, scan
+from flowdsl.log.segments import FOREIGN, PREFIX, identity_in, numbers_in
+from flowdsl.log.tail import HEAD, Head, TailReader, parsed_head, scan
 from flowdsl.log.tail import NAME as TAIL
 
 REPAIR: Final = "verify() says what is lost, verify(repair=True) sets it aside and goes on"
@@ -146,7 +146,8 @@ def lacks_catalog(folder: Path) -> bool:
         return False
     tail = folder / TAIL
     if not tail.is_file():
-        return (folder / WRITER).is_file() and bool(segment_files(folder))
+        # segments know whose they are: those of a log are not read as if they were any files
+        return any(whose(path) for path in segment_files(folder))
     head = parsed_head(read_own(tail, HEAD))
     # a tail that was just begun is what a crash leaves of a log that was just made
     return head is None or head.first > 1 or head.last > 0 or bool(segment_files(folder))
@@ -164,7 +165,8 @@ def found_tail(folder: Path, catalog: Catalog, note: Said | None) -> tuple[int, 
     if found is None or found.head is None or found.bad:
         what = "is missing" if found is None else "is damaged"
         raise DataError(f"{TAIL} {what}", place=str(path), hint=REPAIR)
-    floor = noted(note, catalog) if found.head.synced else 0
+    check_whose(folder, found.head, catalog)
+    floor = noted(note, catalog)
     holdings(folder, os.listdir(folder), catalog, (found.first, found.last), floor, alone=True).check(folder)
     if found.torn:
         _logger.warning("%s: %d bytes of an append that was not acknowledged are dropped", path, found.torn)
@@ -174,6 +176,20 @@ def found_tail(folder: Path, catalog: Catalog, note: Said | None) -> tuple[int, 
     return (sealed + 1, rows[sealed + 1 - begin :]) if begin <= sealed else (begin, rows)
 
 
+def check_whose(folder: Path, head: Head, catalog: Catalog) -> None:
+    """Refuse the tail of another log."""
+    if head.identity != catalog.identity:
+        raise DataError(f"{TAIL} is that of another log", place=str(folder / TAIL), hint=REPAIR)
+
+
+def whose(path: Path) -> str | None:
+    """The log that a segment says it belongs to; None where it says nothing, or is damaged there."""
+    try:
+        return identity_in(path)
+    except FOREIGN:
+        return None
+
+
 def check_reading(folder: Path, tail: TailReader) -> Catalog:
     """The catalog of a log as a reader finds it, which may be written meanwhile; `DataError` where events are missing."""
     catalog = Catalog(folder)
@@ -181,7 +197,8 @@ def check_reading(folder: Path, tail: TailReader) -> Catalog:
         # in this order, and the catalog asked last, so that what is written meanwhile is found at least once
         note, names = said(folder / WRITER), os.listdir(folder)
         head = tail.head()
-        floor = noted(note, catalog) if head.synced else 0
+        check_whose(folder, head, catalog)
+        floor = noted(note, catalog)
         holdings(folder, names, catalog, (head.first, head.last), floor, alone=False).check(folder)
     except BaseException:
         catalog.close()

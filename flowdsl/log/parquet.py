@@ -250,7 +250,7 @@ class ParquetEventLog(EventLog):
             if repair:
                 self.close()
             lost = self._log.writing.lock.lost() if self._log.writing else None
-            if not (has_catalog(self.folder) or (self.folder / TAIL).is_file()):
+            if not (has_catalog(self.folder) or (self.folder / TAIL).is_file() or lacks_catalog(self.folder)):
                 raise lost or DataError("there is no log", place=str(self.folder))
             return set_aside(self.folder, follower) if repair else inspect(self.folder, follower, lost)
 

@@ -6,7 +6,8 @@ import contextlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,18 +15,26 @@ from typing import Any, Final
 import polars as pl
 import pyarrow.parquet as pq
 
-from flowdsl.log.catalog import CHECKED, Catalog, Gap, has_catalog, make_catalog, row_checksum
+from flowdsl.log.catalog import (
+    CHECKED,
+    Catalog,
+    Gap,
+    has_catalog,
+    is_identity,
+    make_catalog,
+    new_identity,
+    row_checksum,
+)  # fmt: skip
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.columns import KIND
 from flowdsl.log.durable import make_folder, read_own, sync_folder
-from flowdsl.log.locking import Said
-from flowdsl.log.opening import QUARANTINE, free_name, holdings, noted, segment_files, tidy, without
+from flowdsl.log.locking import Said, lock_writer
+from flowdsl.log.opening import QUARANTINE, free_name, holdings, noted, segment_files, tidy, whose, without
 from flowdsl.log.rows import frame_of
-from flowdsl.log.segments import Segment, identity_in, numbers_in, write_segments
+from flowdsl.log.segments import Segment, numbers_in, write_segments
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import Found, TailFile, scan
 from flowdsl.log.verifying import Damage, Verification, found_segments, inspect, segment_damage, usable
-from flowdsl.log.writing import lock_writer
 from flowdsl.progress import Follower
 
 # more events than a tail can hold
@@ -89,6 +98,8 @@ class Tail:
         found = scan(read_own(path)) if path.is_file() else None
         told = [noted(note, catalog), *catalog.told()]
         ours = note is not None and note.whose == catalog.identity
+        if found is not None and found.head is not None and found.head.identity != catalog.identity:
+            found = None
         return cls(found, max(told), ours and note is not None and note.is_exact)
 
     @property
@@ -101,9 +112,30 @@ class Tail:
         """The last number that it had, as far as it tells."""
         return self.found.last if self.found else 0
 
+    def most(self, catalog: Catalog) -> int | None:
+        """The last number that anybody was told of; None where that is not known.
+
+        Segments behind it are what an append left that did not end: all of it or nothing is in the log.
+        """
+        known = max(self.known, self.last, catalog.last_sealed())
+        return known if self.is_whole or self.exact else None
+
+
+def mend_tail(folder: Path, catalog: Catalog, note: Said | None) -> None:
+    """Name what a torn end without anybody's fault has taken along, so that the log can be written at once."""
+    tail = Tail.of(folder, catalog, note)
+    found = tail.found
+    if found is None or found.head is None or not found.is_torn_only:
+        return
+    if found.bad or (not found.head.synced and tail.known > max(tail.last, catalog.last_sealed())):
+        _renew_tail(folder, catalog, tail)
+
 
 def _take_in(folder: Path, catalog: Catalog, tail: Tail) -> list[Segment]:
-    """List the segments that are there, and are this log's, and hold events that are in no other file; which."""
+    """List the segments that are there, and are this log's, and hold events that are in no other file; which.
+
+    Of those that hold others as well new ones are made; what cannot be used is set aside.
+    """
     seen = (tail.found.first, tail.found.last) if tail.is_whole and tail.found else (1, 0)
     unknown = holdings(folder, os.listdir(folder), catalog, seen, 0, alone=True).unknown
     held = [(gap.first, gap.last) for gap in catalog.gaps()]
@@ -112,11 +144,20 @@ def _take_in(folder: Path, catalog: Catalog, tail: Tail) -> list[Segment]:
     taken: list[Segment] = []
     for path in sorted(unknown, key=lambda p: (numbers_in(p.name)[0], -numbers_in(p.name)[1])):
         segment = usable(path, catalog.identity)
-        span = numbers_in(path.name)
-        if segment is None or list(without([span], held)) != [span]:
-            continue
-        taken.append(segment)
-        held.append(span)
+        first, last = numbers_in(path.name)
+        most = tail.most(catalog)
+        parts = list(without([(first, last if most is None else min(last, most))], held))
+        if segment is not None and parts == [(first, last)]:
+            taken.append(segment)
+        elif segment is not None and segment.crc >= 0:
+            for begin, end in parts:
+                rows = pl.DataFrame(pq.read_table(path)).slice(begin - first, end - begin + 1)
+                frame = rows.drop("seq_no").with_columns(pl.col("kind").cast(KIND))
+                taken += write_segments(folder, iter([frame]), begin, catalog.identity)
+        if segment is None or segment not in taken:
+            _set_aside(path)
+            path.unlink()
+        held += parts if segment is not None else []
     gone = [s for s in missing if any(t.first <= s.last and s.first <= t.last for t in taken)]
     if taken:
         catalog.change_segments(listed=taken, dropped=gone)
@@ -170,7 +211,7 @@ def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
     """Write the good rows of a tail into segments, give up what is lost of it, and begin a new one behind all numbers."""
     found = tail.found
     reason = "lost with the tail"
-    if found is not None and not tail.is_whole:
+    if not tail.is_whole and (folder / TAIL).is_file():
         reason = f"quarantined: {_set_aside(folder / TAIL)}"
     segments, gaps, _ = catalog.extents()
     taken = [*gaps, *((first, last) for _, first, last in segments)]
@@ -189,7 +230,7 @@ def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
             Gap(last + 1, last + _MORE_THAN_A_TAIL, f"{reason}; whether there were any, nothing tells")
         )
     catalog.change_segments(listed=kept, gaps=lost)
-    TailFile(folder, catalog.last_sealed() + 1, [], synced=True).close()
+    TailFile(folder, catalog.last_sealed() + 1, [], catalog.identity, synced=True).close()
 
 
 def _rebuild_catalog(folder: Path, note: Said | None) -> None:
@@ -205,10 +246,11 @@ def _rebuild_catalog(folder: Path, note: Said | None) -> None:
         path.unlink()
         path.with_name(f"{CATALOG}-journal").unlink(missing_ok=True)
         sync_folder(folder)
-    make_catalog(folder)
+    identity = _identity_of(folder, rows.pop("identity", []), note)
+    make_catalog(folder, identity or new_identity())
     catalog = Catalog(folder)
     try:
-        segments = found_segments(folder)
+        segments = found_segments(folder, identity)
         known = {segment.name for segment in segments}
         kept = [(segment.first, segment.last) for segment in segments]
         for other in segment_files(folder):
@@ -222,19 +264,20 @@ def _rebuild_catalog(folder: Path, note: Said | None) -> None:
             if segment.first > begin
         ]
         catalog.change_segments(listed=segments, gaps=holes)
-        known_as = [name for (name,) in rows.pop("identity", [])] or _identities(folder, segments)
-        known_as += [note.whose] if note is not None and note.whose else []
-        if known_as:
-            catalog.restore_identity(known_as[0])
         catalog.restore(rows)
     finally:
         catalog.close()
 
 
-def _identities(folder: Path, segments: Iterable[Segment]) -> list[str]:
-    """The logs that segments say they belong to."""
-    found = (identity_in(folder / segment.name) for segment in segments)
-    return [name for name in found if name is not None]
+def _identity_of(folder: Path, rows: list[tuple[Any, ...]], note: Said | None) -> str | None:
+    """The identity of a log whose catalog is lost: what that still says, its tail, its lock, or most of its segments."""
+    told: list[Any] = [name for (name,) in rows]
+    if (folder / TAIL).is_file() and (head := scan(read_own(folder / TAIL)).head) is not None:
+        told.append(head.identity)
+    if note is not None:
+        told.append(note.whose)
+    told += [name for name, _ in Counter(map(whose, segment_files(folder))).most_common()]
+    return next((name for name in told if is_identity(name)), None)
 
 
 def _good_rows(path: Path, table: str) -> Iterator[tuple[Any, ...]]:

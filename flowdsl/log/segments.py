@@ -33,6 +33,8 @@ _NAME: Final = re.compile(rf"{PREFIX}([0-9]{{20}})-([0-9]{{20}})\.parquet")
 # no number of an event is greater
 MOST: Final = 1 << 62
 _BLOCK: Final = 1 << 22
+# what readers of a damaged file may raise
+FOREIGN: Final = (OSError, pa.lib.ArrowException, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)

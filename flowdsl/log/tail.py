@@ -2,7 +2,8 @@
 
 A line is its checksum, the number of its first event, how many there are, and their fields as JSON. The head of
 the file says up to where it is good: what `append` has returned for ends there. A bad line before that place is
-damage; what stands behind it was never acknowledged, and is passed over where it is not whole.
+damage; what stands behind it was never acknowledged, and is passed over where it is not whole. Damage before later
+whole lines is never passed over: its numbers are known.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +25,10 @@ from flowdsl.log.durable import created, open_own, put_in_place, read_own, sync,
 from flowdsl.log.locking import has_writer
 
 NAME: Final = "tail.log"
-HEAD: Final = 96
-_HEAD: Final = re.compile(rb"flowdsl tail 1 (\d{20}) (\d{20}) (\d{20}) (.)([0-9a-f]{8}) *\n", re.DOTALL)
+HEAD: Final = 160
+_HEAD: Final = re.compile(
+    rb"flowdsl tail 2 ([0-9a-f]{32}) ([sn]) (\d{20}) (\d{20}) (\d{20}) ([0-9a-f]{8}) *\n"
+)
 _LINE: Final = re.compile(rb"([0-9a-f]{8}) (\d+) (\d+) ")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _ROW_SIZE: Final = len(_encode([None] * len(EventRow._fields)))
@@ -33,16 +36,19 @@ _ROW_SIZE: Final = len(_encode([None] * len(EventRow._fields)))
 
 @dataclass(frozen=True)
 class Head:
-    """What the head of a tail says: the number of its first event, where it ends, the last event before that."""
+    """What the head of a tail says: its first event, where it ends, the last event before that, and whose log it is of."""
 
     first: int
     end: int
     last: int
     synced: bool
+    identity: str
 
     def encoded(self) -> bytes:
         """The head as it stands in the file."""
-        text = f"flowdsl tail 1 {self.first:020} {self.end:020} {self.last:020} {'s' if self.synced else 'n'}"
+        how = "s" if self.synced else "n"
+        # what changes comes last, so that a write that ends early has changed nothing
+        text = f"flowdsl tail 2 {self.identity} {how} {self.first:020} {self.end:020} {self.last:020} "
         whole = f"{text}{zlib.crc32(text.encode()):08x}"
         return f"{whole:<{HEAD - 1}}\n".encode()
 
@@ -92,6 +98,17 @@ class Found:
         ]
         return last + sum(size // _ROW_SIZE + 1 for size in unknown)
 
+    @property
+    def is_torn_only(self) -> bool:
+        """Whether all that is damaged may be so without anybody's fault: no append that was synced ended there.
+
+        That is what stands behind the end that the head tells, and the very end of a tail that is not synced.
+        """
+        if self.head is None:
+            return False
+        end = self.head.end if self.head.synced else max([HEAD, *(line.end for line in self.good)])
+        return all(line.begin >= min(end, self.head.end) for line in self.bad)
+
     def rows(self) -> list[EventRow]:
         """The events of the good lines."""
         return [row for line in self.good for row in line.rows()]
@@ -115,15 +132,18 @@ def encoded_line(first: int, count: int, events: bytes) -> bytes:
 class TailFile:
     """A tail while it is written, by one thread at a time; new, and in its place when this returns."""
 
-    def __init__(self, folder: Path, first: int, rows: Sequence[EventRow], synced: bool) -> None:
+    def __init__(
+        self, folder: Path, first: int, rows: Sequence[EventRow], identity: str, *, synced: bool
+    ) -> None:
         self.first = first
         self.synced = synced
+        self._identity = identity
         hidden = folder / f".{NAME}.part"
         self._handle = created(hidden)
         try:
             line = encoded_line(first, len(rows), encoded_rows(rows)) if rows else b""
             self.end = HEAD + len(line)
-            head = Head(first, self.end, first + len(rows) - 1, synced)
+            head = Head(first, self.end, first + len(rows) - 1, synced, identity)
             write_whole(self._handle, head.encoded() + line, 0)
             # also where appends are not synced: a rename must never put an empty file in place of a full one
             sync(self._handle)
@@ -140,7 +160,8 @@ class TailFile:
             sync(self._handle)
         end = self.end + len(lines)
         # this write is not waited for: the lines are safe, and a reader without it finds them by their checksums
-        write_whole(self._handle, Head(self.first, end, last, self.synced).encoded(), 0)
+        head = Head(self.first, end, last, self.synced, self._identity)
+        write_whole(self._handle, head.encoded(), 0)
         self.end = end
 
     def check(self) -> None:
@@ -173,7 +194,7 @@ class TailReader:
         self._path = folder / NAME
         self._lock = threading.Lock()
         self._handle = -1
-        self._head = Head(1, HEAD, 0, synced=True)
+        self._head = Head(1, HEAD, 0, True, "")
         self._told = b""
         self._seen = HEAD
         self._rows = TailRows(1)
@@ -239,7 +260,7 @@ class TailReader:
         found = scan(read_own(self._path))
         if found.bad or not found.good:
             return head
-        return Head(head.first, max(found.good[-1].end, head.end), max(found.last, head.last), head.synced)
+        return replace(head, end=max(found.good[-1].end, head.end), last=max(found.last, head.last))
 
     def _take(self, content: bytes) -> None:
         expected = self._rows.last + 1
@@ -249,6 +270,10 @@ class TailReader:
             self._rows.add(line.rows())
             self._seen = line.end
             expected += line.count
+        if self._seen < self._head.end:
+            raise _damage(
+                self._path, f"it ends at byte {self._seen}, event {expected}: it went on to {self._head.last}"
+            )
 
 
 def parsed_head(content: bytes) -> Head | None:
@@ -256,8 +281,8 @@ def parsed_head(content: bytes) -> Head | None:
     found = _HEAD.fullmatch(content)
     if found is None:
         return None
-    first, end, last = (int(found[i]) for i in (1, 2, 3))
-    head = Head(first, end, last, found[4] == b"s")
+    first, end, last = (int(found[i]) for i in (3, 4, 5))
+    head = Head(first, end, last, found[2] == b"s", found[1].decode())
     return head if head.encoded() == content else None
 
 
@@ -270,10 +295,6 @@ def scan(content: bytes) -> Found:
     torn = 0
     expected = head.first if head else 0
     for line in _lines(content[HEAD:], HEAD):
-        if line.events is None and head and line.begin >= head.end:
-            # never acknowledged, and nothing behind it was either
-            torn = len(content) - line.begin
-            break
         if line.events is None or line.first < expected:
             gap = line.begin if gap is None else gap
             continue
@@ -287,8 +308,8 @@ def scan(content: bytes) -> Found:
     lost = max(head.last + 1 - expected, 0) if head else 0
     if gap is not None or lost:
         begin = len(content) if gap is None else gap
-        if head and not head.synced:
-            # appends that were not synced: this is what such a log may lose in a power cut
+        if head and not lost and begin >= head.end:
+            # never acknowledged, and nothing behind it was either
             torn = len(content) - begin
         else:
             bad.append(Line(begin, len(content), expected, lost, None))

@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowdsl.errors import DataError
@@ -17,7 +16,7 @@ from flowdsl.log.catalog import Catalog, has_catalog
 from flowdsl.log.durable import check_own
 from flowdsl.log.locking import WRITER, Said, has_lost_lock, has_writer, said
 from flowdsl.log.opening import holdings, noted, segment_files, spans_text, without
-from flowdsl.log.segments import Segment, checksum_of, described, identity_in, numbers_in
+from flowdsl.log.segments import FOREIGN, Segment, checksum_of, described, identity_in, numbers_in
 from flowdsl.log.tail import NAME as TAIL
 from flowdsl.log.tail import Found, scan
 from flowdsl.plurals import count_text
@@ -25,8 +24,6 @@ from flowdsl.progress import Follower, beat
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_FOREIGN: Final = (OSError, pa.lib.ArrowException, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ def bad_groups(path: Path, segment: Segment) -> list[tuple[int, int, str]] | Non
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         heights = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-    except _FOREIGN:
+    except FOREIGN:
         return None
     if sum(heights) != segment.rows:
         return None
@@ -155,9 +152,9 @@ def bad_groups(path: Path, segment: Segment) -> list[tuple[int, int, str]] | Non
     return bad
 
 
-def found_segments(folder: Path) -> list[Segment]:
+def found_segments(folder: Path, identity: str | None = None) -> list[Segment]:
     """The segments of a folder whose catalog is lost, each page read; of those with the same events the larger."""
-    found = [segment for path in segment_files(folder) if (segment := usable(path)) is not None]
+    found = [segment for path in segment_files(folder) if (segment := usable(path, identity)) is not None]
     chosen: list[Segment] = []
     for segment in sorted(found, key=lambda s: (s.first, -s.last)):
         if not chosen or segment.first > chosen[-1].last:
@@ -171,7 +168,7 @@ def usable(path: Path, identity: str | None = None) -> Segment | None:
         check_own(path)
         segment = described(path)
         whose = identity_in(path)
-    except (*_FOREIGN, DataError):
+    except (*FOREIGN, DataError):
         return None
     beat()
     if segment is None or (segment.first, segment.last) != numbers_in(path.name):
@@ -190,7 +187,7 @@ def _bad_columns(file: Any, group: int, first: int, rows: int) -> Iterator[str]:
             numbered = name != "seq_no" or column.to_pylist() == list(range(first, first + rows))
             if len(column) != rows or not numbered:
                 yield name
-        except _FOREIGN:
+        except FOREIGN:
             yield name
 
 
@@ -260,12 +257,14 @@ def _elsewhere(folder: Path, names: list[str], tail: Found | None, note: Said | 
     try:
         known = tail is not None and tail.first > 0
         span = (tail.first, tail.last) if tail is not None and known else (1, 0)
-        synced = tail is None or tail.head is None or tail.head.synced
-        floor = noted(note, catalog) if synced else 0
-        found = holdings(folder, names, catalog, span, floor, alone=False)
+        foreign = tail is not None and tail.head is not None and tail.head.identity != catalog.identity
+        span = (1, 0) if foreign else span
+        found = holdings(folder, names, catalog, span, noted(note, catalog), alone=False)
     finally:
         catalog.close()
     damage, holes = [], found.holes
+    if foreign:
+        damage.append(Damage(str(folder / TAIL), 0, 0, f"{TAIL} is that of another log"))
     for path in found.unknown:
         inside = numbers_in(path.name)
         if list(without([inside], holes)) == [inside]:

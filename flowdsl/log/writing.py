@@ -22,10 +22,11 @@ from flowdsl.errors import DataError
 from flowdsl.events import EventRow
 from flowdsl.log.blocks import TailRows
 from flowdsl.log.catalog import NAME as CATALOG
-from flowdsl.log.catalog import Catalog, has_catalog, make_catalog
+from flowdsl.log.catalog import Catalog, has_catalog, make_catalog, new_identity
 from flowdsl.log.durable import make_folder
-from flowdsl.log.locking import WRITER, FileLock
+from flowdsl.log.locking import lock_writer
 from flowdsl.log.opening import REPAIR, found_tail, lacks_catalog, tidy
+from flowdsl.log.repairing import mend_tail
 from flowdsl.log.rows import event_rows
 from flowdsl.log.segments import write_segments
 from flowdsl.log.tail import TailFile, encoded_line
@@ -37,6 +38,8 @@ DURABILITIES: Final = ("commit", "group", "none")
 GROUP_WAIT: Final = 0.002
 # a frame shorter than this part of a full tail joins the tail
 _JOINS: Final = 4
+# how often appends that are not synced look whether their files are still in place, in seconds
+_LOOK: Final = 0.02
 
 _logger = logging.getLogger("flowdsl.log")
 
@@ -57,6 +60,8 @@ class LogWriter:
         make_folder(folder)
         self._folder = folder
         self._durability = durability
+        self._synced = durability != "none"
+        self._looked = 0.0
         self._limits = limits
         self._changed = threading.Condition()
         # readers wait apart: what only matters to those who write does not wake them
@@ -178,6 +183,8 @@ class LogWriter:
                 self._changed.wait()
             self._closed = True
             if self._tail is not None:
+                if self.catalog is not None and self.lock.lost() is None:
+                    self._note(self.last, closing=True)
                 self._tail.close()
                 self._tail = None
             if self.catalog is not None:
@@ -206,20 +213,21 @@ class LogWriter:
             raise DataError(f"{CATALOG} is missing", place=str(self._folder), hint=REPAIR)
         if has_catalog(self._folder):
             self.catalog = Catalog(self._folder)
+            mend_tail(self._folder, self.catalog, self.lock.before)
             rows = TailRows(*found_tail(self._folder, self.catalog, self.lock.before))
+        self._identity = self.catalog.identity if self.catalog else new_identity()
         # a new file also where there is one: nobody knows whether its last sync, in another process, went well
         self._begin_tail(rows)
         if self.catalog is None:
-            make_catalog(self._folder)
+            make_catalog(self._folder, self._identity)
             self.catalog = Catalog(self._folder)
-        self._identity = self.catalog.identity
         self._note(rows.last)
         tidy(self._folder, self.catalog, (rows.first, rows.last))
 
     def _begin_tail(self, rows: TailRows) -> None:
         # it takes the place of the one that is there
         self.lock.check()
-        tail = TailFile(self._folder, rows.first, rows.rows, self._durability != "none")
+        tail = TailFile(self._folder, rows.first, rows.rows, self._identity, synced=self._synced)
         if self._tail is not None:
             self._tail.close()
         with self._changed:
@@ -313,15 +321,19 @@ class LogWriter:
     def _check_place(self, last: int) -> None:
         """See that the files are still those that others find, before anybody is told that events are in them."""
         assert self._tail is not None
+        now = time.monotonic()
+        if not self._synced and now - self._looked < _LOOK:
+            return
+        self._looked = now
         # after the sync: whoever gets the lock from now on finds what was written
         self.lock.check()
         self._tail.check()
         self._note(last)
 
-    def _note(self, last: int) -> None:
+    def _note(self, last: int, *, closing: bool = False) -> None:
         """Note how far the log is, where nothing but the lock is: for whoever finds the tail damaged or gone."""
         try:
-            self.lock.say(last, self._identity)
+            self.lock.say(last, self._identity, exact=self._synced or closing)
         except OSError as error:
             _logger.warning("%s: how far the log is cannot be noted: %s", self.lock.path, error)
 
@@ -364,6 +376,7 @@ class LogWriter:
             self.rows = TailRows(last + 1)
             self._changed.notify_all()
         self._tell_readers()
+        self._note(last)
         try:
             self._begin_tail(self.rows)
         except OSError as error:
@@ -373,15 +386,3 @@ class LogWriter:
     def _check_open(self) -> None:
         if self._closed:
             raise DataError("the log is closed", place=str(self._folder), hint="open it again")
-
-
-def lock_writer(folder: Path) -> FileLock:
-    """The lock of the only writer of a folder; `DataError` where somebody else has it."""
-
-    def refused(by: str) -> DataError:
-        return DataError(
-            f"the log is being written by {by}", place=str(folder), allowed="one writer at a time, any number of readers",
-            hint="close() the other one, or end that process",
-        )  # fmt: skip
-
-    return FileLock(folder / WRITER, refused)
