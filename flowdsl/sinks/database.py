@@ -60,6 +60,8 @@ class Database:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._process = 0
+        # which file that is, whatever stands under the path by now
+        self._file = (0, 0)
 
     def open(self) -> None:
         """Make the file, readable for its owner only, and its tables, as far as they are not there."""
@@ -124,7 +126,8 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("rollback")
                 raise
-            return done
+            # written to a file that was taken away meanwhile, it would be lost
+            return self.write(change) if self._is_gone() else done
 
     def apply(self, consumer: str, batch: int, change: Callable[[sqlite3.Connection, bool], object]) -> None:
         """Let `change` write and remember the batch in the same transaction; it is told whether the batch is new."""
@@ -153,7 +156,19 @@ class Database:
 
     # -- inside ----------------------------------------------------------------------------------------
 
+    def _is_gone(self) -> bool:
+        """Whether the file that is open was removed, or another stands in its place: SQLite would go on with it."""
+        if self.path is None:
+            return False
+        try:
+            there = self.path.stat()
+        except OSError:
+            return not self.path.exists()
+        return (there.st_dev, there.st_ino) != self._file
+
     def _connected(self) -> sqlite3.Connection:
+        if self._connection is not None and self._process == os.getpid() and self._is_gone():
+            self.close()
         if self._connection is None or self._process != os.getpid():
             # a connection must not be used in a process that was forked off
             with self._translated():
@@ -172,8 +187,10 @@ class Database:
             for statement in self._schema:
                 connection.execute(statement)
             connection.execute("commit")
-            if self.path is not None and self.path.stat().st_size <= _CHECKED_AT_ONCE:
-                for wrong in _integrity(connection):
+            if self.path is not None:
+                there = self.path.stat()
+                self._file = (there.st_dev, there.st_ino)
+                for wrong in _integrity(connection) if there.st_size <= _CHECKED_AT_ONCE else ():
                     raise SinkError(f"{self!r} is damaged: {wrong}", hint=_REPAIR)
         except BaseException:
             connection.close()
