@@ -27,7 +27,7 @@ def lowered_template(node: Node, names: StepNames) -> Node:
     if isinstance(node, Items):
         return Items(tuple(lowered_template(v, _inside(names, f"[{i}]")) for i, v in enumerate(node.items)))
     if isinstance(node, Constant):
-        return _lowered_constant(node, names)
+        return _lowered_constant(node)
     return _lowered_text(node, names) if isinstance(node, Template) else _lowered_value(node, names)
 
 
@@ -38,16 +38,12 @@ def _inside(names: StepNames, key: str) -> StepNames:
 # -- constants ------------------------------------------------------------------------------------------
 
 
-def _lowered_constant(node: Constant, names: StepNames) -> Constant:
+def _lowered_constant(node: Constant) -> Constant:
     value = json.loads(node.json)
     if isinstance(value, bool) or not isinstance(value, int) or -(2**63) <= value < 2**63:
         return node
     # beyond 64 bits a whole number is a float, in a replay too
-    try:
-        return Constant(json.dumps(float(value)))
-    except OverflowError:
-        names.refuse("the number is too large", allowed="64-bit numbers")
-        return node
+    return Constant(json.dumps(float(value)))
 
 
 # -- what is typed --------------------------------------------------------------------------------------
