@@ -27,7 +27,7 @@ from flowdsl.values import forgetting
 from flowdsl.values.documents import Documents
 from flowdsl.values.forgetting import Forgetting
 from flowdsl.values.interner import Interner
-from flowdsl.values.saved import Source
+from flowdsl.values.saving import Source
 
 ENDLESS = 1 << 40
 same_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -20,7 +20,8 @@ from flowdsl.values.columns import Column
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.masks import where_present
-from flowdsl.values.saved import INTERNER, Cells, Given, Mapped, Saved, Source, keeps
+from flowdsl.values.saved import INTERNER, Cells, Given, Mapped
+from flowdsl.values.saving import Saved, Source, keeps
 from flowdsl.values.tags import Index, Mask, Tag
 
 if TYPE_CHECKING:

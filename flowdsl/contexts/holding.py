@@ -14,20 +14,8 @@ from flowdsl.contexts.contexts import Contexts
 from flowdsl.contexts.payload import Payload
 from flowdsl.contexts.variables import Held as HeldVariable
 from flowdsl.contexts.variables import Variable, Versions
-from flowdsl.values.saved import (
-    MOST,
-    Array,
-    Listed,
-    Mapped,
-    OneOf,
-    Optional,
-    Part,
-    Saved,
-    Source,
-    Text,
-    Whole,
-    keeps,
-)
+from flowdsl.values.saved import MOST, Array, Listed, Mapped, OneOf, Optional, Part, Text, Whole
+from flowdsl.values.saving import Saved, Source, keeps
 from flowdsl.values.tags import Index
 
 Refs = npt.NDArray[np.int64]

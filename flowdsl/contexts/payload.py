@@ -11,8 +11,9 @@ import polars as pl
 
 from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
-from flowdsl.values.saved import MOST, Kind, Saved, Source, Whole, Writing, keeps
+from flowdsl.values.saved import MOST, Whole
 from flowdsl.values.saved_columns import COLUMN
+from flowdsl.values.saving import Kind, Saved, Source, Writing, keeps
 from flowdsl.values.tags import Index, Tag
 
 Node = Column | Mapping[str, Any] | Sequence[Any]

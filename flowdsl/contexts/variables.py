@@ -13,8 +13,9 @@ from flowdsl.contexts.chunk import Chunk
 from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
-from flowdsl.values.saved import CODES, MOST, VERSIONS, Optional, Saved, Source, Whole, keeps
+from flowdsl.values.saved import CODES, MOST, VERSIONS, Optional, Whole
 from flowdsl.values.saved_columns import COLUMN
+from flowdsl.values.saving import Saved, Source, keeps
 from flowdsl.values.tags import Index, Tag
 
 Versions = npt.NDArray[np.int32]

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
-from flowdsl.values.saved import VERSIONS, Array, Flag, Mapped, Optional, Saved, Source, Whole, keeps
+from flowdsl.values.saved import VERSIONS, Array, Flag, Mapped, Optional, Whole
+from flowdsl.values.saving import Saved, Source, keeps
 
 NONE, AMBIGUOUS = -1, -2
 Numbers = npt.NDArray[np.int32]

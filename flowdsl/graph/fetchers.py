@@ -14,7 +14,8 @@ from flowdsl.errors import DataError
 from flowdsl.graph.frames import entity_documents
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
-from flowdsl.values.saved import Array, Given, Saved, Source, Text, keeps
+from flowdsl.values.saved import Array, Given, Text
+from flowdsl.values.saving import Saved, Source, keeps
 from flowdsl.values.tags import Index
 
 

@@ -13,7 +13,8 @@ import polars as pl
 
 from flowdsl.values.interner import Codes, HashTable, Interner, insert_pairs
 from flowdsl.values.masks import where_present
-from flowdsl.values.saved import Array, Flag, Given, Listed, Mapped, Part, Saved, Source, Text, keeps
+from flowdsl.values.saved import Array, Flag, Given, Listed, Mapped, Part, Text
+from flowdsl.values.saving import Saved, Source, keeps
 
 Numbers = npt.NDArray[np.int64]
 NOBODY = -1

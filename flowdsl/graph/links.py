@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
 from flowdsl.values.ranges import ranges
-from flowdsl.values.saved import CODES, Array, Chosen, Listed, Saved, Source, keeps
+from flowdsl.values.saved import CODES, Array, Chosen, Listed
+from flowdsl.values.saving import Saved, Source, keeps
 
 ALIVE = np.iinfo(np.int64).max
 FORWARD, REVERSE = "forward", "reverse"

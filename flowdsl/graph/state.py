@@ -26,21 +26,8 @@ from flowdsl.language.paths import Path
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.masks import where_equal, where_present
-from flowdsl.values.saved import (
-    INTERNER,
-    Array,
-    Flag,
-    Given,
-    Listed,
-    Mapped,
-    Optional,
-    Part,
-    Saved,
-    Source,
-    Text,
-    Whole,
-    keeps,
-)
+from flowdsl.values.saved import INTERNER, Array, Flag, Given, Listed, Mapped, Optional, Part, Text, Whole
+from flowdsl.values.saving import Saved, Source, keeps
 from flowdsl.values.tags import Index, Mask
 
 COMPACT_ABOVE = 1 << 14

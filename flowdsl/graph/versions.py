@@ -14,7 +14,8 @@ from flowdsl.values.columns import Column
 from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.masks import where_equal
-from flowdsl.values.saved import CODES, INTERNER, MOST, Flag, Given, Listed, Part, Saved, Source, Whole, keeps
+from flowdsl.values.saved import CODES, INTERNER, MOST, Flag, Given, Listed, Part, Whole
+from flowdsl.values.saving import Saved, Source, keeps
 from flowdsl.values.tags import Index, Tag
 
 ID: Path = ("id",)

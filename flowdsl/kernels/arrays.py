@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowdsl.values.saved import INTS, Kind, Saved, Source
+from flowdsl.values.saved import INTS
+from flowdsl.values.saving import Kind, Saved, Source
 from flowdsl.values.tags import Index
 
 if TYPE_CHECKING:

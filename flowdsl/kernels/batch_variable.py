@@ -20,8 +20,9 @@ from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_texts import quoted
 from flowdsl.values.ranges import ranges
-from flowdsl.values.saved import CODES, INTERNER, INTS, Array, Listed, Optional, Part, Saved, Source, keeps
+from flowdsl.values.saved import CODES, INTERNER, INTS, Array, Listed, Optional, Part
 from flowdsl.values.saved_columns import COLUMN
+from flowdsl.values.saving import Saved, Source, keeps
 from flowdsl.values.tags import Index, Tag
 
 Ints = npt.NDArray[np.int64]

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.kernels.timers import LAST_MOMENT
-from flowdsl.values.saved import INTS, MOST, Chosen, Listed, Numbers, Saved, Source, Whole, keeps
+from flowdsl.values.saved import INTS, MOST, Chosen, Listed, Numbers, Whole
+from flowdsl.values.saving import Saved, Source, keeps
 
 Ints = npt.NDArray[np.int64]
 # fewer contexts of a key than this are looped over: arrays would cost more to set up

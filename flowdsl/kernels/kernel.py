@@ -17,7 +17,7 @@ from flowdsl.kernels.keys import Held, KeySpace
 from flowdsl.language.rows import Failures
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Interner
-from flowdsl.values.saved import Saved, Source
+from flowdsl.values.saving import Saved, Source
 from flowdsl.values.tags import Index, Mask
 
 # by sink, which contexts do not reach it

@@ -16,7 +16,8 @@ from flowdsl.values.columns import Coded, Column
 from flowdsl.values.forgetting import Inside
 from flowdsl.values.interner import GONE, Hashes, HashTable, Interner, insert_pairs
 from flowdsl.values.read_floats import as_read
-from flowdsl.values.saved import Listed, Part, Saved, Source, keeps
+from flowdsl.values.saved import Listed, Part
+from flowdsl.values.saving import Saved, Source, keeps
 from flowdsl.values.spelling import spelled
 from flowdsl.values.tags import Tag
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from flowdsl.contexts.holding import Refs
 from flowdsl.kernels.arrays import Arrays
 from flowdsl.kernels.batch_variable import ItemLists
-from flowdsl.values.saved import Array, Listed, Part, Saved, Source, keeps
+from flowdsl.values.saved import Array, Listed, Part
+from flowdsl.values.saving import Saved, Source, keeps
 from flowdsl.values.tags import Index, Mask
 
 Ints = npt.NDArray[np.int64]

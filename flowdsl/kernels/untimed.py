@@ -29,8 +29,9 @@ from flowdsl.rules import Rules
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.ranges import ranges
-from flowdsl.values.saved import INTS, MOST, Part, Source, Whole, keeps
+from flowdsl.values.saved import INTS, MOST, Part, Whole
 from flowdsl.values.saved_columns import COLUMN
+from flowdsl.values.saving import Source, keeps
 from flowdsl.values.spelling import spelled
 from flowdsl.values.tags import Index, Tag
 

@@ -25,7 +25,8 @@ from flowdsl.graph.state import GraphState
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.plan import Plan, Stage
 from flowdsl.values.interner import Interner
-from flowdsl.values.saved import MOST, Kind, Listed, Mapped, OneOf, Part, Saved, Source, Text, Whole, keeps
+from flowdsl.values.saved import MOST, Listed, Mapped, OneOf, Part, Text, Whole
+from flowdsl.values.saving import Kind, Saved, Source, keeps
 
 # what is larger lies in a blob of its own
 _BLOB_FROM: Final = 1 << 18

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Never
 
 from flowdsl.errors import DataError, FlowError
-from flowdsl.values.saved import Flag, Kind, Source, Text, Whole
+from flowdsl.values.saved import Flag, Text, Whole
+from flowdsl.values.saving import Kind, Source
 
 # what numbers and texts of a page may be
 _MOST: Final = 1 << 53

@@ -39,7 +39,8 @@ from flowdsl.rules import Rules
 from flowdsl.scope import ANY, NUMBER, TEXT, Scope, Shape
 from flowdsl.values.interner import Interner
 from flowdsl.values.ranges import ranges
-from flowdsl.values.saved import MOST, Part, Source, Whole, keeps
+from flowdsl.values.saved import MOST, Part, Whole
+from flowdsl.values.saving import Source, keeps
 from flowdsl.values.tags import Index
 
 BATCH = Shape(

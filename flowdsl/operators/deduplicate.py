@@ -19,7 +19,8 @@ from flowdsl.operators.base import DURATION_SCHEMA, PATHS_SCHEMA, Kind, Operator
 from flowdsl.plurals import count_text
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
-from flowdsl.values.saved import INTS, Array, Listed, Part, Saved, Source, keeps
+from flowdsl.values.saved import INTS, Array, Listed, Part
+from flowdsl.values.saving import Saved, Source, keeps
 
 
 @dataclass(frozen=True)

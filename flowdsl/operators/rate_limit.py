@@ -35,7 +35,8 @@ from flowdsl.plurals import count_text
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
 from flowdsl.values.interner import Interner
-from flowdsl.values.saved import Optional, Part, Source, keeps
+from flowdsl.values.saved import Optional, Part
+from flowdsl.values.saving import Source, keeps
 
 STRATEGIES = ("drop", "queue")
 Ints = npt.NDArray[np.int64]

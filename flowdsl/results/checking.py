@@ -9,7 +9,8 @@ from typing import Any, Final, Never
 
 from flowdsl.errors import DataError
 from flowdsl.values import kinds
-from flowdsl.values.saved import Flag, Kind, Listed, Named, Number, Optional, Record, Source, Text, Whole
+from flowdsl.values.saved import Flag, Listed, Named, Number, Optional, Record, Text, Whole
+from flowdsl.values.saving import Kind, Source
 
 _COUNT: Final = Whole(0)
 _TEXTS: Final = Listed(Text())

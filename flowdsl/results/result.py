@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from flowdsl.engines.stopping import STOPPED, Stopped
+from flowdsl.engines.stopping import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
 from flowdsl.progress import Follower, Progress, beside, following
@@ -18,7 +18,7 @@ from flowdsl.results.accounts import Accounts
 from flowdsl.results.manifest import check_sums, manifest_of, record_open
 from flowdsl.results.recorder import TableRecorder
 from flowdsl.results.store import FolderStore, Store
-from flowdsl.results.tables import all_deliveries, sink_table
+from flowdsl.results.tables import all_deliveries, known_columns, sink_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,19 +36,6 @@ if TYPE_CHECKING:
 
 # which share of the making of a table is making its parts
 _PARTS: Final = 0.7
-
-REASONS = (
-    "filtered",
-    "no links",
-    "duplicate",
-    "rate limited",
-    "batch below min_count",
-    "preference",
-    "in no batch",
-    STOPPED,
-)
-"""Why contexts are dropped. `in no batch` is only met where windows have no timer: it is an event that finds its window over
-and too small, and goes with it. `stopped` is only met where a target stops in the middle of an event (`result.stopped`)."""
 
 
 @dataclass
@@ -404,15 +391,3 @@ def read_result(folder: str | os.PathLike[str]) -> Result:
     """
     store = FolderStore.open(folder)
     return Result(store, store.read_manifest())
-
-
-def known_columns(frame: pl.DataFrame, columns: Sequence[str], table: str = "deliveries") -> list[str]:
-    """These columns of the frame; a `ReplayError` names one that it has not."""
-    for name in columns:
-        if name not in frame.columns:
-            raise ReplayError(
-                f"{table} have no column {name!r}",
-                allowed=", ".join(frame.columns),
-                hint=did_you_mean(str(name), frame.columns),
-            )
-    return list(columns)

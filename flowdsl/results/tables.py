@@ -272,3 +272,15 @@ def _of_kind(part: Part, name: str, kind: Kind) -> pl.Series:
         if series.dtype.is_numeric() and wanted.is_numeric():
             return series.cast(wanted)
     return decoded(_cell_json(part, name).alias(series.name), kind)
+
+
+def known_columns(frame: pl.DataFrame, columns: Sequence[str], table: str = "deliveries") -> list[str]:
+    """These columns of the frame; a `ReplayError` names one that it has not."""
+    for name in columns:
+        if name not in frame.columns:
+            raise ReplayError(
+                f"{table} have no column {name!r}",
+                allowed=", ".join(frame.columns),
+                hint=did_you_mean(str(name), frame.columns),
+            )
+    return list(columns)

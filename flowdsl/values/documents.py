@@ -19,7 +19,8 @@ from flowdsl.values.cells import nested_json
 from flowdsl.values.columns import Column
 from flowdsl.values.few_documents import extract_few
 from flowdsl.values.masks import where_present
-from flowdsl.values.saved import Cells, Flag, Saved, Source, Whole, keeps
+from flowdsl.values.saved import Cells, Flag, Whole
+from flowdsl.values.saving import Saved, Source, keeps
 from flowdsl.values.tags import MISSING, Index, Tag
 
 _local = threading.local()

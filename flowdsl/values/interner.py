@@ -17,7 +17,8 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.masks import where_present
-from flowdsl.values.saved import TEXTS, Array, Listed, Saved, Source, keeps
+from flowdsl.values.saved import TEXTS, Array, Listed
+from flowdsl.values.saving import Saved, Source, keeps
 from flowdsl.values.texts import Texts
 
 Codes = npt.NDArray[np.int32]

@@ -8,20 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from flowdsl.values.columns import Coded, Column
-from flowdsl.values.saved import (
-    CODES,
-    INTS,
-    MOST,
-    TEXTS,
-    Array,
-    Kind,
-    OneOrEach,
-    Optional,
-    Source,
-    Whole,
-    Writing,
-    keeps,
-)
+from flowdsl.values.saved import CODES, INTS, MOST, TEXTS, Array, OneOrEach, Optional, Whole
+from flowdsl.values.saving import Kind, Source, Writing, keeps
 from flowdsl.values.tags import Tag
 
 _FIELDS: Final = keeps(
