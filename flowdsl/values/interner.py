@@ -145,7 +145,9 @@ class HashTable(Saved):
             return codes, todo
         fresh, which = _distinct(first[todo], second[todo])
         new = todo[fresh]
-        codes[todo] = self._append(first[new], second[new])[which]
+        start, added = self._size, self._append(first[new], second[new])
+        # where nothing was ever forgotten codes follow each other, and need not be looked up
+        codes[todo] = added[which] if self._forgetful else start + which
         if self._asked is not None:
             self._ask(codes)
         return codes, new
