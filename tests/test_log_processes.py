@@ -351,3 +351,45 @@ def test_what_a_consumer_keeps_is_not_read_as_something_else(tmp_path: Path) -> 
         path.write_bytes(content[:3000])
         with pytest.raises(FlowError, match=r"consumer\.sqlite"):
             Consumer.of(log, "c").fact("acknowledged")
+
+
+def test_a_dead_letter_that_is_not_what_was_written_is_damage_however_large_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flowdsl.live.dead_letters import Letter
+    from flowdsl.live.given_up import GivenUp
+    from flowdsl.sinks import database
+
+    # as if the file were too large to be looked through when it is opened
+    monkeypatch.setattr(database, "_CHECKED_AT_ONCE", 0)
+    nothing = dict.fromkeys(Letter._fields)
+    letters = [
+        Letter(**{**nothing, "key": f"k{i}", "seq_no": i, "flow": "f", "step": 1, "operator": "map",
+                  "error": "first", "sink": "feed", "payload": f"payload{i}", "attempts": 1, "failed_at": 0})
+        for i in range(3)
+    ]  # fmt: skip
+    gone = GivenUp("f", 1, "batch", "ann", "", 7, 0, "context", 0)
+    with ParquetEventLog(tmp_path) as log:
+        log.append(entity_created("user", "one", {}))
+        consumer = Consumer.of(log, "c")
+        consumer.put(letters)
+        consumer.put(letters)
+        consumer.give_up([gone])
+        consumer.settle(["k1"], 1)
+        consumer.tried_again([("k2", "second")])
+        assert [(x.key, x.error, x.attempts) for x in consumer.letters()] == [
+            ("k0", "first", 1),
+            ("k2", "second", 2),
+        ]
+        assert (consumer.owed("feed"), consumer.given_up()) == ({"k0", "k2"}, [gone])
+        consumer.close()
+        path = tmp_path / "consumers" / "c" / "consumer.sqlite"
+        content = path.read_bytes()
+        for was, now, use in (
+            (b"payload0", b"payload9", lambda c: c.letters()),
+            (b"payload2", b"payload9", lambda c: c.owed("feed")),
+            (b"context", b"kontext", lambda c: c.given_up()),
+        ):
+            path.write_bytes(content.replace(was, now))
+            with pytest.raises(FlowError, match=r"consumer\.sqlite.*is damaged"):
+                use(Consumer.of(log, "c"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -33,7 +33,13 @@ _SCHEMA: Final = (
     *GIVEN_UP,
 )
 # a wrong number here would lose deliveries, or make them twice
-_CHECKED: Final = {"progress": "sink, run, number", "facts": "name, value"}
+_LETTER: Final = ", ".join((*Letter._fields, "settled"))
+_CHECKED: Final = {
+    "progress": "sink, run, number",
+    "facts": "name, value",
+    "letters": _LETTER,
+    "given_up": ", ".join(GivenUp._fields),
+}
 _FILE: Final = "consumer.sqlite"
 _BESIDE: Final = "consumers"
 UNUSABLE: Final = "is the folder there, is it this user's, and is there room on the disk?"
@@ -172,13 +178,12 @@ class Consumer:
     def give_up(self, rows: Sequence[GivenUp]) -> None:
         """Remember what was given up; what is known already, from before a crash, is not told twice."""
         self._database.write(
-            lambda c: insert(c, f"insert or ignore into given_up ({', '.join(GivenUp._fields)})", rows)
+            lambda c: insert(c, f"insert or ignore into given_up ({_CHECKED['given_up']}, crc)", sealed(rows))
         )
 
     def given_up(self) -> list[GivenUp]:
         """All that was given up."""
-        rows = self._database.read(f"select {', '.join(GivenUp._fields)} from given_up order by rowid")
-        return [GivenUp(*row) for row in rows]
+        return [GivenUp(*row) for row in self._database.rows("given_up", "order by rowid")]
 
     def forget_given_up(self) -> int:
         """Forget what was given up; how many rows that were."""
@@ -196,19 +201,12 @@ class Consumer:
 
     def letters(self) -> list[Letter]:
         """The dead letters that are not settled, in the order of the log."""
-        rows = self._database.read(
-            f"select {', '.join(Letter._fields)} from letters where settled = 0 order by seq_no, rowid"
-        )
-        return [Letter(*row) for row in rows]
+        rows = self._database.rows("letters", "where settled = 0 order by seq_no, rowid")
+        return [Letter(*row[:-1]) for row in rows]
 
     def owed(self, sink: str) -> set[str]:
         """The keys of the dead letters of a sink that are not settled."""
-        return {
-            key
-            for (key,) in self._database.read(
-                "select key from letters where settled = 0 and sink = ?", (sink,)
-            )
-        }
+        return {row[0] for row in self._database.rows("letters", "where settled = 0 and sink = ?", (sink,))}
 
     def count_letters(self) -> int:
         """How many dead letters are not settled."""
@@ -219,11 +217,7 @@ class Consumer:
 
         They are kept hidden, since a recovery from before that may tell of them again.
         """
-        settled = [(last + 1, key) for key in keys]
-        if settled:
-            self._database.write(
-                lambda c: c.executemany("update letters set settled = ? where key = ?", settled)
-            )
+        self._change_letters(keys, lambda letter, _: (letter, last + 1))
 
     def forget_settled(self, seq_no: int) -> None:
         """Drop what was settled before the log had this event: no recovery from here on can tell of it again."""
@@ -233,19 +227,37 @@ class Consumer:
 
     def tried_again(self, failed: Sequence[tuple[str, str]]) -> None:
         """These letters (key, error) were tried again and failed again."""
+        errors = dict(failed)
+        self._change_letters(
+            list(errors),
+            lambda letter, settled: (
+                letter._replace(attempts=letter.attempts + 1, error=errors[letter.key]),
+                settled,
+            ),
+        )
+
+    def _change_letters(
+        self, keys: Sequence[str], changed: Callable[[Letter, int], tuple[Letter, int]]
+    ) -> None:
+        """Put the letters of these keys, as `changed` makes them of what they are, in their place."""
 
         def change(connection: sqlite3.Connection) -> None:
-            connection.executemany(
-                "update letters set attempts = attempts + 1, error = ? where key = ?",
-                [(error, key) for key, error in failed],
-            )
+            for key in keys:
+                for row in self._database.rows_in(connection, "letters", "where key = ?", (key,)):
+                    letter, settled = changed(Letter(*row[:-1]), row[-1])
+                    ((*_, crc),) = sealed([(*letter, settled)])
+                    connection.execute(
+                        "update letters set attempts = ?, error = ?, settled = ?, crc = ? where key = ?",
+                        (letter.attempts, letter.error, settled, crc, key),
+                    )
 
-        if failed:
+        if keys:
             self._database.write(change)
 
 
 def _put(connection: sqlite3.Connection, letters: Sequence[Letter]) -> None:
-    insert(connection, f"insert or ignore into letters ({', '.join(Letter._fields)})", letters)
+    rows = sealed((*letter, 0) for letter in letters)
+    insert(connection, f"insert or ignore into letters ({_LETTER}, crc)", rows)
 
 
 def _make(folder: Path) -> None:

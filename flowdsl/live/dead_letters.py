@@ -54,7 +54,7 @@ _INTEGERS: Final = {"seq_no", "timestamp", "step", "attempts", "failed_at"}
 LETTERS: Final = (
     "create table if not exists letters (key text unique not null, "
     + ", ".join(f"{name} {'integer' if name in _INTEGERS else 'text'}" for name in Letter._fields[1:])
-    + ", settled integer not null default 0)",
+    + ", settled integer not null default 0, crc integer not null)",
     "create index if not exists letters_open on letters (settled, seq_no)",
 )
 COLUMNS: Final = (

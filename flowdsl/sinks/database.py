@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from flowdsl.errors import SinkError
+from flowdsl.log.forking import abandon, quiet, watch
 
 T = TypeVar("T")
 # how long a writer waits for another process to finish
@@ -62,6 +63,8 @@ class Database:
         self._process = 0
         # which file that is, whatever stands under the path by now
         self._file = (0, 0)
+        watch(self)
+        quiet(self._lock)
 
     def open(self) -> None:
         """Make the file, readable for its owner only, and its tables, as far as they are not there."""
@@ -74,6 +77,12 @@ class Database:
             if self._connection is not None and self._process == os.getpid():
                 self._connection.close()
             self._connection = None
+
+    def after_fork(self) -> None:
+        """Leave the connection to the parent: not even the end of the process may close it here."""
+        abandon(self._connection)
+        self._connection, self._lock = None, threading.RLock()
+        quiet(self._lock)
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """The rows of a query."""
