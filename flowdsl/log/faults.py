@@ -130,8 +130,12 @@ def _invalid(texts: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> list
     with connection.cursor() as cursor:
         cursor.register("texts", texts.to_arrow())
         rows = [row for (row,) in cursor.sql("SELECT row FROM texts WHERE NOT json_valid(text)").fetchall()]
-    # only long texts can be nested that deep
+    # only long texts that open that many brackets can be nested that deep
     long = texts.filter(pl.col("text").str.len_bytes() > 2 * MAX_NESTING)
+    brackets = pl.col("text").str.count_matches("{", literal=True) + pl.col("text").str.count_matches(
+        "[", literal=True
+    )
+    long = long.filter(brackets > MAX_NESTING)
     rows += [row for row, text in long.iter_rows() if too_deep(text)] if long.height else []
     suspects = texts.filter(pl.col("text").str.contains_any(_SUSPECT))
     rows += [row for row, text in suspects.iter_rows() if not _is_json(text)]
