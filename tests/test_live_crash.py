@@ -147,4 +147,7 @@ def test_rule_31_two_logs_that_share_their_sinks_lose_and_double_nothing_when_th
     counted = to["count"].values()  # type: ignore[attr-defined]
     assert counted["value"].sum() == expected.total()
     assert all(not sink.verify() for sink in to.values())  # type: ignore[attr-defined]
-    assert promised
+    # three events an append, of which the shortest lives manage none
+    for name in crash_life.LOGS:
+        assert sum(one.startswith(f"{name}/") for one in promised) > 3 * rounds
+    print(f"{rounds} rounds, {len(promised):,} events in two logs, {expected.total():,} deliveries to each")

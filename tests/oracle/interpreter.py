@@ -34,6 +34,7 @@ class Delivery:
     closed_by: str | None
     recipient_id: str | None
     payload: Any
+    origin: tuple[Event, tuple[int, ...]] | None = None
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -144,6 +145,7 @@ class _Place:
                     closed_by=context.closed_by,
                     recipient_id=recipient,
                     payload=payload,
+                    origin=context.origin,
                 )
             )
 

@@ -29,12 +29,24 @@ from oracle.values import LAST_MOMENT, FailedError, id_of, key_of, look_up, mome
 
 @dataclass
 class Context:
-    """One event on its way through one flow: its variables, the branch it is, and what released it last."""
+    """One event on its way through one flow: its variables, the branch it is, and what released it last.
+
+    `opened_by` is the event, with its branch, that opened the first of the windows that it came out of.
+    """
 
     event: Event
     variables: dict[str, Any]
     branch: tuple[int, ...] = ()
     closed_by: str | None = None
+    opened_by: tuple[Event, tuple[int, ...]] | None = None
+
+    @property
+    def origin(self) -> tuple[Event, tuple[int, ...]]:
+        """The event that it is known by in rule 31, and its branch."""
+        if self.opened_by is None:
+            return self.event, self.branch
+        event, branch = self.opened_by
+        return event, branch + self.branch[len(branch) :]
 
     def having(self, **variables: Any) -> Context:
         """The same context with more variables."""
@@ -223,7 +235,8 @@ class BatchStep(Step):
             "last_at": moment_text(window.last_at),
             "closed_at": moment_text(self._deadline(window)),
         }
-        released = replace(last, closed_by="end" if self.place.ending else "timer")
+        closed_by = "end" if self.place.ending else "timer"
+        released = replace(last, closed_by=closed_by, opened_by=members[0].origin)
         self.place.go_on(released.having(batch=batch, _batch=batch))
 
     def held(self) -> int:
