@@ -151,7 +151,9 @@ def test_an_append_that_fails_half_way_leaves_the_log_as_it_was(tmp_path: Path, 
 def test_bad_rows_of_an_appended_frame_are_reported(tmp_path: Path) -> None:
     log = ParquetEventLog(tmp_path)
     assert log.append(frame(0, 3).with_columns(data=pl.Series(["1", "{", None]))) == 2
-    assert log.problems[["row", "reason"]].values.tolist() == [[1, "data is text that is not JSON"]]
+    assert log.problems[["row", "reason"]].values.tolist() == [
+        [1, "data is text that is not JSON, or nested deeper than 128 levels"]
+    ]
     assert log.broken == log.problem_counts["broken"] == 1
 
 
