@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +11,7 @@ import polars as pl
 
 from flowdsl.log.columns import TIME, readable
 from flowdsl.log.source import EventSource
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from flowdsl.log.interest import Interest
+from flowdsl.log.wrapped import Wrapped
 
 # so many of the next events are asked
 NEXT: Final = 10
@@ -50,50 +45,16 @@ def ahead_of_next(times: Numbers, limit: int) -> tuple[npt.NDArray[np.bool_], Nu
     return ahead, np.where(known, before, times.take(following))
 
 
-class AheadOfNext:
+class AheadOfNext(Wrapped):
     """A log in which events that are dated more than `limit` µs ahead of the next ones do not move the clock."""
 
     def __init__(self, source: EventSource, limit: int) -> None:
-        self._source = source
+        super().__init__(source)
         self._limit = limit
-
-    @property
-    def source(self) -> EventSource:
-        """The log as it is."""
-        return self._source
-
-    @property
-    def identity(self) -> str | None:
-        """What tells the log from all others, where it has that."""
-        return getattr(self._source, "identity", None)
-
-    @property
-    def broken(self) -> int:
-        """Rows that cannot be events."""
-        return self._source.broken
-
-    def count(self) -> int | None:
-        """How many rows there are."""
-        return self._source.count()
-
-    def chunks(
-        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
-    ) -> Iterator[pl.DataFrame]:
-        """The events in chunks."""
-        return self._source.chunks(columns, size, after, interest)
-
-    def clock_marks(self) -> pl.DataFrame:
-        """The clock marks of a live run."""
-        return self._source.clock_marks()
 
     def ahead_marks(self) -> pl.DataFrame:
         """The events that a live run found ahead of its clock, and those that are ahead of the next events."""
         return self._marks
-
-    @property
-    def problems(self) -> pd.DataFrame:
-        """Rows that could not be read or stand out."""
-        return self._source.problems
 
     @cached_property
     def _marks(self) -> pl.DataFrame:

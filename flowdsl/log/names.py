@@ -21,12 +21,11 @@ import polars as pl
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
 from flowdsl.log.nested import as_json_text
 from flowdsl.log.source import EventSource
+from flowdsl.log.wrapped import Wrapped
 from flowdsl.values.interner import HashTable, hashes
 from flowdsl.values.masks import where_present
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from flowdsl.log.interest import Interest
 
 Ints = npt.NDArray[np.int64]
@@ -171,34 +170,12 @@ def content_texts(events: pl.DataFrame) -> pl.Series:
     return _together([*_about(whole), at, *(_part(_ordered(whole[name])) for name in JSON_COLUMNS)])
 
 
-class _Noted:
+class _Noted(Wrapped):
     """A source whose events get their names as they are read."""
 
     def __init__(self, source: EventSource, names: EventNames) -> None:
-        self._source = source
+        super().__init__(source)
         self._names = names
-
-    @property
-    def broken(self) -> int:
-        """Rows that cannot be events."""
-        return self._source.broken
-
-    @property
-    def problems(self) -> pd.DataFrame:
-        """Rows that could not be read or stand out."""
-        return self._source.problems
-
-    def count(self) -> int | None:
-        """How many rows there are."""
-        return self._source.count()
-
-    def clock_marks(self) -> pl.DataFrame:
-        """The clock marks of a live run."""
-        return self._source.clock_marks()
-
-    def ahead_marks(self) -> pl.DataFrame:
-        """The marks of events that are dated in the future."""
-        return self._source.ahead_marks()
 
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None

@@ -10,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.log import EventSource
+from flowdsl.log.wrapped import Wrapped
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from flowdsl.log.interest import Interest
 
 ID_COLUMNS: Final = ("entity_id", "link_id", "source_id", "target_id")
@@ -53,48 +51,13 @@ def are_uuids(texts: pl.Series) -> npt.NDArray[np.bool_]:
     return found
 
 
-class OneSpelling:
+class OneSpelling(Wrapped):
     """A log whose events have their ids in one spelling."""
-
-    def __init__(self, source: EventSource) -> None:
-        self._source = source
-
-    @property
-    def source(self) -> EventSource:
-        """The log with its ids as they are spelled there."""
-        return self._source
-
-    @property
-    def identity(self) -> str | None:
-        """What tells the log from all others, where it has that."""
-        return getattr(self._source, "identity", None)
-
-    @property
-    def broken(self) -> int:
-        """Rows that cannot be events."""
-        return self._source.broken
-
-    def count(self) -> int | None:
-        """How many rows there are."""
-        return self._source.count()
 
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
     ) -> Iterator[pl.DataFrame]:
         """The events in chunks."""
-        for frame in self._source.chunks(columns, size, after, interest):
+        for frame in super().chunks(columns, size, after, interest):
             ids = [name for name in ID_COLUMNS if name in frame.columns]
             yield frame.with_columns(one_spelling(frame[name]).alias(name) for name in ids)
-
-    def clock_marks(self) -> pl.DataFrame:
-        """The clock marks of a live run."""
-        return self._source.clock_marks()
-
-    def ahead_marks(self) -> pl.DataFrame:
-        """The events that do not move the clock."""
-        return self._source.ahead_marks()
-
-    @property
-    def problems(self) -> pd.DataFrame:
-        """Rows that could not be read or stand out."""
-        return self._source.problems
