@@ -14,7 +14,9 @@ from flowdsl.production.sinks_there import CounterThere, InAppThere
 
 RECORDED = [
     json.loads(line)
-    for line in (Path(__file__).parent / "data" / "this-rs" / "sinks.jsonl").read_text("utf-8").splitlines()
+    for line in (Path(__file__).parent / "data" / "this-rs-edges" / "sinks.jsonl")
+    .read_text("utf-8")
+    .splitlines()
 ]
 
 
