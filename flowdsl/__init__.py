@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowdsl import sinks as sinks
     from flowdsl import testing as testing
-    from flowdsl.comparing.comparison import Comparison, compare
-    from flowdsl.comparing.sweep import Sweep, sweep
+    from flowdsl.comparison.comparison import Comparison, compare
+    from flowdsl.comparison.sweep import Sweep, sweep
     from flowdsl.errors import (
         BuildError,
         ConditionError,
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
         link_created,
         link_deleted,
     )
+    from flowdsl.expressions.var import fn, var
     from flowdsl.flow import Flow, on
     from flowdsl.graph.folder import read_graph
     from flowdsl.graph.snapshot import EntityGraph
-    from flowdsl.language.var import fn, var
     from flowdsl.live.runtime import Runtime
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
     from flowdsl.notebook.designer import design
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BuildError": "errors",
-    "Comparison": "comparing.comparison",
+    "Comparison": "comparison.comparison",
     "ConditionError": "errors",
     "DataError": "errors",
     "EntityGraph": "graph.snapshot",
@@ -66,15 +66,15 @@ _HOME = {
     "Result": "results.result",
     "Runtime": "live.runtime",
     "SinkError": "errors",
-    "Sweep": "comparing.sweep",
+    "Sweep": "comparison.sweep",
     "TemplateError": "errors",
-    "compare": "comparing.comparison",
+    "compare": "comparison.comparison",
     "convert": "log",
     "design": "notebook.designer",
     "entity_created": "events",
     "entity_deleted": "events",
     "entity_updated": "events",
-    "fn": "language.var",
+    "fn": "expressions.var",
     "link_created": "events",
     "link_deleted": "events",
     "literal": "log",
@@ -85,8 +85,8 @@ _HOME = {
     "read_result": "results.result",
     "replay": "replaying",
     "schema": "production.schema",
-    "sweep": "comparing.sweep",
-    "var": "language.var",
+    "sweep": "comparison.sweep",
+    "var": "expressions.var",
 }
 
 # modules that are used by their own name: `flowdsl.testing.FlowTest`

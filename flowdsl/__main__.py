@@ -2,6 +2,6 @@
 
 import sys
 
-from flowdsl.cli import main
+from flowdsl.cli.main import main
 
 sys.exit(main())

@@ -6,8 +6,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never
 
-from flowdsl.language.conditions import Condition, Expression
-from flowdsl.language.var import Var
+from flowdsl.expressions.conditions import Condition, Expression
+from flowdsl.expressions.var import Var
 from flowdsl.operators.base import Operator, refuse_unknown
 
 if TYPE_CHECKING:

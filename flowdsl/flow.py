@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     import networkx as nx
 
+    from flowdsl.diagrams.picture import Picture
+    from flowdsl.findings import Finding
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.notebook.designer import Designer
     from flowdsl.notebook.explorer import Explorer
-    from flowdsl.pictures.picture import Picture
-    from flowdsl.production.findings import Finding
     from flowdsl.progress import Progress
-    from flowdsl.scope import Shape
+    from flowdsl.scope import ValueShape
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Flow(Steps):
         return scopes
 
     @property
-    def variables(self) -> dict[str, Shape]:
+    def variables(self) -> dict[str, ValueShape]:
         """The variables that a context holds at the end."""
         return dict(self.scopes()[-1].variables)
 
@@ -166,8 +166,8 @@ class Flow(Steps):
         >>> on("link.created", name="hello").map(title="hello").deliver("in-app").picture().svg[:4]
         '<svg'
         """
-        from flowdsl.pictures.of_flows import flow_diagram
-        from flowdsl.pictures.picture import Picture
+        from flowdsl.diagrams.flows import flow_diagram
+        from flowdsl.diagrams.picture import Picture
 
         return Picture(flow_diagram([self]))
 
@@ -192,7 +192,7 @@ class Flow(Steps):
         on('entity.created', entity_type='post'): warning: nothing is delivered: the flow has no deliver [no-deliver]
           hint: add a map and a deliver
         """
-        from flowdsl.production.findings import check_flow
+        from flowdsl.findings import check_flow
 
         return check_flow(self, target, log, graph, max_ahead_of_next, progress)
 
@@ -277,7 +277,7 @@ class Flow(Steps):
         file is refused, unless `overwrite` says that it may go. Raises `ExportError`.
         """
         from flowdsl.production.project import Project
-        from flowdsl.production.saving import save
+        from flowdsl.production.save import save
 
         save(Project((self,)), path, overwrite=overwrite)
 
@@ -310,7 +310,7 @@ class Flow(Steps):
         return grown
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from flowdsl.pictures.picture import shown
+        from flowdsl.diagrams.picture import shown
 
         return shown(self.picture(), str(self))
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flowdsl.errors import ReplayError
+from flowdsl.expressions.paths import Path
 from flowdsl.flow import Flow, Trigger
-from flowdsl.graph.state import Needs
-from flowdsl.language.paths import Path
-from flowdsl.log.interest import Interest
+from flowdsl.graph.state import GraphRequirements
+from flowdsl.log.pushdown import ScanFilter
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.rules import FLOWDSL, Rules
@@ -50,7 +50,7 @@ class Plan:
 
     flows: tuple[Flow, ...]
     entries: tuple[Entry, ...]
-    needs: Needs
+    needs: GraphRequirements
     event_paths: frozenset[Path]
     rules: Rules = FLOWDSL
 
@@ -71,7 +71,7 @@ class Plan:
             entry = entries.setdefault(flow.trigger, Entry(flow.trigger, []))
             entry.flows.append(number)
             _graft(entry.next, flow.steps, number, fingerprints(flow), rules, known if shared else {})
-        needs = Needs()
+        needs = GraphRequirements()
         for flow in flows:
             needs = needs.union(_needs(flow))
         paths = frozenset(path for flow in flows for path in _event_paths(flow))
@@ -113,13 +113,13 @@ class Plan:
         return may_stop(self.flows)
 
     @property
-    def interest(self) -> Interest:
+    def interest(self) -> ScanFilter:
         """What of a log matters to the flows."""
         triggers = tuple(
             (entry.trigger.kind, entry.trigger.filter and entry.trigger.filter[1]) for entry in self.entries
         )
         link_types = frozenset(name for name, _ in self.needs.links)
-        return Interest(triggers, self.needs.entities, link_types)
+        return ScanFilter(triggers, self.needs.entities, link_types)
 
     @property
     def event_columns(self) -> frozenset[str]:
@@ -216,12 +216,12 @@ def _event_paths(flow: Flow) -> Iterable[Path]:
         yield from (p for p in step.paths or () if p[0] in ("data", "metadata") and len(p) > 1)
 
 
-def _needs(flow: Flow) -> Needs:
+def _needs(flow: Flow) -> GraphRequirements:
     names = {step.entity_variable for step in flow.steps if step.entity_variable is not None}
     paths = frozenset(p[1:] for step in flow.steps for p in step.paths or () if p[0] in names and len(p) > 1)
     links = frozenset(link for step in flow.steps for link in step.links)
     types = frozenset(t for step in flow.steps if (t := getattr(step, "type", None)) is not None)
-    return Needs(bool(names), paths, links, types)
+    return GraphRequirements(bool(names), paths, links, types)
 
 
 def operator_graph(flow: Flow) -> nx.DiGraph:

@@ -30,7 +30,7 @@ _WIDTH: Final = 100
 T = TypeVar("T")
 
 
-class Follower:
+class ProgressReporter:
     """A `Tick` of something that is followed. `total` is how much there is to do, None while that is not known."""
 
     # whether somebody may be looking at a bar
@@ -47,7 +47,7 @@ class Follower:
         """What something within is to tell as its `progress`: what is done in all; of a second one only what is more."""
         self(max(done - self.done, 0))
 
-    def part(self, worth: float) -> Follower:
+    def part(self, worth: float) -> ProgressReporter:
         """The follower of a part of the work, each unit of which is worth so much of the whole."""
         return _Part(self, worth)
 
@@ -58,10 +58,10 @@ class Follower:
         """Nothing more comes."""
 
 
-class _Part(Follower):
+class _Part(ProgressReporter):
     """A part of something that is followed."""
 
-    def __init__(self, whole: Follower, worth: float) -> None:
+    def __init__(self, whole: ProgressReporter, worth: float) -> None:
         super().__init__()
         self._whole, self._worth, self._told = whole, worth, 0
         self.seen = whole.seen
@@ -73,11 +73,11 @@ class _Part(Follower):
         self._told = now
 
 
-class _Told(Follower):
+class _CallbackReporter(ProgressReporter):
     """Tells a function of the user's."""
 
     def __init__(
-        self, progress: Callable[[int, int | None], None], total: int | None, outer: Follower | None
+        self, progress: Callable[[int, int | None], None], total: int | None, outer: ProgressReporter | None
     ) -> None:
         super().__init__(total)
         self._progress, self._outer = progress, outer
@@ -97,10 +97,10 @@ class _Told(Follower):
             self(self.total - self.done)
 
 
-class _Within(Follower):
+class _NestedReporter(ProgressReporter):
     """Inside of something that is followed: that hears that work goes on."""
 
-    def __init__(self, outer: Follower) -> None:
+    def __init__(self, outer: ProgressReporter) -> None:
         super().__init__()
         self._outer = outer
         self.seen = outer.seen
@@ -109,7 +109,7 @@ class _Within(Follower):
         self._outer(0)
 
 
-class _Bar(Follower):
+class _BarReporter(ProgressReporter):
     """A bar, from the first tick on that comes after a while."""
 
     seen = True
@@ -120,7 +120,7 @@ class _Bar(Follower):
         self._begun = time.time()
         self._due = time.monotonic() + delay
         self._shown: Any = None
-        self._line: _Line | None = None
+        self._line: _NotebookLine | None = None
         self._drawn = 0.0
 
     def __call__(self, done: int) -> None:
@@ -142,7 +142,7 @@ class _Bar(Follower):
         # imported late: it is slow to import, and most things are over before
         from tqdm.std import tqdm
 
-        self._line = _Line() if _in_notebook() else None
+        self._line = _NotebookLine() if _in_notebook() else None
         self._shown = tqdm(
             total=self.total, initial=0, unit=f" {self._unit}", unit_scale=True, desc=self._what, leave=False,
             file=self._line or sys.stderr, ncols=None if self._line is None else _WIDTH, delay=1e-9,
@@ -159,7 +159,7 @@ class _Bar(Follower):
             self._line.clear()
 
 
-class _Line:
+class _NotebookLine:
     """A file of one line in a notebook: what is written takes the place of what was, and at the end nothing is left.
 
     A bar of ipywidgets would be kept in the saved notebook when it is over: its line of text in the outputs, and its
@@ -191,13 +191,13 @@ class _Line:
 
 
 # whatever is followed in this thread
-_CURRENT: ContextVar[Follower | None] = ContextVar("flowdsl_progress", default=None)
+_CURRENT: ContextVar[ProgressReporter | None] = ContextVar("flowdsl_progress", default=None)
 
 
 @contextlib.contextmanager
 def following(
     progress: Progress, total: int | None, what: str = "replay", unit: str = "events"
-) -> Iterator[Follower]:
+) -> Iterator[ProgressReporter]:
     """What to call with what was done since the last call, so that `progress` is told."""
     follower = _follower(progress, total, what, unit)
     token = _CURRENT.set(follower)
@@ -209,16 +209,16 @@ def following(
         follower.close()
 
 
-def _follower(progress: Progress, total: int | None, what: str, unit: str) -> Follower:
+def _follower(progress: Progress, total: int | None, what: str, unit: str) -> ProgressReporter:
     outer = _CURRENT.get()
     if callable(progress):
-        return _Told(progress, total, outer)
+        return _CallbackReporter(progress, total, outer)
     if progress is not True and outer is not None:
-        return _Within(outer)
+        return _NestedReporter(outer)
     seen = (sys.stderr is not None and sys.stderr.isatty()) or _in_notebook()
     if progress is True or (progress is None and seen):
-        return _Bar(total, what, unit, 0.0 if progress is True else DELAY)
-    return Follower(total)
+        return _BarReporter(total, what, unit, 0.0 if progress is True else DELAY)
+    return ProgressReporter(total)
 
 
 def awaited(future: Future[T]) -> T:

@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from flowdsl.engines.growing import fitted
-from flowdsl.engines.local import LocalRun, Span
-from flowdsl.engines.preferences import Gate
-from flowdsl.engines.stages import Observer
-from flowdsl.engines.state import State, lost_text
-from flowdsl.engines.stopping import Stopped
+from flowdsl.engine.crashes import Stopped
+from flowdsl.engine.executor import Observer
+from flowdsl.engine.extension import fitted
+from flowdsl.engine.local import LocalExecutor, ReplayRange
+from flowdsl.engine.recipient_filter import RecipientFilter
+from flowdsl.engine.state import State, lost_text
 from flowdsl.errors import BuildError, ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, warn
+from flowdsl.expressions.durations import parse_duration
 from flowdsl.flow import Flow
 from flowdsl.graph.snapshot import EntityGraph
-from flowdsl.language.durations import parse_duration
 from flowdsl.log import EventSource, open_log
-from flowdsl.log.foresight import AheadOfNext
-from flowdsl.log.uuids import OneSpelling
+from flowdsl.log.future_events import AheadOfNext
+from flowdsl.log.uuids import NormalizedUuids
 from flowdsl.plan import Plan
-from flowdsl.progress import Follower, Progress, Tick, beside, following
-from flowdsl.results.dispatching import Dispatching, opened_sinks
-from flowdsl.results.recorder import TableRecorder
+from flowdsl.progress import Progress, ProgressReporter, Tick, beside, following
+from flowdsl.results.dispatch import Dispatching, opened_sinks
 from flowdsl.results.store import FolderStore, MemoryStore, Store
+from flowdsl.results.table_writer import TableRecorder
 from flowdsl.rules import Rules, rules_of
 from flowdsl.sinks.base import Sink
 
@@ -50,12 +50,12 @@ class Options:
     flows: tuple[Flow, ...]
     source: EventSource
     graph: EntityGraph | None
-    span: Span
+    span: ReplayRange
     state: State | None
     open_windows: str
     as_of: str
     chunk_size: int | None
-    gates: Mapping[str, Gate] = field(default_factory=dict)
+    gates: Mapping[str, RecipientFilter] = field(default_factory=dict)
     stopped: Stopped | None = None
     """Where production stopped in it, once that is known."""
 
@@ -151,7 +151,7 @@ def options_of(
     source = opened(log, max_ahead_of_next)
     return Options(
         chosen,
-        OneSpelling(source) if rules.uuids else source,
+        NormalizedUuids(source) if rules.uuids else source,
         graph,
         _span(start, stop, only),
         state,
@@ -178,7 +178,7 @@ def whole_log(flow: Flow, log: Any, graph: EntityGraph | None = None) -> Options
     """The options of a replay of one flow over all of a log, as `replay` has them when nothing else is said."""
     _check_graph(graph)
     return Options(
-        by_rules((flow,), rules_of(None)), open_log(log), graph, Span(), None, "flush", "event", None
+        by_rules((flow,), rules_of(None)), open_log(log), graph, ReplayRange(), None, "flush", "event", None
     )
 
 
@@ -234,7 +234,7 @@ def _sources(options: Options) -> tuple[EventSource, ...]:
     return earlier if earlier and earlier[-1] is options.source else (*earlier, options.source)
 
 
-def _gathered(local: LocalRun, options: Options, follower: Follower) -> Tick:
+def _gathered(local: LocalExecutor, options: Options, follower: ProgressReporter) -> Tick:
     """What to tell of the events that are run, once the final graph is there where it is wanted."""
     if options.as_of != "end":
         return follower
@@ -283,11 +283,11 @@ def as_flows(flows: Any) -> tuple[Flow, ...]:
     )
 
 
-def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Observer | None) -> LocalRun:
+def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Observer | None) -> LocalExecutor:
     state = options.state
     if state is None:
         graph = beside(lambda: (options.graph or EntityGraph()).start(plan.needs, plan.rules))
-        return LocalRun(plan, graph, recorder, observer, gates=options.gates)
+        return LocalExecutor(plan, graph, recorder, observer, gates=options.gates)
     if not isinstance(state, State):
         raise ReplayError(f"state is a {type(state).__name__}", allowed="result.state of an earlier replay")
     if options.graph is not None:
@@ -308,15 +308,15 @@ def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Obse
         )
     if not state.belongs_to(plan):
         state = fitted(state, plan, state.base, options.source, plan.event_columns)
-    local = LocalRun(plan, state.graph, recorder, observer, state.steps, gates=options.gates)
+    local = LocalExecutor(plan, state.graph, recorder, observer, state.steps, gates=options.gates)
     local.clock, local.position, local.stopped = state.clock, state.position, state.stopped
     return local
 
 
-def _span(start: Any, stop: Any, only: Any) -> Span:
+def _span(start: Any, stop: Any, only: Any) -> ReplayRange:
     first, first_time = _position("start", start)
     last, last_time = _position("stop", stop)
-    return Span(first, last, first_time, last_time, None if only is None else _only(only))
+    return ReplayRange(first, last, first_time, last_time, None if only is None else _only(only))
 
 
 def _position(name: str, value: Any) -> tuple[int | None, int | None]:

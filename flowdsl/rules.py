@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flowdsl.errors import FlowError, did_you_mean
-from flowdsl.language.paths import Path
+from flowdsl.expressions.paths import Path
 
 
 @dataclass(frozen=True)

@@ -6,27 +6,32 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flowdsl.errors import BuildError, did_you_mean
-from flowdsl.language.paths import Path, path_text
+from flowdsl.expressions.paths import Path, path_text
 from flowdsl.rules import FLOWDSL, Rules
 
 
 @dataclass(frozen=True)
-class Shape:
+class ValueShape:
     """What a variable can be: a value without parts, an object with known fields, or anything (`fields=None`)."""
 
     what: str
-    fields: Mapping[str, Shape] | None = None
+    fields: Mapping[str, ValueShape] | None = None
     scalar: bool = False
 
 
-ANY = Shape("any JSON value")
-TEXT = Shape("text", scalar=True)
-NUMBER = Shape("number", scalar=True)
-EVENT = Shape("the event", {"id": TEXT, "kind": TEXT, "timestamp": TEXT, "seq_no": NUMBER})
+ANY = ValueShape("any JSON value")
+TEXT = ValueShape("text", scalar=True)
+NUMBER = ValueShape("number", scalar=True)
+EVENT = ValueShape("the event", {"id": TEXT, "kind": TEXT, "timestamp": TEXT, "seq_no": NUMBER})
 
-LINK_VARIABLES: dict[str, Shape] = {"link_type": TEXT, "link_id": TEXT, "source_id": TEXT, "target_id": TEXT}
-ENTITY_VARIABLES: dict[str, Shape] = {"entity_type": TEXT, "entity_id": TEXT}
-TRIGGER_VARIABLES: dict[str, dict[str, Shape]] = {
+LINK_VARIABLES: dict[str, ValueShape] = {
+    "link_type": TEXT,
+    "link_id": TEXT,
+    "source_id": TEXT,
+    "target_id": TEXT,
+}
+ENTITY_VARIABLES: dict[str, ValueShape] = {"entity_type": TEXT, "entity_id": TEXT}
+TRIGGER_VARIABLES: dict[str, dict[str, ValueShape]] = {
     "link.created": {**LINK_VARIABLES, "metadata": ANY},
     "link.deleted": LINK_VARIABLES,
     "entity.created": {**ENTITY_VARIABLES, "data": ANY},
@@ -39,7 +44,7 @@ TRIGGER_VARIABLES: dict[str, dict[str, Shape]] = {
 class Scope:
     """The variables that a context holds before a step, in the order in which they were set."""
 
-    variables: Mapping[str, Shape] = field(default_factory=dict)
+    variables: Mapping[str, ValueShape] = field(default_factory=dict)
     rules: Rules = FLOWDSL
 
     @classmethod
@@ -48,7 +53,7 @@ class Scope:
         own = {"event": EVENT} if rules.event_variable else {}
         return cls({**TRIGGER_VARIABLES[kind], **own}, rules)
 
-    def having(self, **variables: Shape) -> Scope:
+    def having(self, **variables: ValueShape) -> Scope:
         """The scope with these variables set."""
         return Scope({**self.variables, **variables}, self.rules)
 

@@ -13,8 +13,8 @@ from oracle.values import moment_text
 from flowdsl import Flow, on
 from flowdsl.errors import BuildError
 from flowdsl.events import KINDS
-from flowdsl.language.conditions import parse_expression
-from flowdsl.scope import Shape
+from flowdsl.expressions.conditions import parse_expression
+from flowdsl.scope import ValueShape
 
 START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 SECOND = 1_000_000
@@ -146,7 +146,7 @@ SURE = {"source_id", "target_id", "entity_id", "link_type", "entity_type", "even
 PARTS = ["id", "name", "n", "author_id", "more", "more.x", "tags", "nothing"]
 
 
-def _paths_of(name: str, shape: Shape) -> list[str]:
+def _paths_of(name: str, shape: ValueShape) -> list[str]:
     if shape.scalar:
         return [name]
     if shape.fields is not None:

@@ -12,7 +12,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.language.templates import evaluation, failures
+from flowdsl.expressions.templates import evaluation, failures
 
 AT = "2026-01-01T00:00:00Z"
 FLOW = on("link.created").map(title="{{ source_id }}").deliver("in-app")

@@ -39,7 +39,7 @@ def outcome(result: fd.Result) -> list[object]:
 def test_branches_that_go_on_in_pieces_come_out_as_they_would_together(monkeypatch: pytest.MonkeyPatch):
     whole = outcome(fd.replay(TWICE, POSTS, GRAPH))
     assert len(whole[0]) == 2 * 30 * 30  # type: ignore[arg-type]
-    monkeypatch.setattr("flowdsl.engines.stages.STREAMED", 70)
+    monkeypatch.setattr("flowdsl.engine.executor.STREAMED", 70)
     assert outcome(fd.replay(TWICE, POSTS, GRAPH)) == whole
 
 
@@ -48,7 +48,7 @@ def test_branches_that_go_on_in_pieces_come_out_as_they_would_together(monkeypat
 def test_an_event_with_too_many_branches_fails_from_there_on_and_the_others_go_on(
     streamed: int, chunk_size: int | None, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("flowdsl.engines.stages.STREAMED", streamed)
+    monkeypatch.setattr("flowdsl.engine.executor.STREAMED", streamed)
     monkeypatch.setattr("flowdsl.operators.fan_out.MAX_BRANCHES", 100)
     result = fd.replay(TWICE, POSTS, GRAPH, chunk_size=chunk_size)
     # three times 30 fit into 100, and the other 27 branches of each event fail
@@ -157,9 +157,9 @@ def test_a_run_that_cannot_begin_says_where(odd: str, tmp_path: Path):
 
 
 def test_the_page_on_limits_tells_what_the_code_has():
-    from flowdsl.engines.stages import STREAMED
-    from flowdsl.language.conditions import checks, lexer, nodes
-    from flowdsl.language.templates import failures, scanning
+    from flowdsl.engine.executor import STREAMED
+    from flowdsl.expressions.conditions import lexer, nodes, typecheck
+    from flowdsl.expressions.templates import failures, scanner
     from flowdsl.operators.fan_out import MAX_BRANCHES
     from flowdsl.sinks.base import LONGEST_FAILURE
     from flowdsl.values import kinds
@@ -167,8 +167,8 @@ def test_the_page_on_limits_tells_what_the_code_has():
     page = (Path(__file__).parents[1] / "docs" / "limits.md").read_text("utf-8")
     rows = page.partition("|---|---|---|\n")[2].partition("<!-- /limits")[0].splitlines()
     said = [int(row.split("|")[2].split()[0].replace(",", "")) for row in rows]
-    assert lexer.MAX_CONDITION == checks.MAX_TEXT
+    assert lexer.MAX_CONDITION == typecheck.MAX_TEXT
     assert said == [
-        MAX_BRANCHES, failures.MAX_TEXT, failures.MAX_ITEMS, failures.MAX_STEPS, failures.MAX_DEPTH, scanning.MAX_NESTING,
+        MAX_BRANCHES, failures.MAX_TEXT, failures.MAX_ITEMS, failures.MAX_STEPS, failures.MAX_DEPTH, scanner.MAX_NESTING,
         lexer.MAX_CONDITION, nodes.MAX_DEPTH, kinds.MAX_FIELDS, kinds.MAX_DEPTH, LONGEST_FAILURE, STREAMED,
     ]  # fmt: skip

@@ -15,8 +15,8 @@ from strategies import flow_lists
 import flowdsl as fd
 from flowdsl import Flow, on
 from flowdsl.errors import ExportError
-from flowdsl.production.project import Backend, Consumer, Project, SinkConfig
-from flowdsl.production.writing import inline
+from flowdsl.production.emitter import inline
+from flowdsl.production.project import Backend, ConsumerOptions, Project, SinkConfig
 
 TEXT = """\
 # the head
@@ -123,7 +123,7 @@ def test_of_a_changed_flow_only_what_differs_is_written_anew(flow, lines):
             ["+  - name: z", "+    type: push"],
         ),
         (replace(PROJECT, consumers=()), ["-    - name: runtime", "+    []"]),
-        (replace(PROJECT, consumers=(Consumer("runtime", "beginning"),)), ["+      seek: beginning"]),
+        (replace(PROJECT, consumers=(ConsumerOptions("runtime", "beginning"),)), ["+      seek: beginning"]),
         (replace(PROJECT, backend=Backend("nats")), ["+  backend:", "+    type: nats"]),
         (replace(PROJECT, other={}), ["-entities:", "-  user:   {fields: [name]}"]),
         (replace(PROJECT, other={**PROJECT.other, "links": [1]}), ["+links:", "+  - 1"]),
@@ -254,7 +254,7 @@ links: [owns]
     assert [(sink.name, sink.type) for sink in merged.sinks] == [
         ("in-app", "in_app"), ("hook", "push"), ("mail", "custom"),
     ]  # fmt: skip
-    assert merged.consumers == (Consumer("runtime"), Consumer("runtime", "beginning"))
+    assert merged.consumers == (ConsumerOptions("runtime"), ConsumerOptions("runtime", "beginning"))
     assert merged.backend == Backend("nats")
     assert merged.other == {
         "entities": {"user": {"fields": ["name"]}, "post": {"fields": ["title"]}},

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from flowdsl.charts.axes import beside
 from flowdsl.charts.chart import SERIES, Chart
 from flowdsl.charts.columns import class_chart, time_chart
+from flowdsl.charts.formats import micros, share_text, short_text, span_text
 from flowdsl.charts.lines import line_chart
 from flowdsl.charts.ticks import number_ticks, time_ticks
-from flowdsl.charts.wording import micros, share_text, short_text, span_text
-from flowdsl.pictures.metrics import width
-from flowdsl.pictures.palette import DARK, LIGHT, contrast
-from flowdsl.plurals import count_text
+from flowdsl.diagrams.palette import DARK, LIGHT, contrast
+from flowdsl.diagrams.text_width import width
+from flowdsl.pluralize import count_text
 
 SVG = "{http://www.w3.org/2000/svg}"
 DAY = 86_400_000_000

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import flowdsl as fd
-from flowdsl.cli import main
-from flowdsl.samples.history import Sample, write_sample
+from flowdsl.cli.main import main
+from flowdsl.samples.datasets import Sample, write_sample
 
 GOOD = """
 - name: f

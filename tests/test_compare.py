@@ -16,9 +16,9 @@ from this_rs_strategies import ProductionCase, production_cases
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.cli import main
-from flowdsl.comparing.sides import pairs_of
-from flowdsl.production.findings.differences import unknown_codes
+from flowdsl.cli.main import main
+from flowdsl.comparison.inputs import pairs_of
+from flowdsl.findings.differences import unknown_codes
 
 HEADER = ["change", "flow", "sink"]
 
@@ -472,5 +472,5 @@ def test_rule_31_logs_with_the_same_events_are_told_to_be_the_same_without_looki
     monkeypatch: pytest.MonkeyPatch,
 ):
     rows = [row(f"e{n}", n, f"u{n}") for n in range(4)]
-    monkeypatch.setattr("flowdsl.comparing.events.Events.of", None)
+    monkeypatch.setattr("flowdsl.comparison.counterparts.Events.of", None)
     assert fd.compare(over(NAMED, rows), over(NAMED, rows)).same

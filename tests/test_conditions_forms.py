@@ -9,24 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowdsl.language.conditions import Condition, EvaluationFailure, evaluate, nodes, parse_expression
-from flowdsl.language.conditions.nodes import (
+from flowdsl.expressions.conditions import Condition, EvaluationError, evaluate, nodes, parse_expression
+from flowdsl.expressions.conditions.nodes import (
     And,
     Arithmetic,
-    Call,
-    Comparison,
+    Compare,
+    ConditionLiteral,
+    FunctionCall,
     ListOf,
-    Literal,
     Negative,
     Not,
     Or,
     Reference,
 )
-from flowdsl.language.conditions.rows import row_form
-from flowdsl.language.var import Var, fn, unwrap, var
+from flowdsl.expressions.conditions.scalar import row_form
+from flowdsl.expressions.var import Var, fn, unwrap, var
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Interner
-from flowdsl.values.tags import MISSING
+from flowdsl.values.json_types import MISSING
 
 
 class Table:
@@ -94,7 +94,7 @@ def same(a, b):
 
 def plain(node, context):
     match node:
-        case Literal():
+        case ConditionLiteral():
             return node.value
         case ListOf():
             return [item.value for item in node.items]
@@ -106,14 +106,14 @@ def plain(node, context):
             return all(boolean(plain(operand, context)) for operand in node.operands)
         case Or():
             return any(boolean(plain(operand, context)) for operand in node.operands)
-        case Comparison():
+        case Compare():
             return plain_comparison(node.operator, plain(node.left, context), plain(node.right, context))
         case Negative():
             value = plain(node.operand, context)
             return value if value is MISSING else bounded(-number(value))
         case Arithmetic():
             return plain_arithmetic(node.operator, plain(node.left, context), plain(node.right, context))
-        case Call():
+        case FunctionCall():
             return plain_call(node.function, [plain(argument, context) for argument in node.arguments])
     raise AssertionError(node)
 
@@ -230,12 +230,12 @@ def tables(draw, max_size=12):
 
 
 REFERENCES = st.sampled_from(PATHS).map(Reference)
-LITERALS = SCALARS.map(Literal)
+LITERALS = SCALARS.map(ConditionLiteral)
 LISTS = st.lists(LITERALS, max_size=4).map(lambda items: ListOf(tuple(items)))
 
 
 def numbers_of(level):
-    simple = (INTEGERS | FINITE).map(Literal) | REFERENCES | REFERENCES
+    simple = (INTEGERS | FINITE).map(ConditionLiteral) | REFERENCES | REFERENCES
     if level == 0:
         return simple
     inner = st.deferred(lambda: numbers_of(level - 1))
@@ -243,16 +243,16 @@ def numbers_of(level):
         simple
         | st.builds(Arithmetic, st.sampled_from("+-*/%"), inner, inner)
         | st.builds(nodes.negative, inner)
-        | st.builds(lambda x: Call("len", (x,)), texts_of(level - 1) | LISTS)
+        | st.builds(lambda x: FunctionCall("len", (x,)), texts_of(level - 1) | LISTS)
     )
 
 
 def texts_of(level):
-    simple = TEXTS.map(Literal) | REFERENCES | REFERENCES
+    simple = TEXTS.map(ConditionLiteral) | REFERENCES | REFERENCES
     if level == 0:
         return simple
     return simple | st.builds(
-        lambda f, x: Call(f, (x,)), st.sampled_from(["lower", "upper"]), texts_of(level - 1)
+        lambda f, x: FunctionCall(f, (x,)), st.sampled_from(["lower", "upper"]), texts_of(level - 1)
     )
 
 
@@ -263,20 +263,20 @@ def anything(level):
 def booleans_of(level):
     leaf = (
         st.builds(
-            Comparison,
+            Compare,
             st.sampled_from(["==", "!=", "<", "<=", ">", ">="]),
             LITERALS | LISTS | REFERENCES,
             REFERENCES,
         )
-        | st.builds(Comparison, st.just("in"), LITERALS | REFERENCES, LISTS | REFERENCES)
-        | st.builds(lambda x: Call("exists", (x,)), REFERENCES)
+        | st.builds(Compare, st.just("in"), LITERALS | REFERENCES, LISTS | REFERENCES)
+        | st.builds(lambda x: FunctionCall("exists", (x,)), REFERENCES)
         | st.builds(
-            lambda f, x, y: Call(f, (x, y)),
+            lambda f, x, y: FunctionCall(f, (x, y)),
             st.sampled_from(["startswith", "endswith", "contains"]),
             texts_of(0),
             texts_of(0),
         )
-        | st.booleans().map(Literal)
+        | st.booleans().map(ConditionLiteral)
     )
     if level == 0:
         return leaf
@@ -285,11 +285,11 @@ def booleans_of(level):
     several = st.lists(inner, min_size=2, max_size=3).map(tuple)
     return (
         leaf
-        | st.builds(Comparison, st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), any_, any_)
-        | st.builds(Comparison, st.just("in"), any_, LISTS | texts_of(level - 1))
-        | st.builds(lambda x, y: Call("contains", (x, y)), LISTS | texts_of(level - 1), any_)
+        | st.builds(Compare, st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), any_, any_)
+        | st.builds(Compare, st.just("in"), any_, LISTS | texts_of(level - 1))
+        | st.builds(lambda x, y: FunctionCall("contains", (x, y)), LISTS | texts_of(level - 1), any_)
         | st.builds(
-            lambda f, x, y: Call(f, (x, y)),
+            lambda f, x, y: FunctionCall(f, (x, y)),
             st.sampled_from(["startswith", "endswith"]),
             texts_of(level - 1),
             texts_of(level - 1),
@@ -309,7 +309,7 @@ def by_rows(node, contexts):
     for context in contexts:
         try:
             found.append((form.evaluate_at(lambda path, context=context: look_up(context, path)), None))
-        except EvaluationFailure as failure:
+        except EvaluationError as failure:
             found.append((None, str(failure)))
     return found
 
@@ -353,7 +353,7 @@ def test_conditions_agree_in_every_form(node, contexts, coding):
     for context in contexts:
         try:
             rows.append((condition.evaluate_row(lambda path, context=context: look_up(context, path)), None))
-        except EvaluationFailure as failure:
+        except EvaluationError as failure:
             rows.append((None, str(failure)))
     assert by_columns(mask.tolist(), failures) == rows
     for context, (value, message) in zip(contexts, rows, strict=True):
@@ -377,7 +377,7 @@ def test_the_text_of_an_expression_parses_back_to_it(node):
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.text(max_size=6), min_size=1, max_size=3).map(lambda parts: Reference(tuple(parts)))
-    | st.text().map(Literal)
+    | st.text().map(ConditionLiteral)
 )
 def test_any_name_and_any_text_can_be_written(node):
     assert parse_expression(str(node)) == node
@@ -392,7 +392,7 @@ def built(node):
             for part in node.path:
                 value = value[part]
             return value
-        case Literal():
+        case ConditionLiteral():
             return node.value
         case ListOf():
             return [item.value for item in node.items]
@@ -405,7 +405,7 @@ def built(node):
             return joined
         case Negative():
             return -as_var(node.operand)
-        case Call():
+        case FunctionCall():
             return getattr(fn, node.function)(*(built(argument) for argument in node.arguments))
     if node.operator == "in":
         return fn.is_in(built(node.left), built(node.right))

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from flowdsl.errors import BuildError, ConditionError
-from flowdsl.language.conditions import Condition, parse_expression
+from flowdsl.expressions.conditions import Condition, parse_expression
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_a_condition_cannot_be_just_anything():
 def test_making_conditions_imports_neither_numpy_nor_polars():
     program = """
 import sys
-from flowdsl.language.conditions import Condition
-from flowdsl.language.var import var, fn
-from flowdsl.language.durations import parse_duration
+from flowdsl.expressions.conditions import Condition
+from flowdsl.expressions.var import var, fn
+from flowdsl.expressions.durations import parse_duration
 Condition.of("a == 1"); Condition.of(fn.exists(var.a)); Condition.of(lambda context: True).text; parse_duration("1h")
 heavy = {"numpy", "polars", "pandas", "pyarrow", "simpleeval"} & set(sys.modules)
 assert not heavy, heavy

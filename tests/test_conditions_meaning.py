@@ -5,11 +5,11 @@ import threading
 import pytest
 
 from flowdsl.errors import BuildError
-from flowdsl.language.conditions import Condition, EvaluationFailure, parse_expression
-from flowdsl.language.conditions.rows import row_form
-from flowdsl.language.var import var
+from flowdsl.expressions.conditions import Condition, EvaluationError, parse_expression
+from flowdsl.expressions.conditions.scalar import row_form
+from flowdsl.expressions.var import var
 from flowdsl.values.columns import Column
-from flowdsl.values.tags import MISSING
+from flowdsl.values.json_types import MISSING
 
 CONTEXT = {
     "source_id": "u1",
@@ -60,7 +60,7 @@ def verdict(source):
     mask, failures = condition.evaluate(Row())
     try:
         single = condition.evaluate_row(at)
-    except EvaluationFailure as failure:
+    except EvaluationError as failure:
         single = str(failure)
     assert single == (failures.message(0) if failures else mask[0])
     return single

@@ -17,12 +17,12 @@ from strategies import flow_lists
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
-from flowdsl.notebook import sampling
+from flowdsl.notebook import log_sample
 from flowdsl.notebook.design_model import DesignModel
 from flowdsl.notebook.design_view import design_view
 from flowdsl.notebook.designer import Designer
 from flowdsl.notebook.drafts import Draft, built, draft_of
-from flowdsl.notebook.sampling import History
+from flowdsl.notebook.log_sample import SampledLog
 from flowdsl.samples import write_sample
 
 NASTY = '<script>alert("1")</script>'
@@ -50,7 +50,7 @@ LIKE = (
     .map(recipient_id="{{ owner.id }}", title="{{ batch.count }} for {{ owner.name }}")
     .deliver("in-app", "push")
 )
-HISTORY = History(LOG, GRAPH)
+HISTORY = SampledLog(LOG, GRAPH)
 
 
 @pytest.fixture
@@ -369,14 +369,14 @@ def test_paths_that_nothing_can_reach_are_not_offered():
 
 @pytest.fixture
 def long_log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    monkeypatch.setattr(sampling, "USUAL", 200)
-    monkeypatch.setattr(sampling, "ENOUGH", 50)
+    monkeypatch.setattr(log_sample, "USUAL", 200)
+    monkeypatch.setattr(log_sample, "ENOUGH", 50)
     return write_sample(tmp_path, events=3_000)
 
 
 def test_a_long_log_is_counted_on_its_beginning_at_once_and_whole_soon(long_log: Any):
     flow = fd.load(long_log.flows).flows[1]
-    model = DesignModel(History(long_log.log, fd.read_graph(long_log.graph)), flow)
+    model = DesignModel(SampledLog(long_log.log, fd.read_graph(long_log.graph)), flow)
     model.rehearse()
     first = design_view(model)["sample"]
     assert (first["events"], first["all"], first["whole"]) == (200, 3_000, False)
@@ -400,8 +400,8 @@ def test_of_many_changes_the_last_one_is_what_is_shown(long_log: Any):
 
 
 def test_a_sample_goes_on_until_it_has_enough_events_of_the_kind(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sampling, "USUAL", 10)
-    monkeypatch.setattr(sampling, "ENOUGH", 3)
+    monkeypatch.setattr(log_sample, "USUAL", 10)
+    monkeypatch.setattr(log_sample, "ENOUGH", 3)
     kinds = ["entity.deleted"] * 25 + ["link.created"] * 20
     frame = pl.DataFrame(
         {
@@ -409,7 +409,7 @@ def test_a_sample_goes_on_until_it_has_enough_events_of_the_kind(monkeypatch: py
             "link_type": ["likes"] * 45, "source_id": ["a"] * 45, "target_id": ["b"] * 45,
         }
     )  # fmt: skip
-    history = History(frame)
+    history = SampledLog(frame)
     assert history.sample("link.created", "likes").events == 30
     assert history.sample("entity.deleted", "").events == 10
     assert history.sample("link.created", "other").events == 45

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 import flowdsl as fd
 from flowdsl.events import entity_created
 from flowdsl.values.columns import Column
-from flowdsl.values.documents import extract
-from flowdsl.values.few_documents import extract_few
+from flowdsl.values.json_extraction import extract
+from flowdsl.values.small_json_extraction import extract_few
 
 # so many that they are left to DuckDB
 MANY = 400

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowdsl.errors import BuildError
-from flowdsl.language.durations import Duration, parse_duration, parse_production_duration
+from flowdsl.expressions.durations import Duration, parse_duration, parse_production_duration
 
 SECOND = 1_000_000
 

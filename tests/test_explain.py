@@ -9,8 +9,8 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
-from flowdsl.explaining.explain import ExplainedStep
-from flowdsl.values.tags import MISSING
+from flowdsl.explanation.explain import ExplainedStep
+from flowdsl.values.json_types import MISSING
 
 
 def history(*events: tuple[int, dict[str, Any]]) -> list[dict[str, Any]]:

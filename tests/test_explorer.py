@@ -11,9 +11,9 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import on, var
-from flowdsl.notebook import journal
+from flowdsl.notebook import outcome_index
 from flowdsl.notebook.explorer import Explorer
-from flowdsl.notebook.journal import Journal
+from flowdsl.notebook.outcome_index import OutcomeIndex
 
 NASTY = '<script>alert("1")</script>'
 FLOW = (
@@ -228,8 +228,8 @@ def test_a_replay_in_stretches_tells_the_same_as_one_from_the_start(monkeypatch:
         [{"link_type": "owns", "source_id": "u1", "target_id": f"p{n}"} for n in range(39)],
     )
     result = fd.replay(FLOW, frame, graph, trace=True, progress=False)
-    monkeypatch.setattr(journal, "SHORTEST", 300)
-    cut = Journal(FLOW, frame, graph)
+    monkeypatch.setattr(outcome_index, "SHORTEST", 300)
+    cut = OutcomeIndex(FLOW, frame, graph)
     assert len(cut._states) == 7
     counts = {(e.outcome, e.reason): len(seqs) for e, seqs in cut.endings.items()}
     assert counts["delivered", None] == len(result)

@@ -23,9 +23,9 @@ from findings import (
 )
 from findings.examples import example, with_examples
 from flowdsl import on
-from flowdsl.cli import main
-from flowdsl.production.findings import rules
-from flowdsl.production.findings.base import SEVERITIES
+from flowdsl.cli.main import main
+from flowdsl.findings import rules
+from flowdsl.findings.base import SEVERITIES
 
 CASES: list[Case] = [*of_flows.CASES, *of_templates.CASES, *of_production.CASES, *of_logs.CASES]
 DOCS = Path(__file__).parents[1] / "docs" / "findings.md"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowdsl.production.findings import check_source
+from flowdsl.findings import check_source
 
 RECORDED = Path(__file__).parent / "data" / "this-rs"
 # every code that says of a step that it fails at some events, or at all of them

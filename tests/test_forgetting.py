@@ -21,13 +21,13 @@ import flowdsl as fd
 from flowdsl.graph import links, state
 from flowdsl.graph.versions import Compaction, VersionStore
 from flowdsl.kernels.buckets import SWEPT_EACH, SWEPT_FROM, Buckets, DropBucket
-from flowdsl.live import story
+from flowdsl.live import log_cursor
 from flowdsl.operators import deduplicate
-from flowdsl.values import forgetting
-from flowdsl.values.documents import Documents
-from flowdsl.values.forgetting import Forgetting
+from flowdsl.values import key_collection
 from flowdsl.values.interner import Interner
-from flowdsl.values.saving import Source
+from flowdsl.values.json_extraction import Documents
+from flowdsl.values.key_collection import Forgetting
+from flowdsl.values.state_objects import StateReader
 
 ENDLESS = 1 << 40
 same_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -36,10 +36,10 @@ same_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixtu
 @pytest.fixture(params=[2])
 def everything_is_forgotten(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of one or three events, and after each whatever can be forgotten is."""
-    monkeypatch.setattr(story, "MOST", request.param)
-    monkeypatch.setattr(forgetting, "LEAST", 0)
-    monkeypatch.setattr(forgetting, "FEWEST", ENDLESS)
-    monkeypatch.setattr(forgetting, "MOST", ENDLESS)
+    monkeypatch.setattr(log_cursor, "MOST", request.param)
+    monkeypatch.setattr(key_collection, "LEAST", 0)
+    monkeypatch.setattr(key_collection, "FEWEST", ENDLESS)
+    monkeypatch.setattr(key_collection, "MOST", ENDLESS)
     monkeypatch.setattr(links, "COMPACT_ABOVE", 0)
     monkeypatch.setattr(state, "COMPACT_ABOVE", 0)
     monkeypatch.setattr(deduplicate, "TOGETHER", 2)
@@ -62,8 +62,8 @@ def test_its_checkpoints_are_whole(everything_is_forgotten: None, case: Case, sc
 
 
 def test_over_ever_new_ids_a_run_keeps_only_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(story, "MOST", 500)
-    monkeypatch.setattr(forgetting, "LEAST", 1 << 8)
+    monkeypatch.setattr(log_cursor, "MOST", 500)
+    monkeypatch.setattr(key_collection, "LEAST", 1 << 8)
     for module in (links, state):
         monkeypatch.setattr(module, "COMPACT_ABOVE", 1 << 8)
     log = fd.MemoryEventLog()
@@ -92,8 +92,8 @@ def test_over_ever_new_ids_a_run_keeps_only_what_is_in_use(monkeypatch: pytest.M
 def test_codes_that_are_held_keep_their_texts(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts come and go at random; a code is given anew only where nobody has it."""
     rng = random.Random(seed)
-    monkeypatch.setattr(forgetting, "LEAST", rng.choice([0, 10, 100]))
-    monkeypatch.setattr(forgetting, "FEWEST", rng.choice([1, 7, 50, ENDLESS]))
+    monkeypatch.setattr(key_collection, "LEAST", rng.choice([0, 10, 100]))
+    monkeypatch.setattr(key_collection, "FEWEST", rng.choice([1, 7, 50, ENDLESS]))
     interner, held, newest = Interner(), {}, 0
     rounds = Forgetting(
         interner.table, lambda: [np.array(list(held.values()), np.int32)], interner.forget, first=1
@@ -111,7 +111,7 @@ def test_codes_that_are_held_keep_their_texts(seed: int, monkeypatch: pytest.Mon
             assert interner.texts(np.array(list(held.values()))).to_list() == list(held)
             assert interner.find(pl.Series(list(held))).tolist() == list(held.values())
         if step % 40 == 39:
-            again = Interner.restored({"pieces": interner.pieces}, Source(lambda _: b""))
+            again = Interner.restored({"pieces": interner.pieces}, StateReader(lambda _: b""))
             assert again.texts(np.arange(len(again))).equals(pl.concat(interner.pieces))
             assert again.table.in_use == interner.table.in_use
     assert rounds.rounds

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import flowdsl as fd
 from flowdsl import on, var
-from flowdsl.log.nested import as_json_text
+from flowdsl.log.nested_columns import as_json_text
 
 FLOW = (
     on("link.created")

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 import flowdsl as fd
-import flowdsl.language.conditions.lexer
-import flowdsl.language.templates.grammar
+import flowdsl.expressions.conditions.lexer
+import flowdsl.expressions.templates.grammar
 import flowdsl.production.yaml
-from flowdsl.production.findings import check_source
+from flowdsl.findings import check_source
 
 LIMITS = {
     "flowdsl.production": {"BYTES": 2_000, "DEPTH": 8, "DIRECTIVES": 3, "VALUES": 60, "FLOW_VALUES": 30},
-    "flowdsl.language.conditions": {"MAX_CONDITION": 400},
-    "flowdsl.language.templates": {"MAX_TEMPLATE": 200, "MAX_NESTING": 6},
+    "flowdsl.expressions.conditions": {"MAX_CONDITION": 400},
+    "flowdsl.expressions.templates": {"MAX_TEMPLATE": 200, "MAX_NESTING": 6},
 }
 
 

@@ -722,7 +722,7 @@ def test_batches_and_deliveries_are_spans_of_opentelemetry() -> None:
 def test_a_run_that_cannot_keep_its_progress_ends_and_the_next_one_loses_nothing(
     log: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flowdsl.live.consumer import Consumer
+    from flowdsl.live.consumer_store import ConsumerStore
 
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
@@ -731,7 +731,7 @@ def test_a_run_that_cannot_keep_its_progress_ends_and_the_next_one_loses_nothing
     to = {"in-app": lambda delivery: got.append(delivery.key)}
     runtime = Runtime(told, log, sinks=to).start()
     with monkeypatch.context() as patch:
-        patch.setattr(Consumer, "done", full)
+        patch.setattr(ConsumerStore, "done", full)
         log.append(like("ann"))
         assert waited(lambda: not runtime.running)
     assert isinstance(runtime.error, OSError)

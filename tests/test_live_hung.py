@@ -14,7 +14,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import Runtime, link_created, on, sinks
-from flowdsl.live import dispatch
+from flowdsl.live import dispatcher
 from flowdsl.sinks import Delivery
 
 told = (
@@ -24,9 +24,9 @@ told = (
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "WAITING", 20)
-    monkeypatch.setattr(dispatch, "TOGETHER", 10)
-    monkeypatch.setattr(dispatch, "STUCK_AFTER", 0.05)
+    monkeypatch.setattr(dispatcher, "WAITING", 20)
+    monkeypatch.setattr(dispatcher, "TOGETHER", 10)
+    monkeypatch.setattr(dispatcher, "STUCK_AFTER", 0.05)
 
 
 @pytest.fixture(params=["memory", "folder"])
@@ -88,7 +88,7 @@ def test_others_go_on_and_memory_is_bounded_and_it_gets_all_in_order_in_the_end(
         assert waited(lambda: runtime.metrics().checkpoints > 0)
         metrics = next(sink for sink in runtime.metrics().sinks if sink.sink == "hung")
         assert metrics.waiting == 100
-        assert metrics.waiting - metrics.on_disk <= dispatch.WAITING + 2
+        assert metrics.waiting - metrics.on_disk <= dispatcher.WAITING + 2
         assert metrics.waiting_since is not None
         assert abs(dt.datetime.fromisoformat(metrics.waiting_since) - begun) < dt.timedelta(seconds=60)
         hung.open.set()

@@ -176,7 +176,7 @@ def test_a_whole_line_behind_the_end_counts_once_no_writer_is_there(folder: Path
 
 
 def head_that_ends(content: bytes, end: int) -> bytes:
-    from flowdsl.log.tail import HEAD, parsed_head
+    from flowdsl.log.wal import HEAD, parsed_head
 
     was = parsed_head(content[:HEAD])
     assert was is not None

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flowdsl as fd
-from flowdsl.cli import main
+from flowdsl.cli.main import main
 
 Make = Callable[[], Any]
 

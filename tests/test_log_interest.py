@@ -15,7 +15,7 @@ from strategies import Case, cases
 
 import flowdsl as fd
 from flowdsl.errors import DataError
-from flowdsl.log.interest import Interest
+from flowdsl.log.pushdown import ScanFilter
 from flowdsl.log.segments import Statistics
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -195,21 +195,21 @@ def test_a_link_of_another_type_ends_one_with_its_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wants", "met"),
     [
-        (Interest((("link.created", "likes"),)), True),
-        (Interest((("link.created", "views"),)), False),
-        (Interest((("link.created", None),)), True),
-        (Interest((("link.deleted", "likes"),)), False),
-        (Interest((("entity.created", None),)), False),
-        (Interest(link_types=frozenset({"follows"})), False),
-        (Interest(link_types=frozenset({"likes"})), True),
-        (Interest(entities=True), False),
+        (ScanFilter((("link.created", "likes"),)), True),
+        (ScanFilter((("link.created", "views"),)), False),
+        (ScanFilter((("link.created", None),)), True),
+        (ScanFilter((("link.deleted", "likes"),)), False),
+        (ScanFilter((("entity.created", None),)), False),
+        (ScanFilter(link_types=frozenset({"follows"})), False),
+        (ScanFilter(link_types=frozenset({"likes"})), True),
+        (ScanFilter(entities=True), False),
     ],
 )
-def test_an_interest_is_met_by_kind_and_type(wants: Interest, met: bool) -> None:
+def test_an_interest_is_met_by_kind_and_type(wants: ScanFilter, met: bool) -> None:
     there = Statistics(0, 9, True, ("link.created",), ("likes", "saves"), (), False)
     assert wants.met_by(there) is met
     # a link with an id may replace one of any type, and a list of types that is too long may hold any
     named = Statistics(0, 9, True, ("link.created",), ("likes",), (), True)
-    assert Interest(link_types=frozenset({"follows"})).met_by(named)
+    assert ScanFilter(link_types=frozenset({"follows"})).met_by(named)
     many = Statistics(0, 9, True, ("link.created",), None, (), False)
-    assert Interest((("link.created", "views"),)).met_by(many)
+    assert ScanFilter((("link.created", "views"),)).met_by(many)

@@ -15,7 +15,7 @@ import pytest
 import flowdsl as fd
 from flowdsl.errors import DataError, FlowError
 from flowdsl.events import entity_created
-from flowdsl.live.consumer import Consumer
+from flowdsl.live.consumer_store import ConsumerStore
 from flowdsl.log import MemoryEventLog, ParquetEventLog
 
 ROOT = Path(__file__).parents[1]
@@ -122,7 +122,7 @@ append(log, "parent")
 
 def test_a_child_that_lives_on_does_not_keep_the_log_or_the_consumer_of_its_parent(tmp_path: Path) -> None:
     code = """
-from flowdsl.live.consumer import Consumer
+from flowdsl.live.consumer_store import Consumer
 log = fd.ParquetEventLog(sys.argv[1])
 append(log, "parent")
 consumer = Consumer.of(log, "c")
@@ -259,7 +259,7 @@ def test_a_link_in_the_place_of_a_file_is_refused_and_what_it_leads_to_stays(
         with ParquetEventLog(folder) as log:
             if "consumers" not in name:
                 log.append(entity_created("user", "one", {}))
-            consumer = Consumer.of(log, "c")
+            consumer = ConsumerStore.of(log, "c")
             consumer.acquire()
             consumer.keep_fact("a", 1)
 
@@ -282,7 +282,7 @@ def test_a_folder_that_leads_elsewhere_is_not_used(tmp_path: Path, name: str) ->
         with ParquetEventLog(folder) as log:
             if name == "quarantine":
                 log.verify(repair=True)
-            Consumer.of(log, "c")
+            ConsumerStore.of(log, "c")
 
     with pytest.raises(DataError, match="is a symbolic link"):
         use()
@@ -333,7 +333,7 @@ os.waitpid(forked(work), 0)
 def test_what_a_consumer_keeps_is_not_read_as_something_else(tmp_path: Path) -> None:
     with ParquetEventLog(tmp_path) as log:
         log.append(entity_created("user", "one", {}))
-        consumer = Consumer.of(log, "c")
+        consumer = ConsumerStore.of(log, "c")
         consumer.keep_fact("acknowledged", "[1, 1]")
         consumer.done("told", "run", 41, [], remember=True)
         assert (consumer.fact("acknowledged"), consumer.progress("run")) == ("[1, 1]", {"told": 41})
@@ -347,31 +347,31 @@ def test_what_a_consumer_keeps_is_not_read_as_something_else(tmp_path: Path) -> 
             assert content.count(was) == 1
             path.write_bytes(content.replace(was, now))
             with pytest.raises(FlowError, match=r"consumer\.sqlite.*is damaged"):
-                use(Consumer.of(log, "c"))
+                use(ConsumerStore.of(log, "c"))
         path.write_bytes(content[:3000])
         with pytest.raises(FlowError, match=r"consumer\.sqlite"):
-            Consumer.of(log, "c").fact("acknowledged")
+            ConsumerStore.of(log, "c").fact("acknowledged")
 
 
 def test_a_dead_letter_that_is_not_what_was_written_is_damage_however_large_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flowdsl.live.dead_letters import Letter
+    from flowdsl.live.dead_letters import DeadLetter
     from flowdsl.live.given_up import GivenUp
     from flowdsl.sinks import database
 
     # as if the file were too large to be looked through when it is opened
     monkeypatch.setattr(database, "_CHECKED_AT_ONCE", 0)
-    nothing = dict.fromkeys(Letter._fields)
+    nothing = dict.fromkeys(DeadLetter._fields)
     letters = [
-        Letter(**{**nothing, "key": f"k{i}", "seq_no": i, "flow": "f", "step": 1, "operator": "map",
+        DeadLetter(**{**nothing, "key": f"k{i}", "seq_no": i, "flow": "f", "step": 1, "operator": "map",
                   "error": "first", "sink": "feed", "payload": f"payload{i}", "attempts": 1, "failed_at": 0})
         for i in range(3)
     ]  # fmt: skip
     gone = GivenUp("f", 1, "batch", "ann", "", 7, 0, "context", 0)
     with ParquetEventLog(tmp_path) as log:
         log.append(entity_created("user", "one", {}))
-        consumer = Consumer.of(log, "c")
+        consumer = ConsumerStore.of(log, "c")
         consumer.put(letters)
         consumer.put(letters)
         consumer.give_up([gone])
@@ -392,4 +392,4 @@ def test_a_dead_letter_that_is_not_what_was_written_is_damage_however_large_the_
         ):
             path.write_bytes(content.replace(was, now))
             with pytest.raises(FlowError, match=r"consumer\.sqlite.*is damaged"):
-                use(Consumer.of(log, "c"))
+                use(ConsumerStore.of(log, "c"))

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, TEXT_COLUMNS, FlowWarning, entity_deleted
-from flowdsl.log import MemoryEventLog, open_log
-from flowdsl.log import spill as spilling
+from flowdsl.log import MemoryEventLog, external_sort, open_log
 from flowdsl.log.columns import KIND, TIME
-from flowdsl.log.raw import ParquetFiles
+from flowdsl.log.sources import ParquetFiles
 from flowdsl.log.table import EventTable
 
 T0 = datetime(2024, 1, 1, tzinfo=UTC)
@@ -387,8 +386,8 @@ def histories(draw: st.DrawFn) -> pl.DataFrame:
 @pytest.fixture
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sorting outside memory with files of a few rows, so that small histories take the long way."""
-    monkeypatch.setattr(spilling, "ROWS_A_FILE", 5)
-    monkeypatch.setattr(spilling.Sample, "STEP", 2)
+    monkeypatch.setattr(external_sort, "ROWS_A_FILE", 5)
+    monkeypatch.setattr(external_sort.Sample, "STEP", 2)
     return
 
 
@@ -398,8 +397,8 @@ def test_any_chunk_size_and_any_row_groups_give_the_order_of_time_and_position(
     tmp_path_factory: pytest.TempPathFactory, frame: pl.DataFrame, size: int, groups: int, after: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spilling, "ROWS_A_FILE", 5)
-        patch.setattr(spilling.Sample, "STEP", 2)
+        patch.setattr(external_sort, "ROWS_A_FILE", 5)
+        patch.setattr(external_sort.Sample, "STEP", 2)
         good = frame.filter(pl.col("kind") == "link.created").sort("timestamp", maintain_order=True)
         path = written(frame, tmp_path_factory.mktemp("h") / "a.parquet", row_group_size=groups)
         for log in (frame, path):

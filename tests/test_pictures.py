@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
-from flowdsl.pictures.diagram import Chain, Diagram, Exit, Mark
-from flowdsl.pictures.lanes import draw_lanes
-from flowdsl.pictures.metrics import elided, printable, width, wrapped
-from flowdsl.pictures.of_flows import flow_chain, flow_diagram
-from flowdsl.pictures.ordering import crossings, ordered
-from flowdsl.pictures.palette import DARK, FAMILIES, LEAVES, LIGHT, TONES, contrast
-from flowdsl.pictures.picture import Picture
+from flowdsl.diagrams.crossings import crossings, ordered
+from flowdsl.diagrams.diagram import Annotation, Diagram, FlowDiagram, Outflow
+from flowdsl.diagrams.flows import flow_chain, flow_diagram
+from flowdsl.diagrams.lane_layout import draw_lanes
+from flowdsl.diagrams.palette import DARK, FAMILIES, LEAVES, LIGHT, TONES, contrast
+from flowdsl.diagrams.picture import Picture
+from flowdsl.diagrams.text_width import elided, printable, width, wrapped
 
 GOLDEN = Path(__file__).parent / "golden" / "pictures"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -219,9 +219,9 @@ def test_nothing_in_a_picture_runs_or_is_fetched(result: fd.Result):
 def test_hostile_names_are_shown_as_text(name: str):
     chain = flow_chain(LIKE)
     marked = chain.marked(
-        exits={1: [Exit("failed", name, Mark("1", 1))]},
-        targets={(5, "in-app"): Mark(name, 2)},
-        into={2: Mark(name, 2)},
+        exits={1: [Outflow("failed", name, Annotation("1", 1))]},
+        targets={(5, "in-app"): Annotation(name, 2)},
+        into={2: Annotation(name, 2)},
     )
     flows = [
         Diagram(name, (marked,)),
@@ -306,9 +306,9 @@ def test_no_cards_overlap_and_none_leaves_the_picture(picture):
     assert wide <= 1_100
 
 
-def crowded() -> Chain:
-    ways = [Exit("failed", f"cause {n}", Mark("7", 7)) for n in range(6)]
-    marks = {number: Mark("1,000", 1_000) for number in range(6)}
+def crowded() -> FlowDiagram:
+    ways = [Outflow("failed", f"cause {n}", Annotation("7", 7)) for n in range(6)]
+    marks = {number: Annotation("1,000", 1_000) for number in range(6)}
     return flow_chain(LIKE).marked(exits=dict.fromkeys(range(5), ways), into=marks)
 
 
@@ -401,7 +401,7 @@ def test_a_notebook_shows_the_picture_and_the_text():
 
 
 def test_what_cannot_be_drawn_is_not_hidden(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flowdsl.pictures.of_flows.operator_graph", lambda flow: 1 / 0)
+    monkeypatch.setattr("flowdsl.diagrams.flows.operator_graph", lambda flow: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         LIKE._repr_mimebundle_()
 
@@ -414,10 +414,10 @@ def test_a_project_without_flows_has_a_picture():
 
 def test_others_can_write_what_they_like_at_nodes_and_edges():
     chain = flow_chain(LIKE).marked(
-        into={1: Mark("12 → 15", 15, "changed")},
-        nodes={2: Mark("new", tone="added")},
-        targets={(5, "in-app"): Mark("3 → 0", 3, "removed")},
-        exits={1: [Exit("dropped", "filtered", Mark("4 → 1", 4, "changed"))]},
+        into={1: Annotation("12 → 15", 15, "changed")},
+        nodes={2: Annotation("new", tone="added")},
+        targets={(5, "in-app"): Annotation("3 → 0", 3, "removed")},
+        exits={1: [Outflow("dropped", "filtered", Annotation("4 → 1", 4, "changed"))]},
     )
     for diagram in (Diagram("two versions", (chain,)), Diagram("two versions", (chain, chain))):
         picture = Picture(diagram)

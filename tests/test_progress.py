@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 import flowdsl as fd
 from flowdsl import on, progress
 from flowdsl.log import convert
-from flowdsl.samples.history import write_sample
+from flowdsl.samples.datasets import write_sample
 
 SIZE = 300_000
 Heard = list[tuple[int, int | None]]

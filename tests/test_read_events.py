@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, FlowWarning, entity_deleted, link_created
 from flowdsl.log import MemoryEventLog, ParquetEventLog
+from flowdsl.log.importer import convert, read_events
 from flowdsl.log.origins import literal
-from flowdsl.log.reading import convert, read_events
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 real_history = pytest.mark.skipif(

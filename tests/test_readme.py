@@ -20,7 +20,7 @@ import pytest
 import flowdsl as fd
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
-from flowdsl.samples.history import write_sample
+from flowdsl.samples.datasets import write_sample
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

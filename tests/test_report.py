@@ -16,9 +16,9 @@ from event_tables import log_of
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.cli import main
-from flowdsl.reporting.style import report_style
-from flowdsl.results.store import MemoryStore, Part
+from flowdsl.cli.main import main
+from flowdsl.reports.style import report_style
+from flowdsl.results.store import MemoryStore, TablePart
 
 GOLDEN = Path(__file__).parent / "golden" / "report"
 VOID = {"meta", "br", "img", "hr", "link"}
@@ -364,7 +364,7 @@ def test_displaying_runs_no_flow_and_fetches_nothing(monkeypatch: pytest.MonkeyP
     result = fd.replay(flow, history(), fd.EntityGraph({"user": users}))
     before = len(asked)
     monkeypatch.setattr(
-        "flowdsl.engines.stages.RunStage.push", lambda *_, **__: pytest.fail("a flow was run")
+        "flowdsl.engine.executor.StepExecutor.push", lambda *_, **__: pytest.fail("a flow was run")
     )
     bundle = result._repr_mimebundle_()
     assert "failed" in bundle["text/html"]
@@ -377,7 +377,7 @@ def test_what_goes_wrong_while_displaying_is_seen(monkeypatch: pytest.MonkeyPatc
     def broken(*_: Any) -> Any:
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr("flowdsl.reporting.report.measure", broken)
+    monkeypatch.setattr("flowdsl.reports.report.measure", broken)
     with pytest.raises(OSError, match="the disk is gone"):
         result._repr_mimebundle_()
 
@@ -428,7 +428,7 @@ def test_ten_million_deliveries_are_displayed_in_two_seconds():
     for day in range(10):
         for part in once.store.parts(table):
             moved = part.frame.with_columns(pl.col("event_time", "delivered_at") + pl.duration(days=day))
-            store.add(table, Part(moved, part.meta))
+            store.add(table, TablePart(moved, part.meta))
     many = fd.Result(store, once.manifest)
     assert sum(part.rows for part in store.pieces(table)) == 10_000_000
     many.report()._repr_mimebundle_()

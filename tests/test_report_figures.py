@@ -18,12 +18,12 @@ from strategies import Case, cases
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.charts.wording import DAY
-from flowdsl.reporting import measuring, recipients, samples
-from flowdsl.reporting.distribution import Distribution, Spans
-from flowdsl.reporting.figures import Figures
-from flowdsl.reporting.recipients import Recipients
-from flowdsl.reporting.timeline import SHOWN, Timeline, shown_edges
+from flowdsl.charts.formats import DAY
+from flowdsl.reports import aggregation, payload_samples, recipients
+from flowdsl.reports.distribution import Distribution, Spans
+from flowdsl.reports.metrics import Figures
+from flowdsl.reports.recipients import RecipientMetrics
+from flowdsl.reports.timeline import SHOWN, Timeline, shown_edges
 from flowdsl.sinks import Feed, InApp
 
 
@@ -36,7 +36,7 @@ def quantile(values: pd.Series, share: float) -> int:
     return int(np.quantile(values.to_numpy(), share, method="inverted_cdf")) if len(values) else 0
 
 
-def assert_people(found: Recipients, deliveries: pd.DataFrame) -> None:
+def assert_people(found: RecipientMetrics, deliveries: pd.DataFrame) -> None:
     told = deliveries[deliveries.recipient_id.notna()]
     each = told.groupby("recipient_id").size().astype(int)
     day = told.delivered_at.dt.strftime("%Y-%m-%d")
@@ -146,8 +146,8 @@ def test_the_worst_day_and_deliveries_without_a_recipient():
 def test_people_in_several_passes_are_those_of_one(deliveries: list[tuple[str, int]], rows: int):
     result = told(*sorted(deliveries, key=lambda d: d[1]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "_PASS", rows)
-        figures = measuring.measure(result)
+        patch.setattr(aggregation, "_PASS", rows)
+        figures = aggregation.measure(result)
     assert_people(figures.everyone, result.deliveries)
 
 
@@ -163,8 +163,8 @@ def test_where_very_many_have_the_same_count_none_of_them_is_named(
     result = told(*deliveries)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipients, "_TIED", 5)
-        patch.setattr(measuring, "_PASS", rows)
-        found = measuring.measure(result).everyone
+        patch.setattr(aggregation, "_PASS", rows)
+        found = aggregation.measure(result).everyone
     each = Counter(who for who, _ in deliveries)
     ordered = sorted(each.items(), key=lambda item: (-item[1], item[0]))
     named = [(p.recipient, p.deliveries) for p in found.top]
@@ -219,8 +219,8 @@ def test_samples_are_the_first_the_last_the_longest_the_shortest_and_rare_shapes
 def test_rare_shapes_are_said_with_how_rare_they_are():
     frame = pl.DataFrame({"a": ["x"] * 5, "b": ["y", None, "y", "y", "y"], "c": [1, 2, None, 4, 5]})
     table = frame.rename(lambda name: f"payload.{name}")
-    found = samples.Candidates.of(table, lambda row: (0, row))
-    found.add(samples.Candidates.of(table, lambda row: (1, row)))
+    found = payload_samples.Candidates.of(table, lambda row: (0, row))
+    found.add(payload_samples.Candidates.of(table, lambda row: (1, row)))
     chosen = dict(found.chosen())
     assert chosen["first, longest"] == (0, 0)
     assert chosen["shortest, without b: 2 of 10"] == (0, 1)
@@ -233,8 +233,8 @@ def test_lengths_are_those_of_all_texts_in_a_payload():
         {"a": ["é", None], "b": [{"c": "xyz", "d": [1]}, None], "e": [["uv", "w"], []], "f": [1, 2], "g": [{}, {}]},
         schema_overrides={"g": pl.Struct([])},
     )  # fmt: skip
-    assert samples.text_lengths(table.get_columns(), 2).tolist() == [2 + 3 + 3, 0]
-    assert samples.text_lengths([], 2).tolist() == [0, 0]
+    assert payload_samples.text_lengths(table.get_columns(), 2).tolist() == [2 + 3 + 3, 0]
+    assert payload_samples.text_lengths([], 2).tolist() == [0, 0]
 
 
 # -- distributions and times --------------------------------------------------------------------------

@@ -20,25 +20,24 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowdsl"
 # from the language to the views: a module imports from its own line and from those above it
 LAYERS = """
-errors plurals progress
-values language events rules scope frames
+errors pluralize progress
+values expressions events rules scope frames
 log
-contexts graph
+batches graph
 kernels operators
 sinks
 builder flow
 plan
-pictures
+diagrams
 charts
-engines results
-reporting
+engine results
+reports
 replaying
 live
-explaining comparing
+explanation comparison
 samples
-production testing
+production findings testing
 notebook
-commands
 cli
 __main__
 """
@@ -63,7 +62,7 @@ HEAVY = {
 # the row form of conditions is loaded when a condition has no other
 # modules that are themselves imported late
 HEAVY_ALLOWED = {
-    ("flowdsl.language.conditions.rows", "simpleeval"),
+    ("flowdsl.expressions.conditions.scalar", "simpleeval"),
     ("flowdsl.sinks.listeners", "websockets"),
 }
 TOP = {
@@ -122,14 +121,14 @@ def test_operators_know_neither_one_another_nor_an_engine():
     for module, path in MODULES.items():
         if module.startswith("flowdsl.operators.") and module != "flowdsl.operators.generate":
             known = [
-                name for name in imports(path) if name.startswith(("flowdsl.operators", "flowdsl.engines"))
+                name for name in imports(path) if name.startswith(("flowdsl.operators", "flowdsl.engine"))
             ]
             assert set(known) <= {"flowdsl.operators.base"}, module
 
 
 def test_production_is_read_by_the_outermost_parts_only():
     for module, path in MODULES.items():
-        if part_of(f"{module}.") not in ("", "flow", "production", "testing", "notebook", "commands", "cli"):
+        if part_of(f"{module}.") not in ("", "flow", "production", "findings", "testing", "notebook", "cli"):
             assert not [name for name in imports(path) if name.startswith("flowdsl.production")], module
 
 

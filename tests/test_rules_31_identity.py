@@ -431,7 +431,7 @@ class Broken(Counter):
 def test_rule_31_a_counter_counts_once_what_failed_was_run_again_and_was_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("flowdsl.live.dispatch.PAUSES", (0.0,))
+    monkeypatch.setattr("flowdsl.live.dispatcher.PAUSES", (0.0,))
     counter = Broken(tmp_path / "c.sqlite", field="likes")
     flow = on("link.created", name="n").map(entity_type="post", entity_id="p").deliver("count")
     log = fd.ParquetEventLog(tmp_path / "log")

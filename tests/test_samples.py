@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import flowdsl as fd
-from flowdsl.samples.history import FLOWS, Sample, write_sample
+from flowdsl.samples.datasets import FLOWS, Sample, write_sample
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 import flowdsl as fd
-from flowdsl.cli import main
+from flowdsl.cli.main import main
 from flowdsl.operators import OPERATORS
-from flowdsl.production.document import read_text
+from flowdsl.production.nodes import read_text
 from flowdsl.production.schema import FILE, operator_schema, schema_text
-from flowdsl.testing.declared import NULL_SAYS
+from flowdsl.testing.test_schema import NULL_SAYS
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "this-rs" / "yaml_verdicts.json"

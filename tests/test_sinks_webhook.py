@@ -20,7 +20,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.sinks import Delivery, Webhook, requesting
+from flowdsl.sinks import Delivery, Webhook, http_client
 from tests.event_tables import log_of
 from tests.http_servers import Asked, Say, one_after_the_other, serving
 
@@ -195,7 +195,7 @@ def test_a_server_that_asks_for_too_much_patience_is_not_waited_for():
     "text", ["soon", "-5", "", "1.5", "9" * 400, "Wed, 99 Oct 2015 07:28:00 GMT", "\u0663"]
 )
 def test_a_retry_after_that_cannot_be_read_or_kept_is_no_trouble(text: str):
-    found = requesting.retry_after(text)
+    found = http_client.retry_after(text)
     assert found is None or found == 1e9
 
 

@@ -14,7 +14,7 @@ from oracle.values import LAST_MOMENT, moment_text
 
 import flowdsl as fd
 from flowdsl import Flow, on
-from flowdsl.language.durations import parse_duration
+from flowdsl.expressions.durations import parse_duration
 
 BEGIN = 1_767_225_600_000_000
 YEAR = 365 * 86_400_000_000

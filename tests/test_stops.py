@@ -14,16 +14,16 @@ import pytest
 from this_rs_runs import ANN, BOB, log_at
 
 import flowdsl as fd
-from flowdsl.cli import main
-from flowdsl.language.crashes import CrashReason
-from flowdsl.language.templates import Template, crashing, failures, rows
-from flowdsl.language.templates.broken import BrokenTemplate
-from flowdsl.language.templates.crashing import Construct
-from flowdsl.language.templates.failures import Crash, RenderFailure
-from flowdsl.language.templates.filters import dates, scalars
+from flowdsl.cli.main import main
+from flowdsl.expressions.crashes import CrashReason
+from flowdsl.expressions.templates import Template, crashes, failures, scalar
+from flowdsl.expressions.templates.crashes import Construct
+from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
+from flowdsl.expressions.templates.filters import dates, scalars
+from flowdsl.expressions.templates.invalid import BrokenTemplate
+from flowdsl.findings import check_source
 from flowdsl.production import this_rs_conditions
-from flowdsl.production.findings import check_source
-from flowdsl.values.tags import MISSING
+from flowdsl.values.json_types import MISSING
 
 LAST = 1_000
 """The last second from 1970 that `date` knows in these tests."""
@@ -317,7 +317,7 @@ def test_what_no_value_crashes_is_no_finding(template: str):
 
 def test_a_construct_that_every_value_crashes_is_an_error(monkeypatch: pytest.MonkeyPatch):
     # base 10 is fine with everybody; here it is taken for one that is not
-    monkeypatch.setattr(crashing, "BASES", (2, 9))
+    monkeypatch.setattr(crashes, "BASES", (2, 9))
     assert codes("{{ data.text | int(base=10) }}") == ["stops-production"]
 
 
@@ -355,7 +355,7 @@ def test_findings_of_a_log_name_the_event():
 
 def test_the_last_second_that_date_knows_is_no_crash(monkeypatch: pytest.MonkeyPatch):
     assert Template.parse("{{ n | date }}").render_row({("n",): LAST}.__getitem__) == "1970-01-01"
-    with pytest.raises(Crash):
+    with pytest.raises(RenderCrashError):
         Template.parse("{{ n | date }}").render_row({("n",): LAST + 1}.__getitem__)
 
 
@@ -374,7 +374,7 @@ def test_a_template_that_crashes_when_it_is_read_does_so_at_every_event():
     broken = BrokenTemplate("x", CrashReason("it is for a test"))
     assert broken.can_crash
     assert not BrokenTemplate("x", "it only fails").can_crash
-    with pytest.raises(Crash):
+    with pytest.raises(RenderCrashError):
         broken.render_row({}.__getitem__)
 
 
@@ -384,7 +384,7 @@ def test_base_2_to_36_are_no_crash():
 
 
 def _arguments(base: int) -> Any:
-    from flowdsl.language.templates.filters.arguments import Arguments
+    from flowdsl.expressions.templates.filters.arguments import Arguments
 
     return Arguments("int", {"base": base})
 
@@ -398,30 +398,30 @@ def test_a_macro_that_calls_itself_deeper_than_anything_may_be_crashes(monkeypat
     # four calls, and room for less
     text = "{% macro m(n) %}{{ n }}{% if n > 0 %}{{ self::m(n=n - 1) }}{% endif %}{% endmacro %}{{ self::m(n=3) }}"
     monkeypatch.setattr(failures, "MAX_DEPTH", 12)
-    with pytest.raises(Crash):
+    with pytest.raises(RenderCrashError):
         Template.parse(text).render_row({}.__getitem__)
 
 
 def test_a_super_in_a_block_at_the_top_fails_and_is_no_crash():
     template = Template.parse("{% block a %}{{ super() }}{% endblock %}", lenient=True)
-    with pytest.raises(RenderFailure) as failed:
+    with pytest.raises(RenderError) as failed:
         template.render_row({}.__getitem__)
-    assert not isinstance(failed.value, Crash)
+    assert not isinstance(failed.value, RenderCrashError)
 
 
 def test_a_template_that_includes_itself_and_ends_is_no_crash(monkeypatch: pytest.MonkeyPatch):
     # the name is one that no engine knows, but this one here
-    monkeypatch.setattr(rows, "ONE_OFF", "me")
+    monkeypatch.setattr(scalar, "ONE_OFF", "me")
     once = '{% if not again is defined %}{% set again = 1 %}a{% include "me" %}{% else %}b{% endif %}'
     assert Template.parse(once, lenient=True).render_row(lambda path: MISSING) == "ab"
 
 
 def test_a_template_that_includes_itself_without_end_crashes(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(rows, "ONE_OFF", "me")
-    with pytest.raises(Crash):
+    monkeypatch.setattr(scalar, "ONE_OFF", "me")
+    with pytest.raises(RenderCrashError):
         Template.parse('a{% include "me" %}', lenient=True).render_row({}.__getitem__)
 
 
 def test_a_key_of_plain_letters_is_no_risk_and_one_that_comes_from_the_event_is():
-    assert [r.construct for r in crashing.risks(Template.parse('{{ a["b"] }}').body)] == []
-    assert [r.construct for r in crashing.risks(Template.parse("{{ a[b] }}").body)] == [Construct.KEY]
+    assert [r.construct for r in crashes.risks(Template.parse('{{ a["b"] }}').body)] == []
+    assert [r.construct for r in crashes.risks(Template.parse("{{ a[b] }}").body)] == [Construct.KEY]

@@ -12,11 +12,11 @@ from test_templates_oracle import look_up
 
 import flowdsl as fd
 from flowdsl.errors import TemplateError
-from flowdsl.language.templates import Template
-from flowdsl.language.templates.failures import RenderFailure
-from flowdsl.language.templates.filters import FILTERS as FILTER_FUNCTIONS
-from flowdsl.language.templates.predicates import PREDICATES
-from flowdsl.language.templates.signatures import FILTERS, TESTS
+from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.failures import RenderError
+from flowdsl.expressions.templates.filters import FILTERS as FILTER_FUNCTIONS
+from flowdsl.expressions.templates.signatures import FILTERS, TESTS
+from flowdsl.expressions.templates.tera_tests import PREDICATES
 
 CONTEXT: dict[str, Any] = {
     "name": "Ada",
@@ -35,7 +35,7 @@ def render(text: str, **more: Any) -> str:
 
 
 def failure(text: str, **more: Any) -> str:
-    with pytest.raises(RenderFailure) as caught:
+    with pytest.raises(RenderError) as caught:
         render(text, **more)
     return str(caught.value)
 
@@ -156,7 +156,7 @@ def test_the_refusal_of_an_unknown_name_lists_what_there_is() -> None:
 def test_a_lenient_template_fails_only_where_it_meets_what_does_not_exist() -> None:
     template = Template.parse("{% if yes %}a{% else %}{{ now() | nope }}{% endif %}", lenient=True)
     assert template.render_row(lambda path: True) == "a"
-    with pytest.raises(RenderFailure, match="the function `now` is not there in a replay"):
+    with pytest.raises(RenderError, match="the function `now` is not there in a replay"):
         template.render_row(lambda path: False)
 
 
@@ -215,7 +215,7 @@ def test_every_filter_and_test_that_is_accepted_exists() -> None:
 
 def test_parsing_needs_neither_numpy_nor_polars() -> None:
     code = (
-        "import sys; from flowdsl.language.templates import Template; Template.parse('{{ a | upper }}').paths; "
+        "import sys; from flowdsl.expressions.templates import Template; Template.parse('{{ a | upper }}').paths; "
         "sys.exit('numpy' in sys.modules or 'polars' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

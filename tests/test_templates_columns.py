@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from test_templates_oracle import Failed, PythonRows, by_columns, by_rows
 
-from flowdsl.language.templates import Template
+from flowdsl.expressions.templates import Template
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Interner
-from flowdsl.values.tags import MISSING, Tag
+from flowdsl.values.json_types import MISSING, Tag
 
 
 class Columns:

@@ -7,8 +7,8 @@ from typing import Any
 
 from test_templates_oracle import disagreements, tera
 
-from flowdsl.language.templates.graphemes import graphemes
-from flowdsl.language.templates.slugs import slug
+from flowdsl.expressions.templates.graphemes import graphemes
+from flowdsl.expressions.templates.slugs import slug
 
 CODES = [
     "Y",

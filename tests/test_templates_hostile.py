@@ -13,9 +13,9 @@ import pytest
 from test_templates_oracle import PythonRows, look_up
 
 from flowdsl.errors import TemplateError
-from flowdsl.language.templates import Template, grammar, rust, scanning
-from flowdsl.language.templates.failures import RenderFailure
-from flowdsl.language.templates.scanning import Scanner
+from flowdsl.expressions.templates import Template, grammar, rust_text, scanner
+from flowdsl.expressions.templates.failures import RenderError
+from flowdsl.expressions.templates.scanner import Scanner
 
 LIMITS = {"MAX_TEXT": 1_000, "MAX_ITEMS": 100, "MAX_STEPS": 1_000}
 
@@ -24,18 +24,18 @@ LIMITS = {"MAX_TEXT": 1_000, "MAX_ITEMS": 100, "MAX_STEPS": 1_000}
 def low(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the limits low wherever they are read."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("flowdsl.language.templates"):
+        if name.startswith("flowdsl.expressions.templates"):
             for limit, value in LIMITS.items():
                 if hasattr(module, limit):
                     monkeypatch.setattr(module, limit, value)
     monkeypatch.setattr(
-        "flowdsl.language.templates.columnar.printing.TOO_LONG",
+        "flowdsl.expressions.templates.vectorized.printer.TOO_LONG",
         "the template makes a text of more than 1,000 characters",
     )
 
 
 def failure(text: str, context: dict[str, Any] | None = None) -> str:
-    with pytest.raises(RenderFailure) as caught:
+    with pytest.raises(RenderError) as caught:
         Template.parse(text).render_row(lambda path: look_up(context or {}, path))
     return str(caught.value)
 
@@ -55,7 +55,7 @@ def nested(depth: int) -> list[str]:
 
 @pytest.mark.parametrize("kind", range(7))
 def test_deep_nesting_is_refused(kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "MAX_NESTING", 6)
+    monkeypatch.setattr(scanner, "MAX_NESTING", 6)
     Template.parse(nested(2)[kind])
     with pytest.raises(TemplateError, match="nested too deeply"):
         Template.parse(nested(7)[kind])
@@ -72,7 +72,7 @@ def test_a_template_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch)
     "text", ["{{ a " + "+ 1 " * 100 + "}}", "{% if a " + "and a " * 100 + "%}{% endif %}", "{{ a }}" * 100]
 )
 def test_long_chains_are_not_deep(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "MAX_NESTING", 6)
+    monkeypatch.setattr(scanner, "MAX_NESTING", 6)
     Template.parse(text).render_row(lambda path: 1)
 
 
@@ -182,6 +182,6 @@ def test_a_time_zone_is_no_file() -> None:
 def test_patterns_are_matched_by_rusts_engine_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes time by the length of the text, whatever the pattern is."""
     asked: list[tuple[str, str]] = []
-    monkeypatch.setattr(rust, "matches", lambda text, pattern: asked.append((text, pattern)) or True)
+    monkeypatch.setattr(rust_text, "matches", lambda text, pattern: asked.append((text, pattern)) or True)
     assert Template.parse("{% if a is matching('^a+$') %}y{% endif %}").render_row(lambda path: "aaa") == "y"
     assert asked == [("aaa", "^a+$")]

@@ -9,8 +9,8 @@ import pytest
 from test_templates_oracle import PythonRows, tera
 
 import flowdsl as fd
-from flowdsl.language.templates import Template
-from flowdsl.language.templates.failures import RenderFailure
+from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.failures import RenderError
 
 CONTEXT: dict[str, Any] = {
     "o": {"a": 1, "b c": 2, "~": 3, "`k`": 4, "a]b": 5, "x": {"y": 6}, "d'e": 7, "/": 8, "~1": 9, "": 10, "5": 11},
@@ -30,7 +30,7 @@ def shown(text: str) -> str | None:
     by_columns = None if failures is not None and failures.mask.all() else texts.to_list()[0]
     try:
         by_rows = template.render_row(lambda path: PythonRows([CONTEXT]).column(path).values()[0])
-    except RenderFailure:
+    except RenderError:
         by_rows = None
     assert by_rows == by_columns
     return by_rows
@@ -139,11 +139,11 @@ def test_dates_reach_as_far_as_production_s_and_are_read_as_loosely(zone: str) -
     for value in DATES:
         try:
             ours.append(Template.parse(text).render_row({("s",): value}.__getitem__))
-        except RenderFailure:
+        except RenderError:
             ours.append(None)
     assert ours == tera([(text, [{"s": value} for value in DATES])])[0]
 
 
 def test_a_time_zone_of_three_hundred_letters_is_no_time_zone() -> None:
-    with pytest.raises(RenderFailure, match="knows no time zone"):
+    with pytest.raises(RenderError, match="knows no time zone"):
         Template.parse(f'{{{{ 0 | date(timezone="{"x" * 300}") }}}}').render_row({}.__getitem__)

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 
 from flowdsl.errors import TemplateError
-from flowdsl.language.templates import Template
-from flowdsl.language.templates.failures import Crash, RenderFailure
+from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
 from flowdsl.values.columns import Column
-from flowdsl.values.tags import MISSING
+from flowdsl.values.json_types import MISSING
 
 CHILD = """
 import json, pathlib, sys, tempfile, pytera
@@ -64,8 +64,8 @@ def spared(job: Job, *, lenient: bool = False) -> Job:
 def _crashes(template: Template, context: dict[str, Any]) -> bool:
     try:
         template.render_row(lambda path: look_up(context, path))
-    except RenderFailure as failure:
-        return isinstance(failure, Crash)
+    except RenderError as failure:
+        return isinstance(failure, RenderCrashError)
     return False
 
 
@@ -105,7 +105,7 @@ def by_rows(template: Template, contexts: Sequence[dict[str, Any]]) -> list[str]
     for context in contexts:
         try:
             out.append(template.render_row(lambda path, context=context: look_up(context, path)))
-        except RenderFailure as failure:
+        except RenderError as failure:
             out.append(Failed(failure))
     return out
 

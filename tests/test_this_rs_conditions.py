@@ -7,7 +7,7 @@ from this_rs_runs import like, log_at, run, said, seqs
 
 import flowdsl as fd
 from flowdsl.production.this_rs_conditions import TextCondition
-from flowdsl.values.tags import MISSING
+from flowdsl.values.json_types import MISSING
 
 VALUES = [
     10,

@@ -25,7 +25,7 @@ from this_rs_runs import (
 )
 
 import flowdsl as fd
-from flowdsl.values.spelling import number_text
+from flowdsl.values.canonical_json import number_text
 
 USERS = {"user": {ANN: {"name": "Ann", "age": 3}, BOB: {"name": "Bob"}}}
 

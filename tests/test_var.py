@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from flowdsl.errors import BuildError
-from flowdsl.language.conditions import Condition, parse_expression
-from flowdsl.language.var import fn, unwrap, var
+from flowdsl.expressions.conditions import Condition, parse_expression
+from flowdsl.expressions.var import fn, unwrap, var
 
 
 @pytest.mark.parametrize(

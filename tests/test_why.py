@@ -16,13 +16,13 @@ from test_explain import FEED, LIKE, LOG, history
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
-from flowdsl.explaining.why import Way, Why
-from flowdsl.samples.history import write_sample
+from flowdsl.explanation.why import DeliveryExplanation, FlowPath
+from flowdsl.samples.datasets import write_sample
 
 EVE = ("ann", "bob", "cat")
 
 
-def ways(flow: Flow, log: list[dict[str, Any]], seq_no: int, recipient: str, **options: Any) -> Way:
+def ways(flow: Flow, log: list[dict[str, Any]], seq_no: int, recipient: str, **options: Any) -> FlowPath:
     (way,) = fd.replay(flow, log, progress=False, **options).why(seq_no, recipient=recipient).ways
     return way
 
@@ -455,7 +455,7 @@ class _Tags(HTMLParser):
         self.text += data
 
 
-def read(shown: Why | Any) -> _Tags:
+def read(shown: DeliveryExplanation | Any) -> _Tags:
     tags = _Tags()
     tags.feed(shown._repr_mimebundle_()["text/html"])
     return tags

@@ -10,7 +10,7 @@ import yaml
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.production.project import Backend, Consumer, SinkConfig
+from flowdsl.production.project import Backend, ConsumerOptions, SinkConfig
 from flowdsl.production.scalars import plain_scalar
 
 SHARED = Path(__file__).parents[2] / "shared" / "this-rs" / "yaml_verdicts.json"
@@ -81,7 +81,7 @@ def test_a_project_has_the_flows_that_python_would_build():
     )
     assert project.flows == (like, feed)
     assert project["feed"] == feed
-    assert project.consumers == (Consumer("runtime", "beginning"), Consumer("other", "latest"))
+    assert project.consumers == (ConsumerOptions("runtime", "beginning"), ConsumerOptions("other", "latest"))
     assert project.backend == Backend("memory")
     assert project.sinks[1] == SinkConfig(
         "hook", "webhook", {"url": "https://example.org", "headers": {"a": "b"}}

@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Final
 
 from flowdsl.charts.chart import said, short
+from flowdsl.charts.formats import short_text
 from flowdsl.charts.ticks import Tick, number_ticks
-from flowdsl.charts.wording import short_text
-from flowdsl.pictures.metrics import elided, width
+from flowdsl.diagrams.text_width import elided, width
 
 FONT: Final = 11.0
 _LINE: Final = 14.0

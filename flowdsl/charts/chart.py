@@ -9,8 +9,8 @@ from functools import cached_property
 from html import escape
 from typing import Any, Final
 
-from flowdsl.pictures.metrics import printable
-from flowdsl.pictures.palette import DARK, LIGHT, SANS, Scheme
+from flowdsl.diagrams.palette import DARK, LIGHT, SANS, Scheme
+from flowdsl.diagrams.text_width import printable
 
 # told apart in light and dark, and by those who do not see all colours; tests hold their contrast to 3 to 1
 SERIES: Final = (

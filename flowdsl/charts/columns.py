@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from flowdsl.charts.axes import FONT, Field
 from flowdsl.charts.chart import Chart
+from flowdsl.charts.formats import moment_text, short_text, span_text
 from flowdsl.charts.ticks import Tick, time_ticks
-from flowdsl.charts.wording import moment_text, short_text, span_text
-from flowdsl.pictures.metrics import width as text_width
-from flowdsl.plurals import count_text
+from flowdsl.diagrams.text_width import width as text_width
+from flowdsl.pluralize import count_text
 
 WIDTH, HEIGHT = 760.0, 180.0
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from flowdsl.charts.axes import FONT, Field
 from flowdsl.charts.chart import SERIES, Chart, said, short
+from flowdsl.charts.formats import micros, moment_text, number_text, short_text, span_text
 from flowdsl.charts.ticks import Tick, number_ticks, time_ticks
-from flowdsl.charts.wording import micros, moment_text, number_text, short_text, span_text
-from flowdsl.pictures.metrics import width as text_width
+from flowdsl.diagrams.text_width import width as text_width
 
 WIDTH, HEIGHT = 760.0, 300.0
 # lines are told apart by colour, and by how they are dashed

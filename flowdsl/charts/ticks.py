@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from flowdsl.charts.wording import DAY, HOUR, MINUTE, SECOND, micros, moment
+from flowdsl.charts.formats import DAY, HOUR, MINUTE, SECOND, micros, moment
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # steps of a fixed length, each of which a longer one is made of

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.graph.identities import NOBODY, LinkIdentities, Numbers
+from flowdsl.graph.link_keys import NOBODY, LinkKeys, Numbers
 from flowdsl.graph.links import ALIVE, LinkTable, Seqs
 from flowdsl.values.interner import Codes
+from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.masks import where_present
-from flowdsl.values.tags import Index, Mask
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LinkEvents:
     seqs: Seqs
 
 
-def change_links(tables: Sequence[LinkTable], identities: LinkIdentities, events: LinkEvents) -> Mask:
+def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: LinkEvents) -> Mask:
     """Take the events into the tables of the link types; says which are deletions that met no link.
 
     A link ends with the next event of its identity, a deletion or a creation that replaces it, or with a deletion that

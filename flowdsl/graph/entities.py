@@ -9,21 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
-from flowdsl.values.saved import VERSIONS, Array, Flag, Mapped, Optional, Whole
-from flowdsl.values.saving import Saved, Source, keeps
+from flowdsl.values.state_fields import VERSIONS, ArrayField, DictField, FlagField, OptionalField, WholeField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 NONE, AMBIGUOUS = -1, -2
 Numbers = npt.NDArray[np.int32]
 
 
-class EntityIndex(Saved):
+class EntityIndex(StateObject):
     """The current version of each id, and what the chunk at hand does to it.
 
     The state before the chunk is one plain array. Only ids that the chunk changes are looked for among its
     changes, sorted by (id, position), with one binary search.
     """
 
-    saved = keeps(_current=VERSIONS, _touched=Optional(Array(np.bool_)))
+    saved = keeps(_current=VERSIONS, _touched=OptionalField(ArrayField(np.bool_)))
 
     def __init__(self, current: Numbers | None = None, *, track: bool = False) -> None:
         self._current = np.full(1, NONE, np.int32) if current is None else current
@@ -34,7 +34,7 @@ class EntityIndex(Saved):
         self._touched: npt.NDArray[np.bool_] | None = np.zeros(1, np.bool_) if track else None
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> EntityIndex:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> EntityIndex:
         source.check(len(said["_current"]), "empty")
         index = cls(said["_current"])
         index._owned, index._touched = True, said["_touched"]
@@ -140,15 +140,18 @@ class EntityIndex(Saved):
             self._current = grown
 
 
-class TypedVersions(Saved):
+class TypedVersions(StateObject):
     """Ids that live, or once lived, in more than one entity type: what each type says, for the few that there are.
 
     An id that lives in several means the `first` of them, or else it is ambiguous.
     """
 
     saved = keeps(
-        of=Mapped(Mapped(Whole(AMBIGUOUS, lambda source: source.given["versions"] - 1), Whole(-1)), Whole(0)),
-        first=Flag(),
+        of=DictField(
+            DictField(WholeField(AMBIGUOUS, lambda source: source.given["versions"] - 1), WholeField(-1)),
+            WholeField(0),
+        ),
+        first=FlagField(),
     )
 
     def __init__(self, *, first: bool = False) -> None:

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError
-from flowdsl.graph.frames import entity_documents
-from flowdsl.values.documents import Documents
+from flowdsl.graph.ingest import entity_documents
 from flowdsl.values.interner import Codes, Interner
-from flowdsl.values.saved import Array, Given, Text
-from flowdsl.values.saving import Saved, Source, keeps
-from flowdsl.values.tags import Index
+from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_types import Index
+from flowdsl.values.state_fields import ArrayField, SharedField, TextField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 
 class Fetcher:
@@ -62,10 +62,10 @@ class Fetcher:
             return answers
 
 
-class FetcherSession(Saved):
+class FetcherSession(StateObject):
     """One replay's view of a fetcher: which ids it has asked for already."""
 
-    saved = keeps(name=Text(), _asked=Array(np.bool_), fetchers=Given("fetchers"))
+    saved = keeps(name=TextField(), _asked=ArrayField(np.bool_), fetchers=SharedField("fetchers"))
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
@@ -78,7 +78,7 @@ class FetcherSession(Saved):
         return {"name": self._fetcher.name, "_asked": self._asked, "fetchers": None}
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> FetcherSession:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> FetcherSession:
         if said["name"] not in said["fetchers"]:
             raise DataError(
                 f"the state knows entities {said['name']!r} from a function, and the graph has none",

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from flowdsl.values.interner import Codes
 from flowdsl.values.ranges import ranges
-from flowdsl.values.saved import CODES, Array, Chosen, Listed
-from flowdsl.values.saving import Saved, Source, keeps
+from flowdsl.values.state_fields import CODES, ArrayField, ChoiceField, ListField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 ALIVE = np.iinfo(np.int64).max
 FORWARD, REVERSE = "forward", "reverse"
@@ -31,7 +31,7 @@ Seqs = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int64]
 
 
-class Run:
+class SortedRun:
     """Some links sorted by (key, number): all that a key is linked to lies side by side."""
 
     def __init__(
@@ -58,9 +58,9 @@ class Run:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def fork(self) -> Run:
+    def fork(self) -> SortedRun:
         """A run that can lose links without this one noticing."""
-        forked = object.__new__(Run)
+        forked = object.__new__(SortedRun)
         forked.__dict__.update(self.__dict__)
         forked.died = self.died.copy()
         return forked
@@ -107,15 +107,15 @@ class Run:
         return start, np.where(outside, start, end) if outside.any() else end
 
 
-class LinkTable(Saved):
+class LinkTable(StateObject):
     """All links of one type, with a list of runs for each direction that is asked for."""
 
     saved = keeps(
         source=CODES,
         target=CODES,
-        born=Array(np.int64, -1),
-        died=Array(np.int64, -1),
-        directions=Listed(Chosen({FORWARD: FORWARD, REVERSE: REVERSE})),
+        born=ArrayField(np.int64, -1),
+        died=ArrayField(np.int64, -1),
+        directions=ListField(ChoiceField({FORWARD: FORWARD, REVERSE: REVERSE})),
     )
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class LinkTable(Saved):
         self.born = np.zeros(0, np.int64)
         self.died = np.zeros(0, np.int64)
         self.size = 0
-        self._runs: dict[str, list[Run]] = {}
+        self._runs: dict[str, list[SortedRun]] = {}
         self._owned = True
         # how many of them have ended
         self._ended = 0
@@ -138,7 +138,7 @@ class LinkTable(Saved):
         return {**columns, "directions": [d for d in (FORWARD, REVERSE) if d in self._runs]}
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> LinkTable:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> LinkTable:
         directions = said.pop("directions")
         source.agree(**{name: len(column) for name, column in said.items()})
         table = cls()
@@ -274,11 +274,11 @@ class LinkTable(Saved):
         alive: Numbers = numbers[self.died[numbers] == ALIVE]
         return alive
 
-    def _run(self, direction: str, numbers: Numbers) -> Run:
+    def _run(self, direction: str, numbers: Numbers) -> SortedRun:
         keys, others = (self.target, self.source) if direction == REVERSE else (self.source, self.target)
         keys, others, between = keys[numbers], others[numbers], direction == _BETWEEN
         keys = _pair_keys(keys, others) if between else keys
-        return Run(numbers, keys, others, self.born[numbers], self.died[numbers], far_apart=between)
+        return SortedRun(numbers, keys, others, self.born[numbers], self.died[numbers], far_apart=between)
 
     def _own(self, size: int) -> None:
         """Have arrays that may be changed, with room for so many links."""
@@ -292,7 +292,7 @@ class LinkTable(Saved):
             self._owned = True
 
 
-def _first_in(run: Run, ids: Codes, seen: Seqs) -> Codes:
+def _first_in(run: SortedRun, ids: Codes, seen: Seqs) -> Codes:
     if not run.deaths and run.last_born <= int(seen.min(initial=ALIVE)):
         return run.first_others(ids)
     start, end = run.bounds(ids)
@@ -307,7 +307,7 @@ def _first_in(run: Run, ids: Codes, seen: Seqs) -> Codes:
     return found
 
 
-def _first_of_several(run: Run, ids: Codes, seen: Seqs, rest: Numbers, found: Codes) -> None:
+def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, found: Codes) -> None:
     """Where the very first link is dead or not born yet: from when on is each later one the first alive?
 
     Link i is the first from the latest end among those before it (and its own birth) until its own end. Those

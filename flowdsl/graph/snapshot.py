@@ -14,13 +14,13 @@ from flowdsl.errors import DataError
 from flowdsl.frames import rows_in
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import Fetcher
-from flowdsl.graph.frames import entity_documents, link_frame
-from flowdsl.graph.identities import IdentityTables, KnownLinks
+from flowdsl.graph.ingest import entity_documents, link_frame
+from flowdsl.graph.link_keys import LinkKeyTables, SnapshotLinkKeys
 from flowdsl.graph.links import ALIVE, LinkTable
-from flowdsl.graph.state import GraphState, Needs
-from flowdsl.graph.versions import Block, VersionStore
+from flowdsl.graph.state import GraphRequirements, GraphState
+from flowdsl.graph.versions import VersionBlock, VersionStore
 from flowdsl.log.uuids import one_spelling
-from flowdsl.progress import Follower, Progress, Tick, beside, following
+from flowdsl.progress import Progress, ProgressReporter, Tick, beside, following
 from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.values.interner import Codes, Interner
 
@@ -55,11 +55,11 @@ class EntityGraph:
         self._interner = Interner()
         self._types: dict[str, tuple[int, Numbers]] = {}
         self._fetchers: dict[str, Fetcher] = {}
-        self._blocks: list[Block] = []
+        self._blocks: list[VersionBlock] = []
         self._links: dict[str, LinkTable] = {}
         self._link_ids: dict[str, pl.Series] = {}
-        self._tables = IdentityTables()
-        self._known_links: dict[tuple[str, bool], KnownLinks] = {}
+        self._tables = LinkKeyTables()
+        self._known_links: dict[tuple[str, bool], SnapshotLinkKeys] = {}
         self._spelled: EntityGraph | None = None
         if not isinstance(entities or {}, Mapping):
             raise DataError(
@@ -104,7 +104,7 @@ class EntityGraph:
         found = (table.source[: table.size] == ends[0]) & (table.target[: table.size] == ends[1])
         return self._link_ids[kind].filter(pl.Series(found)).to_list()
 
-    def start(self, needs: Needs, rules: Rules = FLOWDSL) -> GraphState:
+    def start(self, needs: GraphRequirements, rules: Rules = FLOWDSL) -> GraphState:
         """The state that a replay with these needs begins with, by these rules."""
         if rules.uuids:
             with self._lock:
@@ -141,7 +141,7 @@ class EntityGraph:
             known_links=lambda: [known for name in self._links for known in self._known(name, name in links)],
         )
 
-    def over(self, interner: Interner, tables: IdentityTables) -> EntityGraph:
+    def over(self, interner: Interner, tables: LinkKeyTables) -> EntityGraph:
         """This graph in the codes of another interner, and with its tables of identities."""
         if interner is self._interner and tables is self._tables:
             return self
@@ -150,7 +150,7 @@ class EntityGraph:
         graph._tables = tables
         return graph
 
-    def _known(self, name: str, used: bool) -> list[KnownLinks]:
+    def _known(self, name: str, used: bool) -> list[SnapshotLinkKeys]:
         """The identities of a type's links, if they are `used` or have ids; most replays never ask."""
         table, ids = self._links[name], self._link_ids[name]
         if not used and ids.null_count() == len(ids):
@@ -159,9 +159,9 @@ class EntityGraph:
             if (name, used) not in self._known_links:
                 ends = table.source[: table.size], table.target[: table.size]
                 self._known_links[name, used] = (
-                    KnownLinks.of(self._tables, name, *ends, ids)
+                    SnapshotLinkKeys.of(self._tables, name, *ends, ids)
                     if used
-                    else KnownLinks.named(self._tables, name, ids)
+                    else SnapshotLinkKeys.named(self._tables, name, ids)
                 )
             return [self._known_links[name, used]]
 
@@ -174,7 +174,7 @@ class EntityGraph:
         ids, documents = entity_documents(name, given, read)
         codes = self._interned(ids, numbered)
         self._types[name] = (sum(len(b) for b in self._blocks), codes)
-        self._blocks.append(Block(documents, codes, self._interner))
+        self._blocks.append(VersionBlock(documents, codes, self._interner))
 
     def _interned(self, ids: pl.Series, tick: Tick) -> Codes:
         """Ids as numbers, some at a time."""
@@ -184,7 +184,7 @@ class EntityGraph:
             tick(len(parts[-1]))
         return np.concatenate(parts)
 
-    def _add_links(self, given: pl.DataFrame, numbered: Follower) -> None:
+    def _add_links(self, given: pl.DataFrame, numbered: ProgressReporter) -> None:
         frame = beside(lambda: _last_of_each_id(given))
         # both ends of each link
         tick = numbered.part(0.5)
@@ -243,7 +243,7 @@ class EntityGraph:
         graph = EntityGraph()
         graph._interner, graph._fetchers = interner, self._fetchers
         graph._types = {name: (start, code_of[codes]) for name, (start, codes) in self._types.items()}
-        graph._blocks = [Block(b.documents, code_of[b.ids], interner) for b in self._blocks]
+        graph._blocks = [VersionBlock(b.documents, code_of[b.ids], interner) for b in self._blocks]
         for name, table in self._links.items():
             sources, targets = code_of[table.source[: table.size]], code_of[table.target[: table.size]]
             graph._links[name] = LinkTable()

@@ -15,20 +15,31 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.contexts.chunk import Chunk
+from flowdsl.batches.chunk import Chunk
+from flowdsl.expressions.paths import Path
 from flowdsl.graph.changes import LinkEvents, change_links, first_said
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import FetcherSession
-from flowdsl.graph.identities import IdentityTables, KnownLinks, LinkIdentities
+from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables, SnapshotLinkKeys
 from flowdsl.graph.links import ALIVE, LinkTable
 from flowdsl.graph.versions import Compaction, VersionStore
-from flowdsl.language.paths import Path
-from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.masks import where_equal, where_present
-from flowdsl.values.saved import INTERNER, Array, Flag, Given, Listed, Mapped, Optional, Part, Text, Whole
-from flowdsl.values.saving import Saved, Source, keeps
-from flowdsl.values.tags import Index, Mask
+from flowdsl.values.state_fields import (
+    INTERNER,
+    ArrayField,
+    DictField,
+    FlagField,
+    ListField,
+    ObjectField,
+    OptionalField,
+    SharedField,
+    TextField,
+    WholeField,
+)
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 COMPACT_ABOVE = 1 << 14
 _NO_ROWS = np.zeros(0, np.int64)
@@ -40,15 +51,15 @@ def _pair(texts: Sequence[str]) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Needs(Saved):
+class GraphRequirements(StateObject):
     """What a set of flows reads of the graph: nothing else is kept of the log."""
 
     # which paths are read is a hint, and that of the flows which go on
     saved = keeps(
-        entities=Flag(),
-        paths=Given("hints"),
-        links=Listed(Listed(Text(), _pair), frozenset),
-        types=Listed(Text(), frozenset),
+        entities=FlagField(),
+        paths=SharedField("hints"),
+        links=ListField(ListField(TextField(), _pair), frozenset),
+        types=ListField(TextField(), frozenset),
     )
 
     entities: bool = False
@@ -57,12 +68,12 @@ class Needs(Saved):
     types: frozenset[str] = frozenset()
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> Needs:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> GraphRequirements:
         return cls(**said)
 
-    def union(self, other: Needs) -> Needs:
+    def union(self, other: GraphRequirements) -> GraphRequirements:
         """What both need."""
-        return Needs(
+        return GraphRequirements(
             self.entities or other.entities,
             self.paths | other.paths,
             self.links | other.links,
@@ -71,27 +82,27 @@ class Needs(Saved):
 
 
 @dataclass
-class GraphState(Saved):
+class GraphState(StateObject):
     """Entities and links as of each event of the chunk that was last `advance`d to."""
 
     saved = keeps(
         interner=INTERNER,
-        needs=Part(Needs),
-        versions=Part(VersionStore),
-        anywhere=Part(EntityIndex),
-        by_type=Mapped(Part(EntityIndex)),
-        fetchers=Mapped(Part(FetcherSession)),
-        type_of=Array(np.int16, -1),
-        several=Part(TypedVersions),
-        type_numbers=Mapped(Whole(0, (1 << 15) - 1)),
-        links=Mapped(Part(LinkTable)),
-        tables=Given("tables"),
-        identities=Optional(Part(LinkIdentities)),
-        frozen=Flag(),
+        needs=ObjectField(GraphRequirements),
+        versions=ObjectField(VersionStore),
+        anywhere=ObjectField(EntityIndex),
+        by_type=DictField(ObjectField(EntityIndex)),
+        fetchers=DictField(ObjectField(FetcherSession)),
+        type_of=ArrayField(np.int16, -1),
+        several=ObjectField(TypedVersions),
+        type_numbers=DictField(WholeField(0, (1 << 15) - 1)),
+        links=DictField(ObjectField(LinkTable)),
+        tables=SharedField("tables"),
+        identities=OptionalField(ObjectField(LinkKeys)),
+        frozen=FlagField(),
     )
 
     interner: Interner
-    needs: Needs
+    needs: GraphRequirements
     versions: VersionStore
     anywhere: EntityIndex
     by_type: dict[str, EntityIndex] = field(default_factory=dict)
@@ -100,9 +111,9 @@ class GraphState(Saved):
     several: TypedVersions = field(default_factory=TypedVersions)
     type_numbers: dict[str, int] = field(default_factory=dict)
     links: dict[str, LinkTable] = field(default_factory=dict)
-    tables: IdentityTables = field(default_factory=IdentityTables)
-    known_links: Callable[[], list[KnownLinks]] = list
-    identities: LinkIdentities | None = None
+    tables: LinkKeyTables = field(default_factory=LinkKeyTables)
+    known_links: Callable[[], list[SnapshotLinkKeys]] = list
+    identities: LinkKeys | None = None
     frozen: bool = False
 
     def said(self) -> dict[str, Any]:
@@ -110,12 +121,12 @@ class GraphState(Saved):
         if self.identities is None and self.links:
             return {
                 **super().said(),
-                "identities": LinkIdentities(self.tables, list(self.links), self.known_links()),
+                "identities": LinkKeys(self.tables, list(self.links), self.known_links()),
             }
         return super().said()
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> GraphState:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> GraphState:
         identities = said["identities"]
         if identities is not None:
             source.check(identities.kinds == list(said["links"]), "of other links")
@@ -301,7 +312,7 @@ class GraphState(Saved):
         if not used.any():
             return _NO_ROWS
         if self.identities is None:
-            self.identities = LinkIdentities(self.tables, list(self.links), self.known_links())
+            self.identities = LinkKeys(self.tables, list(self.links), self.known_links())
         rows = rows[used]
         events, names = frame.select("link_type", "source_id", "target_id")[rows], list(self.links)
         types = events["link_type"].cast(pl.String)

@@ -9,22 +9,31 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.language.paths import Path
+from flowdsl.expressions.paths import Path
 from flowdsl.values.columns import Column
-from flowdsl.values.documents import Documents
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_types import Index, Tag
 from flowdsl.values.masks import where_equal
-from flowdsl.values.saved import CODES, INTERNER, MOST, Flag, Given, Listed, Part, Whole
-from flowdsl.values.saving import Saved, Source, keeps
-from flowdsl.values.tags import Index, Tag
+from flowdsl.values.state_fields import (
+    CODES,
+    INTERNER,
+    MOST,
+    FlagField,
+    ListField,
+    ObjectField,
+    SharedField,
+    WholeField,
+)
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 ID: Path = ("id",)
 
 
-class Block(Saved):
+class VersionBlock(StateObject):
     """Versions that came together, each an object and the id of its entity; columns are read once for all."""
 
-    saved = keeps(documents=Part(Documents), ids=CODES, own_id=Flag(), _interner=INTERNER)
+    saved = keeps(documents=ObjectField(Documents), ids=CODES, own_id=FlagField(), _interner=INTERNER)
 
     def __init__(self, documents: Documents, ids: Codes, interner: Interner, *, own_id: bool = True) -> None:
         self.documents = documents
@@ -35,7 +44,7 @@ class Block(Saved):
         self._id_column: Column | None = None
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> Block:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> VersionBlock:
         source.agree(documents=len(said["documents"]), ids=len(said["ids"]))
         return cls(said["documents"], said["ids"], said["_interner"], own_id=said["own_id"])
 
@@ -131,16 +140,18 @@ class Block(Saved):
             texts=whole.texts, ints=whole.ints, floats=whole.floats, bools=whole.bools, nested=built,
         )  # fmt: skip
 
-    def gather(self, rows: Index) -> Block:
+    def gather(self, rows: Index) -> VersionBlock:
         """A copy of some versions."""
-        return Block(self.documents.gather(rows), self.ids.take(rows), self._interner, own_id=self.own_id)
+        return VersionBlock(
+            self.documents.gather(rows), self.ids.take(rows), self._interner, own_id=self.own_id
+        )
 
-    def bare(self) -> Block:
+    def bare(self) -> VersionBlock:
         """The same versions without an id that their data lacks."""
-        return Block(self.documents, self.ids, self._interner, own_id=False)
+        return VersionBlock(self.documents, self.ids, self._interner, own_id=False)
 
     @classmethod
-    def joined(cls, first: Block, second: Block, hints: Iterable[Path]) -> Block:
+    def joined(cls, first: VersionBlock, second: VersionBlock, hints: Iterable[Path]) -> VersionBlock:
         """Two blocks as one."""
         ids = np.concatenate([first.ids, second.ids])
         documents = Documents.joined(first.documents, second.documents, hints)
@@ -150,7 +161,7 @@ class Block(Saved):
         return both
 
 
-class Derived:
+class DerivedColumns:
     """What was evaluated for all versions of a block, and how often each evaluation was asked for before."""
 
     def __init__(self) -> None:
@@ -177,22 +188,22 @@ class Derived:
                 del held[name]
 
 
-class VersionStore(Saved):
+class VersionStore(StateObject):
     """Blocks of versions, numbered through. The first `base` of them belong to a snapshot and never change."""
 
     saved = keeps(
-        _blocks=Listed(Part(Block)),
-        _base_blocks=Whole(0, MOST),
-        base=Whole(0, MOST),
-        _own_ids=Flag(),
+        _blocks=ListField(ObjectField(VersionBlock)),
+        _base_blocks=WholeField(0, MOST),
+        base=WholeField(0, MOST),
+        _own_ids=FlagField(),
         _interner=INTERNER,
-        _hints=Given("hints"),
+        _hints=SharedField("hints"),
     )
 
     def __init__(
         self,
         interner: Interner,
-        blocks: Iterable[Block] = (),
+        blocks: Iterable[VersionBlock] = (),
         hints: Iterable[Path] = (),
         *,
         own_ids: bool = True,
@@ -206,12 +217,12 @@ class VersionStore(Saved):
         self.largest = 1 << 62
         self._renumber()
         self.base = self.size
-        self.derived = Derived()
+        self.derived = DerivedColumns()
         # the versions last picked out: the next path is often read at the same ones
-        self._picked: tuple[npt.NDArray[np.int32], Block, Index] | None = None
+        self._picked: tuple[npt.NDArray[np.int32], VersionBlock, Index] | None = None
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> VersionStore:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> VersionStore:
         store = cls(said["_interner"], said["_blocks"], said["_hints"], own_ids=said["_own_ids"])
         source.check(said["_base_blocks"] <= len(store._blocks), "more blocks than there are")
         store._base_blocks, store.base = said["_base_blocks"], said["base"]
@@ -236,13 +247,13 @@ class VersionStore(Saved):
     def add(self, documents: Documents, ids: Codes) -> int:
         """Add versions; the first one gets the number returned."""
         start = self.size
-        self._blocks.append(Block(documents, ids, self._interner, own_id=self._own_ids))
+        self._blocks.append(VersionBlock(documents, ids, self._interner, own_id=self._own_ids))
         self._join(self._blocks, self._base_blocks)
         self._renumber()
         self.derived.forget(int(self._starts[-2]))
         return start
 
-    def _join(self, blocks: list[Block], first: int = 0) -> None:
+    def _join(self, blocks: list[VersionBlock], first: int = 0) -> None:
         """Join blocks at a geometric pace, so that their number stays small and each row moves seldom."""
         while (
             len(blocks) - first > 1
@@ -250,7 +261,7 @@ class VersionStore(Saved):
             and len(blocks[-2]) + len(blocks[-1]) <= self.largest
         ):
             last = blocks.pop()
-            blocks[-1] = Block.joined(blocks[-1], last, self._hints)
+            blocks[-1] = VersionBlock.joined(blocks[-1], last, self._hints)
 
     def block_of(self, low: int, high: int) -> tuple[int, int] | None:
         """The block that all versions from `low` to `high` are in: its first version and how many it has."""
@@ -331,7 +342,7 @@ class Compaction:
         # the new number of each old one, and of -2 and -1 themselves
         self._mapping = np.full(store.size + 2, -1, np.int32)
         self._mapping[: store.base] = np.arange(store.base)
-        self._blocks: list[Block] = []
+        self._blocks: list[VersionBlock] = []
         self.gathered = 0
 
     def step(self, most: int) -> bool:

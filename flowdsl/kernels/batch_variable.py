@@ -10,20 +10,28 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.contexts.chunk import Chunk
-from flowdsl.contexts.contexts import Contexts
-from flowdsl.contexts.payload import Payload
-from flowdsl.contexts.variables import Plain, Variable
+from flowdsl.batches.chunk import Chunk
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.payload import Payload
+from flowdsl.batches.variables import ValueColumnVariable, Variable
+from flowdsl.expressions.paths import Path
 from flowdsl.kernels.windows import stable_order
-from flowdsl.language.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_texts import quoted
+from flowdsl.values.json_types import Index, Tag
 from flowdsl.values.ranges import ranges
-from flowdsl.values.saved import CODES, INTERNER, INTS, Array, Listed, Optional, Part
-from flowdsl.values.saved_columns import COLUMN
-from flowdsl.values.saving import Saved, Source, keeps
-from flowdsl.values.tags import Index, Tag
+from flowdsl.values.state_columns import COLUMN
+from flowdsl.values.state_fields import (
+    CODES,
+    INTERNER,
+    INTS,
+    ArrayField,
+    ListField,
+    ObjectField,
+    OptionalField,
+)
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 Ints = npt.NDArray[np.int64]
 # numbers so far apart are searched rather than looked up in a table
@@ -31,28 +39,28 @@ _SPARSE: Final = 256
 
 
 @dataclass(frozen=True)
-class Roots(Saved):
+class Roots(StateObject):
     """Of contexts that came out of windows, the events that opened those, the first of several windows, and their branches.
 
     The event that a window ends with is another when there is more of the log; the one that it began with stays.
     """
 
-    saved = keeps(seq=INTS, branches=Listed(Array(np.int32, 0), tuple))
+    saved = keeps(seq=INTS, branches=ListField(ArrayField(np.int32, 0), tuple))
 
     seq: Ints
     branches: tuple[npt.NDArray[np.int32], ...] = ()
 
     @classmethod
-    def of(cls, contexts: Contexts, names: Sequence[str]) -> Roots | None:
+    def of(cls, contexts: ContextBatch, names: Sequence[str]) -> Roots | None:
         """Those of contexts; None where they came out of no window. `names` are those of the variable of a window."""
         variable = _window_of(contexts, names)
         if variable is None:
             return None
-        items: Items = variable.items  # type: ignore[attr-defined]
+        items: BatchItems = variable.items  # type: ignore[attr-defined]
         return cls(items.opened_by, (*items.opened_in, *contexts.branches[len(items.opened_in) :]))
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> Roots:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> Roots:
         levels = {f"branches {level}": len(numbers) for level, numbers in enumerate(said["branches"])}
         source.agree(seq=len(said["seq"]), **levels)
         return cls(**said)
@@ -71,7 +79,7 @@ class Roots(Saved):
 
 
 @dataclass(frozen=True)
-class ItemLists(Saved):
+class ItemLists(StateObject):
     """Members of windows, those of one window in the order in which they came: the window each is in, its item, event and branch.
 
     `roots` are there where the members came out of other windows.
@@ -81,8 +89,8 @@ class ItemLists(Saved):
         windows=INTS,
         items=CODES,
         seq=INTS,
-        branches=Listed(Array(np.int32, 0), tuple),
-        roots=Optional(Part(Roots)),
+        branches=ListField(ArrayField(np.int32, 0), tuple),
+        roots=OptionalField(ObjectField(Roots)),
     )
 
     windows: Ints
@@ -92,7 +100,7 @@ class ItemLists(Saved):
     roots: Roots | None = None
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> ItemLists:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> ItemLists:
         levels = {f"branches {level}": len(numbers) for level, numbers in enumerate(said["branches"])}
         roots = {} if said["roots"] is None else {"roots": len(said["roots"])}
         source.agree(**{name: len(said[name]) for name in ("windows", "items", "seq")}, **levels, **roots)
@@ -104,7 +112,9 @@ class ItemLists(Saved):
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
     @classmethod
-    def of_contexts(cls, contexts: Contexts, rows: Index, windows: Ints, names: Sequence[str]) -> ItemLists:
+    def of_contexts(
+        cls, contexts: ContextBatch, rows: Index, windows: Ints, names: Sequence[str]
+    ) -> ItemLists:
         """Some contexts as members of these windows; an item is the event's source id, else its entity id.
 
         `names` are those of the variable of a window.
@@ -164,12 +174,12 @@ class ItemLists(Saved):
         rows = np.flatnonzero(self._among(windows) >= 0)
         return self if len(rows) == len(self) else self._at(rows)
 
-    def lists(self, windows: Ints, interner: Interner) -> Items:
+    def lists(self, windows: Ints, interner: Interner) -> BatchItems:
         """The items of each of these windows, in their order."""
         inside, starts = self.grouped(windows)
         first = Roots(inside.seq, inside.branches) if inside.roots is None else inside.roots
         first = first.take(starts)
-        return Items(inside.items, np.append(starts, len(inside)), interner, first.seq, first.branches)
+        return BatchItems(inside.items, np.append(starts, len(inside)), interner, first.seq, first.branches)
 
     def _among(self, windows: Ints) -> Ints:
         """For each member the place of its window in `windows`, -1 where it is not among them."""
@@ -192,7 +202,7 @@ class ItemLists(Saved):
 
 
 @dataclass(frozen=True)
-class Items(Saved):
+class BatchItems(StateObject):
     """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`.
 
     `opened_by` is the event that it begins with, of windows of what came out of windows that of the first of these;
@@ -204,7 +214,7 @@ class Items(Saved):
         offsets=INTS,
         interner=INTERNER,
         opened_by=INTS,
-        opened_in=Listed(Array(np.int32, 0), tuple),
+        opened_in=ListField(ArrayField(np.int32, 0), tuple),
     )
 
     codes: Codes
@@ -217,7 +227,7 @@ class Items(Saved):
         return len(self.offsets) - 1
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> Items:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> BatchItems:
         offsets = said["offsets"]
         ends = len(offsets) and offsets[0] == 0 and offsets[-1] == len(said["codes"])
         source.check(ends and (np.diff(offsets) >= 0).all(), "no lists side by side")
@@ -225,16 +235,16 @@ class Items(Saved):
         source.agree(lists=len(offsets) - 1, opened_by=len(said["opened_by"]), **levels)
         return cls(**said)
 
-    def take(self, index: Index) -> Items:
+    def take(self, index: Index) -> BatchItems:
         """The lists at `index`."""
         starts, counts = self.offsets[index], self.offsets[index + 1] - self.offsets[index]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         opened_in = tuple(level[index] for level in self.opened_in)
         codes = self.codes[ranges(starts, counts)]
-        return Items(codes, offsets, self.interner, self.opened_by[index], opened_in)
+        return BatchItems(codes, offsets, self.interner, self.opened_by[index], opened_in)
 
     @classmethod
-    def joined(cls, parts: Sequence[Items]) -> Items:
+    def joined(cls, parts: Sequence[BatchItems]) -> BatchItems:
         """The lists of several parts, one part after the other."""
         shifts = np.cumsum([0, *(int(p.offsets[-1]) for p in parts[:-1])])
         ends = [p.offsets[1:] + shift for p, shift in zip(parts, shifts, strict=True)]
@@ -261,14 +271,16 @@ class Items(Saved):
 
 
 @dataclass(frozen=True)
-class BatchVariable(Plain):
+class BatchVariable(ValueColumnVariable):
     """`batch` of each context: `count, key, items, first_at, last_at, closed_at`."""
 
-    saved = keeps(counts=INTS, keys=COLUMN, items=Part(Items), first_at=INTS, last_at=INTS, closed_at=INTS)
+    saved = keeps(
+        counts=INTS, keys=COLUMN, items=ObjectField(BatchItems), first_at=INTS, last_at=INTS, closed_at=INTS
+    )
 
     counts: Ints
     keys: Column
-    items: Items
+    items: BatchItems
     first_at: Ints
     last_at: Ints
     closed_at: Ints
@@ -277,7 +289,7 @@ class BatchVariable(Plain):
         return len(self.counts)
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> BatchVariable:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> BatchVariable:
         source.agree(**{name: len(part) for name, part in said.items()})
         return cls(**said)
 
@@ -313,7 +325,7 @@ class BatchVariable(Plain):
         return BatchVariable(
             np.concatenate([p.counts for p in parts]),
             Column.concat([p.keys for p in parts]),
-            Items.joined([p.items for p in parts]),
+            BatchItems.joined([p.items for p in parts]),
             np.concatenate([p.first_at for p in parts]),
             np.concatenate([p.last_at for p in parts]),
             np.concatenate([p.closed_at for p in parts]),
@@ -329,19 +341,19 @@ class Opened:
     moments: Ints
 
 
-def opened(contexts: Contexts, names: Sequence[str]) -> Opened | None:
+def opened(contexts: ContextBatch, names: Sequence[str]) -> Opened | None:
     """How the last window was opened that each context came out of; None where they came out of none."""
     variable = _window_of(contexts, names)
     if variable is None:
         return None
-    items: Items = variable.items  # type: ignore[attr-defined]
+    items: BatchItems = variable.items  # type: ignore[attr-defined]
     moments = getattr(variable, "first_at", None)
     return Opened(
         items.opened_by, items.opened_in, np.zeros(len(items), np.int64) if moments is None else moments
     )
 
 
-def _window_of(contexts: Contexts, names: Sequence[str]) -> Variable | None:
+def _window_of(contexts: ContextBatch, names: Sequence[str]) -> Variable | None:
     """The variable of the last window that contexts came out of."""
     found = (contexts.variable(name) for name in names)
-    return next((v for v in found if isinstance(getattr(v, "items", None), Items)), None)
+    return next((v for v in found if isinstance(getattr(v, "items", None), BatchItems)), None)

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.kernels.timers import LAST_MOMENT
-from flowdsl.values.saved import INTS, MOST, Chosen, Listed, Numbers, Whole
-from flowdsl.values.saving import Saved, Source, keeps
+from flowdsl.values.state_fields import INTS, MOST, ChoiceField, ListField, NumbersField, WholeField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 Ints = npt.NDArray[np.int64]
 # fewer contexts of a key than this are looped over: arrays would cost more to set up
@@ -185,15 +185,15 @@ class Bucket(Protocol):
 
 
 @dataclass
-class Buckets(Saved):
+class Buckets(StateObject):
     """A bucket for each key, made when the key is first seen."""
 
     # of a bucket what differs from key to key: its figures after capacity and period
     saved = keeps(
-        kind=Chosen({kind.__name__: kind for kind in (DropBucket, FloatBucket, QueueBucket)}),
+        kind=ChoiceField({kind.__name__: kind for kind in (DropBucket, FloatBucket, QueueBucket)}),
         keys=INTS,
-        figures=Listed(Numbers()),
-        _swept=Whole(0, MOST),
+        figures=ListField(NumbersField()),
+        _swept=WholeField(0, MOST),
     )
 
     kind: type[Bucket]
@@ -215,7 +215,7 @@ class Buckets(Saved):
         }
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> Buckets:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> Buckets:
         kind, keys, figures = said["kind"], said["keys"], said["figures"]
         source.agree(keys=len(keys), **{f"figures {n}": len(column) for n, column in enumerate(figures)})
         whole = kind is not FloatBucket
@@ -231,7 +231,7 @@ class Buckets(Saved):
         source.check(len(by_key) == len(keys), "with a key twice")
         return cls(kind, 0, 0, by_key, said["_swept"])
 
-    def goes_on_for(self, step: Buckets, source: Source) -> Buckets:
+    def goes_on_for(self, step: Buckets, source: StateReader) -> Buckets:
         """The same buckets, as large as a step's own."""
         source.check(self.kind is step.kind, f"no {step.kind.__name__}")
         for bucket in self._by_key.values():

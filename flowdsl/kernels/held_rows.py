@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.contexts.holding import branch_texts
-from flowdsl.plurals import count_text
+from flowdsl.batches.buffer import branch_texts
+from flowdsl.pluralize import count_text
 from flowdsl.values.interner import Interner
 
 if TYPE_CHECKING:

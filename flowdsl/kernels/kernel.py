@@ -8,24 +8,24 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.contexts.contexts import Contexts
-from flowdsl.contexts.holding import Holding
-from flowdsl.contexts.payload import Payload
-from flowdsl.contexts.variables import Versions
+from flowdsl.batches.buffer import ContextBuffer
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.payload import Payload
+from flowdsl.batches.variables import Versions
+from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.keys import Held, KeySpace
-from flowdsl.language.rows import Failures
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Interner
-from flowdsl.values.saving import Saved, Source
-from flowdsl.values.tags import Index, Mask
+from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.state_objects import StateObject, StateReader
 
 # by sink, which contexts do not reach it
 Refused = Mapping[str, Mask]
 FOREVER = int(np.iinfo(np.int64).max)
 
 
-class StepRun(Protocol):
+class StepContext(Protocol):
     """One step at work on one batch: the time up to which timers fire, and where outcomes are told."""
 
     @property
@@ -43,23 +43,23 @@ class StepRun(Protocol):
         """Whether somebody watches single contexts: only then is it worth saying which went into a batch."""
         ...
 
-    def dropped(self, contexts: Contexts, rows: Index, reason: str) -> None:
+    def dropped(self, contexts: ContextBatch, rows: Index, reason: str) -> None:
         """These contexts end here, on purpose."""
         ...
 
-    def dropped_earlier(self, members: Members, reason: str) -> None:
+    def dropped_earlier(self, members: EventRefs, reason: str) -> None:
         """Contexts held since earlier end here."""
         ...
 
-    def failed(self, contexts: Contexts, failures: Failures) -> None:
+    def failed(self, contexts: ContextBatch, failures: Failures) -> None:
         """The contexts where `failures` says so end here."""
         ...
 
-    def branched(self, contexts: Contexts, branches: Index) -> None:
+    def branched(self, contexts: ContextBatch, branches: Index) -> None:
         """A fan-out made so many branches of each of these contexts."""
         ...
 
-    def too_many(self, contexts: Contexts, branches: Index, most: int) -> Mask | None:
+    def too_many(self, contexts: ContextBatch, branches: Index, most: int) -> Mask | None:
         """Which contexts would give their event more than `most` branches, with those made before; None where none does."""
         ...
 
@@ -67,7 +67,7 @@ class StepRun(Protocol):
         """So many contexts went into batches that go on as one each."""
         ...
 
-    def gathered(self, members: Members, batches: Contexts, which: Index) -> None:
+    def gathered(self, members: EventRefs, batches: ContextBatch, which: Index) -> None:
         """Where observed: the contexts in batches that go on, and which of `batches` each went into."""
         ...
 
@@ -81,13 +81,13 @@ class StepRun(Protocol):
         ...
 
     def delivered(
-        self, contexts: Contexts, payload: Payload, recipient: Column, refused: Refused | None = None
+        self, contexts: ContextBatch, payload: Payload, recipient: Column, refused: Refused | None = None
     ) -> None:
         """These contexts reached sinks; `refused` says which of them did not reach one of the sinks."""
         ...
 
 
-class Members(Protocol):
+class EventRefs(Protocol):
     """Contexts of which only the event and the branch are still known."""
 
     @property
@@ -97,13 +97,13 @@ class Members(Protocol):
     def branches(self) -> tuple[npt.NDArray[np.int32], ...]: ...
 
 
-class Kernel(Saved):
+class Kernel(StateObject):
     """Runs one step. The base class is one that remembers nothing.
 
     What a kernel remembers it declares in `saved`; the rest it has from its step.
     """
 
-    def goes_on_from(self, earlier: Kernel, source: Source) -> None:
+    def goes_on_from(self, earlier: Kernel, source: StateReader) -> None:
         """Remember what another kernel of the same step did, as it was read."""
         source.check(type(earlier) is type(self), f"what {type(earlier).__name__} remembers")
         for name in self.saved:
@@ -114,7 +114,7 @@ class Kernel(Saved):
             setattr(self, name, value.goes_on_for(own, source) if hasattr(value, "goes_on_for") else value)
         self.check(source)
 
-    def check(self, source: Source) -> None:
+    def check(self, source: StateReader) -> None:
         """Refuse what was read where its parts do not go together."""
 
     @property
@@ -132,7 +132,7 @@ class Kernel(Saved):
             yield from self.space.codes_in(self.keys_held())
 
     @property
-    def holding(self) -> Holding | None:
+    def holding(self) -> ContextBuffer | None:
         """The contexts that it holds whole."""
         return None
 
@@ -149,11 +149,11 @@ class Kernel(Saved):
         """The contexts that it holds; asked of a kernel that was read without its step, too."""
         return HeldRows.none()
 
-    def most_branches(self, contexts: Contexts) -> Index | None:
+    def most_branches(self, contexts: ContextBatch) -> Index | None:
         """How many branches each context makes at most; None for a step that makes none."""
         return None
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         """The contexts that go on, in order; `contexts` come in order, after those of earlier calls."""
         raise NotImplementedError
 
@@ -188,7 +188,7 @@ class NoDirectionKernel(Kernel):
     def __init__(self, direction: str) -> None:
         self._message = f"direction {direction!r:.60} is neither 'forward' nor 'reverse'"
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         if len(contexts):
             step.failed(contexts, Failures(np.ones(len(contexts), np.int32), (self._message,)))
         return contexts.take(np.zeros(0, np.int64))

@@ -9,30 +9,30 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.contexts.contexts import Contexts
-from flowdsl.language.paths import Path, path_text
-from flowdsl.language.rows import Failures, first_failures
-from flowdsl.values.columns import Coded, Column
-from flowdsl.values.forgetting import Inside
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.expressions.paths import Path, path_text
+from flowdsl.expressions.row_source import Failures, first_failures
+from flowdsl.values.canonical_json import spelled
+from flowdsl.values.columns import Column, DictionaryColumn
+from flowdsl.values.float_parser import as_read
 from flowdsl.values.interner import GONE, Hashes, HashTable, Interner, insert_pairs
-from flowdsl.values.read_floats import as_read
-from flowdsl.values.saved import Listed, Part
-from flowdsl.values.saving import Saved, Source, keeps
-from flowdsl.values.spelling import spelled
-from flowdsl.values.tags import Tag
+from flowdsl.values.json_types import Tag
+from flowdsl.values.key_collection import Inside
+from flowdsl.values.state_fields import ListField, ObjectField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 Keys = npt.NDArray[np.int64]
 # keys that somebody remembers
 Held = Keys | list[int]
 
 
-class KeySpace(Saved):
+class KeySpace(StateObject):
     """Numbers for the values of one or several paths: text by itself, numbers as numbers, all types apart.
 
     With `typed=False` values are the same if their text is: 1 and "1", but not 1 and 1.0. Null is a key only with `nulls`.
     """
 
-    saved = keeps(_others=Part(Interner), _pairs=Listed(Part(HashTable)))
+    saved = keeps(_others=ObjectField(Interner), _pairs=ListField(ObjectField(HashTable)))
 
     def __init__(self, paths: Sequence[Path], *, typed: bool = True, nulls: bool = False) -> None:
         self._paths = paths
@@ -45,7 +45,7 @@ class KeySpace(Saved):
         # what its tables know is of use only where a key is
         return iter(())
 
-    def goes_on_for(self, step: KeySpace, source: Source) -> KeySpace:
+    def goes_on_for(self, step: KeySpace, source: StateReader) -> KeySpace:
         """The same numbers, for the paths of a step's own space."""
         source.agree(paths=len(step._paths), pairs=len(self._pairs) + 1)
         self._paths, self._typed, self._nulls = step._paths, step._typed, step._nulls
@@ -98,7 +98,7 @@ class KeySpace(Saved):
                 else (lambda words: read(np.concatenate(_halves(words)))),
             )
 
-    def keys(self, contexts: Contexts) -> tuple[Keys, Failures | None]:
+    def keys(self, contexts: ContextBatch) -> tuple[Keys, Failures | None]:
         """The key of each context; it fails where a value is missing or null."""
         parts, failures = [], []
         for path in self._paths:
@@ -114,9 +114,13 @@ class KeySpace(Saved):
             keys = insert_pairs(table, keys.astype(np.uint64), part.astype(np.uint64)).astype(np.int64)
         return keys, first_failures(failures)
 
-    def _numbers(self, column: Column, contexts: Contexts) -> Keys:
+    def _numbers(self, column: Column, contexts: ContextBatch) -> Keys:
         interner = contexts.chunk.interner
-        if isinstance(column.texts, Coded) and column.texts.interner is interner and column.all_(Tag.TEXT):
+        if (
+            isinstance(column.texts, DictionaryColumn)
+            and column.texts.interner is interner
+            and column.all_(Tag.TEXT)
+        ):
             return column.texts.codes.astype(np.int64) * 2
         if not self._typed:
             return interner.intern(spelled(as_read(column))).astype(np.int64) * 2

@@ -13,12 +13,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.contexts.holding import Refs
-from flowdsl.kernels.arrays import Arrays
+from flowdsl.batches.buffer import Refs
 from flowdsl.kernels.batch_variable import ItemLists
-from flowdsl.values.saved import Array, Listed, Part
-from flowdsl.values.saving import Saved, Source, keeps
-from flowdsl.values.tags import Index, Mask
+from flowdsl.kernels.struct_of_arrays import Arrays
+from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.state_fields import ArrayField, ListField, ObjectField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 Ints = npt.NDArray[np.int64]
 # tiers are no longer than this: so long it takes to sort one
@@ -37,10 +37,10 @@ class Open(Arrays):
     last: Refs
 
 
-class _Tier(Saved):
+class _Tier(StateObject):
     """Windows sorted by key, with the members of each in a row; those that were taken out are marked as gone."""
 
-    saved = keeps(windows=Part(Open), members=Part(ItemLists), there=Array(np.bool_))
+    saved = keeps(windows=ObjectField(Open), members=ObjectField(ItemLists), there=ArrayField(np.bool_))
 
     def __init__(self, windows: Open, members: ItemLists) -> None:
         # what is joined of sorted parts is sorted fast by a stable sort
@@ -59,7 +59,7 @@ class _Tier(Saved):
         self._opened_from = int(self.windows.opened.min())
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> _Tier:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> _Tier:
         windows, members, there = said["windows"], said["members"], said["there"]
         source.agree(windows=len(windows), there=len(there))
         source.check(there.any(), "without an open window")
@@ -117,10 +117,10 @@ class _Tier(Saved):
         return left, self.members.runs(self.starts[rows], left.counts)
 
 
-class OpenWindows(Saved):
+class OpenWindows(StateObject):
     """All windows of a batch step that are open."""
 
-    saved = keeps(_tiers=Listed(Part(_Tier)))
+    saved = keeps(_tiers=ListField(ObjectField(_Tier)))
 
     def __init__(self) -> None:
         self._tiers: list[_Tier] = []

@@ -7,15 +7,17 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.contexts.chunk import Chunk, Micros
-from flowdsl.kernels.kernel import StepRun
+from flowdsl.batches.chunk import Chunk, Micros
+from flowdsl.kernels.kernel import StepContext
 
 Seen = npt.NDArray[np.int32]
 # the end of the year 9999 in µs: no timer can be due later, for times beyond it cannot be written
 LAST_MOMENT: Final = 253_402_300_799_999_999
 
 
-def due(chunk: Chunk, deadlines: Micros, opened: Micros, seen: Seen, step: StepRun) -> npt.NDArray[np.bool_]:
+def due(
+    chunk: Chunk, deadlines: Micros, opened: Micros, seen: Seen, step: StepContext
+) -> npt.NDArray[np.bool_]:
     """Which timers fire: those due by the horizon, once an event comes after what set them.
 
     A timer fires before any event at or after its deadline. One that is due at the very moment it is set

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.kernels.arrays import Arrays
+from flowdsl.kernels.struct_of_arrays import Arrays
 
 Ints = npt.NDArray[np.int64]
 LOOP_BELOW = 32

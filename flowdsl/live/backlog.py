@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from flowdsl.log.durable import check_own
+from flowdsl.log.fsync import check_own
 from flowdsl.sinks.base import Delivery
 from flowdsl.sinks.database import Database, insert, sealed
 

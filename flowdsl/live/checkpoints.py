@@ -17,14 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from flowdsl.engines.state import State
+from flowdsl.engine.state import State
 from flowdsl.errors import DataError, LiveError
 from flowdsl.events import FlowWarning
 from flowdsl.graph.fetchers import Fetcher
-from flowdsl.live.consumer import Consumer
-from flowdsl.live.state_file import BlobWriter, Written, read_state, write_state
-from flowdsl.live.story import Place
-from flowdsl.log.durable import created, put_in_place, sync, write_whole
+from flowdsl.live.consumer_store import ConsumerStore
+from flowdsl.live.log_cursor import LogPosition
+from flowdsl.live.state_codec import BlobWriter, SerializedState, read_state, write_state
+from flowdsl.log.fsync import created, put_in_place, sync, write_whole
 from flowdsl.plan import Plan
 
 _HEAD: Final = b"flowdsl checkpoint 2\n"
@@ -57,7 +57,7 @@ class Checkpoint:
     """A state, the place that it belongs to, and the run: the name under which durable sinks number its batches."""
 
     run: str
-    place: Place
+    place: LogPosition
     state: State
     earlier: tuple[Earlier, ...] = ()
 
@@ -65,7 +65,7 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one consumer; of a log in memory, the last state as it is."""
 
-    def __init__(self, consumer: Consumer, plan: Plan, fetchers: Mapping[str, Fetcher]) -> None:
+    def __init__(self, consumer: ConsumerStore, plan: Plan, fetchers: Mapping[str, Fetcher]) -> None:
         self._consumer = consumer
         self._plan = plan
         self._fetchers = fetchers
@@ -141,12 +141,12 @@ class Checkpoints:
         if _digest(content) != head["digest"]:
             raise DataError("a checkpoint is damaged", place=str(path))
         try:
-            written = Written(head["json"], content, head["blobs"])
+            written = SerializedState(head["json"], content, head["blobs"])
             state = read_state(written, self._plan, self._fetchers, self._blob)
         except DataError as error:
             raise error.located(place=str(path)) from error
         earlier = tuple(Earlier(run, frozenset(flows)) for run, flows in head["earlier"])
-        return Checkpoint(head["run"], Place(*head["place"]), state, earlier)
+        return Checkpoint(head["run"], LogPosition(*head["place"]), state, earlier)
 
     def _blob(self, name: str) -> bytes:
         assert self._folder is not None

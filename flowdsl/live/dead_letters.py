@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Letter(NamedTuple):
+class DeadLetter(NamedTuple):
     """One dead letter. Times are µs since 1970; `sink` is null where a step failed; `delivery` is JSON."""
 
     key: str
@@ -53,7 +53,7 @@ class Letter(NamedTuple):
 _INTEGERS: Final = {"seq_no", "timestamp", "step", "attempts", "failed_at"}
 LETTERS: Final = (
     "create table if not exists letters (key text unique not null, "
-    + ", ".join(f"{name} {'integer' if name in _INTEGERS else 'text'}" for name in Letter._fields[1:])
+    + ", ".join(f"{name} {'integer' if name in _INTEGERS else 'text'}" for name in DeadLetter._fields[1:])
     + ", settled integer not null default 0, crc integer not null)",
     "create index if not exists letters_open on letters (settled, seq_no)",
 )
@@ -69,19 +69,19 @@ _TYPES: Final[dict[str, Any]] = {
 }
 
 
-def letters_of_failures(errors: pl.DataFrame, now: int) -> list[Letter]:
+def letters_of_failures(errors: pl.DataFrame, now: int) -> list[DeadLetter]:
     """The rows of a table of errors as letters."""
     told = errors.with_columns(pl.col("timestamp").to_physical())
     columns: dict[str, Iterable[Any]] = {
         name: told[name].to_list() if name in told.columns else repeat(None, len(told))
-        for name in Letter._fields
+        for name in DeadLetter._fields
     }
     columns["key"] = map(_key, *(columns[name] for name in ("flow", "seq_no", "branch", "step")))
     columns["attempts"], columns["failed_at"] = repeat(1, len(told)), repeat(now, len(told))
-    return list(map(Letter, *columns.values()))
+    return list(map(DeadLetter, *columns.values()))
 
 
-def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> Letter:
+def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> DeadLetter:
     """What a sink could not deliver as a letter."""
     rest = {
         "event_time": delivery.event_time.isoformat(),
@@ -97,10 +97,10 @@ def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> Letter
         "payload": json.dumps(delivery.payload), "delivery": json.dumps(rest), "attempts": failure.attempts,
         "failed_at": now,
     }  # fmt: skip
-    return Letter(**fields)
+    return DeadLetter(**fields)
 
 
-def delivery_of(letter: Letter) -> Delivery:
+def delivery_of(letter: DeadLetter) -> Delivery:
     """The delivery that a letter holds, with the key that it had."""
     rest = json.loads(letter.delivery or "{}")
     return Delivery(
@@ -110,7 +110,7 @@ def delivery_of(letter: Letter) -> Delivery:
     )  # fmt: skip
 
 
-def letters_frame(letters: Sequence[Letter]) -> pd.DataFrame:
+def letters_frame(letters: Sequence[DeadLetter]) -> pd.DataFrame:
     """Letters as `runtime.dead_letters` gives them."""
     from flowdsl.frames import to_pandas
 
@@ -124,7 +124,7 @@ def letters_frame(letters: Sequence[Letter]) -> pd.DataFrame:
     return to_pandas(frame)
 
 
-def chosen_letters(held: list[Letter], letters: Any) -> list[Letter]:
+def chosen_letters(held: list[DeadLetter], letters: Any) -> list[DeadLetter]:
     """Those of the letters held that a frame names by their `key`; all for None."""
     if letters is None:
         return held

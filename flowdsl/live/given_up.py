@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
-from flowdsl.engines.state import State, StepState
+from flowdsl.engine.state import State, StepState
 from flowdsl.sinks.frame import MOMENT
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ class Latencies:
         return both
 
 
-class SinkMeter:
+class SinkStats:
     """What one sink did."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class SinkMeter:
             self.latencies.add((now - moments).clip(0) / 1e6)
 
 
-def percentiles(meters: Iterable[SinkMeter]) -> tuple[float | None, ...]:
+def percentiles(meters: Iterable[SinkStats]) -> tuple[float | None, ...]:
     """The times within which 50, 95 and 99 percent of what these meters have counted were done."""
     latencies = Latencies()
     for meter in meters:
@@ -97,7 +97,7 @@ class SinkMetrics:
     latency_p99: float | None
 
     @classmethod
-    def of(cls, sink: str, meter: SinkMeter) -> SinkMetrics:
+    def of(cls, sink: str, meter: SinkStats) -> SinkMetrics:
         """What a meter says now."""
         return cls(
             sink, meter.delivered, meter.failed, meter.waiting, meter.on_disk, _text(meter.waiting_since), meter.batches, round(meter.seconds, 6),
@@ -141,7 +141,7 @@ class Metrics:
     @property
     def step_frame(self) -> pd.DataFrame:
         """What became of the contexts that entered each step, as `result.steps` has it."""
-        from flowdsl.results.accounts import STEP_SCHEMA
+        from flowdsl.results.derived_tables import STEP_SCHEMA
 
         return _frame([{name: step[name] for name in STEP_SCHEMA} for step in self.steps], list(STEP_SCHEMA))
 

@@ -10,14 +10,24 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.engines.local import LocalRun
-from flowdsl.engines.state import State
+from flowdsl.engine.local import LocalExecutor
+from flowdsl.engine.state import State
 from flowdsl.errors import LiveError
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live import MAX_AHEAD
-from flowdsl.live.ahead import AheadOfClock
-from flowdsl.live.allocation import share_arenas
-from flowdsl.live.arguments import (
+from flowdsl.live.bootstrap import Bootstrap
+from flowdsl.live.checkpoints import Checkpoint, Checkpoints
+from flowdsl.live.collector import LiveRecorder
+from flowdsl.live.consumer_store import UNUSABLE, ConsumerStore
+from flowdsl.live.dead_letters import DeadLetter, chosen_letters, letters_frame
+from flowdsl.live.dispatcher import Dispatcher, SinkWorker
+from flowdsl.live.future_events import AheadOfClock
+from flowdsl.live.given_up import given_up_frame
+from flowdsl.live.log_cursor import LogCursor, check_cuts
+from flowdsl.live.memory_arenas import share_arenas
+from flowdsl.live.metrics import Metrics, SinkMetrics, percentiles
+from flowdsl.live.spans import Tracer
+from flowdsl.live.validation import (
     checked_ahead,
     checked_clock,
     checked_consumer,
@@ -27,25 +37,15 @@ from flowdsl.live.arguments import (
     checked_sinks,
     checked_state,
 )
-from flowdsl.live.beginning import Beginning
-from flowdsl.live.checkpoints import Checkpoint, Checkpoints
-from flowdsl.live.consumer import UNUSABLE, Consumer
-from flowdsl.live.dead_letters import Letter, chosen_letters, letters_frame
-from flowdsl.live.dispatch import Dispatch, Lane
-from flowdsl.live.following import PATIENCE, LiveRun, Setting
-from flowdsl.live.given_up import given_up_frame
-from flowdsl.live.metrics import Metrics, SinkMetrics, percentiles
-from flowdsl.live.recording import LiveRecorder
-from flowdsl.live.story import Story, check_cuts
-from flowdsl.live.tracing import Tracer
+from flowdsl.live.worker import PATIENCE, LiveWorker, RunConfig
 from flowdsl.log import Position
 from flowdsl.log.base import EventLog
-from flowdsl.log.border import reading
+from flowdsl.log.errors import reading
 from flowdsl.plan import Plan
-from flowdsl.plurals import count_text
-from flowdsl.progress import Follower, Progress, following
+from flowdsl.pluralize import count_text
+from flowdsl.progress import Progress, ProgressReporter, following
 from flowdsl.replaying import as_flows, by_rules
-from flowdsl.results.keys import DeliveryKeys
+from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.manifest import step_rows
 from flowdsl.rules import FLOWDSL
 from flowdsl.sinks.base import open_sinks
@@ -117,10 +117,10 @@ class Runtime:
         self._keys = DeliveryKeys(self.flows, self.log)
         self._labels = self._keys.labels
         share_arenas()
-        self._consumer = Consumer.of(self.log, self.consumer_name)
+        self._consumer = ConsumerStore.of(self.log, self.consumer_name)
         self._tracer = Tracer()
         self._stop = threading.Event()
-        self._live: LiveRun | None = None
+        self._live: LiveWorker | None = None
         self._thread: threading.Thread | None = None
 
     # -- running ---------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ class Runtime:
         as of its event, and what it now delivers behind the step that failed is delivered. What succeeds is no dead
         letter any more. `progress` is as in `replay`.
         """
-        from flowdsl.live.retrying import retried
+        from flowdsl.live.retry import retried
 
         open_sinks(self.sinks)
         with following(progress, None, "retry") as follower:
@@ -302,12 +302,14 @@ class Runtime:
         self._consumer.settle([letter.key for letter in chosen], self.log.last_seq_no())
         return len(chosen)
 
-    def _chosen(self, letters: Any) -> list[Letter]:
+    def _chosen(self, letters: Any) -> list[DeadLetter]:
         return chosen_letters(self._consumer.letters(), letters)
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _begin(self, position: Position | str | int | None, first: Position, follower: Follower) -> None:
+    def _begin(
+        self, position: Position | str | int | None, first: Position, follower: ProgressReporter
+    ) -> None:
         if self.running:
             raise LiveError("the runtime is running already", hint="stop() it first")
         self._consumer.acquire()
@@ -321,40 +323,40 @@ class Runtime:
         self.error = None
 
     def _run_from(
-        self, position: Position | str | int | None, first: Position, follower: Follower
-    ) -> LiveRun:
+        self, position: Position | str | int | None, first: Position, follower: ProgressReporter
+    ) -> LiveWorker:
         fetchers = {} if self.graph is None else self.graph.fetchers
         checkpoints = Checkpoints(self._consumer, self._plan, fetchers)
-        beginning = Beginning(
+        beginning = Bootstrap(
             self.log, self._plan, self.graph, self._consumer, checkpoints, first, follower, self._now, self._ahead
         )  # fmt: skip
         found = beginning.at(position, self._state)
         # it was used: what comes next goes on from what the run remembers
         self._state = None
-        setting = Setting(
+        setting = RunConfig(
             self.log, self._consumer, checkpoints, self._labels, self._now, self._every, self._tracer, self._ahead
         )  # fmt: skip
         if found.place.seq_no:
             self._keys.names.catch_up(self.log, found.place.seq_no)
         recorder = LiveRecorder(self._keys)
-        local = LocalRun(
+        local = LocalExecutor(
             self._plan, found.state.graph, recorder, steps=found.state.steps, gates=self.sinks, spares=True
         )
         local.clock, local.position = found.state.clock, found.state.position
         self._stop.clear()
         dispatch = self._dispatch(found)
         check_cuts(self.log, found.place, dispatch.cuts)
-        story = Story(self.log, found.place, _COLUMNS, dispatch.cuts)
-        return LiveRun(setting, found, local, recorder, story, dispatch)
+        story = LogCursor(self.log, found.place, _COLUMNS, dispatch.cuts)
+        return LiveWorker(setting, found, local, recorder, story, dispatch)
 
-    def _dispatch(self, found: Checkpoint) -> Dispatch:
+    def _dispatch(self, found: Checkpoint) -> Dispatcher:
         self._consumer.bury_without_sink(self.sinks, self._now())
         told = (self._now, self._tracer, self._lane_failed)
         lanes = {
-            name: Lane(name, sink, self._consumer, found.run, found.earlier, found.place.number, *told)
+            name: SinkWorker(name, sink, self._consumer, found.run, found.earlier, found.place.number, *told)
             for name, sink in self.sinks.items()
         }
-        return Dispatch(lanes, self._stop)
+        return Dispatcher(lanes, self._stop)
 
     def _lane_failed(self, error: BaseException) -> None:
         self.error = error

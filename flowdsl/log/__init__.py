@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
+from flowdsl.log.importer import Converted, convert, read_events
 from flowdsl.log.memory import MemoryEventLog
 from flowdsl.log.origins import literal
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.position import Position
-from flowdsl.log.reading import Converted, convert, read_events
 from flowdsl.log.source import EventSource, open_log
 
 __all__ = [

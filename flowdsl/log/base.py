@@ -14,19 +14,19 @@ from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, event_mapping, id_text, timestamp_us
 from flowdsl.log.columns import TIME, chunk_columns, empty_events, readable
 from flowdsl.log.duplicates import Duplicates, Fresh, KnownIds, check_duplicates
-from flowdsl.log.forking import watch
-from flowdsl.log.incoming import are_few, count_of
-from flowdsl.log.nested import as_json_text
+from flowdsl.log.forks import watch
+from flowdsl.log.ingest import are_few, count_of
+from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.position import Position, first_after
-from flowdsl.log.problems import Problems
+from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import event_rows
-from flowdsl.progress import Follower, Progress, following
+from flowdsl.progress import Progress, ProgressReporter, following
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from flowdsl.log.interest import Interest
+    from flowdsl.log.pushdown import ScanFilter
 
 _BATCH: Final = 65_536
 
@@ -35,7 +35,7 @@ class EventLog(ABC):
     """A log of events: appended to, subscribed to by consumers that keep their positions, read in chunks."""
 
     def __init__(self) -> None:
-        self._problems = Problems()
+        self._problems = RowProblems()
         self._known: KnownIds | None = None
         self._dropping = threading.Lock()
         watch(self)
@@ -86,13 +86,17 @@ class EventLog(ABC):
                 return self._append(events, timestamp, follower, self.fresh(self._problems))
         if progress is None and are_few(events):
             # so a live log grows, and it is in a hurry
-            return self._append(events, timestamp, Follower())
+            return self._append(events, timestamp, ProgressReporter())
         with following(progress, count_of(events), "append") as follower:
             return self._append(events, timestamp, follower)
 
     @abstractmethod
     def _append(
-        self, events: Any, timestamp: datetime | str | None, follower: Follower, fresh: Fresh | None = None
+        self,
+        events: Any,
+        timestamp: datetime | str | None,
+        follower: ProgressReporter,
+        fresh: Fresh | None = None,
     ) -> int:
         """Put events at the end, those that `fresh` lets through; `follower` hears of them."""
 
@@ -100,7 +104,7 @@ class EventLog(ABC):
     def _known_ids(self) -> KnownIds:
         """What tells which ids the log has."""
 
-    def fresh(self, problems: Problems, *, among: bool = True) -> Fresh:
+    def fresh(self, problems: RowProblems, *, among: bool = True) -> Fresh:
         """What lets through only events whose ids the log has not; with `among` each id once. The others go to `problems`."""
         if self._known is None:
             self._known = self._known_ids()
@@ -121,7 +125,7 @@ class EventLog(ABC):
 
     @abstractmethod
     def chunks(
-        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+        self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
         """Frames of at most `size` events after `after`, as `EventSource.chunks`."""
 

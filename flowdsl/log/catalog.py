@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from flowdsl.errors import DataError
-from flowdsl.log.durable import check_own, created, put_in_place
-from flowdsl.log.forking import abandon, quiet
+from flowdsl.log.forks import abandon, quiet
+from flowdsl.log.fsync import check_own, created, put_in_place
 from flowdsl.log.segments import MOST, Segment, Statistics, segment_name
 
 NAME: Final = "log.sqlite"
@@ -61,7 +61,7 @@ CHECKED: Final = {
 
 
 @dataclass(frozen=True)
-class Gap:
+class MissingRange:
     """Numbers of events that a log no longer has, and why: `retained` (dropped by `retain`) or `quarantined`."""
 
     first: int
@@ -146,9 +146,9 @@ class Catalog:
             segments = [row[:3] for row in self._listed(0)]
             return segments, [(gap.first, gap.last) for gap in self.gaps()], self.last_sealed()
 
-    def gaps(self, after: int = 0) -> list[Gap]:
+    def gaps(self, after: int = 0) -> list[MissingRange]:
         """The numbers after `after` whose events the log no longer has."""
-        found = [Gap(*row) for row in self._rows("gaps", "WHERE last > ? ORDER BY first", (after,))]
+        found = [MissingRange(*row) for row in self._rows("gaps", "WHERE last > ? ORDER BY first", (after,))]
         for gap in found:
             if not (_are_numbers(gap.first, gap.last) and isinstance(gap.reason, str)):
                 raise self._nonsense("gaps", gap)
@@ -171,7 +171,10 @@ class Catalog:
         )
 
     def change_segments(
-        self, listed: Iterable[Segment] = (), dropped: Iterable[Segment] = (), gaps: Iterable[Gap] = ()
+        self,
+        listed: Iterable[Segment] = (),
+        dropped: Iterable[Segment] = (),
+        gaps: Iterable[MissingRange] = (),
     ) -> None:
         """In one step: finished segments become part of the log, others no longer are, numbers are given up."""
         listed, gaps = list(listed), list(gaps)

@@ -78,7 +78,7 @@ def check_types(schema: Mapping[str, pl.DataType], place: str) -> None:
             )
 
 
-class Shaper:
+class SchemaCoercer:
     """Brings pieces of one source to the types of an event table, and says once what it had to assume."""
 
     def __init__(self) -> None:

@@ -20,9 +20,9 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EventRow
-from flowdsl.log.durable import created, make_folder, put_in_place, write_whole
-from flowdsl.log.problems import Problems
-from flowdsl.log.repeated import Repeated
+from flowdsl.log.fsync import created, make_folder, put_in_place, write_whole
+from flowdsl.log.problems import RowProblems
+from flowdsl.log.repeats import Repeated
 from flowdsl.values.interner import UNKNOWN, HashTable
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class KnownIdsInFiles(KnownIds):
 class Fresh:
     """Lets through what a log has not, at one append, and takes down the rest."""
 
-    def __init__(self, known: KnownIds, problems: Problems, *, among: bool) -> None:
+    def __init__(self, known: KnownIds, problems: RowProblems, *, among: bool) -> None:
         self.dropped = 0
         self._known = known
         self._problems = problems

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from flowdsl.events import JSON_COLUMNS, TEXT_COLUMNS, json_text
 from flowdsl.frames import is_dataset, is_frame, to_polars
-from flowdsl.log.border import reading
 from flowdsl.log.columns import SCHEMA
-from flowdsl.log.raw import DatasetTable, FrameTable, LazyTable, RawTable
-from flowdsl.values.cells import as_text
+from flowdsl.log.errors import reading
+from flowdsl.log.sources import DatasetTable, FrameTable, LazyTable, RawTable
+from flowdsl.values.json_conversion import as_text
 
 # A frame of failed events (`result.errors`) has these beside the columns of an event table.
 _OF_ERRORS = {"seq_no", "flow", "step", "operator", "error"}

@@ -9,17 +9,17 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, timestamp_us
-from flowdsl.language.durations import parse_duration
+from flowdsl.expressions.durations import parse_duration
 from flowdsl.log import segments as writing
-from flowdsl.log.catalog import Gap
-from flowdsl.log.sealed import SealedEvents
+from flowdsl.log.catalog import MissingRange
+from flowdsl.log.segment_reader import SealedEvents
 from flowdsl.log.segments import Segment, write_segments
 from flowdsl.log.table import told
-from flowdsl.log.writing import LogWriter
-from flowdsl.progress import Follower
+from flowdsl.log.writer import LogWriter
+from flowdsl.progress import ProgressReporter
 
 
-def compact(writer: LogWriter, sealed: SealedEvents, follower: Follower) -> int:
+def compact(writer: LogWriter, sealed: SealedEvents, follower: ProgressReporter) -> int:
     """Write neighbouring small segments as one; how many segments fewer there are. Appends go on meanwhile."""
     fewer = 0
     with writer.maintaining() as catalog:
@@ -60,7 +60,7 @@ def retain(
         going = listed[: next((i for i, is_old in enumerate(old) if not is_old), len(listed))]
         if going:
             last = going[-1].last
-            catalog.change_segments(dropped=going, gaps=[Gap(1, last, "retained")])
+            catalog.change_segments(dropped=going, gaps=[MissingRange(1, last, "retained")])
             _remove(sealed, going)
             catalog.forget_marks(last)
         return sum(segment.rows for segment in going)

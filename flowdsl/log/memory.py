@@ -15,21 +15,21 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
 from flowdsl.log.base import EventLog
-from flowdsl.log.blocks import Blocks, picked
+from flowdsl.log.buffer import Blocks, picked
 from flowdsl.log.columns import SCHEMA, chunk_columns
 from flowdsl.log.duplicates import Fresh, KnownIds
-from flowdsl.log.incoming import frames_of, rows_of
-from flowdsl.log.nested import as_json_text
-from flowdsl.log.problems import Problems
+from flowdsl.log.ingest import frames_of, rows_of
+from flowdsl.log.nested_columns import as_json_text
+from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import frame_of
 from flowdsl.log.table import cut, marks_frame, together, told
-from flowdsl.plurals import count_text
-from flowdsl.progress import Follower, beside
+from flowdsl.pluralize import count_text
+from flowdsl.progress import ProgressReporter, beside
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from flowdsl.log.interest import Interest
+    from flowdsl.log.pushdown import ScanFilter
 
 _TAIL: Final = 65_536
 
@@ -66,14 +66,14 @@ class MemoryEventLog(EventLog):
         self._changed = threading.Condition()
 
     @classmethod
-    def of(cls, frame: pl.DataFrame, problems: Problems | None = None, skipped: int = 0) -> MemoryEventLog:
+    def of(cls, frame: pl.DataFrame, problems: RowProblems | None = None, skipped: int = 0) -> MemoryEventLog:
         """A log of the events of a checked frame in its order, numbered as its `seq_no` says, or else from 1.
 
         It has no identity: its events are those of the files that they come from.
         """
         log = cls()
         log._identity = None
-        log._problems = problems or Problems()
+        log._problems = problems or RowProblems()
         log.skipped = skipped
         if "seq_no" not in frame.columns:
             frame = frame.with_row_index("seq_no", 1)
@@ -89,7 +89,11 @@ class MemoryEventLog(EventLog):
         return self._identity
 
     def _append(
-        self, events: Any, timestamp: datetime | str | None, follower: Follower, fresh: Fresh | None = None
+        self,
+        events: Any,
+        timestamp: datetime | str | None,
+        follower: ProgressReporter,
+        fresh: Fresh | None = None,
     ) -> int:
         if self._process != os.getpid():
             raise DataError(
@@ -137,7 +141,7 @@ class MemoryEventLog(EventLog):
             return self._blocks.height + len(self._tail)
 
     def chunks(
-        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+        self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
         """Frames of at most `size` events after `after`, without a copy; events appended meanwhile are not in them."""
         with self._changed:

@@ -11,31 +11,31 @@ from flowdsl.events import EVENT_COLUMNS, KINDS, json_value
 
 
 @dataclass(frozen=True)
-class Constant:
+class ConstantOrigin:
     """A value that a field has in every row; made by `literal`."""
 
     value: Any
 
 
 Row = Mapping[str, Any]
-Origin = str | Constant | Callable[[Row], Any]
+Origin = str | ConstantOrigin | Callable[[Row], Any]
 Split = Mapping[str, Sequence[str | Mapping[str, Origin]]]
 # what says which link or entity an event is about
 _IDS: Final = ("link_type", "link_id", "source_id", "target_id", "entity_type", "entity_id")
 _OWN: Final = tuple(name for name in EVENT_COLUMNS if name not in ("seq_no", "timestamp", "kind"))
 
 
-def literal(value: Any) -> Constant:
+def literal(value: Any) -> ConstantOrigin:
     """A field that is the same in every row, for `read_events(columns=…)`.
 
     >>> literal("likes")
-    Constant(value='likes')
+    ConstantOrigin(value='likes')
     """
-    return Constant(value)
+    return ConstantOrigin(value)
 
 
 @dataclass(frozen=True)
-class Part:
+class PartOrigin:
     """One of the events that a row is split into, and the fields that come from elsewhere than those of the others."""
 
     kind: str
@@ -45,15 +45,17 @@ class Part:
     def ids(self) -> tuple[str, ...]:
         """The fields of its own without which a row has no such event."""
         return tuple(
-            name for name, origin in self.columns.items() if name in _IDS and not isinstance(origin, Constant)
+            name
+            for name, origin in self.columns.items()
+            if name in _IDS and not isinstance(origin, ConstantOrigin)
         )
 
 
-def parts_of(split: Split) -> dict[str, tuple[Part, ...]]:
+def parts_of(split: Split) -> dict[str, tuple[PartOrigin, ...]]:
     """What the rows of each kind are split into; a mistake is a `DataError`.
 
     >>> parts_of({"u": ["link.deleted"]})
-    {'u': (Part(kind='link.deleted', columns={}),)}
+    {'u': (PartOrigin(kind='link.deleted', columns={}),)}
     """
     return {
         value: tuple(_part(value, part) for part in _listed(value, parts)) for value, parts in split.items()
@@ -68,7 +70,7 @@ def check_origin(where: str, name: str, origin: object, known: Sequence[str] = E
             allowed=", ".join(known),
             hint=did_you_mean(name, known) or f"{where} is {{field of the event: column of the source}}",
         )
-    if not isinstance(origin, (str, Constant)) and not callable(origin):
+    if not isinstance(origin, (str, ConstantOrigin)) and not callable(origin):
         raise DataError(
             f"{where} has {name}={origin!r:.40}", allowed="a column name, literal(…), or a function of a row",
             hint=f"literal({origin!r:.40}) is that value in every row",
@@ -126,10 +128,10 @@ def _listed(value: str, parts: object) -> Sequence[Any]:
     return parts
 
 
-def _part(value: str, part: Any) -> Part:
+def _part(value: str, part: Any) -> PartOrigin:
     if not isinstance(part, Mapping):
         check_kind(part)
-        return Part(part)
+        return PartOrigin(part)
     if "kind" not in part:
         raise DataError(
             f"a part of split[{value!r}] has no kind: {dict(part)!r:.60}",
@@ -140,4 +142,4 @@ def _part(value: str, part: Any) -> Part:
     columns = {name: origin for name, origin in part.items() if name != "kind"}
     for name, origin in columns.items():
         check_origin(f"split[{value!r}]", name, origin, _OWN)
-    return Part(part["kind"], columns)
+    return PartOrigin(part["kind"], columns)

@@ -14,32 +14,32 @@ import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, timestamp_us, warn
-from flowdsl.language.durations import parse_duration
+from flowdsl.expressions.durations import parse_duration
 from flowdsl.log.base import EventLog
-from flowdsl.log.blocks import picked
-from flowdsl.log.border import reading
-from flowdsl.log.catalog import Gap, has_catalog
+from flowdsl.log.buffer import picked
+from flowdsl.log.catalog import MissingRange, has_catalog
 from flowdsl.log.columns import TIME, chunk_columns, empty_events, within_years
 from flowdsl.log.duplicates import Fresh, KnownIds, KnownIdsInFiles
-from flowdsl.log.faults import FAR
-from flowdsl.log.folder import LogFolder
-from flowdsl.log.incoming import frames_of, rows_of
-from flowdsl.log.interest import Interest
-from flowdsl.log.opening import lacks_catalog
-from flowdsl.log.problems import Problems
-from flowdsl.log.raw import ParquetFiles, files_of
+from flowdsl.log.errors import reading
+from flowdsl.log.handle import LogFolder
+from flowdsl.log.ingest import frames_of, rows_of
+from flowdsl.log.problems import RowProblems
+from flowdsl.log.pushdown import ScanFilter
+from flowdsl.log.recovery import lacks_catalog
 from flowdsl.log.rows import frame_of
-from flowdsl.log.sealed import Choice, SealedEvents
+from flowdsl.log.segment_reader import SealedEvents, SegmentSelection
 from flowdsl.log.segments import ROWS_A_GROUP, Segment
+from flowdsl.log.sources import ParquetFiles, files_of
 from flowdsl.log.table import READ, EventTable, ahead, cut, marks_frame, together, told
-from flowdsl.log.tail import NAME as TAIL
-from flowdsl.log.writing import DURABILITIES, Durability, Limits, LogWriter
-from flowdsl.progress import Follower, Progress, beside, following
+from flowdsl.log.validation import FAR
+from flowdsl.log.wal import NAME as TAIL
+from flowdsl.log.writer import DURABILITIES, Durability, Limits, LogWriter
+from flowdsl.progress import Progress, ProgressReporter, beside, following
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from flowdsl.log.verifying import Verification
+    from flowdsl.log.verification import Verification
 
 # which share of appending rows is looking at them
 _LOOKING: Final = 0.8
@@ -102,7 +102,11 @@ class ParquetEventLog(EventLog):
             self._plain = EventTable(ParquetFiles(files_of(self.folder)))
 
     def _append(
-        self, events: Any, timestamp: datetime | str | None, follower: Follower, fresh: Fresh | None = None
+        self,
+        events: Any,
+        timestamp: datetime | str | None,
+        follower: ProgressReporter,
+        fresh: Fresh | None = None,
     ) -> int:
         # of rows most of the time goes into looking at them
         rows = rows_of(events, timestamp, follower.part(_LOOKING))
@@ -154,7 +158,7 @@ class ParquetEventLog(EventLog):
         return sum(segment.rows for segment in segments) + max(rows.last - max(rows.first - 1, sealed), 0)
 
     def chunks(
-        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+        self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
         """Frames of at most `size` events after `after`; events appended meanwhile are not in them.
 
@@ -162,10 +166,12 @@ class ParquetEventLog(EventLog):
         """
         if self._plain:
             return self._plain.chunks(columns, size, after)
-        choice = Choice() if interest is None else interest.choice(self._segments(0))
+        choice = SegmentSelection() if interest is None else interest.choice(self._segments(0))
         return self._chunks(chunk_columns(columns), size, after, choice)
 
-    def _chunks(self, names: list[str], size: int, after: int, choice: Choice) -> Iterator[pl.DataFrame]:
+    def _chunks(
+        self, names: list[str], size: int, after: int, choice: SegmentSelection
+    ) -> Iterator[pl.DataFrame]:
         catalog, rows = self._log.held()
         frames = list(picked(rows.after(after), names))
         last = int(frames[-1]["seq_no"][-1]) if frames else 0
@@ -240,8 +246,8 @@ class ParquetEventLog(EventLog):
         It changes nothing without `repair`, which needs to be the only writer: damaged files go to the folder
         `quarantine`, their events' numbers are given up, and reading passes over them with a warning. `progress` is as in `replay`.
         """
-        from flowdsl.log.repairing import repair as set_aside
-        from flowdsl.log.verifying import inspect
+        from flowdsl.log.repair import repair as set_aside
+        from flowdsl.log.verification import inspect
 
         if self._plain:
             raise DataError("plain Parquet files have no checksums to verify", place=str(self.folder))
@@ -334,9 +340,9 @@ class ParquetEventLog(EventLog):
             late = stop is not None and within.min_time >= stop
             return not (early or late or (until is not None and segment.first >= until))
 
-        return self._chunks(list(EVENT_COLUMNS), READ, after, Choice(wanted))
+        return self._chunks(list(EVENT_COLUMNS), READ, after, SegmentSelection(wanted))
 
-    def _say_gaps(self, gaps: list[Gap]) -> None:
+    def _say_gaps(self, gaps: list[MissingRange]) -> None:
         for gap in gaps:
             warn(
                 f"{self.folder}: events {gap.first} to {gap.last} are no longer in the log ({gap.reason}); "
@@ -355,8 +361,8 @@ class ParquetEventLog(EventLog):
             yield from frame.filter(within_years(frame["timestamp"]).is_null())["seq_no"]
 
     @property
-    def _all_problems(self) -> Problems:
-        found = Problems()
+    def _all_problems(self) -> RowProblems:
+        found = RowProblems()
         found.extend(self._problems)
         for seq_no in self._far():
             found.add(str(self.folder), seq_no, "broken", FAR, f"event {seq_no}")

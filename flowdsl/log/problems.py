@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import polars as pl
 
-from flowdsl.plurals import count_text
+from flowdsl.pluralize import count_text
 from flowdsl.values.masks import where_present
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SHOWN: Final = 100_000
 _VALUES: Final = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?[0-9][0-9.]*")
 
 
-class Problems:
+class RowProblems:
     """Collects problems in the order in which they are met; `counts` is exact, the frame may be cut at `SHOWN`."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Problems:
         if self.counts[problem] <= SHOWN:
             self._rows.append((place, int(row), problem, reason, None if text is None else text[:200]))
 
-    def extend(self, other: Problems) -> None:
+    def extend(self, other: RowProblems) -> None:
         """All of the other's problems after these."""
         self.counts += other.counts
         self._rows += other._rows

@@ -39,7 +39,7 @@ def frame_of(rows: Sequence[EventRow], first: int | None = None) -> pl.DataFrame
 
 def event_rows(frame: pl.DataFrame) -> Iterable[tuple[int, EventRow]]:
     """The (`seq_no`, row) of each event of a frame that has all the columns of an event table."""
-    from flowdsl.log.nested import as_json_text
+    from flowdsl.log.nested_columns import as_json_text
 
     plain = as_json_text(frame).with_columns(
         pl.col("timestamp").to_physical(), pl.col("kind").cast(pl.String)

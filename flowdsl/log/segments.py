@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flowdsl.events import EVENT_COLUMNS, KINDS
-from flowdsl.log.durable import created, put_in_place, sync
+from flowdsl.log.fsync import created, put_in_place, sync
 
 ROWS_A_GROUP: Final = 131_072
 ROWS_A_SEGMENT: Final = 2_097_152

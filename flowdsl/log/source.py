@@ -15,7 +15,7 @@ from flowdsl.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from flowdsl.log.interest import Interest
+    from flowdsl.log.pushdown import ScanFilter
 
 
 class EventSource(Protocol):
@@ -29,7 +29,7 @@ class EventSource(Protocol):
         """How many rows there are, broken ones too; None where only reading would tell."""
 
     def chunks(
-        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+        self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
         """Frames of at most `size` events, strictly ascending in `seq_no`, all after `after`.
 
@@ -90,7 +90,7 @@ def is_source(log: Any) -> bool:
 def _open_path(path: Path) -> EventSource:
     from flowdsl.log.catalog import has_catalog
     from flowdsl.log.parquet import ParquetEventLog
-    from flowdsl.log.raw import ParquetFiles, files_of
+    from flowdsl.log.sources import ParquetFiles, files_of
     from flowdsl.log.table import EventTable
 
     if has_catalog(path):
@@ -103,8 +103,8 @@ def _is_seq_no(value: object) -> bool:
 
 
 def _listed(events: Iterable[Any]) -> EventSource:
-    from flowdsl.log.raw import FrameTable
     from flowdsl.log.rows import rows_frame
+    from flowdsl.log.sources import FrameTable
     from flowdsl.log.table import EventTable
 
     events = list(events)

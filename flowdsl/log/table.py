@@ -12,19 +12,19 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
-from flowdsl.log.columns import SCHEMA, TIME, Shaper, chunk_columns, present, row_in_python
-from flowdsl.log.faults import bad_json, bad_rows, excerpt, faults
-from flowdsl.log.problems import OutOfOrder, Problems
-from flowdsl.log.raw import LazyTable, Piece, RawTable
-from flowdsl.log.repeated import Repeated
-from flowdsl.log.spill import POSITION, Sample, SortedTable
+from flowdsl.log.columns import SCHEMA, TIME, SchemaCoercer, chunk_columns, present, row_in_python
+from flowdsl.log.external_sort import POSITION, KeySample, SortedTable
+from flowdsl.log.problems import OutOfOrder, RowProblems
+from flowdsl.log.repeats import Repeated
+from flowdsl.log.sources import LazyTable, RawTable, TableSlice
+from flowdsl.log.validation import bad_json, bad_rows, excerpt, faults
 from flowdsl.progress import Tick, awaited, following
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-    from flowdsl.log.interest import Interest
+    from flowdsl.log.pushdown import ScanFilter
 
 _SCAN: Final = 1 << 20
 READ: Final = 1 << 16
@@ -40,7 +40,7 @@ class EventTable:
 
     def __init__(self, raw: RawTable) -> None:
         self._raw = raw
-        self._shaper = Shaper()
+        self._shaper = SchemaCoercer()
         self._sorted: tuple[frozenset[str], SortedTable] | None = None
         self.broken = 0
         schemas = raw.schemas()
@@ -67,7 +67,7 @@ class EventTable:
         return no_marks()
 
     def chunks(
-        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+        self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
         """Frames of at most `size` events, ascending in `seq_no`, from the first after `after`.
 
@@ -94,16 +94,16 @@ class EventTable:
         return dict(self.all_problems.counts)
 
     @cached_property
-    def all_problems(self) -> Problems:
+    def all_problems(self) -> RowProblems:
         """The problems before they are made a frame."""
-        found, order, repeated = Problems(), OutOfOrder(), Repeated()
+        found, order, repeated = RowProblems(), OutOfOrder(), Repeated()
         with following(None, self.count(), "problems", "rows") as tick:
             for piece in self._raw.pieces(EVENT_COLUMNS, _SCAN // 8):
                 self._look_at(piece, found, order, repeated)
                 tick(piece.frame.height)
         return found
 
-    def _look_at(self, piece: Piece, found: Problems, order: OutOfOrder, repeated: Repeated) -> None:
+    def _look_at(self, piece: TableSlice, found: RowProblems, order: OutOfOrder, repeated: Repeated) -> None:
         shaped = self._shaper.shape(piece.frame, piece.place)
         reasons = faults(piece.frame, shaped, self._connection)
         late = set(order.rows(shaped[self._key]).tolist()) - reasons.keys()
@@ -114,7 +114,7 @@ class EventTable:
             self._report(found, piece, row, reasons.get(row), row in late, again.get(row))
 
     def _report(
-        self, found: Problems, piece: Piece, row: int, why: str | None, late: bool, again: str | None
+        self, found: RowProblems, piece: TableSlice, row: int, why: str | None, late: bool, again: str | None
     ) -> None:
         text = excerpt(row_in_python(piece.frame, row))
         if why:
@@ -140,9 +140,9 @@ class EventTable:
         return duckdb.connect(config={"threads": 1})
 
     @cached_property
-    def _order(self) -> Sample | None:
+    def _order(self) -> KeySample | None:
         """None where the rows are in order already, else a sample of them to sort by."""
-        order, sample, sorted_so_far = OutOfOrder(), Sample(), True
+        order, sample, sorted_so_far = OutOfOrder(), KeySample(), True
         equal: Counter[int] = Counter()
         last: int | None = None
         for piece in self._raw.pieces([self._key], _SCAN, judged=False):
@@ -203,7 +203,7 @@ class EventTable:
         for piece in self._sorted[1].pieces(names, size):
             yield piece.frame
 
-    def _sort(self, names: list[str], sample: Sample) -> SortedTable:
+    def _sort(self, names: list[str], sample: KeySample) -> SortedTable:
         with_position = (
             frame.with_columns(positions.alias(POSITION))
             for frame, positions in self._good(names, _SCAN // 2, 0)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.log.wrapped import Wrapped
+from flowdsl.log.wrapper import Wrapped
 
 if TYPE_CHECKING:
-    from flowdsl.log.interest import Interest
+    from flowdsl.log.pushdown import ScanFilter
 
 ID_COLUMNS: Final = ("entity_id", "link_id", "source_id", "target_id")
 CANONICAL: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -51,11 +51,11 @@ def are_uuids(texts: pl.Series) -> npt.NDArray[np.bool_]:
     return found
 
 
-class OneSpelling(Wrapped):
+class NormalizedUuids(Wrapped):
     """A log whose events have their ids in one spelling."""
 
     def chunks(
-        self, columns: Collection[str], size: int, after: int = 0, interest: Interest | None = None
+        self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
         """The events in chunks."""
         for frame in super().chunks(columns, size, after, interest):

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from flowdsl.errors import FlowError
-from flowdsl.explaining.explain import Explanation, explain
-from flowdsl.notebook.drafts import Built, Draft, built, draft_of
+from flowdsl.explanation.explain import Explanation, explain
+from flowdsl.notebook.completions import paths_of
+from flowdsl.notebook.drafts import Draft, DraftResult, built, draft_of
 from flowdsl.notebook.edits import EDITS
-from flowdsl.notebook.offers import paths_of
-from flowdsl.notebook.rehearsal import Rehearsal, count_all, rehearse
+from flowdsl.notebook.preview_run import PreviewResult, count_all, rehearse
 
 if TYPE_CHECKING:
+    from flowdsl.findings import Finding
     from flowdsl.flow import Flow
-    from flowdsl.notebook.endings import Ending, Seqs
-    from flowdsl.notebook.latest import Cancelled
-    from flowdsl.notebook.sampling import History, Sample
+    from flowdsl.notebook.latest_task import Cancelled
+    from flowdsl.notebook.log_sample import EventSample, SampledLog
+    from flowdsl.notebook.outcome_observer import Seqs, StepOutcome
     from flowdsl.operators.base import Operator
-    from flowdsl.production.findings import Finding
-    from flowdsl.scope import Shape
+    from flowdsl.scope import ValueShape
 
 REMEMBERED: Final = 200
 # typing into the same field is one change
@@ -34,19 +34,19 @@ class DesignModel:
     `change` and `undo` are quick and only say what is wrong with the flow; `rehearse` replays it over the sample.
     """
 
-    def __init__(self, history: History, flow: Flow | None = None, target: str | None = None) -> None:
+    def __init__(self, history: SampledLog, flow: Flow | None = None, target: str | None = None) -> None:
         self.history = history
         self.target = target
         self.draft = Draft(kind=_usual_kind(history)) if flow is None else draft_of(flow)
         self.built = built(self.draft)
-        self.rehearsal: Rehearsal | None = None
-        self.total: Rehearsal | None = None
+        self.rehearsal: PreviewResult | None = None
+        self.total: PreviewResult | None = None
         self.findings: list[Finding] = []
         self.seq_no: int | None = None
         self.version = 0
-        self._paths: dict[str, tuple[Shape, list[Any], list[list[str]]]] = {}
-        self._code: tuple[Built, dict[str, dict[str, str]]] | None = None
-        self._previewed: Built | None = None
+        self._paths: dict[str, tuple[ValueShape, list[Any], list[list[str]]]] = {}
+        self._code: tuple[DraftResult, dict[str, dict[str, str]]] | None = None
+        self._previewed: DraftResult | None = None
         self._picture = ""
         self._past: list[Draft] = []
         self._future: list[Draft] = []
@@ -105,7 +105,7 @@ class DesignModel:
     # -- trying ----------------------------------------------------------------------------------------
 
     @property
-    def sample(self) -> Sample:
+    def sample(self) -> EventSample:
         """The events that the flow is tried on."""
         return self.history.sample(self.draft.kind, self.draft.type)
 
@@ -223,7 +223,7 @@ class DesignModel:
         waiting = self._previewed is not self.built and type(steps[place]) is type(now[place])
         return explanation if same or waiting else None
 
-    def choose(self, forward: bool = True, ending: Ending | None = None) -> None:
+    def choose(self, forward: bool = True, ending: StepOutcome | None = None) -> None:
         """Show another event: the next or last one that the trigger takes, or with an ending the next with that, around the end."""
         seqs = self.sample.taken
         if ending is not None and self.rehearsal is not None:
@@ -250,7 +250,7 @@ class DesignModel:
         self.draft, self.built = draft, built(draft)
 
 
-def _usual_kind(history: History) -> str:
+def _usual_kind(history: SampledLog) -> str:
     """The commonest kind of event."""
     counts: dict[str, int] = {}
     for (kind, _), count in history.kinds.items():

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import FlowError
 from flowdsl.events import KINDS
-from flowdsl.explaining.text import clipped, moment, shown
-from flowdsl.language.conditions import Condition
-from flowdsl.notebook.offers import control, examples_of, offered_by, operator_list, types_of
-from flowdsl.notebook.previewing import condition_preview, row_preview
+from flowdsl.explanation.text import clipped, moment, shown
+from flowdsl.expressions.conditions import Condition
+from flowdsl.notebook.completions import control, examples_of, offered_by, operator_list, types_of
+from flowdsl.notebook.expression_preview import condition_preview, row_preview
 from flowdsl.notebook.template_rows import FIXED
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.where import Where
 
 if TYPE_CHECKING:
-    from flowdsl.explaining.explain import ExplainedStep
+    from flowdsl.explanation.explain import ExplainedStep
     from flowdsl.notebook.design_model import DesignModel
     from flowdsl.notebook.drafts import Problem, StepDraft
-    from flowdsl.notebook.rehearsal import Rehearsal
+    from flowdsl.notebook.preview_run import PreviewResult
     from flowdsl.operators.base import Option
 
 _OWN: Final = ("_payload", "_batch", "_delivered_to")
@@ -78,7 +78,7 @@ def sample_view(model: DesignModel) -> dict[str, Any]:
     }
 
 
-def _delivered(rehearsal: Rehearsal | None) -> int | None:
+def _delivered(rehearsal: PreviewResult | None) -> int | None:
     if rehearsal is None:
         return None
     return sum(int(step["passed"]) * len(step["sinks"]) for step in rehearsal.steps)

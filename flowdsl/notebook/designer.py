@@ -13,11 +13,11 @@ from flowdsl.errors import FlowError
 from flowdsl.notebook.design_model import DesignModel
 from flowdsl.notebook.design_view import design_view
 from flowdsl.notebook.edits import EDITS
-from flowdsl.notebook.latest import Cancelled, Latest
+from flowdsl.notebook.latest_task import Cancelled, LatestOnlyExecutor
+from flowdsl.notebook.log_sample import SampledLog
 from flowdsl.notebook.messages import DESIGN, file_beside, heard
-from flowdsl.notebook.panel import Panel, require_widgets, static_html
-from flowdsl.notebook.rehearsal import CancelledError
-from flowdsl.notebook.sampling import History
+from flowdsl.notebook.preview_run import CancelledError
+from flowdsl.notebook.widget import Panel, require_widgets, static_html
 
 if TYPE_CHECKING:
     from flowdsl.flow import Flow
@@ -62,9 +62,9 @@ class Designer:
         progress: Progress = None,
     ) -> None:
         require_widgets()
-        self.model = DesignModel(History(log, graph, progress), flow, target)
+        self.model = DesignModel(SampledLog(log, graph, progress), flow, target)
         self._lock = threading.RLock()
-        self._latest = Latest(self._failed)
+        self._latest = LatestOnlyExecutor(self._failed)
         self._said: dict[str, Any] = {}
         self._written: set[Path] = set()
         self._panel = Panel("design", self.do)

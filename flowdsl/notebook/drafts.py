@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.errors import FlowError
+from flowdsl.expressions.conditions import Condition
+from flowdsl.expressions.durations import Duration
+from flowdsl.expressions.paths import path_text
 from flowdsl.flow import Flow, on
-from flowdsl.language.conditions import Condition
-from flowdsl.language.durations import Duration
-from flowdsl.language.paths import path_text
 from flowdsl.notebook.template_rows import rows_of, template_of
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import PATH_SCHEMA, Operator
@@ -85,7 +85,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Built:
+class DraftResult:
     """What a draft is as a flow: `flow` where all of it can stand, `runnable` up to the first step that cannot.
 
     `scopes` has the variables before each step of the draft, and after the last.
@@ -110,7 +110,7 @@ def draft_of(flow: Flow) -> Draft:
     return Draft(trigger.kind, type_, flow.given_name or "", flow.description or "", steps)
 
 
-def built(draft: Draft) -> Built:
+def built(draft: Draft) -> DraftResult:
     """The flow of a draft, and what is wrong with each of its steps.
 
     >>> draft = Draft("link.created", "likes", steps=(StepDraft(1, "resolve", {"from": "nobody", "as": "owner"}),))
@@ -122,7 +122,7 @@ def built(draft: Draft) -> Built:
     try:
         flow = on(draft.kind, **{key: value for key, value in given.items() if value})  # type: ignore[arg-type]
     except FlowError as error:
-        return Built(None, None, (Problem(None, error.what, error.allowed, error.hint),))
+        return DraftResult(None, None, (Problem(None, error.what, error.allowed, error.hint),))
     scopes = flow.scopes()
     steps: list[Operator] = []
     problems: list[Problem] = []
@@ -138,7 +138,7 @@ def built(draft: Draft) -> Built:
             if not problems:
                 steps.append(operator)
     runnable = dataclasses.replace(flow, steps=tuple(steps))
-    return Built(None if problems else runnable, runnable, tuple(problems), tuple(scopes))
+    return DraftResult(None if problems else runnable, runnable, tuple(problems), tuple(scopes))
 
 
 def plain_options(step: Operator) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from flowdsl.explaining.text import moment, shown
-from flowdsl.notebook.endings import holds
-from flowdsl.values.tags import MISSING
+from flowdsl.explanation.text import moment, shown
+from flowdsl.notebook.outcome_observer import holds
+from flowdsl.values.json_types import MISSING
 
 if TYPE_CHECKING:
-    from flowdsl.explaining.explain import ExplainedStep, Explanation
-    from flowdsl.notebook.endings import Seqs
-    from flowdsl.notebook.journal import Journal
+    from flowdsl.explanation.explain import ExplainedStep, Explanation
+    from flowdsl.notebook.outcome_index import OutcomeIndex
+    from flowdsl.notebook.outcome_observer import Seqs
 
 LISTED: Final = 10
 # what is shown of a value: enough to read, little enough to send
@@ -45,7 +45,7 @@ class ExploreModel:
     way through the flow, from 0 (the trigger) on.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: OutcomeIndex) -> None:
         self.journal = journal
         self.filter = Filter()
         self._ended: dict[str | int, Seqs] = {}

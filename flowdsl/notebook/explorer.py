@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from flowdsl.errors import FlowError
 from flowdsl.notebook.explore_model import FILTERS, ExploreModel, Filter
-from flowdsl.notebook.journal import Journal
-from flowdsl.notebook.latest import Cancelled, Latest
+from flowdsl.notebook.latest_task import Cancelled, LatestOnlyExecutor
 from flowdsl.notebook.messages import EXPLORE, heard
-from flowdsl.notebook.panel import Panel, require_widgets, static_html
+from flowdsl.notebook.outcome_index import OutcomeIndex
+from flowdsl.notebook.widget import Panel, require_widgets, static_html
 
 if TYPE_CHECKING:
     from flowdsl.flow import Flow
@@ -30,9 +30,9 @@ class Explorer:
         self, flow: Flow, log: Any, graph: EntityGraph | None = None, *, progress: Progress = None
     ) -> None:
         require_widgets()
-        self.model = ExploreModel(Journal(flow, log, graph, progress))
+        self.model = ExploreModel(OutcomeIndex(flow, log, graph, progress))
         self._lock = threading.RLock()
-        self._latest = Latest(self._failed)
+        self._latest = LatestOnlyExecutor(self._failed)
         self._wanted = self.model.filter
         self._fallen_back: int | None = None
         self._panel = Panel("explore", self.do)

@@ -11,30 +11,30 @@ from pathlib import Path
 from typing import Any, Final, Never
 
 from flowdsl.errors import DataError, FlowError
-from flowdsl.values.saved import Flag, Text, Whole
-from flowdsl.values.saving import Kind, Source
+from flowdsl.values.state_fields import FlagField, TextField, WholeField
+from flowdsl.values.state_objects import FieldKind, StateReader
 
 # what numbers and texts of a page may be
 _MOST: Final = 1 << 53
 _LONGEST: Final = 100_000
 
 
-class _Short(Text):
+class _Short(TextField):
     """Text that is not longer than what anybody types."""
 
-    def read(self, node: Any, source: Source) -> str:
+    def read(self, node: Any, source: StateReader) -> str:
         text = super().read(node, source)
         source.check(len(text) <= _LONGEST, f"longer than {_LONGEST:,} letters")
         return text
 
 
 @dataclass(frozen=True)
-class _Any(Kind):
+class _Any(FieldKind):
     """A value of one of several kinds."""
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[FieldKind, ...]
 
-    def read(self, node: Any, source: Source) -> Any:
+    def read(self, node: Any, source: StateReader) -> Any:
         for kind in self.kinds:
             try:
                 return kind.read(node, source)
@@ -47,25 +47,25 @@ class _Any(Kind):
 class Message:
     """One message: the fields that it has, and those that it may have."""
 
-    fields: Mapping[str, Kind] = field(default_factory=dict)
-    more: Mapping[str, Kind] = field(default_factory=dict)
+    fields: Mapping[str, FieldKind] = field(default_factory=dict)
+    more: Mapping[str, FieldKind] = field(default_factory=dict)
 
 
-_NUMBER: Final = Whole(-_MOST, _MOST)
+_NUMBER: Final = WholeField(-_MOST, _MOST)
 _KEY: Final = {"key": _NUMBER}
-_ROW: Final = {**_KEY, "row": Whole(0, _MOST)}
+_ROW: Final = {**_KEY, "row": WholeField(0, _MOST)}
 _SHORT: Final = _Short()
 DESIGN: Final[Mapping[str, Message]] = {
     "undo": Message(),
     "redo": Message(),
     "save": Message({"value": _SHORT}),
-    "choose": Message(more={"forward": Flag(), "step": _NUMBER, "outcome": _SHORT, "reason": _Any((_SHORT, Whole(0, 0)))}),
+    "choose": Message(more={"forward": FlagField(), "step": _NUMBER, "outcome": _SHORT, "reason": _Any((_SHORT, WholeField(0, 0)))}),
     "set_trigger": Message({"name": _SHORT, "value": _SHORT}),
-    "add": Message({"operator": _SHORT}, {"at": Whole(0, _MOST)}),
+    "add": Message({"operator": _SHORT}, {"at": WholeField(0, _MOST)}),
     "remove": Message(_KEY),
     "move": Message({**_KEY, "by": _NUMBER}),
     "duplicate": Message(_KEY),
-    "set_option": Message({**_KEY, "name": _SHORT, "value": _Any((_SHORT, Flag(), _NUMBER))}),
+    "set_option": Message({**_KEY, "name": _SHORT, "value": _Any((_SHORT, FlagField(), _NUMBER))}),
     "set_row": Message({**_ROW, "name": _SHORT, "value": _SHORT}),
     "add_row": Message(_KEY),
     "remove_row": Message(_ROW),
@@ -73,8 +73,8 @@ DESIGN: Final[Mapping[str, Message]] = {
 }  # fmt: skip
 EXPLORE: Final[Mapping[str, Message]] = {
     "filter": Message({"name": _SHORT, "value": _SHORT}),
-    "open": Message({"seq_no": Whole(0, _MOST)}),
-    "seek": Message({"forward": Flag()}, {"ending": _Any((_SHORT, _NUMBER))}),
+    "open": Message({"seq_no": WholeField(0, _MOST)}),
+    "seek": Message({"forward": FlagField()}, {"ending": _Any((_SHORT, _NUMBER))}),
     "turn": Message({"pages": _NUMBER}),
     "go": Message({"where": _Any((_SHORT, _NUMBER))}),
     "follow": Message({"value": _SHORT}),
@@ -83,7 +83,7 @@ EXPLORE: Final[Mapping[str, Message]] = {
 
 def heard(message: object, known: Mapping[str, Message]) -> tuple[str, dict[str, Any]]:
     """Read a message; gives its name and its fields. Raises `FlowError` where it is none of those known."""
-    source = Source(_no_bytes)
+    source = StateReader(_no_bytes)
     try:
         source.check(isinstance(message, Mapping), "no message of a widget")
         assert isinstance(message, Mapping)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flowdsl.errors import BuildError
-from flowdsl.language.conditions import Expression, parse_expression
-from flowdsl.language.templates import Template
-from flowdsl.language.var import Var, unwrap
-from flowdsl.operators.map import Constant, Fields, Map, Node
+from flowdsl.expressions.conditions import Expression, parse_expression
+from flowdsl.expressions.templates import Template
+from flowdsl.expressions.var import Var, unwrap
+from flowdsl.operators.map import ConstantNode, Fields, Map, Node
 
 TEXT, JSON, EXPRESSION, FIXED = "text", "json", "expression", "fixed"
 MODES: Final = (TEXT, JSON, EXPRESSION)
@@ -77,7 +77,9 @@ def _row(name: str, node: Node) -> Row:
     plain = Map(node).plain
     if any(isinstance(leaf, Var) for leaf in _leaves(plain)):
         return Row(name, str(plain), FIXED, _unwrapped(plain))
-    return Row(name, node.json if isinstance(node, Constant) else json.dumps(plain, ensure_ascii=False), JSON)
+    return Row(
+        name, node.json if isinstance(node, ConstantNode) else json.dumps(plain, ensure_ascii=False), JSON
+    )
 
 
 def _leaves(value: Any) -> Iterable[Any]:

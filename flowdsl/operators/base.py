@@ -14,9 +14,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowdsl.errors import BuildError, did_you_mean
-from flowdsl.language.conditions.nodes import Reference
-from flowdsl.language.paths import Path, parse_path, path_text
-from flowdsl.language.var import Var, unwrap
+from flowdsl.expressions.conditions.nodes import Reference
+from flowdsl.expressions.paths import Path, parse_path, path_text
+from flowdsl.expressions.var import Var, unwrap
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
 

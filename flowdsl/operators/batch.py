@@ -9,22 +9,22 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.contexts.chunk import Chunk
-from flowdsl.contexts.contexts import CLOSED_AT_END, CLOSED_BY_TIMER, Contexts
-from flowdsl.contexts.holding import Holding
-from flowdsl.contexts.variables import Versions
+from flowdsl.batches.buffer import ContextBuffer
+from flowdsl.batches.chunk import Chunk
+from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, ContextBatch
+from flowdsl.batches.variables import Versions
+from flowdsl.expressions.durations import Duration, parse_duration
+from flowdsl.expressions.paths import Path, path_text
+from flowdsl.expressions.row_source import Failures
+from flowdsl.expressions.var import Var
 from flowdsl.kernels.batch_variable import BatchVariable, ItemLists
+from flowdsl.kernels.batch_without_timers import UntimedBatchKernel
 from flowdsl.kernels.held_rows import HeldRows, windows_text
-from flowdsl.kernels.kernel import FOREVER, Kernel, StepRun
+from flowdsl.kernels.kernel import FOREVER, Kernel, StepContext
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.open_windows import Open, OpenWindows
 from flowdsl.kernels.timers import LAST_MOMENT, due
-from flowdsl.kernels.untimed import UntimedBatchKernel
 from flowdsl.kernels.windows import Groups, Windows
-from flowdsl.language.durations import Duration, parse_duration
-from flowdsl.language.paths import Path, path_text
-from flowdsl.language.rows import Failures
-from flowdsl.language.var import Var
 from flowdsl.operators.base import (
     DURATION_SCHEMA,
     PATH_SCHEMA,
@@ -36,16 +36,16 @@ from flowdsl.operators.base import (
     option,
 )
 from flowdsl.rules import Rules
-from flowdsl.scope import ANY, NUMBER, TEXT, Scope, Shape
+from flowdsl.scope import ANY, NUMBER, TEXT, Scope, ValueShape
 from flowdsl.values.interner import Interner
+from flowdsl.values.json_types import Index
 from flowdsl.values.ranges import ranges
-from flowdsl.values.saved import MOST, Part, Whole
-from flowdsl.values.saving import Source, keeps
-from flowdsl.values.tags import Index
+from flowdsl.values.state_fields import MOST, ObjectField, WholeField
+from flowdsl.values.state_objects import StateReader, keeps
 
-BATCH = Shape(
+BATCH = ValueShape(
     "a batch",
-    {"count": NUMBER, "key": ANY, "items": Shape("a list", scalar=True), "first_at": TEXT, "last_at": TEXT, "closed_at": TEXT},
+    {"count": NUMBER, "key": ANY, "items": ValueShape("a list", scalar=True), "first_at": TEXT, "last_at": TEXT, "closed_at": TEXT},
 )  # fmt: skip
 Ints = npt.NDArray[np.int64]
 
@@ -119,14 +119,17 @@ class BatchKernel(Kernel):
     """Holds the last member of each open window whole, and of the others what `batch` says of them."""
 
     saved = keeps(
-        _space=Part(KeySpace), _windows=Part(OpenWindows), _holding=Part(Holding), _next=Whole(0, MOST)
+        _space=ObjectField(KeySpace),
+        _windows=ObjectField(OpenWindows),
+        _holding=ObjectField(ContextBuffer),
+        _next=WholeField(0, MOST),
     )
 
     def __init__(self, options: Batch, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = KeySpace((options.key,), typed=rules.typed_keys, nulls=rules.null_keys)
         self._windows = OpenWindows()
-        self._holding = Holding()
+        self._holding = ContextBuffer()
         self._next = 0
 
     @property
@@ -149,11 +152,11 @@ class BatchKernel(Kernel):
         windows, members = self._windows.everything()
         return HeldRows.of_windows(windows, members, self._space, interner)
 
-    def check(self, source: Source) -> None:
+    def check(self, source: StateReader) -> None:
         source.check(self._holding.has(self._windows.all().last), "windows of contexts that are not held")
 
     @property
-    def holding(self) -> Holding:
+    def holding(self) -> ContextBuffer:
         return self._holding
 
     def held_versions(self) -> Iterable[Versions]:
@@ -162,7 +165,7 @@ class BatchKernel(Kernel):
     def renumber(self, mapping: Versions) -> None:
         self._holding.renumber(mapping)
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         keys, failures = self._space.keys(contexts)
         if failures is not None:
             step.failed(contexts, failures)
@@ -190,7 +193,7 @@ class BatchKernel(Kernel):
 class _Batching:
     """One batch of contexts going through a batch step."""
 
-    def __init__(self, kernel: BatchKernel, contexts: Contexts, keys: Ints, step: StepRun) -> None:
+    def __init__(self, kernel: BatchKernel, contexts: ContextBatch, keys: Ints, step: StepContext) -> None:
         self.kernel = kernel
         self.contexts = contexts
         self.step = step
@@ -201,7 +204,7 @@ class _Batching:
         until = FOREVER if step.ending else max(step.horizon, int(contexts.moment.max(initial=0)))
         self.carried, self.members = kernel._windows.take_out(self.groups.keys, until - self.window)
 
-    def run(self) -> Contexts:
+    def run(self) -> ContextBatch:
         kernel, groups, carried = self.kernel, self.groups, self.carried
         joined = self._end_of_carried()
         found = self._closing_in_time(Windows.find(groups, joined, self.window))
@@ -316,7 +319,7 @@ class _Batching:
 
     def _emit(
         self, windows: Open, seen: npt.NDArray[np.int32], rows: Ints, members: ItemLists, which: Index
-    ) -> Contexts:
+    ) -> ContextBatch:
         if not len(which):
             return self.contexts.take(np.zeros(0, np.int64))
         deadlines = windows.opened[which] + self.window
@@ -334,7 +337,7 @@ class _Batching:
         self._tell(members, closing, out)
         return out
 
-    def _last_members(self, closing: Open, rows: Ints) -> Contexts:
+    def _last_members(self, closing: Open, rows: Ints) -> ContextBatch:
         """The last member of each window: a context of this batch, or one that was held."""
         now, earlier = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         parts = [self.contexts.take(rows[now])] if len(now) else []
@@ -344,9 +347,9 @@ class _Batching:
         self.kernel._holding.forget(closing.last[now][closing.last[now] >= 0])
         back = np.empty(len(rows), np.int64)
         back[np.concatenate([now, earlier])] = np.arange(len(rows))
-        return Contexts.concat(parts).take(back)
+        return ContextBatch.concat(parts).take(back)
 
-    def _tell(self, members: ItemLists, closing: Open, out: Contexts) -> None:
+    def _tell(self, members: ItemLists, closing: Open, out: ContextBatch) -> None:
         self.step.absorbed(int((closing.counts - 1).sum()))
         if self.step.observed:
             inside = members.of(closing.numbers)

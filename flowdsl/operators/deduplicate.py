@@ -8,19 +8,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from flowdsl.contexts.contexts import Contexts
-from flowdsl.kernels.kernel import Kernel, StepRun
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.expressions.durations import Duration, parse_duration
+from flowdsl.expressions.paths import Path, path_text
+from flowdsl.expressions.var import Var
+from flowdsl.kernels.kernel import Kernel, StepContext
 from flowdsl.kernels.keys import Keys, KeySpace
 from flowdsl.kernels.windows import Groups, Windows
-from flowdsl.language.durations import Duration, parse_duration
-from flowdsl.language.paths import Path, path_text
-from flowdsl.language.var import Var
 from flowdsl.operators.base import DURATION_SCHEMA, PATHS_SCHEMA, Kind, Operator, as_paths, call_text, option
-from flowdsl.plurals import count_text
+from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
-from flowdsl.values.saved import INTS, Array, Listed, Part
-from flowdsl.values.saving import Saved, Source, keeps
+from flowdsl.values.state_fields import INTS, ArrayField, ListField, ObjectField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,16 @@ LARGEST = 1 << 18
 
 
 @dataclass(frozen=True)
-class _Sightings(Saved):
+class _Sightings(StateObject):
     """When the window of each key opened; sorted by key."""
 
-    saved = keeps(keys=Array(np.int64, ascending=True), opened=INTS)
+    saved = keeps(keys=ArrayField(np.int64, ascending=True), opened=INTS)
 
     keys: Keys
     opened: Keys
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> _Sightings:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> _Sightings:
         source.agree(keys=len(said["keys"]), opened=len(said["opened"]))
         return cls(**said)
 
@@ -138,7 +138,11 @@ class DeduplicateKernel(Kernel):
     a million keys; and the large ones, oldest first, are no larger than what takes no time to go through.
     """
 
-    saved = keeps(_space=Part(KeySpace), _older=Listed(Part(_Sightings), tuple), _recent=Part(_Sightings))
+    saved = keeps(
+        _space=ObjectField(KeySpace),
+        _older=ListField(ObjectField(_Sightings), tuple),
+        _recent=ObjectField(_Sightings),
+    )
 
     def __init__(self, options: Deduplicate, rules: Rules) -> None:
         self._options, self._rules = options, rules
@@ -164,7 +168,7 @@ class DeduplicateKernel(Kernel):
         alive = {key for sightings in self._tables for key in sightings.since(expired)}
         return f"{count_text(len(alive), 'key')} seen within {self._options.window.text}" if alive else ""
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         if not len(contexts):
             return contexts
         keys, failures = self._space.keys(contexts)

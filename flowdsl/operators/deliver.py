@@ -8,18 +8,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from flowdsl.contexts.contexts import Contexts
-from flowdsl.contexts.payload import Payload
-from flowdsl.contexts.variables import ConstantVariable
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.payload import Payload
+from flowdsl.batches.variables import ConstantVariable
 from flowdsl.errors import BuildError
-from flowdsl.kernels.kernel import Kernel, Refused, StepRun
-from flowdsl.language.paths import Path
-from flowdsl.language.rows import Failures
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.row_source import Failures
+from flowdsl.kernels.kernel import Kernel, Refused, StepContext
 from flowdsl.operators.base import Kind, Operator, Option, call_text, check_text, option, text_schema
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
 from flowdsl.values.columns import Column
-from flowdsl.values.tags import Tag
+from flowdsl.values.json_types import Tag
 
 SINK_SCHEMA = text_schema("in-app", "push")
 
@@ -120,7 +120,7 @@ class DeliverKernel(Kernel):
         self._sinks = list(options.sinks)
         self._recipient = rules.recipient
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         if not len(contexts):
             return contexts
         payload = contexts.payload
@@ -140,8 +140,8 @@ class DeliverKernel(Kernel):
         return contexts.having({"_delivered_to": ConstantVariable(self._sinks, len(contexts))})
 
     def _some(
-        self, contexts: Contexts, payload: Payload, recipient: Column, refused: Refused, step: StepRun
-    ) -> Contexts:
+        self, contexts: ContextBatch, payload: Payload, recipient: Column, refused: Refused, step: StepContext
+    ) -> ContextBatch:
         """Deliver where not all sinks refuse; what no sink takes ends here, unless it is still to be delivered elsewhere."""
         nobody = np.logical_and.reduce(
             [refused.get(sink, np.zeros(len(contexts), np.bool_)) for sink in self._sinks]
@@ -157,7 +157,7 @@ class DeliverKernel(Kernel):
         return reached
 
 
-def _recipients(contexts: Contexts, places: Sequence[Path]) -> Column:
+def _recipients(contexts: ContextBatch, places: Sequence[Path]) -> Column:
     """What stands at the first of these places that holds text."""
     found = contexts.column(places[0])
     for path in places[1:]:

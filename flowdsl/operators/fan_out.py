@@ -7,13 +7,13 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from flowdsl.contexts.contexts import Contexts
-from flowdsl.contexts.variables import EntityVariable, ValueVariable
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.variables import EntityVariable, ValueVariable
+from flowdsl.expressions.paths import Path, path_text
+from flowdsl.expressions.row_source import Failures
+from flowdsl.expressions.var import Var
 from flowdsl.graph.entities import AMBIGUOUS, NONE
-from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepRun
-from flowdsl.language.paths import Path, path_text
-from flowdsl.language.rows import Failures
-from flowdsl.language.var import Var
+from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepContext
 from flowdsl.log.uuids import ID_COLUMNS, are_uuids
 from flowdsl.operators.base import (
     DIRECTION_SCHEMA,
@@ -34,7 +34,7 @@ from flowdsl.rules import Rules
 from flowdsl.scope import ANY, TEXT, Scope, check_name
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
-from flowdsl.values.tags import Index
+from flowdsl.values.json_types import Index
 
 MAX_BRANCHES: Final = 1 << 25
 """The branches that one event may go into at a step."""
@@ -148,11 +148,11 @@ class FanOutKernel(Kernel):
     def __init__(self, options: FanOut, rules: Rules) -> None:
         self._options, self._rules = options, rules
 
-    def most_branches(self, contexts: Contexts) -> Index | None:
+    def most_branches(self, contexts: ContextBatch) -> Index | None:
         ids = contexts.id_codes(self._options.from_, uuids=self._rules.uuids)
         return contexts.chunk.graph.most_links(self._options.via, self._options.direction, ids)
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         options, chunk = self._options, contexts.chunk
         ids = contexts.id_codes(options.from_, uuids=self._rules.uuids)
         row, others = chunk.graph.expand(options.via, options.direction, ids, chunk, contexts.seen)
@@ -190,7 +190,7 @@ class FanOutKernel(Kernel):
         return branches.take(np.flatnonzero(~ambiguous.mask))
 
 
-def _known(contexts: Contexts, ids: Codes, counts: Index) -> Codes:
+def _known(contexts: ContextBatch, ids: Codes, counts: Index) -> Codes:
     """Ids without those that are neither a UUID nor an id of an entity, a link or the event itself."""
     chunk = contexts.chunk
     rows = np.flatnonzero((counts == 0) & (ids > 0))

@@ -10,28 +10,28 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from flowdsl.contexts.contexts import Contexts
-from flowdsl.contexts.lifting import lifted
-from flowdsl.contexts.payload import Payload
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.hoisting import lifted
+from flowdsl.batches.payload import Payload
 from flowdsl.errors import BuildError, FlowError
-from flowdsl.kernels.kernel import Kernel, StepRun
-from flowdsl.language.conditions import Expression, evaluate
-from flowdsl.language.paths import Path
-from flowdsl.language.rows import Failures, Rows, first_failures
-from flowdsl.language.templates import Template
-from flowdsl.language.templates.habits import word_hint
-from flowdsl.language.var import Var, unwrap
+from flowdsl.expressions.conditions import Expression, evaluate
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.row_source import Failures, Rows, first_failures
+from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.hints import word_hint
+from flowdsl.expressions.var import Var, unwrap
+from flowdsl.kernels.kernel import Kernel, StepContext
 from flowdsl.operators.base import Kind, Operator, option
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
 from flowdsl.values.columns import Column
-from flowdsl.values.tags import Tag
+from flowdsl.values.json_types import Tag
 
 DEPTH = 32
 
 
 @dataclass(frozen=True)
-class Constant:
+class ConstantNode:
     """A JSON scalar that is no text, kept as JSON text so that 1, 1.0 and true stay apart."""
 
     json: str
@@ -45,13 +45,13 @@ class Fields:
 
 
 @dataclass(frozen=True)
-class Items:
+class ListNode:
     """An array in the template."""
 
     items: tuple[Node, ...]
 
 
-Node = Template | Expression | Constant | Fields | Items
+Node = Template | Expression | ConstantNode | Fields | ListNode
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class MapKernel(Kernel):
         self._template = template
         self._by_name = by_name
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         failures: list[Failures | None] = []
         payload = Payload(_rendered(self._template, contexts, failures, self._by_name), len(contexts))
         failed = first_failures(failures)
@@ -178,21 +178,21 @@ def leaves(node: Node) -> Iterator[Template | Expression]:
     if isinstance(node, Fields):
         for _, value in node.items:
             yield from leaves(value)
-    elif isinstance(node, Items):
+    elif isinstance(node, ListNode):
         for value in node.items:
             yield from leaves(value)
-    elif not isinstance(node, Constant):
+    elif not isinstance(node, ConstantNode):
         yield node
 
 
-def _rendered(node: Node, contexts: Contexts, failures: list[Failures | None], by_name: bool) -> Any:
+def _rendered(node: Node, contexts: ContextBatch, failures: list[Failures | None], by_name: bool) -> Any:
     if isinstance(node, Fields):
         items = sorted(node.items, key=itemgetter(0)) if by_name else node.items
         made = {key: _rendered(value, contexts, failures, by_name) for key, value in items}
         return {key: made[key] for key, _ in node.items} if by_name else made
-    if isinstance(node, Items):
+    if isinstance(node, ListNode):
         return [_rendered(value, contexts, failures, by_name) for value in node.items]
-    if isinstance(node, Constant):
+    if isinstance(node, ConstantNode):
         return Column.constant(json.loads(node.json), len(contexts))
     if isinstance(node, Template) and node.constant is not None:
         return Column.constant(node.constant, len(contexts))
@@ -231,7 +231,7 @@ def _node(value: Any, place: str, depth: int) -> Node:
             _check_unicode(key, place)
         return Fields(tuple((key, _node(v, f"{place}.{key}", depth + 1)) for key, v in value.items()))
     if isinstance(value, (list, tuple)):
-        return Items(tuple(_node(v, f"{place}[{i}]", depth + 1) for i, v in enumerate(value)))
+        return ListNode(tuple(_node(v, f"{place}[{i}]", depth + 1) for i, v in enumerate(value)))
     if value is None or isinstance(value, (bool, int, float)):
         return _constant(value, place)
     raise BuildError(
@@ -240,11 +240,11 @@ def _node(value: Any, place: str, depth: int) -> Node:
     )
 
 
-def _constant(value: object, place: str) -> Constant:
+def _constant(value: object, place: str) -> ConstantNode:
     try:
         # a number that no double holds is none in JSON
         float(value or 0)  # type: ignore[arg-type]
-        return Constant(json.dumps(value, allow_nan=False))
+        return ConstantNode(json.dumps(value, allow_nan=False))
     except (ValueError, OverflowError) as error:
         shown = "a number too large for JSON" if isinstance(error, OverflowError) else repr(value)
         raise BuildError(
@@ -264,9 +264,9 @@ def _check_unicode(text: str, place: str) -> None:
 def _plain(node: Node) -> Any:
     if isinstance(node, Fields):
         return {key: _plain(value) for key, value in node.items}
-    if isinstance(node, Items):
+    if isinstance(node, ListNode):
         return [_plain(value) for value in node.items]
-    if isinstance(node, Constant):
+    if isinstance(node, ConstantNode):
         return json.loads(node.json)
     return node.text if isinstance(node, Template) else Var(node)
 

@@ -9,18 +9,18 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.contexts.contexts import CLOSED_AT_END, NOT_CLOSED, RELEASED, Contexts
-from flowdsl.contexts.holding import Holding, Refs
-from flowdsl.contexts.variables import Versions
+from flowdsl.batches.buffer import ContextBuffer, Refs
+from flowdsl.batches.context_batch import CLOSED_AT_END, NOT_CLOSED, RELEASED, ContextBatch
+from flowdsl.batches.variables import Versions
 from flowdsl.errors import BuildError, did_you_mean
-from flowdsl.kernels.arrays import Arrays
+from flowdsl.expressions.durations import Duration, parse_duration
+from flowdsl.expressions.paths import Path, path_text
+from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.buckets import NEVER, Buckets, DropBucket, FloatBucket, QueueBucket
 from flowdsl.kernels.held_rows import HeldRows
-from flowdsl.kernels.kernel import Kernel, StepRun
+from flowdsl.kernels.kernel import Kernel, StepContext
 from flowdsl.kernels.keys import KeySpace
-from flowdsl.language.durations import Duration, parse_duration
-from flowdsl.language.paths import Path, path_text
-from flowdsl.language.rows import Failures
+from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.operators.base import (
     DURATION_SCHEMA,
     PATHS_SCHEMA,
@@ -31,12 +31,12 @@ from flowdsl.operators.base import (
     check_count,
     option,
 )
-from flowdsl.plurals import count_text
+from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
 from flowdsl.values.interner import Interner
-from flowdsl.values.saved import Optional, Part
-from flowdsl.values.saving import Source, keeps
+from flowdsl.values.state_fields import ObjectField, OptionalField
+from flowdsl.values.state_objects import StateReader, keeps
 
 STRATEGIES = ("drop", "queue")
 Ints = npt.NDArray[np.int64]
@@ -163,14 +163,14 @@ class NoLimitKernel(Kernel):
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._space = _space(options, rules)
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         return _keyed(self._space, contexts, step)[0]
 
 
 class DropKernel(Kernel):
     """Drops what finds no token."""
 
-    saved = keeps(_space=Optional(Part(KeySpace)), _buckets=Part(Buckets))
+    saved = keeps(_space=OptionalField(ObjectField(KeySpace)), _buckets=ObjectField(Buckets))
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._options, self._rules = options, rules
@@ -190,7 +190,7 @@ class DropKernel(Kernel):
         used = self._buckets.used(clock)
         return f"{count_text(used, 'limit')} in use" if used else ""
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         contexts, keys = _keyed(self._space, contexts, step)
         if not len(contexts):
             return contexts
@@ -212,17 +212,17 @@ class QueueKernel(Kernel):
     """Holds what finds no token until there is one. When that is, is known as soon as a context comes."""
 
     saved = keeps(
-        _space=Optional(Part(KeySpace)),
-        _buckets=Part(Buckets),
-        _holding=Part(Holding),
-        _waiting=Part(_Waiting),
+        _space=OptionalField(ObjectField(KeySpace)),
+        _buckets=ObjectField(Buckets),
+        _holding=ObjectField(ContextBuffer),
+        _waiting=ObjectField(_Waiting),
     )
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = _space(options, rules)
         self._buckets = Buckets(QueueBucket, options.max, options.per.microseconds)
-        self._holding = Holding()
+        self._holding = ContextBuffer()
         self._waiting = _Waiting.none()
 
     @property
@@ -248,11 +248,11 @@ class QueueKernel(Kernel):
         refs = self._waiting.refs
         return HeldRows(self._holding.seqs(refs), self._holding.branches(refs), self._waiting.since, None)
 
-    def check(self, source: Source) -> None:
+    def check(self, source: StateReader) -> None:
         source.check(self._holding.has(self._waiting.refs), "a queue of contexts that are not held")
 
     @property
-    def holding(self) -> Holding:
+    def holding(self) -> ContextBuffer:
         return self._holding
 
     def held_versions(self) -> Iterable[Versions]:
@@ -261,7 +261,7 @@ class QueueKernel(Kernel):
     def renumber(self, mapping: Versions) -> None:
         self._holding.renumber(mapping)
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         contexts, keys = _keyed(self._space, contexts, step)
         moments = self._buckets.take(keys, contexts.moment)
         never = Failures.where(moments == NEVER, "its turn in the queue comes after the year 9999")
@@ -280,13 +280,13 @@ class QueueKernel(Kernel):
 
     def _released(
         self,
-        contexts: Contexts,
+        contexts: ContextBatch,
         moments: Ints,
         waited: npt.NDArray[np.bool_],
         now: Ints,
         earlier: Ints,
-        step: StepRun,
-    ) -> Contexts:
+        step: StepContext,
+    ) -> ContextBatch:
         held = self._holding.release(self._waiting.refs[earlier], contexts.chunk)
         fresh = contexts.take(now)
         if held is None and not waited[now].any():
@@ -303,9 +303,9 @@ class QueueKernel(Kernel):
         # those of an earlier step before those of this queue; among each other as they came
         rank = np.where(late, 2, np.where(closed == NOT_CLOSED, 0, 1))
         order = np.lexsort((np.arange(len(moment)), rank, seen, moment))
-        return Contexts.concat(parts).placed(moment, seen, closed).take(order)
+        return ContextBatch.concat(parts).placed(moment, seen, closed).take(order)
 
-    def _hold(self, contexts: Contexts, moments: Ints, later: Ints, earlier: Ints) -> None:
+    def _hold(self, contexts: ContextBatch, moments: Ints, later: Ints, earlier: Ints) -> None:
         stay = np.ones(self.held, np.bool_)
         stay[earlier] = False
         refs = self._holding.put(contexts.take(later))
@@ -330,7 +330,7 @@ def _space(options: RateLimit, rules: Rules) -> KeySpace | None:
     return KeySpace(options.key, typed=rules.typed_keys, nulls=rules.null_keys) if options.key else None
 
 
-def _keyed(space: KeySpace | None, contexts: Contexts, step: StepRun) -> tuple[Contexts, Ints]:
+def _keyed(space: KeySpace | None, contexts: ContextBatch, step: StepContext) -> tuple[ContextBatch, Ints]:
     if space is None:
         return contexts, np.zeros(len(contexts), np.int64)
     keys, failures = space.keys(contexts)
@@ -341,7 +341,7 @@ def _keyed(space: KeySpace | None, contexts: Contexts, step: StepRun) -> tuple[C
     return contexts.take(good), keys[good]
 
 
-def _closed(parts: list[Contexts], late: npt.NDArray[np.bool_], *, ending: bool) -> npt.NDArray[np.uint8]:
+def _closed(parts: list[ContextBatch], late: npt.NDArray[np.bool_], *, ending: bool) -> npt.NDArray[np.uint8]:
     closed = np.concatenate([np.zeros(len(p), np.uint8) if p.closed is None else p.closed for p in parts])
     if ending:
         return np.full(len(closed), CLOSED_AT_END, np.uint8)

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from flowdsl.contexts.contexts import Contexts
-from flowdsl.contexts.variables import EntityVariable
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.variables import EntityVariable
+from flowdsl.expressions.paths import Path, path_text
+from flowdsl.expressions.row_source import Failures, first_failures
+from flowdsl.expressions.var import Var
 from flowdsl.graph.entities import AMBIGUOUS, NONE, Numbers
-from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepRun
-from flowdsl.language.paths import Path, path_text
-from flowdsl.language.rows import Failures, first_failures
-from flowdsl.language.var import Var
+from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepContext
 from flowdsl.operators.base import (
     DIRECTION_SCHEMA,
     DIRECTIONS,
@@ -33,7 +33,7 @@ from flowdsl.operators.base import (
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope, check_name
 from flowdsl.values.interner import Codes
-from flowdsl.values.tags import Tag
+from flowdsl.values.json_types import Tag
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class ResolveKernel(Kernel):
     def __init__(self, options: Resolve, rules: Rules) -> None:
         self._options, self._rules = options, rules
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         at, back = contexts.lift(self._options.paths)
         versions, failures = self._look_up(at)
         if back is not None:
@@ -171,7 +171,7 @@ class ResolveKernel(Kernel):
         step.failed(contexts, failures)
         return found.take(np.flatnonzero(~failures.mask))
 
-    def _look_up(self, contexts: Contexts) -> tuple[Numbers, Failures | None]:
+    def _look_up(self, contexts: ContextBatch) -> tuple[Numbers, Failures | None]:
         options, graph, chunk = self._options, contexts.chunk.graph, contexts.chunk
         start = contexts.id_codes(options.from_, uuids=self._rules.uuids)
         ids = start
@@ -185,7 +185,7 @@ class ResolveKernel(Kernel):
         )
 
     def _failures(
-        self, contexts: Contexts, start: Codes, ids: Codes, versions: Numbers
+        self, contexts: ContextBatch, start: Codes, ids: Codes, versions: Numbers
     ) -> list[Failures | None]:
         options = self._options
         name = path_text(options.from_)

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from flowdsl.contexts.contexts import Contexts
-from flowdsl.contexts.lifting import lifted
-from flowdsl.kernels.kernel import Kernel, StepRun
-from flowdsl.language.conditions import Condition, Expression
-from flowdsl.language.paths import Path
-from flowdsl.language.var import Var
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.hoisting import lifted
+from flowdsl.expressions.conditions import Condition, Expression
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.var import Var
+from flowdsl.kernels.kernel import Kernel, StepContext
 from flowdsl.operators.base import Kind, Operator, option, text_schema
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
@@ -94,7 +94,7 @@ class WhereKernel(Kernel):
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
 
-    def run(self, contexts: Contexts, step: StepRun) -> Contexts:
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         if not len(contexts):
             return contexts
         if self._condition.paths is None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from flowdsl.language.conditions import Condition, Expression
-from flowdsl.language.conditions.nodes import (
+from flowdsl.expressions.conditions import Condition, Expression
+from flowdsl.expressions.conditions.nodes import (
     NAME,
     RESERVED,
     And,
-    Call,
-    Comparison,
+    Compare,
+    ConditionLiteral,
+    FunctionCall,
     ListOf,
-    Literal,
     Not,
     Or,
     Reference,
 )
-from flowdsl.production.refusals import StepNames
+from flowdsl.production.export_errors import StepExportScope
 
 ALLOWED: Final = (
     "a == b, a != b, a exists, a not_exists; a is a path, b a path, a number, text, true, false or null"
@@ -29,7 +29,7 @@ _TURNED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _NUMBERS: Final = frozenset(("inf", "infinity", "nan"))
 
 
-def lowered_conditions(condition: Condition, names: StepNames) -> list[Condition]:
+def lowered_conditions(condition: Condition, names: StepExportScope) -> list[Condition]:
     """The filters that together say what a condition says; what cannot be said goes to the refusals of `names`."""
     expression = condition.expression
     if expression is None:
@@ -53,17 +53,19 @@ def condition_text(condition: Condition) -> str:
     node = condition.expression
     if isinstance(node, Not):
         return f"{node.operand.children[0]} not_exists"
-    if isinstance(node, Call):
+    if isinstance(node, FunctionCall):
         return f"{node.arguments[0]} exists"
-    assert isinstance(node, Comparison)
+    assert isinstance(node, Compare)
     right = node.right
     shown = (
-        _quoted(right.value) if isinstance(right, Literal) and isinstance(right.value, str) else str(right)
+        _quoted(right.value)
+        if isinstance(right, ConditionLiteral) and isinstance(right.value, str)
+        else str(right)
     )
     return f"{node.left} {node.operator} {shown}"
 
 
-def _parts(node: Expression, names: StepNames, *, negated: bool) -> Iterator[Expression]:
+def _parts(node: Expression, names: StepExportScope, *, negated: bool) -> Iterator[Expression]:
     """The comparisons that all hold where the condition does (where it does not, if `negated`).
 
     None of them can fail, so it does not matter that a filter ends what `and` would go on with.
@@ -73,19 +75,19 @@ def _parts(node: Expression, names: StepNames, *, negated: bool) -> Iterator[Exp
     elif isinstance(node, Or if negated else And):
         for operand in node.children:
             yield from _parts(operand, names, negated=negated)
-    elif isinstance(node, Call) and node.function == "exists":
-        call = Call("exists", (_reference(node.arguments[0], names),))
+    elif isinstance(node, FunctionCall) and node.function == "exists":
+        call = FunctionCall("exists", (_reference(node.arguments[0], names),))
         yield Not(call) if negated else call
-    elif isinstance(node, Comparison) and node.operator == "in":
+    elif isinstance(node, Compare) and node.operator == "in":
         yield from _among(node, names, negated=negated)
-    elif isinstance(node, Comparison) and node.operator in _OPPOSITE:
+    elif isinstance(node, Compare) and node.operator in _OPPOSITE:
         operator = _OPPOSITE[node.operator] if negated else node.operator
         yield from _compared(operator, node.left, node.right, names)
     else:
         _refuse(node, names, negated=negated)
 
 
-def _among(node: Comparison, names: StepNames, *, negated: bool) -> Iterator[Expression]:
+def _among(node: Compare, names: StepExportScope, *, negated: bool) -> Iterator[Expression]:
     """`x in [a]` is `x == a`, `x not in [a, b]` is `x != a` and `x != b`."""
     items = list(dict.fromkeys(node.right.items)) if isinstance(node.right, ListOf) else []
     if not items or (len(items) > 1 and not negated):
@@ -95,15 +97,17 @@ def _among(node: Comparison, names: StepNames, *, negated: bool) -> Iterator[Exp
         yield from _compared("!=" if negated else "==", node.left, item, names)
 
 
-def _compared(operator: str, left: Expression, right: Expression, names: StepNames) -> Iterator[Expression]:
-    if isinstance(left, Literal) and isinstance(right, Reference):
+def _compared(
+    operator: str, left: Expression, right: Expression, names: StepExportScope
+) -> Iterator[Expression]:
+    if isinstance(left, ConditionLiteral) and isinstance(right, Reference):
         left, right = right, left
-    node = Comparison(operator, left, right)
-    if not isinstance(left, Reference) or not isinstance(right, (Reference, Literal)):
+    node = Compare(operator, left, right)
+    if not isinstance(left, Reference) or not isinstance(right, (Reference, ConditionLiteral)):
         _refuse(node, names, negated=False)
         return
     left = _reference(left, names)
-    if isinstance(right, Literal):
+    if isinstance(right, ConditionLiteral):
         _check_constant(operator, right, names)
     else:
         right = _reference(right, names)
@@ -115,10 +119,10 @@ def _compared(operator: str, left: Expression, right: Expression, names: StepNam
                 if str(left).lower() not in _NUMBERS
                 else "rename the variable",
             )
-    yield Comparison(operator, left, right)
+    yield Compare(operator, left, right)
 
 
-def _reference(node: Expression, names: StepNames) -> Reference:
+def _reference(node: Expression, names: StepExportScope) -> Reference:
     assert isinstance(node, Reference)
     path = node.path
     if path[0] in RESERVED or not all(NAME.fullmatch(part) for part in path):
@@ -129,7 +133,7 @@ def _reference(node: Expression, names: StepNames) -> Reference:
     return Reference(names.path(path))
 
 
-def _check_constant(operator: str, constant: Literal, names: StepNames) -> None:
+def _check_constant(operator: str, constant: ConditionLiteral, names: StepExportScope) -> None:
     """Refuse text that production would not read as it is meant: it knows no escapes."""
     text = constant.value
     if not isinstance(text, str):
@@ -156,7 +160,7 @@ def _quoted(text: str) -> str:
 # -- what is refused, and what comes nearest ------------------------------------------------------------
 
 
-def _refuse(node: Expression, names: StepNames, *, negated: bool) -> None:
+def _refuse(node: Expression, names: StepExportScope, *, negated: bool) -> None:
     what, hint = _reason(node, negated=negated)
     shown = f"not ({node})" if negated else str(node)
     names.refuse(f"production cannot say {shown!r}: {what}", allowed=ALLOWED, hint=hint)
@@ -172,17 +176,17 @@ def _reason(node: Expression, *, negated: bool) -> tuple[str, str | None]:
         return "one filter is one comparison, and there is no 'or'", hint
     if isinstance(node, Reference):
         return "a variable alone is no condition there", f"write {node} == {'false' if negated else 'true'}"
-    if isinstance(node, Literal):
+    if isinstance(node, ConditionLiteral):
         always = bool(node.value) != negated
         return "a constant is no condition there", "leave the step out" if always else "leave the flow out"
-    if isinstance(node, Call):
+    if isinstance(node, FunctionCall):
         return f"there is no {node.function}()", _computed_hint(node)
-    if not isinstance(node, Comparison):
+    if not isinstance(node, Compare):
         return "there is no arithmetic", _computed_hint(node)
     return _comparison_reason(node, negated=negated)
 
 
-def _comparison_reason(node: Comparison, *, negated: bool) -> tuple[str, str | None]:
+def _comparison_reason(node: Compare, *, negated: bool) -> tuple[str, str | None]:
     if node.operator == "in" and isinstance(node.right, ListOf):
         values = [f"{node.left} == {item}" for item in dict.fromkeys(node.right.items)]
         if not values:
@@ -191,13 +195,15 @@ def _comparison_reason(node: Comparison, *, negated: bool) -> tuple[str, str | N
     if node.operator in _TURNED or node.operator == "in":
         return f"there is no {node.operator!r}", _computed_hint(node)
     sides = (node.left, node.right)
-    if all(isinstance(side, Literal) for side in sides):
+    if all(isinstance(side, ConditionLiteral) for side in sides):
         return "the left side is always a path there", "leave the step out if it always holds"
-    inner = next(side for side in sides if not isinstance(side, (Reference, Literal)))
+    inner = next(side for side in sides if not isinstance(side, (Reference, ConditionLiteral)))
     if isinstance(inner, ListOf):
         return "there are no lists", None
     what = (
-        f"there is no {inner.function}()" if isinstance(inner, Call) else "there is nothing to compute with"
+        f"there is no {inner.function}()"
+        if isinstance(inner, FunctionCall)
+        else "there is nothing to compute with"
     )
     return what, _computed_hint(node)
 

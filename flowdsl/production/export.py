@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import BuildError, ExportError
 from flowdsl.events import warn
-from flowdsl.production.mapping import flow_mapping, project_mapping
+from flowdsl.production.emitter import block_lines
 from flowdsl.production.portable import portable
-from flowdsl.production.writing import block_lines
+from flowdsl.production.serializer import flow_mapping, project_mapping
 
 if TYPE_CHECKING:
     from flowdsl.flow import Flow
@@ -68,7 +68,7 @@ def project_to_yaml(project: Project) -> str:
     """The text of a project's file: the one it was read from, changed where the project was."""
     if project.text is None:
         return yaml_text(project_to_dict(project))
-    from flowdsl.production.editing import edited
+    from flowdsl.production.project_patch import edited
 
     text = edited(project.text, project)
     if text is not None:

@@ -8,14 +8,14 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.language.durations import Duration, parse_duration
-from flowdsl.language.paths import Path, parse_path, path_text
+from flowdsl.expressions.durations import Duration, parse_duration
+from flowdsl.expressions.paths import Path, parse_path, path_text
 from flowdsl.operators.base import PATH_SCHEMA, PATHS_SCHEMA, Operator, Option
 from flowdsl.operators.map import Map
 from flowdsl.operators.where import Where
 from flowdsl.production.conditions import lowered_conditions
-from flowdsl.production.mapping import step_mapping, trigger_mapping
-from flowdsl.production.refusals import Refusals, StepNames
+from flowdsl.production.export_errors import ExportErrors, StepExportScope
+from flowdsl.production.serializer import step_mapping, trigger_mapping
 from flowdsl.production.templates import lowered_template
 from flowdsl.rules import FLOWDSL
 
@@ -49,9 +49,9 @@ def lowered_steps(flow: Flow) -> list[list[Operator]]:
     """What each step of a flow becomes; raises `ExportError` as `portable` does."""
     if flow.rules is not FLOWDSL:
         return [[step] for step in flow.steps]
-    refusals = Refusals(flow.name)
+    refusals = ExportErrors(flow.name)
     names = [
-        StepNames(scope, f"{number} ({step.method})", refusals)
+        StepExportScope(scope, f"{number} ({step.method})", refusals)
         for number, (step, scope) in enumerate(zip(flow.steps, flow.scopes(), strict=False))
     ]
     lowered = [_lowered(step, at) for step, at in zip(flow.steps, names, strict=True)]
@@ -64,7 +64,7 @@ def lowered_steps(flow: Flow) -> list[list[Operator]]:
     return lowered
 
 
-def _check_texts(flow: Flow, refusals: Refusals) -> None:
+def _check_texts(flow: Flow, refusals: ExportErrors) -> None:
     if flow.description is not None and not isinstance(flow.description, str):
         refusals.refuse(f"the description is {flow.description!r}", allowed="text")
     elif not _is_unicode([flow.name, flow.description, trigger_mapping(flow.trigger)]):
@@ -80,7 +80,7 @@ def _is_unicode(value: Any) -> bool:
     return True
 
 
-def _lowered(step: Operator, names: StepNames) -> list[Operator]:
+def _lowered(step: Operator, names: StepExportScope) -> list[Operator]:
     if isinstance(step, Where):
         return [Where(condition) for condition in lowered_conditions(step.condition, names)]
     if isinstance(step, Map):
@@ -89,7 +89,7 @@ def _lowered(step: Operator, names: StepNames) -> list[Operator]:
     return [replace(step, **changed)]
 
 
-def _option(step: Operator, name: str, option: Option, names: StepNames) -> Any:
+def _option(step: Operator, name: str, option: Option, names: StepExportScope) -> Any:
     """The value of an option in production; the declaration of the option says what it is."""
     value = getattr(step, name)
     default = next(f.default for f in dataclasses.fields(step) if f.name == name)
@@ -129,7 +129,7 @@ def _duration(value: Duration) -> Duration:
     return parse_duration(Duration("", value.microseconds).portable())
 
 
-def _path(path: Path, names: StepNames) -> Path:
+def _path(path: Path, names: StepExportScope) -> Path:
     text = path_text(path)
     if "" in path or not text.strip() or parse_path(text) != path:
         names.refuse(

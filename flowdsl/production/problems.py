@@ -9,7 +9,7 @@ from flowdsl.errors import FlowError, LoadError
 MOST: Final = 1_000
 
 
-class Problems(list[FlowError]):
+class DocumentProblems(list[FlowError]):
     """The problems of a document; where there are too many, reading ends with a `LoadError` that has all so far."""
 
     def append(self, problem: FlowError) -> None:

@@ -15,9 +15,9 @@ from flowdsl.rules import FLOWDSL, Rules, rules_of
 if TYPE_CHECKING:
     import os
 
+    from flowdsl.diagrams.picture import Picture
+    from flowdsl.findings import Finding
     from flowdsl.graph.snapshot import EntityGraph
-    from flowdsl.pictures.picture import Picture
-    from flowdsl.production.findings import Finding
     from flowdsl.progress import Progress
     from flowdsl.sinks.base import Sink
 
@@ -41,7 +41,7 @@ class SinkConfig:
 
 
 @dataclass(frozen=True)
-class Consumer:
+class ConsumerOptions:
     """A consumer of the log and where it begins to read."""
 
     name: str
@@ -67,7 +67,7 @@ class Project:
 
     flows: tuple[Flow, ...] = ()
     sinks: tuple[SinkConfig, ...] = ()
-    consumers: tuple[Consumer, ...] = ()
+    consumers: tuple[ConsumerOptions, ...] = ()
     backend: Backend = Backend()
     other: Mapping[str, Any] = field(default_factory=dict, compare=False)
     text: str | None = field(default=None, compare=False)
@@ -92,7 +92,7 @@ class Project:
         With a `log` (and a `graph`), as `replay` takes them, the flows are replayed, and what the events show is found too;
         `max_ahead_of_next` and `progress` are as there.
         """
-        from flowdsl.production.findings import check_project
+        from flowdsl.findings import check_project
 
         return check_project(self, target, log, graph, max_ahead_of_next, progress)
 
@@ -109,8 +109,8 @@ class Project:
         b
               on  link.deleted
         """
-        from flowdsl.pictures.of_flows import flow_diagram
-        from flowdsl.pictures.picture import Picture
+        from flowdsl.diagrams.flows import flow_diagram
+        from flowdsl.diagrams.picture import Picture
 
         return Picture(flow_diagram(self.flows, {sink.name: sink.type for sink in self.sinks}))
 
@@ -235,7 +235,7 @@ class Project:
         a whole file of production's, or what an existing one says of the same flows, sinks and consumers is changed, and
         the rest of it kept. Any other file is refused, unless `overwrite` says that it may go. Raises `ExportError`.
         """
-        from flowdsl.production.saving import save
+        from flowdsl.production.save import save
 
         save(self, path, overwrite=overwrite)
 
@@ -253,7 +253,7 @@ class Project:
         return self.flows, self.sinks, self.consumers, self.backend
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from flowdsl.pictures.picture import shown
+        from flowdsl.diagrams.picture import shown
 
         return shown(self.picture(), str(self) or repr(self))
 

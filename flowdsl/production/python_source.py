@@ -9,25 +9,25 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import BuildError, ExportError
-from flowdsl.language.conditions import Condition, Expression
-from flowdsl.language.conditions.nodes import (
+from flowdsl.expressions.conditions import Condition, Expression
+from flowdsl.expressions.conditions.nodes import (
     And,
     Arithmetic,
-    Call,
-    Comparison,
+    Compare,
+    ConditionLiteral,
+    FunctionCall,
     ListOf,
-    Literal,
     Negative,
     Not,
     Or,
     Reference,
 )
-from flowdsl.language.durations import Duration
-from flowdsl.language.paths import parse_path, path_text
-from flowdsl.language.templates import Template
+from flowdsl.expressions.durations import Duration
+from flowdsl.expressions.paths import parse_path, path_text
+from flowdsl.expressions.templates import Template
 from flowdsl.operators.base import PATH_SCHEMA, PATHS_SCHEMA, Operator, Option
 from flowdsl.operators.deliver import Deliver
-from flowdsl.operators.map import Constant, Fields, Items, Map, Node
+from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.operators.where import Where
 from flowdsl.rules import FLOWDSL
 
@@ -67,7 +67,7 @@ def python_source(flow: Flow) -> str:
     names = ", ".join(["on", *(name for name in ("fn", "var") if any(_uses(call, name) for call in calls))])
     imports = [f"from flowdsl import {', '.join(sorted(names.split(', ')))}"]
     if any(_uses(call, "parse_expression") for call in calls):
-        imports.append("from flowdsl.language.conditions import parse_expression")
+        imports.append("from flowdsl.expressions.conditions import parse_expression")
     return "\n".join([*imports, "", "flow = (", body, ")", ""])
 
 
@@ -141,7 +141,7 @@ def _condition(condition: Condition) -> str:
 
 def _map(step: Map) -> str:
     node = step.template
-    if node == Constant("null"):
+    if node == ConstantNode("null"):
         raise BuildError("a payload that is null cannot be built in Python", hint="leave the map out")
     if isinstance(node, Fields) and node.items and all(_is_name(key) for key, _ in node.items):
         return _call("map", [], {key: _value(value) for key, value in node.items})
@@ -151,14 +151,14 @@ def _map(step: Map) -> str:
 def _value(node: Node) -> str:
     if isinstance(node, Fields):
         return f"{{{', '.join(f'{literal(key)}: {_value(value)}' for key, value in node.items)}}}"
-    if isinstance(node, Items):
+    if isinstance(node, ListNode):
         return f"[{', '.join(map(_value, node.items))}]"
-    if isinstance(node, Constant):
+    if isinstance(node, ConstantNode):
         return literal(json.loads(node.json))
     if isinstance(node, Template):
         return literal(node.text)
     try:
-        if isinstance(node, (Literal, ListOf)):
+        if isinstance(node, (ConditionLiteral, ListOf)):
             # by itself this would be a constant of the payload
             raise _NoPython
         return _python(node, 0)
@@ -178,31 +178,31 @@ def _python(node: Expression, least: int) -> str:
 def _with_tightness(node: Expression) -> tuple[str, int]:
     if isinstance(node, Reference):
         return _reference(node.path), _ATOM
-    if isinstance(node, Literal):
+    if isinstance(node, ConditionLiteral):
         text = literal(node.value)
         return text, _SIGN if text.startswith("-") else _ATOM
     if isinstance(node, ListOf):
         return f"[{', '.join(literal(item.value) for item in node.items)}]", _ATOM
-    if isinstance(node, Call):
+    if isinstance(node, FunctionCall):
         arguments = ", ".join(_python(argument, 0) for argument in node.arguments)
         return f"fn.{node.function}({arguments})", _ATOM
     if isinstance(node, (Not, Negative)):
-        if isinstance(node.operand, (Literal, ListOf)):
+        if isinstance(node.operand, (ConditionLiteral, ListOf)):
             raise _NoPython
         return f"{'~' if isinstance(node, Not) else '-'}{_python(node.operand, _SIGN)}", _SIGN
     if isinstance(node, (And, Or)):
         return _joined(node)
-    if isinstance(node, Comparison) and node.operator == "in":
+    if isinstance(node, Compare) and node.operator == "in":
         return f"fn.is_in({_python(node.left, 0)}, {_python(node.right, 0)})", _ATOM
-    if isinstance(node, (Comparison, Arithmetic)):
+    if isinstance(node, (Compare, Arithmetic)):
         return _binary(node)
     raise AssertionError(f"no Python for {type(node).__name__}")
 
 
-def _binary(node: Comparison | Arithmetic) -> tuple[str, int]:
-    plain = [isinstance(side, (Literal, ListOf)) for side in node.children]
+def _binary(node: Compare | Arithmetic) -> tuple[str, int]:
+    plain = [isinstance(side, (ConditionLiteral, ListOf)) for side in node.children]
     # with a constant on the left Python asks the right side, which turns a comparison around
-    if all(plain) or (plain[0] and isinstance(node, Comparison)):
+    if all(plain) or (plain[0] and isinstance(node, Compare)):
         raise _NoPython
     tightness = _TIGHTNESS.get(node.operator, _COMPARED)
     left = _python(node.left, tightness if isinstance(node, Arithmetic) else _OR)
@@ -212,7 +212,7 @@ def _binary(node: Comparison | Arithmetic) -> tuple[str, int]:
 def _joined(node: And | Or) -> tuple[str, int]:
     sign, tightness = ("&", _AND) if isinstance(node, And) else ("|", _OR)
     first, second = node.operands[:2] if len(node.operands) > 1 else (node.operands[0], None)
-    if second is None or (isinstance(first, Literal) and isinstance(second, Literal)):
+    if second is None or (isinstance(first, ConditionLiteral) and isinstance(second, ConditionLiteral)):
         raise _NoPython
     return f" {sign} ".join(_python(operand, tightness + 1) for operand in node.operands), tightness
 

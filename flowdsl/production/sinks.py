@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from flowdsl.errors import FlowError, SinkError, did_you_mean
 from flowdsl.operators.base import Option
-from flowdsl.production.document import Item, read_mapping
+from flowdsl.production.loader import place_of
+from flowdsl.production.nodes import Item, read_mapping
 from flowdsl.production.project import SINK_TYPES, SinkConfig
-from flowdsl.production.reading import place_of
-from flowdsl.production.shapes import check_shape
+from flowdsl.production.schema_validation import check_shape
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from flowdsl.graph.excerpt import entities_of
+from flowdsl.graph.snapshot_lookup import entities_of
 from flowdsl.production.project import SinkConfig
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, Outcome, Sink
 from flowdsl.sinks.counter import DECREMENT, INCREMENT, OPERATIONS, SET

@@ -6,55 +6,64 @@ import json
 from collections.abc import Iterator
 
 from flowdsl.errors import TemplateError
-from flowdsl.language.conditions import Expression
-from flowdsl.language.conditions.nodes import Arithmetic, Call, ListOf, Literal, Negative, Reference
-from flowdsl.language.templates import Template
-from flowdsl.language.templates.grammar import parse_template
-from flowdsl.language.templates.nodes import Body, For, Ident, Macro, Set
-from flowdsl.language.templates.walking import all_nodes, exprs_of, idents
+from flowdsl.expressions.conditions import Expression
+from flowdsl.expressions.conditions.nodes import (
+    Arithmetic,
+    ConditionLiteral,
+    FunctionCall,
+    ListOf,
+    Negative,
+    Reference,
+)
+from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.grammar import parse_template
+from flowdsl.expressions.templates.nodes import Body, For, Ident, Macro, Set
+from flowdsl.expressions.templates.visitors import all_nodes, exprs_of, idents
 from flowdsl.operators.batch import BATCH
-from flowdsl.operators.map import Constant, Fields, Items, Node
-from flowdsl.production.refusals import StepNames
+from flowdsl.operators.map import ConstantNode, Fields, ListNode, Node
+from flowdsl.production.export_errors import StepExportScope
 from flowdsl.scope import TEXT
 
 _FILTERS = {"len": "length", "lower": "lower", "upper": "upper"}
 
 
-def lowered_template(node: Node, names: StepNames) -> Node:
+def lowered_template(node: Node, names: StepExportScope) -> Node:
     """The template in which each text is Tera and nothing is typed; refusals name the part of the payload."""
     if isinstance(node, Fields):
         return Fields(tuple((key, lowered_template(value, _inside(names, key))) for key, value in node.items))
-    if isinstance(node, Items):
-        return Items(tuple(lowered_template(v, _inside(names, f"[{i}]")) for i, v in enumerate(node.items)))
-    if isinstance(node, Constant):
+    if isinstance(node, ListNode):
+        return ListNode(
+            tuple(lowered_template(v, _inside(names, f"[{i}]")) for i, v in enumerate(node.items))
+        )
+    if isinstance(node, ConstantNode):
         return _lowered_constant(node)
     return _lowered_text(node, names) if isinstance(node, Template) else _lowered_value(node, names)
 
 
-def _inside(names: StepNames, key: str) -> StepNames:
+def _inside(names: StepExportScope, key: str) -> StepExportScope:
     return names.within(f"{names.part}{key}" if key.startswith("[") else f"{names.part}.{key}".lstrip("."))
 
 
 # -- constants ------------------------------------------------------------------------------------------
 
 
-def _lowered_constant(node: Constant) -> Constant:
+def _lowered_constant(node: ConstantNode) -> ConstantNode:
     value = json.loads(node.json)
     if isinstance(value, bool) or not isinstance(value, int) or -(2**63) <= value < 2**63:
         return node
     # beyond 64 bits a whole number is a float, in a replay too
-    return Constant(json.dumps(float(value)))
+    return ConstantNode(json.dumps(float(value)))
 
 
 # -- what is typed --------------------------------------------------------------------------------------
 
 
-def _lowered_value(node: Expression, names: StepNames) -> Node:
+def _lowered_value(node: Expression, names: StepExportScope) -> Node:
     if isinstance(node, ListOf):
-        return Items(tuple(_lowered_value(item, names) for item in node.items))
-    if isinstance(node, Literal):
+        return ListNode(tuple(_lowered_value(item, names) for item in node.items))
+    if isinstance(node, ConditionLiteral):
         if not isinstance(node.value, str):
-            return Constant(json.dumps(node.value))
+            return ConstantNode(json.dumps(node.value))
         if _stands_for_itself(node.value):
             return Template.parse(node.value)
     nearest = _as_template(node)
@@ -71,7 +80,7 @@ def _lowered_value(node: Expression, names: StepNames) -> Node:
     return node
 
 
-def _is_text(node: Reference, names: StepNames) -> bool:
+def _is_text(node: Reference, names: StepExportScope) -> bool:
     return len(node.path) == 1 and names.scope.variables[node.path[0]] is TEXT
 
 
@@ -95,11 +104,11 @@ def _as_template(node: Expression) -> Template | None:
 
 def _tera(node: Expression) -> str | None:
     """The expression in Tera, for a hint."""
-    if isinstance(node, Call) and node.function in _FILTERS:
+    if isinstance(node, FunctionCall) and node.function in _FILTERS:
         inner = _tera(node.arguments[0])
         return inner and f"{inner} | {_FILTERS[node.function]}"
-    if isinstance(node, (Reference, Literal)) or all(
-        isinstance(part, (Reference, Literal, Arithmetic, Negative)) for part in node.walk()
+    if isinstance(node, (Reference, ConditionLiteral)) or all(
+        isinstance(part, (Reference, ConditionLiteral, Arithmetic, Negative)) for part in node.walk()
     ):
         return str(node)
     return None
@@ -108,7 +117,7 @@ def _tera(node: Expression) -> str | None:
 # -- texts ----------------------------------------------------------------------------------------------
 
 
-def _lowered_text(node: Template, names: StepNames) -> Template:
+def _lowered_text(node: Template, names: StepExportScope) -> Template:
     """The template with the batch under production's name; all else is production's language already."""
     text = node.text
     names.check(node.paths)

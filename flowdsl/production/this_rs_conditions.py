@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.errors import ConditionError
-from flowdsl.language.durations import RUST_SPACES
-from flowdsl.language.paths import Path
-from flowdsl.language.rows import Failures, Rows
-from flowdsl.values.columns import Coded, Column
+from flowdsl.expressions.durations import RUST_SPACES
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.row_source import Failures, Rows
+from flowdsl.values.canonical_json import spelled
+from flowdsl.values.columns import Column, DictionaryColumn
+from flowdsl.values.float_parser import as_read
+from flowdsl.values.json_types import Tag
 from flowdsl.values.masks import where_equal
-from flowdsl.values.read_floats import as_read
-from flowdsl.values.spelling import spelled
-from flowdsl.values.tags import Tag
 
 Mask = npt.NDArray[np.bool_]
 _FORMS: Final = "X == Y, X != Y, X exists or X not_exists, with a space on each side of the operator"
@@ -129,7 +129,7 @@ def _equal(left: Column, right: Column | str) -> Mask:
     """Where both are there and have the same text; an array or object on the left equals nothing."""
     if isinstance(right, str):
         return _equals_literal(left, right)
-    if isinstance(left.texts, Coded) and isinstance(right.texts, Coded):
+    if isinstance(left.texts, DictionaryColumn) and isinstance(right.texts, DictionaryColumn):
         same_interner = left.texts.interner is right.texts.interner
         if same_interner and left.all_(Tag.TEXT, Tag.MISSING) and right.all_(Tag.TEXT, Tag.MISSING):
             codes: Mask = left.texts.codes == right.texts.codes
@@ -140,7 +140,7 @@ def _equal(left: Column, right: Column | str) -> Mask:
 
 
 def _equals_literal(left: Column, literal: str) -> Mask:
-    if isinstance(left.texts, Coded) and left.all_(Tag.TEXT, Tag.MISSING):
+    if isinstance(left.texts, DictionaryColumn) and left.all_(Tag.TEXT, Tag.MISSING):
         codes: Mask = left.texts.codes == left.texts.interner.code(literal)
         return codes & left.is_(Tag.TEXT)
     same = where_equal(spelled(left), literal)

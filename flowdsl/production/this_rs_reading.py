@@ -13,28 +13,35 @@ from typing import Any, Final
 
 from flowdsl.errors import BuildError, FlowError, did_you_mean
 from flowdsl.events import KINDS
+from flowdsl.expressions.conditions import Condition
+from flowdsl.expressions.crashes import CrashReason
+from flowdsl.expressions.durations import Duration, parse_production_duration
+from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.crashes import Construct, crashes_at_once, imports_itself
+from flowdsl.expressions.templates.invalid import BrokenTemplate
 from flowdsl.flow import MAX_STEPS, Flow, Trigger, too_many_steps
-from flowdsl.language.conditions import Condition
-from flowdsl.language.crashes import CrashReason
-from flowdsl.language.durations import Duration, parse_production_duration
-from flowdsl.language.templates import Template
-from flowdsl.language.templates.broken import BrokenTemplate
-from flowdsl.language.templates.crashing import Construct, crashes_at_once, imports_itself
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.fan_out import FanOut
-from flowdsl.operators.map import Constant, Fields, Items, Map, Node
+from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
-from flowdsl.production.document import Item, too_large
-from flowdsl.production.project import PRODUCTION_SINK_TYPES, SEEKS, Backend, Consumer, Project, SinkConfig
+from flowdsl.production.nodes import Item, too_large
+from flowdsl.production.project import (
+    PRODUCTION_SINK_TYPES,
+    SEEKS,
+    Backend,
+    ConsumerOptions,
+    Project,
+    SinkConfig,
+)
 from flowdsl.production.this_rs import THIS_RS
 from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCondition
-from flowdsl.production.this_rs_shapes import RefusedError, Shapes, is_empty
+from flowdsl.production.this_rs_shapes import ShapeError, Shapes, is_empty
 from flowdsl.production.this_rs_surroundings import check_surroundings
 
 DOCUMENT_KEYS: Final = ("entities", "links", "validation_rules", "events", "sinks")
@@ -89,10 +96,10 @@ class ProductionReader(Shapes):
         kind = self._choice(given["type"], "a sink: type", PRODUCTION_SINK_TYPES)
         return SinkConfig(self._text(given["name"]), kind, self._config(given.get("config")))
 
-    def _consumer(self, item: Item) -> Consumer:
+    def _consumer(self, item: Item) -> ConsumerOptions:
         given = self._struct(item, "a consumer", ("name", "seek"), ("name",))
         seek = self._choice(given["seek"], "a consumer: seek", SEEKS) if "seek" in given else "latest"
-        return Consumer(self._text(given["name"]), seek)
+        return ConsumerOptions(self._text(given["name"]), seek)
 
     def _config(self, item: Item | None) -> dict[str, Any]:
         if item is None or is_empty(item):
@@ -164,7 +171,7 @@ class ProductionReader(Shapes):
             self.problems.append(
                 FlowError(f"there is no operator {name!r}", place=item.keys[name], allowed=names, hint=hint)
             )
-            raise RefusedError
+            raise ShapeError
         return name, options, getattr(self, f"_{name}")(options)
 
     def _compiled(
@@ -268,5 +275,5 @@ def _template(value: Any) -> Node:
     if isinstance(value, dict):
         return Fields(tuple((key, _template(one)) for key, one in value.items()))
     if isinstance(value, list):
-        return Items(tuple(map(_template, value)))
-    return Constant(json.dumps(value))
+        return ListNode(tuple(map(_template, value)))
+    return ConstantNode(json.dumps(value))

@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from flowdsl.errors import FlowError
-from flowdsl.language.paths import Path
-from flowdsl.production.document import ENDLESS, Item
+from flowdsl.expressions.paths import Path
+from flowdsl.production.nodes import ENDLESS, Item
 from flowdsl.production.scalars import NULLS, TAG, production_count
 
 T = TypeVar("T")
 _U32: Final = 2**32
 
 
-class RefusedError(Exception):
+class ShapeError(Exception):
     """A part of the document that has a wrong shape; what is wrong is among the problems."""
 
 
@@ -29,14 +29,14 @@ class Shapes:
     def __init__(self, problems: list[FlowError]) -> None:
         self.problems = problems
 
-    def _refused(self, item: Item, what: str, allowed: str | None = None) -> RefusedError:
+    def _refused(self, item: Item, what: str, allowed: str | None = None) -> ShapeError:
         self.problems.append(FlowError(what, place=item.place, allowed=allowed))
-        return RefusedError()
+        return ShapeError()
 
     def _tried(self, read: Callable[[], T]) -> T | None:
         try:
             return read()
-        except RefusedError:
+        except ShapeError:
             return None
 
     def _each(self, item: Item | None, what: str, read: Callable[[Item], T]) -> list[T]:
@@ -74,7 +74,7 @@ class Shapes:
         if missing:
             raise self._refused(item, f"{what} needs {' and '.join(map(repr, missing))}", ", ".join(fields))
         if twice:
-            raise RefusedError
+            raise ShapeError
         return {key: one for key, one in value.items() if key in fields}
 
     def _keys_are_text(self, item: Item) -> None:
@@ -82,7 +82,7 @@ class Shapes:
             self.problems.append(
                 FlowError("a key is a list or a mapping", place=item.strange, allowed="text")
             )
-            raise RefusedError
+            raise ShapeError
 
     def _there(self, item: Item | None) -> Item | None:
         """The item where something may be left out; None for nothing and null without quotes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from flowdsl.production.document import Item
+from flowdsl.production.nodes import Item
 from flowdsl.production.this_rs_shapes import Shapes, is_empty
 
 _ACTIONS: Final = ("list", "get", "create", "update", "delete")

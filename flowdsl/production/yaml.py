@@ -11,10 +11,10 @@ from typing import Any
 
 from flowdsl.errors import FlowError, LoadError
 from flowdsl.events import warn
-from flowdsl.production.document import Item, read_mapping, read_text
-from flowdsl.production.parsing import BYTES, too_long
+from flowdsl.production.loader import DocumentReader
+from flowdsl.production.nodes import Item, read_mapping, read_text
+from flowdsl.production.parser import BYTES, too_long
 from flowdsl.production.project import Project
-from flowdsl.production.reading import Reader
 from flowdsl.rules import FLOWDSL, Rules, rules_of
 
 _PATHS = (str, os.PathLike)
@@ -128,7 +128,7 @@ def _project(
 ) -> Project:
     from flowdsl.production.this_rs_reading import ProductionReader
 
-    reader = Reader(problems) if rules.early_checks else ProductionReader(problems)
+    reader = DocumentReader(problems) if rules.early_checks else ProductionReader(problems)
     project = reader.project(item)
     skips = skip_invalid and bool(project.flows) and len(reader.problems) == len(reader.refused_flows)
     if reader.problems and not skips:

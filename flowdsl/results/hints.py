@@ -6,12 +6,18 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from flowdsl.language.conditions import Expression
-from flowdsl.language.conditions.nodes import Arithmetic, Call, Literal, Negative, Reference
-from flowdsl.language.paths import Path
-from flowdsl.language.templates import Template
+from flowdsl.expressions.conditions import Expression
+from flowdsl.expressions.conditions.nodes import (
+    Arithmetic,
+    ConditionLiteral,
+    FunctionCall,
+    Negative,
+    Reference,
+)
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.templates import Template
 from flowdsl.operators.base import Operator
-from flowdsl.operators.map import Constant, Fields, Items, Map, Node
+from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.scope import NUMBER as COUNT
 from flowdsl.scope import TEXT as WORD
 from flowdsl.scope import Scope
@@ -47,21 +53,21 @@ def field_hints(before: Sequence[Operator], scopes: Sequence[Scope]) -> dict[str
 def _kind(node: Node, scope: Scope) -> Kind:
     if isinstance(node, Template):
         return TEXT
-    if isinstance(node, Constant):
+    if isinstance(node, ConstantNode):
         return kind_of(json.loads(node.json))
     if isinstance(node, Fields):
         return {name: _kind(inner, scope) for name, inner in node.items}
-    if isinstance(node, Items):
+    if isinstance(node, ListNode):
         return [joined_all(_kind(inner, scope) for inner in node.items)]
     return _of_expression(node, scope)
 
 
 def _of_expression(node: Expression, scope: Scope) -> Kind:
-    if isinstance(node, Literal):
+    if isinstance(node, ConditionLiteral):
         return kind_of(node.value)
     if isinstance(node, Reference):
         return _of_path(node.path, scope)
-    if isinstance(node, Call) and node.function == "len":
+    if isinstance(node, FunctionCall) and node.function == "len":
         return NATURAL
     if isinstance(node, Arithmetic) and node.operator != "/":
         kind = joined(_of_expression(node.left, scope), _of_expression(node.right, scope))

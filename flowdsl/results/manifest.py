@@ -9,13 +9,13 @@ import polars as pl
 from flowdsl.errors import ReplayError
 from flowdsl.operators.deliver import Deliver
 from flowdsl.results.hints import field_hints
-from flowdsl.results.recorder import TableRecorder, deliveries_table
-from flowdsl.results.store import Part, Store
+from flowdsl.results.store import Store, TablePart
+from flowdsl.results.table_writer import TableRecorder, deliveries_table
 from flowdsl.sinks.frame import MOMENT
 
 if TYPE_CHECKING:
-    from flowdsl.engines.local import LocalRun
-    from flowdsl.engines.stages import Sizes
+    from flowdsl.engine.executor import FanOutHistogram
+    from flowdsl.engine.local import LocalExecutor
     from flowdsl.plan import Plan
 
 OPEN_SCHEMA = {
@@ -24,7 +24,7 @@ OPEN_SCHEMA = {
 }  # fmt: skip
 
 
-def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[str, Any]:
+def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalExecutor) -> dict[str, Any]:
     """What is known of a run beside its tables."""
     steps = step_rows(plan, local)
     fan_outs = [
@@ -60,7 +60,7 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalRun) -> dict[st
     }
 
 
-def delivers_of(plan: Plan, local: LocalRun) -> list[dict[str, Any]]:
+def delivers_of(plan: Plan, local: LocalExecutor) -> list[dict[str, Any]]:
     """The deliver steps: where their deliveries are kept, whose they are, and what sinks and fields they have."""
     delivers: list[dict[str, Any]] = []
     for stage in (run.stage for run in local.stages()):
@@ -78,7 +78,7 @@ def delivers_of(plan: Plan, local: LocalRun) -> list[dict[str, Any]]:
     return sorted(delivers, key=lambda d: d["flows"][0])
 
 
-def step_rows(plan: Plan, local: LocalRun) -> list[dict[str, Any]]:
+def step_rows(plan: Plan, local: LocalExecutor) -> list[dict[str, Any]]:
     """What became of the contexts at every step, a row for each flow that has it."""
     rows: list[dict[str, Any]] = []
     for stage in local.stages():
@@ -109,7 +109,7 @@ def step_rows(plan: Plan, local: LocalRun) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda s: (s["number"], s["step"]))
 
 
-def _sizes(sizes: Sizes) -> dict[str, Any]:
+def _sizes(sizes: FanOutHistogram) -> dict[str, Any]:
     return {
         "sizes": [list(pair) for pair in sizes.counts()],
         "largest": sizes.largest,
@@ -117,7 +117,7 @@ def _sizes(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def record_open(plan: Plan, store: Store, local: LocalRun) -> None:
+def record_open(plan: Plan, store: Store, local: LocalExecutor) -> None:
     """Write down the windows and queues that are open."""
     for stage in local.stages():
         rows = stage.kernel.open()
@@ -131,7 +131,7 @@ def record_open(plan: Plan, store: Store, local: LocalRun) -> None:
         for flow in stage.stage.flows:
             store.add(
                 "open",
-                Part(
+                TablePart(
                     frame.with_columns(pl.lit(plan.flows[flow].name).alias("flow")).select(list(OPEN_SCHEMA))
                 ),
             )

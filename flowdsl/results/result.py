@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from flowdsl.engines.stopping import Stopped
+from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
-from flowdsl.progress import Follower, Progress, beside, following
-from flowdsl.results.accounts import Accounts
+from flowdsl.progress import Progress, ProgressReporter, beside, following
+from flowdsl.results.derived_tables import DerivedTables
 from flowdsl.results.manifest import check_sums, manifest_of, record_open
-from flowdsl.results.recorder import TableRecorder
 from flowdsl.results.store import FolderStore, Store
+from flowdsl.results.table_writer import TableRecorder
 from flowdsl.results.tables import all_deliveries, known_columns, sink_table
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from flowdsl.engines.local import LocalRun
-    from flowdsl.engines.state import State
-    from flowdsl.explaining.explain import Explanation
-    from flowdsl.explaining.why import Why
-    from flowdsl.pictures.picture import Picture
+    from flowdsl.diagrams.picture import Picture
+    from flowdsl.engine.local import LocalExecutor
+    from flowdsl.engine.state import State
+    from flowdsl.explanation.explain import Explanation
+    from flowdsl.explanation.why import DeliveryExplanation
     from flowdsl.plan import Plan
     from flowdsl.replaying import Options
-    from flowdsl.reporting.report import Report
+    from flowdsl.reports.report import Report
     from flowdsl.testing.cases import FlowTest
 
 # which share of the making of a table is making its parts
@@ -202,9 +202,9 @@ class Result:
         sinks
           in-app  0
         """
-        from flowdsl.pictures.of_results import result_diagram
-        from flowdsl.pictures.picture import Picture
-        from flowdsl.results.causes import cause_counts
+        from flowdsl.diagrams.picture import Picture
+        from flowdsl.diagrams.results import result_diagram
+        from flowdsl.results.error_counts import cause_counts
 
         return Picture(result_diagram(self.manifest, cause_counts(self.store, self.recorder)))
 
@@ -213,7 +213,7 @@ class Result:
 
         The replay runs again up to that event; `progress` is as in `replay`.
         """
-        from flowdsl.explaining.explain import explain
+        from flowdsl.explanation.explain import explain
 
         if self.options is None:
             raise ReplayError(
@@ -221,7 +221,9 @@ class Result:
             )
         return explain(self.options, seq_no, flow, progress=progress)
 
-    def why(self, seq_no: int, recipient: str, flow: str | None = None, *, progress: Progress = None) -> Why:
+    def why(
+        self, seq_no: int, recipient: str, flow: str | None = None, *, progress: Progress = None
+    ) -> DeliveryExplanation:
         """Why one event reached a recipient or did not, down to the first step that stopped it, in plain sentences.
 
         It follows the recipient's branch through fan-outs, batches and limits, and names the earlier events that had a
@@ -238,7 +240,7 @@ class Result:
         hello: no
           It was dropped at step 0 (where): source_id != target_id is false, for source_id is "ann" and target_id is "ann".
         """
-        from flowdsl.explaining.why import why
+        from flowdsl.explanation.why import why
 
         if self.options is None:
             raise ReplayError(
@@ -253,7 +255,7 @@ class Result:
         what came, and `.to_yaml()` is to be pasted below `tests:`. Raises `ReplayError` where no flow ran on the event,
         or no part of the log that is small enough tells the same. `progress` is as in `replay`.
         """
-        from flowdsl.testing.from_event import as_test
+        from flowdsl.testing.extract import as_test
 
         if self.options is None:
             raise ReplayError(
@@ -291,7 +293,7 @@ class Result:
         ...
         """
         if "report" not in self._shown:
-            from flowdsl.reporting.report import Report
+            from flowdsl.reports.report import Report
 
             self._shown["report"] = Report(self, progress)
         report: Report = self._shown["report"]
@@ -321,7 +323,7 @@ class Result:
         with following(progress, self.recorder.source.count(), "read failures") as follower:
             self.recorder.settle(follower)
 
-    def _following(self, sink: str | None, table: str) -> AbstractContextManager[Follower]:
+    def _following(self, sink: str | None, table: str) -> AbstractContextManager[ProgressReporter]:
         """What follows the making of a table."""
         rows = None
         if table == "deliveries":
@@ -331,7 +333,7 @@ class Result:
         return following(None, rows, table, "rows")
 
     def _made(
-        self, sink: str | None, columns: Sequence[str] | None, table: str, follower: Follower
+        self, sink: str | None, columns: Sequence[str] | None, table: str, follower: ProgressReporter
     ) -> pl.DataFrame:
         # parts are put together and in order when all of them are there
         tick = follower.part(_PARTS)
@@ -349,8 +351,8 @@ class Result:
             )
         return frame if columns is None else frame.select(known_columns(frame, columns, table))
 
-    def _table(self, name: str, sink: str | None, follower: Follower) -> pl.DataFrame:
-        makers = Accounts(self.store, self.manifest).makers
+    def _table(self, name: str, sink: str | None, follower: ProgressReporter) -> pl.DataFrame:
+        makers = DerivedTables(self.store, self.manifest).makers
         known = ("deliveries", *makers)
         if name not in makers:
             raise ReplayError(
@@ -372,7 +374,7 @@ class Result:
 
 
 def finished(
-    plan: Plan, options: Options, store: Store, recorder: TableRecorder, local: LocalRun, state: State
+    plan: Plan, options: Options, store: Store, recorder: TableRecorder, local: LocalExecutor, state: State
 ) -> Result:
     """The result of a run that is over."""
     manifest = manifest_of(plan, recorder, local)

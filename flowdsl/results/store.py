@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from flowdsl.errors import DataError, ReplayError
-from flowdsl.log.border import reading
+from flowdsl.log.errors import reading
 from flowdsl.progress import beat
-from flowdsl.results.checking import checked_manifest, checked_meta
+from flowdsl.results.validation import checked_manifest, checked_meta
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +26,7 @@ META = b"flowdsl"
 
 
 @dataclass(frozen=True)
-class Part:
+class TablePart:
     """Some rows of a table, and what is to be known of its columns."""
 
     frame: pl.DataFrame
@@ -41,9 +41,9 @@ class Part:
         """The columns whose names are wanted."""
         return self.frame.select([name for name in self.frame.columns if wanted(name)])
 
-    def row(self, number: int) -> Part:
+    def row(self, number: int) -> TablePart:
         """One row by itself."""
-        return Part(self.frame.slice(number, 1), self.meta)
+        return TablePart(self.frame.slice(number, 1), self.meta)
 
 
 @dataclass(frozen=True)
@@ -81,21 +81,21 @@ class StoredPart:
         with reading(str(self.path)):
             return pl.read_parquet(self.path, glob=False, columns=names)
 
-    def row(self, number: int) -> Part:
+    def row(self, number: int) -> TablePart:
         """One row by itself."""
         with reading(str(self.path)):
             frame = pl.scan_parquet(self.path, glob=False).slice(number, 1).collect()
-        return Part(frame, self.meta)
+        return TablePart(frame, self.meta)
 
 
 class Store(Protocol):
     """Tables by name, each a list of parts in the order in which they were added."""
 
-    def add(self, table: str, part: Part) -> None: ...
+    def add(self, table: str, part: TablePart) -> None: ...
 
-    def parts(self, table: str) -> Iterator[Part]: ...
+    def parts(self, table: str) -> Iterator[TablePart]: ...
 
-    def pieces(self, table: str) -> Sequence[Part | StoredPart]:
+    def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
         """The parts of a table, read only when asked for, column by column."""
         ...
 
@@ -106,17 +106,17 @@ class MemoryStore:
     """Keeps parts as they are."""
 
     def __init__(self) -> None:
-        self._tables: dict[str, list[Part]] = {}
+        self._tables: dict[str, list[TablePart]] = {}
 
-    def add(self, table: str, part: Part) -> None:
+    def add(self, table: str, part: TablePart) -> None:
         """Add rows to a table."""
         self._tables.setdefault(table, []).append(part)
 
-    def parts(self, table: str) -> Iterator[Part]:
+    def parts(self, table: str) -> Iterator[TablePart]:
         """The parts of a table."""
         yield from self._tables.get(table, [])
 
-    def pieces(self, table: str) -> Sequence[Part | StoredPart]:
+    def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
         """The parts of a table."""
         return self._tables.get(table, [])
 
@@ -128,14 +128,14 @@ class MemoryStore:
 class NoStore:
     """Keeps nothing, for runs that are only watched."""
 
-    def add(self, table: str, part: Part) -> None:
+    def add(self, table: str, part: TablePart) -> None:
         """Forget it."""
 
-    def parts(self, table: str) -> Iterator[Part]:
+    def parts(self, table: str) -> Iterator[TablePart]:
         """No parts."""
         return iter(())
 
-    def pieces(self, table: str) -> Sequence[Part | StoredPart]:
+    def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
         """No parts."""
         return ()
 
@@ -182,7 +182,7 @@ class FolderStore:
             )
         return cls(path)
 
-    def add(self, table: str, part: Part) -> None:
+    def add(self, table: str, part: TablePart) -> None:
         """Add rows to a table."""
         import pyarrow.parquet as pq
 
@@ -194,7 +194,7 @@ class FolderStore:
         rows = rows.replace_schema_metadata({META: json.dumps(part.meta).encode()})
         pq.write_table(rows, folder / f"{number:06}.parquet", compression="zstd", compression_level=1)
 
-    def parts(self, table: str) -> Iterator[Part]:
+    def parts(self, table: str) -> Iterator[TablePart]:
         """The parts of a table, read one after the other."""
         import pyarrow.parquet as pq
 
@@ -205,9 +205,9 @@ class FolderStore:
             meta = checked_meta((rows.schema.metadata or {}).get(META, b"{}"), str(path))
             beat()
             assert isinstance(frame, pl.DataFrame)
-            yield Part(frame, meta)
+            yield TablePart(frame, meta)
 
-    def pieces(self, table: str) -> Sequence[Part | StoredPart]:
+    def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
         """The parts of a table, read only when asked for, column by column."""
         return [StoredPart(path) for path in sorted((self.folder / table).glob("*.parquet"))]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowdsl.engines.stopping import Stopped
+from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import one_line
 
 MOST = 12

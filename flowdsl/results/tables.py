@@ -10,15 +10,15 @@ import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.progress import Tick, beside, silent
-from flowdsl.results.recorder import FIELD, OPENED_BY
-from flowdsl.results.store import Part, Store
+from flowdsl.results.store import Store, TablePart
+from flowdsl.results.table_writer import FIELD, OPENED_BY
 from flowdsl.sinks.frame import FIXED
-from flowdsl.values.cells import nested_json
 from flowdsl.values.columns import Column
-from flowdsl.values.decoding import decoded, kind_of_texts
+from flowdsl.values.json_conversion import nested_json
+from flowdsl.values.json_decoder import decoded, kind_of_texts
 from flowdsl.values.json_texts import quoted
+from flowdsl.values.json_types import Index
 from flowdsl.values.kinds import NOTHING, Kind, dtype_of, filled, holds_json, joined, kind_of_series
-from flowdsl.values.tags import Index
 
 # fewer rows are sorted before it would be known whether they need it
 _SORTED_AT_ONCE = 1 << 12
@@ -99,13 +99,13 @@ def all_deliveries(
     return joined.select(*FIXED, pl.col("sink").cast(pl.String), "payload", *(more or ()))
 
 
-def _reaching(frame: pl.DataFrame, part: Part, sink: str) -> pl.DataFrame:
+def _reaching(frame: pl.DataFrame, part: TablePart, sink: str) -> pl.DataFrame:
     """The rows of a part that reach a sink: not those that its preferences refused."""
     column = part.meta.get("refused", {}).get(sink)
     return frame if column is None else frame.filter(~pl.col(column))
 
 
-def _rows_reaching(part: Part, sink: str) -> Index:
+def _rows_reaching(part: TablePart, sink: str) -> Index:
     """The rows of a part that reach a sink."""
     column = part.meta.get("refused", {}).get(sink)
     return np.arange(part.rows) if column is None else np.flatnonzero(~part.frame[column].to_numpy())
@@ -146,7 +146,7 @@ def field_name(name: str) -> str:
     return f"payload.{name}" if name in FIXED or name == "sink" else name
 
 
-def payload_json(part: Part) -> pl.Series:
+def payload_json(part: TablePart) -> pl.Series:
     """The payloads of a part as JSON text."""
     fields = part.meta["fields"]
     texts = [_cell_json(part, name).fill_null("null") for name in fields]
@@ -161,7 +161,7 @@ def payload_json(part: Part) -> pl.Series:
     return pl.select(pl.concat_str([*pieces, pl.lit("}")]).alias("payload")).to_series()
 
 
-def _cell_json(part: Part, name: str) -> pl.Series:
+def _cell_json(part: TablePart, name: str) -> pl.Series:
     series = part.frame[FIELD.format(name)]
     if name in part.meta["json"]:
         return series
@@ -174,7 +174,7 @@ def _cell_json(part: Part, name: str) -> pl.Series:
 
 def _delivered(
     store: Store, steps: Sequence[dict[str, Any]], sink: str | None, tick: Tick = silent
-) -> Iterable[tuple[int, Part]]:
+) -> Iterable[tuple[int, TablePart]]:
     """The parts of all deliver steps, once for each flow that has the step."""
     for step in steps:
         if sink is None or sink in step["sinks"]:
@@ -182,11 +182,11 @@ def _delivered(
                 meta = {**part.meta, "sinks": step["sinks"]}
                 frame = part.frame if sink is None else _reaching(part.frame, part, sink)
                 for flow in step["flows"]:
-                    yield flow, Part(frame, meta)
+                    yield flow, TablePart(frame, meta)
                     tick(frame.height)
 
 
-def _fixed(part: Part, name: str, with_branch: bool) -> list[Any]:
+def _fixed(part: TablePart, name: str, with_branch: bool) -> list[Any]:
     levels = [c for c in part.frame.columns if c.startswith("branch_")] if with_branch else []
     branch = (
         pl.concat_str([pl.col(c).cast(pl.String) for c in levels], separator=".")
@@ -200,7 +200,7 @@ def _fixed(part: Part, name: str, with_branch: bool) -> list[Any]:
     ]
 
 
-def _with_order(part: Part, flow: int) -> pl.DataFrame:
+def _with_order(part: TablePart, flow: int) -> pl.DataFrame:
     return part.frame.with_columns(pl.lit(flow, pl.Int32).alias("__flow"))
 
 
@@ -252,16 +252,16 @@ def _field_kinds(store: Store, steps: Sequence[dict[str, Any]]) -> dict[str, Kin
     return {name: filled(kind, hints.get(name, NOTHING)) for name, kind in kinds.items()}
 
 
-def _part_kind(part: Part, name: str) -> Kind:
+def _part_kind(part: TablePart, name: str) -> Kind:
     series = part.frame[FIELD.format(name)]
     return kind_of_texts(series) if name in part.meta["json"] else kind_of_series(series)
 
 
-def _fields(part: Part, kinds: dict[str, Kind]) -> list[pl.Series]:
+def _fields(part: TablePart, kinds: dict[str, Kind]) -> list[pl.Series]:
     return [_of_kind(part, name, kinds[name]) for name in part.meta["fields"] if name in kinds]
 
 
-def _of_kind(part: Part, name: str, kind: Kind) -> pl.Series:
+def _of_kind(part: TablePart, name: str, kind: Kind) -> pl.Series:
     """A field of a part in the type that holds all values of the field."""
     series, wanted = part.frame[FIELD.format(name)], dtype_of(kind)
     if name not in part.meta["json"]:

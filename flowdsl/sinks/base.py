@@ -33,7 +33,7 @@ from flowdsl.values.json_texts import storable as storable
 if TYPE_CHECKING:
     from typing import Self
 
-    from flowdsl.values.tags import Mask
+    from flowdsl.values.json_types import Mask
 
 GENERIC: Final = "generic"
 """The type of a notification whose payload has no `notification_type`."""

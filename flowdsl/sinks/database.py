@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from flowdsl.errors import SinkError
-from flowdsl.log.forking import abandon, quiet, watch
+from flowdsl.log.forks import abandon, quiet, watch
 
 T = TypeVar("T")
 # how long a writer waits for another process to finish

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 from flowdsl.operators.base import Option
 from flowdsl.sinks.base import Delivery, Failure, storable
 from flowdsl.sinks.database import Database, insert, sealed
-from flowdsl.sinks.kept import (
+from flowdsl.sinks.sqlite_sink import (
     CHECKED,
     KEYS,
     PATH,

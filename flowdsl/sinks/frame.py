@@ -11,7 +11,7 @@ import polars as pl
 from flowdsl.frames import to_pandas
 from flowdsl.progress import beside, counted, following
 from flowdsl.sinks.base import Delivery, Outcome, Sink
-from flowdsl.values.decoding import column_of_kind
+from flowdsl.values.json_decoder import column_of_kind
 from flowdsl.values.json_texts import storable
 from flowdsl.values.kinds import NOTHING, Kind, filled, joined, kind_of
 

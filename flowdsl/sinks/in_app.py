@@ -17,7 +17,10 @@ from flowdsl.errors import SinkError
 from flowdsl.operators.base import Option
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, storable
 from flowdsl.sinks.database import Database, insert, marks, sealed
-from flowdsl.sinks.kept import (
+from flowdsl.sinks.recipients import CHECKED as RECIPIENTS_CHECKED
+from flowdsl.sinks.recipients import SCHEMA as RECIPIENTS
+from flowdsl.sinks.recipients import Recipients
+from flowdsl.sinks.sqlite_sink import (
     CHECKED,
     KEYS,
     PATH,
@@ -29,9 +32,6 @@ from flowdsl.sinks.kept import (
     no_recipient,
     told_key,
 )
-from flowdsl.sinks.recipients import CHECKED as RECIPIENTS_CHECKED
-from flowdsl.sinks.recipients import SCHEMA as RECIPIENTS
-from flowdsl.sinks.recipients import Recipients
 
 # how many notifications of a recipient are kept
 KEEP: Final = 1_000

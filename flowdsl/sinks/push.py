@@ -14,18 +14,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import polars as pl
 
 from flowdsl.operators.base import Option, text_schema
-from flowdsl.sinks.background import Background
+from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, storable
-from flowdsl.sinks.environment import EnvText
-from flowdsl.sinks.kept import json_text, no_recipient
+from flowdsl.sinks.env import EnvText
+from flowdsl.sinks.http_client import (
+    ATTEMPTS,
+    PermanentError,
+    RetryableError,
+    accepted,
+    ask,
+    client,
+    need,
+    tried,
+)
 from flowdsl.sinks.recipients import Recipients
-from flowdsl.sinks.requesting import ATTEMPTS, AgainError, RefusedError, accepted, ask, client, need, tried
+from flowdsl.sinks.sqlite_sink import json_text, no_recipient
 from flowdsl.sinks.webhook import TIMEOUT, origin, seconds, shown_url, whole
 
 if TYPE_CHECKING:
     import httpx
 
-    from flowdsl.values.tags import Mask
+    from flowdsl.values.json_types import Mask
 
 EXPO: Final = "https://exp.host"
 _SEND: Final = "/--/api/v2/push/send"
@@ -211,7 +220,7 @@ class Push(Sink):
         content = json_text([message.content for message in waiting]).encode()
         try:
             tickets = _listed(await self._ask(_SEND, content), len(waiting))
-        except RefusedError as error:
+        except PermanentError as error:
             if error.status in _ONE_OF_THEM and len(waiting) > 1:
                 return False
             raise
@@ -228,14 +237,14 @@ class Push(Sink):
             else:
                 passing.add(said)
         if passing:
-            raise AgainError(f"the service said {', '.join(sorted(passing))}")
+            raise RetryableError(f"the service said {', '.join(sorted(passing))}")
         return True
 
     async def _receipts(self, tickets: Sequence[str]) -> dict[str, Any]:
         answer = await self._ask(_RECEIPTS, json_text({"ids": tickets}).encode())
         receipts = answer.get("data")
         if not isinstance(receipts, dict):
-            raise AgainError("the service answered what are no receipts")
+            raise RetryableError("the service answered what are no receipts")
         return receipts
 
     async def _ask(self, path: str, content: bytes) -> dict[str, Any]:
@@ -248,7 +257,7 @@ class Push(Sink):
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
-            raise AgainError("the service answered what is no JSON object")
+            raise RetryableError("the service answered what is no JSON object")
         return found
 
     def _settle(self, messages: Sequence[_Message], outcomes: list[Outcome]) -> None:
@@ -299,8 +308,10 @@ def _listed(answer: dict[str, Any], size: int) -> list[dict[str, Any]]:
     ):
         errors = answer.get("errors")
         if isinstance(errors, list) and errors and isinstance(errors[0], dict):
-            raise RefusedError(f"the service refused all of it: {errors[0].get('code', 'without a reason')}")
-        raise AgainError(f"the service answered what are no {size} tickets")
+            raise PermanentError(
+                f"the service refused all of it: {errors[0].get('code', 'without a reason')}"
+            )
+        raise RetryableError(f"the service answered what are no {size} tickets")
     return tickets
 
 

@@ -14,7 +14,7 @@ from flowdsl.errors import SinkError
 from flowdsl.sinks.database import Database, marks, sealed
 
 if TYPE_CHECKING:
-    from flowdsl.values.tags import Mask
+    from flowdsl.values.json_types import Mask
 
 SCHEMA: Final = (
     "create table if not exists muted (recipient text primary key, crc integer not null) without rowid",

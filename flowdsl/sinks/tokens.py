@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flowdsl.errors import BuildError, SinkError
-from flowdsl.language.durations import parse_duration
-from flowdsl.sinks.requesting import need
+from flowdsl.expressions.durations import parse_duration
+from flowdsl.sinks.http_client import need
 
 # what HS256 asks of its key
 LEAST_SECRET: Final = 32

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from flowdsl.errors import BuildError, SinkError
-from flowdsl.language.durations import parse_duration
+from flowdsl.expressions.durations import parse_duration
 from flowdsl.operators.base import DURATION_PATTERN, Option, text_schema
-from flowdsl.sinks.background import Background
+from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
-from flowdsl.sinks.environment import EnvText
-from flowdsl.sinks.kept import json_text
-from flowdsl.sinks.requesting import ATTEMPTS, RefusedError, accepted, ask, client, need, tried
+from flowdsl.sinks.env import EnvText
+from flowdsl.sinks.http_client import ATTEMPTS, PermanentError, accepted, ask, client, need, tried
+from flowdsl.sinks.sqlite_sink import json_text
 
 if TYPE_CHECKING:
     import httpx
@@ -183,24 +183,24 @@ class Webhook(Sink):
                 accepted(answer)
                 return
             at = self._redirected(at, own, answer.status, answer.headers.get("location"))
-        raise RefusedError(f"the server redirects more than {_HOPS} times")
+        raise PermanentError(f"the server redirects more than {_HOPS} times")
 
     def _redirected(self, url: str, own: Origin, status: int, location: str | None) -> str:
         """Where a redirect leads, if it may be followed."""
         if status not in (307, 308) or location is None:
-            raise RefusedError(
+            raise PermanentError(
                 f"the server answered {status}, a redirect that would not carry the payload on", status
             )
         try:
             target = urljoin(url, location)
             there = origin(target, "the address")
         except (SinkError, ValueError):
-            raise RefusedError(
+            raise PermanentError(
                 f"the server answered {status} and redirects to what is no address", status
             ) from None
         if there != own and there not in self._redirects:
             scheme, host, port = there
-            raise RefusedError(
+            raise PermanentError(
                 f"the server redirects ({status}) to {scheme}://{host}:{port}, which `redirects` does not allow",
                 status,
             )

@@ -18,10 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from flowdsl.errors import SinkError
 from flowdsl.operators.base import Option, text_schema
-from flowdsl.sinks.background import Background
+from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Outcome, Sink
-from flowdsl.sinks.environment import EnvText
-from flowdsl.sinks.requesting import need
+from flowdsl.sinks.env import EnvText
+from flowdsl.sinks.http_client import need
 from flowdsl.sinks.tokens import Grant, Tokens, checked_recipients
 from flowdsl.sinks.webhook import whole
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from flowdsl.testing.cases import FlowTest
-    from flowdsl.testing.running import Outcome, read_tests, run_tests
+    from flowdsl.testing.runner import Outcome, read_tests, run_tests
 
 __all__ = ["FlowTest", "Outcome", "read_tests", "run_tests"]
-_HOME: Final = {"FlowTest": "cases", "Outcome": "running", "read_tests": "running", "run_tests": "running"}
+_HOME: Final = {"FlowTest": "cases", "Outcome": "runner", "read_tests": "runner", "run_tests": "runner"}
 
 
 def __getattr__(name: str) -> Any:

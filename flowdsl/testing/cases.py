@@ -8,14 +8,14 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import LoadError
-from flowdsl.language.durations import parse_duration
-from flowdsl.production.document import read_mapping
-from flowdsl.production.writing import block_lines, inline
-from flowdsl.testing.declared import START
-from flowdsl.testing.reading import read_test
+from flowdsl.expressions.durations import parse_duration
+from flowdsl.production.emitter import block_lines, inline
+from flowdsl.production.nodes import read_mapping
+from flowdsl.testing.loader import read_test
+from flowdsl.testing.test_schema import START
 
 if TYPE_CHECKING:
-    from flowdsl.testing.running import Outcome
+    from flowdsl.testing.runner import Outcome
 
 Entry = Mapping[str, Any]
 WIDTH: Final = 100
@@ -78,7 +78,7 @@ class FlowTest:
 
     def run(self, flows: Any) -> Outcome:
         """What comes of the events with these flows (a flow, a list or a project), beside what was to come."""
-        from flowdsl.testing.running import run
+        from flowdsl.testing.runner import run
 
         return run(self, flows)
 

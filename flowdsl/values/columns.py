@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.values.cells import as_text, nested_json, tag_of_dtype
 from flowdsl.values.interner import Interner
+from flowdsl.values.json_conversion import as_text, nested_json, tag_of_dtype
 from flowdsl.values.json_texts import only, parse, quoted
+from flowdsl.values.json_types import MISSING, Index, Mask, Tag, Tags, tag_of, uniform
 from flowdsl.values.masks import where_present
-from flowdsl.values.tags import MISSING, Index, Mask, Tag, Tags, tag_of, uniform
 from flowdsl.values.wide import wide_digits, widened
 
 
-class Coded:
+class DictionaryColumn:
     """Text as codes of an interner: equal codes are equal texts. Code 0 stands for no text."""
 
     __slots__ = ("codes", "interner")
@@ -32,8 +32,8 @@ class Coded:
         self.codes = codes
         self.interner = interner
 
-    def take(self, index: Index) -> Coded:
-        return Coded(self.codes.take(index), self.interner)
+    def take(self, index: Index) -> DictionaryColumn:
+        return DictionaryColumn(self.codes.take(index), self.interner)
 
     def series(self) -> pl.Series:
         return self.interner.texts(self.codes)
@@ -43,7 +43,7 @@ class Column:
     """`size` JSON values, typed row by row.
 
     `tags` is one `Tag` for all rows or an array of them. The storages have `size` rows each and mean something
-    only where the tag says so: `texts` (a Polars series, or `Coded`), `ints` (int64), `floats` (float64),
+    only where the tag says so: `texts` (a Polars series, or `DictionaryColumn`), `ints` (int64), `floats` (float64),
     `bools`, and `nested` (the JSON text of arrays and objects). `wide` has the digits of whole numbers from 2^63 to
     2^64 - 1: they are compared as floats, and printed and handed on as they are.
     """
@@ -55,7 +55,7 @@ class Column:
         size: int,
         tags: Tag | Tags,
         *,
-        texts: pl.Series | Coded | None = None,
+        texts: pl.Series | DictionaryColumn | None = None,
         ints: npt.NDArray[np.int64] | None = None,
         floats: npt.NDArray[np.float64] | None = None,
         bools: Mask | None = None,
@@ -117,7 +117,7 @@ class Column:
         tags: Tag | Tags = Tag.TEXT
         if absent.any():
             tags = np.where(absent, np.uint8(none), np.uint8(Tag.TEXT))
-        return cls(len(codes), tags, texts=Coded(codes, interner))
+        return cls(len(codes), tags, texts=DictionaryColumn(codes, interner))
 
     @classmethod
     def from_json(cls, documents: pl.Series) -> Column:
@@ -237,7 +237,7 @@ class Column:
         """The texts as a Polars series; what stands where the value is no text is undefined."""
         if self.texts is None:
             return pl.Series([None], dtype=pl.String).new_from_index(0, self.size)
-        return self.texts.series() if isinstance(self.texts, Coded) else self.texts
+        return self.texts.series() if isinstance(self.texts, DictionaryColumn) else self.texts
 
     def values(self) -> list[Any]:
         """The values in Python, `MISSING` where there is none."""
@@ -260,7 +260,7 @@ class Column:
             picked = taken(source, rows)
             items = (
                 picked.series().to_list()
-                if isinstance(picked, Coded)
+                if isinstance(picked, DictionaryColumn)
                 else picked.to_list()
                 if isinstance(picked, pl.Series)
                 else picked.tolist()
@@ -377,12 +377,12 @@ def taken(source: Any, index: Index) -> Any:
     return source[index] if isinstance(source, pl.Series) else source.take(index)
 
 
-def _concat_texts(columns: Sequence[Column]) -> pl.Series | Coded | None:
-    coded = [c.texts for c in columns if isinstance(c.texts, Coded)]
+def _concat_texts(columns: Sequence[Column]) -> pl.Series | DictionaryColumn | None:
+    coded = [c.texts for c in columns if isinstance(c.texts, DictionaryColumn)]
     if coded and len(coded) == len(columns) and len({id(t.interner) for t in coded}) == 1:
-        return Coded(np.concatenate([t.codes for t in coded]), coded[0].interner)
+        return DictionaryColumn(np.concatenate([t.codes for t in coded]), coded[0].interner)
     return _concat_series(
-        columns, [t.series() if isinstance(t, Coded) else t for t in (c.texts for c in columns)]
+        columns, [t.series() if isinstance(t, DictionaryColumn) else t for t in (c.texts for c in columns)]
     )
 
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.values.masks import where_present
-from flowdsl.values.saved import TEXTS, Array, Listed
-from flowdsl.values.saving import Saved, Source, keeps
+from flowdsl.values.state_fields import TEXTS, ArrayField, ListField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
 from flowdsl.values.texts import Texts
 
 Codes = npt.NDArray[np.int32]
@@ -30,7 +30,7 @@ GONE = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 SEEDS = (0x51ED, 0xA3C5)
 
 
-class HashTable(Saved):
+class HashTable(StateObject):
     """Keys of two independent 64-bit words as codes 0, 1, 2 … in their order of appearance.
 
     The first word says where a key is looked for, the second tells it from the one or two others that are met
@@ -40,7 +40,7 @@ class HashTable(Saved):
     the second word is another one; when there are many of these the slots are made anew, some at a time.
     """
 
-    saved = keeps(first=Array(np.uint64), second=Array(np.uint64))
+    saved = keeps(first=ArrayField(np.uint64), second=ArrayField(np.uint64))
 
     def __init__(self) -> None:
         self._slots = np.full(1 << 12, UNKNOWN, np.int32)
@@ -66,7 +66,7 @@ class HashTable(Saved):
         return {"first": self._first[:size].copy(), "second": second}
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> HashTable:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> HashTable:
         source.agree(first=len(said["first"]), second=len(said["second"]))
         table = cls.of(said["first"], said["second"])
         source.check(table.all_distinct(), "a table with a key twice")
@@ -227,10 +227,10 @@ class HashTable(Saved):
             asked[codes[(codes >= 0) & (codes < len(asked))]] = True
 
 
-class Interner(Saved):
+class Interner(StateObject):
     """A growing dictionary text ↔ code. Look-ups may run beside each other; inserts take a lock."""
 
-    saved = keeps(pieces=Listed(TEXTS))
+    saved = keeps(pieces=ListField(TEXTS))
     # whether nobody but one run has codes of it, so that what that one does not refer to can be forgotten
     private = False
 
@@ -243,7 +243,7 @@ class Interner(Saved):
         return len(self._table) + 1
 
     @classmethod
-    def restored(cls, said: dict[str, Any], source: Source) -> Interner:
+    def restored(cls, said: dict[str, Any], source: StateReader) -> Interner:
         # codes follow the order of the texts. Hashes are made anew: they need not be those of another version of Polars
         pieces = [texts.cast(pl.String).alias("text") for texts in said["pieces"]]
         source.check(pieces and len(pieces[0]) and pieces[0][0] is None, "no list of texts behind a null")

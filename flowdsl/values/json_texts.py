@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.values.json_types import Mask, Tag, Tags
 from flowdsl.values.masks import where_present
-from flowdsl.values.tags import Mask, Tag, Tags
 
 
 class Parsed(NamedTuple):

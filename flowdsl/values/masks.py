@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from flowdsl.values.tags import Mask
+from flowdsl.values.json_types import Mask
 
 # letters of a pattern for which the faster search is fine whatever the text
 _SHORT = 64

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.values.tags import Tag, Tags
+from flowdsl.values.json_types import Tag, Tags
 
 
 def wide_digits(values: Sequence[Any], tags: Tags) -> pl.Series | None:

@@ -12,7 +12,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.samples.history import Sample, write_sample
+from flowdsl.samples.datasets import Sample, write_sample
 
 HOSTILE = [
     "<script>window.hacked=1</script>", '"><img src=x onerror="window.hacked=1">', "</style><b id=bold>bold</b>", "x" * 3_000,

@@ -9,7 +9,7 @@ import nbformat
 from nbclient import NotebookClient
 
 import flowdsl as fd
-from flowdsl.samples.history import sample_in
+from flowdsl.samples.datasets import sample_in
 
 START = """
 import flowdsl as fd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowdsl import Flow, MemoryEventLog
-from flowdsl.production.findings import Finding, check_flow, check_source, rules
+from flowdsl.findings import Finding, check_flow, check_source, rules
 
 LINK = "{kind: link.created, link_type: likes}"
 UNLINK = "{kind: link.deleted, link_type: likes}"

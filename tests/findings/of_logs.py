@@ -8,8 +8,8 @@ from typing import Any
 import flowdsl as fd
 from findings import ENTITY, FAN, Case, flow
 from flowdsl import on
-from flowdsl.production.findings.from_log import LARGE_FAN_OUT
-from flowdsl.production.findings.of_histories import MANY
+from flowdsl.findings.from_log import LARGE_FAN_OUT
+from flowdsl.findings.histories import MANY
 
 A, B = "00000000-0000-0000-0000-00000000000a", "00000000-0000-0000-0000-00000000000b"
 

@@ -12,7 +12,7 @@ from oracle.interpreter import interpret
 import flowdsl as fd
 from flowdsl import on
 from flowdsl.events import timestamp_text
-from flowdsl.log.foresight import NEXT, ahead_of_next
+from flowdsl.log.future_events import NEXT, ahead_of_next
 
 _START = 1_767_225_600_000_000
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999

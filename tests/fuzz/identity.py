@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from flowdsl.log.columns import SCHEMA
+from flowdsl.log.event_ids import EventNames
 from flowdsl.log.memory import MemoryEventLog
-from flowdsl.log.names import EventNames
 from flowdsl.sinks import Counter, Delivery, Feed, InApp, delivery_key
 
 _BEGIN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

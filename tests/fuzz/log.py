@@ -15,7 +15,7 @@ import polars as pl
 from flowdsl.errors import FlowError
 from flowdsl.events import FlowWarning, entity_created
 from flowdsl.log import ParquetEventLog
-from flowdsl.log.writing import Durability
+from flowdsl.log.writer import Durability
 
 DURABILITIES: Final[tuple[Durability, ...]] = ("commit", "group", "none")
 AT = "2026-01-01T00:00:00Z"

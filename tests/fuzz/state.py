@@ -15,7 +15,7 @@ from typing import Any
 import flowdsl as fd
 from flowdsl import Flow, on
 from flowdsl.errors import DataError
-from flowdsl.live.state_file import BlobWriter, Written, read_state, write_state
+from flowdsl.live.state_codec import BlobWriter, SerializedState, read_state, write_state
 from flowdsl.plan import Plan
 
 _DAMAGES = 40
@@ -52,16 +52,16 @@ def _check_damage(rng: random.Random, state: fd.State, plan: Plan) -> None:
         assert all(type(step.kernel).saved for step in found.steps)
 
 
-def _with_bytes(rng: random.Random, written: Written) -> Written:
+def _with_bytes(rng: random.Random, written: SerializedState) -> SerializedState:
     content = bytearray(written.content)
     for _ in range(rng.choice([1, 1, 5])):
         content[rng.randrange(len(content))] = rng.randrange(256)
     if rng.random() < 0.2:
         del content[rng.randrange(len(content)) :]
-    return Written(written.json_size, bytes(content), written.blobs)
+    return SerializedState(written.json_size, bytes(content), written.blobs)
 
 
-def _with_node(rng: random.Random, written: Written, said: Any) -> Written:
+def _with_node(rng: random.Random, written: SerializedState, said: Any) -> SerializedState:
     changed = copy.deepcopy(said)
     node, holder, key = changed, None, None
     while isinstance(node, (dict, list)) and node and (holder is None or rng.random() < 0.9):
@@ -89,7 +89,7 @@ def _with_node(rng: random.Random, written: Written, said: Any) -> Written:
     ]
     holder[key] = rng.choice(others)
     text = json.dumps(changed).encode()
-    return Written(len(text), text + written.content[written.json_size :], written.blobs)
+    return SerializedState(len(text), text + written.content[written.json_size :], written.blobs)
 
 
 # -- edits -----------------------------------------------------------------------------------------------

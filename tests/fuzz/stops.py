@@ -16,12 +16,12 @@ from oracle.comparing import said_by_engine
 from oracle.this_rs import ProductionGraph, interpret
 
 import flowdsl as fd
-from flowdsl.language.paths import Path
-from flowdsl.language.templates import RenderFailure, Template
-from flowdsl.language.templates.filters import dates
-from flowdsl.language.templates.rows import render_rows
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.templates import RenderError, Template
+from flowdsl.expressions.templates.filters import dates
+from flowdsl.expressions.templates.scalar import render_rows
 from flowdsl.values.columns import Column
-from flowdsl.values.tags import MISSING
+from flowdsl.values.json_types import MISSING
 
 LAST = 1_000
 ROWS = 200
@@ -82,12 +82,12 @@ def _rendered(rng: random.Random) -> int:
 
 
 def _by_row(template: Template, context: dict[Path, Any]) -> tuple[str | None, bool]:
-    from flowdsl.language.templates.failures import Crash
+    from flowdsl.expressions.templates.failures import RenderCrashError
 
     try:
         return render_rows(template.body, context.__getitem__), False
-    except RenderFailure as failure:
-        return None, isinstance(failure, Crash)
+    except RenderError as failure:
+        return None, isinstance(failure, RenderCrashError)
 
 
 def _replayed(rng: random.Random) -> int:

@@ -6,11 +6,11 @@ import random
 from typing import Any
 
 from flowdsl.errors import TemplateError
-from flowdsl.language.paths import Path
-from flowdsl.language.templates import Template
-from flowdsl.language.templates.failures import RenderFailure
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.values.columns import Column
-from flowdsl.values.tags import MISSING
+from flowdsl.values.json_types import MISSING
 
 NAMES = ["a", "b", "o.x", "o.y", "o", "l", "missing", "o.nope.z"]
 KEYS = ["x", "y", "~", "a]b", "'q", "0", "", "x.y", "/", "é", "nope"]
@@ -89,7 +89,7 @@ def _alone(template: Template, context: dict[str, Any]) -> str | None:
             texts, failures = template.render(rows)
             return None if failures and failures.mask[0] else texts[0]
         return template.render_row(lambda path: rows.column(path).values()[0])
-    except RenderFailure:
+    except RenderError:
         return None
 
 

@@ -14,7 +14,7 @@ from flowdsl import on, var
 from flowdsl.errors import FlowError
 from flowdsl.events import json_text, json_value
 from flowdsl.values.columns import Column
-from flowdsl.values.decoding import decoded, kind_of_texts
+from flowdsl.values.json_decoder import decoded, kind_of_texts
 from flowdsl.values.json_texts import only
 from flowdsl.values.kinds import dtype_of, filled, joined_all, kind_of
 

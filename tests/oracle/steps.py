@@ -9,20 +9,20 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Protocol
 
-from flowdsl.language.conditions import EvaluationFailure
-from flowdsl.language.conditions.rows import row_form
-from flowdsl.language.templates import Template
-from flowdsl.language.templates.failures import RenderFailure
+from flowdsl.expressions.conditions import EvaluationError
+from flowdsl.expressions.conditions.scalar import row_form
+from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.operators.base import Operator
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.fan_out import FanOut
-from flowdsl.operators.map import Constant, Fields, Items, Map, Node
+from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
-from flowdsl.values.tags import MISSING
+from flowdsl.values.json_types import MISSING
 from oracle.events import Event, PlainGraph
 from oracle.values import LAST_MOMENT, FailedError, id_of, key_of, look_up, moment_text
 
@@ -151,7 +151,7 @@ class WhereStep(Step):
     def take(self, context: Context) -> None:
         try:
             holds = self.options.condition.evaluate_row(context.__getitem__, list(context.variables))
-        except EvaluationFailure as failure:
+        except EvaluationError as failure:
             raise FailedError from failure
         if holds:
             self.place.go_on(context)
@@ -352,17 +352,17 @@ class MapStep(Step):
         self.place.go_on(context.having(_payload=self._rendered(self.options.template, context)))
 
     def _rendered(self, node: Node, context: Context) -> Any:
-        if isinstance(node, Constant):
+        if isinstance(node, ConstantNode):
             return json.loads(node.json)
         if isinstance(node, Fields):
             return {name: self._rendered(value, context) for name, value in node.items}
-        if isinstance(node, Items):
+        if isinstance(node, ListNode):
             return [self._rendered(value, context) for value in node.items]
         try:
             if isinstance(node, Template):
                 return node.render_row(context.__getitem__)
             value = row_form(node, whole=False).evaluate_at(context.__getitem__)
-        except (RenderFailure, EvaluationFailure) as failure:
+        except (RenderError, EvaluationError) as failure:
             raise FailedError from failure
         if value is MISSING:
             raise FailedError("missing")

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowdsl.errors import FlowError
-from flowdsl.language.durations import parse_production_duration
-from flowdsl.language.templates import RenderFailure, Template
-from flowdsl.language.templates.failures import Crash
+from flowdsl.expressions.durations import parse_production_duration
+from flowdsl.expressions.templates import RenderError, Template
+from flowdsl.expressions.templates.failures import RenderCrashError
 from flowdsl.log.uuids import uuid_of
-from flowdsl.values.spelling import value_text
-from flowdsl.values.tags import MISSING
+from flowdsl.values.canonical_json import value_text
+from flowdsl.values.json_types import MISSING
 from oracle.events import Event, PlainGraph
 from oracle.values import canonical
 
@@ -254,7 +254,7 @@ def interpret(
         except DroppedError as dropped:
             step.tally.dropped[str(dropped)] += 1
             return
-        except Crash:
+        except RenderCrashError:
             step.tally.dropped["stopped"] += 1
             raise StoppedError(context.event.seq_no, name, place, branch_text(context)) from None
         for count, one in enumerate(out, 1):
@@ -369,9 +369,9 @@ def rendered(template: Any, context: Context) -> Any:
     if isinstance(template, str):
         try:
             return Template.parse(template, lenient=True).render_row(context.get)
-        except Crash:
+        except RenderCrashError:
             raise
-        except (FlowError, RenderFailure):
+        except (FlowError, RenderError):
             raise FailedError from None
     if isinstance(template, dict):
         made = {key: rendered(template[key], context) for key in sorted(template)}

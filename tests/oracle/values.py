@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from flowdsl.values.tags import MISSING
+from flowdsl.values.json_types import MISSING
 
 # the end of the year 9999: no later moment can be written
 LAST_MOMENT = (

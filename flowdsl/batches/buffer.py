@@ -1,0 +1,295 @@
+"""Contexts that outlive their chunk: those in windows and queues, with their event rows and variables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.batches.chunk import Chunk, EventRows
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.payload import Payload
+from flowdsl.batches.variables import StoredVariable, Variable, Versions
+from flowdsl.values.json_types import Index
+from flowdsl.values.state_fields import (
+    MOST,
+    ArrayField,
+    DictField,
+    ListField,
+    ObjectField,
+    OneOfField,
+    OptionalField,
+    TextField,
+    WholeField,
+)
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
+
+Refs = npt.NDArray[np.int64]
+
+
+class BufferedContexts(StateObject):
+    """Contexts put aside, in the order of their references, which ascend."""
+
+    saved = keeps(
+        refs=ArrayField(np.int64, 0, ascending=True),
+        events=ObjectField(EventRows),
+        roots=ListField(TextField(), frozenset),
+        branches=ListField(ArrayField(np.int32, 0), tuple),
+        variables=DictField(OneOfField(StoredVariable)),
+        payload=OptionalField(ObjectField(Payload)),
+        closed=OptionalField(ArrayField(np.uint8, 0, 3)),
+        alive=ArrayField(np.bool_),
+    )
+
+    def __init__(self, contexts: ContextBatch, refs: Refs) -> None:
+        self.refs = refs
+        self.events: EventRows = contexts.chunk.keep(contexts.rows)
+        self.roots = contexts.event_roots
+        self.branches = contexts.branches
+        self.variables: dict[str, Variable] = {}
+        for name in contexts.names():
+            variable = contexts.variable(name)
+            assert variable is not None
+            self.variables[name] = variable
+        self.payload: Payload | None = contexts.payload
+        self.closed = contexts.closed
+        self.alive = np.ones(len(contexts), np.bool_)
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> Any:
+        sizes = {"variable": said["variables"].values(), "branch": said["branches"]}
+        each = {name: {len(one) for one in several} for name, several in sizes.items()}
+        one = {name: 0 if said[name] is None else len(said[name]) for name in ("events", "alive", "closed")}
+        rows = len(said["refs"])
+        source.check(rows, "empty")
+        source.agree(refs=rows, events=one["events"], alive=one["alive"], closed=one["closed"] or rows)
+        source.check(all(found <= {rows} for found in each.values()), f"not of {rows} contexts each")
+        source.check(said["payload"] is None or said["payload"].size == rows, f"not of {rows} payloads")
+        return super().restored(said, source)
+
+    def fork(self) -> BufferedContexts:
+        return self._having(alive=self.alive.copy(), variables=dict(self.variables))
+
+    def rows(self, refs: Refs) -> Index:
+        """Where these references are."""
+        return np.searchsorted(self.refs, refs)
+
+    def release(self, rows: Index, chunk: Chunk) -> ContextBatch:
+        """Contexts of the chunk again."""
+        start = chunk.bring(self.events.gather(rows))
+        return ContextBatch(
+            chunk,
+            np.arange(start, start + len(rows)),
+            roots=self.roots,
+            branches=tuple(b.take(rows) for b in self.branches),
+            variables={name: v.take(rows) for name, v in self.variables.items()},
+            payload=None if self.payload is None else self.payload.take(rows),
+            closed=None if self.closed is None else self.closed.take(rows),
+        )
+
+    def swept(self) -> BufferedContexts:
+        """Without those that are held no more."""
+        if self.alive.all():
+            return self
+        rows = np.flatnonzero(self.alive)
+        return self._having(
+            refs=self.refs.take(rows),
+            events=self.events.gather(rows),
+            branches=tuple(b.take(rows) for b in self.branches),
+            variables={name: v.take(rows) for name, v in self.variables.items()},
+            payload=None if self.payload is None else self.payload.take(rows),
+            closed=None if self.closed is None else self.closed.take(rows),
+            alive=np.ones(len(rows), np.bool_),
+        )
+
+    def goes_with(self, later: BufferedContexts) -> bool:
+        """Whether both can be one block: they say the same of their contexts, and neither dwarfs the other."""
+        alike = self.variables.keys() == later.variables.keys() and len(self.branches) == len(later.branches)
+        return alike and (self.payload is None) == (later.payload is None) and len(self) <= 2 * len(later)
+
+    @staticmethod
+    def joined(parts: Sequence[BufferedContexts]) -> BufferedContexts:
+        """All as one block, one behind the other; they say the same of their contexts."""
+        if len(parts) == 1:
+            return parts[0]
+        swept = [part.swept() for part in parts]
+        first, payloads = swept[0], [part.payload for part in swept]
+        closed = None
+        if any(part.closed is not None for part in swept):
+            closed = np.concatenate(
+                [np.zeros(len(p), np.uint8) if p.closed is None else p.closed for p in swept]
+            )
+        refs = np.concatenate([part.refs for part in swept])
+        return first._having(
+            refs=refs,
+            events=EventRows.joined([part.events for part in swept]),
+            branches=tuple(np.concatenate(level) for level in zip(*(p.branches for p in swept), strict=True)),
+            variables={
+                name: v.joined([part.variables[name] for part in swept])
+                for name, v in first.variables.items()
+            },
+            payload=None if first.payload is None else Payload.concat([p for p in payloads if p is not None]),
+            closed=closed,
+            alive=np.ones(len(refs), np.bool_),
+        )
+
+    def versions(self) -> Iterable[Versions]:
+        """Entity versions that the contexts refer to."""
+        for variable in self.variables.values():
+            yield from variable.held_versions()
+
+    def renumber(self, mapping: Versions) -> None:
+        """Entity versions got new numbers."""
+        self.variables = {name: v.renumbered(mapping) for name, v in self.variables.items()}
+
+    @property
+    def seqs(self) -> npt.NDArray[np.int64]:
+        """The sequence numbers of the events."""
+        return self.events.frame["seq_no"].to_numpy()
+
+    def having_events(self, frame: pl.DataFrame) -> BufferedContexts:
+        """The same contexts with all columns of their events."""
+        return self._having(events=self.events.replaced(frame))
+
+    def _having(self, **changed: Any) -> BufferedContexts:
+        other = object.__new__(BufferedContexts)
+        other.__dict__.update(self.__dict__, **changed)
+        return other
+
+
+def branch_texts(levels: Sequence[npt.NDArray[np.int32]], size: int) -> list[str | None]:
+    """The position at each fan-out as text, such as `2.0`; None for contexts of no branch."""
+    if not levels:
+        return [None] * size
+    return [".".join(map(str, one)) for one in zip(*(level.tolist() for level in levels), strict=True)]
+
+
+class ContextBuffer(StateObject):
+    """Held contexts by reference: numbers that ascend in the order in which the contexts were put.
+
+    Blocks are joined at a geometric pace, so that there are few, however few contexts are put at a time.
+    """
+
+    saved = keeps(_blocks=ListField(ObjectField(BufferedContexts)), _next=WholeField(0, MOST))
+
+    def __init__(self) -> None:
+        self._blocks: list[BufferedContexts] = []
+        self._next = 0
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> Any:
+        refs = np.concatenate([np.zeros(0, np.int64), *(block.refs for block in said["_blocks"])])
+        source.check(
+            (np.diff(refs) > 0).all() and (not len(refs) or refs[-1] < said["_next"]), "not in order"
+        )
+        return super().restored(said, source)
+
+    def has(self, refs: Refs) -> bool:
+        """Whether all of these are held."""
+        there = [block.refs[block.alive] for block in self._blocks]
+        return bool(np.isin(refs, np.concatenate([np.zeros(0, np.int64), *there])).all())
+
+    def fork(self) -> ContextBuffer:
+        """A copy that can go its own way."""
+        forked = ContextBuffer()
+        forked._blocks, forked._next = [block.fork() for block in self._blocks], self._next
+        return forked
+
+    def put(self, contexts: ContextBatch) -> Refs:
+        """Hold contexts; gives a reference to each."""
+        if not len(contexts):
+            return np.zeros(0, np.int64)
+        refs = np.arange(self._next, self._next + len(contexts))
+        self._next += len(contexts)
+        self._blocks.append(BufferedContexts(contexts, refs))
+        while len(self._blocks) > 1 and self._blocks[-2].goes_with(self._blocks[-1]):
+            last = self._blocks.pop()
+            self._blocks[-1] = BufferedContexts.joined([self._blocks[-1], last])
+        return refs
+
+    def release(self, refs: Refs, chunk: Chunk, *, keep: bool = False) -> ContextBatch | None:
+        """Held contexts as contexts of this chunk, in the order of `refs`; they are held no more."""
+        if not len(refs):
+            return None
+        pieces, places = [], []
+        for block, mine in self._where(refs):
+            rows = block.rows(refs[mine])
+            pieces.append(block.release(rows, chunk))
+            places.append(mine)
+            if not keep:
+                block.alive[rows] = False
+        if not keep:
+            self._sweep()
+        back = np.empty(len(refs), np.int64)
+        back[np.concatenate(places)] = np.arange(len(refs))
+        return ContextBatch.concat(pieces).take(back)
+
+    def forget(self, refs: Refs) -> None:
+        """These are held no more."""
+        if not len(refs):
+            return
+        for block, mine in self._where(refs):
+            block.alive[block.rows(refs[mine])] = False
+        self._sweep()
+
+    def versions(self) -> Iterable[Versions]:
+        """Entity versions that held contexts refer to."""
+        for block in self._blocks:
+            yield from block.versions()
+
+    def renumber(self, mapping: Versions) -> None:
+        """Entity versions got new numbers."""
+        for block in self._blocks:
+            block.renumber(mapping)
+
+    def lacking(self, columns: Collection[str]) -> npt.NDArray[np.int64]:
+        """The sequence numbers of events of which some of these columns were not kept."""
+        lacking = [block.seqs for block in self._blocks if not set(columns) <= {*block.events.frame.columns}]
+        return np.concatenate([np.zeros(0, np.int64), *lacking])
+
+    def complete(self, columns: Collection[str], events: pl.DataFrame) -> None:
+        """Have these columns of all events, as a frame has them in the order of their numbers."""
+        numbers = events["seq_no"].to_numpy()
+        for number, block in enumerate(self._blocks):
+            if not set(columns) <= {*block.events.frame.columns}:
+                rows = np.searchsorted(numbers, block.seqs)
+                self._blocks[number] = block.having_events(events[rows])
+
+    def branches(self, refs: Refs) -> list[str | None]:
+        """The branches of held contexts, as text."""
+        texts: list[str | None] = [None] * len(refs)
+        for block, mine in self._where(refs):
+            rows = block.rows(refs[mine])
+            for place, text in zip(
+                mine.tolist(), branch_texts([b[rows] for b in block.branches], len(rows)), strict=True
+            ):
+                texts[place] = text
+        return texts
+
+    def seqs(self, refs: Refs) -> npt.NDArray[np.int64]:
+        """The sequence numbers of the events of held contexts."""
+        seqs = np.zeros(len(refs), np.int64)
+        for block, mine in self._where(refs):
+            seqs[mine] = block.events.frame["seq_no"].to_numpy()[block.rows(refs[mine])]
+        return seqs
+
+    def _where(self, refs: Refs) -> Iterator[tuple[BufferedContexts, Index]]:
+        """The blocks that hold some of these references, each with the places of those in `refs`."""
+        which = np.searchsorted([int(block.refs[0]) for block in self._blocks], refs, side="right") - 1
+        for number in np.flatnonzero(np.bincount(which)).tolist():
+            yield self._blocks[number], np.flatnonzero(which == number)
+
+    def _sweep(self) -> None:
+        """Let go of blocks of which little is held any more, but for that."""
+        swept = []
+        for block in self._blocks:
+            held = int(np.count_nonzero(block.alive))
+            if held:
+                swept.append(block if 2 * held > len(block) else block.swept())
+        self._blocks = swept

@@ -1,0 +1,86 @@
+"""Evaluate an expression where it varies, not where it is asked for.
+
+What no branch of a fan-out changes is evaluated before the fan-out. What reads only one entity is evaluated once
+for each version of it, as soon as it was asked for as often as there are versions. Both are then only gathered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.variables import EntityVariable, Versions
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.row_source import Failures, Rows
+from flowdsl.graph.versions import VersionStore
+from flowdsl.values.columns import Column, taken
+from flowdsl.values.json_types import Index
+
+Evaluate = Callable[[Rows], tuple[Any, Failures | None]]
+
+
+class EntityRows:
+    """Versions of entities, each a context in which one variable is that entity."""
+
+    def __init__(self, name: str, versions: Versions, store: VersionStore) -> None:
+        self._name = name
+        self._versions = versions
+        self._store = store
+
+    @property
+    def size(self) -> int:
+        return len(self._versions)
+
+    def column(self, path: Path) -> Column:
+        """The values at a path below the entity."""
+        return self._store.column(path[1:], self._versions)
+
+    def take(self, index: Index) -> EntityRows:
+        """The versions at `index`."""
+        return EntityRows(self._name, self._versions.take(index), self._store)
+
+
+def lifted(
+    contexts: ContextBatch, key: object, paths: Iterable[Path], evaluate: Evaluate
+) -> tuple[Any, Failures | None]:
+    """What `evaluate` gives for the contexts; `key` tells it from other evaluations over the same paths."""
+    paths = tuple(paths)
+    at, back = contexts.lift(paths)
+    by_version = _by_version(at, key, paths, evaluate)
+    if by_version is not None:
+        versions, (values, failures) = by_version
+        back = versions if back is None else versions.take(back)
+    else:
+        values, failures = evaluate(at)
+    if back is None:
+        return values, failures
+    return taken(values, back), None if failures is None else failures.take(back)
+
+
+def _by_version(
+    contexts: ContextBatch, key: object, paths: tuple[Path, ...], evaluate: Evaluate
+) -> tuple[Index, Any] | None:
+    roots = {path[0] for path in paths}
+    if len(roots) != 1 or not len(contexts):
+        return None
+    name = roots.pop()
+    variable = contexts.variable(name)
+    if not isinstance(variable, EntityVariable):
+        return None
+    store = contexts.chunk.graph.versions
+    low = int(variable.versions.min())
+    block = store.block_of(low, int(variable.versions.max())) if low >= 0 else None
+    if block is None:
+        return None
+    start, size = block
+    known = store.derived.get(start, (key, name), len(contexts), size)
+    if known is None:
+        return None
+    if known is True:
+        versions = np.arange(start, start + size, dtype=np.int32)
+        known = evaluate(EntityRows(name, versions, store))
+        store.derived.put(start, (key, name), known)
+    return variable.versions - start, known

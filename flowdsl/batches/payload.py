@@ -1,0 +1,171 @@
+"""The payload that `map` makes, for many contexts at once: the shape of the template with a column at each leaf."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from flowdsl.expressions.paths import Path
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.state_columns import COLUMN
+from flowdsl.values.state_fields import MOST, WholeField
+from flowdsl.values.state_objects import FieldKind, StateObject, StateReader, StateWriter, keeps
+
+Node = Column | Mapping[str, Any] | Sequence[Any]
+
+
+class PayloadShape(FieldKind):
+    """A tree of columns, all of one length."""
+
+    @property
+    def has_codes(self) -> bool:
+        return True
+
+    def codes(self, value: Any) -> Iterator[Any]:
+        if isinstance(value, Column):
+            yield from COLUMN.codes(value)
+        else:
+            for node in value.values() if isinstance(value, Mapping) else value:
+                yield from self.codes(node)
+
+    def write(self, value: Any, to: StateWriter) -> Any:
+        if isinstance(value, Column):
+            return {"column": COLUMN.write(value, to)}
+        if isinstance(value, Mapping):
+            return {"fields": [[name, self.write(node, to)] for name, node in value.items()]}
+        return {"items": [self.write(node, to) for node in value]}
+
+    def read(self, node: Any, source: StateReader) -> Any:
+        known = isinstance(node, dict) and len(node) == 1
+        kind, said = next(iter(node.items())) if known else (None, None)
+        if kind == "column":
+            return COLUMN.read(said, source)
+        if kind == "items" and isinstance(said, list):
+            return [source.below(place, self, one) for place, one in enumerate(said)]
+        if kind != "fields" or not isinstance(said, list):
+            source.refuse("no payload")
+        fields = {}
+        for pair in said:
+            named = isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+            source.check(named, "no list of named fields")
+            fields[pair[0]] = source.below(pair[0], self, pair[1])
+        return fields
+
+
+@dataclass(frozen=True)
+class Payload(StateObject):
+    """`size` payloads of one shape: `node` is a column, a mapping of nodes, or a list of nodes."""
+
+    saved = keeps(node=PayloadShape(), size=WholeField(0, MOST))
+
+    node: Any
+    size: int
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> Payload:
+        _mapped(said["node"], lambda column: source.agree(size=said["size"], column=len(column)))
+        return cls(**said)
+
+    def take(self, index: Index) -> Payload:
+        """The payloads at `index`."""
+        return Payload(_mapped(self.node, lambda column: column.take(index)), len(index))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Payload]) -> Payload:
+        """Payloads of the same shape, one part after the other."""
+        return cls(_joined([p.node for p in parts]), sum(p.size for p in parts))
+
+    def column(self, path: Path) -> Column:
+        """The values at a path below the payloads."""
+        node = self.node
+        for depth, part in enumerate(path):
+            if isinstance(node, Column):
+                return _below(node, path[depth:])
+            if not isinstance(node, Mapping) or part not in node:
+                return Column(self.size, Tag.MISSING)
+            node = node[part]
+        if isinstance(node, Column):
+            return node
+        tag = Tag.OBJECT if isinstance(node, Mapping) else Tag.ARRAY
+        return Column(self.size, tag, nested=Payload(node, self.size).json())
+
+    def fields(self) -> Iterator[tuple[str, Column | Payload]]:
+        """The top-level fields; a payload that is no object is one field `payload`."""
+        if isinstance(self.node, Mapping):
+            for name, node in self.node.items():
+                yield name, node if isinstance(node, Column) else Payload(node, self.size)
+        else:
+            yield "payload", self.node if isinstance(self.node, Column) else self
+
+    def json(self) -> pl.Series:
+        """Each payload as compact JSON text."""
+        pieces: list[str | pl.Series] = []
+        _spell(self.node, pieces)
+        joined: list[pl.Expr] = []
+        columns: dict[str, pl.Series] = {}
+        text = ""
+        for piece in pieces:
+            if isinstance(piece, str):
+                text += piece
+                continue
+            if text:
+                joined.append(pl.lit(text))
+            text = ""
+            columns[f"c{len(columns)}"] = piece
+            joined.append(pl.col(f"c{len(columns) - 1}"))
+        if not columns:
+            return pl.Series([text], dtype=pl.String).new_from_index(0, self.size)
+        if text:
+            joined.append(pl.lit(text))
+        return pl.DataFrame(columns).select(pl.concat_str(joined).alias("payload")).to_series()
+
+
+def _mapped(node: Any, change: Any) -> Any:
+    if isinstance(node, Column):
+        return change(node)
+    if isinstance(node, Mapping):
+        return {key: _mapped(value, change) for key, value in node.items()}
+    return [_mapped(value, change) for value in node]
+
+
+def _joined(nodes: Sequence[Any]) -> Any:
+    first = nodes[0]
+    if isinstance(first, Column):
+        return Column.concat(nodes)
+    if isinstance(first, Mapping):
+        return {key: _joined([node[key] for node in nodes]) for key in first}
+    return [_joined(items) for items in zip(*nodes, strict=True)]
+
+
+def _below(column: Column, path: Path) -> Column:
+    from flowdsl.values.json_extraction import Documents
+
+    if column.nested is None:
+        return Column(column.size, Tag.MISSING)
+    return Documents(
+        pl.select(pl.when(pl.Series(column.is_(Tag.OBJECT))).then(column.nested)).to_series()
+    ).column(path)
+
+
+def _spell(node: Any, pieces: list[str | pl.Series]) -> None:
+    if isinstance(node, Column):
+        # a leaf is never missing in a payload; null stands for what could not be said
+        pieces.append(node.to_json().fill_null("null"))
+    elif isinstance(node, Mapping):
+        pieces.append("{")
+        for i, (key, value) in enumerate(node.items()):
+            pieces.append(("," if i else "") + json.dumps(key, ensure_ascii=False) + ":")
+            _spell(value, pieces)
+        pieces.append("}")
+    else:
+        pieces.append("[")
+        for i, value in enumerate(node):
+            if i:
+                pieces.append(",")
+            _spell(value, pieces)
+        pieces.append("]")

@@ -1,0 +1,161 @@
+"""What steps set in contexts: an entity, or a value, for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.batches.chunk import Chunk
+from flowdsl.expressions.paths import Path
+from flowdsl.values.columns import Column
+from flowdsl.values.interner import Codes
+from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.state_columns import COLUMN
+from flowdsl.values.state_fields import CODES, MOST, VERSIONS, OptionalField, WholeField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
+
+Versions = npt.NDArray[np.int32]
+
+
+class Variable(Protocol):
+    """What a step set: it can be read along paths and taken at rows."""
+
+    def column(self, below: Path, chunk: Chunk) -> Column: ...
+
+    def take(self, index: Index) -> Variable: ...
+
+    def joined(self, parts: Sequence[Any]) -> Variable:
+        """One variable over several parts of contexts, this being the first; all are of its kind."""
+        ...
+
+    def held_versions(self) -> Iterable[Versions]:
+        """The entity versions it refers to."""
+        ...
+
+    def renumbered(self, mapping: Versions) -> Variable:
+        """The same after entity versions got new numbers."""
+        ...
+
+
+class StoredVariable(StateObject):
+    """A variable that can be kept in a file: it says for how many contexts it is."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class EntityVariable(StoredVariable):
+    """An entity for each context, as a version of it; where there is none, its id as text, or nothing (code 0)."""
+
+    saved = keeps(versions=VERSIONS, ids=OptionalField(CODES))
+
+    versions: Versions
+    ids: Codes | None = None
+
+    def __len__(self) -> int:
+        return len(self.versions)
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> EntityVariable:
+        versions, ids = said["versions"], said["ids"]
+        source.agree(versions=len(versions), ids=len(versions if ids is None else ids))
+        return cls(versions, ids)
+
+    def column(self, below: Path, chunk: Chunk) -> Column:
+        store = chunk.graph.versions
+        if self.ids is None or (self.versions >= 0).all():
+            return store.column(below, self.versions)
+        found = store.column(below, self.versions)
+        if below:
+            return found
+        there = self.versions >= 0
+        texts = Column.coded(np.where(there, np.int32(0), self.ids), chunk.interner)
+        pairs = Column.concat([found, texts])
+        return pairs.take(np.arange(found.size) + np.where(there, 0, found.size))
+
+    def take(self, index: Index) -> EntityVariable:
+        return EntityVariable(self.versions.take(index), None if self.ids is None else self.ids.take(index))
+
+    def joined(self, parts: Sequence[EntityVariable]) -> EntityVariable:
+        ids = None
+        if any(p.ids is not None for p in parts):
+            ids = np.concatenate(
+                [np.zeros(len(p.versions), np.int32) if p.ids is None else p.ids for p in parts]
+            )
+        return EntityVariable(np.concatenate([p.versions for p in parts]), ids)
+
+    def held_versions(self) -> Iterable[Versions]:
+        yield self.versions
+
+    def renumbered(self, mapping: Versions) -> EntityVariable:
+        there = self.versions >= 0
+        return EntityVariable(np.where(there, mapping[self.versions.clip(0)], self.versions), self.ids)
+
+
+class ValueColumnVariable(StoredVariable):
+    """Variables that refer to no entity."""
+
+    def held_versions(self) -> Iterable[Versions]:
+        return ()
+
+    def renumbered(self, mapping: Versions) -> Any:
+        return self
+
+
+@dataclass(frozen=True)
+class ValueVariable(ValueColumnVariable):
+    """A value without known parts for each context."""
+
+    saved = keeps(values=COLUMN)
+
+    values: Column
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def column(self, below: Path, chunk: Chunk) -> Column:
+        return self.values if not below else Column(self.values.size, Tag.MISSING)
+
+    def take(self, index: Index) -> ValueVariable:
+        return ValueVariable(self.values.take(index))
+
+    def joined(self, parts: Sequence[ValueVariable]) -> ValueVariable:
+        return ValueVariable(Column.concat([p.values for p in parts]))
+
+
+@dataclass(frozen=True)
+class ConstantVariable(ValueColumnVariable):
+    """The same value in every context."""
+
+    saved = keeps(value=COLUMN, size=WholeField(0, MOST))
+
+    value: Any
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def held_codes(self) -> Iterator[Any]:
+        return iter(())
+
+    def said(self) -> dict[str, Any]:
+        return {"value": Column.of([self.value]), "size": self.size}
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> ConstantVariable:
+        source.check(len(said["value"]) == 1, "not one value")
+        return cls(said["value"].values()[0], said["size"])
+
+    def column(self, below: Path, chunk: Chunk) -> Column:
+        return Column.constant(self.value, self.size) if not below else Column(self.size, Tag.MISSING)
+
+    def take(self, index: Index) -> ConstantVariable:
+        return ConstantVariable(self.value, len(index))
+
+    def joined(self, parts: Sequence[ConstantVariable]) -> ConstantVariable:
+        return ConstantVariable(self.value, sum(p.size for p in parts))

@@ -1,0 +1,117 @@
+"""Say what is worth knowing of flows before they are shipped: mistakes, traps, and what production does otherwise.
+
+With --log the flows are also replayed over its events, by flowdsl's rules and by production's: what its events really
+hold becomes findings, and for each flow it is said how many deliveries production would make, lose, or address to
+someone else, with an example and the finding that tells why.
+
+The exit code is 1 where there are errors or warnings; notes alone leave it 0. Each code has an entry in
+docs/findings.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowdsl.cli.console import existing, say, show, show_json
+from flowdsl.cli.options import add_history, graph_of, log_of, position
+
+if TYPE_CHECKING:
+    from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.production.target_diff import Prediction
+
+SUMMARY = "say what is worth knowing of flows before they are shipped"
+EPILOG = "example: flowdsl check data/flows.yaml --target this-rs"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "flows",
+        metavar="FLOWS.yaml",
+        nargs="+",
+        help="the flows, several files as one project; - reads them from stdin",
+    )
+    parser.add_argument(
+        "--target", choices=("this-rs",), help="also what that runtime refuses, loses, or does otherwise"
+    )
+    parser.add_argument(
+        "--log", metavar="PATH", help="events to replay the flows over; implies --target this-rs"
+    )
+    add_history(parser)
+    parser.add_argument(
+        "--least",
+        choices=("note", "warning", "error"),
+        default="note",
+        help="leave out what is less bad than that (note: leave out nothing)",
+    )
+    parser.add_argument("--json", action="store_true", help="print them as JSON, one list")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the findings, and give 1 where one is more than a note."""
+    from flowdsl.findings import check_sources
+    from flowdsl.findings.base import SEVERITIES
+
+    names = list(dict.fromkeys(options.flows))
+    sources = [(_read(given), _name(given, names)) for given in names]
+    kept = SEVERITIES[: SEVERITIES.index(options.least) + 1]
+    log = None if options.log is None else log_of(options)
+    graph = graph_of(options)
+    target: str | None = options.target or (None if log is None else "this-rs")
+    found = [f for f in check_sources(sources, target, log, graph) if f.severity in kept]
+    predicted = None if log is None else _predicted(sources, target or "this-rs", log, graph, options)
+    if options.json:
+        listed = [finding.to_dict() for finding in found]
+        show_json(
+            listed if log is None else {"findings": listed, "prediction": predicted and predicted.to_dict()}
+        )
+    else:
+        for finding in found:
+            show(str(finding))
+        if predicted is not None:
+            show(f"\n{predicted}" if found else str(predicted))
+    counts = Counter(finding.severity for finding in found)
+    say(
+        ", ".join(f"{counts[s]} {s}{'s' if counts[s] != 1 else ''}" for s in SEVERITIES if counts[s])
+        or "nothing found"
+    )
+    return 1 if counts["error"] or counts["warning"] else 0
+
+
+def _read(given: str) -> bytes:
+    from flowdsl.production.parser import BYTES
+
+    with sys.stdin.buffer if given == "-" else existing(given, "file").open("rb") as file:
+        return file.read(BYTES + 1)
+
+
+def _name(given: str, names: list[str]) -> str:
+    """What places in a file begin with: its name, or its path where several files have that name."""
+    name = Path(given).name
+    alone = sum(Path(other).name == name for other in names) == 1
+    return "stdin" if given == "-" else name if alone else given
+
+
+def _predicted(
+    sources: list[tuple[bytes, str]],
+    target: str,
+    log: Any,
+    graph: EntityGraph | None,
+    options: argparse.Namespace,
+) -> Prediction | None:
+    """What production would make of the flows; None where there is none that both run."""
+    from flowdsl.errors import LoadError
+    from flowdsl.production.target_diff import predict_sources
+
+    try:
+        return predict_sources(
+            sources, target, log, graph, start=position(options.start), stop=position(options.stop)
+        )
+    except LoadError as error:
+        say(f"no prediction: {error.problems[0]}")
+        return None

@@ -1,0 +1,124 @@
+"""How commands talk: messages to stderr, data to stdout, tables that fit a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.errors import one_line
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from flowdsl.production.project import Project
+
+_WIDTH: Final = 110
+_CELL: Final = 44
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class UsageError(Exception):
+    """A command that was used wrongly: the exit code is 2."""
+
+
+def say(text: str) -> None:
+    """A message, to stderr."""
+    print(text, file=sys.stderr)
+
+
+def show(text: str) -> None:
+    """Data, to stdout."""
+    print(text)
+
+
+def show_json(value: Any) -> None:
+    """Data as JSON, to stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def natural(text: str) -> int:
+    """A whole number that is not negative, as the type of an option."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
+    return int(text)
+
+
+def duration(text: str) -> str:
+    """A duration like `5m`, as the type of an option."""
+    from flowdsl.errors import BuildError
+    from flowdsl.expressions.durations import parse_duration
+
+    try:
+        parse_duration(text)
+    except BuildError as error:
+        raise argparse.ArgumentTypeError(f"{text[:60]!r} is no duration like 5m or 1h") from error
+    return text
+
+
+def existing(path: str, what: str) -> Path:
+    """A path that is there."""
+    found = Path(path)
+    if not found.exists():
+        raise UsageError(f"there is no {what} {path!r}")
+    if what == "file" and found.is_dir():
+        raise UsageError(f"{path!r} is a folder, not a file")
+    return found
+
+
+def load_project(path: str, target: str | None = None) -> Project:
+    """The flows of a YAML file, or of stdin for `-`, read by the rules of a runtime where one is named."""
+    from flowdsl.production.parser import BYTES
+    from flowdsl.production.yaml import load, load_bytes
+    from flowdsl.rules import rules_of
+
+    if path != "-":
+        return load(existing(path, "file"), target)
+    return load_bytes(sys.stdin.buffer.read(BYTES + 1), "stdin", rules=rules_of(target))
+
+
+def table_text(frame: pl.DataFrame, total: int | None = None) -> str:
+    """The rows of a frame as text, cut to the width of the terminal; `total` says how many there are in all."""
+    texts = {name: [_cell(value) for value in frame[name].to_list()] for name in frame.columns}
+    room = max(shutil.get_terminal_size((_WIDTH, 24)).columns, 40)
+    widths: dict[str, int] = {}
+    for name, values in texts.items():
+        width = max(len(name), *(len(v) for v in values)) if values else len(name)
+        if sum(widths.values()) + 2 * len(widths) + width + 1 > room:
+            break
+        widths[name] = width
+    lines = ["  ".join(name.ljust(width) for name, width in widths.items()).rstrip()]
+    for i in range(frame.height):
+        lines.append("  ".join(texts[name][i].ljust(width) for name, width in widths.items()).rstrip())
+    left = [name for name in texts if name not in widths]
+    more = (total if total is not None else frame.height) - frame.height
+    notes = ([f"{more:,} rows more"] if more > 0 else []) + ([f"also {', '.join(left)}"] if left else [])
+    return "\n".join([*lines, *([f"… {'; '.join(notes)}"] if notes else [])])
+
+
+def pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
+    """`name=value` options as pairs."""
+    found = []
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {text!r} is not of the form NAME=VALUE")
+        found.append((name, value))
+    return found
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dt.datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    text = one_line(str(value).replace("\n", " "))
+    if _UUID.fullmatch(text):
+        return f"{text[:8]}…"
+    return text if len(text) <= _CELL else text[: _CELL - 1] + "…"

@@ -1,0 +1,82 @@
+"""The command line: `flowdsl demo | replay | compare | check | test | show | sample | convert | run | schema`.
+
+Data goes to stdout, messages and progress to stderr. The exit code is 0 where all is well, 1 for failures and findings,
+2 for wrong use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from flowdsl import __version__
+from flowdsl.cli.console import UsageError, say
+from flowdsl.errors import FlowError
+from flowdsl.events import FlowWarning
+
+COMMANDS = ("demo", "replay", "compare", "check", "test", "show", "sample", "convert", "run", "schema")
+# a command whose module cannot have its name, for the standard library has one of that name
+MODULES = {"test": "run_tests"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    parser = _parser()
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    try:
+        code = _run(options)
+    except UsageError as error:
+        say(f"flowdsl {options.command}: {error}")
+        say(f"see flowdsl {options.command} --help")
+        return 2
+    except BrokenPipeError:
+        # whoever read the output has seen enough; nothing must be written at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (FlowError, OSError) as error:
+        say(f"flowdsl {options.command}: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", FlowWarning)
+        warnings.showwarning = _warned
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flowdsl",
+        description="Replay event flows over history, and see what would have been delivered to whom.",
+    )
+    parser.add_argument("--version", action="version", version=f"flowdsl {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = importlib.import_module(f"flowdsl.cli.{MODULES.get(name, name)}")
+        command = commands.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _warned(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"warning: {message}")

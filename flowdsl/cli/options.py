@@ -1,0 +1,66 @@
+"""The options of commands that replay: which events, over which graph, from where to where."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowdsl.cli.console import duration, existing, say
+
+if TYPE_CHECKING:
+    from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.log.source import EventSource
+
+
+def add_history(parser: argparse.ArgumentParser) -> None:
+    """Declare --graph, --start, --stop and --max-ahead-of-next."""
+    parser.add_argument(
+        "--graph", metavar="FOLDER", help="entities/<type>.parquet|csv|jsonl and links.parquet|csv|jsonl"
+    )
+    parser.add_argument("--start", metavar="POSITION", help="the first event, as seq_no or timestamp")
+    parser.add_argument("--stop", metavar="POSITION", help="where to stop before, as seq_no or timestamp")
+    parser.add_argument(
+        "--max-ahead-of-next",
+        type=duration,
+        metavar="DURATION",
+        help="events dated further ahead of those that come next do not move the clock (1h)",
+    )
+
+
+def graph_of(options: argparse.Namespace) -> EntityGraph | None:
+    """The graph that was asked for."""
+    from flowdsl.graph.folder import read_graph
+
+    return read_graph(existing(options.graph, "folder")) if options.graph else None
+
+
+def log_of(options: argparse.Namespace) -> EventSource:
+    """The log that was asked for, with clocks that cannot be right told apart if that was."""
+    from flowdsl.replaying import opened
+
+    return opened(_readable(options.log), options.max_ahead_of_next)
+
+
+def _readable(path: str) -> Any:
+    """What `replay` reads: the path itself, or the events of a text file."""
+    file = Path(path)
+    if file.is_file() and file.suffix != ".parquet":
+        from flowdsl.log import read_events
+
+        log = read_events(file)
+        if len(log.problems):
+            say(
+                f"{len(log.problems):,} rows of {path} have problems, the first: {log.problems.iloc[0]['reason']}"
+            )
+        return log
+    if not any(sign in path for sign in "*?["):
+        existing(path, "log")
+    return path
+
+
+def position(text: str | None) -> int | str | None:
+    """A sequence number or a timestamp."""
+    if text is None:
+        return None
+    return int(text) if text.removeprefix("-").isdecimal() else text

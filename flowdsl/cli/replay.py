@@ -1,0 +1,101 @@
+"""Replay flows over an event log and print what would have been delivered.
+
+The log is a folder of a log, Parquet files (a path, folder or glob), or a file of JSON lines or CSV that needs no
+mapping; `flowdsl convert` makes a log of anything else. The exit code is 1 where contexts failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from flowdsl.cli.console import existing, load_project, natural, say, show, show_json, table_text
+from flowdsl.cli.options import add_history, graph_of, log_of, position
+from flowdsl.errors import one_line
+from flowdsl.results.result import Result
+from flowdsl.sinks.frame import FIXED
+
+SUMMARY = "replay flows over an event log"
+EPILOG = "example: flowdsl replay data/flows.yaml --log data/sample/events.parquet --graph data/sample/graph"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = EPILOG
+    parser.add_argument("flows", metavar="FLOWS.yaml", help="the flows; - reads them from stdin")
+    parser.add_argument("--log", required=True, metavar="PATH", help="the events")
+    parser.add_argument("--out", metavar="FOLDER", help="write the result's tables there, as they come")
+    parser.add_argument("--report", metavar="FILE.html", help="write a report that opens in any browser")
+    add_history(parser)
+    parser.add_argument(
+        "--target",
+        choices=("this-rs",),
+        help="by the rules of that runtime, with what it gets wrong and loses",
+    )
+    parser.add_argument(
+        "--open-windows",
+        choices=("flush", "keep"),
+        default="flush",
+        help="what happens to windows that are open at the end",
+    )
+    parser.add_argument("--rows", type=natural, default=5, metavar="N", help="rows to print of each sink (5)")
+    parser.add_argument("--json", action="store_true", help="print counts as JSON instead of tables")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Replay, print, and give 1 where contexts failed, or production stops."""
+    from flowdsl.replaying import replay
+
+    if options.report:
+        # before a long replay, not after it
+        existing(str(Path(options.report).parent), "folder")
+    project = load_project(options.flows, options.target)
+    graph, log = graph_of(options), log_of(options)
+    began = time.perf_counter()
+    result = replay(
+        project, log, graph, start=position(options.start), stop=position(options.stop),
+        open_windows=options.open_windows, out=options.out, target=options.target,
+    )  # fmt: skip
+    say(f"{result.manifest['events']:,} events in {time.perf_counter() - began:.2f} s")
+    if options.out:
+        say(f"written to {options.out}")
+    if options.report:
+        result.report(options.report)
+        say(f"report in {options.report}")
+    print_result(result, 0 if options.out else options.rows, as_json=options.json)
+    failed = sum(step["failed"] for step in result.manifest["steps"])
+    if failed:
+        # what is in files may be more than memory holds
+        say(
+            f"{failed:,} contexts failed: "
+            + (f"see the errors in {options.out}" if options.out else reasons(result))
+        )
+    if result.stopped is not None:
+        say(f"{result.stopped}; no later event is processed, by any flow")
+    return 1 if failed or result.stopped is not None else 0
+
+
+def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:
+    """The summary and the first deliveries of each sink, or the counts as JSON."""
+    if as_json:
+        kept = ("events", "stopped", "late", "ahead", "unmatched", "delivered", "steps")
+        show_json({name: result.manifest[name] for name in kept})
+        return
+    show(repr(result))
+    for sink in result.sinks if rows else ():
+        frame = result.polars(sink)
+        payload = [name for name in frame.columns[len(FIXED) :] if name != "payload.recipient_id"]
+        show(f"\n{one_line(sink)}: {frame.height:,} deliveries")
+        show(
+            table_text(
+                frame.select("seq_no", "delivered_at", "recipient_id", *payload).head(rows), frame.height
+            )
+        )
+
+
+def reasons(result: Result) -> str:
+    """The commonest errors, with how often each happened."""
+    counts = result.errors["error"].value_counts()
+    named = [f"{error} ({count:,})" for error, count in counts.head(3).items()]
+    return ", ".join(named) + (" …" if len(counts) > 3 else "")

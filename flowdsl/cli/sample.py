@@ -1,0 +1,48 @@
+"""Make sample data: a history of likes, follows, posts and comments, its graph, and flows for it."""
+
+from __future__ import annotations
+
+import argparse
+
+from flowdsl.cli.console import UsageError, say, show, show_json
+
+SUMMARY = "make sample data of any size"
+FOLDER = "data/sample"
+EVENTS, SEED = 20_000, 1
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "folder", nargs="?", default=FOLDER, metavar="FOLDER", help=f"where to write it ({FOLDER})"
+    )
+    parser.add_argument(
+        "--events", type=int, default=EVENTS, metavar="N", help=f"how many events ({EVENTS:,})"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=SEED, metavar="S", help=f"another number is another history ({SEED})"
+    )
+    parser.add_argument("--json", action="store_true", help="print the paths as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the sample and print where it is."""
+    from flowdsl.samples.datasets import write_sample
+
+    check(options)
+    sample = write_sample(options.folder, options.events, options.seed)
+    say(f"{options.events:,} events written to {options.folder}")
+    paths = {"log": str(sample.log), "graph": str(sample.graph), "flows": str(sample.flows)}
+    if options.json:
+        show_json(paths)
+    else:
+        show("\n".join(paths.values()))
+    return 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse sizes and seeds that make no sense."""
+    if options.events < 1:
+        raise UsageError("--events must be at least 1")
+    if not 0 <= options.seed < 1 << 32:
+        raise UsageError("--seed must be between 0 and 4294967295")

@@ -1,0 +1,111 @@
+"""Which event of one log is which of another: by its id where both logs have ids, else by what it says (rule 31)."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.events import EVENT_COLUMNS
+from flowdsl.log import EventSource
+from flowdsl.log.event_ids import Occurrences, content_texts
+from flowdsl.log.future_events import AheadOfNext
+from flowdsl.log.uuids import NormalizedUuids
+from flowdsl.progress import beat
+from flowdsl.results.result import Result
+from flowdsl.values.interner import hashes, pair_hash
+from flowdsl.values.masks import where_present
+
+Ints = npt.NDArray[np.int64]
+_READ: Final = 1 << 17
+NOWHERE: Final = -1
+
+
+class Events:
+    """The events of one log: the numbers that they have there, and the word that each has in both logs."""
+
+    def __init__(self, numbers: Ints, words: Ints) -> None:
+        self._numbers = numbers
+        self._words = words
+        self._order = np.argsort(words)
+
+    @classmethod
+    def of(cls, source: EventSource, *, by_id: bool) -> Events:
+        """Those of a log; of several with one id, or that say the same, the first is the first."""
+        numbers, words = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        equal = Occurrences()
+        for frame in source.chunks(EVENT_COLUMNS, _READ):
+            texts = content_texts(frame)
+            if by_id:
+                ids = frame["event_id"]
+                texts = pl.select(pl.coalesce(pl.lit("id ") + ids, texts)).to_series()
+            nth = equal.nth(texts).astype(np.uint64)
+            numbers.append(frame["seq_no"].to_numpy())
+            words.append(pair_hash(pair_hash(*hashes([texts])[0]), nth).view(np.int64))
+            beat()
+        return cls(np.concatenate(numbers), np.concatenate(words))
+
+    def words(self, numbers: pl.Series) -> pl.Series:
+        """The words of the events of these numbers."""
+        at = np.searchsorted(self._numbers, numbers.to_numpy())
+        return pl.Series(numbers.name, self._words.take(at, mode="clip"))
+
+    def numbers(self, words: Ints) -> Ints:
+        """The numbers of the events of these words, `NOWHERE` where there is none."""
+        if not len(self._words):
+            return np.full(len(words), NOWHERE, np.int64)
+        at = self._order.take(np.searchsorted(self._words, words, sorter=self._order), mode="clip")
+        return np.where(self._words[at] == words, self._numbers[at], NOWHERE)
+
+
+class Counterparts:
+    """The events of two logs that are not the same."""
+
+    def __init__(self, before: Events, after: Events) -> None:
+        self.sides = (before, after)
+
+    def other(self, side: int, numbers: pl.Series) -> pl.Series:
+        """The numbers that events of one side (0 or 1) have in the log of the other."""
+        found = self.sides[1 - side].numbers(self.sides[side].words(numbers).to_numpy())
+        return pl.Series(numbers.name, found)
+
+
+def counterparts(before: Result, after: Result) -> Counterparts | None:
+    """How the events of two results belong together; None where their numbers say it, since it is one log.
+
+    Of results that were read back only the numbers are known.
+    """
+    if before.options is None or after.options is None:
+        return None
+    one, other = (_bare(result.options.source) for result in (before, after) if result.options is not None)
+    if _same(one, other):
+        return None
+    by_id = all(
+        any(where_present(f["event_id"]).any() for f in s.chunks(("event_id",), _READ)) for s in (one, other)
+    )
+    return Counterparts(Events.of(one, by_id=by_id), Events.of(other, by_id=by_id))
+
+
+def _bare(source: EventSource) -> EventSource:
+    """The log itself, whatever was said of its ids and clocks."""
+    while isinstance(source, (AheadOfNext, NormalizedUuids)):
+        source = source.source
+    return source
+
+
+def _same(one: EventSource, other: EventSource) -> bool:
+    """Whether two logs are one, or have the same events under the same numbers."""
+    if one is other:
+        return True
+    identities = [getattr(source, "identity", None) for source in (one, other)]
+    if identities[0] is not None and identities[0] == identities[1]:
+        return True
+    chunks = (source.chunks(EVENT_COLUMNS, _READ) for source in (one, other))
+    for left, right in zip_longest(*chunks):
+        if left is None or right is None or not left.equals(right):
+            return False
+        beat()
+    return True

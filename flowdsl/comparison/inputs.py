@@ -1,0 +1,123 @@
+"""The two results of a comparison, flow by flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from flowdsl.flow import Flow
+from flowdsl.progress import Tick, silent
+from flowdsl.results.result import Result
+from flowdsl.results.tables import deliveries_with_origin, sink_table
+
+
+@dataclass(frozen=True)
+class FlowResult:
+    """One flow of a result."""
+
+    result: Result
+    number: int
+
+    @property
+    def name(self) -> str:
+        """The name of the flow."""
+        return self.result.flows[self.number]
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The sinks it delivers to."""
+        return tuple(dict.fromkeys(sink for step in self._delivers for sink in step["sinks"]))
+
+    @property
+    def timed(self) -> bool:
+        """Whether windows or queues come before its deliveries."""
+        return any(step["timed"] for step in self._delivers)
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """What became of contexts at each of its steps."""
+        return [step for step in self.result.manifest["steps"] if step["number"] == self.number]
+
+    @property
+    def trigger(self) -> tuple[str, str]:
+        """The caption of its trigger, and its text."""
+        manifest = self.result.manifest
+        return manifest["captions"][self.number], manifest["triggers"][self.number]
+
+    def count(self, sink: str) -> int:
+        """How many deliveries a sink got of it."""
+        manifest = self.result.manifest
+        mine = [d for d in manifest["delivered"] if (d["flow"], d["sink"]) == (self.name, sink)]
+        return sum(d["count"] for d in mine)
+
+    def deliveries(self, sink: str, tick: Tick = silent) -> pl.DataFrame:
+        """What a sink got of it, with `origin` and `place`; `tick` hears how many rows were made."""
+        manifest = self.result.manifest
+        return deliveries_with_origin(
+            self.result.store, self.result.flows, manifest["delivers"], self.number, sink, tick
+        )
+
+    def columns(self, sink: str, columns: Sequence[str], tick: Tick = silent) -> pl.DataFrame:
+        """Some columns of what a sink got of it; `tick` hears how many rows were made."""
+        manifest = self.result.manifest
+        mine = [{**step, "flows": [self.number]} for step in self._delivers]
+        return sink_table(self.result.store, manifest["flows"], sink, mine, columns, tick)
+
+    @property
+    def _delivers(self) -> list[dict[str, Any]]:
+        return [step for step in self.result.manifest["delivers"] if self.number in step["flows"]]
+
+
+@dataclass(frozen=True)
+class FlowPair:
+    """A flow in both results, or in one of them."""
+
+    before: FlowResult | None
+    after: FlowResult | None
+
+    @property
+    def name(self) -> str:
+        """The flow's name; both where it was renamed."""
+        names = dict.fromkeys(side.name for side in (self.before, self.after) if side is not None)
+        return " → ".join(names)
+
+    @property
+    def sides(self) -> tuple[FlowResult, ...]:
+        """The sides that are there."""
+        return tuple(side for side in (self.before, self.after) if side is not None)
+
+    @property
+    def flows(self) -> list[Flow]:
+        """The flows of both sides, where it is known what ran."""
+        return [
+            side.result.options.flows[side.number] for side in self.sides if side.result.options is not None
+        ]
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The sinks of either side."""
+        return tuple(dict.fromkeys(sink for side in self.sides for sink in side.sinks))
+
+    @property
+    def timed(self) -> bool:
+        """Whether windows or queues may have moved deliveries from one side to the other."""
+        return len(self.sides) == 2 and any(side.timed for side in self.sides)
+
+
+def pairs_of(before: Result, after: Result) -> list[FlowPair]:
+    """Flows of one name belong together, the first with the first; so do two that are alone on their sides."""
+    left = [FlowResult(before, number) for number in range(len(before.flows))]
+    right = [FlowResult(after, number) for number in range(len(after.flows))]
+    pairs: list[FlowPair] = []
+    for side in left:
+        other = next((s for s in right if s.name == side.name), None)
+        if other is not None:
+            right.remove(other)
+        pairs.append(FlowPair(side, other))
+    alone = [i for i, pair in enumerate(pairs) if pair.after is None]
+    if len(alone) == 1 and len(right) == 1:
+        pairs[alone[0]] = FlowPair(pairs[alone[0]].before, right.pop())
+    return [*pairs, *(FlowPair(None, side) for side in right)]

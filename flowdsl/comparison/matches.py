@@ -1,0 +1,178 @@
+"""Which delivery of one run is which of another.
+
+A delivery is known by what it is about: the event it comes from (of a window the event that opened it, since runs
+may close the window at different events), its place among the deliver steps of the flow, its recipient and its payload.
+Deliveries that have all of these in common are paired first, then those that differ in more and more of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.comparison.counterparts import Counterparts
+from flowdsl.progress import Tick, beside, silent
+from flowdsl.values.interner import Hashes, hashes, pair_hash
+
+CHANGES: Final = ("added", "removed", "readdressed", "changed", "moved")
+"""What may have become of a delivery: it is new, it is gone, it goes to another recipient, it has another payload, or it
+comes at another time. The first that applies is said."""
+SAME: Final = "same"
+CHANGE: Final = pl.Enum([*CHANGES, SAME])
+# what pairs of deliveries have in common, in the order in which they are looked for
+_COMMON: Final = (
+    ("origin", "place", "recipient_id", "payload"),
+    ("origin", "place", "recipient_id"),
+    ("origin", "place", "branch"),
+)
+# of two logs: a window that another event opened is known by the last of its members
+_COMMON_IN_LAST: Final = (
+    ("last", "place", "recipient_id", "payload"),
+    ("last", "place", "recipient_id"),
+    ("last", "place", "branch"),
+)
+# only where windows and queues move deliveries: elsewhere it is another event that says the same
+_COMMON_IN_TIME: Final = ("place", "recipient_id", "payload")
+SIDE: Final = ("seq_no", "delivered_at", "branch", "recipient_id", "payload")
+# in what pairs may differ; what comes later counts more
+_DIFFER: Final = (("moved", "delivered_at"), ("changed", "payload"), ("readdressed", "recipient_id"))
+_NOBODY: Final = -1
+
+# rows that are hashed at once
+_HASHED: Final = 1 << 18
+
+Rows = npt.NDArray[np.int64]
+
+
+def matched(
+    before: pl.DataFrame,
+    after: pl.DataFrame,
+    *,
+    timed: bool,
+    tick: Tick = silent,
+    logs: Counterparts | None = None,
+) -> tuple[dict[str, int], pl.DataFrame]:
+    """How many deliveries there are of each change, and a row for each that is not the same: `change`, then `SIDE` with
+    `_before` and `_after`.
+
+    Both frames have the columns of `SIDE`, `origin` and `place`, in the order of delivery; rows are in the order of
+    `after`, with those that are gone where they were. `timed` says whether both flows have windows or queues; `logs` how
+    the events belong together where the two ran over logs that differ.
+    `tick` hears how many rows of both were hashed, and again how many found their place.
+    """
+    left, right = _words(before, tick), _words(after, tick)
+    common = [*_COMMON, *([_COMMON_IN_TIME] if timed else [])]
+    if logs is not None:
+        for words, frame, events in ((left, before, logs.sides[0]), (right, after, logs.sides[1])):
+            for name, column in (("origin", "origin"), ("last", "seq_no")):
+                words[name] = events.words(frame[column]).to_numpy().view(np.uint64)
+        common[len(_COMMON) : len(_COMMON)] = _COMMON_IN_LAST
+    pairs, alone = _pairs(left, right, common, tick)
+    changes = np.full(len(pairs[0]), _code(SAME), np.uint32)
+    for change, column in _DIFFER:
+        changes[left[column][pairs[0]] != right[column][pairs[1]]] = _code(change)
+    counts = {change: int(np.count_nonzero(changes == _code(change))) for change in (*CHANGES, SAME)}
+    counts |= {"removed": len(alone[0]), "added": len(alone[1])}
+    differ = np.flatnonzero(changes != _code(SAME))
+    rows = pl.DataFrame(
+        {
+            "change": np.concatenate(
+                [changes[differ], _filled(_code("removed"), alone[0]), _filled(_code("added"), alone[1])]
+            ),
+            "row_before": np.concatenate([pairs[0][differ], alone[0], _filled(_NOBODY, alone[1])]),
+            "row_after": np.concatenate([pairs[1][differ], _filled(_NOBODY, alone[0]), alone[1]]),
+        }
+    )
+    tick(len(alone[0]) + len(alone[1]))
+    return counts, beside(lambda: _spelled_out(rows, before, after))
+
+
+def _code(change: str) -> int:
+    return (*CHANGES, SAME).index(change)
+
+
+def _filled(value: int, like: Rows) -> Rows:
+    return np.full(len(like), value, np.int64)
+
+
+def _spelled_out(rows: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    rows = rows.with_columns(
+        pl.col("change").replace_strict(dict(enumerate((*CHANGES, SAME))), return_dtype=CHANGE),
+        *(
+            pl.when(pl.col(row) >= 0).then(pl.col(row)).cast(pl.UInt32).alias(row)
+            for row in ("row_before", "row_after")
+        ),
+    )
+    # in order while there are only numbers: texts are then gathered once
+    moments = pl.coalesce(
+        after["delivered_at"].gather(rows["row_after"]), before["delivered_at"].gather(rows["row_before"])
+    )
+    rows = rows.with_columns(moments.alias("moment")).sort(
+        "moment", "row_after", "row_before", nulls_last=True
+    )
+    sides = (("before", before), ("after", after))
+    return rows.select(
+        "change",
+        *(
+            frame[name].gather(rows[f"row_{side}"]).alias(f"{name}_{side}")
+            for name in SIDE
+            for side, frame in sides
+        ),
+    )
+
+
+def _words(frame: pl.DataFrame, tick: Tick) -> dict[str, Hashes]:
+    """Each column that is compared as a word a row, equal where the values are."""
+    texts = ("branch", "recipient_id", "payload")
+    words = {name: np.empty(frame.height, np.uint64) for name in texts}
+    for row in range(0, frame.height, _HASHED):
+        part = frame.slice(row, _HASHED)
+        for name, found in zip(texts, hashes([part[n] for n in texts]), strict=True):
+            words[name][row : row + part.height] = pair_hash(*found)
+        tick(part.height)
+    for name in ("origin", "place", "delivered_at"):
+        words[name] = frame[name].to_physical().cast(pl.Int64).to_numpy().view(np.uint64)
+    return words
+
+
+def _pairs(
+    left: dict[str, Hashes], right: dict[str, Hashes], common: Sequence[Sequence[str]], tick: Tick
+) -> tuple[tuple[Rows, Rows], tuple[Rows, Rows]]:
+    """The rows that belong together, and on both sides those that are left over."""
+    alone = [np.arange(len(side["origin"])) for side in (left, right)]
+    found: list[tuple[Rows, Rows]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    for columns in common:
+        if not len(alone[0]) or not len(alone[1]):
+            break
+        keys = [_joined(side, columns, rows) for side, rows in zip((left, right), alone, strict=True)]
+        one, other = beside(partial(_first_with_first, *keys))
+        tick(len(one) + len(other))
+        found.append((alone[0][one], alone[1][other]))
+        alone = [np.delete(rows, taken) for rows, taken in zip(alone, (one, other), strict=True)]
+    before, after = (np.concatenate([pair[side] for pair in found]) for side in (0, 1))
+    return (before, after), (alone[0], alone[1])
+
+
+def _joined(words: dict[str, Hashes], columns: Sequence[str], rows: Rows) -> Hashes:
+    """Several columns as one word a row."""
+    key = words[columns[0]][rows]
+    for name in columns[1:]:
+        key = pair_hash(key, words[name][rows])
+    return key
+
+
+def _first_with_first(left: Hashes, right: Hashes) -> tuple[Rows, Rows]:
+    """Rows with equal keys; of several the first with the first, and so on."""
+    order, other = (np.argsort(keys, kind="stable") for keys in (left, right))
+    left, right = left[order], right[other]
+    starts = np.concatenate([[True], left[1:] != left[:-1]])
+    nth = np.arange(len(left)) - np.maximum.accumulate(np.where(starts, np.arange(len(left)), 0))
+    place = np.searchsorted(right, left) + nth
+    hit = np.flatnonzero(right.take(place, mode="clip") == left)
+    hit = hit[place[hit] < len(right)]
+    return order[hit], other[place[hit]]

@@ -1,0 +1,232 @@
+"""One flow as a column: it runs downwards, and what leaves it goes to the right, to sinks or for other reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from flowdsl.diagrams.diagram import TRIGGER, Diagram, FlowDiagram, Node, Outflow, SinkNode, Target
+from flowdsl.diagrams.shapes import (
+    COUNT,
+    INWARD,
+    Scale,
+    across,
+    badge,
+    card_css,
+    down,
+    edge_label,
+    exit_colour,
+    exit_row,
+    exit_title,
+    label_css,
+    node_title,
+    note_colour,
+    pill_width,
+    sink_pill,
+    tile,
+)
+from flowdsl.diagrams.svg import Canvas
+from flowdsl.diagrams.text_width import elided, width, wrapped
+
+MARGIN: Final = 20.0
+NARROWEST: Final = 230.0
+WIDEST: Final = 360.0
+TILE: Final = 30.0
+LEAD: Final = 46.0
+CAPTION: Final = 11.0
+EXIT: Final = 11.5
+NOTE: Final = 11.0
+EXIT_ROOM: Final = 290.0
+_ROW: Final = 21.0
+_SINK_ROW: Final = 40.0
+_ARM: Final = 40.0
+# how far down what leaves a card may stand from the middle of it
+_SHIFT: Final = 30.0
+PILL: Final = 240.0
+
+
+def draw_column(diagram: Diagram) -> tuple[Canvas, float, float]:
+    """The drawing of a diagram of one flow, with its width and height."""
+    canvas, chain = Canvas(), diagram.chains[0]
+    column = _Column(canvas, diagram, chain)
+    top = column.heading(MARGIN)
+    above = bottom = top
+    for number, (node, place) in enumerate(zip(chain.nodes, column.places, strict=True), TRIGGER):
+        if number > TRIGGER:
+            down(canvas, column.spine, above, top + place.card, node.into, column.scale)
+        above = column.node(top, number, node, place)
+        bottom = max(bottom, above, top + place.beside + _beside(node))
+    return canvas, column.wide, bottom + MARGIN
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a card begins, and what stands beside it: in the middle of the card, or a little lower where others stand."""
+
+    card: float
+    tall: float
+    beside: float
+
+    def inside(self, middle: float) -> bool:
+        """Whether an edge at this height leaves the card straight."""
+        return self.card + 5 <= middle <= self.card + self.tall - 5
+
+
+class _Column:
+    """Where things of one flow stand, and how they are drawn."""
+
+    def __init__(self, canvas: Canvas, diagram: Diagram, chain: FlowDiagram) -> None:
+        self.canvas, self.diagram, self.chain = canvas, diagram, chain
+        self.scale = Scale(diagram.most)
+        self.gap = 32.0 if diagram.counted else 18.0
+        self.left = MARGIN
+        longest = max(
+            max(
+                width(n.caption, CAPTION, mono=True),
+                width(n.operator, 13, bold=True) + 30,
+                width(n.mark.label, NOTE) + 2,
+            )
+            for n in chain.nodes
+        )
+        self.card = min(max(LEAD + longest + 14, NARROWEST), WIDEST)
+        self.right = self.left + self.card
+        self.spine = self.left + 8 + TILE / 2
+        self.types = {sink.name: sink.type for sink in diagram.sinks}
+        self.places = self._placed()
+        # curves need room to turn
+        straight = all(_beside(node) <= self.height(node) for node in chain.nodes)
+        self.arm = _ARM if straight else _ARM + 16
+        labels = [edge_label(target.mark) for node in chain.nodes for target in node.targets]
+        self.sink_arm = max([self.arm, *(width(label, COUNT, bold=True) + 30 for label in labels)])
+        notes = [width(note, 12) for note in (*diagram.notes, chain.description or "")]
+        heading = max(width(chain.name, 16, bold=True), *notes)
+        self.wide = max(self._right_side(), self.right + MARGIN, min(heading + 2 * MARGIN, 640))
+
+    def heading(self, y: float) -> float:
+        """The name, the description and the notes; the place below them."""
+        room = self.wide - 2 * MARGIN
+        self.canvas.open(self.chain.name, "flow")
+        self.canvas.text(self.left, y + 14, elided(self.chain.name, room, 16, bold=True), "b k-ink", 16)
+        self.canvas.close()
+        y += 24
+        notes = [*wrapped(self.chain.description, room, 12, 3)] if self.chain.description else []
+        for note in self.diagram.notes:
+            notes += wrapped(note, room, 12, 4)
+        for line in notes:
+            self.canvas.text(self.left, y + 11, line, "n k-soft", 12)
+            y += 17
+        return y + 10
+
+    def _placed(self) -> list[_Place]:
+        """Card below card, and beside each what leaves it, as near to its middle as what leaves the one above lets it."""
+        places: list[_Place] = []
+        card = free = 0.0
+        for node in self.chain.nodes:
+            tall, beside = self.height(node), _beside(node)
+            wanted = card + (tall - beside) / 2
+            # the edges must not become too steep: the card moves along
+            card += max(free - wanted - _SHIFT, 0.0) if beside else 0.0
+            place = _Place(card, tall, max(card + (tall - beside) / 2, free) if beside else card)
+            places.append(place)
+            free = place.beside + beside + 4 if beside else free
+            card += tall + self.gap
+        return places
+
+    def node(self, top: float, number: int, node: Node, place: _Place) -> float:
+        """A card, and what leaves to its right; the place below the card."""
+        canvas, y, tall = self.canvas, top + place.card, place.tall
+        self._leaving(top, node, place)
+        canvas.open(node_title(node, number), "trigger" if number < 0 else "step")
+        canvas.rect(self.left, y, self.card, tall, card_css(node.mark))
+        tile(canvas, self.left + 8, y + 8, TILE, node.operator)
+        left = self.left + LEAD
+        canvas.text(left, y + 19, node.operator, "b k-ink", 13)
+        badge(canvas, self.right - 24, y + 6, node.mark.tone)
+        if number >= 0:
+            canvas.text(left + width(node.operator, 13, bold=True) + 6, y + 19, str(number), "n k-soft", 10.5)
+        caption = self._caption(node)
+        for at, line in enumerate(caption):
+            canvas.text(left, y + 36 + 14 * at, line, "m k-soft", CAPTION)
+        if node.mark.label:
+            for at, line in enumerate(self._note(node), len(caption)):
+                canvas.text(left, y + 37 + 14 * at, line, f"k-{note_colour(node.mark)}", NOTE)
+        canvas.close()
+        return y + tall
+
+    def _caption(self, node: Node) -> list[str]:
+        return wrapped(node.caption, self.card - LEAD - 12, CAPTION, 2, mono=True)
+
+    def _note(self, node: Node) -> list[str]:
+        # why it stopped is told whole
+        lines = 6 if node.mark.tone == "stopped" else 2
+        return wrapped(node.mark.label, self.card - LEAD - 12, NOTE, lines)
+
+    def height(self, node: Node) -> float:
+        """The height of a card."""
+        return (
+            46
+            + 14 * (len(self._caption(node)) - 1)
+            + (1 + 14 * len(self._note(node)) if node.mark.label else 0)
+        )
+
+    def _leaving(self, top: float, node: Node, place: _Place) -> None:
+        """Edges to sinks, then the ways out, all of which leave the card at its right side."""
+        canvas, left = self.canvas, self.right
+        count, y = len(node.targets) + len(node.exits), place.beside
+        ways: list[tuple[Target | Outflow, float]] = [
+            *((target, _SINK_ROW) for target in node.targets),
+            *((way, _ROW) for way in node.exits),
+        ]
+        straight = all(place.inside(middle) for middle in _middles(y, [row for _, row in ways]))
+        for at, (way, row) in enumerate(ways):
+            middle = top + y + row / 2
+            start = None if straight else top + place.card + place.tall * (at + 0.5) / count
+            y += row
+            if isinstance(way, Target):
+                self._target(way, left, middle, start)
+                continue
+            canvas.open(exit_title(way), f"exit {way.leave}")
+            across(
+                canvas, left, left + self.arm - 6, middle, way.mark, self.scale, plain=exit_colour(way.leave),
+                back=way.leave in INWARD, start=start,
+            )  # fmt: skip
+            exit_row(canvas, left + self.arm, middle + 4, way, EXIT_ROOM, EXIT)
+            canvas.close()
+
+    def _target(self, target: Target, left: float, middle: float, start: float | None) -> None:
+        canvas, mark, arm = self.canvas, target.mark, self.sink_arm
+        canvas.open(f"to {target.sink}" + (f": {mark.title}" if mark.title else ""), "edge")
+        across(canvas, left, left + arm, middle, mark, self.scale, start=start)
+        if mark.label:
+            half = self.scale.thickness(mark) / 2
+            # on the side that the curve does not come from
+            y = middle - half - 4 if start is None or start >= middle else middle + half + 12
+            canvas.text(left + arm - 14, y, edge_label(mark), f"halo {label_css(mark)}", COUNT, anchor="end")
+        canvas.close()
+        pill = self._pill(target)
+        sink_pill(canvas, left + arm, middle - 16, min(pill_width(pill), PILL), pill, tall=32)
+
+    def _pill(self, target: Target) -> SinkNode:
+        """The sink without its total, which is that of all flows."""
+        return SinkNode(target.sink, self.types.get(target.sink))
+
+    def _right_side(self) -> float:
+        wide = self.right + MARGIN
+        for node in self.chain.nodes:
+            for target in node.targets:
+                pill = min(pill_width(self._pill(target)), PILL)
+                wide = max(wide, self.right + self.sink_arm + pill + MARGIN)
+            for way in node.exits:
+                text = width(way.mark.label, EXIT, bold=True) + 5 + width(way.reason, EXIT)
+                wide = max(wide, self.right + self.arm + min(18 + text, EXIT_ROOM) + MARGIN)
+        return wide
+
+
+def _middles(top: float, rows: Sequence[float]) -> list[float]:
+    return [top + sum(rows[:at]) + row / 2 for at, row in enumerate(rows)]
+
+
+def _beside(node: Node) -> float:
+    """The height of what stands to the right of a card."""
+    return _SINK_ROW * len(node.targets) + _ROW * len(node.exits)

@@ -1,0 +1,63 @@
+"""A diagram as Mermaid text, for READMEs, wikis and pull requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from flowdsl.diagrams.diagram import TRIGGER, Annotation, Diagram, FlowDiagram, Node
+from flowdsl.diagrams.text_renderer import exit_said
+from flowdsl.diagrams.text_width import printable
+
+LONGEST: Final = 80
+# what opens and closes a node of a shape: a stadium, a hexagon, a trapezoid, a subroutine, a plain box
+_SHAPES: Final = {
+    "on": ("([", "])"), "where": ("{{", "}}"), "fan_out": ("[/", "\\]"), "batch": ("[[", "]]"),
+    "deduplicate": ("[[", "]]"), "rate_limit": ("[[", "]]"), "deliver": ("[/", "/]"),
+}  # fmt: skip
+_ESCAPED: Final = str.maketrans({c: f"#{ord(c)};" for c in '#&<>"`\\{}%$'})
+
+
+def mermaid(diagram: Diagram) -> str:
+    """A flowchart with the nodes, edges and labels of the diagram; names are escaped, so that none is taken for markup."""
+    lines = [f"flowchart {'TD' if len(diagram.chains) == 1 else 'LR'}"]
+    sinks = {sink.name: f"sink{number}" for number, sink in enumerate(diagram.sinks)}
+    for number, chain in enumerate(diagram.chains):
+        lines.append(f"  subgraph f{number}[{_quoted(chain.name)}]")
+        lines += [f"    {line}" for line in _chain(f"f{number}", chain)]
+        lines.append("  end")
+        for step, node in enumerate(chain.nodes, TRIGGER):
+            for target in node.targets:
+                lines.append(f"  {_id(f'f{number}', step)} {_arrow(target.mark)} {sinks[target.sink]}")
+    for sink in diagram.sinks:
+        label = _quoted(sink.name, *(part for part in (sink.mark.label, sink.type) if part))
+        lines.append(f"  {sinks[sink.name]}[({label})]")
+    return "\n".join(lines) + "\n"
+
+
+def _chain(flow: str, chain: FlowDiagram) -> Iterator[str]:
+    for number, node in enumerate(chain.nodes, TRIGGER):
+        opening, closing = _SHAPES.get(node.operator, ("[", "]"))
+        name = _id(flow, number)
+        yield f"{name}{opening}{_quoted(node.operator, node.caption, *_note(node))}{closing}"
+        if number > TRIGGER:
+            yield f"{_id(flow, number - 1)} {_arrow(node.into)} {name}"
+        for i, way in enumerate(node.exits):
+            yield f"{name} -.- {name}x{i}>{_quoted(exit_said(way))}]"
+
+
+def _note(node: Node) -> list[str]:
+    return [node.mark.label] if node.mark.label else []
+
+
+def _id(flow: str, number: int) -> str:
+    return f"{flow}t" if number == TRIGGER else f"{flow}s{number}"
+
+
+def _arrow(mark: Annotation) -> str:
+    arrow = "-.->" if mark.tone in ("faded", "removed") else "-->"
+    return f"{arrow}|{_quoted(mark.label)}|" if mark.label else arrow
+
+
+def _quoted(*lines: str) -> str:
+    return '"' + "<br/>".join(printable(line, LONGEST).translate(_ESCAPED) for line in lines) + '"'

@@ -1,0 +1,97 @@
+"""The picture that users meet: one diagram as SVG, Mermaid, text and files, and shown in notebooks."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from flowdsl.diagrams.column_layout import draw_column
+from flowdsl.diagrams.diagram import Diagram
+from flowdsl.diagrams.lane_layout import draw_lanes
+from flowdsl.diagrams.mermaid import mermaid
+from flowdsl.diagrams.text_renderer import outline
+from flowdsl.diagrams.text_width import printable
+from flowdsl.errors import DataError, did_you_mean
+
+FORMATS: Final = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".txt": "text"}
+
+
+@dataclass(frozen=True, repr=False)
+class Picture:
+    """Something drawn: `.svg`, `.mermaid` and `.text` hold it, `.save(path)` writes it, a notebook shows it.
+
+    The SVG needs nothing beside itself: no script, no font, no address. It follows the light or dark scheme of whoever
+    looks at it, and prints light. The same diagram always gives the same bytes.
+
+    >>> from flowdsl import on
+    >>> print(on("link.created", name="hello").map(title="hello").deliver("in-app").picture())
+    hello
+          on       link.created
+       0  map      title
+       1  deliver  in-app
+                   → in-app
+    <BLANKLINE>
+    sinks
+      in-app
+    """
+
+    diagram: Diagram
+
+    @cached_property
+    def svg(self) -> str:
+        """The picture as SVG: one flow runs downwards, several stand as lanes."""
+        draw = draw_column if len(self.diagram.chains) == 1 else draw_lanes
+        canvas, width, height = draw(self.diagram)
+        return canvas.svg(width, height, self.diagram.title, self.text)
+
+    @cached_property
+    def mermaid(self) -> str:
+        """The picture as Mermaid text."""
+        return mermaid(self.diagram)
+
+    @cached_property
+    def text(self) -> str:
+        """The picture as plain text."""
+        return outline(self.diagram)
+
+    @property
+    def html(self) -> str:
+        """The picture as an `<img>` that holds it, to be put into a page: neither styles nor names of the two meet."""
+        data = b64encode(self.svg.encode()).decode()
+        title = escape(printable(self.diagram.title))
+        return f'<img alt="{title}" src="data:image/svg+xml;base64,{data}" style="max-width:100%">'
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the picture to a file: `.svg`, `.mmd` (Mermaid) or `.txt`, as the name ends."""
+        file = Path(path)
+        if file.suffix.lower() not in FORMATS:
+            raise DataError(
+                f"a picture cannot be written as {file.suffix or file.name!r}",
+                allowed=", ".join(FORMATS),
+                hint=did_you_mean(file.suffix, FORMATS),
+            )
+        file.write_bytes(getattr(self, FORMATS[file.suffix.lower()]).encode())
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"<Picture {self.diagram.title!r}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return shown(self, self.text)
+
+
+def shown(picture: Picture, text: str) -> dict[str, str]:
+    """What a notebook gets to show a picture, or this text where it shows none.
+
+    As HTML it is an `<img>`, which is drawn in saved notebooks that are not trusted, too, and is said aloud; exports
+    to other formats take the SVG. Mermaid is left out on purpose: JupyterLab would draw it rather than the SVG, and
+    exports would draw nothing.
+    """
+    return {"text/plain": text, "image/svg+xml": picture.svg, "text/html": picture.html}

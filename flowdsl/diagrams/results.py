@@ -1,0 +1,98 @@
+"""The diagram of a result: its flows with counts at the edges, and what became of the contexts that were not delivered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from flowdsl.diagrams.diagram import Annotation, Diagram, FlowDiagram, Leave, Node, Outflow, SinkNode, Target
+from flowdsl.diagrams.flows import sinks_of
+from flowdsl.pluralize import count_text
+
+Causes = Mapping[tuple[int, int], Counter[str]]
+"""How often each error was met, by the position of the flow and the number of the step."""
+CAUSES: Final = 3
+"""Errors of one step that are shown each by itself."""
+
+
+def result_diagram(manifest: Mapping[str, Any], causes: Causes) -> Diagram:
+    """The picture of a result from what is known of its run, which is also there where it was read back from files."""
+    chains = []
+    for number, (name, steps) in enumerate(zip(manifest["flows"], by_flow(manifest), strict=True)):
+        entered = Annotation()
+        trigger = Node("on", manifest["captions"][number], manifest["triggers"][number], entered)
+        nodes = [_node(step, causes.get((number, step["step"]), Counter())) for step in steps]
+        chains.append(FlowDiagram(name, (trigger, *nodes), manifest["descriptions"][number]))
+    totals: Counter[str] = Counter()
+    for row in manifest["delivered"]:
+        totals[row["sink"]] += row["count"]
+    sinks = [SinkNode(name, mark=count_mark(totals[name], "deliveries")) for name in sinks_of(chains)]
+    return Diagram(_title(manifest), tuple(chains), tuple(sinks), _notes(manifest))
+
+
+def by_flow(manifest: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+    """The rows of `steps`, flow by flow."""
+    rows: list[list[dict[str, Any]]] = [[] for _ in manifest["flows"]]
+    for step in manifest["steps"]:
+        rows[step["number"]].append(step)
+    return rows
+
+
+def count_mark(count: int, of: str = "contexts") -> Annotation:
+    """A count at an edge, which sets its width; nothing at all is faded."""
+    return Annotation(f"{count:,}", count, "plain" if count else "faded", f"{count:,} {of}")
+
+
+def exits_of(step: Mapping[str, Any], causes: Counter[str]) -> tuple[Outflow, ...]:
+    """The ways out of a step, and in besides the main one, with their counts."""
+    ways: list[tuple[Leave, str, int]] = [
+        ("came", "held before", step["held_before"]),
+        ("branches", "more by branching", step["extra_branches"]),
+    ]
+    ways += [("dropped", reason, count) for reason, count in sorted(step["reasons"].items())]
+    ways += [("failed", cause, count) for cause, count in _shown(causes, step["failed"])]
+    ways += [("absorbed", "into batches", step["absorbed"]), ("held", "still held", step["held"])]
+    # these go on, and reach the other sinks
+    ways += [
+        ("dropped", f"kept from {sink} by preferences", n) for sink, n in step.get("refused", {}).items()
+    ]
+    return tuple(Outflow(leave, reason, count_mark(count)) for leave, reason, count in ways if count)
+
+
+def _node(step: Mapping[str, Any], causes: Counter[str]) -> Node:
+    refused: Mapping[str, int] = step.get("refused", {})
+    came = step["entered"] - step["failed"]
+    targets = tuple(
+        Target(sink, count_mark(came - refused.get(sink, 0), "deliveries")) for sink in step["sinks"]
+    )
+    return Node(
+        step["operator"], step["caption"], step["text"], count_mark(step["entered"]), exits=exits_of(step, causes),
+        targets=targets,
+    )  # fmt: skip
+
+
+def _shown(causes: Counter[str], failed: int) -> list[tuple[str, int]]:
+    """The errors met most often, the others together; whatever no cause is known of is just a failure."""
+    ordered = sorted(causes.items(), key=lambda item: (-item[1], item[0]))
+    if len(ordered) <= CAUSES + 1:
+        shown, rest = ordered, []
+    else:
+        shown, rest = ordered[:CAUSES], ordered[CAUSES:]
+    others = failed - sum(count for _, count in shown)
+    name = f"{len(rest)} other errors" if rest else "failed"
+    return [*shown, (name, others)] if others > 0 else shown
+
+
+def _title(manifest: Mapping[str, Any]) -> str:
+    flows: Sequence[str] = manifest["flows"]
+    of = f"flow {flows[0]}" if len(flows) == 1 else f"{len(flows)} flows"
+    return f"Replay of {of}"
+
+
+def _notes(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    delivered = sum(row["count"] for row in manifest["delivered"])
+    notes = [f"{count_text(manifest['events'], 'event')} replayed, {count_text(delivered, 'delivery')}"]
+    if manifest["late"]:
+        notes.append(f"{count_text(manifest['late'], 'event')} came late")
+    return (", ".join(notes),)

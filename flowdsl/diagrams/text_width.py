@@ -1,0 +1,118 @@
+"""How wide text is, told from a table: no font is asked, so that a picture is the same everywhere.
+
+The widths are those of DejaVu Sans, the widest of the fonts that a browser may take: in another one text is narrower
+than the room kept for it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from flowdsl.expressions.templates.graphemes import graphemes
+
+# hundredths of the font size, from the space to the tilde
+_SANS: Final = (
+    32, 40, 46, 84, 64, 95, 78, 27, 39, 39, 50, 84, 32, 36, 32, 34, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 34, 34, 84,
+    84, 84, 53, 100, 68, 69, 70, 77, 63, 58, 77, 75, 29, 29, 66, 56, 86, 75, 79, 60, 79, 69, 63, 61, 73, 68, 99, 69, 61,
+    69, 39, 34, 39, 84, 50, 50, 61, 63, 55, 63, 62, 35, 63, 63, 28, 28, 58, 28, 97, 63, 61, 63, 63, 41, 52, 39, 63, 59,
+    82, 59, 59, 52, 64, 34, 64, 84,
+)  # fmt: skip
+_MONO: Final = 0.605
+_BOLD: Final = 1.12
+_OTHER: Final = 0.72
+# C0 controls have pictures of their own in Unicode; others, and what turns the direction of text, have this one
+_NO_PICTURE: Final = "\ufffd"
+_TURNING: Final = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C}
+_PILE: Final = re.compile(
+    r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{3})"
+    r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
+)
+_MOST: Final = 2_000
+
+
+def printable(text: str, most: int = _MOST) -> str:
+    """Text that can stand in a picture: signs that cannot be seen, or that turn what follows, are made visible.
+
+    >>> printable("a\\x00b\\nc\\u202ed")
+    'a␀b c�d'
+    """
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    seen = "".join(map(_visible, cut.replace("\r\n", "\n")))
+    # no letter wears so many accents; a pile of them would reach far beyond its line
+    return _PILE.sub(r"\1", seen)
+
+
+def width(text: str, size: float, *, mono: bool = False, bold: bool = False) -> float:
+    """How wide a text is at a font size, in pixels."""
+    if mono:
+        return size * _MONO * sum(map(_cells, text))
+    return size * sum(map(_sans, text)) * (_BOLD if bold else 1)
+
+
+def elided(text: str, room: float, size: float, *, mono: bool = False, bold: bool = False) -> str:
+    """The text, or as much of its beginning as fits, and then `…`."""
+    text = printable(text)
+    if width(text, size, mono=mono, bold=bold) <= room:
+        return text
+    room -= width("…", size, mono=mono, bold=bold)
+    kept: list[str] = []
+    for sign in graphemes(text):
+        room -= width(sign, size, mono=mono, bold=bold)
+        if room < 0:
+            break
+        kept.append(sign)
+    return "".join(kept).rstrip() + "…"
+
+
+def wrapped(text: str, room: float, size: float, lines: int, *, mono: bool = False) -> list[str]:
+    """The text in at most so many lines, broken at spaces, the last one elided."""
+    words = printable(text).split(" ")
+    done: list[str] = []
+    line = ""
+    for number, word in enumerate(words):
+        longer = f"{line} {word}" if line else word
+        if not line or width(longer, size, mono=mono) <= room:
+            line = longer
+            continue
+        if len(done) == lines - 1:
+            line = " ".join([line, *words[number:]])
+            break
+        done.append(line)
+        line = word
+    return [elided(one, room, size, mono=mono) for one in (*done, line)]
+
+
+def _visible(sign: str) -> str:
+    code = ord(sign)
+    if sign in "\n\t":
+        return " "
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    unseen = (
+        0x80 <= code < 0xA0
+        or code in (0x2028, 0x2029)
+        or code in _TURNING
+        or 0xD800 <= code < 0xE000
+        or code & 0xFFFE == 0xFFFE
+    )
+    return _NO_PICTURE if unseen or 0xFDD0 <= code <= 0xFDEF else sign
+
+
+def _cells(sign: str) -> float:
+    if sign < "\x7f":
+        return 1
+    if unicodedata.combining(sign) or unicodedata.category(sign) in ("Mn", "Me", "Cf"):
+        return 0
+    wide = unicodedata.east_asian_width(sign) in "WF" or sign >= "\U0001f000"
+    return 2 if wide else 1.2 if sign >= "\u0590" and not "\u2000" <= sign < "\u2400" else 1
+
+
+def _sans(sign: str) -> float:
+    if " " <= sign <= "~":
+        return _SANS[ord(sign) - 32] / 100
+    cells = _cells(sign)
+    return 1.15 if cells == 2 else 0 if cells == 0 else 1.0 if sign in "…—←→" else _OTHER

@@ -1,0 +1,112 @@
+"""What a live run forgets: ids, keys and identities of links that nothing refers to any more."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from flowdsl.engine.local import LocalExecutor
+from flowdsl.engine.state import State
+from flowdsl.graph.link_keys import LinkKeys
+from flowdsl.kernels.kernel import Kernel
+from flowdsl.kernels.keys import KeySpace
+from flowdsl.values.key_collection import Forgetting, Inside, Numbers
+
+# versions of entities that are moved at a time: those of a batch, and as many again
+MOVED = 1 << 15
+# and how many are in one block at most: so long it takes to join two
+LARGEST = 1 << 16
+
+
+class RunForgetting:
+    """Forgets for one run, step by step, between two batches.
+
+    Whatever keeps codes from one batch to the next is part of the run's graph, of a kernel or of the recorder, and says
+    them as `held_codes`; a state that was taken of the run does, too, for as long as somebody has it.
+    """
+
+    def __init__(self, run: LocalExecutor) -> None:
+        self._run = run
+        run.at_once, run.graph.versions.largest = MOVED, LARGEST
+        self._states: list[weakref.ref[State]] = []
+        self._others: list[weakref.ref[Any]] = []
+        interner = run.graph.interner
+        self._ids = Forgetting(interner.table, self._codes, self._forget_ids, first=1)
+        self._tables = [self._ids]
+        spaces = {id(space): space for stage in run.stages() if (space := stage.kernel.space) is not None}
+        for space in spaces.values():
+            for number, table in enumerate(space.tables):
+                held = partial(self._in_space, space, number)
+                self._tables.append(Forgetting(table, held, partial(space.forget, number)))
+        self._links: dict[str | None, Forgetting] = {}
+
+    @property
+    def rounds(self) -> int:
+        """How often it was found out which ids are of no use."""
+        return self._ids.rounds
+
+    def keep(self, state: State) -> None:
+        """This state was taken of the run."""
+        self._states.append(weakref.ref(state))
+
+    def wait_for(self, reader: Any) -> None:
+        """Another thread reads something of the run, as long as this object is there."""
+        self._others.append(weakref.ref(reader))
+
+    def step(self) -> None:
+        """Do some of the work, in proportion to what came since the last time."""
+        self._states = [state for state in self._states if state() is not None]
+        self._others = [reader for reader in self._others if reader() is not None]
+        graph = self._run.graph
+        graph.forget_links()
+        may_begin = not self._others
+        for table in self._tables:
+            table.step(may_begin=may_begin)
+        if graph.identities is not None:
+            self._step_links(graph.identities, may_begin=may_begin)
+
+    def _step_links(self, identities: LinkKeys, *, may_begin: bool) -> None:
+        """Identities of links are numbers of their own: those of ids, and of the pairs of each type."""
+        tables = self._run.graph.tables
+        if None not in self._links:
+            self._links[None] = Forgetting(
+                tables.ids.table, partial(self._identities, None), lambda codes: tables.ids.forget(codes + 1)
+            )
+        for kind in identities.kinds:
+            if kind not in self._links and kind in tables.pairs:
+                pairs = tables.pairs[kind]
+                self._links[kind] = Forgetting(pairs, partial(self._identities, kind), pairs.forget)
+        for table in self._links.values():
+            table.step(may_begin=may_begin)
+
+    # -- what is referred to ---------------------------------------------------------------------------
+
+    def _taken(self) -> list[State]:
+        return [state for known in self._states if (state := known()) is not None]
+
+    def _kernels(self) -> Iterator[Kernel]:
+        yield from (stage.kernel for stage in self._run.stages())
+        yield from (step.kernel for state in self._taken() for step in state.steps)
+
+    def _codes(self) -> Iterator[Numbers | Inside]:
+        self._run.graph.several.forget_dead()
+        for graph in (self._run.graph, *(state.graph for state in self._taken())):
+            yield from graph.held_codes()
+        for kernel in self._kernels():
+            yield from kernel.held_codes()
+        yield from self._run.recorder.held_codes()
+
+    def _in_space(self, space: KeySpace, table: int) -> Iterator[Inside]:
+        keys = [keys for kernel in self._kernels() if kernel.space is space for keys in kernel.keys_held()]
+        return space.held_in(table, keys)
+
+    def _identities(self, kind: str | None) -> Iterator[Numbers]:
+        for graph in (self._run.graph, *(state.graph for state in self._taken())):
+            if graph.identities is not None:
+                yield graph.identities.held(kind)
+
+    def _forget_ids(self, codes: Numbers) -> None:
+        self._run.graph.forget_ids(codes)
+        self._run.graph.interner.forget(codes)

@@ -1,0 +1,77 @@
+"""Where a run ends early, because production's engine crashes: found in the order in which production processes.
+
+Production runs flow after flow for each event, and in a flow branch after branch. A crash at one context ends all: the
+contexts before it in that order are through, those after it are never begun. Here a step takes the contexts of a whole
+chunk at once, so a chunk is run on copies first; where it has a crash, it is run again with what comes before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.expressions.row_source import Failures
+from flowdsl.values.json_types import Mask
+
+STOPPED: Final = "stopped"
+"""Why a context is dropped that production was at, or was to come to, when it stopped."""
+
+
+@dataclass(frozen=True, order=True)
+class Crash:
+    """A context at which production crashes; of several the least is the one that it comes to first."""
+
+    seq_no: int
+    flow: int
+    branch: tuple[int, ...]
+    step: int
+    reason: str
+
+    @classmethod
+    def first(cls, contexts: ContextBatch, failures: Failures, crashed: Mask, flow: int, step: int) -> Crash:
+        """The first of the contexts, which come in order, at which it crashes."""
+        row = int(crashed.argmax())
+        one = contexts.slice(row, row + 1)
+        branch = tuple(int(level[0]) for level in one.branches)
+        return cls(int(one.seq[0]), flow, branch, step, str(failures.message(row)))
+
+    def behind(self, contexts: ContextBatch) -> Mask:
+        """Which contexts of its flow production comes to only after it."""
+        of_event = contexts.seq == self.seq_no
+        later, level_with = np.zeros(len(contexts), np.bool_), of_event
+        for mine, level in zip(self.branch, contexts.branches, strict=False):
+            later |= level_with & (level > mine)
+            level_with = level_with & (level == mine)
+        return later
+
+    def at(self, contexts: ContextBatch) -> Mask:
+        """Which of the contexts of its step it is."""
+        same: Mask = contexts.seq == self.seq_no
+        for mine, level in zip(self.branch, contexts.branches, strict=True):
+            same = same & (level == mine)
+        return same
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Where production stops for good: the event, the flow and the step at which its engine crashes, and why.
+
+    That event is never acknowledged, and no later one is processed, by any flow.
+    """
+
+    seq_no: int
+    flow: str
+    step: int
+    operator: str
+    branch: str | None
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"production stops at event {self.seq_no}, at step {self.step} ({self.operator}) of {self.flow}: {self.reason}"

@@ -1,0 +1,82 @@
+"""A state made to fit other flows: their graph may need links or entities that nobody asked for before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from flowdsl.batches.buffer import ContextBuffer
+from flowdsl.batches.chunk import Chunk, EventRows
+from flowdsl.engine.local import CHUNK
+from flowdsl.engine.state import State, flows_of
+from flowdsl.errors import DataError
+from flowdsl.graph.extension import grown
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.graph.state import GraphRequirements, GraphState
+from flowdsl.log import EventSource
+from flowdsl.plan import Plan
+from flowdsl.progress import Tick, silent
+
+
+def fitted(
+    state: State,
+    plan: Plan,
+    base: EntityGraph | None,
+    source: EventSource,
+    columns: Collection[str],
+    tick: Tick = silent,
+) -> State:
+    """The state for a plan: with the graph that its flows read, and contexts that have these columns of their events.
+
+    What it lacks is read from the log again, over the graph `base` that it began with. The state given is used up.
+    """
+
+    def gathered(needs: GraphRequirements) -> GraphState:
+        given = (base or EntityGraph()).over(state.graph.interner, state.graph.tables)
+        graph = given.start(needs, plan.rules)
+        for frame in source.chunks(plan.event_columns, CHUNK, 0):
+            frame = frame.filter(frame["seq_no"] <= state.position)
+            if not frame.height:
+                break
+            events = EventRows(frame, graph.interner)
+            graph.advance(Chunk(events, np.zeros(len(events), np.int64), graph, graph.interner))
+            graph.commit()
+            tick(frame.height)
+        return graph
+
+    # what is kept is that of these flows from now on
+    flows = flows_of(plan)
+    names = {stage.fingerprint: tuple(flows[n][0] for n in stage.flows) for stage in plan.stages()}
+    kept = [step for step in state.steps if step.fingerprint in names]
+    steps = tuple(replace(step, flows=names[step.fingerprint]) for step in kept)
+    held = [holding for step in steps if (holding := step.kernel.holding) is not None]
+    _complete(held, columns, source)
+    return replace(state, graph=grown(state.graph, plan.needs, gathered), steps=steps, flows=flows)
+
+
+def _complete(held: list[ContextBuffer], columns: Collection[str], source: EventSource) -> None:
+    """Give held contexts columns of their events that nobody had asked for."""
+    wanted = np.unique(np.concatenate([np.zeros(0, np.int64), *(h.lacking(columns) for h in held)]))
+    if not len(wanted):
+        return
+    found = []
+    for frame in source.chunks(columns, CHUNK, int(wanted[0]) - 1):
+        numbers = frame["seq_no"].to_numpy()
+        some = np.flatnonzero(np.isin(numbers, wanted))
+        if len(some):
+            found.append(frame[some])
+        if int(numbers[-1]) >= int(wanted[-1]):
+            break
+    missing = np.setdiff1d(wanted, [n for frame in found for n in frame["seq_no"].to_list()])
+    if len(missing):
+        raise DataError(
+            f"contexts of event {int(missing[0])} are held, and the log has that event no more: "
+            f"the flows read what was not kept of it",
+            hint="go on with the flows that held it, or without this state",
+        )
+    events = pl.concat(found, how="diagonal_relaxed", rechunk=True)
+    for holding in held:
+        holding.complete(columns, events)

@@ -1,0 +1,458 @@
+"""The engine of one machine: reads a log chunk by chunk and takes each chunk through all flows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.batches.chunk import Chunk, EventRows, Micros
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.variables import Versions
+from flowdsl.engine.crashes import Crash, Stopped
+from flowdsl.engine.executor import Observer, Recorder, StepCounts, StepExecutor
+from flowdsl.engine.recipient_filter import RecipientFilter
+from flowdsl.engine.scheduler import WORKERS, Worker, calls_functions
+from flowdsl.engine.state import State, StepState, flows_of
+from flowdsl.graph.state import GraphState
+from flowdsl.graph.versions import Compaction
+from flowdsl.kernels.kernel import FOREVER, Kernel
+from flowdsl.log import EventSource
+from flowdsl.log.columns import readable
+from flowdsl.log.pushdown import ScanFilter
+from flowdsl.plan import Entry, Plan, Stage
+from flowdsl.progress import Tick, awaited, silent
+from flowdsl.scope import TRIGGER_VARIABLES
+from flowdsl.values.masks import where_equal
+
+CHUNK = 1 << 17
+BEGINNING = -(1 << 62)
+ALL_AT_ONCE = 1 << 62
+# the events among those of a frame that do not move the clock (µs), which is as given before them: `seq_no`, `clock`
+Judge = Callable[[pl.DataFrame, int], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class ReplayRange:
+    """Which events flows run on: from `start` on, before `stop`, as sequence numbers or as µs; `only` some of them."""
+
+    start: int | None = None
+    stop: int | None = None
+    start_time: int | None = None
+    stop_time: int | None = None
+    only: npt.NDArray[np.int64] | None = None
+
+    def cut(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
+        """The part of a frame that is not behind the end, and whether the end was reached."""
+        stops = np.zeros(frame.height, np.bool_)
+        if self.stop is not None:
+            # numbers have 63 bits, what is asked for may have more
+            stops |= (frame["seq_no"] >= max(0, min(self.stop, 2**63 - 1))).to_numpy()
+        if self.stop_time is not None:
+            stops |= micros(frame) >= self.stop_time
+        if not stops.any():
+            return frame, False
+        return frame.head(int(stops.argmax())), True
+
+    def runs(self, chunk: Chunk, times: Micros) -> npt.NDArray[np.bool_] | None:
+        """Where flows run; None for everywhere."""
+        parts: list[npt.NDArray[np.bool_]] = []
+        if self.start is not None:
+            parts.append(chunk.seq >= self.start)
+        if self.start_time is not None:
+            parts.append(times >= self.start_time)
+        if self.only is not None:
+            parts.append(np.isin(chunk.seq, self.only))
+        return np.logical_and.reduce(parts) if parts else None
+
+
+class LocalExecutor:
+    """One replay: the tree of steps, the graph and the clock, taken through a log."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        graph: GraphState,
+        recorder: Recorder,
+        observer: Observer | None = None,
+        steps: Iterable[StepState] = (),
+        *,
+        spares: bool = False,
+        gates: Mapping[str, RecipientFilter] | None = None,
+    ) -> None:
+        """`steps`: what the steps of the plan among them remember. `spares`: an unexpected error of a step fails the contexts that met it, and the run goes on."""
+        self.plan = plan
+        self.graph = graph
+        self.recorder = recorder
+        self.clock = BEGINNING
+        self.position = 0
+        # the first event behind the end, where the log has one
+        self._behind = FOREVER
+        self.events = 0
+        # the clock (µs) at the first event of this run
+        self.began: int | None = None
+        # where production stopped, by rules by which it can
+        self.stopped: Stopped | None = None
+        self._may_stop = plan.may_stop
+        # versions of entities that are moved after a chunk, where some are of no use any more
+        self.at_once = ALL_AT_ONCE
+        self._compaction: Compaction | None = None
+        given = {step.fingerprint: step.kernel for step in steps}
+        self.entries: list[tuple[Entry, list[StepExecutor]]] = [
+            (entry, [_build(stage, given, spares=spares) for stage in entry.next]) for entry in plan.entries
+        ]
+        for _, stages in self.entries:
+            for stage in stages:
+                stage.tell(recorder, observer)
+        for stage in self.stages():
+            stage.gates = gates or {}
+        # whoever watches, a function of the user's, and a fetcher expect one thread
+        alone = observer is not None or bool(graph.fetchers) or calls_functions(self.stages())
+        self._workers = [Worker(stages, recorder, alone=alone) for _, stages in self.entries]
+
+    def stages(self) -> Iterator[StepExecutor]:
+        """All stages of the tree, in a fixed order."""
+        for _, stages in self.entries:
+            for stage in stages:
+                yield from stage.everywhere()
+
+    def run(
+        self, source: EventSource, span: ReplayRange, *, chunk_size: int | None = None, progress: Tick = silent,
+        columns: frozenset[str] | None = None, judge: Judge | None = None,
+    ) -> None:  # fmt: skip
+        """Take the events after the current position through the flows; none where production has stopped.
+
+        `judge` says which events do not move the clock, where the log itself does not say it.
+        """
+        if self.stopped is not None:
+            return
+        marks, ahead = source.clock_marks(), source.ahead_marks()
+        wanted = self.plan.event_columns if columns is None else columns
+        passed: list[int] = []
+        frames = source.chunks(
+            wanted,
+            chunk_size or CHUNK,
+            self.position,
+            self._interest(marks, ahead, span, passed.append, whole=judge is not None),
+        )
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="flowdsl-run") as pool:
+            for events in filter(len, self._prepared(frames, span)):
+                if judge is not None:
+                    ahead = judge(events.frame, self.clock)
+                self._chunk(events, span, marks, ahead, pool)
+                more = sum(passed.pop() for _ in range(len(passed)))
+                self.events += more
+                progress(len(events) + more)
+                if self.stopped is not None:
+                    return
+        self.events += sum(passed)
+        self._mark_clock(marks, self._behind)
+
+    def _interest(
+        self, marks: pl.DataFrame, ahead: pl.DataFrame, span: ReplayRange, passed: Callable[[int], None], *, whole: bool
+    ) -> ScanFilter:  # fmt: skip
+        """What of a log matters from here on; `passed` is told how many events were left out, unless the `whole` is wanted."""
+        # a mark may put the clock past events to come: they are late, and late events are told with their ids
+        latest = marks["clock"].cast(pl.Datetime("us", "UTC")).to_physical().max() if marks.height else None
+        return replace(
+            self.plan.interest,
+            clock=self.clock if latest is None else max(self.clock, int(latest)),  # type: ignore[arg-type]
+            stop=(span.stop, span.stop_time),
+            # where it may stop it is to be known how many events were before
+            passed=None if self.plan.timed or self._may_stop or whole else passed,
+            ahead=tuple(ahead["seq_no"].to_list()),
+        )
+
+    # -- a log that grows ------------------------------------------------------------------------------
+
+    def follow(
+        self, frame: pl.DataFrame, marks: pl.DataFrame, ahead: pl.DataFrame, pool: ThreadPoolExecutor
+    ) -> None:
+        """Take the next events of a log through the flows; `marks` are the clock marks made before the last of them.
+
+        `ahead` says which of them do not move the clock.
+        """
+        events = EventRows(readable(frame), self.graph.interner, self.plan.event_paths)
+        if not len(events):
+            return
+        events.prepare(self.plan.id_columns)
+        self._chunk(events, ReplayRange(), marks, ahead, pool)
+
+    def move_clock(self, clock: int) -> None:
+        """The clock (µs) moved without an event: timers fire up to it."""
+        if clock > self.clock:
+            self.clock = clock
+            self._advance(self.empty_chunk(), clock, ending=False)
+
+    def next_deadline(self) -> int | None:
+        """When the next timer is due (µs), if no event comes before; None where none is set."""
+        due = (stage.kernel.next_deadline() for stage in self.stages())
+        return min((clock for clock in due if clock is not None), default=None)
+
+    def last_deadline(self, until: int) -> int | None:
+        """When the last of the timers is due that are due by `until` (µs); None where none is."""
+        first = self.next_deadline()
+        if first is None or first > until:
+            return None
+        due = [d for s in self.stages() if len(d := s.kernel.deadlines())]
+        return max(int(passed.max()) for d in due if len(passed := d[d <= until]))
+
+    # -- one chunk -------------------------------------------------------------------------------------
+
+    def _prepared(self, frames: Iterable[pl.DataFrame], span: ReplayRange) -> Iterator[EventRows]:
+        """Frames with their ids as codes and their JSON taken apart: much of the work of a simple flow, done while
+        the last one is run."""
+
+        def prepare(frame: pl.DataFrame) -> EventRows:
+            events = EventRows(readable(frame), self.graph.interner, self.plan.event_paths)
+            events.prepare(self.plan.id_columns)
+            for path in self.plan.event_paths:
+                events.column(path)
+            return events
+
+        with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-prepare") as pool:
+            waiting: Future[EventRows] | None = None
+            for whole in frames:
+                frame, ended = span.cut(whole)
+                if ended:
+                    self._behind = int(whole["seq_no"][frame.height])
+                coming = pool.submit(prepare, frame)
+                if waiting is not None:
+                    yield awaited(waiting)
+                waiting = coming
+                if ended:
+                    break
+            if waiting is not None:
+                yield awaited(waiting)
+
+    def gather_final_graph(self, source: EventSource, span: ReplayRange, progress: Tick = silent) -> None:
+        """Take in what the whole log does to the graph, and let nothing change it from here on."""
+        for frame in source.chunks(self.plan.event_columns, CHUNK, self.position):
+            frame, ended = span.cut(frame)
+            events = EventRows(readable(frame), self.graph.interner)
+            self._advance_graph(
+                Chunk(events, np.zeros(len(events), np.int64), self.graph, self.graph.interner)
+            )
+            self.graph.commit()
+            progress(frame.height)
+            if ended:
+                break
+        self.graph.frozen = True
+
+    def state(self) -> State:
+        """What a next run goes on from."""
+        flows = flows_of(self.plan)
+        labels = [label for label, _ in flows]
+        steps = tuple(_state_of(stage, labels) for stage in self.stages() if stage.kernel.saved)
+        return State(self.graph, self.clock, self.position, steps, flows, stopped=self.stopped)
+
+    def flush(self) -> None:
+        """The log is over: windows close and queues empty as if time went on."""
+        self._advance(self.empty_chunk(), FOREVER, ending=True)
+
+    def _chunk(
+        self, events: EventRows, span: ReplayRange, marks: pl.DataFrame, ahead: pl.DataFrame, pool: ThreadPoolExecutor
+    ) -> None:  # fmt: skip
+        times = micros(events.frame)
+        seq = events.frame["seq_no"].to_numpy()
+        moving, still = _without_ahead(times, seq, ahead) if ahead.height else (times, None)
+        clock = self._clock(moving, seq, marks)
+        chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
+        unmet = self.graph.advance(chunk)
+        runs = span.runs(chunk, times)
+        through = len(seq)
+        if self._may_stop and (crash := self._crash(chunk, runs, int(clock[-1]), pool)) is not None:
+            through = int(np.searchsorted(seq, crash.seq_no)) + 1
+            self._until(crash, chunk, runs, int(clock[through - 1]), pool)
+        late = np.flatnonzero(times[:through] < clock[:through])
+        if len(late):
+            self.recorder.late(chunk, late)
+        if still is not None and len(still := still[still < through]):
+            self.recorder.ahead(chunk, still)
+        if len(unmet := unmet[unmet < through]):
+            self.recorder.unmatched(chunk, unmet)
+        if not self._may_stop:
+            for (entry, _), worker in zip(self.entries, self._workers, strict=True):
+                worker.run(_triggered(entry, chunk, runs, self._roots(entry)), int(clock[-1]), pool)
+        self.graph.commit()
+        if self.began is None:
+            self.began = int(clock[0])
+        self.clock, self.position = int(clock[through - 1]), int(seq[through - 1])
+        self.events += through
+        self._compact()
+
+    def _advance_graph(self, chunk: Chunk) -> None:
+        unmet = self.graph.advance(chunk)
+        if len(unmet):
+            self.recorder.unmatched(chunk, unmet)
+
+    # -- where production may stop ---------------------------------------------------------------------
+
+    def _crash(
+        self, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, horizon: int, pool: ThreadPoolExecutor
+    ) -> Crash | None:
+        """Take a chunk through the flows if production does not stop in it; the crash, and nothing done, if it does."""
+        stages = list(self.stages())
+        before = [(stage.kernel, stage.tally) for stage in stages]
+        recorder = self.recorder.branch()
+        for stage in stages:
+            stage.kernel, stage.tally = stage.kernel.fork(), StepCounts()
+        watched = [stage.hush() for stage in stages]
+        for (entry, _), worker in zip(self.entries, self._workers, strict=True):
+            worker.run(_triggered(entry, chunk, runs, self._roots(entry)), horizon, pool, recorder)
+        crash = min((stage.tally.crash for stage in stages if stage.tally.crash is not None), default=None)
+        undone = crash is not None or any(watched)
+        for stage, (kernel, tally), observer in zip(stages, before, watched, strict=True):
+            if undone:
+                stage.kernel = kernel
+            else:
+                tally.add(stage.tally)
+            stage.tally = tally
+            stage.tell(self.recorder, observer)
+        if crash is None and not undone:
+            self.recorder.join(recorder)
+        elif crash is None:
+            # whoever watches has seen nothing of it yet
+            for (entry, _), worker in zip(self.entries, self._workers, strict=True):
+                worker.run(_triggered(entry, chunk, runs, self._roots(entry)), horizon, pool)
+        return crash
+
+    def _until(
+        self, crash: Crash, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, horizon: int, pool: ThreadPoolExecutor
+    ) -> None:  # fmt: skip
+        """Take what is before a crash through the flows; of its event the flows after its flow see nothing."""
+        for entry, stages in self.entries:
+            triggered = _triggered(entry, chunk, runs, self._roots(entry))
+            for first in stages:
+                flow = first.stage.flows[0]
+                last = crash.seq_no if flow <= crash.flow else crash.seq_no - 1
+                for stage in first.everywhere() if flow == crash.flow else ():
+                    stage.stop = crash
+                contexts = triggered.take(np.flatnonzero(triggered.seq <= last))
+                Worker([first], self.recorder, alone=True).run(contexts, horizon, pool)
+        step = next(
+            s.stage for s in self.stages() if s.stage.flows[0] == crash.flow and s.stage.number == crash.step
+        )
+        self.stopped = Stopped(
+            crash.seq_no, self.plan.flows[crash.flow].name, crash.step, step.step.method,
+            ".".join(map(str, crash.branch)) or None, crash.reason,
+        )  # fmt: skip
+
+    def _clock(self, times: Micros, seq: npt.NDArray[np.int64], marks: pl.DataFrame) -> Micros:
+        clock = times.copy()
+        clock[0] = max(clock[0], self.clock)
+        if marks.height:
+            # a mark after event n moves the clock for event n + 1 and later
+            inside = marks.filter(pl.col("seq_no") < int(seq[-1]))
+            places = np.searchsorted(seq, inside["seq_no"].to_numpy(), side="right")
+            np.maximum.at(
+                clock, places, inside["clock"].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy()
+            )
+        return np.maximum.accumulate(clock)
+
+    def _mark_clock(self, marks: pl.DataFrame, until: int) -> None:
+        """Clock marks after the last event: timers fire up to them."""
+        if not marks.height:
+            return
+        inside = marks.filter((pl.col("seq_no") >= self.position) & (pl.col("seq_no") < until))
+        if inside.height:
+            self.move_clock(int(inside["clock"].cast(pl.Datetime("us", "UTC")).to_physical().max()))  # type: ignore[arg-type]
+
+    def _advance(self, chunk: Chunk, horizon: int, *, ending: bool) -> None:
+        for entry, stages in self.entries:
+            nothing = ContextBatch(chunk, np.zeros(0, np.int64), roots=self._roots(entry))
+            for stage in stages:
+                # a thread told it to record elsewhere
+                stage.tell(self.recorder)
+                stage.push(nothing, horizon, ending=ending)
+
+    def _roots(self, entry: Entry) -> frozenset[str]:
+        own = ("event",) if self.plan.rules.event_variable else ()
+        return frozenset({*TRIGGER_VARIABLES[entry.trigger.kind], *own})
+
+    def chunk_apart(self) -> Chunk:
+        """A chunk without events, over the versions of entities as they are: another thread may read them."""
+        return self.empty_chunk(replace(self.graph, versions=self.graph.versions.fork()))
+
+    def empty_chunk(self, graph: GraphState | None = None) -> Chunk:
+        """A chunk without events, over the graph as it is."""
+        schema: dict[str, Any] = dict.fromkeys(
+            ("event_id", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id"),
+            pl.String,
+        )
+        frame = pl.DataFrame(
+            schema={"seq_no": pl.Int64, "timestamp": pl.Datetime("us", "UTC"), "kind": pl.String, **schema}
+        )
+        events = EventRows(frame, self.graph.interner)
+        return Chunk(
+            events, np.zeros(0, np.int64), graph or self.graph, self.graph.interner, seq_before=self.position
+        )
+
+    def _compact(self) -> None:
+        if self._compaction is None:
+            if not self.graph.crowded(lambda: sum(map(len, self._held_versions()))):
+                return
+            self._compaction = self.graph.compaction(self._held_versions())
+        if self._compaction.step(self.at_once):
+            mapping, self._compaction = self._compaction.finish(), None
+            self.graph.renumber(mapping)
+            self.recorder.renumber(mapping)
+            for stage in self.stages():
+                stage.kernel.renumber(mapping)
+
+    def _held_versions(self) -> Iterator[Versions]:
+        for stage in self.stages():
+            yield from stage.kernel.held_versions()
+        yield from self.recorder.held_versions()
+
+
+def _without_ahead(
+    times: Micros, seq: npt.NDArray[np.int64], ahead: pl.DataFrame
+) -> tuple[Micros, npt.NDArray[np.intp]]:
+    """Times with the clock itself in place of what does not move it, and where that is."""
+    numbers = ahead["seq_no"].to_numpy()
+    place = np.searchsorted(numbers, seq).clip(0, len(numbers) - 1)
+    rows = np.flatnonzero(numbers[place] == seq)
+    moving = times.copy()
+    moving[rows] = ahead["clock"].cast(pl.Int64).to_numpy()[place[rows]]
+    return moving, rows
+
+
+def micros(frame: pl.DataFrame) -> Micros:
+    """Timestamps as microseconds since 1970."""
+    return frame["timestamp"].cast(pl.Int64).to_numpy()
+
+
+def _build(stage: Stage, kernels: Mapping[str, Kernel], *, spares: bool) -> StepExecutor:
+    built = StepExecutor(stage, spares=spares)
+    for one in built.everywhere():
+        if one.stage.fingerprint in kernels:
+            one.kernel = kernels[one.stage.fingerprint].fork()
+            one.tally.held_before = one.kernel.held
+    return built
+
+
+def _state_of(run: StepExecutor, labels: Sequence[str]) -> StepState:
+    stage = run.stage
+    flows = tuple(labels[flow] for flow in stage.flows)
+    return StepState(
+        stage.fingerprint, flows, stage.number, stage.step.method, stage.step.text, run.kernel.fork()
+    )
+
+
+def _triggered(
+    entry: Entry, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, roots: frozenset[str]
+) -> ContextBatch:
+    trigger, frame = entry.trigger, chunk.events.frame
+    mask = chunk.events.of_kinds(trigger.kind)
+    if trigger.filter is not None:
+        name, wanted = trigger.filter
+        mask = mask & where_equal(frame[name], wanted)
+    if runs is not None:
+        mask = mask & runs
+    return ContextBatch(chunk, np.flatnonzero(mask), roots=roots)

@@ -1,0 +1,257 @@
+"""Watches one event on its way through the steps, for `explain`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from flowdsl.batches.chunk import Chunk
+from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, RELEASED, ContextBatch
+from flowdsl.batches.payload import Payload
+from flowdsl.batches.variables import EntityVariable
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.row_source import Failures
+from flowdsl.kernels.kernel import EventRefs, Refused
+from flowdsl.plan import Stage
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import MISSING, Index
+
+Branch = tuple[int, ...]
+# branches of one fan-out that are followed; the others are only counted
+FOLLOWED: Final = 1_000
+_RELEASED: Final = {
+    CLOSED_BY_TIMER: "when its window closed",
+    CLOSED_AT_END: "at the end of the log, as if time went on",
+    RELEASED: "when there was a token",
+}
+
+
+@dataclass
+class StepTrace:
+    """What became of one context of the event at one step."""
+
+    stage: Stage
+    branch: Branch
+    outcome: str
+    reason: str | None = None
+    at: dt.datetime | None = None
+    operands: list[tuple[str, Any]] = field(default_factory=list)
+    variables: dict[str, Any] = field(default_factory=dict)
+    payload: Any = MISSING
+    recipient_id: str | None = None
+    refused_by: tuple[str, ...] = ()
+    into: tuple[int, Branch] | None = None
+    """The event and branch as which the batch goes on that took it in."""
+
+
+class EventTracer:
+    """An observer that takes down every step of one event.
+
+    `position` is the last event that went through the flows; `stages` has for each stage, by its `id`, what became of
+    each branch; `triggered` what each flow began with; `more` how many branches of a flow were not followed.
+    """
+
+    def __init__(self, seq_no: int) -> None:
+        self.position = 0
+        self.stages: dict[int, dict[Branch, StepTrace]] = {}
+        self.triggered: dict[int, dict[str, Any]] = {}
+        self.more: dict[int, int] = {}
+        self.seq_no = seq_no
+        self._entities: tuple[Chunk | None, dict[int, Any]] = (None, {})
+        self._followed: dict[int, dict[int, set[Branch]]] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a context of the event is held in a window or a queue."""
+        return any(seen.outcome == "held" for stage in self.stages.values() for seen in stage.values())
+
+    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+        """A step let some contexts go on; what entered and did not come out otherwise is held."""
+        self.position = max(self.position, _last(entered.chunk))
+        came, went = self._mine(stage, entered), self._mine(stage, passed, bound=True)
+        before = dict(came.variables())
+        if stage.number == 0:
+            for variables in before.values():
+                self.triggered.update(dict.fromkeys(stage.flows, variables))
+        arrived = dict(zip(came.branches, came.moments, strict=True))
+        for i, (branch, variables) in enumerate(went.variables()):
+            seen = self._put(stage, branch, "passed", moment=went.moments[i], keep=True)
+            seen.variables, seen.payload = variables, went.payload(i)
+            if stage.step.times and arrived.get(branch) != went.moments[i]:
+                seen.reason = _RELEASED.get(went.closed[i])
+        out = {branch[: len(entered.branches)] for branch in self.stages.get(id(stage), {})}
+        for branch, moment in arrived.items():
+            if branch not in out:
+                self._put(stage, branch, "held", moment=moment)
+        for branch, variables in before.items():
+            self._complete(stage, branch, variables)
+
+    def dropped(self, stage: Stage, contexts: ContextBatch, rows: Index, reason: str) -> None:
+        """Contexts that a step dropped."""
+        mine = self._mine(stage, contexts, rows)
+        for i, branch in enumerate(mine.branches):
+            self._put(stage, branch, "dropped", reason, mine.moments[i])
+
+    def dropped_earlier(self, stage: Stage, members: EventRefs, reason: str) -> None:
+        """Contexts held since earlier that a step dropped."""
+        for row in np.flatnonzero(members.seq == self.seq_no).tolist():
+            self._put(stage, _branch(members.branches, row), "dropped", reason)
+
+    def failed(self, stage: Stage, contexts: ContextBatch, failures: Failures) -> None:
+        """Contexts that failed at a step."""
+        rows = np.flatnonzero(failures.codes)
+        mine = self._mine(stage, contexts, rows)
+        for i, branch in enumerate(mine.branches):
+            error = failures.messages[int(failures.codes[mine.rows[i]]) - 1]
+            self._put(stage, branch, "failed", error, mine.moments[i])
+
+    def gathered(self, stage: Stage, members: EventRefs, batches: ContextBatch, which: Index) -> None:
+        """Contexts that went into batches."""
+        for row in np.flatnonzero(members.seq == self.seq_no).tolist():
+            branch, batch = _branch(members.branches, row), int(which[row])
+            last = int(batches.seq[batch])
+            if last == self.seq_no and _branch(batches.branches, batch) == branch:
+                continue
+            reason = f"into the batch that goes on as event {last}"
+            seen = self._put(stage, branch, "absorbed", reason, batches.moment[batch])
+            seen.into = last, _branch(batches.branches, batch)
+
+    def delivered(self, stage: Stage, contexts: ContextBatch, payload: Payload, recipient: Column) -> None:
+        """Contexts that reached sinks."""
+        mine = self._mine(stage, contexts)
+        texts = recipient.take(mine.rows).values()
+        for i, branch in enumerate(mine.branches):
+            seen = self._put(stage, branch, "delivered", moment=mine.moments[i])
+            seen.recipient_id = texts[i] if isinstance(texts[i], str) else None
+
+    def refused(self, stage: Stage, contexts: ContextBatch, refused: Refused) -> None:
+        """Of contexts that reached sinks, which did not reach one of them."""
+        mine = self._mine(stage, contexts)
+        for i, branch in enumerate(mine.branches):
+            self.stages[id(stage)][branch].refused_by = tuple(
+                sink for sink, mask in refused.items() if mask[mine.rows[i]]
+            )
+
+    def _mine(
+        self, stage: Stage, contexts: ContextBatch, rows: Index | None = None, *, bound: bool = False
+    ) -> _TracedRows:
+        """The event's contexts among these, as far as its branches are followed."""
+        inside = contexts.seq == self.seq_no
+        found = np.flatnonzero(inside) if rows is None else rows[inside[rows]]
+        branches = [_branch(contexts.branches, row) for row in found.tolist()]
+        for depth, followed in self._followed.get(stage.flows[0], {}).items():
+            keep = [i for i, one in enumerate(branches) if len(one) < depth or one[:depth] in followed]
+            found, branches = found[keep], [branches[i] for i in keep]
+        if bound and len(branches) > FOLLOWED:
+            keep = self.choose(stage, contexts, found)
+            for flow in stage.flows:
+                depth = len(contexts.branches)
+                self._followed.setdefault(flow, {})[depth] = {branches[i] for i in keep}
+                self.more[flow] = self.more.get(flow, 0) + len(branches) - len(keep)
+            found, branches = found[keep], [branches[i] for i in keep]
+        if self._entities[0] is not contexts.chunk:
+            # the versions of entities have other numbers in another chunk
+            self._entities = (contexts.chunk, {})
+        return _TracedRows(contexts, found, branches, self._entities[1])
+
+    def choose(self, stage: Stage, contexts: ContextBatch, rows: Index) -> list[int]:
+        """Which of too many branches are followed, as places in `rows`: the first ones."""
+        return list(range(FOLLOWED))
+
+    def _put(
+        self,
+        stage: Stage,
+        branch: Branch,
+        outcome: str,
+        reason: str | None = None,
+        moment: Any = None,
+        keep: bool = False,
+    ) -> StepTrace:
+        """Note an outcome; it takes the place of `held`, and with `keep` gives way to `delivered`."""
+        seen = self.stages.setdefault(id(stage), {}).setdefault(branch, StepTrace(stage, branch, outcome))
+        if not (keep and seen.outcome == "delivered"):
+            seen.outcome, seen.reason = outcome, reason
+        if moment is not None:
+            seen.at = moment if isinstance(moment, dt.datetime) else _moment(int(moment))
+        return seen
+
+    def _complete(self, stage: Stage, branch: Branch, before: dict[str, Any]) -> None:
+        """What the step read, for every outcome of a context that entered it."""
+        operands = stage.step.operands(lambda path: value_at(before, path))
+        mine = self.stages[id(stage)]
+        for own in [own for own in mine if own[: len(branch)] == branch] if stage.step.branches else [branch]:
+            seen = mine.get(own)
+            if seen is not None:
+                seen.operands = operands
+                if not seen.variables:
+                    seen.variables = before
+
+
+@dataclass
+class _TracedRows:
+    """Some rows of a batch of contexts, read when asked for."""
+
+    contexts: ContextBatch
+    rows: Index
+    branches: list[Branch]
+    entities: dict[int, Any]
+    """Entities by their version, as far as they were read."""
+
+    def __post_init__(self) -> None:
+        self._taken = self.contexts.take(self.rows) if len(self.rows) else None
+        taken = self._taken
+        self.moments: list[int] = [] if taken is None else taken.moment.tolist()
+        closed = None if taken is None else taken.closed
+        self.closed: list[int] = [0] * len(self.rows) if closed is None else closed.tolist()
+        payload = None if taken is None else taken.payload
+        self._payloads = None if payload is None else payload.json().to_list()
+
+    def payload(self, i: int) -> Any:
+        """The payload of a context, `MISSING` before any."""
+        return MISSING if self._payloads is None else json.loads(self._payloads[i])
+
+    def variables(self) -> Iterator[tuple[Branch, dict[str, Any]]]:
+        """Each context's branch and variables, those that are missing left out."""
+        if self._taken is None:
+            return
+        columns = {name: self._values(self._taken, name) for name in self._taken.roots()}
+        for i, branch in enumerate(self.branches):
+            yield branch, {name: values[i] for name, values in columns.items() if values[i] is not MISSING}
+
+    def _values(self, taken: ContextBatch, name: str) -> list[Any]:
+        variable = taken.variable(name)
+        if not isinstance(variable, EntityVariable) or (variable.versions < 0).any():
+            return taken.column((name,)).values()
+        versions = variable.versions.tolist()
+        new = sorted(set(versions) - self.entities.keys())
+        if new:
+            read = EntityVariable(np.array(new, np.int32)).column((), taken.chunk).values()
+            self.entities.update(zip(new, read, strict=True))
+        return [self.entities[version] for version in versions]
+
+
+def value_at(variables: Mapping[str, Any], path: Path) -> Any:
+    """The value at a path, `MISSING` where there is none."""
+    value: Any = variables
+    for part in path:
+        if not isinstance(value, Mapping) or part not in value:
+            return MISSING
+        value = value[part]
+    return value
+
+
+def _branch(levels: tuple[Any, ...], row: int) -> Branch:
+    return tuple(int(level[row]) for level in levels)
+
+
+def _last(chunk: Chunk) -> int:
+    return int(chunk.seq[-1]) if chunk.fresh else 0
+
+
+def _moment(micros: int) -> dt.datetime:
+    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=micros)

@@ -1,0 +1,147 @@
+"""An explanation as a picture: the flow with the ways of one event through it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.diagrams.diagram import TRIGGER, Annotation, Diagram, FlowDiagram, Outflow
+from flowdsl.diagrams.flows import flow_chain
+from flowdsl.explanation.text import clipped, moment, shown
+from flowdsl.pluralize import count_text
+from flowdsl.values.json_types import MISSING
+
+if TYPE_CHECKING:
+    from flowdsl.explanation.explain import ExplainedStep, Explanation
+    from flowdsl.explanation.why import DeliveryExplanation, FlowPath
+    from flowdsl.flow import Flow
+
+LEAVING: Final = ("dropped", "failed", "absorbed", "held")
+GONE_ON: Final = ("passed", "delivered")
+
+
+def explanation_diagram(explanation: Explanation) -> Diagram:
+    """The flows that the event matched, with how many of its branches came to each step, and where they ended."""
+    chains, others = [], []
+    for flow in explanation.flows:
+        steps = [step for step in explanation.steps if step.flow == flow.name]
+        if steps and steps[0].outcome == "matched":
+            chains.append(way_of(flow, steps, explanation.more.get(flow.name, 0)))
+        elif steps:
+            others.append((flow, steps[0].reason))
+    notes = [event_line(explanation.event)]
+    if not chains:
+        chains = [_unmatched(flow, reason) for flow, reason in others]
+    elif others:
+        notes.append(f"{count_text(len(others), 'flow')} did not match")
+    return Diagram(f"Event {explanation.event['seq_no']}", tuple(chains), notes=tuple(notes))
+
+
+def why_diagram(why: DeliveryExplanation) -> Diagram:
+    """The flows that matched with the way of one recipient's branch, down to the step that stopped it."""
+    from flowdsl.explanation.answer import verdict
+
+    by_name = {flow.name: flow for flow in why.flows}
+    chains = [_way_to(by_name[way.flow], way) for way in why.ways if way.outcome != "not matched"]
+    if not chains:
+        chains = [_unmatched(by_name[way.flow], way.sentences[0]) for way in why.ways]
+    notes = (event_line(why.event), verdict(why))
+    return Diagram(f"Event {why.event['seq_no']} and {why.recipient}", tuple(chains), notes=notes)
+
+
+def _way_to(flow: Flow, way: FlowPath) -> FlowDiagram:
+    chain = way_of(flow, way.steps)
+    if way.reached or way.step is None:
+        return chain
+    # the step that turned it away says why, even where others went on from there
+    said = Annotation(" ".join(way.sentences), tone="stopped")
+    later = range(way.step + 1, len(flow.steps))
+    faded = Annotation(tone="faded")
+    targets = {(n, sink): faded for n in later for sink in getattr(flow.steps[n], "sinks", ())}
+    if way.outcome != "not theirs" or way.steps[-1].outcome != "delivered":
+        return chain.marked(
+            nodes={way.step: said, **dict.fromkeys(later, faded)},
+            into=dict.fromkeys(later, faded),
+            targets=targets,
+        )
+    return chain.marked(nodes={way.step: said})
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """An event in a line."""
+    kind = event.get("link_type") or event.get("entity_type") or ""
+    between = (
+        f"{event.get('source_id')} → {event.get('target_id')}"
+        if "source_id" in event
+        else event.get("entity_id", "")
+    )
+    parts = [f"event {event['seq_no']}:", str(event["kind"]), str(kind), str(between)]
+    return " ".join(part for part in parts if part) + f", {moment(event['timestamp'])} UTC"
+
+
+def way_of(flow: Flow, steps: Sequence[ExplainedStep], more: int = 0) -> FlowDiagram:
+    """A flow with the ways that an event took; steps that nothing of it came to are faded."""
+    chain = flow_chain(flow)
+    into: dict[int, Annotation] = {}
+    nodes: dict[int, Annotation] = {TRIGGER: Annotation(tone="passed")}
+    exits: dict[int, list[Outflow]] = {}
+    targets: dict[tuple[int, str], Annotation] = {}
+    coming = 1
+    for number in range(len(flow.steps)):
+        here = [step for step in steps if step.step == number]
+        # what a batch took in goes on as another event
+        coming = coming or len(here)
+        into[number] = Annotation(str(coming), coming) if coming else Annotation(tone="faded")
+        nodes[number] = _node(here)
+        exits[number] = list(_exits(here))
+        gone = [step for step in here if step.outcome in GONE_ON]
+        for sink in getattr(flow.steps[number], "sinks", ()):
+            reached = [step for step in gone if sink in step.sinks]
+            targets[number, sink] = (
+                Annotation(str(len(reached)), len(reached)) if reached else Annotation(tone="faded")
+            )
+        coming = len(gone)
+        if more and getattr(flow.steps[number], "branches", False) and gone:
+            exits[number].append(
+                Outflow("branches", "branches more, not followed", Annotation(f"{more:,}", more))
+            )
+            more = 0
+    return chain.marked(into=into, nodes=nodes, exits=exits, targets=targets)
+
+
+def _node(here: Sequence[ExplainedStep]) -> Annotation:
+    if not here:
+        return Annotation(tone="faded")
+    gone = any(step.outcome in GONE_ON for step in here)
+    note = "; ".join(_said(here[0])) if len(here) == 1 else ""
+    waits = all(step.outcome in ("absorbed", "held") for step in here)
+    return Annotation(note, tone="passed" if gone else "plain" if waits else "stopped", title=note)
+
+
+def _said(step: ExplainedStep) -> Iterator[str]:
+    """What one context brought to a step, or took from it."""
+    if step.operator == "map" and step.payload is not MISSING:
+        yield f"payload {shown(step.payload)}"
+        return
+    if step.reason and step.outcome in GONE_ON:
+        yield step.reason
+    yield from (f"{name} is {shown(value)}" for name, value in step.operands)
+
+
+def _exits(here: Sequence[ExplainedStep]) -> Iterator[Outflow]:
+    for outcome in LEAVING:
+        reasons = Counter(step.reason or "" for step in here if step.outcome == outcome)
+        for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
+            yield Outflow(outcome, clipped(reason), Annotation(str(count), count))
+
+
+def _unmatched(flow: Flow, reason: str | None) -> FlowDiagram:
+    faded = Annotation(tone="faded")
+    numbers = range(len(flow.steps))
+    targets = {(n, sink): faded for n in numbers for sink in getattr(flow.steps[n], "sinks", ())}
+    return flow_chain(flow).marked(
+        into=dict.fromkeys(numbers, faded),
+        nodes={TRIGGER: Annotation(reason or "", tone="stopped"), **dict.fromkeys(numbers, faded)},
+        targets=targets,
+    )

@@ -1,0 +1,269 @@
+"""What happened to one event: its replay again, watched step by step."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flowdsl.engine.tracer import EventTracer, StepTrace
+from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.events import EVENT_COLUMNS, FlowWarning
+from flowdsl.flow import Flow, Trigger
+from flowdsl.log.columns import readable
+from flowdsl.operators.base import Kind
+from flowdsl.operators.deliver import Deliver
+from flowdsl.progress import Progress, following
+from flowdsl.replaying import Options, run
+from flowdsl.results.store import NoStore
+from flowdsl.values.json_types import MISSING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flowdsl.diagrams.picture import Picture
+    from flowdsl.log import EventSource
+
+NOT_RUN: Final = "this replay did not run on it: see start, stop, only and state"
+_SOME: Final = 1 << 10
+
+
+@dataclass(frozen=True)
+class ExplainedStep:
+    """What became of an event, or of one branch of it, at one step.
+
+    `step` is None for the trigger. `outcome` is `matched` or `not matched` there, and else `passed`, `delivered`, `dropped`,
+    `failed`, `absorbed` or `held`; `reason` says why, `at` is the log clock. `operands` has what the step read,
+    `variables` what there was after it.
+    """
+
+    flow: str
+    step: int | None
+    operator: str
+    text: str
+    branch: str | None
+    outcome: str
+    reason: str | None
+    at: dt.datetime | None
+    operands: tuple[tuple[str, Any], ...]
+    variables: Mapping[str, Any]
+    payload: Any
+    sinks: tuple[str, ...]
+    recipient_id: str | None
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """The way of one event through flows: printed it reads step by step, `steps` and `to_pandas()` have the same as data.
+
+    `more` counts, by flow, the branches of fan-outs that were not followed because there were so many.
+    """
+
+    event: Mapping[str, Any]
+    steps: tuple[ExplainedStep, ...]
+    more: Mapping[str, int]
+    flows: tuple[Flow, ...] = ()
+
+    def picture(self) -> Picture:
+        """The flows that matched, with how many branches of the event came to each step and where they ended."""
+        from flowdsl.diagrams.picture import Picture
+        from flowdsl.explanation.diagram import explanation_diagram
+
+        return Picture(explanation_diagram(self))
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from flowdsl.explanation.html import page
+
+        return {"text/plain": repr(self), "text/html": page(self.picture(), self.steps)}
+
+    def __repr__(self) -> str:
+        from flowdsl.explanation.text import explanation_text
+
+        return explanation_text(self)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row for each step of each branch; operands, variables and payload as JSON text."""
+        return steps_frame(self.steps)
+
+
+def explain(
+    options: Options,
+    seq_no: int,
+    flow: str | None = None,
+    watcher: EventTracer | None = None,
+    progress: Progress = None,
+) -> Explanation:
+    """What happened to one event of a replay, in all flows or the one named.
+
+    The replay runs again up to that event, and further only while the event waits in a window or a queue; a `watcher` of
+    one's own learns what it wants to on the way. Raises `ReplayError` where the log has no such event, or the replay no
+    such flow.
+    """
+    event = event_at(options.source, seq_no)
+    asked = asked_flows(options, flow)
+    matching = [f for f in asked if unmet(options, f, event) is None and f.steps]
+    # with a state all of its flows must run; otherwise only those that the event concerns
+    running = list(options.flows) if options.state is not None else matching
+    watcher = watcher or EventTracer(int(event["seq_no"]))
+    if matching:
+        watch(dataclasses.replace(options, flows=tuple(running)), watcher, progress)
+    steps = [step for f in asked for step in _steps(f, unmet(options, f, event), running, watcher)]
+    more = {running[number].name: count for number, count in watcher.more.items()}
+    return Explanation(event, tuple(steps), more, tuple(asked))
+
+
+def trigger_step(flow: Flow, mismatch: str | None, variables: Mapping[str, Any]) -> ExplainedStep:
+    """The trigger as a step: what an event brought, or why it did not match."""
+    outcome = "matched" if mismatch is None else "not matched"
+    return ExplainedStep(
+        flow.name,
+        None,
+        "on",
+        flow.trigger.text,
+        None,
+        outcome,
+        mismatch,
+        None,
+        (),
+        variables,
+        MISSING,
+        (),
+        None,
+    )
+
+
+def asked_flows(options: Options, flow: str | None) -> list[Flow]:
+    """All flows of a replay, or those of the name; a `ReplayError` where there is none."""
+    names = [f.name for f in options.flows]
+    if flow is not None and flow not in names:
+        raise ReplayError(
+            f"there is no flow {flow!r}", allowed=", ".join(names), hint=did_you_mean(flow, names)
+        )
+    return [f for f in options.flows if flow is None or f.name == flow]
+
+
+def steps_frame(steps: Sequence[ExplainedStep]) -> pd.DataFrame:
+    """A row for each step; operands, variables and payload as JSON text."""
+    import pandas as pd
+
+    from flowdsl.explanation.text import json_text
+
+    rows = []
+    for step in steps:
+        row = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
+        row["sinks"] = ", ".join(step.sinks) or None
+        row["operands"] = json_text(dict(step.operands))
+        row["variables"] = json_text(step.variables)
+        row["payload"] = None if step.payload is MISSING else json_text(step.payload)
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(ExplainedStep)])
+    return frame.astype({"step": "Int64"})
+
+
+def mismatch(trigger: Trigger, event: Mapping[str, Any]) -> str | None:
+    """Why a trigger does not want an event; None where it does."""
+    if event["kind"] != trigger.kind:
+        return f"the trigger wants {trigger.kind}, this is {event['kind']}"
+    if trigger.filter is not None:
+        name, wanted = trigger.filter
+        if event.get(name) != wanted:
+            return f"the trigger wants {name} {wanted!r}, this is {event.get(name)!r}"
+    return None
+
+
+def unmet(options: Options, flow: Flow, event: Mapping[str, Any]) -> str | None:
+    """Why a flow did not run on an event: its trigger does not want it, or production had stopped; None where it did."""
+    stopped, names = options.stopped, [f.name for f in options.flows]
+    if stopped is not None and (event["seq_no"], names.index(flow.name)) > (
+        stopped.seq_no,
+        names.index(stopped.flow),
+    ):
+        return str(stopped)
+    return mismatch(flow.trigger, event)
+
+
+class _EnoughError(Exception):
+    """Nothing that comes later matters."""
+
+
+def watch(options: Options, watcher: EventTracer, progress: Progress = None) -> None:
+    """Replay until the watched event is through, and while it waits in a window or a queue."""
+    memoryless = all(s.kind in (Kind.PER_EVENT, Kind.SINK) for f in options.flows for s in f.steps)
+    if memoryless and options.span.only is None:
+        # what happens to other events means nothing to this one, but for the graph
+        import numpy as np
+
+        only = np.array([watcher.seq_no])
+        options = dataclasses.replace(options, span=dataclasses.replace(options.span, only=only))
+
+    def enough(done: int, total: int | None) -> None:
+        follower.heard(done)
+        if watcher.position >= watcher.seq_no and not watcher.waiting:
+            raise _EnoughError
+
+    with following(progress, options.source.count(), "explain") as follower, warnings.catch_warnings():
+        # the replay itself has warned already
+        warnings.simplefilter("ignore", FlowWarning)
+        with contextlib.suppress(_EnoughError):
+            run(options, NoStore(), progress=enough, observer=watcher, columns=frozenset(EVENT_COLUMNS))
+
+
+def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:
+    """One event of a log, without its nulls; a `ReplayError` where there is none of the number."""
+    if isinstance(seq_no, bool) or not hasattr(seq_no, "__index__"):
+        raise ReplayError(f"seq_no is {seq_no!r}", allowed="the sequence number of an event")
+    number = seq_no.__index__()
+    last = 0
+    for frame in source.chunks(EVENT_COLUMNS, _SOME, max(number - 1, 0)):
+        found = readable(frame.filter(pl.col("seq_no") == number))
+        if found.height:
+            return {name: value for name, value in found.row(0, named=True).items() if value is not None}
+        last = int(frame["seq_no"][-1])
+        if last > number:
+            break
+    raise ReplayError(
+        f"the log has no event {number}",
+        hint="seq_no counts from 1; result.deliveries and result.errors have it",
+    )
+
+
+def _steps(flow: Flow, why: str | None, running: list[Flow], watcher: EventTracer) -> Iterator[ExplainedStep]:
+    number = running.index(flow) if flow in running else -1
+    seen = sorted(_seen(watcher, number), key=lambda s: (s.branch, s.stage.number))
+    if why is None and flow.steps and number not in watcher.triggered:
+        why = NOT_RUN
+    yield trigger_step(flow, why, watcher.triggered.get(number, {}))
+    for one in seen:
+        yield explained(flow, one)
+
+
+def _seen(watcher: EventTracer, number: int) -> list[StepTrace]:
+    return [s for stage in watcher.stages.values() for s in stage.values() if number in s.stage.flows]
+
+
+def explained(flow: Flow, seen: StepTrace) -> ExplainedStep:
+    """What was seen of a context at a step, as users get it."""
+    step = seen.stage.step
+    return ExplainedStep(
+        flow=flow.name,
+        step=seen.stage.number,
+        operator=step.method,
+        text=step.text,
+        branch=".".join(map(str, seen.branch)) or None,
+        outcome=seen.outcome,
+        reason=seen.reason,
+        at=seen.at,
+        operands=tuple(seen.operands),
+        variables=seen.variables,
+        payload=seen.payload,
+        sinks=tuple(sink for sink in step.sinks if sink not in seen.refused_by)
+        if isinstance(step, Deliver) and seen.outcome == "delivered"
+        else (),
+        recipient_id=seen.recipient_id,
+    )

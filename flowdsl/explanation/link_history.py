@@ -1,0 +1,62 @@
+"""When two ids were linked: what the graph at the start and the whole log say of one pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from flowdsl.replaying import Options
+
+_COLUMNS: Final = ("link_type", "link_id", "source_id", "target_id")
+_CHUNK: Final = 1 << 17
+START: Final = 0
+"""Stands for the graph before the first event."""
+
+
+@dataclass(frozen=True)
+class LinkInterval:
+    """A time in which two ids were linked: from after which event (0: from the start), and until which (None: to the end)."""
+
+    since: int
+    until: int | None
+
+
+def linked(options: Options, kind: str, source: str, target: str) -> list[LinkInterval]:
+    """The times in which there was a link of a type from one id to the other, in their order."""
+    alive: dict[tuple[str, ...], int] = {}
+    if options.graph is not None:
+        for link_id in options.graph.links_between(kind, source, target):
+            alive[_identity(link_id, kind, source, target)] = START
+    found: list[LinkInterval] = []
+    for event in _events(options, kind, source, target, {key[1] for key in alive if key[0] == "id"}):
+        identity = _identity(event["link_id"], kind, event["source_id"], event["target_id"])
+        between = (event["source_id"], event["target_id"]) == (source, target)
+        made = event["kind"] == "link.created" and between and event["link_type"] == kind
+        if identity in alive:
+            found.append(LinkInterval(alive.pop(identity), event["seq_no"]))
+        if made:
+            alive[identity] = event["seq_no"]
+    found += [LinkInterval(since, None) for since in alive.values()]
+    return sorted(found, key=lambda one: one.since)
+
+
+def _identity(link_id: str | None, *ends: Any) -> tuple[str, ...]:
+    return ("id", link_id) if link_id is not None else ("ends", *ends)
+
+
+def _events(
+    options: Options, kind: str, source: str, target: str, known: set[str]
+) -> Iterator[dict[str, Any]]:
+    """Events that make or end a link between the two, or one of the same identity."""
+    between = (
+        (pl.col("link_type") == kind) & (pl.col("source_id") == source) & (pl.col("target_id") == target)
+    )
+    for frame in options.source.chunks(_COLUMNS, _CHUNK):
+        links = frame.filter(pl.col("kind").cast(pl.String).str.starts_with("link."))
+        known.update(links.filter(between)["link_id"].drop_nulls().to_list())
+        same = between if not known else between | pl.col("link_id").is_in(sorted(known))
+        yield from links.filter(same).with_columns(pl.col("kind").cast(pl.String)).iter_rows(named=True)

@@ -1,0 +1,326 @@
+"""What became of an event on its way to a recipient, said in plain sentences."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Final
+
+from flowdsl.engine.tracer import StepTrace
+from flowdsl.explanation.link_history import linked
+from flowdsl.explanation.recipient_tracer import RecipientTracer
+from flowdsl.explanation.recipients import recipient_node, recipient_of, recipient_roots
+from flowdsl.explanation.text import clipped, moment, shown
+from flowdsl.explanation.trace import GONE_ON, EventTrace, Parts, persons
+from flowdsl.explanation.window_peers import takers, windows
+from flowdsl.expressions.conditions.nodes import Reference
+from flowdsl.expressions.templates import Template
+from flowdsl.flow import Flow
+from flowdsl.operators.batch import Batch
+from flowdsl.operators.deduplicate import Deduplicate
+from flowdsl.operators.deliver import Deliver
+from flowdsl.operators.fan_out import FanOut
+from flowdsl.operators.rate_limit import RateLimit
+from flowdsl.operators.where import Where
+from flowdsl.pluralize import count_text
+
+Story = list[str]
+NAMED: Final = 3
+"""Events that are named one by one."""
+
+
+class Narrator:
+    """Tells the ways of one event through one flow, for one recipient."""
+
+    def __init__(self, trail: EventTrace, flow: Flow) -> None:
+        self.flow, self.trail = flow, trail
+        self.seq_no, self.recipient = trail.seq_no, trail.recipient
+
+    def story(self, way: Parts) -> Story:
+        """What became of a way: where it waited, what was delivered, and how it ended."""
+        told: Story = []
+        seeker = self.trail.seeker(self.seq_no)
+        for part in way:
+            for seen in part[:-1]:
+                told += self._kept(seen) or self._delivered(seen) or self._waited(seen)
+            told += self._end(seeker, part[-1])
+            if part[-1].into is not None:
+                seeker = self.trail.seeker(part[-1].into[0])
+        return told
+
+    def unaddressed(self, way: Parts) -> Story:
+        """What is to be added where the branch of the recipient was delivered without a recipient."""
+        end = way[-1][-1]
+        if end.outcome != "delivered" or end.recipient_id is not None:
+            return []
+        return [
+            f"That is the branch of {self.recipient}, but it names no recipient: give the payload a recipient_id."
+        ]
+
+    def others_of_theirs(self, count: int) -> Story:
+        """That there are more branches of the recipient's."""
+        return (
+            [f"{count:,} more of its branches {'is' if count == 1 else 'are'} theirs, too."] if count else []
+        )
+
+    def unknown(self, way: Parts) -> Story:
+        """What is to be added where it ended before anybody could tell whom it is for."""
+        end = way[-1][-1]
+        if end.outcome in GONE_ON:
+            return []
+        if isinstance(end.stage.step, FanOut) and end.reason == "no links":
+            start = _at_path(end)
+            return [self._history(end.stage.step, start)] if isinstance(start, str) else []
+        return ["That was before it was known for whom it would be."]
+
+    def for_others(self, ways: Sequence[Parts]) -> tuple[Parts, Story]:
+        """That it was for others: the way to tell it by, and the sentences."""
+        fan = self._deciding_fan_out([way[0] for way in ways])
+        if fan is not None:
+            step, seen = fan
+            trunk = [one for one in ways[0][0] if one.stage.number <= seen[0].stage.number]
+            more = sum(self.trail.seeker(self.seq_no).more.values())
+            return [trunk], self._near_miss(step, seen, len(seen) + more)
+        way, others = ways[0], sorted(set().union(*(persons(self.flow, way) for way in ways)))
+        node = recipient_node(self.flow)
+        source = (
+            f", for {_text(node)} is {shown(others[0])}" if isinstance(node, (Template, Reference)) else ""
+        )
+        if len(others) > 1:
+            return way, [f"It was for {_some(others)}, and {self.recipient} is not among them."]
+        if way[-1][-1].outcome == "delivered":
+            return way, [f"It was delivered to {others[0]}, not to {self.recipient}{source}."]
+        return way, [
+            *self.story(way),
+            f"It would have been for {others[0]}, not for {self.recipient}{source}.",
+        ]
+
+    # -- ends ------------------------------------------------------------------------------------------
+
+    def _end(self, seeker: RecipientTracer, seen: StepTrace) -> Story:
+        if seen.outcome == "delivered":
+            return self._delivered(seen)
+        if isinstance(seen.stage.step, Deliver) and seen.reason == "preference":
+            return self._kept(seen)
+        if seen.outcome == "passed":
+            return ["It went through all steps, and there the flow delivers nothing."]
+        return [self._stopped(seeker, seen)]
+
+    def _kept(self, seen: StepTrace) -> Story:
+        """That no sink of a deliver step took it: then it is dropped, or goes on undelivered."""
+        if not isinstance(seen.stage.step, Deliver) or seen.outcome == "delivered":
+            return []
+        whom = recipient_of(self.flow, seen) or "its recipient"
+        return [f"The preferences of {whom} kept it from {_listed(seen.stage.step.sinks)}."]
+
+    def _delivered(self, seen: StepTrace) -> Story:
+        if not isinstance(seen.stage.step, Deliver):
+            return []
+        took = [sink for sink in seen.stage.step.sinks if sink not in seen.refused_by]
+        told = []
+        if took:
+            whom = f" to {seen.recipient_id}" if seen.recipient_id else ""
+            told.append(f"It was delivered{whom} through {_listed(took)}{_at(seen)}.")
+        if seen.refused_by:
+            told.append(f"The preferences of {seen.recipient_id} kept it from {_listed(seen.refused_by)}.")
+        return told
+
+    def _stopped(self, seeker: RecipientTracer, seen: StepTrace) -> str:
+        step, place = seen.stage.step, f"step {seen.stage.number} ({seen.stage.step.method})"
+        if seen.outcome == "failed":
+            read = _values(seen.operands)
+            return f"It failed at {place}: {clipped(seen.reason or '')}{f'; {read}' if read else ''}."
+        if seen.outcome == "held":
+            waits = "its window was still open" if isinstance(step, Batch) else "it had no token yet"
+            return f"It still waits at {place}: when the replay ended, {waits}."
+        if seen.outcome == "absorbed":
+            return self._absorbed(seeker, seen, place)
+        if isinstance(step, Where):
+            (condition, _), *operands = seen.operands or [(step.condition.text, False)]
+            read = _values(operands)
+            return (
+                f"It was dropped at {place}: {clipped(condition)} is false{f', for {read}' if read else ''}."
+            )
+        if isinstance(step, FanOut):
+            return f"It was dropped at {place}: there was no {step.via!r} link {_side(step)} {_start(seen)}."
+        if isinstance(step, Deduplicate):
+            return f"It was dropped at {place} as a duplicate{self._duplicate(seeker, seen, step)}."
+        if isinstance(step, RateLimit):
+            return f"It was dropped at {place}: there was no token{self._tokens(seeker, seen, step)}."
+        if isinstance(step, Batch):
+            return f"It was dropped at {place}: {self._small(seeker, seen, step)}."
+        return f"It was dropped at {place}: {seen.reason}."
+
+    def _absorbed(self, seeker: RecipientTracer, seen: StepTrace, place: str) -> str:
+        assert isinstance(seen.stage.step, Batch)
+        assert seen.into is not None
+        opened = self._window(seeker, seen, seen.stage.step)
+        count = f" with {count_text(opened[1], 'context')}" if opened else ""
+        first = f", which {self._event(opened[0])} opened" if opened else ""
+        return f"At {place} it went into the batch for {_named(seen.operands)}{first}; that closed{_at(seen)}{count} and went on as event {seen.into[0]}."
+
+    def _duplicate(self, seeker: RecipientTracer, seen: StepTrace, step: Deduplicate) -> str:
+        beside = seeker.beside(seen.stage, seen.branch)
+        if beside is None:
+            return ""
+        seqs, moments, mine = beside
+        first = windows(moments, step.window.microseconds)[mine]
+        if first == mine:
+            return f", of one before this replay's state: both have {_named(seen.operands)}"
+        ago = _lasting(moments[mine] - moments[first])
+        which = f"event {seqs[first]}" if seqs[first] != self.seq_no else "an earlier branch of this event"
+        return f" of {which}, {ago} before: both have {_named(seen.operands)}, and {step.window.text} must lie between"
+
+    def _tokens(self, seeker: RecipientTracer, seen: StepTrace, step: RateLimit) -> str:
+        for_key = f" for {_named(seen.operands)}" if step.key else ""
+        limit = f"{count_text(step.max, 'token')}, refilled over {step.per.text}{for_key}"
+        beside = seeker.beside(seen.stage, seen.branch)
+        if beside is None or step.max == 0:
+            return f" ({limit})"
+        seqs, moments, mine = beside
+        queue = step.strategy == "queue" and self.flow.rules.timers
+        took = [seqs[row] for row in takers(step, moments, mine, queue=queue)]
+        if not took:
+            return f" ({limit})"
+        return f": of {limit}, the last {'was' if len(took) == 1 else 'were'} taken by {_events(took)}"
+
+    def _small(self, seeker: RecipientTracer, seen: StepTrace, step: Batch) -> str:
+        if seen.reason == "in no batch":
+            return "it found its window over and too small, and went with it"
+        opened = self._window(seeker, seen, step)
+        least = f"of at least {step.min_count}"
+        if opened is None:
+            return f"its window for {_named(seen.operands)} had fewer contexts than {step.min_count}"
+        return f"its window for {_named(seen.operands)}, which {self._event(opened[0])} opened, had {opened[1]} {least} contexts"
+
+    def _window(self, seeker: RecipientTracer, seen: StepTrace, step: Batch) -> tuple[int, int] | None:
+        """The event that opened the window, and how many contexts it had."""
+        beside = seeker.beside(seen.stage, seen.branch)
+        if beside is None or not self.flow.rules.timers:
+            return None
+        seqs, moments, mine = beside
+        starts = windows(moments, step.window.microseconds)
+        return seqs[starts[mine]], starts.count(starts[mine])
+
+    def _waited(self, seen: StepTrace) -> Story:
+        if not seen.stage.step.times or seen.reason is None:
+            return []
+        place = f"step {seen.stage.number} ({seen.stage.step.method})"
+        batch = seen.variables.get("batch") or seen.variables.get("_batch")
+        if isinstance(seen.stage.step, Batch) and isinstance(batch, dict):
+            count = count_text(batch.get("count", 1), "context")
+            return [f"At {place} it went on for a batch of {count}{_at(seen)}, {seen.reason}."]
+        return [f"At {place} it waited until{_at(seen).removeprefix(' at')}, {seen.reason}."]
+
+    # -- fan-outs --------------------------------------------------------------------------------------
+
+    def _deciding_fan_out(self, ways: Sequence[list[StepTrace]]) -> tuple[FanOut, list[StepTrace]] | None:
+        """The fan-out that decides who gets it, and what was seen of its branches."""
+        roots = recipient_roots(self.flow)
+        steps = [s for s in self.flow.steps if isinstance(s, FanOut)]
+        deciding = [s for s in steps if {s.as_, f"{s.as_}_id"} & roots]
+        if (
+            all(seen.recipient_id is None for way in ways for seen in way)
+            and recipient_node(self.flow) is None
+        ):
+            # nobody is named: a branch is for whom it was made
+            deciding = deciding or steps
+        if not deciding:
+            return None
+        seen: dict[tuple[int, ...], StepTrace] = {}
+        for way in ways:
+            for one in way:
+                if one.stage.step == deciding[-1]:
+                    seen[one.branch] = one
+        return (deciding[-1], list(seen.values())) if seen else None
+
+    def _near_miss(self, step: FanOut, seen: Sequence[StepTrace], count: int) -> Story:
+        """That the recipient was not among the branches, and when they were or will be."""
+        number, start = seen[0].stage.number, _at_path(seen[0])
+        place, links = f"Step {number} (fan_out)", f"by {step.via!r} links {_side(step)}"
+        if len({shown(_at_path(one)) for one in seen}) > 1:
+            return [f"{place} found {count:,} {links} several ids; {self.recipient} is not among them."]
+        found = [one.variables.get(f"{step.as_}_id") for one in seen]
+        names = [str(name) for name in found if name is not None]
+        if count > NAMED or len(names) < count:
+            told = f"{place} found {count:,} {links} {start}; {self.recipient} is not among them."
+        elif count == 1:
+            told = f"{place} found only {names[0]} {links} {start}."
+        else:
+            told = f"{place} found {_listed(names)} {links} {start}; {self.recipient} is not among them."
+        return [told, self._history(step, start)] if isinstance(start, str) else [told]
+
+    def _history(self, step: FanOut, start: str) -> str:
+        """When there was a link between the two."""
+        one, other = (start, self.recipient) if step.direction == "forward" else (self.recipient, start)
+        times = linked(self.trail.options, step.via, one, other)
+        earlier = [time for time in times if time.until is not None and time.until <= self.seq_no]
+        later = [time for time in times if time.since > self.seq_no]
+        if not times:
+            return f"Neither the graph nor the log ever has a {step.via!r} link from {one} to {other}."
+        if not earlier and not later:
+            return f"There is a {step.via!r} link from {one} to {other} at this event, but not at the moment of the step."
+        said = f"{one} "
+        if earlier:
+            since = "the start" if earlier[-1].since == 0 else f"event {earlier[-1].since}"
+            said += f"had a {step.via!r} link to {other} from {since} until event {earlier[-1].until}"
+            return said + (f", and again since event {later[0].since}." if later else ".")
+        return said + f"has a {step.via!r} link to {other} only since event {later[0].since}."
+
+    def _event(self, seq_no: int) -> str:
+        return "this event" if seq_no == self.seq_no else f"event {seq_no}"
+
+
+def _lasting(microseconds: int) -> str:
+    """A length of time, as `1h 2m` or `3s 5ms`."""
+    rest, parts = microseconds // 1_000, []
+    for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
+        count, rest = divmod(rest, length)
+        parts += [f"{count}{unit}"] if count else []
+    return " ".join(parts[:2]) or "no time"
+
+
+def _values(operands: Sequence[tuple[str, Any]]) -> str:
+    return " and ".join(f"{name} is {shown(value)}" for name, value in operands)
+
+
+def _named(operands: Sequence[tuple[str, Any]]) -> str:
+    return " and ".join(f"{name} {shown(value)}" for name, value in operands)
+
+
+def _start(seen: StepTrace) -> str:
+    return " and ".join(f"{shown(value)} ({name})" for name, value in seen.operands) or "the id"
+
+
+def _at_path(seen: StepTrace) -> Any:
+    return seen.operands[0][1] if seen.operands else None
+
+
+def _side(step: FanOut) -> str:
+    return "from" if step.direction == "forward" else "to"
+
+
+def _at(seen: StepTrace) -> str:
+    return f" at {moment(seen.at)} UTC" if isinstance(seen.at, dt.datetime) else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Some of the names, and how many more there are."""
+    if len(names) <= NAMED + 1:
+        return _listed(names)
+    return f"{', '.join(names[:NAMED])} and {len(names) - NAMED:,} others"
+
+
+def _events(seqs: Sequence[int]) -> str:
+    distinct = sorted(set(seqs))
+    if len(distinct) > NAMED + 1:
+        return f"{len(distinct):,} events, from {distinct[0]} to {distinct[-1]}"
+    return f"{'event' if len(distinct) == 1 else 'events'} {_listed([str(one) for one in distinct])}"
+
+
+def _text(node: Template | Reference) -> str:
+    return clipped(node.text if isinstance(node, Template) else str(node))

@@ -1,0 +1,51 @@
+"""Watches one event for the sake of one recipient: the branches that lead to them, and who else took part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.engine.tracer import FOLLOWED, Branch, StepTrace
+from flowdsl.explanation.window_peers import WindowPeers
+from flowdsl.flow import Flow
+from flowdsl.operators.fan_out import FanOut
+from flowdsl.plan import Stage
+from flowdsl.rules import Rules
+from flowdsl.values.json_types import Index
+
+# of too many branches so many others are followed besides those that have to do with the recipient
+_OTHERS: Final = 50
+
+
+class RecipientTracer(WindowPeers):
+    """Follows, of a fan-out with very many branches, those whose id is the recipient's, and notes who came to the steps that remember."""
+
+    def __init__(self, seq_no: int, recipient: str, flows: Sequence[Flow], rules: Rules) -> None:
+        super().__init__(seq_no, rules)
+        self.recipient = recipient
+        self._flows = flows
+
+    def choose(self, stage: Stage, contexts: ContextBatch, rows: Index) -> list[int]:
+        """Those that bear the recipient's id, and a few others to compare with."""
+        steps = self._flows[stage.flows[0]].steps[: stage.number + 1]
+        chosen: dict[int, None] = {}
+        for step in steps:
+            if isinstance(step, FanOut):
+                ids = contexts.take(rows).column((f"{step.as_}_id",)).values()
+                chosen.update(dict.fromkeys(i for i, one in enumerate(ids) if one == self.recipient))
+        chosen.update(dict.fromkeys(range(_OTHERS if chosen else FOLLOWED)))
+        return sorted(chosen)[:FOLLOWED]
+
+    def of_flow(self, number: int) -> list[StepTrace]:
+        """All that was seen of the event in one flow, branch by branch."""
+        seen = [one for stage in self.stages.values() for one in stage.values() if number in one.stage.flows]
+        return sorted(seen, key=lambda one: (one.branch, one.stage.number))
+
+    def beside(self, stage: Stage, branch: Branch) -> tuple[list[int], list[int], int] | None:
+        """The events and moments of the contexts that shared a key with a branch at a step, and which of them it was."""
+        arrivals = self._arrivals.get(id(stage))
+        if arrivals is None:
+            return None
+        arrivals.settle()
+        return arrivals.beside_branch(branch)

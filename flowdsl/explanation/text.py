@@ -1,0 +1,130 @@
+"""An explanation as text, and its values as JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.errors import one_line
+from flowdsl.values.json_types import MISSING
+
+if TYPE_CHECKING:
+    from flowdsl.explanation.explain import ExplainedStep, Explanation
+
+WIDTH: Final = 100
+# branches of a fan-out that are printed whole
+BRANCHES: Final = 3
+
+
+def explanation_text(explanation: Explanation) -> str:
+    """The way of the event through each flow, a paragraph a flow."""
+    paragraphs = [_event_text(explanation.event)]
+    for flow in dict.fromkeys(step.flow for step in explanation.steps):
+        steps = [step for step in explanation.steps if step.flow == flow]
+        lines = [flow, *_flow_lines(steps, explanation.more.get(flow, 0))]
+        paragraphs.append("\n".join(map(one_line, lines)))
+    return "\n\n".join(paragraphs)
+
+
+def _event_text(event: Mapping[str, Any]) -> str:
+    names = [event["kind"], event.get("link_type") or event.get("entity_type")]
+    lines = [
+        f"event {event['seq_no']}: {' '.join(n for n in names if n)} at {moment(event['timestamp'])} UTC"
+    ]
+    for name, value in event.items():
+        if name not in ("seq_no", "kind", "timestamp", "link_type", "entity_type"):
+            # data and metadata are JSON text already
+            lines.append(f"  {name}: {clipped(value) if name in ('data', 'metadata') else shown(value)}")
+    return "\n".join(map(one_line, lines))
+
+
+def _flow_lines(steps: list[ExplainedStep], more: int) -> Iterable[str]:
+    branches = [b for b in dict.fromkeys(s.branch for s in steps) if b is not None]
+    printed = {None, *branches[:BRANCHES]} if len(branches) > BRANCHES + 1 else {None, *branches}
+    known: dict[str | None, Mapping[str, Any]] = {None: {}}
+    for step in steps:
+        if step.branch not in printed:
+            continue
+        if step.branch not in known and step.branch is not None:
+            yield f"  branch {step.branch}"
+        yield from _step_lines(step, _fresh(step, known))
+        known[step.branch] = step.variables
+    left = [b for b in branches if b not in printed]
+    if left or more:
+        ends = {
+            s.branch: s.reason if s.outcome == "dropped" else s.outcome for s in steps if s.branch in left
+        }
+        counts = [f"{n:,} {outcome}" for outcome, n in Counter(ends.values()).items()]
+        counts += [f"{more:,} not followed"] if more else []
+        yield f"  … and {len(left) + more:,} branches more: {', '.join(counts)}"
+
+
+def fresh_variables(steps: Iterable[ExplainedStep]) -> Iterable[tuple[ExplainedStep, Mapping[str, Any]]]:
+    """Each step with the variables that it added or changed; what an event brings is said of the event itself."""
+    known: dict[tuple[str, str | None], Mapping[str, Any]] = {}
+    for step in steps:
+        here = {branch: variables for (flow, branch), variables in known.items() if flow == step.flow}
+        yield step, _fresh(step, here)
+        known[step.flow, step.branch] = step.variables
+
+
+def _fresh(step: ExplainedStep, known: Mapping[str | None, Mapping[str, Any]]) -> dict[str, Any]:
+    if step.step is None:
+        return {}
+    before = known.get(step.branch, known.get(_parent(step.branch), {}))
+    return {
+        name: value
+        for name, value in step.variables.items()
+        if name != "event" and not name.startswith("_") and (name not in before or before[name] != value)
+    }
+
+
+def _parent(branch: str | None) -> str | None:
+    return branch.rpartition(".")[0] or None if branch else None
+
+
+def _step_lines(step: ExplainedStep, fresh: Mapping[str, Any]) -> Iterable[str]:
+    number = "" if step.step is None else str(step.step)
+    yield f"  {number:>2}  {step.outcome:<9}  {clipped(step.text)}"
+    lines = []
+    if step.reason:
+        lines.append(step.reason)
+    if step.sinks:
+        lines.append(
+            f"to {', '.join(step.sinks)}" + (f" for {step.recipient_id}" if step.recipient_id else "")
+        )
+    if step.at is not None and (step.reason or step.sinks):
+        lines[-1] += f", at {moment(step.at)}"
+    lines += [f"{name} is {shown(value)}" for name, value in step.operands]
+    if step.operator == "map" and step.payload is not MISSING:
+        lines.append(f"payload {shown(step.payload)}")
+    lines += [f"→ {name} = {shown(value)}" for name, value in fresh.items()]
+    yield from (f"                 {line}" for line in lines)
+
+
+def moment(at: dt.datetime) -> str:
+    """A moment without the digits that say nothing."""
+    text = f"{at:%Y-%m-%d %H:%M:%S.%f}".rstrip("0")
+    return text.rstrip(".")
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, cut where it is long; `missing`, or why there is none."""
+    if value is MISSING:
+        return "missing"
+    return clipped(f"no value: {value}" if isinstance(value, Exception) else json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON text; what is missing is left out, what failed says why."""
+    if isinstance(value, Mapping):
+        value = {key: inner for key, inner in value.items() if inner is not MISSING}
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def clipped(text: str) -> str:
+    """Text that fits a line."""
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

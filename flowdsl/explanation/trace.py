@@ -1,0 +1,107 @@
+"""The ways of an event through flows, and on through the batches that took it in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from flowdsl.engine.tracer import Branch, StepTrace
+from flowdsl.explanation.explain import watch
+from flowdsl.explanation.recipient_tracer import RecipientTracer
+from flowdsl.explanation.recipients import branch_of, recipient_of
+from flowdsl.flow import Flow
+from flowdsl.progress import Progress
+from flowdsl.replaying import Options
+
+GONE_ON: Final = ("passed", "delivered")
+Parts = list[list[StepTrace]]
+"""A way: what was seen of the event at each step, then of those that it went on as, a list for each event."""
+
+
+class EventTrace:
+    """The replay of one event, and of those that it went on as in batches."""
+
+    def __init__(
+        self, options: Options, seq_no: int, recipient: str, flows: Sequence[Flow], progress: Progress = None
+    ) -> None:
+        self._progress = progress
+        self.options, self.recipient, self.seq_no = options, recipient, seq_no
+        # with a state all of its flows must run; otherwise only those that the event concerns
+        running = options.flows if options.state is not None else [flow for flow in flows if flow.steps]
+        self.running = list(running)
+        self._seekers: dict[int, RecipientTracer] = {}
+
+    def seeker(self, seq_no: int) -> RecipientTracer:
+        """What was seen of an event."""
+        if seq_no not in self._seekers:
+            seeker = RecipientTracer(seq_no, self.recipient, self.running, self.options.flows[0].rules)
+            if self.running:
+                watch(dataclasses.replace(self.options, flows=tuple(self.running)), seeker, self._progress)
+            self._seekers[seq_no] = seeker
+        return self._seekers[seq_no]
+
+    def number(self, flow: Flow) -> int:
+        """The place of a flow among those that ran."""
+        return self.running.index(flow)
+
+    def triggered(self, flow: Flow) -> Mapping[str, Any]:
+        """What the event brought to a flow; empty where it did not run on it."""
+        return self.seeker(self.seq_no).triggered.get(self.number(flow), {})
+
+    def ways(self, flow: Flow) -> list[Parts]:
+        """The ways of all branches of the event through a flow, each down to where it ended."""
+        seen = self.seeker(self.seq_no).of_flow(self.number(flow))
+        ways = [self._to(seen, end.branch, end.stage.number) for end in _ends(flow, seen)]
+        # what a batch made of a context is followed where it may be theirs: each is a replay of its own
+        return [
+            self.whole(flow, way) if recipient_of(flow, way[-1]) in (None, self.recipient) else [way]
+            for way in ways
+        ]
+
+    def on(self, flow: Flow, into: tuple[int, Branch], step: int) -> list[StepTrace]:
+        """How the batch went on that took a context in: the steps after that one, of the event that it went on as."""
+        seq_no, branch = into
+        seen = self.seeker(seq_no).of_flow(self.number(flow))
+        after = [one for one in seen if one.stage.number > step and one.branch[: len(branch)] == branch]
+        ends = _ends(flow, after)
+        theirs = [end for end in ends if recipient_of(flow, end) == self.recipient]
+        chosen = (theirs or ends)[:1]
+        return self._to(after, chosen[0].branch, chosen[0].stage.number) if chosen else []
+
+    def whole(self, flow: Flow, way: list[StepTrace]) -> Parts:
+        """A way and what it went on as: one list for each event, the first one for the event itself."""
+        parts = [way]
+        while parts[-1] and parts[-1][-1].into is not None:
+            end = parts[-1][-1]
+            assert end.into is not None
+            parts.append(self.on(flow, end.into, end.stage.number))
+        return [part for part in parts if part]
+
+    @staticmethod
+    def _to(seen: list[StepTrace], branch: Branch, step: int) -> list[StepTrace]:
+        return [one for one in seen if one.stage.number <= step and branch[: len(one.branch)] == one.branch]
+
+
+def persons(flow: Flow, way: Parts) -> set[str]:
+    """Whom a way is for: whom it was delivered to, else whom it would be for, else whose branch it is."""
+    delivered = {seen.recipient_id for part in way for seen in part if seen.recipient_id is not None}
+    end = way[-1][-1]
+    coming = recipient_of(flow, end) or (None if delivered else branch_of(flow, end))
+    return delivered | ({coming} if coming is not None else set())
+
+
+def delivered_at(way: Parts, recipient: str) -> StepTrace | None:
+    """Where a way reached the recipient, past their preferences; None where it did not."""
+    for part in way:
+        for seen in part:
+            sinks: tuple[str, ...] = getattr(seen.stage.step, "sinks", ())
+            mine = seen.outcome == "delivered" and seen.recipient_id == recipient
+            if mine and set(sinks) - set(seen.refused_by):
+                return seen
+    return None
+
+
+def _ends(flow: Flow, seen: Sequence[StepTrace]) -> list[StepTrace]:
+    last = len(flow.steps) - 1
+    return [one for one in seen if one.outcome not in GONE_ON or one.stage.number == last]

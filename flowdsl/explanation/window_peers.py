@@ -1,0 +1,142 @@
+"""Who else came to a step that remembers: the contexts that share a window or a limit with one."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.engine.tracer import EventTracer
+from flowdsl.kernels.keys import KeySpace
+from flowdsl.operators.base import Kind, Operator
+from flowdsl.operators.rate_limit import RateLimit
+from flowdsl.plan import Stage
+from flowdsl.rules import Rules
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass
+class Arrivals:
+    """The contexts that came to a step, in order: event, key and log clock (µs) of each, and the branches of one event."""
+
+    number: int
+    step: Operator
+    space: KeySpace | None
+    watched: int
+    parts: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
+    own: list[tuple[int, ...]] = field(default_factory=list)
+
+    @classmethod
+    def at(cls, stage: Stage, rules: Rules, watched: int) -> Arrivals:
+        """None so far, at a step."""
+        paths = sorted(stage.step.key_paths)
+        space = KeySpace(paths, typed=rules.typed_keys, nulls=rules.null_keys) if paths else None
+        return cls(stage.number, stage.step, space, watched)
+
+    def add(self, contexts: ContextBatch) -> None:
+        """Note contexts; those without a key fail, and are nobody's business."""
+        seq, moments = contexts.seq.copy(), contexts.moment.copy()
+        keys, branches = np.zeros(len(seq), np.int64), contexts.branches
+        if self.space is not None and len(seq):
+            keys, failures = self.space.keys(contexts)
+            if failures is not None:
+                good = np.flatnonzero(~failures.mask)
+                seq, keys, moments = seq[good], keys[good], moments[good]
+                branches = tuple(level[good] for level in branches)
+        mine = np.flatnonzero(seq == self.watched).tolist()
+        self.own += [tuple(int(level[row]) for level in branches) for row in mine]
+        self.parts.append((seq, keys, moments))
+
+    def settle(self) -> None:
+        """Put the parts together."""
+        columns: list[Ints] = [np.concatenate(c) for c in zip(*self.parts, strict=True)] if self.parts else []
+        self.seq, self.keys, self.moments = columns or [np.zeros(0, np.int64)] * 3
+
+    def beside_branch(self, branch: tuple[int, ...]) -> tuple[list[int], list[int], int] | None:
+        """The events and moments of all contexts that share the key of one branch of the event, and which of them it is."""
+        if branch not in self.own:
+            return None
+        row = np.flatnonzero(self.seq == self.watched)[self.own.index(branch)]
+        rows = np.flatnonzero(self.keys == self.keys[row])
+        rows = rows[np.argsort(self.moments[rows], kind="stable")]
+        return self.seq[rows].tolist(), self.moments[rows].tolist(), rows.tolist().index(int(row))
+
+    def beside(self, seq_no: int) -> Iterable[tuple[list[int], list[int], list[int]]]:
+        """For each key of an event: the events and moments of all contexts of that key, and which are the event's."""
+        for key in np.unique(self.keys[self.seq == seq_no]):
+            rows = np.flatnonzero(self.keys == key)
+            rows = rows[np.argsort(self.moments[rows], kind="stable")]
+            seq = self.seq[rows]
+            yield seq.tolist(), self.moments[rows].tolist(), np.flatnonzero(seq == seq_no).tolist()
+
+
+class WindowPeers(EventTracer):
+    """Watches one event, and notes who else came to the steps that remember."""
+
+    def __init__(self, seq_no: int, rules: Rules) -> None:
+        super().__init__(seq_no)
+        self._rules = rules
+        self._arrivals: dict[int, Arrivals] = {}
+
+    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+        """A step let some contexts go on."""
+        super().step(stage, entered, passed)
+        if stage.step.kind in (Kind.PER_KEY, Kind.WHOLE) and len(entered):
+            if id(stage) not in self._arrivals:
+                self._arrivals[id(stage)] = Arrivals.at(stage, self._rules, self.seq_no)
+            self._arrivals[id(stage)].add(entered)
+
+
+def windows(moments: list[int], length: int) -> list[int]:
+    """For each moment the row that opened its window."""
+    starts: list[int] = []
+    opener = -1
+    for row, moment in enumerate(moments):
+        if opener < 0 or moment >= moments[opener] + length:
+            opener = row
+        starts.append(opener)
+    return starts
+
+
+def takers(step: RateLimit, moments: list[int], row: int, *, queue: bool) -> list[int]:
+    """The fewest contexts before one that had to take tokens for it to find what it found."""
+    went = _released(step, moments[: row + 1], queue=queue)
+    takers = [before for before in range(row) if went[before] is not None]
+
+    def same(count: int) -> bool:
+        last = takers[len(takers) - count :]
+        return bool(_released(step, [moments[r] for r in (*last, row)], queue=queue)[-1] == went[row])
+
+    # the more took tokens before, the later it gets its own
+    fewest = bisect.bisect_left(range(len(takers)), True, key=same)
+    return takers[len(takers) - fewest :]
+
+
+def _released(step: RateLimit, moments: list[int], *, queue: bool) -> list[Any]:
+    """When each context gets its token from a bucket that is full at first; None where it gets none."""
+    per, most = step.per.microseconds, step.max
+    tokens, at = Fraction(most), moments[0] if moments else 0
+    found: list[Any] = []
+    for moment in moments:
+        if per == 0:
+            found.append(moment)
+            continue
+        now = max(moment, at) if queue else moment
+        tokens = min(Fraction(most), tokens + Fraction((now - at) * most, per))
+        at = now
+        if tokens < 1 and queue:
+            at += -(-(1 - tokens) * per // most)
+            tokens = min(Fraction(most), tokens + Fraction((at - now) * most, per))
+        if tokens >= 1:
+            tokens -= 1
+            found.append(at if queue else moment)
+        else:
+            found.append(None)
+    return found

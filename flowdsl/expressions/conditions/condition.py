@@ -1,0 +1,198 @@
+"""A condition as a value: from text, from an expression built with `var`, or a Python function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flowdsl.errors import BuildError, ConditionError
+from flowdsl.expressions.conditions.grammar import parse_expression
+from flowdsl.expressions.conditions.nodes import Expression
+from flowdsl.expressions.conditions.typecheck import clipped, found
+from flowdsl.expressions.paths import Path
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from flowdsl.expressions.row_source import Failures, Rows
+    from flowdsl.values.columns import Column
+
+Function = Callable[[Mapping[str, Any]], bool]
+Lookup = Callable[[Path], Any]
+
+
+class CustomCondition(Protocol):
+    """A condition in another language than flowdsl's, which evaluates itself."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def paths(self) -> frozenset[Path]: ...
+
+    def evaluate(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]: ...
+
+    def evaluate_row(self, lookup: Lookup, roots: Iterable[str] = ()) -> bool: ...
+
+    def operands(self, lookup: Lookup) -> list[tuple[str, Any]]: ...
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What decides whether an event goes on; equal when its expression, its function or its foreign form is the same.
+
+    >>> condition = Condition.of("owner.id != source_id")
+    >>> condition.text, sorted(condition.paths)
+    ('owner.id != source_id', [('owner', 'id'), ('source_id',)])
+    """
+
+    expression: Expression | None = None
+    function: Function | None = None
+    foreign: CustomCondition | None = None
+
+    @classmethod
+    def of(cls, source: object) -> Condition:
+        """A condition from text, an expression built with `var`, or a function of the context.
+
+        >>> Condition.of("a==1  and  not b").text
+        'a == 1 and not b'
+        """
+        if isinstance(source, Condition):
+            return source
+        if isinstance(source, str):
+            source = parse_expression(source)
+        # what is built with `var` carries an expression; this module comes before that one
+        unwrap = getattr(type(source), "__expression__", None)
+        if unwrap is not None:
+            source = unwrap(source)
+        if isinstance(source, Expression):
+            if source.kind not in (None, "boolean"):
+                raise ConditionError(
+                    f"{clipped(source)} is {found(source.kind)}, and a condition must be true or false",
+                    allowed="a comparison, such as owner.id != source_id",
+                )
+            return cls(expression=source)
+        if callable(source):
+            return cls(function=_checked(source))
+        raise BuildError(
+            f"a condition cannot be {clipped(repr(source))}",
+            allowed="text, an expression built with var, or a function of one argument",
+            hint="compare with var on one side at least" if isinstance(source, bool) else None,
+        )
+
+    @property
+    def text(self) -> str:
+        """The condition as it is written; for a function, its name and where it stands."""
+        if self.foreign is not None:
+            return self.foreign.text
+        return str(self.expression) if self.function is None else _function_text(self.function)
+
+    @property
+    def paths(self) -> frozenset[Path] | None:
+        """The paths it reads; None for a function, which may read anything."""
+        if self.foreign is not None:
+            return self.foreign.paths
+        return self.expression.paths if self.expression is not None else None
+
+    def evaluate(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]:
+        """Whether it holds in each of the rows, and which of them failed; what stands there is undefined."""
+        if self.foreign is not None:
+            return self.foreign.evaluate(rows)
+        if self.expression is not None:
+            from flowdsl.expressions.conditions.vectorized import evaluate_condition
+
+            return evaluate_condition(self.expression, rows)
+        from flowdsl.expressions.conditions.udf import evaluate_function
+
+        assert self.function is not None
+        return evaluate_function(self.function, rows)
+
+    def evaluate_row(self, lookup: Lookup, roots: Iterable[str] = ()) -> bool:
+        """Whether it holds in one context, where `lookup` gives the value at a path, or `MISSING`.
+
+        `roots` names the variables that a function sees when it iterates over its context.
+        Raises `EvaluationError` where the condition fails.
+        """
+        if self.foreign is not None:
+            return self.foreign.evaluate_row(lookup, roots)
+        if self.expression is not None:
+            from flowdsl.expressions.conditions.scalar import evaluate_condition_row
+
+            return evaluate_condition_row(self.expression, lookup)
+        from flowdsl.expressions.conditions.udf import call_row
+
+        assert self.function is not None
+        return call_row(self.function, lookup, roots)
+
+    def operands(self, lookup: Lookup) -> list[tuple[str, Any]]:
+        """Each comparison, call and path of the condition with its value, in reading order, each once.
+
+        A missing value is `MISSING`, a part that fails has the `EvaluationError` as its value; a function
+        has no parts.
+        """
+        if self.foreign is not None:
+            return self.foreign.operands(lookup)
+        if self.expression is None:
+            return []
+        from flowdsl.expressions.conditions.scalar import operands
+
+        return operands(self.expression, lookup)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def evaluate(expression: Expression, rows: Rows) -> tuple[Column, Failures | None]:
+    """The values of any expression in each of the rows, and which of them failed; what stands there is undefined."""
+    from flowdsl.expressions.conditions.vectorized import evaluate_values
+
+    return evaluate_values(expression, rows)
+
+
+def _checked(function: Callable[..., Any]) -> Function:
+    if inspect.iscoroutinefunction(function):
+        raise BuildError(
+            f"{function_name(function)} is async, and a condition is called without waiting",
+            allowed="a plain function",
+        )
+    if inspect.isclass(function):
+        raise BuildError(
+            f"the class {function.__name__} is no condition",
+            allowed="a function of one argument, the context",
+        )
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        # some built-in functions tell nothing of their arguments
+        return function
+    try:
+        signature.bind({})
+    except TypeError:
+        raise BuildError(
+            f"{function_name(function)}{signature} cannot be called with one argument",
+            allowed="a function of one argument, the context as a mapping",
+        ) from None
+    return function
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """The name of a function, or of the type of a callable object."""
+    if isinstance(function, functools.partial):
+        return function_name(function.func)
+    return getattr(function, "__qualname__", type(function).__qualname__).rpartition("<locals>.")[2]
+
+
+def _function_text(function: Callable[..., Any]) -> str:
+    inner = function.func if isinstance(function, functools.partial) else function
+    code = getattr(inspect.unwrap(inner), "__code__", None)
+    if code is None:
+        return f"<function {function_name(function)}>"
+    # the name of the file only: a path would differ from machine to machine
+    return (
+        f"<function {function_name(function)} at {os.path.basename(code.co_filename)}:{code.co_firstlineno}>"
+    )

@@ -1,0 +1,292 @@
+"""The grammar of conditions: a Pratt parser, so precedence is a table and not a chain of functions.
+
+Loosest first: `or`, `and`, `not`, comparisons and `in`, `+ -`, `* / %`, the sign `-`, and then paths,
+constants, calls and parentheses. That is Python's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from flowdsl.errors import ConditionError, did_you_mean
+from flowdsl.expressions.conditions import lexer
+from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.lexer import Token, syntax_error
+from flowdsl.expressions.conditions.nodes import (
+    MAX_DEPTH,
+    RESERVED,
+    And,
+    Arithmetic,
+    Compare,
+    ConditionLiteral,
+    Expression,
+    FunctionCall,
+    ListOf,
+    Not,
+    Or,
+    Reference,
+    negative,
+)
+
+_CONSTANTS: Final = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+_INFIX: Final = {"or": 2, "and": 3, "+": 6, "-": 6, "*": 7, "/": 7, "%": 7}
+_NOT, _COMPARISON, _SIGN = 4, 5, 8
+_COMPARISONS: Final = frozenset(("==", "!=", "<", "<=", ">", ">=", "in", "not in"))
+_WORDS: Final = {
+    "is": "write == null, exists(path) or not exists(path)",
+    "like": "write startswith(x, s), endswith(x, s) or contains(x, s)",
+    "between": "write x >= a and x <= b",
+    "if": "a condition is one expression without 'if'",
+}
+
+
+def parse_expression(source: str) -> Expression:
+    """The expression that a text says.
+
+    >>> parse_expression("owner.id != source_id")
+    Compare(operator='!=', left=Reference(path=('owner', 'id')), right=Reference(path=('source_id',)))
+    """
+    parser = _Parser(source)
+    expression = parser.expression(0)
+    parser.finish()
+    return expression
+
+
+class _Parser:
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.tokens = lexer.tokens(source)
+        self.at = 0
+        self.depth = 0
+        if len(self.tokens) == 1:
+            raise ConditionError("a condition is empty", hint="write true for one that always holds")
+
+    @property
+    def token(self) -> Token:
+        return self.tokens[self.at]
+
+    def next(self) -> Token:
+        token = self.tokens[self.at]
+        self.at += 1
+        return token
+
+    def takes(self, *texts: str) -> bool:
+        """Whether the next token is one of these words or signs; if so it is passed."""
+        if self.token.kind in ("word", "sign") and self.token.text in texts:
+            self.at += 1
+            return True
+        return False
+
+    def expect(self, sign: str, opened: Token) -> None:
+        if not self.takes(sign):
+            if self.token.kind == "end":
+                raise syntax_error(self.source, opened.start, f"{opened.text!r} that is never closed")
+            raise self.unexpected(allowed=f"{sign!r} or an operator")
+
+    def error(
+        self, token: Token, what: str, *, allowed: str | None = None, hint: str | None = None
+    ) -> ConditionError:
+        return syntax_error(self.source, token.start, what, allowed=allowed, hint=hint)
+
+    def unexpected(self, *, allowed: str) -> ConditionError:
+        token = self.token
+        if token.kind == "end":
+            return self.error(token, "the condition ends too early", allowed=allowed)
+        hint = None
+        if token.kind == "word":
+            hint = _WORDS.get(token.text.lower())
+            if token.text.lower() in ("and", "or", "not", "in"):
+                hint = f"write {token.text.lower()!r}"
+            if token.text in FUNCTIONS:
+                hint = f"write {FUNCTIONS[token.text].usage}"
+            hint = hint or did_you_mean(token.text, ("exists", "not_exists", "and", "or", "not in"))
+        return self.error(token, f"unexpected {token.text[:40]!r}", allowed=allowed, hint=hint)
+
+    def finish(self) -> None:
+        if self.token.kind == "end":
+            return
+        if self.token.text in (")", "]"):
+            raise self.error(self.token, f"{self.token.text!r} that was never opened")
+        raise self.unexpected(allowed="an operator, or the end")
+
+    # -- expressions -----------------------------------------------------------------------------------
+
+    def expression(self, least: int) -> Expression:
+        """An expression whose operators all bind more tightly than `least`."""
+        self.depth += 1
+        # a node can take two levels of text: one for its operator, one for parentheses
+        if self.depth > 2 * MAX_DEPTH + 2:
+            raise self.error(
+                self.token,
+                f"a condition is nested deeper than {MAX_DEPTH} levels",
+                allowed=f"at most {MAX_DEPTH} levels",
+            )
+        left = self.prefix(least)
+        compared = False
+        while True:
+            start = self.at
+            operator = self.infix(least)
+            if operator is None:
+                break
+            token = self.tokens[start]
+            if operator in _COMPARISONS:
+                if compared:
+                    raise self.error(
+                        token,
+                        "comparisons in a chain",
+                        hint="write a < b and b < c, or put one comparison in parentheses",
+                    )
+                compared = True
+            left = self.joined(token, operator, left)
+        self.depth -= 1
+        return left
+
+    def infix(self, least: int) -> str | None:
+        """The operator that comes next, passed, if it binds more tightly than `least`."""
+        text = self.token.text
+        if self.token.kind not in ("word", "sign"):
+            return None
+        following = self.tokens[min(self.at + 1, len(self.tokens) - 1)]
+        if text == "not" and following.text == "in" and following.kind == "word":
+            text = "not in"
+        binding = _COMPARISON if text in _COMPARISONS else _INFIX.get(text, 0)
+        if binding <= least:
+            return None
+        self.at += 2 if text == "not in" else 1
+        return text
+
+    def joined(self, token: Token, operator: str, left: Expression) -> Expression:
+        if operator in _COMPARISONS:
+            right = self.expression(_COMPARISON)
+            if operator == "not in":
+                return Not(self.placed(token, Compare, "in", left, right))
+            return self.placed(token, Compare, operator, left, right)
+        if operator == "-":
+            self.check_hyphen(token, left)
+        if operator in ("and", "or"):
+            operands = [left, self.expression(_INFIX[operator])]
+            while self.takes(operator):
+                operands.append(self.expression(_INFIX[operator]))
+            return self.placed(token, And if operator == "and" else Or, tuple(operands))
+        return self.placed(token, Arithmetic, operator, left, self.expression(_INFIX[operator]))
+
+    def placed(self, token: Token, make: Callable[..., Expression], *parts: object) -> Expression:
+        """A node, whose refusal gets the place of its token."""
+        try:
+            return make(*parts)
+        except ConditionError as error:
+            raise self.error(token, error.what, allowed=error.allowed, hint=error.hint) from None
+
+    def check_hyphen(self, token: Token, left: Expression) -> None:
+        """Refuse `user-id`: a difference of two paths, or a name that production would read whole."""
+        before, after = self.tokens[self.at - 2], self.token
+        tight = before.end == token.start and token.end == after.start
+        if tight and before.kind == after.kind == "word" and isinstance(left, Reference):
+            name = f"{before.text}-{after.text}"
+            whole = Reference((*left.path[:-1], name))
+            raise self.error(
+                before,
+                f"{name} can be read in two ways",
+                hint=f"write {before.text} - {after.text} for the difference, {whole} for the name",
+            )
+
+    def prefix(self, least: int) -> Expression:
+        token = self.token
+        if token.kind == "number":
+            self.at += 1
+            return self.placed(token, ConditionLiteral, lexer.number(token))
+        if token.kind == "text":
+            self.at += 1
+            return self.placed(token, ConditionLiteral, lexer.text(self.source, token))
+        if token.kind == "word":
+            return self.word(least)
+        if self.takes("("):
+            inside = self.expression(0)
+            self.expect(")", token)
+            return inside
+        if self.takes("["):
+            return self.list_of(token)
+        if self.takes("-"):
+            return self.signed(token)
+        if self.takes("$"):
+            if self.token.text != "[":
+                raise self.unexpected(allowed='["the name of a variable"]')
+            return self.path(())
+        raise self.unexpected(allowed="a path, a number, text, true, false, null, a function, not, - or (")
+
+    def signed(self, token: Token) -> Expression:
+        if self.token.kind == "number":
+            # as one piece, so that the smallest integer is within 64 bits
+            value = lexer.number(self.next())
+            return self.placed(token, ConditionLiteral, -value)
+        operand = self.expression(_SIGN)
+        try:
+            return negative(operand)
+        except ConditionError as error:
+            raise self.error(token, error.what, allowed=error.allowed, hint=error.hint) from None
+
+    def word(self, least: int) -> Expression:
+        token = self.next()
+        if token.text == "not":
+            if least >= _NOT:
+                raise self.error(token, "'not' after an operator", hint="put it in parentheses: a == (not b)")
+            return self.placed(token, Not, self.expression(_NOT - 1))
+        if token.text in _CONSTANTS:
+            return ConditionLiteral(_CONSTANTS[token.text])
+        if token.text in RESERVED:
+            self.at -= 1
+            raise self.unexpected(allowed="a path, a constant, a function, not, - or (")
+        if self.token.text == "(" and self.token.kind == "sign":
+            return self.call(token)
+        return self.path((token.text,))
+
+    def path(self, parts: tuple[str, ...]) -> Expression:
+        start = self.tokens[self.at - 1]
+        while True:
+            if self.takes("."):
+                if self.token.kind != "word":
+                    raise self.unexpected(allowed='a name, or ["…"] in place of .name')
+                parts += (self.next().text,)
+            elif self.token.text == "[" and self.token.kind == "sign":
+                parts += (self.key(),)
+            else:
+                break
+        path = self.placed(start, Reference, parts)
+        if self.takes("exists"):
+            return FunctionCall("exists", (path,))
+        return Not(FunctionCall("exists", (path,))) if self.takes("not_exists") else path
+
+    def key(self) -> str:
+        opened = self.next()
+        if self.token.kind != "text":
+            raise self.unexpected(allowed='a name in quotes: path["odd key"]')
+        name = lexer.text(self.source, self.next())
+        self.expect("]", opened)
+        return name
+
+    def call(self, name: Token) -> Expression:
+        opened = self.next()
+        arguments: list[Expression] = []
+        if not self.takes(")"):
+            arguments.append(self.expression(0))
+            while self.takes(","):
+                arguments.append(self.expression(0))
+            self.expect(")", opened)
+        return self.placed(name, FunctionCall, name.text, tuple(arguments))
+
+    def list_of(self, opened: Token) -> Expression:
+        items: list[ConditionLiteral] = []
+        while not self.takes("]"):
+            if items:
+                self.expect(",", opened)
+                if self.takes("]"):
+                    break
+            start = self.token
+            item = self.expression(_COMPARISON)
+            if not isinstance(item, ConditionLiteral):
+                raise self.error(
+                    start, "a list holds constants only", hint="write x == a or x == b for paths"
+                )
+            items.append(item)
+        return ListOf(tuple(items))

@@ -1,0 +1,348 @@
+"""Expressions as a tree of frozen values: what a condition says, apart from how it was written or is evaluated.
+
+Nodes refuse at construction what could only fail at every event (`"a" + 1`, `lower(3)`), so text and `var`
+get the same errors on the line that makes the mistake. Depth is bounded, so that nothing that walks a tree
+can run out of stack.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, Final
+
+from flowdsl.errors import ConditionError, did_you_mean
+from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.typecheck import (
+    Scalar,
+    check_text,
+    clipped,
+    constant,
+    constant_kind,
+    require,
+)
+from flowdsl.expressions.paths import Path
+
+MAX_DEPTH: Final = 64
+NAME: Final = re.compile(r"[^\W\d]\w*")
+RESERVED: Final = frozenset(("and", "or", "not", "in", "true", "false", "null", "True", "False", "None"))
+
+
+class Expression:
+    """A node of an expression; `str()` of it is canonical text that parses back to an equal expression.
+
+    >>> from flowdsl.expressions.conditions import parse_expression
+    >>> str(parse_expression("not (a in ['x'])  and (b + 1)>2"))
+    'a not in ["x"] and b + 1 > 2'
+    """
+
+    depth: int
+    # the type every value of it has (unless missing), where that is known without an event
+    kind: str | None = None
+
+    @property
+    def children(self) -> tuple[Expression, ...]:
+        """The parts of the expression, in reading order."""
+        return ()
+
+    @cached_property
+    def paths(self) -> frozenset[Path]:
+        """All paths that the expression reads."""
+        return frozenset().union(*(child.paths for child in self.children))
+
+    def walk(self) -> Iterator[Expression]:
+        """The expression and all that is in it, in reading order."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def _binding(self) -> int:
+        """How tightly the node holds together in text; looser ones need parentheses inside tighter ones."""
+        return 9
+
+    def _within(self, binding: int) -> str:
+        return str(self) if self._binding() >= binding else f"({self})"
+
+    def _measure(self) -> None:
+        depth = 1 + max((child.depth for child in self.children), default=0)
+        if depth > MAX_DEPTH:
+            raise ConditionError(
+                f"a condition is nested deeper than {MAX_DEPTH} levels",
+                allowed=f"at most {MAX_DEPTH} levels",
+                hint="split it into several where steps, or write a Python function",
+            )
+        object.__setattr__(self, "depth", depth)
+
+
+@dataclass(frozen=True, eq=False)
+class ConditionLiteral(Expression):
+    """A constant: null, a boolean, a number or text. Equal only to the same value of the same type."""
+
+    value: Scalar
+    depth: int = field(init=False, default=1, compare=False, repr=False)
+    kind: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        value = constant(self.value)
+        object.__setattr__(self, "value", value)
+        object.__setattr__(self, "kind", constant_kind(value))
+
+    def _key(self) -> tuple[str, str]:
+        return type(self.value).__name__, repr(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ConditionLiteral) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __str__(self) -> str:
+        if isinstance(self.value, float):
+            return repr(self.value)
+        return json.dumps(self.value, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class ListOf(Expression):
+    """A list of constants, as on the right of `in`."""
+
+    items: tuple[ConditionLiteral, ...]
+    depth: int = field(init=False, default=1, compare=False, repr=False)
+    kind = "array"
+
+    @property
+    def values(self) -> list[Scalar]:
+        """The constants in Python."""
+        return [item.value for item in self.items]
+
+    def __str__(self) -> str:
+        return f"[{', '.join(str(item) for item in self.items)}]"
+
+
+@dataclass(frozen=True)
+class Reference(Expression):
+    """The value at a path."""
+
+    path: Path
+    depth: int = field(init=False, default=1, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for part in self.path:
+            check_text(part)
+
+    @cached_property
+    def paths(self) -> frozenset[Path]:
+        return frozenset((self.path,))
+
+    def __str__(self) -> str:
+        first, rest = self.path[0], self.path[1:]
+        plain = NAME.fullmatch(first) and first not in RESERVED
+        # a root that is no plain name has no dot to stand behind: `$` is all variables
+        text = first if plain else f"$[{json.dumps(first, ensure_ascii=False)}]"
+        for part in rest:
+            text += f".{part}" if NAME.fullmatch(part) else f"[{json.dumps(part, ensure_ascii=False)}]"
+        return text
+
+
+@dataclass(frozen=True)
+class FunctionCall(Expression):
+    """One of the language's own functions, applied."""
+
+    function: str
+    arguments: tuple[Expression, ...]
+    depth: int = field(init=False, compare=False, repr=False)
+    kind: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._measure()
+        known = FUNCTIONS.get(self.function)
+        if known is None:
+            raise ConditionError(
+                f"there is no function {self.function!r}",
+                allowed=", ".join(FUNCTIONS),
+                hint=did_you_mean(self.function, FUNCTIONS),
+            )
+        if len(self.arguments) != len(known.arguments):
+            wanted = "one argument" if len(known.arguments) == 1 else "two arguments"
+            raise ConditionError(
+                f"{self.function} takes {wanted}, not {len(self.arguments)}", allowed=known.usage
+            )
+        if self.function == "exists" and not isinstance(self.arguments[0], Reference):
+            raise ConditionError(
+                f"exists takes a path, not {clipped(self.arguments[0])}", allowed=known.usage
+            )
+        for argument, kinds in zip(self.arguments, known.arguments, strict=True):
+            if kinds:
+                require(self.function, kinds, argument)
+        object.__setattr__(self, "kind", known.result)
+
+    @property
+    def children(self) -> tuple[Expression, ...]:
+        return self.arguments
+
+    def __str__(self) -> str:
+        return f"{self.function}({', '.join(str(argument) for argument in self.arguments)})"
+
+
+@dataclass(frozen=True)
+class Negative(Expression):
+    """A number with its sign turned; make one with `negative`, which turns constants at once."""
+
+    operand: Expression
+    depth: int = field(init=False, compare=False, repr=False)
+    kind = "number"
+
+    def __post_init__(self) -> None:
+        self._measure()
+        require("'-'", ("number",), self.operand)
+
+    def _binding(self) -> int:
+        return 8
+
+    @property
+    def children(self) -> tuple[Expression, ...]:
+        return (self.operand,)
+
+    def __str__(self) -> str:
+        return f"-{self.operand._within(8)}"
+
+
+@dataclass(frozen=True)
+class Arithmetic(Expression):
+    """A sum, difference, product, quotient or remainder."""
+
+    operator: str
+    left: Expression
+    right: Expression
+    depth: int = field(init=False, compare=False, repr=False)
+    kind = "number"
+
+    def __post_init__(self) -> None:
+        self._measure()
+        for operand in self.children:
+            require(f"'{self.operator}'", ("number",), operand)
+
+    def _binding(self) -> int:
+        return 6 if self.operator in "+-" else 7
+
+    @property
+    def children(self) -> tuple[Expression, ...]:
+        return (self.left, self.right)
+
+    def __str__(self) -> str:
+        binding = self._binding()
+        return f"{self.left._within(binding)} {self.operator} {self.right._within(binding + 1)}"
+
+
+@dataclass(frozen=True)
+class Compare(Expression):
+    """Two values compared, or one looked for in the other; never missing."""
+
+    operator: str
+    left: Expression
+    right: Expression
+    depth: int = field(init=False, compare=False, repr=False)
+    kind = "boolean"
+
+    def __post_init__(self) -> None:
+        self._measure()
+        if self.operator == "in":
+            require("'in'", ("array", "text"), self.right)
+
+    def _binding(self) -> int:
+        return 5
+
+    @property
+    def children(self) -> tuple[Expression, ...]:
+        return (self.left, self.right)
+
+    def __str__(self) -> str:
+        return self._with(self.operator)
+
+    def _with(self, operator: str) -> str:
+        return f"{self.left._within(6)} {operator} {self.right._within(6)}"
+
+
+@dataclass(frozen=True)
+class Not(Expression):
+    """The opposite of a boolean."""
+
+    operand: Expression
+    depth: int = field(init=False, compare=False, repr=False)
+    kind = "boolean"
+
+    def __post_init__(self) -> None:
+        self._measure()
+        require("'not'", ("boolean",), self.operand)
+
+    def _binding(self) -> int:
+        return 5 if self._negates_in() else 4
+
+    def _negates_in(self) -> bool:
+        return isinstance(self.operand, Compare) and self.operand.operator == "in"
+
+    @property
+    def children(self) -> tuple[Expression, ...]:
+        return (self.operand,)
+
+    def __str__(self) -> str:
+        if isinstance(self.operand, Compare) and self._negates_in():
+            return self.operand._with("not in")
+        return f"not {self.operand._within(4)}"
+
+
+@dataclass(frozen=True)
+class _Several(Expression):
+    """Booleans joined by one word; such joins inside one another are one join."""
+
+    operands: tuple[Expression, ...]
+    depth: int = field(init=False, compare=False, repr=False)
+    kind = "boolean"
+    word: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        flat: list[Expression] = []
+        for operand in self.operands:
+            flat += operand.operands if isinstance(operand, type(self)) else (operand,)
+            require(f"'{self.word}'", ("boolean",), operand)
+        object.__setattr__(self, "operands", tuple(flat))
+        self._measure()
+
+    @property
+    def children(self) -> tuple[Expression, ...]:
+        return self.operands
+
+    def __str__(self) -> str:
+        binding = self._binding()
+        return f" {self.word} ".join(operand._within(binding + 1) for operand in self.operands)
+
+
+@dataclass(frozen=True)
+class And(_Several):
+    """All of them hold."""
+
+    word = "and"
+
+    def _binding(self) -> int:
+        return 3
+
+
+@dataclass(frozen=True)
+class Or(_Several):
+    """At least one of them holds."""
+
+    word = "or"
+
+    def _binding(self) -> int:
+        return 2
+
+
+def negative(operand: Expression) -> Expression:
+    """The operand with its sign turned; a constant is turned at once."""
+    if isinstance(operand, ConditionLiteral) and operand.kind == "number":
+        assert isinstance(operand.value, (int, float))
+        return ConditionLiteral(-operand.value)
+    return Negative(operand)

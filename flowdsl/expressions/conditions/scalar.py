@@ -1,0 +1,203 @@
+"""The row form: an expression evaluated in one context, by simpleeval.
+
+The tree goes to simpleeval as Python `ast` nodes that are made here, never as text. Only names, constants,
+our own operators and our own functions occur in it: no attribute, no subscript, no method of any value.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import simpleeval
+
+from flowdsl.expressions.conditions import semantics
+from flowdsl.expressions.conditions.nodes import (
+    And,
+    Arithmetic,
+    Compare,
+    ConditionLiteral,
+    Expression,
+    FunctionCall,
+    ListOf,
+    Negative,
+    Not,
+    Or,
+    Reference,
+)
+from flowdsl.expressions.conditions.typecheck import EvaluationError
+from flowdsl.expressions.paths import Path
+
+Lookup = Callable[[Path], Any]
+
+_ARITHMETIC: Final[dict[str, type[ast.operator]]] = {
+    "+": ast.Add,
+    "-": ast.Sub,
+    "*": ast.Mult,
+    "/": ast.Div,
+    "%": ast.Mod,
+}
+_COMPARISONS: Final[dict[str, type[ast.cmpop]]] = {
+    "==": ast.Eq,
+    "!=": ast.NotEq,
+    "<": ast.Lt,
+    "<=": ast.LtE,
+    ">": ast.Gt,
+    ">=": ast.GtE,
+}
+
+
+def _opposite(value: Any) -> bool:
+    return not semantics.truth("'not'", value)
+
+
+_OPERATORS: Final[dict[type[ast.AST], Callable[..., Any]]] = {
+    **{node: functools.partial(semantics.compute, sign) for sign, node in _ARITHMETIC.items()},
+    **{node: functools.partial(semantics.compare, sign) for sign, node in _COMPARISONS.items()},
+    ast.In: semantics.within,
+    ast.USub: semantics.negative,
+    ast.Not: _opposite,
+}
+# what must be a boolean goes through a function that sees to it
+_CHECKS: Final = {"and": "'and'", "or": "'or'", "condition": "a condition"}
+_FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
+    **semantics.FUNCTIONS,
+    **{name: functools.partial(semantics.truth, what) for name, what in _CHECKS.items()},
+}
+
+
+@dataclass(frozen=True)
+class RowForm:
+    """An expression as simpleeval takes it: `names[i]` of the tree stands for `paths[i]`."""
+
+    tree: ast.expr
+    paths: tuple[Path, ...]
+    lists: dict[str, list[Any]]
+
+    def evaluate(self, found: Sequence[Any]) -> Any:
+        """The value, given the values at the paths; raises `EvaluationError`."""
+        evaluator = _evaluator()
+        evaluator.names = self.lists | {
+            _name(i): semantics.within_64_bits(value) for i, value in enumerate(found)
+        }
+        return evaluator.eval("", self.tree)
+
+    def evaluate_at(self, lookup: Lookup) -> Any:
+        """The value, given what finds the value at a path."""
+        return self.evaluate([lookup(path) for path in self.paths])
+
+
+def evaluate_condition_row(expression: Expression, lookup: Lookup) -> bool:
+    """Whether a condition holds in one context."""
+    return bool(row_form(expression, whole=True).evaluate_at(lookup))
+
+
+def operands(expression: Expression, lookup: Lookup) -> list[tuple[str, Any]]:
+    """Each comparison, call and path of an expression with its value, or with the failure it ends in."""
+    found: dict[str, Any] = {}
+    for part in expression.walk():
+        text = str(part) if isinstance(part, (Compare, FunctionCall, Reference)) else None
+        if text is None or text in found:
+            continue
+        try:
+            found[text] = row_form(part, whole=False).evaluate_at(lookup)
+        except EvaluationError as failure:
+            found[text] = failure
+    return list(found.items())
+
+
+@functools.lru_cache(maxsize=512)
+def row_form(expression: Expression, *, whole: bool) -> RowForm:
+    """The row form of an expression; as a `whole` condition its value must be a boolean."""
+    paths = tuple(sorted(expression.paths))
+    builder = _SimpleevalBuilder({path: _name(i) for i, path in enumerate(paths)})
+    tree = builder.checked("condition", expression) if whole else builder.build(expression)
+    return RowForm(tree, paths, builder.lists)
+
+
+class _SimpleevalBuilder:
+    def __init__(self, names: dict[Path, str]) -> None:
+        self.names = names
+        self.lists: dict[str, list[Any]] = {}
+
+    def build(self, node: Expression) -> ast.expr:
+        match node:
+            case ConditionLiteral():
+                return ast.Constant(node.value)
+            case ListOf():
+                name = f"list_{len(self.lists)}"
+                self.lists[name] = node.values
+                return ast.Name(name)
+            case Reference():
+                return ast.Name(self.names[node.path])
+            case And() | Or():
+                word = ast.And() if isinstance(node, And) else ast.Or()
+                return ast.BoolOp(word, [self.checked(node.word, operand) for operand in node.operands])
+        built = [self.build(child) for child in node.children]
+        return _with_operands(self.operation(node, built), node.children)
+
+    def operation(self, node: Expression, built: list[ast.expr]) -> ast.expr:
+        match node:
+            case Not():
+                return ast.UnaryOp(ast.Not(), built[0])
+            case Negative():
+                return ast.UnaryOp(ast.USub(), built[0])
+            case Arithmetic():
+                return ast.BinOp(built[0], _ARITHMETIC[node.operator](), built[1])
+            case Compare():
+                sign = ast.In() if node.operator == "in" else _COMPARISONS[node.operator]()
+                return ast.Compare(built[0], [sign], [built[1]])
+            case FunctionCall():
+                return ast.Call(ast.Name(node.function), built, [])
+        raise AssertionError(f"no row form for {type(node).__name__}")
+
+    def checked(self, what: str, node: Expression) -> ast.expr:
+        built = self.build(node)
+        if node.kind == "boolean":
+            return built
+        return _with_operands(ast.Call(ast.Name(what), [built], []), (node,))
+
+
+class _Evaluator(simpleeval.SimpleEval):  # type: ignore[misc]
+    """simpleeval with nothing of its own, whose failures name the operand that is to blame."""
+
+    def __init__(self) -> None:
+        super().__init__(operators=_OPERATORS, functions=_FUNCTIONS, names={})
+
+    def _eval(self, node: ast.expr) -> Any:
+        try:
+            return super()._eval(node)
+        except (semantics.OperandTypeError, ZeroDivisionError) as problem:
+            raise EvaluationError(semantics.reason(problem, node.operands)) from None  # type: ignore[attr-defined]
+
+    def _check_disallowed_items(self, item: Any) -> None:
+        # values are JSON, and nothing in our trees could call one or reach into it; simpleeval's own check
+        # walks through each document at each step, and runs out of stack on a deeply nested one
+        return
+
+
+_LOCAL = threading.local()
+_MAKING = threading.Lock()
+
+
+def _evaluator() -> _Evaluator:
+    """The evaluator of this thread: it holds the names of the row at hand."""
+    if not hasattr(_LOCAL, "evaluator"):
+        # simpleeval touches the process-wide filters of warnings when it makes one
+        with _MAKING:
+            _LOCAL.evaluator = _Evaluator()
+    evaluator: _Evaluator = _LOCAL.evaluator
+    return evaluator
+
+
+def _name(position: int) -> str:
+    return f"path_{position}"
+
+
+def _with_operands(tree: ast.expr, operands: tuple[Expression, ...]) -> ast.expr:
+    tree.operands = operands  # type: ignore[attr-defined]
+    return tree

@@ -1,0 +1,87 @@
+"""Python functions as conditions: called once a row, with the context as a mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.expressions.conditions.condition import function_name
+from flowdsl.expressions.conditions.typecheck import EvaluationError, clipped
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.row_source import Failures, Rows
+from flowdsl.values.json_types import MISSING
+
+Function = Callable[[Mapping[str, Any]], Any]
+
+
+class RowsWithRoots(Rows, Protocol):
+    """Rows that know the names of their variables."""
+
+    def roots(self) -> tuple[str, ...]:
+        """The variables in scope, whether or not they are missing in some row."""
+        ...
+
+
+class Context(Mapping[str, Any]):
+    """The variables of one context, each looked up when it is asked for; a missing one is no key."""
+
+    def __init__(self, lookup: Callable[[str], Any], roots: Iterable[str]) -> None:
+        self._lookup = lookup
+        self._roots = roots
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._lookup(name)
+        if value is MISSING:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._roots if self._lookup(name) is not MISSING)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+def evaluate_function(function: Function, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]:
+    """What a function says of each row; its exceptions are failures of the row."""
+    roots: tuple[str, ...] = rows.roots() if hasattr(rows, "roots") else ()
+    columns: dict[str, list[Any]] = {}
+    values = np.zeros(rows.size, np.bool_)
+    codes = np.zeros(rows.size, np.int32)
+    messages: dict[str, int] = {}
+
+    def lookup(row: int, name: str) -> Any:
+        if name not in columns:
+            columns[name] = rows.column((name,)).values()
+        return columns[name][row]
+
+    for row in range(rows.size):
+        try:
+            values[row] = _call(function, Context(partial(lookup, row), roots))
+        except EvaluationError as failure:
+            codes[row] = messages.setdefault(str(failure), len(messages) + 1)
+    return values, Failures(codes, tuple(messages)) if messages else None
+
+
+def call_row(function: Function, lookup: Callable[[Path], Any], roots: Iterable[str]) -> bool:
+    """What a function says of one context."""
+    return _call(function, Context(lambda name: lookup((name,)), roots))
+
+
+def _call(function: Function, context: Context) -> bool:
+    try:
+        result = function(context)
+    # a user's function may raise anything, and that ends this context only: the failure is kept with its words
+    except Exception as error:
+        words = f"{type(error).__name__}: {clipped(error, 300)}"
+        raise EvaluationError(f"{function_name(function)} raised {words}") from error
+    if not isinstance(result, (bool, np.bool_)):
+        raise EvaluationError(f"{function_name(function)} gave {type(result).__name__}, not true or false")
+    return bool(result)

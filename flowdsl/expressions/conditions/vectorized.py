@@ -1,0 +1,306 @@
+"""The column form: an expression evaluated over many contexts at once.
+
+What has no column form (arrays and objects looked into) is evaluated in the row form, for the rows that need
+it only, and once for each distinct combination of the values it reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.expressions.conditions import arithmetic, comparison
+from flowdsl.expressions.conditions.nodes import (
+    And,
+    Arithmetic,
+    Compare,
+    ConditionLiteral,
+    Expression,
+    FunctionCall,
+    ListOf,
+    Negative,
+    Not,
+    Or,
+    Reference,
+)
+from flowdsl.expressions.conditions.operands import (
+    ConstantOperand,
+    Operand,
+    OperandErrors,
+    Where,
+    boolean,
+    of_type,
+    spread,
+    tagged,
+)
+from flowdsl.expressions.conditions.scalar import row_form
+from flowdsl.expressions.conditions.typecheck import EvaluationError, division_by_zero
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.row_source import Failures, Index, Rows, first_failures
+from flowdsl.values.columns import Column, DictionaryColumn
+from flowdsl.values.json_types import Mask, Tag
+
+Evaluated = tuple[Operand, Failures | None]
+
+
+def evaluate_condition(expression: Expression, rows: Rows) -> tuple[Mask, Failures | None]:
+    """Whether a condition holds in each row, and which rows failed."""
+    mask, failures = _Evaluation(rows).truth("a condition", expression)
+    # the mask may be the column of a variable, which is not the caller's to change
+    return mask.copy(), failures
+
+
+def evaluate_values(expression: Expression, rows: Rows) -> tuple[Column, Failures | None]:
+    """The values of an expression, and which rows failed."""
+    value, failures = _Evaluation(rows).value(expression)
+    return Column.constant(value.value, rows.size) if isinstance(value, ConstantOperand) else value, failures
+
+
+class _Evaluation:
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.size = rows.size
+        self.columns: dict[Path, Column] = {}
+
+    def column(self, path: Path) -> Column:
+        if path not in self.columns:
+            self.columns[path] = self.rows.column(path)
+        return self.columns[path]
+
+    def only(self, index: Index) -> _Evaluation:
+        """The same for some of the rows."""
+        part = _Evaluation(self.rows.take(index))
+        part.columns = {path: column.take(index) for path, column in self.columns.items()}
+        return part
+
+    def value(self, node: Expression) -> Evaluated:
+        """The values of a node, undefined where it failed."""
+        match node:
+            case Reference():
+                return self.column(node.path), None
+            case ConditionLiteral():
+                return ConstantOperand(node.value), None
+            case ListOf():
+                return ConstantOperand(node.values), None
+        if not node.paths:
+            return self.constant(node)
+        match node:
+            case And() | Or():
+                return self.several(node)
+            case Not():
+                mask, failures = self.truth("'not'", node.operand)
+                return boolean(~mask), failures
+            case Compare(operator="in"):
+                return self.holding("'in'", node, node.right, node.left)
+            case Compare():
+                return self.comparison(node)
+            case Arithmetic():
+                return self.arithmetic(node)
+            case Negative():
+                return self.negative(node)
+            case FunctionCall():
+                return self.call(node)
+        raise AssertionError(f"no column form for {type(node).__name__}")
+
+    def constant(self, node: Expression) -> Evaluated:
+        try:
+            return ConstantOperand(row_form(node, whole=False).evaluate(())), None
+        except EvaluationError as failure:
+            return ConstantOperand(None), Failures.where(np.ones(self.size, np.bool_), str(failure))
+
+    # -- booleans --------------------------------------------------------------------------------------
+
+    def truth(self, what: str, node: Expression) -> tuple[Mask, Failures | None]:
+        """The values of a node that must be booleans."""
+        value, failures = self.value(node)
+        if isinstance(value, ConstantOperand):
+            return np.full(self.size, value.value is True), failures
+        tags = tagged(value)
+        refusals = OperandErrors(self.size)
+        refusals.wrong_types(what, ("boolean",), node, tags, np.True_)
+        mask = np.zeros(self.size, np.bool_) if value.bools is None else value.bools
+        return mask, first_failures([failures, refusals.failures()])
+
+    def several(self, node: And | Or) -> Evaluated:
+        """Operands one after the other, each for the rows that the ones before left open."""
+        conjunction = isinstance(node, And)
+        what = f"'{node.word}'"
+        still = np.ones(self.size, np.bool_)
+        parts: list[Failures | None] = []
+        for operand in node.operands:
+            left_open = int(np.count_nonzero(still))
+            if not left_open:
+                break
+            if left_open * 4 < self.size:
+                # few are left: what this operand reads is taken for them only
+                index = np.flatnonzero(still)
+                mask = np.zeros(self.size, np.bool_)
+                mask[index], some = self.only(index).truth(what, operand)
+                failures = some and some.scatter(index, self.size)
+            else:
+                mask, failures = self.truth(what, operand)
+                failures = failures and failures.only(still)
+            still = still & (mask if conjunction else ~mask)
+            if failures is not None:
+                still &= ~failures.mask
+                parts.append(failures)
+        return boolean(still if conjunction else ~still), first_failures(parts)
+
+    # -- comparisons -----------------------------------------------------------------------------------
+
+    def comparison(self, node: Compare) -> Evaluated:
+        left, left_failures = self.value(node.left)
+        right, right_failures = self.value(node.right)
+        unequal = node.operator == "!="
+        mask, unknown = comparison.compare("==" if unequal else node.operator, left, right, self.size)
+        if unequal:
+            mask = ~mask
+        return boolean(self.filled(mask, node, unknown)), first_failures([left_failures, right_failures])
+
+    def holding(self, what: str, node: Expression, whole: Expression, part: Expression) -> Evaluated:
+        """`part in whole`, and `contains(whole, part)`."""
+        evaluated = {operand: self.value(operand) for operand in node.children}
+        (container, _), (item, _) = evaluated[whole], evaluated[part]
+        failures = [failed for _, failed in evaluated.values()]
+        if (
+            isinstance(container, ConstantOperand)
+            and isinstance(container.value, list)
+            and isinstance(item, Column)
+        ):
+            return boolean(comparison.member(item, container.value)), first_failures(failures)
+        tags, item_tags = tagged(container), tagged(item)
+        present = ~(of_type(tags, Tag.MISSING) | of_type(item_tags, Tag.MISSING))
+        refusals = OperandErrors(self.size)
+        kinds = ("array", "text") if what == "'in'" else ("text", "array")
+        refusals.wrong_types(what, kinds, whole, tags, present)
+        in_text = of_type(tags, Tag.TEXT)
+        refusals.wrong_types(what, ("text",), part, item_tags, in_text & present)
+        both = in_text & of_type(item_tags, Tag.TEXT)
+        mask = np.zeros(self.size, np.bool_)
+        if np.any(both):
+            mask = arithmetic.find("contains", container, item) & both
+        mask = self.filled(mask, node, of_type(tags, Tag.ARRAY) & present)
+        return boolean(mask), first_failures([*failures, refusals.failures()])
+
+    # -- numbers ---------------------------------------------------------------------------------------
+
+    def arithmetic(self, node: Arithmetic) -> Evaluated:
+        left, left_failures = self.value(node.left)
+        right, right_failures = self.value(node.right)
+        tags, right_tags = tagged(left), tagged(right)
+        present = ~(of_type(tags, Tag.MISSING) | of_type(right_tags, Tag.MISSING))
+        what = f"'{node.operator}'"
+        refusals = OperandErrors(self.size)
+        refusals.wrong_types(what, ("number",), node.left, tags, present)
+        refusals.wrong_types(what, ("number",), node.right, right_tags, present)
+        if node.operator in "/%":
+            refusals.add(arithmetic.zero(right, right_tags) & present, division_by_zero(node.right))
+        result = arithmetic.compute(node.operator, left, right, self.size)
+        return result, first_failures([left_failures, right_failures, refusals.failures()])
+
+    def negative(self, node: Negative) -> Evaluated:
+        value, failures = self.value(node.operand)
+        assert isinstance(value, Column)
+        refusals = OperandErrors(self.size)
+        tags = tagged(value)
+        refusals.wrong_types("'-'", ("number",), node.operand, tags, ~of_type(tags, Tag.MISSING))
+        return arithmetic.negative(value), first_failures([failures, refusals.failures()])
+
+    # -- functions -------------------------------------------------------------------------------------
+
+    def call(self, node: FunctionCall) -> Evaluated:
+        match node.function, node.arguments:
+            case "exists", (path,):
+                value, _ = self.value(path)
+                return boolean(~spread(of_type(tagged(value), Tag.MISSING), self.size)), None
+            case "contains", (whole, part):
+                return self.holding("contains", node, whole, part)
+            case (("startswith" | "endswith"), (text, edge)):
+                return self.edge(node, text, edge)
+            case (("lower" | "upper"), (text,)):
+                value, failures = self.value(text)
+                assert isinstance(value, Column)
+                refusals = OperandErrors(self.size)
+                tags = tagged(value)
+                refusals.wrong_types(node.function, ("text",), text, tags, ~of_type(tags, Tag.MISSING))
+                changed = arithmetic.letters(
+                    "lower" if node.function == "lower" else "upper", value.text_series()
+                )
+                return arithmetic.texts_only(value, changed), first_failures([failures, refusals.failures()])
+            case "len", (operand,):
+                return self.length(node, operand)
+        raise AssertionError(f"no column form for {node.function}")
+
+    def edge(self, node: FunctionCall, text: Expression, edge: Expression) -> Evaluated:
+        value, failures = self.value(text)
+        piece, piece_failures = self.value(edge)
+        tags, piece_tags = tagged(value), tagged(piece)
+        present = ~(of_type(tags, Tag.MISSING) | of_type(piece_tags, Tag.MISSING))
+        refusals = OperandErrors(self.size)
+        refusals.wrong_types(node.function, ("text",), text, tags, present)
+        refusals.wrong_types(node.function, ("text",), edge, piece_tags, present)
+        mask = arithmetic.find(node.function, value, piece) & present
+        return boolean(mask), first_failures([failures, piece_failures, refusals.failures()])
+
+    def length(self, node: FunctionCall, operand: Expression) -> Evaluated:
+        value, failures = self.value(operand)
+        assert isinstance(value, Column)
+        tags = tagged(value)
+        refusals = OperandErrors(self.size)
+        refusals.wrong_types("len", ("text", "array", "object"), operand, tags, ~of_type(tags, Tag.MISSING))
+        nested = of_type(tags, Tag.ARRAY, Tag.OBJECT)
+        ints = value.text_series().str.len_chars().cast(pl.Int64).fill_null(0).to_numpy()
+        ints = self.filled(ints, node, nested)
+        counted = spread(nested | of_type(tags, Tag.TEXT), self.size)
+        out: Any = Tag.INT if counted.all() else np.where(counted, np.uint8(Tag.INT), np.uint8(Tag.MISSING))
+        return Column(self.size, out, ints=ints), first_failures([failures, refusals.failures()])
+
+    # -- what has no column form -----------------------------------------------------------------------
+
+    def filled(self, result: npt.NDArray[Any], node: Expression, where: Where) -> npt.NDArray[Any]:
+        """The result, with the rows that only the row form can tell filled in."""
+        index = np.flatnonzero(spread(where, self.size))
+        if not len(index):
+            return result
+        form = row_form(node, whole=False)
+        columns = [self.column(path).take(index) for path in form.paths]
+        first, group = _distinct(columns)
+        found = [column.take(first).values() for column in columns]
+        told = np.zeros(len(first), result.dtype)
+        for position, row in enumerate(zip(*found, strict=True)):
+            try:
+                told[position] = form.evaluate(row)
+            except EvaluationError:
+                # an operand failed there, which its own column form has noted
+                continue
+        result = result.copy()
+        result[index] = told[group]
+        return result
+
+
+def _distinct(columns: list[Column]) -> tuple[Index, Index]:
+    """The first row of each distinct combination of values, and for each row which of these it is."""
+    keys: dict[str, Any] = {}
+    for position, column in enumerate(columns):
+        texts = column.texts.codes if isinstance(column.texts, DictionaryColumn) else column.texts
+        # floats by their bits, so that 0.0 and -0.0 stay apart and one NaN is another
+        floats = None if column.floats is None else column.floats.view(np.int64)
+        tags = column.tags if isinstance(column.tags, np.ndarray) else None
+        for name, storage in (
+            ("tags", tags),
+            ("texts", texts),
+            ("ints", column.ints),
+            ("floats", floats),
+            ("bools", column.bools),
+            ("nested", column.nested),
+        ):
+            if storage is not None:
+                keys[f"{name}{position}"] = storage
+    groups = pl.DataFrame(keys).with_row_index("row").group_by(list(keys), maintain_order=True).agg("row")
+    rows = groups["row"]
+    group = np.empty(len(columns[0]), np.int64)
+    group[rows.explode().to_numpy()] = np.repeat(np.arange(len(rows)), rows.list.len().to_numpy())
+    return rows.list.first().cast(pl.Int64).to_numpy(), group

@@ -1,0 +1,86 @@
+"""Names that a template makes itself: by `set`, by loops and by the parameters of macros."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowdsl.expressions.templates.failures import RenderCrashError
+from flowdsl.expressions.templates.graphemes import graphemes
+from flowdsl.expressions.templates.value_paths import dotted
+from flowdsl.expressions.templates.values import NOTHING, steps
+
+
+class Environment:
+    """The names of the template itself, of one run of a macro, or of one loop."""
+
+    __slots__ = ("closed", "loop", "names")
+
+    def __init__(self, names: dict[str, Any], *, closed: bool, loop: Loop | None = None) -> None:
+        self.names = names
+        self.closed = closed
+        """Whether the frames around it are out of sight."""
+        self.loop = loop
+
+    def find(self, root: str, tail: tuple[str, ...], text: str) -> Any:
+        """What a path leads to from here, or `NOTHING`, with which the search goes on further out."""
+        if root in self.names:
+            found = steps(self.names[root], tail)
+            if found is not NOTHING:
+                return found
+        return self.loop.find(root, tail, text) if self.loop else NOTHING
+
+    def find_text(self, path: str, rest: str) -> Any:
+        """The same for a path that is read as a text, `rest` being what follows its first dot."""
+        root = path.partition(".")[0]
+        if root in self.names:
+            found = dotted(self.names[root], rest)
+            if found is not NOTHING:
+                return found
+        return self.loop.find_text(root, rest) if self.loop else NOTHING
+
+
+class Loop:
+    """Where a `for` is: the items it goes through, and which is at hand."""
+
+    __slots__ = ("at", "clusters", "items", "key", "size", "state", "value")
+
+    def __init__(self, key: str | None, value: str, container: Any) -> None:
+        self.key, self.value = key, value
+        self.items: Any = sorted(container.items()) if isinstance(container, dict) else container
+        self.size = len(self.items)
+        self.clusters: list[str] | None = None
+        self.at = 0
+        self.state = ""
+
+    def find(self, root: str, tail: tuple[str, ...], text: str) -> Any:
+        """The loop's own names: those of its key and its item, and `loop.index` and the like."""
+        if not tail and root == self.key:
+            return self.items[self.at][0]
+        if root == "loop":
+            return self._own(text)
+        return steps(self._item(), tail) if root == self.value else NOTHING
+
+    def find_text(self, root: str, rest: str) -> Any:
+        """The same for a path that is read as a text."""
+        if root == "loop":
+            return self._own(f"{root}.{rest}")
+        return dotted(self._item(), rest) if root == self.value and rest else NOTHING
+
+    def _own(self, text: str) -> Any:
+        if text == "loop.index":
+            return self.at + 1
+        if text == "loop.index0":
+            return self.at
+        if text == "loop.first":
+            return self.at == 0
+        return self.at == self.size - 1 if text == "loop.last" else NOTHING
+
+    def _item(self) -> Any:
+        if isinstance(self.items, str):
+            if self.clusters is None:
+                self.clusters = graphemes(self.items)
+            if self.at >= len(self.clusters):
+                # Tera counts code points, and finds no letter at the last of them
+                raise RenderCrashError("the template loops over a text with letters of several code points")
+            return self.clusters[self.at]
+        return self.items[self.at][1] if self.key is not None else self.items[self.at]

@@ -1,0 +1,407 @@
+"""Evaluates the expressions of a template on Python values, the way Tera does it.
+
+Three questions are put to an expression, and Tera answers each in its own way: what is its value, is it true,
+which number is it. That is why `{{ not n == 3 }}` prints the opposite of what `{% if not n == 3 %}` does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from flowdsl.expressions.paths import Path, path_text
+from flowdsl.expressions.templates.environments import Environment
+from flowdsl.expressions.templates.failures import (
+    MAX_ITEMS,
+    Budget,
+    RenderAbortError,
+    RenderCrashError,
+    RenderError,
+    values_in,
+)
+from flowdsl.expressions.templates.filters import FILTERS
+from flowdsl.expressions.templates.filters.arguments import Arguments
+from flowdsl.expressions.templates.nodes import (
+    Compare,
+    Concat,
+    Expr,
+    Ident,
+    Items,
+    Logic,
+    MacroCall,
+    Math,
+    Membership,
+    TemplateCall,
+    TemplateLiteral,
+    Test,
+)
+from flowdsl.expressions.templates.tera_tests import holds
+from flowdsl.expressions.templates.value_paths import bracket_names, dotted, put_together
+from flowdsl.expressions.templates.values import (
+    MOST_U64,
+    NOTHING,
+    Number,
+    calculate,
+    contains,
+    equal,
+    joined,
+    kind,
+    number,
+    printed,
+    steps,
+    truthy,
+)
+from flowdsl.values.json_types import MISSING
+
+NAN: Final = "NaN"
+"""What arithmetic without a result prints."""
+
+Lookup = Callable[[Path], Any]
+
+
+class Evaluator:
+    """Evaluates expressions in one context; `lookup` gives what is at a path of it."""
+
+    def __init__(self, lookup: Lookup, names: Mapping[str, Any] | None = None) -> None:
+        self.lookup = lookup
+        self.budget = Budget()
+        self.frames = [Environment(dict(names or {}), closed=True)]
+
+    # -- paths -----------------------------------------------------------------------------------------
+
+    def find(self, ident: Ident) -> Any:
+        """What a path leads to, or `NOTHING`."""
+        known = len(ident.path) - 1
+        tail = self._tail(ident) if len(ident.steps) > known else ident.path[1:]
+        if tail is None:
+            return self._misread(ident)
+        for frame in reversed(self.frames):
+            found = frame.find(ident.root, tail, ident.text)
+            if found is not NOTHING:
+                return found
+            if frame.closed:
+                break
+        value = self.lookup(ident.path)
+        return NOTHING if value is MISSING else steps(_plain(value), tail[known:])
+
+    def _tail(self, ident: Ident) -> tuple[str, ...] | None:
+        """The names below the root; None where Tera reads others than those that are written."""
+        if ident.odd is not None:
+            return None
+        tail: list[str] = []
+        for step in ident.steps:
+            if isinstance(step, str):
+                tail.append(step)
+                continue
+            names = bracket_names(self.there(step), step.text)
+            if names is None:
+                return None
+            tail += names
+        return tuple(tail)
+
+    def _misread(self, ident: Ident) -> Any:
+        """What a path leads to, or `NOTHING`, where it has to be read as the text that Tera makes of it."""
+        inner = {one.text: one for one in ident.inner}
+
+        def look_up(text: str) -> Any:
+            if text not in inner:
+                raise RenderError(f"variable `{text}` is missing")
+            return self.there(inner[text])
+
+        path = put_together(ident.text, look_up)
+        rest = path.partition(".")[2]
+        for frame in reversed(self.frames):
+            found = frame.find_text(path, rest)
+            if found is not NOTHING:
+                return found
+            if frame.closed:
+                break
+        value = self.lookup(ident.path)
+        if value is MISSING:
+            return NOTHING
+        for name in reversed(ident.path[1:]):
+            value = {name: value}
+        return dotted(value, rest)
+
+    def there(self, ident: Ident) -> Any:
+        """What a path leads to; it fails where there is nothing."""
+        found = self.find(ident)
+        if found is NOTHING:
+            raise missing(ident)
+        return found
+
+    # -- values ----------------------------------------------------------------------------------------
+
+    def value(self, expr: Expr) -> Any:
+        """The value of an expression."""
+        self.budget.charge(1)
+        self.budget.enter()
+        value = expr.value
+        if isinstance(value, Ident):
+            found = self._ident(expr, value)
+            if found is NOTHING:
+                # `not` before a path that leads nowhere; its filters are never asked
+                self.budget.leave()
+                return True
+        elif isinstance(value, TemplateLiteral):
+            found = written(value)
+        else:
+            found = self._composed(expr)
+        for call in expr.filters:
+            if call.name not in ("safe", "default"):
+                found = self.filtered(found, call)
+        self.budget.leave()
+        return not truthy(found) if expr.negated else found
+
+    def _ident(self, expr: Expr, ident: Ident) -> Any:
+        try:
+            found = self.find(ident)
+        except RenderAbortError:
+            raise
+        except RenderError:
+            # what stands in brackets has failed, which is as good as a path that leads nowhere
+            if not expr.has_default and not expr.negated:
+                raise
+            found = NOTHING
+        if expr.has_default and (found is NOTHING or found is None):
+            if expr.default is None:
+                raise RenderError("`default` needs the argument `value`")
+            return self.value(expr.default)
+        if found is NOTHING and not expr.negated:
+            raise missing(ident)
+        return found
+
+    def _composed(self, expr: Expr) -> Any:
+        value = expr.value
+        if isinstance(value, (Compare, Logic)):
+            return self.truth(expr)
+        if isinstance(value, Math):
+            found = self._calculated(value)
+            return NAN if found is None else found
+        if isinstance(value, Concat):
+            return self._concatenated(value)
+        if isinstance(value, Test):
+            return self._tested(value)
+        if isinstance(value, Membership):
+            return self._is_member(value)
+        if isinstance(value, Items):
+            items = [self.value(item) for item in value.items]
+            self.budget.charge(values_in(items) // 8)
+            return items
+        if isinstance(value, TemplateCall):
+            return self.called(value)
+        assert isinstance(value, MacroCall)
+        return self.macro(value)
+
+    def _concatenated(self, concat: Concat) -> str:
+        pieces: list[str] = []
+        for part in concat.parts:
+            if isinstance(part, TemplateLiteral):
+                pieces.append(printed_literal(part.value))
+                continue
+            found = self.there(part) if isinstance(part, Ident) else self.called(part)
+            piece = joined(found)
+            if piece is None:
+                name = part.text if isinstance(part, Ident) else part.name
+                raise RenderError(f"`~` takes text and numbers, and `{name}` is {kind(found)}")
+            pieces.append(piece)
+        text: str = self.budget.made("".join(pieces))
+        return text
+
+    def _is_member(self, membership: Membership) -> bool:
+        item, container = self.value(membership.left), self.value(membership.right)
+        if isinstance(container, list):
+            self.budget.charge(len(container) // 64)
+            return contains(container, item) is not membership.negated
+        if not isinstance(container, (str, dict)):
+            raise RenderError(f"`in` looks into text, arrays and objects, not {kind(container)}")
+        if not isinstance(item, str):
+            raise RenderError(f"`in` looks for text in {kind(container)}, not for {kind(item)}")
+        return (item in container) is not membership.negated
+
+    def _tested(self, test: Test) -> bool:
+        args = [self.value(arg) for arg in test.args]
+        self.budget.charge(20 if test.name == "matching" else 0)
+        try:
+            found = self.find(test.ident)
+        except RenderAbortError:
+            raise
+        except RenderError:
+            found = NOTHING
+        if isinstance(found, (str, list)):
+            self.budget.charge(len(found) // 64)
+        return holds(test.name, found, args, test.ident.text) is not test.negated
+
+    # -- calls -----------------------------------------------------------------------------------------
+
+    def filtered(self, value: Any, call: TemplateCall) -> Any:
+        """The value after a filter."""
+        if call.name not in FILTERS:
+            raise RenderError(f"unknown filter `{call.name}`")
+        args = Arguments(call.name, {name: self.value(arg) for name, arg in call.args})
+        self.budget.charge(5 + (len(value) // 64 if isinstance(value, (str, list)) else 0))
+        return self.budget.made(FILTERS[call.name](value, args))
+
+    def called(self, call: TemplateCall) -> Any:
+        """The value of a function."""
+        args = Arguments(call.name, {name: self.value(arg) for name, arg in call.args})
+        if call.name == "throw":
+            raise RenderError(args.text("message"))
+        if call.name == "get_random" and args.integer("start", 0) >= args.integer("end", None):
+            raise RenderCrashError("a random number out of nothing")
+        if call.name != "range":
+            raise RenderError(f"the function `{call.name}` is not there in a replay")
+        start, step, end = args.size("start", 0), args.size("step_by", 1), args.size("end")
+        if start > end:
+            raise RenderError(f"`range` starts at {start}, beyond its end {end}")
+        if start < end and (step == 0 or start - (start - end) // step * step > MOST_U64):
+            raise RenderCrashError("a `range` without end")
+        if start < end and (end - start) / step > MAX_ITEMS:
+            raise RenderAbortError(f"the template makes an array of more than {MAX_ITEMS:,} items")
+        return self.budget.made(list(range(start, end, step or 1)))
+
+    def macro(self, call: MacroCall) -> str:
+        """What a macro prints."""
+        raise NotImplementedError
+
+    # -- truth -----------------------------------------------------------------------------------------
+
+    def truth(self, expr: Expr) -> bool:
+        """Whether an expression is true; its filters are asked only where it is a path."""
+        self.budget.charge(1)
+        self.budget.enter()
+        result = self._truth(expr)
+        self.budget.leave()
+        # a comparison has minded its `not` itself
+        return not result if expr.negated and not isinstance(expr.value, Compare) else result
+
+    def _truth(self, expr: Expr) -> bool:
+        value = expr.value
+        if isinstance(value, Ident):
+            return self._ident_truth(expr)
+        if isinstance(value, TemplateLiteral):
+            return bool(written(value))
+        if isinstance(value, Math):
+            return bool(self._calculated(value))
+        if isinstance(value, Logic):
+            return (any if value.op == "or" else all)(self.truth(operand) for operand in value.operands)
+        if isinstance(value, Compare):
+            return self._compared(value, expr.negated)
+        if isinstance(value, Test):
+            return self._tested(value)
+        if isinstance(value, Membership):
+            return self._is_member(value)
+        if isinstance(value, Concat):
+            found = self.value(expr)
+            if not isinstance(found, str):
+                raise RenderCrashError("a condition is a `~` with `not`, or with a filter that gives no text")
+            return bool(found)
+        if isinstance(value, MacroCall):
+            return bool(self.macro(value))
+        assert isinstance(value, TemplateCall)
+        found = self.called(value)
+        if not isinstance(found, bool):
+            raise RenderError(f"`{value.name}` is no condition: it gives {kind(found)}")
+        return found
+
+    def _ident_truth(self, expr: Expr) -> bool:
+        depth = self.budget.depth
+        try:
+            found = truthy(self.value(expr))
+        except RenderAbortError:
+            raise
+        except RenderError:
+            self.budget.depth = depth
+            found = False
+        # the value is negated already; here it is turned back, and by the caller once more
+        return found is not expr.negated
+
+    def _compared(self, compare: Compare, negated: bool) -> bool:
+        if compare.op in ("==", "!="):
+            left, right = self.value(compare.left), self.value(compare.right)
+            return equality(compare.op, left, right, negated=negated)
+        left, right = self.number(compare.left), self.number(compare.right)
+        if left is None or right is None:
+            raise RenderError(f"`{compare.op}` cannot compare NaN")
+        return ordering(compare.op, float(left), float(right)) is not negated
+
+    # -- numbers ---------------------------------------------------------------------------------------
+
+    def number(self, expr: Expr) -> Number | None:
+        """The expression as a number, None for NaN; it fails on anything else."""
+        self.budget.charge(1)
+        value = expr.value
+        if expr.filters:
+            found = number(self.value(expr))
+            if found is None:
+                raise RenderError("an operator takes numbers, and a filter gave none")
+            return found
+        if isinstance(value, Math):
+            self.budget.enter()
+            result = self._calculated(value)
+            self.budget.leave()
+            return result
+        if isinstance(value, MacroCall):
+            raise RenderCrashError("arithmetic with a macro")
+        if isinstance(value, (Ident, TemplateCall)):
+            given = self.there(value) if isinstance(value, Ident) else self.called(value)
+            name = value.text if isinstance(value, Ident) else value.name
+        else:
+            given, name = written(value) if isinstance(value, TemplateLiteral) else NAN, "a value"
+        found = number(given)
+        if found is None:
+            raise RenderError(f"an operator takes numbers, and `{name}` is {kind(given)}")
+        return found
+
+    def _calculated(self, math: Math) -> Number | None:
+        result = self.number(math.first)
+        for op, operand in math.rest:
+            right = self.number(operand)
+            result = None if result is None or right is None else calculate(op, result, right)
+        return result
+
+
+def missing(ident: Ident) -> RenderError:
+    """The failure of a path that leads nowhere."""
+    return RenderError(f"variable `{ident.text if ident.rest else path_text(ident.path)}` is missing")
+
+
+def written(literal: TemplateLiteral) -> str | int | float | bool:
+    """The value of a literal; Tera crashes at a number beyond all floats."""
+    if literal.value in (math.inf, -math.inf):
+        raise RenderCrashError("a number is beyond all numbers")
+    return literal.value
+
+
+def printed_literal(value: str | int | float | bool) -> str:
+    """A literal as `~` prints it: floats as `{{ }}` does, unlike those of variables."""
+    return str(value) if value in (math.inf, -math.inf) else printed(value)
+
+
+def equality(op: str, left: Any, right: Any, *, negated: bool = False) -> bool:
+    """`==` or `!=`, with a `not` before them: numbers by their 64-bit floats.
+
+    Between a number and anything else all four are false: Tera answers before it comes to the `not`.
+    """
+    a, b = number(left), number(right)
+    wanted = (op == "==") is not negated
+    if a is None and b is None:
+        return equal(left, right) is wanted
+    if a is None or b is None:
+        return False
+    return (float(a) == float(b)) is wanted
+
+
+def ordering(op: str, left: float, right: float) -> bool:
+    """`<`, `<=`, `>` or `>=`."""
+    if op in ("<", ">"):
+        return left < right if op == "<" else left > right
+    return left <= right if op == "<=" else left >= right
+
+
+def _plain(value: Any) -> Any:
+    """A value of the context as JSON has it: there are no NaN and no infinities in it."""
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

@@ -1,0 +1,97 @@
+"""The arguments of a filter, taken as Tera takes them: of exactly the type that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from flowdsl.expressions.templates.failures import RenderError
+from flowdsl.expressions.templates.values import LEAST_I64, MOST_I64, MOST_U64, kind, number
+
+
+class Arguments:
+    """What one call of a filter or function was given."""
+
+    __slots__ = ("name", "values")
+
+    def __init__(self, name: str, values: Mapping[str, Any]) -> None:
+        self.name = name
+        self.values = values
+
+    def __contains__(self, argument: str) -> bool:
+        return argument in self.values
+
+    def any(self, argument: str) -> Any:
+        """The argument, of any type; null where it was not given."""
+        return self.values.get(argument)
+
+    def text(self, argument: str, default: str | None = None) -> str:
+        """An argument that must be text."""
+        value = self._given(argument, default)
+        if not isinstance(value, str):
+            self._wrong(argument, "text", value)
+        return value
+
+    def flag(self, argument: str, default: bool) -> bool:
+        """An argument that must be true or false."""
+        value = self._given(argument, default)
+        if not isinstance(value, bool):
+            self._wrong(argument, "a boolean", value)
+        return value
+
+    def whole(self, argument: str, default: int | None, least: int, most: int) -> int:
+        """An argument that must be a whole number within bounds."""
+        value = self._given(argument, default)
+        found = number(value)
+        if isinstance(found, int) and least <= found <= most:
+            return found
+        self._wrong(argument, f"a whole number from {least} to {most}", value)
+        return None
+
+    def size(self, argument: str, default: int | None = None) -> int:
+        """An argument that must be a whole number from 0 up."""
+        return self.whole(argument, default, 0, MOST_U64)
+
+    def integer(self, argument: str, default: int | None) -> int:
+        """An argument that must be a 64-bit integer."""
+        return self.whole(argument, default, LEAST_I64, MOST_I64)
+
+    def float(self, argument: str, default: float | None) -> float:
+        """An argument that must be a number."""
+        value = self._given(argument, default)
+        found = number(value)
+        if found is None:
+            self._wrong(argument, "a number", value)
+        return float(found)
+
+    def _given(self, argument: str, default: Any) -> Any:
+        if argument in self.values:
+            return self.values[argument]
+        if default is None:
+            raise RenderError(f"`{self.name}` needs the argument `{argument}`")
+        return default
+
+    def _wrong(self, argument: str, wanted: str, value: Any) -> NoReturn:
+        raise RenderError(f"the argument `{argument}` of `{self.name}` is {kind(value)}, not {wanted}")
+
+
+def text_of(name: str, value: Any) -> str:
+    """The value of a filter that takes text."""
+    if isinstance(value, str):
+        return value
+    raise RenderError(f"`{name}` takes text, not {kind(value)}")
+
+
+def list_of(name: str, value: Any) -> list[Any]:
+    """The value of a filter that takes an array."""
+    if isinstance(value, list):
+        return value
+    raise RenderError(f"`{name}` takes an array, not {kind(value)}")
+
+
+def float_of(name: str, value: Any) -> float:
+    """The value of a filter that takes a number."""
+    found = number(value)
+    if found is None:
+        raise RenderError(f"`{name}` takes a number, not {kind(value)}")
+    return float(found)

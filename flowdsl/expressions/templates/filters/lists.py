@@ -1,0 +1,191 @@
+"""Filters that take arrays, and objects."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from flowdsl.expressions.templates import rust_text
+from flowdsl.expressions.templates.failures import (
+    MAX_ITEMS,
+    MAX_TEXT,
+    RenderAbortError,
+    RenderError,
+    values_in,
+)
+from flowdsl.expressions.templates.filters.arguments import Arguments, list_of
+from flowdsl.expressions.templates.value_paths import member
+from flowdsl.expressions.templates.values import NOTHING, equal, is_i64, json_text, kind, number, printed
+
+
+def first(value: Any, args: Arguments) -> Any:
+    """The first item, or an empty text."""
+    items = list_of("first", value)
+    return items[0] if items else ""
+
+
+def last(value: Any, args: Arguments) -> Any:
+    """The last item, or an empty text."""
+    items = list_of("last", value)
+    return items[-1] if items else ""
+
+
+def nth(value: Any, args: Arguments) -> Any:
+    """The item at `n`, counted from 0, or an empty text."""
+    items = list_of("nth", value)
+    if not items:
+        return ""
+    n = args.size("n")
+    return items[n] if n < len(items) else ""
+
+
+def join(value: Any, args: Arguments) -> str:
+    """The items as one text, `sep` between them."""
+    items = list_of("join", value)
+    separator = args.text("sep", "").replace("\\n", "\n").replace("\\t", "\t")
+    texts: list[str] = []
+    size = 0
+    for item in items:
+        texts.append(printed(item))
+        size += len(texts[-1]) + len(separator)
+        if size > MAX_TEXT + len(separator):
+            raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+    return separator.join(texts)
+
+
+def sort(value: Any, args: Arguments) -> list[Any]:
+    """The items in order, by themselves or by `attribute`; all must be of one type."""
+    items = list_of("sort", value)
+    if not items:
+        return items
+    attribute = args.text("attribute", "")
+    keys = [member(item, attribute) for item in items]
+    if any(key is NOTHING for key in keys):
+        raise RenderError(f"`sort` finds no `{attribute}` in an item")
+    wanted = kind(keys[0])
+    if wanted in ("null", "an object"):
+        raise RenderError(f"`sort` cannot order by {wanted}")
+    for key in keys:
+        if kind(key) != wanted:
+            raise RenderError(f"`sort` cannot order {kind(key)} beside {wanted}")
+    order = sorted(range(len(items)), key=lambda at: _sort_key(keys[at]))
+    return [items[at] for at in order]
+
+
+def _sort_key(key: Any) -> Any:
+    if isinstance(key, list):
+        return len(key)
+    found = number(key)
+    if found is None:
+        return key
+    # as bits, which put -0 before 0
+    bits: int = struct.unpack("<q", struct.pack("<d", float(found)))[0]
+    return bits if bits >= 0 else bits ^ 0x7FFF_FFFF_FFFF_FFFF
+
+
+def unique(value: Any, args: Arguments) -> list[Any]:
+    """The items without those that were there before, by themselves or by `attribute`."""
+    items = list_of("unique", value)
+    if not items:
+        return items
+    exact, attribute = args.flag("case_sensitive", False), args.text("attribute", "")
+    lead = member(items[0], attribute)
+    if lead is NOTHING:
+        raise RenderError(f"`unique` finds no `{attribute}` in the first item")
+    if kind(lead) in ("null", "an array", "an object") or isinstance(number(lead), float):
+        raise RenderError(
+            f"`unique` compares text, booleans and whole numbers, not {printed(lead) or kind(lead)}"
+        )
+    seen: set[Any] = set()
+    kept: list[Any] = []
+    for item in items:
+        key = member(item, attribute)
+        if key is NOTHING:
+            continue
+        if kind(key) != kind(lead):
+            raise RenderError(f"`unique` cannot compare {kind(key)} with {kind(lead)}")
+        found = number(key)
+        if found is not None and not is_i64(found):
+            raise RenderError("`unique` compares 64-bit integers only")
+        mark = rust_text.lower(key) if isinstance(key, str) and not exact else key
+        if mark not in seen:
+            seen.add(mark)
+            kept.append(item)
+    return kept
+
+
+def group_by(value: Any, args: Arguments) -> dict[str, Any]:
+    """The items by what their `attribute` says, those without it left out."""
+    items = list_of("group_by", value)
+    if not items:
+        return {}
+    attribute = args.text("attribute")
+    groups: dict[str, Any] = {}
+    for item in items:
+        key = member(item, attribute)
+        if key is not NOTHING and key is not None:
+            groups.setdefault(key if isinstance(key, str) else json_text(key), []).append(item)
+    return groups
+
+
+def filter_items(value: Any, args: Arguments) -> list[Any]:
+    """The items whose `attribute` is `value`, or is not null where no `value` is given."""
+    items = list_of("filter", value)
+    if not items:
+        return items
+    attribute, wanted = args.text("attribute"), args.any("value")
+    kept = []
+    for item in items:
+        found = member(item, attribute)
+        found = None if found is NOTHING else found
+        if (found is not None) if wanted is None else equal(found, wanted):
+            kept.append(item)
+    return kept
+
+
+def map_items(value: Any, args: Arguments) -> list[Any]:
+    """The `attribute` of each item, where it has one that is not null."""
+    items = list_of("map", value)
+    if not items:
+        return items
+    found = [member(item, args.text("attribute")) for item in items]
+    return [item for item in found if item is not NOTHING and item is not None]
+
+
+def slice_items(value: Any, args: Arguments) -> list[Any]:
+    """The items from `start` up to, and without, `end`; negative ones count from the end."""
+    items = list_of("slice", value)
+    if not items:
+        return items
+    start = _index(args.float("start", 0.0), len(items))
+    end = _index(args.float("end", float(len(items))), len(items))
+    return items[start : min(end, len(items))] if start < end else []
+
+
+def _index(wanted: float, size: int) -> int:
+    return int(min(wanted, size + 1.0)) if wanted >= 0 else int(max(0.0, size + wanted))
+
+
+def concat(value: Any, args: Arguments) -> list[Any]:
+    """The items and those of `with`, or `with` itself where it is no array."""
+    items = list_of("concat", value)
+    if "with" not in args:
+        raise RenderError("`concat` needs the argument `with`")
+    more = args.any("with")
+    added = more if isinstance(more, list) else [more]
+    if len(items) + len(added) > MAX_ITEMS:
+        raise RenderAbortError(f"the template makes an array of more than {MAX_ITEMS:,} items")
+    values_in(items + added)
+    return items + added
+
+
+def get(value: Any, args: Arguments) -> Any:
+    """The member `key` of an object, or `default`."""
+    key = args.text("key")
+    if not isinstance(value, dict):
+        raise RenderError(f"`get` takes an object, not {kind(value)}")
+    if key in value:
+        return value[key]
+    if "default" in args:
+        return args.any("default")
+    raise RenderError(f"`get` finds no `{key}`")

@@ -1,0 +1,126 @@
+"""Times as production's library (chrono) has them: years from -262143 to 262142, and leap seconds.
+
+Python's own end at the years 1 and 9999. The calendar repeats itself after 400 years, so a time is kept as one of Python's
+in the years from 1970 to 2369, and how many years it is away from there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Final
+
+from flowdsl.expressions.templates.whitespace import WHITE_SPACE
+
+_DAY: Final = 86_400
+_CYCLE: Final = 146_097 * _DAY
+_EPOCH: Final = datetime(1970, 1, 1)
+_ORDINAL: Final = _EPOCH.toordinal()
+_LEAST_YEAR: Final = -262_143
+_MOST_YEAR: Final = 262_142
+# zones are known up to the end of 2099; after that they stay as they were then
+_ZONES_END: Final = 4_102_444_799
+_ZONES_BEGIN: Final = -62_100_000_000
+
+_BLANKS: Final = f"[{WHITE_SPACE}]*"
+_NUMBER: Final = rf"{_BLANKS}([0-9]{{1,2}})"
+_YEAR: Final = rf"{_BLANKS}([+-][0-9]+|[0-9]{{1,4}})"
+_DATE: Final = rf"{_YEAR}{_BLANKS}-{_NUMBER}{_BLANKS}-{_NUMBER}"
+_CLOCK: Final = rf"{_NUMBER}{_BLANKS}:{_NUMBER}{_BLANKS}:{_NUMBER}(?:\.([0-9]{{1,9}})[0-9]*)?{_BLANKS}"
+_OFFSET: Final = rf"(?:(UTC|Z)|([+\-\u2212])([0-9]{{2}})[:{WHITE_SPACE}]*([0-5][0-9])){_BLANKS}"
+_DAY_ALONE: Final = re.compile(f"{_YEAR}-{_NUMBER}-{_NUMBER}")
+_WITH_OFFSET: Final = re.compile(_DATE + "[Tt ]" + _CLOCK + _OFFSET, re.IGNORECASE)
+_WITHOUT_OFFSET: Final = re.compile(_DATE + _BLANKS + "T" + _CLOCK)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A time to the nanosecond, by the clock of some place.
+
+    `offset` is how far that clock is from UTC, in seconds, and `zone` what it is called; both None where that is not
+    known. In a leap second there are more than a thousand million nanoseconds.
+    """
+
+    seconds: int
+    nanoseconds: int = 0
+    offset: int | None = None
+    zone: str | None = None
+
+    @property
+    def time(self) -> datetime:
+        """A time that is as it in everything but the year."""
+        return _EPOCH + timedelta(seconds=self.seconds % _CYCLE)
+
+    @property
+    def years(self) -> int:
+        """How many years it is after that time; a multiple of 400."""
+        return self.seconds // _CYCLE * 400
+
+    @property
+    def timestamp(self) -> int:
+        """The seconds since 1970 in UTC."""
+        return self.seconds - (self.offset or 0)
+
+    def at(self, zone: tzinfo) -> Moment:
+        """The same moment in a zone."""
+        known = min(max(self.timestamp, _ZONES_BEGIN), _ZONES_END)
+        there = datetime.fromtimestamp(known, UTC).astimezone(zone)
+        offset = int((there.utcoffset() or timedelta()).total_seconds())
+        return Moment(self.timestamp + offset, self.nanoseconds, offset, there.tzname())
+
+
+def is_known(seconds: int) -> bool:
+    """Whether so many seconds from 1970 are within the years that production knows."""
+    return _LEAST_SECONDS <= seconds <= _MOST_SECONDS
+
+
+def read_day(text: str) -> Moment | None:
+    """The beginning of a day written as `2026-01-31`, or None."""
+    found = _DAY_ALONE.fullmatch(text)
+    seconds = _seconds(*found.groups()) if found else None
+    return None if seconds is None else Moment(seconds, 0, 0, "UTC")
+
+
+def read_time(text: str) -> Moment | None:
+    """A time written as `2026-01-31T12:00:00Z`, or None; without an offset it counts as one of UTC."""
+    for found, offset in _readings(text):
+        year, month, day, *clock, fraction = found.groups()[:7]
+        seconds = _seconds(year, month, day)
+        hour, minute, second = map(int, clock)
+        if seconds is None or hour > 23 or minute > 59 or second > 60 or abs(offset) >= _DAY:
+            continue
+        seconds += hour * 3600 + minute * 60 + min(second, 59)
+        nanoseconds = int((fraction or "").ljust(9, "0")) + (1_000_000_000 if second == 60 else 0)
+        if is_known(seconds - offset):
+            name = "UTC" if found.re is _WITHOUT_OFFSET else None
+            return Moment(seconds, nanoseconds, offset, name)
+    return None
+
+
+def _readings(text: str) -> Iterator[tuple[re.Match[str], int]]:
+    """What the text can be read as, with the offset from UTC in seconds."""
+    if (found := _WITH_OFFSET.fullmatch(text)) is not None:
+        named, sign, hours, minutes = found.groups()[7:]
+        offset = 0 if named else int(hours) * 3600 + int(minutes) * 60
+        yield found, offset if named or sign == "+" else -offset
+    if (found := _WITHOUT_OFFSET.fullmatch(text)) is not None:
+        yield found, 0
+
+
+def _seconds(year: str, month: str, day: str) -> int | None:
+    """The seconds from 1970 to the beginning of a day, None where there is none such."""
+    number = int(year) if len(year) < 20 else _MOST_YEAR + 1
+    if not _LEAST_YEAR <= number <= _MOST_YEAR:
+        return None
+    cycles, rest = divmod(number - 2000, 400)
+    try:
+        days = date(2000 + rest, int(month), int(day)).toordinal() - _ORDINAL
+    except ValueError:
+        return None
+    return days * _DAY + cycles * _CYCLE
+
+
+_LEAST_SECONDS: Final = _seconds(str(_LEAST_YEAR), "1", "1") or 0
+_MOST_SECONDS: Final = (_seconds(f"+{_MOST_YEAR}", "12", "31") or 0) + _DAY - 1

@@ -1,0 +1,163 @@
+"""Filters that take numbers, and values of any type."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
+from flowdsl.expressions.templates.filters.arguments import Arguments, float_of
+from flowdsl.expressions.templates.values import (
+    LEAST_I64,
+    MOST_I64,
+    MOST_U64,
+    json_text,
+    kind,
+    number,
+    printed,
+    saturated,
+)
+from flowdsl.expressions.templates.whitespace import WHITE_SPACE
+
+_FLOAT = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
+_PREFIXES = {2: "0b", 8: "0o", 16: "0x"}
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def absolute(value: Any, args: Arguments) -> int | float:
+    """The number without its sign."""
+    found = number(value)
+    if found is None:
+        raise RenderError(f"`abs` takes a number, not {kind(value)}")
+    # the least 64-bit integer has no positive one beside it, and stays as it is
+    return found if isinstance(found, int) and found == LEAST_I64 else abs(found)
+
+
+def pluralize(value: Any, args: Arguments) -> str:
+    """`plural`, or `singular` for 1 and -1."""
+    found = float_of("pluralize", value)
+    plural, singular = args.text("plural", "s"), args.text("singular", "")
+    return plural if abs(abs(found) - 1.0) > 2.220446049250313e-16 else singular
+
+
+def rounded(value: Any, args: Arguments) -> float | None:
+    """The number to `precision` places, by `method`: `common` (halves away from zero), `ceil` or `floor`."""
+    found = float_of("round", value)
+    method, precision = args.text("method", "common"), args.whole("precision", 0, -(2**31), 2**31 - 1)
+    multiplier = power_of_ten(precision)
+    scaled = multiplier * found
+    if method not in ("common", "ceil", "floor"):
+        raise RenderError(f"`round` knows the methods common, ceil and floor, not {method!r}")
+    if math.isfinite(scaled):
+        scaled = _half_away(scaled) if method == "common" else _sided(scaled, method)
+    result = scaled / multiplier if multiplier else math.nan
+    return result if math.isfinite(result) else None
+
+
+def _half_away(value: float) -> float:
+    whole = float(math.trunc(value))
+    whole = whole + math.copysign(1.0, value) if abs(value - whole) >= 0.5 else whole
+    return math.copysign(whole, value)
+
+
+def _sided(value: float, method: str) -> float:
+    # the sign of zero is kept, as in Rust
+    return math.copysign(float(math.ceil(value) if method == "ceil" else math.floor(value)), value)
+
+
+def power_of_ten(exponent: int) -> float:
+    """Ten to a power, multiplied in the order in which production's `powi` does."""
+    result, base, left = 1.0, 10.0, abs(exponent)
+    while True:
+        if left & 1:
+            result *= base
+        left >>= 1
+        if not left:
+            break
+        base *= base
+    return 1.0 / result if exponent < 0 else result
+
+
+def filesizeformat(value: Any, args: Arguments) -> str:
+    """A number of bytes in units of 1,024, to two places."""
+    found = number(value)
+    if not isinstance(found, int) or not 0 <= found <= MOST_U64:
+        raise RenderError(
+            f"`filesizeformat` takes a whole number from 0 up, not {printed(value) or kind(value)}"
+        )
+    units = _BINARY_UNITS if args.flag("binary", False) else _UNITS
+    size, unit = float(found), 0
+    while size >= 1024 and unit < len(units) - 1:
+        size /= 1024
+        unit += 1
+    if size == int(size):
+        return f"{int(size)} {units[unit]}"
+    return f"{size:.2f} {units[unit]}"
+
+
+def to_int(value: Any, args: Arguments) -> int:
+    """The value as a whole number: a text in a `base`, a fraction cut off, or `default`."""
+    default, base = args.integer("default", 0), args.whole("base", 10, 0, 2**32 - 1)
+    if isinstance(value, str):
+        return _int_of_text(value.strip(WHITE_SPACE), default, base)
+    found = number(value)
+    if found is None:
+        raise RenderError(f"`int` takes text or a number, not {kind(value)}")
+    return saturated(float(found))
+
+
+def _int_of_text(text: str, default: int, base: int) -> int:
+    prefix = _PREFIXES.get(base, "")
+    while prefix and text.startswith(prefix):
+        text = text[len(prefix) :]
+    if not 2 <= base <= 36:
+        raise RenderCrashError(f"`int` knows bases from 2 to 36, not {base}")
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if digits and all(char in _DIGITS[:base] for char in digits.lower()) and digits.isascii():
+        # leading zeros aside, 64 bits have at most 64 digits
+        found = int(digits.lstrip("0")[:65] or "0", base) * (-1 if text[0] == "-" else 1)
+        if LEAST_I64 <= found <= MOST_I64:
+            return found
+    if "." in text and _FLOAT.fullmatch(text):
+        return saturated(float(text))
+    return default
+
+
+def to_float(value: Any, args: Arguments) -> float | None:
+    """The value as a float, or `default` for a text that is none."""
+    default = args.float("default", 0.0)
+    if isinstance(value, str):
+        text = value.strip(WHITE_SPACE)
+        found = float(text) if _FLOAT.fullmatch(text) else default
+        return found if math.isfinite(found) else None
+    given = number(value)
+    if given is None:
+        raise RenderError(f"`float` takes text or a number, not {kind(value)}")
+    return float(given)
+
+
+def length(value: Any, args: Arguments) -> int:
+    """How many characters, items or members there are."""
+    if isinstance(value, (str, list, dict)):
+        return len(value)
+    raise RenderError(f"`length` takes text, an array or an object, not {kind(value)}")
+
+
+def reverse(value: Any, args: Arguments) -> Any:
+    """The items or the characters from the last to the first."""
+    if isinstance(value, (str, list)):
+        return value[::-1]
+    raise RenderError(f"`reverse` takes text or an array, not {kind(value)}")
+
+
+def json_encode(value: Any, args: Arguments) -> str:
+    """The value as JSON, on several lines with `pretty=true`."""
+    return json_text(value, pretty=args.any("pretty") is True)
+
+
+def as_str(value: Any, args: Arguments) -> str:
+    """The value as it is printed."""
+    return printed(value)

@@ -1,0 +1,182 @@
+"""Filters that take text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flowdsl.expressions.templates import rust_text
+from flowdsl.expressions.templates.failures import MAX_ITEMS, MAX_TEXT, RenderAbortError
+from flowdsl.expressions.templates.filters.arguments import Arguments, text_of
+from flowdsl.expressions.templates.graphemes import graphemes
+from flowdsl.expressions.templates.slugs import slug
+from flowdsl.expressions.templates.whitespace import WHITE_SPACE
+
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", "/": "&#x2F;"})
+_XML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"})
+_SLASHES = str.maketrans({"\\": "\\\\", '"': '\\"', "'": "\\'"})
+_SPACES = dict.fromkeys(map(ord, WHITE_SPACE), " ")
+_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_STRICT = [chr(byte) if byte in _LETTERS else f"%{byte:02X}" for byte in range(256)]
+# a percent sign stays as it is, unlike in Python's `quote`
+_LOOSE = [chr(byte) if byte in _LETTERS | frozenset(b"%-./_~") else f"%{byte:02X}" for byte in range(256)]
+
+
+def plain(change: Callable[[str], str], name: str) -> Callable[[Any, Arguments], str]:
+    """A filter that changes text and takes no arguments."""
+
+    def run(value: Any, args: Arguments) -> str:
+        return change(text_of(name, value))
+
+    return run
+
+
+def capitalize(text: str) -> str:
+    """The first letter capital, the others small."""
+    return rust_text.upper(text[:1]) + rust_text.lower(text[1:])
+
+
+def title(text: str) -> str:
+    """The first letter of each word capital, the others small."""
+    out: list[str] = []
+    at = 0
+    for word in rust_text.found_all(text, rust_text.WORDS):
+        # a word begins where its letters are next found: no other place before it could begin one
+        start = text.index(word, at)
+        out += [text[at:start], capitalize(word)]
+        at = start + len(word)
+    return "".join([*out, text[at:]])
+
+
+def escape(text: str) -> str:
+    """With `& < > " ' /` as HTML entities."""
+    return text.translate(_HTML)
+
+
+def escape_xml(text: str) -> str:
+    """With `& < > " '` as XML entities."""
+    return text.translate(_XML)
+
+
+def addslashes(text: str) -> str:
+    """With a backslash before quotes and backslashes."""
+    return text.translate(_SLASHES)
+
+
+def linebreaksbr(text: str) -> str:
+    """With `<br>` for the ends of lines."""
+    return text.replace("\r\n", "<br>").replace("\n", "<br>")
+
+
+def striptags(text: str) -> str:
+    """Without HTML tags."""
+    return rust_text.replaced(text, rust_text.TAGS, "")
+
+
+def spaceless(text: str) -> str:
+    """Without white space between HTML tags."""
+    return rust_text.replaced(text, rust_text.SPACE_BETWEEN_TAGS, "><")
+
+
+def urlencode(text: str) -> str:
+    """Percent-encoded, slashes kept."""
+    return "".join(map(_LOOSE.__getitem__, text.encode()))
+
+
+def urlencode_strict(text: str) -> str:
+    """Percent-encoded but for letters and digits."""
+    return "".join(map(_STRICT.__getitem__, text.encode()))
+
+
+def trim(text: str) -> str:
+    """Without white space around it."""
+    return text.strip(WHITE_SPACE)
+
+
+def trim_start(text: str) -> str:
+    """Without white space before it."""
+    return text.lstrip(WHITE_SPACE)
+
+
+def trim_end(text: str) -> str:
+    """Without white space after it."""
+    return text.rstrip(WHITE_SPACE)
+
+
+def _pattern(args: Arguments) -> str:
+    return args.text("pat").replace("\\n", "\n").replace("\\t", "\t")
+
+
+def trim_start_matches(value: Any, args: Arguments) -> str:
+    """Without the text `pat` before it, however often it is there."""
+    text, pattern = text_of("trim_start_matches", value), _pattern(args)
+    start = 0
+    while pattern and text.startswith(pattern, start):
+        start += len(pattern)
+    return text[start:]
+
+
+def trim_end_matches(value: Any, args: Arguments) -> str:
+    """Without the text `pat` after it, however often it is there."""
+    text, pattern = text_of("trim_end_matches", value), _pattern(args)
+    end = len(text)
+    while pattern and text.endswith(pattern, 0, end):
+        end -= len(pattern)
+    return text[:end]
+
+
+def truncate(value: Any, args: Arguments) -> str:
+    """The first `length` characters as readers see them, and `end` if there were more."""
+    text = text_of("truncate", value)
+    length, end = args.size("length", 255), args.text("end", "…")
+    if length >= len(text):
+        return text
+    clusters = graphemes(text)
+    return text if length >= len(clusters) else "".join(clusters[:length]) + end
+
+
+def wordcount(value: Any, args: Arguments) -> int:
+    """How many words there are between white space."""
+    spaced = text_of("wordcount", value).translate(_SPACES)
+    return sum(bool(word) for word in spaced.split(" "))
+
+
+def replace(value: Any, args: Arguments) -> str:
+    """The text with `to` for every `from`."""
+    text = text_of("replace", value)
+    old, new = args.text("from"), args.text("to")
+    if len(text) + (len(text) + 1) * max(0, len(new) - len(old)) > MAX_TEXT:
+        count = text.count(old)
+        if len(text) + count * (len(new) - len(old)) > MAX_TEXT:
+            raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+    return text.replace(old, new)
+
+
+def split(value: Any, args: Arguments) -> list[str]:
+    """The parts of the text between `pat`."""
+    text, pattern = text_of("split", value), _pattern(args)
+    count = len(text) + 1 if not pattern else text.count(pattern)
+    if count >= MAX_ITEMS:
+        raise RenderAbortError(f"the template makes an array of more than {MAX_ITEMS:,} items")
+    # between no characters there is an empty part at both ends
+    return ["", *text, ""] if not pattern else text.split(pattern)
+
+
+def indent(value: Any, args: Arguments) -> str:
+    """The text with `prefix` before each line but the first and the blank ones."""
+    text = text_of("indent", value)
+    prefix, first, blank = args.text("prefix", "    "), args.flag("first", False), args.flag("blank", False)
+    *ended, rest = text.split("\n")
+    lines = [line.removesuffix("\r") for line in ended] + ([rest] if rest else [])
+    if len(text) + len(lines) * len(prefix) > MAX_TEXT:
+        raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+    out: list[str] = []
+    for count, line in enumerate(lines):
+        wanted = (blank or bool(trim_start(line))) if count else first
+        out.append((prefix if wanted else "") + line)
+    return "\n".join(out)
+
+
+def slugify(value: Any, args: Arguments) -> str:
+    """The text as a part of an address: small letters, digits and hyphens."""
+    return slug(text_of("slugify", value))

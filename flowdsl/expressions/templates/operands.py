@@ -1,0 +1,254 @@
+"""Reads the operands of a template's expressions: texts, numbers, paths, tests, calls and their arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flowdsl.expressions.templates.nodes import (
+    Expr,
+    Ident,
+    MacroCall,
+    TemplateCall,
+    TemplateLiteral,
+    Test,
+    Value,
+)
+from flowdsl.expressions.templates.scanner import Scanner
+from flowdsl.expressions.templates.value_paths import ODD_KEY, inner_paths
+
+T = TypeVar("T")
+Args = tuple[tuple[str, Expr], ...]
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+STRING = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`")
+BOOLEAN = re.compile(r"true|false|True|False")
+_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*")
+_PART = re.compile(r"\.([A-Za-z0-9_]+)")
+_INT = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+")
+
+S = TypeVar("S", bound="Operands")
+
+
+def remembered(rule: Callable[[S, int], tuple[T, int] | None]) -> Callable[[S, int], tuple[T, int] | None]:
+    """The rule, asked only once for each place."""
+    name = rule.__name__
+
+    def run(self: S, at: int) -> tuple[T, int] | None:
+        key = (name, at)
+        if key not in self.memory:
+            self.memory[key] = rule(self, at)
+        found: tuple[T, int] | None = self.memory[key]
+        return found
+
+    return run
+
+
+class Operands(Scanner):
+    """The rules for operands. Each takes a place and gives what it read and the place after it, or None."""
+
+    def __init__(self, text: str, *, lenient: bool = False) -> None:
+        super().__init__(text, lenient=lenient)
+        self.memory: dict[tuple[str, int], Any] = {}
+
+    def forget(self) -> None:
+        """Drop what the rules remember: no rule looks back into an earlier tag."""
+        self.memory.clear()
+
+    def any_value(self, at: int) -> tuple[Expr, int] | None:
+        """What may stand as an argument."""
+        raise NotImplementedError
+
+    def string(self, at: int) -> tuple[TemplateLiteral, int] | None:
+        """A text in quotes, which knows no escapes."""
+        match = self.matched(STRING, "a text", at)
+        return (TemplateLiteral(match.group()[1:-1]), match.end()) if match else None
+
+    def number(self, at: int) -> tuple[TemplateLiteral, int] | None:
+        """A float or a whole number."""
+        if match := _FLOAT.match(self.text, at):
+            number = float(match.group())
+            if number in (float("inf"), float("-inf")) and not self.lenient:
+                self.refuse("a number too large", at, allowed="64-bit floats")
+            return TemplateLiteral(number), match.end()
+        if match := self.matched(_INT, "a number", at):
+            whole = int(match.group()) if len(match.group()) < 25 else 2**64
+            if not -(2**63) <= whole < 2**63:
+                self.refuse("a whole number out of bounds", at, allowed="64-bit integers")
+            return TemplateLiteral(whole), match.end()
+        return None
+
+    @remembered
+    def ident(self, at: int) -> tuple[Ident, int] | None:
+        """A path."""
+        match = self.matched(_DOTTED, "a variable", at)
+        if not match:
+            return None
+        root, *names = match.group().split(".")
+        steps: list[str | Ident] = list(names)
+        end = match.end()
+        odd: int | None = None
+        while True:
+            if part := _PART.match(self.text, end):
+                steps.append(part.group(1))
+                end = part.end()
+            elif bracket := self._bracket(end):
+                if bracket[2] and odd is None:
+                    odd = len(steps)
+                steps.append(bracket[0])
+                end = bracket[1]
+            else:
+                break
+        text, inner = self.text[at:end], tuple(step for step in steps if isinstance(step, Ident))
+        if odd is not None:
+            inner = tuple(filter(None, map(self._inner, inner_paths(text))))
+        return Ident(text, root, tuple(steps), at, odd, inner), end
+
+    def _inner(self, text: str) -> Ident | None:
+        """A path inside of brackets, as far as a variable can have that name."""
+        found = type(self)(text, lenient=True).ident(0)
+        return found[0] if found and found[1] == len(text) else None
+
+    def _bracket(self, at: int) -> tuple[str | Ident, int, bool] | None:
+        """What stands in brackets, the place behind them, and whether Tera misreads it."""
+        if not self.text.startswith("[", at):
+            return None
+        at += 1
+        step: str | Ident
+        odd = False
+        if match := _INT.match(self.text, at):
+            step, end = match.group(), match.end()
+            odd = step.startswith("-") or int(step[:30]) >= 2**64
+            if odd and not self.lenient:
+                self.refuse(
+                    f"the index {step} is never there", at, allowed="0 and up", hint="`| last` gives the last"
+                )
+        elif match := STRING.match(self.text, at):
+            step, end = match.group()[1:-1], match.end()
+            odd = match.group()[0] == "`" or ODD_KEY.search(step) is not None
+            if odd and not self.lenient:
+                self.refuse(
+                    f"the key {match.group()} is misread by Tera",
+                    at,
+                    allowed="keys of ASCII letters, digits and signs but quotes, brackets, `\\` and `~`",
+                )
+        else:
+            self.deeper(at)
+            inner = self.ident(at)
+            self.nesting -= 1
+            if not inner:
+                return None
+            step, end = inner
+        closed = self.literal("]", end)
+        return None if closed is None else (step, closed, odd)
+
+    @remembered
+    def test(self, at: int) -> tuple[Test, int] | None:
+        """`path is name(args)`."""
+        found = self.ident(at)
+        if not found:
+            return None
+        ident, end = found
+        after = self.literal("is", self.space(end))
+        if after is None:
+            return None
+        after = self.space(after)
+        negation = "not" if self.text.startswith("not", after) else ""
+        name = NAME.match(self.text, self.space(after + len(negation)))
+        if negation and not name:
+            negation, name = "", NAME.match(self.text, after)
+        if not name:
+            self.missed("a test", after)
+            return None
+        args: tuple[Expr, ...] = ()
+        end = name.end()
+        if inner := self.parenthesised(self._test_args, self.space(end)):
+            args, end = inner
+        return Test(ident, name.group(), args, bool(negation), name.start()), end
+
+    def _test_args(self, at: int) -> tuple[tuple[Expr, ...], int] | None:
+        return self._separated(self.any_value, at)
+
+    @remembered
+    def macro_call(self, at: int) -> tuple[MacroCall, int] | None:
+        """`self::name(args)`."""
+        namespace = NAME.match(self.text, at)
+        after = self.literal("::", self.space(namespace.end())) if namespace else None
+        name = NAME.match(self.text, self.space(after)) if after else None
+        args = self._arguments(self.space(name.end())) if name else None
+        if not (namespace and name and args):
+            return None
+        return MacroCall(namespace.group(), name.group(), args[0], at), args[1]
+
+    @remembered
+    def call(self, at: int) -> tuple[TemplateCall, int] | None:
+        """A function, or a filter with arguments."""
+        name = NAME.match(self.text, at)
+        args = self._arguments(self.space(name.end())) if name else None
+        return (TemplateCall(name.group(), args[0], at), args[1]) if name and args else None
+
+    def _arguments(self, at: int) -> tuple[Args, int] | None:
+        return self.parenthesised(self._keyword_args, at)
+
+    def _keyword_args(self, at: int) -> tuple[Args, int] | None:
+        found = self._separated(self._keyword_arg, at)
+        if not found:
+            return (), at
+        args, end = found
+        comma = self.literal(",", self.space(end))
+        return args, end if comma is None else comma
+
+    def _keyword_arg(self, at: int) -> tuple[tuple[str, Expr], int] | None:
+        name = self.matched(NAME, "an argument `name=value`", at)
+        equals = self.literal("=", self.space(name.end())) if name else None
+        value = self.any_value(self.space(equals)) if equals else None
+        return ((name.group(), value[0]), value[1]) if name and value else None
+
+    # -- helpers ---------------------------------------------------------------------------------------
+
+    def _separated(
+        self, rule: Callable[[int], tuple[T, int] | None], at: int
+    ) -> tuple[tuple[T, ...], int] | None:
+        found = rule(at)
+        items: list[T] = []
+        end = at
+        while found:
+            items.append(found[0])
+            end = found[1]
+            comma = self.literal(",", self.space(end))
+            found = None if comma is None else rule(self.space(comma))
+        return (tuple(items), end) if items else None
+
+    def parenthesised(self, rule: Callable[[int], tuple[T, int] | None], at: int) -> tuple[T, int] | None:
+        """What the rule reads between parentheses."""
+        opened = self.literal("(", at)
+        if opened is None:
+            return None
+        self.deeper(at)
+        found = rule(self.space(opened))
+        self.nesting -= 1
+        if not found:
+            return None
+        closed = self.literal(")", self.space(found[1]))
+        return None if closed is None else (found[0], closed)
+
+    def filter(self, at: int) -> tuple[TemplateCall, int] | None:
+        """A filter: a name, perhaps with arguments."""
+        found = self.call(at)
+        if found:
+            return found
+        name = self.matched(NAME, "a filter", at)
+        return (TemplateCall(name.group(), (), at), name.end()) if name else None
+
+    def with_filters(self, value: Value, end: int) -> tuple[Expr, int]:
+        """The value with the filters that follow it."""
+        filters: list[TemplateCall] = []
+        while (bar := self.literal("|", self.space(end))) is not None:
+            found = self.filter(self.space(bar))
+            if not found:
+                break
+            filters.append(found[0])
+            end = found[1]
+        return Expr(value, tuple(filters)), end

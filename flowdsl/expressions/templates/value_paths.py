@@ -1,0 +1,167 @@
+"""How Tera reads a path that is a text: the `attribute` of a filter, or a path with something in brackets.
+
+Tera keeps a path as it is written. What stands in brackets is put into the text, and the text is then cut into names at
+dots, brackets and quotes, by a reader that counts letters where it means bytes. Most keys come out as they were
+written, and are looked up here without all that; the others (quotes, brackets, backslashes, `~`, letters beyond ASCII,
+nothing at all) come out as other names, or end production's process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
+from flowdsl.expressions.templates.values import NOTHING, json_float, kind, number, step, steps
+
+ODD_KEY: Final = re.compile(r"""[^ -~]|["'\[\]\\~]|^$""")
+"""What is in a key that does not come out of the text as it went in."""
+
+
+def member(value: Any, path: str) -> Any:
+    """What a dotted path leads to inside a value, or `NOTHING`; no path leads to the value itself."""
+    if path and ODD_KEY.search(path):
+        return dotted(value, path)
+    return steps(value, tuple(part for part in path.split(".") if part))
+
+
+def dotted(value: Any, path: str) -> Any:
+    """What a path leads to inside a value, or `NOTHING`, letter for letter as Tera reads it."""
+    for name in _names(path.encode(errors="surrogatepass")):
+        value = step(value, name.replace("~1", "/").replace("~0", "~"))
+        if value is NOTHING:
+            return NOTHING
+    return value
+
+
+def cannot_be_cut(path: str) -> bool:
+    """Whether Tera crashes when it takes the path apart to its end."""
+    try:
+        for _ in _names(path.encode(errors="surrogatepass")):
+            pass
+    except RenderCrashError:
+        return True
+    return False
+
+
+def key_text(value: Any, text: str) -> str:
+    """What is put into a path for the value of `text`, which stands in brackets there."""
+    if isinstance(value, str):
+        return f'"{value}"'
+    found = number(value)
+    if found is None:
+        raise RenderError(f"`{text}` is {kind(value)}, which is no key")
+    return json_float(found) if isinstance(found, float) else str(found)
+
+
+def bracket_names(value: Any, text: str) -> tuple[str, ...] | None:
+    """The names that a value in brackets stands for: a text is one, a fraction two; None where it is misread."""
+    if isinstance(value, str):
+        return None if ODD_KEY.search(value) else (value,)
+    return tuple(part for part in key_text(value, text).split(".") if part)
+
+
+def inner_paths(text: str) -> list[str]:
+    """What Tera takes for paths inside brackets: all that begins with no quote and is no number."""
+    found: list[str] = []
+    at = 0
+    while at < len(text):
+        if text[at] != "[":
+            at += 1
+            continue
+        start = at + 1
+        if start == len(text):
+            raise RenderCrashError(f"Tera cannot take apart the path `{text}`")
+        at = start + 1
+        if text[start] in "\"'":
+            continue
+        open_brackets, end = 1, at
+        while end < len(text) and open_brackets:
+            open_brackets += {"[": 1, "]": -1}.get(text[end], 0)
+            end += 1
+        at = end
+        if not open_brackets and not _is_index(text[start : end - 1]):
+            found.append(text[start : end - 1])
+    return found
+
+
+def _is_index(text: str) -> bool:
+    digits = text.removeprefix("+")
+    return digits.isascii() and digits.isdigit() and int(digits[:40]) < 2**64
+
+
+def put_together(text: str, look_up: Callable[[str], Any]) -> str:
+    """The path as Tera looks it up: values in the place of brackets. Raises `RenderError` where one is no key."""
+    path = text
+    for inner in inner_paths(text):
+        before, _, after = path.partition(f"[{inner}]")
+        path = f"{before}.{key_text(look_up(inner), inner)}{after}"
+    for old, new in (
+        ("/", "~1"),
+        ("['", '."'),
+        ('["', '."'),
+        ("[", "."),
+        ("']", '"'),
+        ('"]', '"'),
+        ("]", ""),
+    ):
+        path = path.replace(old, new)
+    return path
+
+
+def _names(path: bytes) -> Iterator[str]:
+    """The names in a path: a reader in Tera's words, which goes on from name to name with what it last saw."""
+    single = double = escaped = False
+    begin = 0
+    while True:
+        rest = _cut(path, begin, len(path))
+        skipped, name = 0, None
+        for i, character in enumerate(rest):
+            quoted = single or double or escaped
+            end: bool | None = None
+            if character in "\"'" and not escaped:
+                if character == '"':
+                    double = not double
+                else:
+                    single = not single
+                end = i != skipped
+            elif character == "\\":
+                escaped = True
+                continue
+            elif character == "[" and not quoted:
+                end = True
+            elif character == "]" and not quoted:
+                end = False
+            elif character == "." and not quoted:
+                end = i != skipped
+            if end:
+                name = _cut(path, begin + skipped, begin + i)
+                begin += i + 1
+                if name:
+                    break
+            elif end is not None:
+                skipped += 1
+            # leaving at a name, Tera does not come to this line
+            escaped = False
+        else:
+            if begin + skipped < len(path):
+                name = _cut(path, begin + skipped, len(path))
+                begin = len(path)
+        if not name:
+            return
+        yield name
+
+
+def _cut(path: bytes, start: int, end: int) -> str:
+    """A part of a path; production's process ends where a part begins or ends within a letter, or nowhere."""
+    try:
+        if not start <= end <= len(path):
+            raise ValueError(start)
+        # the rest as well: a part that ends within a letter leaves half of it behind
+        path[end:].decode(errors="surrogatepass")
+        return path[start:end].decode(errors="surrogatepass")
+    except ValueError as error:
+        raise RenderCrashError(
+            f"Tera cannot take apart the path `{path.decode(errors='replace')}`"
+        ) from error

@@ -1,0 +1,313 @@
+"""What Tera does with JSON values: how it prints them, compares them, counts with them and steps into them.
+
+Whole numbers are those of JSON in Rust: 64 bits, with or without a sign; what is beyond is a float.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from decimal import Context, Decimal
+from typing import Any, Final
+
+from flowdsl.expressions.templates.failures import (
+    MAX_ITEMS,
+    MAX_TEXT,
+    RenderAbortError,
+    RenderCrashError,
+    RenderError,
+)
+
+Number = int | float
+
+LEAST_I64: Final = -(2**63)
+MOST_I64: Final = 2**63 - 1
+MOST_U64: Final = 2**64 - 1
+
+_EXACT: Final = Context(prec=800)
+
+
+class Nothing:
+    """What a step into a value gives where there is nothing."""
+
+
+NOTHING: Final = Nothing()
+
+
+# -- kinds ---------------------------------------------------------------------------------------------
+
+
+def number(value: Any) -> Number | None:
+    """The value as a number of JSON in Rust, or None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, int) and not LEAST_I64 <= value <= MOST_U64:
+        return float(value)
+    return value
+
+
+def is_i64(value: Number) -> bool:
+    """Whether a number is whole and fits 64 bits with a sign."""
+    return isinstance(value, int) and value <= MOST_I64
+
+
+def is_u64(value: Number) -> bool:
+    """Whether a number is whole and not negative."""
+    return isinstance(value, int) and value >= 0
+
+
+def kind(value: Any) -> str:
+    """What a value is, for messages."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "an array" if isinstance(value, list) else "an object"
+
+
+def truthy(value: Any) -> bool:
+    """Whether a value counts as true: not null, false, zero, NaN or empty."""
+    if isinstance(value, float):
+        return value != 0.0 and not math.isnan(value)
+    return bool(value)
+
+
+# -- printing ------------------------------------------------------------------------------------------
+
+
+def plain_float(value: float) -> str:
+    """A float as `{{ }}` prints it: the shortest digits, never an exponent, no `.0`."""
+    text = repr(value)
+    if "e" in text:
+        return format(_half_up(value, Decimal(text)), "f")
+    text = text.removesuffix(".0")
+    decimals = len(text) - text.find(".") - 1 if "." in text else 0
+    if value.as_integer_ratio()[1].bit_length() == decimals + 2:
+        # written out, the float has one digit more, which is a 5
+        return format(_half_up(value, Decimal(text)), "f")
+    return text
+
+
+def _half_up(value: float, shown: Decimal) -> Decimal:
+    """Of two shortest texts for a float that lies right between them, the larger, as Rust prints it.
+
+    Python, and Rust where it writes JSON, take the one with an even last digit.
+    """
+    exponent = shown.as_tuple().exponent
+    assert isinstance(exponent, int)
+    unit = Decimal((0, (1,), exponent)).copy_sign(shown)
+    if _EXACT.multiply(_EXACT.subtract(Decimal(value), shown), Decimal(2)) != unit:
+        return shown
+    larger = _EXACT.add(shown, unit)
+    return larger if float(larger) == value else shown
+
+
+def json_float(value: float) -> str:
+    """A float as JSON has it, and `~`: `1.0`, `1e21`, `1e-7`, with an exponent from 1e16 up and below 1e-5."""
+    if not math.isfinite(value):
+        return "null"
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    text = "".join(map(str, digits))
+    if value == 0:
+        text, exponent = "0", 0
+    point = len(text) + exponent
+    if exponent >= 0 and point <= 16:
+        body = text + "0" * exponent + ".0"
+    elif 0 < point <= 16:
+        body = f"{text[:point]}.{text[point:]}"
+    elif -5 < point <= 0:
+        body = "0." + "0" * -point + text
+    else:
+        body = (text if len(text) == 1 else f"{text[0]}.{text[1:]}") + f"e{point - 1}"
+    return "-" + body if sign else body
+
+
+def printed(value: Any) -> str:
+    """A value as `{{ }}` prints it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, dict)):
+        out: list[str] = []
+        _print_into(value, out, 0)
+        return "".join(out)
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    found = number(value)
+    return plain_float(found) if isinstance(found, float) else str(found)
+
+
+def _print_into(value: Any, out: list[str], size: int) -> int:
+    """Print a value piece by piece; the result is how many characters there are by now."""
+    if isinstance(value, list):
+        out.append("[")
+        size += 2
+        for count, item in enumerate(value):
+            if count:
+                out.append(", ")
+                size += 2
+            size = _print_into(item, out, size)
+        out.append("]")
+    else:
+        text = value if isinstance(value, str) else "[object]" if isinstance(value, dict) else _scalar(value)
+        out.append(text)
+        size += len(text)
+    if size > MAX_TEXT:
+        raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+    return size
+
+
+def joined(value: Any) -> str | None:
+    """A value as `~` prints it, or None where `~` does not take it."""
+    if isinstance(value, str):
+        return value
+    found = number(value)
+    return None if found is None else json_float(found) if isinstance(found, float) else str(found)
+
+
+def json_text(value: Any, *, pretty: bool = False) -> str:
+    """A value as JSON, keys in order."""
+    out: list[str] = []
+    _encode(value, out, [0], "\n" if pretty else None)
+    return "".join(out)
+
+
+def _encode(value: Any, out: list[str], size: list[int], line: str | None) -> None:
+    if isinstance(value, (list, dict)):
+        opening, closing = "[]" if isinstance(value, list) else "{}"
+        inner = None if line is None else line + "  "
+        out.append(opening)
+        items = sorted(value.items()) if isinstance(value, dict) else [(None, item) for item in value]
+        for count, (key, item) in enumerate(items):
+            out.append(("," if count else "") + (inner or ""))
+            if key is not None:
+                out.append(json.dumps(key, ensure_ascii=False) + (": " if inner else ":"))
+            _encode(item, out, size, inner)
+        out.append((line or "") + closing if items else closing)
+    elif isinstance(value, str):
+        out.append(json.dumps(value, ensure_ascii=False))
+    else:
+        out.append(joined(value) or ("null" if value is None else _scalar(value)))
+    size[0] += len(out[-1]) + 1
+    if size[0] > MAX_TEXT:
+        raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
+
+
+# -- comparing -----------------------------------------------------------------------------------------
+
+
+def equal(left: Any, right: Any) -> bool:
+    """`==` between values none of which is a number; inside arrays and objects `1` and `1.0` differ."""
+    return _same(left, right, [MAX_ITEMS])
+
+
+def _same(left: Any, right: Any, left_over: list[int]) -> bool:
+    left_over[0] -= 1
+    if left_over[0] < 0:
+        raise RenderAbortError(f"the template compares more than {MAX_ITEMS:,} values at once")
+    if isinstance(left, list):
+        return (
+            isinstance(right, list)
+            and len(left) == len(right)
+            and all(_same(a, b, left_over) for a, b in zip(left, right, strict=True))
+        )
+    if isinstance(left, dict):
+        return (
+            isinstance(right, dict)
+            and left.keys() == right.keys()
+            and all(_same(item, right[key], left_over) for key, item in left.items())
+        )
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    a, b = number(left), number(right)
+    if a is None or b is None:
+        return a is b and left == right
+    return isinstance(a, float) is isinstance(b, float) and a == b
+
+
+def contains(container: Any, item: Any) -> bool:
+    """Whether an array has the item; as `==`, but `1` and `1.0` differ."""
+    budget = [MAX_ITEMS]
+    return any(_same(item, other, budget) for other in container)
+
+
+# -- arithmetic ----------------------------------------------------------------------------------------
+
+
+def calculate(op: str, left: Number, right: Number) -> Number | None:
+    """One step of arithmetic; None is Tera's NaN."""
+    if op == "/":
+        return _divided(float(left), float(right))
+    both_i64, both_u64 = is_i64(left) and is_i64(right), is_u64(left) and is_u64(right)
+    if not (both_i64 or both_u64):
+        return _float_step(op, float(left), float(right))
+    a, b = int(left), int(right)
+    if op == "%":
+        if b == 0:
+            raise RenderError(f"{a} % 0 has no result")
+        if a == LEAST_I64 and b == -1:
+            raise RenderCrashError(f"{a} % {b} is out of bounds")
+        # the remainder has the sign of the dividend
+        return abs(a) % abs(b) * (-1 if a < 0 else 1)
+    result = a + b if op == "+" else a - b if op == "-" else a * b
+    if not (LEAST_I64 <= result <= MOST_I64 if both_i64 else 0 <= result <= MOST_U64):
+        raise RenderError(f"{a} {op} {b} is out of bounds for 64-bit integers")
+    return result
+
+
+def _float_step(op: str, left: float, right: float) -> float | None:
+    if op == "%":
+        return None if right == 0 else _finite(math.fmod(left, right))
+    result = left + right if op == "+" else left - right if op == "-" else left * right
+    if op != "*" and not math.isfinite(result):
+        raise RenderCrashError(f"{left} {op} {right} is out of bounds for floats")
+    return _finite(result)
+
+
+def _divided(left: float, right: float) -> Number | None:
+    result = _finite(left / right) if right else None
+    if result is None or result != math.floor(result):
+        return result
+    # a result without a fraction is a 64-bit integer, the nearest one if it is beyond them
+    return saturated(result)
+
+
+def saturated(value: float) -> int:
+    """The float cut off to a 64-bit integer, or the nearest one if it is beyond them."""
+    return int(max(float(LEAST_I64), value)) if value < 2.0**63 else MOST_I64
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+# -- stepping ------------------------------------------------------------------------------------------
+
+
+def step(value: Any, name: str) -> Any:
+    """The member or item of that name, or `NOTHING`."""
+    if isinstance(value, dict):
+        return value.get(name, NOTHING)
+    if isinstance(value, list) and name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):
+        index = int(name) if len(name) < 20 else len(value)
+        return value[index] if index < len(value) else NOTHING
+    return NOTHING
+
+
+def steps(value: Any, names: tuple[str, ...]) -> Any:
+    """What is at the end of several steps, or `NOTHING`."""
+    for name in names:
+        value = step(value, name)
+        if value is NOTHING:
+            return NOTHING
+    return value

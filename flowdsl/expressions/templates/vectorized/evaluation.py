@@ -1,0 +1,341 @@
+"""Evaluates expressions over many contexts at once.
+
+Where columns have no answer of their own (arrays written out, functions, arguments that vary) the expression is
+put to the row form once for each distinct set of its inputs. Both forms give the same answers and the same failures.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.row_source import Failures, Rows, first_failures
+from flowdsl.expressions.templates.evaluation import Evaluator, missing, ordering, printed_literal
+from flowdsl.expressions.templates.nodes import (
+    Compare,
+    Concat,
+    Expr,
+    Ident,
+    Items,
+    Logic,
+    Math,
+    Membership,
+    TemplateCall,
+    TemplateLiteral,
+    Test,
+)
+from flowdsl.expressions.templates.signatures import FILTERS as SIGNATURES
+from flowdsl.expressions.templates.values import NOTHING, kind
+from flowdsl.expressions.templates.vectorized import predicates
+from flowdsl.expressions.templates.vectorized.arithmetic import NumberColumns, calculated, numbers_of
+from flowdsl.expressions.templates.vectorized.comparison import equality_column, is_one_of
+from flowdsl.expressions.templates.vectorized.constants import (
+    constant,
+    constant_args,
+    constant_values,
+    is_constant,
+)
+from flowdsl.expressions.templates.vectorized.filters import filtered_column
+from flowdsl.expressions.templates.vectorized.groups import distinct
+from flowdsl.expressions.templates.vectorized.outcomes import (
+    GroupIndex,
+    Index,
+    Mask,
+    NotColumnar,
+    RenderOutcome,
+    as_column,
+    asked,
+    column_of,
+    either,
+    finite,
+    has_missing,
+)
+from flowdsl.expressions.templates.vectorized.printer import joined_column, limited, truthy_column
+from flowdsl.expressions.templates.visitors import all_exprs, idents
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import MISSING, Tag
+
+
+class RowBatch:
+    """Contexts of the same template, with the names that it has set so far."""
+
+    def __init__(self, rows: Rows, names: dict[str, Column] | None = None) -> None:
+        self.rows = rows
+        self.size = rows.size
+        self.names = names or {}
+        self._columns: dict[Path, Column] = {}
+
+    def take(self, index: Index) -> RowBatch:
+        """The contexts at `index`."""
+        return RowBatch(
+            self.rows.take(index), {name: column.take(index) for name, column in self.names.items()}
+        )
+
+    # -- paths -----------------------------------------------------------------------------------------
+
+    def column(self, path: Path) -> Column:
+        """What the contexts have at a path."""
+        if path not in self._columns:
+            column = finite(self.rows.column(path))
+            if column.wide is not None:
+                raise NotColumnar
+            self._columns[path] = column
+        return self._columns[path]
+
+    def find(self, ident: Ident) -> Column:
+        """What a path leads to, `MISSING` where it leads nowhere."""
+        own = self.names.get(ident.root)
+        if own is None:
+            return self.column(ident.path)
+        if ident.steps:
+            found = self.by_rows(Expr(ident), lambda evaluator: _or_missing(evaluator, ident)).operand
+            return as_column(found, self.size)
+        there = ~own.is_(Tag.MISSING)
+        return own if there.all() else either(there, own, self.column(ident.path))
+
+    def there(self, ident: Ident) -> RenderOutcome:
+        """What a path leads to; it fails where there is nothing."""
+        found = self.find(ident)
+        return RenderOutcome(
+            found,
+            Failures.where(found.is_(Tag.MISSING), str(missing(ident))) if has_missing(found) else None,
+        )
+
+    # -- values ----------------------------------------------------------------------------------------
+
+    def value(self, expr: Expr) -> RenderOutcome:
+        """The value of an expression in each row."""
+        if is_constant(expr):
+            return constant(expr, self.size)
+        if not self._columnar(expr):
+            return self.by_rows(expr, lambda evaluator: evaluator.value(expr))
+        value = expr.value
+        if isinstance(value, Ident):
+            found = self._ident(expr, value)
+        elif isinstance(value, Math):
+            numbers, failures = self._calculated(value)
+            found = RenderOutcome(numbers.column(), failures)
+        elif isinstance(value, Concat):
+            found = self._concatenated(value)
+        else:
+            # `not` counts twice before a comparison, and once before a test or `in`
+            twice = isinstance(value, (Compare, Logic))
+            truth, failures = self.truth(expr if twice else Expr(value))
+            found = RenderOutcome(Column(self.size, Tag.BOOL, bools=truth), failures)
+        for call in expr.filters:
+            if call.name not in ("safe", "default"):
+                found = self.filtered(found, call)
+        if not expr.negated:
+            return found
+        negated = ~truthy_column(as_column(found.operand, self.size))
+        return RenderOutcome(Column(self.size, Tag.BOOL, bools=negated), found.failures)
+
+    def _columnar(self, expr: Expr) -> bool:
+        """Whether the expression itself is worked on as columns, whatever its parts are."""
+        value = expr.value
+        if isinstance(value, Items | TemplateCall | TemplateLiteral):
+            return False
+        if isinstance(value, Concat) and {type(part) for part in value.parts} not in (
+            {Ident},
+            {Ident, TemplateLiteral},
+        ):
+            return False
+        if isinstance(value, Ident) and expr.negated and expr.filters:
+            return False
+        if any(call.name not in SIGNATURES for call in expr.filters) or (
+            expr.has_default and not expr.default
+        ):
+            return False
+        return all(
+            is_constant(arg) for call in expr.filters if call.name != "default" for _, arg in call.args
+        )
+
+    def _ident(self, expr: Expr, ident: Ident) -> RenderOutcome:
+        if expr.negated:
+            return RenderOutcome(self.find(ident))
+        if not expr.has_default:
+            return self.there(ident)
+        found = self.find(ident)
+        absent = found.is_(Tag.MISSING, Tag.NULL)
+        if not absent.any():
+            return RenderOutcome(found)
+        assert expr.default is not None
+        default = self.value(expr.default)
+        filled = either(~absent, found, as_column(default.operand, self.size))
+        return RenderOutcome(filled, default.failures.only(absent) if default.failures else None)
+
+    def filtered(self, given: RenderOutcome, call: TemplateCall) -> RenderOutcome:
+        """What a filter makes of the values; its arguments are the same in every row."""
+        assert isinstance(given.operand, Column)
+        values, failures = constant_values([arg for _, arg in call.args])
+        if failures:
+            failed = Failures.where(np.ones(self.size, np.bool_), failures.messages[0])
+            return RenderOutcome(given.operand, first_failures([given.failures, failed]))
+        args = dict(zip((name for name, _ in call.args), values, strict=True))
+        made = filtered_column(given.operand, call.name, args)
+        return RenderOutcome(made.operand, first_failures([given.failures, made.failures]))
+
+    def _concatenated(self, concat: Concat) -> RenderOutcome:
+        pieces: list[Any] = []
+        failed: list[Failures | None] = []
+        for part in concat.parts:
+            if isinstance(part, TemplateLiteral):
+                pieces.append(pl.lit(printed_literal(part.value)))
+                continue
+            assert isinstance(part, Ident)
+            found = self.there(part)
+            assert isinstance(found.operand, Column)
+            pieces.append(joined_column(found.operand))
+            failed += [found.failures, *(self._unjoinable(part, found.operand))]
+        texts = pl.select(pl.concat_str(pieces, ignore_nulls=True).alias("text")).to_series()
+        texts, too_long = limited(texts)
+        return RenderOutcome(Column(self.size, Tag.TEXT, texts=texts), first_failures([*failed, too_long]))
+
+    def _unjoinable(self, part: Ident, column: Column) -> list[Failures | None]:
+        wrong: list[tuple[Tag, Any]] = [(Tag.NULL, None), (Tag.BOOL, True), (Tag.ARRAY, []), (Tag.OBJECT, {})]
+        return [
+            Failures.where(
+                column.is_(tag), f"`~` takes text and numbers, and `{part.text}` is {kind(example)}"
+            )
+            for tag, example in wrong
+            if not column.all_(Tag.TEXT, Tag.INT, Tag.FLOAT)
+        ]
+
+    # -- numbers ---------------------------------------------------------------------------------------
+
+    def number(self, expr: Expr) -> tuple[NumberColumns, Failures | None]:
+        """The expression as a number in each row; it fails on anything else."""
+        value = expr.value
+        if isinstance(value, Math) and not expr.filters:
+            return self._calculated(value)
+        plain = not expr.filters and isinstance(value, Ident)
+        if plain:
+            assert isinstance(value, Ident)
+            found = self.there(value)
+        elif expr.filters and not is_constant(expr):
+            found = self.value(expr)
+        else:
+            found = self.by_rows(expr, lambda evaluator: evaluator.number(expr))
+        name = value.text if isinstance(value, Ident) and plain else ""
+        numbers, failures = numbers_of(found.operand, self.size, name)
+        return numbers, first_failures([found.failures, failures])
+
+    def _calculated(self, math: Math) -> tuple[NumberColumns, Failures | None]:
+        result, failures = self.number(math.first)
+        for op, operand in math.rest:
+            right, failed = self.number(operand)
+            result, lost = calculated(op, result, right)
+            failures = first_failures([failures, failed, lost])
+        return result, failures
+
+    # -- truth -----------------------------------------------------------------------------------------
+
+    def truth(self, expr: Expr) -> tuple[Mask, Failures | None]:
+        """Whether the expression is true in each row."""
+        value = expr.value
+        if is_constant(expr) or (isinstance(value, Ident) and expr.filters):
+            return self._truth_by_rows(expr)
+        failures: Failures | None = None
+        if isinstance(value, Ident):
+            result = truthy_column(self.find(value))
+        elif isinstance(value, Logic):
+            result, failures = self._logic(value)
+        elif isinstance(value, Compare):
+            # a comparison minds its `not` itself
+            return self._compared(value, expr.negated)
+        elif isinstance(value, Math):
+            numbers, failures = self._calculated(value)
+            result = np.where(
+                numbers.whole, numbers.ints != 0, (numbers.floats != 0) & ~np.isnan(numbers.floats)
+            )
+        elif isinstance(value, Test):
+            tested = predicates.tested(value, self.find(value.ident), constant_args(value))
+            if tested is None:
+                return self._truth_by_rows(expr)
+            result, failures = tested
+        elif isinstance(value, Membership):
+            found = self._is_member(value)
+            if found is None:
+                return self._truth_by_rows(expr)
+            result, failures = found
+        else:
+            return self._truth_by_rows(expr)
+        return (~result if expr.negated else result), failures
+
+    def _truth_by_rows(self, expr: Expr) -> tuple[Mask, Failures | None]:
+        found = self.by_rows(expr, lambda evaluator: evaluator.truth(expr))
+        column = as_column(found.operand, self.size)
+        return truthy_column(column), found.failures
+
+    def _logic(self, logic: Logic) -> tuple[Mask, Failures | None]:
+        result, failures = self.truth(logic.operands[0])
+        for operand in logic.operands[1:]:
+            open_ = ~result if logic.op == "or" else result
+            if failures:
+                open_ = open_ & ~failures.mask
+            if not open_.any():
+                break
+            more, failed = self.truth(operand)
+            result = np.where(open_, more, result)
+            failures = first_failures([failures, failed.only(open_) if failed else None])
+        return result, failures
+
+    def _compared(self, compare: Compare, negated: bool) -> tuple[Mask, Failures | None]:
+        if compare.op in ("==", "!="):
+            left, right = self.value(compare.left), self.value(compare.right)
+            result, failed = equality_column(
+                compare.op, left.operand, right.operand, self.size, negated=negated
+            )
+            return result, first_failures([left.failures, right.failures, failed])
+        a, failed_a = self.number(compare.left)
+        b, failed_b = self.number(compare.right)
+        left_floats, right_floats = a.as_floats(), b.as_floats()
+        nan = Failures.where(
+            np.isnan(left_floats) | np.isnan(right_floats), f"`{compare.op}` cannot compare NaN"
+        )
+        result = np.asarray(ordering(compare.op, left_floats, right_floats))  # type: ignore[arg-type]
+        return (~result if negated else result), first_failures([failed_a, failed_b, nan])
+
+    def _is_member(self, membership: Membership) -> tuple[Mask, Failures | None] | None:
+        """Whether a text is in an array of texts that is written out; None for any other question."""
+        if not is_constant(membership.right):
+            return None
+        right = constant(membership.right, self.size).operand
+        container = right.value if isinstance(right, GroupIndex) else None
+        if not isinstance(container, list) or not all(isinstance(item, str) for item in container):
+            return None
+        left = self.value(membership.left)
+        result = is_one_of(as_column(left.operand, self.size), container)
+        return (~result if membership.negated else result), left.failures
+
+    # -- by rows ---------------------------------------------------------------------------------------
+
+    def by_rows(self, expr: Expr, question: Any) -> RenderOutcome:
+        """The answer of the row form, asked once for each distinct set of inputs."""
+        read = [ident for part in all_exprs(expr) for ident in idents(part.value)]
+        paths = list(dict.fromkeys(ident.path for ident in read))
+        names = [name for name in dict.fromkeys(ident.root for ident in read) if name in self.names]
+        columns = [*(self.column(path) for path in paths), *(self.names[name] for name in names)]
+        first, inverse = distinct(columns, self.size)
+        values = [column.take(first).values() for column in columns]
+        given = list(zip(*values, strict=True)) if values else [()] * len(first)
+
+        def ask(row: tuple[Any, ...]) -> Any:
+            context = dict(zip(paths, row, strict=False))
+            own = {
+                name: value
+                for name, value in zip(names, row[len(paths) :], strict=True)
+                if value is not MISSING
+            }
+            return question(Evaluator(context.__getitem__, own))
+
+        answers, failures = asked(ask, given)
+        return RenderOutcome(column_of(answers).take(inverse), failures.take(inverse) if failures else None)
+
+
+def _or_missing(evaluator: Evaluator, ident: Ident) -> Any:
+    found = evaluator.find(ident)
+    return MISSING if found is NOTHING else found

@@ -1,0 +1,102 @@
+"""Finds rows that are alike in some columns, so that each kind of row is worked on once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flowdsl.expressions.templates.vectorized.outcomes import Index, RenderOutcome, asked, column_of
+from flowdsl.values.columns import Column, DictionaryColumn
+from flowdsl.values.json_types import MISSING, Tag
+
+
+def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:
+    """One row of each kind, and for each row which kind it is."""
+    if len(columns) == 1 and (codes := interned(columns[0])) is not None:
+        return _of_codes(codes)
+    keys = {
+        f"{count}{name}": key for count, column in enumerate(columns) for name, key in _keys(column).items()
+    }
+    if not keys or not size:
+        return np.zeros(min(size, 1), np.int64), np.zeros(size, np.int64)
+    groups = (
+        pl.DataFrame(keys).with_row_index("row").group_by(list(keys), maintain_order=True).agg(pl.col("row"))
+    )
+    rows = groups["row"]
+    inverse = np.empty(size, np.int64)
+    inverse[rows.explode().to_numpy()] = np.repeat(np.arange(len(rows)), rows.list.len().to_numpy())
+    return rows.list.first().to_numpy(), inverse
+
+
+def interned(column: Column) -> Index | None:
+    """Codes that stand for the values of a column one to one, or None where there are no such codes."""
+    texts = column.texts
+    if not isinstance(texts, DictionaryColumn):
+        return None
+    if column.tags is Tag.TEXT:
+        return texts.codes
+    # where there is no text, all rows must have the same in its stead
+    for other in (Tag.MISSING, Tag.NULL):
+        if column.all_(Tag.TEXT, other) and np.array_equal(texts.codes > 0, column.is_(Tag.TEXT)):
+            return texts.codes
+    return None
+
+
+def _of_codes(codes: Index) -> tuple[Index, Index]:
+    """As `distinct`, by a table of all codes where that is not much longer than the column: no hashing, no sorting."""
+    bound = int(codes.max(initial=0)) + 1
+    if bound > 8 * len(codes):
+        _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        return first, inverse
+    rows = np.full(bound, -1, np.int64)
+    # the last assignment wins, so the rows are written backwards to find the first of each
+    rows[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    used = np.flatnonzero(rows >= 0)
+    number = np.zeros(bound, np.int64)
+    number[used] = np.arange(len(used))
+    return rows[used], number.take(codes)
+
+
+def _keys(column: Column) -> dict[str, pl.Series]:
+    if column.tags is Tag.TEXT:
+        texts = column.texts
+        return {
+            "text": pl.Series(texts.codes) if isinstance(texts, DictionaryColumn) else column.text_series()
+        }
+    if column.tags is Tag.INT and column.ints is not None:
+        return {"int": pl.Series(column.ints)}
+    if column.tags is Tag.FLOAT and column.floats is not None:
+        # by bits, because -0 and 0 are equal and print differently
+        return {"float": pl.Series(column.floats.view(np.int64))}
+    if column.tags is Tag.MISSING or column.tags is Tag.NULL:
+        return {}
+    return {"tag": pl.Series(column.tag_array()), "json": column.to_json()}
+
+
+def per_distinct(column: Column, change: Callable[[Any], Any]) -> RenderOutcome:
+    """The column with each value changed, the change made once for equal values."""
+    first, inverse = distinct([column], column.size)
+    values = column.take(first).values()
+    answers, failures = asked(lambda value: value if value is MISSING else change(value), values)
+    return RenderOutcome(column_of(answers).take(inverse), failures.take(inverse) if failures else None)
+
+
+def text_changed(column: Column, change: Callable[[pl.Series], pl.Series]) -> Column:
+    """The column with its texts changed, interned texts only once each."""
+    return Column(column.size, column.tags, texts=_per_text(column, change))
+
+
+def text_measured(column: Column, measure: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """What `measure` says of each text, interned texts measured only once each."""
+    return _per_text(column, measure)
+
+
+def _per_text(column: Column, change: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    texts = column.texts
+    if not isinstance(texts, DictionaryColumn):
+        return change(column.text_series())
+    first, inverse = _of_codes(texts.codes)
+    return change(texts.interner.texts(texts.codes.take(first)))[inverse]

@@ -1,0 +1,115 @@
+"""What evaluating over many rows gives, and how failures of single rows are gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.expressions.row_source import Failures
+from flowdsl.expressions.templates.failures import RenderError
+from flowdsl.expressions.templates.values import MOST_I64
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import MISSING, Tag
+
+Index = npt.NDArray[np.integer[Any]]
+Mask = npt.NDArray[np.bool_]
+
+
+class NotColumnar(Exception):  # noqa: N818 (a way out, not an error)
+    """A value came up that no column holds exactly: the whole template is rendered by rows instead."""
+
+
+@dataclass(frozen=True)
+class GroupIndex:
+    """The same value in every row."""
+
+    value: Any
+
+
+Operand: TypeAlias = Column | GroupIndex
+
+
+@dataclass(frozen=True)
+class RenderOutcome:
+    """A value for each row, and which rows failed."""
+
+    operand: Operand
+    failures: Failures | None = None
+
+
+def asked(question: Callable[[Any], Any], items: Iterable[Any]) -> tuple[list[Any], Failures | None]:
+    """The answers to a question about each item, `MISSING` where it failed."""
+    answers: list[Any] = []
+    codes: list[int] = []
+    # a text that a template throws may say what a crash says: the two are told apart by their types
+    messages: dict[tuple[type, str], int] = {}
+    for item in items:
+        message = ""
+        try:
+            answer = question(item)
+        except RenderError as failure:
+            message = failure.reason
+        except RecursionError:
+            message = "the values are nested too deeply"
+        answers.append(MISSING if message else answer)
+        codes.append(messages.setdefault((type(message), message), len(messages) + 1) if message else 0)
+    if not messages:
+        return answers, None
+    return answers, Failures(np.array(codes, np.int32), tuple(message for _, message in messages))
+
+
+def column_of(values: list[Any]) -> Column:
+    """A column of values that the row form gave."""
+    for value in values:
+        if isinstance(value, int) and value > MOST_I64:
+            raise NotColumnar
+    return Column.of(values)
+
+
+def as_column(operand: Operand, size: int) -> Column:
+    """The operand as a column."""
+    return (
+        operand if isinstance(operand, Column) else column_of([operand.value]).take(np.zeros(size, np.int64))
+    )
+
+
+def either(mask: Mask, yes: Column, no: Column) -> Column:
+    """The rows of `yes` where the mask is true, and of `no` elsewhere."""
+    if mask.all():
+        return yes
+    if not mask.any():
+        return no
+    return Column.concat([yes, no]).take(np.where(mask, 0, len(mask)) + np.arange(len(mask)))
+
+
+def has_missing(column: Column) -> bool:
+    """Whether any row of the column is missing."""
+    return (
+        column.tags is Tag.MISSING
+        if not isinstance(column.tags, np.ndarray)
+        else bool((column.tags == Tag.MISSING).any())
+    )
+
+
+def finite(column: Column) -> Column:
+    """The column with null for NaN and the infinities, which JSON does not have."""
+    if column.floats is None:
+        return column
+    odd = column.is_(Tag.FLOAT) & ~np.isfinite(column.floats)
+    if not odd.any():
+        return column
+    tags = np.where(odd, np.uint8(Tag.NULL), column.tag_array())
+    return Column(
+        column.size,
+        tags,
+        texts=column.texts,
+        ints=column.ints,
+        floats=column.floats,
+        bools=column.bools,
+        nested=column.nested,
+        wide=column.wide,
+    )

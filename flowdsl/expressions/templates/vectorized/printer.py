@@ -1,0 +1,170 @@
+"""Prints columns as `{{ }}` and `~` do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.expressions.row_source import Failures
+from flowdsl.expressions.templates.failures import MAX_TEXT
+from flowdsl.expressions.templates.values import json_float, plain_float, printed
+from flowdsl.expressions.templates.vectorized.groups import text_measured
+from flowdsl.expressions.templates.vectorized.outcomes import GroupIndex, Mask, Operand
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import Tag
+
+Floats = npt.NDArray[np.float64]
+
+TOO_LONG = f"the template makes a text of more than {MAX_TEXT:,} characters"
+
+
+def printed_column(operand: Operand) -> str | pl.Series:
+    """The texts that `{{ }}` prints; what stands where a value is missing is undefined."""
+    if isinstance(operand, GroupIndex):
+        return printed(operand.value)
+    return _by_tag(operand, _printed_as)
+
+
+def joined_column(column: Column) -> pl.Series:
+    """The texts that `~` makes of texts and numbers."""
+    return _by_tag(column, _joined_as)
+
+
+def _by_tag(column: Column, printer: Callable[[Column, Tag], pl.Series]) -> pl.Series:
+    same = column.one_tag()
+    if same is not None:
+        return printer(column, same)
+    tags = column.tag_array()
+    present = [Tag(int(tag)) for tag in np.unique(tags)]
+    frame: dict[str, pl.Series] = {"tag": pl.Series(tags)}
+    cases: list[pl.Expr] = []
+    for tag in present:
+        if tag is Tag.MISSING:
+            continue
+        name = tag.name
+        frame[name] = printer(column, tag)
+        cases.append(pl.when(pl.col("tag") == int(tag)).then(pl.col(name)))
+    if not cases:
+        return repeated("", column.size)
+    return pl.DataFrame(frame).select(pl.coalesce([*cases, pl.lit("")]).alias("text")).to_series()
+
+
+def _printed_as(column: Column, tag: Tag) -> pl.Series:
+    if tag is Tag.TEXT:
+        return column.text_series()
+    if tag is Tag.INT and column.ints is not None:
+        return pl.Series(column.ints).cast(pl.String)
+    if tag is Tag.FLOAT and column.floats is not None:
+        return float_texts(column.floats)
+    if tag is Tag.BOOL and column.bools is not None:
+        return pl.select(
+            pl.when(pl.Series(column.bools)).then(pl.lit("true")).otherwise(pl.lit("false"))
+        ).to_series()
+    if tag is Tag.ARRAY and column.nested is not None:
+        return _mapped(column.nested, lambda text: printed(json.loads(text)) if text[:1] == "[" else "")
+    return repeated("[object]" if tag is Tag.OBJECT else "", column.size)
+
+
+def _joined_as(column: Column, tag: Tag) -> pl.Series:
+    if tag is Tag.FLOAT and column.floats is not None:
+        return _mapped(pl.Series(column.floats), json_float)
+    return _printed_as(column, tag) if tag in (Tag.TEXT, Tag.INT) else repeated("", column.size)
+
+
+def repeated(text: str, size: int) -> pl.Series:
+    """The same text in every row."""
+    return pl.Series([text], dtype=pl.String).new_from_index(0, size)
+
+
+def float_texts(floats: Floats) -> pl.Series:
+    """Floats without an exponent and without `.0`."""
+    texts = pl.Series(floats).cast(pl.String)
+    texts = texts.str.strip_suffix(".0")
+    # exponents, and floats right between two texts, are left to the single function
+    point = texts.str.find(".", literal=True)
+    decimals = (texts.str.len_bytes() - point - 1).fill_null(0).to_numpy()
+    odd = texts.str.contains("e", literal=True).to_numpy() | (_binary_places(floats) == decimals + 1)
+    rows = np.flatnonzero(odd)
+    if len(rows):
+        texts = texts.scatter(rows, _mapped(pl.Series(floats.take(rows)), plain_float))
+    return texts
+
+
+def _binary_places(floats: Floats) -> npt.NDArray[np.int64]:
+    """How many binary digits a float has behind its point, and so how many decimal ones when written out."""
+    mantissa, exponent = np.frexp(np.where(np.isfinite(floats), floats, 0.0))
+    bits = np.abs(mantissa * 2.0**53).astype(np.int64)
+    _, trailing = np.frexp((bits & -bits).astype(np.float64))
+    places: npt.NDArray[np.int64] = 54 - exponent - trailing
+    return np.where(bits == 0, 0, places)
+
+
+def _mapped(series: pl.Series, change: Callable[[Any], str]) -> pl.Series:
+    """The change made once for each distinct value."""
+    unique = series.unique().drop_nulls()
+    changed = pl.Series([change(value) for value in unique.to_list()], dtype=pl.String)
+    if series.dtype.is_float():
+        # 0 and -0 are one value to Polars; the sign is told apart by bits
+        bits = pl.Series(series.to_numpy().view(np.int64))
+        unique = bits.unique()
+        changed = pl.Series(
+            [change(value) for value in unique.to_numpy().view(np.float64).tolist()], dtype=pl.String
+        )
+        series = bits
+    return series.replace_strict(unique, changed, default=None, return_dtype=pl.String)
+
+
+def limited(texts: pl.Series) -> tuple[pl.Series, Failures | None]:
+    """The texts, and failures where one is beyond the limit of characters; it is dropped, so that it cannot grow."""
+    if texts.estimated_size() <= MAX_TEXT:
+        return texts, None
+    longest = texts.str.len_bytes().max()
+    if not isinstance(longest, int) or longest <= MAX_TEXT:
+        return texts, None
+    long = (texts.str.len_chars() > MAX_TEXT).fill_null(value=False)
+    kept = pl.select(pl.when(long).then(pl.lit("")).otherwise(texts).alias("text")).to_series()
+    return kept, Failures.where(long.to_numpy(), TOO_LONG)
+
+
+def truthy_column(column: Column) -> Mask:
+    """Where a value counts as true; a missing one does not."""
+    result = np.zeros(column.size, np.bool_)
+    for tag, mask in by_tag(column):
+        truths = _truths(column, tag)
+        if truths is None:
+            continue
+        if mask is None:
+            return truths
+        result |= mask & truths
+    return result
+
+
+def _truths(column: Column, tag: Tag) -> Mask | None:
+    truths: Mask
+    if tag is Tag.BOOL and column.bools is not None:
+        return column.bools
+    if tag is Tag.INT and column.ints is not None:
+        truths = column.ints != 0
+    elif tag is Tag.FLOAT and column.floats is not None:
+        truths = (column.floats != 0) & ~np.isnan(column.floats)
+    elif tag is Tag.TEXT:
+        truths = (
+            text_measured(column, lambda texts: texts.str.len_bytes() > 0).fill_null(value=False).to_numpy()
+        )
+    elif tag in (Tag.ARRAY, Tag.OBJECT) and column.nested is not None:
+        truths = (column.nested.str.len_bytes() > 2).fill_null(value=False).to_numpy()
+    else:
+        return None
+    return truths
+
+
+def by_tag(column: Column) -> list[tuple[Tag, Mask | None]]:
+    """The types that occur, each with its rows, or with None where it is that of all rows."""
+    if not isinstance(column.tags, np.ndarray):
+        return [(column.tags, None)]
+    return [(Tag(int(tag)), column.tags == tag) for tag in np.unique(column.tags)]

@@ -1,0 +1,184 @@
+"""The column form of templates, and the row form on the distinct inputs of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.row_source import Failures, Rows, first_failures
+from flowdsl.expressions.templates.nodes import Body, Expr, If, Node, Output, Raw, Section, Set, Text
+from flowdsl.expressions.templates.scalar import render_rows
+from flowdsl.expressions.templates.vectorized.evaluation import RowBatch
+from flowdsl.expressions.templates.vectorized.groups import distinct, interned
+from flowdsl.expressions.templates.vectorized.outcomes import Index, Mask, RenderOutcome, as_column, asked
+from flowdsl.expressions.templates.vectorized.printer import limited, printed_column, repeated
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import Tag
+
+Piece = str | pl.Series
+_PIECES = 200
+
+
+def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
+    """The texts by the row form, each distinct set of inputs rendered once."""
+    columns = [rows.column(path) for path in paths]
+    first, inverse = distinct(columns, rows.size)
+    values = [column.take(first).values() for column in columns]
+    given = list(zip(*values, strict=True)) if values else [()] * len(first)
+
+    def text_of(row: tuple[Any, ...]) -> str:
+        return render_rows(body, dict(zip(paths, row, strict=True)).__getitem__)
+
+    answers, failures = asked(text_of, given)
+    texts = pl.Series([text if isinstance(text, str) else "" for text in answers], dtype=pl.String)
+    return texts[inverse], failures.take(inverse) if failures else None
+
+
+def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
+    """The texts by the column form. Raises `NotColumnar` where a value fits no column."""
+    if len(paths) == 1 and (codes := interned(rows.column(paths[0]))) is not None:
+        first, inverse = distinct([rows.column(paths[0])], rows.size)
+        if len(first) * 2 < len(codes):
+            texts, failures = _Printer(RowBatch(rows.take(first))).text(body)
+            return texts[inverse], failures.take(inverse) if failures else None
+    return _Printer(RowBatch(rows)).text(body)
+
+
+class _Printer:
+    """Prints bodies for the contexts of a batch."""
+
+    def __init__(self, batch: RowBatch) -> None:
+        self.batch = batch
+        self.assigned: set[str] = set()
+
+    def text(self, body: Body) -> tuple[pl.Series, Failures | None]:
+        """What a body prints in each context."""
+        pieces: list[Piece] = []
+        failed: list[Failures | None] = []
+        for node in body:
+            piece, failures = self.node(node)
+            pieces.append(piece)
+            failed.append(failures)
+            if len(pieces) == _PIECES:
+                # joined from time to time, so that what is too long is found before there is too much of it
+                texts, too_long = limited(_joined(pieces, self.batch.size))
+                pieces, failed = [texts], [first_failures([*failed, too_long])]
+        texts, too_long = limited(_joined(pieces, self.batch.size))
+        return texts, first_failures([*failed, too_long])
+
+    def node(self, node: Node) -> tuple[Piece, Failures | None]:
+        """What one node prints."""
+        if isinstance(node, (Text, Raw)):
+            return node.text, None
+        if isinstance(node, Output):
+            found = self.batch.value(node.expr)
+            return printed_column(found.operand), found.failures
+        if isinstance(node, Set):
+            return "", self._set(node)
+        if isinstance(node, If):
+            return self._if(node)
+        if isinstance(node, Section):
+            return self._section(node)
+        return "", None
+
+    def _set(self, node: Set) -> Failures | None:
+        found = self.batch.value(node.expr)
+        self.batch.names[node.name] = as_column(found.operand, self.batch.size)
+        self.assigned.add(node.name)
+        return found.failures
+
+    def _section(self, node: Section) -> tuple[Piece, Failures | None]:
+        texts, failures = self.text(node.body)
+        if node.call.name == "safe":
+            return texts, failures
+        body = RenderOutcome(Column(self.batch.size, Tag.TEXT, texts=texts), failures)
+        found = self.batch.filtered(body, node.call)
+        return printed_column(found.operand), found.failures
+
+    def _if(self, node: If) -> tuple[Piece, Failures | None]:
+        """Each branch on its own rows, put back into their places."""
+        size = self.batch.size
+        left: Index = np.arange(size)
+        parts: list[tuple[Index, pl.Series, _Printer]] = []
+        failed: list[Failures | None] = []
+        for _, condition, body in node.branches:
+            chosen, lost = self._chosen(condition, left, failed)
+            if chosen.all() and len(left) == size:
+                # no row goes elsewhere, and none has before: no need to take them apart
+                texts, failures = self.text(body)
+                return texts, first_failures([*failed, failures])
+            self._branch(body, left[chosen], parts, failed)
+            left = left[~chosen & ~lost]
+        if node.otherwise:
+            self._branch(node.otherwise[1], left, parts, failed)
+        self._keep_names(parts)
+        return _scattered([(index, texts) for index, texts, _ in parts], size), first_failures(failed)
+
+    def _chosen(self, condition: Expr, left: Index, failed: list[Failures | None]) -> tuple[Mask, Mask]:
+        """Which of the rows at `left` meet the condition, and which fail at it."""
+        size = self.batch.size
+        batch = self.batch if len(left) == size else self.batch.take(left)
+        chosen, failures = batch.truth(condition)
+        if failures is None:
+            return chosen, np.zeros(len(left), np.bool_)
+        failed.append(failures.scatter(left, size))
+        return chosen & ~failures.mask, failures.mask
+
+    def _branch(
+        self,
+        body: Body,
+        index: Index,
+        parts: list[tuple[Index, pl.Series, _Printer]],
+        failed: list[Failures | None],
+    ) -> None:
+        if not body or not len(index):
+            return
+        printer = _Printer(self.batch.take(index))
+        texts, failures = printer.text(body)
+        parts.append((index, texts, printer))
+        failed.append(failures.scatter(index, self.batch.size) if failures else None)
+
+    def _keep_names(self, parts: list[tuple[Index, pl.Series, _Printer]]) -> None:
+        """What branches have set stays set, in their rows."""
+        size = self.batch.size
+        for name in dict.fromkeys(name for _, _, printer in parts for name in sorted(printer.assigned)):
+            columns = [self.batch.names.get(name, Column(size, Tag.MISSING))]
+            place, start = np.arange(size), size
+            for index, _, printer in parts:
+                if name in printer.assigned:
+                    columns.append(printer.batch.names[name])
+                    place[index] = start + np.arange(len(index))
+                    start += len(index)
+            self.batch.names[name] = Column.concat(columns).take(place)
+            self.assigned.add(name)
+
+
+def _joined(pieces: Sequence[Piece], size: int) -> pl.Series:
+    """The pieces one after the other, in each row."""
+    columns = [piece for piece in pieces if isinstance(piece, pl.Series)]
+    if not columns:
+        return repeated("".join(str(piece) for piece in pieces), size)
+    if len(columns) == 1 and len(pieces) == 1:
+        return columns[0].fill_null("").alias("text") if columns[0].null_count() else columns[0].alias("text")
+    parts = [pl.lit(piece) if isinstance(piece, str) else piece for piece in pieces if not _is_empty(piece)]
+    return pl.select(pl.concat_str(parts, ignore_nulls=True).alias("text")).to_series()
+
+
+def _is_empty(piece: Piece) -> bool:
+    return isinstance(piece, str) and not piece
+
+
+def _scattered(parts: Sequence[tuple[Index, pl.Series]], size: int) -> Piece:
+    """Texts of some rows at their places among all; empty where there are none."""
+    if not parts:
+        return ""
+    place, start = np.zeros(size, np.int64), 1
+    for index, texts in parts:
+        place[index] = start + np.arange(len(index))
+        start += len(texts)
+    nothing = pl.Series([""], dtype=pl.String).alias("text")
+    return pl.concat([nothing, *(texts.alias("text") for _, texts in parts)])[place]

@@ -1,0 +1,309 @@
+"""Expressions in Python: `var.owner.id != var.source_id`, with `& | ~`, and functions under `fn`.
+
+A `Var` only carries an expression. Its comparisons build further expressions instead of comparing, so it has
+no truth value and is not hashable; `unwrap` gives the expression itself, which is a plain value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, NoReturn
+
+from flowdsl.errors import BuildError
+from flowdsl.expressions.conditions.nodes import (
+    And,
+    Arithmetic,
+    Compare,
+    ConditionLiteral,
+    Expression,
+    FunctionCall,
+    ListOf,
+    Not,
+    Or,
+    Reference,
+    negative,
+)
+
+_NO_TRUTH: Final = "write & for and, | for or, ~ for not, each comparison in parentheses; fn.is_in(x, […]) for in; (a < b) & (b < c) for a chain"
+
+
+class Var:
+    """A variable, a path from it, or an expression over them.
+
+    >>> var.owner.id != var.source_id
+    var('owner.id != source_id')
+    >>> (var.data.amount * 2 > 10) & ~fn.exists(var.data["odd key"])
+    var('data.amount * 2 > 10 and not exists(data["odd key"])')
+
+    Names of the form `__x__` are Python's own; write `var["__x__"]` for such a path.
+    """
+
+    # every other name is a path, `var._batch` too
+    __slots__ = ("__node__",)
+    __node__: Expression | None
+    __hash__ = None  # type: ignore[assignment]
+    # NumPy's numbers leave `np.int64(1) == var.x` to this class
+    __array_ufunc__ = None
+
+    def __init__(self, node: Expression | None) -> None:
+        self.__node__ = node
+
+    # -- paths -----------------------------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Var:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name: str) -> Var:
+        if not isinstance(name, str):
+            raise BuildError(
+                f"a path steps through objects by name, not by {name!r}",
+                allowed='var.data.name or var["data"]["odd name"]',
+            )
+        node = self.__node__
+        if node is None:
+            return Var(Reference((name,)))
+        if not isinstance(node, Reference):
+            raise BuildError(
+                f"({node}).{name}: only a variable or a path has parts", hint=_method_hint(name, str(node))
+            )
+        return Var(Reference((*node.path, name)))
+
+    # -- operators -------------------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> Var:  # type: ignore[override]
+        return _compared("==", self, other)
+
+    def __ne__(self, other: object) -> Var:  # type: ignore[override]
+        return _compared("!=", self, other)
+
+    def __lt__(self, other: object) -> Var:
+        return _compared("<", self, other)
+
+    def __le__(self, other: object) -> Var:
+        return _compared("<=", self, other)
+
+    def __gt__(self, other: object) -> Var:
+        return _compared(">", self, other)
+
+    def __ge__(self, other: object) -> Var:
+        return _compared(">=", self, other)
+
+    def __add__(self, other: object) -> Var:
+        return _computed("+", self, other)
+
+    def __radd__(self, other: object) -> Var:
+        return _computed("+", other, self)
+
+    def __sub__(self, other: object) -> Var:
+        return _computed("-", self, other)
+
+    def __rsub__(self, other: object) -> Var:
+        return _computed("-", other, self)
+
+    def __mul__(self, other: object) -> Var:
+        return _computed("*", self, other)
+
+    def __rmul__(self, other: object) -> Var:
+        return _computed("*", other, self)
+
+    def __truediv__(self, other: object) -> Var:
+        return _computed("/", self, other)
+
+    def __rtruediv__(self, other: object) -> Var:
+        return _computed("/", other, self)
+
+    def __mod__(self, other: object) -> Var:
+        return _computed("%", self, other)
+
+    def __rmod__(self, other: object) -> Var:
+        return _computed("%", other, self)
+
+    def __neg__(self) -> Var:
+        return Var(negative(unwrap(self)))
+
+    def __and__(self, other: object) -> Var:
+        return Var(And((unwrap(self), _node(other))))
+
+    def __rand__(self, other: object) -> Var:
+        return Var(And((_node(other), unwrap(self))))
+
+    def __or__(self, other: object) -> Var:
+        return Var(Or((unwrap(self), _node(other))))
+
+    def __ror__(self, other: object) -> Var:
+        return Var(Or((_node(other), unwrap(self))))
+
+    def __invert__(self) -> Var:
+        return Var(Not(unwrap(self)))
+
+    def __expression__(self) -> Expression:
+        if self.__node__ is None:
+            raise BuildError("var alone is no expression", allowed="a variable or path of it: var.owner.id")
+        return self.__node__
+
+    # -- what Python would do with it, and it cannot -----------------------------------------------------
+
+    def __bool__(self) -> NoReturn:
+        raise BuildError(f"{self!r} is neither true nor false before an event is seen", hint=_NO_TRUTH)
+
+    def __contains__(self, item: object) -> NoReturn:
+        raise BuildError(
+            f"'in' cannot look into {self!r} before an event is seen",
+            hint="write fn.contains(x, item) or fn.is_in(item, x)",
+        )
+
+    def __iter__(self) -> NoReturn:
+        raise BuildError(f"{self!r} cannot be iterated over", hint="fan_out makes a branch for each link")
+
+    def __len__(self) -> NoReturn:
+        raise BuildError(f"{self!r} has no length before an event is seen", hint="write fn.len(x)")
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        node = self.__node__
+        name, of = (node.path[-1], ".".join(node.path[:-1])) if isinstance(node, Reference) else ("", "")
+        raise BuildError(
+            f"{self!r} cannot be called",
+            hint=_method_hint(name, of) or "functions are fn.exists, fn.len, fn.lower …",
+        )
+
+    def __repr__(self) -> str:
+        return "var" if self.__node__ is None else f"var({str(self.__node__)!r})"
+
+
+class Functions:
+    """The functions of conditions, for expressions built with `var`."""
+
+    def exists(self, path: object) -> Var:
+        """True unless the path is missing; null exists.
+
+        >>> fn.exists(var.owner.email)
+        var('exists(owner.email)')
+        """
+        return _called("exists", path)
+
+    def len(self, value: object) -> Var:
+        """The number of characters of text, of items of an array, of fields of an object.
+
+        >>> fn.len(var.data.tags) > 2
+        var('len(data.tags) > 2')
+        """
+        return _called("len", value)
+
+    def lower(self, text: object) -> Var:
+        """The text in small letters.
+
+        >>> fn.lower(var.owner.name) == "ann"
+        var('lower(owner.name) == "ann"')
+        """
+        return _called("lower", text)
+
+    def upper(self, text: object) -> Var:
+        """The text in capital letters.
+
+        >>> fn.upper(var.owner.name) == "ANN"
+        var('upper(owner.name) == "ANN"')
+        """
+        return _called("upper", text)
+
+    def startswith(self, text: object, prefix: object) -> Var:
+        """Whether a text begins with another.
+
+        >>> fn.startswith(var.owner.name, "A")
+        var('startswith(owner.name, "A")')
+        """
+        return _called("startswith", text, prefix)
+
+    def endswith(self, text: object, suffix: object) -> Var:
+        """Whether a text ends with another.
+
+        >>> fn.endswith(var.owner.email, "@example.org")
+        var('endswith(owner.email, "@example.org")')
+        """
+        return _called("endswith", text, suffix)
+
+    def contains(self, whole: object, part: object) -> Var:
+        """Whether a text holds another text, or an array a value.
+
+        >>> fn.contains(var.data.tags, "new")
+        var('contains(data.tags, "new")')
+        """
+        return _called("contains", whole, part)
+
+    def is_in(self, value: object, whole: object) -> Var:
+        """Whether a value is one of a list, an item of an array, or a part of a text.
+
+        >>> ~fn.is_in(var.data.kind, ["post", "page"])
+        var('data.kind not in ["post", "page"]')
+        """
+        return _compared("in", value, whole)
+
+
+def unwrap(expression: Var) -> Expression:
+    """The expression that was built."""
+    return expression.__expression__()
+
+
+def _node(value: Any) -> Expression:
+    if isinstance(value, Var):
+        return unwrap(value)
+    if isinstance(value, Expression):
+        return value
+    if hasattr(value, "tolist"):
+        # numbers and arrays of NumPy, columns of pandas
+        value = value.tolist()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        # subclasses, such as members of an enum, become what they are built on
+        return ConditionLiteral(_plain(value))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return ListOf(tuple(_item(item) for item in _ordered(value)))
+    raise BuildError(
+        f"a {type(value).__name__} cannot stand in a condition",
+        allowed="var expressions, None, booleans, numbers, text, and lists of those",
+    )
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    return (
+        next(kind(value) for kind in (int, float) if isinstance(value, kind))
+        if not isinstance(value, str)
+        else str.__str__(value)
+    )
+
+
+def _ordered(values: Iterable[Any]) -> list[Any]:
+    # a set has no order of its own, and equal flows must have equal text
+    return sorted(values, key=repr) if isinstance(values, (set, frozenset)) else list(values)
+
+
+def _item(value: Any) -> ConditionLiteral:
+    node = _node(value)
+    if not isinstance(node, ConditionLiteral):
+        raise BuildError(
+            f"a list in a condition holds constants, not {value!r}",
+            hint="write (x == var.a) | (x == var.b) for variables",
+        )
+    return node
+
+
+def _compared(operator: str, left: object, right: object) -> Var:
+    return Var(Compare(operator, _node(left), _node(right)))
+
+
+def _computed(operator: str, left: object, right: object) -> Var:
+    return Var(Arithmetic(operator, _node(left), _node(right)))
+
+
+def _called(function: str, *arguments: object) -> Var:
+    return Var(FunctionCall(function, tuple(_node(argument) for argument in arguments)))
+
+
+def _method_hint(name: str, of: str) -> str | None:
+    return f"write fn.{name}(var.{of}, …)" if name in Functions.__dict__ and of else None
+
+
+var: Final = Var(None)
+fn: Final = Functions()

@@ -1,0 +1,111 @@
+"""What a finding is, and the registry of the rules that make them.
+
+A rule is a small function over one view of the flows (`views.py`): a project, a flow, a step or a template. It is
+registered under its code by the decorator `rule`, and yields a `Violation` for each thing that it found.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Final, Literal
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a flow that is worth knowing before it is shipped.
+
+    `code` is stable and has an entry in docs/findings.md; `severity` is `error` (contexts get lost, fail or reach the
+    wrong person), `warning` (they may) or `note`; `step` counts from 0; `where` is the place in the YAML
+    (`flows.yaml:12:5`), or the text of the step.
+
+    >>> print(Finding("no-deliver", "warning", "f", None, "flows.yaml:3:5", "nothing is delivered", "add a deliver"))
+    flows.yaml:3:5: warning: nothing is delivered [no-deliver]
+      hint: add a deliver
+    """
+
+    code: str
+    severity: Severity
+    flow: str | None
+    step: int | None
+    where: str
+    message: str
+    hint: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.severity}: {self.message} [{self.code}]"
+        return f"{line}\n  hint: {self.hint}" if self.hint else line
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What a rule says and where, before it has its code."""
+
+    where: str
+    message: str
+    hint: str | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A kind of finding: its code, how bad it is, and the function that looks for it in views of one type.
+
+    With `target` it is about what production does otherwise, and is asked only where that is the question.
+    """
+
+    code: str
+    severity: Severity
+    target: bool
+    view: type | None
+    look: Callable[[Any], Iterable[Violation]] | None
+
+
+_RULES: dict[str, Rule] = {}
+
+
+def rule(
+    code: str, severity: Severity, view: type, *, target: bool = False
+) -> Callable[[Callable[[Any], Iterable[Violation]]], Callable[[Any], Iterable[Violation]]]:
+    """Register a function over views of a type as the rule of that code."""
+
+    def register(look: Callable[[Any], Iterable[Violation]]) -> Callable[[Any], Iterable[Violation]]:
+        _add(Rule(code, severity, target, view, look))
+        return look
+
+    return register
+
+
+def _add(new: Rule) -> None:
+    if new.code in _RULES and _RULES[new.code].look is not new.look:
+        raise ValueError(f"two rules have the code {new.code!r}")
+    _RULES[new.code] = new
+
+
+# what loading refuses, or would refuse if it were asked
+_add(Rule("refused", "error", False, None, None))
+_add(Rule("only-production", "warning", True, None, None))
+# what only the events of a log show
+for code in ("fan-out-large", "keys-null", "deletions-unmatched", "future-event"):
+    _add(Rule(code, "warning", False, None, None))
+for code in ("ids-not-uuid", "keys-collide", "keys-split", "compared-across-types", "stops-at-event"):
+    _add(Rule(code, "error", True, None, None))
+
+
+@cache
+def rules() -> dict[str, Rule]:
+    """All rules by code: every module of the package `rules` is read."""
+    package = importlib.import_module("flowdsl.findings.rules")
+    for module in sorted(found.name for found in pkgutil.iter_modules(package.__path__)):
+        importlib.import_module(f"{package.__name__}.{module}")
+    return dict(sorted(_RULES.items()))

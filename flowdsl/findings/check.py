@@ -1,0 +1,317 @@
+"""Runs the rules over flows, projects and documents, and puts what they find in order."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.errors import FlowError, LoadError
+from flowdsl.events import FlowWarning
+from flowdsl.findings.base import SEVERITIES, Finding, Rule, Violation, rules
+from flowdsl.findings.views import ProjectView, TemplateView
+from flowdsl.rules import FLOWDSL, Rules, rules_of
+
+if TYPE_CHECKING:
+    from flowdsl.flow import Flow
+    from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.production.loader import DocumentReader
+    from flowdsl.production.nodes import Item
+    from flowdsl.production.project import Project
+    from flowdsl.production.this_rs_reading import ProductionReader
+    from flowdsl.progress import Progress
+
+
+# what production does not compile, said closer than its refusal would say it
+_NOT_COMPILED: Final = frozenset(
+    ("condition-refused", "condition-spaces", "condition-stops-production", "duration-refused")
+)
+# what flowdsl refuses at another place of the step or trigger than the one that a finding shows
+_LET_IN: Final = frozenset(("deliver-without-payload", "filter-of-other-family"))
+
+
+def check_flow(
+    flow: Flow,
+    target: str | None = None,
+    log: Any = None,
+    graph: EntityGraph | None = None,
+    max_ahead_of_next: str | dt.timedelta | None = None,
+    progress: Progress = None,
+) -> list[Finding]:
+    """What is worth knowing of one flow; with a log also what its events make of it."""
+    from flowdsl.findings.document_views import view_of_flow
+
+    rules_of(target)
+    view = ProjectView([view_of_flow(flow)])
+    found = [
+        *findings_of(view, target, around=False),
+        *_from_log(view, (flow,), target, log, graph, max_ahead_of_next, progress),
+    ]
+    return ordered(found, view)
+
+
+def check_project(
+    project: Project,
+    target: str | None = None,
+    log: Any = None,
+    graph: EntityGraph | None = None,
+    max_ahead_of_next: str | dt.timedelta | None = None,
+    progress: Progress = None,
+) -> list[Finding]:
+    """What is worth knowing of a project; places are those of the file where the flows are still what it says."""
+    from flowdsl.findings.document_views import view_of_project
+
+    rules_of(target)
+    view = _filed(project) or view_of_project(project)
+    found = [
+        *findings_of(view, target),
+        *_from_log(view, project.flows, target, log, graph, max_ahead_of_next, progress),
+    ]
+    return ordered(found, view)
+
+
+def _from_log(
+    view: ProjectView,
+    flows: Sequence[Flow],
+    target: str | None,
+    log: Any,
+    graph: EntityGraph | None,
+    max_ahead_of_next: str | dt.timedelta | None = None,
+    progress: Progress = None,
+    production: Sequence[Flow] | None = None,
+) -> list[Finding]:
+    """What a log shows of flows; `production` are those that production reads, where that is known."""
+    if log is None or not flows:
+        return []
+    from flowdsl.findings.crash_search import exported, stops_in_log
+    from flowdsl.findings.from_log import findings_from_log
+    from flowdsl.replaying import by_rules, opened, options_of
+
+    log = opened(log, max_ahead_of_next)
+    places = {(flow.name, step.number): step.place for flow in view.flows for step in flow.steps}
+    found = findings_from_log(options_of(by_rules(flows, FLOWDSL), log, graph), target, places, progress)
+    if target is not None:
+        there = exported(flows if production is None else production, rules_of(target))
+        found += stops_in_log(there, log, graph, places)
+    return found
+
+
+def check_source(
+    source: str | bytes,
+    name: str,
+    target: str | None = None,
+    log: Any = None,
+    graph: EntityGraph | None = None,
+) -> list[Finding]:
+    """What is worth knowing of YAML, with what loading refuses as findings too; places begin with `name`.
+
+    With a log also what its events make of the flows that flowdsl can build.
+
+    >>> [finding.code for finding in check_source("- {name: f, trigger: {kind: link.created}, pipeline: []}", "f.yaml")]
+    ['no-deliver', 'every-type']
+    """
+    return check_sources([(source, name)], target, log, graph)
+
+
+def check_sources(
+    sources: Sequence[tuple[str | bytes, str]],
+    target: str | None = None,
+    log: Any = None,
+    graph: EntityGraph | None = None,
+) -> list[Finding]:
+    """What is worth knowing of several documents that are run as one project, such as flows and their sinks."""
+    from flowdsl.findings.document_views import merged_views
+
+    rules_of(target)
+    found: list[Finding] = []
+    read: list[_Document] = []
+    for source, name in sources:
+        try:
+            read.append(_document(source, name, target))
+        except LoadError as error:
+            found += map(_refused, error.problems)
+    view = merged_views([document.view for document in read])
+    if read:
+        found += _apply(_asked(target), view, None)
+    for document in read:
+        found += _check_document(document, target)
+    if log is not None:
+        flows, there = (
+            [flow for document in read for flow in _built(document.text, document.name, rules)]
+            for rules in (FLOWDSL, rules_of(target))
+        )
+        found += _from_log(view, flows, target, log, graph, production=there)
+    return ordered(found, view, [name for _, name in sources])
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A document as it was read, before it is asked what is in it."""
+
+    text: str
+    name: str
+    item: Item
+    problems: list[FlowError]
+    view: ProjectView
+
+
+def _document(source: str | bytes, name: str, target: str | None) -> _Document:
+    from flowdsl.findings.document_views import view_of_document
+    from flowdsl.production.nodes import read_text
+    from flowdsl.production.yaml import decoded
+
+    text = decoded(source, name, keep_mark=target is not None) if isinstance(source, bytes) else source
+    item, problems = read_text(text, name, lenient=target is not None)
+    return _Document(text, name, item, problems, view_of_document(item))
+
+
+def _built(text: str, name: str, rules: Rules) -> Sequence[Flow]:
+    """The flows of YAML that can be built by these rules."""
+    from flowdsl.production.yaml import load_text
+
+    with warnings.catch_warnings():
+        # why others cannot be is among the findings
+        warnings.simplefilter("ignore", FlowWarning)
+        try:
+            return load_text(text, name, rules=rules, skip_invalid=True).flows
+        except LoadError:
+            return ()
+
+
+def findings_of(view: ProjectView, target: str | None, *, around: bool = True) -> Iterator[Finding]:
+    """What the rules find; `around` says whether the sinks and consumers are known too."""
+    asked = _asked(target)
+    if around:
+        yield from _apply(asked, view, None)
+    for flow in view.flows:
+        yield from _apply(asked, flow, flow.name)
+        for step in flow.steps:
+            yield from _apply(asked, step, flow.name)
+            for leaf in step.leaves:
+                if leaf.template is not None or leaf.problem is not None:
+                    yield from _apply(asked, TemplateView(step, leaf), flow.name)
+
+
+def _asked(target: str | None) -> list[Rule]:
+    return [rule for rule in rules().values() if rule.look is not None and (target or not rule.target)]
+
+
+def ordered(findings: Iterable[Finding], view: ProjectView, names: Sequence[str] = ()) -> list[Finding]:
+    """The findings in the order of the text, each once; where there are no places, in that of the flows and steps.
+
+    `names` are those of several texts, in their order.
+    """
+    flows = {flow.name: number for number, flow in enumerate(view.flows)}
+    texts = {name: number for number, name in enumerate(names)}
+
+    def position(finding: Finding) -> tuple[int, ...]:
+        found = re.search(r":([0-9]+):([0-9]+)$", finding.where)
+        line, column = (int(found[1]), int(found[2])) if found else (0, 0)
+        step = -1 if finding.step is None else finding.step
+        text = texts.get(finding.where[: found.start()] if found else finding.where, -1)
+        return text, line, column, flows.get(finding.flow or "", -1), step, SEVERITIES.index(finding.severity)
+
+    return sorted(dict.fromkeys(findings), key=position)
+
+
+def _apply(asked: Iterable[Rule], view: Any, flow: str | None) -> Iterator[Finding]:
+    for rule in asked:
+        if rule.view is type(view) and rule.look is not None:
+            for remark in rule.look(view):
+                yield _finding(rule, remark, flow)
+
+
+def _finding(rule: Rule, remark: Violation, flow: str | None) -> Finding:
+    return Finding(rule.code, rule.severity, flow, remark.step, remark.where, remark.message, remark.hint)
+
+
+# -- documents ---------------------------------------------------------------------------------------------
+
+
+def _check_document(document: _Document, target: str | None) -> list[Finding]:
+    """What is found in the flows of a document, and what loading it refuses."""
+    item, problems = document.item, document.problems
+    found = list(findings_of(document.view, target, around=False))
+    if target is None:
+        return [*found, *map(_refused, _problems(item, problems))]
+    refused = _unexplained(map(_refused, _problems_there(item, problems)), found, _NOT_COMPILED)
+    if refused:
+        return [*found, *refused]
+    said = {finding.where for finding in found if finding.severity != "note"}
+    here = (_refused(problem, "only-production") for problem in _here(document))
+    only = _unexplained((finding for finding in here if finding.where not in said), found, _LET_IN)
+    return [*found, *only]
+
+
+def _unexplained(
+    refusals: Iterable[Finding], found: Iterable[Finding], closer: frozenset[str]
+) -> list[Finding]:
+    """The refusals of steps and triggers of which no closer finding says why."""
+    explained = {(finding.flow, finding.step) for finding in found if finding.code in closer}
+    return [finding for finding in refusals if (finding.flow, finding.step) not in explained]
+
+
+def _problems(item: Item, problems: list[FlowError]) -> list[FlowError]:
+    """What flowdsl refuses of a document."""
+    from flowdsl.production.loader import DocumentReader
+
+    return _read(DocumentReader(problems), item)
+
+
+def _problems_there(item: Item, problems: list[FlowError]) -> list[FlowError]:
+    """What production refuses of a document."""
+    from flowdsl.production.this_rs_reading import ProductionReader
+
+    return _read(ProductionReader(problems), item)
+
+
+def _read(reader: DocumentReader | ProductionReader, item: Item) -> list[FlowError]:
+    try:
+        reader.project(item)
+    except LoadError as error:
+        return list(error.problems)
+    return reader.problems
+
+
+def _here(document: _Document) -> list[FlowError]:
+    """What flowdsl refuses of a document that was read leniently."""
+    from flowdsl.production.nodes import read_text
+
+    try:
+        return _problems(*read_text(document.text, document.name))
+    except LoadError as error:
+        return list(error.problems)
+
+
+def _refused(problem: FlowError, code: str = "refused") -> Finding:
+    number = re.match(r"[0-9]+", problem.step or "")
+    hints = [f"allowed: {problem.allowed}" if problem.allowed else None, problem.hint]
+    return Finding(
+        code,
+        rules()[code].severity,
+        problem.flow,
+        int(number[0]) if number else None,
+        problem.place or "the document",
+        problem.what,
+        "; ".join(hint for hint in hints if hint) or None,
+    )
+
+
+def _filed(project: Project) -> ProjectView | None:
+    """The view of the text of a project, if the project still is what the text says."""
+    from flowdsl.findings.document_views import view_of_document
+    from flowdsl.production.nodes import read_text
+    from flowdsl.production.yaml import load_text
+
+    if project.text is None or project.skipped:
+        return None
+    rules = project.flows[0].rules if project.flows else FLOWDSL
+    try:
+        same = load_text(project.text, rules=rules) == project
+        item, _ = read_text(project.text, project.name or "text", lenient=not rules.early_checks)
+    except LoadError:
+        return None
+    return view_of_document(item) if same else None

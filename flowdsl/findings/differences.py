@@ -1,0 +1,130 @@
+"""Which finding tells why production delivers otherwise, given at which step a replay shows that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import polars as pl
+
+from flowdsl.engine.crashes import STOPPED
+from flowdsl.findings.base import Finding, rules
+from flowdsl.findings.check import check_flow
+from flowdsl.flow import Flow
+
+# findings that can be why contexts end otherwise at a step, the likeliest first
+_CONDITIONS: Final = (
+    "condition-and", "condition-bare-word", "condition-quoted-left", "condition-quoted-operator", "number-spelling",
+    "quoted-number", "object-compared", "batch-name", "batch-part", "event-variable", "undefined-variable", "entity-id",
+    "compared-across-types", "compared-as-text",
+)  # fmt: skip
+_TEMPLATES: Final = (
+    "batch-name", "batch-part", "event-variable", "undefined-in-template", "template-fails", "impure-function",
+    "entity-id", "maybe-missing",
+)  # fmt: skip
+_BATCHES: Final = (
+    "batch-no-timer",
+    "batch-loses-event",
+    "batch-discards",
+    "batch-without-window",
+    "keys-collide",
+    "key-as-text",
+)
+_LOOK_UPS: Final = (
+    "direction-unknown",
+    "ids-not-uuid",
+    "first-link",
+    "entity-id",
+    "name-unreachable",
+    "resolve-may-fail",
+)
+_AT_STEP: Final = {
+    "where": _CONDITIONS,
+    "map": _TEMPLATES,
+    "batch": _BATCHES,
+    "deduplicate": ("keys-collide", "key-as-text", "deduplicate-without-window", "option-ignored"),
+    "rate_limit": ("queue-drops", "option-ignored", "strategy-unknown", "one-bucket", "processing-time"),
+    "resolve": _LOOK_UPS,
+    "fan_out": _LOOK_UPS,
+    "deliver": ("deliver-without-payload",),
+}
+# in what way a batch ended a context says which of its findings it is
+_IN_BATCH: Final = {
+    "held": ("batch-no-timer",),
+    "absorbed": ("batch-no-timer", "batch-loses-event"),
+    "in no batch": ("batch-loses-event",),
+    "batch below min_count": ("batch-discards", "batch-loses-event"),
+    "passed": ("batch-loses-event", "batch-no-timer"),
+    "moved": ("batch-no-timer",),
+}
+_REFUSED: Final = ("condition-refused", "condition-spaces", "duration-refused", "not-portable", "refused")
+_RECIPIENTS: Final = (
+    "recipient-is-target",
+    "recipient-is-variable",
+    "recipient-ignored",
+    "branches-share-recipient",
+)
+_STOPPING: Final = ("stops-production", "can-stop-production")
+_MOST: Final = 3
+
+
+def with_findings(causes: pl.DataFrame, flows: Sequence[Flow]) -> pl.DataFrame:
+    """Causes with the column `finding`: the codes of those that tell why, separated by commas; null where none does.
+
+    Of the flows some are run by production's rules: those that tell; the others say what was meant.
+    """
+    there = {flow.name: flow for flow in flows if not flow.rules.early_checks}
+    found = {name: check_flow(flow, flow.rules.name) for name, flow in there.items()}
+    everywhere = [finding for some in found.values() for finding in some]
+    codes = [
+        explaining(cause, everywhere, None)
+        if cause["outcome"] == STOPPED
+        else explaining(cause, found.get(cause["flow"], []), there.get(cause["flow"]))
+        for cause in causes.to_dicts()
+    ]
+    told = [", ".join(some) or None for some in codes]
+    return causes.with_columns(pl.Series("finding", told, dtype=pl.String))
+
+
+def explaining(cause: dict[str, Any], findings: Iterable[Finding], flow: Flow | None) -> list[str]:
+    """The codes of the findings that explain a cause, the likeliest first; what is looked for is known by rules."""
+    listed = list(findings)
+    operators = [step.method for step in flow.steps] if flow is not None else []
+
+    def near(finding: Finding, operator: str) -> bool:
+        step = finding.step
+        return step is not None and step < len(operators) and operators[step] == operator
+
+    wanted = _wanted(cause, operators)
+    at_step = (
+        [f for f in listed if f.step == cause["step"] and near(f, cause["operator"])]
+        if cause["operator"]
+        else []
+    )
+    for some in (at_step, listed):
+        codes = [code for code in wanted if any(finding.code == code for finding in some)]
+        if codes:
+            return codes[:_MOST]
+    return []
+
+
+def _wanted(cause: dict[str, Any], operators: Sequence[str]) -> tuple[str, ...]:
+    change, operator = cause["change"], cause["operator"]
+    if change == "readdressed":
+        return _RECIPIENTS
+    if cause["outcome"] == STOPPED:
+        return _STOPPING
+    if cause["outcome"] == "absent":
+        return _REFUSED
+    if change == "changed":
+        return (*_TEMPLATES, "number-becomes-text", *(_BATCHES[:2] if "batch" in operators else ()))
+    if operator == "batch":
+        return _IN_BATCH.get(cause["reason"] or "", _IN_BATCH.get(cause["outcome"], _BATCHES))
+    return _AT_STEP.get(operator or "", ())
+
+
+def unknown_codes() -> set[str]:
+    """Codes named here that no rule has: none, as a test sees to."""
+    named = {*_CONDITIONS, *_TEMPLATES, *_REFUSED, *_RECIPIENTS, *_STOPPING}
+    named |= {code for codes in (*_AT_STEP.values(), *_IN_BATCH.values()) for code in codes}
+    return named - set(rules())

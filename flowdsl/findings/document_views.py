@@ -1,0 +1,284 @@
+"""Views of flows that were built, and of documents, the faulty ones too: what can be read of them is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from flowdsl.errors import BuildError, FlowError
+from flowdsl.expressions.conditions import Condition
+from flowdsl.expressions.durations import Duration
+from flowdsl.expressions.paths import path_text
+from flowdsl.expressions.templates import Template
+from flowdsl.findings.views import FlowView, ProjectView, ScopeTracker, StepView, TemplateLeaf
+from flowdsl.flow import Flow
+from flowdsl.operators import OPERATORS
+from flowdsl.operators.base import Operator
+from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
+from flowdsl.production.nodes import Item, too_large
+from flowdsl.production.option_validation import check_options
+from flowdsl.production.project import SEEKS, SINK_TYPES, Backend, ConsumerOptions, Project, SinkConfig
+from flowdsl.production.this_rs_conditions import TextCondition
+
+Ignored = tuple[tuple[str, str, str], ...]
+
+
+def view_of_project(project: Project) -> ProjectView:
+    """The view of a project that was built."""
+    view = ProjectView(
+        [view_of_flow(flow) for flow in project.flows],
+        [(sink, f"sink {sink.name!r}") for sink in project.sinks],
+        [(consumer, f"consumer {consumer.name!r}") for consumer in project.consumers],
+        (project.backend, "backend"),
+        has_sinks=bool(project.sinks),
+    )
+    return with_sinks(view)
+
+
+def view_of_flow(flow: Flow) -> FlowView:
+    """The view of a flow that was built; the places are the texts of its steps.
+
+    One that was read by the rules of a production runtime is what stands in its file.
+    """
+    trigger, filed = flow.trigger, not flow.rules.early_checks
+    view = FlowView(
+        flow.name, trigger.kind, trigger.text, trigger.link_type, trigger.entity_type, filed=filed,
+        flow=None if filed else flow,
+    )  # fmt: skip
+    following = ScopeTracker(trigger.kind)
+    for number, operator in enumerate(flow.steps):
+        options = _options(operator)
+        leaves = tuple(_leaves(operator.template, "", operator.text)) if isinstance(operator, Map) else ()
+        keys = tuple(_keys(operator.template, operator.text)) if isinstance(operator, Map) else ()
+        view.steps.append(StepView(
+            view, number, operator.name, operator, options, operator.text, following.scope, following.known,
+            leaves=leaves, keys=keys, filed=filed,
+        ))  # fmt: skip
+        following.step(operator.name, operator, options)
+    return view
+
+
+def with_sinks(view: ProjectView) -> ProjectView:
+    """The view, in which each flow knows the types of the sinks."""
+    types = {sink.name: sink.type for sink, _ in view.sinks}
+    counters = {sink.name: sink.config for sink, _ in view.sinks if sink.type == "counter"}
+    for flow in view.flows:
+        flow.sinks, flow.counters = types, counters
+    return view
+
+
+def merged_views(views: Sequence[ProjectView]) -> ProjectView:
+    """The view of several documents that are run as one project."""
+    backends = [view.backend for view in views if view.backend[0] != Backend()]
+    return with_sinks(
+        ProjectView(
+            flows=[flow for view in views for flow in view.flows],
+            sinks=[sink for view in views for sink in view.sinks],
+            consumers=[consumer for view in views for consumer in view.consumers],
+            backend=backends[-1] if backends else ProjectView().backend,
+            ignored=tuple(ignored for view in views for ignored in view.ignored),
+            has_sinks=any(view.has_sinks for view in views),
+        )
+    )
+
+
+def _options(operator: Operator) -> dict[str, Any]:
+    return {
+        option.yaml: _plain(getattr(operator, name), listed=option.yaml == "sinks")
+        for name, option in operator.options().items()
+        if option.yaml != "template"
+    }
+
+
+def _plain(value: Any, *, listed: bool) -> Any:
+    if isinstance(value, (Duration, Condition, TextCondition)):
+        return value.text
+    if isinstance(value, tuple):
+        if listed:
+            return list(value)
+        if value and all(isinstance(part, tuple) for part in value):
+            paths = [path_text(path) for path in value]
+            return paths[0] if len(paths) == 1 else paths
+        return path_text(value) if value else None
+    return value
+
+
+def _leaves(node: Node, field: str, place: str) -> Iterator[TemplateLeaf]:
+    if isinstance(node, Fields):
+        for key, value in node.items:
+            yield from _leaves(value, f"{field}.{key}" if field else key, place)
+    elif isinstance(node, ListNode):
+        for i, value in enumerate(node.items):
+            yield from _leaves(value, f"{field}[{i}]", place)
+    elif isinstance(node, Template):
+        yield (
+            _parsed(TemplateLeaf(field, node.text, place))
+            if node.lenient
+            else TemplateLeaf(field, node.text, place, template=node)
+        )
+    elif isinstance(node, ConstantNode):
+        yield TemplateLeaf(field, node.json, place, constant=True)
+    else:
+        yield TemplateLeaf(field, str(node), place, expression=node)
+
+
+def _keys(node: Node, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, Fields):
+        for key, value in node.items:
+            yield key, place
+            yield from _keys(value, place)
+    elif isinstance(node, ListNode):
+        for value in node.items:
+            yield from _keys(value, place)
+
+
+# -- documents ---------------------------------------------------------------------------------------------
+
+
+def view_of_document(item: Item) -> ProjectView:
+    """The view of a document of production's shape, of a list of flows, or of one flow."""
+    if isinstance(item.value, list):
+        return ProjectView([_flow(one) for one in item.value if isinstance(one.value, dict)])
+    if not isinstance(item.value, dict):
+        return ProjectView()
+    if "events" not in item.value and any(key in item.value for key in ("trigger", "pipeline")):
+        return ProjectView([_flow(item)])
+    events = _part(item, "events")
+    ignored = [*_unknown(events, "events", ("backend", "flows", "consumers"))]
+    view = ProjectView([_flow(one) for one in _list(events, "flows") if isinstance(one.value, dict)])
+    view.has_sinks = bool(_list(item, "sinks"))
+    backend = _part(events, "backend")
+    if backend is not None:
+        kind = _text(backend, "type")
+        config = backend.value.get("config")
+        given = config.plain() if config is not None and isinstance(config.value, dict) else {}
+        view.backend = Backend(kind or "memory", given), backend.place
+        ignored += _unknown(backend, "the backend", ("type", "config"))
+    for one in _list(item, "sinks"):
+        name, kind = _text(one, "name"), _text(one, "type")
+        ignored += _unknown(one, "a sink", ("name", "type", "config"))
+        if name and kind in SINK_TYPES:
+            config = one.value.get("config")
+            given = config.plain() if config is not None and isinstance(config.value, dict) else {}
+            view.sinks.append((SinkConfig(name, kind, given), one.place))
+    for one in _list(events, "consumers"):
+        name, seek = _text(one, "name"), _text(one, "seek")
+        ignored += _unknown(one, "a consumer", ("name", "seek"))
+        if name:
+            view.consumers.append((ConsumerOptions(name, seek if seek in SEEKS else "latest"), one.place))
+    view.ignored = tuple(ignored)
+    return with_sinks(view)
+
+
+def _flow(item: Item) -> FlowView:
+    trigger = _part(item, "trigger")
+    kind = _text(trigger, "kind")
+    view = FlowView(
+        _text(item, "name"), kind, item.place, _text(trigger, "link_type") or None,
+        _text(trigger, "entity_type") or None, filed=True,
+    )  # fmt: skip
+    if trigger is not None:
+        view.places = {key: value.place for key, value in trigger.value.items()}
+    view.ignored = (
+        *_unknown(item, "a flow", ("name", "description", "trigger", "pipeline")),
+        *_unknown(trigger, "trigger", ("kind", "link_type", "entity_type")),
+    )
+    following = ScopeTracker(kind)
+    for number, one in enumerate([] if too_large(item) else _list(item, "pipeline")):
+        step = _step(view, number, one, following)
+        view.steps.append(step)
+        following.step(step.name, step.operator, step.options)
+    return view
+
+
+def _step(view: FlowView, number: int, item: Item, following: ScopeTracker) -> StepView:
+    name, options = "", item
+    if isinstance(item.value, dict) and len(item.value) == 1:
+        ((name, options),) = item.value.items()
+    given: Mapping[str, Item] = options.value if name and isinstance(options.value, dict) else {}
+    template = given.get("template") if name == "map" else None
+    return StepView(
+        view,
+        number,
+        name,
+        _operator(name, options),
+        {key: value.plain() for key, value in given.items() if value.value is not None and key != "template"},
+        item.place,
+        following.scope,
+        following.known,
+        places={key: value.place for key, value in given.items()},
+        leaves=tuple(_item_leaves(template, "")) if template is not None else (),
+        keys=tuple(_item_keys(template)) if template is not None else (),
+        filed=True,
+    )
+
+
+def _operator(name: str, item: Item) -> Operator | None:
+    """The operator, as far as flowdsl can build it from the options that it knows."""
+    operator = OPERATORS.get(name)
+    problems: list[FlowError] = []
+    options = check_options(operator, item, problems) if operator is not None else None
+    if operator is None or options is None:
+        return None
+    try:
+        return operator.from_yaml(options)
+    except BuildError:
+        return None
+
+
+def _item_leaves(item: Item, field: str) -> Iterator[TemplateLeaf]:
+    if isinstance(item.value, dict):
+        for key, value in item.value.items():
+            yield from _item_leaves(value, f"{field}.{key}" if field else key)
+    elif isinstance(item.value, list):
+        for i, value in enumerate(item.value):
+            yield from _item_leaves(value, f"{field}[{i}]")
+    elif isinstance(item.value, str):
+        yield _parsed(TemplateLeaf(field, item.value, item.place))
+    else:
+        yield TemplateLeaf(field, str(item.value), item.place, constant=True)
+
+
+def _parsed(leaf: TemplateLeaf) -> TemplateLeaf:
+    """The leaf with its template, and with what is wrong with it."""
+    try:
+        parsed = Template.parse(leaf.text, lenient=True)
+    except FlowError as error:
+        return replace(leaf, problem=error.what, advice=error.hint)
+    try:
+        Template.parse(leaf.text)
+    except FlowError as error:
+        leaf = replace(leaf, problem=error.what, advice=error.hint)
+    return replace(leaf, template=parsed)
+
+
+def _item_keys(item: Item) -> Iterator[tuple[str, str]]:
+    if isinstance(item.value, dict):
+        for key, value in item.value.items():
+            yield key, item.keys.get(key, item.place)
+            yield from _item_keys(value)
+    elif isinstance(item.value, list):
+        for value in item.value:
+            yield from _item_keys(value)
+
+
+def _part(item: Item | None, key: str) -> Item | None:
+    found = item.value.get(key) if item is not None and isinstance(item.value, dict) else None
+    return found if found is not None and isinstance(found.value, dict) else None
+
+
+def _list(item: Item | None, key: str) -> list[Item]:
+    found = item.value.get(key) if item is not None and isinstance(item.value, dict) else None
+    return list(found.value) if found is not None and isinstance(found.value, list) else []
+
+
+def _text(item: Item | None, key: str) -> str:
+    found = item.value.get(key) if item is not None and isinstance(item.value, dict) else None
+    return found.value if found is not None and isinstance(found.value, str) else ""
+
+
+def _unknown(item: Item | None, what: str, known: tuple[str, ...]) -> Ignored:
+    if item is None or not isinstance(item.value, dict):
+        return ()
+    return tuple((what, key, place) for key, place in item.keys.items() if key not in known)

@@ -1,0 +1,102 @@
+"""Conditions as production gets and reads them: split at the first operator with a space on each side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowdsl.errors import ConditionError, FlowError
+from flowdsl.expressions.paths import Path
+from flowdsl.findings.views import StepView
+from flowdsl.operators.where import Where
+from flowdsl.production.conditions import condition_text, lowered_conditions
+from flowdsl.production.export_errors import ExportErrors, StepExportScope
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A condition as production splits it; the right side is empty where there is none."""
+
+    left: str
+    operator: str
+    right: str = ""
+    # what the right side is: text, number, word (true, false, null) or path
+    kind: str = ""
+
+    @property
+    def literal(self) -> str:
+        """The right side without quotes."""
+        return self.right[1:-1] if self.kind == "text" else self.right
+
+    @property
+    def left_path(self) -> Path:
+        """The left side, which is always a path."""
+        return tuple(self.left.split("."))
+
+    @property
+    def right_path(self) -> Path | None:
+        """The right side, if it is a path."""
+        return tuple(self.right.split(".")) if self.right and self.kind == "path" else None
+
+
+def keeps_from_starting(text: str) -> bool:
+    """Whether production crashes while it reads the condition, and so does not even start."""
+    from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCondition
+
+    try:
+        TextCondition.parse(text)
+    except CrashingConditionError:
+        return True
+    except ConditionError:
+        return False
+    return False
+
+
+def production_condition(text: str) -> Compared | None:
+    """The condition as production reads it, None where it refuses it.
+
+    >>> production_condition("a == 1 and b == 2")
+    Compared(left='a', operator='==', right='1 and b == 2', kind='path')
+    """
+    from flowdsl.production.this_rs_conditions import TextCondition
+
+    try:
+        read = TextCondition.parse(text)
+    except ConditionError:
+        return None
+    left = ".".join(read.left)
+    if read.operator in ("exists", "not_exists"):
+        return Compared(left, read.operator)
+    right = text.partition(f" {read.operator} ")[2].strip()
+    if read.right is not None:
+        return Compared(left, read.operator, right, "path")
+    if right[:1] in ("'", '"'):
+        return Compared(left, read.operator, right, "text")
+    return Compared(left, read.operator, right, literal_kind(right))
+
+
+def literal_kind(text: str) -> str:
+    """What the text is without quotes: a word (true, false, null), a number or a path."""
+    from flowdsl.production.this_rs_conditions import TextCondition
+
+    if text in ("true", "false", "null"):
+        return "word"
+    return "path" if not text or TextCondition.parse(f"a == {text}").right is not None else "number"
+
+
+def shipped(step: StepView) -> list[Compared]:
+    """What production gets of a filter: the text of the file, or what a condition is lowered to."""
+    if step.name != "filter":
+        return []
+    if step.filed:
+        found = production_condition(step.text("condition"))
+        return [found] if found else []
+    if not isinstance(step.operator, Where):
+        return []
+    try:
+        names = StepExportScope(step.scope, "", ExportErrors(step.flow.name))
+        texts = [
+            condition_text(condition) for condition in lowered_conditions(step.operator.condition, names)
+        ]
+    except (FlowError, AssertionError):
+        return []
+    return [found for text in texts if (found := production_condition(text))]

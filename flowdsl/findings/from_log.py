@@ -1,0 +1,285 @@
+"""Findings that only a log can give: what its events really hold where production would take them otherwise."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import polars as pl
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.engine.local import CHUNK
+from flowdsl.events import FlowWarning
+from flowdsl.expressions.conditions.nodes import Compare
+from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values
+from flowdsl.expressions.paths import Path, path_text
+from flowdsl.findings.base import Finding, rules
+from flowdsl.findings.histories import MANY, Noted, findings_of, is_common
+from flowdsl.kernels.keys import typed_spelling
+from flowdsl.log import EventSource
+from flowdsl.log.uuids import ID_COLUMNS, are_uuids, one_spelling
+from flowdsl.operators.batch import Batch
+from flowdsl.operators.deduplicate import Deduplicate
+from flowdsl.operators.fan_out import FanOut
+from flowdsl.operators.rate_limit import RateLimit
+from flowdsl.operators.where import Where
+from flowdsl.plan import Stage
+from flowdsl.progress import Progress, Tick, following
+from flowdsl.replaying import Options, run
+from flowdsl.values.canonical_json import spelled
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import Tag
+
+if TYPE_CHECKING:
+    from flowdsl.flow import Flow
+
+LARGE_FAN_OUT: Final = 10_000
+"""A fan-out of more branches than this is a finding."""
+
+# which share of the work is reading the ids of the log once more
+_READING: Final = 0.2
+# texts that some other JSON value is spelled as
+_LIKE_JSON: Final = r"^(-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|true|false|null|\{.*\}|\[.*\])$"
+_KEYS: Final[dict[str, Any]] = {"typed": pl.String, "text": pl.String, "count": pl.UInt32, "seq_no": pl.Int64}
+
+
+@dataclass
+class _Tally:
+    """How often something was seen, of how many, and where first."""
+
+    seen: int = 0
+    of: int = 0
+    example: int = 0
+    text: str = ""
+
+
+@dataclass
+class _Seen:
+    """An observer that takes down keys, comparisons and fan-outs as they really are."""
+
+    target: bool
+    keys: dict[tuple[int, Path], list[pl.DataFrame]] = field(default_factory=dict)
+    comparisons: dict[tuple[int, Compare], _Tally] = field(default_factory=dict)
+    fan_outs: dict[int, _Tally] = field(default_factory=dict)
+    nulls: dict[tuple[int, Path], _Tally] = field(default_factory=dict)
+    stages: dict[int, Stage] = field(default_factory=dict)
+
+    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+        """Contexts came to a step."""
+        if not len(entered):
+            return
+        self.stages[id(stage)] = stage
+        if isinstance(stage.step, (Batch, Deduplicate, RateLimit)):
+            for path in stage.step.key_paths:
+                self._nulls(stage, path, entered)
+        if isinstance(stage.step, FanOut):
+            self._fan_out(stage, passed)
+        elif self.target and isinstance(stage.step, (Batch, Deduplicate)):
+            for path in stage.step.key_paths:
+                self._key(stage, path, entered)
+        elif self.target and isinstance(stage.step, Where) and stage.step.condition.expression is not None:
+            for node in stage.step.condition.expression.walk():
+                if isinstance(node, Compare) and node.operator in ("==", "!="):
+                    self._comparison(stage, node, entered)
+
+    def dropped(self, *_: Any) -> None:
+        """Nothing to take down."""
+
+    dropped_earlier = failed = gathered = delivered = refused = dropped
+
+    def _fan_out(self, stage: Stage, passed: ContextBatch) -> None:
+        if not len(passed):
+            return
+        tally = self.fan_outs.setdefault(id(stage), _Tally())
+        position = passed.branches[-1]
+        most = int(position.argmax())
+        if int(position[most]) + 1 > tally.seen:
+            tally.seen, tally.example = int(position[most]) + 1, int(passed.seq[most])
+
+    def _nulls(self, stage: Stage, path: Path, entered: ContextBatch) -> None:
+        rows = np.flatnonzero(entered.column(path).is_(Tag.NULL, Tag.MISSING))
+        tally = self.nulls.setdefault((id(stage), path), _Tally())
+        tally.of += len(entered)
+        if len(rows) and not tally.seen:
+            tally.example = int(entered.seq[rows[0]])
+        tally.seen += len(rows)
+
+    def _key(self, stage: Stage, path: Path, entered: ContextBatch) -> None:
+        column = entered.column(path)
+        text = column.is_(Tag.TEXT)
+        there = ~column.is_(Tag.MISSING)
+        if text.any():
+            rows = np.flatnonzero(text)
+            like = column.text_series().gather(rows).cast(pl.String).str.contains(_LIKE_JSON).to_numpy()
+            there[rows[~like]] = False
+        rows = np.flatnonzero(there)
+        if not len(rows):
+            return
+        found = column.take(rows)
+        counted = (
+            pl.DataFrame(
+                {"typed": _typed(found), "text": spelled(found).cast(pl.String), "seq_no": entered.seq[rows]}
+            )
+            .group_by("typed", "text", maintain_order=True)
+            .agg(pl.len().alias("count"), pl.col("seq_no").first())
+        )
+        self.keys.setdefault((id(stage), path), []).append(counted.select(list(_KEYS)))
+
+    def _comparison(self, stage: Stage, node: Compare, entered: ContextBatch) -> None:
+        sides = [evaluate_values(side, entered) for side in (node.left, node.right)]
+        (left, _), (right, _) = sides
+        there = ~(left.is_(Tag.MISSING) | right.is_(Tag.MISSING))
+        for _, failures in sides:
+            if failures is not None:
+                there &= ~failures.mask
+        here, _ = evaluate_condition(Compare("==", node.left, node.right), entered)
+        same_text = (spelled(left).cast(pl.String) == spelled(right).cast(pl.String)).fill_null(value=False)
+        differ = there & (here != (same_text.to_numpy() & ~left.is_(Tag.OBJECT, Tag.ARRAY)))
+        tally = self.comparisons.setdefault((id(stage), node), _Tally())
+        tally.of += len(entered)
+        rows = np.flatnonzero(differ)
+        if len(rows) and not tally.seen:
+            one = rows[:1]
+            tally.example = int(entered.seq[one[0]])
+            values = [side.take(one).to_json()[0] for side in (left, right)]
+            tally.text = f"{node.left} is {values[0]} and {node.right} is {values[1]}"
+        tally.seen += len(rows)
+
+
+def findings_from_log(
+    options: Options, target: str | None, places: dict[tuple[str, int], str], progress: Progress = None
+) -> list[Finding]:
+    """What the events of a log make of flows; `places` has the place of each step by the flow's name and its number.
+
+    The flows are replayed once by flowdsl's own rules, and watched.
+    """
+    seen, noted = _Seen(target is not None), Noted()
+    with following(progress, options.source.count(), "check") as follower:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FlowWarning)
+            replayed = follower if target is None else follower.part(1 - _READING)
+            run(options, noted, progress=replayed.heard, observer=seen)
+        found = [
+            *_large_fan_outs(seen, options.flows, places),
+            *_null_keys(seen, options.flows, places),
+            *findings_of(noted, options.source),
+        ]
+        if target is not None:
+            found += [
+                *_ids(options.source, follower.part(_READING)),
+                *_keys(seen, options.flows, places),
+                *_comparisons(seen, options.flows, places),
+            ]
+    return found
+
+
+def _typed(column: Column) -> pl.Series:
+    """Values so that those are alike which flowdsl takes for equal; text in quotes."""
+    texts = typed_spelling(column)
+    rows = np.flatnonzero(column.is_(Tag.TEXT))
+    if len(rows):
+        quoted = '"' + column.text_series().gather(rows).cast(pl.String) + '"'
+        texts = texts.scatter(rows, quoted)
+    return texts
+
+
+def _finding(
+    code: str,
+    stage: Stage,
+    flows: tuple[Flow, ...],
+    places: dict[tuple[str, int], str],
+    message: str,
+    hint: str,
+) -> Iterator[Finding]:
+    for number in stage.flows:
+        name = flows[number].name
+        where = places.get((name, stage.number), stage.step.text)
+        yield Finding(code, rules()[code].severity, name, stage.number, where, message, hint)
+
+
+def _large_fan_outs(
+    seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], str]
+) -> Iterator[Finding]:
+    for key, tally in seen.fan_outs.items():
+        if tally.seen > LARGE_FAN_OUT:
+            yield from _finding(
+                "fan-out-large", seen.stages[key], flows, places,
+                f"event {tally.example} becomes {tally.seen:,} contexts, one for each link",
+                "a where before it, or a rate_limit with a key, keeps one event from reaching so many",
+            )  # fmt: skip
+
+
+def _null_keys(seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], str]) -> Iterator[Finding]:
+    for (key, path), tally in seen.nulls.items():
+        if tally.seen >= MANY and is_common(tally.seen, tally.of):
+            yield from _finding(
+                "keys-null", seen.stages[key], flows, places,
+                f"{path_text(path)} is null or missing for {tally.seen:,} of {tally.of:,} contexts, first for event "
+                f"{tally.example}: without a key they fail",
+                f"where(\"{path_text(path)} != null and {path_text(path)} exists\") before it lets go on what has a key",
+            )  # fmt: skip
+
+
+def _ids(source: EventSource, tick: Tick) -> Iterator[Finding]:
+    events, example = 0, None
+    for frame in source.chunks(ID_COLUMNS, CHUNK):
+        other = np.zeros(frame.height, np.bool_)
+        for name in set(ID_COLUMNS) & set(frame.columns):
+            ids = frame[name].cast(pl.String)
+            distinct = ids.drop_nulls().unique()
+            wrong = distinct.filter(~pl.Series(are_uuids(one_spelling(distinct)), dtype=pl.Boolean))
+            if len(wrong):
+                rows = ids.is_in(wrong.implode()).fill_null(value=False)
+                if example is None:
+                    first = int(rows.arg_true()[0])
+                    example = f"{name} of event {frame['seq_no'][first]} is {str(ids[first])!r}"
+                other |= rows.to_numpy()
+        events += int(other.sum())
+        tick(frame.height)
+    if example is not None:
+        yield Finding(
+            "ids-not-uuid", rules()["ids-not-uuid"].severity, None, None, "the log",
+            f"production cannot read {events:,} events, whose ids are no UUIDs: {example}",
+            "a prediction takes such ids as they are; production's own log has UUIDs",
+        )  # fmt: skip
+
+
+def _keys(seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], str]) -> Iterator[Finding]:
+    for (key, path), parts in seen.keys.items():
+        counted = (
+            pl.concat(parts)
+            .group_by("typed", "text", maintain_order=True)
+            .agg(pl.col("count").sum(), pl.col("seq_no").first())
+        )
+        for code, alike, apart, what in (
+            ("keys-collide", "text", "typed", "are different keys here, and one in production"),
+            ("keys-split", "typed", "text", "are one key here, and different ones in production"),
+        ):
+            groups = counted.filter(pl.col(apart).n_unique().over(alike) > 1)
+            if not groups.height:
+                continue
+            first = groups.filter(pl.col(alike) == groups[alike][0])
+            values = " and ".join(first[apart].unique(maintain_order=True).head(2).to_list())
+            contexts, events = int(groups["count"].sum()), groups["seq_no"].to_list()
+            yield from _finding(
+                code, seen.stages[key], flows, places,
+                f"{path_text(path)}: {values} {what}; so it is for {contexts:,} contexts, first for event "
+                f"{min(events)}",
+                "write the key in one type wherever events are made",
+            )  # fmt: skip
+
+
+def _comparisons(
+    seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], str]
+) -> Iterator[Finding]:
+    for (key, _), tally in seen.comparisons.items():
+        if tally.seen:
+            yield from _finding(
+                "compared-across-types", seen.stages[key], flows, places,
+                f"production compares text, and finds otherwise for {tally.seen:,} of {tally.of:,} contexts: at event "
+                f"{tally.example} {tally.text}",
+                "write the value in one type and spelling wherever events are made",
+            )  # fmt: skip

@@ -1,0 +1,96 @@
+"""Findings about a log itself: deletions that meet nothing, an event whose clock cannot be right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from flowdsl.engine.local import BEGINNING, CHUNK, micros
+from flowdsl.events import timestamp_text
+from flowdsl.findings.base import Finding, rules
+from flowdsl.log import EventSource
+from flowdsl.log.columns import readable
+from flowdsl.results.store import NoStore, TablePart
+
+MANY: Final = 10
+"""So many deletions that meet nothing, or events that come late, are a finding."""
+LONG: Final = 3_600_000_000
+"""An event that is late by more than this (µs) is late by a long way."""
+_COMMON: Final = 10
+
+
+def is_common(seen: int, of: int) -> bool:
+    """Whether something was so for one in ten, or more."""
+    return seen * _COMMON >= of
+
+
+class Noted(NoStore):
+    """Keeps of a run what these findings are made of."""
+
+    def __init__(self) -> None:
+        self.unmatched = 0
+        self.first_unmatched: dict[str, object] = {}
+        # how many events came late by a long way, by the clock (µs) that made them late
+        self.late: Counter[int] = Counter()
+
+    def add(self, table: str, part: TablePart) -> None:
+        """Take note of some rows."""
+        if table == "unmatched":
+            self.first_unmatched = self.first_unmatched or part.frame.row(0, named=True)
+            self.unmatched += part.rows
+        elif table == "late":
+            late = part.frame.filter(pl.col("lateness") > pl.duration(microseconds=LONG))
+            counts = late["clock"].to_physical().value_counts()
+            self.late.update(dict(counts.iter_rows()))
+
+
+def findings_of(noted: Noted, source: EventSource) -> Iterator[Finding]:
+    """What a run over a log says of the log."""
+    if noted.unmatched >= MANY:
+        yield from _unmatched(noted, source)
+    for clock, count in sorted(noted.late.items()):
+        if count >= MANY:
+            yield from _future(clock, count, source)
+
+
+def _unmatched(noted: Noted, source: EventSource) -> Iterator[Finding]:
+    kinds = (frame["kind"].cast(pl.String) for frame in source.chunks((), CHUNK))
+    deletions = sum(int(kind.is_in(["link.deleted", "entity.deleted"]).sum()) for kind in kinds)
+    if not is_common(noted.unmatched, deletions):
+        return
+    first = noted.first_unmatched
+    names = ("link_type", "link_id", "source_id", "target_id", "entity_type", "entity_id")
+    said = ", ".join(f"{name}={first[name]!r:.60}" for name in names if first.get(name) is not None)
+    yield _finding(
+        "deletions-unmatched",
+        f"{noted.unmatched:,} of {deletions:,} deletions meet no link or entity: first event {first['seq_no']}, {said}",
+        "they end nothing: are the links before the log given as graph=, and are type, ids and direction those of the creation?",
+    )
+
+
+def _future(clock: int, count: int, source: EventSource) -> Iterator[Finding]:
+    """The event that put the clock there, if it jumped; otherwise the others are old, and it is as it should be."""
+    latest = BEGINNING
+    for frame in source.chunks((), CHUNK):
+        frame = readable(frame)
+        times = micros(frame)
+        at = np.flatnonzero(times == clock)
+        earlier = times[: at[0]] if len(at) else times
+        latest = max(latest, int(earlier.max(initial=BEGINNING)))
+        if len(at):
+            if clock - latest > LONG:
+                yield _finding(
+                    "future-event",
+                    f"event {frame['seq_no'][int(at[0])]} is dated {timestamp_text(clock)}, and {count:,} events after it are "
+                    "older by more than an hour: they come late, and windows that are open then are over",
+                    'replay(…, max_ahead_of_next="1h") leaves the clock alone; a live run does so by itself (max_ahead)',
+                )
+            return
+
+
+def _finding(code: str, message: str, hint: str) -> Finding:
+    return Finding(code, rules()[code].severity, None, None, "the log", message, hint)

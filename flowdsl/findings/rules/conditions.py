@@ -1,0 +1,233 @@
+"""Conditions: production compares text, and splits a condition at the first operator."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from flowdsl.expressions.paths import path_text
+from flowdsl.findings.base import Violation, rule
+from flowdsl.findings.exported_conditions import (
+    Compared,
+    keeps_from_starting,
+    literal_kind,
+    production_condition,
+    shipped,
+)
+from flowdsl.findings.views import ENTITY, OBJECTS, StepView, is_number, is_text
+
+_TIGHT = re.compile(r"\S(==|!=)|(==|!=)\S")
+_ONE_COMPARISON = "production has one comparison a filter: a == b, a != b, a exists, a not_exists"
+
+
+def _filed(step: StepView) -> Compared | None:
+    return production_condition(step.text("condition")) if step.name == "filter" and step.filed else None
+
+
+def _bare(text: str) -> str:
+    """A text without what stands in quotes."""
+    return re.sub(r"\"[^\"]*\"|'[^']*'", '""', text)
+
+
+@rule("condition-refused", "error", StepView, target=True)
+def condition_refused(step: StepView) -> Iterator[Violation]:
+    """Production does not read the condition, and leaves the whole flow out."""
+    text = step.text("condition")
+    if (
+        step.name == "filter"
+        and step.filed
+        and production_condition(text) is None
+        and not keeps_from_starting(text)
+        and not _TIGHT.search(_bare(text))
+    ):
+        yield step.remark(
+            f"production does not read {text!r}, and leaves the flow out",
+            f"{_ONE_COMPARISON}; let the events carry what has to be computed",
+            "condition",
+        )
+
+
+@rule("condition-spaces", "error", StepView, target=True)
+def condition_spaces(step: StepView) -> Iterator[Violation]:
+    """Production wants a space on each side of an operator."""
+    text = step.text("condition")
+    if (
+        step.name == "filter"
+        and step.filed
+        and production_condition(text) is None
+        and not keeps_from_starting(text)
+        and _TIGHT.search(_bare(text))
+    ):
+        spaced = re.sub(r"\s*(==|!=)\s*", r" \1 ", text)
+        yield step.remark(
+            f"production does not read {text!r} without spaces, and leaves the flow out",
+            f"write {spaced!r}",
+            "condition",
+        )
+
+
+@rule("condition-and", "error", StepView, target=True)
+def condition_and(step: StepView) -> Iterator[Violation]:
+    """Production takes `and` and `or` for a part of a name."""
+    found = _filed(step)
+    if found is None:
+        return
+    joined = re.search(r" (and|or) ", _bare(f"{found.left} {found.right} "))
+    if joined or found.left.startswith("not "):
+        word = joined[1] if joined else "not"
+        yield step.remark(
+            f"production knows no {word!r}: it compares the variable {found.left!r} with "
+            f"{found.right or 'nothing'!r}, names that do not exist",
+            "write a filter for each part" if word == "and" else "make a flow for each part" if word == "or" else
+            "turn the comparison: != for ==, not_exists for exists",
+            "condition",
+        )  # fmt: skip
+
+
+@rule("condition-bare-word", "error", StepView, target=True)
+def condition_bare_word(step: StepView) -> Iterator[Violation]:
+    """The right side of a comparison is a variable that does not exist, where text seems meant."""
+    found = _filed(step)
+    path = found.right_path if found else None
+    if found is None or path is None or " " in found.right or path[0] in step.scope:
+        return
+    always = "never true" if found.operator == "==" else "always true"
+    yield step.remark(
+        f"{found.right} is a variable here, and there is none of that name: the condition is {always}",
+        f'text stands in quotes: {found.left} {found.operator} "{found.right}"',
+        "condition",
+    )
+
+
+@rule("condition-quoted-left", "error", StepView, target=True)
+def condition_quoted_left(step: StepView) -> Iterator[Violation]:
+    """The left side of a comparison is always a path in production."""
+    found = _filed(step)
+    if found is None or (
+        found.left[:1] not in tuple("\"'0123456789-") and found.left not in ("true", "false", "null")
+    ):
+        return
+    if found.right and found.right_path is not None:
+        hint: str | None = f"turn it around: {found.right} {found.operator} {found.left}"
+    else:
+        hint = None
+    yield step.remark(
+        f"the left side is always a path in production, and there is no variable {found.left}",
+        hint,
+        "condition",
+    )
+
+
+@rule("condition-quoted-operator", "error", StepView, target=True)
+def condition_quoted_operator(step: StepView) -> Iterator[Violation]:
+    """An operator within quotes is one for production: it splits the condition there."""
+    text = step.text("condition")
+    found = _filed(step)
+    if found is None or production_condition(_bare(text)) is None:
+        return
+    meant = production_condition(_bare(text))
+    if meant is not None and (meant.operator, meant.left.count(" ")) != (
+        found.operator,
+        found.left.count(" "),
+    ):
+        yield step.remark(
+            f"production splits {text!r} at the {found.operator!r} in quotes: the left side is {found.left!r}",
+            "compare with another value, one without an operator in it",
+            "condition",
+        )
+
+
+@rule("number-spelling", "warning", StepView, target=True)
+def number_spelling(step: StepView) -> Iterator[Violation]:
+    """A number is spelled in a way in which no event may spell it, and production compares spellings."""
+    for found in shipped(step):
+        if found.kind != "number" or is_number(step.scope, found.left_path):
+            continue
+        value = float(found.right)
+        whole = value.is_integer() and abs(value) < 1e16
+        # what JSON prints for a whole number, and for any other
+        if found.right != (str(int(value)) if whole else json.dumps(value)):
+            hint = (
+                f"write {int(value)}, if the events hold whole numbers"
+                if whole
+                else f"write {json.dumps(value)}"
+            )
+            yield step.remark(
+                f"production compares text: {found.right} is not equal to {int(value) if whole else json.dumps(value)}",
+                hint,
+                "condition",
+            )
+
+
+@rule("quoted-number", "warning", StepView)
+def quoted_number(step: StepView) -> Iterator[Violation]:
+    """A number in quotes is text: equal to no number here, and to numbers too in production."""
+    for found in shipped(step):
+        value = found.literal
+        if found.kind != "text" or is_text(step.scope, found.left_path):
+            continue
+        if literal_kind(value) != "path":
+            yield step.remark(
+                f"{found.right} is text, and no {'number' if value[-1:].isdigit() else 'such value'} equals it "
+                f"(in production {value} does)",
+                f"write {value} without quotes, if the events hold it so",
+                "condition",
+            )
+
+
+@rule("compared-as-text", "note", StepView, target=True)
+def compared_as_text(step: StepView) -> Iterator[Violation]:
+    """Production compares the texts of values: `10` equals `"10"`, and not `10.0`."""
+    for found in shipped(step):
+        left, right = found.left_path, found.right_path
+        if left[0] not in step.scope or is_text(step.scope, left):
+            continue
+        if found.kind == "number":
+            what = f'{found.right} equals "{found.right}" too, and no number that is spelled otherwise (10 is not 10.0)'
+        elif (
+            right is None
+            or right[0] not in step.scope
+            or is_text(step.scope, right)
+            or left == right
+            or (right[-1] == "id" and step.known.get(right[0]) == ENTITY)
+            or left[-1] == "id"
+        ):
+            continue
+        else:
+            what = f'{found.left} and {found.right} are equal if they are spelled alike: 1 and "1" are, 1 and 1.0 are not'
+        yield step.remark(
+            f"production compares text: {what}", "harmless where both are always text", "condition"
+        )
+
+
+@rule("object-compared", "error", StepView, target=True)
+def object_compared(step: StepView) -> Iterator[Violation]:
+    """In production an object equals nothing, not even itself."""
+    for found in shipped(step):
+        for path in (found.left_path, found.right_path):
+            if found.right and path and len(path) == 1 and step.known.get(path[0]) in OBJECTS - {"metadata"}:
+                yield step.remark(
+                    f"{path[0]} is {step.known[path[0]]}, and in production an object equals nothing, not even itself",
+                    f"compare ids: {path[0]}.id",
+                    "condition",
+                )
+
+
+@rule("condition-constant", "warning", StepView)
+def condition_constant(step: StepView) -> Iterator[Violation]:
+    """A condition that reads nothing is the same for every event."""
+    if step.name == "filter" and step.operator is not None and step.operator.paths == frozenset():
+        yield step.remark(
+            f"{step.text('condition')} reads no variable, so it is the same for every event",
+            "text stands in quotes, and variables do not",
+            "condition",
+        )
+
+
+@rule("compared-with-itself", "warning", StepView)
+def compared_with_itself(step: StepView) -> Iterator[Violation]:
+    """A value that is compared with itself."""
+    for found in shipped(step):
+        if found.right_path is not None and found.left_path == found.right_path:
+            yield step.remark(f"{path_text(found.left_path)} is compared with itself", None, "condition")

@@ -1,0 +1,170 @@
+"""resolve and fan_out: entities that may not be there, links in no order, names that hide others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flowdsl.expressions.paths import Path, path_text
+from flowdsl.findings.base import Violation, rule
+from flowdsl.findings.views import ENTITY, LINKED, OPTIONAL, UNCERTAIN, StepView, TemplateView
+
+
+@rule("resolve-may-fail", "note", StepView)
+def resolve_may_fail(step: StepView) -> Iterator[Violation]:
+    """An event whose entity or link is missing fails at a resolve."""
+    if step.name == "resolve" and step.get("required") is not False and not _gone(step):
+        via = step.get("via")
+        missing = f"no {via!r} link" if via else f"no entity with the id in {step.get('from')!r}"
+        yield step.remark(
+            f"an event with {missing} fails here",
+            "in flowdsl required=False goes on without it; production always fails",
+        )
+
+
+@rule("resolve-deleted", "error", StepView)
+def resolve_deleted(step: StepView) -> Iterator[Violation]:
+    """The entity that an event deletes is gone before its flows run."""
+    if _gone(step):
+        yield step.remark(
+            "the entity is deleted before its flows run, so this fails at every event",
+            "an entity.deleted event tells entity_type and entity_id only",
+            "from",
+        )
+
+
+def _gone(step: StepView) -> bool:
+    return (
+        step.name == "resolve"
+        and step.flow.kind == "entity.deleted"
+        and step.get("from") == "entity_id"
+        and step.get("via") is None
+    )
+
+
+@rule("link-deleted", "warning", StepView)
+def link_deleted(step: StepView) -> Iterator[Violation]:
+    """The link that an event deletes is gone before its flows run."""
+    if step.flow.kind != "link.deleted" or step.name not in ("resolve", "fan_out"):
+        return
+    via, flow = step.get("via"), step.flow
+    start = "target_id" if step.get("direction") == "reverse" else "source_id"
+    if via is not None and via == flow.link_type and step.get("from") == start:
+        other = "source_id" if start == "target_id" else "target_id"
+        yield step.remark(
+            f"the {via!r} link of the event is deleted before its flows run, so it is not among those followed here",
+            f"its other end is {other}",
+            "via",
+        )
+
+
+@rule("first-link", "note", StepView, target=True)
+def first_link(step: StepView) -> Iterator[Violation]:
+    """Where there are several links, production takes any of them."""
+    if step.name == "resolve" and step.get("via") is not None:
+        yield step.remark(
+            f"where there are several {step.get('via')!r} links, flowdsl takes the earliest, production any of them",
+            "harmless where there is one at most",
+            "via",
+        )
+
+
+@rule("shadowed-variable", "warning", StepView)
+def shadowed_variable(step: StepView) -> Iterator[Violation]:
+    """A step gives a variable a name that is taken."""
+    if step.name not in ("resolve", "fan_out") or not step.text("as"):
+        return
+    new = [step.text("as"), *([f"{step.text('as')}_id"] if step.name == "fan_out" else [])]
+    for name in new:
+        if name in step.scope:
+            yield step.remark(
+                f"{name!r} is a variable already, and its value is lost from here on",
+                "give the entity another name",
+                "as",
+            )
+
+
+@rule("name-unreachable", "error", StepView, target=True)
+def name_unreachable(step: StepView) -> Iterator[Violation]:
+    """A variable gets a name that no path can reach."""
+    name = step.text("as")
+    if (
+        step.name in ("resolve", "fan_out")
+        and name
+        and (not name.isidentifier() or name in ("true", "false", "null"))
+    ):
+        yield step.remark(
+            f"no path can reach a variable of the name {name!r}", "use letters, digits and underscores", "as"
+        )
+
+
+@rule("direction-unknown", "error", StepView, target=True)
+def direction_unknown(step: StepView) -> Iterator[Violation]:
+    """A direction that production finds wrong at each event."""
+    direction = step.get("direction")
+    if step.name in ("resolve", "fan_out") and direction not in (None, "forward", "reverse"):
+        what = "fails at every event" if step.get("via") is not None else "is ignored without via"
+        yield step.remark(
+            f"the direction {direction!r} is not known: in production it {what}",
+            "write forward or reverse",
+            "direction",
+        )
+
+
+@rule("direction-unused", "note", StepView)
+def direction_unused(step: StepView) -> Iterator[Violation]:
+    """A direction without a link type does nothing."""
+    if step.name == "resolve" and step.get("via") is None and step.get("direction") == "reverse":
+        yield step.remark(
+            "without via there is no link to follow, so the direction does nothing",
+            "name the link type in via",
+            "direction",
+        )
+
+
+@rule("entity-id", "note", StepView, target=True)
+def entity_id(step: StepView) -> Iterator[Violation]:
+    """Production does not add `id` to an entity whose data lacks it."""
+    said = set()
+    for path in step.paths:
+        if len(path) == 2 and path[1] == "id" and step.known.get(path[0]) in (ENTITY, LINKED, OPTIONAL):
+            said.add(path)
+    for path in sorted(said):
+        setting = [s for s in step.flow.steps[: step.number] if s.get("as") == path[0]][-1]
+        instead = f"{path[0]}_id" if setting.name == "fan_out" else setting.get("from")
+        direct = setting.name == "fan_out" or setting.get("via") is None
+        yield step.remark(
+            f"{path_text(path)} is there only if the entity's data has an id: production adds none",
+            f"{instead} holds the same id" if direct else "make sure that the stored data holds it",
+        )
+
+
+@rule("maybe-missing", "warning", TemplateView)
+def maybe_missing(view: TemplateView) -> Iterator[Violation]:
+    """A template reads what is not always there, and fails without it."""
+    for path in sorted(view.leaf.sure_paths):
+        what = view.step.known.get(path[0])
+        if what in UNCERTAIN and (len(path) > 1 or what != LINKED):
+            yield view.remark(
+                f"{path_text(path)!r} is not always there ({path[0]!r} is {what}), and where it is not the event fails",
+                _safer(path, what),
+            )
+
+
+def _safer(path: Path, what: str) -> str:
+    if what == LINKED and path[1:] == ("id",):
+        return f"{path[0]}_id is always there"
+    text = path_text(path)
+    return f'write {{{{ {text} | default(value="…") }}}}, or ask {{% if {text} %}} first'
+
+
+@rule("key-may-miss", "warning", StepView)
+def key_may_miss(step: StepView) -> Iterator[Violation]:
+    """A step keys or starts by what is not always there, and fails without it."""
+    for option, path in step.read:
+        what = step.known.get(path[0])
+        if what in UNCERTAIN and (len(path) > 1 or what != LINKED):
+            yield step.remark(
+                f"{path_text(path)!r} is not always there ({path[0]!r} is {what}), and where it is not the event fails",
+                f"let only events through that have it: filter {path_text(path)} exists",
+                option,
+            )

@@ -1,0 +1,99 @@
+"""What production's sinks make of a payload: fields of a wrong type are passed over, and others stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from flowdsl.findings.base import Violation, rule
+from flowdsl.findings.rules.projects import used_sinks
+from flowdsl.findings.views import StepView, TemplateLeaf, payload_before
+
+_DEFAULTS: Final[Mapping[str, str]] = {
+    "title": "the title is `Notification`", "body": "the body is empty", "notification_type": "the type is `generic`",
+    "entity_type": "the variable of that name is taken", "entity_id": "the variable of that name is taken",
+    "field": "that of the configuration is taken", "operation": "that of the configuration is taken",
+}  # fmt: skip
+_TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "in_app": ("title", "body", "notification_type"),
+    "push": ("title", "body", "notification_type"),
+    "counter": ("entity_type", "entity_id", "field", "operation"),
+}
+"""The fields that sinks of a type take only if they are text."""
+
+
+def _handed(step: StepView, *types: str) -> Iterator[tuple[str, str, StepView]]:
+    """The sinks of these types that a step delivers to: name, type, and the map whose payload they get."""
+    payload = payload_before(step) if step.name == "deliver" else None
+    if payload is None:
+        return
+    for name in used_sinks(step):
+        if step.flow.sinks.get(name) in types:
+            yield name, step.flow.sinks[name], payload
+
+
+def _top(leaf: TemplateLeaf) -> str:
+    """The field of the payload that a leaf is, or is inside of."""
+    return leaf.field.partition(".")[0].partition("[")[0]
+
+
+def _is_text(leaf: TemplateLeaf) -> bool:
+    return leaf.field == _top(leaf) and not leaf.constant
+
+
+@rule("counter-value-is-text", "error", StepView, target=True)
+def counter_value_is_text(step: StepView) -> Iterator[Violation]:
+    """A counter's value that a template makes is text in production, and counts as 1."""
+    for name, _, payload in _handed(step, "counter"):
+        for leaf in payload.leaves:
+            if leaf.field == "value" and not leaf.constant:
+                yield Violation(
+                    leaf.place,
+                    f"value: a template gives text, which the counter {name!r} passes over: it counts 1",
+                    "write a number, or deliver once for each that is to be counted",
+                    payload.number,
+                )
+
+
+@rule("sink-field-not-text", "warning", StepView, target=True)
+def sink_field_not_text(step: StepView) -> Iterator[Violation]:
+    """A title or a type that is no text is passed over."""
+    for name, kind, payload in _handed(step, *_TEXTS):
+        for leaf in payload.leaves:
+            if _top(leaf) in _TEXTS[kind] and not _is_text(leaf):
+                yield Violation(
+                    leaf.place,
+                    f"{_top(leaf)} is no text, and the sink {name!r} passes it over: {_DEFAULTS[_top(leaf)]}",
+                    "write it as text, in quotes",
+                    payload.number,
+                )
+
+
+@rule("push-default-title", "note", StepView, target=True)
+def push_default_title(step: StepView) -> Iterator[Violation]:
+    """Production sends a title and a body with each push message, also where the payload has none."""
+    for name, _, payload in _handed(step, "push"):
+        given = {_top(leaf) for leaf in payload.leaves}
+        missing = [part for part in ("title", "body") if part not in given]
+        if missing:
+            yield step.remark(
+                f"the payload has no {' and no '.join(missing)}: the sink {name!r} sends "
+                + " and ".join(
+                    {"title": "the title `Notification`", "body": "an empty body"}[part] for part in missing
+                ),
+                f"give the payload {' and '.join(missing)}",
+            )
+
+
+@rule("push-data-not-object", "warning", StepView, target=True)
+def push_data_not_object(step: StepView) -> Iterator[Violation]:
+    """Production sends a push message's `data` as it is; the push service takes objects only."""
+    for name, _, payload in _handed(step, "push"):
+        for leaf in payload.leaves:
+            if leaf.field == "data" or leaf.field.startswith("data["):
+                yield Violation(
+                    leaf.place,
+                    f"data is no object: production's {name!r} sends it as it is, and the push service refuses the message",
+                    "make it an object: data: {value: …}",
+                    payload.number,
+                )

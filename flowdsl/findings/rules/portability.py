@@ -1,0 +1,109 @@
+"""What production cannot say, and what it passes over in silence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from flowdsl.errors import BuildError, FlowError, did_you_mean
+from flowdsl.expressions.durations import parse_duration, parse_production_duration
+from flowdsl.findings.base import Violation, rule
+from flowdsl.findings.views import FlowView, ProjectView, StepView
+from flowdsl.operators import OPERATORS
+
+
+@rule("not-portable", "error", FlowView, target=True)
+def not_portable(flow: FlowView) -> Iterator[Violation]:
+    """Production cannot say this, so the flow cannot be exported."""
+    from flowdsl.production.portable import portable
+
+    if flow.flow is None:
+        return
+    try:
+        portable(flow.flow)
+    except FlowError as error:
+        for problem in getattr(error, "problems", (error,)):
+            number = re.match(r"[0-9]+", problem.step or "")
+            step = int(number[0]) if number else None
+            where = flow.place if step is None else flow.steps[step].place
+            hints = [f"allowed: {problem.allowed}" if problem.allowed else None, problem.hint]
+            yield Violation(where, problem.what, "; ".join(h for h in hints if h) or None, step)
+
+
+@rule("option-ignored", "error", StepView, target=True)
+def option_ignored(step: StepView) -> Iterator[Violation]:
+    """Production passes over an option that flowdsl has and it has not."""
+    operator = OPERATORS.get(step.name)
+    if not step.filed or operator is None:
+        return
+    for key, option in operator.yaml_options().items():
+        if not option.portable and step.get(key) is not None:
+            yield step.remark(
+                f"production has no option {key!r} of {step.name}, and goes on as if it were not there",
+                f"{option.doc}: production cannot do that",
+                key,
+            )
+
+
+@rule("key-ignored", "warning", StepView, target=True)
+def key_ignored(step: StepView) -> Iterator[Violation]:
+    """Production passes over an option that it does not know."""
+    operator = OPERATORS.get(step.name)
+    if not step.filed or operator is None:
+        return
+    known = operator.yaml_options()
+    for key in step.places:
+        if key not in known:
+            yield step.remark(
+                f"production passes over {key!r}: {step.name} has no such option",
+                did_you_mean(key, known),
+                key,
+            )
+
+
+@rule("flow-key-ignored", "warning", FlowView, target=True)
+def flow_key_ignored(flow: FlowView) -> Iterator[Violation]:
+    """Production passes over a key of a flow or trigger that it does not know."""
+    known = ("name", "description", "trigger", "pipeline", "kind", "link_type", "entity_type")
+    for what, key, place in flow.ignored:
+        yield Violation(
+            place, f"production passes over {key!r}: {what} has no such key", did_you_mean(key, known)
+        )
+
+
+@rule("project-key-ignored", "warning", ProjectView, target=True)
+def project_key_ignored(project: ProjectView) -> Iterator[Violation]:
+    """Production passes over a key beside the flows that it does not know."""
+    for what, key, place in project.ignored:
+        hint = did_you_mean(key, ("backend", "flows", "consumers", "name", "type", "config", "seek"))
+        yield Violation(place, f"production passes over {key!r}: {what} has no such key", hint)
+
+
+@rule("filter-of-other-family", "error", FlowView, target=True)
+def filter_of_other_family(flow: FlowView) -> Iterator[Violation]:
+    """Production passes over `entity_type` on events of links, and `link_type` on those of entities."""
+    wrong = "entity_type" if flow.on_link else "link_type"
+    if flow.kind and (flow.entity_type if flow.on_link else flow.link_type):
+        right = "link_type" if flow.on_link else "entity_type"
+        yield flow.remark(
+            f"production passes over {wrong} on {flow.kind}: the flow runs for events of every type",
+            f"write {right}",
+            wrong,
+        )
+
+
+@rule("duration-refused", "error", StepView, target=True)
+def duration_refused(step: StepView) -> Iterator[Violation]:
+    """Production does not read the duration, and leaves the whole flow out."""
+    for option in ("window", "per") if step.filed else ():
+        value = step.get(option)
+        if value is None:
+            continue
+        try:
+            parse_production_duration(value)
+        except BuildError as error:
+            try:
+                hint: str | None = f"write {parse_duration(value).portable()}"
+            except BuildError:
+                hint = error.hint
+            yield step.remark(f"production does not read {value!r}, and leaves the flow out", hint, option)

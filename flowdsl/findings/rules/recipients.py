@@ -1,0 +1,181 @@
+"""To whom things go: production takes the recipient from variables first, flowdsl from the payload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from flowdsl.findings.base import Violation, rule
+from flowdsl.findings.views import FlowView, StepView, TemplateLeaf, is_text, payload_before
+
+_NEED_RECIPIENT = ("in_app", "push")
+
+
+def _recipient(step: StepView) -> TemplateLeaf | None:
+    """The payload's recipient at a deliver."""
+    payload = payload_before(step)
+    return next((leaf for leaf in payload.leaves if leaf.field == "recipient_id"), None) if payload else None
+
+
+def _map_of(step: StepView) -> int | None:
+    """The step whose payload a deliver hands on."""
+    payload = payload_before(step)
+    return payload.number if payload else None
+
+
+def _taken(step: StepView) -> str | None:
+    """The variable that production takes as the recipient at a deliver."""
+    return next((name for name in ("recipient_id", "target_id") if is_text(step.scope, (name,))), None)
+
+
+def _fanned(step: StepView) -> list[StepView]:
+    return [s for s in step.flow.steps[: step.number] if s.name == "fan_out"]
+
+
+def _same(step: StepView, leaf: TemplateLeaf, variable: str) -> bool:
+    """Whether the payload's recipient is surely the id that stands in a variable."""
+    path = leaf.only
+    if path is None or path == (variable,):
+        return path is not None
+    if len(path) != 2 or path[1] != "id":
+        return False
+    if f"{path[0]}_id" == variable and any(s.get("as") == path[0] for s in _fanned(step)):
+        return True
+    setting = [s for s in step.flow.steps[: step.number] if s.get("as") == path[0]]
+    return bool(setting) and setting[-1].name == "resolve" and (
+        setting[-1].get("via") is None and setting[-1].get("from") == variable
+    )  # fmt: skip
+
+
+@rule("recipient-is-target", "error", StepView, target=True)
+def recipient_is_target(step: StepView) -> Iterator[Violation]:
+    """Production delivers to `target_id`, whatever the payload's `recipient_id` says."""
+    leaf = _recipient(step) if step.name == "deliver" else None
+    if leaf is None or _taken(step) != "target_id" or _same(step, leaf, "target_id"):
+        return
+    fanned = _fanned(step)
+    if fanned:
+        message = f"production delivers every branch to target_id, and not to {leaf.text!r}, the payload's recipient_id"
+        hint = (
+            f"name the branch recipient (as: recipient, instead of {fanned[-1].get('as')}): recipient_id is then "
+            "a variable, and is taken first"
+        )
+    else:
+        message = f"production delivers to target_id, and not to {leaf.text!r}, the payload's recipient_id"
+        hint = (
+            "reach the recipient by a fan_out with as: recipient, whose variable recipient_id production takes first "
+            "(a resolve sets an object, which is no recipient)"
+        )
+    yield Violation(leaf.place, message, hint, _map_of(step))
+
+
+@rule("recipient-is-variable", "error", StepView, target=True)
+def recipient_is_variable(step: StepView) -> Iterator[Violation]:
+    """Production delivers to the variable `recipient_id`, whatever the payload says."""
+    leaf = _recipient(step) if step.name == "deliver" else None
+    if leaf is not None and _taken(step) == "recipient_id" and not _same(step, leaf, "recipient_id"):
+        yield Violation(
+            leaf.place,
+            f"production delivers to the variable recipient_id, and not to {leaf.text!r}, the payload's recipient_id",
+            "leave recipient_id out of the payload, or rename what the fan_out sets",
+            _map_of(step),
+        )
+
+
+@rule("recipient-ignored", "note", StepView, target=True)
+def recipient_ignored(step: StepView) -> Iterator[Violation]:
+    """Production ignores the payload's `recipient_id`; here the variable that it takes holds the same id."""
+    leaf = _recipient(step) if step.name == "deliver" else None
+    taken = _taken(step)
+    if leaf is not None and taken and leaf.only != (taken,) and _same(step, leaf, taken):
+        yield Violation(
+            leaf.place,
+            f"production ignores the payload's recipient_id and delivers to {taken}, which is the same id here",
+            f'write "{{{{ {taken} }}}}", so that a later change cannot make them differ',
+            _map_of(step),
+        )
+
+
+@rule("branches-share-recipient", "warning", StepView)
+def branches_share_recipient(step: StepView) -> Iterator[Violation]:
+    """All branches of a fan-out go to one recipient."""
+    fanned = _fanned(step)
+    if step.name != "deliver" or not fanned or is_text(step.scope, ("recipient_id",)):
+        return
+    leaf = _recipient(step)
+    branch = {name for s in fanned for name in (s.text("as"), f"{s.get('as')}_id")}
+    from_branch = {s.text("as") for s in step.flow.named("resolve") if s.text("from").split(".")[0] in branch}
+    if leaf is None and not step.flow.on_link:
+        return
+    if leaf is None or not {path[0] for path in leaf.paths} & (branch | from_branch):
+        to = "target_id" if leaf is None else repr(leaf.text)
+        name = fanned[-1].get("as")
+        yield step.remark(
+            f"every branch goes to {to}, which is the same for all of them",
+            f'give the payload recipient_id: "{{{{ {name}_id }}}}"',
+        )
+
+
+@rule("recipient-missing", "error", StepView)
+def recipient_missing(step: StepView) -> Iterator[Violation]:
+    """A sink that needs a recipient gets none."""
+    payload = payload_before(step)
+    if step.name != "deliver" or payload is None or step.flow.on_link or _recipient(step) is not None:
+        return
+    if "recipient_id" in step.scope:
+        return
+    needing = [name for name in _sinks(step) if step.flow.sinks.get(name) in _NEED_RECIPIENT]
+    if needing:
+        yield step.remark(
+            f"{', '.join(needing)} needs a recipient, and there is none: events of entities have no target_id",
+            "give the payload a recipient_id",
+        )
+
+
+@rule("recipient-is-object", "error", StepView)
+def recipient_is_object(step: StepView) -> Iterator[Violation]:
+    """A resolve into `recipient_id` sets an object, and an object is no recipient."""
+    if step.name == "resolve" and step.get("as") == "recipient_id":
+        yield step.remark(
+            "recipient_id becomes the whole entity, and only text is taken as a recipient",
+            'write as: recipient, and recipient_id: "{{ recipient.id }}" in the payload',
+            "as",
+        )
+
+
+@rule("recipient-not-text", "warning", StepView)
+def recipient_not_text(step: StepView) -> Iterator[Violation]:
+    """A recipient that is a number, true, false or null is passed over."""
+    leaf = _recipient(step) if step.name == "deliver" else None
+    if leaf is not None and leaf.constant:
+        yield Violation(
+            leaf.place,
+            f"the recipient_id {leaf.text} is no text, and is passed over",
+            "put it in quotes",
+            _map_of(step),
+        )
+
+
+def _sinks(step: StepView) -> Iterable[str]:
+    given = step.get("sinks")
+    single = [step.text("sink")] if step.text("sink") else []
+    return dict.fromkeys([*single, *(given if isinstance(given, list) else [])])
+
+
+@rule("constant-recipient", "note", FlowView)
+def constant_recipient(flow: FlowView) -> Iterator[Violation]:
+    """Everything goes to one recipient that is written out."""
+    for step in flow.named("deliver"):
+        leaf = _recipient(step)
+        if leaf is not None and leaf.template is not None and leaf.text and not leaf.paths:
+            yield Violation(
+                leaf.place,
+                f"every delivery goes to {leaf.text!r}",
+                f'a variable stands in braces: "{{{{ {leaf.text} }}}}"'
+                if _is_path(flow, leaf.text)
+                else None,
+                step.number,
+            )
+
+
+def _is_path(flow: FlowView, text: str) -> bool:
+    return any(text.split(".")[0] in step.scope for step in flow.steps)

@@ -1,0 +1,101 @@
+"""How sinks are configured: what production lacks or passes over, what is secret, what a sink does not get."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from flowdsl.findings.base import Violation, rule
+from flowdsl.findings.rules.projects import used_sinks
+from flowdsl.findings.views import ProjectView, StepView, payload_before
+from flowdsl.production.project import PRODUCTION_SINK_TYPES
+from flowdsl.production.sinks import options_of
+
+_ENV: Final = re.compile(r"\{\{\s*env\.")
+_SECRET: Final = re.compile(
+    r"authorization|cookie|token|secret|password|passwd|signature|credential|(api|access|private)[-_]?key",
+    re.IGNORECASE,
+)
+_IN_URL: Final = re.compile(
+    r"://[^/?#@{]*:[^/?#@{]+@|[?&][^=&{]*(token|secret|password|signature|key)[^=&{]*=[^&{]", re.IGNORECASE
+)
+_COUNTED: Final = ("entity_type", "entity_id", "field")
+
+
+@rule("sink-type-unknown", "error", ProjectView, target=True)
+def sink_type_unknown(project: ProjectView) -> Iterator[Violation]:
+    """Production does not know the type of a sink, and refuses the file."""
+    for sink, place in project.sinks:
+        if sink.type not in PRODUCTION_SINK_TYPES:
+            yield Violation(
+                place,
+                f"production knows no sinks of the type {sink.type}, and refuses the whole file for {sink.name!r}",
+                f"use one of {', '.join(PRODUCTION_SINK_TYPES)}",
+            )
+
+
+@rule("sink-option-ignored", "note", ProjectView, target=True)
+def sink_option_ignored(project: ProjectView) -> Iterator[Violation]:
+    """Production passes over an option of a sink that it does not have."""
+    for sink, place in project.sinks:
+        known = options_of(sink.type) if sink.type in PRODUCTION_SINK_TYPES else {}
+        ignored = [name for name in sink.config if name not in known or not known[name].portable]
+        if ignored:
+            yield Violation(place, f"production passes over {', '.join(ignored)} of the sink {sink.name!r}")
+
+
+@rule("env-not-filled", "warning", ProjectView, target=True)
+def env_not_filled(project: ProjectView) -> Iterator[Violation]:
+    """Nothing is known of production filling in variables of the environment."""
+    for sink, place in project.sinks:
+        if any(_ENV.search(text) for _, text in _texts(sink.config)):
+            yield Violation(
+                place,
+                f"of production it is not known that it fills in {{{{ env.… }}}}: {sink.name!r} may send it as it stands",
+                "have the file filled in where it is deployed",
+            )
+
+
+@rule("secret-in-file", "warning", ProjectView)
+def secret_in_file(project: ProjectView) -> Iterator[Violation]:
+    """What looks like a secret is written out."""
+    for sink, place in project.sinks:
+        for name, text in _texts(sink.config):
+            secret = _SECRET.search(name) if name != "url" else _IN_URL.search(text)
+            if secret and text.strip() and not _ENV.search(text):
+                yield Violation(
+                    place,
+                    f"{name} of the sink {sink.name!r} looks like a secret, and whoever reads the file reads it",
+                    'write "{{ env.NAME }}", and set the variable NAME where it runs',
+                )
+
+
+@rule("counter-incomplete", "error", StepView)
+def counter_incomplete(step: StepView) -> Iterator[Violation]:
+    """A counter that is not told what to count."""
+    payload = payload_before(step)
+    if step.name != "deliver" or payload is None:
+        return
+    given = {leaf.field for leaf in payload.leaves}
+    for name in used_sinks(step):
+        config = step.flow.counters.get(name)
+        if config is None:
+            continue
+        of_event = () if step.flow.on_link else ("entity_type", "entity_id")
+        known = {*given, *of_event, *(("field",) if config.get("field") else ())}
+        missing = [part for part in _COUNTED if part not in known]
+        if missing:
+            yield step.remark(
+                f"the counter {name!r} is not told {' and '.join(missing)}: every delivery to it fails",
+                f"give the payload {' and '.join(missing)}",
+            )
+
+
+def _texts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The texts of a configuration, each with the key that it stands under."""
+    for key, value in config.items():
+        if isinstance(value, str):
+            yield key, value
+        elif isinstance(value, Mapping):
+            yield from _texts(value)

@@ -1,0 +1,120 @@
+"""Variables that production does not have, or has under another name; what it fails on at every event."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from flowdsl.errors import BuildError, did_you_mean
+from flowdsl.expressions.paths import Path, path_text
+from flowdsl.expressions.templates.hints import word_hint
+from flowdsl.findings.base import Violation, rule
+from flowdsl.findings.exported_conditions import shipped
+from flowdsl.findings.views import BATCH, StepView, TemplateView
+
+_BATCH_PARTS = ("count", "key", "items")
+
+
+def _reads(step: StepView) -> Iterator[tuple[Path, str]]:
+    """What a step of a file reads, and the places; templates apart."""
+    if step.filed:
+        for option, path in step.read:
+            yield path, step.places.get(option, step.place)
+        place = step.places.get("condition", step.place)
+        for found in shipped(step):
+            yield from ((path, place) for path in (found.left_path, found.right_path) if path)
+
+
+def _all_reads(step: StepView) -> Iterator[tuple[Path, str]]:
+    yield from _reads(step)
+    if step.filed:
+        for leaf in step.leaves:
+            yield from ((path, leaf.place) for path in sorted(leaf.paths))
+
+
+@rule("batch-name", "error", StepView, target=True)
+def batch_name(step: StepView) -> Iterator[Violation]:
+    """Production has no variable `batch`: it is `_batch`."""
+    for path, place in _all_reads(step):
+        if path[0] == "batch" and step.known.get("batch") == BATCH:
+            right = path_text(("_batch", *path[1:]))
+            yield Violation(
+                place,
+                f"production has no variable batch, so {path_text(path)!r} is missing there",
+                f"write {right}, which flowdsl understands too",
+                step.number,
+            )
+
+
+@rule("batch-part", "error", StepView, target=True)
+def batch_part(step: StepView) -> Iterator[Violation]:
+    """Production's batch has `count`, `key` and `items`, and nothing else."""
+    for path, place in _all_reads(step):
+        if step.known.get(path[0]) == BATCH and len(path) > 1 and path[1] not in _BATCH_PARTS:
+            yield Violation(
+                place,
+                f"production's batch has no {path[1]!r}",
+                "it has count, key and items",
+                step.number,
+            )
+
+
+@rule("event-variable", "error", StepView, target=True)
+def event_variable(step: StepView) -> Iterator[Violation]:
+    """Production has no variable `event`."""
+    for path, place in _all_reads(step):
+        if path[0] == "event" and not any(s.get("as") == "event" for s in step.flow.steps[: step.number]):
+            yield Violation(
+                place,
+                f"production has no {path_text(path)!r}: the event itself is no variable there",
+                "leave it to the sink, or put it into the event's data",
+                step.number,
+            )
+
+
+@rule("undefined-variable", "error", StepView, target=True)
+def undefined_variable(step: StepView) -> Iterator[Violation]:
+    """A step reads a variable that no event can have at this step."""
+    if not step.scope.variables:
+        return
+    for option, path in step.read if step.filed else ():
+        if (found := _impossible(step, path)) is not None:
+            what = "fails at every event"
+            yield step.remark(f"{found[0]}: the step {what}", found[1], option)
+    for compared in shipped(step) if step.filed else ():
+        found = _impossible(step, compared.left_path)
+        plain = (
+            " " not in compared.left
+            and not re.search(r" (and|or) ", compared.right)
+            and compared.left[:1] not in tuple("\"'0123456789-")
+        )
+        if found is not None and plain:
+            always = "always" if compared.operator in ("!=", "not_exists") else "never"
+            yield step.remark(f"{found[0]}: the condition is {always} true", found[1], "condition")
+
+
+@rule("undefined-in-template", "error", TemplateView, target=True)
+def undefined_in_template(view: TemplateView) -> Iterator[Violation]:
+    """A template reads a variable that no event can have at this step."""
+    if not view.step.filed or not view.step.scope.variables:
+        return
+    for path in sorted(view.leaf.sure_paths):
+        found = _impossible(view.step, path)
+        if found is not None and not path[0].startswith("__tera"):
+            hint = found[1] or word_hint("variable", path[0], ())
+            yield view.remark(f"{found[0]}: the map fails at every event", hint)
+
+
+def _impossible(step: StepView, path: Path) -> tuple[str, str | None] | None:
+    """Why there is nothing at a path, and a hint; None where there may be, or where a closer rule says it."""
+    root = path[0]
+    if root in ("_payload", "_delivered_to", "_batch", "batch", "event") and root in step.scope:
+        return None
+    if root not in step.scope:
+        hint = did_you_mean(root, [name for name in step.scope.variables if name != "event"])
+        return f"there is no variable {root!r} at this step", hint
+    try:
+        step.scope.check([path], "it")
+    except BuildError as error:
+        return error.what.partition("but ")[2] or error.what, error.hint
+    return None

@@ -1,0 +1,204 @@
+"""Batches, deduplication and limits: what they lose, here and in production."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flowdsl.errors import BuildError
+from flowdsl.expressions.durations import parse_duration
+from flowdsl.expressions.paths import path_text
+from flowdsl.findings.base import Violation, rule
+from flowdsl.findings.views import UNCERTAIN, FlowView, StepView, is_text
+
+# a limit of so many or fewer looks like one for a person, not for a whole flow
+_FEW = 10
+
+
+def _is_zero(step: StepView, option: str) -> bool:
+    try:
+        return parse_duration(step.get(option)).microseconds == 0
+    except BuildError:
+        return False
+
+
+@rule("batch-no-timer", "error", StepView, target=True)
+def batch_no_timer(step: StepView) -> Iterator[Violation]:
+    """Production closes a window at the next event of its key only, so the last window of a key never comes out."""
+    if step.name == "batch":
+        yield step.remark(
+            f"production has no timer: a batch of {step.get('key')!r} waits for the next event of that key after "
+            f"{step.get('window')}, and without one it never goes out",
+            "use rate_limit or deduplicate where the first event may go out at once; a replay with target=this-rs shows what is lost",
+        )
+
+
+@rule("batch-loses-event", "error", StepView, target=True)
+def batch_loses_event(step: StepView) -> Iterator[Violation]:
+    """In production the event that closes a window is counted in none."""
+    if step.name == "batch":
+        yield step.remark(
+            "production counts the event that closes a batch nowhere: it is in neither batch, and a count is one too "
+            "low for each window",
+            "do not show _batch.count as an exact number",
+        )
+
+
+@rule("batch-discards", "warning", StepView)
+def batch_discards(step: StepView) -> Iterator[Violation]:
+    """Windows with fewer than `min_count` members are dropped, all of them."""
+    least = step.get("min_count")
+    if step.name == "batch" and isinstance(least, int) and least > 1:
+        yield step.remark(
+            f"a batch of fewer than {least} is dropped, and nobody hears of its events",
+            "with min_count 1 single events go out too; a template can tell one from many by batch.count",
+            "min_count",
+        )
+
+
+@rule("batch-without-window", "warning", StepView)
+def batch_without_window(step: StepView) -> Iterator[Violation]:
+    """A batch of no length gathers nothing."""
+    if step.name == "batch" and _is_zero(step, "window"):
+        yield step.remark(
+            "a window of no length gathers nothing (and in production loses every second event)",
+            "give it a length, or leave the step out",
+            "window",
+        )
+
+
+@rule("deduplicate-without-window", "warning", StepView)
+def deduplicate_without_window(step: StepView) -> Iterator[Violation]:
+    """A deduplicate of no length lets everything pass."""
+    if step.name == "deduplicate" and _is_zero(step, "window"):
+        yield step.remark("a window of no length lets everything pass", "give it a length", "window")
+
+
+@rule("limit-zero", "error", StepView)
+def limit_zero(step: StepView) -> Iterator[Violation]:
+    """A rate_limit of 0 drops everything."""
+    if step.name == "rate_limit" and step.get("max") == 0 and not isinstance(step.get("max"), bool):
+        yield step.remark(
+            "a limit of 0 drops everything: no later step is ever reached",
+            "give it a max of at least 1",
+            "max",
+        )
+
+
+@rule("limit-without-time", "warning", StepView)
+def limit_without_time(step: StepView) -> Iterator[Violation]:
+    """A rate_limit per no time never limits."""
+    if step.name == "rate_limit" and _is_zero(step, "per") and step.get("max") != 0:
+        yield step.remark("a limit per no time lets everything pass", "say per how long, as in 1m", "per")
+
+
+@rule("queue-drops", "error", StepView, target=True)
+def queue_drops(step: StepView) -> Iterator[Violation]:
+    """Production has no queue: it drops what flowdsl lets wait."""
+    if step.name == "rate_limit" and step.get("strategy") == "queue":
+        yield step.remark(
+            "production drops what is over the limit, although the strategy is queue",
+            "write strategy: drop, and a max that is high enough; a replay with target=this-rs shows what is lost",
+            "strategy",
+        )
+
+
+@rule("strategy-unknown", "warning", StepView, target=True)
+def strategy_unknown(step: StepView) -> Iterator[Violation]:
+    """Production takes any other word for `drop`."""
+    strategy = step.get("strategy")
+    if step.name == "rate_limit" and strategy not in (None, "drop", "queue"):
+        yield step.remark(
+            f"production does not know the strategy {strategy!r}, and drops",
+            "write strategy: drop",
+            "strategy",
+        )
+
+
+@rule("one-bucket", "note", StepView)
+def one_bucket(step: StepView) -> Iterator[Violation]:
+    """One limit for all, where one for each recipient seems meant."""
+    most = step.get("max")
+    if step.name != "rate_limit" or step.get("key") is not None or not isinstance(most, int) or most == 0:
+        return
+    before = step.flow.steps[: step.number]
+    fanned = any(s.name == "fan_out" for s in before)
+    if fanned or most <= _FEW:
+        yield step.remark(
+            f"{most} per {step.get('per')} is one limit for all recipients together",
+            "key= gives each its own, but production has no such option: there, deduplicate by the recipient "
+            "comes nearest",
+        )
+
+
+@rule("fan-out-unlimited", "note", StepView)
+def fan_out_unlimited(step: StepView) -> Iterator[Violation]:
+    """A fan-out with nothing after it that holds its size down."""
+    holding = ("rate_limit", "deduplicate", "batch")
+    if step.name == "fan_out" and not any(s.name in holding for s in step.later):
+        yield step.remark(
+            f"one event becomes as many deliveries as there are {step.get('via')!r} links",
+            "a rate_limit, deduplicate or batch after it bounds them",
+        )
+
+
+@rule("dedupe-before-failure", "warning", StepView)
+def dedupe_before_failure(step: StepView) -> Iterator[Violation]:
+    """The window of a deduplicate is spent by an event that then fails."""
+    if step.name != "deduplicate":
+        return
+    for later in step.later:
+        if later.name == "resolve" and later.get("required") is not False:
+            what = f"the resolve into {later.get('as')!r} can fail"
+        elif later.name == "map" and (unsure := _unsure(later)):
+            what = f"the map fails where there is no {unsure}"
+        else:
+            continue
+        yield step.remark(
+            f"{what} after the window is spent: nothing goes out, and the next event within {step.get('window')} is "
+            "a duplicate",
+            f"put the deduplicate after step {later.number}",
+        )
+        return
+
+
+def _unsure(step: StepView) -> str | None:
+    paths = sorted(path for leaf in step.leaves for path in leaf.sure_paths)
+    return next((path_text(path) for path in paths if step.known.get(path[0]) in UNCERTAIN), None)
+
+
+@rule("dedupe-before-filter", "note", StepView)
+def dedupe_before_filter(step: StepView) -> Iterator[Violation]:
+    """The window of a deduplicate is spent by an event that a later filter drops."""
+    later = next((s for s in step.later if s.name == "filter"), None)
+    if step.name == "deduplicate" and later is not None:
+        yield step.remark(
+            f"an event that the filter of step {later.number} drops has spent the window: one that would pass it is a "
+            "duplicate then",
+            "filter first, then deduplicate",
+        )
+
+
+@rule("key-as-text", "note", StepView, target=True)
+def key_as_text(step: StepView) -> Iterator[Violation]:
+    """Production compares keys as text: `1` and `"1"` are one key, `1` and `1.0` two."""
+    if step.name not in ("deduplicate", "batch"):
+        return
+    for option, path in step.read:
+        if path[0] in step.scope and not is_text(step.scope, path) and not path[-1].endswith("id"):
+            yield step.remark(
+                f'production compares the values of {path_text(path)!r} as text: 1 and "1" are the same key there, 1 '
+                "and 1.0 are not",
+                "harmless where the values are all text",
+                option,
+            )
+
+
+@rule("processing-time", "note", FlowView, target=True)
+def processing_time(flow: FlowView) -> Iterator[Violation]:
+    """Production's windows read the time at which an event is processed, not its timestamp."""
+    timed = flow.named("deduplicate", "batch", "rate_limit")
+    if timed:
+        yield timed[0].remark(
+            "production counts time from when it processes an event, not from the event's timestamp: after a pause it "
+            "works off old events within one window"
+        )

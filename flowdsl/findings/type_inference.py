@@ -1,0 +1,114 @@
+"""What type the parts of a template surely have, before any event is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from flowdsl.expressions.templates.nodes import (
+    Compare,
+    Concat,
+    Expr,
+    Ident,
+    Items,
+    Logic,
+    Math,
+    Membership,
+    Output,
+    Set,
+    TemplateCall,
+    TemplateLiteral,
+    Test,
+    Value,
+)
+from flowdsl.expressions.templates.visitors import all_nodes, exprs_of
+from flowdsl.findings.views import OBJECTS, TemplateView, is_number, is_text
+
+_NUMBERS: Final = frozenset(("abs", "float", "int", "length", "round", "wordcount"))
+_LISTS: Final = frozenset(("concat", "filter", "map", "reverse", "slice", "sort", "split", "unique"))
+_OTHERS: Final = frozenset(("default", "first", "get", "last", "nth", "safe", "group_by", "as_str"))
+
+
+def kind_of(expr: Expr, view: TemplateView) -> str | None:
+    """number, text, boolean, array or object; None where only the event tells it."""
+    if expr.filters:
+        name = expr.filters[-1].name
+        if name in _NUMBERS:
+            return "number"
+        if name in _LISTS or name in _OTHERS:
+            return "text" if name == "as_str" else None
+        return "text"
+    if expr.negated:
+        return "boolean"
+    return _kind_of_value(expr.value, view)
+
+
+def _kind_of_value(value: Value, view: TemplateView) -> str | None:
+    if isinstance(value, TemplateLiteral):
+        if isinstance(value.value, bool):
+            return "boolean"
+        return "text" if isinstance(value.value, str) else "number"
+    if isinstance(value, Ident):
+        return _kind_of_path(value, view)
+    if isinstance(value, (Logic, Compare, Membership, Test)):
+        return "boolean"
+    if isinstance(value, Items):
+        return "array"
+    return {Math: "number", Concat: "text"}.get(type(value))
+
+
+def _kind_of_path(ident: Ident, view: TemplateView) -> str | None:
+    if ident.text in ("loop.index", "loop.index0"):
+        return "number"
+    if ident.root in own_names(view) or ident.rest:
+        return None
+    scope, path = view.step.scope, ident.path
+    if is_number(scope, path):
+        return "number"
+    if is_text(scope, path):
+        return "text"
+    if len(path) == 1 and view.step.known.get(path[0]) in OBJECTS:
+        return "object"
+    return None
+
+
+def own_names(view: TemplateView) -> set[str]:
+    """The names that the template sets itself."""
+    found: set[str] = set()
+    for node in all_nodes(view.body):
+        for name in ("name", "key", "value"):
+            given = getattr(node, name, None)
+            if isinstance(given, str):
+                found.add(given)
+        found.update(name for name, _ in getattr(node, "params", ()))
+    return found
+
+
+def printed(view: TemplateView) -> Iterator[Expr]:
+    """The expressions whose values are printed or kept, those of `{{ }}` and `set`."""
+    for node in all_nodes(view.body):
+        if isinstance(node, (Output, Set)):
+            yield node.expr
+
+
+def outputs(view: TemplateView) -> Iterator[Expr]:
+    """The expressions of `{{ }}`."""
+    for node in all_nodes(view.body):
+        if isinstance(node, Output):
+            yield node.expr
+
+
+def values(view: TemplateView) -> Iterator[Value]:
+    """Every value in the template."""
+    for expr in exprs_of(view.body):
+        yield expr.value
+
+
+def calls(view: TemplateView) -> Iterator[TemplateCall]:
+    """Every filter that is applied, in expressions and as sections."""
+    for expr in exprs_of(view.body):
+        yield from expr.filters
+    for node in all_nodes(view.body):
+        call = getattr(node, "call", None)
+        if isinstance(call, TemplateCall):
+            yield call

@@ -1,0 +1,263 @@
+"""What rules look at: projects, flows, steps and templates, with their places, whether they can be built or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.expressions.conditions.nodes import Expression, Reference
+from flowdsl.expressions.paths import Path
+from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.nodes import Body, Ident, Output
+from flowdsl.findings.base import Violation
+from flowdsl.operators.base import Operator
+from flowdsl.production.project import Backend, ConsumerOptions, SinkConfig
+from flowdsl.scope import NUMBER, TEXT, Scope, ValueShape
+
+if TYPE_CHECKING:
+    from flowdsl.flow import Flow
+
+# what a variable is known to hold
+ENTITY: Final = "an entity"
+LINKED: Final = "an entity, or its id where there is none"
+OPTIONAL: Final = "an entity, or nothing"
+BATCH: Final = "the batch"
+DATA: Final = "the entity's data"
+METADATA: Final = "the link's metadata, or nothing"
+OBJECTS: Final = frozenset((ENTITY, LINKED, OPTIONAL, BATCH, DATA, METADATA))
+UNCERTAIN: Final = frozenset((LINKED, OPTIONAL, METADATA))
+
+
+@dataclass(frozen=True)
+class TemplateLeaf:
+    """A text in a map's template, or an expression: where in the payload it stands and what it is."""
+
+    field: str
+    text: str
+    place: str
+    template: Template | None = None
+    expression: Expression | None = None
+    problem: str | None = None
+    advice: str | None = None
+    # whether it is a number, true, false or null
+    constant: bool = False
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        """What it reads."""
+        part = self.template or self.expression
+        return part.paths if part is not None else frozenset()
+
+    @property
+    def sure_paths(self) -> frozenset[Path]:
+        """What it reads and fails without."""
+        return self.paths - (self.template.optional_paths if self.template else frozenset())
+
+    @property
+    def only(self) -> Path | None:
+        """The path, where the leaf is that and nothing else."""
+        if isinstance(self.expression, Reference):
+            return self.expression.path
+        body = self.template.body if self.template else ()
+        if len(body) == 1 and isinstance(body[0], Output):
+            expr = body[0].expr
+            if isinstance(expr.value, Ident) and not (expr.filters or expr.negated or expr.value.rest):
+                return expr.value.path
+        return None
+
+
+@dataclass(eq=False)
+class StepView:
+    """A step: its operator where flowdsl can build it, and the options as YAML says them.
+
+    `known` tells what variables hold before the step, where more is known than their shape; `filed` whether the step
+    stands in a file, which production reads as it is.
+    """
+
+    flow: FlowView
+    number: int
+    name: str
+    operator: Operator | None
+    options: Mapping[str, Any]
+    place: str
+    scope: Scope
+    known: Mapping[str, str]
+    places: Mapping[str, str] = field(default_factory=dict)
+    leaves: tuple[TemplateLeaf, ...] = ()
+    keys: tuple[tuple[str, str], ...] = ()
+    filed: bool = False
+
+    def remark(self, message: str, hint: str | None = None, option: str | None = None) -> Violation:
+        """A remark at this step, or at one of its options."""
+        return Violation(self.places.get(option or "", self.place), message, hint, self.number)
+
+    @property
+    def later(self) -> list[StepView]:
+        """The steps after it."""
+        return self.flow.steps[self.number + 1 :]
+
+    def get(self, option: str) -> Any:
+        """An option as YAML says it, None where it is not given."""
+        return self.options.get(option)
+
+    def text(self, option: str) -> str:
+        """An option as text, empty where it is none."""
+        value = self.options.get(option)
+        return value if isinstance(value, str) else ""
+
+    @property
+    def read(self) -> Iterator[tuple[str, Path]]:
+        """The options and the paths that they read; those of conditions and templates are not among them."""
+        for option in ("from", "key"):
+            value = self.options.get(option)
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and text.strip():
+                    yield option, tuple(text.split("."))
+
+    @property
+    def paths(self) -> Iterator[Path]:
+        """Every path that it reads, where that is known."""
+        for _, path in self.read:
+            yield path
+        for leaf in self.leaves:
+            yield from sorted(leaf.paths)
+        if self.name == "filter" and self.operator is not None:
+            yield from sorted(self.operator.paths or ())
+
+
+@dataclass(eq=False)
+class FlowView:
+    """A flow: its trigger, its steps, and the keys that are none of a flow's."""
+
+    name: str
+    kind: str
+    place: str
+    link_type: str | None = None
+    entity_type: str | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
+    steps: list[StepView] = field(default_factory=list)
+    ignored: tuple[tuple[str, str, str], ...] = ()
+    sinks: Mapping[str, str] = field(default_factory=dict)
+    # the configurations of those sinks that are counters
+    counters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    filed: bool = False
+    flow: Flow | None = None
+
+    @property
+    def on_link(self) -> bool:
+        """Whether it is for events of links."""
+        return self.kind.startswith("link.")
+
+    def remark(self, message: str, hint: str | None = None, key: str = "") -> Violation:
+        """A remark on the flow as a whole."""
+        return Violation(self.places.get(key, self.place), message, hint)
+
+    def named(self, *names: str) -> list[StepView]:
+        """The steps of these operators."""
+        return [step for step in self.steps if step.name in names]
+
+
+@dataclass(eq=False)
+class TemplateView:
+    """A template, with the step in whose payload it stands."""
+
+    step: StepView
+    leaf: TemplateLeaf
+
+    @property
+    def body(self) -> Body:
+        """What the template is made of."""
+        return self.leaf.template.body if self.leaf.template is not None else ()
+
+    def remark(self, message: str, hint: str | None = None) -> Violation:
+        """A remark at this template."""
+        what = f"{self.leaf.field}: {message}" if self.leaf.field else message
+        return Violation(self.leaf.place, what, hint, self.step.number)
+
+
+@dataclass(eq=False)
+class ProjectView:
+    """Flows with what stands around them."""
+
+    flows: list[FlowView] = field(default_factory=list)
+    sinks: list[tuple[SinkConfig, str]] = field(default_factory=list)
+    consumers: list[tuple[ConsumerOptions, str]] = field(default_factory=list)
+    backend: tuple[Backend, str] = (Backend(), "backend")
+    ignored: tuple[tuple[str, str, str], ...] = ()
+    # whether there is a list of sinks at all
+    has_sinks: bool = False
+
+
+class PermissiveScope(Scope):
+    """A scope in which every variable may be, to learn what a step adds although it cannot stand."""
+
+    def check(self, paths: Iterable[Path], what: str) -> None:
+        """Nothing is refused."""
+
+    def __contains__(self, name: str) -> bool:
+        return True
+
+    def having(self, **variables: ValueShape) -> Scope:
+        return PermissiveScope({**self.variables, **variables})
+
+
+class ScopeTracker:
+    """Goes along the steps of a flow, and knows what variables there are before the next one."""
+
+    def __init__(self, kind: str) -> None:
+        known = kind.startswith(("link.", "entity."))
+        self.scope = Scope.of_trigger(kind) if known and kind in _KINDS else Scope()
+        self.known: dict[str, str] = {}
+        if "metadata" in self.scope:
+            self.known["metadata"] = METADATA
+        if "data" in self.scope:
+            self.known["data"] = DATA
+
+    def step(self, name: str, operator: Operator | None, options: Mapping[str, Any]) -> None:
+        """Take a step."""
+        if operator is not None:
+            self.scope = Scope(operator.check(PermissiveScope(self.scope.variables)).variables)
+        as_ = options.get("as")
+        if name in ("resolve", "fan_out") and isinstance(as_, str):
+            if operator is None:
+                added = {as_: _ANY, **({f"{as_}_id": TEXT} if name == "fan_out" else {})}
+                self.scope = self.scope.having(**added)
+            self.known = {key: what for key, what in self.known.items() if key not in (as_, f"{as_}_id")}
+            self.known[as_] = (
+                LINKED if name == "fan_out" else OPTIONAL if options.get("required") is False else ENTITY
+            )
+        elif name == "batch":
+            self.known = {**self.known, "batch": BATCH, "_batch": BATCH}
+        elif name == "map":
+            self.scope = self.scope.having(_payload=_ANY)
+
+
+_ANY = ValueShape("any JSON value")
+_KINDS = frozenset(("link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted"))
+
+
+def shape_at(scope: Scope, path: Path) -> ValueShape | None:
+    """What is known of the value at a path; None where nothing is."""
+    shape = scope.variables.get(path[0])
+    for part in path[1:]:
+        if shape is None or shape.fields is None:
+            return None
+        shape = shape.fields.get(part)
+    return shape
+
+
+def is_text(scope: Scope, path: Path) -> bool:
+    """Whether the value at a path is text for sure, as ids are."""
+    return shape_at(scope, path) is TEXT
+
+
+def is_number(scope: Scope, path: Path) -> bool:
+    """Whether the value at a path is a number for sure."""
+    return shape_at(scope, path) is NUMBER
+
+
+def payload_before(step: StepView) -> StepView | None:
+    """The map whose payload a step hands on."""
+    maps = [s for s in step.flow.steps[: step.number] if s.name == "map"]
+    return maps[-1] if maps else None

@@ -1,0 +1,74 @@
+"""A graph that goes on for flows that read other parts of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from flowdsl.graph.entities import NONE, EntityIndex
+from flowdsl.graph.link_keys import LinkKeys
+from flowdsl.graph.state import GraphRequirements, GraphState
+
+
+def grown(
+    graph: GraphState, needs: GraphRequirements, gathered: Callable[[GraphRequirements], GraphState]
+) -> GraphState:
+    """The graph for other needs: what it has stays as it is, what it lacks is `gathered`, what nobody needs is left out.
+
+    `gathered` gives a graph of such needs as of the same event, over the same interner and tables of identities.
+    """
+    has = graph.needs
+    if (has.entities, has.links, has.types) == (needs.entities, needs.links, needs.types):
+        return replace(graph, needs=needs)
+    names = {name for name, _ in needs.links}
+    entities = needs.entities and not has.entities
+    lacking = GraphRequirements(
+        entities,
+        needs.paths,
+        frozenset(link for link in needs.links if link[0] not in graph.links),
+        needs.types if entities else frozenset(),
+    )
+    fresh = gathered(lacking) if entities or lacking.links else None
+    parts = [graph] if fresh is None else [graph, fresh]
+    tables = {name: table for part in parts for name, table in part.links.items()}
+    links = {name: tables[name] for name in sorted(names)}
+    for name, direction in needs.links:
+        links[name].prepare(direction)
+    changed = replace(
+        graph,
+        needs=needs,
+        links=links,
+        identities=LinkKeys.joined(list(links), [_identities(part) for part in parts]) if links else None,
+        known_links=list,
+    )
+    if fresh is not None and entities:
+        return replace(
+            changed,
+            versions=fresh.versions,
+            anywhere=fresh.anywhere,
+            by_type=fresh.by_type,
+            fetchers=fresh.fetchers,
+            type_of=fresh.type_of,
+            several=fresh.several,
+            type_numbers=fresh.type_numbers,
+        )
+    typed = sorted({*needs.types, *graph.fetchers})
+    known = graph.by_type
+    return replace(changed, by_type={name: known.get(name) or _index_of(graph, name) for name in typed})
+
+
+def _identities(graph: GraphState) -> LinkKeys:
+    return graph.identities or LinkKeys(graph.tables, list(graph.links), graph.known_links())
+
+
+def _index_of(graph: GraphState, kind: str) -> EntityIndex:
+    """The entities of one type, from what is known of all."""
+    number = graph.type_numbers.setdefault(kind, len(graph.type_numbers))
+    codes = np.flatnonzero(graph.type_of == number)
+    current = np.full(len(graph.type_of), NONE, np.int32)
+    current[codes] = [graph.anywhere.current(code) for code in codes.tolist()]
+    for code, versions in graph.several.of.items():
+        current[code] = versions.get(number, NONE)
+    return EntityIndex(current)

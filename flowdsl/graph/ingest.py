@@ -1,0 +1,189 @@
+"""Entities and links as users give them, checked and brought into one form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import polars as pl
+
+from flowdsl.errors import DataError, did_you_mean
+from flowdsl.events import LONGEST_ID, MAX_NESTING, too_deep
+from flowdsl.frames import is_frame, is_whole, rows_in, to_polars
+from flowdsl.progress import Tick, beside, counted, silent
+from flowdsl.values.json_extraction import Documents
+
+T = TypeVar("T")
+LINK_COLUMNS = ("link_type", "source_id", "target_id", "link_id", "metadata")
+
+
+def entity_documents(kind: str, entities: Any, tick: Tick = silent) -> tuple[pl.Series, Documents]:
+    """The ids and objects of one entity type, from a frame with an `id` column or a mapping id → object.
+
+    `tick` hears how many were read.
+    """
+    what = f"entities {kind!r}"
+    if is_frame(entities):
+        read = _aside(entities, lambda: _from_frame(to_polars(entities, what), what))
+        tick(len(read[0]))
+        return read
+    if isinstance(entities, Mapping):
+        return _from_mapping(entities, what, tick)
+    raise DataError(
+        f"{what} are a {type(entities).__name__}",
+        allowed="a frame with an 'id' column, a mapping id → object, or a function from ids to either",
+    )
+
+
+def _aside(given: Any, work: Callable[[], T]) -> T:
+    """Frames in memory are read by a thread; any other may run code of the user's, which stays on the user's thread."""
+    return work() if rows_in(given) is None else beside(work)
+
+
+def _from_frame(frame: pl.DataFrame, what: str) -> tuple[pl.Series, Documents]:
+    if "id" not in frame.columns:
+        raise DataError(
+            f"{what} have no column 'id'",
+            allowed="a frame with an 'id' column",
+            hint=_near("id", frame.columns),
+        )
+    ids = id_texts(frame["id"], f"{what}, column 'id'")
+    frame = frame.with_columns(
+        _decoded(frame[name], what) for name, dtype in frame.schema.items() if dtype == pl.Binary
+    )
+    if ids.null_count():
+        raise DataError(f"{what}: row {ids.is_null().arg_max()} has no id", hint="every entity needs an id")
+    _refuse_duplicates(ids, what)
+    return ids, Documents(frame.with_columns(ids.alias("id")).to_struct("entity"), cells=True)
+
+
+def _decoded(column: pl.Series, what: str) -> pl.Series:
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        raise DataError(
+            f"{what}, column {column.name!r} holds bytes that are no text", hint="leave the column out"
+        ) from None
+
+
+def _from_mapping(entities: Mapping[Any, Any], what: str, tick: Tick) -> tuple[pl.Series, Documents]:
+    ids = pl.Series([_id_text(key, what) for key in entities], dtype=pl.String)
+    _refuse_duplicates(ids, what)
+    texts = []
+    for key, value in counted(entities.items(), tick):
+        try:
+            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            text.encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DataError(
+                f"{what}: {key!r} is not JSON: {error}",
+                allowed="objects of text, numbers, true, false, null, lists and objects",
+            ) from error
+        if too_deep(text):
+            raise DataError(
+                f"{what}: {key!r} is nested deeper than {MAX_NESTING} levels", hint="keep deep values as text"
+            )
+        texts.append(text)
+    return ids, Documents(pl.Series(texts, dtype=pl.String))
+
+
+def link_frame(links: Any, tick: Tick = silent) -> pl.DataFrame:
+    """Links as a frame of text columns `link_type, source_id, target_id, link_id`, in their order."""
+    if is_frame(links):
+        frame = _aside(links, lambda: to_polars(links, "links"))
+        tick(frame.height)
+    else:
+        frame = _link_rows(links, tick)
+    for name in ("link_type", "source_id", "target_id"):
+        if name not in frame.columns:
+            raise DataError(
+                f"links have no column {name!r}",
+                allowed=", ".join(LINK_COLUMNS),
+                hint=_near(name, frame.columns),
+            )
+    columns = {
+        name: id_texts(frame[name], f"links, column {name!r}")
+        for name in LINK_COLUMNS[:4]
+        if name in frame.columns
+    }
+    result = pl.DataFrame(columns)
+    for name in ("link_type", "source_id", "target_id"):
+        if result[name].null_count():
+            raise DataError(
+                f"links: row {result[name].is_null().arg_max()} has no {name}", hint="every link needs one"
+            )
+    if "link_id" not in result.columns:
+        result = result.with_columns(pl.lit(None, pl.String).alias("link_id"))
+    return result
+
+
+def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
+    if not isinstance(links, Iterable) or isinstance(links, (str, bytes, Mapping)):
+        raise DataError(f"links are a {type(links).__name__}", allowed="a frame or a list of mappings")
+    rows = []
+    for number, link in enumerate(counted(links, tick)):
+        if not isinstance(link, Mapping):
+            raise DataError(f"links: number {number} is a {type(link).__name__}", allowed="a mapping")
+        for key in link:
+            if key not in LINK_COLUMNS:
+                raise DataError(
+                    f"links: number {number} has the key {key!r}",
+                    allowed=", ".join(LINK_COLUMNS),
+                    hint=did_you_mean(str(key), LINK_COLUMNS),
+                )
+        what = f"links: number {number}"
+        rows.append(
+            {
+                name: None if link.get(name) is None else _id_text(link[name], what)
+                for name in LINK_COLUMNS[:4]
+            }
+        )
+    return pl.DataFrame(rows, schema=dict.fromkeys(LINK_COLUMNS[:4], pl.String))
+
+
+def id_texts(series: pl.Series, what: str) -> pl.Series:
+    """Ids as text: text stays letter for letter, integers become their decimal text."""
+    dtype = series.dtype
+    if dtype in (pl.Categorical, pl.Enum, pl.Null) or is_whole(dtype):
+        series = series.cast(pl.String)
+    if series.dtype != pl.String:
+        floats = "pandas makes floats of integer ids with gaps: use .astype('Int64') or text"
+        hint = floats if dtype.is_float() else None
+        raise DataError(f"{what} is of type {dtype}", allowed="text or integers", hint=hint)
+    if (series == "").any():
+        raise DataError(
+            f"{what}: row {(series == '').arg_max()} is empty text", allowed="any text that is not empty"
+        )
+    return series
+
+
+def _id_text(value: object, what: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < LONGEST_ID:
+        return str(value)
+    if isinstance(value, str) and value and _is_unicode(value):
+        return value
+    shown = "a number of more than 1,000 digits" if isinstance(value, int) else repr(value)
+    raise DataError(f"{what}: {shown} is no id", allowed="text that is not empty, or an integer")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_duplicates(ids: pl.Series, what: str) -> None:
+    if ids.n_unique() < len(ids):
+        twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True).head(3).to_list()
+        raise DataError(
+            f"{what} have ids more than once: {', '.join(map(repr, twice))}",
+            hint="give one row for each entity",
+        )
+
+
+def _near(name: str, columns: Iterable[str]) -> str:
+    columns = list(columns)
+    return did_you_mean(name, columns) or f"the columns are {', '.join(columns) or 'none'}; rename one"

@@ -1,0 +1,220 @@
+"""Which link an event of the log is about: by its link id, or by (type, source, target) where there is none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.values.interner import Codes, HashTable, Interner, insert_pairs
+from flowdsl.values.masks import where_present
+from flowdsl.values.state_fields import (
+    ArrayField,
+    DictField,
+    FlagField,
+    ListField,
+    ObjectField,
+    SharedField,
+    TextField,
+)
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
+
+Numbers = npt.NDArray[np.int64]
+NOBODY = -1
+ALL = int(np.iinfo(np.int64).max)
+
+
+@dataclass
+class LinkKeyTables(StateObject):
+    """Identities as codes, shared by all replays of a graph: they only ever grow."""
+
+    saved = keeps(ids=ObjectField(Interner), pairs=DictField(ObjectField(HashTable)))
+
+    ids: Interner = field(default_factory=Interner)
+    pairs: dict[str, HashTable] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def said(self) -> dict[str, Any]:
+        # another thread may be adding a table
+        return {"ids": self.ids, "pairs": dict(self.pairs)}
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> LinkKeyTables:
+        return cls(**said)
+
+    def pair_codes(self, kind: str, sources: Codes, targets: Codes) -> Codes:
+        """The codes of the pairs of ids that links of one type join."""
+        with self.lock:
+            table = self.pairs.setdefault(kind, HashTable())
+            return insert_pairs(table, sources.astype(np.uint64), targets.astype(np.uint64))
+
+
+@dataclass(frozen=True)
+class SnapshotLinkKeys:
+    """The links of one type that a snapshot has, and the codes of their identities."""
+
+    kind: str
+    by_id: Codes
+    by_pair: Codes
+
+    @classmethod
+    def of(
+        cls, tables: LinkKeyTables, kind: str, sources: Codes, targets: Codes, link_ids: pl.Series
+    ) -> SnapshotLinkKeys:
+        """Identify the links of a snapshot; a code is `NOBODY` where a link goes by the other identity."""
+        named = where_present(link_ids)
+        by_id, by_pair = np.full(len(named), NOBODY, np.int32), np.full(len(named), NOBODY, np.int32)
+        if named.any():
+            by_id[named] = tables.ids.intern(link_ids.filter(pl.Series(named)))
+        rest = ~named
+        by_pair[rest] = tables.pair_codes(kind, sources[rest], targets[rest])
+        return cls(kind, by_id, by_pair)
+
+    @classmethod
+    def named(cls, tables: LinkKeyTables, kind: str, link_ids: pl.Series) -> SnapshotLinkKeys:
+        """Those that have an id, of a type of which nothing else is asked."""
+        by_id = np.full(len(link_ids), NOBODY, np.int32)
+        named = where_present(link_ids)
+        by_id[named] = tables.ids.intern(link_ids.filter(pl.Series(named)))
+        return cls(kind, by_id, np.full(len(link_ids), NOBODY, np.int32))
+
+
+class LinkKeys(StateObject):
+    """Which link holds each identity now. An identity is a number: its code, and the space that the code is of."""
+
+    saved = keeps(
+        _tables=SharedField("tables"),
+        _kinds=ListField(TextField()),
+        _holders=ListField(ArrayField(np.int64, NOBODY)),
+        any_ids=FlagField(),
+    )
+
+    def __init__(
+        self, tables: LinkKeyTables, kinds: Sequence[str], known: Sequence[SnapshotLinkKeys] = ()
+    ) -> None:
+        self._tables = tables
+        self._kinds = list(kinds)
+        # links of all other types, which have an identity where they have an id
+        self.others = len(self._kinds)
+        self._spaces = len(self._kinds) + 1
+        # space 0 are link ids, space k + 1 the pairs of link type k
+        self._holders = [np.full(1, NOBODY, np.int64) for _ in range(self._spaces)]
+        self.any_ids = False
+        for links in known:
+            kind = self._kinds.index(links.kind) if links.kind in self._kinds else self.others
+            for space, codes in ((0, links.by_id), (kind + 1, links.by_pair)):
+                rows = np.flatnonzero(codes >= 0)
+                if len(rows):
+                    self.any_ids |= space == 0
+                    self._room(space, int(codes.max()) + 1)
+                    self._holders[space][codes[rows]] = rows * self._spaces + kind
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> LinkKeys:
+        identities = cls(said["_tables"], said["_kinds"])
+        source.agree(holders=len(said["_holders"]), spaces=identities._spaces)
+        source.check(all(map(len, said["_holders"])), "without room")
+        identities._holders, identities.any_ids = said["_holders"], said["any_ids"]
+        return identities
+
+    def fork(self) -> LinkKeys:
+        """A copy that can go its own way."""
+        forked = LinkKeys(self._tables, self._kinds)
+        forked._holders, forked.any_ids = [holder.copy() for holder in self._holders], self.any_ids
+        return forked
+
+    def held(self, kind: str | None) -> Numbers:
+        """The numbers that links hold, from 0 on: of link ids, or of the pairs of ends of one type of links."""
+        if kind is not None and kind not in self._kinds:
+            return np.zeros(0, np.int64)
+        if kind is None:
+            # the code of no id at all is 0
+            return np.flatnonzero(self._holders[0][1:] != NOBODY)
+        return np.flatnonzero(self._holders[self._kinds.index(kind) + 1] != NOBODY)
+
+    def renumber(self, kind: int, mapping: Numbers) -> None:
+        """The links of a type got new numbers; -1 is none."""
+        for space in (0, kind + 1):
+            holder = self._holders[space]
+            rows = np.flatnonzero((holder != NOBODY) & (holder % self._spaces == kind))
+            links = mapping[holder[rows] // self._spaces]
+            holder[rows] = np.where(links >= 0, links * self._spaces + kind, NOBODY)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types of links, in the order in which they are numbered."""
+        return self._kinds
+
+    @classmethod
+    def joined(cls, kinds: Sequence[str], parts: Sequence[LinkKeys]) -> LinkKeys:
+        """The identities of several parts of one graph, each with types of its own, for these types of links."""
+        both = cls(parts[0]._tables, kinds)
+        for part in parts:
+            both.any_ids |= part.any_ids
+            number = np.array(
+                [kinds.index(k) if k in kinds else both.others for k in part._kinds] + [both.others]
+            )
+            for space, holder in enumerate(part._holders):
+                held = np.flatnonzero(holder != NOBODY)
+                to = 0 if space == 0 else int(number[space - 1]) + 1
+                if not len(held) or to > both.others:
+                    continue
+                both._room(to, len(holder))
+                links, of = np.divmod(holder[held], part._spaces)
+                of = number[of]
+                # a link of a type that this part does not have may be known to another
+                fresh = (of != both.others) | (both._holders[to][held] == NOBODY)
+                both._holders[to][held[fresh]] = (links * both._spaces + of)[fresh]
+        return both
+
+    def fits(self, sizes: Sequence[int]) -> bool:
+        """Whether the links that hold identities are among so many of each type."""
+        held = np.concatenate([holder[holder != NOBODY] for holder in self._holders])
+        links, kinds = np.divmod(held, self._spaces)
+        return bool((links < np.array([*sizes, ALL])[kinds]).all())
+
+    def numbers(self, kinds: Numbers, sources: Codes, targets: Codes, link_ids: pl.Series) -> Numbers:
+        """The identity of each link, known or new; `kinds` count the link types. One of another type has an id."""
+        result = np.zeros(len(kinds), np.int64)
+        named = where_present(link_ids)
+        if named.any():
+            self.any_ids = True
+            codes = self._tables.ids.intern(link_ids.filter(pl.Series(named)))
+            self._room(0, len(self._tables.ids))
+            result[named] = codes.astype(np.int64) * self._spaces
+        for kind in np.unique(kinds[~named]).tolist():
+            rows = np.flatnonzero(~named & (kinds == kind))
+            codes = self._tables.pair_codes(self._kinds[kind], sources[rows], targets[rows])
+            self._room(kind + 1, int(codes.max()) + 1)
+            result[rows] = codes.astype(np.int64) * self._spaces + kind + 1
+        return result
+
+    def holders(self, identities: Numbers) -> tuple[Numbers, Numbers]:
+        """The link that holds each identity, as a number of its type and the type; `NOBODY` where there is none."""
+        held = np.full(len(identities), NOBODY, np.int64)
+        for space, rows in self._by_space(identities):
+            held[rows] = self._holders[space][identities[rows] // self._spaces]
+        return np.where(held >= 0, held // self._spaces, NOBODY), held % self._spaces
+
+    def hold(self, identities: Numbers, links: Numbers, kinds: Numbers) -> None:
+        """These identities are held by these links from now on (`NOBODY`: by none)."""
+        held = np.where(links >= 0, links * self._spaces + kinds, NOBODY)
+        for space, rows in self._by_space(identities):
+            self._holders[space][identities[rows] // self._spaces] = held[rows]
+
+    def _by_space(self, identities: Numbers) -> list[tuple[int, Numbers]]:
+        spaces = identities % self._spaces
+        present = np.flatnonzero(np.bincount(spaces, minlength=self._spaces)).tolist()
+        return [(space, np.flatnonzero(spaces == space)) for space in present]
+
+    def _room(self, space: int, size: int) -> None:
+        holder = self._holders[space]
+        if size > len(holder):
+            grown = np.full(max(size, 2 * len(holder)), NOBODY, np.int64)
+            grown[: len(holder)] = holder
+            self._holders[space] = grown

@@ -1,0 +1,255 @@
+"""Batches without a timer: a window ends only when an event comes by after its time, and that event is in none.
+
+The event that finds a window over goes on in the place of all that waited in it; where the window has too few, it is
+dropped with them. What is open at the end never comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.batches.chunk import Chunk
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.payload import Payload
+from flowdsl.batches.variables import ValueColumnVariable
+from flowdsl.expressions.paths import Path
+from flowdsl.kernels.batch_variable import BatchItems, ItemLists, Roots
+from flowdsl.kernels.held_rows import HeldRows, windows_text
+from flowdsl.kernels.kernel import Kernel, StepContext
+from flowdsl.kernels.keys import KeySpace
+from flowdsl.kernels.struct_of_arrays import Arrays
+from flowdsl.kernels.windows import Groups, Windows
+from flowdsl.rules import Rules
+from flowdsl.values.canonical_json import spelled
+from flowdsl.values.columns import Column
+from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.ranges import ranges
+from flowdsl.values.state_columns import COLUMN
+from flowdsl.values.state_fields import INTS, MOST, ObjectField, WholeField
+from flowdsl.values.state_objects import StateReader, keeps
+
+if TYPE_CHECKING:
+    from flowdsl.operators.batch import Batch
+
+Ints = npt.NDArray[np.int64]
+NAMES = ("count", "items", "key")
+
+
+@dataclass(frozen=True)
+class CountedBatch(ValueColumnVariable):
+    """The batch of each context: `count`, `key` as text, and `items`."""
+
+    saved = keeps(counts=INTS, keys=COLUMN, items=ObjectField(BatchItems))
+
+    counts: Ints
+    keys: Column
+    items: BatchItems
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> CountedBatch:
+        source.agree(**{name: len(part) for name, part in said.items()})
+        return cls(**said)
+
+    def column(self, below: Path, chunk: Chunk) -> Column:
+        """The values of a field; the whole object for the empty path."""
+        if not below:
+            return Payload({name: self.column((name,), chunk) for name in NAMES}, len(self.counts)).column(())
+        if len(below) > 1 or below[0] not in NAMES:
+            return Column(len(self.counts), Tag.MISSING)
+        if below[0] == "key":
+            return self.keys
+        if below[0] == "items":
+            return self.items.column()
+        return Column(len(self.counts), Tag.INT, ints=self.counts)
+
+    def take(self, index: Index) -> CountedBatch:
+        return CountedBatch(self.counts.take(index), self.keys.take(index), self.items.take(index))
+
+    def joined(self, parts: Sequence[CountedBatch]) -> CountedBatch:
+        keys = Column.concat([p.keys for p in parts])
+        counts = np.concatenate([p.counts for p in parts])
+        return CountedBatch(counts, keys, BatchItems.joined([p.items for p in parts]))
+
+
+@dataclass(frozen=True)
+class _Windows(Arrays):
+    """Windows: their key, number (ascending in the order of opening), start, count, and the row that finds each over."""
+
+    keys: Ints
+    numbers: Ints
+    opened: Ints
+    counts: Ints
+    found_by: Ints
+
+
+class UntimedBatchKernel(Kernel):
+    """Remembers of each open window when it began and the items in it; of contexts that wait nothing else is needed."""
+
+    saved = keeps(
+        _space=ObjectField(KeySpace),
+        _open=ObjectField(_Windows),
+        _members=ObjectField(ItemLists),
+        _next=WholeField(0, MOST),
+    )
+
+    def __init__(self, options: Batch, rules: Rules) -> None:
+        self._options, self._rules = options, rules
+        self._space = KeySpace((options.key,), typed=rules.typed_keys, nulls=rules.null_keys)
+        # sorted by key
+        self._open = _Windows.none()
+        self._members = ItemLists.none()
+        self._next = 0
+
+    @property
+    def held(self) -> int:
+        return int(self._open.counts.sum())
+
+    def keys_held(self) -> list[Ints]:
+        return [self._open.keys]
+
+    def remembers(self, clock: int) -> str:
+        return windows_text(len(self._open), self.held)
+
+    def members(self, interner: Interner) -> HeldRows:
+        return HeldRows.of_windows(self._open, self._members, self._space, interner)
+
+    def check(self, source: StateReader) -> None:
+        source.check((np.diff(self._open.keys) > 0).all(), "windows that are not in the order of keys")
+        each = np.bincount(np.searchsorted(np.sort(self._open.numbers), self._members.windows))
+        source.check(int(each.sum()) == self.held, "windows with other members than they count")
+
+    def fork(self) -> UntimedBatchKernel:
+        forked = UntimedBatchKernel(self._options, self._rules)
+        forked._space, forked._open, forked._members = self._space, self._open, self._members
+        forked._next = self._next
+        return forked
+
+    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
+        if not len(contexts):
+            return contexts
+        keys, failures = self._space.keys(contexts)
+        if failures is not None:
+            step.failed(contexts, failures)
+            good = np.flatnonzero(~failures.mask)
+            contexts, keys = contexts.take(good), keys[good]
+        if not len(contexts):
+            return contexts
+        groups = Groups.of(keys, contexts.moment)
+        windows, member_of = self._windows(groups)
+        waiting = np.flatnonzero(member_of >= 0)
+        joining = contexts.take(waiting)
+        members = self._members.joined(
+            ItemLists(
+                member_of[waiting],
+                _items(joining),
+                joining.seq,
+                joining.branches,
+                Roots.of(joining, self._rules.batch_names),
+            )
+        )
+        over = windows.found_by >= 0
+        enough = windows.counts >= self._options.min_count
+        self._drop(contexts, windows.take(np.flatnonzero(over & ~enough)), members, step)
+        out = self._go_on(contexts, windows.take(np.flatnonzero(over & enough)), members, step)
+        left = windows.take(np.flatnonzero(~over))
+        self._open = left.take(np.argsort(left.keys))
+        self._members = members.of(left.numbers)
+        return out
+
+    def _windows(self, groups: Groups) -> tuple[_Windows, Ints]:
+        """All windows, those carried in first, and for each row the number of the window it waits in, -1 for none."""
+        window, carried = self._options.window.microseconds, self._open
+        start = groups.starts.copy()
+        place = np.searchsorted(groups.keys, carried.keys).clip(0, len(groups.keys) - 1)
+        touched = np.flatnonzero(groups.keys[place] == carried.keys)
+        group = place[touched]
+        ends = groups.first_at_or_after(group, carried.opened[touched] + window)
+        start[group] = np.minimum(ends + 1, groups.ends[group])
+        found = Windows.find(groups, start, window, gap=1)
+        fresh = self._opened(groups, found)
+        found_by, counts = carried.found_by.copy(), carried.counts.copy()
+        found_by[touched] = _finders(groups, group, ends)
+        counts[touched] += ends - groups.starts[group]
+        grown = _Windows(carried.keys, carried.numbers, carried.opened, counts, found_by)
+        member_of = np.full(len(groups.order), -1, np.int64)
+        firsts = np.concatenate([groups.starts[group], found.first])
+        sizes = np.concatenate([ends, found.end]) - firsts
+        owners = np.concatenate([carried.numbers[touched], fresh.numbers])
+        member_of[groups.order[ranges(firsts, sizes)]] = np.repeat(owners, sizes)
+        return grown.joined(fresh), member_of
+
+    def _opened(self, groups: Groups, found: Windows) -> _Windows:
+        opener = groups.order[found.first]
+        numbers = np.empty(len(opener), np.int64)
+        numbers[np.argsort(opener)] = self._next + np.arange(len(opener))
+        self._next += len(opener)
+        return _Windows(
+            groups.keys[found.group],
+            numbers,
+            groups.times[found.first],
+            found.end - found.first,
+            _finders(groups, found.group, found.end),
+        )
+
+    def _drop(self, contexts: ContextBatch, windows: _Windows, members: ItemLists, step: StepContext) -> None:
+        """Windows that are over and have too few, and the events that found them so."""
+        if len(windows.keys):
+            step.dropped_earlier(members.of(windows.numbers), "batch below min_count")
+            step.dropped(contexts, np.sort(windows.found_by), "in no batch")
+
+    def _go_on(
+        self, contexts: ContextBatch, windows: _Windows, members: ItemLists, step: StepContext
+    ) -> ContextBatch:
+        """The events that found a window over, with what waited in it."""
+        windows = windows.take(np.argsort(windows.found_by))
+        out = contexts.take(windows.found_by)
+        if not len(out):
+            return out
+        step.absorbed(int(windows.counts.sum()))
+        if step.observed:
+            inside = members.of(windows.numbers)
+            order = np.argsort(windows.numbers)
+            step.gathered(inside, out, order[np.searchsorted(windows.numbers[order], inside.windows)])
+        keys = Column(len(out), Tag.TEXT, texts=spelled(out.column(self._options.key)))
+        items = members.lists(windows.numbers, contexts.chunk.interner)
+        variable = CountedBatch(windows.counts, keys, items)
+        return out.having(dict.fromkeys(self._rules.batch_names, variable))
+
+    def open(self) -> list[dict[str, Any]]:
+        window, rows = self._options.window.microseconds, []
+        for i in np.argsort(self._open.numbers).tolist():
+            inside = self._members.windows == self._open.numbers[i]
+            rows.append(
+                {
+                    "held": int(self._open.counts[i]),
+                    "last_seq_no": int(self._members.seq[inside].max()),
+                    "opened_at": int(self._open.opened[i]),
+                    "due_at": int(self._open.opened[i]) + window,
+                }
+            )
+        return rows
+
+
+def _finders(groups: Groups, group: Ints, ends: Ints) -> Ints:
+    """The row that comes after each window, -1 where there is none."""
+    there = ends < groups.ends[group]
+    return np.where(there, groups.order.take(np.where(there, ends, 0)), -1)
+
+
+def _items(contexts: ContextBatch) -> Codes:
+    """What a batch keeps of each context: the text of `source_id`, else of `entity_id`, else nothing (code 0)."""
+    texts = spelled(contexts.column(("source_id",)))
+    if texts.null_count():
+        other = spelled(contexts.column(("entity_id",)))
+        texts = pl.select(pl.coalesce(texts.cast(pl.String), other.cast(pl.String))).to_series()
+    return contexts.chunk.interner.intern(texts)

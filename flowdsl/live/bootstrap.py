@@ -1,0 +1,216 @@
+"""Where a live run begins: at a checkpoint, or anew at a place of the log with the graph and the clock as of there."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flowdsl.engine.extension import fitted
+from flowdsl.engine.local import LocalExecutor, ReplayRange
+from flowdsl.engine.state import State, StepState, flows_of, lost_text
+from flowdsl.errors import LiveError
+from flowdsl.events import EVENT_COLUMNS, warn
+from flowdsl.graph.link_keys import LinkKeyTables
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.graph.state import GraphState
+from flowdsl.live.checkpoints import Checkpoint, Checkpoints, Earlier
+from flowdsl.live.collector import LiveRecorder
+from flowdsl.live.consumer_store import ConsumerStore
+from flowdsl.live.future_events import AheadOfClock
+from flowdsl.live.given_up import GivenUp, given_up
+from flowdsl.live.log_cursor import LogPosition, marks_after
+from flowdsl.live.worker import new_run
+from flowdsl.log.base import EventLog
+from flowdsl.log.position import Position, first_after
+from flowdsl.plan import Plan
+from flowdsl.pluralize import count_text
+from flowdsl.progress import ProgressReporter
+from flowdsl.results.delivery_keys import DeliveryKeys
+from flowdsl.values.interner import Interner
+
+KEEP, DISCARD = "keep", "discard"
+_LOG = logging.getLogger("flowdsl.live")
+Named = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Finds or makes the checkpoint that a run goes on from."""
+
+    log: EventLog
+    plan: Plan
+    graph: EntityGraph | None
+    consumer: ConsumerStore
+    checkpoints: Checkpoints
+    # where a consumer begins that has never run, if nobody says where
+    first: Position
+    follower: ProgressReporter
+    # what time it is, in µs
+    now: Callable[[], int]
+    ahead: AheadOfClock
+
+    def at(self, position: Position | str | int | None, state: State | str | None) -> Checkpoint:
+        """The checkpoint for a position; where none is there yet it is made, and on disk when this returns."""
+        # also looked at where it is not gone on from: a run of other flows is not to be taken for this one
+        found = self._found(discard=state == DISCARD)
+        acknowledged = self.log.position(self.consumer.name)
+        if isinstance(state, State):
+            if found is not None or position is not None:
+                raise LiveError(
+                    "a state was given for a consumer that has one"
+                    if found
+                    else "a state and a position were both given",
+                    hint="a state says where to begin: leave the position out, or give a consumer_name that is new",
+                )
+            return self._new(self._given(state))
+        moved = acknowledged not in self._own_positions(acknowledged)
+        if position in (None, Position.LAST_ACKNOWLEDGED) and found is not None and not moved:
+            if not found.run:
+                self.consumer.backlog.forget_after(found.earlier[0].run, found.place.number)
+                return self._begun(replace(found, run=new_run()))
+            self.consumer.backlog.forget_after(found.run, found.place.number)
+            return found
+        if state == DISCARD and not moved:
+            acknowledged = max(acknowledged, self.checkpoints.last_seq_no())
+        if position is None:
+            position = Position.LAST_ACKNOWLEDGED if acknowledged or moved else self.first
+        after = first_after(position, acknowledged, self.log.last_seq_no())
+        if found is not None:
+            self._leave_behind(found.state, after)
+        return self._new(self._fed(after, found))
+
+    def _found(self, *, discard: bool) -> Checkpoint | None:
+        """The last checkpoint; what only other flows remember must be given up by name."""
+        try:
+            found = self.checkpoints.load()
+        except LiveError as error:
+            if not discard:
+                raise
+            warn(f"{error.what}: what windows, queues and limits remembered is lost")
+            return None
+        if found is None:
+            return None
+        lost = found.state.lost_with(self.plan)
+        if lost and discard:
+            self._give_up(found.state, lost)
+        elif lost:
+            raise LiveError(
+                f"the consumer {self.consumer.name!r} has the state of other flows: {lost_text(lost, found.state.clock)}",
+                allowed="flows in which these steps, and all before them, are as they were",
+                hint='state="discard" (flowdsl run --discard-state) gives this up; '
+                "another consumer_name begins anew beside it",
+            )
+        if found.state.belongs_to(self.plan):
+            return found
+        # a run of its own, which is yet to be named: that of the other flows may have handed over more than the
+        # checkpoint has, and what flows that it did not have hand over must not be taken for that
+        carried = _carried(found.state.flows, flows_of(self.plan))
+        earlier = [Earlier(found.run, frozenset(carried))]
+        earlier += [
+            Earlier(one.run, frozenset(new for new, old in carried.items() if old in one.flows))
+            for one in found.earlier
+        ]
+        return Checkpoint("", found.place, self._fitted(found.state, self.graph), tuple(earlier))
+
+    def _give_up(self, state: State, lost: list[StepState]) -> None:
+        rows = given_up(state, lost, self.now())
+        self.consumer.give_up(rows)
+        self._tell_given_up(rows, f"that other flows held: {lost_text(lost, state.clock)}")
+
+    def _leave_behind(self, state: State, after: int) -> None:
+        """List what windows and queues hold of events that a run which begins after `after` does not see again."""
+        holding = [step for step in state.steps if step.kernel.held]
+        rows = given_up(state, holding, self.now(), after)
+        if rows:
+            self.consumer.give_up(rows)
+            self._tell_given_up(rows, f"of events up to {after}, for the run begins after them")
+
+    def _tell_given_up(self, rows: list[GivenUp], which: str) -> None:
+        contexts = sum(row.seq_no is not None for row in rows)
+        _LOG.warning("%r gives up %s %s", self.consumer.name, count_text(contexts, "context"), which)
+
+    def _fitted(self, state: State, base: EntityGraph | None) -> State:
+        return fitted(state, self.plan, base, self.log, EVENT_COLUMNS, self.follower)
+
+    def _own_positions(self, acknowledged: int) -> list[int]:
+        """The positions that this consumer may have told the log itself; any other was set by somebody."""
+        said = self.consumer.fact("acknowledged")
+        return [acknowledged] if said is None else list(json.loads(said))
+
+    def _new(self, made: tuple[LogPosition, State]) -> Checkpoint:
+        self.consumer.backlog.forget_events_after(made[0].seq_no)
+        return self._begun(Checkpoint(new_run(), *made))
+
+    def _begun(self, checkpoint: Checkpoint) -> Checkpoint:
+        self.checkpoints.save(checkpoint)
+        self.consumer.begin(checkpoint.run, [one.run for one in checkpoint.earlier])
+        position = self.log.position(self.consumer.name)
+        self.consumer.keep_fact("acknowledged", json.dumps([position, position]))
+        return checkpoint
+
+    def _given(self, state: State) -> tuple[LogPosition, State]:
+        lost = state.lost_with(self.plan)
+        if lost:
+            raise LiveError(
+                f"the state belongs to other flows: {lost_text(lost, state.clock)}",
+                hint="run flows in which these steps, and all before them, are as they were; "
+                "or leave state out, and begin anew",
+            )
+        if self.graph is not None:
+            raise LiveError(
+                "graph and state were both given", hint="the state holds the graph already; leave graph out"
+            )
+        here = marks_after(self.log.clock_marks(state.position), state.position)
+        fitted = self._fitted(state.fork(), state.base)
+        return LogPosition(state.position, 0, here), self.checkpoints.copied(fitted)
+
+    def _fed(self, after: int, found: Checkpoint | None) -> tuple[LogPosition, State]:
+        """The state of flows that have seen nothing, with the graph and the clock after the event `after`."""
+        here = marks_after(self.log.clock_marks(after), after)
+        graph, clock, position = self._graph(after, found)
+        local = LocalExecutor(self.plan, graph, LiveRecorder(DeliveryKeys((), self.log)))
+        local.clock, local.position = clock, position
+        if after > position:
+            # the events before make up the graph and the clock
+            self.follower.total = after - position
+            local.run(
+                self.log,
+                ReplayRange(start=after + 1, stop=after + 1),
+                progress=self.follower,
+                judge=self.ahead,
+            )
+        local.position = after
+        return LogPosition(after, 0, here), local.state()
+
+    def _graph(self, after: int, found: Checkpoint | None) -> tuple[GraphState, int, int]:
+        """The graph to begin with: that of a checkpoint where it is not beyond, for the log may have lost what was before."""
+        if found is not None and found.state.position <= after:
+            return found.state.graph, found.state.clock, found.state.position
+        nothing: Any = LocalExecutor(
+            self.plan,
+            EntityGraph().start(self.plan.needs, self.plan.rules),
+            LiveRecorder(DeliveryKeys((), self.log)),
+        ).clock
+        # ids in codes of its own: what the run does not refer to it may forget
+        own = Interner()
+        own.private = True
+        graph = (self.graph or EntityGraph()).over(own, LinkKeyTables())
+        return graph.start(self.plan.needs, self.plan.rules), nothing, 0
+
+
+def _carried(before: Named, now: Named) -> dict[str, str]:
+    """Which of the flows of now were there before, and under which name; each flow has a name and a fingerprint.
+
+    One that was edited has its name, one that was renamed its fingerprint.
+    """
+    old, names = dict(before), {name for name, _ in now}
+    carried = {name: name for name, _ in now if name in old}
+    for name, said in now:
+        if name not in carried:
+            renamed = (other for other, its in before if its == said and other not in names)
+            if (other := next(renamed, None)) is not None:
+                carried[name] = other
+    return carried

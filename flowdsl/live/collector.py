@@ -1,0 +1,275 @@
+"""What comes out of a batch of a live run: deliveries for each sink in the total order, and contexts that failed.
+
+Deliveries become rows at once, for sinks take rows. Failures are kept as contexts, and spelled out with all their
+variables when there is time: that costs several times what a batch costs.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.batches.buffer import BufferedContexts
+from flowdsl.batches.chunk import Chunk
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.payload import Payload
+from flowdsl.batches.variables import Versions
+from flowdsl.expressions.row_source import Failures
+from flowdsl.kernels.kernel import EventRefs, Refused
+from flowdsl.log.event_ids import EventName
+from flowdsl.plan import Stage
+from flowdsl.results.delivery_keys import DeliveryKeys
+from flowdsl.results.store import TablePart
+from flowdsl.results.table_writer import Origins, closed_texts, error_part
+from flowdsl.sinks.base import Delivery
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import MISSING, Index
+
+Order = tuple[int, int, int, tuple[int, ...], int, int]
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass
+class _Failed:
+    """Contexts that failed at one step."""
+
+    stage: Stage
+    held: list[BufferedContexts] = field(default_factory=list)
+    codes: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    messages: dict[str, int] = field(default_factory=dict)
+
+    def put(self, contexts: ContextBatch, failures: Failures) -> None:
+        numbers = [self.messages.setdefault(m, len(self.messages) + 1) for m in failures.messages]
+        begin = self.held[-1].refs[-1] + 1 if self.held else 0
+        self.held.append(BufferedContexts(contexts, np.arange(begin, begin + len(contexts))))
+        self.codes.append(np.array([0, *numbers], np.int32)[failures.codes])
+
+    def part(self, chunk: Chunk) -> TablePart:
+        """The failures as rows of the table of errors."""
+        whole = BufferedContexts.joined(self.held)
+        contexts = whole.release(np.arange(len(whole)), chunk)
+        why = Failures(np.concatenate(self.codes), tuple(self.messages))
+        return error_part(self.stage, contexts, why, chunk.frame(contexts.rows))
+
+
+@dataclass(frozen=True)
+class FailedContexts:
+    """Failures that were put aside, to be spelled out, on whatever thread."""
+
+    failed: list[_Failed]
+
+    def table(self, chunk: Chunk, flows: list[str]) -> pl.DataFrame:
+        """The table that `result.errors` has; `chunk` is an empty one over the versions of entities as they were."""
+        from flowdsl.results.failures import error_table
+        from flowdsl.results.store import MemoryStore
+
+        store = MemoryStore()
+        for one in self.failed:
+            store.add("errors", one.part(chunk))
+        return error_table(store, flows)
+
+
+class LiveRecorder:
+    """Takes down what comes out of batch after batch, until it is asked for."""
+
+    def __init__(self, keys: DeliveryKeys) -> None:
+        self._keys = keys
+        self.delivered_rows: dict[str, list[tuple[Order, Delivery]]] = {}
+        self.late_count = 0
+        self.unmatched_count = 0
+        self.ahead_count = 0
+        self.unspelled = 0
+        self._failed: dict[tuple[Any, ...], _Failed] = {}
+        self._parts: list[tuple[Stage, ContextBatch, Failures]] = []
+
+    def note(self, events: pl.DataFrame) -> None:
+        """The next events of the log, before they are run."""
+        self._keys.names.note(events)
+
+    def leave(self, position: int, *, keep: bool) -> None:
+        """The events up to a number were run; with `keep` windows may still hold them."""
+        self._keys.names.leave(position, keep=keep)
+
+    # -- what a run tells ------------------------------------------------------------------------------
+
+    def delivered(
+        self,
+        stage: Stage,
+        contexts: ContextBatch,
+        payload: Payload,
+        recipient: Column,
+        refused: Refused | None,
+    ) -> None:
+        """Deliveries of one step, but for those that preferences hold back."""
+        origins = Origins.of(contexts, stage.rules.batch_names)
+        events = self._keys.names.of(origins.seq, origins.moments)
+        told_by = zip(events, origins.branches.to_list(), strict=True)
+        rows = list(zip(_rows(contexts, payload, recipient), _branches(contexts), told_by, strict=True))
+        for place, sink in enumerate(stage.step.sinks):  # type: ignore[attr-defined]
+            held_back = (refused or {}).get(sink)
+            let_through = rows if held_back is None else list(compress(rows, ~held_back))
+            told = self.delivered_rows.setdefault(sink, [])
+            for flow in stage.flows:
+                for (moment, *fields), (branch, text), origin in let_through:
+                    delivery = self._delivery(flow, stage.number, sink, text, fields, origin)
+                    told.append(((moment, delivery.seq_no, flow, branch, stage.number, place), delivery))
+
+    def failed(self, stage: Stage, contexts: ContextBatch, failures: Failures) -> None:
+        """Contexts that failed at one step."""
+        rows = np.flatnonzero(failures.codes)
+        if len(rows):
+            self._parts.append(
+                (stage, contexts.take(rows), Failures(failures.codes[rows], failures.messages))
+            )
+
+    def dropped(self, stage: Stage, contexts: ContextBatch, rows: Index, reason: str) -> None:
+        """Dropped contexts are counted by their step."""
+
+    def dropped_earlier(self, stage: Stage, members: EventRefs, reason: str) -> None:
+        """Dropped contexts are counted by their step."""
+
+    def late(self, chunk: Chunk, rows: Index) -> None:
+        """Events older than the clock are counted."""
+        self.late_count += len(rows)
+
+    def ahead(self, chunk: Chunk, rows: Index) -> None:
+        """Events dated in the future are counted."""
+        self.ahead_count += len(rows)
+
+    def unmatched(self, chunk: Chunk, rows: Index) -> None:
+        """Deletions that met nothing are counted."""
+        self.unmatched_count += len(rows)
+
+    def branch(self) -> LiveRecorder:
+        """A recorder for one piece of work, whose records are put in their place by `join`."""
+        return LiveRecorder(self._keys)
+
+    def join(self, branch: LiveRecorder) -> None:
+        """Take over what a piece of work recorded."""
+        for sink, rows in branch.delivered_rows.items():
+            self.delivered_rows.setdefault(sink, []).extend(rows)
+        self._parts += branch._parts
+
+    def held_versions(self) -> Iterable[Versions]:
+        """Entity versions that failures not yet spelled out refer to."""
+        for failed in self._failed.values():
+            for held in failed.held:
+                yield from held.versions()
+
+    def held_codes(self) -> Iterator[Any]:
+        """Codes of ids that failures not yet spelled out refer to."""
+        for failed in self._failed.values():
+            for held in failed.held:
+                yield from held.held_codes()
+
+    def renumber(self, mapping: Versions) -> None:
+        """Entity versions got new numbers."""
+        for failed in self._failed.values():
+            for held in failed.held:
+                held.renumber(mapping)
+
+    # -- what is asked for -----------------------------------------------------------------------------
+
+    def take_deliveries(self) -> dict[str, list[tuple[int, Delivery]]]:
+        """The deliveries since the last time by sink, in the total order, each with its moment in µs."""
+        told, self.delivered_rows = self.delivered_rows, {}
+        for rows in told.values():
+            rows.sort(key=_by_order)
+        return {sink: [(order[0], delivery) for order, delivery in rows] for sink, rows in told.items()}
+
+    def keep_failures(self) -> int:
+        """Put the failures of the batch aside, so that the batch itself can go; how many there were."""
+        count = 0
+        for stage, contexts, failures in self._parts:
+            # at a fan-out what fails is the context, or one of its branches
+            shape = (id(stage), len(contexts.branches), contexts.names(), contexts.payload is None)
+            self._failed.setdefault(shape, _Failed(stage)).put(contexts, failures)
+            count += len(contexts)
+        self._parts = []
+        self.unspelled += count
+        return count
+
+    def take_failures(self) -> FailedContexts:
+        """The failures put aside; they are this recorder's no more."""
+        failed, self._failed, self.unspelled = self._failed, {}, 0
+        return FailedContexts(list(failed.values()))
+
+    def _delivery(
+        self, flow: int, step: int, sink: str, branch: str | None, fields: list[Any], origin: tuple[EventName, str | None]
+    ) -> Delivery:  # fmt: skip
+        seq_no, event_id, event_time, at, closed_by, recipient, payload, entity_type, entity_id = fields
+        name = self._keys.labels[flow]
+        key = self._keys.key(origin[0], flow, origin[1], step, sink, closed_by)
+        return Delivery(
+            payload, recipient, key, sink, name, step, branch, seq_no, event_id, event_time, at, closed_by,
+            entity_type, entity_id,
+        )  # fmt: skip
+
+
+def _by_order(row: tuple[Order, Delivery]) -> Order:
+    return row[0]
+
+
+def _rows(contexts: ContextBatch, payload: Payload, recipient: Column) -> list[tuple[Any, ...]]:
+    """What is the same for all flows and sinks of a step: the moment in µs, then the fields of a delivery."""
+    chunk, rows = contexts.chunk, contexts.rows
+    event_times = chunk.column(("event", "timestamp_us"), rows).ints
+    assert event_times is not None
+    moments = contexts.moment
+    delivered_at = _datetimes(moments)
+    # an event that is not late is processed at its own time
+    event_time = delivered_at if np.array_equal(event_times, moments) else _datetimes(event_times)
+    return list(
+        zip(
+            moments.tolist(),
+            contexts.seq.tolist(),
+            _or_none(chunk.column(("event", "id"), rows)),
+            event_time,
+            delivered_at,
+            closed_texts(contexts).to_list(),
+            _or_none(recipient),
+            _values(payload.node, payload.size),
+            _or_none(chunk.column(("entity_type",), rows)),
+            _or_none(chunk.column(("entity_id",), rows)),
+            strict=True,
+        )
+    )
+
+
+def _datetimes(micros: Any) -> list[dt.datetime]:
+    return [_EPOCH + dt.timedelta(microseconds=m) for m in micros.tolist()]
+
+
+def _or_none(column: Column) -> list[Any]:
+    return [None if value is MISSING else value for value in column.values()]
+
+
+def _values(node: Any, size: int) -> list[Any]:
+    """Payloads as JSON values: what `Payload.json` says as text."""
+    if isinstance(node, Column):
+        values = _or_none(node)
+        if node.floats is not None and not np.isfinite(node.floats).all():
+            values = [None if isinstance(v, float) and not np.isfinite(v) else v for v in values]
+        return values
+    if isinstance(node, Mapping):
+        names = list(node)
+        columns = [_values(below, size) for below in node.values()]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] or [
+            {} for _ in range(size)
+        ]
+    columns = [_values(below, size) for below in node]
+    return [list(row) for row in zip(*columns, strict=True)] or [[] for _ in range(size)]
+
+
+def _branches(contexts: ContextBatch) -> list[tuple[tuple[int, ...], str | None]]:
+    if not contexts.branches:
+        return [((), None)] * len(contexts)
+    numbers = zip(*(level.tolist() for level in contexts.branches), strict=True)
+    return [(branch, ".".join(map(str, branch))) for branch in numbers]

@@ -1,0 +1,50 @@
+"""Events that are dated further ahead of the wall clock than can be right: a live run marks them before it processes them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from flowdsl.engine.local import BEGINNING, micros
+from flowdsl.log.base import EventLog
+from flowdsl.log.columns import readable
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True)
+class AheadOfClock:
+    """Says which events of a log do not move its clock, and writes down in the log which it found so itself.
+
+    `most` is how far ahead (µs) an event may be dated; with None nothing is found, and what other runs found counts.
+    """
+
+    log: EventLog
+    now: Callable[[], int]
+    most: int | None
+
+    def __call__(self, frame: pl.DataFrame, clock: int) -> pl.DataFrame:
+        """The marks of events in a frame; the new ones are on disk when this returns. `clock` is the clock before them."""
+        events = readable(frame.select("seq_no", "timestamp"))
+        if not events.height:
+            return self.log.ahead_marks(1 << 62)
+        if self.most is not None:
+            times = micros(events)
+            now = self.now()
+            if int(times.max()) > now + self.most:
+                ahead = times > now + self.most
+                if clock == BEGINNING:
+                    # a log without a clock yet: it begins with the first event that is right, if that is known already
+                    clock = now if ahead.all() else int(times[~ahead][0])
+                self.log.mark_ahead(events["seq_no"].to_numpy()[ahead].tolist(), moment(clock))
+        last = int(events["seq_no"][-1])
+        marks = self.log.ahead_marks(int(events["seq_no"][0]))
+        return marks.filter(pl.col("seq_no") <= last) if marks.height else marks
+
+
+def moment(micros: int) -> dt.datetime:
+    """A count of microseconds since 1970 as a datetime."""
+    return _EPOCH + dt.timedelta(microseconds=micros)

@@ -1,0 +1,132 @@
+"""Dead letters tried again: deliveries as they were, contexts from their events on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flowdsl.engine.local import LocalExecutor, ReplayRange
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.live.collector import LiveRecorder
+from flowdsl.live.consumer_store import ConsumerStore
+from flowdsl.live.dead_letters import DeadLetter, delivery_of
+from flowdsl.log.base import EventLog
+from flowdsl.plan import Plan
+from flowdsl.progress import ProgressReporter
+from flowdsl.results.delivery_keys import DeliveryKeys
+from flowdsl.results.table_writer import Seqs
+from flowdsl.sinks.base import Delivery, Sink, checked_outcomes
+
+if TYPE_CHECKING:
+    from flowdsl.live.runtime import Runtime
+
+
+def retried(
+    runtime: Runtime,
+    consumer: ConsumerStore,
+    labels: list[str],
+    letters: Sequence[DeadLetter],
+    follower: ProgressReporter,
+) -> list[DeadLetter]:
+    """The letters that failed again; the others are settled. `follower` hears of the events that are run for it."""
+    wanted = {letter.key: [delivery_of(letter)] for letter in letters if letter.sink is not None}
+    errors: dict[str, str] = {}
+    contexts = [letter for letter in letters if letter.sink is None]
+    for letter in contexts:
+        if letter.flow not in labels:
+            errors[letter.key] = f"there is no flow {letter.flow!r} any more"
+    again = [letter for letter in contexts if letter.key not in errors]
+    if again:
+        found, failed = _rerun(runtime, labels, again, follower)
+        errors |= failed
+        wanted |= {key: deliveries for key, deliveries in found.items() if key not in errors}
+    errors |= _delivered(runtime.sinks, wanted)
+    consumer.tried_again(list(errors.items()))
+    consumer.settle([letter.key for letter in letters if letter.key not in errors], runtime.log.last_seq_no())
+    failed_again = {letter.key: letter for letter in consumer.letters()}
+    return [failed_again[key] for key in errors if key in failed_again]
+
+
+def _delivered(sinks: dict[str, Sink], wanted: dict[str, list[Delivery]]) -> dict[str, str]:
+    """Hand deliveries to their sinks; by letter, what went wrong."""
+    errors: dict[str, str] = {}
+    by_sink: dict[str, list[tuple[str, Delivery]]] = defaultdict(list)
+    for key, deliveries in wanted.items():
+        for delivery in deliveries:
+            by_sink[delivery.sink].append((key, delivery))
+    for name, rows in by_sink.items():
+        if name not in sinks:
+            errors |= {key: f"there is no sink {name!r} any more" for key, _ in rows}
+            continue
+        for (key, _), outcome in zip(rows, _outcomes(sinks[name], [d for _, d in rows]), strict=True):
+            if isinstance(outcome, str):
+                errors[key] = outcome
+    return errors
+
+
+def _outcomes(sink: Sink, deliveries: list[Delivery]) -> list[str | None]:
+    """Of each delivery what went wrong; a durable sink makes none twice, for each has the key that it had."""
+    try:
+        outcomes = checked_outcomes(sink.deliver(deliveries), sink, len(deliveries))
+        return [None if outcome is None else outcome.error for outcome in outcomes]
+    except Exception as error:  # a sink may be anybody's
+        return [f"{type(error).__name__}: {error}"] * len(deliveries)
+
+
+def _rerun(
+    runtime: Runtime, labels: list[str], letters: Sequence[DeadLetter], follower: ProgressReporter
+) -> tuple[dict[str, list[Delivery]], dict[str, str]]:
+    """Run the events of letters again; by letter, what comes out behind the step that failed, and what fails again."""
+    plan = Plan.of(runtime.flows)
+    keys = DeliveryKeys(runtime.flows, runtime.log)
+    recorder = LiveRecorder(keys)
+    graph = (runtime.graph or EntityGraph()).start(plan.needs, plan.rules)
+    local = LocalExecutor(plan, graph, recorder, gates=runtime.sinks, spares=True)
+    seqs = np.unique([letter.seq_no for letter in letters])
+    follower.total = int(seqs[-1])
+    local.run(keys.names.source, ReplayRange(stop=int(seqs[-1]) + 1, only=seqs), progress=follower)
+    local.flush()
+    recorder.keep_failures()
+    errors: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in recorder.take_failures().table(local.empty_chunk(), labels).rows(named=True):
+        errors[row["flow"], row["seq_no"]].append(row)
+    deliveries: dict[tuple[str, int | None], list[Delivery]] = defaultdict(list)
+    for rows in recorder.take_deliveries().values():
+        for _, delivery in rows:
+            deliveries[delivery.flow, delivery.seq_no].append(delivery)
+    found = {
+        letter.key: [
+            d for d in deliveries[letter.flow, letter.seq_no] if _comes_from(letter, d.branch, d.step)
+        ]
+        for letter in letters
+    }
+    failed = {
+        letter.key: row["error"]
+        for letter in letters
+        for row in errors[letter.flow, letter.seq_no]
+        if _comes_from(letter, row["branch"], row["step"] + 1)
+    }
+    seen = _numbers_in(runtime.log, seqs)
+    failed |= {letter.key: "the log has its event no more" for letter in letters if letter.seq_no not in seen}
+    return found, failed
+
+
+def _numbers_in(log: EventLog, seqs: Seqs) -> set[int]:
+    """Which of these sequence numbers the log has."""
+    found: set[int] = set()
+    for chunk in log.chunks((), 1 << 17, int(seqs[0]) - 1):
+        numbers = chunk["seq_no"].to_numpy()
+        found.update(numbers[np.isin(numbers, seqs)].tolist())
+        if int(numbers[-1]) >= int(seqs[-1]):
+            break
+    return found
+
+
+def _comes_from(letter: DeadLetter, branch: str | None, step: int) -> bool:
+    """Whether what an event became at a step is of the context that failed, or of a branch of it, at a later step."""
+    return step > letter.step and (
+        letter.branch is None or branch == letter.branch or (branch or "").startswith(f"{letter.branch}.")
+    )

@@ -1,0 +1,138 @@
+"""What a runtime was given, checked: each mistake is told with what would have been taken."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from flowdsl.engine.state import State
+from flowdsl.errors import BuildError, LiveError, did_you_mean
+from flowdsl.expressions.durations import parse_duration
+from flowdsl.flow import Flow
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.live.bootstrap import DISCARD, KEEP
+from flowdsl.log import ParquetEventLog
+from flowdsl.log.base import EventLog
+from flowdsl.log.fsync import make_folder
+from flowdsl.sinks.base import Sink
+from flowdsl.sinks.frame import Frame
+
+
+def checked_log(log: Any) -> EventLog:
+    """A log that can be followed; a folder is opened."""
+    if isinstance(log, (str, os.PathLike)):
+        log = ParquetEventLog(log)
+    if not isinstance(log, EventLog):
+        raise LiveError(
+            f"{type(log).__name__} cannot be followed", allowed="a ParquetEventLog, its folder, or a MemoryEventLog",
+            hint="log.append(frame) makes a log of a frame",
+        )  # fmt: skip
+    if isinstance(log, ParquetEventLog) and log.read_only:
+        raise LiveError(
+            "plain Parquet files do not grow", hint="append them to a ParquetEventLog, or replay them"
+        )
+    return log
+
+
+def checked_graph(graph: Any) -> EntityGraph | None:
+    """A graph, or None."""
+    if graph is not None and not isinstance(graph, EntityGraph):
+        raise LiveError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
+    return graph
+
+
+def checked_consumer(name: object) -> str:
+    """The name of a consumer."""
+    if not isinstance(name, str) or not name:
+        raise LiveError(f"a consumer is named by text, not {name!r}", hint="like 'flow-runtime'")
+    return name
+
+
+def checked_clock(clock: Any) -> Callable[[], dt.datetime]:
+    """A function that says what time it is; the machine's clock for None."""
+    if clock is None:
+        return lambda: dt.datetime.now(dt.UTC)
+    now = clock() if callable(clock) else None
+    if not isinstance(now, dt.datetime) or now.utcoffset() is None:
+        raise LiveError(
+            f"clock is {clock!r:.60}" if now is None else f"clock() gives {now!r:.60}",
+            allowed="a function that gives a datetime with a time zone, or None",
+        )
+    return cast("Callable[[], dt.datetime]", clock)
+
+
+def checked_seconds(seconds: object, name: str) -> float:
+    """A number of seconds, or 0."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+        raise LiveError(f"{name} is {seconds!r:.60}", allowed="seconds, from 0 up")
+    return float(seconds)
+
+
+def checked_ahead(most: Any) -> int | None:
+    """How far ahead of the clock an event may be dated, in microseconds; None for any."""
+    if most is None:
+        return None
+    try:
+        return parse_duration(most).microseconds
+    except BuildError as error:
+        raise LiveError(
+            f"max_ahead is {most!r:.60}",
+            allowed="a duration like '5m', or None: every event moves the clock",
+            hint=error.hint,
+        ) from error
+
+
+def checked_state(state: Any) -> State | str | None:
+    """A state, that it is to be discarded, or None."""
+    if isinstance(state, State):
+        return state
+    if state is None or state == KEEP:
+        return None
+    if state == DISCARD:
+        return DISCARD
+    raise LiveError(f"state is {state!r:.60}", allowed='result.state of a replay, "keep" or "discard"')
+
+
+def checked_sinks(
+    given: Any, flows: Any, sinks: Mapping[str, Any] | None, folder: Path | None
+) -> dict[str, Sink]:
+    """The sinks that the flows name, each one ready to be opened."""
+    from flowdsl.sinks.custom import Custom
+
+    names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
+    if sinks is None and not isinstance(given, Flow) and getattr(given, "sinks", None):
+        # a project that says what its sinks are
+        sinks = given.build_sinks(None if folder is None else kept_in(folder))
+    if sinks is None:
+        return {name: Frame() for name in names}
+    if not isinstance(sinks, Mapping):
+        raise LiveError(f"sinks are a {type(sinks).__name__}", allowed="a mapping from names to sinks")
+    found: dict[str, Sink] = {}
+    for flow in flows:
+        for name in flow.sinks:
+            if name not in sinks:
+                raise LiveError(
+                    f"there is no sink {name!r}", flow=flow.name, allowed=", ".join(map(str, sinks)),
+                    hint=did_you_mean(name, map(str, sinks)),
+                )  # fmt: skip
+            sink = sinks[name]
+            if not isinstance(sink, Sink):
+                if not callable(sink) or isinstance(sink, type):
+                    raise LiveError(
+                        f"the sink {name!r} is {sink!r:.60}", allowed="a sink, or a function of a delivery",
+                        hint=f"{sink.__name__}(…) makes one" if isinstance(sink, type) else None,
+                    )  # fmt: skip
+                sink = Custom(sink)
+            found[name] = sink
+    return found
+
+
+def kept_in(folder: Path) -> Path:
+    """The folder for what sinks keep, beside the log in `folder`."""
+    path = folder / "sinks"
+    make_folder(path)
+    return path

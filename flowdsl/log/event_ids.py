@@ -1,0 +1,227 @@
+"""What events are known by, wherever their deliveries go (rule 31).
+
+An event of a log that flowdsl keeps is known by the identity of the log, its number and its time: the time tells it
+from one that got the same number in a copy of the log, or after a backup was brought back. An event of files and frames
+is known by its `event_id`, and without one by all that it says and by which of several equal ones it is; so it is the
+same in every file that has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
+from flowdsl.log.nested_columns import as_json_text
+from flowdsl.log.source import EventSource
+from flowdsl.log.wrapper import Wrapped
+from flowdsl.values.interner import HashTable, hashes
+from flowdsl.values.masks import where_present
+
+if TYPE_CHECKING:
+    from flowdsl.log.pushdown import ScanFilter
+
+Ints = npt.NDArray[np.int64]
+EventName = tuple[str, int | None]
+"""What an event is known by, and its time (µs) where that is part of it."""
+# what an event with an id is known by: a row that was split has one id for its several events
+_ABOUT: Final = ("kind", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id")
+_SIZE: Final = 16
+_READ: Final = 1 << 17
+
+
+class LogNames:
+    """The names of the events of a log with an identity."""
+
+    def __init__(self, source: EventSource, identity: str) -> None:
+        self.source = source
+        self._identity = identity
+
+    def note(self, events: pl.DataFrame) -> None:
+        """The next events of the log: their numbers say all."""
+
+    def catch_up(self, source: EventSource, position: int) -> None:
+        """Read what comes before a run: nothing has to be."""
+
+    def leave(self, position: int, *, keep: bool) -> None:
+        """The events up to a number are not asked for any more, or, where they are to be kept, may be."""
+
+    def of(self, seqs: Ints, moments: Ints) -> list[EventName]:
+        """The names of the events of these numbers and times (µs)."""
+        return [
+            (f"{self._identity}/{n}/{at}", at) for n, at in zip(seqs.tolist(), moments.tolist(), strict=True)
+        ]
+
+
+class EventNames:
+    """The names of the events of files and frames, told as the events are read.
+
+    They are spelled out when they are asked for; of events that are left behind a name of 16 bytes is kept. About
+    40 bytes are kept for each event without an id, so that equal ones are told apart.
+    """
+
+    def __init__(self, source: EventSource) -> None:
+        self.source = _Noted(source, self)
+        self._lock = threading.Lock()
+        self._position = 0
+        # what is near is kept as text, what was left behind as digests; ascending, both
+        self._near: list[tuple[Ints, pl.Series]] = []
+        self._far: list[tuple[Ints, bytes]] = []
+        self._equal = Occurrences()
+
+    def note(self, events: pl.DataFrame) -> None:
+        """The next events, with all columns of an event table."""
+        events = events.filter(pl.col("seq_no") > self._position)
+        if not events.height:
+            return
+        with self._lock:
+            texts = self._texts(events)
+            self._near.append((events["seq_no"].to_numpy(), texts))
+            self._position = int(events["seq_no"][-1])
+
+    def catch_up(self, source: EventSource, position: int) -> None:
+        """Read what comes before a run that begins behind an event: which of several equal ones an event is depends on it."""
+        if position <= self._position:
+            return
+        for frame in source.chunks(EVENT_COLUMNS, _READ, self._position):
+            self.note(frame.filter(pl.col("seq_no") <= position))
+            self.leave(position, keep=True)
+            if int(frame["seq_no"][-1]) >= position:
+                return
+
+    def leave(self, position: int, *, keep: bool) -> None:
+        """The events up to a number are not asked for any more, or, where they are to be kept, may be."""
+        with self._lock:
+            left = [part for part in self._near if part[0][-1] <= position]
+            self._near = self._near[len(left) :]
+            if keep:
+                self._far += [(seqs, b"".join(map(_digest, texts.to_list()))) for seqs, texts in left]
+
+    def of(self, seqs: Ints, moments: Ints) -> list[EventName]:
+        """The names of the events of these numbers; one that was never read is known by its number and time (µs)."""
+        found: dict[int, str] = {}
+        asked = np.unique(seqs)
+        with self._lock:
+            parts: list[tuple[Ints, Any]] = [*self._near, *self._far]
+        for numbers, names in parts:
+            at = np.searchsorted(numbers, asked)
+            hit = np.flatnonzero(numbers.take(at, mode="clip") == asked)
+            for n, row in zip(asked[hit].tolist(), at[hit].tolist(), strict=True):
+                named = (
+                    names[row * _SIZE : row * _SIZE + _SIZE]
+                    if isinstance(names, bytes)
+                    else _digest(names[row])
+                )
+                found[n] = named.hex()
+        return [
+            (found.get(n) or f"{n}/{at}", None) for n, at in zip(seqs.tolist(), moments.tolist(), strict=True)
+        ]
+
+    def _texts(self, events: pl.DataFrame) -> pl.Series:
+        """What each event is known by, as text."""
+        named = where_present(events["event_id"])
+        texts = _together([_part(events["event_id"]), *_about(events)])
+        rest = np.flatnonzero(~named)
+        if not len(rest):
+            return texts
+        said = content_texts(events[rest])
+        nth = pl.Series(self._equal.nth(said)).cast(pl.String)
+        return texts.clone().scatter(rest, _together([said, pl.lit("#"), nth]))
+
+
+class Occurrences:
+    """Counts of each text how often it came; about 40 bytes are kept for each that is another."""
+
+    def __init__(self) -> None:
+        self._table = HashTable()
+        self._counts = np.zeros(0, np.int64)
+
+    def nth(self, texts: pl.Series) -> Ints:
+        """Of each text how many equal ones came before it, here or in an earlier call.
+
+        >>> Occurrences().nth(pl.Series(["a", "b", "a", "a"])).tolist()
+        [0, 0, 1, 2]
+        """
+        before = len(self._table)
+        codes = self._table.insert(*hashes([texts])[0])
+        self._counts = np.concatenate([self._counts, np.zeros(len(self._table) - before, np.int64)])
+        order = np.argsort(codes, kind="stable")
+        grouped = codes[order]
+        starts = np.flatnonzero(np.diff(grouped, prepend=-1))
+        sizes = np.diff(np.append(starts, len(grouped)))
+        nth = np.empty(len(codes), np.int64)
+        nth[order] = np.arange(len(codes)) - np.repeat(starts, sizes)
+        nth += self._counts[codes]
+        self._counts[grouped[starts]] += sizes
+        return nth
+
+
+def content_texts(events: pl.DataFrame) -> pl.Series:
+    """All that events say but for their ids and numbers, as text: equal where they say the same, however it is written."""
+    whole = as_json_text(events)
+    at = pl.Series("at", whole["timestamp"].to_physical()).cast(pl.String)
+    return _together([*_about(whole), at, *(_part(_ordered(whole[name])) for name in JSON_COLUMNS)])
+
+
+class _Noted(Wrapped):
+    """A source whose events get their names as they are read."""
+
+    def __init__(self, source: EventSource, names: EventNames) -> None:
+        super().__init__(source)
+        self._names = names
+
+    def chunks(
+        self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """The events in chunks, with all that an event is known by; none are left out."""
+        self._names.catch_up(self._source, after)
+        for frame in self._source.chunks({*columns, *EVENT_COLUMNS}, size, after):
+            self._names.note(frame)
+            yield frame
+
+
+Names = LogNames | EventNames
+
+
+def names_of(source: EventSource) -> Names:
+    """What the events of a source are known by; `names.source` is to be read in place of the source."""
+    identity = getattr(source, "identity", None)
+    return EventNames(source) if identity is None else LogNames(source, identity)
+
+
+def _about(events: pl.DataFrame) -> list[pl.Series]:
+    return [_part(events[name].cast(pl.String)) for name in _ABOUT]
+
+
+def _together(parts: Sequence[pl.Series | pl.Expr]) -> pl.Series:
+    return pl.select(pl.concat_str(parts).alias("text")).to_series()
+
+
+def _part(texts: pl.Series) -> pl.Series:
+    """Texts that can be put one after the other: no two rows of texts make the same."""
+    lengths = texts.str.len_bytes().cast(pl.String)
+    return pl.select(pl.concat_str([lengths, pl.lit(":"), texts]).fill_null("-")).to_series()
+
+
+def _ordered(texts: pl.Series) -> pl.Series:
+    """JSON texts without blanks, their keys in order: whoever wrote them, equal values have equal texts."""
+    return pl.Series(texts.name, [None if t is None else _plain_json(t) for t in texts.to_list()], pl.String)
+
+
+def _plain_json(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+    # whatever it is, it is the same in each file that has it
+    except (ValueError, RecursionError):
+        return text
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_SIZE).digest()

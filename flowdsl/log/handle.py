@@ -1,0 +1,143 @@
+"""The folder of a log as this process has it open: as a reader, and as the writer from the first append on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from flowdsl.errors import DataError
+from flowdsl.log.buffer import TailRows
+from flowdsl.log.catalog import NAME as CATALOG
+from flowdsl.log.catalog import Catalog, has_catalog
+from flowdsl.log.errors import reading
+from flowdsl.log.forks import watch
+from flowdsl.log.recovery import REPAIR, check_reading, lacks_catalog
+from flowdsl.log.wal import WalReader
+from flowdsl.log.writer import Durability, Limits, LogWriter
+
+# how often a reader looks into a log that another process writes, in seconds: at first, and after many looks in vain
+_POLL: Final = 0.001
+_IDLE_POLL: Final = 0.005
+_IDLE: Final = 50
+
+
+class LogFolder:
+    """A log that may not be there yet, opened when it is needed."""
+
+    def __init__(self, folder: Path, durability: Durability, limits: Limits) -> None:
+        self.folder = folder
+        self.sealed_before = 0
+        self._durability = durability
+        self._limits = limits
+        self._opening = threading.RLock()
+        self._writer: LogWriter | None = None
+        self._reader: tuple[Catalog, WalReader] | None = None
+        watch(self)
+
+    def writer(self) -> LogWriter:
+        """The writer; `DataError` where somebody else is."""
+        with self._opening:
+            if self._writer is None:
+                self._writer = LogWriter(self.folder, self._durability, self._limits)
+            return self._writer
+
+    @property
+    def writing(self) -> LogWriter | None:
+        """The writer, where this is one already."""
+        return self._writer
+
+    def catalog(self) -> Catalog | None:
+        """The catalog, also of a log that another process has made since; None where there is no log."""
+        writer = self._writer
+        if writer is not None and writer.catalog is not None:
+            return writer.catalog
+        opened = self._opened()
+        return opened[0] if opened else None
+
+    def catalog_to_change(self) -> Catalog:
+        """The catalog for consumers, made with an empty log where there is none yet."""
+        if self.catalog() is None:
+            LogWriter(self.folder, self._durability, self._limits).close()
+        catalog = self.catalog()
+        assert catalog is not None
+        return catalog
+
+    def last(self) -> int:
+        """The number of the last event; 0 where there is none."""
+        if self._writer is not None:
+            return self._writer.last
+        with reading(str(self.folder), REPAIR):
+            opened = self._opened()
+            return max(opened[1].last(), self.sealed_before) if opened else 0
+
+    def held(self) -> tuple[Catalog | None, TailRows]:
+        """The catalog, and the rows of the tail.
+
+        The tail is read before the catalog is asked for segments: what is sealed in between is then in both.
+        """
+        writer = self._writer
+        if writer is not None and writer.catalog is not None:
+            return writer.catalog, writer.rows
+        with reading(str(self.folder), REPAIR):
+            opened = self._opened()
+            return (opened[0], opened[1].rows()) if opened else (None, TailRows(1))
+
+    def wait(self, after: int, timeout: float | None) -> bool:
+        """Wait until there are events after `after`; whether there are."""
+        end = None if timeout is None else time.monotonic() + timeout
+        looks = 0
+        while self.last() <= after:
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            writer = self._writer
+            if writer is not None:
+                writer.wait(after, left)
+            else:
+                nap = _POLL if looks < _IDLE else _IDLE_POLL
+                time.sleep(nap if left is None else min(left, nap))
+                looks += 1
+        return True
+
+    def close(self) -> None:
+        """Let go of the files."""
+        with self._opening:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            if self._reader is not None:
+                for part in self._reader:
+                    part.close()
+                self._reader = None
+
+    def after_fork(self) -> None:
+        """Open all anew, as a reader that may become the writer once the parent is none any more."""
+        if self._writer is not None:
+            self._writer.after_fork()
+        if self._reader is not None:
+            self._reader[0].after_fork()
+            self._reader[1].close()
+        self._opening, self._writer, self._reader = threading.RLock(), None, None
+
+    def __del__(self) -> None:
+        if getattr(self, "_reader", None) is not None or getattr(self, "_writer", None) is not None:
+            self.close()
+
+    def _opened(self) -> tuple[Catalog, WalReader] | None:
+        with self._opening:
+            if self._reader is None:
+                if lacks_catalog(self.folder):
+                    raise DataError(f"{CATALOG} is missing", place=str(self.folder), hint=REPAIR)
+                if not has_catalog(self.folder):
+                    return None
+                tail = WalReader(self.folder)
+                try:
+                    catalog = check_reading(self.folder, tail)
+                except BaseException:
+                    tail.close()
+                    raise
+                self.sealed_before = catalog.last_sealed()
+                self._reader = catalog, tail
+            return self._reader

@@ -1,0 +1,325 @@
+"""Files and frames of other shapes as event logs: in memory by `read_events`, streamed into a folder by `convert`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from flowdsl.errors import DataError
+from flowdsl.events import warned_once
+from flowdsl.frames import rows_in
+from flowdsl.log.columns import SCHEMA, SchemaCoercer, check_types
+from flowdsl.log.duplicates import Duplicates, check_duplicates
+from flowdsl.log.errors import reading
+from flowdsl.log.frames import polars_frame
+from flowdsl.log.memory import MemoryEventLog
+from flowdsl.log.nested_columns import as_json_text
+from flowdsl.log.origins import Origin, Row, Split, parts_of
+from flowdsl.log.parquet import ParquetEventLog
+from flowdsl.log.problems import OutOfOrder, RowProblems
+from flowdsl.log.repeats import Repeated
+from flowdsl.log.row_mapping import ROW, RowShape, check_columns, excerpt_of, map_block
+from flowdsl.log.sources import ParquetFiles, files_of, in_arrow_only, read_with_pyarrow
+from flowdsl.log.table import EventTable, refuse_repeated, told
+from flowdsl.log.text_readers import TextBlock, csv_blocks, format_of, json_blocks
+from flowdsl.log.timestamps import TimeUnit
+from flowdsl.log.validation import faults, without
+from flowdsl.progress import Progress, beside, following
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BLOCK: Final = 65_536
+# which share of the work is reading; the rest is putting in order, or writing
+_READING: Final = 0.7
+_TEXT_FILES: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+_SUFFIXES: Final = (".parquet", *(name + packed for name in _TEXT_FILES for packed in ("", ".gz", ".zst")))
+Columns = Mapping[str, Origin]
+Kinds = Mapping[str, str | None] | Callable[[Row], str | None]
+
+
+def read_events(
+    source: Any,
+    columns: Columns | None = None,
+    kinds: Kinds | None = None,
+    split: Split | None = None,
+    *,
+    time_unit: TimeUnit | None = None,
+    time_format: str | Sequence[str] | None = None,
+    duplicates: Duplicates = "keep",
+    progress: Progress = None,
+) -> MemoryEventLog:
+    """A log in memory of the events of a file, a glob of files, a frame or a list of mappings, whatever their shape.
+
+    Known without being told: envelopes and events of production, CloudEvents 1.0, event tables. `columns` says where
+    the fields of an event come from: a column or a dotted path, `literal(x)`, or a function of a row. `kinds` says
+    what the values of `kind` mean (None: leave the row out), or is a function of a row; `split` makes several events
+    of one row: kinds, or mappings with a `kind` and the columns of that event alone (a row without its ids has no such event).
+    Paths lead into columns of JSON text as well. Timestamps are RFC 3339 unless `time_unit` (`s`, `ms`, `us`, `ns`) or `time_format` (strptime formats) says otherwise.
+    Events are in the order of `seq_no` where there is one, else of (timestamp, position), numbered from 1. Rows that
+    cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1, other rows from 0); where none can,
+    a `DataError` says why. A row whose event id stands above already is listed there too, and left out with
+    `duplicates="drop"`. `progress` is as in `replay`.
+
+    >>> from flowdsl.log import literal
+    >>> log = read_events([{"at": 5, "who": "ann", "what": "post-1"}], time_unit="s", columns={
+    ...     "timestamp": "at", "kind": literal("link.created"), "link_type": literal("likes"),
+    ...     "source_id": "who", "target_id": "what"})
+    >>> log.last_seq_no()
+    1
+    """
+    reader = EventImporter(_shape(columns, kinds, split, time_unit, time_format), duplicates)
+    with warned_once(), following(progress, _rows_in(source), "read") as follower:
+        frames = [
+            pl.DataFrame(schema=SCHEMA).drop("seq_no"),
+            *told(reader.frames(source), follower.part(_READING)),
+        ]
+        follower.total = sum(frame.height for frame in frames)
+        if not follower.total:
+            reader.refuse_nothing()
+        events = beside(lambda: _in_order(frames, renumber=bool(split)))
+        return MemoryEventLog.of(events, reader.problems, reader.skipped)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion did: events appended, source rows left out on purpose, rows with problems, and how many events
+    were left out because the log had their ids already, or the source twice."""
+
+    events: int
+    skipped: int
+    problems: pd.DataFrame
+    dropped: int = 0
+
+
+def convert(
+    source: Any,
+    log: ParquetEventLog,
+    columns: Columns | None = None,
+    kinds: Kinds | None = None,
+    split: Split | None = None,
+    *,
+    time_unit: TimeUnit | None = None,
+    time_format: str | Sequence[str] | None = None,
+    duplicates: Duplicates = "keep",
+    progress: Progress = None,
+) -> Converted:
+    """Append to a log what `read_events` would read, without holding it in memory; all of it or nothing.
+
+    With `duplicates="drop"` events are left out whose id stands above already, or is in the log.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     convert([{"kind": "entity.deleted", "timestamp": "2024-01-01T00:00:00Z", "entity_type": "user",
+    ...               "entity_id": "ann"}], ParquetEventLog(folder)).events
+    1
+    """
+    reader = EventImporter(_shape(columns, kinds, split, time_unit, time_format), duplicates)
+    before = log.last_seq_no()
+    with (
+        tempfile.TemporaryDirectory(prefix="flowdsl-convert-") as folder,
+        warned_once(),
+        following(progress, _rows_in(source), "convert") as follower,
+    ):
+        read = follower.part(_READING)
+        frames = told(reader.frames(source), read)
+        # within the source the reader has looked, and knows what was split from one row
+        fresh = log.fresh(reader.problems, among=False) if duplicates == "drop" else None
+        if fresh is not None:
+            frames = fresh.frames(frames)
+        spool = _spool(frames, Path(folder), numbered=not split)
+        follower.total = read.done
+        if not read.done:
+            reader.refuse_nothing()
+        written = follower.part(1 - _READING).heard
+        last = log.append(EventTable(ParquetFiles(spool)), progress=written) if spool else before
+    dropped = reader.dropped + (0 if fresh is None else fresh.dropped)
+    return Converted(last - before, reader.skipped, reader.problems.frame(), dropped)
+
+
+class EventImporter:
+    """Reads one source once, as frames of checked events in the order of the source; counts and keeps the rest."""
+
+    def __init__(self, shape: RowShape, duplicates: Duplicates) -> None:
+        check_duplicates(duplicates)
+        self.problems = RowProblems()
+        self.skipped = self.dropped = 0
+        self._drops = duplicates == "drop"
+        self._shape = shape
+        self._shaper = SchemaCoercer()
+        self._order = OutOfOrder()
+        self._repeated = Repeated()
+
+    def frames(self, source: Any) -> Iterator[pl.DataFrame]:
+        """Frames of events with `data` and `metadata` as JSON text, and `seq_no` where the source has it."""
+        import duckdb
+
+        connection = duckdb.connect(config={"threads": 1})
+        for block in _blocks(source, self.problems):
+            if not block.rows:
+                check_columns(block, self._shape)
+                continue
+            mapped = map_block(block, self._shape, self._shaper, self.problems)
+            self.skipped += mapped.skipped
+            raw = mapped.frame
+            if not raw.height:
+                continue
+            if "timestamp" not in raw.columns:
+                raw = raw.with_columns(pl.lit(None).alias("timestamp"))
+            check_types(raw.schema, block.place)
+            shaped = as_json_text(self._shaper.shape(raw, block.place))
+            at = raw[ROW]
+            wrong = faults(raw, shaped, connection)
+            for i, why in sorted(wrong.items()):
+                self.problems.add(block.place, block.rows[at[i]], "broken", why, excerpt_of(block, at[i]))
+            shaped = without(shaped.with_columns(at), wrong)
+            again = self._stand_out(shaped, shaped[ROW], block)
+            if self._drops and again:
+                whole = shaped.height
+                shaped = shaped.filter(~pl.col(ROW).is_in(again))
+                self.dropped += whole - shaped.height
+            yield shaped.select(name for name in shaped.columns if name in SCHEMA)
+
+    def refuse_nothing(self) -> None:
+        """Refuse a source all of whose rows are broken: something that was said of it, or not said, is wrong."""
+        broken = self.problems.counts["broken"]
+        if not broken or self.skipped:
+            return
+        reasons = "; ".join(self.problems.commonest("broken"))
+        what = "the only row is no event" if broken == 1 else f"none of the {broken:,} rows is an event"
+        raise DataError(
+            f"{what}: {reasons}",
+            hint="columns= says where the fields of an event are, kinds= what its kinds mean",
+        )
+
+    def _stand_out(self, shaped: pl.DataFrame, at: pl.Series, block: TextBlock) -> list[int]:
+        """Report rows that come late, and ids that come again (the events split from one row are one); the latter rows."""
+        key = "seq_no" if "seq_no" in shaped.columns else "timestamp"
+        first = pl.Series(at.is_first_distinct())
+        rows = at.filter(first)
+        again: list[int] = []
+        for i in self._order.rows(shaped[key].filter(first)):
+            self._add(block, rows[int(i)], "out of order", f"{key} is less than one before it")
+        if "event_id" in shaped.columns:
+            for i, name in self._repeated.rows(shaped["event_id"].filter(first)).items():
+                left_out = ": left out" if self._drops else ""
+                self._add(block, rows[i], "duplicate", f"event_id {name!r} stands above already{left_out}")
+                again.append(rows[i])
+        return again
+
+    def _add(self, block: TextBlock, row: int, problem: Any, why: str) -> None:
+        self.problems.add(block.place, block.rows[row], problem, why, excerpt_of(block, row))
+
+
+def _shape(
+    columns: Columns | None,
+    kinds: Kinds | None,
+    split: Split | None,
+    time_unit: TimeUnit | None,
+    time_format: str | Sequence[str] | None,
+) -> RowShape:
+    formats = (time_format,) if isinstance(time_format, str) else tuple(time_format or ())
+    return RowShape(columns or {}, kinds or {}, parts_of(split or {}), time_unit, formats)
+
+
+def _blocks(source: Any, problems: RowProblems) -> Iterator[TextBlock]:
+    if isinstance(source, (str, os.PathLike)):
+        for path in files_of(Path(source), _SUFFIXES):
+            yield from _file_blocks(path, problems)
+        return
+    if isinstance(source, pl.LazyFrame):
+        with reading("frame"):
+            source = source.collect()
+    frame = polars_frame(source, all_columns=True)
+    if frame is not None:
+        for row in range(0, frame.height, _BLOCK):
+            part = frame.slice(row, _BLOCK)
+            yield TextBlock("frame", list(range(row, row + part.height)), part)
+        return
+    if not isinstance(source, Iterable) or isinstance(source, (Mapping, bytes)):
+        raise DataError(
+            f"{type(source).__name__} cannot be read as events",
+            allowed="a path or glob, a frame, an Arrow stream, a list of mappings",
+            hint="one event is a list of one",
+        )
+    yield from _listed(source, problems)
+
+
+def _listed(source: Iterable[Any], problems: RowProblems) -> Iterator[TextBlock]:
+    numbered = enumerate(source)
+    while some := list(islice(numbered, _BLOCK)):
+        for row, item in some:
+            if not isinstance(item, Mapping):
+                problems.add("list", row, "broken", f"{type(item).__name__} is no mapping", str(item))
+        good = [(row, dict(item)) for row, item in some if isinstance(item, Mapping)]
+        yield TextBlock("list", [row for row, _ in good], [item for _, item in good])
+
+
+def _file_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
+    shape = format_of(path)
+    if shape == "json":
+        yield from json_blocks(path, problems)
+    elif shape != "parquet":
+        yield from csv_blocks(path, problems)
+    else:
+        with reading(str(path)):
+            metadata = pq.read_metadata(path)
+            rows, odd = metadata.num_rows, in_arrow_only(metadata.schema.to_arrow_schema())
+            for row in range(0, rows, _BLOCK):
+                if odd:
+                    part = read_with_pyarrow(str(path), None, row, _BLOCK)
+                else:
+                    part = pl.scan_parquet(path, glob=False).slice(row, _BLOCK).collect()
+                yield TextBlock(str(path), list(range(row, row + part.height)), part)
+
+
+def _rows_in(source: Any) -> int | None:
+    """How many rows there are to read; None where that is not known without reading them."""
+    if not isinstance(source, (str, os.PathLike)):
+        return rows_in(source)
+    paths = files_of(Path(source), _SUFFIXES)
+    if any(format_of(path) != "parquet" for path in paths):
+        return None
+    with reading(str(source)):
+        return sum(int(pq.read_metadata(path).num_rows) for path in paths)
+
+
+def _in_order(frames: list[pl.DataFrame], renumber: bool) -> pl.DataFrame:
+    events = pl.concat(frames, how="diagonal")
+    if "seq_no" in events.columns:
+        return _by_number(events, renumber)
+    return events.sort("timestamp", maintain_order=True)
+
+
+def _by_number(events: pl.DataFrame, renumber: bool) -> pl.DataFrame:
+    events = events.sort("seq_no", maintain_order=True)
+    if renumber:
+        return events.drop("seq_no")
+    numbers = events["seq_no"]
+    if numbers.null_count():
+        raise DataError(
+            f"{numbers.null_count()} events have no seq_no, and others have",
+            hint="number all or none: columns={'seq_no': literal(None)} leaves the numbers out",
+        )
+    refuse_repeated(numbers.filter(numbers.is_duplicated()).to_list())
+    return events
+
+
+def _spool(frames: Iterator[pl.DataFrame], folder: Path, numbered: bool) -> list[Path]:
+    """The frames as Parquet files, in the order given; files of one block, so that what they lack may differ."""
+    paths = []
+    for i, frame in enumerate(frames):
+        path = folder / f"{i:08}.parquet"
+        plain = frame.with_columns(pl.col("kind").cast(pl.String))
+        with reading(str(folder), "converting needs room for a copy of the events; TMPDIR says where"):
+            (plain if numbered else plain.drop("seq_no", strict=False)).write_parquet(path, compression="lz4")
+        paths.append(path)
+    return paths

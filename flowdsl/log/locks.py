@@ -1,0 +1,214 @@
+"""Who may write: a lock on a file that says who holds it, and on the folder that it stands in.
+
+The file may be removed, and a new one would be locked by somebody else: the folder is locked as well, where the file
+system can, and who holds the lock looks after each sync whether the file is still the one that was locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import re
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from flowdsl.errors import DataError, FlowError
+from flowdsl.log.forks import watch
+from flowdsl.log.fsync import open_own, read_own
+
+WRITER: Final = "writer.lock"
+# how long somebody new waits for one that is just going, in seconds
+_GOING: Final = 0.2
+_SAID: Final = re.compile(rb"(\d{1,20}) (\d{1,20}) ([0-9a-z-]{1,64}) ([0-9a-f]{0,64}) [0-9a-f]{8}\n")
+
+
+class FileLock:
+    """A lock that this process holds until `close`; `refused` makes the error where somebody else does.
+
+    What it says can be read by others: the process, and a number that its holder keeps there.
+    """
+
+    def __init__(self, path: Path, refused: Callable[[str], FlowError], going: float = _GOING) -> None:
+        self.path = path.absolute()
+        self._process = os.getpid()
+        self._handles = [open_own(path, os.O_RDWR | os.O_CREAT, alone=True)]
+        watch(self)
+        try:
+            self._take(refused, going)
+            self._file = _file(os.fstat(self._handles[0]))
+            # somebody may have removed it between the two
+            self.check()
+            # what was kept there is lost only when something newer is said
+            self.before = said(path)
+            kept = self.before or Said(0, 0, "", "")
+            os.pwrite(self._handles[0], replace(kept, process=self._process).encoded(), 0)
+        except BaseException:
+            self.close()
+            raise
+
+    def check(self) -> None:
+        """Refuse to go on where the lock is no longer this process's, since others may hold the one that is there now."""
+        lost = self.lost()
+        if lost:
+            raise lost
+
+    def lost(self) -> DataError | None:
+        """Why the lock is no longer this process's; None where all is well."""
+        if self._process != os.getpid():
+            return DataError(
+                f"opened by process {self._process}, of which this one was forked off", place=str(self.path.parent),
+                hint="open it anew in this process",
+            )  # fmt: skip
+        try:
+            there = _file(os.stat(self.path, follow_symlinks=False))
+        except OSError:
+            there = None
+        if there == self._file:
+            return None
+        what = "removed" if there is None else "replaced"
+        return DataError(
+            f"{self.path.name} was {what} while this process held it, so that others may write here",
+            place=str(self.path.parent),
+            hint="close() and open it again; what was acknowledged before is as safe as its files are",
+        )
+
+    before: Said | None
+
+    def say(self, number: int, whose: str = "", *, exact: bool = True) -> None:
+        """Keep a number in the file, for whoever comes after; it is not synced. `exact`: a greater one would be said, too."""
+        told = Said(self._process, number, whose, _boot() if exact else "")
+        # a shorter text leaves the end of a longer one behind it, which nobody reads
+        os.pwrite(self._handles[0], told.encoded(), 0)
+
+    def close(self) -> None:
+        """Let others have it."""
+        handles, self._handles = self._handles, []
+        for handle in reversed(handles):
+            os.close(handle)
+
+    def after_fork(self) -> None:
+        """Let the parent hold it alone: closing a copy of the handle unlocks nothing, and keeps nothing locked."""
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handles", None):
+            self.close()
+
+    def _take(self, refused: Callable[[str], FlowError], going: float) -> None:
+        end = time.monotonic() + going
+        while not _locked(self._handles[0], fcntl.LOCK_EX):
+            # a reader that asks `has_writer` holds it for a moment as well
+            if time.monotonic() > end:
+                raise refused(_holder(self._handles[0]))
+            time.sleep(0.005)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._handles.append(folder)
+        # not every file system locks folders
+        with contextlib.suppress(OSError):
+            while not _locked(folder, fcntl.LOCK_EX):
+                if time.monotonic() > end:
+                    raise refused(f"a process whose {self.path.name} was removed")
+                time.sleep(0.005)
+
+
+def lock_writer(folder: Path) -> FileLock:
+    """The lock of the only writer of a folder; `DataError` where somebody else has it."""
+
+    def refused(by: str) -> DataError:
+        return DataError(
+            f"the log is being written by {by}", place=str(folder), allowed="one writer at a time, any number of readers",
+            hint="close() the other one, or end that process",
+        )  # fmt: skip
+
+    return FileLock(folder / WRITER, refused)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the file of a lock says: who holds it or held it last, and the number that it kept, since when the machine runs."""
+
+    process: int
+    number: int
+    whose: str
+    boot: str
+
+    def encoded(self) -> bytes:
+        """As it stands in the file."""
+        text = f"{self.process} {self.number} {self.whose or '-'} {self.boot}"
+        return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing that was said later can be lost: the machine has run since."""
+        return bool(self.boot) and self.boot == _boot()
+
+
+def said(path: Path) -> Said | None:
+    """What the file of a lock says; None where there is none, or where it is damaged."""
+    try:
+        content = read_own(path, 400)
+    except (OSError, DataError):
+        return None
+    found = _SAID.match(content)
+    if found is None:
+        return None
+    whose = found[3].decode()
+    told = Said(int(found[1]), int(found[2]), "" if whose == "-" else whose, found[4].decode())
+    return told if content.startswith(told.encoded()) else None
+
+
+def has_writer(folder: Path) -> bool:
+    """Whether somebody writes in a folder at this moment."""
+    return _is_held(folder / WRITER) or _is_held(folder)
+
+
+def has_lost_lock(folder: Path) -> bool:
+    """Whether somebody writes in a folder whose lock is no longer there for others to see."""
+    # whoever takes the locks begins with the file, and ends with it
+    return not _is_held(folder / WRITER) and _is_held(folder) and not _is_held(folder / WRITER)
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _locked(handle, fcntl.LOCK_SH)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int, kind: int) -> bool:
+    """Try to lock an open file or folder; whether it went."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(handle: int) -> str:
+    process = os.pread(handle, 20, 0).partition(b" ")[0].decode(errors="replace").strip() or "unknown"
+    return "this process, through another object" if process == str(os.getpid()) else f"process {process}"
+
+
+def _file(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+@functools.cache
+def _boot() -> str:
+    """What tells this run of the machine from others; "" where nothing does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+    except OSError:
+        return ""

@@ -1,0 +1,73 @@
+"""What a replay wants of a log, so that of segments without any of it only numbers and times are read, or nothing."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from flowdsl.log.segment_reader import SegmentSelection
+from flowdsl.log.segments import Segment, Statistics
+
+
+@dataclass(frozen=True)
+class ScanFilter:
+    """The events that flows run on, or that change what they look up; `clock` (µs) is what the reader's clock is.
+
+    `triggers` are (kind, type or None for any). `entities`: all events of entities count. `link_types`: events of
+    these links count, and of links with ids, since those may replace one another whatever their type. Where `passed`
+    is given, nothing depends on when exactly the clock moves: segments that end before `stop` (a number, a time) may be
+    left out but for their first and last event, and it is told how many that were. `ahead` are the numbers of events that do
+    not move the clock, and are told with their ids.
+
+    >>> ScanFilter((("link.created", "likes"),)).met_by(Statistics(0, 9, True, ("link.created",), ("views",), (), False))
+    False
+    """
+
+    triggers: tuple[tuple[str, str | None], ...] = ()
+    entities: bool = False
+    link_types: frozenset[str] = frozenset()
+    clock: int = 0
+    stop: tuple[int | None, int | None] = (None, None)
+    passed: Callable[[int], None] | None = None
+    ahead: tuple[int, ...] = ()
+
+    def met_by(self, there: Statistics) -> bool:
+        """Whether a segment may hold an event that counts."""
+        links = any(kind.startswith("link.") for kind in there.kinds)
+        if self.entities and any(kind.startswith("entity.") for kind in there.kinds):
+            return True
+        if self.link_types and links and (there.link_ids or _meet(self.link_types, there.link_types)):
+            return True
+        for kind, wanted in self.triggers:
+            types = there.link_types if kind.startswith("link.") else there.entity_types
+            if kind in there.kinds and (wanted is None or _meet((wanted,), types)):
+                return True
+        return False
+
+    def choice(self, segments: Sequence[Segment]) -> SegmentSelection:
+        """How much to read of each of a log's segments, `segments` being all of them.
+
+        One with an event that is late by the log's own clock is read as a whole: it is reported with its id.
+        """
+        bare: list[str] = []
+        ends: list[str] = []
+        clock = self.clock
+        for segment in segments:
+            there = segment.statistics
+            told = bisect_left(self.ahead, segment.first) < bisect_right(self.ahead, segment.last)
+            if there.ordered and there.min_time >= clock and not told and not self.met_by(there):
+                (ends if self._passes(segment) else bare).append(segment.name)
+            clock = max(clock, there.max_time)
+        return SegmentSelection(bare=frozenset(bare), ends=frozenset(ends), passed=self.passed)
+
+    def _passes(self, segment: Segment) -> bool:
+        number, time = self.stop
+        before_stop = (number is None or segment.last < number) and (
+            time is None or segment.statistics.max_time < time
+        )
+        return self.passed is not None and segment.rows > 2 and before_stop
+
+
+def _meet(wanted: Iterable[str], types: Sequence[str] | None) -> bool:
+    return types is None or not set(types).isdisjoint(wanted)

@@ -1,0 +1,206 @@
+"""What a log's folder holds when somebody opens it: after a crash, too, after damage, and in a copy made while it was written."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from flowdsl.errors import DataError
+from flowdsl.events import EventRow
+from flowdsl.log.catalog import NAME as CATALOG
+from flowdsl.log.catalog import Catalog, has_catalog
+from flowdsl.log.fsync import make_folder, put_in_place, read_own
+from flowdsl.log.locks import WRITER, Said, said
+from flowdsl.log.segments import FOREIGN, PREFIX, identity_in, numbers_in
+from flowdsl.log.wal import HEAD, WalHeader, WalReader, parsed_head, scan
+from flowdsl.log.wal import NAME as TAIL
+
+REPAIR: Final = "verify() says what is lost, verify(repair=True) sets it aside and goes on"
+QUARANTINE: Final = "quarantine"
+Span = tuple[int, int]
+
+_logger = logging.getLogger("flowdsl.log")
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Which numbers are where: those in no file that counts, segments that hold what nothing else does, and the rest."""
+
+    holes: list[Span]
+    unknown: list[Path]
+    spare: list[Path]
+
+    def check(self, folder: Path) -> None:
+        """Refuse a log that lacks events that were acknowledged."""
+        if not self.holes:
+            return
+        found = [
+            path
+            for path in self.unknown
+            if list(without([numbers_in(path.name)], self.holes)) != [numbers_in(path.name)]
+        ]
+        why = (
+            f"; {len(found)} segments that {CATALOG} does not know are there, {found[0].name} the first: it is older than they are"
+            if found
+            else f"; {CATALOG} or {TAIL} is not as it was left, or of another time"
+        )
+        raise DataError(
+            f"{spans_text(self.holes)} are in no file that counts{why}", place=str(folder), hint=REPAIR
+        )
+
+
+def holdings(
+    folder: Path, names: Iterable[str], catalog: Catalog, tail: Span, floor: int, *, alone: bool
+) -> Holdings:
+    """What there is, of the files `names`, the tail holding `tail`, and `floor` being the last number that was noted.
+
+    `alone`: nobody writes meanwhile, so that a file that is listed and not there is missing.
+    """
+    extents, gaps, sealed = catalog.extents()
+    listed = {name for name, _, _ in extents}
+    there = set(names)
+    held = [*gaps, tail, *((first, last) for name, first, last in extents if not alone or name in there)]
+    counted = [*gaps, tail, *((first, last) for _, first, last in extents)]
+    end = max(floor, sealed, tail[1])
+    unknown: list[Path] = []
+    spare: list[Path] = []
+    for name in sorted(there - listed):
+        span = numbers_in(name)
+        if span[1]:
+            (unknown if list(without([span], held)) else spare).append(folder / name)
+    return Holdings(list(without([(1, end)], counted)), unknown, spare)
+
+
+def without(spans: Iterable[Span], taken: Iterable[Span]) -> Iterator[Span]:
+    """The parts of spans that no other span covers.
+
+    >>> list(without([(1, 9)], [(3, 4), (4, 5), (8, 20)]))
+    [(1, 2), (6, 7)]
+    """
+    taken = sorted(span for span in taken if span[0] <= span[1])
+    for first, last in spans:
+        begin = first
+        for low, high in taken:
+            if low > last:
+                break
+            if low > begin:
+                yield begin, low - 1
+            begin = max(begin, high + 1)
+        if begin <= last:
+            yield begin, last
+
+
+def spans_text(spans: list[Span]) -> str:
+    """Numbers of events in words.
+
+    >>> spans_text([(1, 3), (7, 7)])
+    'events 1 to 3, 7'
+    """
+    texts = [str(first) if first == last else f"{first} to {last}" for first, last in spans]
+    more = f" and {len(texts) - 10} more stretches" if len(texts) > 10 else ""
+    return f"events {', '.join(texts[:10])}{more}"
+
+
+def noted(note: Said | None, catalog: Catalog) -> int:
+    """The last number that the log's writer noted in its lock; 0 where that is of another log, or damaged."""
+    return note.number if note is not None and note.whose == catalog.identity else 0
+
+
+def tidy(folder: Path, catalog: Catalog, tail: Span, *, mine: bool = False) -> None:
+    """Remove files that a crash left and whose events are elsewhere; what holds others goes to the folder `quarantine`.
+
+    `mine`: this process has been the only one since it looked, so that what is not listed has failed and goes, too.
+    """
+    for path in [
+        *folder.glob(f".{PREFIX}*"),
+        *folder.glob(f".{TAIL}.part"),
+        *folder.glob(f".{CATALOG}.part*"),
+    ]:
+        path.unlink(missing_ok=True)
+    found = holdings(folder, os.listdir(folder), catalog, tail, 0, alone=True)
+    for path in found.spare + (found.unknown if mine else []):
+        path.unlink(missing_ok=True)
+    for path in [] if mine else found.unknown:
+        if numbers_in(path.name)[1] > tail[1]:
+            make_folder(folder / QUARANTINE, inside=True)
+            put_in_place(path, free_name(folder / QUARANTINE / path.name))
+            _logger.warning("%s: no append that ended has written it: it goes to %s", path, QUARANTINE)
+
+
+def free_name(path: Path) -> Path:
+    """The path, or one with a number behind it, under which there is nothing yet."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}.{number}")
+    return free
+
+
+def lacks_catalog(folder: Path) -> bool:
+    """Whether a folder was a log and its catalog is gone."""
+    if has_catalog(folder):
+        return False
+    tail = folder / TAIL
+    if not tail.is_file():
+        # segments know whose they are: those of a log are not read as if they were any files
+        return any(whose(path) for path in segment_files(folder))
+    head = parsed_head(read_own(tail, HEAD))
+    # a tail that was just begun is what a crash leaves of a log that was just made
+    return head is None or head.first > 1 or head.last > 0 or bool(segment_files(folder))
+
+
+def segment_files(folder: Path) -> list[Path]:
+    """The files of a folder that have the name of a segment, in the order of their events."""
+    return sorted(path for path in folder.glob(f"{PREFIX}*.parquet") if numbers_in(path.name)[1])
+
+
+def found_tail(folder: Path, catalog: Catalog, note: Said | None) -> tuple[int, list[EventRow]]:
+    """The rows of the tail that are in no segment, and the number of the first of them."""
+    path = folder / TAIL
+    found = scan(read_own(path)) if path.is_file() else None
+    if found is None or found.head is None or found.bad:
+        what = "is missing" if found is None else "is damaged"
+        raise DataError(f"{TAIL} {what}", place=str(path), hint=REPAIR)
+    check_whose(folder, found.head, catalog)
+    floor = noted(note, catalog)
+    holdings(folder, os.listdir(folder), catalog, (found.first, found.last), floor, alone=True).check(folder)
+    if found.torn:
+        _logger.warning("%s: %d bytes of an append that was not acknowledged are dropped", path, found.torn)
+    sealed = catalog.last_sealed()
+    rows = [row for line in found.good if line.last > sealed for row in line.rows()]
+    begin = next((line.first for line in found.good if line.last > sealed), max(found.last, sealed) + 1)
+    return (sealed + 1, rows[sealed + 1 - begin :]) if begin <= sealed else (begin, rows)
+
+
+def check_whose(folder: Path, head: WalHeader, catalog: Catalog) -> None:
+    """Refuse the tail of another log."""
+    if head.identity != catalog.identity:
+        raise DataError(f"{TAIL} is that of another log", place=str(folder / TAIL), hint=REPAIR)
+
+
+def whose(path: Path) -> str | None:
+    """The log that a segment says it belongs to; None where it says nothing, or is damaged there."""
+    try:
+        return identity_in(path)
+    except FOREIGN:
+        return None
+
+
+def check_reading(folder: Path, tail: WalReader) -> Catalog:
+    """The catalog of a log as a reader finds it, which may be written meanwhile; `DataError` where events are missing."""
+    catalog = Catalog(folder)
+    try:
+        # in this order, and the catalog asked last, so that what is written meanwhile is found at least once
+        note, names = said(folder / WRITER), os.listdir(folder)
+        head = tail.head()
+        check_whose(folder, head, catalog)
+        floor = noted(note, catalog)
+        holdings(folder, names, catalog, (head.first, head.last), floor, alone=False).check(folder)
+    except BaseException:
+        catalog.close()
+        raise
+    return catalog

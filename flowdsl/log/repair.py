@@ -1,0 +1,293 @@
+"""Setting aside what is damaged in a log: nothing is guessed at, and no number of an event is ever used twice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from flowdsl.log.catalog import (
+    CHECKED,
+    Catalog,
+    MissingRange,
+    has_catalog,
+    is_identity,
+    make_catalog,
+    new_identity,
+    row_checksum,
+)  # fmt: skip
+from flowdsl.log.catalog import NAME as CATALOG
+from flowdsl.log.columns import KIND
+from flowdsl.log.fsync import make_folder, read_own, sync_folder
+from flowdsl.log.locks import Said, lock_writer
+from flowdsl.log.recovery import QUARANTINE, free_name, holdings, noted, segment_files, tidy, whose, without
+from flowdsl.log.rows import frame_of
+from flowdsl.log.segments import Segment, numbers_in, write_segments
+from flowdsl.log.verification import Corruption, Verification, found_segments, inspect, segment_damage, usable
+from flowdsl.log.wal import NAME as TAIL
+from flowdsl.log.wal import WalScan, WalWriter, scan
+from flowdsl.progress import ProgressReporter
+
+# more events than a tail can hold
+_MORE_THAN_A_TAIL: Final = 1 << 22
+
+
+def repair(folder: Path, follower: ProgressReporter) -> Verification:
+    """Check a log as its only writer, and put what is damaged into the folder `quarantine`; what was found.
+
+    Segments that are there and that the catalog does not know are taken in again. The events that are lost are given up:
+    their numbers are a gap that `problems` and a warning at each reading name, and are not used again.
+    """
+    lock = lock_writer(folder)
+    try:
+        found = inspect(folder, follower, note=lock.before)
+        places = {Path(damage.place).name for damage in found.damage}
+        if CATALOG in places:
+            _rebuild_catalog(folder, lock.before)
+            # only now is it known which segments there are
+            found = replace(found, damage=found.damage + inspect(folder, follower, note=lock.before).damage)
+        catalog = Catalog(folder)
+        try:
+            tail = Tail.of(folder, catalog, lock.before)
+            taken = _take_in(folder, catalog, tail)
+            known = {segment.name for segment in catalog.segments()}
+            for segment in {d.segment for d in found.damage if d.segment and d.segment.name in known}:
+                _set_aside_segment(
+                    folder, catalog, segment, [d for d in found.damage if d.segment == segment]
+                )
+            for segment in taken:
+                damage = list(segment_damage(folder, segment))
+                if damage:
+                    _set_aside_segment(folder, catalog, segment, damage)
+            # with the rows of the tail in segments, too, what is in no file shows
+            if taken or not tail.is_whole or tail.last < max(tail.known, catalog.last_sealed()):
+                _renew_tail(folder, catalog, tail)
+            seen = (tail.found.first, tail.found.last) if tail.found else (1, 0)
+            holes = holdings(folder, [], catalog, seen, 0, alone=False).holes
+            catalog.change_segments(gaps=[MissingRange(first, last, "lost") for first, last in holes])
+            tidy(folder, catalog, (1, 0))
+            lock.say(max(tail.known, catalog.last_sealed()), catalog.identity)
+        finally:
+            catalog.close()
+        return replace(found, repaired=True)
+    finally:
+        lock.close()
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The tail that a repair meets; `known` is the last number that somebody noted, `exact` whether none can be after it."""
+
+    found: WalScan | None
+    known: int
+    exact: bool
+
+    @classmethod
+    def of(cls, folder: Path, catalog: Catalog, note: Said | None) -> Tail:
+        """The tail of a folder."""
+        path = folder / TAIL
+        found = scan(read_own(path)) if path.is_file() else None
+        told = [noted(note, catalog), *catalog.told()]
+        ours = note is not None and note.whose == catalog.identity
+        if found is not None and found.head is not None and found.head.identity != catalog.identity:
+            found = None
+        return cls(found, max(told), ours and note is not None and note.is_exact)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is as it was written."""
+        return self.found is not None and self.found.head is not None and not self.found.bad
+
+    @property
+    def last(self) -> int:
+        """The last number that it had, as far as it tells."""
+        return self.found.last if self.found else 0
+
+    def most(self, catalog: Catalog) -> int | None:
+        """The last number that anybody was told of; None where that is not known.
+
+        Segments behind it are what an append left that did not end: all of it or nothing is in the log.
+        """
+        known = max(self.known, self.last, catalog.last_sealed())
+        return known if self.is_whole or self.exact else None
+
+
+def mend_tail(folder: Path, catalog: Catalog, note: Said | None) -> None:
+    """Name what a torn end without anybody's fault has taken along, so that the log can be written at once."""
+    tail = Tail.of(folder, catalog, note)
+    found = tail.found
+    if found is None or found.head is None or not found.is_torn_only:
+        return
+    if found.bad or (not found.head.synced and tail.known > max(tail.last, catalog.last_sealed())):
+        _renew_tail(folder, catalog, tail)
+
+
+def _take_in(folder: Path, catalog: Catalog, tail: Tail) -> list[Segment]:
+    """List the segments that are there, and are this log's, and hold events that are in no other file; which.
+
+    Of those that hold others as well new ones are made; what cannot be used is set aside.
+    """
+    seen = (tail.found.first, tail.found.last) if tail.is_whole and tail.found else (1, 0)
+    unknown = holdings(folder, os.listdir(folder), catalog, seen, 0, alone=True).unknown
+    held = [(gap.first, gap.last) for gap in catalog.gaps()]
+    missing = [s for s in catalog.segments() if not (folder / s.name).is_file()]
+    held += [(s.first, s.last) for s in catalog.segments() if s not in missing]
+    taken: list[Segment] = []
+    for path in sorted(unknown, key=lambda p: (numbers_in(p.name)[0], -numbers_in(p.name)[1])):
+        segment = usable(path, catalog.identity)
+        first, last = numbers_in(path.name)
+        most = tail.most(catalog)
+        parts = list(without([(first, last if most is None else min(last, most))], held))
+        if segment is not None and parts == [(first, last)]:
+            taken.append(segment)
+        elif segment is not None and segment.crc >= 0:
+            for begin, end in parts:
+                rows = pl.DataFrame(pq.read_table(path)).slice(begin - first, end - begin + 1)
+                frame = rows.drop("seq_no").with_columns(pl.col("kind").cast(KIND))
+                taken += write_segments(folder, iter([frame]), begin, catalog.identity)
+        if segment is None or segment not in taken:
+            _set_aside(path)
+            path.unlink()
+        held += parts if segment is not None else []
+    gone = [s for s in missing if any(t.first <= s.last and s.first <= t.last for t in taken)]
+    if taken:
+        catalog.change_segments(listed=taken, dropped=gone)
+    return taken
+
+
+def _set_aside(path: Path) -> str:
+    """Keep a damaged file in the folder for such; the name it has there. It stays where it is, too."""
+    folder = path.parent / QUARANTINE
+    make_folder(folder, inside=True)
+    aside = free_name(folder / path.name)
+    try:
+        os.link(path, aside, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(path, aside, follow_symlinks=False)
+    sync_folder(folder)
+    return f"{QUARANTINE}/{aside.name}"
+
+
+def _set_aside_segment(folder: Path, catalog: Catalog, segment: Segment, damage: list[Corruption]) -> None:
+    path = folder / segment.name
+    reason = f"quarantined: {_set_aside(path)}" if path.is_file() else "its file was missing"
+    identity = catalog.identity
+    kept: list[Segment] = []
+    begin = segment.first
+    for part in sorted(damage, key=lambda d: d.first):
+        if part.first > begin:
+            kept += write_segments(folder, _rows_of(path, segment, begin, part.first - 1), begin, identity)
+        begin = part.last + 1
+    if begin <= segment.last:
+        kept += write_segments(folder, _rows_of(path, segment, begin, segment.last), begin, identity)
+    catalog.change_segments(
+        listed=kept, dropped=[segment], gaps=[MissingRange(d.first, d.last, reason) for d in damage]
+    )
+    path.unlink(missing_ok=True)
+
+
+def _rows_of(path: Path, segment: Segment, first: int, last: int) -> Iterator[pl.DataFrame]:
+    """The events of whole row groups, each page held against its checksum."""
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    begin = segment.first
+    for number in range(file.num_row_groups):
+        rows = file.metadata.row_group(number).num_rows
+        if first <= begin and begin + rows - 1 <= last:
+            frame = pl.DataFrame(file.read_row_group(number))
+            yield frame.drop("seq_no").with_columns(pl.col("kind").cast(KIND))
+        begin += rows
+
+
+def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
+    """Write the good rows of a tail into segments, give up what is lost of it, and begin a new one behind all numbers."""
+    found = tail.found
+    reason = "lost with the tail"
+    if not tail.is_whole and (folder / TAIL).is_file():
+        reason = f"quarantined: {_set_aside(folder / TAIL)}"
+    segments, gaps, _ = catalog.extents()
+    taken = [*gaps, *((first, last) for _, first, last in segments)]
+    kept: list[Segment] = []
+    for line in found.good if found else ():
+        for first, last in without([(line.first, line.last)], taken):
+            rows = line.rows()[first - line.first : last - line.first + 1]
+            kept += write_segments(folder, iter([frame_of(rows)]), first, catalog.identity)
+    sealed = max([catalog.last_sealed(), *(segment.last for segment in kept)])
+    last = max(sealed, tail.known, tail.last)
+    taken += [(segment.first, segment.last) for segment in kept]
+    lost = [MissingRange(begin, end, reason) for begin, end in without([(1, last)], taken)]
+    if (found is None or found.head is None) and not tail.exact:
+        # numbers that may have been given, and of which nothing tells
+        lost.append(
+            MissingRange(
+                last + 1, last + _MORE_THAN_A_TAIL, f"{reason}; whether there were any, nothing tells"
+            )
+        )
+    catalog.change_segments(listed=kept, gaps=lost)
+    WalWriter(folder, catalog.last_sealed() + 1, [], catalog.identity, synced=True).close()
+
+
+def _rebuild_catalog(folder: Path, note: Said | None) -> None:
+    """A new catalog of the segments that are there, with those rows of the old one that have their right checksum."""
+    path = folder / CATALOG
+    rows: dict[str, list[tuple[Any, ...]]] = {}
+    if has_catalog(folder):
+        _set_aside(path)
+        rows = {
+            table: list(_good_rows(path, table))
+            for table in ("identity", "consumers", "gaps", "clock_marks", "ahead_marks")
+        }
+        path.unlink()
+        path.with_name(f"{CATALOG}-journal").unlink(missing_ok=True)
+        sync_folder(folder)
+    identity = _identity_of(folder, rows.pop("identity", []), note)
+    make_catalog(folder, identity or new_identity())
+    catalog = Catalog(folder)
+    try:
+        segments = found_segments(folder, identity)
+        known = {segment.name for segment in segments}
+        kept = [(segment.first, segment.last) for segment in segments]
+        for other in segment_files(folder):
+            if other.name not in known and list(without([numbers_in(other.name)], kept)):
+                _set_aside(other)
+                other.unlink()
+        begins = [1, *(segment.last + 1 for segment in segments)]
+        holes = [
+            MissingRange(begin, segment.first - 1, "lost with the catalog")
+            for begin, segment in zip(begins, segments, strict=False)
+            if segment.first > begin
+        ]
+        catalog.change_segments(listed=segments, gaps=holes)
+        catalog.restore(rows)
+    finally:
+        catalog.close()
+
+
+def _identity_of(folder: Path, rows: list[tuple[Any, ...]], note: Said | None) -> str | None:
+    """The identity of a log whose catalog is lost: what that still says, its tail, its lock, or most of its segments."""
+    told: list[Any] = [name for (name,) in rows]
+    if (folder / TAIL).is_file() and (head := scan(read_own(folder / TAIL)).head) is not None:
+        told.append(head.identity)
+    if note is not None:
+        told.append(note.whose)
+    told += [name for name, _ in Counter(map(whose, segment_files(folder))).most_common()]
+    return next((name for name in told if is_identity(name)), None)
+
+
+def _good_rows(path: Path, table: str) -> Iterator[tuple[Any, ...]]:
+    with contextlib.suppress(sqlite3.Error):
+        connection = sqlite3.connect(path)
+        try:
+            for *row, crc in connection.execute(f"SELECT {CHECKED[table]}, row_crc FROM {table}"):
+                if crc == row_checksum(tuple(row)):
+                    yield tuple(row)
+        finally:
+            connection.close()

@@ -1,0 +1,338 @@
+"""The file `tail.log` of a log: the events that are in no segment yet, one line an append.
+
+A line is its checksum, the number of its first event, how many there are, and their fields as JSON. The head of
+the file says up to where it is good: what `append` has returned for ends there. A bad line before that place is
+damage; what stands behind it was never acknowledged, and is passed over where it is not whole. Damage before later
+whole lines is never passed over: its numbers are known.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from flowdsl.errors import DataError
+from flowdsl.events import EventRow
+from flowdsl.log.buffer import TailRows
+from flowdsl.log.fsync import created, open_own, put_in_place, read_own, sync, write_whole
+from flowdsl.log.locks import has_writer
+
+NAME: Final = "tail.log"
+HEAD: Final = 160
+_HEAD: Final = re.compile(
+    rb"flowdsl tail 2 ([0-9a-f]{32}) ([sn]) (\d{20}) (\d{20}) (\d{20}) ([0-9a-f]{8}) *\n"
+)
+_LINE: Final = re.compile(rb"([0-9a-f]{8}) (\d+) (\d+) ")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+_ROW_SIZE: Final = len(_encode([None] * len(EventRow._fields)))
+
+
+@dataclass(frozen=True)
+class WalHeader:
+    """What the head of a tail says: its first event, where it ends, the last event before that, and whose log it is of."""
+
+    first: int
+    end: int
+    last: int
+    synced: bool
+    identity: str
+
+    def encoded(self) -> bytes:
+        """The head as it stands in the file."""
+        how = "s" if self.synced else "n"
+        # what changes comes last, so that a write that ends early has changed nothing
+        text = f"flowdsl tail 2 {self.identity} {how} {self.first:020} {self.end:020} {self.last:020} "
+        whole = f"{text}{zlib.crc32(text.encode()):08x}"
+        return f"{whole:<{HEAD - 1}}\n".encode()
+
+
+@dataclass(frozen=True)
+class WalRecord:
+    """A line of a tail: where it stands, and the events in it; `events` is None where it is damaged."""
+
+    begin: int
+    end: int
+    first: int
+    count: int
+    events: bytes | None
+
+    @property
+    def last(self) -> int:
+        """The number of its last event."""
+        return self.first + self.count - 1
+
+    def rows(self) -> list[EventRow]:
+        """Its events."""
+        return [EventRow(*fields) for fields in json.loads(self.events or b"[]")]
+
+
+@dataclass(frozen=True)
+class WalScan:
+    """A tail as it was found on disk: the good lines, the damaged ones, and the length of a torn end."""
+
+    head: WalHeader | None
+    good: list[WalRecord]
+    bad: list[WalRecord]
+    torn: int
+
+    @property
+    def first(self) -> int:
+        """The number of the first event; 0 where nothing tells."""
+        return self.head.first if self.head else self.good[0].first if self.good else 0
+
+    @property
+    def last(self) -> int:
+        """The number of the last event; where head and end are lost, one that the lost events cannot have passed."""
+        last = self.good[-1].last if self.good else self.first - 1
+        if self.head:
+            return max(last, self.head.last)
+        unknown = [
+            line.end - line.begin for line in self.bad if not self.good or line.begin > self.good[-1].begin
+        ]
+        return last + sum(size // _ROW_SIZE + 1 for size in unknown)
+
+    @property
+    def is_torn_only(self) -> bool:
+        """Whether all that is damaged may be so without anybody's fault: no append that was synced ended there.
+
+        That is what stands behind the end that the head tells, and the very end of a tail that is not synced.
+        """
+        if self.head is None:
+            return False
+        end = self.head.end if self.head.synced else max([HEAD, *(line.end for line in self.good)])
+        return all(line.begin >= min(end, self.head.end) for line in self.bad)
+
+    def rows(self) -> list[EventRow]:
+        """The events of the good lines."""
+        return [row for line in self.good for row in line.rows()]
+
+
+def encoded_rows(rows: Sequence[EventRow]) -> bytes:
+    """Events as the JSON of a line."""
+    return _encode(rows).encode()
+
+
+def encoded_line(first: int, count: int, events: bytes) -> bytes:
+    """A line of a tail.
+
+    >>> encoded_line(1, 0, b"[]")
+    b'3bd64d38 1 0 []\\n'
+    """
+    content = b"%d %d %b" % (first, count, events)
+    return b"%08x %b\n" % (zlib.crc32(content), content)
+
+
+class WalWriter:
+    """A tail while it is written, by one thread at a time; new, and in its place when this returns."""
+
+    def __init__(
+        self, folder: Path, first: int, rows: Sequence[EventRow], identity: str, *, synced: bool
+    ) -> None:
+        self.first = first
+        self.synced = synced
+        self._identity = identity
+        hidden = folder / f".{NAME}.part"
+        self._handle = created(hidden)
+        try:
+            line = encoded_line(first, len(rows), encoded_rows(rows)) if rows else b""
+            self.end = HEAD + len(line)
+            head = WalHeader(first, self.end, first + len(rows) - 1, synced, identity)
+            write_whole(self._handle, head.encoded() + line, 0)
+            # also where appends are not synced: a rename must never put an empty file in place of a full one
+            sync(self._handle)
+            put_in_place(hidden, folder / NAME)
+            self._path = folder / NAME
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, lines: bytes, last: int) -> None:
+        """Put lines at the end, on disk, and say that the log goes to `last` now."""
+        write_whole(self._handle, lines, self.end)
+        if self.synced:
+            sync(self._handle)
+        end = self.end + len(lines)
+        # this write is not waited for: the lines are safe, and a reader without it finds them by their checksums
+        head = WalHeader(self.first, end, last, self.synced, self._identity)
+        write_whole(self._handle, head.encoded(), 0)
+        self.end = end
+
+    def check(self) -> None:
+        """Refuse to go on in a file that has been removed: nobody would find what is in it."""
+        if not os.fstat(self._handle).st_nlink:
+            raise DataError(
+                f"{NAME} was removed while it was written", place=str(self._path),
+                hint="what it held is written anew at the next append; this append is not in the log",
+            )  # fmt: skip
+
+    def cut(self) -> None:
+        """Take back what a failed append may have left behind the end."""
+        os.ftruncate(self._handle, self.end)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", -1) >= 0:
+            self.close()
+
+
+class WalReader:
+    """A tail that another process, or another object of this one, writes: read as it grows."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._lock = threading.Lock()
+        self._handle = -1
+        self._head = WalHeader(1, HEAD, 0, True, "")
+        self._told = b""
+        self._seen = HEAD
+        self._rows = TailRows(1)
+
+    def last(self) -> int:
+        """The number of the last event."""
+        with self._lock:
+            self._look()
+            return self._head.last
+
+    def head(self) -> WalHeader:
+        """What the head says now."""
+        with self._lock:
+            self._look()
+            return self._head
+
+    def rows(self) -> TailRows:
+        """The rows as they are now."""
+        with self._lock:
+            self._look()
+            if self._head.end > self._seen:
+                self._take(os.pread(self._handle, self._head.end - self._seen, self._seen))
+            return self._rows
+
+    def close(self) -> None:
+        """Let go of the file."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", -1) >= 0:
+            self.close()
+
+    def _look(self) -> None:
+        """Take note of the head as it is now, of the file that has the name now."""
+        new = self._handle < 0 or os.fstat(self._handle).st_ino != os.stat(self._path).st_ino
+        if new:
+            self.close()
+            self._handle = open_own(self._path, os.O_RDONLY)
+        elif os.pread(self._handle, HEAD, 0) == self._told:
+            return
+        head = self._read_head()
+        self._told = head.encoded()
+        if new:
+            self._seen, self._rows = HEAD, TailRows(head.first)
+            if os.fstat(self._handle).st_size > head.end and not has_writer(self._path.parent):
+                head = self._extended(head)
+            self._head = head
+        elif head.end > self._head.end:
+            self._head = head
+
+    def _read_head(self) -> WalHeader:
+        for _ in range(50):
+            head = parsed_head(os.pread(self._handle, HEAD, 0))
+            if head is not None:
+                return head
+            # the writer may have been in the middle of it
+        raise _damage(self._path, "its head is damaged")
+
+    def _extended(self, head: WalHeader) -> WalHeader:
+        """A head that also counts what a writer, which is gone, had written but not yet said to be good."""
+        found = scan(read_own(self._path))
+        if found.bad or not found.good:
+            return head
+        return replace(head, end=max(found.good[-1].end, head.end), last=max(found.last, head.last))
+
+    def _take(self, content: bytes) -> None:
+        expected = self._rows.last + 1
+        for line in _lines(content, self._seen):
+            if line.events is None or line.first != expected:
+                raise _damage(self._path, f"damaged at byte {line.begin}, event {expected}")
+            self._rows.add(line.rows())
+            self._seen = line.end
+            expected += line.count
+        if self._seen < self._head.end:
+            raise _damage(
+                self._path, f"it ends at byte {self._seen}, event {expected}: it went on to {self._head.last}"
+            )
+
+
+def parsed_head(content: bytes) -> WalHeader | None:
+    """The head of a tail; None where it is damaged."""
+    found = _HEAD.fullmatch(content)
+    if found is None:
+        return None
+    first, end, last = (int(found[i]) for i in (3, 4, 5))
+    head = WalHeader(first, end, last, found[2] == b"s", found[1].decode())
+    return head if head.encoded() == content else None
+
+
+def scan(content: bytes) -> WalScan:
+    """All of a tail, whatever state it is in."""
+    head = parsed_head(content[:HEAD])
+    good: list[WalRecord] = []
+    bad: list[WalRecord] = []
+    gap: int | None = None
+    torn = 0
+    expected = head.first if head else 0
+    for line in _lines(content[HEAD:], HEAD):
+        if line.events is None or line.first < expected:
+            gap = line.begin if gap is None else gap
+            continue
+        expected = expected or line.first
+        if gap is not None or line.first > expected:
+            begin = line.begin if gap is None else gap
+            bad.append(WalRecord(begin, line.begin, expected, line.first - expected, None))
+            gap = None
+        good.append(line)
+        expected = line.last + 1
+    lost = max(head.last + 1 - expected, 0) if head else 0
+    if gap is not None or lost:
+        begin = len(content) if gap is None else gap
+        if head and not lost and begin >= head.end:
+            # never acknowledged, and nothing behind it was either
+            torn = len(content) - begin
+        else:
+            bad.append(WalRecord(begin, len(content), expected, lost, None))
+    return WalScan(head, good, bad, torn)
+
+
+def _lines(content: bytes, offset: int) -> Iterator[WalRecord]:
+    """The lines of a tail; one that is damaged or has no end is there without events."""
+    begin = 0
+    while begin < len(content):
+        end = content.find(b"\n", begin) + 1
+        whole = end > 0
+        end = end or len(content)
+        found = _LINE.match(content, begin, end) if whole else None
+        if found and int(found[1], 16) == zlib.crc32(memoryview(content)[begin + 9 : end - 1]):
+            events = content[found.end() : end - 1]
+            yield WalRecord(offset + begin, offset + end, int(found[2]), int(found[3]), events)
+        else:
+            yield WalRecord(offset + begin, offset + end, 0, 0, None)
+        begin = end
+
+
+def _damage(path: Path, what: str) -> DataError:
+    return DataError(
+        what, place=str(path), hint="verify() says what is lost, verify(repair=True) sets it aside"
+    )

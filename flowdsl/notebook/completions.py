@@ -1,0 +1,122 @@
+"""What a form offers: the field for each option, made from the operators' declarations, and what the data has for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from flowdsl.operators import OPERATORS
+from flowdsl.operators.base import DURATION_SCHEMA, NAME_SCHEMA, PATH_SCHEMA, PATHS_SCHEMA, Option
+from flowdsl.scope import ANY
+
+if TYPE_CHECKING:
+    from flowdsl.notebook.log_sample import SampledLog
+    from flowdsl.scope import ValueShape
+
+# how far into a value paths are offered, how many, and how much of an example is shown
+DEPTH: Final = 4
+MOST: Final = 200
+WIDTH: Final = 60
+
+
+def operator_list() -> list[dict[str, str]]:
+    """The operators to choose from: the name in YAML, the method in Python, what it does, and an example."""
+    return [
+        {"name": o.name, "method": o.method, "summary": o.summary, "example": o.example}
+        for o in OPERATORS.values()
+    ]
+
+
+def control(option: Option) -> str:
+    """What sort of field an option has: `template`, `choice`, `flag`, `count`, `list`, `path`, `paths`, `name`, `duration`
+    or `text`.
+
+    >>> {name: control(option) for name, option in OPERATORS["batch"].yaml_options().items()}
+    {'key': 'path', 'window': 'duration', 'min_count': 'count'}
+    """
+    schema = option.schema
+    for known, kind in (
+        (PATH_SCHEMA, "path"),
+        (PATHS_SCHEMA, "paths"),
+        (NAME_SCHEMA, "name"),
+        (DURATION_SCHEMA, "duration"),
+    ):
+        if schema is known:
+            return kind
+    if "enum" in schema:
+        return "choice"
+    if isinstance(schema.get("type"), list):
+        return "template"
+    return {"boolean": "flag", "integer": "count", "array": "list"}.get(str(schema.get("type")), "text")
+
+
+def offered_by(option: Option) -> str | None:
+    """Which list of offers completes a field: `paths`, `links`, `entities` or `examples`; None for none."""
+    named = {"via": "links", "type": "entities", "condition": "paths"}
+    kind = control(option)
+    if kind in ("path", "paths", "template"):
+        return "paths"
+    return named.get(option.yaml) or ("examples" if kind in ("duration", "list") else None)
+
+
+def examples_of(option: Option) -> list[str]:
+    """The examples of a declaration, each by itself."""
+    found: list[str] = []
+    for example in option.schema.get("examples", ()):
+        found += (
+            map(str, example)
+            if isinstance(example, list)
+            else [example if isinstance(example, str) else json.dumps(example)]
+        )
+    return found
+
+
+def paths_of(name: str, shape: ValueShape, values: Iterable[Any]) -> list[list[str]]:
+    """The paths that can be read of a variable, each with an example from the data (JSON, or "").
+
+    `values` are values of it as they were met. A path that only the variable's declaration knows is there too.
+
+    >>> paths_of("owner", ANY, [{"id": "u1", "name": None}, {"id": "u2", "name": "Ann", "tags": []}])
+    [['owner', '{2 fields}'], ['owner.id', '"u1"'], ['owner.name', '"Ann"'], ['owner.tags', '[0 items]']]
+    """
+    found: dict[str, str] = {}
+    _known(found, name, shape)
+    for value in values:
+        _below(found, name, value, 0)
+    return [[path, example] for path, example in found.items()][:MOST]
+
+
+def _known(found: dict[str, str], path: str, shape: ValueShape = ANY) -> None:
+    found.setdefault(path, "")
+    for name, inner in (shape.fields or {}).items():
+        _known(found, f"{path}.{name}", inner)
+
+
+def _below(found: dict[str, str], path: str, value: Any, depth: int) -> None:
+    """The paths below a value; where an earlier value had nothing to show, this one does."""
+    if not found.get(path):
+        found[path] = "" if value is None else example_text(value)
+    if isinstance(value, Mapping) and depth < DEPTH:
+        for name, inner in list(value.items())[:MOST]:
+            # a path cannot step over a dot
+            if name and "." not in name:
+                _below(found, f"{path}.{name}", inner, depth + 1)
+
+
+def example_text(value: Any) -> str:
+    """A value as a short text: JSON, and how much there is of an object or list."""
+    if isinstance(value, Mapping):
+        return "{" + f"{len(value)} fields" + "}"
+    if isinstance(value, list):
+        return f"[{len(value)} items]"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+
+
+def types_of(history: SampledLog) -> dict[str, list[list[str]]]:
+    """Link types and entity types of log and graph, each with how many events there are of it."""
+    return {
+        name: [[type_, f"{count:,} events"] for type_, count in history.types(family).items()]
+        for name, family in (("links", "link"), ("entities", "entity"))
+    }

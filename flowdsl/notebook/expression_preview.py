@@ -1,0 +1,56 @@
+"""What a condition or a template gives in one context, at once: without a replay, from the variables alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flowdsl.engine.tracer import value_at
+from flowdsl.errors import FlowError
+from flowdsl.explanation.text import shown
+from flowdsl.expressions.conditions import Condition, EvaluationError
+from flowdsl.expressions.conditions.scalar import row_form
+from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.failures import RenderError
+from flowdsl.notebook.template_rows import Row
+from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
+from flowdsl.values.json_types import MISSING
+
+Line = dict[str, Any]
+
+
+def row_preview(row: Row, variables: Mapping[str, Any]) -> Line:
+    """What a row of a template gives: `text`, or `error` where it fails or is no template.
+
+    >>> row_preview(Row("title", "{{ fan.name | upper }}"), {"fan": {"name": "Ada"}})
+    {'text': 'ADA'}
+    """
+    try:
+        value = _rendered(Map.build({"value": row.content()}).template, variables)["value"]
+    except FlowError as error:
+        return {"error": error.what}
+    except (RenderError, EvaluationError) as failure:
+        return {"error": str(failure)}
+    return {"text": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}
+
+
+def condition_preview(condition: Condition, variables: Mapping[str, Any]) -> list[Line]:
+    """Each comparison, call and path of a condition with its value."""
+    found = condition.operands(lambda path: value_at(variables, path))
+    return [{"name": name, "text": shown(value)} for name, value in found]
+
+
+def _rendered(node: Node, variables: Mapping[str, Any]) -> Any:
+    if isinstance(node, Fields):
+        return {name: _rendered(inner, variables) for name, inner in node.items}
+    if isinstance(node, ListNode):
+        return [_rendered(inner, variables) for inner in node.items]
+    if isinstance(node, ConstantNode):
+        return json.loads(node.json)
+    if isinstance(node, Template):
+        return node.render_row(lambda path: value_at(variables, path))
+    value = row_form(node, whole=False).evaluate_at(lambda path: value_at(variables, path))
+    if value is MISSING:
+        raise EvaluationError(f"{node} is missing")
+    return value

@@ -1,0 +1,175 @@
+"""What became of every event of a log at every step of a flow, from one replay, as columns of sequence numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.events import FlowWarning
+from flowdsl.explanation.explain import Explanation, explain
+from flowdsl.log.nested_columns import as_json_text
+from flowdsl.notebook.outcome_observer import EndingObserver, Seqs, StepOutcome, holds, sorted_seqs
+from flowdsl.progress import Progress, ProgressReporter, Tick, following
+from flowdsl.replaying import run, whole_log
+from flowdsl.results.store import NoStore
+
+if TYPE_CHECKING:
+    from flowdsl.engine.state import State
+    from flowdsl.flow import Flow
+    from flowdsl.graph.snapshot import EntityGraph
+
+# a replay is cut so that one event is explained without all events before it, and few states are kept
+STRETCHES: Final = 8
+SHORTEST: Final = 1 << 16
+_BATCH: Final = 1 << 17
+_NEAR: Final = 1_000
+# which share of the work is reading the kinds of all events
+_READING: Final = 0.2
+_SEARCHED: Final = ("event_id", "entity_id", "link_id", "source_id", "target_id", "data", "metadata")
+_BRIEF: Final = ("kind", "entity_type", "entity_id", "link_type", "source_id", "target_id")
+
+
+class OutcomeIndex:
+    """One replay of a flow over a log: which events ended where, and any one of them explained quickly.
+
+    `endings` has the sequence numbers, ascending, of the events that ended in each way (an event can end in several:
+    its branches are each by themselves), in the order of the steps; `entered` of those that the trigger took.
+    """
+
+    def __init__(
+        self, flow: Flow, log: Any, graph: EntityGraph | None = None, progress: Progress = None
+    ) -> None:
+        self.flow = flow
+        self.options = whole_log(flow, log, graph)
+        self._states: list[State] = []
+        self._explained = functools.lru_cache(32)(self._explain)
+        observer = EndingObserver()
+        with following(progress, self.options.source.count(), "explore") as follower:
+            replaying, reading = follower.part(1 - _READING), follower.part(_READING)
+            self._replay(observer, replaying)
+            self.entered, self.endings = observer.entered, observer.endings()
+            self.seqs, self._kinds, self.kinds = self._read_kinds(reading)
+
+    def of_kind(self, kind: str | None, type_: str | None) -> Seqs:
+        """The events of a kind, and of a link or entity type; None stands for any."""
+        if kind is None and type_ is None:
+            return self.seqs
+        wanted = [
+            code
+            for code, (own, own_type) in enumerate(self.kinds)
+            if kind in (None, own) and type_ in (None, own_type)
+        ]
+        return self.seqs[np.isin(self._kinds, np.array(wanted, np.int16))]
+
+    def search(self, text: str, among: Seqs, cancelled: Callable[[], bool] = lambda: False) -> Seqs:
+        """Those of the events that have a text in an id, in `data` or in `metadata`; letter case does not matter."""
+        found: list[Seqs] = []
+        wanted = text.lower()
+        for chunk in self.options.source.chunks(_SEARCHED, _BATCH):
+            if cancelled():
+                break
+            numbers = chunk["seq_no"].to_numpy()
+            inside = among[np.searchsorted(among, numbers[0]) : np.searchsorted(among, numbers[-1], "right")]
+            if not len(inside):
+                continue
+            rows = as_json_text(chunk[np.searchsorted(numbers, inside)])
+            has = [
+                pl.col(name).str.to_lowercase().str.contains(wanted, literal=True).fill_null(value=False)
+                for name in _SEARCHED
+                if rows.schema.get(name) == pl.String
+            ]
+            if has:
+                found.append(inside[rows.select(pl.any_horizontal(has)).to_series().to_numpy()])
+        return sorted_seqs(found)
+
+    def events(self, seqs: Seqs) -> list[dict[str, Any]]:
+        """What is said of events in a list: number, time, kind, type and ids."""
+        rows: list[dict[str, Any]] = []
+        numbers = seqs.tolist()
+        while numbers:
+            # those that stand close together are read together
+            near = [n for n in numbers if n < numbers[0] + _NEAR]
+            chunk = next(iter(self.options.source.chunks(_BRIEF, _NEAR, numbers[0] - 1)))
+            found = chunk.filter(pl.col("seq_no").is_in(near))
+            rows += found.iter_rows(named=True)
+            # a source may give smaller chunks than it was asked for
+            numbers = numbers[max(found.height, 1) :]
+        return rows
+
+    def endings_of(self, seq_no: int) -> list[StepOutcome]:
+        """The ways in which an event ended."""
+        return [ending for ending, seqs in self.endings.items() if holds(seqs, seq_no)]
+
+    def explain(self, seq_no: int) -> Explanation:
+        """What happened to one event, step by step, replayed from the last state kept before it."""
+        return self._explained(seq_no)
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _replay(self, observer: EndingObserver, follower: ProgressReporter) -> None:
+        stretch = max(SHORTEST, (self.options.source.count() or 0) // STRETCHES)
+        options, events = self.options, 0
+        for stop in self._stops(stretch):
+            span = dataclasses.replace(options.span, stop=stop)
+            windows = options.open_windows if stop is None else "keep"
+            part = dataclasses.replace(options, span=span, open_windows=windows)
+            with warnings.catch_warnings():
+                if stop is not None:
+                    # what is wrong with rows of the log is said once, at its end
+                    warnings.simplefilter("ignore", FlowWarning)
+                result = run(part, NoStore(), progress=_from(events, follower), observer=observer)
+            events += result.manifest["events"]
+            if stop is not None and result.state is not None:
+                self._states.append(result.state)
+                options = dataclasses.replace(options, state=result.state, graph=None)
+
+    def _stops(self, stretch: int) -> Iterator[int | None]:
+        """Where each stretch ends: at the event that is the first of the next one; None for the end of the log."""
+        met = 0
+        for chunk in self.options.source.chunks((), _BATCH):
+            for place in range(-met % stretch, chunk.height, stretch):
+                if met + place:
+                    yield int(chunk["seq_no"][place])
+            met += chunk.height
+        yield None
+
+    def _explain(self, seq_no: int) -> Explanation:
+        before = [state for state in self._states if state.position < seq_no]
+        if not before:
+            return explain(self.options, seq_no, progress=False)
+        options = dataclasses.replace(self.options, state=before[-1], graph=None)
+        return explain(options, seq_no, progress=False)
+
+    def _read_kinds(self, tick: Tick) -> tuple[Seqs, npt.NDArray[np.int16], list[tuple[str, str | None]]]:
+        """Each event's number and the code of its kind and type, and what the codes stand for."""
+        codes: dict[tuple[str, str | None], int] = {}
+        seqs, kinds = [], []
+        for chunk in self.options.source.chunks(("kind", "link_type", "entity_type"), _BATCH):
+            pairs = chunk.select(
+                pl.col("kind").cast(pl.String), pl.coalesce("link_type", "entity_type").alias("type")
+            ).to_struct("pair")
+            distinct = pairs.unique(maintain_order=True)
+            numbers = [codes.setdefault((p["kind"], p["type"]), len(codes)) for p in distinct.to_list()]
+            seqs.append(chunk["seq_no"].to_numpy())
+            place = pl.DataFrame({"pair": distinct, "code": pl.Series(numbers, dtype=pl.Int16)})
+            found = pl.DataFrame({"pair": pairs}).join(
+                place, on="pair", how="left", maintain_order="left", nulls_equal=True
+            )
+            kinds.append(found["code"].to_numpy())
+            tick(chunk.height)
+        if not seqs:
+            return np.zeros(0, np.int64), np.zeros(0, np.int16), []
+        return np.concatenate(seqs), np.concatenate(kinds), list(codes)
+
+
+def _from(begun: int, follower: ProgressReporter) -> Callable[[int, int | None], None]:
+    """The progress of a replay that goes on after so many events."""
+    # a stretch does not know where it ends, and is told to have done the rest of the log
+    return lambda done, total: follower.heard(begun + done) if done != total else None

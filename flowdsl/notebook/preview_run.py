@@ -1,0 +1,134 @@
+"""A flow tried on a sample: what became of the contexts at each step, and what its variables look like there."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from flowdsl.events import FlowWarning
+from flowdsl.notebook.log_sample import LOOKED_AT
+from flowdsl.notebook.outcome_observer import EndingObserver, Seqs, StepOutcome
+from flowdsl.replaying import Options, run, whole_log
+from flowdsl.results.error_counts import cause_counts
+from flowdsl.results.store import MemoryStore, NoStore
+from flowdsl.values.json_types import MISSING
+
+if TYPE_CHECKING:
+    from flowdsl.batches.context_batch import ContextBatch
+    from flowdsl.diagrams.picture import Picture
+    from flowdsl.flow import Flow
+    from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.log import EventSource
+    from flowdsl.notebook.latest_task import Cancelled
+    from flowdsl.plan import Stage
+
+# values shown of each operand of a condition
+SHOWN: Final = 6
+
+
+@dataclass(frozen=True)
+class PreviewResult:
+    """A replay of a flow over a sample, or over all of a log.
+
+    `steps` has the counts of each step (as in `result.steps`, with `reasons` of drops and `causes` of failures);
+    `examples` values of each variable that steps set; `operands` for each step with a condition the commonest values of
+    what it reads; `endings` which events ended where. Only what was replayed over a sample has the last three.
+    """
+
+    flow: Flow
+    events: int
+    steps: tuple[Mapping[str, Any], ...]
+    picture: Picture
+    examples: Mapping[str, list[Any]] = dataclasses.field(default_factory=dict)
+    operands: Mapping[int, list[tuple[str, list[tuple[Any, int]]]]] = dataclasses.field(default_factory=dict)
+    endings: Mapping[StepOutcome, Seqs] = dataclasses.field(default_factory=dict)
+    options: Options | None = None
+
+
+class CancelledError(Exception):
+    """Nobody waits for this replay any more."""
+
+
+def rehearse(flow: Flow, source: EventSource, graph: EntityGraph | None) -> PreviewResult:
+    """The flow on a sample, with examples of what its variables hold."""
+    observer = _SampleCollector()
+    options = whole_log(flow, source, graph)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FlowWarning)
+        result = run(options, MemoryStore(), progress=False, observer=observer)
+    return PreviewResult(
+        flow, result.manifest["events"], _steps(result), result.picture(), observer.examples, observer.operands(),
+        observer.endings(), options,
+    )  # fmt: skip
+
+
+def count_all(
+    flow: Flow,
+    source: EventSource,
+    graph: EntityGraph | None,
+    cancelled: Cancelled,
+    told: Callable[[int, int | None], None],
+) -> PreviewResult:
+    """The counts of the flow over all of a log; `told` hears how far it is. Raises `CancelledError` when cancelled."""
+
+    def progress(done: int, total: int | None) -> None:
+        if cancelled():
+            raise CancelledError
+        told(done, total)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FlowWarning)
+        result = run(whole_log(flow, source, graph), NoStore(), progress=progress)
+    return PreviewResult(flow, result.manifest["events"], _steps(result), result.picture())
+
+
+class _SampleCollector(EndingObserver):
+    """Overhears endings, and looks at some contexts for what their variables hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.examples: dict[str, list[Any]] = {}
+        self._read: dict[int, dict[str, Counter[Any]]] = {}
+
+    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+        """Some values of variables that are new, and all values of what a condition reads."""
+        super().step(stage, entered, passed)
+        if stage.step.name == "filter" and stage.step.paths and len(entered):
+            read = self._read.setdefault(stage.number, {})
+            for path in sorted(stage.step.paths):
+                texts = entered.column(path).to_json()
+                read.setdefault(".".join(path), Counter()).update(dict(texts.value_counts().iter_rows()))
+        if len(passed):
+            new = [n for n in passed.names() if n not in self.examples and not n.startswith("_")]
+            if new:
+                some = np.linspace(0, len(passed) - 1, min(LOOKED_AT, len(passed))).astype(np.int64)
+                taken = passed.take(some)
+                for name in new:
+                    values = taken.column((name,)).values()
+                    self.examples[name] = [value for value in values if value is not MISSING]
+
+    def operands(self) -> dict[int, list[tuple[str, list[tuple[Any, int]]]]]:
+        """For each step with a condition what it reads, with the commonest values (JSON text; None: missing)."""
+        return {
+            step: [(path, _commonest(counts)) for path, counts in read.items()]
+            for step, read in self._read.items()
+        }
+
+
+def _commonest(counts: Counter[Any]) -> list[tuple[Any, int]]:
+    """The commonest values, in the same order every time."""
+    return sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:SHOWN]
+
+
+def _steps(result: Any) -> tuple[Mapping[str, Any], ...]:
+    causes = cause_counts(result.store, result.recorder)
+    return tuple(
+        {**step, "causes": causes.get((0, step["step"]), Counter()).most_common(3)}
+        for step in result.manifest["steps"]
+    )

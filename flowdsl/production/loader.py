@@ -1,0 +1,358 @@
+"""A document as a project, strictly: what is not known is refused with its place, and all refusals come at once."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from flowdsl.errors import BuildError, FlowError, did_you_mean
+from flowdsl.flow import MAX_STEPS, Flow, on, too_many_steps
+from flowdsl.operators import OPERATORS
+from flowdsl.operators.base import Operator
+from flowdsl.production.nodes import Item, too_large
+from flowdsl.production.option_validation import check_options, unknown_hint
+from flowdsl.production.project import (
+    BACKENDS,
+    SEEKS,
+    SINK_TYPES,
+    Backend,
+    ConsumerOptions,
+    Project,
+    SinkConfig,
+)
+from flowdsl.scope import Scope, ValueShape
+from flowdsl.testing.loader import check_tests
+
+T = TypeVar("T")
+FLOW_KEYS = ("name", "description", "trigger", "pipeline")
+# what may stand beside events and sinks: flowdsl's tests, and what production has there
+BESIDE = ("tests", "entities", "links", "validation_rules")
+TRIGGER_KEYS = ("kind", "link_type", "entity_type")
+SHAPES = "a project (events: {flows: […]}), a list of flows, or a flow (name, trigger, pipeline)"
+
+
+class DocumentReader:
+    """Reads a document and collects what it refuses."""
+
+    def __init__(self, problems: list[FlowError]) -> None:
+        self.problems = problems
+        # those of the problems that concern one flow only: the others can do without it
+        self.refused_flows: list[FlowError] = []
+        self.left_out: list[int] = []
+
+    def project(self, item: Item) -> Project:
+        """The project that a document is; a bare list of flows, or one flow, is one too."""
+        if isinstance(item.value, list):
+            return Project(self._flows(item))
+        if not isinstance(item.value, dict):
+            self.refuse(item.place, f"this is {item.kind}", allowed=SHAPES)
+            return Project()
+        if "events" not in item.value and any(key in item.value for key in FLOW_KEYS):
+            flow = self._one_flow(item)
+            return Project((flow,) if flow else ())
+        own = ("events", "sinks")
+        for key, place in item.keys.items():
+            known = (*own, *BESIDE)
+            hint = None if key in known else did_you_mean(key.lower(), known)
+            if hint:
+                self.refuse(place, f"the key {key!r} is not known", allowed=SHAPES, hint=hint)
+        # production's documents have both of these, and flows or not
+        whole = "entities" in item.value and "links" in item.value
+        if not whole and not any(key in item.value for key in own) and not self.problems:
+            self.refuse(item.place, "there are neither events nor flows", allowed=SHAPES)
+        if "tests" in item.value:
+            check_tests(item.value["tests"], self.problems)
+        other = {key: value.plain() for key, value in item.value.items() if key not in own}
+        events = self._section(item, "events", ("backend", "flows", "consumers"))
+        return Project(
+            flows=self._flows(events["flows"]) if "flows" in events else (),
+            sinks=tuple(self._each(item.value.get("sinks"), "sinks", self._sink)),
+            consumers=tuple(self._each(events.get("consumers"), "consumers", self._consumer)),
+            backend=self._backend(events.get("backend")),
+            other=other,
+        )
+
+    def refuse(self, place: str, what: str, **more: Any) -> None:
+        """One more problem."""
+        self.problems.append(FlowError(what, place=place, **more))
+
+    # -- around the flows ------------------------------------------------------------------------------
+
+    def _backend(self, item: Item | None) -> Backend:
+        if item is None or item.value is None:
+            return Backend()
+        given = self._mapping(item, "backend", ("type", "config"))
+        kind = self._choice(given.get("type"), "backend: type", BACKENDS) or "memory"
+        return Backend(kind, self._config(given.get("config"), "backend: config"))
+
+    def _sink(self, item: Item) -> SinkConfig | None:
+        given = self._mapping(item, "a sink", ("name", "type", "config"), ("name", "type"))
+        name = self._text(given.get("name"), "a sink: name")
+        kind = self._choice(given.get("type"), "a sink: type", SINK_TYPES)
+        config = self._config(given.get("config"), "a sink: config")
+        if kind and config:
+            from flowdsl.production.sinks import check_config
+
+            self.problems += check_config(kind, given["config"])
+        return SinkConfig(name, kind, config) if name and kind else None
+
+    def _consumer(self, item: Item) -> ConsumerOptions | None:
+        given = self._mapping(item, "a consumer", ("name", "seek"), ("name",))
+        name = self._text(given.get("name"), "a consumer: name")
+        seek = self._choice(given.get("seek"), "a consumer: seek", SEEKS) or "latest"
+        return ConsumerOptions(name, seek) if name else None
+
+    def _config(self, item: Item | None, what: str) -> dict[str, Any]:
+        if item is None or item.value is None:
+            return {}
+        if not isinstance(item.value, dict):
+            self.refuse(item.place, f"{what} is {item.kind}", allowed="a mapping")
+            return {}
+        config: dict[str, Any] = item.plain()
+        return config
+
+    # -- flows -----------------------------------------------------------------------------------------
+
+    def _flows(self, item: Item) -> tuple[Flow, ...]:
+        numbers = itertools.count()
+
+        def one(item: Item) -> Flow | None:
+            number, flow = next(numbers), self._one_flow(item)
+            self.left_out += [] if flow else [number]
+            return flow
+
+        return tuple(self._each(item, "flows", one))
+
+    def _one_flow(self, item: Item) -> Flow | None:
+        before = len(self.problems)
+        flow = None
+        large = too_large(item)
+        if large:
+            self.refuse(item.place, large)
+        else:
+            flow = self._flow(item)
+        self.refused_flows += self.problems[before:]
+        return flow
+
+    def _flow(self, item: Item) -> Flow | None:
+        before = len(self.problems)
+        given = self._mapping(item, "a flow", FLOW_KEYS, ("name", "trigger", "pipeline"))
+        name = self._text(given.get("name"), "a flow: name")
+        description = self._text(given.get("description"), "a flow: description")
+        begun = self._trigger(given.get("trigger"))
+        numbers = itertools.count()
+        listed = self._each(given.get("pipeline"), "pipeline", lambda one: self._step(one, next(numbers)))
+        for error in self.problems[before:]:
+            error.located(flow=name)
+        if begun is None or len(self.problems) > before:
+            return None
+        named = replace(begun, given_name=name, description=description)
+        many = too_many_steps(len(listed))
+        if many is not None:
+            self.refuse(given["pipeline"].place, many, flow=name, allowed=f"at most {MAX_STEPS}")
+            return None
+        steps = [step for step, _ in listed]
+        self._check_scopes(named, listed)
+        return replace(named, steps=tuple(steps)) if len(self.problems) == before else None
+
+    def _trigger(self, item: Item | None) -> Flow | None:
+        if item is None:
+            return None
+        given = self._mapping(item, "trigger", TRIGGER_KEYS, ("kind",))
+        if "kind" not in given:
+            return None
+        read = {key: self._text(value, f"trigger: {key}") for key, value in given.items()}
+        texts = {key: text for key, text in read.items() if text is not None}
+        if len(texts) < len(read):
+            return None
+        try:
+            return on(texts.pop("kind"), **texts)  # type: ignore[arg-type]
+        except BuildError as error:
+            self._place(error, item)
+            return None
+
+    def _step(self, item: Item, number: int) -> tuple[Operator, Item] | None:
+        names = ", ".join(OPERATORS)
+        if not isinstance(item.value, dict) or len(item.value) != 1:
+            found = f"a mapping of {len(item.value)} keys" if isinstance(item.value, dict) else item.kind
+            self.refuse(
+                item.place,
+                f"a step is {found}",
+                step=str(number),
+                allowed=f"a mapping with one key of {names}",
+                hint=_beside(item),
+            )
+            return None
+        ((name, options),) = item.value.items()
+        operator = OPERATORS.get(name)
+        if operator is None:
+            methods = {o.method: o.name for o in OPERATORS.values()}
+            hint = f"did you mean {methods[name]!r}?" if name in methods else did_you_mean(name, OPERATORS)
+            self.refuse(
+                item.keys[name], f"there is no operator {name!r}", step=str(number), allowed=names, hint=hint
+            )
+            return None
+        before = len(self.problems)
+        step = self._operator(operator, options)
+        for error in self.problems[before:]:
+            error.located(step=f"{number} ({name})")
+        return None if step is None else (step, options)
+
+    def _operator(self, operator: type[Operator], item: Item) -> Operator | None:
+        before = len(self.problems)
+        options = check_options(operator, item, self.problems)
+        if options is None:
+            return None
+        try:
+            step = operator.from_yaml(options)
+        except BuildError as error:
+            place = place_of(error, item)
+            if all(problem.place != place for problem in self.problems[before:]):
+                self._place(error, item)
+            return None
+        return step if len(self.problems) == before else None
+
+    def _check_scopes(self, flow: Flow, steps: Sequence[tuple[Operator, Item]]) -> None:
+        """Refuse what no step can find, going on after a refusal as if it had been there."""
+        scope = Scope.of_trigger(flow.trigger.kind)
+        for number, (step, item) in enumerate(steps):
+            try:
+                scope = step.check(scope)
+            except BuildError as error:
+                error.located(flow=flow.name, step=f"{number} ({step.name})")
+                self._place(error, item)
+                scope = Scope(step.check(_Anything(scope.variables)).variables)
+
+    def _place(self, error: FlowError, item: Item) -> None:
+        self.problems.append(error.located(place=place_of(error, item)))
+
+    # -- small things ----------------------------------------------------------------------------------
+
+    def _section(self, item: Item, key: str, known: Sequence[str]) -> dict[str, Item]:
+        found = item.value.get(key)
+        return {} if found is None or found.value is None else self._mapping(found, key, known)
+
+    def _each(self, item: Item | None, what: str, read: Callable[[Item], T | None]) -> list[T]:
+        if item is None or item.value is None:
+            return []
+        if not isinstance(item.value, list):
+            self.refuse(item.place, f"{what} is {item.kind}", allowed="a list")
+            return []
+        return [found for one in item.value if (found := read(one)) is not None]
+
+    def _mapping(
+        self, item: Item, what: str, known: Sequence[str], required: Sequence[str] = ()
+    ) -> dict[str, Item]:
+        if not isinstance(item.value, dict):
+            self.refuse(item.place, f"{what} is {item.kind}", allowed=f"a mapping with {', '.join(known)}")
+            return {}
+        for key, place in item.keys.items():
+            if key not in known:
+                self.refuse(
+                    place,
+                    f"{what} has no key {key!r}",
+                    allowed=", ".join(known),
+                    hint=unknown_hint(key, known),
+                )
+        missing = [key for key in required if key not in item.value or item.value[key].value is None]
+        if missing:
+            self.refuse(
+                item.place, f"{what} needs {' and '.join(map(repr, missing))}", allowed=", ".join(known)
+            )
+        return {key: value for key, value in item.value.items() if key in known and value.value is not None}
+
+    def _text(self, item: Item | None, what: str) -> str | None:
+        if item is None:
+            return None
+        if isinstance(item.value, str) and item.value.strip():
+            return item.value
+        shown = (
+            f"{item.kind}: {item.value!r:.40}" if isinstance(item.value, (bool, int, float)) else item.kind
+        )
+        self.refuse(
+            item.place,
+            f"{what} is {'empty' if item.value == '' else shown}",
+            allowed="text that is not empty",
+            hint="put it in quotes" if isinstance(item.value, (bool, int, float)) else None,
+        )
+        return None
+
+    def _choice(self, item: Item | None, what: str, allowed: Sequence[str]) -> str | None:
+        if item is None:
+            return None
+        if item.value in allowed:
+            return str(item.value)
+        shown = repr(item.value) if not isinstance(item.value, (dict, list)) else item.kind
+        self.refuse(
+            item.place, f"{what} {shown} is not known", allowed=", ".join(allowed),
+            hint=did_you_mean(str(item.value), allowed),
+        )  # fmt: skip
+        return None
+
+
+def _beside(item: Item) -> str | None:
+    """A hint for a step whose options stand beside its operator and not below it."""
+    if not isinstance(item.value, dict):
+        return None
+    for name in item.value.keys() & OPERATORS.keys():
+        if item.value.keys() - {name} <= OPERATORS[name].yaml_options().keys():
+            return f"indent the options more than {name}"
+    return None
+
+
+class _Anything(Scope):
+    """A scope in which every variable may be, to go on after one that is not."""
+
+    def check(self, paths: Iterable[Any], what: str) -> None:
+        """Nothing is refused."""
+
+    def __contains__(self, name: str) -> bool:
+        return True
+
+    def having(self, **variables: ValueShape) -> Scope:
+        return Scope({**self.variables, **variables})
+
+
+def place_of(error: FlowError, item: Item) -> str:
+    """The place of the part of a mapping that an error speaks of; that of the mapping where it cannot be told."""
+    if not isinstance(item.value, dict):
+        return item.place
+    for key, value in item.value.items():
+        if re.search(rf": {re.escape(key)}_?\b", error.what):
+            return str(value.place)
+    inner = _inner(error.what, item)
+    if inner is not None:
+        return inner.place
+    for leaf in item.leaves():
+        shown = repr(leaf.value) if isinstance(leaf.value, str) else f"not {leaf.value!r}"
+        if leaf.value != "" and shown in error.what:
+            return leaf.place
+    for key, value in item.value.items():
+        if len(key) > 4 and re.search(rf"\b{re.escape(key)}\b", error.what):
+            return str(value.place)
+    values = list(item.value.values())
+    return str(values[0].place) if len(values) == 1 else item.place
+
+
+def _inner(what: str, item: Item) -> Item | None:
+    """The part of an option that a message begins with, such as `buttons[0].title: …`."""
+    path = re.match(r"([^\s:]+): ", what)
+    parts = re.findall(r"[^.\[\]]+", path[1]) if path else []
+    found = [_at(option, parts) for option in item.value.values()] if parts else []
+    return next((one for one in found if one is not None), None)
+
+
+def _at(item: Item, parts: Sequence[str]) -> Item | None:
+    for part in parts:
+        inside: Mapping[Any, Item] = {}
+        if isinstance(item.value, dict):
+            inside = item.value
+        elif isinstance(item.value, list):
+            inside = {str(i): one for i, one in enumerate(item.value)}
+        if part not in inside:
+            return None
+        item = inside[part]
+    return item

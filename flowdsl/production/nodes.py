@@ -1,0 +1,304 @@
+"""YAML text as values that know where they stand; everything hostile is refused before it can cost much.
+
+The events of the parser are put together here, not by a loader: so there is a place for every key and value, scalars
+mean what YAML 1.2 says (`on` and `yes` are text), no tag can make an object, and depth, size and the growth through
+aliases are counted as they come.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from flowdsl.errors import FlowError, LoadError
+from flowdsl.production.parser import DEPTH, QUOTE_TEMPLATES, parse
+from flowdsl.production.problems import DocumentProblems
+from flowdsl.production.scalars import SCALAR_TAGS, TAG, plain_scalar, production_value
+
+# values of a document, those that an alias repeats counted again
+VALUES: Final = 250_000
+# values of one flow
+FLOW_VALUES: Final = 10_000
+_PLAIN_TAGS: Final = "text, numbers, true, false, null, lists and mappings, without a tag"
+
+
+_NOTHING: Final[Mapping[str, str]] = {}
+# the value of an alias inside of what it stands for; production finds out where it reads that, and not where it is ignored
+ENDLESS: Final = object()
+
+
+@dataclass(slots=True)
+class Item:
+    """A value of a document and its place: a scalar, a list of items, or a mapping from text to items.
+
+    `keys` has the places of a mapping's keys; `size` counts the values in it, `height` how deep it goes. `written` is a
+    scalar without quotes as it stands there.
+
+    Where production reads, `written` is the text of any scalar, `style` says how it is quoted (nothing: not at all), and
+    `tag` what its tag is. `repeated` has the places of keys that stand again, `overwritten` their values but the last, which
+    counts; `strange` is the place of a key that is no text. `odd` says why it cannot be a value.
+    """
+
+    value: Any
+    place: str
+    keys: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    size: int = 1
+    height: int = 1
+    written: str | None = None
+    repeated: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    odd: str | None = None
+    style: str = ""
+    tag: str | None = None
+    overwritten: Sequence[Item] = ()
+    strange: str | None = None
+
+    def plain(self) -> Any:
+        """The value in Python's own types."""
+        if isinstance(self.value, dict):
+            return {key: item.plain() for key, item in self.value.items()}
+        if isinstance(self.value, list):
+            return [item.plain() for item in self.value]
+        return None if self.value is ENDLESS else self.value
+
+    def leaves(self) -> Iterator[Item]:
+        """The scalars in it, in the order of the text."""
+        if isinstance(self.value, (dict, list)):
+            for item in self.value.values() if isinstance(self.value, dict) else self.value:
+                yield from item.leaves()
+        else:
+            yield self
+
+    @property
+    def kind(self) -> str:
+        """What sort of value it is, in words."""
+        if self.value is ENDLESS:
+            return "an alias inside of what it stands for"
+        names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a whole number"}
+        return names.get(type(self.value), "a number" if self.value is not None else "null")
+
+
+def read_text(text: str, name: str, *, lenient: bool = False) -> tuple[Item, list[FlowError]]:
+    """The one document that a text holds, and what is wrong in it that does not keep it from being read.
+
+    Raises `LoadError` where it cannot be read at all. `name` is what places begin with. `lenient` leaves it to the
+    reader to mind keys that stand twice or are no text, and tags.
+    """
+    builder = _NodeBuilder(name, lenient=lenient)
+    for event in parse(text, name, keep_mark=lenient):
+        builder.take(event)
+    if builder.root is None:
+        raise LoadError(
+            [FlowError("there is nothing in it", place=name, allowed="a project, a list of flows, or a flow")]
+        )
+    return builder.root, builder.problems
+
+
+@dataclass
+class _Open:
+    """A list or mapping that is being read."""
+
+    place: str
+    value: list[Item] | dict[str, Item]
+    anchor: str | None
+    keys: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, str] = field(default_factory=dict)
+    overwritten: list[Item] = field(default_factory=list)
+    strange: str | None = None
+    odd: str | None = None
+    tag: str | None = None
+    key: str | None = None
+    size: int = 1
+    height: int = 1
+
+
+class _NodeBuilder:
+    """Puts a document together from the parser's events."""
+
+    def __init__(self, name: str, *, lenient: bool = False) -> None:
+        self.root: Item | None = None
+        self.problems = DocumentProblems()
+        self._lenient = lenient
+        self._name = name
+        self._open: list[_Open] = []
+        self._anchors: dict[str, Item | None] = {}
+        self._values = 0
+
+    def take(self, event: Any) -> None:
+        """The next event."""
+        kind = type(event).__name__
+        place = f"{self._name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
+        if kind == "ScalarEvent":
+            self._scalar(event, place)
+        elif kind in ("SequenceStartEvent", "MappingStartEvent"):
+            self._begin(event, place, [] if kind == "SequenceStartEvent" else {})
+        elif kind in ("SequenceEndEvent", "MappingEndEvent"):
+            done = self._open.pop()
+            size, height = done.size, done.height
+            item = Item(
+                done.value, done.place, done.keys, size, height, repeated=done.repeated, odd=done.odd, tag=done.tag,
+                overwritten=done.overwritten, strange=done.strange,
+            )  # fmt: skip
+            self._add(item, done.anchor)
+        elif kind == "AliasEvent":
+            self._alias(event.anchor, place)
+        elif kind == "DocumentStartEvent" and self.root is not None:
+            self._stop("there is a second document", place, hint="one file holds one document")
+
+    def _begin(self, event: Any, place: str, value: list[Item] | dict[str, Item]) -> None:
+        tag = event.tag
+        known = tag in (None, "!", f"{TAG}seq" if isinstance(value, list) else f"{TAG}map")
+        odd = self._strange_tag(tag) if self._lenient else None
+        if not known and not self._lenient:
+            self._refuse_tag(tag, place)
+        if len(self._open) >= DEPTH:
+            self._stop(f"it is nested more than {DEPTH} deep", place)
+        if event.anchor is not None:
+            # known from here on, and complete when it ends: what refers to it before holds itself
+            self._anchors[event.anchor] = None
+        self._open.append(_Open(place, value, event.anchor, odd=odd, tag=tag))
+
+    def _scalar(self, event: Any, place: str) -> None:
+        text, tag = event.value, event.tag
+        if self._lenient:
+            value, odd = production_value(text, tag, event.style or "")
+            odd = self._strange_tag(tag) or odd
+            self._add(
+                Item(value, place, written=text, odd=odd, style=event.style or "", tag=tag), event.anchor
+            )
+            return
+        value = text
+        if tag is None and not event.style:
+            value = plain_scalar(text)
+        elif tag in SCALAR_TAGS:
+            value = plain_scalar(text)
+            if tag == f"{TAG}float" and type(value) is int:
+                value = float(value)
+            if type(value) not in SCALAR_TAGS[tag]:
+                self._mind(f"{text!r:.60} is no {tag.rpartition(':')[2]}", place)
+        elif tag not in (None, "!", f"{TAG}str"):
+            self._refuse_tag(tag, place)
+        self._add(Item(value, place, written=None if event.style else text), event.anchor)
+
+    def _alias(self, anchor: str, place: str) -> None:
+        if anchor not in self._anchors:
+            self._stop(
+                f"*{anchor:.60} stands for nothing: there is no &{anchor:.60} before it", place,
+                hint="text that begins with * goes in quotes",
+            )  # fmt: skip
+        target = self._anchors[anchor]
+        if target is None and self._lenient:
+            target = Item(ENDLESS, place, odd=f"*{anchor:.60} stands inside of what it stands for")
+        if target is None:
+            self._stop(f"*{anchor:.60} stands inside of what it stands for", place)
+        assert target is not None
+        self._add(replace(target, place=place), None)
+
+    def _add(self, item: Item, anchor: str | None) -> None:
+        if anchor is not None:
+            self._anchors[anchor] = item
+        self._values += 1
+        if self._values > VALUES or item.size > VALUES:
+            self._stop(f"it holds more than {VALUES:,} values", item.place)
+        if len(self._open) + item.height > DEPTH + 1:
+            self._stop(f"it is nested more than {DEPTH} deep", item.place)
+        if not self._open:
+            self.root = item
+            return
+        around = self._open[-1]
+        if isinstance(around.value, dict) and around.key is None:
+            self._add_key(around, item)
+            return
+        around.size += item.size
+        around.height = max(around.height, item.height + 1)
+        if isinstance(around.value, list):
+            around.value.append(item)
+        else:
+            # of a key that stands twice the first counts, and one that is no text counts not at all: both are problems
+            key, around.key = around.key, None
+            if key in around.keys and (self._lenient or key not in around.value):
+                if key in around.value:
+                    around.overwritten.append(around.value[key])
+                around.value[str(key)] = item
+        if around.size > VALUES:
+            self._stop(f"it holds more than {VALUES:,} values", item.place)
+
+    def _add_key(self, around: _Open, item: Item) -> None:
+        key = item.written if self._lenient and item.written is not None else item.value
+        if not isinstance(key, str) and self._lenient:
+            around.strange = around.strange or item.place
+            key = f"\0{item.place}"
+        elif not isinstance(key, str):
+            simple = not isinstance(key, (dict, list))
+            shown = f"the key {json.dumps(key)}" if simple else "a key"
+            hint = "put it in quotes" if simple else QUOTE_TEMPLATES if _is_braced(item) else None
+            self.problems.append(FlowError(
+                f"{shown} is {item.kind}", place=item.place, allowed="text", hint=hint
+            ))  # fmt: skip
+            key = f"\0{item.place}"
+        elif key in around.keys and self._lenient:
+            around.repeated[key] = item.place
+        elif key in around.keys:
+            self.problems.append(FlowError(
+                f"the key {key!r:.60} stands twice", place=item.place, hint=f"the first is at {around.keys[key]}"
+            ))  # fmt: skip
+        else:
+            around.keys[key] = item.place
+        around.key = key
+
+    def _refuse_tag(self, tag: str, place: str) -> None:
+        shown = tag.replace(TAG, "!!")
+        self._mind(f"the tag {shown:.80} is not allowed", place, allowed=_PLAIN_TAGS)
+
+    def _strange_tag(self, tag: str | None) -> str | None:
+        """Why a value of this tag is none for production: its own tags are choices, of which values have none."""
+        return f"the tag {tag:.80} is not allowed" if tag is not None and tag.startswith("!") else None
+
+    def _mind(self, what: str, place: str, allowed: str | None = None) -> None:
+        self.problems.append(FlowError(what, place=place, allowed=allowed))
+
+    def _stop(self, what: str, place: str, hint: str | None = None) -> None:
+        raise LoadError([*self.problems, FlowError(what, place=place, hint=hint)])
+
+
+def _is_braced(key: Item) -> bool:
+    """Whether a key is what YAML makes of `{{ name }}` without quotes: a mapping whose one key has no value."""
+    values = list(key.value.values()) if isinstance(key.value, dict) else []
+    return len(values) == 1 and values[0].value is None
+
+
+def too_large(flow: Item) -> str | None:
+    """Why a flow is too large to be read, if it is."""
+    return None if flow.size <= FLOW_VALUES else f"a flow holds more than {FLOW_VALUES:,} values"
+
+
+def read_mapping(value: Any, place: str = "") -> Item:
+    """Python's lists and mappings as a document; places are paths such as `events.flows[0].name`."""
+    problems = DocumentProblems()
+    item = _item(value, place, DEPTH, problems)
+    if problems:
+        raise LoadError(problems)
+    return item
+
+
+def _item(value: Any, place: str, deeper: int, problems: list[FlowError]) -> Item:
+    here = place or "the document"
+    if deeper < 0:
+        raise LoadError([FlowError(f"it is nested more than {DEPTH} deep", place=here)])
+    if isinstance(value, Mapping):
+        items: dict[str, Item] = {}
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                problems.append(FlowError(f"the key {key!r:.60} is no text", place=here))
+                continue
+            items[key] = _item(inner, f"{place}.{key}" if place else key, deeper - 1, problems)
+        return Item(items, here, {key: item.place for key, item in items.items()})
+    if isinstance(value, (list, tuple)):
+        return Item([_item(v, f"{place}[{i}]", deeper - 1, problems) for i, v in enumerate(value)], here)
+    if value is not None and not isinstance(value, (str, bool, int, float)):
+        problems.append(FlowError(f"there is a {type(value).__name__}", place=here, allowed=_PLAIN_TAGS))
+    # text is as if it stood in quotes
+    if isinstance(value, str):
+        return Item(value, here, style='"')
+    return Item(value, here, written=json.dumps(value, default=str))

@@ -1,0 +1,208 @@
+"""A project's file after the project was changed: what stayed equal stays as it was written."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from flowdsl.errors import ExportError, LoadError
+from flowdsl.events import FlowWarning
+from flowdsl.flow import Flow
+from flowdsl.operators.base import Operator
+from flowdsl.production.export import portable_flows
+from flowdsl.production.portable import lowered_steps, portable
+from flowdsl.production.project import Project
+from flowdsl.production.serializer import (
+    backend_mapping,
+    consumer_mapping,
+    flow_mapping,
+    sink_mapping,
+    step_mapping,
+    trigger_mapping,
+)
+from flowdsl.production.yaml import load_text
+from flowdsl.production.yaml_patch import PatchError, as_written, spliced
+from flowdsl.rules import Rules
+
+T = TypeVar("T")
+
+
+def edited(text: str, project: Project) -> str | None:
+    """The text changed where the project differs from it; None where it has to be written anew.
+
+    Flows that are equal to what the text says stay as they are written, what production cannot say in them too; the
+    others are lowered. Raises `ExportError` where one of those cannot be.
+    """
+    rules, skips = project.rules, bool(project.skipped)
+    try:
+        base = _loaded(text, rules, skips)
+    except LoadError:
+        return None
+    if same(base, project):
+        return text
+    kept = set(base.flows)
+    changed = portable_flows(flow for flow in project.flows if flow not in kept)
+    lowered = iter(changed)
+    expected = replace(project, flows=tuple(f if f in kept else next(lowered) for f in project.flows))
+    try:
+        new = spliced(text, _merged(as_written(text), base, project))
+        again = _loaded(new, rules, skips)
+    except (PatchError, LoadError):
+        return None
+    return new if same(again, expected) and len(again.left_out) == len(base.left_out) else None
+
+
+def _loaded(text: str, rules: Rules, skip_invalid: bool) -> Project:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FlowWarning)
+        return load_text(text, rules=rules, skip_invalid=skip_invalid)
+
+
+def same(one: Project, other: Project) -> bool:
+    """Whether two projects say the same, the keys included that are none of flowdsl's business."""
+    return _said(one) == _said(other)
+
+
+def _said(project: Project) -> tuple[Any, ...]:
+    # as JSON text, for what is no number equals nothing, not even itself
+    around = [backend_mapping(project.backend), list(map(sink_mapping, project.sinks)), project.other]
+    return project.flows, project.consumers, json.dumps(around, sort_keys=True, default=dict)
+
+
+# -- the document with the project's changes in it ------------------------------------------------------
+
+
+def _merged(document: Any, base: Project, project: Project) -> Any:
+    """What the document is to say; its shape may have no room for it."""
+    if isinstance(document, dict) and not document.keys().isdisjoint(
+        ("events", "sinks", "entities", "links")
+    ):
+        return _merged_project(document, base, project)
+    if not same(replace(base, flows=()), replace(project, flows=())):
+        raise PatchError
+    if isinstance(document, list):
+        return _merged_flows(document, base, project.flows)
+    flows = _merged_flows([document], base, project.flows)
+    if len(flows) != 1:
+        raise PatchError
+    return flows[0]
+
+
+def _merged_project(document: dict[str, Any], base: Project, project: Project) -> dict[str, Any]:
+    events = dict(document.get("events") or {})
+    if base.backend != project.backend:
+        _set(events, "backend", backend_mapping(project.backend))
+    if base.flows != project.flows:
+        events["flows"] = _merged_flows(events.get("flows") or [], base, project.flows)
+    if base.consumers != project.consumers:
+        old = events.get("consumers") or []
+        _set(events, "consumers", _kept(old, base.consumers, project.consumers, consumer_mapping))
+    new = dict(document)
+    if events != (document.get("events") or {}):
+        new["events"] = events
+    if base.sinks != project.sinks:
+        _set(new, "sinks", _kept(document.get("sinks") or [], base.sinks, project.sinks, sink_mapping))
+    for key in {**base.other, **project.other}:
+        if key not in project.other:
+            del new[key]
+        elif key not in base.other or base.other[key] != project.other[key]:
+            new[key] = project.other[key]
+    return new
+
+
+def _set(mapping: dict[str, Any], key: str, value: Any) -> None:
+    if value or key in mapping:
+        mapping[key] = value
+
+
+def _kept(written: list[Any], old: Sequence[T], new: Sequence[T], mapping: Callable[[T], Any]) -> list[Any]:
+    """The new values; those that the old ones hold too as they were written."""
+    if len(written) != len(old):
+        raise PatchError
+    return [written[old.index(value)] if value in old else mapping(value) for value in new]
+
+
+def _merged_flows(every: list[Any], base: Project, new: Sequence[Flow]) -> list[Any]:
+    """The flows in their new order; those that were left out when the text was read stay behind what stands before them."""
+    old = base.flows
+    written = [flow for number, flow in enumerate(every) if number not in base.left_out]
+    if len(written) != len(old):
+        raise PatchError
+    merged: list[Any] = []
+    # where each of the old ones stands by now
+    places: dict[int, int] = {}
+    names = difflib.SequenceMatcher(None, [f.name for f in old], [f.name for f in new], autojunk=False)
+    for _, a, b, c, d in names.get_opcodes():
+        for number, flow in enumerate(new[c:d]):
+            before = a + number if a + number < b else None
+            if before is None:
+                merged.append(written[old.index(flow)] if flow in old else flow_mapping(portable(flow)))
+            else:
+                places[before] = len(merged)
+                merged.append(_merged_flow(written[before], old[before], flow))
+    last = -1
+    for inserted, number in enumerate(base.left_out):
+        last = max([last, *(places[one] for one in range(number - inserted) if one in places)]) + 1
+        merged.insert(last, every[number])
+        places = {one: place + (place >= last) for one, place in places.items()}
+    return merged
+
+
+def _merged_flow(written: dict[str, Any], old: Flow, new: Flow) -> dict[str, Any]:
+    if old == new:
+        return written
+    changed = flow_mapping(portable(new))
+    for key, mine, its in (("name", old.name, new.name), ("description", old.description, new.description)):
+        if key in written and mine == its:
+            changed[key] = written[key]
+    triggers = trigger_mapping(old.trigger), trigger_mapping(new.trigger)
+    changed["trigger"] = _options(written["trigger"], *triggers)
+    changed["pipeline"] = _merged_steps(written.get("pipeline") or [], old, new)
+    order = [key for key in written if key in changed]
+    if "description" in changed and "description" not in order:
+        order.insert(order.index("name") + 1, "description")
+    return {key: changed[key] for key in order}
+
+
+def _merged_steps(written: list[Any], old: Flow, new: Flow) -> list[Any]:
+    merged: list[Any] = []
+    lowered, earlier = lowered_steps(new), _earlier_steps(old)
+    for _, a, b, c, d in difflib.SequenceMatcher(None, old.steps, new.steps, autojunk=False).get_opcodes():
+        for number, steps in enumerate(lowered[c:d]):
+            before = a + number if a + number < b else None
+            if before is None or len(steps) != 1:
+                merged += map(step_mapping, steps)
+            elif steps[0] == old.steps[before]:
+                merged.append(written[before])
+            else:
+                merged.append(_merged_step(written[before], earlier[before], steps[0]))
+    return merged
+
+
+def _earlier_steps(flow: Flow) -> list[list[Operator]]:
+    """What the steps of a flow become; nothing, where one of them cannot be said."""
+    try:
+        return lowered_steps(flow)
+    except ExportError:
+        return [[] for _ in flow.steps]
+
+
+def _merged_step(written: dict[str, Any], old: list[Operator], new: Operator) -> dict[str, Any]:
+    wanted = step_mapping(new)
+    if new.name not in written or not isinstance(written[new.name], dict):
+        return wanted
+    known = step_mapping(old[0])[new.name] if len(old) == 1 else {}
+    return {new.name: _options(written[new.name], known, wanted[new.name])}
+
+
+def _options(written: dict[str, Any], old: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """The wanted options, in the order of the text; those that stay the same as they are written."""
+    ordered = [key for key in written if key in wanted] + [key for key in wanted if key not in written]
+    return {
+        key: written[key] if key in written and old.get(key) == wanted[key] else wanted[key]
+        for key in ordered
+    }

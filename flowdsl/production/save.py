@@ -1,0 +1,87 @@
+"""A project into a file: a new one, its own, or one that holds other flows too; no other is ever touched."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+from flowdsl.errors import BuildError, ExportError, FlowError, LoadError
+from flowdsl.events import FlowWarning
+from flowdsl.production.export import project_to_yaml, whole_text
+from flowdsl.production.parser import BYTES
+from flowdsl.production.project import Backend, Project
+from flowdsl.production.yaml import decoded, load_text
+
+
+def save(project: Project, path: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Write the project, whose text is complete before the file is touched; see `Project.save`."""
+    file = Path(path)
+    there = None if overwrite else _text_of(file)
+    if project.text is not None:
+        text = project_to_yaml(project)
+        if there is not None and there not in (project.text, text):
+            raise _refused(
+                file, "the file is not the one that the project was read from, or it has changed since"
+            )
+    elif there is None:
+        text = whole_text(project)
+    else:
+        text = project_to_yaml(_with_parts(_project_of(there, file), project))
+    try:
+        file.write_text(text, "utf-8", newline="")
+    except OSError as error:
+        raise _refused(file, f"it cannot be written: {error.strerror or error}", overwrites=False) from error
+
+
+def _text_of(file: Path) -> str | None:
+    """What the file holds; None where there is none, or nothing in it."""
+    try:
+        with file.open("rb") as opened:
+            raw = opened.read(BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _refused(file, f"it cannot be read: {error.strerror or error}", overwrites=False) from error
+    try:
+        text = decoded(raw, file.name)
+    except LoadError as error:
+        raise _no_flows(file, error) from None
+    return text if text.strip() else None
+
+
+def _project_of(text: str, file: Path) -> Project:
+    """The project that an existing file holds; flows in it that are refused stay as they are written."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FlowWarning)
+            return load_text(text, file.name, skip_invalid=True)
+    except LoadError as error:
+        raise _no_flows(file, error) from None
+
+
+def _with_parts(there: Project, project: Project) -> Project:
+    """What is there, with the project's flows, sinks and consumers in the place of those of their names."""
+    merged = there
+    for flow in project.flows:
+        merged = merged.with_flow(flow)
+    sinks = {sink.name: sink for sink in (*there.sinks, *project.sinks)}
+    consumers = {consumer.name: consumer for consumer in (*there.consumers, *project.consumers)}
+    return replace(
+        merged,
+        sinks=tuple(sinks.values()),
+        consumers=tuple(consumers.values()),
+        backend=there.backend if project.backend == Backend() else project.backend,
+        other={**there.other, **project.other},
+    )
+
+
+def _no_flows(file: Path, error: LoadError) -> ExportError:
+    first: FlowError = error.problems[0]
+    return _refused(file, f"there is a file that holds no flows: {first}")
+
+
+def _refused(file: Path, what: str, *, overwrites: bool = True) -> ExportError:
+    hint = "choose another name, or say save(path, overwrite=True)" if overwrites else None
+    return ExportError([BuildError(what, place=str(file), hint=hint)])

@@ -1,0 +1,95 @@
+"""Lowered flows and what belongs to them as the mappings and lists of production's YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from flowdsl.expressions.conditions import Condition
+from flowdsl.expressions.durations import Duration
+from flowdsl.expressions.paths import path_text
+from flowdsl.operators.base import PATH_SCHEMA, PATHS_SCHEMA, Operator, Option
+from flowdsl.operators.deliver import Deliver
+from flowdsl.operators.map import Map
+from flowdsl.production.conditions import condition_text
+
+if TYPE_CHECKING:
+    from flowdsl.flow import Flow, Trigger
+    from flowdsl.production.project import Backend, ConsumerOptions, Project, SinkConfig
+
+
+def flow_mapping(flow: Flow) -> dict[str, Any]:
+    """A lowered flow; what is at its default is left out."""
+    mapping: dict[str, Any] = {"name": flow.name}
+    if flow.description is not None:
+        mapping["description"] = flow.description
+    return {
+        **mapping,
+        "trigger": trigger_mapping(flow.trigger),
+        "pipeline": [step_mapping(step) for step in flow.steps],
+    }
+
+
+def trigger_mapping(trigger: Trigger) -> dict[str, Any]:
+    """A trigger."""
+    given = {"kind": trigger.kind, "link_type": trigger.link_type, "entity_type": trigger.entity_type}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def step_mapping(step: Operator) -> dict[str, Any]:
+    """A lowered step: its operator's name, with its options."""
+    if isinstance(step, Deliver):
+        options: dict[str, Any] = (
+            {"sink": step.sinks[0]} if len(step.sinks) == 1 else {"sinks": list(step.sinks)}
+        )
+    elif isinstance(step, Map):
+        options = {"template": step.plain}
+    else:
+        defaults = {field.name: field.default for field in dataclasses.fields(step)}
+        options = {
+            option.yaml: _plain(getattr(step, name), option)
+            for name, option in step.options().items()
+            if getattr(step, name) != defaults[name]
+        }
+    return {step.name: options}
+
+
+def _plain(value: Any, option: Option) -> Any:
+    if option.schema is PATH_SCHEMA:
+        return path_text(value)
+    if option.schema is PATHS_SCHEMA:
+        return path_text(value[0])
+    if isinstance(value, Duration):
+        return value.text
+    return condition_text(value) if isinstance(value, Condition) else value
+
+
+def project_mapping(project: Project, flows: tuple[Flow, ...]) -> dict[str, Any]:
+    """A project with its flows lowered to `flows`."""
+    events: dict[str, Any] = {}
+    backend = backend_mapping(project.backend)
+    if backend:
+        events["backend"] = backend
+    events["flows"] = [flow_mapping(flow) for flow in flows]
+    if project.consumers:
+        events["consumers"] = [consumer_mapping(consumer) for consumer in project.consumers]
+    mapping: dict[str, Any] = {"events": events}
+    if project.sinks:
+        mapping["sinks"] = [sink_mapping(sink) for sink in project.sinks]
+    return {**mapping, **project.other}
+
+
+def sink_mapping(sink: SinkConfig) -> dict[str, Any]:
+    """A sink as it is configured."""
+    return {"name": sink.name, "type": sink.type, **({"config": dict(sink.config)} if sink.config else {})}
+
+
+def consumer_mapping(consumer: ConsumerOptions) -> dict[str, Any]:
+    """A consumer, without `seek` where it is `latest`."""
+    return {"name": consumer.name, **({"seek": consumer.seek} if consumer.seek != "latest" else {})}
+
+
+def backend_mapping(backend: Backend) -> dict[str, Any]:
+    """A backend; nothing for the usual one."""
+    config = {"config": dict(backend.config)} if backend.config else {}
+    return {"type": backend.type, **config} if config or backend.type != "memory" else {}

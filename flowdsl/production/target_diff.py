@@ -1,0 +1,110 @@
+"""What production would make of flows over a log, against what they mean."""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from flowdsl.comparison.comparison import Comparison, compare
+from flowdsl.errors import LoadError
+from flowdsl.events import FlowWarning
+from flowdsl.production.project import NOT_IMPLEMENTED_SINK_TYPES, Project
+from flowdsl.production.yaml import load_bytes, merged
+from flowdsl.replaying import replay
+from flowdsl.rules import FLOWDSL, Rules, rules_of
+
+if TYPE_CHECKING:
+    from flowdsl.graph.snapshot import EntityGraph
+
+
+@dataclass(frozen=True, repr=False)
+class Prediction:
+    """A replay by flowdsl's rules against one by production's: `comparison` has what differs and why.
+
+    `refused_here` are the flows that only production runs, `refused_there` those that it leaves out, `unserved` has for
+    each sink that production lacks how many deliveries are lost there, and the finding that says so.
+    """
+
+    comparison: Comparison
+    refused_here: tuple[str, ...]
+    refused_there: tuple[str, ...]
+    unserved: tuple[tuple[str, int, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The prediction as plain values."""
+        return {
+            **self.comparison.to_dict(),
+            "refused_here": list(self.refused_here),
+            "refused_there": list(self.refused_there),
+            "unserved": [dict(zip(("sink", "count", "finding"), row, strict=True)) for row in self.unserved],
+        }
+
+    def __repr__(self) -> str:
+        lines = [repr(self.comparison)]
+        lines += [
+            f"  {name}: flowdsl refuses it, so what it means is not known" for name in self.refused_here
+        ]
+        lines += [f"  {name}: production leaves it out" for name in self.refused_there]
+        lines += [
+            f"  {sink}: production makes none of these {count:,} deliveries [{finding}]"
+            for sink, count, finding in self.unserved
+        ]
+        return "\n".join(lines)
+
+
+def predict_sources(
+    sources: Sequence[tuple[bytes, str]], target: str, log: Any, graph: EntityGraph | None = None, *,
+    start: int | dt.datetime | str | None = None, stop: int | dt.datetime | str | None = None,
+) -> Prediction:  # fmt: skip
+    """What a runtime would make of YAML over a log, of several texts with their names as of one project.
+
+    Raises `LoadError` where it, or flowdsl, can run no flow of them.
+    """
+
+    def read(rules: Rules) -> Project:
+        return merged([partial(load_bytes, *one, rules=rules, skip_invalid=True) for one in sources])
+
+    with warnings.catch_warnings():
+        # why flows are left out is a finding
+        warnings.simplefilter("ignore", FlowWarning)
+        here, there = read(FLOWDSL), read(rules_of(target))
+        for project, whose in ((here, "flowdsl"), (there, "production")):
+            if not project.flows:
+                raise LoadError(list(project.skipped) or [_no_flows(sources[0][1], whose)])
+        meant = replay(here, log, graph, start=start, stop=stop)
+        made = replay(there, log, graph, start=start, stop=stop, target=target)
+    compared = compare(meant, made)
+    names, others = ({flow.name for flow in project.flows} for project in (here, there))
+    return Prediction(
+        compared,
+        tuple(sorted(others - names)),
+        tuple(sorted(names - others)),
+        tuple(_unserved(there, compared)),
+    )
+
+
+def _no_flows(name: str, whose: str) -> Any:
+    from flowdsl.errors import FlowError
+
+    return FlowError(f"{whose} finds no flow in it", place=name)
+
+
+def _unserved(there: Project, compared: Comparison) -> list[tuple[str, int, str]]:
+    """The sinks that are named but not defined, or of a type that production does not implement."""
+    if not there.sinks:
+        return []
+    types = {sink.name: sink.type for sink in there.sinks}
+    counts: dict[str, int] = {}
+    for row in compared.to_dict()["counts"]:
+        counts[row["sink"]] = counts.get(row["sink"], 0) + row["after"]
+    found = []
+    for sink, count in counts.items():
+        if sink not in types:
+            found.append((sink, count, "sink-undefined"))
+        elif types[sink] in NOT_IMPLEMENTED_SINK_TYPES:
+            found.append((sink, count, "sink-not-implemented"))
+    return [row for row in found if row[1]]

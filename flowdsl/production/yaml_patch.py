@@ -1,0 +1,294 @@
+"""A YAML text changed where its value changes, every other byte as it was: comments, order, spelling, white space.
+
+The text is composed into nodes that know where they stand. Old and new value are compared from the top down, and the
+smallest nodes that differ are written anew; where that cannot be, the next larger one is, up to a whole flow, sink or test.
+What stands for a node in several places (an alias) is never touched.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowdsl.production.emitter import block_lines, inline
+from flowdsl.production.parser import PLAIN, compose
+from flowdsl.production.scalars import SCALAR_TAGS, plain_scalar
+
+
+class PatchError(Exception):
+    """The text cannot be changed in place."""
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """The characters from `start` to `end` become `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+def spliced(text: str, value: Any) -> str:
+    """The text with the least of it changed so that it says `value`. Raises `PatchError`."""
+    splicer = _Splicer(text, compose(text))
+    edits = _kept_apart(list(splicer.edits(value)), text)
+    for before, after in itertools.pairwise(edits):
+        if after.start < before.end:
+            raise PatchError
+    for edit in reversed(edits):
+        text = text[: edit.start] + edit.text + text[edit.end :]
+    return text
+
+
+def as_written(text: str) -> Any:
+    """What the text says, every scalar as `spliced` compares it."""
+    root = compose(text)
+    _shared(root)
+    return _plain(root)
+
+
+def _kept_apart(edits: list[_Edit], text: str) -> list[_Edit]:
+    """The edits in order; lines that were to come below lines that go, come below what stands above those."""
+    gone = [edit for edit in edits if not edit.text]
+    apart = [_above(edit, gone, text) if edit.start == edit.end else edit for edit in edits]
+    return sorted(apart, key=lambda edit: (edit.start, edit.end))
+
+
+def _above(edit: _Edit, gone: list[_Edit], text: str) -> _Edit:
+    at = edit.start
+    while edit.text.startswith(("\r", "\n")):
+        around = next((one for one in gone if one.start <= at < one.end), None)
+        if around is None:
+            break
+        if around.start == 0:
+            raise PatchError
+        at = around.start - (2 if text[: around.start].endswith("\r\n") else 1)
+    return _Edit(at, at, edit.text)
+
+
+class _Splicer:
+    def __init__(self, text: str, root: Any) -> None:
+        self.text = text
+        self.root = root
+        self.newline = "\r\n" if "\r\n" in text else "\n"
+        self.shared = _shared(root)
+
+    def edits(self, value: Any) -> Iterator[_Edit]:
+        """What changes."""
+        return self._node(self.root, value, 0, inside=False, item=False)
+
+    def _node(self, node: Any, value: Any, column: int, *, inside: bool, item: bool) -> Iterator[_Edit]:
+        """What changes in a node.
+
+        `column` is where the key or dash before it stands, `inside` says whether braces hold it, `item` whether it is, or is
+        in, an item of a list: only there it may be written anew as a whole.
+        """
+        old = _plain(node)
+        if _same(old, value):
+            return
+        self._alone(node)
+        try:
+            yield from list(self._finer(node, old, value, column, inside=inside, item=item))
+        except PatchError:
+            if not item:
+                raise
+            yield self._replaced(node, value, column, inside=inside)
+
+    def _finer(
+        self, node: Any, old: Any, value: Any, column: int, *, inside: bool, item: bool
+    ) -> Iterator[_Edit]:
+        inside = inside or (node.id != "scalar" and bool(node.flow_style))
+        if isinstance(old, dict) and isinstance(value, Mapping) and set(old) & set(value):
+            yield from self._mapping(node, value, inside=inside, item=item)
+        elif isinstance(old, list) and isinstance(value, list) and old and value:
+            yield from self._list(node, value, inside=inside)
+        else:
+            yield self._replaced(node, value, column, inside=inside)
+
+    # -- mappings and lists ----------------------------------------------------------------------------
+
+    def _mapping(self, node: Any, value: Mapping[str, Any], *, inside: bool, item: bool) -> Iterator[_Edit]:
+        old = [key.value for key, _ in node.value]
+        new = list(value)
+        column = node.start_mark.column
+        if old != new and inside:
+            yield _Edit(node.start_mark.index, self._end(node), inline(value))
+            return
+        for tag, a, b, c, d in _operations(old, new):
+            if tag == "equal":
+                for (key, inner), name in zip(node.value[a:b], new[c:d], strict=True):
+                    yield from self._node(inner, value[name], key.start_mark.column, inside=inside, item=item)
+                continue
+            for key, inner in node.value[a:b]:
+                yield self._removed(key.start_mark.index, self._end(inner))
+            if c < d:
+                lines = block_lines({name: value[name] for name in new[c:d]})
+                before = self._end(node.value[a - 1][1]) if a else None
+                yield self._inserted(node, before, list(lines), column)
+
+    def _list(self, node: Any, value: list[Any], *, inside: bool) -> Iterator[_Edit]:
+        old, new = [_mark(_plain(item)) for item in node.value], [_mark(item) for item in value]
+        if len(old) != len(new) and inside:
+            yield _Edit(node.start_mark.index, self._end(node), inline(value))
+            return
+        column = node.start_mark.column
+        for _, a, b, c, d in _operations(old, new):
+            both = min(b - a, d - c)
+            for item, inner in zip(node.value[a : a + both], value[c : c + both], strict=True):
+                yield from self._node(item, inner, column, inside=inside, item=True)
+            for item in node.value[a + both : b]:
+                yield self._removed(self._dash(item, column), self._end(item))
+            if c + both < d:
+                last = a + both - 1
+                before = self._end(node.value[last]) if last >= 0 else None
+                yield self._inserted(node, before, list(block_lines(value[c + both : d])), column)
+
+    def _dash(self, item: Any, column: int) -> int:
+        """Where the dash of an item stands."""
+        self._alone(item)
+        at = int(item.start_mark.index)
+        while at > 0:
+            at -= 1
+            if self.text[at] == "-" and self._column(at) == column:
+                return at
+            if self.text[at] not in " -\r\n":
+                break
+        raise PatchError
+
+    # -- edits -----------------------------------------------------------------------------------------
+
+    def _removed(self, start: int, end: int) -> _Edit:
+        """Whole lines go: those on which something that begins a line stands, to its end."""
+        begin = start - self._column(start)
+        stop = self._line_end(end)
+        if self.text[begin:start].strip() or not self._is_remark(end, stop):
+            raise PatchError
+        return _Edit(begin, min(stop + 1, len(self.text)), "")
+
+    def _inserted(self, node: Any, before: int | None, lines: list[str], column: int) -> _Edit:
+        """Whole lines come: after the line on which `before` is, or above the first line of the node."""
+        if before is not None:
+            stop = self._line_end(before)
+            if not self._is_remark(before, stop):
+                raise PatchError
+            at = stop - 1 if self.text[stop - 1 : stop + 1] == "\r\n" else stop
+            return _Edit(at, at, "".join(f"{self.newline}{line}" for line in self._at_column(lines, column)))
+        start = node.start_mark.index
+        begin = start - column
+        if self.text[begin:start].strip():
+            raise PatchError
+        return _Edit(
+            begin, begin, "".join(f"{line}{self.newline}" for line in self._at_column(lines, column))
+        )
+
+    def _replaced(self, node: Any, value: Any, column: int, *, inside: bool) -> _Edit:
+        start, end = node.start_mark.index, self._end(node)
+        block = node.id != "scalar" and not node.flow_style
+        lines = [inline(value)] if inside else list(block_lines(value))
+        if len(lines) > 1 and not block and self.text[end : self._line_end(end)].strip():
+            # a remark behind the value stays behind it
+            lines = [inline(value)]
+        if node.start_mark.index == node.end_mark.index:
+            # nothing stands there; its mark is where the next thing begins
+            start = end
+            if self.text[end - 1] not in ":-":
+                raise PatchError
+            lines[0] = f" {lines[0]}"
+        elif len(lines) > 1 and not block and not isinstance(value, str):
+            # from one line to several: below the key
+            below = "".join(f"{self.newline}{line}" for line in self._at_column(lines, column + 2))
+            return _Edit(len(self.text[:start].rstrip()), end, below)
+        first, *rest = lines
+        indent = node.start_mark.column if block else column
+        return _Edit(
+            start, end, first + "".join(f"{self.newline}{line}" for line in self._at_column(rest, indent))
+        )
+
+    def _at_column(self, lines: Sequence[str], column: int) -> Iterator[str]:
+        return (f"{' ' * column}{line}" if line else "" for line in lines)
+
+    # -- places ----------------------------------------------------------------------------------------
+
+    def _end(self, node: Any) -> int:
+        """Where a node's own text ends, without the comments and empty lines below it."""
+        self._alone(node)
+        start, end = int(node.start_mark.index), int(node.end_mark.index)
+        if node.id == "scalar":
+            return (
+                len(self.text[:end].rstrip()) if start == end else start + len(self.text[start:end].rstrip())
+            )
+        if node.flow_style:
+            return end
+        last = node.value[-1]
+        return self._end(last[1] if node.id == "mapping" else last)
+
+    def _alone(self, node: Any) -> None:
+        """Refuse a node that stands in several places: it does not say in which."""
+        if id(node) in self.shared:
+            raise PatchError
+
+    def _column(self, at: int) -> int:
+        return at - (self.text.rfind("\n", 0, at) + 1)
+
+    def _line_end(self, at: int) -> int:
+        found = self.text.find("\n", at)
+        return len(self.text) if found < 0 else found
+
+    def _is_remark(self, start: int, end: int) -> bool:
+        rest = self.text[start:end].strip()
+        return not rest or rest.startswith("#")
+
+
+def _operations(old: Sequence[Any], new: Sequence[Any]) -> Sequence[tuple[str, int, int, int, int]]:
+    return difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+
+
+def _mark(item: Any) -> str:
+    """What tells the items of a list apart: a flow's or sink's name, else all of it."""
+    name = item.get("name") if isinstance(item, dict) else None
+    return f"name {name}" if isinstance(name, str) else json.dumps(item)
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Equal, with the same types and the same order of keys."""
+    return old is new or json.dumps(old) == json.dumps(new)
+
+
+def _within(node: Any) -> Iterator[Any]:
+    yield node
+    if node.id != "scalar":
+        for inner in node.value:
+            for one in inner if isinstance(inner, tuple) else (inner,):
+                yield from _within(one)
+
+
+def _check_ends(node: Any, around: frozenset[int]) -> None:
+    """Refuse a node that stands inside of itself: there is no end to what it says."""
+    if node.id == "scalar":
+        return
+    if id(node) in around:
+        raise PatchError
+    for inner in node.value:
+        for one in inner if isinstance(inner, tuple) else (inner,):
+            _check_ends(one, around | {id(node)})
+
+
+def _shared(root: Any) -> set[int]:
+    """The nodes that stand in several places, by identity."""
+    seen: set[int] = set()
+    _check_ends(root, frozenset())
+    return {id(node) for node in _within(root) if id(node) in seen or seen.add(id(node))}  # type: ignore[func-returns-value]
+
+
+def _plain(node: Any) -> Any:
+    if node.id == "mapping":
+        if any(key.id != "scalar" for key, _ in node.value):
+            raise PatchError
+        return {key.value: _plain(inner) for key, inner in node.value}
+    if node.id == "sequence":
+        return [_plain(item) for item in node.value]
+    return plain_scalar(node.value) if node.tag == PLAIN or node.tag in SCALAR_TAGS else node.value

@@ -1,0 +1,260 @@
+"""Works out the numbers of a report from a result's tables, part by part, on two threads; no flow is run for it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flowdsl.progress import ProgressReporter, Tick, beside
+from flowdsl.reports.distribution import Distribution, Spans
+from flowdsl.reports.metrics import (
+    Figures,
+    LateMetrics,
+    OpenMetrics,
+    SinkMetrics,
+    StepMetrics,
+    drops_of,
+    fan_outs_of,
+    refused_of,
+)
+from flowdsl.reports.part_groups import Numbered, Piece, jobs, read
+from flowdsl.reports.payload_samples import Candidates, is_payload, samples_of
+from flowdsl.reports.recipients import DailyCounts, RecipientCounts, RecipientMetrics, look_up, named
+from flowdsl.reports.timeline import Timeline
+from flowdsl.results.dispatch import UNDELIVERED
+from flowdsl.results.error_counts import error_causes
+
+if TYPE_CHECKING:
+    from flowdsl.results.result import Result
+
+_WORKERS: Final = 2
+# deliveries of which the recipients are counted in one pass
+_PASS: Final = 1 << 25
+# deliver steps of which samples are read: those with the most deliveries
+_SAMPLED: Final = 100
+_FIXED: Final = ("recipient_id", "delivered_at", "event_time")
+# which share of the measuring is the counting of rows
+_COUNTING: Final = 0.8
+# rows that are measured together: those of a table, or those of them that a sink's preferences refused
+Rows = tuple[str, str | None]
+# how often rows count for a sink: refused ones are taken off again
+Weights = Mapping[Rows, int]
+_Group = tuple[tuple[Rows, int], ...]
+
+
+@dataclass
+class _StepTotals:
+    """What is known of the deliveries of one step."""
+
+    name: str
+    pieces: Sequence[Piece]
+    latency: Spans = field(default_factory=Spans)
+    candidates: Candidates = field(default_factory=Candidates)
+
+    @property
+    def rows(self) -> int:
+        """How many deliveries there are."""
+        return sum(piece.rows for piece in self.pieces)
+
+
+@dataclass
+class _Measured:
+    """What one pass over rows gave, part by part."""
+
+    days: list[DailyCounts] = field(default_factory=list)
+    timelines: list[Timeline | None] = field(default_factory=list)
+
+
+def measure(result: Result, follower: ProgressReporter | None = None) -> Figures:
+    """All numbers of a result; `follower` hears of the deliveries that are counted."""
+    manifest = result.manifest
+    counts = Counter(dict.fromkeys(result.sinks, 0))
+    for row in manifest["delivered"]:
+        counts[row["sink"]] += row["count"]
+    tables = {
+        s["table"]: _StepTotals(s["table"], result.store.pieces(s["table"])) for s in manifest["delivers"]
+    }
+    sinks = [*result.sinks, None]
+    weights = [_weights(manifest["delivers"], sink) for sink in sinks]
+    measured = _measure_tables(tables, weights, len(result), follower or ProgressReporter())
+    return Figures(
+        flows=result.flows,
+        events=manifest["events"],
+        span=None if manifest["span"] is None else (manifest["span"][0], manifest["span"][1]),
+        deliveries=len(result),
+        everyone=measured[-1][0],
+        sinks=tuple(
+            SinkMetrics(sink, counts[sink], timeline, recipients)
+            for sink, (recipients, timeline) in zip(result.sinks, measured, strict=False)
+        ),
+        steps=_steps(result, tables),
+        fan_outs=fan_outs_of(manifest),
+        drops=drops_of(manifest),
+        refused=refused_of(manifest),
+        failed=sum(s["failed"] for s in manifest["steps"]),
+        causes=tuple(error_causes(result.store, result.flows, result.recorder)),
+        late=_late(result),
+        open=_open(result),
+        undelivered=_undelivered(result),
+    )
+
+
+def _weights(delivers: Sequence[dict[str, Any]], sink: str | None) -> Weights:
+    """What counts for a sink, or for all sinks together."""
+    weights: dict[Rows, int] = {}
+    for step in delivers:
+        for name in step["sinks"]:
+            if sink is None or name == sink:
+                times = len(step["flows"])
+                weights[step["table"], None] = weights.get((step["table"], None), 0) + times
+                weights[step["table"], name] = weights.get((step["table"], name), 0) - times
+    return weights
+
+
+def _measure_tables(
+    tables: Mapping[str, _StepTotals], groups: Sequence[Weights], rows: int, follower: ProgressReporter
+) -> list[tuple[RecipientMetrics, Timeline | None]]:
+    """Measure all tables, and the recipients and times of each group of rows."""
+    passes = max(1, -(-rows // _PASS))
+    # rows are read, and a delivery is a row for each sink and flow that it is for
+    read = sum(piece.rows for table in tables.values() for piece in table.pieces)
+    tick = follower.part(_COUNTING * rows / max(read * passes, 1))
+    kept: dict[Rows, _Measured] = {}
+    told: list[dict[_Group, RecipientCounts]] = []
+    for number in range(passes):
+        found = _pass(tables, (number, passes), tick)
+        kept = kept or found
+        days = {key: beside(partial(DailyCounts.joined, measured.days)) for key, measured in found.items()}
+        held = [_reduced(group, days) for group in groups]
+        told.append(
+            {
+                group: beside(partial(_crowd, group, days))
+                for group in dict.fromkeys(group for group, _ in held)
+            }
+        )
+    first = {code for one in told for crowd in one.values() for code, *_ in crowd.first}
+    names = look_up(first, _recipients(tables))
+    people = {group: named([one[group] for one in told], names) for group in told[0]}
+    timelines = {key: Timeline.joined(measured.timelines) for key, measured in kept.items()}
+    return [
+        (
+            people[group].times(factor),
+            Timeline.joined([timelines[key] for key, _ in group], [factor * times for _, times in group]),
+        )
+        for group, factor in held
+    ]
+
+
+def _crowd(group: _Group, days: Mapping[Rows, DailyCounts]) -> RecipientCounts:
+    return RecipientCounts.of(
+        DailyCounts.joined([days[key] for key, _ in group], [times for _, times in group])
+    )
+
+
+def _reduced(group: Weights, there: Container[Rows]) -> tuple[_Group, int]:
+    """Weights without a common factor, and the factor: sinks that get the same have the same recipients, as often."""
+    held = [(key, times) for key, times in group.items() if key in there]
+    factor = math.gcd(*(times for _, times in held)) or 1
+    return tuple((key, times // factor) for key, times in held), factor
+
+
+def _pass(tables: Mapping[str, _StepTotals], share: tuple[int, int], tick: Tick) -> dict[Rows, _Measured]:
+    """One pass over all deliveries; the first one takes in everything else as well."""
+    work = [(table, job) for table in tables.values() for job in jobs(table.pieces)]
+    found: dict[Rows, _Measured] = {}
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="flowdsl-report") as pool:
+        measured = pool.map(lambda one: _measure_job(one[1], share), work)
+        for (table, job), (rows, latency, candidates) in zip(work, measured, strict=True):
+            tick(sum(piece.rows for _, piece in job))
+            for sink, days, timeline in rows:
+                one = found.setdefault((table.name, sink), _Measured())
+                one.days.append(days)
+                one.timelines.append(timeline)
+            if share[0] == 0:
+                table.latency.join(latency)
+                table.candidates.add(candidates)
+    return found
+
+
+def _measure_job(
+    job: Numbered, share: tuple[int, int]
+) -> tuple[list[tuple[str | None, DailyCounts, Timeline | None]], Spans, Candidates]:
+    """People and times of rows, and of those that sinks refused; in the first pass latencies and candidates as well."""
+    first = share[0] == 0
+    rows: list[tuple[str | None, DailyCounts, Timeline | None]] = []
+    latency, candidates = Spans(), Candidates()
+
+    def count(sink: str | None, frame: pl.DataFrame) -> None:
+        times = frame["delivered_at"].to_physical().to_numpy()
+        days = DailyCounts.of(frame["recipient_id"], times, share)
+        rows.append((sink, days, Timeline.of(times) if first else None))
+
+    for run in read(job, lambda name: name in _FIXED or (first and is_payload(name))):
+        count(None, run.frame)
+        for sink, column in run.refused.items():
+            count(sink, run.frame.filter(pl.col(column)))
+        if first:
+            latency.add((run.frame["delivered_at"] - run.frame["event_time"]).to_physical().to_numpy())
+            candidates.add(Candidates.of(run.frame, run.place))
+    return rows, latency, candidates
+
+
+def _recipients(tables: Mapping[str, _StepTotals]) -> Iterator[pl.Series]:
+    for table in tables.values():
+        for piece in table.pieces:
+            yield piece.read("recipient_id".__eq__)["recipient_id"]
+
+
+def _steps(result: Result, tables: Mapping[str, _StepTotals]) -> tuple[StepMetrics, ...]:
+    found, names = [], result.flows
+    delivers = result.manifest["delivers"]
+    # samples have to be read again
+    largest = sorted(delivers, key=lambda step: -tables[step["table"]].rows)[:_SAMPLED]
+    sampled = {step["table"] for step in largest}
+    for step in delivers:
+        table = tables[step["table"]]
+        latency = table.latency.distribution()
+        samples = samples_of(table.candidates, table.pieces) if step["table"] in sampled else ()
+        number = int(step["table"].rpartition("-")[2])
+        for flow in step["flows"]:
+            name, sinks = names[flow], tuple(step["sinks"])
+            found.append((flow, StepMetrics(name, number, sinks, step["timed"], latency, samples)))
+    found.sort(key=lambda item: (item[0], item[1].step))
+    return tuple(figures for _, figures in found)
+
+
+def _late(result: Result) -> LateMetrics:
+    lateness, kinds = Spans(), Counter[str]()
+    for piece in result.store.pieces("late"):
+        frame = piece.read(("lateness", "kind").__contains__)
+        lateness.add(frame["lateness"].to_physical().to_numpy())
+        kinds.update(frame["kind"].cast(pl.String).to_list())
+    spans = lateness.distribution() if kinds else Distribution.of([])
+    return LateMetrics(result.manifest["late"], spans, tuple(sorted(kinds.items())))
+
+
+def _open(result: Result) -> tuple[OpenMetrics, ...]:
+    frames = [piece.read(lambda _: True) for piece in result.store.pieces("open")]
+    if not frames:
+        return ()
+    order = {name: number for number, name in enumerate(result.flows)}
+    windows = pl.concat(frames).group_by("flow", "step", "operator").agg(
+        pl.len(), pl.col("held").sum().alias("all_held"), pl.col("due_at").min().to_physical()
+    )  # fmt: skip
+    found = [OpenMetrics(*row) for row in windows.iter_rows()]
+    return tuple(sorted(found, key=lambda o: (order[o.flow], o.step)))
+
+
+def _undelivered(result: Result) -> tuple[tuple[str, str, int], ...]:
+    found: Counter[tuple[str, str]] = Counter()
+    for piece in result.store.pieces(UNDELIVERED):
+        found.update(piece.read(("sink", "error").__contains__).select("sink", "error").iter_rows())
+    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return tuple((sink, error, count) for (sink, error), count in ordered)

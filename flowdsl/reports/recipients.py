@@ -1,0 +1,235 @@
+"""How often each person is told, and how often on their worst day: counted by hash, so that no name is compared.
+
+A pass over the deliveries gives for each day (UTC) the hashes that occur and how often; days are then merged for every
+sink that asks. Two people would only be taken for one if 64 bits of their hashes agreed. Where there are very many
+deliveries, each pass takes the people of a share of all hashes, so that memory does not grow with the deliveries.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.charts.formats import DAY, EPOCH
+from flowdsl.reports.distribution import Distribution, Ints
+from flowdsl.values.masks import where_present
+
+Hashes = npt.NDArray[np.uint64]
+TOP: Final = 10
+# people with the same count, among whom the first by name are looked for
+_TIED: Final = 1_000
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is told often: how often in all, and on which day (UTC) most."""
+
+    recipient: str
+    deliveries: int
+    worst_day: int
+    day: dt.date
+
+
+@dataclass(frozen=True, eq=False)
+class RecipientMetrics:
+    """How many people are told, how often each, and how often each on their worst day (UTC).
+
+    `top` are those who are told most often, by name where they are told equally often. `tied` is set where so many have
+    the same count that none of them is named: (their count, how many they are). `nobody` counts deliveries without a
+    recipient.
+    """
+
+    deliveries: Distribution
+    worst_day: Distribution
+    top: tuple[Person, ...]
+    tied: tuple[int, int] | None
+    nobody: int
+
+    @property
+    def count(self) -> int:
+        """How many people there are."""
+        return self.deliveries.total
+
+    def times(self, factor: int) -> RecipientMetrics:
+        """The same people, each told so many times as often."""
+        if factor == 1:
+            return self
+        top = [replace(p, deliveries=factor * p.deliveries, worst_day=factor * p.worst_day) for p in self.top]
+        return RecipientMetrics(
+            self.deliveries.times(factor),
+            self.worst_day.times(factor),
+            tuple(top),
+            self.tied and (factor * self.tied[0], self.tied[1]),
+            factor * self.nobody,
+        )
+
+
+@dataclass(frozen=True)
+class DailyCounts:
+    """For each day the hashes that occur in it, ascending, and how often each does."""
+
+    days: Mapping[int, tuple[Hashes, Ints]]
+    nobody: int = 0
+
+    @classmethod
+    def of(cls, recipients: pl.Series, times: Ints, share: tuple[int, int] = (0, 1)) -> DailyCounts:
+        """The recipients of deliveries at these times (µs), or a share of them: number n of so many."""
+        hashes, there = hashes_of(recipients), where_present(recipients)
+        days = times // DAY
+        nobody = int((~there).sum()) if share[0] == 0 else 0
+        if not there.all():
+            hashes, days = hashes[there], days[there]
+        if share[1] > 1:
+            mine = hashes % np.uint64(share[1]) == share[0]
+            hashes, days = hashes[mine], days[mine]
+        if len(days) and (days[1:] < days[:-1]).any():
+            order = np.argsort(days, kind="stable")
+            hashes, days = hashes[order], days[order]
+        edges = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)] if len(days) else []
+        return cls({int(days[a]): _counted(hashes[a:b]) for a, b in pairwise(edges)}, nobody)
+
+    @classmethod
+    def joined(cls, parts: Sequence[DailyCounts], times: Sequence[int] | None = None) -> DailyCounts:
+        """Several as one, each counted so many times; rows counted −1 times are taken off again."""
+        weights = times if times is not None else [1] * len(parts)
+        if len(parts) == 1 and weights[0] == 1:
+            return parts[0]
+        found: dict[int, list[tuple[Hashes, Ints]]] = {}
+        for part, weight in zip(parts, weights, strict=True):
+            for day, (hashes, counts) in part.days.items():
+                found.setdefault(day, []).append((hashes, counts if weight == 1 else weight * counts))
+        merged = {day: _more_than_none(*_merged(pieces)[:2]) for day, pieces in sorted(found.items())}
+        return cls(merged, sum(w * part.nobody for part, w in zip(parts, weights, strict=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class RecipientCounts:
+    """The people of a share of all hashes: the distributions, and the hashes of those who may be among the first."""
+
+    deliveries: Distribution
+    worst_day: Distribution
+    nobody: int
+    # hash, deliveries, worst day, its day
+    first: tuple[tuple[int, int, int, int], ...]
+    cut: int = 0
+    crowded: bool = False
+
+    @classmethod
+    def of(cls, days: DailyCounts) -> RecipientCounts:
+        """The people of these days."""
+        hashes, totals, worst = _merged(list(days.days.values()))
+        if not len(hashes):
+            none = Distribution.of([])
+            return cls(none, none, days.nobody, ())
+        cut = int(np.partition(totals, -TOP)[-TOP]) if len(totals) > TOP else 1
+        crowded = int((totals == cut).sum()) > _TIED
+        chosen = np.flatnonzero(totals > cut if crowded else totals >= cut)
+        when = _worst_days(days, hashes[chosen], worst[chosen])
+        first = zip(
+            hashes[chosen].tolist(), totals[chosen].tolist(), worst[chosen].tolist(), when, strict=True
+        )
+        return cls(Distribution.of(totals), Distribution.of(worst), days.nobody, tuple(first), cut, crowded)
+
+
+def hashes_of(recipients: pl.Series) -> Hashes:
+    """The hash of each recipient."""
+    hashes: Hashes = recipients.cast(pl.String).hash().to_numpy()
+    return hashes
+
+
+def named(crowds: Sequence[RecipientCounts], names: Mapping[int, str]) -> RecipientMetrics:
+    """The people of all shares together, those in front by name."""
+    deliveries = Distribution.joined([c.deliveries for c in crowds])
+    # below this, some share had too many people with the same count to tell them all
+    cut = max((crowd.cut for crowd in crowds if crowd.crowded), default=0)
+    people = [
+        Person(names[code], total, worst, (EPOCH + dt.timedelta(days=day)).date())
+        for crowd in crowds
+        for code, total, worst, day in crowd.first
+        if total > cut
+    ]
+    people.sort(key=lambda p: (-p.deliveries, p.recipient))
+    tied = int(deliveries.counts[deliveries.values == cut].sum())
+    return RecipientMetrics(
+        deliveries,
+        Distribution.joined([c.worst_day for c in crowds]),
+        tuple(people[:TOP]),
+        (cut, tied) if tied and len(people) < TOP else None,
+        sum(c.nobody for c in crowds),
+    )
+
+
+def look_up(wanted: Collection[int], pieces: Iterable[pl.Series]) -> dict[int, str]:
+    """The names behind hashes, read from one series of recipients after the other until all are known."""
+    missing = np.array(sorted(wanted), np.uint64)
+    names: dict[int, str] = {}
+    for recipients in pieces:
+        if not len(missing):
+            break
+        hashes = hashes_of(recipients)
+        places = np.searchsorted(missing, hashes).clip(max=len(missing) - 1)
+        rows = np.flatnonzero((missing[places] == hashes) & where_present(recipients))
+        found, at = np.unique(hashes[rows], return_index=True)
+        texts = recipients.gather(rows[at]).cast(pl.String).to_list()
+        names.update(zip(found.tolist(), texts, strict=True))
+        missing = np.setdiff1d(missing, found, assume_unique=True)
+    return names
+
+
+def _more_than_none(hashes: Hashes, counts: Ints) -> tuple[Hashes, Ints]:
+    left = counts > 0
+    return (hashes, counts) if left.all() else (hashes[left], counts[left])
+
+
+def _counted(hashes: Hashes) -> tuple[Hashes, Ints]:
+    ordered = np.sort(hashes)
+    starts = _starts(ordered)
+    if len(starts) == len(ordered):
+        return ordered, np.ones(len(ordered), np.int64)
+    return ordered[starts], np.diff(np.append(starts, len(ordered)))
+
+
+def _merged(pieces: Sequence[tuple[Hashes, Ints]]) -> tuple[Hashes, Ints, Ints]:
+    """Hashes with their counts added up, and with the largest of their counts."""
+    if not pieces:
+        return np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if len(pieces) == 1:
+        return pieces[0][0], pieces[0][1], pieces[0][1]
+    hashes = np.concatenate([h for h, _ in pieces])
+    counts = np.concatenate([n for _, n in pieces])
+    if len(counts) and (counts == counts[0]).all():
+        # as where each is told once: sorting alone is far cheaper than sorting one thing by another
+        found, often = _counted(hashes)
+        return found, often * counts[0], np.full(len(found), counts[0])
+    order = np.argsort(hashes)
+    hashes, counts = hashes[order], counts[order]
+    starts = _starts(hashes)
+    if len(starts) == len(hashes):
+        return hashes, counts, counts
+    return hashes[starts], np.add.reduceat(counts, starts), np.maximum.reduceat(counts, starts)
+
+
+def _starts(ordered: Hashes) -> Ints:
+    """Where each run of equal hashes begins."""
+    if not len(ordered):
+        return np.zeros(0, np.int64)
+    return np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
+
+
+def _worst_days(days: DailyCounts, people: Hashes, worst: Ints) -> list[int]:
+    """The first day on which each of these people was told most."""
+    found, known = np.zeros(len(people), np.int64), np.zeros(len(people), np.bool_)
+    for day, (hashes, counts) in sorted(days.days.items()):
+        places = np.searchsorted(hashes, people).clip(max=max(len(hashes) - 1, 0))
+        hit = (hashes[places] == people) & (counts[places] == worst) & ~known
+        found[hit] = day
+        known |= hit
+    said: list[int] = found.tolist()
+    return said

@@ -1,0 +1,74 @@
+"""The report of a result: made when it is looked at, from the result's tables alone."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowdsl.errors import DataError
+from flowdsl.progress import Progress, following
+from flowdsl.reports.aggregation import measure
+from flowdsl.reports.metrics import Figures
+from flowdsl.reports.page import MOST_DRAWN, fragment, page
+from flowdsl.reports.summary import report_text
+
+if TYPE_CHECKING:
+    from flowdsl.diagrams.picture import Picture
+    from flowdsl.results.result import Result
+
+
+class Report:
+    """What `result.report()` gives: `.html` is one file that opens offline, `.text` says it short, `.figures` has the numbers.
+
+    A notebook shows it. Nothing is worked out before it is asked for; no flow is run and nothing is fetched. The same
+    result always gives the same bytes.
+    """
+
+    def __init__(self, result: Result, progress: Progress = None) -> None:
+        self._result = result
+        self._progress = progress
+
+    @cached_property
+    def figures(self) -> Figures:
+        """All numbers of the report."""
+        # each part of the deliveries is measured once, or several times where there are very many
+        with following(self._progress, len(self._result), "report", "deliveries") as follower:
+            return measure(self._result, follower)
+
+    @cached_property
+    def html(self) -> str:
+        """The report as a page of its own: no script, no address, light, dark, or on paper."""
+        return page(self.figures, self._result.manifest, self._picture())
+
+    @cached_property
+    def text(self) -> str:
+        """The report in short, as text."""
+        return report_text(self.figures, self._result.manifest)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the page to a file. Raises `DataError` where that cannot be written."""
+        if not isinstance(path, (str, os.PathLike)):
+            raise DataError(f"a path is a {type(path).__name__}", allowed="text or a pathlib.Path")
+        text = self.html
+        try:
+            Path(path).write_bytes(text.encode())
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"the report cannot be written to {os.fspath(path)!r}: {getattr(error, 'strerror', None) or error}",
+                hint="name a file in a folder that is there and may be written to",
+            ) from error
+
+    def _picture(self) -> Picture | None:
+        return self._result.picture() if len(self._result.flows) <= MOST_DRAWN else None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"<Report of {len(self._result):,} deliveries>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        shown = fragment(self.figures, self._result.manifest, self._picture())
+        return {"text/plain": self.text, "text/html": shown}

@@ -1,0 +1,97 @@
+"""The report in short, as text for terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from flowdsl.charts.formats import moment_text, share_text, span_text
+from flowdsl.diagrams.text_width import printable
+from flowdsl.pluralize import count_text
+from flowdsl.reports.insights import notes_of
+from flowdsl.reports.metrics import Figures
+
+_NAME: Final = 36
+_LINE: Final = 160
+
+
+def report_text(figures: Figures, manifest: Mapping[str, Any]) -> str:
+    """What was replayed, what stands out, and the tables of the report in a few lines each."""
+    blocks = [[_head(figures)], [_note(n.text, bad=n.bad) for n in notes_of(figures, manifest)]]
+    blocks += [
+        list(block) for block in (_people(figures), _latency(figures), _fan_outs(figures), _drops(figures))
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _head(figures: Figures) -> str:
+    span = (
+        ""
+        if figures.span is None
+        else f", {moment_text(figures.span[0])} to {moment_text(figures.span[1])} UTC"
+    )
+    told = f"{count_text(figures.deliveries, 'delivery')} to {count_text(figures.everyone.count, 'person')}"
+    return f"{count_text(figures.events, 'event')}{span}: {told}"
+
+
+def _note(text: str, *, bad: bool) -> str:
+    shown = printable(text)
+    return f"{'!' if bad else '-'} {shown if len(shown) <= _LINE else shown[: _LINE - 1] + '…'}"
+
+
+def _people(figures: Figures) -> Iterator[str]:
+    if not figures.everyone.count:
+        return
+    rows = [(s.sink, s.recipients) for s in figures.sinks]
+    if len(rows) > 1:
+        rows.insert(0, ("all sinks", figures.everyone))
+    table = [
+        (name, p.count, p.deliveries.sum, p.deliveries.p50, p.deliveries.p95, p.deliveries.max, p.worst_day.max)
+        for name, p in rows
+    ]  # fmt: skip
+    yield from _table(("told", "people", "deliveries", "p50", "p95", "max", "worst day"), table)
+
+
+def _latency(figures: Figures) -> Iterator[str]:
+    waiting = [s for s in figures.steps if s.latency.max]
+    if waiting:
+        rows = [
+            (s.flow, *(span_text(v) for v in (s.latency.p50, s.latency.p95, s.latency.max))) for s in waiting
+        ]
+        yield from _table(("latency", "p50", "p95", "max"), rows)
+
+
+def _fan_outs(figures: Figures) -> Iterator[str]:
+    told = [f for f in figures.fan_outs if f.sizes.total]
+    if told:
+        rows = [
+            (f"{f.flow}, step {f.step}", f.sizes.p50, f.sizes.p95, f.largest, f"event {f.seq_no}")
+            for f in told
+        ]
+        yield from _table(("fan-out", "p50", "p95", "max", "largest"), rows)
+
+
+def _drops(figures: Figures) -> Iterator[str]:
+    if figures.drops:
+        rows = [
+            (f"{d.flow}, step {d.step}", d.count, share_text(d.count, d.came), d.reason)
+            for d in figures.drops
+        ]
+        yield from _table(("dropped", "contexts", "of the step", "reason"), rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    """Columns under one another: the first to the left, numbers to the right."""
+    cells = [[printable(_cell(cell)) for cell in row] for row in (heads, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
+    for row in cells:
+        yield "  ".join(
+            [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
+        ).rstrip()
+
+
+def _cell(cell: object) -> str:
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    text = str(cell)
+    return text if len(text) <= _NAME else text[: _NAME - 1] + "…"

@@ -1,0 +1,127 @@
+"""When deliveries came: counted in stretches of time as fine as their span allows, and shown in calendar units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from flowdsl.charts.formats import DAY, HOUR, MINUTE, SECOND, moment
+from flowdsl.charts.ticks import WEEK, month_start
+from flowdsl.reports.distribution import Ints
+
+# each a multiple of the one before
+_STRETCHES: Final = (
+    SECOND, 5 * SECOND, 15 * SECOND, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY,
+)  # fmt: skip
+_NAMES: Final = (
+    "second", "5 s", "15 s", "minute", "5 min", "15 min", "hour", "3 h", "6 h", "12 h", "day"
+)  # fmt: skip
+# stretches that are kept, and columns that are shown
+_KEPT: Final = 1 << 14
+SHOWN: Final = 130
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """Counts in stretches of equal length: `counts[i]` is that of the stretch number `first + i` since 1970."""
+
+    level: int
+    first: int
+    counts: Ints
+
+    @classmethod
+    def of(cls, times: Ints) -> Timeline | None:
+        """The times (µs) counted; None where there are none."""
+        if not len(times):
+            return None
+        low, high = int(times.min()), int(times.max())
+        level = _level(low, high)
+        width = _STRETCHES[level]
+        return cls(level, low // width, np.bincount(times // width - low // width))
+
+    @classmethod
+    def joined(cls, parts: Iterable[Timeline | None], times: Iterable[int] | None = None) -> Timeline | None:
+        """Several as one, each counted so many times; None where there is nothing to count."""
+        held = list(parts)
+        weights = list(times) if times is not None else [1] * len(held)
+        weighed = [(part, weight) for part, weight in zip(held, weights, strict=True) if part is not None]
+        if not weighed:
+            return None
+        level = max(max(p.level for p, _ in weighed), _level(*_ends([p for p, _ in weighed])))
+        coarse = [(part.coarser(level), weight) for part, weight in weighed]
+        first = min(p.first for p, _ in coarse)
+        counts = np.zeros(max(p.first + len(p.counts) for p, _ in coarse) - first, np.int64)
+        for part, weight in coarse:
+            counts[part.first - first : part.first - first + len(part.counts)] += weight * part.counts
+        return cls(level, first, counts)
+
+    def coarser(self, level: int) -> Timeline:
+        """The same in longer stretches."""
+        if level == self.level:
+            return self
+        times = _STRETCHES[level] // _STRETCHES[self.level]
+        places = (np.arange(len(self.counts)) + self.first) // times
+        first = self.first // times
+        return Timeline(level, first, np.bincount(places - first, self.counts).astype(np.int64))
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Where the first stretch begins and the last one ends, in µs."""
+        width = _STRETCHES[self.level]
+        return self.first * width, (self.first + len(self.counts)) * width
+
+    def within(self, edges: Sequence[int]) -> list[int]:
+        """How many came between each edge (µs) and the next; edges lie where stretches begin."""
+        width = _STRETCHES[self.level]
+        starts = (np.arange(len(self.counts)) + self.first) * width
+        places = np.searchsorted(np.array(edges), starts, side="right") - 1
+        counts: list[int] = (
+            np.bincount(places, self.counts, minlength=len(edges) - 1).astype(np.int64).tolist()
+        )
+        return counts
+
+
+def shown_edges(timelines: Iterable[Timeline | None]) -> tuple[list[int], str]:
+    """Edges (µs) in calendar units that take in all timelines, in at most `SHOWN` stretches, and the unit's name."""
+    held = [t for t in timelines if t is not None]
+    if not held:
+        return [0, HOUR], "hour"
+    finest = max(t.level for t in held)
+    low, high = _ends(held)
+    for width, name in list(zip(_STRETCHES, _NAMES, strict=True))[finest:]:
+        if (high - 1) // width - low // width < SHOWN:
+            return _even(low, high, width, 0), name
+    if (high - low) / WEEK < SHOWN:
+        return _even(low, high, WEEK, 4 * DAY), "week"
+    months = (
+        12 * moment(low).year + moment(low).month - 1,
+        12 * moment(high - 1).year + moment(high - 1).month,
+    )
+    if months[1] - months[0] <= SHOWN:
+        return [month_start(n) for n in range(months[0], months[1] + 1)], "month"
+    years = months[0] // 12, (months[1] - 1) // 12 + 1
+    step = -(-(years[1] - years[0]) // SHOWN)
+    starts = [month_start(12 * year) for year in range(years[0], min(years[1] + step, 9999), step)]
+    return [*starts, max(high, starts[-1] + DAY)] if starts[-1] < high else starts, (
+        "year" if step == 1 else f"{step} years"
+    )
+
+
+def _even(low: int, high: int, width: int, start: int) -> list[int]:
+    first, last = (low - start) // width, -(-(high - start) // width)
+    return [start + n * width for n in range(first, max(last, first + 1) + 1)]
+
+
+def _ends(parts: Sequence[Timeline]) -> tuple[int, int]:
+    ends = [part.ends for part in parts]
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def _level(low: int, high: int) -> int:
+    for level, width in enumerate(_STRETCHES):
+        if high // width - low // width < _KEPT:
+            return level
+    return len(_STRETCHES) - 1

@@ -1,0 +1,49 @@
+"""The keys of deliveries: what makes a delivery the same, whichever way it comes (rule 31)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from flowdsl.flow import Flow
+from flowdsl.log.event_ids import EventName, Names, names_of
+from flowdsl.log.source import EventSource
+from flowdsl.operators.deliver import Deliver
+from flowdsl.sinks.base import delivery_key, flow_labels
+
+END: Final = "end"
+
+
+class DeliveryKeys:
+    """Makes the keys of what these flows deliver over one log."""
+
+    def __init__(self, flows: Sequence[Flow], source: EventSource) -> None:
+        self.labels = flow_labels(flow.name for flow in flows)
+        self._source = source
+        self._names: Names | None = None
+        # an edit before a deliver step moves it; which of the steps to its sink it is stays
+        self._places: dict[tuple[int, int, str], int] = {}
+        for number, flow in enumerate(flows):
+            count: Counter[str] = Counter()
+            for place, step in enumerate(flow.steps):
+                for sink in step.sinks if isinstance(step, Deliver) else ():
+                    self._places[number, place, sink] = count[sink]
+                    count[sink] += 1
+
+    @property
+    def names(self) -> Names:
+        """What the events are known by; a log that is yet to be made has its identity with its first event."""
+        if self._names is None:
+            self._names = names_of(self._source)
+        return self._names
+
+    def key(
+        self, event: EventName, flow: int, branch: str | None, step: int, sink: str, closed_by: str | None
+    ) -> str:
+        """The key of one delivery of the flow with this number."""
+        place = self._places.get((flow, step, sink), 0)
+        name, moment = event
+        return delivery_key(
+            name, self.labels[flow], branch, place, sink, moment=moment, provisional=closed_by == END
+        )

@@ -1,0 +1,198 @@
+"""Hands what a replay delivers to real sinks, in the total order, and takes down what they could not take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flowdsl.errors import FlowError, ReplayError
+from flowdsl.flow import Flow
+from flowdsl.log.source import EventSource
+from flowdsl.plan import Plan
+from flowdsl.results.delivery_keys import DeliveryKeys
+from flowdsl.results.manifest import delivers_of
+from flowdsl.results.store import MemoryStore, StoredPart, TablePart
+from flowdsl.results.table_writer import EVENT, ORIGIN, TableRecorder
+from flowdsl.results.tables import all_deliveries
+from flowdsl.sinks.base import (
+    Delivery,
+    Failure,
+    Outcome,
+    Sink,
+    checked_outcomes,
+    open_sinks,
+)
+from flowdsl.sinks.frame import FIXED
+
+if TYPE_CHECKING:
+    from flowdsl.engine.local import LocalExecutor
+
+# what sinks are told of the event beside its id and time
+EVENT_COLUMNS: Final = ("entity_type", "entity_id")
+_TOLD: Final[dict[str, Any]] = {**{EVENT.format(name): pl.String for name in EVENT_COLUMNS}, **ORIGIN}
+UNDELIVERED: Final = "undelivered"
+UNDELIVERED_SCHEMA: Final[dict[str, Any]] = {
+    **FIXED, "sink": pl.String, "payload": pl.String, "key": pl.String, "error": pl.String, "attempts": pl.Int64,
+    "permanent": pl.Boolean,
+}  # fmt: skip
+# deliveries handed over at once
+BATCH: Final = 1_000
+
+
+def opened_sinks(flows: Sequence[Flow], sinks: Mapping[str, Any] | None) -> dict[str, Sink]:
+    """The sinks that flows deliver to, opened: one that cannot deliver is refused before anything runs."""
+    if sinks is None:
+        raise ReplayError(
+            "dispatch=True without sinks",
+            hint="sinks={'in-app': flowdsl.sinks.InApp(path)} says where deliveries go",
+        )
+    named = {sink: sinks[sink] for flow in flows for sink in flow.sinks}
+    for name, sink in named.items():
+        if not isinstance(sink, Sink):
+            raise ReplayError(
+                f"the sink {name!r} is a {type(sink).__name__}",
+                allowed="a sink of flowdsl.sinks, or one derived from flowdsl.sinks.Sink",
+                hint="flowdsl.sinks.Custom(function) makes a sink of a function" if callable(sink) else None,
+            )
+    open_sinks(named)
+    return named
+
+
+class Dispatching:
+    """Has the deliveries of a replay held back until they are handed over.
+
+    `source` is what the replay reads in place of its log, so that it is known what its events are known by; `earlier`
+    has those of which events are held since an earlier replay.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        local: LocalExecutor,
+        recorder: TableRecorder,
+        sinks: Mapping[str, Sink],
+        source: EventSource,
+        earlier: Sequence[EventSource] = (),
+    ) -> None:
+        self._keys = DeliveryKeys(plan.flows, source)
+        for before in earlier:
+            self._keys.names.catch_up(before, local.position)
+        self._local = local
+        self._timed = plan.timed
+        self._store = DispatchingStore(recorder, sinks, self._keys, delivers_of(plan, local))
+        recorder.store, recorder.event_columns = self._store, EVENT_COLUMNS
+        self.source = self._keys.names.source
+
+    def hand_over(self) -> None:
+        """Hand over what is held."""
+        self._store.hand_over()
+        # a window or a queue lets go of it later
+        self._keys.names.leave(self._local.position, keep=self._timed)
+
+
+class DispatchingStore:
+    """A store that keeps what another one keeps, and holds deliveries until they are handed over.
+
+    Deliveries of a chunk of events come before those of the next one in the total order: timers that are due have
+    fired by its end. `steps` are the deliver steps, as the manifest has them.
+    """
+
+    def __init__(
+        self,
+        recorder: TableRecorder,
+        sinks: Mapping[str, Sink],
+        keys: DeliveryKeys,
+        steps: Sequence[dict[str, Any]],
+    ) -> None:
+        self.inner = recorder.store
+        self._recorder = recorder
+        self._sinks = sinks
+        self._keys = keys
+        self._flow_numbers = {label: number for number, label in enumerate(keys.labels)}
+        self._steps = steps
+        self._waiting = MemoryStore()
+
+    def add(self, table: str, part: TablePart) -> None:
+        """Add rows to a table."""
+        if table.startswith("deliveries/"):
+            self._waiting.add(table, part)
+            part = TablePart(part.frame.drop(_TOLD, strict=False), part.meta)
+        self.inner.add(table, part)
+
+    def parts(self, table: str) -> Iterator[TablePart]:
+        """The parts of a table."""
+        return self.inner.parts(table)
+
+    def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
+        """The parts of a table, read only when asked for."""
+        return self.inner.pieces(table)
+
+    def tables(self) -> list[str]:
+        """The names of the tables that have rows."""
+        return self.inner.tables()
+
+    def hand_over(self) -> None:
+        """Hand over what is held, and add what could not be delivered to a table of its own."""
+        waiting, self._waiting = self._waiting, MemoryStore()
+        if not waiting.tables():
+            return
+        frame = all_deliveries(waiting, self._keys.labels, self._steps, _TOLD)
+        for rows in frame.iter_slices(BATCH):
+            some = list(self._deliveries_of(rows))
+            failed = [
+                _undelivered(delivery, failure)
+                for name in dict.fromkeys(delivery.sink for delivery in some)
+                for delivery, failure in handed_over(self._sinks[name], [d for d in some if d.sink == name])
+                if failure is not None
+            ]
+            self._recorder.undelivered_count += len(failed)
+            if failed:
+                self.inner.add(
+                    UNDELIVERED, TablePart(pl.DataFrame(failed, schema=UNDELIVERED_SCHEMA, orient="row"))
+                )
+
+    def _deliveries_of(self, frame: pl.DataFrame) -> Iterator[Delivery]:
+        """The rows of `all_deliveries`, with the columns of the event and of its origin, as sinks take them."""
+        seqs, moments = (frame[name].to_numpy() for name in list(ORIGIN)[:2])
+        events = self._keys.names.of(seqs, moments)
+        for event, row in zip(events, frame.iter_rows(named=True), strict=True):
+            flow = self._flow_numbers[row["flow"]]
+            yield Delivery(
+                payload=json.loads(row["payload"]),
+                recipient=row["recipient_id"],
+                key=self._keys.key(
+                    event, flow, row["origin.branch"], row["step"], row["sink"], row["closed_by"]
+                ),
+                **{name: row[name] for name in FIXED if name != "recipient_id"},
+                sink=row["sink"],
+                **{name: row[EVENT.format(name)] for name in EVENT_COLUMNS},
+            )
+
+
+def handed_over(sink: Sink, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
+    """Each delivery with what became of it; where the sink itself fails, all of them have failed."""
+    try:
+        outcomes = checked_outcomes(sink.deliver(deliveries), sink, len(deliveries))
+    except FlowError as error:
+        outcomes = [Failure(error.what)] * len(deliveries)
+    # a sink of the user's: whatever it raises must not stop the others
+    except Exception as error:
+        outcomes = [Failure.of(error)] * len(deliveries)
+    return zip(deliveries, outcomes, strict=True)
+
+
+def _undelivered(delivery: Delivery, failure: Failure) -> dict[str, Any]:
+    given = delivery._asdict()
+    return {
+        **{name: given[name] for name in FIXED if name != "recipient_id"},
+        "recipient_id": delivery.recipient,
+        "sink": delivery.sink,
+        "payload": json.dumps(delivery.payload, ensure_ascii=False, separators=(",", ":")),
+        "key": delivery.key,
+        "error": failure.error,
+        "attempts": failure.attempts,
+        "permanent": failure.permanent,
+    }

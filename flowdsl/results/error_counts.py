@@ -1,0 +1,116 @@
+"""Failures grouped by their cause, each with its first example, without spelling all of them out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.expressions.row_source import Failures
+from flowdsl.plan import Stage
+from flowdsl.results.store import Store, StoredPart, TablePart
+from flowdsl.results.table_writer import TableRecorder, failure_rows
+
+Key = tuple[int, int, str]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One reason for which contexts failed at one step: how many did, and the first of them as a row of `result.errors`."""
+
+    flow: str
+    step: int
+    operator: str
+    error: str
+    count: int
+    example: dict[str, Any]
+
+
+@dataclass
+class _Found:
+    """What is known of a cause so far: where its first example lies, in a part that was written or in contexts."""
+
+    operator: str
+    count: int
+    seq_no: int
+    row: int
+    piece: TablePart | StoredPart | tuple[Stage, ContextBatch, Failures]
+
+    def add(self, later: _Found) -> None:
+        """Count what was found further on; the first example has the smallest `seq_no`."""
+        self.count += later.count
+        if later.seq_no < self.seq_no:
+            self.seq_no, self.row, self.piece = later.seq_no, later.row, later.piece
+
+
+def error_causes(
+    store: Store, names: Sequence[str], recorder: TableRecorder | None, most: int | None = None
+) -> list[Cause]:
+    """The causes of all failures, the commonest first; with `most` only so many."""
+    found = _found(store, recorder)
+    ordered = sorted(found.items(), key=lambda item: (-item[1].count, item[0]))[:most]
+    examples = _examples([one for _, one in ordered], recorder)
+    return [
+        Cause(names[flow], step, one.operator, error, one.count, example)
+        for ((flow, step, error), one), example in zip(ordered, examples, strict=True)
+    ]
+
+
+def cause_counts(store: Store, recorder: TableRecorder | None) -> dict[tuple[int, int], Counter[str]]:
+    """How often each error was met, by the position of the flow and the number of the step."""
+    counts: dict[tuple[int, int], Counter[str]] = {}
+    for (flow, step, error), one in _found(store, recorder).items():
+        counts.setdefault((flow, step), Counter())[error] = one.count
+    return counts
+
+
+def _found(store: Store, recorder: TableRecorder | None) -> dict[Key, _Found]:
+    found: dict[Key, _Found] = {}
+    for key, one in [*_written(store), *_pending(recorder)]:
+        if key in found:
+            found[key].add(one)
+        else:
+            found[key] = one
+    return found
+
+
+def _written(store: Store) -> Iterable[tuple[Key, _Found]]:
+    for piece in store.pieces("errors"):
+        rows = piece.read({"seq_no", "error"}.__contains__).with_row_index("row")
+        first = pl.col("row").get(pl.col("seq_no").arg_min())
+        for error, count, seq_no, row in (
+            rows.group_by("error").agg(pl.len(), pl.col("seq_no").min(), first).iter_rows()
+        ):
+            for flow in piece.meta["flows"]:
+                yield (
+                    (flow, piece.meta["step"], error),
+                    _Found(piece.meta["operator"], count, seq_no, row, piece),
+                )
+
+
+def _pending(recorder: TableRecorder | None) -> Iterable[tuple[Key, _Found]]:
+    for stage, contexts, failures in recorder.pending if recorder is not None else ():
+        seq = contexts.seq
+        for code in np.unique(failures.codes).tolist():
+            rows = np.flatnonzero(failures.codes == code)
+            row = int(rows[seq[rows].argmin()])
+            for flow in stage.flows:
+                found = _Found(stage.step.method, len(rows), int(seq[row]), row, (stage, contexts, failures))
+                yield (flow, stage.number, failures.messages[code - 1]), found
+
+
+def _examples(found: Sequence[_Found], recorder: TableRecorder | None) -> list[dict[str, Any]]:
+    waiting: list[tuple[Stage, ContextBatch, Failures]] = []
+    for one in found:
+        if isinstance(one.piece, tuple):
+            stage, contexts, failures = one.piece
+            at = np.array([one.row])
+            waiting.append((stage, contexts.take(at), Failures(failures.codes[at], failures.messages)))
+    spelled = iter(failure_rows(recorder, waiting)) if recorder is not None else iter(())
+    parts = [next(spelled) if isinstance(one.piece, tuple) else one.piece.row(one.row) for one in found]
+    return [part.frame.row(0, named=True) for part in parts]

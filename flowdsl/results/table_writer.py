@@ -1,0 +1,375 @@
+"""Takes down what comes out of a run: deliveries, failures, drops and late events, as parts of tables.
+
+Deliveries become columns at once. Failures are kept as contexts, and spelled out as rows with all variables
+when somebody asks, or before the entity versions that they refer to are renumbered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.batches.chunk import Chunk, EventRows
+from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, ContextBatch
+from flowdsl.batches.payload import Payload
+from flowdsl.batches.variables import Versions
+from flowdsl.events import EVENT_COLUMNS
+from flowdsl.expressions.row_source import Failures
+from flowdsl.kernels.batch_variable import opened
+from flowdsl.kernels.kernel import EventRefs, Refused
+from flowdsl.log import EventSource
+from flowdsl.plan import Stage
+from flowdsl.progress import ProgressReporter, Tick, beat, silent
+from flowdsl.results.store import MemoryStore, Store, TablePart
+from flowdsl.sinks.frame import CLOSED, MOMENT
+from flowdsl.values.columns import Column
+from flowdsl.values.json_texts import only
+from flowdsl.values.json_types import Index, Tag
+
+BRANCH = "branch_{}"
+# the event that opened the window that a delivery came out of: it is the same in runs that close the window at another event
+OPENED_BY = "opened_by"
+# where deliveries are handed over: where each comes from, as `Origins` has it
+ORIGIN = {"origin.seq": pl.Int64(), "origin.moment": pl.Int64(), "origin.branch": pl.String()}
+FIELD = "payload.{}"
+EVENT = "event.{}"
+# for a sink whose preferences refused some rows: which
+REFUSED = "refused.{}"
+# what deletions name
+LINK_COLUMNS = ("link_type", "link_id", "source_id", "target_id")
+ENTITY_COLUMNS = ("entity_type", "entity_id")
+# failures kept as contexts before they are spelled out
+PENDING = 1 << 22
+Seqs = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where contexts come from: the event, or the one that opened the window, its time or when that was (µs), the branch."""
+
+    seq: Seqs
+    moments: Seqs
+    branches: pl.Series
+
+    @classmethod
+    def of(cls, contexts: ContextBatch, batch_names: Sequence[str]) -> Origins:
+        """Those of contexts as they are delivered."""
+        window = opened(contexts, batch_names)
+        if window is None:
+            times = contexts.chunk.column(("event", "timestamp_us"), contexts.rows).ints
+            assert times is not None
+            return cls(contexts.seq, times, branch_texts(contexts.branches, len(contexts)))
+        levels = (*window.branches, *contexts.branches[len(window.branches) :])
+        return cls(window.seq, window.moments, branch_texts(levels, len(contexts)))
+
+
+class TableRecorder:
+    """Writes a run's tables into a store."""
+
+    def __init__(self, store: Store, *, trace: bool = False, source: EventSource | None = None) -> None:
+        self.store = store
+        self.delivered_count: Counter[tuple[int, str]] = Counter()
+        self.late_count = 0
+        self.unmatched_count = 0
+        self.ahead_count = 0
+        self.undelivered_count = 0
+        self.trace = trace
+        # columns of the event that are taken down with its deliveries, for sinks
+        self.event_columns: tuple[str, ...] = ()
+        self._source = source
+        self._pending: list[tuple[Stage, ContextBatch, Failures]] = []
+        self._pending_size = 0
+        self._settles = True
+
+    def delivered(
+        self, stage: Stage, contexts: ContextBatch, payload: Payload, recipient: Column, refused: Refused | None = None
+    ) -> None:  # fmt: skip
+        """Deliveries of one step; `refused` says which of them did not reach one of its sinks."""
+        part = _delivery_part(stage, contexts, payload, recipient, self.event_columns, refused or {})
+        self.store.add(deliveries_table(stage.number, stage.flows), part)
+        for sink in stage.step.sinks:  # type: ignore[attr-defined]
+            lost = int(np.count_nonzero(refused[sink])) if refused and sink in refused else 0
+            for flow in stage.flows:
+                self.delivered_count[flow, sink] += len(contexts) - lost
+
+    def failed(self, stage: Stage, contexts: ContextBatch, failures: Failures) -> None:
+        """Contexts that failed at one step."""
+        rows = np.flatnonzero(failures.codes)
+        failed, why = contexts.take(rows), Failures(failures.codes[rows], failures.messages)
+        if self._source is None:
+            events = failed.chunk.frame(failed.rows)
+            self.store.add("errors", error_part(stage, failed, why, events))
+            return
+        # only the number of the event is kept: the rest is read again when somebody asks
+        numbers = EventRows(pl.DataFrame({"seq_no": failed.seq}), contexts.chunk.interner)
+        self._pending.append((stage, failed.detached(numbers), why))
+        self._pending_size += len(rows)
+        self._settle_some()
+
+    def dropped(self, stage: Stage, contexts: ContextBatch, rows: Index, reason: str) -> None:
+        """Contexts that one step dropped; each is written down only in a trace."""
+        if self.trace:
+            taken = contexts.take(rows)
+            self._trace_rows(stage, taken.seq, taken.branches, reason)
+
+    def dropped_earlier(self, stage: Stage, members: EventRefs, reason: str) -> None:
+        """Contexts held since earlier that were dropped."""
+        if self.trace:
+            self._trace_rows(stage, members.seq, members.branches, reason)
+
+    def late(self, chunk: Chunk, rows: Index) -> None:
+        """Events older than the clock."""
+        late = _beside_clock(chunk, rows)
+        lateness = (pl.col("clock") - pl.col("timestamp")).alias("lateness")
+        self.store.add("late", TablePart(late.with_columns(lateness)))
+        self.late_count += len(rows)
+
+    def ahead(self, chunk: Chunk, rows: Index) -> None:
+        """Events dated in the future that leave the clock where it is."""
+        ahead = (pl.col("timestamp") - pl.col("clock")).alias("ahead")
+        self.store.add("ahead", TablePart(_beside_clock(chunk, rows).with_columns(ahead)))
+        self.ahead_count += len(rows)
+
+    def unmatched(self, chunk: Chunk, rows: Index) -> None:
+        """Deletions that met nothing."""
+        frame = chunk.events.frame[rows]
+        columns = [
+            pl.col(name).cast(pl.String) if name == "kind" else pl.col(name)
+            for name in ("seq_no", "event_id", "timestamp", "kind", *LINK_COLUMNS, *ENTITY_COLUMNS)
+            if name in frame.columns
+        ]
+        self.store.add("unmatched", TablePart(frame.select(columns).rename({"timestamp": "event_time"})))
+        self.unmatched_count += len(rows)
+
+    def branch(self) -> TableRecorder:
+        """A recorder for one piece of work, whose records are put in their place by `join`."""
+        branch = TableRecorder(MemoryStore(), trace=self.trace, source=self._source)
+        branch._settles = False
+        branch.event_columns = self.event_columns
+        return branch
+
+    def join(self, branch: TableRecorder) -> None:
+        """Take over what a piece of work recorded."""
+        for table in branch.store.tables():
+            for part in branch.store.parts(table):
+                self.store.add(table, part)
+        self.delivered_count += branch.delivered_count
+        self._pending += branch._pending
+        self._pending_size += branch._pending_size
+        self._settle_some()
+
+    def _settle_some(self) -> None:
+        if self._settles and self._pending_size > PENDING:
+            self.settle()
+
+    def settle(self, follower: ProgressReporter | None = None) -> None:
+        """Spell out the failures kept so far; `follower` hears of the events that are read for it."""
+        if not self._pending:
+            return
+        parts = list(failure_rows(self, self._pending, follower))
+        self._pending, self._pending_size = [], 0
+        for part in parts:
+            self.store.add("errors", part)
+
+    @property
+    def pending(self) -> Sequence[tuple[Stage, ContextBatch, Failures]]:
+        """The failures that are kept as contexts: of their events only the number is known."""
+        return self._pending
+
+    @property
+    def source(self) -> EventSource:
+        """Where the events of failures are read again."""
+        assert self._source is not None
+        return self._source
+
+    def held_versions(self) -> Iterable[Versions]:
+        """Entity versions that failures not yet spelled out refer to."""
+        for _, contexts, _ in self._pending:
+            yield from contexts.held_versions()
+
+    def held_codes(self) -> Iterator[Any]:
+        """Codes of ids that failures not yet spelled out refer to."""
+        raise NotImplementedError("a replay does not forget ids")
+
+    def renumber(self, mapping: Versions) -> None:
+        """Entity versions got new numbers."""
+        self._pending = [(stage, contexts.renumbered(mapping), why) for stage, contexts, why in self._pending]
+
+    def _trace_rows(self, stage: Stage, seq: Any, branches: Any, reason: str) -> None:
+        frame = pl.DataFrame({"seq_no": seq, "branch": branch_texts(branches, len(seq))})
+        self.store.add("dropped", TablePart(frame, {**_stage_meta(stage), "reason": reason}))
+
+
+def failure_rows(
+    recorder: TableRecorder,
+    failed: Sequence[tuple[Stage, ContextBatch, Failures]],
+    follower: ProgressReporter | None = None,
+) -> Iterator[TablePart]:
+    """Failures that were kept as contexts as rows of the table of errors, their events read again."""
+    if not failed:
+        return
+    seqs = np.unique(np.concatenate([contexts.seq for _, contexts, _ in failed]))
+    follower = follower or ProgressReporter()
+    events = read_events_at(recorder.source, seqs, tick=follower.part(0.5))
+    for stage, contexts, failures in failed:
+        rows = events[np.searchsorted(seqs, contexts.seq)]
+        again = contexts.detached(EventRows(rows, contexts.chunk.interner))
+        yield error_part(stage, again, failures, rows)
+        beat()
+
+
+def _beside_clock(chunk: Chunk, rows: Index) -> pl.DataFrame:
+    """Some events with the clock at which they were processed."""
+    frame = chunk.events.frame[rows]
+    columns = [c for c in ("seq_no", "event_id", "timestamp", "kind") if c in frame.columns]
+    clock = pl.Series("clock", chunk.clock[rows]).cast(MOMENT)
+    return frame.select(columns).with_columns(clock, pl.col("kind").cast(pl.String))
+
+
+def deliveries_table(step: int, flows: list[int]) -> str:
+    """The name of the table of one deliver step; flows that share the step share the table."""
+    return f"deliveries/{flows[0]}-{step}"
+
+
+def _stage_meta(stage: Stage) -> dict[str, Any]:
+    return {"flows": stage.flows, "step": stage.number, "operator": stage.step.method}
+
+
+def _delivery_part(
+    stage: Stage, contexts: ContextBatch, payload: Payload, recipient: Column, event_columns: Iterable[str], refused: Refused,
+) -> TablePart:  # fmt: skip
+    frame = pl.DataFrame({"seq_no": contexts.seq})
+    time = contexts.chunk.column(("event", "timestamp_us"), contexts.rows)
+    columns: list[pl.Series] = [
+        _optional_text("event_id", contexts),
+        pl.Series("event_time", time.ints).cast(MOMENT),
+        pl.Series("delivered_at", contexts.moment).cast(MOMENT),
+        closed_texts(contexts),
+        recipient.to_series()[0].alias("recipient_id"),
+    ]
+    window = opened(contexts, stage.rules.batch_names)
+    if window is not None:
+        columns.append(pl.Series(OPENED_BY, window.seq))
+    if event_columns:
+        origins = Origins.of(contexts, stage.rules.batch_names)
+        parts: tuple[Any, ...] = (origins.seq, origins.moments, origins.branches)
+        columns += [pl.Series(name, values) for name, values in zip(ORIGIN, parts, strict=True)]
+    columns += [pl.Series(BRANCH.format(i), b) for i, b in enumerate(contexts.branches)]
+    columns += [_text_variable(name, contexts).alias(EVENT.format(name)) for name in event_columns]
+    columns += [pl.Series(REFUSED.format(i), mask) for i, mask in enumerate(refused.values())]
+    json_fields, names = [], []
+    for name, value in payload.fields():
+        series, as_json = field_series(value)
+        names.append(name)
+        if as_json:
+            json_fields.append(name)
+        columns.append(series.alias(FIELD.format(name)))
+    whole = not isinstance(payload.node, dict)
+    meta = {**_stage_meta(stage), "fields": names, "json": json_fields, "whole": whole}
+    if refused:
+        meta["refused"] = {sink: REFUSED.format(i) for i, sink in enumerate(refused)}
+    return TablePart(frame.with_columns(columns), meta)
+
+
+def field_series(value: Column | Payload) -> tuple[pl.Series, bool]:
+    """A payload field in the plainest type, and whether that is JSON text: structs for objects, lists where one type fits."""
+    if isinstance(value, Column):
+        return value.to_series()
+    if isinstance(value.node, dict) and value.node:
+        parts = {name: field_series(v) for name, v in value.fields()}
+        if not any(as_json for _, as_json in parts.values()):
+            return pl.DataFrame({name: s for name, (s, _) in parts.items()}).to_struct("field"), False
+    elif value.node and not isinstance(value.node, dict):
+        items = [field_series(v if isinstance(v, Column) else Payload(v, value.size)) for v in value.node]
+        types = {s.dtype for s, _ in items}
+        # lists of lists as JSON: put together they would become one list
+        if len(types) == 1 and not any(as_json or s.dtype == pl.List for s, as_json in items):
+            frame = pl.DataFrame({str(i): s for i, (s, _) in enumerate(items)})
+            return frame.select(pl.concat_list(pl.all())).to_series(), False
+    return value.json(), True
+
+
+def _text_variable(name: str, contexts: ContextBatch) -> pl.Series:
+    """A variable where it is text, else null."""
+    column = contexts.column((name,))
+    return only(column.text_series(), column.is_(Tag.TEXT))
+
+
+def _optional_text(name: str, contexts: ContextBatch) -> pl.Series:
+    column = contexts.chunk.column(("event", "id"), contexts.rows)
+    if column.all_(Tag.MISSING, Tag.NULL):
+        return pl.Series(name, [None], dtype=pl.String).new_from_index(0, len(contexts))
+    return column.to_series()[0].alias(name)
+
+
+def closed_texts(contexts: ContextBatch) -> pl.Series:
+    """What released each context: `timer`, `end` or null."""
+    if contexts.closed is None:
+        return pl.Series("closed_by", [None], dtype=CLOSED).new_from_index(0, len(contexts))
+    codes = pl.Series("closed_by", contexts.closed)
+    return codes.replace_strict(
+        [CLOSED_BY_TIMER, CLOSED_AT_END], ["timer", "end"], default=None, return_dtype=CLOSED
+    )
+
+
+def branch_texts(branches: Any, size: int) -> pl.Series:
+    """Branches as text: the positions at each fan-out joined by dots; null before any."""
+    if not len(branches):
+        return pl.Series("branch", [None], dtype=pl.String).new_from_index(0, size)
+    levels = [pl.Series(f"b{i}", b) for i, b in enumerate(branches)]
+    return pl.select(
+        pl.concat_str([level.cast(pl.String) for level in levels], separator=".").alias("branch")
+    ).to_series()
+
+
+def read_events_at(
+    source: EventSource, seqs: Seqs, columns: Collection[str] = EVENT_COLUMNS, tick: Tick = silent
+) -> pl.DataFrame:
+    """The events of these sequence numbers, which ascend, with all columns that the source has."""
+    found = []
+    for chunk in source.chunks(columns, 1 << 17, int(seqs[0]) - 1):
+        numbers = chunk["seq_no"].to_numpy()
+        rows = np.searchsorted(numbers, seqs)
+        rows = rows[(rows < len(numbers)) & (numbers.take(rows, mode="clip") == seqs)]
+        found.append(chunk[rows])
+        tick(chunk.height)
+        if int(numbers[-1]) >= int(seqs[-1]):
+            break
+    joined: pl.DataFrame = pl.concat(found, how="diagonal_relaxed")
+    return joined
+
+
+def error_part(stage: Stage, contexts: ContextBatch, failures: Failures, events: pl.DataFrame) -> TablePart:
+    """Failed contexts with their whole events, as rows of the table of errors."""
+    messages = pl.Series("error", [None, *failures.messages], dtype=pl.String)[failures.codes]
+    frame = events.with_columns(
+        pl.col("kind").cast(pl.String),
+        branch_texts(contexts.branches, len(contexts)),
+        messages,
+        variables_json(contexts),
+    )
+    return TablePart(frame, _stage_meta(stage))
+
+
+def variables_json(contexts: ContextBatch) -> pl.Series:
+    """All variables of each context as one JSON object, those that are missing left out."""
+    pieces: list[pl.Expr] = []
+    columns: dict[str, pl.Series] = {}
+    for place, name in enumerate(contexts.roots()):
+        values = contexts.column((name,)).to_json()
+        if values.null_count() < len(values):
+            columns[str(place)] = values
+            key = json.dumps(name, ensure_ascii=False)
+            pieces.append(pl.concat_str([pl.lit(f"{key}:"), pl.col(str(place))]))
+    if not pieces:
+        return pl.Series("variables", ["{}"]).new_from_index(0, len(contexts))
+    inside = pl.concat_str(pieces, separator=",", ignore_nulls=True)
+    whole = pl.concat_str([pl.lit("{"), inside, pl.lit("}")]).alias("variables")
+    return pl.DataFrame(columns).select(whole).to_series()

@@ -1,0 +1,147 @@
+"""What a folder says of a result, checked before it is used: every field of `result.json`, and how they go together."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Never
+
+from flowdsl.errors import DataError
+from flowdsl.values import kinds
+from flowdsl.values.state_fields import (
+    FlagField,
+    ListField,
+    NamedField,
+    NumberField,
+    OptionalField,
+    RecordField,
+    TextField,
+    WholeField,
+)
+from flowdsl.values.state_objects import FieldKind, StateReader
+
+_COUNT: Final = WholeField(0)
+_TEXTS: Final = ListField(TextField())
+_COUNTS: Final = NamedField(_COUNT)
+# a table is a folder within that of the result, and nothing else
+_TABLE: Final = re.compile(r"deliveries/[0-9]{1,9}-[0-9]{1,9}")
+
+
+class _TableName(FieldKind):
+    """The name of a table of deliveries."""
+
+    def read(self, node: Any, source: StateReader) -> str:
+        if not isinstance(node, str) or not _TABLE.fullmatch(node):
+            source.refuse("no name of a table of deliveries")
+        return node
+
+
+class _Hint(FieldKind):
+    """The kind of a payload's field: a word, `[kind]` or `{name: kind}`."""
+
+    def read(self, node: Any, source: StateReader) -> Any:
+        if isinstance(node, dict):
+            return {name: source.below(name, self, inner) for name, inner in node.items()}
+        if isinstance(node, list) and len(node) == 1:
+            return [source.below(0, self, node[0])]
+        source.check(isinstance(node, str) and node in kinds.WORDS, "no kind of value")
+        return node
+
+
+_STEP: Final = RecordField(
+    number=_COUNT, flow=TextField(), step=_COUNT, operator=TextField(), text=TextField(), caption=TextField(), sinks=_TEXTS,
+    held_before=_COUNT, entered=_COUNT, extra_branches=_COUNT, passed=_COUNT, dropped=_COUNT, failed=_COUNT,
+    absorbed=_COUNT, held=_COUNT, seconds=NumberField(), reasons=_COUNTS, refused=_COUNTS,
+)  # fmt: skip
+_DELIVER: Final = RecordField(
+    table=_TableName(), flows=ListField(_COUNT), sinks=_TEXTS, timed=FlagField(), fields=NamedField(_Hint())
+)
+_FAN_OUT: Final = RecordField(
+    number=_COUNT, step=_COUNT, sizes=ListField(ListField(_COUNT)), largest=_COUNT, seq_no=_COUNT
+)
+_STOPPED: Final = RecordField(
+    seq_no=_COUNT,
+    flow=TextField(),
+    step=_COUNT,
+    operator=TextField(),
+    branch=OptionalField(TextField()),
+    reason=TextField(),
+)
+_MANIFEST: Final = RecordField(
+    flows=_TEXTS, text=_TEXTS, triggers=_TEXTS, captions=_TEXTS, descriptions=ListField(OptionalField(TextField())), events=_COUNT,
+    span=OptionalField(ListField(WholeField())), position=_COUNT, late=_COUNT, ahead=_COUNT, unmatched=_COUNT, trace=FlagField(),
+    steps=ListField(_STEP), delivers=ListField(_DELIVER), fan_outs=ListField(_FAN_OUT),
+    delivered=ListField(RecordField(flow=TextField(), sink=TextField(), count=_COUNT)), undelivered=_COUNT, stopped=OptionalField(_STOPPED),
+)  # fmt: skip
+# what every part of a table says of itself; deliveries, errors and drops say more
+_PART: Final[Mapping[str, FieldKind]] = {
+    "flows": ListField(_COUNT), "step": _COUNT, "operator": TextField(), "reason": TextField(), "fields": _TEXTS, "json": _TEXTS,
+    "whole": FlagField(), "refused": NamedField(TextField()),
+}  # fmt: skip
+
+
+def checked_manifest(text: str | bytes, place: str) -> dict[str, Any]:
+    """Read what a folder says of a result; a `DataError` names the field that is not what it must be."""
+    source = StateReader(_no_bytes)
+    try:
+        manifest: dict[str, Any] = _MANIFEST.read(_parsed(text), source)
+        _check_whole(manifest, source)
+    except DataError as error:
+        raise DataError(
+            f"{error.what}: it was damaged, or another version of flowdsl wrote it", place=place, hint=_HINT
+        ) from None
+    return manifest
+
+
+def checked_meta(text: bytes, place: str) -> dict[str, Any]:
+    """Read what a part of a table says of its columns; a `DataError` names the file."""
+    source = StateReader(_no_bytes)
+    try:
+        node = _parsed(text)
+        if not isinstance(node, dict) or not node.keys() <= _PART.keys():
+            source.refuse("no part of a result")
+        return {name: source.below(name, _PART[name], value) for name, value in node.items()}
+    except DataError as error:
+        raise DataError(f"{error.what}: it was damaged", place=place, hint=_HINT) from None
+
+
+_HINT: Final = "replay(…, out=folder) or result.to_parquet(folder) writes it anew"
+
+
+def _parsed(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise DataError("it is no JSON") from None
+
+
+def _check_whole(manifest: Mapping[str, Any], source: StateReader) -> None:
+    """Refuse parts that do not go together."""
+    names = manifest["flows"]
+    for name in ("text", "triggers", "captions", "descriptions"):
+        source.check(len(manifest[name]) == len(names), f"not of one length: {name} and flows")
+    span = manifest["span"]
+    source.check(span is None or (len(span) == 2 and span[0] <= span[1]), "no span of time: span")
+    places = set()
+    for step in manifest["steps"]:
+        source.check(
+            step["number"] < len(names) and names[step["number"]] == step["flow"], "no step of a flow: steps"
+        )
+        places.add((step["number"], step["step"]))
+    source.check(len(places) == len(manifest["steps"]), "with a step twice: steps")
+    for deliver in manifest["delivers"]:
+        number = int(deliver["table"].rpartition("-")[2])
+        source.check(deliver["flows"], "without a flow: delivers")
+        source.check(
+            all((flow, number) in places for flow in deliver["flows"]), "no step of a flow: delivers"
+        )
+    for fan_out in manifest["fan_outs"]:
+        source.check((fan_out["number"], fan_out["step"]) in places, "no step of a flow: fan_outs")
+        source.check(all(len(pair) == 2 for pair in fan_out["sizes"]), "no list of pairs: fan_outs")
+    for row in manifest["delivered"]:
+        source.check(row["flow"] in names, "of no flow: delivered")
+
+
+def _no_bytes(reference: list[int]) -> Never:
+    raise DataError("there are no bytes beside it")

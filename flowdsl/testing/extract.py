@@ -1,0 +1,164 @@
+"""A test made from a real event: just the events and the part of the graph that made come of it what came."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from flowdsl.errors import ReplayError
+from flowdsl.events import JSON_COLUMNS, timestamp_text, timestamp_us
+from flowdsl.explanation.explain import explain, watch
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.progress import Progress, ProgressReporter, following
+from flowdsl.rules import FLOWDSL
+from flowdsl.testing.cases import FlowTest
+from flowdsl.testing.causal_slice import CausalTracer, SliceExtent
+from flowdsl.testing.expectations import moment_text
+from flowdsl.testing.graph_slice import GraphReadTracer, GraphSlice, Row, numbered_rows, surroundings
+from flowdsl.testing.runner import run
+
+if TYPE_CHECKING:
+    from flowdsl.explanation.explain import ExplainedStep, Explanation
+    from flowdsl.replaying import Options
+
+MOST: Final = 500
+_FIELDS: Final = (
+    "link_type", "source_id", "target_id", "link_id", "metadata", "entity_type", "entity_id", "data",
+)  # fmt: skip
+
+
+def as_test(options: Options, seq_no: int, name: str | None = None, progress: Progress = None) -> FlowTest:
+    """A test of what came of one event in the flows that it concerns.
+
+    Raises `ReplayError` where no flow ran on the event, where more than 500 events or entities and links would be
+    needed, and where the part does not tell the same as the whole (the sequence number in a message, for one).
+    """
+    if options.as_of == "end" or options.state is not None:
+        raise ReplayError(
+            "a test starts from a graph and its events, and this replay did not",
+            hint="replay the whole log without state= and as_of='end'",
+        )
+    with following(progress, options.source.count(), "as_test") as follower:
+        return _cut_down(options, seq_no, name, follower)
+
+
+def _cut_down(options: Options, seq_no: int, name: str | None, follower: ProgressReporter) -> FlowTest:
+    rules = options.flows[0].rules if options.flows else FLOWDSL
+    historian = CausalTracer(seq_no, rules)
+    explaining, making = follower.part(0.5), follower.part(0.5)
+    explanation = explain(options, seq_no, watcher=historian, progress=explaining.heard)
+    names = [step.flow for step in explanation.steps if step.step is None and step.outcome == "matched"]
+    if not names:
+        raise ReplayError(f"no flow ran on event {seq_no}", hint="result.explain says why")
+    flows = tuple(flow for flow in options.flows if flow.name in names)
+    ours = dataclasses.replace(options, flows=flows)
+    whole = [step for step in explanation.steps if step.flow in names]
+    if options.open_windows != "flush" and all(step.outcome != "held" for step in whole):
+        # what a later event of the log let go on goes on at the end of the test
+        ours = dataclasses.replace(ours, open_windows="flush")
+        historian = CausalTracer(seq_no, rules)
+        watch(ours, historian, explaining.heard)
+    for reach in SliceExtent:
+        made = _made(ours, seq_no, name or _name(explanation), historian.needed(reach), making)
+        if made is None:
+            break
+        test, number = made
+        outcome = run(test, flows)
+        assert outcome.result is not None
+        if _said(outcome.result.explain(number).steps) == _said(whole):
+            return dataclasses.replace(outcome.settled, drops=outcome.settled.drops or None)
+    raise ReplayError(
+        f"what came of event {seq_no} does not come of any part of the log that is small enough for a test",
+        hint="flows that say event.seq_no, and those in which very many events share a window, cannot be cut down",
+    )
+
+
+def _made(
+    options: Options, seq_no: int, name: str, needed: set[int], follower: ProgressReporter
+) -> tuple[FlowTest, int] | None:
+    """A test without expectations, and the number of the event in it; None where it would be too large."""
+    rules = options.flows[0].rules
+    if len(needed) > MOST:
+        return None
+    reader = GraphReadTracer(seq_no, rules)
+    span = dataclasses.replace(options.span, only=np.array(sorted(needed)))
+    watch(dataclasses.replace(options, span=span), reader, follower.heard)
+    around = surroundings(
+        options.source, options.graph or EntityGraph(), reader.readings, _clocked(options, needed)
+    )
+    if len(around.events) > MOST or sum(map(len, around.entities.values())) + len(around.links) > MOST:
+        return None
+    rows = numbered_rows(options.source, sorted(around.events))
+    target = rules.name if rules.name != "flowdsl" else None
+    return _test(name, options, around, rows, target), [row["seq_no"] for row in rows].index(seq_no) + 1
+
+
+def _test(name: str, options: Options, around: GraphSlice, rows: list[Row], target: str | None) -> FlowTest:
+    start = timestamp_us(rows[0]["timestamp"])
+    paths = [step.paths for flow in options.flows for step in flow.steps]
+    ids = any(read is None or ("event", "id") in read or ("event",) in read for read in paths)
+    graph = {key: value for key, value in (("entities", around.entities), ("links", around.links)) if value}
+    return FlowTest(
+        name=name,
+        flows=[flow.name for flow in options.flows],
+        target=target,
+        open_windows=options.open_windows,
+        graph=graph or None,
+        start=timestamp_text(start),
+        events=list(_events(rows, start, with_ids=ids)),
+        drops=[],
+    )
+
+
+def _events(rows: Iterable[Row], start: int, *, with_ids: bool) -> Iterable[dict[str, Any]]:
+    before = start
+    for row in rows:
+        at = timestamp_us(row["timestamp"])
+        event: dict[str, Any] = {} if at == before else {"at": moment_text(at, start)}
+        if with_ids and row["event_id"] is not None:
+            event["id"] = row["event_id"]
+        event["kind"] = row["kind"]
+        for field in _FIELDS:
+            value = row[field]
+            if value is not None:
+                event[field] = json.loads(value) if field in JSON_COLUMNS else value
+        before = at
+        yield event
+
+
+def _clocked(options: Options, events: set[int]) -> set[int]:
+    """The events, and for each that came late the one that had set the clock."""
+    found, clock, setter = set(events), None, 0
+    for frame in options.source.chunks((), 1 << 16):
+        times, seqs = frame["timestamp"].to_physical().to_numpy(), frame["seq_no"].to_numpy()
+        running = np.maximum.accumulate(times if clock is None else np.maximum(times, clock))
+        for row in np.flatnonzero(np.isin(seqs, list(events)) & (times < running)).tolist():
+            earlier = np.flatnonzero(times[:row] == running[row])
+            found.add(int(seqs[earlier[0]]) if len(earlier) else setter)
+        if clock is None or running[-1] > clock:
+            clock = int(running[-1])
+            setter = int(seqs[int(times.argmax())])
+        if seqs[-1] >= max(events):
+            break
+    return found
+
+
+def _name(explanation: Explanation) -> str:
+    event = explanation.event
+    kind = event.get("link_type") or event.get("entity_type")
+    return f"event {event['seq_no']}: {event['kind']}{f' {kind}' if kind else ''}"
+
+
+def _said(steps: Iterable[ExplainedStep]) -> list[tuple[Any, ...]]:
+    """What must be the same in the test: outcomes, reasons of drops and failures, payloads, sinks and recipients."""
+    return [
+        (
+            step.flow, step.step, step.branch, step.outcome, step.sinks, step.recipient_id, repr(step.payload),
+            step.reason if step.outcome in ("dropped", "failed") else None,
+        )
+        for step in steps
+    ]  # fmt: skip

@@ -1,0 +1,308 @@
+"""The part of the graph that some events read, and the events between them that change it.
+
+What every reading found the same goes into the graph of the test. Where two readings of one thing differ, or where an
+event of the test makes or ends it, the graph has it as it was before the first event, and its changes are events.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.engine.tracer import EventTracer
+from flowdsl.events import EVENT_COLUMNS
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.graph.snapshot_lookup import entities_of, links_of
+from flowdsl.log import EventSource
+from flowdsl.log.nested_columns import as_json_text
+from flowdsl.operators.fan_out import FanOut
+from flowdsl.operators.resolve import Resolve
+from flowdsl.plan import Stage
+from flowdsl.rules import Rules
+
+Row = Mapping[str, Any]
+_SOME: Final = 1 << 16
+_NEVER: Final = 1 << 62
+
+
+@dataclass(frozen=True)
+class GraphRead:
+    """One look-up: the links of an id, or with no `via` the entity; it saw the events up to `seen`."""
+
+    via: str | None
+    direction: str
+    id: str
+    seen: int
+    all: bool
+
+
+class GraphReadTracer(EventTracer):
+    """Watches one event as `explain` does, and notes what all events read of the graph."""
+
+    def __init__(self, seq_no: int, rules: Rules) -> None:
+        super().__init__(seq_no)
+        self.readings: dict[GraphRead, None] = {}
+        self._rules = rules
+
+    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+        """A step let some contexts go on."""
+        super().step(stage, entered, passed)
+        step = stage.step
+        if isinstance(step, (Resolve, FanOut)) and len(entered):
+            codes = entered.id_codes(step.from_, uuids=self._rules.uuids)
+            ids = entered.chunk.interner.texts(codes).to_list()
+            for one, code, seen in zip(
+                ids, codes.tolist(), entered.chunk.seq_seen(entered.seen).tolist(), strict=True
+            ):
+                if code > 0:
+                    self.readings[GraphRead(step.via, step.direction, one, seen, step.branches)] = None
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """One link and the events between which it lived; -1 where it was there before the log."""
+
+    type: str
+    source: str
+    target: str
+    link_id: str | None
+    metadata: str | None
+    born: int
+    died: list[int]
+
+    def lives(self, seen: int) -> bool:
+        """Whether it is there after an event."""
+        return self.born <= seen and (not self.died or self.died[0] > seen)
+
+    @property
+    def mapping(self) -> dict[str, Any]:
+        """The link as tests write it."""
+        made: dict[str, Any] = {"link_type": self.type, "source_id": self.source, "target_id": self.target}
+        made |= {"link_id": self.link_id} if self.link_id is not None else {}
+        return made | ({"metadata": json.loads(self.metadata)} if self.metadata is not None else {})
+
+
+@dataclass(frozen=True)
+class GraphSlice:
+    """The graph of a test, and the events that it needs."""
+
+    entities: dict[str, dict[str, Any]]
+    links: list[dict[str, Any]]
+    events: set[int]
+
+
+def surroundings(
+    source: EventSource, base: EntityGraph, readings: Iterable[GraphRead], events: set[int]
+) -> GraphSlice:
+    """What the readings need around these events."""
+    readings = list(readings)
+    world = _LogAndGraph(source, base, max((r.seen for r in readings), default=0))
+    lists = world.lists([r for r in readings if r.via is not None])
+    entities = [(r.id, r.seen) for r in readings if r.via is None]
+    found: dict[tuple[Any, ...], list[tuple[int, tuple[Link, ...]]]] = {}
+    for reading in (r for r in readings if r.via is not None):
+        links = [link for link in lists[_key(reading)] if link.lives(reading.seen)]
+        kept = tuple(links if reading.all else links[:1])
+        found.setdefault((*_key(reading), reading.all), []).append((reading.seen, kept))
+        end = "target" if reading.direction == "forward" else "source"
+        entities += [(getattr(link, end), reading.seen) for link in kept]
+    states = world.states(entities)
+    while True:
+        first, grown = min(events), set(events)
+        links_kept = _links(found, events, first, grown)
+        entities_kept = _entities(states, entities, events, first, grown)
+        if grown == events:
+            ordered = sorted(links_kept, key=world.order)
+            return GraphSlice(entities_kept, [link.mapping for link in ordered], events)
+        events = grown
+
+
+def _links(
+    found: Mapping[Any, list[tuple[int, tuple[Link, ...]]]], events: set[int], first: int, grown: set[int]
+) -> set[Link]:
+    kept: set[Link] = set()
+    for reads in found.values():
+        links = {link for _, read in reads for link in read}
+        last = max(seen for seen, _ in reads)
+        changes = {at for link in links for at in (link.born, *link.died) if first <= at <= last}
+        if len({read for _, read in reads}) == 1 and not changes & events:
+            kept |= links
+            continue
+        kept |= {link for link in links if link.lives(first - 1)}
+        grown |= changes
+    return kept
+
+
+def _entities(
+    states: Mapping[str, _States],
+    readings: Iterable[tuple[str, int]],
+    events: set[int],
+    first: int,
+    grown: set[int],
+) -> dict[str, dict[str, Any]]:
+    kept: dict[str, dict[str, Any]] = {}
+    seen: dict[str, set[int]] = {}
+    for one, at in readings:
+        seen.setdefault(one, set()).add(at)
+    for one, moments in seen.items():
+        states_of = states[one]
+        changes = {at for at in states_of.changes if first <= at <= max(moments)}
+        read = [states_of.at(at) for at in moments]
+        now = read[0]
+        if any(state != now for state in read) or changes & events:
+            grown |= changes
+            now = states_of.at(first - 1)
+        for kind, data in now.items():
+            if isinstance(data, dict):
+                kept.setdefault(kind, {})[one] = data
+            else:
+                # no graph holds what is no object: the event that made it is needed
+                grown.add(states_of.since(kind, data))
+    return kept
+
+
+@dataclass
+class _States:
+    """What an id was, by entity type, from which event on."""
+
+    base: dict[str, Any]
+    changes: dict[int, tuple[str, Any]]
+
+    def at(self, seen: int) -> dict[str, Any]:
+        state = dict(self.base)
+        for at, (kind, data) in sorted(self.changes.items()):
+            if at > seen:
+                break
+            state.pop(kind, None)
+            if data is not None:
+                state[kind] = data
+        return state
+
+    def since(self, kind: str, data: Any) -> int:
+        """The last event that made an entity this."""
+        return max(at for at, change in self.changes.items() if change == (kind, data))
+
+
+class _LogAndGraph:
+    """Graph and log, asked about a few ids."""
+
+    def __init__(self, source: EventSource, base: EntityGraph, until: int) -> None:
+        self._source, self._base, self._until = source, base, until
+        self._order: dict[Link, int] = {}
+
+    def order(self, link: Link) -> int:
+        """Where a link stands among all."""
+        return self._order[link]
+
+    def lists(self, readings: Iterable[GraphRead]) -> dict[tuple[Any, ...], list[Link]]:
+        """For each reading's links all that there ever were, in link order."""
+        wanted: dict[tuple[str, str], set[str]] = {}
+        for reading in readings:
+            wanted.setdefault((str(reading.via), reading.direction), set()).add(reading.id)
+        if not wanted:
+            return {}
+        given = [
+            Link(kind, *ends, None, -1, []) for (kind, way), ids in wanted.items()
+            for ends in links_of(self._base, kind, way, ids)
+        ]  # fmt: skip
+        rows = self._rows(lambda: pl.any_horizontal(*(
+            (pl.col("link_type") == kind) & pl.col(_end(way)).is_in(list(ids)) for (kind, way), ids in wanted.items()
+        )))  # fmt: skip
+        named = {link.link_id for link in given} | {row["link_id"] for row in rows}
+        named.discard(None)
+        if named:
+            rows += self._rows(lambda: pl.col("link_id").is_in(sorted(map(str, named))))
+        links = _lived(given, {row["seq_no"]: row for row in rows if row["kind"].startswith("link.")})
+        self._order = {link: number for number, link in enumerate(links)}
+        return {
+            (kind, way, one): [link for link in links if link.type == kind and _from(link, way) == one]
+            for (kind, way), ids in wanted.items() for one in ids
+        }  # fmt: skip
+
+    def states(self, readings: Iterable[tuple[str, int]]) -> dict[str, _States]:
+        """What each id was, and when."""
+        ids = sorted({one for one, _ in readings})
+        base = entities_of(self._base, ids)
+        states = {one: _States(base.get(one, {}), {}) for one in ids}
+        for row in self._rows(lambda: pl.col("entity_id").is_in(ids)) if ids else ():
+            if row["kind"].startswith("entity."):
+                data = None if row["kind"] == "entity.deleted" else _data(row["data"])
+                states[row["entity_id"]].changes[row["seq_no"]] = (row["entity_type"], data)
+        return states
+
+    def _rows(self, where: Callable[[], pl.Expr]) -> list[Row]:
+        return rows_of(self._source, where(), self._until)
+
+
+def rows_of(source: EventSource, where: pl.Expr, until: int = _NEVER) -> list[Row]:
+    """The events for which an expression holds, up to a sequence number."""
+    wanted: list[int] = []
+    # first without the heavy columns: most events are none of those that are wanted
+    for frame in source.chunks(where.meta.root_names(), _SOME):
+        wanted += frame.filter((pl.col("seq_no") <= until) & where)["seq_no"].to_list()
+        if frame.height and int(frame["seq_no"][-1]) >= until:
+            break
+    return numbered_rows(source, wanted)
+
+
+def numbered_rows(source: EventSource, seq_nos: list[int]) -> list[Row]:
+    """The events with these sequence numbers, which ascend."""
+    rows: list[Row] = []
+    if not seq_nos:
+        return rows
+    for frame in source.chunks(EVENT_COLUMNS, _SOME, seq_nos[0] - 1):
+        found = frame.filter(pl.col("seq_no").is_in(seq_nos))
+        if found.height:
+            rows += as_json_text(found).with_columns(pl.col("kind").cast(pl.String)).to_dicts()
+        if frame.height and int(frame["seq_no"][-1]) >= seq_nos[-1]:
+            break
+    return rows
+
+
+def _data(text: str | None) -> Any:
+    """What an entity is: an empty object where an event says nothing of it."""
+    value = json.loads(text) if text is not None else None
+    return {} if value is None else value
+
+
+def _key(reading: GraphRead) -> tuple[Any, ...]:
+    return reading.via, reading.direction, reading.id
+
+
+def _end(direction: str) -> str:
+    return "source_id" if direction == "forward" else "target_id"
+
+
+def _from(link: Link, direction: str) -> str:
+    return link.source if direction == "forward" else link.target
+
+
+def _lived(given: list[Link], rows: Mapping[int, Row]) -> list[Link]:
+    """All links in their order, each with its end: a link ends when it is deleted, or made again."""
+    links: list[Link] = []
+    current: dict[tuple[str | None, ...], Link] = {}
+
+    def identity(
+        kind: str | None, source: str | None, target: str | None, link_id: str | None
+    ) -> tuple[str | None, ...]:
+        return (kind, source, target) if link_id is None else (link_id,)
+
+    for link in given:
+        if identity(link.type, link.source, link.target, link.link_id) not in current:
+            links.append(link)
+            current[identity(link.type, link.source, link.target, link.link_id)] = link
+    for at, row in sorted(rows.items()):
+        kind, source, target, link_id = (row[n] for n in ("link_type", "source_id", "target_id", "link_id"))
+        before = current.pop(identity(kind, source, target, link_id), None)
+        if before is not None:
+            before.died.append(at)
+        if row["kind"] == "link.created":
+            made = Link(kind, source, target, link_id, row["metadata"], at, [])
+            links.append(made)
+            current[identity(kind, source, target, link_id)] = made
+    return links

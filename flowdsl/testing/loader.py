@@ -1,0 +1,98 @@
+"""Tests of flows as they stand in YAML, read strictly: what is unknown or of a wrong type is refused with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flowdsl.errors import BuildError, DataError, FlowError
+from flowdsl.events import event_row, timestamp_us
+from flowdsl.expressions.durations import parse_duration
+from flowdsl.operators.base import DURATION_PATTERN
+from flowdsl.production.nodes import Item
+from flowdsl.production.schema_validation import Refuse, check_shape
+from flowdsl.testing.test_schema import NULL_SAYS, START, TEST
+
+_ZONE: Final = re.compile(r"([Zz]|[+-]\d\d:?\d\d)$")
+
+
+def check_tests(item: Item, problems: list[FlowError]) -> None:
+    """What is wrong with the tests of a document goes to `problems`."""
+    if isinstance(item.value, list):
+        for one in item.value:
+            read_test(one, problems)
+    elif item.value is not None:
+        problems.append(FlowError(f"tests is {item.kind}", place=item.place, allowed="a list of tests"))
+
+
+def read_test(item: Item, problems: list[FlowError]) -> dict[str, Any]:
+    """One test as a plain mapping without what is not given; what is wrong with it goes to `problems`."""
+    before = len(problems)
+
+    def refuse(where: Item, what: str, **more: Any) -> None:
+        problems.append(FlowError(what, **{"place": where.place, **more}))
+
+    check_shape(item, TEST, "a test", refuse, parts=False, null_says=NULL_SAYS)
+    if len(problems) == before:
+        _check_meaning(item, refuse)
+    if isinstance(item.value, dict) and "name" in item.value and isinstance(item.value["name"].value, str):
+        for problem in problems[before:]:
+            problem.what = f"test {item.value['name'].value!r}: {problem.what}"
+    plain: dict[str, Any] = _given(item, TEST) if isinstance(item.value, dict) else {}
+    return plain
+
+
+def moment(text: str, start: int) -> int:
+    """The moment, in µs since 1970, that a time after a start or a timestamp says."""
+    if re.match(DURATION_PATTERN, text):
+        return start + parse_duration(text).microseconds
+    return timestamp_us(text if _ZONE.search(text) else f"{text}Z")
+
+
+def production_event(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The event of a test in production's JSON form, without its envelope."""
+    family, action = str(event["kind"]).split(".")
+    rest = {name: value for name, value in event.items() if name not in ("at", "id", "kind")}
+    return {"kind": family, "action": action, **rest}
+
+
+# -- what takes more than the shape ------------------------------------------------------------------------
+
+
+def _check_meaning(item: Item, refuse: Refuse) -> None:
+    """Moments that are none, and events that lack what their kind needs."""
+    start = _moment(item.value.get("start"), 0, refuse) or timestamp_us(START)
+    for event in item.value["events"].value:
+        _moment(event.value.get("at"), start, refuse)
+        try:
+            event_row(production_event(_given(event, TEST["properties"]["events"]["items"])))
+        except DataError as error:
+            refuse(event, f"an event: {error.what}", allowed=error.allowed, hint=error.hint)
+    for name in ("deliveries", "drops", "failures"):
+        listed = item.value.get(name)
+        for one in listed.value or () if listed is not None else ():
+            _moment(one.value.get("at"), start, refuse)
+
+
+def _moment(item: Item | None, start: int, refuse: Refuse) -> int | None:
+    if item is None or item.value is None:
+        return None
+    try:
+        return moment(item.value, start)
+    except (BuildError, DataError) as error:
+        refuse(item, error.what, allowed=error.allowed, hint=error.hint)
+        return None
+
+
+def _given(item: Item, declared: Mapping[str, Any]) -> Any:
+    """A declared value in Python's own types, without the keys that are null and mean nothing by it."""
+    if isinstance(item.value, list) and "items" in declared:
+        return [_given(one, declared["items"]) for one in item.value]
+    if not isinstance(item.value, dict) or "properties" not in declared:
+        return item.plain()
+    return {
+        key: _given(value, declared["properties"].get(key, {}))
+        for key, value in item.value.items()
+        if value.value is not None or key in NULL_SAYS
+    }

@@ -1,0 +1,156 @@
+"""Tests of flows at work: the engine of `replay` runs them, and what came is laid beside what was to come."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flowdsl.errors import FlowError, ReplayError, did_you_mean
+from flowdsl.events import timestamp_text, timestamp_us
+from flowdsl.flow import Flow
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.log import MemoryEventLog
+from flowdsl.production.emitter import block_lines
+from flowdsl.production.project import Project
+from flowdsl.production.yaml import load
+from flowdsl.replaying import as_flows, replay
+from flowdsl.results.result import Result
+from flowdsl.testing.cases import EXPECTATIONS, FlowTest
+from flowdsl.testing.expectations import Counted, Delivered, same, settled_counts, settled_deliveries
+from flowdsl.testing.loader import moment, production_event
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a test: `settled` is the test as it would hold, `result` the replay, `error` why there is none."""
+
+    test: FlowTest
+    settled: FlowTest
+    result: Result | None = None
+    error: FlowError | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything came as it was to come, and nothing else."""
+        return self.error is None and same(self.settled.to_dict(), self.test.to_dict())
+
+    @property
+    def diff(self) -> str:
+        """What was to come against what came, as a unified diff of YAML; why nothing ran; empty where all is well."""
+        if self.error is not None:
+            return str(self.error)
+        before, after = _expected_lines(self.test), _expected_lines(self.settled)
+        return "\n".join(difflib.unified_diff(before, after, "expected", "came", n=4, lineterm=""))
+
+    def __repr__(self) -> str:
+        return f"<Outcome of {self.test.name!r}: {'passed' if self.passed else 'failed'}>"
+
+
+def read_tests(source: Any) -> tuple[FlowTest, ...]:
+    """The tests that stand beside the flows of a project, or of whatever `load` takes.
+
+    >>> read_tests({"sinks": [], "tests": [{"name": "nothing happens", "events": []}]})
+    (<FlowTest 'nothing happens': 0 events>,)
+    """
+    project = source if isinstance(source, Project) else load(source)
+    return tuple(map(FlowTest.of, project.other.get("tests") or ()))
+
+
+def run_tests(project: Project, tests: Iterable[FlowTest] | None = None) -> list[Outcome]:
+    """The outcomes of the tests of a project, or of those given; what cannot run is an outcome with its `error`."""
+    outcomes = []
+    for test in read_tests(project) if tests is None else tests:
+        try:
+            outcomes.append(run(test, project))
+        except FlowError as error:
+            outcomes.append(Outcome(test, test, error=error))
+    return outcomes
+
+
+def run(test: FlowTest, flows: Any) -> Outcome:
+    """What comes of a test with these flows. Raises `FlowError` where it cannot run."""
+    chosen = _chosen(test, as_flows(flows))
+    start = timestamp_us(test.start)
+    log = MemoryEventLog()
+    log.append(_events(test, start))
+    graph = EntityGraph(**{name: given for name, given in (test.graph or {}).items() if given is not None})
+    more: dict[str, Any] = {} if test.target is None else {"target": test.target}
+    result = replay(chosen, log, graph, open_windows=test.open_windows, progress=False, **more)
+    several = len(chosen) > 1
+    settled: dict[str, Any] = {
+        "deliveries": settled_deliveries(test.deliveries, delivered(result), start, several=several),
+        "failures": settled_counts(test.failures, failed(result, chosen), "error", several=several),
+    }
+    if test.drops is not None:
+        settled["drops"] = settled_counts(test.drops, dropped(result, chosen), "reason", several=several)
+    return Outcome(test, replace(test, **settled), result)
+
+
+def delivered(result: Result) -> list[Delivered]:
+    """The deliveries of a replay, in their order."""
+    frame = result.polars(columns=["flow", "sink", "recipient_id", "payload", "delivered_at"])
+    moments = frame["delivered_at"].to_physical().to_list()
+    return [
+        Delivered(flow, sink, recipient, json.loads(payload), at)
+        for (flow, sink, recipient, payload, _), at in zip(frame.iter_rows(), moments, strict=True)
+    ]
+
+
+def failed(result: Result, flows: Iterable[Flow]) -> list[Counted]:
+    """The failures of a replay, those alike counted."""
+    errors = result.errors
+    rows = zip(errors["flow"], errors["step"], errors["error"], strict=True)
+    named = {flow.name: flow for flow in flows}
+    return [
+        Counted(flow, _ways(named[flow], int(step)), error, count)
+        for (flow, step, error), count in Counter(rows).items()
+    ]
+
+
+def dropped(result: Result, flows: Iterable[Flow]) -> list[Counted]:
+    """The drops of a replay, counted by flow, step and reason."""
+    named = {flow.name: flow for flow in flows}
+    return [
+        Counted(step["flow"], _ways(named[step["flow"]], step["step"]), reason, count)
+        for step in result.manifest["steps"]
+        for reason, count in step["reasons"].items()
+    ]
+
+
+def _ways(flow: Flow, number: int) -> tuple[int | str, ...]:
+    """How a step can be named: its number and its operator, what is best written last."""
+    step = flow.steps[number]
+    alone = sum(other.name == step.name for other in flow.steps) == 1
+    return (number, step.method, step.name) if alone else (step.method, step.name, number)
+
+
+def _chosen(test: FlowTest, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
+    names = [flow.name for flow in flows]
+    for name in test.flows or ():
+        if name not in names:
+            raise ReplayError(
+                f"test {test.name!r}: there is no flow {name!r}",
+                allowed=", ".join(names),
+                hint=did_you_mean(name, names),
+            )
+    return tuple(flow for flow in flows if test.flows is None or flow.name in test.flows)
+
+
+def _events(test: FlowTest, start: int) -> list[dict[str, Any]]:
+    """The events as a log takes them."""
+    at = start
+    events = []
+    for event in test.events:
+        at = moment(event["at"], start) if event.get("at") is not None else at
+        around = {"timestamp": timestamp_text(at), "event": production_event(event)}
+        events.append(around if event.get("id") is None else {"id": event["id"], **around})
+    return events
+
+
+def _expected_lines(test: FlowTest) -> list[str]:
+    given = test.to_dict()
+    return list(block_lines({name: given[name] for name in EXPECTATIONS if name in given}))

@@ -1,0 +1,75 @@
+"""The expectations of tests rewritten in their file; every other byte stays as it is, comments and order too."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from io import StringIO
+from typing import Any
+
+from flowdsl.errors import LoadError, ReplayError
+from flowdsl.production.nodes import read_text
+from flowdsl.production.yaml_patch import PatchError, spliced
+from flowdsl.testing.cases import EXPECTATIONS
+from flowdsl.testing.expectations import same
+from flowdsl.testing.runner import Outcome
+
+
+def updated(text: str, outcomes: Mapping[int, Outcome]) -> str:
+    """The YAML text with the expectations that hold; `outcomes` are those of its tests, by their number in the list.
+
+    Entries that hold already stay as they are written. Where that cannot be done in place, the text is written anew by
+    way of its comments. Raises `ReplayError` where not even that says the same.
+    """
+    document = read_text(text, "text")[0].plain()
+    changes = {number: _changes(document["tests"][number], one) for number, one in outcomes.items()}
+    if not any(changes.values()):
+        return text
+    for number, changed in changes.items():
+        document["tests"][number].update(changed)
+    for new in _written(text, document, changes):
+        if read_text(new, "text")[0].plain() == document:
+            return new
+    raise ReplayError(
+        "the tests cannot be rewritten where they stand", hint="write them without anchors and aliases"
+    )
+
+
+def _written(text: str, document: Any, changes: dict[int, dict[str, Any]]) -> Iterator[str]:
+    with contextlib.suppress(PatchError, LoadError):
+        yield spliced(text, document)
+    yield _round_trip(text, changes)
+
+
+def _changes(written: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """The expectations of a test that change; entries that hold as they are written."""
+    changed = {}
+    for name in EXPECTATIONS:
+        before, after = getattr(outcome.test, name), getattr(outcome.settled, name)
+        if not same(before, after):
+            kept = list(zip(before or (), written.get(name) or (), strict=True))
+            changed[name] = [_kept(entry, kept) for entry in after]
+    return changed
+
+
+def _kept(entry: Any, kept: list[tuple[Any, Any]]) -> Any:
+    """An entry as it is written where it is there already; each of them once."""
+    for number, (before, as_written) in enumerate(kept):
+        if same(before, entry):
+            del kept[number]
+            return as_written
+    return entry
+
+
+def _round_trip(text: str, changes: dict[int, dict[str, Any]]) -> str:
+    from ruamel.yaml import YAML
+
+    yaml: Any = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    document = yaml.load(text)
+    for number, changed in changes.items():
+        document["tests"][number].update(changed)
+    out = StringIO()
+    yaml.dump(document, out)
+    return out.getvalue()

@@ -1,0 +1,161 @@
+"""Cells of a frame's column as JSON values: what type each is, times as text, structs and lists as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+
+from flowdsl.errors import DataError
+from flowdsl.frames import first_line, is_foreign
+from flowdsl.values.json_types import Tag
+
+
+def tag_of_dtype(dtype: pl.DataType) -> Tag | None:
+    """What the cells of a column are; None where it takes looking at each."""
+    if dtype.is_integer():
+        return Tag.INT
+    if dtype.is_numeric():
+        return Tag.FLOAT
+    if dtype == pl.Boolean:
+        return Tag.BOOL
+    if dtype == pl.Null:
+        return Tag.NULL
+    if isinstance(dtype, (pl.Struct, pl.Map)):
+        return Tag.OBJECT
+    if dtype in (pl.List, pl.Array):
+        return Tag.ARRAY
+    if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Binary) or dtype.is_temporal():
+        return Tag.TEXT
+    return None
+
+
+def as_text(series: pl.Series) -> pl.Series:
+    """Cells as text, times in UTC as RFC 3339 writes them, durations as ISO 8601 does."""
+    if series.dtype == pl.String:
+        return series
+    try:
+        return pl.DataFrame({"t": series}).select(_text_of(pl.col("t"), series.dtype)).to_series()
+    except BaseException as error:
+        if not is_foreign(error):
+            raise
+        raise DataError(f"values of type {series.dtype} cannot be text: {first_line(error)}") from error
+
+
+def nested_json(series: pl.Series, *, nulls: bool = False) -> pl.Series:
+    """Structs, lists and maps as compact JSON texts, null where the cell is null; what is in them as it is by itself.
+
+    A struct has all fields in every row, so a null in it says that there is no such field: it is left out. With `nulls` it
+    is written.
+    """
+    dtype = _in_json(series.dtype)
+    cells = _as_json_has_it(pl.col("t"), series.dtype)
+    try:
+        plain = pl.DataFrame({"t": series}).select(cells.alias("t")).to_series()
+        body = (
+            _written(pl.col("t")) if nulls or not _lacks_fields(plain) else _without_nulls(pl.col("t"), dtype)
+        )
+        return (
+            pl.DataFrame({"t": plain})
+            .select(pl.when(pl.col("t").is_not_null()).then(body).alias("j"))
+            .to_series()
+        )
+    except BaseException as error:
+        if not is_foreign(error):
+            raise
+        raise DataError(
+            f"nested values of type {series.dtype} cannot be JSON: {first_line(error)}"
+        ) from error
+
+
+def _written(cells: pl.Expr) -> pl.Expr:
+    # {"t":…} without its frame
+    return pl.struct(cells.alias("t")).struct.json_encode().str.slice(5).str.head(-1)
+
+
+def _lacks_fields(series: pl.Series) -> bool:
+    """Whether a struct in these cells has a field that is null, or a number that JSON has not."""
+    dtype, there = series.dtype, series.drop_nulls()
+    if isinstance(dtype, pl.Struct):
+        fields = [there.struct.field(field.name) for field in dtype.fields]
+        return any(f.null_count() or _lacks_fields(f) or not _finite(f) for f in fields)
+    if isinstance(dtype, pl.List):
+        return _lacks_fields(there.list.explode(empty_as_null=False, keep_nulls=False))
+    return isinstance(dtype, pl.Map) and _lacks_fields(there.map.values())
+
+
+def _finite(series: pl.Series) -> bool:
+    return not series.dtype.is_float() or bool(series.is_finite().all())
+
+
+def _without_nulls(cells: pl.Expr, dtype: Any) -> pl.Expr:
+    """Cells as JSON texts, null where they are null; structs without the fields that are."""
+    if isinstance(dtype, pl.Struct):
+        fields = [
+            pl.concat_str(
+                pl.lit(_key(field.name)), _without_nulls(cells.struct.field(field.name), field.dtype)
+            )
+            for field in dtype.fields
+        ]
+        inside = pl.concat_str(fields, separator=",", ignore_nulls=True) if fields else pl.lit("")
+        return pl.when(cells.is_not_null()).then(pl.concat_str(pl.lit("{"), inside, pl.lit("}")))
+    if isinstance(dtype, pl.List):
+        items = cells.list.eval(_without_nulls(pl.element(), dtype.inner).fill_null("null"))
+        return pl.concat_str(pl.lit("["), items.list.join(","), pl.lit("]"))
+    if isinstance(dtype, pl.Map):
+        entry = pl.concat_str(
+            _written(pl.element().struct.field("key")), pl.lit(":"),
+            _without_nulls(pl.element().struct.field("value"), dtype.value).fill_null("null"),
+        )  # fmt: skip
+        items = cells.map.entries().list.eval(entry)
+        return pl.concat_str(pl.lit("{"), items.list.join(","), pl.lit("}"))
+    there = cells.is_finite() if dtype.is_float() else cells.is_not_null()
+    return pl.when(there).then(_written(cells))
+
+
+def _key(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False) + ":"
+
+
+def _text_of(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.Datetime):
+        zone = dtype.time_zone
+        moments = cells.dt.convert_time_zone("UTC") if zone else cells
+        return moments.dt.strftime("%Y-%m-%dT%H:%M:%S%.f").str.replace(r"\.0+$", "") + ("Z" if zone else "")
+    if isinstance(dtype, pl.Duration):
+        return cells.dt.to_string("iso")
+    return cells.cast(pl.String)
+
+
+def _as_json_has_it(cells: pl.Expr, dtype: Any) -> pl.Expr:
+    """Nested cells with every time in them as text and every decimal as a number, as in a column of its own."""
+    if _in_json(dtype) == dtype:
+        return cells
+    if isinstance(dtype, pl.Struct):
+        foreign = [f for f in dtype.fields if _in_json(f.dtype) != f.dtype]
+        return cells.struct.with_fields(
+            *(_as_json_has_it(pl.field(f.name), f.dtype).alias(f.name) for f in foreign)
+        )
+    if isinstance(dtype, pl.List):
+        return cells.list.eval(_as_json_has_it(pl.element(), dtype.inner))
+    if isinstance(dtype, pl.Array):
+        return _as_json_has_it(cells.arr.to_list(), pl.List(dtype.inner))
+    if isinstance(dtype, pl.Map):
+        entry = pl.Struct({"key": dtype.key, "value": dtype.value})
+        return _as_json_has_it(cells.map.entries(), pl.List(entry)).cast(_in_json(dtype))
+    return cells.cast(pl.Float64) if dtype.is_decimal() else _text_of(cells, dtype)
+
+
+def _in_json(dtype: Any) -> Any:
+    """The type that cells of this type are written as: the same, unless JSON has no such thing."""
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({f.name: _in_json(f.dtype) for f in dtype.fields})
+    if isinstance(dtype, (pl.List, pl.Array)):
+        inner = _in_json(dtype.inner)
+        return dtype if inner == dtype.inner else pl.List(inner)
+    if isinstance(dtype, pl.Map):
+        return pl.Map(pl.String(), _in_json(dtype.value))
+    if dtype.is_decimal():
+        return pl.Float64()
+    return pl.String() if dtype.is_temporal() or dtype == pl.Binary else dtype

@@ -1,0 +1,239 @@
+"""Many JSON objects at once, as JSON texts or as a struct column, read path by path into columns.
+
+DuckDB takes JSON text apart: it parses each document once for all paths that a replay knows it will need, keeps
+the types, and is several times faster than anything that makes Python objects.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flowdsl.expressions.paths import Path
+from flowdsl.values.columns import Column
+from flowdsl.values.json_conversion import nested_json
+from flowdsl.values.json_types import MISSING, Index, Tag
+from flowdsl.values.masks import where_present
+from flowdsl.values.small_json_extraction import extract_few
+from flowdsl.values.state_fields import CellsField, FlagField, WholeField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
+
+_local = threading.local()
+# what a key in a JSON path of DuckDB cannot have
+_BEYOND_A_PATH = frozenset('"\\*')
+
+
+class Documents(StateObject):
+    """JSON objects, one a row; `column` gives the values that a path has in each of them.
+
+    `series` is JSON text (null = no document) or a nested Polars column. `none` says what a row without a
+    document is: null, or missing. `hints` are paths that will be asked for too: they are read along. A null in a struct is
+    missing (rule 33); with `cells` the fields of the documents are cells of a frame's columns, and there null is null.
+    """
+
+    saved = keeps(series=CellsField(), _none=WholeField(Tag.MISSING, Tag.NULL), _cells=FlagField())
+
+    def __init__(
+        self, series: pl.Series, *, none: Tag = Tag.NULL, hints: Iterable[Path] = (), cells: bool = False
+    ) -> None:
+        self.series = (
+            pl.Series([None], dtype=pl.String).new_from_index(0, len(series))
+            if series.dtype == pl.Null
+            else series
+        )
+        self._none = none
+        self._cells = cells
+        self._hints = {h for h in hints if h}
+        self._columns: dict[Path, Column] = {}
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> Documents:
+        return cls(said["series"], none=Tag(said["_none"]), hints=source.given["hints"], cells=said["_cells"])
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    @property
+    def _is_text(self) -> bool:
+        return self.series.dtype == pl.String
+
+    def column(self, path: Path) -> Column:
+        """The values at a path below the documents; the documents themselves for the empty path."""
+        if path not in self._columns:
+            if not path:
+                self._columns[path] = self._whole()
+            elif self._is_text:
+                wanted = sorted({path, *self._hints} - self._columns.keys() - {()})
+                self._columns.update(zip(wanted, self._extracted(wanted), strict=True))
+            else:
+                self._columns[path] = self._field(path)
+        return self._columns[path]
+
+    def _extracted(self, paths: Sequence[Path]) -> list[Column]:
+        size = len(self.series)
+        there = self.series.is_not_null()
+        if there.sum() * 2 > size:
+            return extract(self.series, paths)
+        # events of other kinds have no document: only those that are there are parsed
+        rows = there.arg_true().to_numpy()
+        nothing = Column(1, Tag.MISSING)
+        place = np.full(size, len(rows), np.int64)
+        place[rows] = np.arange(len(rows))
+        return [Column.concat([found, nothing]).take(place) for found in extract(self.series[rows], paths)]
+
+    def has(self, path: Path) -> bool:
+        """Whether reading a path takes no parsing."""
+        return path in self._columns or not self._is_text
+
+    def gather(self, rows: Index) -> Documents:
+        """The documents at `rows`, with what was read of them already."""
+        picked = Documents(self.series[rows], none=self._none, hints=self._hints, cells=self._cells)
+        picked._columns = {path: column.take(rows) for path, column in self._columns.items()}
+        return picked
+
+    @classmethod
+    def joined(cls, first: Documents, second: Documents, hints: Iterable[Path]) -> Documents:
+        """The documents of both, one after the other, with what both have read already."""
+        if first.series.dtype == second.series.dtype and first._cells == second._cells:
+            series = pl.concat([first.series.alias("d"), second.series.alias("d")])
+        else:
+            series = pl.concat([first.json().alias("d"), second.json().alias("d")])
+        both = cls(series.rechunk(), none=first._none, hints=hints, cells=first._cells)
+        for path in first._columns.keys() & second._columns.keys():
+            both._columns[path] = Column.concat([first._columns[path], second._columns[path]])
+        return both
+
+    def json(self) -> pl.Series:
+        """Each document as JSON text, null where there is none."""
+        if self._is_text:
+            return self.series
+        if not self._cells:
+            return nested_json(self.series)
+        if not any(field.dtype.is_nested() for field in self.series.dtype.fields):  # type: ignore[attr-defined]
+            return nested_json(self.series, nulls=True)
+        cells: list[pl.Series | pl.Expr] = [pl.lit("{")]
+        for i, name in enumerate(self.series.struct.fields):
+            cells.append(pl.lit(("," if i else "") + json.dumps(name, ensure_ascii=False) + ":"))
+            cells.append(Column.from_series(self.series.struct.field(name)).to_json())
+        return pl.select(pl.concat_str([*cells, pl.lit("}")])).to_series()
+
+    def _whole(self) -> Column:
+        if self.series.null_count() == len(self):
+            return Column(len(self), self._none)
+        if self._is_text:
+            column = Column.from_json(_compact(self.series))
+            return _replace_tag(column, Tag.MISSING, self._none)
+        if self._cells:
+            return Column(len(self), Tag.OBJECT, nested=self.json())
+        return _replace_tag(Column.from_series(self.series), Tag.NULL, self._none)
+
+    def _field(self, path: Path) -> Column:
+        series, absent = self.series, ~where_present(self.series)
+        # what the last null on the way would be: a map says which keys it has, a frame which columns
+        null = Tag.NULL
+        for depth, part in enumerate(path):
+            absent = absent | ~where_present(series)
+            null = (
+                Tag.NULL if isinstance(series.dtype, pl.Map) or (self._cells and not depth) else Tag.MISSING
+            )
+            if isinstance(series.dtype, pl.Map) and series.dtype.key == pl.String:
+                there = pl.select(series.map.contains_key(part).fill_null(value=False)).to_series()
+                absent = absent | ~there.to_numpy()
+                series = pl.select(series.map.get(part)).to_series()
+                continue
+            if not isinstance(series.dtype, pl.Struct) or part not in series.struct.fields:
+                return Column(len(series), Tag.MISSING)
+            series = series.struct.field(part)
+        column = _replace_tag(Column.from_series(series), Tag.NULL, null)
+        if absent.any():
+            column.tags = np.where(absent, np.uint8(Tag.MISSING), column.tag_array())
+        return column
+
+
+def extract(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
+    """The values at several paths of JSON texts, each text parsed once."""
+    if not len(documents):
+        return [Column(0, Tag.MISSING) for _ in paths]
+    few = extract_few(documents, paths)
+    return _extract_many(documents, paths) if few is None else few
+
+
+def _extract_many(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
+    odd = [p for p in paths if any(not part or not _BEYOND_A_PATH.isdisjoint(part) for part in p)]
+    plain = [p for p in paths if p not in odd]
+    found: dict[Path, Column] = {p: _by_hand(documents, p) for p in odd}
+    if plain:
+        listed = ", ".join(_literal("$" + "".join(f'."{part}"' for part in p)) for p in plain)
+        picks = ", ".join(f"x[{i}] AS c{i}" for i in range(1, len(plain) + 1))
+        frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
+        query = f"SELECT n, {picks} FROM (SELECT n, json_extract(d, [{listed}]) AS x FROM documents)"
+        table = pl.from_arrow(_connection().sql_over(frame, query))
+        assert isinstance(table, pl.DataFrame)
+        if not table["n"].is_sorted():
+            table = table.sort("n")
+        for i, path in enumerate(plain, 1):
+            found[path] = Column.from_json(table[f"c{i}"].cast(pl.String))
+    return [found[p] for p in paths]
+
+
+class _Connection:
+    """One DuckDB connection a thread: it holds nothing but settings."""
+
+    def __init__(self) -> None:
+        import duckdb
+
+        self._duckdb = duckdb.connect(config={"enable_external_access": "false"})
+
+    def sql_over(self, frame: pl.DataFrame, query: str) -> object:
+        relation = self._duckdb.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        return relation.query("documents", query).to_arrow_table()
+
+
+def _connection() -> _Connection:
+    if not hasattr(_local, "connection"):
+        _local.connection = _Connection()
+    connection: _Connection = _local.connection
+    return connection
+
+
+def _compact(documents: pl.Series) -> pl.Series:
+    """JSON texts as DuckDB writes them: no spaces, no escapes that are not needed."""
+    query = "SELECT CAST(json_extract(d, '$') AS VARCHAR) AS d FROM documents ORDER BY n"
+    return over_documents(documents, query).cast(pl.String)
+
+
+def over_documents(documents: pl.Series, query: str) -> pl.Series:
+    """The column `d` of a query of DuckDB over `documents`, which has the texts as `d` and their places as `n`."""
+    frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
+    table = pl.from_arrow(_connection().sql_over(frame, query))
+    assert isinstance(table, pl.DataFrame)
+    return table["d"]
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _by_hand(documents: pl.Series, path: Path) -> Column:
+    """Keys that a JSON path cannot spell are looked up in Python."""
+    values: list[object] = []
+    for text in documents.to_list():
+        value: object = MISSING if text is None else json.loads(text)
+        for part in path:
+            value = value.get(part, MISSING) if isinstance(value, dict) else MISSING
+        values.append(value)
+    return Column.of(values)
+
+
+def _replace_tag(column: Column, old: Tag, new: Tag) -> Column:
+    if old is not new:
+        mask = column.is_(old)
+        if mask.any():
+            column = column.take(np.arange(column.size))
+            column.tags = np.where(mask, np.uint8(new), column.tag_array())
+    return column

@@ -1,0 +1,86 @@
+"""A few JSON texts, read in Python: DuckDB is far faster with many, but takes milliseconds to begin.
+
+What is read is what DuckDB reads, to the letter. Wherever that is not certain, all texts are left to DuckDB: texts that
+are no JSON, keys that stand twice, numbers with exponents or beyond 64 bits, halves of surrogate pairs, nested values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+import polars as pl
+
+from flowdsl.expressions.paths import Path
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import MISSING
+
+# up to here Python is faster: texts, and bytes of them
+_TEXTS: Final = 256
+_BYTES: Final = 1 << 20
+# longer numbers may be beyond what 64 bits hold exactly
+_DIGITS: Final = 17
+_UNSURE: Final = object()
+
+
+class _AmbiguousError(Exception):
+    """DuckDB might read this otherwise."""
+
+
+def extract_few(documents: pl.Series, paths: Sequence[Path]) -> list[Column] | None:
+    """The values at several paths of JSON texts, as `extract` has them; None where that is for DuckDB to do."""
+    if len(documents) > _TEXTS or documents.estimated_size() > _BYTES:
+        return None
+    found: list[list[Any]] = [[] for _ in paths]
+    try:
+        for text in documents.to_list():
+            document = MISSING if text is None else _document(text)
+            for path, values in zip(paths, found, strict=True):
+                values.append(_at(document, path))
+    except (ValueError, RecursionError, _AmbiguousError):
+        return None
+    return [Column.of(values) for values in found]
+
+
+def _document(text: str) -> Any:
+    # surrogates may be halves of pairs
+    if "\\u" in text and "\\ud" in text.lower():
+        raise _AmbiguousError
+    return _decode(text)
+
+
+def _at(value: Any, path: Path) -> Any:
+    for part in path:
+        if not isinstance(value, dict):
+            return MISSING
+        value = value.get(part, MISSING)
+    if value is _UNSURE or isinstance(value, (dict, list)):
+        raise _AmbiguousError
+    if isinstance(value, str) and "\0" in value:
+        raise _AmbiguousError
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _AmbiguousError
+    return found
+
+
+def _whole(text: str) -> Any:
+    return int(text) if len(text) <= _DIGITS and text != "-0" else _UNSURE
+
+
+def _fraction(text: str) -> Any:
+    return float(text) if len(text) <= _DIGITS and "e" not in text.lower() else _UNSURE
+
+
+def _no_number(text: str) -> Any:
+    raise _AmbiguousError
+
+
+_decode: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_whole, parse_float=_fraction, parse_constant=_no_number
+).decode

@@ -1,0 +1,78 @@
+"""Columns of JSON values in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from flowdsl.values.columns import Column, DictionaryColumn
+from flowdsl.values.json_types import Tag
+from flowdsl.values.state_fields import (
+    CODES,
+    INTS,
+    MOST,
+    TEXTS,
+    ArrayField,
+    OneOrEachField,
+    OptionalField,
+    WholeField,
+)
+from flowdsl.values.state_objects import FieldKind, StateReader, StateWriter, keeps
+
+_FIELDS: Final = keeps(
+    size=WholeField(0, MOST),
+    tags=OneOrEachField(WholeField(0, max(Tag)), ArrayField(np.uint8, 0, max(Tag))),
+    texts=OptionalField(TEXTS),
+    codes=OptionalField(CODES),
+    ints=OptionalField(INTS),
+    floats=OptionalField(ArrayField(np.float64)),
+    bools=OptionalField(ArrayField(np.bool_)),
+    nested=OptionalField(TEXTS),
+    wide=OptionalField(TEXTS),
+)
+
+
+class ColumnKind(FieldKind):
+    """A column; its texts may be codes of the one interner."""
+
+    @property
+    def has_codes(self) -> bool:
+        return True
+
+    def codes(self, value: Column) -> Iterator[Any]:
+        if isinstance(value.texts, DictionaryColumn):
+            yield value.texts.codes
+
+    def write(self, value: Column, to: StateWriter) -> Any:
+        said = {name: getattr(value, name) for name in Column.__slots__}
+        coded = isinstance(value.texts, DictionaryColumn)
+        said |= {"texts": None, "codes": said["texts"].codes} if coded else {"codes": None}
+        return {name: kind.write(said[name], to) for name, kind in _FIELDS.items()}
+
+    def read(self, node: Any, source: StateReader) -> Column:
+        if not isinstance(node, dict) or node.keys() != _FIELDS.keys():
+            source.refuse("no column")
+        said = {name: source.below(name, kind, node[name]) for name, kind in _FIELDS.items()}
+        stored = {name: len(values) for name, values in said.items() if hasattr(values, "__len__")}
+        source.agree(size=said["size"], **stored)
+        codes, tags = said.pop("codes"), said["tags"]
+        source.check(codes is None or said["texts"] is None, "text twice")
+        if codes is not None:
+            said["texts"] = DictionaryColumn(codes, source.given["interner"])
+        column = Column(**said | {"tags": tags if isinstance(tags, np.ndarray) else Tag(tags)})
+        nested = column.nested
+        for tag, there in (
+            (Tag.BOOL, column.bools),
+            (Tag.INT, column.ints),
+            (Tag.FLOAT, column.floats),
+            (Tag.TEXT, column.texts),
+            (Tag.ARRAY, nested),
+            (Tag.OBJECT, nested),
+        ):
+            source.check(there is not None or not column.is_(tag).any(), f"without values of type {tag.name}")
+        return column
+
+
+COLUMN: Final = ColumnKind()
