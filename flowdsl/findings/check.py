@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowdsl.production.loader import DocumentReader
     from flowdsl.production.nodes import Item
     from flowdsl.production.project import Project
-    from flowdsl.production.this_rs_reading import ProductionReader
+    from flowdsl.production.this_rs_loader import ProductionReader
     from flowdsl.progress import Progress
 
 
@@ -263,7 +263,7 @@ def _problems(item: Item, problems: list[FlowError]) -> list[FlowError]:
 
 def _problems_there(item: Item, problems: list[FlowError]) -> list[FlowError]:
     """What production refuses of a document."""
-    from flowdsl.production.this_rs_reading import ProductionReader
+    from flowdsl.production.this_rs_loader import ProductionReader
 
     return _read(ProductionReader(problems), item)
 

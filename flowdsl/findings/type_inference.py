@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from flowdsl.expressions.templates.nodes import (
-    Compare,
     Concat,
     Expr,
     Ident,
@@ -17,6 +16,7 @@ from flowdsl.expressions.templates.nodes import (
     Output,
     Set,
     TemplateCall,
+    TemplateComparison,
     TemplateLiteral,
     Test,
     Value,
@@ -50,7 +50,7 @@ def _kind_of_value(value: Value, view: TemplateView) -> str | None:
         return "text" if isinstance(value.value, str) else "number"
     if isinstance(value, Ident):
         return _kind_of_path(value, view)
-    if isinstance(value, (Logic, Compare, Membership, Test)):
+    if isinstance(value, (Logic, TemplateComparison, Membership, Test)):
         return "boolean"
     if isinstance(value, Items):
         return "array"

@@ -26,7 +26,7 @@ from flowdsl.log.origins import Origin, Row, Split, parts_of
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.repeats import Repeated
-from flowdsl.log.row_mapping import ROW, RowShape, check_columns, excerpt_of, map_block
+from flowdsl.log.row_mapper import ROW, RowShape, check_columns, excerpt_of, map_block
 from flowdsl.log.sources import ParquetFiles, files_of, in_arrow_only, read_with_pyarrow
 from flowdsl.log.table import EventTable, refuse_repeated, told
 from flowdsl.log.text_readers import TextBlock, csv_blocks, format_of, json_blocks

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.hoisting import lifted
+from flowdsl.batches.hoist import lifted
 from flowdsl.batches.payload import Payload
 from flowdsl.errors import BuildError, FlowError
 from flowdsl.expressions.conditions import Expression, evaluate

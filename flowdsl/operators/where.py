@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.hoisting import lifted
+from flowdsl.batches.hoist import lifted
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.paths import Path
 from flowdsl.expressions.var import Var

@@ -1,6 +1,6 @@
 """The rules of this-rs, the production runtime: where it differs from flowdsl, as its engine was seen to behave.
 
-How it reads YAML is `this_rs_reading`, how its conditions compare `this_rs_conditions`.
+How it reads YAML is `this_rs_loader`, how its conditions compare `this_rs_conditions`.
 """
 
 from __future__ import annotations

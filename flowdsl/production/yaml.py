@@ -126,7 +126,7 @@ def decoded(raw: bytes, name: str, *, keep_mark: bool = False) -> str:
 def _project(
     item: Item, problems: list[FlowError], text: str | None, rules: Rules, *, skip_invalid: bool
 ) -> Project:
-    from flowdsl.production.this_rs_reading import ProductionReader
+    from flowdsl.production.this_rs_loader import ProductionReader
 
     reader = DocumentReader(problems) if rules.early_checks else ProductionReader(problems)
     project = reader.project(item)

@@ -15,10 +15,10 @@ import polars as pl
 from flowdsl.progress import ProgressReporter, Tick, beside
 from flowdsl.reports.distribution import Distribution, Spans
 from flowdsl.reports.metrics import (
+    DeliveryMetrics,
     Figures,
     LateMetrics,
     OpenMetrics,
-    SinkMetrics,
     StepMetrics,
     drops_of,
     fan_outs_of,
@@ -91,7 +91,7 @@ def measure(result: Result, follower: ProgressReporter | None = None) -> Figures
         deliveries=len(result),
         everyone=measured[-1][0],
         sinks=tuple(
-            SinkMetrics(sink, counts[sink], timeline, recipients)
+            DeliveryMetrics(sink, counts[sink], timeline, recipients)
             for sink, (recipients, timeline) in zip(result.sinks, measured, strict=False)
         ),
         steps=_steps(result, tables),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class SinkMetrics:
+class DeliveryMetrics:
     """One sink: how many deliveries it got, when, and to whom."""
 
     sink: str
@@ -104,7 +104,7 @@ class Figures:
     span: tuple[int, int] | None
     deliveries: int
     everyone: RecipientMetrics
-    sinks: tuple[SinkMetrics, ...]
+    sinks: tuple[DeliveryMetrics, ...]
     steps: tuple[StepMetrics, ...]
     fan_outs: tuple[FanOutMetrics, ...]
     drops: tuple[Drop, ...]

@@ -15,7 +15,6 @@ from flowdsl.errors import TemplateError
 from flowdsl.expressions.templates.grammar import parse_template
 from flowdsl.expressions.templates.nodes import (
     Body,
-    Compare,
     Concat,
     Expr,
     For,
@@ -30,6 +29,7 @@ from flowdsl.expressions.templates.nodes import (
     Output,
     Section,
     TemplateCall,
+    TemplateComparison,
     TemplateLiteral,
     Test,
 )
@@ -141,7 +141,7 @@ def _in_expr(expr: Expr) -> Iterator[Risk]:
             yield Risk(Construct.KEY)
     if isinstance(value, Math):
         yield from _in_math(value)
-    elif isinstance(value, Compare) and value.op not in ("==", "!="):
+    elif isinstance(value, TemplateComparison) and value.op not in ("==", "!="):
         if any(_is_macro(side) for side in (value.left, value.right)):
             yield Risk(Construct.MACRO_NUMBER, sure=True)
     elif isinstance(value, Logic):

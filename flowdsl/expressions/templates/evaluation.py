@@ -23,7 +23,6 @@ from flowdsl.expressions.templates.failures import (
 from flowdsl.expressions.templates.filters import FILTERS
 from flowdsl.expressions.templates.filters.arguments import Arguments
 from flowdsl.expressions.templates.nodes import (
-    Compare,
     Concat,
     Expr,
     Ident,
@@ -33,6 +32,7 @@ from flowdsl.expressions.templates.nodes import (
     Math,
     Membership,
     TemplateCall,
+    TemplateComparison,
     TemplateLiteral,
     Test,
 )
@@ -174,7 +174,7 @@ class Evaluator:
 
     def _composed(self, expr: Expr) -> Any:
         value = expr.value
-        if isinstance(value, (Compare, Logic)):
+        if isinstance(value, (TemplateComparison, Logic)):
             return self.truth(expr)
         if isinstance(value, Math):
             found = self._calculated(value)
@@ -274,7 +274,7 @@ class Evaluator:
         result = self._truth(expr)
         self.budget.leave()
         # a comparison has minded its `not` itself
-        return not result if expr.negated and not isinstance(expr.value, Compare) else result
+        return not result if expr.negated and not isinstance(expr.value, TemplateComparison) else result
 
     def _truth(self, expr: Expr) -> bool:
         value = expr.value
@@ -286,7 +286,7 @@ class Evaluator:
             return bool(self._calculated(value))
         if isinstance(value, Logic):
             return (any if value.op == "or" else all)(self.truth(operand) for operand in value.operands)
-        if isinstance(value, Compare):
+        if isinstance(value, TemplateComparison):
             return self._compared(value, expr.negated)
         if isinstance(value, Test):
             return self._tested(value)
@@ -317,7 +317,7 @@ class Evaluator:
         # the value is negated already; here it is turned back, and by the caller once more
         return found is not expr.negated
 
-    def _compared(self, compare: Compare, negated: bool) -> bool:
+    def _compared(self, compare: TemplateComparison, negated: bool) -> bool:
         if compare.op in ("==", "!="):
             left, right = self.value(compare.left), self.value(compare.right)
             return equality(compare.op, left, right, negated=negated)

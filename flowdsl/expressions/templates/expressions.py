@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable
 
 from flowdsl.expressions.templates.nodes import (
-    Compare,
     Concat,
     Expr,
     Ident,
@@ -20,6 +19,7 @@ from flowdsl.expressions.templates.nodes import (
     Math,
     Membership,
     TemplateCall,
+    TemplateComparison,
     TemplateLiteral,
     Value,
 )
@@ -103,7 +103,7 @@ class Expressions(Operands):
             after = self.space(match.end())
             right = self._text_filtered(after) or self._arithmetic(after)
             if right:
-                return Expr(Compare(match.group(), left[0], right[0])), right[1]
+                return Expr(TemplateComparison(match.group(), left[0], right[0])), right[1]
         return left
 
     @remembered

@@ -76,7 +76,7 @@ class Math:
 
 
 @dataclass(frozen=True, slots=True)
-class Compare:
+class TemplateComparison:
     """One of `== != < <= > >=`."""
 
     op: str
@@ -137,7 +137,7 @@ Value: TypeAlias = (
     | Items
     | Concat
     | Math
-    | Compare
+    | TemplateComparison
     | Logic
     | Membership
     | Test

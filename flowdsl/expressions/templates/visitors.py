@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from flowdsl.expressions.templates.nodes import (
     BlockTag,
     Body,
-    Compare,
     Concat,
     Expr,
     For,
@@ -24,6 +23,7 @@ from flowdsl.expressions.templates.nodes import (
     Section,
     Set,
     TemplateCall,
+    TemplateComparison,
     Test,
     Value,
 )
@@ -68,7 +68,7 @@ def parts(value: Value) -> tuple[Expr, ...]:
         return value.items
     if isinstance(value, Math):
         return (value.first, *(expr for _, expr in value.rest))
-    if isinstance(value, (Compare, Membership)):
+    if isinstance(value, (TemplateComparison, Membership)):
         return (value.left, value.right)
     if isinstance(value, Logic):
         return value.operands

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from flowdsl.expressions.templates.nodes import (
-    Compare,
     Concat,
     Expr,
     Ident,
     Math,
     TemplateCall,
+    TemplateComparison,
     TemplateLiteral,
 )
 from flowdsl.expressions.templates.signatures import CONTEXT_DUMP, REFUSED
@@ -67,7 +67,7 @@ def filter_reach(view: TemplateView) -> Iterator[Violation]:
 def types_compared(view: TemplateView) -> Iterator[Violation]:
     """A number and a text are neither equal nor unequal, whatever they say."""
     for value in values(view):
-        if not isinstance(value, Compare) or value.op not in ("==", "!="):
+        if not isinstance(value, TemplateComparison) or value.op not in ("==", "!="):
             continue
         left, right = kind_of(value.left, view), kind_of(value.right, view)
         if left and right and left != right and "object" not in (left, right):
@@ -92,7 +92,7 @@ def _numeric(expr: Expr) -> bool:
 def text_ordered(view: TemplateView) -> Iterator[Violation]:
     """`<` and `>` take numbers only; with text they fail."""
     for value in values(view):
-        if isinstance(value, Compare) and value.op in ("<", "<=", ">", ">="):
+        if isinstance(value, TemplateComparison) and value.op in ("<", "<=", ">", ">="):
             kinds = {kind_of(value.left, view), kind_of(value.right, view)}
             if kinds & {"text", "array", "object"}:
                 yield view.remark(
@@ -128,7 +128,7 @@ def joined_object(view: TemplateView) -> Iterator[Violation]:
 def big_integer(view: TemplateView) -> Iterator[Violation]:
     """Whole numbers beyond 2⁵³ are compared as 64-bit floats."""
     for value in values(view):
-        if isinstance(value, Compare):
+        if isinstance(value, TemplateComparison):
             for side in (value.left.value, value.right.value):
                 number = side.value if isinstance(side, TemplateLiteral) else None
                 if isinstance(number, int) and abs(number) > _MOST:

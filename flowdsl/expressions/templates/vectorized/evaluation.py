@@ -15,7 +15,6 @@ from flowdsl.expressions.paths import Path
 from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.expressions.templates.evaluation import Evaluator, missing, ordering, printed_literal
 from flowdsl.expressions.templates.nodes import (
-    Compare,
     Concat,
     Expr,
     Ident,
@@ -24,6 +23,7 @@ from flowdsl.expressions.templates.nodes import (
     Math,
     Membership,
     TemplateCall,
+    TemplateComparison,
     TemplateLiteral,
     Test,
 )
@@ -122,7 +122,7 @@ class RowBatch:
             found = self._concatenated(value)
         else:
             # `not` counts twice before a comparison, and once before a test or `in`
-            twice = isinstance(value, (Compare, Logic))
+            twice = isinstance(value, (TemplateComparison, Logic))
             truth, failures = self.truth(expr if twice else Expr(value))
             found = RenderOutcome(Column(self.size, Tag.BOOL, bools=truth), failures)
         for call in expr.filters:
@@ -243,7 +243,7 @@ class RowBatch:
             result = truthy_column(self.find(value))
         elif isinstance(value, Logic):
             result, failures = self._logic(value)
-        elif isinstance(value, Compare):
+        elif isinstance(value, TemplateComparison):
             # a comparison minds its `not` itself
             return self._compared(value, expr.negated)
         elif isinstance(value, Math):
@@ -283,7 +283,7 @@ class RowBatch:
             failures = first_failures([failures, failed.only(open_) if failed else None])
         return result, failures
 
-    def _compared(self, compare: Compare, negated: bool) -> tuple[Mask, Failures | None]:
+    def _compared(self, compare: TemplateComparison, negated: bool) -> tuple[Mask, Failures | None]:
         if compare.op in ("==", "!="):
             left, right = self.value(compare.left), self.value(compare.right)
             result, failed = equality_column(

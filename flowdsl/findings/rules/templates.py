@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from flowdsl.expressions.templates.nodes import (
-    Compare,
     Concat,
     For,
     Ident,
@@ -15,6 +14,7 @@ from flowdsl.expressions.templates.nodes import (
     Logic,
     Math,
     Output,
+    TemplateComparison,
     TemplateLiteral,
 )
 from flowdsl.expressions.templates.visitors import all_nodes, exprs_of
@@ -85,7 +85,7 @@ def _only_truths(logic: Logic, view: TemplateView) -> bool:
 def not_printed(view: TemplateView) -> Iterator[Violation]:
     """A negated comparison that is printed is negated twice."""
     for expr in printed(view):
-        if expr.negated and isinstance(expr.value, Compare):
+        if expr.negated and isinstance(expr.value, TemplateComparison):
             opposite = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}[expr.value.op]
             yield view.remark(
                 f"a printed `not a {expr.value.op} b` is negated twice, and prints what `a {expr.value.op} b` does",
