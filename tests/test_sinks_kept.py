@@ -479,7 +479,15 @@ def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path):
         (lambda path: Counter(field=""), "field is ''"),
         (lambda path: Counter(graph={}), "graph is a dict"),
         (lambda path: InApp().list("ann", limit=-1), "limit is -1"),
-        (lambda path: InApp().list("ann", offset=2**70), "beyond 64 bits"),
+        (lambda path: InApp().page("ann", limit=0), "limit is 0"),
+        (lambda path: InApp().page("ann", limit=True), "limit is True"),
+        (lambda path: InApp().page("ann", limit=2**63 - 1), "limit is 9223372036854775807"),
+        (lambda path: InApp().page("ann", before=-1), "before is -1"),
+        (lambda path: InApp().page("ann", before="2"), "before is '2'"),
+        (lambda path: InApp().page("ann", before=1.5), "before is 1.5"),
+        (lambda path: Feed().page("ann", limit=0), "limit is 0"),
+        (lambda path: Feed().page("ann", before=10**400), "before is 1000"),
+        (lambda path: InApp().list("ann", offset=2**70), "offset is 1180591620717411303424"),
         (lambda path: InApp().list("\ud83d"), "UTF-8 cannot say"),
         (lambda path: InApp().mute(""), "there is ''"),
         (lambda path: Counter().value("a", "b"), "no field is named"),
@@ -529,6 +537,34 @@ def test_a_process_that_is_killed_leaves_whole_batches_and_no_batch_twice(tmp_pa
             assert counter.applied("c") >= acknowledged
             assert in_app.total("ann") == 3 * in_app.applied("c")
             assert in_app.applied("c") >= acknowledged
+
+
+BUSY = """
+import sys, time
+from flowdsl.sinks import Delivery, InApp
+
+path, name, begin = sys.argv[1], sys.argv[2], float(sys.argv[3])
+with InApp(path, keep=100_000) as in_app:
+    time.sleep(max(begin - time.time(), 0))
+    for number in range(60):
+        # one of each batch comes from every process, under one key
+        keys = [f"shared-{number}", *(f"{name}-{number}-{n}" for n in range(3))]
+        assert in_app.deliver([Delivery({"title": key}, "ann", key) for key in keys]) == [None] * 4
+"""
+
+
+def test_two_processes_write_one_file_at_once_and_nothing_is_lost_or_there_twice(tmp_path: Path):
+    begin = str(time.time() + 1)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", BUSY, str(tmp_path / "i"), name, begin]) for name in "ab"
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    with InApp(tmp_path / "i", keep=100_000) as in_app:
+        titles = [notification.title for notification in in_app.list("ann", limit=10_000)]
+    expected = {f"shared-{number}" for number in range(60)}
+    expected |= {f"{name}-{number}-{n}" for name in "ab" for number in range(60) for n in range(3)}
+    assert len(titles) == len(expected)
+    assert set(titles) == expected
 
 
 FULL_DISK = """

@@ -367,7 +367,7 @@ def test_it_listens_on_this_machine_only_and_again_after_it_was_closed():
         (lambda: WebSocket("example.org", public=True), "anybody could listen"),
         (lambda: WebSocket(public=True, secret=SECRET), "no use for a secret"),
         (lambda: WebSocket(public=1), "public is 1"),  # type: ignore[arg-type]
-        (lambda: WebSocket(secret="too short").open(), "secret has 9 bytes"),
+        (lambda: WebSocket(secret="too short"), "secret has 9 bytes"),
         (lambda: WebSocket().token([]), "recipients is"),
         (lambda: WebSocket().token(7), "recipients is 7"),  # type: ignore[arg-type]
         (lambda: WebSocket().token("ann", lasts="soon"), "lasts"),

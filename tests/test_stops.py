@@ -21,7 +21,7 @@ from flowdsl.expressions.templates.crashes import Construct
 from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
 from flowdsl.expressions.templates.filters import dates, scalars
 from flowdsl.expressions.templates.invalid import BrokenTemplate
-from flowdsl.findings import check_source
+from flowdsl.findings import check_source, crash_search
 from flowdsl.production import this_rs_conditions
 from flowdsl.values.json_types import MISSING
 
@@ -275,6 +275,31 @@ def test_check_with_a_log_says_at_which_event_production_stops(capsys: Any, tmp_
     assert code == 1
     assert out.count("production stops at event 3: ") == 2
     assert "! production stops at event 3" in out
+
+
+@pytest.mark.parametrize("stopping", [0, 1, 12, 40])
+def test_the_first_stop_of_every_flow_is_found_in_two_replays_for_each_at_most(
+    stopping: int, monkeypatch: pytest.MonkeyPatch
+):
+    replays: list[int] = []
+    ran = crash_search.run
+
+    def counted(options: Any, store: Any) -> Any:
+        replays.append(len(options.flows))
+        return ran(options, store)
+
+    monkeypatch.setattr(crash_search, "run", counted)
+    flows = [
+        flow(f"f{n}", {"filter": {"condition": f"data.n == {n if n < stopping else 99}"}}, DATED)
+        for n in range(40)
+    ]
+    log = log_at(*((1_000 * n, post(n, LAST + 1, n=40 - n)) for n in range(1, 41)))
+    found = [f for f in loaded(*flows).check(target="this-rs", log=log) if f.code == "stops-at-event"]
+    said = [(f.flow, f.message.partition(":")[0]) for f in found]
+    assert said == [(f"f{n}", f"production stops at event {40 - n}") for n in range(stopping)]
+    assert len(replays) <= 2 * stopping + 1
+    # halves of halves: a flow is in about as many replays as the number of flows has digits in base 2
+    assert sum(replays) <= 40 * (6 + 6)
 
 
 def test_the_command_replay_says_it_and_ends_with_1(capsys: Any, tmp_path: Path):

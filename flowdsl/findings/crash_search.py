@@ -15,12 +15,11 @@ from flowdsl.results.store import NoStore
 from flowdsl.rules import Rules
 
 if TYPE_CHECKING:
+    from flowdsl.engine.stopping import Stopped
     from flowdsl.flow import Flow
     from flowdsl.graph.snapshot import EntityGraph
 
 STOPS: Final = "stops-at-event"
-# flows whose first stop is looked for, one after the other: each takes a replay
-_MOST: Final = 10
 
 
 def exported(flows: Iterable[Flow], target: Rules) -> list[Flow]:
@@ -38,21 +37,34 @@ def stops_in_log(
     flows: Sequence[Flow], log: Any, graph: EntityGraph | None, places: Mapping[tuple[str, int], str]
 ) -> Iterator[Finding]:
     """The first event at which each flow, by the runtime's rules that it has, makes it stop for good."""
-    left = [flow for flow in flows if may_stop((flow,))]
-    for _ in range(_MOST):
-        if not left:
-            return
-        options = options_of(left, log, graph, target=left[0].rules.name)
-        with warnings.catch_warnings():
-            # the replay that is about the log has warned already
-            warnings.simplefilter("ignore", FlowWarning)
-            stopped = run(options, NoStore()).stopped
-        if stopped is None:
-            return
+    for stopped in _stops([flow for flow in flows if may_stop((flow,))], log, graph):
         where = places.get((stopped.flow, stopped.step), f"{stopped.step} {stopped.operator}")
         yield Finding(
             STOPS, rules()[STOPS].severity, stopped.flow, stopped.step, where,
             f"production stops at event {stopped.seq_no}: {stopped.reason}; no later event is processed, by any flow",
             "what stops it has a finding of its own, with what helps: stops-production or can-stop-production",
         )  # fmt: skip
-        left = [flow for flow in left if flow.name != stopped.flow]
+
+
+def _stops(flows: list[Flow], log: Any, graph: EntityGraph | None) -> Iterator[Stopped]:
+    """Where each flow stops, by replays that end there.
+
+    A replay of several flows says which stops first; the others are halved. So there are at most two replays for each
+    flow that stops, one where none does, and each flow is in few of them, however many there are.
+    """
+    groups = [flows]
+    while groups:
+        group = groups.pop()
+        stopped = _first_stop(group, log, graph) if group else None
+        if stopped is not None:
+            yield stopped
+            left = [flow for flow in group if flow.name != stopped.flow]
+            groups += [left[: len(left) // 2], left[len(left) // 2 :]]
+
+
+def _first_stop(flows: list[Flow], log: Any, graph: EntityGraph | None) -> Stopped | None:
+    options = options_of(flows, log, graph, target=flows[0].rules.name)
+    with warnings.catch_warnings():
+        # the replay that is about the log has warned already
+        warnings.simplefilter("ignore", FlowWarning)
+        return run(options, NoStore()).stopped

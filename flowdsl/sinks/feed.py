@@ -87,7 +87,7 @@ class Feed(KeptSink[Row]):
             (recipient, *(() if before is None else (before,)), limit + 1), "number",
         )  # fmt: skip
         # one more than asked for tells whether there is another page
-        more = len(rows) > limit > 0
+        more = len(rows) > limit
         items = [
             FeedItem(told_key(name), json.loads(text), _EPOCH + at * _MICROSECOND)
             for _, name, _, text, at in rows[:limit]

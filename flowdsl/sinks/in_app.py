@@ -140,7 +140,7 @@ class InApp(Recipients, KeptSink[Row]):
         rest = f"where recipient = ? {end}order by number desc limit ?"
         # one more than asked for tells whether there is another page
         rows = self._database.rows("notifications", rest, (recipient, *given, limit + 1), _BESIDE)
-        more = len(rows) > limit > 0
+        more = len(rows) > limit
         return NotificationPage(tuple(map(_notification, rows[:limit])), rows[limit - 1][0] if more else None)
 
     def total(self, recipient: str) -> int:

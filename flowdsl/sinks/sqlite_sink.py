@@ -47,6 +47,8 @@ _AT_ONCE: Final = 900
 # from how many keys on they are a row together
 _TOGETHER: Final = 8
 _SIZE: Final = 16
+# SQLite counts with 64 bits, and one more than a page has is asked for
+_COUNTABLE: Final = (1 << 63) - 1
 
 StoredKey = bytes | str
 
@@ -272,8 +274,10 @@ def json_text(value: Any) -> str:
     return _COMPACT.encode(value) if _ENCODE is None else "".join(_ENCODE(value, 0))
 
 
-def check_page(**numbers: object) -> None:
-    """Refuse a number that says which page is asked for, and is no whole number from 0 up."""
-    for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise SinkError(f"{name} is {number!r}", allowed="a whole number from 0 up")
+def check_page(*, limit: object, **places: object) -> None:
+    """Refuse what says which page is asked for, and is no whole number that a file can count: a page has at least one."""
+    for name, number, least in (("limit", limit, 1), *((name, place, 0) for name, place in places.items())):
+        if isinstance(number, bool) or not isinstance(number, int) or not least <= number < _COUNTABLE:
+            raise SinkError(
+                f"{name} is {number!r:.60}", allowed=f"a whole number from {least} up, of 63 bits"
+            )

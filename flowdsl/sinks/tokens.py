@@ -37,14 +37,7 @@ class Tokens:
 
     def __init__(self, secret: str | None) -> None:
         self._jwt: Any = need("jwt", "web_socket")
-        key = secrets.token_bytes(LEAST_SECRET) if secret is None else secret.encode()
-        if len(key) < LEAST_SECRET:
-            raise SinkError(
-                f"secret has {len(key)} bytes",
-                allowed=f"{LEAST_SECRET} and more",
-                hint="python -c 'import secrets; print(secrets.token_urlsafe())' makes one",
-            )
-        self._key = key
+        self._key = secrets.token_bytes(LEAST_SECRET) if secret is None else checked_secret(secret)
 
     def made(self, recipients: Iterable[str] | None, lasts: str) -> str:
         """Make a token for some recipients, None for all."""
@@ -74,6 +67,18 @@ class Tokens:
         if everything is False and isinstance(granted, list) and all(isinstance(one, str) for one in granted):
             return Grant(frozenset(granted), float(claims["exp"]))
         return None
+
+
+def checked_secret(secret: str) -> bytes:
+    """A secret as the key that it is; one that is too short is refused."""
+    key = secret.encode()
+    if len(key) < LEAST_SECRET:
+        raise SinkError(
+            f"secret has {len(key)} bytes",
+            allowed=f"{LEAST_SECRET} and more",
+            hint="python -c 'import secrets; print(secrets.token_urlsafe())' makes one",
+        )
+    return key
 
 
 def checked_recipients(recipients: object) -> list[str]:

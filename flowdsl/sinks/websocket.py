@@ -22,7 +22,7 @@ from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Outcome, Sink
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import need
-from flowdsl.sinks.tokens import Grant, Tokens, checked_recipients
+from flowdsl.sinks.tokens import Grant, Tokens, checked_recipients, checked_secret
 from flowdsl.sinks.webhook import whole
 
 if TYPE_CHECKING:
@@ -125,6 +125,9 @@ class WebSocket(Sink):
         self._host = host
         self._asked_port = port
         self._secret = None if secret is None else EnvText(secret, "secret")
+        if self._secret is not None and self._secret.plain is not None:
+            # what the environment holds is seen when it is opened
+            checked_secret(self._secret.plain)
         self._public = public
         self._origins = tuple(origins)
         self._asked_most = whole("listeners", listeners)
