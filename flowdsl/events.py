@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from flowdsl.errors import DataError, did_you_mean
+from flowdsl.values.far_numbers import FAR, far_number, infinity
 
 KINDS: Final = ("link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted")
 EVENT_COLUMNS: Final = (
@@ -276,10 +277,15 @@ def json_text(value: Any, name: str = "data", place: str | None = None) -> str |
     try:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
+        # one that goes round in itself is never walked through
+        path = infinity(value, name) if str(error).startswith("Out of range float") else None
+        if path is not None:
+            raise _refusal(f"{path} {FAR}", place, "write it as text") from None
         raise _refusal(
             f"{name} is not a JSON value ({error})", place, "use text, numbers, booleans, lists and mappings"
         ) from None
-    return _unicode(_shallow(text, name, place), name, place)
+    # nothing is nested too deep in a short text, and the only numbers too large are whole ones of 309 digits
+    return _kept(text, name, place) if len(text) > 2 * MAX_NESTING else _unicode(text, name, place)
 
 
 def nesting_of(text: str) -> int:
@@ -395,7 +401,15 @@ def _checked_text(value: Any, name: str, place: str | None) -> str | None:
         raise _refusal(
             f"{name} is text that is not JSON ({error})", place, "in a row of an event table it is JSON text"
         ) from None
-    return _unicode(_shallow(value, name, place), name, place)
+    return _kept(value, name, place)
+
+
+def _kept(text: str, name: str, place: str | None) -> str:
+    """JSON text as it may stand in an event."""
+    path = far_number(_shallow(text, name, place), name)
+    if path is not None:
+        raise _refusal(f"{path} {FAR}", place, "write it as text")
+    return _unicode(text, name, place)
 
 
 def _parsed(text: str, place: str | None) -> datetime:

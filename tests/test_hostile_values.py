@@ -186,6 +186,84 @@ def test_a_zone_that_there_is_not_is_a_typed_error_or_the_moments_are_utc_as_the
             use()
 
 
+BEYOND = "data.a[1].b holds a number beyond ±1.8e308, which no 64-bit float can hold"
+TOO_LARGE = [
+    "1" + "0" * 400,
+    "1" + "0" * 309,
+    str(2**1024 - 2**970),
+    "1e400",
+    "-1.5E+309",
+    "1" * 250 + "e99",
+    "1" * 350 + ".5",
+]
+LARGE = [
+    "1" + "0" * 308,
+    str(2**1024 - 2**970 - 1),
+    "1e308",
+    "0." + "1" * 400,
+    "1e-400",
+    '"1e400"',
+    '", 1e400"',
+]
+
+
+def with_number(text: str) -> dict[str, Any]:
+    """A row of an event table with a number in its data."""
+    return {
+        "kind": "entity.created", "timestamp": "2026-01-01T00:00:00Z", "entity_type": "t", "entity_id": "e",
+        "data": f'{{"a": [0, {{"b": {text}}}]}}',
+    }  # fmt: skip
+
+
+def told(ways: Path, text: str) -> list[str | None]:
+    """What each way into a log says of a number; None where it takes it."""
+    row = with_number(text)
+    (ways / "events.jsonl").write_text(json.dumps(row))
+    (ways / "nested.jsonl").write_text(json.dumps(row).replace(json.dumps(row["data"]), row["data"]))
+    parquet = fd.ParquetEventLog(ways / "log")
+    said: list[str | None] = []
+    for way in (
+        lambda: fd.MemoryEventLog().append([row]),
+        lambda: parquet.append([row]),
+        lambda: parquet.append(pl.DataFrame([row]).with_columns(pl.col("timestamp").str.to_datetime(time_zone="UTC"))),
+        lambda: fd.read_events([row]),
+        lambda: fd.read_events(ways / "events.jsonl"),
+        lambda: fd.read_events(ways / "nested.jsonl"),
+        lambda: fd.convert(ways / "events.jsonl", parquet),
+    ):  # fmt: skip
+        before, known = parquet.count(), len(parquet.problems)
+        try:
+            done = way()
+        except fd.DataError as error:
+            said.append(str(error))
+            assert parquet.count() == before
+        else:
+            # the rows of a frame that cannot be events are problems of the log
+            problems = getattr(done, "problems", parquet.problems[known:])
+            said.append(problems["reason"].iloc[0] if len(problems) else None)
+    parquet.close()
+    return said
+
+
+@pytest.mark.parametrize("text", TOO_LARGE)
+def test_a_number_that_no_float_holds_is_refused_on_every_way_into_a_log_with_the_path_to_it(
+    text: str, tmp_path: Path
+):
+    said = told(tmp_path, text)
+    assert len(said) == 7
+    for one in said:
+        assert one is not None
+        assert BEYOND in one
+    if text.isdecimal():
+        with pytest.raises(fd.DataError, match=r"metadata\.n holds a number beyond"):
+            fd.MemoryEventLog().append({**fd.link_created("l", "a", "b"), "metadata": {"n": int(text)}})
+
+
+@pytest.mark.parametrize("text", LARGE)
+def test_a_number_that_a_float_holds_is_taken_on_every_way_into_a_log(text: str, tmp_path: Path):
+    assert told(tmp_path, text) == [None] * 7
+
+
 @pytest.mark.parametrize(
     ("value", "kept"),
     [

@@ -105,7 +105,7 @@ class EventTable:
 
     def _look_at(self, piece: TableSlice, found: RowProblems, order: OutOfOrder, repeated: Repeated) -> None:
         shaped = self._shaper.shape(piece.frame, piece.place)
-        reasons = faults(piece.frame, shaped, self._connection)
+        reasons = faults(piece.frame, shaped, self._connection, to_keep=False)
         late = set(order.rows(shaped[self._key]).tolist()) - reasons.keys()
         again = {}
         if "event_id" in shaped.columns:

@@ -5,13 +5,15 @@ The common case, that nothing is wrong, costs one pass over null masks. Reasons 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from flowdsl.events import JSON_COLUMNS, KINDS, MAX_NESTING, json_value, missing_field, needs_of, too_deep
 from flowdsl.log.columns import BEYOND, NOT_UTF8, row_in_python
+from flowdsl.values.far_numbers import FAR as FAR_NUMBER
+from flowdsl.values.far_numbers import MAY_BE_FAR, far_number
 
 if TYPE_CHECKING:
     import duckdb
@@ -69,18 +71,38 @@ def bad_json(shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dic
     return found
 
 
-def faults(raw: pl.DataFrame, shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
-    """The rows of a piece that cannot be events, JSON included, each with the reason."""
+def faults(
+    raw: pl.DataFrame, shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection, *, to_keep: bool = True
+) -> dict[int, str]:
+    """The rows of a piece that cannot be events, JSON included, each with the reason.
+
+    What is not kept but replayed where it stands may have numbers beyond any float: they are infinities there. To look
+    for them takes as long as to see that a text is JSON.
+    """
     found: dict[int, str] = {}
     for name, rows in bad_json(shaped, connection).items():
         for row in rows:
             found.setdefault(
                 row, f"{name} is text that is not JSON, or nested deeper than {MAX_NESTING} levels"
             )
+    for row, path in _far_numbers(shaped) if to_keep else ():
+        found.setdefault(row, f"{path} {FAR_NUMBER}")
     bad = bad_rows(shaped)
     for row in [] if bad is None else bad.arg_true():
         found[row] = _reason(row_in_python(raw, row), row_in_python(shaped, row))
     return found
+
+
+def _far_numbers(shaped: pl.DataFrame) -> Iterator[tuple[int, str]]:
+    """The rows with a number that no float holds in `data` or `metadata`, with the path to it."""
+    for name in JSON_COLUMNS:
+        if name not in shaped.columns or shaped.schema[name] != pl.String:
+            continue
+        for row in shaped[name].str.contains(MAY_BE_FAR).fill_null(value=False).arg_true():
+            text = shaped[name][row]
+            path = far_number(text, name) if _is_json(text) and not too_deep(text) else None
+            if path is not None:
+                yield row, path
 
 
 def _reason(raw: dict[str, Any], shaped: dict[str, Any]) -> str:
