@@ -15,7 +15,7 @@ from flowdsl.results.store import NoStore
 from flowdsl.rules import Rules
 
 if TYPE_CHECKING:
-    from flowdsl.engine.stopping import Stopped
+    from flowdsl.engine.crashes import Stopped
     from flowdsl.flow import Flow
     from flowdsl.graph.snapshot import EntityGraph
 
