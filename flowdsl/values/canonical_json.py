@@ -1,4 +1,5 @@
-"""Values as the text that a JSON printer in Rust gives: how a runtime without types compares them.
+"""Canonical JSON text of values, as Rust's serde_json prints it; a runtime without types compares these
+texts.
 
 Numbers have the shortest digits that read back the same; floats keep `.0`, and have an exponent, without plus and
 padding, from 1e16 up and below 1e-5. Objects are compact with their keys sorted.
@@ -21,7 +22,7 @@ _QUOTED: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def spelled(column: Column) -> pl.Series:
-    """Each value as text: strings as they are, everything else as JSON; null where it is missing."""
+    """Return each value as text: strings as they are, everything else as JSON, null where it is missing."""
     if column.all_(Tag.TEXT):
         return column.text_series()
     texts = column.to_json()
@@ -41,7 +42,7 @@ def spelled(column: Column) -> pl.Series:
 
 
 def value_text(value: Any) -> str:
-    """One value as text, as `spelled` has it.
+    """Return one value as text, as `spelled` does.
 
     >>> [value_text(v) for v in ("a", 1, 1.0, 1e16, 0.00001, None, True, {"b": [1.5], "a": "x"})]
     ['a', '1', '1.0', '1e16', '0.00001', 'null', 'true', '{"a":"x","b":[1.5]}']
@@ -50,7 +51,7 @@ def value_text(value: Any) -> str:
 
 
 def json_text(value: Any) -> str:
-    """A JSON value as compact JSON with sorted keys."""
+    """Return a JSON value as compact JSON with sorted keys."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
@@ -66,7 +67,7 @@ def json_text(value: Any) -> str:
 
 
 def number_text(value: float) -> str:
-    """A float as JSON text; null where JSON has no number for it.
+    """Return a float as JSON text, or null where JSON cannot represent it.
 
     >>> [number_text(x) for x in (-0.0, 1e15, 1.5e16, 1e-5, 1.25e-7)]
     ['-0.0', '1000000000000000.0', '1.5e16', '0.00001', '1.25e-7']

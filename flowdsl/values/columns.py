@@ -1,4 +1,4 @@
-"""A column of JSON values: one tag a row, and beside it an array for each type that occurs.
+"""Columns of JSON values: one type tag per row, and one array for each type that occurs.
 
 Paths, conditions and templates meet values of any JSON type in one column, and must keep `1`, `1.0`, `"1"`,
 `true`, null and *missing* apart. Most columns hold one type only; then `tags` is a single number, and work on
@@ -24,7 +24,7 @@ from flowdsl.values.wide import wide_digits, widened
 
 
 class DictionaryColumn:
-    """Text as codes of an interner: equal codes are equal texts. Code 0 stands for no text."""
+    """Text as codes of an interner: equal codes are equal texts. Code 0 means no text."""
 
     __slots__ = ("codes", "interner")
 
@@ -78,7 +78,7 @@ class Column:
 
     @classmethod
     def constant(cls, value: Any, size: int) -> Column:
-        """`size` times the same Python value (or `MISSING`)."""
+        """Return a column that repeats one Python value (or `MISSING`) `size` times."""
         one = cls.of([value])
         return cls(
             size,
@@ -93,7 +93,9 @@ class Column:
 
     @classmethod
     def of(cls, values: Sequence[Any]) -> Column:
-        """A column of Python values: None, bool, int, float, str, lists, mappings with text keys, or `MISSING`."""
+        """Build a column of Python values: None, bool, int, float, str, lists, mappings with text keys, or
+        `MISSING`.
+        """
         tags = np.fromiter((tag_of(v) for v in values), np.uint8, len(values))
         return cls(
             len(values),
@@ -112,7 +114,7 @@ class Column:
 
     @classmethod
     def coded(cls, codes: npt.NDArray[np.int32], interner: Interner, *, none: Tag = Tag.MISSING) -> Column:
-        """Interned text; code 0 is `none`."""
+        """Build a column of interned text; code 0 becomes `none`."""
         absent = codes <= 0
         tags: Tag | Tags = Tag.TEXT
         if absent.any():
@@ -121,7 +123,7 @@ class Column:
 
     @classmethod
     def from_json(cls, documents: pl.Series) -> Column:
-        """Values from compact JSON texts, one a row; a null row is missing."""
+        """Parse compact JSON texts, one per row; a null row is missing."""
         parsed = parse(documents)
         return cls(
             len(documents),
@@ -136,7 +138,7 @@ class Column:
 
     @classmethod
     def from_series(cls, series: pl.Series) -> Column:
-        """The cells of a frame's column; a null cell is null, and so is a number that JSON has not.
+        """Convert a column of a frame; null cells, and numbers that JSON cannot represent, become null.
 
         Times become RFC 3339 text, structs and lists JSON.
         """
@@ -165,7 +167,7 @@ class Column:
 
     @classmethod
     def concat(cls, columns: Sequence[Column]) -> Column:
-        """One column after the other."""
+        """Concatenate columns."""
         columns = [c for c in columns if c.size] or list(columns[:1])
         if len(columns) == 1:
             return columns[0]
@@ -189,7 +191,7 @@ class Column:
     # -- taking it apart -------------------------------------------------------------------------------
 
     def take(self, index: Index) -> Column:
-        """The rows at `index`, in that order."""
+        """Gather the rows at `index`, in that order."""
         return Column(
             len(index),
             self.tags.take(index) if isinstance(self.tags, np.ndarray) else self.tags,
@@ -202,18 +204,18 @@ class Column:
         )
 
     def tag_array(self) -> Tags:
-        """The tags as an array, whether they are all the same or not."""
+        """Return the tags as an array, even if all are the same."""
         if isinstance(self.tags, np.ndarray):
             return self.tags
         return np.full(self.size, self.tags, np.uint8)
 
     def one_tag(self) -> Tag | None:
-        """The type of all values; None where there are several, or no value at all."""
+        """Return the type that all values share, or None if there are several types or no values."""
         tag = uniform(self.tags) if isinstance(self.tags, np.ndarray) else self.tags
         return tag if isinstance(tag, Tag) else None
 
     def is_(self, *tags: Tag) -> Mask:
-        """Where the value is of one of these types."""
+        """Return a mask of the rows whose value has one of these types."""
         if not isinstance(self.tags, np.ndarray):
             return np.full(self.size, self.tags in tags)
         mask: Mask = self.tags == tags[0]
@@ -222,25 +224,25 @@ class Column:
         return mask
 
     def all_(self, *tags: Tag) -> bool:
-        """Whether every value is of one of these types."""
+        """Return True if every value has one of these types."""
         if not isinstance(self.tags, np.ndarray):
             return self.size == 0 or self.tags in tags
         return bool(self.is_(*tags).all())
 
     def present(self) -> set[Tag]:
-        """The types that occur."""
+        """Return the types that occur."""
         if not isinstance(self.tags, np.ndarray):
             return {self.tags}
         return {Tag(t) for t in np.flatnonzero(np.bincount(self.tags, minlength=len(Tag))).tolist()}
 
     def text_series(self) -> pl.Series:
-        """The texts as a Polars series; what stands where the value is no text is undefined."""
+        """Return the texts as a Polars series; rows that are not text hold arbitrary values."""
         if self.texts is None:
             return pl.Series([None], dtype=pl.String).new_from_index(0, self.size)
         return self.texts.series() if isinstance(self.texts, DictionaryColumn) else self.texts
 
     def values(self) -> list[Any]:
-        """The values in Python, `MISSING` where there is none."""
+        """Return the values as Python objects, `MISSING` where there is none."""
         tag = self.one_tag()
         if tag is not None and tag < Tag.ARRAY:
             return self._values_of(tag)
@@ -274,7 +276,7 @@ class Column:
         return out
 
     def _values_of(self, tag: Tag) -> list[Any]:
-        """The values in Python where all are of one type that is neither array nor object."""
+        """Return Python values of a column whose rows share one type other than array or object."""
         if tag is Tag.TEXT:
             return self.text_series().to_list()
         numbers = {Tag.BOOL: self.bools, Tag.INT: self.ints, Tag.FLOAT: self.floats}.get(tag)
@@ -284,7 +286,7 @@ class Column:
         return [None if tag is Tag.NULL else MISSING] * self.size
 
     def to_json(self) -> pl.Series:
-        """Each value as compact JSON text; null where it is missing."""
+        """Return each value as compact JSON text, or null where it is missing."""
         tag = self.one_tag()
         if tag is Tag.TEXT:
             return quoted(self.text_series())
@@ -322,7 +324,8 @@ class Column:
         return out if len(out) == self.size else out.new_from_index(0, self.size)
 
     def to_series(self) -> tuple[pl.Series, bool]:
-        """The column in the plainest type that holds it, and whether that is JSON text for want of a better one.
+        """Return the column in the simplest type that holds it, and whether that is JSON text because no
+        other type fits.
 
         Numbers of both sorts are JSON text too: so each is written as it is.
 
@@ -373,7 +376,7 @@ def _blank(series: pl.Series, absent: Mask | None) -> pl.Series:
 
 
 def taken(source: Any, index: Index) -> Any:
-    """The rows of a series, an array or a column."""
+    """Gather rows of a series, an array or a column."""
     return source[index] if isinstance(source, pl.Series) else source.take(index)
 
 

@@ -1,4 +1,4 @@
-"""Floats as production reads them from JSON: fast, and for long numbers not always the nearest one.
+"""Floats as production parses them from JSON: fast, but for long numbers not always the nearest float.
 
 Its reader takes the digits as one whole number of 64 bits, leaves out those for which there is no room, and multiplies or
 divides by a power of ten: right for up to 15 digits and small exponents, else sometimes off in the last place.
@@ -25,7 +25,7 @@ _POWERS: Final = tuple(float(f"1e{exponent}") for exponent in range(309))
 
 
 def read_float(text: str) -> float:
-    """The float that production reads in the text of a number.
+    """Return the float that production parses from the text of a number.
 
     >>> read_float("0.45566510149066475"), read_float("0.1"), read_float("1e22")
     (0.4556651014906647, 0.1, 1e+22)
@@ -59,7 +59,7 @@ def _scaled(value: float, power: int) -> float:
 
 
 def as_read(column: Column) -> Column:
-    """The column as production has it after reading it from JSON, where any of its floats may be another one there."""
+    """Return the column as production sees it after a round trip through JSON."""
     floats, nested = column.floats, column.nested
     if floats is not None:
         floats = _floats_as_read(floats, column.is_(Tag.FLOAT))

@@ -1,4 +1,4 @@
-"""Texts as small integers, the same integer for the same text for as long as the interner lives.
+"""Dictionary encoding of text: each distinct text has one integer code for as long as the interner lives.
 
 Two 64-bit hashes of a text stand for it: an open-addressing table in NumPy, probed for a whole column at
 once, is faster than a dictionary of Python strings or Polars' categories, and nothing outside keeps it
@@ -31,7 +31,7 @@ SEEDS = (0x51ED, 0xA3C5)
 
 
 class HashTable(StateObject):
-    """Keys of two independent 64-bit words as codes 0, 1, 2 … in their order of appearance.
+    """Hash table from keys of two 64-bit words to codes 0, 1, 2 … in order of appearance.
 
     The first word says where a key is looked for, the second tells it from the one or two others that are met
     there: a wrong answer takes 64 equal bits at the same place of the table.
@@ -74,7 +74,9 @@ class HashTable(StateObject):
 
     @classmethod
     def of(cls, first: Hashes, second: Hashes) -> HashTable:
-        """A table of these keys, in the order of their codes; codes whose second word is that of none are free."""
+        """Build a table from its keys in the order of their codes; free codes have the second word of an
+        absent key.
+        """
         table, there = cls(), second != GONE
         codes = np.flatnonzero(there).astype(np.int32)
         table._first, table._second = _grown(first, len(first) + 1), _grown(second, len(first) + 1)
@@ -86,18 +88,18 @@ class HashTable(StateObject):
         return table
 
     def all_distinct(self) -> bool:
-        """Whether each key is there once."""
+        """Return True if no key occurs twice."""
         codes = np.flatnonzero(self._second[: self._size] != GONE)
         return bool((self.find(self._first[codes], self._second[codes]) == codes).all())
 
     @property
     def in_use(self) -> int:
-        """How many keys there are."""
+        """Number of keys."""
         return self._size - len(self._free)
 
     @property
     def free(self) -> Codes:
-        """The codes that no key has."""
+        """Codes that no key has."""
         return self._free
 
     @property
@@ -108,7 +110,7 @@ class HashTable(StateObject):
         return self._first[:size], self._second[:size]
 
     def find(self, first: Hashes, second: Hashes) -> Codes:
-        """The code of each key, `UNKNOWN` for those that are not there."""
+        """Return the code of each key, `UNKNOWN` for absent keys."""
         # another thread may be inserting: a code beyond the words read here counts as unknown, and whoever
         # wants to insert looks again under the lock
         slots, words = self._slots, self._second
@@ -134,11 +136,11 @@ class HashTable(StateObject):
         return result
 
     def insert(self, first: Hashes, second: Hashes) -> Codes:
-        """The code of each key, new keys getting new codes."""
+        """Return the code of each key; new keys get new codes."""
         return self.insert_new(first, second)[0]
 
     def insert_new(self, first: Hashes, second: Hashes) -> tuple[Codes, Rows]:
-        """The same, and where each new key appears first."""
+        """Insert keys; return their codes and the row where each new key first appears."""
         codes = self.find(first, second)
         todo = np.flatnonzero(codes == UNKNOWN)
         if not len(todo):
@@ -179,23 +181,25 @@ class HashTable(StateObject):
     # -- forgetting ------------------------------------------------------------------------------------
 
     def watch(self) -> npt.NDArray[np.bool_]:
-        """Which codes are asked for from now on: true for those, and for those that no key has."""
+        """Start recording which codes are requested; return the mask that is updated (True also for free
+        codes).
+        """
         self._asked = np.zeros(self._size, np.bool_)
         self._asked[self._free] = True
         return self._asked
 
     def unwatch(self) -> None:
-        """Nobody needs to know any more which codes are asked for."""
+        """Stop recording which codes are requested."""
         self._asked = None
 
     def forget(self, codes: npt.NDArray[np.integer[Any]]) -> None:
-        """These codes, each of a key, are free."""
+        """Free these codes, each of which belongs to a key."""
         self._second[codes] = GONE
         self._free = np.concatenate([self._free, codes.astype(np.int32)])
         self._forgetful = True
 
     def tidy(self, most: int) -> None:
-        """Where many slots name keys that are gone, make the slots anew: up to so many codes at this time."""
+        """Rebuild the slots, up to `most` codes per call, once many of them point to removed keys."""
         if self._coming is None:
             if self._used * 2 <= len(self._slots):
                 return
@@ -228,7 +232,7 @@ class HashTable(StateObject):
 
 
 class Interner(StateObject):
-    """A growing dictionary text ↔ code. Look-ups may run beside each other; inserts take a lock."""
+    """Growing dictionary text ↔ code. Look-ups may run concurrently; inserts take a lock."""
 
     saved = keeps(pieces=ListField(TEXTS))
     # whether nobody but one run has codes of it, so that what that one does not refer to can be forgotten
@@ -258,15 +262,17 @@ class Interner(StateObject):
 
     @property
     def pieces(self) -> list[pl.Series]:
-        """All texts in the order of their codes, null first and where a code is free; most pieces stay as they are."""
+        """All texts in the order of their codes; null comes first and marks free codes. Most pieces never
+        change.
+        """
         return self._texts.pieces
 
     def intern(self, texts: pl.Series) -> Codes:
-        """The codes of a column of text, new texts getting new codes in their order of appearance."""
+        """Return the codes of a column of text; new texts get codes in order of appearance."""
         return self.intern_all([texts])[0]
 
     def intern_all(self, columns: Sequence[pl.Series]) -> list[Codes]:
-        """The codes of several columns of text, hashed side by side."""
+        """Return the codes of several columns of text, hashed in parallel."""
         return [self._intern(texts, *words) for texts, words in zip(columns, hashes(columns), strict=True)]
 
     def _intern(self, texts: pl.Series, first: Hashes, second: Hashes) -> Codes:
@@ -284,7 +290,7 @@ class Interner(StateObject):
         return codes
 
     def find(self, texts: pl.Series) -> Codes:
-        """The codes of a column of text, 0 for null and `UNKNOWN` for texts never interned."""
+        """Return the codes of a column of text, 0 for null and `UNKNOWN` for texts never interned."""
         codes = self._table.find(*hashes([texts])[0])
         codes[codes >= 0] += 1
         if texts.null_count():
@@ -292,11 +298,11 @@ class Interner(StateObject):
         return codes
 
     def code(self, text: str) -> int:
-        """The code of one text, `UNKNOWN` if it was never interned."""
+        """Return the code of one text, `UNKNOWN` if it was never interned."""
         return int(self.find(pl.Series([text], dtype=pl.String))[0])
 
     def texts(self, codes: npt.NDArray[Any]) -> pl.Series:
-        """The texts of codes, null for code 0."""
+        """Return the texts of codes, null for code 0."""
         return self._texts.take(codes)
 
     def _insert(self, first: Hashes, second: Hashes, texts: pl.Series, rows: npt.NDArray[np.int64]) -> Codes:
@@ -309,18 +315,18 @@ class Interner(StateObject):
 
     @property
     def table(self) -> HashTable:
-        """The hashes of the texts, at their codes less one."""
+        """Hashes of the texts, each at its code minus one."""
         return self._table
 
     def forget(self, codes: npt.NDArray[np.integer[Any]]) -> None:
-        """These codes are free: nobody refers to their texts."""
+        """Free these codes; nothing may refer to their texts any more."""
         with self._lock:
             self._table.forget(codes - 1)
             self._texts.forget(codes)
 
 
 def pair_hash(first: Hashes, second: Hashes) -> Hashes:
-    """Pairs of words spread over all bits of one (the finalizer of splitmix64): tables take slots from the lowest."""
+    """Mix pairs of words into one (the finalizer of splitmix64); tables use the lowest bits as the slot."""
     x = first * np.uint64(0x9E3779B97F4A7C15) + second
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -328,13 +334,13 @@ def pair_hash(first: Hashes, second: Hashes) -> Hashes:
 
 
 def insert_pairs(table: HashTable, first: Hashes, second: Hashes) -> Codes:
-    """The codes of pairs of numbers below 2³²."""
+    """Return the codes of pairs of numbers below 2³²."""
     packed = first << np.uint64(32) | second
     return table.insert(pair_hash(first, second), packed)
 
 
 def hashes(columns: Sequence[pl.Series]) -> list[tuple[Hashes, Hashes]]:
-    """Two words for each text, equal where the texts are: one query for all, which Polars spreads over the cores."""
+    """Return two hash words per text: one query for all columns, which Polars runs on all cores."""
     frame = pl.DataFrame({str(i): texts for i, texts in enumerate(columns)})
     words = frame.select(
         pl.col(c).hash(seed).alias(f"{c} {n}") for c in frame.columns for n, seed in enumerate(SEEDS)
@@ -343,7 +349,7 @@ def hashes(columns: Sequence[pl.Series]) -> list[tuple[Hashes, Hashes]]:
 
 
 def _distinct(first: Hashes, second: Hashes) -> tuple[npt.NDArray[np.int64], Codes]:
-    """Where each distinct key appears first, in that order, and for each key which of them it is."""
+    """Return the first row of each distinct key, in order, and the distinct key of every row."""
     rows = pl.DataFrame({"a": first, "b": second}).with_row_index("row")
     groups = rows.group_by("a", "b").agg(pl.col("row").min().alias("at"), pl.col("row")).sort("at")
     fresh = groups["at"].to_numpy().astype(np.int64)
@@ -364,7 +370,9 @@ def _grown(array: Hashes, size: int) -> Hashes:
 
 
 def _place(slots: Codes, first: Hashes, codes: Codes) -> None:
-    """Put distinct keys into free slots: each tries its slot, and those that lose it to another go on."""
+    """Place distinct keys into free slots: each key tries its slot, and keys that lose a slot probe the next
+    one.
+    """
     mask = len(slots) - 1
     at = (first & np.uint64(mask)).view(np.int64)
     while len(codes):

@@ -1,4 +1,4 @@
-"""Cells of a frame's column as JSON values: what type each is, times as text, structs and lists as JSON."""
+"""Conversion of frame columns to JSON values: types, times as text, structs and lists as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowdsl.values.json_types import Tag
 
 
 def tag_of_dtype(dtype: pl.DataType) -> Tag | None:
-    """What the cells of a column are; None where it takes looking at each."""
+    """Return the JSON type of a column, or None if it depends on each cell."""
     if dtype.is_integer():
         return Tag.INT
     if dtype.is_numeric():
@@ -32,7 +32,7 @@ def tag_of_dtype(dtype: pl.DataType) -> Tag | None:
 
 
 def as_text(series: pl.Series) -> pl.Series:
-    """Cells as text, times in UTC as RFC 3339 writes them, durations as ISO 8601 does."""
+    """Convert cells to text: times in UTC as in RFC 3339, durations as in ISO 8601."""
     if series.dtype == pl.String:
         return series
     try:
@@ -44,7 +44,8 @@ def as_text(series: pl.Series) -> pl.Series:
 
 
 def nested_json(series: pl.Series, *, nulls: bool = False) -> pl.Series:
-    """Structs, lists and maps as compact JSON texts, null where the cell is null; what is in them as it is by itself.
+    """Convert structs, lists and maps to compact JSON; their contents are converted like columns of their
+    own.
 
     A struct has all fields in every row, so a null in it says that there is no such field: it is left out. With `nulls` it
     is written.
@@ -75,7 +76,7 @@ def _written(cells: pl.Expr) -> pl.Expr:
 
 
 def _lacks_fields(series: pl.Series) -> bool:
-    """Whether a struct in these cells has a field that is null, or a number that JSON has not."""
+    """Return True if a struct has a null field or a number that JSON cannot represent."""
     dtype, there = series.dtype, series.drop_nulls()
     if isinstance(dtype, pl.Struct):
         fields = [there.struct.field(field.name) for field in dtype.fields]
@@ -90,7 +91,7 @@ def _finite(series: pl.Series) -> bool:
 
 
 def _without_nulls(cells: pl.Expr, dtype: Any) -> pl.Expr:
-    """Cells as JSON texts, null where they are null; structs without the fields that are."""
+    """Convert cells to JSON texts, leaving null fields out of structs; null cells stay null."""
     if isinstance(dtype, pl.Struct):
         fields = [
             pl.concat_str(
@@ -129,7 +130,7 @@ def _text_of(cells: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _as_json_has_it(cells: pl.Expr, dtype: Any) -> pl.Expr:
-    """Nested cells with every time in them as text and every decimal as a number, as in a column of its own."""
+    """Convert times inside nested cells to text and decimals to numbers, as for plain columns."""
     if _in_json(dtype) == dtype:
         return cells
     if isinstance(dtype, pl.Struct):
@@ -148,7 +149,7 @@ def _as_json_has_it(cells: pl.Expr, dtype: Any) -> pl.Expr:
 
 
 def _in_json(dtype: Any) -> Any:
-    """The type that cells of this type are written as: the same, unless JSON has no such thing."""
+    """Return the type in which cells of a type are written; types that JSON lacks are replaced."""
     if isinstance(dtype, pl.Struct):
         return pl.Struct({f.name: _in_json(f.dtype) for f in dtype.fields})
     if isinstance(dtype, (pl.List, pl.Array)):

@@ -1,4 +1,4 @@
-"""JSON texts as columns of plain types: what kind all of them are, and the column of that kind.
+"""Decoding of JSON texts into typed columns: first the common kind of the values, then the column.
 
 Many texts are taken apart by DuckDB, which is faster by far; what it cannot tell for certain is left to Python, whose
 answer is the rule.
@@ -45,11 +45,11 @@ _TYPES: Final = {
 
 
 class _AmbiguousValueError(Exception):
-    """DuckDB might take it for something else."""
+    """Raised for a text that DuckDB may read as something else."""
 
 
 def kind_of_texts(texts: pl.Series) -> Kind:
-    """What the values of JSON texts are; a null is no value."""
+    """Return the common kind of the values in JSON texts, ignoring nulls."""
     texts = texts.drop_nulls()
     if _for_duckdb(texts):
         try:
@@ -61,7 +61,7 @@ def kind_of_texts(texts: pl.Series) -> Kind:
 
 
 def decoded(texts: pl.Series, kind: Kind) -> pl.Series:
-    """JSON texts as a column of a kind that holds their values."""
+    """Decode JSON texts into a column of a kind that holds their values."""
     dtype = dtype_of(kind)
     if dtype == pl.String and kind != TEXT:
         return _spelled_alike(_without_nulls(texts))
@@ -77,7 +77,7 @@ def decoded(texts: pl.Series, kind: Kind) -> pl.Series:
 
 
 def column_of_kind(values: Iterable[Any], kind: Kind) -> pl.Series:
-    """JSON values in Python as a column of a kind that holds them."""
+    """Convert Python JSON values into a column of a kind that holds them."""
     return pl.Series([_conformed(value, kind) for value in values], dtype=dtype_of(kind))
 
 
@@ -100,7 +100,7 @@ def _without_nulls(texts: pl.Series) -> pl.Series:
 
 
 def _spelled_alike(texts: pl.Series) -> pl.Series:
-    """JSON texts in which floats and escapes are written as Python writes them, whoever wrote them before."""
+    """Rewrite floats and escapes in JSON texts the way Python writes them."""
     rows = texts.str.contains(r"[0-9][.eE]|\\").fill_null(value=False).arg_true()
     if not len(rows):
         return texts

@@ -1,4 +1,4 @@
-"""Many JSON objects at once, as JSON texts or as a struct column, read path by path into columns.
+"""Vectorized JSON path extraction from columns of JSON texts or structs.
 
 DuckDB takes JSON text apart: it parses each document once for all paths that a replay knows it will need, keeps
 the types, and is several times faster than anything that makes Python objects.
@@ -29,7 +29,7 @@ _BEYOND_A_PATH = frozenset('"\\*')
 
 
 class Documents(StateObject):
-    """JSON objects, one a row; `column` gives the values that a path has in each of them.
+    """JSON objects, one per row; `column` extracts the values at a path.
 
     `series` is JSON text (null = no document) or a nested Polars column. `none` says what a row without a
     document is: null, or missing. `hints` are paths that will be asked for too: they are read along. A null in a struct is
@@ -63,7 +63,7 @@ class Documents(StateObject):
         return self.series.dtype == pl.String
 
     def column(self, path: Path) -> Column:
-        """The values at a path below the documents; the documents themselves for the empty path."""
+        """Return the values at a path below the documents, or the documents themselves for the empty path."""
         if path not in self._columns:
             if not path:
                 self._columns[path] = self._whole()
@@ -87,18 +87,18 @@ class Documents(StateObject):
         return [Column.concat([found, nothing]).take(place) for found in extract(self.series[rows], paths)]
 
     def has(self, path: Path) -> bool:
-        """Whether reading a path takes no parsing."""
+        """Return True if reading a path needs no parsing."""
         return path in self._columns or not self._is_text
 
     def gather(self, rows: Index) -> Documents:
-        """The documents at `rows`, with what was read of them already."""
+        """Gather the documents at `rows`, keeping the paths that were extracted already."""
         picked = Documents(self.series[rows], none=self._none, hints=self._hints, cells=self._cells)
         picked._columns = {path: column.take(rows) for path, column in self._columns.items()}
         return picked
 
     @classmethod
     def joined(cls, first: Documents, second: Documents, hints: Iterable[Path]) -> Documents:
-        """The documents of both, one after the other, with what both have read already."""
+        """Concatenate two sets of documents, keeping the paths that both have extracted already."""
         if first.series.dtype == second.series.dtype and first._cells == second._cells:
             series = pl.concat([first.series.alias("d"), second.series.alias("d")])
         else:
@@ -109,7 +109,7 @@ class Documents(StateObject):
         return both
 
     def json(self) -> pl.Series:
-        """Each document as JSON text, null where there is none."""
+        """Return each document as JSON text, or null where there is none."""
         if self._is_text:
             return self.series
         if not self._cells:
@@ -156,7 +156,7 @@ class Documents(StateObject):
 
 
 def extract(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
-    """The values at several paths of JSON texts, each text parsed once."""
+    """Extract the values at several paths, parsing each JSON text once."""
     if not len(documents):
         return [Column(0, Tag.MISSING) for _ in paths]
     few = extract_few(documents, paths)
@@ -182,7 +182,7 @@ def _extract_many(documents: pl.Series, paths: Sequence[Path]) -> list[Column]:
 
 
 class _Connection:
-    """One DuckDB connection a thread: it holds nothing but settings."""
+    """One DuckDB connection per thread; it holds nothing but settings."""
 
     def __init__(self) -> None:
         import duckdb
@@ -202,13 +202,15 @@ def _connection() -> _Connection:
 
 
 def _compact(documents: pl.Series) -> pl.Series:
-    """JSON texts as DuckDB writes them: no spaces, no escapes that are not needed."""
+    """Rewrite JSON texts the way DuckDB writes them: no spaces, no needless escapes."""
     query = "SELECT CAST(json_extract(d, '$') AS VARCHAR) AS d FROM documents ORDER BY n"
     return over_documents(documents, query).cast(pl.String)
 
 
 def over_documents(documents: pl.Series, query: str) -> pl.Series:
-    """The column `d` of a query of DuckDB over `documents`, which has the texts as `d` and their places as `n`."""
+    """Return column `d` of a DuckDB query over `documents`, whose columns are the texts `d` and their
+    positions `n`.
+    """
     frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
     table = pl.from_arrow(_connection().sql_over(frame, query))
     assert isinstance(table, pl.DataFrame)
@@ -220,7 +222,7 @@ def _literal(text: str) -> str:
 
 
 def _by_hand(documents: pl.Series, path: Path) -> Column:
-    """Keys that a JSON path cannot spell are looked up in Python."""
+    """Extract keys that a JSON path cannot express, in Python."""
     values: list[object] = []
     for text in documents.to_list():
         value: object = MISSING if text is None else json.loads(text)

@@ -1,4 +1,4 @@
-"""JSON text of many values at once: taken apart into arrays, one for each type that occurs, and written."""
+"""Parsing of JSON texts into typed arrays, and writing of values as JSON text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowdsl.values.masks import where_present
 
 
 class Parsed(NamedTuple):
-    """JSON values by type, as a `Column` holds them."""
+    """JSON values grouped by type, as a `Column` holds them."""
 
     tags: Tags
     texts: pl.Series | None = None
@@ -26,7 +26,7 @@ class Parsed(NamedTuple):
 
 
 def parse(documents: pl.Series) -> Parsed:
-    """Values from compact JSON texts, one a row; a null row is missing."""
+    """Parse compact JSON texts, one per row; a null row is missing."""
     heads, escapes = _first_bytes(documents)
     tags = _TAG_OF_BYTE.take(heads)
     is_text, is_nested = tags == Tag.TEXT, tags >= Tag.ARRAY
@@ -43,7 +43,7 @@ def parse(documents: pl.Series) -> Parsed:
 
 
 def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any, Any]:
-    """Whole numbers, others, and the digits of whole ones that take all of 64 bits; `tags` learns which are which."""
+    """Parse integers, floats, and the digits of integers that need all 64 bits; updates `tags` accordingly."""
     numeric = tags == Tag.INT
     numbers = only(documents, numeric)
     whole = numbers.cast(pl.Int64, strict=False)
@@ -64,7 +64,7 @@ def _numbers(documents: pl.Series, tags: Tags) -> tuple[Any, Any, Any]:
 
 
 def quoted(texts: pl.Series) -> pl.Series:
-    """Texts as JSON strings."""
+    """Quote texts as JSON strings."""
     plain = not texts.str.contains(r'["\\\x00-\x1f]').any()
     if plain:
         return pl.select(pl.concat_str([pl.lit('"'), texts, pl.lit('"')])).to_series()
@@ -77,7 +77,7 @@ def quoted(texts: pl.Series) -> pl.Series:
 
 
 def storable(text: str) -> str:
-    """Text that UTF-8 can say: half a surrogate pair, which JSON can hold, becomes a replacement character.
+    """Replace lone surrogates, which JSON allows but UTF-8 does not, by the replacement character.
 
     >>> storable("a\\ud83d")
     'a�'
@@ -86,7 +86,7 @@ def storable(text: str) -> str:
 
 
 def only(series: pl.Series, mask: Mask) -> pl.Series:
-    """The rows where the mask is true; the others are null."""
+    """Keep the rows where the mask is True; the others become null."""
     return pl.select(pl.when(pl.Series(mask)).then(series)).to_series()
 
 
@@ -100,7 +100,7 @@ def _unquoted(documents: pl.Series, mask: Mask, *, escapes: bool) -> pl.Series:
 
 
 def _first_bytes(texts: pl.Series) -> tuple[npt.NDArray[np.uint8], bool]:
-    """The first byte of each text (0 where it is null or empty), and whether a backslash is in any of them."""
+    """Return the first byte of each text (0 where null or empty), and whether any text contains a backslash."""
     array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     buffers = array.buffers()
     offsets = np.frombuffer(buffers[1], np.int64)[array.offset : array.offset + len(array) + 1]
@@ -114,7 +114,7 @@ def _first_bytes(texts: pl.Series) -> tuple[npt.NDArray[np.uint8], bool]:
 
 
 def _tags_by_byte() -> Tags:
-    """What kind of JSON value starts with a byte."""
+    """Return the JSON type for each possible first byte."""
     table = np.full(256, Tag.INT, np.uint8)
     table[0] = Tag.MISSING
     for byte, tag in {

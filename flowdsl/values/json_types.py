@@ -1,4 +1,4 @@
-"""What a JSON value is, and *missing*, which is none."""
+"""Type tags of JSON values, and the `MISSING` sentinel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Tags = npt.NDArray[np.uint8]
 
 
 class Tag(IntEnum):
-    """What a value is. Integers beyond 64 bits are floats, as in production."""
+    """Type of a JSON value. Integers beyond 64 bits are floats, as in production."""
 
     MISSING = 0
     NULL = 1
@@ -27,7 +27,7 @@ class Tag(IntEnum):
 
 
 class Missing:
-    """The value of a path that leads nowhere; not null."""
+    """Value of a path that leads nowhere; distinct from null."""
 
     def __repr__(self) -> str:
         return "MISSING"
@@ -43,7 +43,7 @@ MISSING: Final = Missing()
 
 
 def tag_of(value: Any) -> Tag:
-    """What a Python value is."""
+    """Return the type of a Python value."""
     if value is MISSING:
         return Tag.MISSING
     if value is None:
@@ -60,7 +60,7 @@ def tag_of(value: Any) -> Tag:
 
 
 def uniform(tags: Tags) -> Tag | Tags:
-    """One tag where all are the same."""
+    """Collapse tags to a single tag if all are the same."""
     if len(tags) and (tags == tags[0]).all():
         return Tag(int(tags[0]))
     return tags

@@ -1,4 +1,4 @@
-"""Finds out, some at a time, which keys of a table nobody refers to any more, and has them forgotten.
+"""Incremental garbage collection of table keys that nothing refers to any more.
 
 A round begins when the table has twice the keys that were left by the last one. What is referred to at that moment is
 noted, array by array, and whatever the table is asked for from then on: since nothing else can come to be referred to,
@@ -28,7 +28,7 @@ MOST = 1 << 20
 
 @dataclass(frozen=True)
 class Inside:
-    """Codes that stand in other numbers, which are taken apart some at a time."""
+    """Codes contained in other numbers, decoded some at a time."""
 
     numbers: Sequence[int] | Numbers
     read: Callable[[Any], Numbers]
@@ -40,13 +40,13 @@ class Inside:
         return Inside(self.numbers[some], self.read)
 
     def codes(self) -> Numbers:
-        """The codes themselves."""
+        """Decode the codes."""
         numbers = self.numbers
         return self.read(numbers if isinstance(numbers, np.ndarray) else np.array(numbers, np.int64))
 
 
 class Forgetting:
-    """The rounds over one table."""
+    """Collection rounds over one table."""
 
     def __init__(
         self,
@@ -56,7 +56,8 @@ class Forgetting:
         *,
         first: int = 0,
     ) -> None:
-        """`held` gives the codes that are referred to, in arrays that nobody changes; those below `first` are none.
+        """Take a table and `held`, which yields arrays of referenced codes that must not change; codes below
+        `first` are ignored.
 
         `forget` is told codes; `first` is the code of the first key of the table.
         """
@@ -73,7 +74,9 @@ class Forgetting:
         self.rounds = 0
 
     def step(self, *, may_begin: bool = True) -> None:
-        """Do some of the work; nobody else may be at work with the codes. A round begins only where it may."""
+        """Do a bounded amount of work. Nothing else may use the codes meanwhile; a round only starts if
+        `may_begin`.
+        """
         table = self._table
         new, self._before = abs(table.in_use - self._before), table.in_use
         work = min(max(_EACH * new, FEWEST), MOST)
@@ -88,7 +91,7 @@ class Forgetting:
         self._before = table.in_use
 
     def _note(self, asked: npt.NDArray[np.bool_], work: int) -> int:
-        """Note what is referred to; gives how much of the work is left."""
+        """Mark referenced codes; return the work that is left."""
         while self._left and work > 0:
             held = self._left.popleft()
             some, rest = held[:work], held[work:]

@@ -1,4 +1,4 @@
-"""What the values of a column are, all of them together: the type that a frame gives the column follows from that.
+"""Kinds of columns: the common type of all values in a column, from which its frame type follows.
 
 A kind is plain JSON: a word for a single value, `[kind]` for lists, `{name: kind}` for objects. Kinds join: whole numbers and
 others are numbers, objects have the fields of all, and what has nothing in common is `several`. Joining is associative,
@@ -40,7 +40,7 @@ WORDS: Final = frozenset(_DTYPES)
 
 
 def joined(one: Kind, other: Kind) -> Kind:
-    """The kind of the values of both.
+    """Return the kind that holds the values of both.
 
     >>> joined("natural", "number"), joined({"a": "text"}, {"b": "natural"}), joined(["text"], "text")
     ('number', {'a': 'text', 'b': 'natural'}, 'several')
@@ -63,17 +63,17 @@ def joined(one: Kind, other: Kind) -> Kind:
 
 
 def joined_all(kinds: Iterable[Kind]) -> Kind:
-    """The kind of the values of all of them."""
+    """Return the kind that holds the values of all."""
     return reduce(joined, kinds, NOTHING)
 
 
 def object_kind(fields: dict[str, Kind]) -> Kind:
-    """Objects with these fields; with too many of them they are no longer columns."""
+    """Return the kind of objects with these fields; beyond a number of fields it is plain JSON."""
     return fields if len(fields) <= MAX_FIELDS else SEVERAL
 
 
 def filled(kind: Kind, hint: Kind) -> Kind:
-    """A kind with what has no value taken from what a template says of it, and fields in one order: the template's, then by name."""
+    """Complete a kind from what a template says of it; fields are ordered as in the template, then by name."""
     if kind == NOTHING:
         return filled(hint, NOTHING) if hint != NOTHING else NOTHING
     if isinstance(kind, dict):
@@ -87,7 +87,7 @@ def filled(kind: Kind, hint: Kind) -> Kind:
 
 
 def kind_of(value: Any, depth: int = 0) -> Kind:
-    """What one JSON value in Python is.
+    """Return the kind of one Python JSON value.
 
     >>> kind_of({"a": [1, 2.5], "b": None})
     {'a': ['number'], 'b': 'nothing'}
@@ -112,7 +112,7 @@ def kind_of(value: Any, depth: int = 0) -> Kind:
 
 
 def kind_of_series(series: pl.Series) -> Kind:
-    """What the values of a column of plain types are."""
+    """Return the kind of the values of a column with plain types."""
     dtype = series.dtype
     if series.null_count() == len(series):
         return _empty_kind(dtype)
@@ -136,14 +136,14 @@ def _empty_kind(dtype: Any) -> Kind:
 
 
 def holds_json(kind: Kind) -> bool:
-    """Whether some of it is kept as JSON text, which a column of plain text does not tell."""
+    """Return True if a part is stored as JSON text, which cannot be told from plain text."""
     if isinstance(kind, dict):
         return not kind or any(map(holds_json, kind.values()))
     return holds_json(kind[0]) if isinstance(kind, list) else kind == SEVERAL
 
 
 def dtype_of(kind: Kind) -> Any:
-    """The type of a column of this kind. Objects without a field are text, for files have no such type."""
+    """Return the column type of a kind. Objects without fields become text, since files have no such type."""
     if isinstance(kind, dict):
         return pl.Struct({name: dtype_of(inner) for name, inner in kind.items()}) if kind else pl.String()
     return pl.List(dtype_of(kind[0])) if isinstance(kind, list) else _DTYPES[kind]

@@ -1,4 +1,4 @@
-"""Which rows of a series: where it has a value, and where that is a given one.
+"""Boolean masks over series.
 
 Polars answers most questions through a plan of a query, which costs more than the answer where there are few rows.
 """
@@ -15,7 +15,7 @@ _SHORT = 64
 
 
 def where_present(series: pl.Series) -> Mask:
-    """Where there is a value.
+    """Return a mask of the rows that have a value.
 
     >>> where_present(pl.Series(["a", None])).tolist()
     [True, False]
@@ -28,7 +28,7 @@ def where_present(series: pl.Series) -> Mask:
 
 
 def where_equal(series: pl.Series, other: pl.Series | str) -> Mask:
-    """Where both have a value and it is the same.
+    """Return a mask of the rows where both have the same value.
 
     >>> where_equal(pl.Series(["a", "b", None]), "a").tolist()
     [True, False, False]
@@ -39,7 +39,8 @@ def where_equal(series: pl.Series, other: pl.Series | str) -> Mask:
 
 
 def holds_piece(whole: pl.Series, piece: pl.Series | str) -> pl.Series:
-    """Where texts have a piece in them, each its own or all the same; null where either is null.
+    """Return a mask of the texts that contain a substring (one for all, or one per row); null where either is
+    null.
 
     Polars searches for one pattern in a way that takes letters of the text × letters of the pattern at worst, and for
     a column of patterns in one that does not: a long pattern, and the only one of a single row, go the second way.

@@ -1,4 +1,4 @@
-"""Ranges of numbers, one after the other."""
+"""Concatenated ranges of integers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 
 def ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """So many numbers from each of these starts on.
+    """Return `counts[i]` consecutive integers from each `starts[i]`, concatenated.
 
     >>> ranges(np.array([3, 10, 7]), np.array([2, 0, 3])).tolist()
     [3, 4, 7, 8, 9]

@@ -1,4 +1,4 @@
-"""A few JSON texts, read in Python: DuckDB is far faster with many, but takes milliseconds to begin.
+"""JSON path extraction in Python for small batches, where DuckDB's start-up cost dominates.
 
 What is read is what DuckDB reads, to the letter. Wherever that is not certain, all texts are left to DuckDB: texts that
 are no JSON, keys that stand twice, numbers with exponents or beyond 64 bits, halves of surrogate pairs, nested values.
@@ -25,11 +25,11 @@ _UNSURE: Final = object()
 
 
 class _AmbiguousError(Exception):
-    """DuckDB might read this otherwise."""
+    """Raised for a text that DuckDB may read differently."""
 
 
 def extract_few(documents: pl.Series, paths: Sequence[Path]) -> list[Column] | None:
-    """The values at several paths of JSON texts, as `extract` has them; None where that is for DuckDB to do."""
+    """Extract the values at several paths like `extract`, or return None if DuckDB has to do it."""
     if len(documents) > _TEXTS or documents.estimated_size() > _BYTES:
         return None
     found: list[list[Any]] = [[] for _ in paths]

@@ -1,4 +1,4 @@
-"""Columns of JSON values in a file."""
+"""Columns of JSON values in a state file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FIELDS: Final = keeps(
 
 
 class ColumnKind(FieldKind):
-    """A column; its texts may be codes of the one interner."""
+    """Column whose texts may be codes of the shared interner."""
 
     @property
     def has_codes(self) -> bool:

@@ -1,4 +1,4 @@
-"""The kinds of values that objects keep in a file: numbers, text, arrays, columns, lists, objects of other classes.
+"""Field types of saved state: numbers, text, arrays, columns, lists, and nested objects.
 
 How they are written, read and checked is told in `flowdsl.values.state_objects`.
 """
@@ -26,7 +26,7 @@ _ENDINGS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 @dataclass(frozen=True)
 class WholeField(FieldKind):
-    """A whole number within bounds."""
+    """Integer within bounds."""
 
     low: Bound = LEAST
     high: Bound = MOST
@@ -42,7 +42,7 @@ class WholeField(FieldKind):
 
 
 class FlagField(FieldKind):
-    """True or false."""
+    """Boolean."""
 
     def write(self, value: Any, to: StateWriter) -> bool:
         return bool(value)
@@ -63,7 +63,7 @@ class TextField(FieldKind):
 
 
 class NumberField(FieldKind):
-    """A finite number with a fraction."""
+    """Finite float."""
 
     def write(self, value: Any, to: StateWriter) -> float:
         return float(value)
@@ -76,7 +76,7 @@ class NumberField(FieldKind):
 
 @dataclass(frozen=True)
 class SharedField(FieldKind):
-    """What the reader has anyway, under a name: it is not written."""
+    """Object that the reader supplies by name; it is not written."""
 
     name: str
 
@@ -89,7 +89,7 @@ class SharedField(FieldKind):
 
 @dataclass(frozen=True)
 class ChoiceField(FieldKind):
-    """One of the words that a mapping has."""
+    """One of the words of a mapping."""
 
     words: Mapping[str, Any]
 
@@ -107,7 +107,7 @@ class ChoiceField(FieldKind):
 
 @dataclass(frozen=True)
 class ArrayField(FieldKind):
-    """A NumPy array of one dimension, with what its numbers may be."""
+    """One-dimensional NumPy array with bounds for its values."""
 
     dtype: Any
     low: Bound | None = None
@@ -135,7 +135,7 @@ class ArrayField(FieldKind):
 
 
 class CodesField(ArrayField):
-    """Codes of the one interner."""
+    """Codes of the shared interner."""
 
     @property
     def has_codes(self) -> bool:
@@ -147,7 +147,7 @@ class CodesField(ArrayField):
 
 @dataclass(frozen=True)
 class CellsField(FieldKind):
-    """A Polars column, of one of these types where they are named."""
+    """Polars column, optionally restricted to some types."""
 
     dtypes: tuple[Any, ...] = ()
 
@@ -171,7 +171,7 @@ class CellsField(FieldKind):
 
 @dataclass(frozen=True)
 class OptionalField(FieldKind):
-    """A value, or none."""
+    """Value or None."""
 
     kind: FieldKind
 
@@ -191,7 +191,7 @@ class OptionalField(FieldKind):
 
 @dataclass(frozen=True)
 class OneOrEachField(FieldKind):
-    """One value for all rows, or an array of them."""
+    """One value for all rows, or an array with one per row."""
 
     one: FieldKind
     each: ArrayField
@@ -205,7 +205,7 @@ class OneOrEachField(FieldKind):
 
 @dataclass(frozen=True)
 class ListField(FieldKind):
-    """A list, or a tuple."""
+    """List or tuple."""
 
     kind: FieldKind
     make: Callable[[Sequence[Any]], Any] = list
@@ -229,7 +229,7 @@ class ListField(FieldKind):
 
 @dataclass(frozen=True)
 class DictField(FieldKind):
-    """A dictionary, its keys in their order."""
+    """Dictionary; the order of its keys is kept."""
 
     kind: FieldKind
     key: FieldKind = field(default_factory=TextField)
@@ -255,7 +255,7 @@ class DictField(FieldKind):
 
 @dataclass(frozen=True)
 class NamedField(FieldKind):
-    """A dictionary from names, as a JSON object."""
+    """Dictionary with text keys, written as a JSON object."""
 
     kind: FieldKind
 
@@ -269,7 +269,7 @@ class NamedField(FieldKind):
 
 
 class RecordField(FieldKind):
-    """A dictionary with just these fields, as a JSON object."""
+    """Dictionary with a fixed set of fields, written as a JSON object."""
 
     def __init__(self, **fields: FieldKind) -> None:
         self.fields = fields
@@ -287,7 +287,7 @@ class RecordField(FieldKind):
 
 
 class NumbersField(FieldKind):
-    """A list of numbers: whole ones of any size, or floats."""
+    """List of numbers: integers of any size, or floats."""
 
     def write(self, value: Any, to: StateWriter) -> Any:
         wholes = list(value)
@@ -315,7 +315,7 @@ class NumbersField(FieldKind):
 
 @dataclass(frozen=True)
 class ObjectField(FieldKind):
-    """An object of one class, as the class declares it."""
+    """Object of one class, stored as the class declares."""
 
     kind: type[StateObject]
 
@@ -340,7 +340,7 @@ class ObjectField(FieldKind):
 
 @dataclass(frozen=True)
 class OneOfField(FieldKind):
-    """An object of one of the classes below a class."""
+    """Object of one of the subclasses of a class."""
 
     base: type[StateObject]
 
@@ -363,7 +363,7 @@ class OneOfField(FieldKind):
 
 
 def below(base: type[StateObject]) -> Iterator[type[StateObject]]:
-    """A class and all classes below it."""
+    """Yield a class and all its subclasses."""
     yield base
     for kind in base.__subclasses__():
         yield from below(kind)

@@ -1,4 +1,4 @@
-"""What is kept of an object in a file: each class says once, field by field, what its state is (`saved`).
+"""Saved state of objects: each class declares its state once, field by field (`saved`).
 
 A state is written as JSON, with arrays and columns as bytes beside it. What is read back is checked by the same
 declarations: every field, its type, its bounds. So whatever a file says, what comes out are values that its classes
@@ -17,99 +17,99 @@ from flowdsl.errors import DataError
 
 
 class StateWriter(Protocol):
-    """Takes the bytes of a state."""
+    """Writer of the bytes of a state."""
 
     def array(self, content: Any) -> list[int]:
-        """Keep the bytes of an array; gives what refers to them."""
+        """Store an array; return a reference to its bytes."""
         ...
 
     def series(self, series: pl.Series) -> list[int]:
-        """Keep a column; gives what refers to its bytes."""
+        """Store a column; return a reference to its bytes."""
         ...
 
 
 @dataclass
 class StateReader:
-    """What a state is read from: its bytes by reference, and what the reader has anyway, by name."""
+    """Reader of a state: its bytes by reference, and objects that the caller supplies by name."""
 
     content: Callable[[list[int]], bytes]
     given: dict[str, Any] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
 
     def refuse(self, what: str) -> Never:
-        """Say that the field at hand is not what it must be."""
+        """Raise an error for the current field."""
         raise DataError(f"{'.'.join(self.path) or 'it'} is {what}")
 
     def below(self, name: object, kind: FieldKind, node: Any) -> Any:
-        """Read a part, whose name is told where it is wrong."""
+        """Read a part; errors inside it name the part."""
         self.path.append(str(name))
         value = kind.read(node, self)
         self.path.pop()
         return value
 
     def bytes(self, node: Any) -> bytes:
-        """The bytes that a node refers to."""
+        """Return the bytes that a node refers to."""
         if not isinstance(node, list) or not all(isinstance(n, int) and n >= 0 for n in node):
             self.refuse("no reference to bytes")
         return self.content(node)
 
     def agree(self, **sizes: int) -> None:
-        """Refuse parts that must be of one length, and are not."""
+        """Raise an error unless the parts have the same length."""
         if len(set(sizes.values())) > 1:
             said = ", ".join(f"{name} {size}" for name, size in sizes.items())
             self.refuse(f"not of one length: {said}")
 
     def check(self, holds: object, what: str) -> None:
-        """Refuse a part for which something does not hold."""
+        """Raise an error unless a condition holds."""
         if not holds:
             self.refuse(what)
 
 
 class FieldKind:
-    """A kind of value: how it is written, and how it is read and checked."""
+    """Type of a field: how its values are written, read and checked."""
 
     @property
     def has_codes(self) -> bool:
-        """Whether values of this kind may refer to texts by codes."""
+        """True if values of this kind may refer to texts by code."""
         return False
 
     def write(self, value: Any, to: StateWriter) -> Any:
-        """The value as JSON."""
+        """Return the value as JSON."""
         return value
 
     def read(self, node: Any, source: StateReader) -> Any:
-        """The value that JSON says; a `DataError` where it says none of this kind."""
+        """Return the value that a JSON node represents; raise `DataError` if it is not of this kind."""
         raise NotImplementedError
 
     def codes(self, value: Any) -> Iterator[Any]:
-        """The codes of the one interner that the value refers to, in arrays that nobody changes."""
+        """Yield the codes of the shared interner that the value refers to, as arrays that must not change."""
         return iter(())
 
 
 class StateObject:
-    """An object that can be kept in a file."""
+    """Object that can be stored in a state file."""
 
     __slots__ = ()
     saved: ClassVar[Mapping[str, FieldKind]] = {}
 
     def said(self) -> dict[str, Any]:
-        """The values of what is declared in `saved`."""
+        """Return the values of the fields declared in `saved`."""
         return {name: getattr(self, name) for name in self.saved}
 
     @classmethod
     def restored(cls, said: dict[str, Any], source: StateReader) -> Any:
-        """The object that had these values; `source` is asked to refuse those that do not go together."""
+        """Build an object from these values; `source` rejects values that do not fit together."""
         restored = object.__new__(cls)
         restored.__dict__.update(said)
         return restored
 
     def held_codes(self) -> Iterator[Any]:
-        """The codes of the one interner that it refers to, in arrays that nobody changes."""
+        """Yield the codes of the shared interner that the object refers to, as arrays that must not change."""
         for name, kind in self.saved.items():
             if kind.has_codes:
                 yield from kind.codes(getattr(self, name))
 
 
 def keeps(**kinds: FieldKind) -> Mapping[str, FieldKind]:
-    """The fields that are an object's state, each with its kind."""
+    """Declare the fields of an object's state."""
     return kinds

@@ -1,4 +1,4 @@
-"""Texts by number, each moved rarely however few come at a time; numbers that are given up can be used again."""
+"""Growing list of texts by number; each text is moved rarely, and freed numbers are used again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOWHERE: Final = -1
 
 @dataclass
 class _Piece:
-    """Some texts, the numbers that they have, and how many of them are still known."""
+    """Some texts, their numbers, and how many of them are in use."""
 
     name: int
     texts: pl.Series
@@ -33,7 +33,7 @@ class _Piece:
 
 
 class Texts:
-    """A list of texts of which the first is null.
+    """List of texts whose first entry is null.
 
     As long as none is forgotten a text lies at its number, in pieces of geometric sizes. From the first one on there is
     a table of where each lies: pieces are joined up to a size, and those of which little is known are made anew.
@@ -53,14 +53,14 @@ class Texts:
 
     @classmethod
     def of(cls, pieces: list[pl.Series]) -> Texts:
-        """The texts that another list had as its pieces."""
+        """Build a list from the pieces of another one."""
         texts = cls()
         texts._pieces, texts._whole = pieces, pl.concat(pieces, rechunk=False)
         return texts
 
     @property
     def pieces(self) -> list[pl.Series]:
-        """All texts in the order of their numbers, null first and wherever a number is not in use."""
+        """All texts in the order of their numbers; null comes first and marks unused numbers."""
         at = self._at
         if at is None:
             return self._pieces
@@ -68,7 +68,7 @@ class Texts:
         return [self._stretch(start, min(start + _LARGEST, len(at))) for start in starts]
 
     def add(self, numbers: Numbers, texts: pl.Series) -> None:
-        """Texts for numbers that have none; where nothing was ever forgotten these are the next ones."""
+        """Add texts under unused numbers; as long as nothing was freed these are the next ones."""
         texts = texts.alias("text")
         if self._at is None:
             pieces = [*self._pieces, texts]
@@ -98,14 +98,14 @@ class Texts:
             self._listed()
 
     def take(self, numbers: Numbers) -> pl.Series:
-        """The texts of these numbers."""
+        """Return the texts of these numbers."""
         if self._at is None:
             return self._whole[numbers]
         with self._lock:
             return self._taken(self._at.take(numbers))
 
     def forget(self, numbers: Numbers) -> None:
-        """These numbers have no text any more."""
+        """Free these numbers."""
         with self._lock:
             if self._at is None:
                 self._begin_table()
@@ -142,7 +142,7 @@ class Texts:
         self._next += 1
 
     def _rest(self, piece: _Piece) -> _Piece:
-        """What is still known of a piece."""
+        """Return the texts of a piece that are in use."""
         if piece.known == len(piece):
             return piece
         assert self._at is not None
@@ -150,7 +150,7 @@ class Texts:
         return _Piece(piece.name, piece.texts.filter(pl.Series(there)), piece.numbers[there], piece.known)
 
     def _moved(self, piece: _Piece) -> _Piece:
-        """The same piece without what is forgotten."""
+        """Return the piece without its freed texts."""
         assert self._at is not None
         rest = self._rest(piece)
         self._at[rest.numbers] = (rest.name << _SHIFT) + np.arange(len(rest))
@@ -197,7 +197,7 @@ class Texts:
             return known
 
     def _touch(self, numbers: Numbers) -> None:
-        """What was said of the stretches with these numbers is no more so."""
+        """Discard the cached stretches that contain these numbers."""
         if self._stretches:
             for number in np.unique(numbers // _LARGEST).tolist():
                 self._stretches.pop(number * _LARGEST, None)

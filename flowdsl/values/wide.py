@@ -1,4 +1,4 @@
-"""Whole numbers that take all of 64 bits: floats to everything that counts, kept beside them as digits."""
+"""Integers from 2^63 to 2^64 - 1: computed with as floats, with their digits kept beside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowdsl.values.json_types import Tag, Tags
 
 
 def wide_digits(values: Sequence[Any], tags: Tags) -> pl.Series | None:
-    """The digits of whole numbers that take all of 64 bits."""
+    """Return the digits of integers that need all 64 bits."""
     floats = np.flatnonzero(tags == Tag.FLOAT).tolist()
     found = {
         row: str(values[row])
@@ -23,7 +23,7 @@ def wide_digits(values: Sequence[Any], tags: Tags) -> pl.Series | None:
 
 
 def widened(floats: list[Any], wide: pl.Series) -> list[Any]:
-    """The numbers, with those that take all of 64 bits as whole ones."""
+    """Return the numbers with those that need all 64 bits as integers."""
     return [
         number if digits is None else int(digits)
         for number, digits in zip(floats, wide.to_list(), strict=True)
