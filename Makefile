@@ -4,16 +4,23 @@ BIN := .venv/bin
 TOO_OLD := import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or later is needed, {sys.executable} is {sys.version.split()[0]}: make PYTHON=…")
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# three workers for two cores: tests of live runs and of the browser, which share one worker, mostly wait
+PARALLEL := -n 3 --dist loadgroup
+
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: demo test test-memory test-crash test-browser fuzz chromium check format bench clean
+.PHONY: demo test test-slow test-memory test-crash test-browser fuzz chromium check format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
 
 # the tests in the browser run where Chromium is installed, and are skipped elsewhere
-test: check $(if $(CHROMIUM),.venv/.browser-installed)  ## lint, format, types and all tests
-	$(BIN)/pytest -n 2
+test: check $(if $(CHROMIUM),.venv/.browser-installed)  ## lint, format, types and the everyday tests
+	$(BIN)/pytest $(PARALLEL)
+
+# the long forms of everyday tests: every recorded run, many more random templates, every notebook in the browser
+test-slow: .venv/.tests-installed $(if $(CHROMIUM),.venv/.browser-installed)  ## what is marked slow
+	$(BIN)/pytest $(PARALLEL) -m slow
 
 test-browser: chromium .venv/.browser-installed  ## notebooks in a real JupyterLab in Chromium; pictures of them in build/screenshots
 	FLOWDSL_SCREENSHOTS=build/screenshots $(BIN)/pytest tests/browser

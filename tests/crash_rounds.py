@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import os
 
-EVERYDAY = 20
+EVERYDAY = 8
 ROUNDS = int(os.environ.get("FLOWDSL_CRASH_ROUNDS", EVERYDAY))
 MANY = ROUNDS > EVERYDAY

@@ -345,7 +345,7 @@ def test_an_update_by_way_of_aliases_still_says_the_same():
     assert "# the first one" in after
 
 
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 2)
 @given(st.data())
 def test_whatever_is_expected_an_update_makes_it_hold(data: st.DataObject):
     """Expectations are taken out, doubled and falsified; the update holds, and the rest of the file is as it was."""
@@ -641,7 +641,7 @@ def test_what_cannot_be_a_test_says_why(tmp_path: Path):
         fd.replay(crowd, events(*likes(*((n % 60, f"u{n}") for n in range(600))))).as_test(600)
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings().max_examples // 2)
 @given(case=cases(max_events=12), keep=st.booleans(), data=st.data())
 def test_of_any_event_of_any_history_a_test_can_be_made_that_holds(
     case: Case, keep: bool, data: st.DataObject

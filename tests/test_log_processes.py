@@ -165,9 +165,10 @@ def test_a_fork_while_other_threads_append_leaves_the_child_able_to_read(tmp_pat
     code = """
 import threading
 log = fd.ParquetEventLog(sys.argv[1], seal_rows=50)
-going = True
+done = threading.Event()
 def keep(name):
-    while going:
+    # in between the thread that forks gets its turn at the log
+    while not done.wait(0.001):
         append(log, name)
         log.ack(name, log.last_seq_no())
 threads = [threading.Thread(target=keep, args=(name,)) for name in "abc"]
@@ -179,7 +180,7 @@ for _ in range(4):
         os._exit(0 if log.last_seq_no() >= 0 and log.position("a") >= 0 else 1)
     _, status = os.waitpid(forked(work), 0)
     ok += status == 0
-going = False
+done.set()
 for thread in threads:
     thread.join()
 print("ok", ok)

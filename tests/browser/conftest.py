@@ -49,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if HERE in item.path.parents:
             # what a library that is drawn in the browser warns of is not ours to mend
             item.add_marker(pytest.mark.filterwarnings("default::DeprecationWarning"))
+            # one server and one browser for all of them
+            item.add_marker(pytest.mark.xdist_group("browser"))
             if missing:
                 reason = f"{', '.join(missing)} not installed: make test-browser"
                 item.add_marker(pytest.mark.skip(reason=reason))

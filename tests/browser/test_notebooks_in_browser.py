@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from executed_notebooks import FOLDER, write_repository
 
 
@@ -46,6 +47,7 @@ def test_the_first_flow(notebook):
     assert (shown.lab.folder / "first-report.html").read_text("utf-8").startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 def test_a_real_history(notebook, lab):
     write_repository(lab.folder)
     shown = opened(notebook, "real-history.ipynb")
@@ -55,6 +57,7 @@ def test_a_real_history(notebook, lab):
     assert "your-files-changed" in shown.outputs.locator(".fd-report").inner_text()
 
 
+@pytest.mark.slow
 def test_digest_windows(notebook):
     shown = opened(notebook, "digest-windows.ipynb")
     # the flow, the plot of the sweep, the comparison
@@ -62,6 +65,7 @@ def test_digest_windows(notebook):
     assert shown.outputs.get_by_text("24h").first.is_visible()
 
 
+@pytest.mark.slow
 def test_to_production(notebook):
     shown = opened(notebook, "to-production.ipynb")
     assert_drawn(shown, 1)
@@ -71,6 +75,7 @@ def test_to_production(notebook):
     assert shown.outputs.get_by_text("recipient-is-target").first.is_visible()
 
 
+@pytest.mark.slow
 def test_live(notebook):
     shown = opened(notebook, "live.ipynb")
     assert_drawn(shown, 1)

@@ -38,7 +38,9 @@ GROUND = """image => {
 }"""
 
 
-@pytest.mark.parametrize(("theme", "ground"), [("light", LIGHT), ("dark", DARK)])
+@pytest.mark.parametrize(
+    ("theme", "ground"), [pytest.param("light", LIGHT, marks=pytest.mark.slow), ("dark", DARK)]
+)
 def test_flows_projects_and_results_are_drawn_on_the_ground_of_the_page(
     notebook, theme: str, ground: list[int]
 ):

@@ -143,7 +143,9 @@ def test_hostile_names_are_drawn_as_text(file_page: Callable[..., Any], tmp_path
     assert shown.evaluate(TOO_WIDE) == []
 
 
-@pytest.mark.parametrize(("theme", "colours"), [("light", LIGHT), ("dark", DARK)])
+@pytest.mark.parametrize(
+    ("theme", "colours"), [("light", LIGHT), pytest.param("dark", DARK, marks=pytest.mark.slow)]
+)
 def test_a_result_is_drawn_in_jupyterlab(notebook: Any, sample: Sample, theme: str, colours: list[str]):
     shown = notebook(
         "import flowdsl as fd",

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 import flowdsl as fd
@@ -268,6 +269,7 @@ def test_without_its_kernel_a_saved_widget_is_a_static_view(notebook, tmp_path):
     assert drawn.evaluate("image => image.naturalWidth") > 100
 
 
+@pytest.mark.slow
 def test_counts_follow_a_change_quickly(notebook):
     shown = notebook(START, "designer = flow.design(sample.log, graph)\ndesigner")
     panel = shown.output(1).locator(".flowdsl.design")
