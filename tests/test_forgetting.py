@@ -18,7 +18,8 @@ from strategies import Case, cases
 from test_live_is_replay import assert_told_the_same, live, pieces
 
 import flowdsl as fd
-from flowdsl.graph import links, state
+from flowdsl.engine import collection
+from flowdsl.graph import link_blocks, state
 from flowdsl.graph.versions import Compaction, VersionStore
 from flowdsl.kernels.buckets import SWEPT_EACH, SWEPT_FROM, Buckets, DropBucket
 from flowdsl.live import log_cursor
@@ -40,7 +41,9 @@ def everything_is_forgotten(request: pytest.FixtureRequest, monkeypatch: pytest.
     monkeypatch.setattr(key_collection, "LEAST", 0)
     monkeypatch.setattr(key_collection, "FEWEST", ENDLESS)
     monkeypatch.setattr(key_collection, "MOST", ENDLESS)
-    monkeypatch.setattr(links, "COMPACT_ABOVE", 0)
+    monkeypatch.setattr(link_blocks, "DEAD_ABOVE", 0)
+    monkeypatch.setattr(link_blocks, "FAR_APART", 0)
+    monkeypatch.setattr(collection, "LARGEST", 4)
     monkeypatch.setattr(state, "COMPACT_ABOVE", 0)
     monkeypatch.setattr(deduplicate, "TOGETHER", 2)
     monkeypatch.setattr(deduplicate, "LARGEST", 4)
@@ -64,8 +67,7 @@ def test_its_checkpoints_are_whole(everything_is_forgotten: None, case: Case, sc
 def test_over_ever_new_ids_a_run_keeps_only_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_cursor, "MOST", 500)
     monkeypatch.setattr(key_collection, "LEAST", 1 << 8)
-    for module in (links, state):
-        monkeypatch.setattr(module, "COMPACT_ABOVE", 1 << 8)
+    monkeypatch.setattr(state, "COMPACT_ABOVE", 1 << 8)
     log = fd.MemoryEventLog()
     for second in range(0, 600, 10):
         log.append(live_memory.events(second, 200))

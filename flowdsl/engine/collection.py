@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from flowdsl.values.key_collection import Forgetting, Inside, Numbers
 
 # versions of entities that are moved at a time: those of a batch, and as many again
 MOVED = 1 << 15
-# and how many are in one block at most: so long it takes to join two
+# and how many of them, or links of a type, are in one block at most: so long it takes to join two
 LARGEST = 1 << 16
 
 
@@ -29,7 +30,8 @@ class RunForgetting:
 
     def __init__(self, run: LocalExecutor) -> None:
         self._run = run
-        run.at_once, run.graph.versions.largest = MOVED, LARGEST
+        run.at_once = MOVED
+        run.graph.bound(LARGEST)
         self._states: list[weakref.ref[State]] = []
         self._others: list[weakref.ref[Any]] = []
         interner = run.graph.interner
@@ -41,6 +43,8 @@ class RunForgetting:
                 held = partial(self._in_space, space, number)
                 self._tables.append(Forgetting(table, held, partial(space.forget, number)))
         self._links: dict[str | None, Forgetting] = {}
+        # links of the type that comes first are looked at first
+        self._tables_of_links = deque(run.graph.links.values())
 
     @property
     def rounds(self) -> int:
@@ -59,13 +63,20 @@ class RunForgetting:
         """Do some of the work, in proportion to what came since the last time."""
         self._states = [state for state in self._states if state() is not None]
         self._others = [reader for reader in self._others if reader() is not None]
-        graph = self._run.graph
-        graph.forget_links()
+        self._tidy_links()
         may_begin = not self._others
         for table in self._tables:
             table.step(may_begin=may_begin)
-        if graph.identities is not None:
-            self._step_links(graph.identities, may_begin=may_begin)
+        if (identities := self._run.graph.identities) is not None:
+            self._step_links(identities, may_begin=may_begin)
+
+    def _tidy_links(self) -> None:
+        """Leave out links that have ended: some of one type."""
+        tables = self._tables_of_links
+        for _ in range(len(tables)):
+            tables.rotate(-1)
+            if tables[-1].tidy():
+                return
 
     def _step_links(self, identities: LinkKeys, *, may_begin: bool) -> None:
         """Identities of links are numbers of their own: those of ids, and of the pairs of each type."""
@@ -102,10 +113,9 @@ class RunForgetting:
         keys = [keys for kernel in self._kernels() if kernel.space is space for keys in kernel.keys_held()]
         return space.held_in(table, keys)
 
-    def _identities(self, kind: str | None) -> Iterator[Numbers]:
+    def _identities(self, kind: str | None) -> Iterator[Inside]:
         for graph in (self._run.graph, *(state.graph for state in self._taken())):
-            if graph.identities is not None:
-                yield graph.identities.held(kind)
+            yield from graph.held_identities(kind)
 
     def _forget_ids(self, codes: Numbers) -> None:
         self._run.graph.forget_ids(codes)

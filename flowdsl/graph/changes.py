@@ -10,7 +10,8 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.graph.link_keys import NOBODY, LinkKeys, Numbers
-from flowdsl.graph.links import ALIVE, LinkTable, Seqs
+from flowdsl.graph.links import LinkTable
+from flowdsl.graph.sorted_run import ALIVE, Seqs
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.masks import where_present
@@ -78,14 +79,8 @@ def _end_held(table: LinkTable, held: Numbers, seqs: Seqs, events: LinkEvents, n
         order = np.lexsort((seqs, held))
         once = order[np.concatenate([[True], held[order][1:] != held[order][:-1]])] if len(order) else order
         held, seqs = held[once], seqs[once]
-    if not len(held):
-        return seqs
     # one that ended by its ends still has its identity
-    alive = table.died[held] == ALIVE
-    held, seqs = held[alive], seqs[alive]
-    if len(held):
-        table.kill(held, seqs)
-    return seqs
+    return seqs[table.kill(held, seqs)]
 
 
 def _next_nameless(events: LinkEvents, nameless: Index) -> Seqs:

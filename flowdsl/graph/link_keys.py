@@ -11,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.graph.links import LinkTable
 from flowdsl.values.interner import Codes, HashTable, Interner, insert_pairs
+from flowdsl.values.json_types import Mask
+from flowdsl.values.key_collection import Inside
 from flowdsl.values.masks import where_present
 from flowdsl.values.state_fields import (
     ArrayField,
@@ -128,22 +131,26 @@ class LinkKeys(StateObject):
         forked._holders, forked.any_ids = [holder.copy() for holder in self._holders], self.any_ids
         return forked
 
-    def held(self, kind: str | None) -> Numbers:
-        """The numbers that links hold, from 0 on: of link ids, or of the pairs of ends of one type of links."""
-        if kind is not None and kind not in self._kinds:
-            return np.zeros(0, np.int64)
-        if kind is None:
-            # the code of no id at all is 0
-            return np.flatnonzero(self._holders[0][1:] != NOBODY)
-        return np.flatnonzero(self._holders[self._kinds.index(kind) + 1] != NOBODY)
+    def held(self, kind: str | None, tables: Sequence[LinkTable]) -> Inside:
+        """The numbers that links hold, from 0 on: of link ids, or of the pairs of ends of one type of links.
 
-    def renumber(self, kind: int, mapping: Numbers) -> None:
-        """The links of a type got new numbers; -1 is none."""
-        for space in (0, kind + 1):
-            holder = self._holders[space]
-            rows = np.flatnonzero((holder != NOBODY) & (holder % self._spaces == kind))
-            links = mapping[holder[rows] // self._spaces]
-            holder[rows] = np.where(links >= 0, links * self._spaces + kind, NOBODY)
+        `tables` have the links of each type, and are not changed: a link may have ended without its identity being told.
+        """
+        # the code of no id at all is 0
+        space, first = (0, 1) if kind is None else (self._kinds.index(kind) + 1, 0)
+        holders = self._holders[space][first:]
+
+        def read(codes: Numbers) -> Numbers:
+            codes = codes[holders[codes] != NOBODY]
+            links, kinds = np.divmod(holders[codes], self._spaces)
+            alive: Mask = kinds == self.others
+            for number, table in enumerate(tables):
+                mine = np.flatnonzero(kinds == number)
+                alive[mine] = table.alive(links[mine])
+            there: Numbers = codes[alive]
+            return there
+
+        return Inside(range(len(holders)), read)
 
     @property
     def kinds(self) -> list[str]:

@@ -16,7 +16,7 @@ from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedV
 from flowdsl.graph.fetchers import Fetcher
 from flowdsl.graph.ingest import entity_documents, link_frame
 from flowdsl.graph.link_keys import LinkKeyTables, SnapshotLinkKeys
-from flowdsl.graph.links import ALIVE, LinkTable
+from flowdsl.graph.links import LinkTable
 from flowdsl.graph.state import GraphRequirements, GraphState
 from flowdsl.graph.versions import VersionBlock, VersionStore
 from flowdsl.log.uuids import one_spelling
@@ -101,7 +101,8 @@ class EntityGraph:
             return []
         table = self._links[kind]
         ends = self._interner.code(source), self._interner.code(target)
-        found = (table.source[: table.size] == ends[0]) & (table.target[: table.size] == ends[1])
+        sources, targets = table.ends
+        found = (sources == ends[0]) & (targets == ends[1])
         return self._link_ids[kind].filter(pl.Series(found)).to_list()
 
     def start(self, needs: GraphRequirements, rules: Rules = FLOWDSL) -> GraphState:
@@ -157,9 +158,8 @@ class EntityGraph:
             return []
         with self._lock:
             if (name, used) not in self._known_links:
-                ends = table.source[: table.size], table.target[: table.size]
                 self._known_links[name, used] = (
-                    SnapshotLinkKeys.of(self._tables, name, *ends, ids)
+                    SnapshotLinkKeys.of(self._tables, name, *table.ends, ids)
                     if used
                     else SnapshotLinkKeys.named(self._tables, name, ids)
                 )
@@ -190,10 +190,8 @@ class EntityGraph:
         tick = numbered.part(0.5)
         for (name,), part in frame.group_by("link_type", maintain_order=True):
             part = beside(partial(_last_between_each_ends, part))
-            table = LinkTable()
             sources, targets = (self._interned(part[end], tick) for end in ("source_id", "target_id"))
-            table.add(sources, targets, np.full(len(part), -1), np.full(len(part), ALIVE))
-            self._links[str(name)] = table
+            self._links[str(name)] = LinkTable.of(sources, targets)
             self._link_ids[str(name)] = part["link_id"]
 
     def _index_all(self) -> tuple[Numbers, Any, TypedVersions]:
@@ -223,7 +221,7 @@ class EntityGraph:
 
     def _one_spelling(self) -> EntityGraph:
         """This graph with all spellings of a UUID as one id."""
-        ends = [ids[: table.size] for table in self._links.values() for ids in (table.source, table.target)]
+        ends = [ids for table in self._links.values() for ids in table.ends]
         used = np.unique(
             np.concatenate([np.zeros(0, np.int32), *(codes for _, codes in self._types.values()), *ends])
         )
@@ -245,9 +243,8 @@ class EntityGraph:
         graph._types = {name: (start, code_of[codes]) for name, (start, codes) in self._types.items()}
         graph._blocks = [VersionBlock(b.documents, code_of[b.ids], interner) for b in self._blocks]
         for name, table in self._links.items():
-            sources, targets = code_of[table.source[: table.size]], code_of[table.target[: table.size]]
-            graph._links[name] = LinkTable()
-            graph._links[name].add(sources, targets, table.born[: table.size], table.died[: table.size])
+            sources, targets = table.ends
+            graph._links[name] = LinkTable.of(code_of[sources], code_of[targets])
         graph._link_ids = link_ids
         graph._anywhere, graph._type_of, graph._several = graph._index_all()
         return graph

@@ -47,7 +47,7 @@ def links_of(
     if table is None:
         return []
     codes = graph._interner.intern(pl.Series(sorted(set(ids)), dtype=pl.String))
-    sources, targets = table.source[: table.size], table.target[: table.size]
+    sources, targets = table.ends
     rows = np.flatnonzero(np.isin(sources if direction == "forward" else targets, codes))
     ends = [graph._interner.texts(side[rows]).to_list() for side in (sources, targets)]
     return list(zip(*ends, graph._link_ids[link_type].gather(rows).to_list(), strict=True))

@@ -6,7 +6,7 @@ once, and nothing later can leak into an earlier answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -21,11 +21,13 @@ from flowdsl.graph.changes import LinkEvents, change_links, first_said
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import FetcherSession
 from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables, SnapshotLinkKeys
-from flowdsl.graph.links import ALIVE, LinkTable
+from flowdsl.graph.links import LinkTable
+from flowdsl.graph.sorted_run import ALIVE
 from flowdsl.graph.versions import Compaction, VersionStore
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.key_collection import Inside
 from flowdsl.values.masks import where_equal, where_present
 from flowdsl.values.state_fields import (
     INTERNER,
@@ -130,8 +132,8 @@ class GraphState(StateObject):
         identities = said["identities"]
         if identities is not None:
             source.check(identities.kinds == list(said["links"]), "of other links")
-            sizes = [table.size for table in said["links"].values()]
-            source.check(identities.fits(sizes), "holding a link that there is not")
+            numbers = [table.next for table in said["links"].values()]
+            source.check(identities.fits(numbers), "holding a link that there is not")
         source.check(said["fetchers"].keys() <= said["by_type"].keys(), "without a type that it asks for")
         return cls(**said)
 
@@ -334,13 +336,16 @@ class GraphState(StateObject):
         """These codes stand for other ids from now on."""
         self.type_of[codes[codes < len(self.type_of)]] = -1
 
-    def forget_links(self) -> None:
-        """Forget links that have ended, where they are most."""
-        for kind, table in enumerate(self.links.values()):
-            if table.crowded:
-                mapping = table.compact()
-                if self.identities is not None:
-                    self.identities.renumber(kind, mapping)
+    def held_identities(self, kind: str | None) -> Iterator[Inside]:
+        """What identities links hold: ids, or pairs of ends of links of one type."""
+        if self.identities is not None and (kind is None or kind in self.links):
+            yield self.identities.held(kind, [table.fork() for table in self.links.values()])
+
+    def bound(self, largest: int) -> None:
+        """Move no more than so many versions or links of a type at once from now on."""
+        self.versions.largest = largest
+        for table in self.links.values():
+            table.largest = largest
 
     def crowded(self, held: Callable[[], int]) -> bool:
         """Whether most versions of the log are of no use any more; `held` counts those that contexts hold."""

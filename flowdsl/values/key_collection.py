@@ -42,6 +42,8 @@ class Inside:
     def codes(self) -> Numbers:
         """Decode the codes."""
         numbers = self.numbers
+        if isinstance(numbers, range):
+            return self.read(np.arange(numbers.start, numbers.stop))
         return self.read(numbers if isinstance(numbers, np.ndarray) else np.array(numbers, np.int64))
 
 

@@ -1,0 +1,138 @@
+"""Links sorted by the id that look-ups start from."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.values.interner import Codes
+from flowdsl.values.ranges import ranges
+
+ALIVE = np.iinfo(np.int64).max
+# in fewer links than this a key is searched for; in more there is a table of where each key starts
+SEARCHED_BELOW = 4096
+Seqs = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int64]
+
+
+class SortedRun:
+    """Links sorted by (key, place in their block): all that a key is linked to lies side by side."""
+
+    def __init__(
+        self, keys: Codes, others: Codes, born: Seqs, died: Seqs, *, far_apart: bool = False
+    ) -> None:
+        """`far_apart`: there may be many times as many keys as there are links."""
+        # one sort of (key, position) packed into an integer is several times faster than a stable argsort
+        packed = keys.astype(np.int64) << 32 | np.arange(len(keys))
+        packed.sort()
+        self.order = packed & 0xFFFFFFFF
+        self._far_apart = far_apart
+        self._searched = far_apart or len(keys) < SEARCHED_BELOW
+        self.keys = keys.take(self.order)
+        self.others = others.take(self.order)
+        self.born = born.take(self.order)
+        self.died = died.take(self.order)
+        self.last_born = int(born.max(initial=-1))
+        self.deaths = int(np.count_nonzero(self.died != ALIVE))
+        self._place: Numbers | None = None
+        self._starts: Numbers | None = None
+        self._first: Codes | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def fork(self) -> SortedRun:
+        """A run that can lose links without this one noticing."""
+        forked = object.__new__(SortedRun)
+        forked.__dict__.update(self.__dict__)
+        forked.died = self.died.copy()
+        return forked
+
+    def kill(self, at: Numbers, seqs: Seqs | int) -> None:
+        """The links at these places of the block, none of which has ended, end at these sequence numbers."""
+        if self._place is None:
+            place = np.empty(len(self.order), np.int64)
+            place[self.order] = np.arange(len(self.order))
+            self._place = place
+        self.died[self._place[at]] = seqs
+        self.deaths += len(at)
+
+    def first_others(self, ids: Codes) -> Codes:
+        """The other end of each id's very first link in this run, dead or alive; 0 where there is none."""
+        if self._far_apart:
+            at = np.searchsorted(self.keys, ids)
+            hit = self.keys.take(at, mode="clip") == ids
+            return np.where(hit, self.others.take(at, mode="clip"), np.int32(0))
+        if self._first is None:
+            first = np.zeros(int(self.keys[-1]) + 1 if len(self) else 1, np.int32)
+            # assigned backwards: of several links of a key the first one stays
+            first[self.keys[::-1]] = self.others[::-1]
+            self._first = first
+        known = ids < len(self._first)
+        return self._first.take(ids) if known.all() else self._first.take(np.where(known, ids, 0))
+
+    def bounds(self, ids: Codes) -> tuple[Numbers, Numbers]:
+        """Where the links of each id start and end in this run."""
+        if self._far_apart:
+            # of most ids there is nothing here
+            start = np.searchsorted(self.keys, ids)
+            end, hit = start.copy(), np.flatnonzero(self.keys.take(start, mode="clip") == ids)
+            end[hit] = np.searchsorted(self.keys, ids[hit], side="right")
+            return start, end
+        if self._searched:
+            return np.searchsorted(self.keys, ids, side="left"), np.searchsorted(self.keys, ids, side="right")
+        if self._starts is None:
+            self._starts = np.concatenate([[0], np.cumsum(np.bincount(self.keys))])
+        known = ids.clip(0, len(self._starts) - 2)
+        start, end = self._starts.take(known), self._starts.take(known + 1)
+        outside = ids != known
+        return start, np.where(outside, start, end) if outside.any() else end
+
+    def first(self, ids: Codes, seen: Seqs) -> Codes:
+        """The other end of the earliest link of each id alive after `seen`; 0 where there is none."""
+        if not self.deaths and self.last_born <= int(seen.min(initial=ALIVE)):
+            return self.first_others(ids)
+        start, end = self.bounds(ids)
+        there = start < end
+        found = np.where(there, self.others.take(start, mode="clip"), 0).astype(np.int32)
+        place = start.clip(0, len(self) - 1)
+        right = there & (self.died.take(place) > seen) & (self.born.take(place) <= seen)
+        rest = np.flatnonzero(there & ~right)
+        found[rest] = 0
+        if len(rest):
+            _first_of_several(self, ids, seen, rest, found)
+        return found
+
+
+def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, found: Codes) -> None:
+    """Where the very first link is dead or not born yet: from when on is each later one the first alive?
+
+    Link i is the first from the latest end among those before it (and its own birth) until its own end. Those
+    spans ascend within a key, so one binary search finds the link for a moment. Only keys in need are worked on.
+    """
+    keys, which = np.unique(ids[rest], return_inverse=True)
+    key_row, place = spread(*run.bounds(keys.astype(np.int32)))
+    # sequence numbers that matter, as small integers, so that (key, number) packs into one
+    born, died, asked = run.born[place], run.died[place], seen[rest]
+    scale, small = np.unique(np.concatenate([born, died, asked]), return_inverse=True)
+    width = len(scale) + 1
+    born, died, asked = np.split(small, [len(born), len(born) + len(died)])
+    base = key_row * width
+    latest = np.maximum.accumulate(base + died)
+    before = np.concatenate([[-1], latest[:-1]])
+    before = np.maximum(before, base) - base
+    since = np.maximum(before, born)
+    lives = since < died
+    # a later link is born after an earlier one, so `since` ascends within a key
+    starts = (base + since)[lives]
+    at = np.searchsorted(starts, which * width + asked, side="right") - 1
+    candidates = np.flatnonzero(lives)[at.clip(0)] if len(starts) else np.zeros(len(rest), np.int64)
+    good = (at >= 0) & (len(starts) > 0)
+    good &= (key_row[candidates] == which) & (died[candidates] > asked)
+    found[rest[good]] = run.others[place[candidates[good]]]
+
+
+def spread(start: Numbers, end: Numbers) -> tuple[Numbers, Numbers]:
+    """All of `start … end-1` for each row, one after the other: the row, and the number."""
+    counts = end - start
+    return np.repeat(np.arange(len(counts)), counts), ranges(start, counts)
