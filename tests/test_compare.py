@@ -468,6 +468,54 @@ def test_rule_31_a_digest_that_another_event_opened_is_the_same_digest_changed()
     assert (totals["before"], totals["after"], totals["same"], totals["changed"]) == (2, 2, 1, 1)
 
 
+def test_rule_31_a_digest_with_another_first_and_another_last_member_is_known_by_the_members_between():
+    rows = [row(f"e{n}", minute, f"u{n}") for n, minute in enumerate((30, 40, 50, 300, 310))]
+    more = [row("early", 20, "x"), rows[1], *(row(f"late{n}", 55 + n, "y") for n in range(2)), *rows[3:]]
+    totals = fd.compare(over(HOURLY, rows), over(HOURLY, more)).totals()
+    assert (totals["before"], totals["after"], totals["same"], totals["changed"]) == (2, 2, 1, 1)
+
+
+def test_rule_31_a_digest_belongs_to_the_one_it_has_most_members_in_common_with():
+    # one window of six events becomes two, of one and of three of them, with others before and behind
+    rows = [row(f"e{n}", 2 * n, f"u{n}") for n in range(6)]
+    more = [
+        row("a", 0, "x"), {**rows[1], "timestamp": "2026-01-01T09:01:00Z"}, row("b", 2, "x"),
+        row("c", 300, "x"), *({**r, "timestamp": f"2026-01-01T14:0{n}:00Z"} for n, r in enumerate(rows[2:5], 1)), row("d", 306, "x"),
+    ]  # fmt: skip
+    comparison = fd.compare(over(HOURLY, rows), over(HOURLY, more))
+    totals = comparison.totals()
+    assert (totals["changed"], totals["added"], totals["removed"]) == (1, 1, 0)
+    assert comparison["changed"]["payload_after"].tolist() == ['{"recipient_id":"bob","title":"5"}']
+
+
+def test_rule_31_members_tell_a_digest_through_a_fan_out_behind_the_window():
+    followers = [
+        {"link_type": "follows", "link_id": str(n), "source_id": who, "target_id": "p"}
+        for n, who in enumerate(("ann", "bob"))
+    ]
+    graph = fd.EntityGraph(links=followers)
+    flow = (
+        on("link.created", name="n")
+        .batch("target_id", window="1h")
+        .fan_out("target_id", via="follows", direction="reverse", as_="one")
+        .map(recipient_id="{{ one_id }}", title="{{ batch.count }}")
+        .deliver("s")
+    )
+    rows = [row(f"e{n}", minute, f"u{n}") for n, minute in enumerate((30, 40, 45, 50))]
+    more = [row("early", 20, "u0"), *rows[1:3], row("late", 55, "new"), row("last", 56, "last")]
+    comparison = fd.compare(*(fd.replay(flow, fd.read_events(events), graph) for events in (rows, more)))
+    assert comparison["changed"]["recipient_id_after"].tolist() == ["ann", "bob"]
+    assert len(comparison) == 2
+
+
+def test_rule_31_members_are_looked_for_only_where_windows_are_left_over(monkeypatch: pytest.MonkeyPatch):
+    rows = [row(f"e{n}", minute, f"u{n}") for n, minute in enumerate((30, 40, 50, 300))]
+    monkeypatch.setattr("flowdsl.comparison.comparison.members_of", None)
+    assert (
+        fd.compare(over(HOURLY, rows), over(HOURLY, [row("early", 20, "x"), *rows])).totals()["changed"] == 1
+    )
+
+
 def test_rule_31_logs_with_the_same_events_are_told_to_be_the_same_without_looking_for_them(
     monkeypatch: pytest.MonkeyPatch,
 ):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -12,6 +12,7 @@ from flowdsl.comparison import alignment, attribution
 from flowdsl.comparison.counterparts import Counterparts, counterparts
 from flowdsl.comparison.inputs import FlowPair, pairs_of
 from flowdsl.comparison.matches import CHANGE, CHANGES, SAME, SIDE, matched
+from flowdsl.comparison.members import members_of
 from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
@@ -163,7 +164,7 @@ def compare(before: Result, after: Result, *, progress: Progress = None) -> Comp
     another payload, `moved` another time, `readdressed` another recipient; the rest is `added` or `removed`. Steps may
     have come or gone between the two. Either may have been read back from a folder. Over two logs an event is the same
     where it has the same `event_id`, or, unless both have ids, where it says the same; a window is then also known by
-    the last of its members.
+    the last of its members, or else by those that it has in common with others.
     `progress` is as in `replay`, of the deliveries of both.
 
     >>> from flowdsl import MemoryEventLog, link_created, on, replay
@@ -216,10 +217,19 @@ def _by_sink(
 ) -> Iterator[tuple[str, dict[str, int], pl.DataFrame]]:
     # every delivery is made, hashed, and then finds its place
     made, placed = follower.part(0.6), follower.part(0.2)
+    members = _members_of(pair, logs)
     for sink in pair.sinks:
         before, after = (
             None if side is None else side.deliveries(sink, made) for side in (pair.before, pair.after)
         )
         nothing = (before if after is None else after).head(0)  # type: ignore[union-attr]
         both = (nothing if side is None else side for side in (before, after))
-        yield sink, *matched(*both, timed=pair.timed, tick=placed, logs=logs)
+        yield sink, *matched(*both, timed=pair.timed, tick=placed, logs=logs, members=members)
+
+
+def _members_of(pair: FlowPair, logs: Counterparts | None) -> Callable[[], list[pl.DataFrame]] | None:
+    """What tells the members of both sides' windows; None where there are none, or the first and last tell enough."""
+    windows = all(any(step["operator"] == "batch" for step in side.steps) for side in pair.sides)
+    if logs is None or len(pair.sides) < 2 or not windows:
+        return None
+    return cache(lambda: list(map(members_of, pair.sides, logs.sides)))

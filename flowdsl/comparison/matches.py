@@ -7,7 +7,7 @@ Deliveries that have all of these in common are paired first, then those that di
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.comparison.counterparts import Counterparts
+from flowdsl.comparison.members import with_most_in_common
 from flowdsl.progress import Tick, beside, silent
 from flowdsl.values.interner import Hashes, hashes, pair_hash
 
@@ -36,6 +37,8 @@ _COMMON_IN_LAST: Final = (
     ("last", "place", "recipient_id"),
     ("last", "place", "branch"),
 )
+# of two logs: what comes of windows that share members
+_COMMON_IN_MEMBERS: Final = (("place", "recipient_id"), ("place", "branch"))
 # only where windows and queues move deliveries: elsewhere it is another event that says the same
 _COMMON_IN_TIME: Final = ("place", "recipient_id", "payload")
 SIDE: Final = ("seq_no", "delivered_at", "branch", "recipient_id", "payload")
@@ -56,23 +59,31 @@ def matched(
     timed: bool,
     tick: Tick = silent,
     logs: Counterparts | None = None,
+    members: Callable[[], Sequence[pl.DataFrame]] | None = None,
 ) -> tuple[dict[str, int], pl.DataFrame]:
     """How many deliveries there are of each change, and a row for each that is not the same: `change`, then `SIDE` with
     `_before` and `_after`.
 
     Both frames have the columns of `SIDE`, `origin` and `place`, in the order of delivery; rows are in the order of
     `after`, with those that are gone where they were. `timed` says whether both flows have windows or queues; `logs` how
-    the events belong together where the two ran over logs that differ.
+    the events belong together where the two ran over logs that differ, and `members`, asked only where it is needed, which
+    events are together in windows.
     `tick` hears how many rows of both were hashed, and again how many found their place.
     """
     left, right = _words(before, tick), _words(after, tick)
-    common = [*_COMMON, *([_COMMON_IN_TIME] if timed else [])]
+    common = [*_COMMON]
     if logs is not None:
         for words, frame, events in ((left, before, logs.sides[0]), (right, after, logs.sides[1])):
             for name, column in (("origin", "origin"), ("last", "seq_no")):
                 words[name] = events.words(frame[column]).to_numpy().view(np.uint64)
-        common[len(_COMMON) : len(_COMMON)] = _COMMON_IN_LAST
-    pairs, alone = _pairs(left, right, common, tick)
+        common += _COMMON_IN_LAST
+    found = _Pairs(left, right, tick)
+    found.find(common)
+    if members is not None and found.is_open:
+        found.find_by_members(before, after, members())
+    if timed:
+        found.find([_COMMON_IN_TIME])
+    pairs, alone = found.pairs, found.alone
     changes = np.full(len(pairs[0]), _code(SAME), np.uint32)
     for change, column in _DIFFER:
         changes[left[column][pairs[0]] != right[column][pairs[1]]] = _code(change)
@@ -140,22 +151,50 @@ def _words(frame: pl.DataFrame, tick: Tick) -> dict[str, Hashes]:
     return words
 
 
-def _pairs(
-    left: dict[str, Hashes], right: dict[str, Hashes], common: Sequence[Sequence[str]], tick: Tick
-) -> tuple[tuple[Rows, Rows], tuple[Rows, Rows]]:
-    """The rows that belong together, and on both sides those that are left over."""
-    alone = [np.arange(len(side["origin"])) for side in (left, right)]
-    found: list[tuple[Rows, Rows]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
-    for columns in common:
-        if not len(alone[0]) or not len(alone[1]):
-            break
-        keys = [_joined(side, columns, rows) for side, rows in zip((left, right), alone, strict=True)]
-        one, other = beside(partial(_first_with_first, *keys))
-        tick(len(one) + len(other))
-        found.append((alone[0][one], alone[1][other]))
-        alone = [np.delete(rows, taken) for rows, taken in zip(alone, (one, other), strict=True)]
-    before, after = (np.concatenate([pair[side] for pair in found]) for side in (0, 1))
-    return (before, after), (alone[0], alone[1])
+class _Pairs:
+    """The rows that belong together, found in several ways, and on both sides those that are left over."""
+
+    def __init__(self, left: dict[str, Hashes], right: dict[str, Hashes], tick: Tick) -> None:
+        self._sides = (left, right)
+        self._tick = tick
+        self._found: list[tuple[Rows, Rows]] = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+        self.alone = [np.arange(len(side["origin"])) for side in self._sides]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be more."""
+        return all(len(rows) > 0 for rows in self.alone)
+
+    @property
+    def pairs(self) -> tuple[Rows, Rows]:
+        """The rows of both sides that belong together."""
+        before, after = (np.concatenate([pair[side] for pair in self._found]) for side in (0, 1))
+        return before, after
+
+    def find(self, common: Sequence[Sequence[str]]) -> None:
+        """Pair rows that have columns in common, by each of several sets of them."""
+        for columns in common:
+            if not self.is_open:
+                return
+            self._take(*beside(partial(_first_with_first, *self._keys(columns))))
+
+    def find_by_members(
+        self, before: pl.DataFrame, after: pl.DataFrame, members: Sequence[pl.DataFrame]
+    ) -> None:
+        """Pair what comes from windows that share members: to the same recipient, or else of the same branch."""
+        for columns in _COMMON_IN_MEMBERS:
+            if self.is_open:
+                rows = [frame[taken] for frame, taken in zip((before, after), self.alone, strict=True)]
+                one, other = self._keys(columns)
+                self._take(*with_most_in_common(rows[0], rows[1], (one, other), members))
+
+    def _keys(self, columns: Sequence[str]) -> list[Hashes]:
+        return [_joined(side, columns, rows) for side, rows in zip(self._sides, self.alone, strict=True)]
+
+    def _take(self, one: Rows, other: Rows) -> None:
+        self._tick(len(one) + len(other))
+        self._found.append((self.alone[0][one], self.alone[1][other]))
+        self.alone = [np.delete(rows, taken) for rows, taken in zip(self.alone, (one, other), strict=True)]
 
 
 def _joined(words: dict[str, Hashes], columns: Sequence[str], rows: Rows) -> Hashes:
