@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flowdsl.errors import ReplayError
-from flowdsl.expressions.paths import Path
 from flowdsl.flow import Flow, Trigger
 from flowdsl.graph.state import GraphRequirements
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.rules import FLOWDSL, Rules
+from flowdsl.values.paths import Path
 
 if TYPE_CHECKING:
     import networkx as nx

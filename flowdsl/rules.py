@@ -1,16 +1,17 @@
 """Which rules a flow runs by: the one place that says where a production runtime differs from flowdsl, and how.
 
 Operators, graph and engine ask a `Rules` for a behaviour, never for the name of a runtime. `FLOWDSL` are the rules of
-`on(…)`; those of a runtime stand in its own module (`flowdsl.production.this_rs`) and are found by `rules_of`.
+`on(…)`, `THIS_RS` those of the production runtime as its engine was seen to behave; `rules_of` finds them by name. How
+this-rs reads YAML is in `flowdsl.production`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from flowdsl.errors import FlowError, did_you_mean
-from flowdsl.expressions.paths import Path
+from flowdsl.values.paths import Path
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,26 @@ FLOWDSL: Final = Rules(
     entity_ids=True,
     crashes=False,
 )
-TARGETS: Final = ("this-rs",)
+THIS_RS: Final[Rules] = replace(
+    FLOWDSL,
+    name="this-rs",
+    early_checks=False,
+    event_variable=False,
+    timers=False,
+    batch_names=("_batch",),
+    typed_keys=False,
+    null_keys=True,
+    exact_tokens=False,
+    # a variable is handed to the sink; only a sink that was handed none looks into the payload
+    recipient=(("recipient_id",), ("target_id",), ("_payload", "recipient_id")),
+    uuids=True,
+    first_type=True,
+    entity_ids=False,
+    crashes=True,
+)
+
+TARGETS: Final[dict[str, Rules]] = {THIS_RS.name: THIS_RS}
+"""The rules of the production runtimes, by name."""
 
 
 def rules_of(target: str | None) -> Rules:
@@ -73,12 +93,10 @@ def rules_of(target: str | None) -> Rules:
     """
     if target is None:
         return FLOWDSL
-    if target not in TARGETS:
+    if not isinstance(target, str) or target not in TARGETS:
         raise FlowError(
             f"target={target!r} is not known",
             allowed=f"None, {', '.join(map(repr, TARGETS))}",
             hint=did_you_mean(str(target), TARGETS),
         )
-    from flowdsl.production.this_rs import THIS_RS
-
-    return THIS_RS
+    return TARGETS[target]

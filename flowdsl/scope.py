@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flowdsl.errors import BuildError, did_you_mean
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.rules import FLOWDSL, Rules
+from flowdsl.values.paths import Path, path_text
 
 
 @dataclass(frozen=True)

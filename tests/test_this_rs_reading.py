@@ -9,7 +9,7 @@ from this_rs_runs import documented, likes_at, run, said
 
 import flowdsl as fd
 from flowdsl.operators.map import Map
-from flowdsl.production.this_rs import THIS_RS
+from flowdsl.rules import THIS_RS
 
 
 def flow_text(pipeline: str, head: str = "name: f\n  trigger: {kind: link.created}") -> str:

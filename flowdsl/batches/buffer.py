@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.batches.chunk import Chunk, EventRows
+from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import StoredVariable, Variable, Versions
+from flowdsl.log.event_rows import EventRows
 from flowdsl.values.json_types import Index
 from flowdsl.values.state_fields import (
     MOST,

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.batches.chunk import Chunk, EventRows, Micros
+from flowdsl.batches.chunk import Chunk, Micros
 from flowdsl.batches.id_codes import id_codes, uuid_codes
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Variable, Versions
-from flowdsl.expressions.paths import Path
+from flowdsl.log.event_rows import EventRows
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import MISSING, Index, Tag
+from flowdsl.values.paths import Path
 
 # what released a context last: nothing, a window's timer, the end of the log, or a queue
 NOT_CLOSED, CLOSED_BY_TIMER, CLOSED_AT_END, RELEASED = 0, 1, 2, 3

@@ -13,11 +13,11 @@ import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import EntityVariable, Versions
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.row_source import Failures, Rows
 from flowdsl.graph.versions import VersionStore
 from flowdsl.values.columns import Column, taken
 from flowdsl.values.json_types import Index
+from flowdsl.values.paths import Path
 
 Evaluate = Callable[[Rows], tuple[Any, Failures | None]]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from flowdsl.expressions.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.paths import Path
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import MOST, WholeField
 from flowdsl.values.state_objects import FieldKind, StateObject, StateReader, StateWriter, keeps

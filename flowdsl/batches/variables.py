@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.batches.chunk import Chunk
-from flowdsl.expressions.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.paths import Path
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import CODES, MOST, VERSIONS, OptionalField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 
 from flowdsl.batches.buffer import ContextBuffer
-from flowdsl.batches.chunk import Chunk, EventRows
 from flowdsl.engine.local import CHUNK
 from flowdsl.engine.state import State, flows_of
 from flowdsl.errors import DataError
@@ -17,6 +16,7 @@ from flowdsl.graph.extension import grown
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphRequirements, GraphState
 from flowdsl.log import EventSource
+from flowdsl.log.event_rows import EventRows
 from flowdsl.plan import Plan
 from flowdsl.progress import Tick, silent
 
@@ -41,8 +41,7 @@ def fitted(
             frame = frame.filter(frame["seq_no"] <= state.position)
             if not frame.height:
                 break
-            events = EventRows(frame, graph.interner)
-            graph.advance(Chunk(events, np.zeros(len(events), np.int64), graph, graph.interner))
+            graph.advance(EventRows(frame, graph.interner))
             graph.commit()
             tick(frame.height)
         return graph

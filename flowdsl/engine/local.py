@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.batches.chunk import Chunk, EventRows, Micros
+from flowdsl.batches.chunk import Chunk, Micros
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import Versions
 from flowdsl.engine.crashes import Crash, Stopped
@@ -24,6 +24,7 @@ from flowdsl.graph.versions import Compaction
 from flowdsl.kernels.kernel import FOREVER, Kernel
 from flowdsl.log import EventSource
 from flowdsl.log.columns import readable
+from flowdsl.log.event_rows import EventRows
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.plan import Entry, Plan, Stage
 from flowdsl.progress import Tick, awaited, silent
@@ -263,7 +264,7 @@ class LocalExecutor:
         moving, still = _without_ahead(times, seq, ahead) if ahead.height else (times, None)
         clock = self._clock(moving, seq, marks)
         chunk = Chunk(events, clock, self.graph, self.graph.interner, seq_before=self.position)
-        unmet = self.graph.advance(chunk)
+        unmet = self.graph.advance(chunk.events)
         runs = span.runs(chunk, times)
         through = len(seq)
         if self._may_stop and (crash := self._crash(chunk, runs, int(clock[-1]), pool)) is not None:
@@ -287,7 +288,7 @@ class LocalExecutor:
         self._compact()
 
     def _advance_graph(self, chunk: Chunk) -> None:
-        unmet = self.graph.advance(chunk)
+        unmet = self.graph.advance(chunk.events)
         if len(unmet):
             self.recorder.unmatched(chunk, unmet)
 

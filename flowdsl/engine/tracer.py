@@ -14,12 +14,12 @@ from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, RELEASED, ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import EntityVariable
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.kernel import EventRefs, Refused
 from flowdsl.plan import Stage
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING, Index
+from flowdsl.values.paths import Path
 
 Branch = tuple[int, ...]
 # branches of one fan-out that are followed; the others are only counted

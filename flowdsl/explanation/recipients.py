@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from flowdsl.engine.tracer import StepTrace, value_at
 from flowdsl.expressions.conditions.nodes import Reference
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.flow import Flow
@@ -16,6 +15,7 @@ from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.fan_out import FanOut
 from flowdsl.operators.map import ConstantNode, Fields, Map, Node
 from flowdsl.values.json_types import MISSING
+from flowdsl.values.paths import Path
 
 _FIELD: Final = "recipient_id"
 

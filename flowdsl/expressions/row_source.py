@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.expressions.crashes import CrashReason
-from flowdsl.expressions.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.float_parser import as_read
+from flowdsl.values.paths import Path
 
 Index = npt.NDArray[np.integer[Any]]
 

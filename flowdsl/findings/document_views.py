@@ -9,7 +9,6 @@ from typing import Any
 from flowdsl.errors import BuildError, FlowError
 from flowdsl.expressions.conditions import Condition
 from flowdsl.expressions.durations import Duration
-from flowdsl.expressions.paths import path_text
 from flowdsl.expressions.templates import Template
 from flowdsl.findings.views import FlowView, ProjectView, ScopeTracker, StepView, TemplateLeaf
 from flowdsl.flow import Flow
@@ -20,6 +19,7 @@ from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options
 from flowdsl.production.project import SEEKS, SINK_TYPES, Backend, ConsumerOptions, Project, SinkConfig
 from flowdsl.production.this_rs_conditions import TextCondition
+from flowdsl.values.paths import path_text
 
 Ignored = tuple[tuple[str, str, str], ...]
 

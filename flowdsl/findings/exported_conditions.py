@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flowdsl.errors import ConditionError, FlowError
-from flowdsl.expressions.paths import Path
 from flowdsl.findings.views import StepView
 from flowdsl.operators.where import Where
 from flowdsl.production.conditions import condition_text, lowered_conditions
 from flowdsl.production.export_errors import ExportErrors, StepExportScope
+from flowdsl.values.paths import Path
 
 
 @dataclass(frozen=True)

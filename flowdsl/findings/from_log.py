@@ -15,7 +15,6 @@ from flowdsl.engine.local import CHUNK
 from flowdsl.events import FlowWarning
 from flowdsl.expressions.conditions.nodes import Compare
 from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.findings.base import Finding, rules
 from flowdsl.findings.histories import MANY, Noted, findings_of, is_common
 from flowdsl.kernels.keys import typed_spelling
@@ -32,6 +31,7 @@ from flowdsl.replaying import Options, run
 from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
+from flowdsl.values.paths import Path, path_text
 
 if TYPE_CHECKING:
     from flowdsl.flow import Flow

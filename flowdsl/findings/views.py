@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.expressions.conditions.nodes import Expression, Reference
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.nodes import Body, Ident, Output
 from flowdsl.findings.base import Violation
 from flowdsl.operators.base import Operator
 from flowdsl.production.project import Backend, ConsumerOptions, SinkConfig
 from flowdsl.scope import NUMBER, TEXT, Scope, ValueShape
+from flowdsl.values.paths import Path
 
 if TYPE_CHECKING:
     from flowdsl.flow import Flow

@@ -15,8 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.batches.chunk import Chunk
-from flowdsl.expressions.paths import Path
 from flowdsl.graph.changes import LinkEvents, change_links, first_said
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import FetcherSession
@@ -24,11 +22,13 @@ from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables, SnapshotLinkKeys
 from flowdsl.graph.links import LinkTable
 from flowdsl.graph.sorted_run import ALIVE
 from flowdsl.graph.versions import Compaction, VersionStore
+from flowdsl.log.event_rows import EventRows
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.key_collection import Inside
 from flowdsl.values.masks import where_equal, where_present
+from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import (
     INTERNER,
     ArrayField,
@@ -45,6 +45,7 @@ from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 COMPACT_ABOVE = 1 << 14
 _NO_ROWS = np.zeros(0, np.int64)
+SeqNos = npt.NDArray[np.int64]
 
 
 def _pair(texts: Sequence[str]) -> tuple[str, str]:
@@ -180,23 +181,21 @@ class GraphState(StateObject):
         index.reserve(len(self.interner))
         return index.find(ids, seen)
 
-    def first_link(self, kind: str, direction: str, ids: Codes, chunk: Chunk, seen: Numbers) -> Codes:
-        """The other end of each id's earliest link; 0 where there is none."""
-        return self.links[kind].first(direction, ids, self._seqs(chunk, seen))
+    def first_link(self, kind: str, direction: str, ids: Codes, seqs: SeqNos) -> Codes:
+        """The other end of each id's earliest link after the event `seqs`; 0 where there is none."""
+        return self.links[kind].first(direction, ids, self._visible(seqs))
 
-    def expand(
-        self, kind: str, direction: str, ids: Codes, chunk: Chunk, seen: Numbers
-    ) -> tuple[Index, Codes]:
-        """All links of each id, in link order: the row of the id, and the other end."""
-        return self.links[kind].expand(direction, ids, self._seqs(chunk, seen))
+    def expand(self, kind: str, direction: str, ids: Codes, seqs: SeqNos) -> tuple[Index, Codes]:
+        """All links of each id after the event `seqs`, in link order: the row of the id, and the other end."""
+        return self.links[kind].expand(direction, ids, self._visible(seqs))
 
     def most_links(self, kind: str, direction: str, ids: Codes) -> Index:
         """How many links each id has at most, at any moment."""
         return self.links[kind].most(direction, ids)
 
-    def _seqs(self, chunk: Chunk, seen: Numbers) -> npt.NDArray[np.int64]:
+    def _visible(self, seqs: SeqNos) -> SeqNos:
         # the final state, on purpose: every link that did not end counts as seen from anywhere
-        return np.full(len(seen), ALIVE - 1) if self.frozen else chunk.seq_seen(seen)
+        return np.full(len(seqs), ALIVE - 1) if self.frozen else seqs
 
     def _fetch(self, kind: str, ids: Codes) -> None:
         """Ask a fetcher about ids it was never asked about. All ids looked up are asked about, whatever else they
@@ -209,18 +208,18 @@ class GraphState(StateObject):
 
     # -- the log goes by -------------------------------------------------------------------------------
 
-    def advance(self, chunk: Chunk) -> Index:
-        """Take in the changes that the chunk's events make; the rows of deletions that met nothing.
+    def advance(self, events: EventRows) -> Index:
+        """Take in the changes that a chunk's events make; the rows of deletions that met nothing.
 
         Those of links count where their type is looked up, or where they name none; those of entities where entities are
         looked up, unless a function answers for their type.
         """
         unmet: list[Index] = []
-        if not self.frozen and chunk.fresh:
+        if not self.frozen and len(events):
             if self.needs.entities:
-                unmet.append(self._advance_entities(chunk))
+                unmet.append(self._advance_entities(events))
             if self.links:
-                unmet.append(self._advance_links(chunk))
+                unmet.append(self._advance_links(events))
         return np.sort(np.concatenate(unmet)) if any(map(len, unmet)) else _NO_ROWS
 
     def commit(self) -> None:
@@ -231,12 +230,12 @@ class GraphState(StateObject):
         for table in self.links.values():
             table.commit()
 
-    def _advance_entities(self, chunk: Chunk) -> Index:
-        deleted = chunk.events.of_kinds("entity.deleted")
-        rows = np.flatnonzero(deleted | chunk.events.of_kinds("entity.created", "entity.updated"))
+    def _advance_entities(self, events: EventRows) -> Index:
+        deleted = events.of_kinds("entity.deleted")
+        rows = np.flatnonzero(deleted | events.of_kinds("entity.created", "entity.updated"))
         if not len(rows):
             return _NO_ROWS
-        frame = chunk.events.frame
+        frame = events.frame
         ids = self.interner.intern(frame["entity_id"][rows])
         types = self._type_codes(frame["entity_type"][rows])
         fetched = np.isin(types, [self.type_numbers[n] for n in self.fetchers if n in self.type_numbers])
@@ -302,12 +301,12 @@ class GraphState(StateObject):
             self.type_numbers.setdefault(name, len(self.type_numbers))
         return types.replace_strict(self.type_numbers, return_dtype=pl.Int16).to_numpy()
 
-    def _advance_links(self, chunk: Chunk) -> Index:
-        created = chunk.events.of_kinds("link.created")
-        rows = np.flatnonzero(created | chunk.events.of_kinds("link.deleted"))
+    def _advance_links(self, events: EventRows) -> Index:
+        created = events.of_kinds("link.created")
+        rows = np.flatnonzero(created | events.of_kinds("link.deleted"))
         if not len(rows):
             return _NO_ROWS
-        frame = chunk.events.frame
+        frame = events.frame
         link_ids = frame["link_id"][rows] if "link_id" in frame.columns else _nulls(len(rows))
         # an identity is a link id, whatever its type: a link of another type replaces one that is used here
         used = _among(frame["link_type"], list(self.links))[rows] | where_present(link_ids)
@@ -316,16 +315,16 @@ class GraphState(StateObject):
         if self.identities is None:
             self.identities = LinkKeys(self.tables, list(self.links), self.known_links())
         rows = rows[used]
-        events, names = frame.select("link_type", "source_id", "target_id")[rows], list(self.links)
-        types = events["link_type"].cast(pl.String)
+        ends, names = frame.select("link_type", "source_id", "target_id")[rows], list(self.links)
+        types = ends["link_type"].cast(pl.String)
         kinds = types.replace_strict(names, range(len(names)), default=len(names), return_dtype=pl.Int64)
         changes = LinkEvents(
             kinds.fill_null(len(names)).to_numpy(),
-            self.interner.intern(events["source_id"]),
-            self.interner.intern(events["target_id"]),
+            self.interner.intern(ends["source_id"]),
+            self.interner.intern(ends["target_id"]),
             link_ids.filter(pl.Series(used)),
             created[rows],
-            chunk.seq[rows],
+            frame["seq_no"].to_numpy()[rows],
         )
         unmet = change_links(list(self.links.values()), self.identities, changes)
         return rows[unmet & ((changes.kinds < len(names)) | ~where_present(types))]

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.expressions.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Tag
 from flowdsl.values.masks import where_equal
+from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import (
     CODES,
     INTERNER,

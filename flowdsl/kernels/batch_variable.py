@@ -14,12 +14,12 @@ from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import ValueColumnVariable, Variable
-from flowdsl.expressions.paths import Path
 from flowdsl.kernels.windows import stable_order
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_texts import quoted
 from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.paths import Path
 from flowdsl.values.ranges import ranges
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import ValueColumnVariable
-from flowdsl.expressions.paths import Path
 from flowdsl.kernels.batch_variable import BatchItems, ItemLists, Roots
 from flowdsl.kernels.held_rows import HeldRows, windows_text
 from flowdsl.kernels.kernel import Kernel, StepContext
@@ -30,13 +29,11 @@ from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.paths import Path
 from flowdsl.values.ranges import ranges
 from flowdsl.values.state_columns import COLUMN
 from flowdsl.values.state_fields import INTS, MOST, ObjectField, WholeField
 from flowdsl.values.state_objects import StateReader, keeps
-
-if TYPE_CHECKING:
-    from flowdsl.operators.batch import Batch
 
 Ints = npt.NDArray[np.int64]
 NAMES = ("count", "items", "key")
@@ -102,9 +99,9 @@ class UntimedBatchKernel(Kernel):
         _next=WholeField(0, MOST),
     )
 
-    def __init__(self, options: Batch, rules: Rules) -> None:
-        self._options, self._rules = options, rules
-        self._space = KeySpace((options.key,), typed=rules.typed_keys, nulls=rules.null_keys)
+    def __init__(self, key: Path, window: int, min_count: int, rules: Rules) -> None:
+        self._key, self._window, self._min_count, self._rules = key, window, min_count, rules
+        self._space = KeySpace((key,), typed=rules.typed_keys, nulls=rules.null_keys)
         # sorted by key
         self._open = _Windows.none()
         self._members = ItemLists.none()
@@ -129,7 +126,7 @@ class UntimedBatchKernel(Kernel):
         source.check(int(each.sum()) == self.held, "windows with other members than they count")
 
     def fork(self) -> UntimedBatchKernel:
-        forked = UntimedBatchKernel(self._options, self._rules)
+        forked = UntimedBatchKernel(self._key, self._window, self._min_count, self._rules)
         forked._space, forked._open, forked._members = self._space, self._open, self._members
         forked._next = self._next
         return forked
@@ -158,7 +155,7 @@ class UntimedBatchKernel(Kernel):
             )
         )
         over = windows.found_by >= 0
-        enough = windows.counts >= self._options.min_count
+        enough = windows.counts >= self._min_count
         self._drop(contexts, windows.take(np.flatnonzero(over & ~enough)), members, step)
         out = self._go_on(contexts, windows.take(np.flatnonzero(over & enough)), members, step)
         left = windows.take(np.flatnonzero(~over))
@@ -168,7 +165,7 @@ class UntimedBatchKernel(Kernel):
 
     def _windows(self, groups: Groups) -> tuple[_Windows, Ints]:
         """All windows, those carried in first, and for each row the number of the window it waits in, -1 for none."""
-        window, carried = self._options.window.microseconds, self._open
+        window, carried = self._window, self._open
         start = groups.starts.copy()
         place = np.searchsorted(groups.keys, carried.keys).clip(0, len(groups.keys) - 1)
         touched = np.flatnonzero(groups.keys[place] == carried.keys)
@@ -220,13 +217,13 @@ class UntimedBatchKernel(Kernel):
             inside = members.of(windows.numbers)
             order = np.argsort(windows.numbers)
             step.gathered(inside, out, order[np.searchsorted(windows.numbers[order], inside.windows)])
-        keys = Column(len(out), Tag.TEXT, texts=spelled(out.column(self._options.key)))
+        keys = Column(len(out), Tag.TEXT, texts=spelled(out.column(self._key)))
         items = members.lists(windows.numbers, contexts.chunk.interner)
         variable = CountedBatch(windows.counts, keys, items)
         return out.having(dict.fromkeys(self._rules.batch_names, variable))
 
     def open(self) -> list[dict[str, Any]]:
-        window, rows = self._options.window.microseconds, []
+        window, rows = self._window, []
         for i in np.argsort(self._open.numbers).tolist():
             inside = self._members.windows == self._open.numbers[i]
             rows.append(

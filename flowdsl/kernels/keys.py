@@ -10,7 +10,6 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column, DictionaryColumn
@@ -18,6 +17,7 @@ from flowdsl.values.float_parser import as_read
 from flowdsl.values.interner import GONE, Hashes, HashTable, Interner, insert_pairs
 from flowdsl.values.json_types import Tag
 from flowdsl.values.key_collection import Inside
+from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 

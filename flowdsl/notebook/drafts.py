@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from flowdsl.errors import FlowError
 from flowdsl.expressions.conditions import Condition
 from flowdsl.expressions.durations import Duration
-from flowdsl.expressions.paths import path_text
 from flowdsl.flow import Flow, on
 from flowdsl.notebook.template_rows import rows_of, template_of
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import PATH_SCHEMA, Operator
 from flowdsl.operators.map import Map
 from flowdsl.scope import ANY
+from flowdsl.values.paths import path_text
 
 if TYPE_CHECKING:
     from flowdsl.scope import Scope

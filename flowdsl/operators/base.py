@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.conditions.nodes import Reference
-from flowdsl.expressions.paths import Path, parse_path, path_text
 from flowdsl.expressions.var import Var, unwrap
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
+from flowdsl.values.paths import Path, parse_path, path_text
 
 if TYPE_CHECKING:
     from flowdsl.kernels.kernel import Kernel

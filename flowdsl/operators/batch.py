@@ -14,7 +14,6 @@ from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, ContextBatch
 from flowdsl.batches.variables import Versions
 from flowdsl.expressions.durations import Duration, parse_duration
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.batch_variable import BatchVariable, ItemLists
@@ -39,6 +38,7 @@ from flowdsl.rules import Rules
 from flowdsl.scope import ANY, NUMBER, TEXT, Scope, ValueShape
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_types import Index
+from flowdsl.values.paths import Path, path_text
 from flowdsl.values.ranges import ranges
 from flowdsl.values.state_fields import MOST, ObjectField, WholeField
 from flowdsl.values.state_objects import StateReader, keeps
@@ -112,7 +112,9 @@ class Batch(Operator):
         return scope.having(**dict.fromkeys(scope.rules.batch_names, BATCH))
 
     def kernel(self, rules: Rules) -> Kernel:
-        return BatchKernel(self, rules) if rules.timers else UntimedBatchKernel(self, rules)
+        if rules.timers:
+            return BatchKernel(self, rules)
+        return UntimedBatchKernel(self.key, self.window.microseconds, self.min_count, rules)
 
 
 class BatchKernel(Kernel):

@@ -10,7 +10,6 @@ import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.durations import Duration, parse_duration
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel, StepContext
 from flowdsl.kernels.keys import Keys, KeySpace
@@ -19,6 +18,7 @@ from flowdsl.operators.base import DURATION_SCHEMA, PATHS_SCHEMA, Kind, Operator
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
+from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import INTS, ArrayField, ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 

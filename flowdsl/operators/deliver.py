@@ -12,7 +12,6 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import ConstantVariable
 from flowdsl.errors import BuildError
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.kernel import Kernel, Refused, StepContext
 from flowdsl.operators.base import Kind, Operator, Option, call_text, check_text, option, text_schema
@@ -20,6 +19,7 @@ from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
+from flowdsl.values.paths import Path
 
 SINK_SCHEMA = text_schema("in-app", "push")
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import EntityVariable, ValueVariable
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.graph.entities import AMBIGUOUS, NONE
@@ -35,6 +34,7 @@ from flowdsl.scope import ANY, TEXT, Scope, check_name
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index
+from flowdsl.values.paths import Path, path_text
 
 MAX_BRANCHES: Final = 1 << 25
 """The branches that one event may go into at a step."""
@@ -155,7 +155,8 @@ class FanOutKernel(Kernel):
     def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
         options, chunk = self._options, contexts.chunk
         ids = contexts.id_codes(options.from_, uuids=self._rules.uuids)
-        row, others = chunk.graph.expand(options.via, options.direction, ids, chunk, contexts.seen)
+        seqs = chunk.seq_seen(contexts.seen)
+        row, others = chunk.graph.expand(options.via, options.direction, ids, seqs)
         counts = np.bincount(row, minlength=len(contexts))
         over = step.too_many(contexts, counts, MAX_BRANCHES)
         if over is not None:

@@ -15,7 +15,6 @@ from flowdsl.batches.hoist import lifted
 from flowdsl.batches.payload import Payload
 from flowdsl.errors import BuildError, FlowError
 from flowdsl.expressions.conditions import Expression, evaluate
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.hints import word_hint
@@ -26,6 +25,7 @@ from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
+from flowdsl.values.paths import Path
 
 DEPTH = 32
 

@@ -14,7 +14,6 @@ from flowdsl.batches.context_batch import CLOSED_AT_END, NOT_CLOSED, RELEASED, C
 from flowdsl.batches.variables import Versions
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.durations import Duration, parse_duration
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.buckets import NEVER, Buckets, DropBucket, FloatBucket, QueueBucket
 from flowdsl.kernels.held_rows import HeldRows
@@ -35,6 +34,7 @@ from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
 from flowdsl.values.interner import Interner
+from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import ObjectField, OptionalField
 from flowdsl.values.state_objects import StateReader, keeps
 

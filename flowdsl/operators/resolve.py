@@ -9,7 +9,6 @@ import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import EntityVariable
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.expressions.var import Var
 from flowdsl.graph.entities import AMBIGUOUS, NONE, Numbers
@@ -34,6 +33,7 @@ from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope, check_name
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Tag
+from flowdsl.values.paths import Path, path_text
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class ResolveKernel(Kernel):
         start = contexts.id_codes(options.from_, uuids=self._rules.uuids)
         ids = start
         if options.via is not None:
-            ids = graph.first_link(options.via, options.direction, start, chunk, contexts.seen)
+            ids = graph.first_link(options.via, options.direction, start, chunk.seq_seen(contexts.seen))
         versions = graph.find(ids, contexts.seen, options.type)
         if (versions >= 0).all():
             return versions, None

@@ -11,12 +11,12 @@ import numpy as np
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.hoist import lifted
 from flowdsl.expressions.conditions import Condition, Expression
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel, StepContext
 from flowdsl.operators.base import Kind, Operator, option, text_schema
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
+from flowdsl.values.paths import Path
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from flowdsl.errors import BuildError, ExportError
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.operators.batch import BATCH
 from flowdsl.scope import EVENT, Scope
+from flowdsl.values.paths import Path, path_text
 
 # of `batch`, what production's `_batch` has
 BATCH_PARTS: Final = ("count", "key", "items")

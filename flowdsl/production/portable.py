@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.expressions.durations import Duration, parse_duration
-from flowdsl.expressions.paths import Path, parse_path, path_text
 from flowdsl.operators.base import PATH_SCHEMA, PATHS_SCHEMA, Operator, Option
 from flowdsl.operators.map import Map
 from flowdsl.operators.where import Where
@@ -18,6 +17,7 @@ from flowdsl.production.export_errors import ExportErrors, StepExportScope
 from flowdsl.production.serializer import step_mapping, trigger_mapping
 from flowdsl.production.templates import lowered_template
 from flowdsl.rules import FLOWDSL
+from flowdsl.values.paths import Path, parse_path, path_text
 
 if TYPE_CHECKING:
     from flowdsl.flow import Flow

@@ -23,13 +23,13 @@ from flowdsl.expressions.conditions.nodes import (
     Reference,
 )
 from flowdsl.expressions.durations import Duration
-from flowdsl.expressions.paths import parse_path, path_text
 from flowdsl.expressions.templates import Template
 from flowdsl.operators.base import PATH_SCHEMA, PATHS_SCHEMA, Operator, Option
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.operators.where import Where
 from flowdsl.rules import FLOWDSL
+from flowdsl.values.paths import parse_path, path_text
 
 if TYPE_CHECKING:
     from flowdsl.flow import Flow

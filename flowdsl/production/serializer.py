@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from flowdsl.expressions.conditions import Condition
 from flowdsl.expressions.durations import Duration
-from flowdsl.expressions.paths import path_text
 from flowdsl.operators.base import PATH_SCHEMA, PATHS_SCHEMA, Operator, Option
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.map import Map
 from flowdsl.production.conditions import condition_text
+from flowdsl.values.paths import path_text
 
 if TYPE_CHECKING:
     from flowdsl.flow import Flow, Trigger

@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from flowdsl.errors import ConditionError
 from flowdsl.expressions.durations import RUST_SPACES
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.row_source import Failures, Rows
 from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.float_parser import as_read
 from flowdsl.values.json_types import Tag
 from flowdsl.values.masks import where_equal
+from flowdsl.values.paths import Path
 
 Mask = npt.NDArray[np.bool_]
 _FORMS: Final = "X == Y, X != Y, X exists or X not_exists, with a space on each side of the operator"

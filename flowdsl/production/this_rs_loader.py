@@ -39,10 +39,10 @@ from flowdsl.production.project import (
     Project,
     SinkConfig,
 )
-from flowdsl.production.this_rs import THIS_RS
 from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCondition
 from flowdsl.production.this_rs_shapes import ShapeError, Shapes, is_empty
 from flowdsl.production.this_rs_surroundings import check_surroundings
+from flowdsl.rules import THIS_RS
 
 DOCUMENT_KEYS: Final = ("entities", "links", "validation_rules", "events", "sinks")
 FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")

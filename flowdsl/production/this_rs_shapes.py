@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from flowdsl.errors import FlowError
-from flowdsl.expressions.paths import Path
 from flowdsl.production.nodes import ENDLESS, Item
 from flowdsl.production.scalars import NULLS, TAG, production_count
+from flowdsl.values.paths import Path
 
 T = TypeVar("T")
 _U32: Final = 2**32

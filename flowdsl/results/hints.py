@@ -14,7 +14,6 @@ from flowdsl.expressions.conditions.nodes import (
     Negative,
     Reference,
 )
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.templates import Template
 from flowdsl.operators.base import Operator
 from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
@@ -33,6 +32,7 @@ from flowdsl.values.kinds import (
     joined_all,
     kind_of,
 )
+from flowdsl.values.paths import Path
 
 _KINDS: Final = {"boolean": BOOLEAN, "number": NUMBER, "text": TEXT}
 _WHOLE: Final = frozenset((NATURAL, INTEGER))

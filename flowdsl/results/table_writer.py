@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.batches.chunk import Chunk, EventRows
+from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Versions
@@ -25,6 +25,7 @@ from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.batch_variable import opened
 from flowdsl.kernels.kernel import EventRefs, Refused
 from flowdsl.log import EventSource
+from flowdsl.log.event_rows import EventRows
 from flowdsl.plan import Stage
 from flowdsl.progress import ProgressReporter, Tick, beat, silent
 from flowdsl.results.store import MemoryStore, Store, TablePart

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.expressions.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.json_conversion import nested_json
 from flowdsl.values.json_types import MISSING, Index, Tag
 from flowdsl.values.masks import where_present
+from flowdsl.values.paths import Path
 from flowdsl.values.small_json_extraction import extract_few
 from flowdsl.values.state_fields import CellsField, FlagField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from flowdsl.expressions.paths import Path
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING
+from flowdsl.values.paths import Path
 
 # up to here Python is faster: texts, and bytes of them
 _TEXTS: Final = 256

@@ -16,12 +16,12 @@ from oracle.comparing import said_by_engine
 from oracle.this_rs import ProductionGraph, interpret
 
 import flowdsl as fd
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.templates import RenderError, Template
 from flowdsl.expressions.templates.filters import dates
 from flowdsl.expressions.templates.scalar import render_rows
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING
+from flowdsl.values.paths import Path
 
 LAST = 1_000
 ROWS = 200

@@ -6,11 +6,11 @@ import random
 from typing import Any
 
 from flowdsl.errors import TemplateError
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING
+from flowdsl.values.paths import Path
 
 NAMES = ["a", "b", "o.x", "o.y", "o", "l", "missing", "o.nope.z"]
 KEYS = ["x", "y", "~", "a]b", "'q", "0", "", "x.y", "/", "é", "nope"]

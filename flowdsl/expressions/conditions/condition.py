@@ -13,7 +13,7 @@ from flowdsl.errors import BuildError, ConditionError
 from flowdsl.expressions.conditions.grammar import parse_expression
 from flowdsl.expressions.conditions.nodes import Expression
 from flowdsl.expressions.conditions.typecheck import clipped, found
-from flowdsl.expressions.paths import Path
+from flowdsl.values.paths import Path
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,7 +24,7 @@ from flowdsl.expressions.conditions.typecheck import (
     constant_kind,
     require,
 )
-from flowdsl.expressions.paths import Path
+from flowdsl.values.paths import Path
 
 MAX_DEPTH: Final = 64
 NAME: Final = re.compile(r"[^\W\d]\w*")

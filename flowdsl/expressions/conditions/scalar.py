@@ -30,7 +30,7 @@ from flowdsl.expressions.conditions.nodes import (
     Reference,
 )
 from flowdsl.expressions.conditions.typecheck import EvaluationError
-from flowdsl.expressions.paths import Path
+from flowdsl.values.paths import Path
 
 Lookup = Callable[[Path], Any]
 

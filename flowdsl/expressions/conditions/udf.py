@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from flowdsl.expressions.conditions.condition import function_name
 from flowdsl.expressions.conditions.typecheck import EvaluationError, clipped
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.row_source import Failures, Rows
 from flowdsl.values.json_types import MISSING
+from flowdsl.values.paths import Path
 
 Function = Callable[[Mapping[str, Any]], Any]
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.expressions.templates.environments import Environment
 from flowdsl.expressions.templates.failures import (
     MAX_ITEMS,
@@ -53,6 +52,7 @@ from flowdsl.expressions.templates.values import (
     truthy,
 )
 from flowdsl.values.json_types import MISSING
+from flowdsl.values.paths import Path, path_text
 
 NAN: Final = "NaN"
 """What arithmetic without a result prints."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.templates.nodes import (
     Body,
     Expr,
@@ -18,6 +17,7 @@ from flowdsl.expressions.templates.nodes import (
     Test,
 )
 from flowdsl.expressions.templates.visitors import bodies, own_exprs, parts
+from flowdsl.values.paths import Path
 
 _LOOP_NAMES = ("loop.index", "loop.index0", "loop.first", "loop.last")
 _IN_LOOP = "loop."

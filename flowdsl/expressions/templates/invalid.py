@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.expressions.crashes import CrashReason
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
 from flowdsl.expressions.templates.template import Template
+from flowdsl.values.paths import Path
 
 if TYPE_CHECKING:
     import polars as pl

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from flowdsl.expressions.paths import Path
+from flowdsl.values.paths import Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.templates.free_variables import FreeVariables, reads_of
 from flowdsl.expressions.templates.grammar import parse_template
 from flowdsl.expressions.templates.nodes import BlockTag, Body, For, Include, Jump, MacroCall, Section
 from flowdsl.expressions.templates.signatures import FILTERS
 from flowdsl.expressions.templates.validation import check_names, check_twice
 from flowdsl.expressions.templates.visitors import all_exprs, all_nodes, exprs_of, idents
+from flowdsl.values.paths import Path
 
 if TYPE_CHECKING:
     import polars as pl

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 
-from flowdsl.expressions.paths import path_text
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.exported_conditions import (
     Compared,
@@ -16,6 +15,7 @@ from flowdsl.findings.exported_conditions import (
     shipped,
 )
 from flowdsl.findings.views import ENTITY, OBJECTS, StepView, is_number, is_text
+from flowdsl.values.paths import path_text
 
 _TIGHT = re.compile(r"\S(==|!=)|(==|!=)\S")
 _ONE_COMPARISON = "production has one comparison a filter: a == b, a != b, a exists, a not_exists"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.views import ENTITY, LINKED, OPTIONAL, UNCERTAIN, StepView, TemplateView
+from flowdsl.values.paths import Path, path_text
 
 
 @rule("resolve-may-fail", "note", StepView)

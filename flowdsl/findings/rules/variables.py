@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from flowdsl.errors import BuildError, did_you_mean
-from flowdsl.expressions.paths import Path, path_text
 from flowdsl.expressions.templates.hints import word_hint
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.exported_conditions import shipped
 from flowdsl.findings.views import BATCH, StepView, TemplateView
+from flowdsl.values.paths import Path, path_text
 
 _BATCH_PARTS = ("count", "key", "items")
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from flowdsl.errors import BuildError
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.expressions.paths import path_text
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.views import UNCERTAIN, FlowView, StepView, is_text
+from flowdsl.values.paths import path_text
 
 # a limit of so many or fewer looks like one for a person, not for a whole flow
 _FEW = 10

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.expressions.templates.evaluation import Evaluator, missing, ordering, printed_literal
 from flowdsl.expressions.templates.nodes import (
@@ -57,6 +56,7 @@ from flowdsl.expressions.templates.vectorized.printer import joined_column, limi
 from flowdsl.expressions.templates.visitors import all_exprs, idents
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING, Tag
+from flowdsl.values.paths import Path
 
 
 class RowBatch:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.expressions.paths import Path
 from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.expressions.templates.nodes import Body, Expr, If, Node, Output, Raw, Section, Set, Text
 from flowdsl.expressions.templates.scalar import render_rows
@@ -18,6 +17,7 @@ from flowdsl.expressions.templates.vectorized.outcomes import Index, Mask, Rende
 from flowdsl.expressions.templates.vectorized.printer import limited, printed_column, repeated
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
+from flowdsl.values.paths import Path
 
 Piece = str | pl.Series
 _PIECES = 200

@@ -1,0 +1,190 @@
+"""Rows of the event table, with each column read once, when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.events import EVENT_COLUMNS, KINDS
+from flowdsl.values.columns import Column
+from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_types import Index, Mask, Tag
+from flowdsl.values.masks import where_present
+from flowdsl.values.paths import Path
+from flowdsl.values.state_fields import INTERNER, CellsField, DictField, SharedField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
+
+TEXT_COLUMNS = (
+    "event_id",
+    "kind",
+    "entity_type",
+    "entity_id",
+    "link_type",
+    "link_id",
+    "source_id",
+    "target_id",
+)
+KIND = pl.Enum(KINDS)
+_TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Null)
+_TYPES: dict[str, tuple[Any, ...]] = {
+    "seq_no": (pl.Int64,),
+    "timestamp": (pl.Datetime("us", "UTC"),),
+    **dict.fromkeys(TEXT_COLUMNS, _TEXT_TYPES),
+}
+DOCUMENT_COLUMNS = {"data": Tag.NULL, "metadata": Tag.MISSING}
+# the variables that are objects
+_WHOLE = {("event",), *((name,) for name in DOCUMENT_COLUMNS)}
+
+
+class EventRows(StateObject):
+    """Rows of the event table, each column read once, when something first asks for it."""
+
+    saved = keeps(columns=DictField(CellsField()), _interner=INTERNER, _hints=SharedField("event_paths"))
+
+    def __init__(self, frame: pl.DataFrame, interner: Interner, hints: Iterable[Path] = ()) -> None:
+        self.frame = frame
+        self._interner = interner
+        self._hints = tuple(hints)
+        self._codes: dict[str, Codes] = {}
+        self._kinds: npt.NDArray[np.uint8] | None = None
+        self._columns: dict[Path, Column] = {}
+        self._documents: dict[str, Documents] = {}
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def held_codes(self) -> Iterator[Codes]:
+        return iter(self._codes.values())
+
+    def said(self) -> dict[str, Any]:
+        columns = {series.name: series for series in self.frame.get_columns()}
+        return {"columns": columns, "_interner": None, "_hints": None}
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> EventRows:
+        columns = said["columns"]
+        source.agree(**{name: len(series) for name, series in columns.items()})
+        for name, series in columns.items():
+            source.check(name in EVENT_COLUMNS, f"with a column {name!r:.60}, which events have not")
+            wanted = _TYPES.get(name)
+            source.check(wanted is None or series.dtype in wanted, f"with {name} as {series.dtype}")
+        source.check({"seq_no", "timestamp", "kind"} <= columns.keys(), "without the columns of every event")
+        for name in ("seq_no", "timestamp", "kind"):
+            source.check(not columns[name].null_count(), f"with an event without {name}")
+        kinds = columns["kind"].unique().cast(pl.String).is_in(list(KINDS))
+        source.check(kinds.all(), "with an unknown kind of event")
+        frame = pl.DataFrame([series.alias(name) for name, series in columns.items()])
+        return cls(frame, said["_interner"], said["_hints"])
+
+    def codes(self, name: str) -> Codes:
+        """A text column as codes of the interner; 0 where it is null or absent."""
+        if name not in self._codes:
+            self._codes[name] = (
+                self._interner.intern(self.frame[name])
+                if name in self.frame.columns
+                else np.zeros(len(self), np.int32)
+            )
+        return self._codes[name]
+
+    def of_kinds(self, *kinds: str) -> Mask:
+        """Which rows are events of these kinds."""
+        if self._kinds is None:
+            # the five kinds as small integers: comparing texts takes ten times as long
+            column = self.frame["kind"]
+            column = column if column.dtype == KIND else column.cast(KIND)
+            self._kinds = column.to_physical().to_numpy()
+        mask: Mask = self._kinds == KINDS.index(kinds[0])
+        for kind in kinds[1:]:
+            mask = mask | (self._kinds == KINDS.index(kind))
+        return mask
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Have these text columns as codes: several at once cost less than one after the other."""
+        wanted = [name for name in names if name not in self._codes and name in self.frame.columns]
+        if wanted:
+            codes = self._interner.intern_all([self.frame[name] for name in wanted])
+            self._codes.update(zip(wanted, codes, strict=True))
+
+    def column(self, path: Path) -> Column:
+        """The values of a variable that an event starts with."""
+        if path not in self._columns:
+            self._columns[path] = self._read(path)
+        return self._columns[path]
+
+    def column_at(self, path: Path, rows: Index) -> Column:
+        """The values at some rows; of whole objects, which are heavy, no others are taken apart for a few."""
+        if path in _WHOLE and path not in self._columns and len(rows) * 8 < len(self):
+            return self.gather(rows).column(path)
+        return self.column(path).take(rows)
+
+    def replaced(self, frame: pl.DataFrame) -> EventRows:
+        """The same events with other columns."""
+        return EventRows(frame, self._interner, self._hints)
+
+    def gather(self, rows: Index) -> EventRows:
+        """A copy of some rows, to be kept when the chunk is gone."""
+        kept = EventRows(self.frame[rows], self._interner, self._hints)
+        kept._codes = {name: codes.take(rows) for name, codes in self._codes.items()}
+        return kept
+
+    @classmethod
+    def joined(cls, parts: Sequence[EventRows]) -> EventRows:
+        """The rows of all, one after the other, with the codes that all have."""
+        first, frames = parts[0], [part.frame for part in parts]
+        same = all(frame.columns == frames[0].columns for frame in frames)
+        whole = cls(
+            pl.concat(frames, how="vertical" if same else "diagonal", rechunk=True),
+            first._interner,
+            first._hints,
+        )
+        for name in first._codes:
+            if all(name in part._codes for part in parts):
+                whole._codes[name] = np.concatenate([part._codes[name] for part in parts])
+        return whole
+
+    def _read(self, path: Path) -> Column:
+        root = path[0]
+        if root == "event":
+            return self._read_envelope(path[1:])
+        if root in DOCUMENT_COLUMNS and root in self.frame.columns:
+            return self.documents(root).column(path[1:])
+        if len(path) > 1 or root not in self.frame.columns:
+            return Column(len(self), Tag.MISSING)
+        if root in self._codes:
+            return Column.coded(self._codes[root], self._interner)
+        return _absent_is_missing(self.frame[root])
+
+    def _read_envelope(self, below: Path) -> Column:
+        names = {"id": "event_id", "kind": "kind", "timestamp": "timestamp", "seq_no": "seq_no"}
+        if not below:
+            return Column.from_series(
+                self.frame.select(**{k: v for k, v in names.items() if v in self.frame.columns}).to_struct()
+            )
+        if below == ("timestamp_us",):
+            return Column(len(self), Tag.INT, ints=self.frame["timestamp"].cast(pl.Int64).to_numpy())
+        name = names.get(below[0])
+        if len(below) > 1 or name is None or name not in self.frame.columns:
+            return Column(len(self), Tag.MISSING)
+        return Column.from_series(self.frame[name])
+
+    def documents(self, name: str) -> Documents:
+        """The JSON objects of `data` or `metadata`."""
+        if name not in self._documents:
+            hints = [h[1:] for h in self._hints if h[0] == name]
+            self._documents[name] = Documents(self.frame[name], none=DOCUMENT_COLUMNS[name], hints=hints)
+        return self._documents[name]
+
+
+def _absent_is_missing(series: pl.Series) -> Column:
+    absent = series.null_count()
+    if absent == len(series):
+        return Column(len(series), Tag.MISSING)
+    column = Column.from_series(series)
+    if absent:
+        column.tags = np.where(where_present(series), column.tag_array(), np.uint8(Tag.MISSING))
+    return column
