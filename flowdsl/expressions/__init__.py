@@ -1,1 +1,1 @@
-"""The two small languages of a flow: conditions and templates, over dotted paths and columns of JSON values."""
+"""The two expression languages of flows, conditions and templates, evaluated over columns of JSON values."""

@@ -1,9 +1,9 @@
-"""What tells a crash of production's engine from a failure of one event."""
+"""Marker that separates a crash of production's engine from the failure of one event."""
 
 from __future__ import annotations
 
 
 class CrashReason(str):
-    """Why a row failed, where what runs it in production does not only fail there but crashes."""
+    """Reason of a failure at which production does not only fail but crashes."""
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Spans of time as flows write them: `5m`, `7d`, `1h30m`, or a timedelta."""
+"""Durations as flows write them: `5m`, `7d`, `1h30m`, or a timedelta."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LOOSE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([a-zA-Z]+)")
 
 @dataclass(frozen=True, order=True)
 class Duration:
-    """A span of time: its text as written, and its length, by which it compares.
+    """Duration: its text as written, and its length, by which it compares.
 
     >>> Duration("1h", 3_600_000_000) == Duration("60m", 3_600_000_000)
     True
@@ -52,7 +52,7 @@ class Duration:
     microseconds: int
 
     def portable(self) -> str:
-        """The duration as production reads it: one number of h, m, s or ms.
+        """The duration in production's form: one number of h, m, s or ms.
 
         >>> parse_duration("7d").portable()
         '168h'
@@ -66,7 +66,7 @@ class Duration:
 
 
 def parse_duration(value: object) -> Duration:
-    """A duration from text or a timedelta; what is neither, or reads two ways, is refused.
+    """Parse a duration from text or a timedelta; ambiguous text is rejected.
 
     >>> parse_duration("1h30m").microseconds
     5400000000
@@ -100,7 +100,7 @@ def parse_duration(value: object) -> Duration:
 
 
 def parse_production_duration(text: object) -> Duration:
-    """A duration by production's own rule: digits and ms, s, m or h, spaces around allowed, nothing else.
+    """Parse a duration by production's rule: digits and ms, s, m or h, with optional spaces around.
 
     Minutes and hours are counted in seconds of 64 bits, and begin anew where those are used up. What lasts longer than
     10,000 years counts as 10,000 years.

@@ -1,4 +1,4 @@
-"""What an expression is evaluated over, and what comes back."""
+"""Interfaces of the rows that expressions are evaluated over, and their failures."""
 
 from __future__ import annotations
 
@@ -18,61 +18,61 @@ Index = npt.NDArray[np.integer[Any]]
 
 
 class Rows(Protocol):
-    """Many contexts at once: `column` gives the values that a path has in each of them."""
+    """Many contexts at once; `column` returns the values at a path."""
 
     @property
     def size(self) -> int: ...
 
     def column(self, path: Path) -> Column:
-        """The values at a path, `MISSING` where it leads nowhere."""
+        """Return the values at a path, `MISSING` where it leads nowhere."""
         ...
 
     def take(self, index: Index) -> Rows:
-        """The contexts at `index`, in that order."""
+        """Gather the contexts at `index`, in that order."""
         ...
 
 
 class AsRead:
-    """Rows as production has them after reading them from JSON: some floats are others there."""
+    """Rows as production sees them after parsing them from JSON, which changes some floats."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Number of rows."""
         return self.rows.size
 
     def column(self, path: Path) -> Column:
-        """The values at a path."""
+        """Return the values at a path."""
         return as_read(self.rows.column(path))
 
     def take(self, index: Index) -> AsRead:
-        """The rows at `index`."""
+        """Gather the rows at `index`."""
         return AsRead(self.rows.take(index))
 
 
 @dataclass(frozen=True)
 class Failures:
-    """Which rows failed and why: code 0 is fine, code k stands for `messages[k - 1]`."""
+    """Failed rows and their reasons: code 0 means no failure, code k stands for `messages[k - 1]`."""
 
     codes: npt.NDArray[np.int32]
     messages: tuple[str, ...]
 
     @classmethod
     def where(cls, mask: npt.NDArray[np.bool_], message: str) -> Failures | None:
-        """The same failure wherever `mask` is true; None where it nowhere is."""
+        """Return the same failure for all rows of a mask, or None if the mask is empty."""
         return cls(mask.astype(np.int32), (message,)) if mask.any() else None
 
     @property
     def mask(self) -> npt.NDArray[np.bool_]:
-        """Where something failed."""
+        """Mask of the failed rows."""
         mask: npt.NDArray[np.bool_] = self.codes > 0
         return mask
 
     @property
     def crashed(self) -> npt.NDArray[np.bool_] | None:
-        """Where production crashes; None where it nowhere does."""
+        """Mask of the rows where production crashes, or None if there are none."""
         crashes = [isinstance(message, CrashReason) for message in self.messages]
         if not any(crashes):
             return None
@@ -80,28 +80,28 @@ class Failures:
         return crashed if crashed.any() else None
 
     def take(self, index: Index) -> Failures | None:
-        """The failures of the rows at `index`; None where none of them failed."""
+        """Return the failures of the rows at `index`, or None if there are none."""
         codes = self.codes.take(index)
         return Failures(codes, self.messages) if codes.any() else None
 
     def scatter(self, index: Index, size: int) -> Failures:
-        """The failures of `size` rows, of which these are the ones at `index`."""
+        """Spread the failures over `size` rows; these are the ones at `index`."""
         codes = np.zeros(size, np.int32)
         codes[index] = self.codes
         return Failures(codes, self.messages)
 
     def only(self, mask: npt.NDArray[np.bool_]) -> Failures | None:
-        """These failures, forgotten where `mask` is false."""
+        """Keep the failures inside a mask."""
         codes = np.where(mask, self.codes, np.int32(0))
         return Failures(codes, self.messages) if codes.any() else None
 
     def message(self, row: int) -> str:
-        """Why a row failed."""
+        """Return the reason of a row's failure."""
         return self.messages[int(self.codes[row]) - 1]
 
 
 def first_failures(parts: Sequence[Failures | None]) -> Failures | None:
-    """For each row the first failure that it has in `parts`."""
+    """Return the first failure of each row."""
     held = [p for p in parts if p is not None]
     if len(held) <= 1:
         return held[0] if held else None

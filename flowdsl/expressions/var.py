@@ -1,4 +1,4 @@
-"""Expressions in Python: `var.owner.id != var.source_id`, with `& | ~`, and functions under `fn`.
+"""Expressions in Python: `var.owner.id != var.source_id`, combined with `& | ~`, and functions under `fn`.
 
 A `Var` only carries an expression. Its comparisons build further expressions instead of comparing, so it has
 no truth value and is not hashable; `unwrap` gives the expression itself, which is a plain value.
@@ -28,7 +28,7 @@ _NO_TRUTH: Final = "write & for and, | for or, ~ for not, each comparison in par
 
 
 class Var:
-    """A variable, a path from it, or an expression over them.
+    """Variable, path from a variable, or expression.
 
     >>> var.owner.id != var.source_id
     var('owner.id != source_id')
@@ -173,10 +173,10 @@ class Var:
 
 
 class Functions:
-    """The functions of conditions, for expressions built with `var`."""
+    """Functions for expressions built with `var`."""
 
     def exists(self, path: object) -> Var:
-        """True unless the path is missing; null exists.
+        """Test whether a path has a value; null is one.
 
         >>> fn.exists(var.owner.email)
         var('exists(owner.email)')
@@ -184,7 +184,7 @@ class Functions:
         return _called("exists", path)
 
     def len(self, value: object) -> Var:
-        """The number of characters of text, of items of an array, of fields of an object.
+        """Return the number of characters of text, items of an array, or fields of an object.
 
         >>> fn.len(var.data.tags) > 2
         var('len(data.tags) > 2')
@@ -192,7 +192,7 @@ class Functions:
         return _called("len", value)
 
     def lower(self, text: object) -> Var:
-        """The text in small letters.
+        """Convert text to lower case.
 
         >>> fn.lower(var.owner.name) == "ann"
         var('lower(owner.name) == "ann"')
@@ -200,7 +200,7 @@ class Functions:
         return _called("lower", text)
 
     def upper(self, text: object) -> Var:
-        """The text in capital letters.
+        """Convert text to upper case.
 
         >>> fn.upper(var.owner.name) == "ANN"
         var('upper(owner.name) == "ANN"')
@@ -208,7 +208,7 @@ class Functions:
         return _called("upper", text)
 
     def startswith(self, text: object, prefix: object) -> Var:
-        """Whether a text begins with another.
+        """Test whether a text starts with another.
 
         >>> fn.startswith(var.owner.name, "A")
         var('startswith(owner.name, "A")')
@@ -216,7 +216,7 @@ class Functions:
         return _called("startswith", text, prefix)
 
     def endswith(self, text: object, suffix: object) -> Var:
-        """Whether a text ends with another.
+        """Test whether a text ends with another.
 
         >>> fn.endswith(var.owner.email, "@example.org")
         var('endswith(owner.email, "@example.org")')
@@ -224,7 +224,7 @@ class Functions:
         return _called("endswith", text, suffix)
 
     def contains(self, whole: object, part: object) -> Var:
-        """Whether a text holds another text, or an array a value.
+        """Test whether a text contains another text, or an array a value.
 
         >>> fn.contains(var.data.tags, "new")
         var('contains(data.tags, "new")')
@@ -232,7 +232,7 @@ class Functions:
         return _called("contains", whole, part)
 
     def is_in(self, value: object, whole: object) -> Var:
-        """Whether a value is one of a list, an item of an array, or a part of a text.
+        """Test whether a value is in a list, in an array, or part of a text.
 
         >>> ~fn.is_in(var.data.kind, ["post", "page"])
         var('data.kind not in ["post", "page"]')
@@ -241,7 +241,7 @@ class Functions:
 
 
 def unwrap(expression: Var) -> Expression:
-    """The expression that was built."""
+    """Return the expression that a `Var` holds."""
     return expression.__expression__()
 
 

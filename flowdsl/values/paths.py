@@ -1,4 +1,4 @@
-"""Dotted paths: `owner.address.city` steps through JSON objects, from a variable down."""
+"""Dotted paths: `owner.address.city` leads from a variable down through JSON objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Path = tuple[str, ...]
 
 
 def parse_path(text: object) -> Path:
-    """The parts of a dotted path, as production splits it: at every dot, letters and signs taken as they are.
+    """Split a dotted path at every dot, as production does; all other characters are kept.
 
     >>> parse_path("owner.address.city")
     ('owner', 'address', 'city')
@@ -25,5 +25,5 @@ def parse_path(text: object) -> Path:
 
 
 def path_text(path: Path) -> str:
-    """The path as it is written."""
+    """Return the text of a path."""
     return ".".join(path)

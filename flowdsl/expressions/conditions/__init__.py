@@ -1,4 +1,4 @@
-"""Conditions: what they say (nodes), how they are written (grammar), and what they give (values, rows, columns).
+"""Conditions: syntax tree (`nodes`), parser (`grammar`), scalar and vectorized evaluation.
 
 Importing this package, and making a condition, needs neither NumPy nor Polars; evaluating one does.
 """

@@ -1,4 +1,4 @@
-"""Arithmetic and text functions in the column form."""
+"""Vectorized arithmetic and text functions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _EDGE: Final = 9.2e18
 
 
 class _Numbers:
-    """Numbers in the making: integers and floats side by side, missing where nothing was put."""
+    """Accumulator of numeric results: integers and floats side by side, missing where nothing was set."""
 
     def __init__(self, size: int) -> None:
         self.tags = np.zeros(size, np.uint8)
@@ -67,7 +67,7 @@ class _Numbers:
 
 
 def compute(sign: str, left: Operand, right: Operand, size: int) -> Column:
-    """Sums, differences and so on of what is numbers on both sides; missing elsewhere."""
+    """Apply an arithmetic operator where both sides are numbers; the other rows are missing."""
     result = _Numbers(size)
     right_tags = tagged(right)
     with np.errstate(all="ignore"):
@@ -104,7 +104,7 @@ def _as_floats(numbers: Any) -> Any:
 
 
 def zero(operand: Operand, tags: Tagged) -> Any:
-    """Where a number is 0."""
+    """Return a mask of the rows where a number is 0."""
     if isinstance(operand, ConstantOperand):
         return np.bool_(operand.value == 0 and not isinstance(operand.value, bool))
     result: Any = np.False_
@@ -115,7 +115,7 @@ def zero(operand: Operand, tags: Tagged) -> Any:
 
 
 def negative(operand: Column) -> Column:
-    """The numbers with their signs turned; missing elsewhere."""
+    """Negate numbers; the other rows are missing."""
     result = _Numbers(operand.size)
     for tag, where in tagged(operand).items():
         if tag in NUMBERS:
@@ -130,7 +130,7 @@ def negative(operand: Column) -> Column:
 
 
 def texts_only(operand: Column, texts: pl.Series) -> Column:
-    """These texts where the operand is text; missing elsewhere."""
+    """Keep texts; the other rows are missing."""
     where = of_type(tagged(operand), Tag.TEXT)
     if where is np.True_:
         return Column(operand.size, Tag.TEXT, texts=texts)
@@ -142,7 +142,7 @@ def texts_only(operand: Column, texts: pl.Series) -> Column:
 
 
 def letters(function: Literal["lower", "upper"], texts: pl.Series) -> pl.Series:
-    """Texts in small or capital letters, as Python has them.
+    """Convert texts to lower or upper case, as Python does.
 
     Polars has other rules for a final sigma and some more, so it does the ASCII texts, and Python each
     distinct one of the others.
@@ -161,7 +161,7 @@ def letters(function: Literal["lower", "upper"], texts: pl.Series) -> pl.Series:
 
 
 def find(function: str, whole: Operand, part: Operand) -> Mask:
-    """Where a text begins with, ends with or contains another; what is no text counts for nothing."""
+    """Test whether texts start with, end with or contain another text; rows that are not text are False."""
     size = max(len(one.text_series()) for one in (whole, part) if not isinstance(one, ConstantOperand))
     texts = _texts(whole, size)
     if function == "contains":

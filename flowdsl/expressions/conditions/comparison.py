@@ -1,4 +1,4 @@
-"""Comparisons in the column form: one array operation for each pair of types that occurs."""
+"""Vectorized comparisons: one array operation for each pair of types that occurs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ _EXACT: Final = 2**53
 
 
 def compare(sign: str, left: Operand, right: Operand, size: int) -> tuple[Mask, Where]:
-    """Where `left sign right` holds, for any sign but `!=`; and the rows that only the row form can tell."""
+    """Evaluate `left sign right` for any sign but `!=`; return the mask and the rows only the scalar form can
+    decide.
+    """
     if isinstance(left, ConstantOperand):
         left, right, sign = right, left, _TURNED[sign]
     assert isinstance(left, Column)
@@ -52,7 +54,7 @@ def compare(sign: str, left: Operand, right: Operand, size: int) -> tuple[Mask, 
 
 
 def member(value: Column, items: Sequence[Any]) -> Mask:
-    """Where the value is one of these constants."""
+    """Test whether values are among these constants."""
     held = np.zeros(value.size, np.bool_)
     numbers = [item for item in items if isinstance(item, (int, float)) and not isinstance(item, bool)]
     texts = [item for item in items if isinstance(item, str)]
@@ -75,7 +77,7 @@ def member(value: Column, items: Sequence[Any]) -> Mask:
 
 
 def as_mask(series: pl.Series) -> Mask:
-    """Booleans from Polars, false where there is none."""
+    """Convert Polars booleans to a mask; null is False."""
     return series.fill_null(value=False).to_numpy()
 
 
@@ -104,7 +106,7 @@ def _compare_typed(sign: str, left: Column, tag: Tag, right: Operand, other: Tag
 
 
 def numbers(operand: Operand, tag: Tag) -> Any:
-    """The numbers of one type: an array, or a constant."""
+    """Return the numbers of one type as an array or a constant."""
     if isinstance(operand, ConstantOperand):
         return operand.value
     array = operand.ints if tag is Tag.INT else operand.floats
@@ -113,7 +115,7 @@ def numbers(operand: Operand, tag: Tag) -> Any:
 
 
 def inexact(numbers: Any) -> Any:
-    """Where integers may be changed by becoming floats."""
+    """Return a mask of the integers that a float may not represent exactly."""
     return (numbers > _EXACT) | (numbers < -_EXACT)
 
 

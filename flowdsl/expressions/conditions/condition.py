@@ -1,4 +1,4 @@
-"""A condition as a value: from text, from an expression built with `var`, or a Python function."""
+"""Conditions as values, made from text, from `var` expressions, or from Python functions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Lookup = Callable[[Path], Any]
 
 
 class CustomCondition(Protocol):
-    """A condition in another language than flowdsl's, which evaluates itself."""
+    """Condition in another language than flowdsl's; it evaluates itself."""
 
     @property
     def text(self) -> str: ...
@@ -44,7 +44,7 @@ class CustomCondition(Protocol):
 
 @dataclass(frozen=True)
 class Condition:
-    """What decides whether an event goes on; equal when its expression, its function or its foreign form is the same.
+    """Test that decides whether a context goes on. Conditions are equal if their expression or function is.
 
     >>> condition = Condition.of("owner.id != source_id")
     >>> condition.text, sorted(condition.paths)
@@ -57,7 +57,7 @@ class Condition:
 
     @classmethod
     def of(cls, source: object) -> Condition:
-        """A condition from text, an expression built with `var`, or a function of the context.
+        """Build a condition from text, a `var` expression, or a function of the context.
 
         >>> Condition.of("a==1  and  not b").text
         'a == 1 and not b'
@@ -87,20 +87,22 @@ class Condition:
 
     @property
     def text(self) -> str:
-        """The condition as it is written; for a function, its name and where it stands."""
+        """The condition as it was written; for a function, its name and location."""
         if self.foreign is not None:
             return self.foreign.text
         return str(self.expression) if self.function is None else _function_text(self.function)
 
     @property
     def paths(self) -> frozenset[Path] | None:
-        """The paths it reads; None for a function, which may read anything."""
+        """Paths that the condition reads; None for a function, which may read anything."""
         if self.foreign is not None:
             return self.foreign.paths
         return self.expression.paths if self.expression is not None else None
 
     def evaluate(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]:
-        """Whether it holds in each of the rows, and which of them failed; what stands there is undefined."""
+        """Return the mask of the rows where the condition holds, and the failures; failed rows hold arbitrary
+        values.
+        """
         if self.foreign is not None:
             return self.foreign.evaluate(rows)
         if self.expression is not None:
@@ -113,7 +115,7 @@ class Condition:
         return evaluate_function(self.function, rows)
 
     def evaluate_row(self, lookup: Lookup, roots: Iterable[str] = ()) -> bool:
-        """Whether it holds in one context, where `lookup` gives the value at a path, or `MISSING`.
+        """Evaluate the condition in one context; `lookup` returns the value at a path, or `MISSING`.
 
         `roots` names the variables that a function sees when it iterates over its context.
         Raises `EvaluationError` where the condition fails.
@@ -130,7 +132,7 @@ class Condition:
         return call_row(self.function, lookup, roots)
 
     def operands(self, lookup: Lookup) -> list[tuple[str, Any]]:
-        """Each comparison, call and path of the condition with its value, in reading order, each once.
+        """Return each comparison, call and path with its value, once each, in reading order.
 
         A missing value is `MISSING`, a part that fails has the `EvaluationError` as its value; a function
         has no parts.
@@ -148,7 +150,7 @@ class Condition:
 
 
 def evaluate(expression: Expression, rows: Rows) -> tuple[Column, Failures | None]:
-    """The values of any expression in each of the rows, and which of them failed; what stands there is undefined."""
+    """Return the values of an expression in each row, and the failures; failed rows hold arbitrary values."""
     from flowdsl.expressions.conditions.vectorized import evaluate_values
 
     return evaluate_values(expression, rows)
@@ -181,7 +183,7 @@ def _checked(function: Callable[..., Any]) -> Function:
 
 
 def function_name(function: Callable[..., Any]) -> str:
-    """The name of a function, or of the type of a callable object."""
+    """Return the name of a function, or of the type of a callable object."""
     if isinstance(function, functools.partial):
         return function_name(function.func)
     return getattr(function, "__qualname__", type(function).__qualname__).rpartition("<locals>.")[2]

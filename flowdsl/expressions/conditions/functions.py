@@ -1,4 +1,4 @@
-"""The functions of the language, as data: what each takes, gives, and how it is used."""
+"""Declarations of the functions of the condition language."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Function:
-    """A function by name; `arguments` holds for each argument the types it accepts, empty for any."""
+    """Function of the language; `arguments` lists the accepted types per argument, empty for any type."""
 
     name: str
     arguments: tuple[tuple[str, ...], ...]

@@ -1,4 +1,4 @@
-"""The grammar of conditions: a Pratt parser, so precedence is a table and not a chain of functions.
+"""Parser of conditions: a Pratt parser, which keeps operator precedence in a table.
 
 Loosest first: `or`, `and`, `not`, comparisons and `in`, `+ -`, `* / %`, the sign `-`, and then paths,
 constants, calls and parentheses. That is Python's order.
@@ -42,7 +42,7 @@ _WORDS: Final = {
 
 
 def parse_expression(source: str) -> Expression:
-    """The expression that a text says.
+    """Parse the text of an expression.
 
     >>> parse_expression("owner.id != source_id")
     Compare(operator='!=', left=Reference(path=('owner', 'id')), right=Reference(path=('source_id',)))
@@ -72,7 +72,7 @@ class _Parser:
         return token
 
     def takes(self, *texts: str) -> bool:
-        """Whether the next token is one of these words or signs; if so it is passed."""
+        """Consume the next token if it is one of these words or signs; return whether it was."""
         if self.token.kind in ("word", "sign") and self.token.text in texts:
             self.at += 1
             return True
@@ -113,7 +113,7 @@ class _Parser:
     # -- expressions -----------------------------------------------------------------------------------
 
     def expression(self, least: int) -> Expression:
-        """An expression whose operators all bind more tightly than `least`."""
+        """Parse an expression whose operators all bind more tightly than `least`."""
         self.depth += 1
         # a node can take two levels of text: one for its operator, one for parentheses
         if self.depth > 2 * MAX_DEPTH + 2:
@@ -143,7 +143,7 @@ class _Parser:
         return left
 
     def infix(self, least: int) -> str | None:
-        """The operator that comes next, passed, if it binds more tightly than `least`."""
+        """Consume the next operator if it binds more tightly than `least`."""
         text = self.token.text
         if self.token.kind not in ("word", "sign"):
             return None
@@ -172,14 +172,14 @@ class _Parser:
         return self.placed(token, Arithmetic, operator, left, self.expression(_INFIX[operator]))
 
     def placed(self, token: Token, make: Callable[..., Expression], *parts: object) -> Expression:
-        """A node, whose refusal gets the place of its token."""
+        """Build a node; add the position of its token to errors."""
         try:
             return make(*parts)
         except ConditionError as error:
             raise self.error(token, error.what, allowed=error.allowed, hint=error.hint) from None
 
     def check_hyphen(self, token: Token, left: Expression) -> None:
-        """Refuse `user-id`: a difference of two paths, or a name that production would read whole."""
+        """Reject `user-id`, which is ambiguous: a difference of two paths, or one name to production."""
         before, after = self.tokens[self.at - 2], self.token
         tight = before.end == token.start and token.end == after.start
         if tight and before.kind == after.kind == "word" and isinstance(left, Reference):

@@ -1,4 +1,4 @@
-"""The text of a condition as tokens."""
+"""Lexer of conditions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SIMPLE: Final = {
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of the text: its kind (number, text, word, sign or end), how it reads, and where it starts."""
+    """Token: its kind (number, text, word, sign or end), its text, and its position."""
 
     kind: str
     text: str
@@ -59,12 +59,12 @@ class Token:
 
     @property
     def end(self) -> int:
-        """Where the next character is."""
+        """Position of the next character."""
         return self.start + len(self.text)
 
 
 def tokens(source: str) -> list[Token]:
-    """All tokens of a condition, the last one of kind `end`.
+    """Split a condition into tokens; the last one has the kind `end`.
 
     >>> [token.text for token in tokens("a.b>=1")]
     ['a', '.', 'b', '>=', '1', '']
@@ -91,7 +91,7 @@ def tokens(source: str) -> list[Token]:
 def syntax_error(
     source: str, at: int, what: str, *, allowed: str | None = None, hint: str | None = None
 ) -> ConditionError:
-    """A refusal that shows the place in the text."""
+    """Return an error that shows the position in the text."""
     before, after = source[max(0, at - 40) : at], source[at : at + 40]
     shown = f"{'…' if at > 40 else ''}{before}▸{after}{'…' if at + 40 < len(source) else ''}"
     return ConditionError(
@@ -100,7 +100,7 @@ def syntax_error(
 
 
 def number(token: Token) -> int | float:
-    """The value of a number token."""
+    """Return the value of a number token."""
     if token.text.isdigit() and len(token.text) <= 30:
         return int(token.text)
     # beyond 64 bits integers are floats anyway; int() of a very long text would be slow
@@ -108,7 +108,7 @@ def number(token: Token) -> int | float:
 
 
 def text(source: str, token: Token) -> str:
-    """The value of a text token, its escapes resolved."""
+    """Return the value of a text token with its escapes resolved."""
 
     def resolve(match: re.Match[str]) -> str:
         digits = match[1] or match[2] or match[3]

@@ -1,4 +1,4 @@
-"""Expressions as a tree of frozen values: what a condition says, apart from how it was written or is evaluated.
+"""Syntax tree of conditions: immutable nodes, independent of how they were written or are evaluated.
 
 Nodes refuse at construction what could only fail at every event (`"a" + 1`, `lower(3)`), so text and `var`
 get the same errors on the line that makes the mistake. Depth is bounded, so that nothing that walks a tree
@@ -32,7 +32,7 @@ RESERVED: Final = frozenset(("and", "or", "not", "in", "true", "false", "null", 
 
 
 class Expression:
-    """A node of an expression; `str()` of it is canonical text that parses back to an equal expression.
+    """Node of an expression; `str()` returns canonical text that parses back to an equal expression.
 
     >>> from flowdsl.expressions.conditions import parse_expression
     >>> str(parse_expression("not (a in ['x'])  and (b + 1)>2"))
@@ -45,7 +45,7 @@ class Expression:
 
     @property
     def children(self) -> tuple[Expression, ...]:
-        """The parts of the expression, in reading order."""
+        """Sub-expressions in reading order."""
         return ()
 
     @cached_property
@@ -54,13 +54,13 @@ class Expression:
         return frozenset().union(*(child.paths for child in self.children))
 
     def walk(self) -> Iterator[Expression]:
-        """The expression and all that is in it, in reading order."""
+        """Yield the expression and all its sub-expressions in reading order."""
         yield self
         for child in self.children:
             yield from child.walk()
 
     def _binding(self) -> int:
-        """How tightly the node holds together in text; looser ones need parentheses inside tighter ones."""
+        """Precedence of the node; nodes of lower precedence need parentheses inside those of higher."""
         return 9
 
     def _within(self, binding: int) -> str:
@@ -79,7 +79,7 @@ class Expression:
 
 @dataclass(frozen=True, eq=False)
 class ConditionLiteral(Expression):
-    """A constant: null, a boolean, a number or text. Equal only to the same value of the same type."""
+    """Constant: null, boolean, number or text. Equal only to the same value of the same type."""
 
     value: Scalar
     depth: int = field(init=False, default=1, compare=False, repr=False)
@@ -107,7 +107,7 @@ class ConditionLiteral(Expression):
 
 @dataclass(frozen=True)
 class ListOf(Expression):
-    """A list of constants, as on the right of `in`."""
+    """List of constants, as on the right of `in`."""
 
     items: tuple[ConditionLiteral, ...]
     depth: int = field(init=False, default=1, compare=False, repr=False)
@@ -115,7 +115,7 @@ class ListOf(Expression):
 
     @property
     def values(self) -> list[Scalar]:
-        """The constants in Python."""
+        """The constants as Python values."""
         return [item.value for item in self.items]
 
     def __str__(self) -> str:
@@ -124,7 +124,7 @@ class ListOf(Expression):
 
 @dataclass(frozen=True)
 class Reference(Expression):
-    """The value at a path."""
+    """Value at a path."""
 
     path: Path
     depth: int = field(init=False, default=1, compare=False, repr=False)
@@ -149,7 +149,7 @@ class Reference(Expression):
 
 @dataclass(frozen=True)
 class FunctionCall(Expression):
-    """One of the language's own functions, applied."""
+    """Call of one of the language's functions."""
 
     function: str
     arguments: tuple[Expression, ...]
@@ -189,7 +189,7 @@ class FunctionCall(Expression):
 
 @dataclass(frozen=True)
 class Negative(Expression):
-    """A number with its sign turned; make one with `negative`, which turns constants at once."""
+    """Negated number; `negative` builds one and folds constants."""
 
     operand: Expression
     depth: int = field(init=False, compare=False, repr=False)
@@ -212,7 +212,7 @@ class Negative(Expression):
 
 @dataclass(frozen=True)
 class Arithmetic(Expression):
-    """A sum, difference, product, quotient or remainder."""
+    """Sum, difference, product, quotient or remainder."""
 
     operator: str
     left: Expression
@@ -239,7 +239,7 @@ class Arithmetic(Expression):
 
 @dataclass(frozen=True)
 class Compare(Expression):
-    """Two values compared, or one looked for in the other; never missing."""
+    """Comparison or membership test; its value is never missing."""
 
     operator: str
     left: Expression
@@ -268,7 +268,7 @@ class Compare(Expression):
 
 @dataclass(frozen=True)
 class Not(Expression):
-    """The opposite of a boolean."""
+    """Negated boolean."""
 
     operand: Expression
     depth: int = field(init=False, compare=False, repr=False)
@@ -296,7 +296,7 @@ class Not(Expression):
 
 @dataclass(frozen=True)
 class _Several(Expression):
-    """Booleans joined by one word; such joins inside one another are one join."""
+    """Booleans joined by one operator; nested joins by the same operator are flattened."""
 
     operands: tuple[Expression, ...]
     depth: int = field(init=False, compare=False, repr=False)
@@ -322,7 +322,7 @@ class _Several(Expression):
 
 @dataclass(frozen=True)
 class And(_Several):
-    """All of them hold."""
+    """Conjunction."""
 
     word = "and"
 
@@ -332,7 +332,7 @@ class And(_Several):
 
 @dataclass(frozen=True)
 class Or(_Several):
-    """At least one of them holds."""
+    """Disjunction."""
 
     word = "or"
 
@@ -341,7 +341,7 @@ class Or(_Several):
 
 
 def negative(operand: Expression) -> Expression:
-    """The operand with its sign turned; a constant is turned at once."""
+    """Negate an operand; constants are folded."""
     if isinstance(operand, ConditionLiteral) and operand.kind == "number":
         assert isinstance(operand.value, (int, float))
         return ConditionLiteral(-operand.value)

@@ -1,4 +1,4 @@
-"""What the column form works on: a column or a constant, which is never spread out over the rows."""
+"""Operands of vectorized evaluation: columns, and constants, which are never broadcast."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Tagged = dict[Tag, Where]
 
 
 def tagged(operand: Operand) -> Tagged:
-    """The types that occur, each with the rows where it does."""
+    """Return the types that occur, each with a mask of its rows."""
     if isinstance(operand, ConstantOperand):
         return {_tag_of(operand.value): _EVERYWHERE}
     tags = operand.tags
@@ -57,7 +57,7 @@ def tagged(operand: Operand) -> Tagged:
 
 
 def either(wheres: Sequence[Where]) -> Where:
-    """The rows that are in any of them."""
+    """Return the union of masks."""
     result: Where = np.False_
     for where in wheres:
         result = where if result is np.False_ else result | where
@@ -65,22 +65,22 @@ def either(wheres: Sequence[Where]) -> Where:
 
 
 def spread(where: Where, size: int) -> Mask:
-    """The rows as a mask."""
+    """Expand rows to a mask."""
     return where if isinstance(where, np.ndarray) else np.full(size, bool(where))
 
 
 def of_type(tags: Tagged, *wanted: Tag) -> Where:
-    """The rows whose value is of one of these types."""
+    """Return the rows whose value has one of these types."""
     return either([where for tag, where in tags.items() if tag in wanted])
 
 
 def boolean(mask: Mask) -> Column:
-    """A column of booleans."""
+    """Return a column of booleans."""
     return Column(len(mask), Tag.BOOL, bools=mask)
 
 
 class OperandErrors:
-    """The failures of one operation, gathered; a row keeps its first."""
+    """Errors of one operation; each row keeps its first."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -88,7 +88,7 @@ class OperandErrors:
         self.messages: list[str] = []
 
     def add(self, where: Where, message: str) -> None:
-        """These rows fail with this message, unless they failed before."""
+        """Set this message for rows that have no error yet."""
         mask = spread(where, self.size)
         if not mask.any():
             return
@@ -100,7 +100,7 @@ class OperandErrors:
     def wrong_types(
         self, what: str, kinds: tuple[str, ...], operand: object, tags: Tagged, eligible: Where
     ) -> None:
-        """Among the eligible rows, those of no right type fail; each wrong type has its own sentence."""
+        """Add an error for each eligible row of a wrong type, worded for that type."""
         by_kind: dict[str, list[Where]] = {}
         for tag, where in tags.items():
             by_kind.setdefault(KINDS[tag], []).append(where)
@@ -109,7 +109,7 @@ class OperandErrors:
                 self.add(either(wheres) & eligible, wrong_type(what, kinds, operand, kind))
 
     def failures(self) -> Failures | None:
-        """All of them, None if there are none."""
+        """Return all errors, or None if there are none."""
         return None if self.codes is None else Failures(self.codes, tuple(self.messages))
 
 

@@ -1,4 +1,4 @@
-"""The row form: an expression evaluated in one context, by simpleeval.
+"""Scalar evaluation of expressions in one context, by simpleeval.
 
 The tree goes to simpleeval as Python `ast` nodes that are made here, never as text. Only names, constants,
 our own operators and our own functions occur in it: no attribute, no subscript, no method of any value.
@@ -72,14 +72,14 @@ _FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
 
 @dataclass(frozen=True)
 class RowForm:
-    """An expression as simpleeval takes it: `names[i]` of the tree stands for `paths[i]`."""
+    """Expression in the form simpleeval takes: `names[i]` of the tree stands for `paths[i]`."""
 
     tree: ast.expr
     paths: tuple[Path, ...]
     lists: dict[str, list[Any]]
 
     def evaluate(self, found: Sequence[Any]) -> Any:
-        """The value, given the values at the paths; raises `EvaluationError`."""
+        """Return the value, given the values at the paths; raise `EvaluationError` if there is none."""
         evaluator = _evaluator()
         evaluator.names = self.lists | {
             _name(i): semantics.within_64_bits(value) for i, value in enumerate(found)
@@ -87,17 +87,17 @@ class RowForm:
         return evaluator.eval("", self.tree)
 
     def evaluate_at(self, lookup: Lookup) -> Any:
-        """The value, given what finds the value at a path."""
+        """Return the value, given a function that looks up paths."""
         return self.evaluate([lookup(path) for path in self.paths])
 
 
 def evaluate_condition_row(expression: Expression, lookup: Lookup) -> bool:
-    """Whether a condition holds in one context."""
+    """Evaluate a condition in one context."""
     return bool(row_form(expression, whole=True).evaluate_at(lookup))
 
 
 def operands(expression: Expression, lookup: Lookup) -> list[tuple[str, Any]]:
-    """Each comparison, call and path of an expression with its value, or with the failure it ends in."""
+    """Return each comparison, call and path of an expression with its value or error."""
     found: dict[str, Any] = {}
     for part in expression.walk():
         text = str(part) if isinstance(part, (Compare, FunctionCall, Reference)) else None
@@ -112,7 +112,7 @@ def operands(expression: Expression, lookup: Lookup) -> list[tuple[str, Any]]:
 
 @functools.lru_cache(maxsize=512)
 def row_form(expression: Expression, *, whole: bool) -> RowForm:
-    """The row form of an expression; as a `whole` condition its value must be a boolean."""
+    """Return the scalar form of an expression; as a `whole` condition its value must be a boolean."""
     paths = tuple(sorted(expression.paths))
     builder = _SimpleevalBuilder({path: _name(i) for i, path in enumerate(paths)})
     tree = builder.checked("condition", expression) if whole else builder.build(expression)
@@ -163,7 +163,7 @@ class _SimpleevalBuilder:
 
 
 class _Evaluator(simpleeval.SimpleEval):  # type: ignore[misc]
-    """simpleeval with nothing of its own, whose failures name the operand that is to blame."""
+    """simpleeval without any of its own names; errors name the operand at fault."""
 
     def __init__(self) -> None:
         super().__init__(operators=_OPERATORS, functions=_FUNCTIONS, names={})
@@ -185,7 +185,7 @@ _MAKING = threading.Lock()
 
 
 def _evaluator() -> _Evaluator:
-    """The evaluator of this thread: it holds the names of the row at hand."""
+    """Return this thread's evaluator, which holds the names of the current row."""
     if not hasattr(_LOCAL, "evaluator"):
         # simpleeval touches the process-wide filters of warnings when it makes one
         with _MAKING:

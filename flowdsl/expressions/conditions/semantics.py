@@ -1,4 +1,4 @@
-"""What operators and functions give on single JSON values; the other forms of evaluation agree with these."""
+"""Semantics of operators and functions on single JSON values; the vectorized forms agree with these."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COMPUTED: Final[dict[str, Callable[[Any, Any], Any]]] = {
 
 
 class OperandTypeError(Exception):
-    """An operator or function does not take a value: which operand it is, and of what type."""
+    """Raised if an operator or function does not accept an operand; holds its position and type."""
 
     def __init__(self, what: str, kinds: tuple[str, ...], position: int, kind: str) -> None:
         super().__init__(what, kinds, position, kind)
@@ -38,14 +38,14 @@ class OperandTypeError(Exception):
 
 
 def reason(problem: OperandTypeError | ZeroDivisionError, operands: tuple[object, ...]) -> str:
-    """Why an operation on these operands has no value."""
+    """Return the reason why an operation on these operands has no value."""
     if isinstance(problem, OperandTypeError):
         return wrong_type(problem.what, problem.kinds, operands[problem.position], problem.kind)
     return division_by_zero(operands[1])
 
 
 def kind(value: Any) -> str:
-    """The type of a JSON value, by name; integers and floats are both numbers."""
+    """Return the name of a JSON type; integers and floats are both numbers."""
     if isinstance(value, str):
         return "text"
     if isinstance(value, bool):
@@ -60,7 +60,7 @@ def kind(value: Any) -> str:
 
 
 def within_64_bits(value: Any) -> Any:
-    """The value; an integer beyond 64 bits as a float."""
+    """Return the value; integers beyond 64 bits become floats."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         try:
             return float(value)
@@ -70,7 +70,8 @@ def within_64_bits(value: Any) -> Any:
 
 
 def equal(left: Any, right: Any) -> bool:
-    """Whether two values are the same: of one type, numbers as numbers, arrays and objects deeply; missing never.
+    """Return True if two values have the same type and value; arrays and objects are compared deeply, missing
+    never equals.
 
     >>> equal(1, 1.0), equal(1, True), equal([1, {"a": None}], [1.0, {"a": None}])
     (True, False, True)
@@ -96,7 +97,8 @@ def equal(left: Any, right: Any) -> bool:
 
 
 def compare(sign: str, left: Any, right: Any) -> bool:
-    """What a comparison gives: `!=` is the opposite of `==`; values of different types have no order.
+    """Return the result of a comparison; `!=` is the opposite of `==`, and values of different types have no
+    order.
 
     >>> compare("<", 1, 2.5), compare("<", "1", 2), compare("!=", MISSING, MISSING)
     (True, False, True)
@@ -108,12 +110,12 @@ def compare(sign: str, left: Any, right: Any) -> bool:
 
 
 def within(left: Any, right: Any) -> bool:
-    """`left in right`, which is `contains(right, left)`."""
+    """Return `left in right`, which is `contains(right, left)`."""
     return _holds("'in'", right, left, whole_position=1)
 
 
 def contains(whole: Any, part: Any) -> bool:
-    """Whether an array has an item that equals `part`, or a text has it as a piece.
+    """Return True if an array has an item equal to `part`, or a text contains it.
 
     >>> contains([1, "a"], 1.0), contains("abc", "bc"), contains(MISSING, 1)
     (True, True, False)
@@ -135,7 +137,7 @@ def _holds(what: str, whole: Any, part: Any, *, whole_position: int) -> bool:
 
 
 def compute(sign: str, left: Any, right: Any) -> Any:
-    """A sum, difference, product, quotient or remainder; missing if an operand is.
+    """Return a sum, difference, product, quotient or remainder; missing if an operand is missing.
 
     >>> compute("+", 2**63 - 1, 1), compute("%", -7, 3), compute("+", None, MISSING)
     (9.223372036854776e+18, 2, MISSING)
@@ -149,7 +151,7 @@ def compute(sign: str, left: Any, right: Any) -> Any:
 
 
 def negative(value: Any) -> Any:
-    """The number with its sign turned."""
+    """Negate a number."""
     if value is MISSING:
         return MISSING
     if kind(value) != "number":
@@ -158,19 +160,19 @@ def negative(value: Any) -> Any:
 
 
 def truth(what: str, value: Any) -> bool:
-    """The value, which must be a boolean."""
+    """Return the value; raise an error unless it is a boolean."""
     if not isinstance(value, bool):
         raise OperandTypeError(what, ("boolean",), 0, kind(value))
     return value
 
 
 def exists(value: Any) -> bool:
-    """Whether there is a value; null is one."""
+    """Return True if there is a value; null is one."""
     return value is not MISSING
 
 
 def length(value: Any) -> Any:
-    """Characters of text, items of an array, fields of an object."""
+    """Return the number of characters, items or fields."""
     if value is MISSING:
         return MISSING
     if kind(value) not in ("text", "array", "object"):
@@ -179,12 +181,12 @@ def length(value: Any) -> Any:
 
 
 def lower(value: Any) -> Any:
-    """Text in small letters."""
+    """Convert text to lower case."""
     return _letters("lower", str.lower, value)
 
 
 def upper(value: Any) -> Any:
-    """Text in capital letters."""
+    """Convert text to upper case."""
     return _letters("upper", str.upper, value)
 
 
@@ -197,12 +199,12 @@ def _letters(what: str, change: Callable[[str], str], value: Any) -> Any:
 
 
 def startswith(text: Any, prefix: Any) -> bool:
-    """Whether a text begins with another."""
+    """Return True if a text starts with another."""
     return _edge("startswith", str.startswith, text, prefix)
 
 
 def endswith(text: Any, suffix: Any) -> bool:
-    """Whether a text ends with another."""
+    """Return True if a text ends with another."""
     return _edge("endswith", str.endswith, text, suffix)
 
 

@@ -1,4 +1,4 @@
-"""What expressions refuse, in words: operands of the wrong type, and texts that are none."""
+"""Type checks and error messages of expressions."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _FOUND: Final = {"boolean": "a boolean", "number": "a number", "array": "an arra
 
 
 class EvaluationError(Exception):
-    """An expression that has no value at one event; the text says why."""
+    """Raised if an expression has no value for an event; the text gives the reason."""
 
 
 class Typed(Protocol):
-    """Something whose type may be known before any event is seen."""
+    """Object whose type may be known before any event is seen."""
 
     @property
     def kind(self) -> str | None:
-        """The type, or None where only the event tells it."""
+        """The type, or None if it depends on the event."""
         ...
 
 
 def require(what: str, kinds: tuple[str, ...], operand: Typed) -> None:
-    """Refuse an operand that can never be of a right type."""
+    """Reject an operand that can never have a right type."""
     if operand.kind is None or operand.kind in kinds:
         return
     hint = None
@@ -43,7 +43,7 @@ def require(what: str, kinds: tuple[str, ...], operand: Typed) -> None:
 
 
 def wrong_type(what: str, kinds: tuple[str, ...], operand: object, kind: str) -> str:
-    """The sentence that says what an operator or function needs, and what an operand is instead."""
+    """Return the sentence that names the type an operator needs and the type of its operand."""
     *rest, last = (_WANTED[kind] for kind in kinds)
     wanted = f"{', '.join(rest)} or {last}" if rest else last
     sentence = f"{what} needs {wanted}, but {clipped(operand)} is {found(kind)}"
@@ -53,23 +53,23 @@ def wrong_type(what: str, kinds: tuple[str, ...], operand: object, kind: str) ->
 
 
 def division_by_zero(divisor: object) -> str:
-    """The sentence that says which divisor is 0."""
+    """Return the sentence that names the divisor that is 0."""
     return f"division by zero: {clipped(divisor)} is 0"
 
 
 def found(kind: str) -> str:
-    """A type as the predicate of a sentence."""
+    """Return a type as the predicate of a sentence."""
     return _FOUND.get(kind, kind)
 
 
 def clipped(expression: object, longest: int = 80) -> str:
-    """The text of an expression, short enough for a message."""
+    """Return the text of an expression, shortened for a message."""
     text = str(expression)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def constant(value: Scalar) -> Scalar:
-    """A constant as flowdsl holds it: integers beyond 64 bits are floats, and no number is infinite."""
+    """Normalize a constant: integers beyond 64 bits become floats; infinite numbers are rejected."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         try:
             value = float(value)
@@ -83,7 +83,7 @@ def constant(value: Scalar) -> Scalar:
 
 
 def constant_kind(value: Scalar) -> str:
-    """The type of a constant."""
+    """Return the type of a constant."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -92,7 +92,7 @@ def constant_kind(value: Scalar) -> str:
 
 
 def check_text(text: str) -> None:
-    """Refuse what no column can hold: text beyond all bounds, or half of a surrogate pair."""
+    """Reject text that no column can hold: too long, or with half a surrogate pair."""
     if len(text) > MAX_TEXT:
         raise ConditionError(f"a text in a condition is longer than {MAX_TEXT:,} characters")
     if not text.isascii():

@@ -1,4 +1,4 @@
-"""Python functions as conditions: called once a row, with the context as a mapping."""
+"""Python functions as conditions, called once per row with the context as a mapping."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class RowsWithRoots(Rows, Protocol):
     """Rows that know the names of their variables."""
 
     def roots(self) -> tuple[str, ...]:
-        """The variables in scope, whether or not they are missing in some row."""
+        """Return the variables in scope, including those that are missing in some rows."""
         ...
 
 
 class Context(Mapping[str, Any]):
-    """The variables of one context, each looked up when it is asked for; a missing one is no key."""
+    """Variables of one context, looked up lazily; a missing one is not a key."""
 
     def __init__(self, lookup: Callable[[str], Any], roots: Iterable[str]) -> None:
         self._lookup = lookup
@@ -50,7 +50,7 @@ class Context(Mapping[str, Any]):
 
 
 def evaluate_function(function: Function, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]:
-    """What a function says of each row; its exceptions are failures of the row."""
+    """Call a function for each row; its exceptions become failures of the row."""
     roots: tuple[str, ...] = rows.roots() if hasattr(rows, "roots") else ()
     columns: dict[str, list[Any]] = {}
     values = np.zeros(rows.size, np.bool_)
@@ -71,7 +71,7 @@ def evaluate_function(function: Function, rows: Rows) -> tuple[npt.NDArray[np.bo
 
 
 def call_row(function: Function, lookup: Callable[[Path], Any], roots: Iterable[str]) -> bool:
-    """What a function says of one context."""
+    """Call a function for one context."""
     return _call(function, Context(lambda name: lookup((name,)), roots))
 
 

@@ -1,4 +1,4 @@
-"""The column form: an expression evaluated over many contexts at once.
+"""Vectorized evaluation of expressions over many contexts.
 
 What has no column form (arrays and objects looked into) is evaluated in the row form, for the rows that need
 it only, and once for each distinct combination of the values it reads.
@@ -47,14 +47,14 @@ Evaluated = tuple[Operand, Failures | None]
 
 
 def evaluate_condition(expression: Expression, rows: Rows) -> tuple[Mask, Failures | None]:
-    """Whether a condition holds in each row, and which rows failed."""
+    """Return the mask of the rows where a condition holds, and the failures."""
     mask, failures = _Evaluation(rows).truth("a condition", expression)
     # the mask may be the column of a variable, which is not the caller's to change
     return mask.copy(), failures
 
 
 def evaluate_values(expression: Expression, rows: Rows) -> tuple[Column, Failures | None]:
-    """The values of an expression, and which rows failed."""
+    """Return the values of an expression, and the failures."""
     value, failures = _Evaluation(rows).value(expression)
     return Column.constant(value.value, rows.size) if isinstance(value, ConstantOperand) else value, failures
 
@@ -71,13 +71,13 @@ class _Evaluation:
         return self.columns[path]
 
     def only(self, index: Index) -> _Evaluation:
-        """The same for some of the rows."""
+        """Restrict the evaluation to some rows."""
         part = _Evaluation(self.rows.take(index))
         part.columns = {path: column.take(index) for path, column in self.columns.items()}
         return part
 
     def value(self, node: Expression) -> Evaluated:
-        """The values of a node, undefined where it failed."""
+        """Return the values of a node; failed rows hold arbitrary values."""
         match node:
             case Reference():
                 return self.column(node.path), None
@@ -114,7 +114,7 @@ class _Evaluation:
     # -- booleans --------------------------------------------------------------------------------------
 
     def truth(self, what: str, node: Expression) -> tuple[Mask, Failures | None]:
-        """The values of a node that must be booleans."""
+        """Return the values of a node that must be booleans."""
         value, failures = self.value(node)
         if isinstance(value, ConstantOperand):
             return np.full(self.size, value.value is True), failures
@@ -125,7 +125,7 @@ class _Evaluation:
         return mask, first_failures([failures, refusals.failures()])
 
     def several(self, node: And | Or) -> Evaluated:
-        """Operands one after the other, each for the rows that the ones before left open."""
+        """Evaluate operands in order, each only for the rows that are still undecided."""
         conjunction = isinstance(node, And)
         what = f"'{node.word}'"
         still = np.ones(self.size, np.bool_)
@@ -161,7 +161,7 @@ class _Evaluation:
         return boolean(self.filled(mask, node, unknown)), first_failures([left_failures, right_failures])
 
     def holding(self, what: str, node: Expression, whole: Expression, part: Expression) -> Evaluated:
-        """`part in whole`, and `contains(whole, part)`."""
+        """Evaluate `part in whole` and `contains(whole, part)`."""
         evaluated = {operand: self.value(operand) for operand in node.children}
         (container, _), (item, _) = evaluated[whole], evaluated[part]
         failures = [failed for _, failed in evaluated.values()]
@@ -261,7 +261,7 @@ class _Evaluation:
     # -- what has no column form -----------------------------------------------------------------------
 
     def filled(self, result: npt.NDArray[Any], node: Expression, where: Where) -> npt.NDArray[Any]:
-        """The result, with the rows that only the row form can tell filled in."""
+        """Fill in the rows that only the scalar form can decide."""
         index = np.flatnonzero(spread(where, self.size))
         if not len(index):
             return result
@@ -282,7 +282,7 @@ class _Evaluation:
 
 
 def _distinct(columns: list[Column]) -> tuple[Index, Index]:
-    """The first row of each distinct combination of values, and for each row which of these it is."""
+    """Return the first row of each distinct combination of values, and the combination of every row."""
     keys: dict[str, Any] = {}
     for position, column in enumerate(columns):
         texts = column.texts.codes if isinstance(column.texts, DictionaryColumn) else column.texts
