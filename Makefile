@@ -48,6 +48,7 @@ check: .venv/.tests-installed
 
 format: .venv/.tests-installed  ## put the code into its form
 	$(BIN)/python -m flowdsl.operators.generate
+	$(BIN)/python -m flowdsl.expressions.generate
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         FlowError,
         LiveError,
         LoadError,
+        PluginError,
         ReplayError,
         SinkError,
         TemplateError,
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
         link_created,
         link_deleted,
     )
-    from flowdsl.expressions.var import fn, var
+    from flowdsl.expressions.fn import fn
+    from flowdsl.expressions.var import var
     from flowdsl.flow import Flow, on
     from flowdsl.graph.folder import read_graph
     from flowdsl.graph.snapshot import EntityGraph
@@ -60,6 +62,7 @@ _HOME = {
     "LoadError": "errors",
     "MemoryEventLog": "log",
     "ParquetEventLog": "log",
+    "PluginError": "errors",
     "Position": "log",
     "Project": "production.project",
     "ReplayError": "errors",
@@ -74,7 +77,7 @@ _HOME = {
     "entity_created": "events",
     "entity_deleted": "events",
     "entity_updated": "events",
-    "fn": "expressions.var",
+    "fn": "expressions.fn",
     "link_created": "events",
     "link_deleted": "events",
     "literal": "log",
@@ -106,6 +109,7 @@ __all__ = [
     "LoadError",
     "MemoryEventLog",
     "ParquetEventLog",
+    "PluginError",
     "Position",
     "Project",
     "ReplayError",

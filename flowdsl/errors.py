@@ -11,6 +11,7 @@
     ├── DataError                 events, entities, links or files that cannot be used (also a ValueError)
     ├── ReplayError               a replay that cannot start or go on
     ├── SinkError                 a sink that cannot be made or used as it is
+    ├── PluginError               something of another package that cannot be loaded, or is not what it should be
     └── LiveError                 a live run that cannot start or go on
 
 Each says where it is (flow, step, file and line), what is wrong, what was allowed, and a hint.
@@ -132,6 +133,13 @@ class ReplayError(FlowError):
 
 class SinkError(FlowError, ValueError):
     """A sink that cannot be made, opened or used as it is."""
+
+
+class PluginError(FlowError):
+    """Something that another package adds and that cannot be loaded, or is not what it should be.
+
+    `place` names the distribution and the object in it.
+    """
 
 
 class LiveError(FlowError):

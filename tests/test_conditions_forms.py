@@ -23,7 +23,8 @@ from flowdsl.expressions.conditions.nodes import (
     Reference,
 )
 from flowdsl.expressions.conditions.scalar import row_form
-from flowdsl.expressions.var import Var, fn, unwrap, var
+from flowdsl.expressions.fn import fn
+from flowdsl.expressions.var import Var, unwrap, var
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_types import MISSING

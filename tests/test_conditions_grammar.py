@@ -201,7 +201,8 @@ def test_making_conditions_imports_neither_numpy_nor_polars():
     program = """
 import sys
 from flowdsl.expressions.conditions import Condition
-from flowdsl.expressions.var import var, fn
+from flowdsl.expressions.var import var
+from flowdsl.expressions.fn import fn
 from flowdsl.expressions.durations import parse_duration
 Condition.of("a == 1"); Condition.of(fn.exists(var.a)); Condition.of(lambda context: True).text; parse_duration("1h")
 heavy = {"numpy", "polars", "pandas", "pyarrow", "simpleeval"} & set(sys.modules)

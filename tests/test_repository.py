@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 
 import flowdsl
-from flowdsl.operators import generate
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowdsl"
 # from the language to the views: a module imports from its own line and from those above it
 LAYERS = """
-errors pluralize progress
+errors pluralize progress registry
 values expressions events rules scope frames
 log
 batches graph
@@ -173,13 +172,19 @@ def test_no_module_has_the_name_of_a_public_function():
     assert not {part_of(module) for module in MODULES if module != "flowdsl"} & set(flowdsl.__all__)
 
 
-def test_the_builder_is_what_the_operators_declare():
+@pytest.mark.parametrize(
+    ("path", "generate"),
+    [
+        ("builder.py", "flowdsl.operators.generate"),
+        ("expressions/fn.py", "flowdsl.expressions.generate"),
+    ],
+)
+def test_generated_modules_are_what_is_declared(path: str, generate: str):
     formatted = subprocess.run(
-        [sys.executable, "-m", "ruff", "format", "--stdin-filename", "flowdsl/builder.py", "-"],
-        input=generate.source(), capture_output=True, text=True, cwd=ROOT, check=True,
+        [sys.executable, "-m", "ruff", "format", "--stdin-filename", f"flowdsl/{path}", "-"],
+        input=importlib.import_module(generate).source(), capture_output=True, text=True, cwd=ROOT, check=True,
     )  # fmt: skip
-    fresh = formatted.stdout == (PACKAGE / "builder.py").read_text("utf-8")
-    assert fresh, "run python -m flowdsl.operators.generate"
+    assert formatted.stdout == (PACKAGE / path).read_text("utf-8"), f"run python -m {generate}"
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])

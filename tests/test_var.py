@@ -10,7 +10,8 @@ import pytest
 
 from flowdsl.errors import BuildError
 from flowdsl.expressions.conditions import Condition, parse_expression
-from flowdsl.expressions.var import fn, unwrap, var
+from flowdsl.expressions.fn import fn
+from flowdsl.expressions.var import unwrap, var
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Expressions in Python: `var.owner.id != var.source_id`, combined with `& | ~`, and functions under `fn`.
+"""Expressions in Python: `var.owner.id != var.source_id`, with `& | ~`.
 
 A `Var` only carries an expression. Its comparisons build further expressions instead of comparing, so it has
 no truth value and is not hashable; `unwrap` gives the expression itself, which is a plain value.
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
 from flowdsl.errors import BuildError
+from flowdsl.expressions.conditions.functions import FUNCTIONS
 from flowdsl.expressions.conditions.nodes import (
     And,
     Arithmetic,
@@ -30,6 +31,7 @@ _NO_TRUTH: Final = "write & for and, | for or, ~ for not, each comparison in par
 class Var:
     """Variable, path from a variable, or expression.
 
+    >>> from flowdsl import fn
     >>> var.owner.id != var.source_id
     var('owner.id != source_id')
     >>> (var.data.amount * 2 > 10) & ~fn.exists(var.data["odd key"])
@@ -73,22 +75,22 @@ class Var:
     # -- operators -------------------------------------------------------------------------------------
 
     def __eq__(self, other: object) -> Var:  # type: ignore[override]
-        return _compared("==", self, other)
+        return compared("==", self, other)
 
     def __ne__(self, other: object) -> Var:  # type: ignore[override]
-        return _compared("!=", self, other)
+        return compared("!=", self, other)
 
     def __lt__(self, other: object) -> Var:
-        return _compared("<", self, other)
+        return compared("<", self, other)
 
     def __le__(self, other: object) -> Var:
-        return _compared("<=", self, other)
+        return compared("<=", self, other)
 
     def __gt__(self, other: object) -> Var:
-        return _compared(">", self, other)
+        return compared(">", self, other)
 
     def __ge__(self, other: object) -> Var:
-        return _compared(">=", self, other)
+        return compared(">=", self, other)
 
     def __add__(self, other: object) -> Var:
         return _computed("+", self, other)
@@ -172,74 +174,6 @@ class Var:
         return "var" if self.__node__ is None else f"var({str(self.__node__)!r})"
 
 
-class Functions:
-    """Functions for expressions built with `var`."""
-
-    def exists(self, path: object) -> Var:
-        """Test whether a path has a value; null is one.
-
-        >>> fn.exists(var.owner.email)
-        var('exists(owner.email)')
-        """
-        return _called("exists", path)
-
-    def len(self, value: object) -> Var:
-        """Return the number of characters of text, items of an array, or fields of an object.
-
-        >>> fn.len(var.data.tags) > 2
-        var('len(data.tags) > 2')
-        """
-        return _called("len", value)
-
-    def lower(self, text: object) -> Var:
-        """Convert text to lower case.
-
-        >>> fn.lower(var.owner.name) == "ann"
-        var('lower(owner.name) == "ann"')
-        """
-        return _called("lower", text)
-
-    def upper(self, text: object) -> Var:
-        """Convert text to upper case.
-
-        >>> fn.upper(var.owner.name) == "ANN"
-        var('upper(owner.name) == "ANN"')
-        """
-        return _called("upper", text)
-
-    def startswith(self, text: object, prefix: object) -> Var:
-        """Test whether a text starts with another.
-
-        >>> fn.startswith(var.owner.name, "A")
-        var('startswith(owner.name, "A")')
-        """
-        return _called("startswith", text, prefix)
-
-    def endswith(self, text: object, suffix: object) -> Var:
-        """Test whether a text ends with another.
-
-        >>> fn.endswith(var.owner.email, "@example.org")
-        var('endswith(owner.email, "@example.org")')
-        """
-        return _called("endswith", text, suffix)
-
-    def contains(self, whole: object, part: object) -> Var:
-        """Test whether a text contains another text, or an array a value.
-
-        >>> fn.contains(var.data.tags, "new")
-        var('contains(data.tags, "new")')
-        """
-        return _called("contains", whole, part)
-
-    def is_in(self, value: object, whole: object) -> Var:
-        """Test whether a value is in a list, in an array, or part of a text.
-
-        >>> ~fn.is_in(var.data.kind, ["post", "page"])
-        var('data.kind not in ["post", "page"]')
-        """
-        return _compared("in", value, whole)
-
-
 def unwrap(expression: Var) -> Expression:
     """Return the expression that a `Var` holds."""
     return expression.__expression__()
@@ -289,7 +223,8 @@ def _item(value: Any) -> ConditionLiteral:
     return node
 
 
-def _compared(operator: str, left: object, right: object) -> Var:
+def compared(operator: str, left: object, right: object) -> Var:
+    """Return a comparison of two operands."""
     return Var(Compare(operator, _node(left), _node(right)))
 
 
@@ -297,13 +232,13 @@ def _computed(operator: str, left: object, right: object) -> Var:
     return Var(Arithmetic(operator, _node(left), _node(right)))
 
 
-def _called(function: str, *arguments: object) -> Var:
+def called(function: str, *arguments: object) -> Var:
+    """Return the call of a function of conditions."""
     return Var(FunctionCall(function, tuple(_node(argument) for argument in arguments)))
 
 
 def _method_hint(name: str, of: str) -> str | None:
-    return f"write fn.{name}(var.{of}, …)" if name in Functions.__dict__ and of else None
+    return f"write fn.{name}(var.{of}, …)" if of and (name == "is_in" or name in FUNCTIONS) else None
 
 
 var: Final = Var(None)
-fn: Final = Functions()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from flowdsl.expressions.conditions import Condition, Expression
+from flowdsl.expressions.conditions.functions import FUNCTIONS
 from flowdsl.expressions.conditions.nodes import (
     NAME,
     RESERVED,
@@ -51,10 +52,10 @@ def condition_text(condition: Condition) -> str:
     if condition.foreign is not None:
         return condition.foreign.text
     node = condition.expression
-    if isinstance(node, Not):
-        return f"{node.operand.children[0]} not_exists"
+    if isinstance(node, Not) and isinstance(node.operand, FunctionCall):
+        return f"{node.operand.arguments[0]} not_{node.operand.function}"
     if isinstance(node, FunctionCall):
-        return f"{node.arguments[0]} exists"
+        return f"{node.arguments[0]} {node.function}"
     assert isinstance(node, Compare)
     right = node.right
     shown = (
@@ -75,8 +76,8 @@ def _parts(node: Expression, names: StepExportScope, *, negated: bool) -> Iterat
     elif isinstance(node, Or if negated else And):
         for operand in node.children:
             yield from _parts(operand, names, negated=negated)
-    elif isinstance(node, FunctionCall) and node.function == "exists":
-        call = FunctionCall("exists", (_reference(node.arguments[0], names),))
+    elif isinstance(node, FunctionCall) and FUNCTIONS[node.function].portable:
+        call = FunctionCall(node.function, (_reference(node.arguments[0], names),))
         yield Not(call) if negated else call
     elif isinstance(node, Compare) and node.operator == "in":
         yield from _among(node, names, negated=negated)

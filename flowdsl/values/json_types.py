@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from flowdsl.values.missing import MISSING as MISSING
 
 Index = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
@@ -24,22 +26,6 @@ class Tag(IntEnum):
     TEXT = 5
     ARRAY = 6
     OBJECT = 7
-
-
-class Missing:
-    """Value of a path that leads nowhere; distinct from null."""
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-    def __bool__(self) -> bool:
-        return False
-
-    def __reduce__(self) -> str:
-        return "MISSING"
-
-
-MISSING: Final = Missing()
 
 
 def tag_of(value: Any) -> Tag:

@@ -1,28 +1,25 @@
-"""Vectorized arithmetic and text functions."""
+"""Arithmetic in the column form."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from flowdsl.expressions.conditions import semantics
-from flowdsl.expressions.conditions.comparison import as_mask, inexact, numbers
+from flowdsl.expressions.conditions.comparison import inexact, numbers
 from flowdsl.expressions.conditions.operands import (
     NUMBERS,
     ConstantOperand,
     Operand,
     Tagged,
-    of_type,
     spread,
     tagged,
 )
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Mask, Tag
-from flowdsl.values.masks import holds_piece
 
 _COMPUTED: Final[dict[str, Callable[..., Any]]] = {
     "+": np.add,
@@ -127,52 +124,3 @@ def negative(operand: Column) -> Column:
                 for row in np.flatnonzero(smallest).tolist():
                     result.put_one(row, 2.0**63)
     return result.column()
-
-
-def texts_only(operand: Column, texts: pl.Series) -> Column:
-    """Keep texts; the other rows are missing."""
-    where = of_type(tagged(operand), Tag.TEXT)
-    if where is np.True_:
-        return Column(operand.size, Tag.TEXT, texts=texts)
-    return Column(
-        operand.size,
-        np.where(spread(where, operand.size), np.uint8(Tag.TEXT), np.uint8(Tag.MISSING)),
-        texts=texts,
-    )
-
-
-def letters(function: Literal["lower", "upper"], texts: pl.Series) -> pl.Series:
-    """Convert texts to lower or upper case, as Python does.
-
-    Polars has other rules for a final sigma and some more, so it does the ASCII texts, and Python each
-    distinct one of the others.
-    """
-    changed = texts.str.to_lowercase() if function == "lower" else texts.str.to_uppercase()
-    rows = as_mask(texts.str.len_bytes() != texts.str.len_chars()).nonzero()[0]
-    if not len(rows):
-        return changed
-    others = texts.gather(rows)
-    distinct = others.unique()
-    change = str.lower if function == "lower" else str.upper
-    fixed = others.replace_strict(
-        distinct, pl.Series([change(text) for text in distinct.to_list()], dtype=pl.String)
-    )
-    return changed.scatter(rows, fixed)
-
-
-def find(function: str, whole: Operand, part: Operand) -> Mask:
-    """Test whether texts start with, end with or contain another text; rows that are not text are False."""
-    size = max(len(one.text_series()) for one in (whole, part) if not isinstance(one, ConstantOperand))
-    texts = _texts(whole, size)
-    if function == "contains":
-        return as_mask(
-            holds_piece(texts, str(part.value) if isinstance(part, ConstantOperand) else part.text_series())
-        )
-    piece = pl.lit(part.value, pl.String) if isinstance(part, ConstantOperand) else pl.lit(part.text_series())
-    return as_mask(texts.str.starts_with(piece) if function == "startswith" else texts.str.ends_with(piece))
-
-
-def _texts(operand: Operand, size: int) -> pl.Series:
-    if isinstance(operand, ConstantOperand):
-        return pl.Series([operand.value], dtype=pl.String).new_from_index(0, size)
-    return operand.text_series()

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import ClassVar, Final
 
 from flowdsl.errors import ConditionError, did_you_mean
-from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.functions import FUNCTIONS, PATH
 from flowdsl.expressions.conditions.typecheck import (
     Scalar,
     check_text,
@@ -166,16 +166,17 @@ class FunctionCall(Expression):
                 hint=did_you_mean(self.function, FUNCTIONS),
             )
         if len(self.arguments) != len(known.arguments):
-            wanted = "one argument" if len(known.arguments) == 1 else "two arguments"
+            count = len(known.arguments)
+            wanted = {1: "one argument", 2: "two arguments"}.get(count, f"{count} arguments")
             raise ConditionError(
                 f"{self.function} takes {wanted}, not {len(self.arguments)}", allowed=known.usage
             )
-        if self.function == "exists" and not isinstance(self.arguments[0], Reference):
-            raise ConditionError(
-                f"exists takes a path, not {clipped(self.arguments[0])}", allowed=known.usage
-            )
-        for argument, kinds in zip(self.arguments, known.arguments, strict=True):
-            if kinds:
+        for argument, kinds in zip(self.arguments, known.arguments.values(), strict=True):
+            if kinds == PATH and not isinstance(argument, Reference):
+                raise ConditionError(
+                    f"{self.function} takes a path, not {clipped(argument)}", allowed=known.usage
+                )
+            if kinds and kinds != PATH:
                 require(self.function, kinds, argument)
         object.__setattr__(self, "kind", known.result)
 

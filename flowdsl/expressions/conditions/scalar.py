@@ -16,6 +16,7 @@ from typing import Any, Final
 import simpleeval
 
 from flowdsl.expressions.conditions import semantics
+from flowdsl.expressions.conditions.functions import FUNCTIONS, MEMBERSHIP
 from flowdsl.expressions.conditions.nodes import (
     And,
     Arithmetic,
@@ -58,16 +59,25 @@ def _opposite(value: Any) -> bool:
 _OPERATORS: Final[dict[type[ast.AST], Callable[..., Any]]] = {
     **{node: functools.partial(semantics.compute, sign) for sign, node in _ARITHMETIC.items()},
     **{node: functools.partial(semantics.compare, sign) for sign, node in _COMPARISONS.items()},
-    ast.In: semantics.within,
+    ast.In: MEMBERSHIP.evaluate,
     ast.USub: semantics.negative,
     ast.Not: _opposite,
 }
 # what must be a boolean goes through a function that sees to it
 _CHECKS: Final = {"and": "'and'", "or": "'or'", "condition": "a condition"}
-_FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
-    **semantics.FUNCTIONS,
-    **{name: functools.partial(semantics.truth, what) for name, what in _CHECKS.items()},
-}
+
+
+class _Callables(dict[str, Callable[..., Any]]):
+    """What a tree may call: what sees to booleans, and the functions of conditions, those of plug-ins included."""
+
+    def __missing__(self, name: str) -> Callable[..., Any]:
+        return FUNCTIONS[name].evaluate
+
+
+_CALLABLES: Final = _Callables(
+    {name: function.evaluate for name, function in FUNCTIONS.own.items()}
+    | {name: functools.partial(semantics.truth, what) for name, what in _CHECKS.items()}
+)
 
 
 @dataclass(frozen=True)
@@ -166,7 +176,7 @@ class _Evaluator(simpleeval.SimpleEval):  # type: ignore[misc]
     """simpleeval without any of its own names; errors name the operand at fault."""
 
     def __init__(self) -> None:
-        super().__init__(operators=_OPERATORS, functions=_FUNCTIONS, names={})
+        super().__init__(operators=_OPERATORS, functions=_CALLABLES, names={})
 
     def _eval(self, node: ast.expr) -> Any:
         try:

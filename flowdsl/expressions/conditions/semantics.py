@@ -1,4 +1,4 @@
-"""Semantics of operators and functions on single JSON values; the vectorized forms agree with these."""
+"""What operators give on single JSON values; the other forms of evaluation agree with these."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from flowdsl.expressions.conditions.typecheck import division_by_zero, wrong_type
-from flowdsl.values.json_types import MISSING
+from flowdsl.values.missing import MISSING
 
 _ORDERED: Final = ("number", "text", "boolean")
 _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
@@ -109,33 +109,6 @@ def compare(sign: str, left: Any, right: Any) -> bool:
     return what in _ORDERED and what == kind(right) and bool(_ORDERS[sign](left, right))
 
 
-def within(left: Any, right: Any) -> bool:
-    """Return `left in right`, which is `contains(right, left)`."""
-    return _holds("'in'", right, left, whole_position=1)
-
-
-def contains(whole: Any, part: Any) -> bool:
-    """Return True if an array has an item equal to `part`, or a text contains it.
-
-    >>> contains([1, "a"], 1.0), contains("abc", "bc"), contains(MISSING, 1)
-    (True, True, False)
-    """
-    return _holds("contains", whole, part, whole_position=0)
-
-
-def _holds(what: str, whole: Any, part: Any, *, whole_position: int) -> bool:
-    if whole is MISSING or part is MISSING:
-        return False
-    if kind(whole) == "array":
-        return any(equal(item, part) for item in whole)
-    if kind(whole) != "text":
-        kinds = ("array", "text") if what == "'in'" else ("text", "array")
-        raise OperandTypeError(what, kinds, whole_position, kind(whole))
-    if kind(part) != "text":
-        raise OperandTypeError(what, ("text",), 1 - whole_position, kind(part))
-    return part in whole
-
-
 def compute(sign: str, left: Any, right: Any) -> Any:
     """Return a sum, difference, product, quotient or remainder; missing if an operand is missing.
 
@@ -164,65 +137,3 @@ def truth(what: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise OperandTypeError(what, ("boolean",), 0, kind(value))
     return value
-
-
-def exists(value: Any) -> bool:
-    """Return True if there is a value; null is one."""
-    return value is not MISSING
-
-
-def length(value: Any) -> Any:
-    """Return the number of characters, items or fields."""
-    if value is MISSING:
-        return MISSING
-    if kind(value) not in ("text", "array", "object"):
-        raise OperandTypeError("len", ("text", "array", "object"), 0, kind(value))
-    return len(value)
-
-
-def lower(value: Any) -> Any:
-    """Convert text to lower case."""
-    return _letters("lower", str.lower, value)
-
-
-def upper(value: Any) -> Any:
-    """Convert text to upper case."""
-    return _letters("upper", str.upper, value)
-
-
-def _letters(what: str, change: Callable[[str], str], value: Any) -> Any:
-    if value is MISSING:
-        return MISSING
-    if not isinstance(value, str):
-        raise OperandTypeError(what, ("text",), 0, kind(value))
-    return change(value)
-
-
-def startswith(text: Any, prefix: Any) -> bool:
-    """Return True if a text starts with another."""
-    return _edge("startswith", str.startswith, text, prefix)
-
-
-def endswith(text: Any, suffix: Any) -> bool:
-    """Return True if a text ends with another."""
-    return _edge("endswith", str.endswith, text, suffix)
-
-
-def _edge(what: str, test: Callable[[str, str], bool], text: Any, part: Any) -> bool:
-    if text is MISSING or part is MISSING:
-        return False
-    for position, value in enumerate((text, part)):
-        if not isinstance(value, str):
-            raise OperandTypeError(what, ("text",), position, kind(value))
-    return test(text, part)
-
-
-FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
-    "exists": exists,
-    "len": length,
-    "lower": lower,
-    "upper": upper,
-    "startswith": startswith,
-    "endswith": endswith,
-    "contains": contains,
-}

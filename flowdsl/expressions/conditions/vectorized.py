@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.expressions.conditions import arithmetic, comparison
+from flowdsl.expressions.conditions import arithmetic, comparison, semantics
+from flowdsl.expressions.conditions.functions import FUNCTIONS, MEMBERSHIP, Function
 from flowdsl.expressions.conditions.nodes import (
     And,
     Arithmetic,
@@ -32,6 +33,7 @@ from flowdsl.expressions.conditions.operands import (
     OperandErrors,
     Where,
     boolean,
+    either,
     of_type,
     spread,
     tagged,
@@ -94,7 +96,7 @@ class _Evaluation:
                 mask, failures = self.truth("'not'", node.operand)
                 return boolean(~mask), failures
             case Compare(operator="in"):
-                return self.holding("'in'", node, node.right, node.left)
+                return self.call(MEMBERSHIP, node)
             case Compare():
                 return self.comparison(node)
             case Arithmetic():
@@ -102,7 +104,7 @@ class _Evaluation:
             case Negative():
                 return self.negative(node)
             case FunctionCall():
-                return self.call(node)
+                return self.call(FUNCTIONS[node.function], node)
         raise AssertionError(f"no column form for {type(node).__name__}")
 
     def constant(self, node: Expression) -> Evaluated:
@@ -160,31 +162,6 @@ class _Evaluation:
             mask = ~mask
         return boolean(self.filled(mask, node, unknown)), first_failures([left_failures, right_failures])
 
-    def holding(self, what: str, node: Expression, whole: Expression, part: Expression) -> Evaluated:
-        """Evaluate `part in whole` and `contains(whole, part)`."""
-        evaluated = {operand: self.value(operand) for operand in node.children}
-        (container, _), (item, _) = evaluated[whole], evaluated[part]
-        failures = [failed for _, failed in evaluated.values()]
-        if (
-            isinstance(container, ConstantOperand)
-            and isinstance(container.value, list)
-            and isinstance(item, Column)
-        ):
-            return boolean(comparison.member(item, container.value)), first_failures(failures)
-        tags, item_tags = tagged(container), tagged(item)
-        present = ~(of_type(tags, Tag.MISSING) | of_type(item_tags, Tag.MISSING))
-        refusals = OperandErrors(self.size)
-        kinds = ("array", "text") if what == "'in'" else ("text", "array")
-        refusals.wrong_types(what, kinds, whole, tags, present)
-        in_text = of_type(tags, Tag.TEXT)
-        refusals.wrong_types(what, ("text",), part, item_tags, in_text & present)
-        both = in_text & of_type(item_tags, Tag.TEXT)
-        mask = np.zeros(self.size, np.bool_)
-        if np.any(both):
-            mask = arithmetic.find("contains", container, item) & both
-        mask = self.filled(mask, node, of_type(tags, Tag.ARRAY) & present)
-        return boolean(mask), first_failures([*failures, refusals.failures()])
-
     # -- numbers ---------------------------------------------------------------------------------------
 
     def arithmetic(self, node: Arithmetic) -> Evaluated:
@@ -211,52 +188,45 @@ class _Evaluation:
 
     # -- functions -------------------------------------------------------------------------------------
 
-    def call(self, node: FunctionCall) -> Evaluated:
-        match node.function, node.arguments:
-            case "exists", (path,):
-                value, _ = self.value(path)
-                return boolean(~spread(of_type(tagged(value), Tag.MISSING), self.size)), None
-            case "contains", (whole, part):
-                return self.holding("contains", node, whole, part)
-            case (("startswith" | "endswith"), (text, edge)):
-                return self.edge(node, text, edge)
-            case (("lower" | "upper"), (text,)):
-                value, failures = self.value(text)
-                assert isinstance(value, Column)
-                refusals = OperandErrors(self.size)
-                tags = tagged(value)
-                refusals.wrong_types(node.function, ("text",), text, tags, ~of_type(tags, Tag.MISSING))
-                changed = arithmetic.letters(
-                    "lower" if node.function == "lower" else "upper", value.text_series()
-                )
-                return arithmetic.texts_only(value, changed), first_failures([failures, refusals.failures()])
-            case "len", (operand,):
-                return self.length(node, operand)
-        raise AssertionError(f"no column form for {node.function}")
+    def call(self, function: Function, node: Expression) -> Evaluated:
+        """A function of the values of the node's children."""
+        evaluated = [self.value(child) for child in node.children]
+        operands = [operand for operand, _ in evaluated]
+        present: Where = np.True_
+        failed = first_failures([failures for _, failures in evaluated])
+        if not function.takes_missing:
+            present, refused = self.checked(function, node, operands)
+            failed = first_failures([failed, refused])
+        if function.vectorized is None:
+            result, left_open = Column.constant(function.without, self.size), present
+        else:
+            result, left_open = function.vectorized(self.size, *operands)
+            result = _where(present, result, function)
+        if left_open is np.False_:
+            return result, failed
+        left_open = left_open & present
+        if failed is not None:
+            left_open = left_open & ~failed.mask
+        if not np.any(left_open):
+            return result, failed
+        index = np.flatnonzero(spread(left_open, self.size))
+        told, wrong = _per_distinct(function, node, [_taken(operand, index) for operand in operands])
+        place = np.arange(self.size)
+        place[index] = self.size + np.arange(len(index))
+        result = Column.concat([result, told]).take(place)
+        return result, first_failures([failed, wrong and wrong.scatter(index, self.size)])
 
-    def edge(self, node: FunctionCall, text: Expression, edge: Expression) -> Evaluated:
-        value, failures = self.value(text)
-        piece, piece_failures = self.value(edge)
-        tags, piece_tags = tagged(value), tagged(piece)
-        present = ~(of_type(tags, Tag.MISSING) | of_type(piece_tags, Tag.MISSING))
+    def checked(
+        self, function: Function, node: Expression, operands: list[Operand]
+    ) -> tuple[Where, Failures | None]:
+        """The rows where no operand is missing, and those of them where one has a wrong type."""
+        tags = [tagged(operand) for operand in operands]
+        present = ~either([of_type(found, Tag.MISSING) for found in tags])
         refusals = OperandErrors(self.size)
-        refusals.wrong_types(node.function, ("text",), text, tags, present)
-        refusals.wrong_types(node.function, ("text",), edge, piece_tags, present)
-        mask = arithmetic.find(node.function, value, piece) & present
-        return boolean(mask), first_failures([failures, piece_failures, refusals.failures()])
-
-    def length(self, node: FunctionCall, operand: Expression) -> Evaluated:
-        value, failures = self.value(operand)
-        assert isinstance(value, Column)
-        tags = tagged(value)
-        refusals = OperandErrors(self.size)
-        refusals.wrong_types("len", ("text", "array", "object"), operand, tags, ~of_type(tags, Tag.MISSING))
-        nested = of_type(tags, Tag.ARRAY, Tag.OBJECT)
-        ints = value.text_series().str.len_chars().cast(pl.Int64).fill_null(0).to_numpy()
-        ints = self.filled(ints, node, nested)
-        counted = spread(nested | of_type(tags, Tag.TEXT), self.size)
-        out: Any = Tag.INT if counted.all() else np.where(counted, np.uint8(Tag.INT), np.uint8(Tag.MISSING))
-        return Column(self.size, out, ints=ints), first_failures([failures, refusals.failures()])
+        for child, kinds, found in zip(node.children, function.arguments.values(), tags, strict=True):
+            if kinds:
+                refusals.wrong_types(function.name, kinds, child, found, present)
+        return present, refusals.failures()
 
     # -- what has no column form -----------------------------------------------------------------------
 
@@ -279,6 +249,47 @@ class _Evaluation:
         result = result.copy()
         result[index] = told[group]
         return result
+
+
+def _where(present: Where, result: Column, function: Function) -> Column:
+    """The results of a function where its arguments are present, and its answer for missing ones elsewhere."""
+    if present is np.True_:
+        return result
+    mask = spread(present, len(result))
+    if function.result == "boolean" and result.tags is Tag.BOOL and result.bools is not None:
+        return boolean(result.bools & mask)
+    tags = np.where(mask, result.tag_array(), np.uint8(Tag.MISSING))
+    return Column(
+        result.size, tags, texts=result.texts, ints=result.ints, floats=result.floats, bools=result.bools
+    )
+
+
+def _taken(operand: Operand, index: Index) -> Column:
+    if isinstance(operand, ConstantOperand):
+        return Column.constant(operand.value, len(index))
+    return operand.take(index)
+
+
+def _per_distinct(
+    function: Function, node: Expression, columns: list[Column]
+) -> tuple[Column, Failures | None]:
+    """The results of a function, called once for each distinct combination of values that it takes."""
+    first, group = _distinct(columns)
+    answers: list[Any] = []
+    codes = np.zeros(len(first), np.int32)
+    messages: list[str] = []
+    for position, values in enumerate(zip(*(column.take(first).values() for column in columns), strict=True)):
+        try:
+            answers.append(function.call(*values))
+            continue
+        except semantics.OperandTypeError as problem:
+            messages.append(semantics.reason(problem, node.children))
+        except EvaluationError as problem:
+            messages.append(str(problem))
+        answers.append(function.without)
+        codes[position] = len(messages)
+    told = Column.of(answers).take(group)
+    return told, Failures(codes, tuple(messages)).take(group) if messages else None
 
 
 def _distinct(columns: list[Column]) -> tuple[Index, Index]:

@@ -1,0 +1,109 @@
+"""The functions of conditions on columns: each takes the number of rows and its operands.
+
+It returns the results and the rows that it leaves to the function itself; see `functions.Vectorized`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from flowdsl.expressions.conditions.comparison import as_mask, member
+from flowdsl.expressions.conditions.operands import (
+    ConstantOperand,
+    Operand,
+    Where,
+    boolean,
+    of_type,
+    spread,
+    tagged,
+)
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import Mask, Tag
+from flowdsl.values.masks import holds_piece
+
+
+def exists(size: int, path: Column) -> tuple[Column, Where]:
+    """Return where there is a value."""
+    return boolean(~spread(of_type(tagged(path), Tag.MISSING), size)), np.False_
+
+
+def length(size: int, value: Column) -> tuple[Column, Where]:
+    """Return the number of characters of texts; arrays and objects are left open."""
+    lengths = value.text_series().str.len_chars().cast(pl.Int64).fill_null(0).to_numpy()
+    return Column(size, Tag.INT, ints=lengths), of_type(tagged(value), Tag.ARRAY, Tag.OBJECT)
+
+
+def lower(size: int, text: Column) -> tuple[Column, Where]:
+    """Return the texts in small letters."""
+    return Column(size, Tag.TEXT, texts=_letters("lower", text.text_series())), np.False_
+
+
+def upper(size: int, text: Column) -> tuple[Column, Where]:
+    """Return the texts in capital letters."""
+    return Column(size, Tag.TEXT, texts=_letters("upper", text.text_series())), np.False_
+
+
+def startswith(size: int, text: Operand, prefix: Operand) -> tuple[Column, Where]:
+    """Return where a text begins with another."""
+    return boolean(_find("startswith", text, prefix)), np.False_
+
+
+def endswith(size: int, text: Operand, suffix: Operand) -> tuple[Column, Where]:
+    """Return where a text ends with another."""
+    return boolean(_find("endswith", text, suffix)), np.False_
+
+
+def contains(size: int, whole: Operand, part: Operand) -> tuple[Column, Where]:
+    """Return where a text holds another, or a constant list a value; all else is left open."""
+    if isinstance(whole, ConstantOperand) and isinstance(whole.value, list) and isinstance(part, Column):
+        return boolean(member(part, whole.value)), np.False_
+    both = of_type(tagged(whole), Tag.TEXT) & of_type(tagged(part), Tag.TEXT)
+    mask = np.zeros(size, np.bool_)
+    if np.any(both):
+        mask = _find("contains", whole, part) & both
+    return boolean(mask), ~both
+
+
+def within(size: int, part: Operand, whole: Operand) -> tuple[Column, Where]:
+    """Return the same as `contains`, its arguments turned around."""
+    return contains(size, whole, part)
+
+
+def _letters(function: Literal["lower", "upper"], texts: pl.Series) -> pl.Series:
+    """Texts in small or capital letters, as Python has them.
+
+    Polars has other rules for a final sigma and some more, so it does the ASCII texts, and Python each
+    distinct one of the others.
+    """
+    changed = texts.str.to_lowercase() if function == "lower" else texts.str.to_uppercase()
+    rows = as_mask(texts.str.len_bytes() != texts.str.len_chars()).nonzero()[0]
+    if not len(rows):
+        return changed
+    others = texts.gather(rows)
+    distinct = others.unique()
+    change = str.lower if function == "lower" else str.upper
+    fixed = others.replace_strict(
+        distinct, pl.Series([change(text) for text in distinct.to_list()], dtype=pl.String)
+    )
+    return changed.scatter(rows, fixed)
+
+
+def _find(function: str, whole: Operand, part: Operand) -> Mask:
+    """Where a text begins with, ends with or contains another; what is no text counts for nothing."""
+    size = max(len(one.text_series()) for one in (whole, part) if not isinstance(one, ConstantOperand))
+    texts = _texts(whole, size)
+    if function == "contains":
+        return as_mask(
+            holds_piece(texts, str(part.value) if isinstance(part, ConstantOperand) else part.text_series())
+        )
+    piece = pl.lit(part.value, pl.String) if isinstance(part, ConstantOperand) else pl.lit(part.text_series())
+    return as_mask(texts.str.starts_with(piece) if function == "startswith" else texts.str.ends_with(piece))
+
+
+def _texts(operand: Operand, size: int) -> pl.Series:
+    if isinstance(operand, ConstantOperand):
+        return pl.Series([operand.value], dtype=pl.String).new_from_index(0, size)
+    return operand.text_series()

@@ -1,0 +1,96 @@
+"""Writes `flowdsl/expressions/fn.py`: the functions of conditions as methods that type checkers and completion know.
+
+Run `python -m flowdsl.expressions.generate` after a change to a declaration in `conditions/functions.py`; a test holds the
+file to them.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from flowdsl.expressions.conditions.functions import FUNCTIONS, Function
+from flowdsl.expressions.conditions.grammar import parse_expression
+from flowdsl.expressions.conditions.nodes import ConditionLiteral, Expression, FunctionCall
+
+HEAD = '''"""Functions for expressions in Python. Written by `python -m flowdsl.expressions.generate`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flowdsl.errors import did_you_mean
+from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.var import Var, called, compared
+
+
+class _Plugin:
+    """Function that another package declares, as a method of `fn`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.__doc__ = FUNCTIONS[name].doc
+
+    def __call__(self, *arguments: object) -> Var:
+        return called(self.name, *arguments)
+
+    def __repr__(self) -> str:
+        return f"fn.{self.name}"
+
+
+class Functions:
+    """Functions for expressions built with `var`."""
+
+    def __getattr__(self, name: str) -> _Plugin:
+        if name.startswith("__") or name not in FUNCTIONS:
+            raise AttributeError(
+                f"there is no function {name!r}; there are {', '.join(FUNCTIONS)}"
+                + (f"; {hint}" if (hint := did_you_mean(name, FUNCTIONS)) else "")
+            )
+        return _Plugin(name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *FUNCTIONS})
+'''
+TAIL = '''
+    def is_in(self, value: object, whole: object) -> Var:
+        """Test whether a value is in a list, in an array, or part of a text.
+
+        >>> from flowdsl import fn, var
+        >>> ~fn.is_in(var.data.kind, ["post", "page"])
+        var('data.kind not in ["post", "page"]')
+        """
+        return compared("in", value, whole)
+
+
+fn: Final = Functions()
+'''
+
+
+def source() -> str:
+    """Return the text of the module."""
+    return HEAD + "".join(_method(function) for function in FUNCTIONS.own.values()) + TAIL
+
+
+def _method(function: Function) -> str:
+    usage = parse_expression(function.usage)
+    assert isinstance(usage, FunctionCall)
+    parameters = ", ".join(f"{name}: object" for name in function.arguments)
+    return f'''
+    def {function.name}(self, {parameters}) -> Var:
+        """{function.doc}
+
+        >>> from flowdsl import fn, var
+        >>> fn.{function.name}({", ".join(map(_python, usage.arguments))})
+        var({str(usage)!r})
+        """
+        return called("{function.name}", {", ".join(function.arguments)})
+'''
+
+
+def _python(node: Expression) -> str:
+    return str(node) if isinstance(node, ConditionLiteral) else f"var.{node}"
+
+
+if __name__ == "__main__":
+    path = pathlib.Path(__file__).with_name("fn.py")
+    path.write_text(source(), "utf-8")
