@@ -9,7 +9,7 @@ PARALLEL := -n 3 --dist loadgroup
 
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: demo test test-slow test-memory test-crash test-browser fuzz chromium check format bench clean
+.PHONY: demo test test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
@@ -51,6 +51,9 @@ format: .venv/.tests-installed  ## put the code into its form
 	$(BIN)/python -m flowdsl.expressions.generate
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+house: .venv/.tests-installed  ## what is measured of the code, beside its record and its goals
+	$(BIN)/python -m tests.house
 
 bench: .venv/.bench-installed  ## measure against hand-written queries and bytewax (about 15 minutes)
 	$(BIN)/python -m tests.benchmarks
