@@ -1,6 +1,7 @@
-"""Where deliveries go: `flowdsl.sinks.InApp`, `Push`, `Webhook` … Each is one file, loaded when it is first used.
+"""Sinks: where deliveries go. `flowdsl.sinks.InApp`, `Push`, `Webhook` … are loaded when they are first used.
 
-A registry is a mapping from the names that flows use to sinks: `{"in-app": InApp("notifications.sqlite")}`.
+A sink gets batches of `Delivery` and answers for each with None or a `Failure`. Modules here deliver; they know nothing of
+flows, plans or engines.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An event loop of a sink's own, on a thread of its own: what waits for the network waits there."""
+"""Event loop on a thread of its own, for sinks that wait for the network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """Runs coroutines for threads that are not asynchronous; inside of a notebook's event loop too."""
+    """Runner of coroutines for synchronous callers, also inside a notebook's event loop."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -23,11 +23,11 @@ class Background:
 
     @property
     def running(self) -> bool:
-        """Whether there is a loop."""
+        """True if there is a loop."""
         return self._loop is not None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """What a coroutine gives, waited for; an interrupt of the caller cancels it."""
+        """Run a coroutine and return its result; interrupting the caller cancels it."""
         future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
         try:
             return future.result()
@@ -36,7 +36,7 @@ class Background:
             raise
 
     def stop(self) -> None:
-        """Cancel what is running, and end the thread."""
+        """Cancel what is running and end the thread."""
         with self._lock:
             thread, end = self._thread, self._end
             self._loop = self._thread = self._end = None

@@ -1,20 +1,4 @@
-"""What every sink is: it takes deliveries in batches and says of each whether it could.
-
-Who runs flows (a live run, or a replay with `dispatch=True`) talks to sinks in this way, and in no other::
-
-    sink.open()                                  # ready, or a FlowError that says what is missing
-    mask = sink.accepts(recipients, types)       # whom preferences let through; None for everybody
-    failures = sink.deliver(deliveries)          # one entry a delivery: None, or why it could not be delivered
-    sink.close()
-
-A durable sink keeps what it got in a file of its own, together with the number of the last batch of each consumer::
-
-    failures = sink.apply(deliveries, consumer="flow-runtime", batch=17)
-
-A batch that was applied before does nothing, so that it may be handed over again after a crash, and neither does a
-delivery whose key the sink has, whichever way it comes. Whoever makes a sink closes it; `open` and `close` may be called
-more than once.
-"""
+"""Interface of sinks: they take deliveries in batches and report the outcome of each."""
 
 from __future__ import annotations
 
@@ -46,9 +30,27 @@ _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 class Delivery(NamedTuple):
     """One payload on its way to one sink.
 
-    `payload` is a JSON value; `recipient` whom it is for, None where that is nobody in particular. `key` is the same
-    whenever the same delivery is tried again, and no other delivery has it. Times are UTC; `entity_type` and
-    `entity_id` are those of the event, where it has any; `closed_by` says what released a batch.
+    Attributes
+    ----------
+    payload
+        The payload, a JSON value.
+    recipient
+        Whom it is for, or None.
+    key
+        The idempotency key: the same whenever this delivery is tried again, and different for every other delivery.
+    sink, flow, step, branch
+        Where it comes from: the name of the sink and flow, the number of the step, the branches of fan-outs.
+    seq_no, event_id, event_time, entity_type, entity_id
+        The event that led to it. `event_time` is in UTC.
+    delivered_at
+        When the flow delivered it, in UTC.
+    closed_by
+        What closed the batch it comes from, or None.
+
+    Examples
+    --------
+    >>> Delivery({"title": "hello"}, "ann").field("title")
+    'hello'
     """
 
     payload: Any
@@ -67,20 +69,57 @@ class Delivery(NamedTuple):
     entity_id: str | None = None
 
     def field(self, name: str) -> Any:
-        """A field of the payload; None where the payload has no such field, or is no object."""
+        """Return a field of the payload.
+
+        Parameters
+        ----------
+        name
+            The name of the field.
+
+        Returns
+        -------
+        Any
+            The value, or None if the payload has no such field or is not an object.
+
+        Examples
+        --------
+        >>> Delivery("text").field("title") is None
+        True
+        """
         return self.payload.get(name) if isinstance(self.payload, dict) else None
 
 
 def delivery_key(
     event: str, flow: str, branch: str | None, place: int, sink: str, *, moment: int | None = None, provisional: bool = False
 ) -> str:  # fmt: skip
-    """The key of a delivery (rule 31): 32 hexadecimal digits, and `-end` behind them where it is provisional.
+    """Return the key of a delivery: 32 hexadecimal digits, followed by `-end` if it is provisional (rule 31).
 
-    `event` is what the event is known by in all logs, of a window what the event is known by that opened it; `place` is
-    which of the flow's deliver steps to the sink it was, from 0. `moment` (µs) is given where an event is known by its time,
-    too: the key begins with it, so that keys which come together lie together in a store. A window that closed only
-    because the log ended may close otherwise when there is more of the log: what comes out then has the key without `-end`.
+    Parameters
+    ----------
+    event
+        What identifies the event in every log; for a window, what identifies the event that opened it.
+    flow
+        The name of the flow.
+    branch
+        The branches of fan-outs, or None.
+    place
+        Which of the flow's deliver steps to this sink made it, counted from 0.
+    sink
+        The name of the sink.
+    moment
+        The event's time in µs since 1970, where the time is part of the identity. The key then begins with it, so that keys of
+        one period lie together in a store.
+    provisional
+        True if a window was closed only because the log ended. It may close differently once the log goes on; that delivery
+        then has the key without `-end`.
 
+    Returns
+    -------
+    str
+        The key.
+
+    Examples
+    --------
     >>> delivery_key("e1", "f", None, 0, "in-app"), delivery_key("e1", "f", None, 0, "in-app", provisional=True)
     ('ada55cca8f1d1100d4ac5ad2781a3fcc', 'ada55cca8f1d1100d4ac5ad2781a3fcc-end')
     """
@@ -92,11 +131,7 @@ def delivery_key(
 
 
 def flow_labels(names: Iterable[str]) -> list[str]:
-    """The names of flows, each once: of several with one name the later ones with a number, so that keys differ.
-
-    >>> flow_labels(["f", "f", "g", "f #2"])
-    ['f', 'f #3', 'g', 'f #2']
-    """
+    """Return the names of flows, numbered where several flows share one, so that keys differ."""
     given = list(names)
     taken, used = set(given), set[str]()
     numbers: dict[str, int] = {}
@@ -113,10 +148,21 @@ def flow_labels(names: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a delivery could not be made.
+    """Reason why a delivery failed.
 
-    `error` holds no secrets; `attempts` is how often it was tried; `permanent` says that trying again is of no use. What
-    others have said is cut to 1,000 letters: it is kept with every delivery that failed for it.
+    Attributes
+    ----------
+    error
+        The message, without secrets. Messages of others are cut to 1,000 characters.
+    attempts
+        How often the delivery was tried.
+    permanent
+        True if trying again is useless.
+
+    Examples
+    --------
+    >>> Failure("HTTP 410", attempts=1, permanent=True).permanent
+    True
     """
 
     error: str
@@ -131,7 +177,25 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException, attempts: int = 1) -> Self:
-        """Make the failure that an error of anybody's is, whatever its message does."""
+        """Build the failure for an exception of any kind.
+
+        Parameters
+        ----------
+        error
+            The exception.
+        attempts
+            How often the delivery was tried.
+
+        Returns
+        -------
+        Failure
+            The failure, with the type and message of the exception.
+
+        Examples
+        --------
+        >>> Failure.of(ValueError("no such user")).attempts
+        1
+        """
         try:
             said = str(error)
         except Exception:
@@ -143,7 +207,17 @@ Outcome = Failure | None
 
 
 class Sink:
-    """Takes deliveries. Subclasses name their type and its configuration, and deliver."""
+    """Base class of sinks. Subclasses declare their `type` and `options`, and implement `deliver`.
+
+    Examples
+    --------
+    >>> class Printer(Sink):
+    ...     def deliver(self, deliveries):
+    ...         return [print(delivery.payload) for delivery in deliveries]
+    >>> Printer().deliver([Delivery("hello")])
+    hello
+    [None]
+    """
 
     type: ClassVar[str]
     """The name of the type in YAML."""
@@ -153,24 +227,53 @@ class Sink:
     durable: ClassVar[bool] = False
 
     def open(self) -> None:
-        """Get ready to deliver; a `FlowError` says what is missing."""
+        """Prepare to deliver.
+
+        Raises
+        ------
+        SinkError
+            If something the sink needs is missing.
+        """
 
     def close(self) -> None:
-        """Let go of everything; `open` may follow."""
+        """Release all resources; the sink may be opened again."""
 
     @property
     def keeps_preferences(self) -> bool:
-        """Whether it is worth asking whom it accepts."""
+        """True if the sink knows preferences of recipients."""
         return type(self).accepts is not Sink.accepts
 
     def accepts(self, recipients: pl.Series, types: pl.Series) -> Mask | None:
-        """Whom preferences let through: a mask over recipients and notification types; None for everybody."""
+        """Return which deliveries the preferences of their recipients allow.
+
+        Parameters
+        ----------
+        recipients
+            The recipients, one per delivery.
+        types
+            The notification types, one per delivery.
+
+        Returns
+        -------
+        mask or None
+            True where a delivery is allowed; None if all are.
+        """
         return None
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Deliver a batch, in order; one entry for each, None where it was delivered.
+        """Deliver a batch, in order.
 
-        One that fails does not stop the others. Preferences are not asked here: that is `accepts`.
+        A failure does not stop the others. Preferences are not applied here; see `accepts`.
+
+        Parameters
+        ----------
+        deliveries
+            The deliveries.
+
+        Returns
+        -------
+        sequence of Failure or None
+            One entry per delivery: None, or why it failed.
         """
         raise NotImplementedError
 
@@ -183,7 +286,7 @@ class Sink:
 
 
 def open_sinks(sinks: Mapping[str, Sink]) -> None:
-    """Open sinks of anybody's; what one raises is a `SinkError` that names it."""
+    """Open sinks; an exception of one becomes a `SinkError` that names the sink."""
     for name, sink in sinks.items():
         try:
             sink.open()
@@ -194,7 +297,7 @@ def open_sinks(sinks: Mapping[str, Sink]) -> None:
 
 
 def checked_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome]:
-    """What a sink of anybody's answered to so many deliveries; a `SinkError` where that is no answer."""
+    """Check what a sink returned for a number of deliveries; raise `SinkError` if it is not a list of outcomes."""
     if (
         isinstance(answer, (list, tuple))
         and len(answer) == count
@@ -207,21 +310,55 @@ def checked_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome
 
 
 class DurableSink(Sink):
-    """A sink that keeps deliveries in a file of its own, and remembers what it has: batches by number, deliveries by key."""
+    """Base class of sinks that store deliveries and remember which they have: batches by number, deliveries by key."""
 
     durable: ClassVar[bool] = True
 
     def apply(self, deliveries: Sequence[Delivery], consumer: str, batch: int) -> Sequence[Outcome]:
-        """Keep a numbered batch, and its number, in one transaction; a batch up to the last applied does nothing.
+        """Store a numbered batch and its number in one transaction.
 
-        The answer is that of `deliver`, and is the same when the batch is handed over again.
+        Parameters
+        ----------
+        deliveries
+            The deliveries of the batch.
+        consumer
+            Whose batches are counted.
+        batch
+            The number of the batch. A number up to the last one applied does nothing.
+
+        Returns
+        -------
+        sequence of Failure or None
+            As of `deliver`, and the same if the batch is applied again.
         """
         raise NotImplementedError
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Keep deliveries of no batch, each once for its key."""
+        """Store deliveries that belong to no batch, each key once.
+
+        Parameters
+        ----------
+        deliveries
+            The deliveries.
+
+        Returns
+        -------
+        sequence of Failure or None
+            One entry per delivery: None, or why it failed.
+        """
         return [self.apply([delivery], f"key/{delivery.key}", 1)[0] for delivery in deliveries]
 
     def applied(self, consumer: str) -> int:
-        """The number of the last batch of a consumer; 0 before any."""
+        """Return the number of a consumer's last batch.
+
+        Parameters
+        ----------
+        consumer
+            The name of the consumer.
+
+        Returns
+        -------
+        int
+            The number, or 0 before the first batch.
+        """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""counter: numbers that go up and down, by entity and field."""
+"""Counter sink: numbers by entity and field."""
 
 from __future__ import annotations
 
@@ -51,13 +51,30 @@ class Change(NamedTuple):
 
 
 class Counter(KeptSink[Change]):
-    """Numbers in a SQLite file, by entity type, entity id and field; each batch changes them in one transaction.
+    """Count deliveries in a SQLite file, by entity type, entity id and field.
 
-    What is counted is said by the payload's `entity_type` and `entity_id`, else by the event's; `field` and `operation`
-    by the payload, else by these options; `value` (1) by the payload. `decrement` stops at 0. With a `graph` a number
-    starts from that field of the entity, where it is a number, and else from 0. Whole numbers beyond 64 bits become
-    floats. Threads and processes may share a file; `path=None` keeps all of it in memory.
+    The payload's `entity_type` and `entity_id` say what is counted, or else the event's. `field` and `operation` come from the
+    payload, or else from the options below; `value` (default 1) from the payload. Each batch is one transaction, and each
+    delivery counts once. `decrement` stops at 0. Integers beyond 64 bits become floats. Threads and processes may share a file.
 
+    Parameters
+    ----------
+    path
+        The SQLite file; None keeps all counters in memory.
+    field
+        The field to count, for payloads without `field`.
+    operation
+        `"increment"` or `"decrement"`, for payloads without `operation`.
+    graph
+        Where counters start: a counter of an entity starts at that field if it is a number, and at 0 otherwise.
+
+    Raises
+    ------
+    SinkError
+        If an option is of the wrong type, or the file cannot be opened.
+
+    Examples
+    --------
     >>> likes = Counter(field="likes", graph=EntityGraph({"post": {"p1": {"likes": 41}}}))
     >>> likes.deliver([Delivery({"entity_type": "post", "entity_id": "p1"})])
     [None]
@@ -100,7 +117,32 @@ class Counter(KeptSink[Change]):
         self._graph = graph
 
     def value(self, entity_type: str, entity_id: str, field: str | None = None) -> Number:
-        """A number as it is now; `field` may be left out where the counter has one."""
+        """Return the current value of a counter.
+
+        Parameters
+        ----------
+        entity_type
+            The type of the entity.
+        entity_id
+            The id of the entity.
+        field
+            The field; may be omitted if the sink has a `field` option.
+
+        Returns
+        -------
+        int or float
+            The value; 0, or the graph's number, if nothing was counted yet.
+
+        Raises
+        ------
+        SinkError
+            If no field is given and the sink has none.
+
+        Examples
+        --------
+        >>> Counter(field="likes").value("post", "p1")
+        0
+        """
         named = field if field is not None else self._field
         if named is None:
             raise SinkError("no field is named", hint="value(entity_type, entity_id, field)")
@@ -110,7 +152,18 @@ class Counter(KeptSink[Change]):
         return found
 
     def values(self) -> pd.DataFrame:
-        """Every number that was changed: `entity_type, entity_id, field, value`, sorted."""
+        """Return all counters that were changed.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per counter, sorted, with the columns `entity_type, entity_id, field, value`.
+
+        Examples
+        --------
+        >>> Counter().values().columns.tolist()
+        ['entity_type', 'entity_id', 'field', 'value']
+        """
         import pandas as pd
 
         rows = self._database.rows("counts", "order by 1, 2, 3")

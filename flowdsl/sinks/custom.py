@@ -1,4 +1,4 @@
-"""custom: a function of the user's."""
+"""Custom sink: a Python function."""
 
 from __future__ import annotations
 
@@ -12,15 +12,29 @@ from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
 
 
 class Custom(Sink):
-    """Calls a function, or an async function, with each `Delivery`; one that raises has failed, and the others go on.
+    """Call a function for each delivery.
 
-    The deliveries of a batch are handed over in their order, one after the other. With `batch=True` the function gets a
-    list of them, and all have failed when it raises. An async function runs in an event loop of the sink's own.
+    Deliveries are handed over one after the other, in order. If the function raises an exception, that delivery has failed and
+    the others go on.
 
-    >>> said = []
-    >>> Custom(lambda delivery: said.append(delivery.payload["title"])).deliver([Delivery({"title": "hello"})])
+    Parameters
+    ----------
+    function
+        A function or async function that takes a `Delivery`. An async function runs in an event loop of the sink's own.
+    batch
+        Call the function once per batch, with a list of deliveries; if it raises, all of them have failed.
+
+    Raises
+    ------
+    SinkError
+        If `function` is not callable.
+
+    Examples
+    --------
+    >>> titles = []
+    >>> Custom(lambda delivery: titles.append(delivery.payload["title"])).deliver([Delivery({"title": "hello"})])
     [None]
-    >>> said
+    >>> titles
     ['hello']
     """
 
@@ -37,11 +51,27 @@ class Custom(Sink):
         self._background = Background("flowdsl-custom")
 
     def close(self) -> None:
-        """End the event loop, where there is one."""
+        """Stop the event loop, if there is one."""
         self._background.stop()
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Call the function."""
+        """Call the function for these deliveries.
+
+        Parameters
+        ----------
+        deliveries
+            The deliveries, in order.
+
+        Returns
+        -------
+        sequence of Failure or None
+            One entry per delivery: None, or why it failed.
+
+        Examples
+        --------
+        >>> Custom(print).deliver([])
+        []
+        """
         if not deliveries:
             return []
         if self._batch:

@@ -1,10 +1,4 @@
-"""The SQLite file of a sink: its user's alone, safe on disk when a write returns, and shared by threads and processes.
-
-A rollback journal, for SQLite before 3.51.3 has a fault in its write-ahead log when two connections meet; one that stays
-(`PERSIST`), for its head is wiped and synced, while with `DELETE` and `synchronous=FULL` a power cut could bring a removed
-journal back and undo what was said to be done. Every value reaches SQL as a parameter, never as a part of the text.
-SQLite does not notice a flipped bit in a value, so rows have checksums, and a small file is checked when it is opened.
-"""
+"""SQLite file of a sink: private to its user, durable when a write returns, shared by threads and processes."""
 
 from __future__ import annotations
 
@@ -37,11 +31,7 @@ _JOURNAL: Final = 1_000_000
 
 
 class Database:
-    """One SQLite file, or one in memory where `path` is None; opened when it is first used.
-
-    `name` is the application that the file belongs to: the file of another kind of sink is refused. `checked` has the
-    columns that the checksum of a row is about, for each table whose rows have one, in a last column `crc`.
-    """
+    """SQLite file, or a database in memory if `path` is None; opened when it is first used."""
 
     def __init__(
         self,
@@ -67,7 +57,7 @@ class Database:
         quiet(self._lock)
 
     def open(self) -> None:
-        """Make the file, readable for its owner only, and its tables, as far as they are not there."""
+        """Open the file and create missing tables; a new file is readable for its owner only."""
         with self._lock:
             self._connected()
 
@@ -79,27 +69,27 @@ class Database:
             self._connection = None
 
     def after_fork(self) -> None:
-        """Leave the connection to the parent: not even the end of the process may close it here."""
+        """Leave the connection to the parent process; this process must never close it."""
         abandon(self._connection)
         self._connection, self._lock = None, threading.RLock()
         quiet(self._lock)
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """The rows of a query."""
+        """Return the rows of a query."""
         with self._lock, self._translated():
             return self._connected().execute(sql, parameters).fetchall()
 
     def rows(
         self, table: str, rest: str = "", parameters: Sequence[Any] = (), beside: str = ""
     ) -> list[tuple[Any, ...]]:
-        """Rows of a table, each held against its checksum; `beside` names columns that it is not about, which come first."""
+        """Return rows of a table after checking each against its checksum; the leading columns `beside` are not covered by it."""
         with self._lock, self._translated():
             return self.rows_in(self._connected(), table, rest, parameters, beside)
 
     def rows_in(
         self, connection: sqlite3.Connection, table: str, rest: str = "", parameters: Sequence[Any] = (), beside: str = ""
     ) -> list[tuple[Any, ...]]:  # fmt: skip
-        """The same within a change."""
+        """Return checked rows inside a transaction."""
         first = beside.count(",") + 1 if beside else 0
         columns = ", ".join(filter(None, (beside, self._checked[table], "crc")))
         found = connection.execute(f"select {columns} from {table} {rest}", parameters).fetchall()
@@ -112,7 +102,7 @@ class Database:
         return [row[:-1] for row in found]
 
     def damage(self) -> list[str]:
-        """What is wrong with the file, as sentences, found by reading all of it; nothing where all is well."""
+        """Read the whole file and return what is damaged, one sentence each."""
         wrong = []
         try:
             with self._lock, self._translated():
@@ -124,7 +114,7 @@ class Database:
         return wrong
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Let `change` write in one transaction, which is safe on disk when this returns."""
+        """Run `change` in one transaction, which is durable when this returns."""
         with self._lock, self._translated():
             connection = self._connected()
             connection.execute("begin immediate")
@@ -139,7 +129,7 @@ class Database:
             return self.write(change) if self._is_gone() else done
 
     def apply(self, consumer: str, batch: int, change: Callable[[sqlite3.Connection, bool], object]) -> None:
-        """Let `change` write and remember the batch in the same transaction; it is told whether the batch is new."""
+        """Run `change` and store the batch number in the same transaction; `change` is told whether the batch is new."""
 
         def once(connection: sqlite3.Connection) -> None:
             known = connection.execute("select batch from applied where consumer = ?", (consumer,)).fetchone()
@@ -151,13 +141,13 @@ class Database:
         self.write(once)
 
     def applied(self, consumer: str) -> int:
-        """The last batch of a consumer; 0 before any."""
+        """Return the last batch of a consumer, or 0."""
         rows = self.read("select batch from applied where consumer = ?", (consumer,))
         return int(rows[0][0]) if rows else 0
 
     @property
     def is_there(self) -> bool:
-        """Whether there is anything to read: asking does not make the file."""
+        """Return True if there is anything to read; does not create the file."""
         return self.path is None or self._connection is not None or self.path.exists()
 
     def __repr__(self) -> str:
@@ -166,7 +156,7 @@ class Database:
     # -- inside ----------------------------------------------------------------------------------------
 
     def _is_gone(self) -> bool:
-        """Whether the file that is open was removed, or another stands in its place: SQLite would go on with it."""
+        """Return True if the open file was removed or replaced, which SQLite would not notice."""
         if self.path is None:
             return False
         try:
@@ -248,7 +238,7 @@ class Database:
 
 
 def _made(path: Path) -> Path:
-    """The path of a file that is there; a new one is for its owner only, and so are the journals that SQLite puts beside it."""
+    """Return the path of the file, created for its owner only; SQLite gives its journals the same mode."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
@@ -260,7 +250,7 @@ def _made(path: Path) -> Path:
 
 
 def sealed(rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Rows with their checksums, so that a flipped bit in one is seen."""
+    """Append checksums to rows, so that flipped bits are detected."""
     return [(*row, zlib.crc32(repr(row).encode("utf-8", "surrogatepass"))) for row in map(tuple, rows)]
 
 
@@ -271,11 +261,7 @@ def _integrity(connection: sqlite3.Connection) -> list[str]:
 
 
 def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows of one length (`into` is the statement up to its values), many by each statement.
-
-    SQLite lets other threads run Python while a statement is at work: with one for each row a thread that is in a hurry
-    would wait for its turn after each of them.
-    """
+    """Insert rows of one length, many per statement; `into` is the statement up to its values."""
     if not rows:
         return
     row, at_once = f"({marks(rows[0])})", max(_PARAMETERS // len(rows[0]), 1)
@@ -285,9 +271,5 @@ def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[An
 
 
 def marks(values: Iterable[object]) -> str:
-    """As many question marks as there are values, for a list in SQL.
-
-    >>> marks(["a", "b", "c"])
-    '?, ?, ?'
-    """
+    """Return placeholders for a list of values in SQL."""
     return ", ".join("?" for _ in values)

@@ -1,4 +1,4 @@
-"""Text with `{{ env.NAME }}` in it: configured as it is written, filled in where it is used, and never shown."""
+"""Text with `{{ env.NAME }}`: stored as written, filled in where it is used, and never shown."""
 
 from __future__ import annotations
 
@@ -14,14 +14,7 @@ HIDDEN: Final = "***"
 
 
 class EnvText:
-    """Text in which `{{ env.NAME }}` stands for a variable of the environment. Its repr shows nothing of it.
-
-    >>> token = EnvText("Bearer {{ env.TOKEN }}", "the header Authorization")
-    >>> token
-    ***
-    >>> token.filled({"TOKEN": "abc"})
-    'Bearer abc'
-    """
+    """Text in which `{{ env.NAME }}` stands for an environment variable. Its repr shows nothing of it."""
 
     def __init__(self, text: object, what: str) -> None:
         if not isinstance(text, str):
@@ -37,16 +30,16 @@ class EnvText:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The variables that it wants."""
+        """The variables that the text refers to."""
         return tuple(dict.fromkeys(_NAME.findall(self._text)))
 
     @property
     def plain(self) -> str | None:
-        """The text, where it wants no variable."""
+        """The text, if it refers to no variable."""
         return None if self.names else self._text
 
     def filled(self, environment: Mapping[str, str] | None = None) -> str:
-        """The text with what the environment says; a variable that is not there is an error, which names it."""
+        """Return the text with its variables filled in; raise an error that names a missing one."""
         known = os.environ if environment is None else environment
         for name in self.names:
             if name not in known:

@@ -1,4 +1,4 @@
-"""feed: what each recipient is to see, in order, page by page."""
+"""Feed sink: items for each recipient, read page by page."""
 
 from __future__ import annotations
 
@@ -43,7 +43,17 @@ Row = tuple[bytes | str, str, str, int]
 
 
 class FeedItem(NamedTuple):
-    """One item of a feed: `id` names it, `delivered_at` is when it came (UTC)."""
+    """Item of a feed.
+
+    Attributes
+    ----------
+    id
+        The key of the delivery.
+    payload
+        The payload, a JSON value.
+    delivered_at
+        When it was delivered, in UTC.
+    """
 
     id: str
     payload: Any
@@ -52,17 +62,37 @@ class FeedItem(NamedTuple):
 
 @dataclass(frozen=True)
 class FeedPage:
-    """Some items of a feed, newest first; `next` is where the page after it begins, None behind the last."""
+    """Page of a feed, newest items first.
+
+    Attributes
+    ----------
+    items
+        The items.
+    next
+        The cursor of the next page, or None on the last page.
+    """
 
     items: tuple[FeedItem, ...]
     next: int | None
 
 
 class Feed(KeptSink[Row]):
-    """Feeds in a SQLite file, one for each recipient, in the order of delivery.
+    """Store deliveries in a SQLite file as one feed per recipient.
 
-    A page begins where the one before it ended, whatever came in between. `path=None` keeps all of it in memory.
+    Pages are addressed by a cursor, so new items never shift them.
 
+    Parameters
+    ----------
+    path
+        The SQLite file; None keeps all feeds in memory.
+
+    Raises
+    ------
+    SinkError
+        If the file cannot be opened.
+
+    Examples
+    --------
     >>> feed = Feed()
     >>> feed.deliver([Delivery({"title": title}, "ann") for title in "abc"])
     [None, None, None]
@@ -79,7 +109,32 @@ class Feed(KeptSink[Row]):
         super().__init__(Database(path, "feed", _SCHEMA, _CHECKED))
 
     def page(self, recipient: str, before: int | None = None, *, limit: int = 50) -> FeedPage:
-        """The newest items of a recipient's feed, or those that come after the page whose `next` is `before`."""
+        """Return a page of a recipient's feed, newest items first.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+        before
+            The `next` of the previous page; None for the first page.
+        limit
+            The greatest number of items, at least 1.
+
+        Returns
+        -------
+        FeedPage
+            The items and the cursor of the next page.
+
+        Raises
+        ------
+        SinkError
+            If `limit` or `before` is not valid, or the file is damaged.
+
+        Examples
+        --------
+        >>> Feed().page("ann").next is None
+        True
+        """
         check_page(limit=limit, before=0 if before is None else before)
         end = "" if before is None else "and number < ? "
         rows = self._database.rows(
@@ -95,7 +150,23 @@ class Feed(KeptSink[Row]):
         return FeedPage(tuple(items), rows[limit - 1][0] if more else None)
 
     def items(self, recipient: str) -> Iterator[FeedItem]:
-        """A recipient's whole feed, newest first, read page by page."""
+        """Iterate over a recipient's whole feed, newest items first.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+
+        Returns
+        -------
+        iterator of FeedItem
+            The items, read page by page.
+
+        Examples
+        --------
+        >>> list(Feed().items("ann"))
+        []
+        """
         before: int | None = None
         while True:
             page = self.page(recipient, before, limit=500)
@@ -105,11 +176,45 @@ class Feed(KeptSink[Row]):
                 return
 
     def total(self, recipient: str) -> int:
-        """How many items a recipient's feed has."""
+        """Return the number of items in a recipient's feed.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+
+        Returns
+        -------
+        int
+            The number of items.
+
+        Examples
+        --------
+        >>> Feed().total("ann")
+        0
+        """
         return int(self._database.read("select count(*) from items where recipient = ?", (recipient,))[0][0])
 
     def delete(self, recipient: str, ids: Sequence[str]) -> int:
-        """Delete some items of a recipient's feed; how many there were."""
+        """Delete items of a recipient's feed.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+        ids
+            The ids of the items.
+
+        Returns
+        -------
+        int
+            How many of them existed.
+
+        Examples
+        --------
+        >>> Feed().delete("ann", ["no such item"])
+        0
+        """
         return changed_by_id(self._database, "delete from items where", recipient, ids)
 
     def _row(self, delivery: Delivery, key: StoredKey) -> Row | Failure:

@@ -1,4 +1,4 @@
-"""frame: deliveries as a table, to look at."""
+"""Frame sink: deliveries as a table in memory."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ _OWN: Final = {**FIXED, "key": pl.String}
 
 
 class Frame(Sink):
-    """Collects deliveries in memory: `.frame()` has them as `result["name"]` has those of a replay.
+    """Collect deliveries in memory.
 
+    Examples
+    --------
     >>> frame = Frame()
     >>> frame.deliver([Delivery({"title": "hello"}, "ann", seq_no=7)])
     [None]
@@ -53,7 +55,23 @@ class Frame(Sink):
         self._deliveries: list[Delivery] = []
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Keep deliveries."""
+        """Collect deliveries.
+
+        Parameters
+        ----------
+        deliveries
+            The deliveries, in order.
+
+        Returns
+        -------
+        list of None
+            One entry per delivery.
+
+        Examples
+        --------
+        >>> Frame().deliver([Delivery("hello")])
+        [None]
+        """
         with self._lock:
             self._deliveries += deliveries
         return [None] * len(deliveries)
@@ -65,10 +83,18 @@ class Frame(Sink):
             return tuple(self._deliveries)
 
     def frame(self) -> pd.DataFrame:
-        """The deliveries so far as a pandas frame with Arrow's types: the fixed columns, then the payload's fields.
+        """Return the deliveries so far as a table, like `result["name"]` of a replay.
 
-        The columns have the types that those of a replay have. A field whose name is taken becomes `payload.<name>`, a
-        payload that is no object is one column `payload`.
+        Returns
+        -------
+        pandas.DataFrame
+            One row per delivery: the fixed columns, then the fields of the payloads, with Arrow types. A field whose name is taken
+            becomes `payload.<name>`; a payload that is not an object is a single column `payload`.
+
+        Examples
+        --------
+        >>> len(Frame().frame())
+        0
         """
         deliveries = self.deliveries
         kinds: dict[str, Kind] = {}
@@ -83,7 +109,12 @@ class Frame(Sink):
             return beside(lambda: _frame(deliveries, rows, kinds))
 
     def clear(self) -> None:
-        """Forget what was collected."""
+        """Discard the collected deliveries.
+
+        Examples
+        --------
+        >>> Frame().clear()
+        """
         with self._lock:
             self._deliveries.clear()
 

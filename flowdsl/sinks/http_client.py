@@ -1,8 +1,4 @@
-"""HTTP requests as sinks make them: within a time, tried again where that may help, and silent about secrets.
-
-A request ends in an `HttpResponse`, or in one of two errors: `RetryableError`, where the next attempt may do better, and
-`PermanentError`, where it would not.
-"""
+"""HTTP client of sinks: with time-outs and retries, and without secrets in messages."""
 
 from __future__ import annotations
 
@@ -38,7 +34,7 @@ _log: Final = logging.getLogger("flowdsl.sinks")
 
 
 class RetryableError(Exception):
-    """It failed, and may not fail again; `wait` is what the server asks to wait, in seconds."""
+    """Raised if a request may succeed later; `wait` is the delay the server asks for, in seconds."""
 
     def __init__(self, said: str, wait: float | None = None) -> None:
         super().__init__(said)
@@ -47,7 +43,7 @@ class RetryableError(Exception):
 
 
 class PermanentError(Exception):
-    """It failed for good; `status` is what the server said."""
+    """Raised if a request failed for good; `status` is the server's."""
 
     def __init__(self, said: str, status: int = 0) -> None:
         super().__init__(said)
@@ -57,7 +53,7 @@ class PermanentError(Exception):
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """What a server answered: a body beyond `MOST_BYTES` is cut off."""
+    """Response of a server; a body beyond `MOST_BYTES` is cut off."""
 
     status: int
     headers: Mapping[str, str]
@@ -65,7 +61,7 @@ class HttpResponse:
 
 
 def need(module: str, sink: str) -> Any:
-    """A library that comes with the extra `live`, imported when it is first needed."""
+    """Import a library of the extra `live` when it is first needed."""
     import importlib
 
     try:
@@ -77,7 +73,7 @@ def need(module: str, sink: str) -> Any:
 
 
 def client(timeout: float, connections: int, sink: str) -> httpx.AsyncClient:
-    """A client that follows no redirects and whose library logs nothing of our requests."""
+    """Return a client that follows no redirects and whose library logs none of our requests."""
     library = need("httpx", sink)
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_not_ours)
@@ -99,7 +95,7 @@ async def ask(
     http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, bytes], content: bytes, timeout: float,
     *, body: bool = False,
 ) -> HttpResponse:  # fmt: skip
-    """What a server answers within `timeout` seconds, however slowly it does; the body only where it is wanted."""
+    """Send a request and return the response within `timeout` seconds, however slowly the server sends; read the body only if asked."""
     library = need("httpx", "this sink")
     token = _ours.set(True)
     try:
@@ -144,7 +140,7 @@ async def _body(response: httpx.Response, most: int) -> bytes:
 
 
 def accepted(answer: HttpResponse) -> HttpResponse:
-    """An answer that says yes; 429 and 5xx may be tried again, anything else is final."""
+    """Return a response with status 2xx; raise `RetryableError` for 429 and 5xx, and `PermanentError` for any other."""
     if 200 <= answer.status < 300:
         return answer
     said = f"the server answered {answer.status}"
@@ -154,11 +150,7 @@ def accepted(answer: HttpResponse) -> HttpResponse:
 
 
 def retry_after(text: str | None) -> float | None:
-    """How many seconds a `Retry-After` header asks to wait; None where it says nothing that can be read.
-
-    >>> retry_after("2"), retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), retry_after("soon")
-    (2.0, 0.0, None)
-    """
+    """Return the delay in a `Retry-After` header, in seconds; None if it cannot be read."""
     if text is None:
         return None
     if text.strip().isascii() and text.strip().isdigit():
@@ -173,7 +165,7 @@ def retry_after(text: str | None) -> float | None:
 
 
 async def tried(request: Callable[[], Awaitable[T]], attempts: int, what: str) -> T | Failure:
-    """What a request gives in the end, or why all attempts at it failed; `what` names it in the log."""
+    """Send a request until it succeeds or all attempts failed; `what` names it in the log."""
     tenacity = need("tenacity", "this sink")
 
     def again(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""in_app: notifications that recipients read inside of an application."""
+"""In-app sink: notifications that recipients read inside an application."""
 
 from __future__ import annotations
 
@@ -59,7 +59,21 @@ Row = tuple[bytes | str, str, str, str, str, str, int]
 
 
 class Notification(NamedTuple):
-    """A notification as it is kept: `id` names it, `created_at` is when it was delivered (UTC)."""
+    """Stored notification.
+
+    Attributes
+    ----------
+    id
+        The key of the delivery.
+    recipient, notification_type, title, body, data
+        Whom it is for, and its parts.
+    read
+        True if it was marked as read.
+    created_at
+        When it was delivered, in UTC.
+    payload
+        The whole payload.
+    """
 
     id: str
     recipient: str
@@ -74,19 +88,40 @@ class Notification(NamedTuple):
 
 @dataclass(frozen=True)
 class NotificationPage:
-    """Some notifications, newest first; `next` is where the page after them begins, None behind the last."""
+    """Page of notifications, newest first.
+
+    Attributes
+    ----------
+    items
+        The notifications.
+    next
+        The cursor of the next page, or None on the last page.
+    """
 
     items: tuple[Notification, ...]
     next: int | None
 
 
 class InApp(Recipients, KeptSink[Row]):
-    """Notifications in a SQLite file, with what recipients want and the devices that they have.
+    """Store notifications in a SQLite file, with preferences and devices of recipients.
 
-    A payload's `notification_type` (default `generic`), `title` (`Notification`), `body` (empty) and `data` are taken
-    apart; the whole payload is kept too. Of each recipient the newest `keep` are kept. `path=None` keeps all of it in
-    memory. Threads and processes may share a file.
+    A payload's `notification_type` (default `generic`), `title` (default `Notification`), `body` (default empty) and `data` become
+    fields of the notification; the whole payload is stored too. Threads and processes may share a file.
 
+    Parameters
+    ----------
+    path
+        The SQLite file; None keeps everything in memory.
+    keep
+        How many notifications are kept per recipient, the newest.
+
+    Raises
+    ------
+    SinkError
+        If an option is of the wrong type, or the file cannot be opened.
+
+    Examples
+    --------
     >>> in_app = InApp()
     >>> in_app.deliver([Delivery({"title": "hello"}, "ann")])
     [None]
@@ -116,17 +151,56 @@ class InApp(Recipients, KeptSink[Row]):
     # -- reading ---------------------------------------------------------------------------------------
 
     def list(self, recipient: str, limit: int = 50, offset: int = 0) -> Sequence[Notification]:
-        """A recipient's notifications, newest first."""
+        """Return a recipient's notifications, newest first.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+        limit
+            The greatest number of notifications.
+        offset
+            How many of the newest to skip. `page` is better for paging: new notifications do not shift its pages.
+
+        Returns
+        -------
+        sequence of Notification
+            The notifications.
+
+        Examples
+        --------
+        >>> InApp().list("ann")
+        []
+        """
         check_page(limit=limit, offset=offset)
         rest = "where recipient = ? order by number desc limit ? offset ?"
         rows = self._database.rows("notifications", rest, (recipient, limit, offset), _BESIDE)
         return [_notification(row) for row in rows]
 
     def page(self, recipient: str, before: int | None = None, *, limit: int = 20) -> NotificationPage:
-        """A recipient's newest notifications, or those that come after the page whose `next` is `before`.
+        """Return a page of a recipient's notifications, newest first.
 
-        A page begins where the one before it ended, whatever came in between.
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+        before
+            The `next` of the previous page; None for the first page.
+        limit
+            The greatest number of notifications, at least 1.
 
+        Returns
+        -------
+        NotificationPage
+            The notifications and the cursor of the next page.
+
+        Raises
+        ------
+        SinkError
+            If `limit` or `before` is not valid, or the file is damaged.
+
+        Examples
+        --------
         >>> in_app = InApp()
         >>> in_app.deliver([Delivery({"title": title}, "ann") for title in "abc"])
         [None, None, None]
@@ -144,19 +218,66 @@ class InApp(Recipients, KeptSink[Row]):
         return NotificationPage(tuple(map(_notification, rows[:limit])), rows[limit - 1][0] if more else None)
 
     def total(self, recipient: str) -> int:
-        """How many notifications a recipient has."""
+        """Return the number of a recipient's notifications.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+
+        Returns
+        -------
+        int
+            The number of notifications.
+
+        Examples
+        --------
+        >>> InApp().total("ann")
+        0
+        """
         return self._count("select count(*) from notifications where recipient = ?", recipient)
 
     def unread(self, recipient: str) -> int:
-        """How many of them are not read."""
+        """Return the number of a recipient's unread notifications.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+
+        Returns
+        -------
+        int
+            The number of unread notifications.
+
+        Examples
+        --------
+        >>> InApp().unread("ann")
+        0
+        """
         return self._count("select count(*) from notifications where recipient = ? and read = 0", recipient)
 
     def subscribe(
         self, recipient: str | None = None, *, timeout: float | None = None
     ) -> Iterator[Notification]:
-        """What comes from now on, to one recipient or to all, as it comes, from other processes too.
+        """Iterate over notifications as they are delivered, also by other processes.
 
-        It ends when nothing came for `timeout` seconds; without one it goes on until it is closed.
+        Parameters
+        ----------
+        recipient
+            The id of a recipient; None for all.
+        timeout
+            Stop after so many seconds without a notification; None to go on until the iterator is closed.
+
+        Returns
+        -------
+        iterator of Notification
+            The notifications from now on.
+
+        Examples
+        --------
+        >>> list(InApp().subscribe("ann", timeout=0.01))
+        []
         """
         last = self._count("select coalesce(max(number), 0) from notifications")
         return self._coming(recipient, last, timeout)
@@ -164,17 +285,69 @@ class InApp(Recipients, KeptSink[Row]):
     # -- changing --------------------------------------------------------------------------------------
 
     def mark_read(self, recipient: str, ids: Sequence[str]) -> int:
-        """Mark some of a recipient's notifications as read; how many were unread."""
+        """Mark notifications of a recipient as read.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+        ids
+            The ids of the notifications.
+
+        Returns
+        -------
+        int
+            How many of them were unread.
+
+        Examples
+        --------
+        >>> InApp().mark_read("ann", ["no such notification"])
+        0
+        """
         sql = "update notifications set read = 1 where read = 0 and"
         return changed_by_id(self._database, sql, recipient, ids)
 
     def mark_all_read(self, recipient: str) -> int:
-        """Mark all of a recipient's notifications as read; how many were unread."""
+        """Mark all notifications of a recipient as read.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+
+        Returns
+        -------
+        int
+            How many of them were unread.
+
+        Examples
+        --------
+        >>> InApp().mark_all_read("ann")
+        0
+        """
         sql = "update notifications set read = 1 where read = 0 and recipient = ?"
         return self._database.write(lambda connection: connection.execute(sql, (recipient,)).rowcount)
 
     def delete(self, recipient: str, ids: Sequence[str]) -> int:
-        """Delete some of a recipient's notifications; how many there were."""
+        """Delete notifications of a recipient.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+        ids
+            The ids of the notifications.
+
+        Returns
+        -------
+        int
+            How many of them existed.
+
+        Examples
+        --------
+        >>> InApp().delete("ann", ["no such notification"])
+        0
+        """
         return changed_by_id(self._database, "delete from notifications where", recipient, ids)
 
     # -- inside ----------------------------------------------------------------------------------------
@@ -206,7 +379,7 @@ class InApp(Recipients, KeptSink[Row]):
         connection.execute("delete from notifications where recipient = ? and id = ?", (undo, key))
 
     def _forget_old(self, connection: sqlite3.Connection, recipients: Sequence[str]) -> None:
-        """Delete what is beyond the newest of each of these recipients."""
+        """Delete all but the newest notifications of these recipients."""
         full = connection.execute(
             f"select recipient from notifications where recipient in ({marks(recipients)}) "
             "group by recipient having count(*) > ?",

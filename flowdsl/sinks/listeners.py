@@ -1,4 +1,4 @@
-"""Who listens at a WebSocket server: connections before and after the handshake, and what waits for each."""
+"""Listeners of a WebSocket server: connections before and after the handshake, and their queues."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TURN: Final = 0.005
 
 
 class Listener:
-    """One connection: whom it listens for, and what waits to be sent to it."""
+    """Connection, the recipients it listens for, and its queue."""
 
     def __init__(self, recipients: frozenset[str] | None) -> None:
         self.recipients = recipients
@@ -29,7 +29,7 @@ class Listener:
 
 
 class Listeners:
-    """Those who listen, by recipient."""
+    """Connected listeners, by recipient."""
 
     def __init__(self, queue: int) -> None:
         self._queue = queue
@@ -40,13 +40,13 @@ class Listeners:
         return len(self._everybody)
 
     def add(self, listener: Listener) -> None:
-        """Have a listener hear what comes from now on."""
+        """Add a listener."""
         self._everybody.add(listener)
         for recipient in listener.recipients if listener.recipients is not None else (None,):
             self._for.setdefault(recipient, set()).add(listener)
 
     def remove(self, listener: Listener) -> None:
-        """Have a listener hear nothing more."""
+        """Remove a listener."""
         self._everybody.discard(listener)
         for recipient in listener.recipients if listener.recipients is not None else (None,):
             listening = self._for.get(recipient, set())
@@ -55,16 +55,13 @@ class Listeners:
                 self._for.pop(recipient, None)
 
     def of(self, recipient: str | None) -> Iterable[Listener]:
-        """Those who hear what is for a recipient; everybody where it is for nobody in particular."""
+        """Return the listeners of a recipient; all of them if the recipient is None."""
         if recipient is None:
             return self._everybody
         return self._for.get(recipient, set()) | self._for.get(None, set())
 
     async def caught_up(self, reached: Iterable[Listener]) -> None:
-        """Wait until no more than a queue waits for each; who is further behind after a while is too slow.
-
-        One batch may be larger than a queue: whoever takes what comes is not sent away for it.
-        """
+        """Wait until every queue has room; listeners that stay behind are too slow."""
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE
         while behind := [one for one in reached if self._is_behind(one)]:
@@ -83,7 +80,7 @@ class Listeners:
 
 
 class Door:
-    """Connections from the moment they are accepted: only so many may stand there without having said who they are."""
+    """Connections before their handshake; their number is limited."""
 
     def __init__(self, refused: Callable[[], None]) -> None:
         self._refused = refused
@@ -91,7 +88,7 @@ class Door:
         self.inside: set[Guest] = set()
 
     def came(self, guest: Guest) -> None:
-        """Let somebody stand at the door; whoever has stood there longest goes where there are too many."""
+        """Register a new connection; if there are too many, the oldest is closed."""
         if len(self._strangers) >= STRANGERS:
             oldest = next(iter(self._strangers))
             self._refused()
@@ -100,23 +97,23 @@ class Door:
         self._strangers[guest] = None
 
     def entered(self, guest: Guest) -> None:
-        """Somebody is known, and listens."""
+        """Note that a connection has completed its handshake."""
         self._strangers.pop(guest, None)
         self.inside.add(guest)
 
     def left(self, guest: Guest) -> None:
-        """Somebody is gone."""
+        """Note that a connection has ended."""
         self._strangers.pop(guest, None)
         self.inside.discard(guest)
 
     def turn_away(self, *, strangers_only: bool) -> None:
-        """End connections at once."""
+        """Close connections immediately."""
         for guest in [*self._strangers, *(() if strangers_only else self.inside)]:
             guest.transport.abort()
 
 
 class Guest(ServerConnection):
-    """A connection that the door knows of, and what it was granted."""
+    """Connection before its handshake, and what it was granted."""
 
     grant: Grant | None = None
 
@@ -134,6 +131,6 @@ class Guest(ServerConnection):
 
 
 def most_connections() -> int:
-    """How many connections may use up file descriptors of this process: half of them."""
+    """Return how many file descriptors connections may use: half of those of the process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 30 if soft == resource.RLIM_INFINITY else soft // 2

@@ -1,4 +1,4 @@
-"""push: notifications to the devices of a recipient, by Expo's push service."""
+"""Push sink: notifications to the devices of a recipient, through Expo's push service."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _log: Final = logging.getLogger("flowdsl.sinks.push")
 
 @dataclass
 class _Message:
-    """One message to one device, and what became of it."""
+    """One message to one device, and its outcome."""
 
     delivery: int
     token: str
@@ -68,13 +68,35 @@ class _Message:
 
 
 class Push(Sink):
-    """Sends `title`, `body` and `data` of each payload to every device of its recipient.
+    """Send `title`, `body` and `data` of each payload to every device of its recipient.
 
-    `recipients` knows the devices and what recipients want: an `InApp`, a `Recipients`, or a path; None keeps them in
-    memory. Devices that the service does not know any more are forgotten, when they are sent to and by
-    `check_receipts`, which runs by itself as well. 429, 5xx, network errors and passing troubles of a message are tried
-    again, `attempts` times in all; messages that arrived are not sent again for it. A recipient without a device is
-    passed over, and counted in `.counts`.
+    Status 429, 5xx, network errors and temporary errors of a message are tried again; messages that arrived are not sent again.
+    Devices that the service no longer knows are removed, when they are sent to and by `check_receipts`, which also runs
+    automatically. A recipient without a device is skipped, and counted in `counts`.
+
+    Parameters
+    ----------
+    recipients
+        Where devices and preferences are stored: an `InApp`, a `Recipients`, or the path of a file; None keeps them in memory.
+    url
+        The server of the push service.
+    token
+        The access token; `{{ env.NAME }}` is replaced from the environment when the sink opens.
+    timeout
+        How long a request may take, in seconds or as text such as `"10s"`.
+    attempts
+        How often a request is tried in all.
+
+    Raises
+    ------
+    SinkError
+        If an option is not valid, or the extra `live` is not installed.
+
+    Examples
+    --------
+    >>> push = Push()
+    >>> push.deliver([Delivery({"title": "hello"}, "ann")]), push.counts["no device"]
+    ([None], 1)
     """
 
     type: ClassVar[str] = "push"
@@ -122,11 +144,17 @@ class Push(Sink):
 
     @property
     def counts(self) -> dict[str, int]:
-        """What became of messages so far: `sent`, `failed`, `unregistered`, and deliveries with `no device`."""
+        """Counts of messages so far: `sent`, `failed`, `unregistered`, and deliveries with `no device`."""
         return dict(self._counts)
 
     def open(self) -> None:
-        """Open the devices, and read what the environment has to say."""
+        """Open the store of devices, and read the environment.
+
+        Raises
+        ------
+        SinkError
+            If a variable of the environment is missing.
+        """
         if self._http is not None:
             return
         need("tenacity", "push")
@@ -137,7 +165,7 @@ class Push(Sink):
         self._http = client(self._timeout, 6, "push")
 
     def close(self) -> None:
-        """Close the connections, and the devices unless they are somebody else's."""
+        """Close the connections, and the store of devices if it is the sink's own."""
         http, self._http = self._http, None
         if http is not None and self._background.running:
             self._background.run(http.aclose())
@@ -146,11 +174,35 @@ class Push(Sink):
             self.recipients.close()
 
     def accepts(self, recipients: pl.Series, types: pl.Series) -> Mask | None:
-        """Whom preferences let through."""
+        """Return which deliveries the preferences of their recipients allow.
+
+        Parameters
+        ----------
+        recipients
+            The recipients, one per delivery.
+        types
+            The notification types, one per delivery.
+
+        Returns
+        -------
+        mask or None
+            True where a delivery is allowed; None if all are.
+        """
         return self.recipients.accepts(recipients, types)
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Send messages, at most 100 in a request."""
+        """Send messages, at most 100 per request.
+
+        Parameters
+        ----------
+        deliveries
+            The deliveries, in order.
+
+        Returns
+        -------
+        sequence of Failure or None
+            One entry per delivery: None if it reached a device or there is none, or why it failed.
+        """
         self.open()
         outcomes: list[Outcome] = [None if one.recipient else no_recipient("push") for one in deliveries]
         devices = self.recipients.devices_of([one.recipient for one in deliveries if one.recipient])
@@ -168,9 +220,27 @@ class Push(Sink):
         return outcomes
 
     def check_receipts(self, after: float = RECEIPT_AFTER) -> int:
-        """Ask what became of messages sent at least `after` seconds ago; how many devices were forgotten for it.
+        """Ask the service about messages that were sent some time ago, and remove devices that are gone.
 
-        Tickets are kept until there is a receipt, or for a day: longer the service does not.
+        Parameters
+        ----------
+        after
+            The least age of the messages, in seconds. Tickets are kept until there is a receipt, or for a day.
+
+        Returns
+        -------
+        int
+            How many devices were removed.
+
+        Raises
+        ------
+        SinkError
+            If the service cannot be reached.
+
+        Examples
+        --------
+        >>> Push().check_receipts()
+        0
         """
         self.open()
         self._looked = time.monotonic()
@@ -204,7 +274,7 @@ class Push(Sink):
             await self._some(messages[start : start + AT_ONCE])
 
     async def _some(self, messages: Sequence[_Message]) -> None:
-        """Send messages of one request; where the service refuses it as a whole, find the ones that it is for."""
+        """Send the messages of one request; if the service rejects it as a whole, find the messages at fault."""
         sent = await tried(lambda: self._send(messages), self._attempts, self._shown)
         if isinstance(sent, Failure):
             for message in _waiting(messages):
@@ -215,7 +285,7 @@ class Push(Sink):
             await self._some(waiting[len(waiting) // 2 :])
 
     async def _send(self, messages: Sequence[_Message]) -> bool:
-        """Send those that wait; False where one of several makes the service refuse them all."""
+        """Send the pending messages; return False if one of several makes the service reject them all."""
         waiting = _waiting(messages)
         content = json_text([message.content for message in waiting]).encode()
         try:
@@ -261,7 +331,7 @@ class Push(Sink):
         return found
 
     def _settle(self, messages: Sequence[_Message], outcomes: list[Outcome]) -> None:
-        """Say of each delivery what became of its messages; forget devices that are gone, keep tickets."""
+        """Set the outcome of each delivery from its messages; remove devices that are gone, and store tickets."""
         gone = [
             message for message in messages if message.failure is not None and message.failure.error == GONE
         ]
@@ -316,7 +386,7 @@ def _listed(answer: dict[str, Any], size: int) -> list[dict[str, Any]]:
 
 
 def _said(ticket: Any) -> str | None:
-    """The error of a ticket or receipt; None where it has none."""
+    """Return the error of a ticket or receipt, or None."""
     if not isinstance(ticket, dict) or ticket.get("status") not in ("ok", "error"):
         return "an answer of an unknown form"
     if ticket["status"] == "ok":
@@ -327,7 +397,7 @@ def _said(ticket: Any) -> str | None:
 
 
 def _outcome(messages: Sequence[_Message]) -> Outcome:
-    """Fine where a device got it, and no other failed but those that are gone."""
+    """Return None if a device got the message and no other failed except those that are gone, else the failure."""
     failures = [message.failure for message in messages if message.failure is not None]
     real = [failure for failure in failures if failure.error != GONE]
     if not real and any(message.sent for message in messages):

@@ -1,4 +1,4 @@
-"""What recipients want: muted, opted out of types, and the devices that they are reached on."""
+"""Preferences and devices of recipients."""
 
 from __future__ import annotations
 
@@ -39,7 +39,17 @@ _AT_ONCE: Final = 10_000
 
 @dataclass(frozen=True)
 class Preferences:
-    """What one recipient wants: `muted` stops everything, `opted_out` the types of notifications in it."""
+    """Preferences of one recipient.
+
+    Attributes
+    ----------
+    recipient
+        The id of the recipient.
+    muted
+        True if nothing is let through.
+    opted_out
+        The notification types that are not let through, sorted.
+    """
 
     recipient: str
     muted: bool
@@ -47,8 +57,17 @@ class Preferences:
 
 
 class Recipients:
-    """Preferences and devices by recipient, in the database that a subclass hands over or in a file of their own.
+    """Store preferences and devices of recipients in a SQLite file.
 
+    Parameters
+    ----------
+    path
+        The SQLite file; None keeps everything in memory.
+    database
+        The database of a sink that derives from this class.
+
+    Examples
+    --------
     >>> people = Recipients()
     >>> people.opt_out("ann", "like")
     >>> people.preferences("ann")
@@ -61,7 +80,13 @@ class Recipients:
         self._database = database or Database(path, "recipients", SCHEMA, CHECKED)
 
     def open(self) -> None:
-        """Make or open the file."""
+        """Open the file, and create it if it does not exist.
+
+        Raises
+        ------
+        SinkError
+            If the file cannot be opened.
+        """
         self._database.open()
 
     def close(self) -> None:
@@ -74,31 +99,107 @@ class Recipients:
     # -- preferences -----------------------------------------------------------------------------------
 
     def mute(self, recipient: str) -> None:
-        """Let nothing through to a recipient."""
+        """Stop all deliveries to a recipient.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+
+        Examples
+        --------
+        >>> people = Recipients()
+        >>> people.mute("ann")
+        >>> people.preferences("ann").muted
+        True
+        """
         self._change("insert or ignore into muted values (?, ?)", recipient, sealing=True)
 
     def unmute(self, recipient: str) -> None:
-        """Let everything through again that the recipient has not opted out of."""
+        """Undo `mute`; types that the recipient opted out of stay out.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+
+        Examples
+        --------
+        >>> Recipients().unmute("ann")
+        """
         self._change("delete from muted where recipient = ?", recipient)
 
     def opt_out(self, recipient: str, *types: str) -> None:
-        """Let no notification of these types through to a recipient."""
+        """Stop deliveries of some types to a recipient.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+        *types
+            The notification types.
+
+        Examples
+        --------
+        >>> Recipients().opt_out("ann", "like", "comment")
+        """
         for kind in types:
             self._change("insert or ignore into opted_out values (?, ?, ?)", recipient, kind, sealing=True)
 
     def opt_in(self, recipient: str, *types: str) -> None:
-        """Let notifications of these types through again."""
+        """Undo `opt_out` for some types.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+        *types
+            The notification types.
+
+        Examples
+        --------
+        >>> Recipients().opt_in("ann", "like")
+        """
         for kind in types:
             self._change("delete from opted_out where recipient = ? and type = ?", recipient, kind)
 
     def preferences(self, recipient: str) -> Preferences:
-        """What a recipient wants."""
+        """Return the preferences of a recipient.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+
+        Returns
+        -------
+        Preferences
+            The preferences; the defaults if nothing was set.
+
+        Examples
+        --------
+        >>> Recipients().preferences("ann").muted
+        False
+        """
         muted = self._database.rows("muted", "where recipient = ?", (recipient,))
         out = self._database.rows("opted_out", "where recipient = ? order by type", (recipient,))
         return Preferences(recipient, bool(muted), tuple(kind for _, kind in out))
 
     def accepts(self, recipients: pl.Series, types: pl.Series) -> Mask | None:
-        """Whom preferences let through, as a mask; None for everybody."""
+        """Return which deliveries the preferences of their recipients allow.
+
+        Parameters
+        ----------
+        recipients
+            The recipients, one per delivery.
+        types
+            The notification types, one per delivery.
+
+        Returns
+        -------
+        mask or None
+            True where a delivery is allowed; None if all are.
+        """
         if not self._database.is_there:
             # a replay that only asks leaves no file behind
             return None
@@ -120,44 +221,128 @@ class Recipients:
     # -- devices ---------------------------------------------------------------------------------------
 
     def register_device(self, recipient: str, token: str) -> None:
-        """Reach a recipient on the device with this token too; a token belongs to the recipient who had it last."""
+        """Add a device of a recipient.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+        token
+            The push token of the device. It belongs to the recipient who registered it last.
+
+        Examples
+        --------
+        >>> people = Recipients()
+        >>> people.register_device("ann", "ExponentPushToken[a]")
+        >>> people.devices("ann")
+        ('ExponentPushToken[a]',)
+        """
         self._change("insert or replace into devices values (?, ?, ?)", token, recipient, sealing=True)
 
     def unregister_device(self, token: str) -> None:
-        """Forget a device."""
+        """Remove a device.
+
+        Parameters
+        ----------
+        token
+            The push token of the device.
+
+        Examples
+        --------
+        >>> Recipients().unregister_device("ExponentPushToken[a]")
+        """
         self._change("delete from devices where token = ?", token)
 
     def devices(self, recipient: str) -> tuple[str, ...]:
-        """The tokens of a recipient's devices, sorted."""
+        """Return the devices of a recipient.
+
+        Parameters
+        ----------
+        recipient
+            The id of the recipient.
+
+        Returns
+        -------
+        tuple of str
+            The push tokens, sorted.
+
+        Examples
+        --------
+        >>> Recipients().devices("ann")
+        ()
+        """
         return self.devices_of([recipient]).get(recipient, ())
 
     def devices_of(self, recipients: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """The tokens of the devices of many recipients; those without a device are not in it."""
+        """Return the devices of many recipients.
+
+        Parameters
+        ----------
+        recipients
+            The ids of the recipients.
+
+        Returns
+        -------
+        dict of str to tuple of str
+            The push tokens by recipient; recipients without a device are left out.
+
+        Examples
+        --------
+        >>> Recipients().devices_of(["ann"])
+        {}
+        """
         found: dict[str, list[str]] = {}
         for token, recipient in self._among("devices", list(dict.fromkeys(recipients))):
             found.setdefault(recipient, []).append(token)
         return {recipient: tuple(sorted(tokens)) for recipient, tokens in found.items()}
 
     def keep_tickets(self, tickets: Mapping[str, str], sent_at: float) -> None:
-        """Remember what a push service gave for messages to devices: the token by ticket, and when (seconds since 1970)."""
+        """Store the tickets of a push service.
+
+        Parameters
+        ----------
+        tickets
+            The push token by ticket.
+        sent_at
+            When the messages were sent, in seconds since 1970.
+        """
         rows = sealed((ticket, token, float(sent_at)) for ticket, token in tickets.items())
         sql = "insert or replace into tickets values (?, ?, ?, ?)"
         self._database.write(lambda connection: connection.executemany(sql, rows))
 
     def tickets(self, before: float, limit: int) -> dict[str, str]:
-        """The oldest tickets from before a moment, with the tokens."""
+        """Return the oldest tickets.
+
+        Parameters
+        ----------
+        before
+            Only tickets sent before this moment, in seconds since 1970.
+        limit
+            The greatest number of tickets.
+
+        Returns
+        -------
+        dict of str to str
+            The push token by ticket.
+        """
         rest = "where sent_at <= ? order by sent_at, id limit ?"
         return {ticket: token for ticket, token, _ in self._database.rows("tickets", rest, (before, limit))}
 
     def forget_tickets(self, tickets: Iterable[str]) -> None:
-        """Forget tickets."""
+        """Remove tickets.
+
+        Parameters
+        ----------
+        tickets
+            The tickets.
+        """
         rows = [(ticket,) for ticket in tickets]
         self._database.write(
             lambda connection: connection.executemany("delete from tickets where id = ?", rows)
         )
 
     def _among(self, table: str, recipients: Sequence[str]) -> Iterator[tuple[str, ...]]:
-        """The rows of a table that are about these recipients."""
+        """Return the rows of a table for these recipients."""
         place = CHECKED[table].split(", ").index("recipient")
         size = self._database.read(
             f"select count(*) from (select 1 from {table} limit ?)", (len(recipients),)

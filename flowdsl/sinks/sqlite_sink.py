@@ -1,4 +1,4 @@
-"""What durable sinks have in common: deliveries become rows, and rows are written in one transaction."""
+"""Base of durable sinks: deliveries become rows, written in one transaction."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ StoredKey = bytes | str
 
 
 class _Known(NamedTuple):
-    """A key that a sink has: up to when what it stands for was known, where it is provisional, and what takes that back."""
+    """Key that a sink has; for a provisional one, up to when its window was known, and what undoes it."""
 
     until: int | None
     undo: str | None
@@ -64,18 +64,17 @@ _FOR_GOOD: Final = _Known(None, None)
 
 
 class KeptSink(DurableSink, Generic[Row]):
-    """A durable sink over a database: subclasses make a row of a delivery, and write rows.
+    """Durable sink over a SQLite database. Subclasses turn deliveries into rows and write them.
 
-    What has a key that the sink has is there already, whichever way it comes, and nothing is done (rule 31). The key
-    stays when what it stood for is deleted. What a window let go of only because a log ended gives way to what comes
-    of the window when more of the log is there.
+    A delivery whose key the sink has is skipped, however it arrives (rule 31); keys stay when their rows are deleted. A
+    provisional delivery is replaced by what its window delivers once the log has gone on.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def open(self) -> None:
-        """Make or open the file."""
+        """Open the file, and create it if it does not exist."""
         self._database.open()
 
     def close(self) -> None:
@@ -83,11 +82,28 @@ class KeptSink(DurableSink, Generic[Row]):
         self._database.close()
 
     def verify(self) -> Sequence[str]:
-        """Read the whole file; what is wrong with it, as sentences, and nothing where all is well."""
+        """Read the whole file and check it.
+
+        Returns
+        -------
+        sequence of str
+            What is damaged, one sentence each; empty if nothing is.
+        """
         return self._database.damage()
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Keep deliveries, all in one transaction, but for those whose key is there."""
+        """Store deliveries whose key is new, in one transaction.
+
+        Parameters
+        ----------
+        deliveries
+            The deliveries, in order.
+
+        Returns
+        -------
+        sequence of Failure or None
+            One entry per delivery: None, or why it failed.
+        """
         kept, outcomes = self._rows(deliveries)
         if kept:
             self._database.write(lambda connection: self._keep(connection, kept))
@@ -95,7 +111,22 @@ class KeptSink(DurableSink, Generic[Row]):
         return outcomes
 
     def apply(self, deliveries: Sequence[Delivery], consumer: str, batch: int) -> Sequence[Outcome]:
-        """Keep a numbered batch once, however often it is handed over."""
+        """Store a numbered batch once, however often it is applied.
+
+        Parameters
+        ----------
+        deliveries
+            The deliveries of the batch.
+        consumer
+            Whose batches are counted.
+        batch
+            The number of the batch.
+
+        Returns
+        -------
+        sequence of Failure or None
+            As of `deliver`.
+        """
         # what cannot be kept depends on the deliveries alone: a batch that is handed over again has the same answer
         kept, outcomes = self._rows(deliveries)
 
@@ -108,7 +139,18 @@ class KeptSink(DurableSink, Generic[Row]):
         return outcomes
 
     def applied(self, consumer: str) -> int:
-        """The number of the last batch of a consumer; 0 before any."""
+        """Return the number of a consumer's last batch.
+
+        Parameters
+        ----------
+        consumer
+            The name of the consumer.
+
+        Returns
+        -------
+        int
+            The number, or 0 before the first batch.
+        """
         return self._database.applied(consumer)
 
     def __repr__(self) -> str:
@@ -117,7 +159,7 @@ class KeptSink(DurableSink, Generic[Row]):
     def _rows(
         self, deliveries: Sequence[Delivery]
     ) -> tuple[list[tuple[StoredKey, int | None, Row]], list[Outcome]]:
-        """What can be kept: its key, up to when it is known where it is provisional, and its row."""
+        """Return what can be stored: key, end of knowledge of provisional ones, and row."""
         kept: list[tuple[StoredKey, int | None, Row]] = []
         outcomes: list[Outcome] = []
         for delivery in deliveries:
@@ -174,7 +216,7 @@ class KeptSink(DurableSink, Generic[Row]):
         together: list[bytes],
         told: list[tuple[StoredKey, int | None, str | None]],
     ) -> None:
-        """Write keys: those that lie together, and others one by one."""
+        """Write keys: adjacent ones together, others one by one."""
         together.sort()
         if len(together) < _TOGETHER:
             told += [(key, None, None) for key in together]
@@ -186,10 +228,7 @@ class KeptSink(DurableSink, Generic[Row]):
         insert(connection, "insert or replace into keys", sealed(told))
 
     def _last_before(self, connection: sqlite3.Connection, asked: Sequence[StoredKey]) -> bytes:
-        """The last of the keys that are there up to the last of these: those of them behind it are new.
-
-        Keys of a log begin with a time, so that most of what comes is behind all that came before.
-        """
+        """Return the greatest stored key up to the last of these; keys beyond it are new."""
         highest = max((key for key in asked if isinstance(key, bytes)), default=b"")
         found = b""
         for sql in (
@@ -201,7 +240,7 @@ class KeptSink(DurableSink, Generic[Row]):
         return found
 
     def _known(self, connection: sqlite3.Connection, keys: Sequence[StoredKey]) -> dict[Any, _Known]:
-        """What is known of those keys that are there."""
+        """Return what is stored of these keys."""
         found: dict[Any, _Known] = {}
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]

@@ -1,8 +1,4 @@
-"""Tokens of listeners: JSON Web Tokens that say whose deliveries their holder may hear, and until when.
-
-A token is signed with a secret (HS256) and has the claims `aud` ("flowdsl"), `exp`, and `recipients` (a list of text), or
-`all` (true) in place of them, so that any program that knows the secret can make one with a library of its own.
-"""
+"""Tokens of listeners: JSON Web Tokens that name recipients and expire."""
 
 from __future__ import annotations
 
@@ -26,28 +22,28 @@ _LONGEST: Final = 1 << 13
 
 @dataclass(frozen=True)
 class Grant:
-    """What a token grants: deliveries to some recipients, None for everybody's, until `end` (seconds since 1970)."""
+    """What a token grants: deliveries to `recipients` (None for all) until `end`, in seconds since 1970."""
 
     recipients: frozenset[str] | None
     end: float
 
 
 class Tokens:
-    """Makes and reads tokens that are signed with one secret."""
+    """Maker and reader of tokens signed with one secret."""
 
     def __init__(self, secret: str | None) -> None:
         self._jwt: Any = need("jwt", "web_socket")
         self._key = secrets.token_bytes(LEAST_SECRET) if secret is None else checked_secret(secret)
 
     def made(self, recipients: Iterable[str] | None, lasts: str) -> str:
-        """Make a token for some recipients, None for all."""
+        """Make a token for some recipients, or for all (None)."""
         granted = {"all": True} if recipients is None else {"recipients": sorted(set(recipients))}
         claims = {"aud": _AUDIENCE, "exp": time.time() + _seconds(lasts), **granted}
         token: str = self._jwt.encode(claims, self._key, algorithm=_ALGORITHM)
         return token
 
     def read(self, token: str) -> Grant | None:
-        """Read a token; None where it was not signed with the secret, has ended, or says something else."""
+        """Read a token; return None if it was signed with another secret, has expired, or is malformed."""
         if len(token) > _LONGEST:
             return None
         try:

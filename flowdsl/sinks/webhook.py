@@ -1,4 +1,4 @@
-"""webhook: each payload as JSON to a URL."""
+"""Webhook sink: payloads as JSON to a URL."""
 
 from __future__ import annotations
 
@@ -40,16 +40,38 @@ Origin = tuple[str, str, int]
 
 
 class Webhook(Sink):
-    """Sends each payload as JSON to `url`, with the delivery's key in the header `Idempotency-Key`.
+    """Send each payload as JSON to a URL, with the delivery's key in the header `Idempotency-Key`.
 
-    2xx is success. 4xx fails at once; 429, 5xx, and what takes longer than `timeout` (seconds, or text such as `"10s"`) are
-    tried again, `attempts` times in all, after 0.1, 0.5 and 2 s and a bit, or when `Retry-After` says. Deliveries to one
-    recipient keep their order; up to `connections` recipients are served at once.
+    Status 2xx is success; 4xx fails at once. Status 429, 5xx and time-outs are tried again, after 0.1, 0.5 and 2 s plus jitter, or
+    when `Retry-After` says. Deliveries to one recipient keep their order. URL and headers are never shown in messages.
 
-    `{{ env.NAME }}` in the URL and in headers is filled in from the environment when the sink opens, and neither it nor a
-    header is shown anywhere. Redirects are followed only if they keep the method (307, 308) and lead to the same scheme,
-    host and port, or to one of `redirects`, which is sent no headers.
+    Redirects are followed only if they keep the method (307, 308) and lead to the same scheme, host and port, or to one of
+    `redirects`, which gets no headers.
 
+    Parameters
+    ----------
+    url
+        The URL; `{{ env.NAME }}` is replaced from the environment when the sink opens, here and in headers.
+    method
+        The HTTP method: `POST`, `PUT` or `PATCH`.
+    headers
+        Headers to send.
+    timeout
+        How long one attempt may take, in seconds or as text such as `"10s"`.
+    attempts
+        How often a delivery is tried in all.
+    connections
+        How many recipients are served at once.
+    redirects
+        Servers that a redirect may lead to, such as `"https://hooks.example.org"`.
+
+    Raises
+    ------
+    SinkError
+        If an option is not valid, or the extra `live` is not installed.
+
+    Examples
+    --------
     >>> Webhook("https://example.org/hook?key={{ env.KEY }}", headers={"Authorization": "Bearer {{ env.TOKEN }}"})
     Webhook('https://example.org/…', headers=['Authorization'])
     """
@@ -116,7 +138,13 @@ class Webhook(Sink):
         self._http: httpx.AsyncClient | None = None
 
     def open(self) -> None:
-        """Read what the environment has to say."""
+        """Read the environment.
+
+        Raises
+        ------
+        SinkError
+            If a variable of the environment is missing.
+        """
         if self._filled is not None:
             return
         need("tenacity", "webhook")
@@ -133,7 +161,18 @@ class Webhook(Sink):
         self._background.stop()
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Send payloads: those to one recipient one after the other, those to others meanwhile."""
+        """Send payloads; those to one recipient one after the other, those to different recipients concurrently.
+
+        Parameters
+        ----------
+        deliveries
+            The deliveries, in order.
+
+        Returns
+        -------
+        sequence of Failure or None
+            One entry per delivery: None, or why it failed.
+        """
         self.open()
         return self._background.run(self._all(deliveries)) if deliveries else []
 

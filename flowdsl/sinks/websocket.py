@@ -1,4 +1,4 @@
-"""web_socket: a server that hands deliveries on to whoever listens."""
+"""WebSocket sink: a server that streams deliveries to listeners."""
 
 from __future__ import annotations
 
@@ -46,21 +46,39 @@ _log: Final = logging.getLogger("flowdsl.sinks.web_socket")
 
 
 class WebSocket(Sink):
-    """Serves deliveries at `ws://host:port/`, to those who listen while they come.
+    """Serve deliveries at `ws://host:port/` to connected listeners.
 
-    Whoever listens sends a token, as `Authorization: Bearer …` or as `token=…` in the address. `token("ann")` makes one: it
-    is signed with `secret` and names the recipients whose deliveries its holder may hear, and an end, at which the
-    connection ends too. `token_for_all()` makes one for everybody's. Without a `secret` the sink makes one up, which only
-    tokens of this very sink know. `public=True` asks for no token: anybody on this machine hears everything.
+    A listener authenticates with a token, as `Authorization: Bearer …` or as `token=…` in the address. A token is signed with
+    `secret`, names the recipients whose deliveries its holder may receive, and expires, which also ends the connection. A token
+    for several recipients receives all of them, or some: `/?recipient=ann&recipient=bob`. A delivery without a recipient goes to
+    everybody. Messages are JSON objects with `key, sink, flow, seq_no, event_id, event_time, delivered_at, recipient_id, payload`.
 
-    A token for several recipients hears all of them, or some: `/?recipient=ann&recipient=bob`. A delivery goes to those who
-    may and want to hear its recipient, or to everybody where it has none, as a JSON object with `key, sink, flow, seq_no,
-    event_id, event_time, delivered_at, recipient_id, payload`. For each listener up to `queue` deliveries wait from one
-    batch to the next; one that is still behind after two seconds is sent away (code 1013).
+    A listener whose queue is still full two seconds after a batch is disconnected (code 1013).
 
-    Pages of other sites in a browser may not listen, unless they are among `origins`. Up to `listeners` listen at once, and
-    never more than half of the files that the process may open. `port=0` takes any free port, which `.port` tells.
+    Parameters
+    ----------
+    host
+        The address to listen on.
+    port
+        The port to listen on; 0 chooses a free one, see `port`.
+    secret
+        What tokens are signed with; `{{ env.NAME }}` is replaced from the environment. None makes a secret of this sink's own.
+    public
+        Let anybody on this machine receive everything, without a token.
+    origins
+        Sites whose pages may connect. Other pages in a browser are refused.
+    queue
+        How many deliveries may wait for one listener.
+    listeners
+        How many listeners may be connected at once; never more than half of the files that the process may open.
 
+    Raises
+    ------
+    SinkError
+        If an option is not valid, or the extra `live` is not installed.
+
+    Examples
+    --------
     >>> server = WebSocket(secret="a secret that is long enough for it")
     >>> server.token("ann", lasts="1h").count(".")
     2
@@ -142,7 +160,7 @@ class WebSocket(Sink):
 
     @property
     def port(self) -> int:
-        """The port that it listens on, once it is open."""
+        """The port that the server listens on, once it is open."""
         if self._server is None:
             return self._asked_port
         found: int = next(iter(self._server.sockets)).getsockname()[1]
@@ -150,12 +168,12 @@ class WebSocket(Sink):
 
     @property
     def listeners(self) -> int:
-        """How many listen."""
+        """The number of connected listeners."""
         return 0 if self._listeners is None else len(self._listeners)
 
     @property
     def counts(self) -> dict[str, int]:
-        """So far: messages `sent`, connections `refused`, listeners that were `too slow`, and messages they `missed`."""
+        """Counts so far: messages `sent`, connections `refused`, listeners that were `too slow`, and messages they `missed`."""
         return dict(self._counts)
 
     def token(self, recipients: str | Iterable[str], *, lasts: str = "1h") -> str:
@@ -186,11 +204,38 @@ class WebSocket(Sink):
         return self._tokens().made(checked_recipients(recipients), lasts)
 
     def token_for_all(self, *, lasts: str = "1h") -> str:
-        """Make a token for everybody's deliveries; `lasts` is as in `token`."""
+        """Make a token for the deliveries of all recipients.
+
+        Parameters
+        ----------
+        lasts
+            How long it is valid, such as `"1h"`; the connection it opened ends then too.
+
+        Returns
+        -------
+        str
+            A JSON Web Token, signed with the sink's secret (HS256).
+
+        Raises
+        ------
+        SinkError
+            If there is no such duration, or the secret's variable is not set.
+
+        Examples
+        --------
+        >>> WebSocket().token_for_all().count(".")
+        2
+        """
         return self._tokens().made(None, lasts)
 
     def open(self) -> None:
-        """Start the server."""
+        """Start the server.
+
+        Raises
+        ------
+        SinkError
+            If the address is in use, or a variable of the environment is missing.
+        """
         if self._server is not None:
             return
         need("websockets", "web_socket")
@@ -209,7 +254,7 @@ class WebSocket(Sink):
             ) from error
 
     def close(self) -> None:
-        """Send everybody away, and end the server."""
+        """Disconnect all listeners and stop the server."""
         server, self._server = self._server, None
         if server is not None:
             assert self._door is not None
@@ -218,7 +263,18 @@ class WebSocket(Sink):
         self._door = self._listeners = None
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Put deliveries in the queues of those who listen; it waits for those who keep up, and not for the others."""
+        """Queue deliveries for the connected listeners; wait for those that keep up.
+
+        Parameters
+        ----------
+        deliveries
+            The deliveries, in order.
+
+        Returns
+        -------
+        sequence of None
+            One entry per delivery: a listener that is gone is no failure.
+        """
         self.open()
         self._background.run(self._hand_out(deliveries))
         return [None] * len(deliveries)
