@@ -1,4 +1,4 @@
-"""Flows that run live: a log is followed as it grows, and what comes out goes to real sinks.
+"""Live runs: follow a log as it grows and deliver to real sinks.
 
 `runtime.py` is what users meet, `story.py` what is read from the log, `recording.py` what comes out of a batch,
 `dispatch.py` how that reaches the sinks, `consumer.py` and `checkpoints.py` what survives a crash.

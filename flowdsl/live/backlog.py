@@ -1,4 +1,4 @@
-"""Deliveries that wait on disk for a sink that hangs or is slow, so that neither the run nor its memory waits with them.
+"""Backlog on disk for sinks that hang or are slow, so that neither the run nor its memory waits for them.
 
 What stands here was promised: checkpoints count it as handed over. It is removed once the sink has it. Of a log in
 memory it lies in a temporary file, as long as the log lasts.
@@ -34,7 +34,7 @@ _TIMES: Final = ("event_time", "delivered_at")
 
 @dataclass
 class Parcel:
-    """Deliveries of one batch of a run to one sink, each with the moment (µs) at which it was to be made.
+    """Deliveries of one batch to one sink, each with the moment (µs) at which it was due.
 
     Batches follow each other by `era`, which counts runs, and by `number`. This one ends with the event `seq_no`, and its
     deliveries wait `since` a time (µs); `kept` says whether they stand on disk.
@@ -51,26 +51,28 @@ class Parcel:
 
     @property
     def place(self) -> tuple[int, int]:
-        """Where it is among all of its sink."""
+        """Position among all parcels of the sink."""
         return self.era, self.number
 
 
 class Backlog:
-    """The parcels of one consumer that wait on disk, those of each sink in their order."""
+    """Parcels of one consumer that wait on disk, in order for each sink."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._opened: Database | None = None
 
     def put(self, sink: str, parcels: Sequence[Parcel]) -> None:
-        """Keep parcels, on disk when this returns."""
+        """Store parcels; they are on disk when this returns."""
         rows = sealed(_row(sink, parcel) for parcel in parcels)
         self._database().write(lambda c: insert(c, f"insert or replace into waiting ({_COLUMNS}, crc)", rows))
         for parcel in parcels:
             parcel.kept = True
 
     def after(self, sink: str, place: tuple[int, int], most: int) -> list[Parcel]:
-        """The next parcels of a sink behind a place, with `most` deliveries, but at least one parcel."""
+        """Return the next parcels of a sink after a position, up to `most` deliveries but at least one
+        parcel.
+        """
         behind = "sink = ? and (era, number) > (?, ?) order by era, number"
         sizes = self._read(
             f"select era, number, size from waiting where {behind} limit ?", (sink, *place, most)
@@ -88,33 +90,33 @@ class Backlog:
         return [_parcel(*row) for row in self._database().rows("waiting", rest, (sink, *place, len(wanted)))]
 
     def waiting(self) -> dict[str, tuple[int, int]]:
-        """For each sink how many deliveries wait, and since when (µs)."""
+        """Return for each sink how many deliveries wait, and since when (µs)."""
         rows = self._read("select sink, sum(size), min(since) from waiting group by sink")
         return {sink: (size, since) for sink, size, since in rows}
 
     def era(self, run: str) -> int:
-        """The number of a run: behind those of all runs before it."""
+        """Return the number of a run, which is greater than those of all runs before it."""
         known = self._read("select era from waiting where run = ? limit 1", (run,))
         last = known or self._read("select coalesce(max(era), 0) + 1 from waiting")
         return int(last[0][0]) if last else 1
 
     def remove(self, sink: str, parcels: Sequence[Parcel]) -> None:
-        """These are delivered."""
+        """Remove delivered parcels."""
         places = [(sink, *parcel.place) for parcel in parcels if parcel.kept]
         if places:
             delete = "delete from waiting where sink = ? and era = ? and number = ?"
             self._database().write(lambda c: c.executemany(delete, places))
 
     def forget_after(self, run: str, number: int) -> None:
-        """What a run put here behind a batch comes again, for it goes on from there."""
+        """Remove what a run stored after a batch; the run goes on from there and stores it again."""
         self._forget("run = ? and number > ?", (run, number))
 
     def forget_events_after(self, seq_no: int) -> None:
-        """What came of events behind this one comes again."""
+        """Remove what came of events after this one; it comes again."""
         self._forget("seq_no > ?", (seq_no,))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._opened is not None:
             self._opened.close()
 

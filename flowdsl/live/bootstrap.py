@@ -1,4 +1,4 @@
-"""Where a live run begins: at a checkpoint, or anew at a place of the log with the graph and the clock as of there."""
+"""Start of a live run: from a checkpoint, or from a position of the log with graph and clock as of there."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Named = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Finds or makes the checkpoint that a run goes on from."""
+    """Finds or makes the checkpoint that a run starts from."""
 
     log: EventLog
     plan: Plan
@@ -53,7 +53,9 @@ class Bootstrap:
     ahead: AheadOfClock
 
     def at(self, position: Position | str | int | None, state: State | str | None) -> Checkpoint:
-        """The checkpoint for a position; where none is there yet it is made, and on disk when this returns."""
+        """Return the checkpoint for a position; if there is none it is made, and is on disk when this
+        returns.
+        """
         # also looked at where it is not gone on from: a run of other flows is not to be taken for this one
         found = self._found(discard=state == DISCARD)
         acknowledged = self.log.position(self.consumer.name)
@@ -83,7 +85,7 @@ class Bootstrap:
         return self._new(self._fed(after, found))
 
     def _found(self, *, discard: bool) -> Checkpoint | None:
-        """The last checkpoint; what only other flows remember must be given up by name."""
+        """Return the last checkpoint; state that only other flows have must be discarded by name."""
         try:
             found = self.checkpoints.load()
         except LiveError as error:
@@ -121,7 +123,7 @@ class Bootstrap:
         self._tell_given_up(rows, f"that other flows held: {lost_text(lost, state.clock)}")
 
     def _leave_behind(self, state: State, after: int) -> None:
-        """List what windows and queues hold of events that a run which begins after `after` does not see again."""
+        """List what windows and queues hold of events that a run starting after `after` will not see again."""
         holding = [step for step in state.steps if step.kernel.held]
         rows = given_up(state, holding, self.now(), after)
         if rows:
@@ -136,7 +138,7 @@ class Bootstrap:
         return fitted(state, self.plan, base, self.log, EVENT_COLUMNS, self.follower)
 
     def _own_positions(self, acknowledged: int) -> list[int]:
-        """The positions that this consumer may have told the log itself; any other was set by somebody."""
+        """Return the positions this consumer may have set itself; any other was set by somebody else."""
         said = self.consumer.fact("acknowledged")
         return [acknowledged] if said is None else list(json.loads(said))
 
@@ -168,7 +170,7 @@ class Bootstrap:
         return LogPosition(state.position, 0, here), self.checkpoints.copied(fitted)
 
     def _fed(self, after: int, found: Checkpoint | None) -> tuple[LogPosition, State]:
-        """The state of flows that have seen nothing, with the graph and the clock after the event `after`."""
+        """Return the state of flows that have seen nothing, with graph and clock after the event `after`."""
         here = marks_after(self.log.clock_marks(after), after)
         graph, clock, position = self._graph(after, found)
         local = LocalExecutor(self.plan, graph, LiveRecorder(DeliveryKeys((), self.log)))
@@ -186,7 +188,9 @@ class Bootstrap:
         return LogPosition(after, 0, here), local.state()
 
     def _graph(self, after: int, found: Checkpoint | None) -> tuple[GraphState, int, int]:
-        """The graph to begin with: that of a checkpoint where it is not beyond, for the log may have lost what was before."""
+        """Return the graph to start with: that of a checkpoint, unless the checkpoint is beyond the log's
+        end.
+        """
         if found is not None and found.state.position <= after:
             return found.state.graph, found.state.clock, found.state.position
         nothing: Any = LocalExecutor(
@@ -202,7 +206,7 @@ class Bootstrap:
 
 
 def _carried(before: Named, now: Named) -> dict[str, str]:
-    """Which of the flows of now were there before, and under which name; each flow has a name and a fingerprint.
+    """Match the flows of now, each with its name and fingerprint, with those of before.
 
     One that was edited has its name, one that was renamed its fingerprint.
     """

@@ -1,4 +1,4 @@
-"""Checkpoints of a consumer: its state at one place of the log, whole or not there at all.
+"""Checkpoints of a consumer: its state at one position of the log, stored atomically.
 
 A checkpoint is a file that names its blobs; it counts once it has its name. The last two are kept: where the newer
 one is damaged, the older one tells the same, only from further back.
@@ -43,7 +43,7 @@ _KEPT: Final = 2
 
 @dataclass(frozen=True)
 class Earlier:
-    """A run of other flows that this one goes on from, and which of the flows of now it had.
+    """Run of other flows that this one continues, and which of the present flows it had.
 
     What it has handed over behind the checkpoint, those flows do not hand over again.
     """
@@ -54,7 +54,7 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state, the place that it belongs to, and the run: the name under which durable sinks number its batches."""
+    """State, its position, and its run: the name under which durable sinks number batches."""
 
     run: str
     place: LogPosition
@@ -63,7 +63,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one consumer; of a log in memory, the last state as it is."""
+    """Checkpoints of one consumer; for a log in memory, the last state itself."""
 
     def __init__(self, consumer: ConsumerStore, plan: Plan, fetchers: Mapping[str, Fetcher]) -> None:
         self._consumer = consumer
@@ -73,7 +73,7 @@ class Checkpoints:
         self._blobs = BlobWriter(self._put_blob)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Keep a checkpoint, on disk when this returns; older ones go."""
+        """Store a checkpoint, which is on disk when this returns, and remove older ones."""
         if self._folder is None:
             self._consumer.kept = checkpoint
             return
@@ -95,7 +95,7 @@ class Checkpoints:
         self._sweep()
 
     def load(self) -> Checkpoint | None:
-        """The last checkpoint that is whole; None where there never was one."""
+        """Return the last complete checkpoint, or None if there never was one."""
         if self._folder is None:
             return self._kept()
         problems: list[DataError] = []
@@ -117,13 +117,15 @@ class Checkpoints:
         return None
 
     def copied(self, state: State) -> State:
-        """A copy of a state that has nothing in common with it, not even the codes of its ids."""
+        """Return a deep copy of a state, with an interner of its own."""
         blobs: dict[str, bytes] = {}
         written = write_state(state, BlobWriter(lambda name, content: blobs.update({name: bytes(content)})))
         return read_state(written, self._plan, self._fetchers, blobs.__getitem__)
 
     def last_seq_no(self) -> int:
-        """The last event of the last checkpoint whose head can be read, of whatever flows; 0 where there is none."""
+        """Return the last event of the last checkpoint with a readable header, of any flows; 0 if there is
+        none.
+        """
         if self._folder is None:
             return 0 if self._consumer.kept is None else int(self._consumer.kept.place.seq_no)
         for number in reversed(self._numbers()):
@@ -171,7 +173,7 @@ class Checkpoints:
         return sorted(int(match[1]) for match in found if match)
 
     def _sweep(self) -> None:
-        """Remove old checkpoints, and the blobs that none of those left names."""
+        """Remove old checkpoints, and blobs that no remaining checkpoint refers to."""
         assert self._folder is not None
         numbers = self._numbers()
         for number in numbers[:-_KEPT]:
@@ -186,7 +188,7 @@ class Checkpoints:
 
 
 def _head(path: Path) -> tuple[dict[str, Any], bytes]:
-    """What a checkpoint says of itself, and its state as bytes; `DataError` where the former is damaged."""
+    """Split a checkpoint into its header and state; raise `DataError` if the header is damaged."""
     content = path.read_bytes()
     end = content.find(b"\n", len(_HEAD))
     digest, _, line = content[len(_HEAD) : end].partition(b" ")

@@ -1,4 +1,5 @@
-"""What comes out of a batch of a live run: deliveries for each sink in the total order, and contexts that failed.
+"""Collector of what a batch of a live run produces: deliveries for each sink in total order, and failed
+contexts.
 
 Deliveries become rows at once, for sinks take rows. Failures are kept as contexts, and spelled out with all their
 variables when there is time: that costs several times what a batch costs.
@@ -52,7 +53,7 @@ class _Failed:
         self.codes.append(np.array([0, *numbers], np.int32)[failures.codes])
 
     def part(self, chunk: Chunk) -> TablePart:
-        """The failures as rows of the table of errors."""
+        """Return the failures as rows of the table of errors."""
         whole = BufferedContexts.joined(self.held)
         contexts = whole.release(np.arange(len(whole)), chunk)
         why = Failures(np.concatenate(self.codes), tuple(self.messages))
@@ -61,12 +62,14 @@ class _Failed:
 
 @dataclass(frozen=True)
 class FailedContexts:
-    """Failures that were put aside, to be spelled out, on whatever thread."""
+    """Failures put aside, to be written out later on any thread."""
 
     failed: list[_Failed]
 
     def table(self, chunk: Chunk, flows: list[str]) -> pl.DataFrame:
-        """The table that `result.errors` has; `chunk` is an empty one over the versions of entities as they were."""
+        """Return the table that `result.errors` has; `chunk` is an empty one over the entity versions of that
+        time.
+        """
         from flowdsl.results.failures import error_table
         from flowdsl.results.store import MemoryStore
 
@@ -77,7 +80,7 @@ class FailedContexts:
 
 
 class LiveRecorder:
-    """Takes down what comes out of batch after batch, until it is asked for."""
+    """Collects what batches produce until it is taken."""
 
     def __init__(self, keys: DeliveryKeys) -> None:
         self._keys = keys
@@ -90,11 +93,11 @@ class LiveRecorder:
         self._parts: list[tuple[Stage, ContextBatch, Failures]] = []
 
     def note(self, events: pl.DataFrame) -> None:
-        """The next events of the log, before they are run."""
+        """Take the next events of the log, before they are run."""
         self._keys.names.note(events)
 
     def leave(self, position: int, *, keep: bool) -> None:
-        """The events up to a number were run; with `keep` windows may still hold them."""
+        """Release events up to a number; with `keep` windows may still hold them."""
         self._keys.names.leave(position, keep=keep)
 
     # -- what a run tells ------------------------------------------------------------------------------
@@ -107,7 +110,7 @@ class LiveRecorder:
         recipient: Column,
         refused: Refused | None,
     ) -> None:
-        """Deliveries of one step, but for those that preferences hold back."""
+        """Collect deliveries of one step, except those that preferences hold back."""
         origins = Origins.of(contexts, stage.rules.batch_names)
         events = self._keys.names.of(origins.seq, origins.moments)
         told_by = zip(events, origins.branches.to_list(), strict=True)
@@ -122,7 +125,7 @@ class LiveRecorder:
                     told.append(((moment, delivery.seq_no, flow, branch, stage.number, place), delivery))
 
     def failed(self, stage: Stage, contexts: ContextBatch, failures: Failures) -> None:
-        """Contexts that failed at one step."""
+        """Collect contexts that failed at one step."""
         rows = np.flatnonzero(failures.codes)
         if len(rows):
             self._parts.append(
@@ -130,25 +133,25 @@ class LiveRecorder:
             )
 
     def dropped(self, stage: Stage, contexts: ContextBatch, rows: Index, reason: str) -> None:
-        """Dropped contexts are counted by their step."""
+        """Ignore dropped contexts, which their step counts."""
 
     def dropped_earlier(self, stage: Stage, members: EventRefs, reason: str) -> None:
-        """Dropped contexts are counted by their step."""
+        """Ignore dropped contexts, which their step counts."""
 
     def late(self, chunk: Chunk, rows: Index) -> None:
-        """Events older than the clock are counted."""
+        """Count events older than the clock."""
         self.late_count += len(rows)
 
     def ahead(self, chunk: Chunk, rows: Index) -> None:
-        """Events dated in the future are counted."""
+        """Count events dated in the future."""
         self.ahead_count += len(rows)
 
     def unmatched(self, chunk: Chunk, rows: Index) -> None:
-        """Deletions that met nothing are counted."""
+        """Count deletions of what does not exist."""
         self.unmatched_count += len(rows)
 
     def branch(self) -> LiveRecorder:
-        """A recorder for one piece of work, whose records are put in their place by `join`."""
+        """Return a recorder for one piece of work, whose records `join` puts into place."""
         return LiveRecorder(self._keys)
 
     def join(self, branch: LiveRecorder) -> None:
@@ -158,19 +161,19 @@ class LiveRecorder:
         self._parts += branch._parts
 
     def held_versions(self) -> Iterable[Versions]:
-        """Entity versions that failures not yet spelled out refer to."""
+        """Yield the entity versions that pending failures refer to."""
         for failed in self._failed.values():
             for held in failed.held:
                 yield from held.versions()
 
     def held_codes(self) -> Iterator[Any]:
-        """Codes of ids that failures not yet spelled out refer to."""
+        """Yield the codes of ids that pending failures refer to."""
         for failed in self._failed.values():
             for held in failed.held:
                 yield from held.held_codes()
 
     def renumber(self, mapping: Versions) -> None:
-        """Entity versions got new numbers."""
+        """Apply new numbers of entity versions."""
         for failed in self._failed.values():
             for held in failed.held:
                 held.renumber(mapping)
@@ -178,14 +181,14 @@ class LiveRecorder:
     # -- what is asked for -----------------------------------------------------------------------------
 
     def take_deliveries(self) -> dict[str, list[tuple[int, Delivery]]]:
-        """The deliveries since the last time by sink, in the total order, each with its moment in µs."""
+        """Take the collected deliveries by sink, in total order, each with its moment in µs."""
         told, self.delivered_rows = self.delivered_rows, {}
         for rows in told.values():
             rows.sort(key=_by_order)
         return {sink: [(order[0], delivery) for order, delivery in rows] for sink, rows in told.items()}
 
     def keep_failures(self) -> int:
-        """Put the failures of the batch aside, so that the batch itself can go; how many there were."""
+        """Put the failures of the batch aside, so that the batch can be released; return their number."""
         count = 0
         for stage, contexts, failures in self._parts:
             # at a fan-out what fails is the context, or one of its branches
@@ -197,7 +200,7 @@ class LiveRecorder:
         return count
 
     def take_failures(self) -> FailedContexts:
-        """The failures put aside; they are this recorder's no more."""
+        """Take the failures put aside."""
         failed, self._failed, self.unspelled = self._failed, {}, 0
         return FailedContexts(list(failed.values()))
 
@@ -218,7 +221,7 @@ def _by_order(row: tuple[Order, Delivery]) -> Order:
 
 
 def _rows(contexts: ContextBatch, payload: Payload, recipient: Column) -> list[tuple[Any, ...]]:
-    """What is the same for all flows and sinks of a step: the moment in µs, then the fields of a delivery."""
+    """Return what all flows and sinks of a step share: the moment in µs, then the fields of a delivery."""
     chunk, rows = contexts.chunk, contexts.rows
     event_times = chunk.column(("event", "timestamp_us"), rows).ints
     assert event_times is not None
@@ -252,7 +255,7 @@ def _or_none(column: Column) -> list[Any]:
 
 
 def _values(node: Any, size: int) -> list[Any]:
-    """Payloads as JSON values: what `Payload.json` says as text."""
+    """Return payloads as JSON values, equal to what `Payload.json` returns as text."""
     if isinstance(node, Column):
         values = _or_none(node)
         if node.floats is not None and not np.isfinite(node.floats).all():

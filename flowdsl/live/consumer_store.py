@@ -1,4 +1,4 @@
-"""What a consumer keeps beside the log that it reads: how far each sink is, and what could not be done.
+"""Durable data of a consumer, stored beside its log: progress of each sink, dead letters, discarded state.
 
 Of a log in a folder that is the folder `consumers/<name>` in it, with one SQLite file, the checkpoints and a lock; of
 a log in memory it lasts as long as the log.
@@ -50,7 +50,7 @@ _BURIED: Final = 1 << 12
 
 
 class ConsumerStore:
-    """The durable side of one consumer of one log; `folder` is None where the log is in memory."""
+    """Durable side of one consumer of one log; `folder` is None if the log is in memory."""
 
     def __init__(self, name: str, folder: Path | None) -> None:
         self.name = name
@@ -70,7 +70,7 @@ class ConsumerStore:
 
     @classmethod
     def of(cls, log: EventLog, name: str) -> ConsumerStore:
-        """The consumer of this name; the same one again for a log in memory."""
+        """Return the consumer with this name; for a log in memory always the same object."""
         folder = getattr(log, "folder", None)
         if folder is not None:
             # no name can lead elsewhere, be hidden or be too long for the file system
@@ -83,7 +83,7 @@ class ConsumerStore:
 
     @property
     def backlog(self) -> Backlog:
-        """What waits on disk for sinks."""
+        """Deliveries that wait on disk."""
         if self._backlog is None:
             self._backlog = Backlog(self.folder)
         return self._backlog
@@ -91,7 +91,7 @@ class ConsumerStore:
     # -- one at a time ---------------------------------------------------------------------------------
 
     def acquire(self) -> None:
-        """Be the only run of this consumer."""
+        """Become the only run of this consumer."""
         if not self._held.acquire(blocking=False):
             raise self._taken("this process")
         if self.folder is None:
@@ -103,7 +103,7 @@ class ConsumerStore:
             raise
 
     def release(self) -> None:
-        """Let another run of this consumer begin."""
+        """Let another run of this consumer start."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -111,13 +111,13 @@ class ConsumerStore:
             self._held.release()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self.folder is not None:
             self._database.close()
             self.backlog.close()
 
     def after_fork(self) -> None:
-        """Leave what the parent runs to the parent."""
+        """Leave open files to the parent process."""
         self._lock, self._held = None, threading.Lock()
 
     def _taken(self, by: str) -> LiveError:
@@ -130,14 +130,14 @@ class ConsumerStore:
     # -- how far it is ---------------------------------------------------------------------------------
 
     def progress(self, run: str) -> dict[str, int]:
-        """The last batch that each sink has taken, for sinks that do not know it themselves."""
+        """Return the last batch of each sink that does not store it itself."""
         rows = self._database.rows("progress", "where run = ?", (run,))
         return {sink: number for sink, _, number in rows}
 
     def done(
         self, sink: str, run: str, number: int, letters: Sequence[DeadLetter], *, remember: bool
     ) -> None:
-        """A sink has taken the batches up to a number; what it could not deliver becomes dead letters."""
+        """Note that a sink has the batches up to a number; failed deliveries become dead letters."""
 
         def change(connection: sqlite3.Connection) -> None:
             if remember:
@@ -148,27 +148,27 @@ class ConsumerStore:
 
     @property
     def has_run(self) -> bool:
-        """Whether there was a run."""
+        """Return True if this consumer has run before."""
         return self.fact("acknowledged") is not None
 
     def begin(self, run: str, earlier: Sequence[str] = ()) -> None:
-        """A new run: what is known of sinks in others is of no use any more, but for those `earlier` ones that it goes on from."""
+        """Start a new run; forget the progress of other runs, except the `earlier` ones that it continues."""
         known = (run, *earlier)
         self._database.write(
             lambda c: c.execute(f"delete from progress where run not in ({marks(known)})", known)
         )
 
     def fact(self, name: str) -> Any:
-        """Something that was kept under a name; None where nothing was."""
+        """Return the value stored under a name, or None."""
         rows = self._database.rows("facts", "where name = ?", (name,))
         return rows[0][1] if rows else None
 
     def keep_fact(self, name: str, value: Any) -> None:
-        """Keep something under a name."""
+        """Store a value under a name."""
         self._database.write(lambda c: insert(c, "insert or replace into facts", sealed([(name, value)])))
 
     def bury_without_sink(self, sinks: Collection[str], now: int) -> None:
-        """Make dead letters of what waits on disk for sinks that are there no more."""
+        """Turn what waits on disk for sinks that no longer exist into dead letters."""
         for sink in self.backlog.waiting().keys() - set(sinks):
             gone = Failure(f"there is no sink {sink!r} any more")
             while parcels := self.backlog.after(sink, (0, -1), _BURIED):
@@ -178,17 +178,17 @@ class ConsumerStore:
     # -- what was given up -----------------------------------------------------------------------------
 
     def give_up(self, rows: Sequence[GivenUp]) -> None:
-        """Remember what was given up; what is known already, from before a crash, is not told twice."""
+        """Store discarded state; what is stored already, from before a crash, is skipped."""
         self._database.write(
             lambda c: insert(c, f"insert or ignore into given_up ({_CHECKED['given_up']}, crc)", sealed(rows))
         )
 
     def given_up(self) -> list[GivenUp]:
-        """All that was given up."""
+        """Return all discarded state."""
         return [GivenUp(*row) for row in self._database.rows("given_up", "order by rowid")]
 
     def forget_given_up(self) -> int:
-        """Forget what was given up; how many rows that were."""
+        """Remove all discarded state; return the number of rows."""
         count = int(self._database.read("select count(*) from given_up")[0][0])
         if count:
             self._database.write(lambda c: c.execute("delete from given_up"))
@@ -197,38 +197,38 @@ class ConsumerStore:
     # -- dead letters ----------------------------------------------------------------------------------
 
     def put(self, letters: Sequence[DeadLetter]) -> None:
-        """Add dead letters; one that is there already, or was settled, stays as it is."""
+        """Add dead letters; those that exist or were settled are skipped."""
         if letters:
             self._database.write(lambda c: _put(c, letters))
 
     def letters(self) -> list[DeadLetter]:
-        """The dead letters that are not settled, in the order of the log."""
+        """Return the unsettled dead letters in log order."""
         rows = self._database.rows("letters", "where settled = 0 order by seq_no, rowid")
         return [DeadLetter(*row[:-1]) for row in rows]
 
     def owed(self, sink: str) -> set[str]:
-        """The keys of the dead letters of a sink that are not settled."""
+        """Return the keys of the unsettled dead letters of a sink."""
         return {row[0] for row in self._database.rows("letters", "where settled = 0 and sink = ?", (sink,))}
 
     def count_letters(self) -> int:
-        """How many dead letters are not settled."""
+        """Return the number of unsettled dead letters."""
         return int(self._database.read("select count(*) from letters where settled = 0")[0][0])
 
     def settle(self, keys: Sequence[str], last: int) -> None:
-        """These letters are no matter any more, the log ending at `last`.
+        """Settle these letters, with the log ending at `last`.
 
         They are kept hidden, since a recovery from before that may tell of them again.
         """
         self._change_letters(keys, lambda letter, _: (letter, last + 1))
 
     def forget_settled(self, seq_no: int) -> None:
-        """Drop what was settled before the log had this event: no recovery from here on can tell of it again."""
+        """Remove letters settled before the log had this event; no recovery from here on can repeat them."""
         settled = "from letters where settled between 1 and ?"
         if self._database.read(f"select 1 {settled} limit 1", (seq_no,)):
             self._database.write(lambda c: c.execute(f"delete {settled}", (seq_no,)))
 
     def tried_again(self, failed: Sequence[tuple[str, str]]) -> None:
-        """These letters (key, error) were tried again and failed again."""
+        """Note that these letters (key, error) were retried and failed again."""
         errors = dict(failed)
         self._change_letters(
             list(errors),
@@ -241,7 +241,7 @@ class ConsumerStore:
     def _change_letters(
         self, keys: Sequence[str], changed: Callable[[DeadLetter, int], tuple[DeadLetter, int]]
     ) -> None:
-        """Put the letters of these keys, as `changed` makes them of what they are, in their place."""
+        """Replace the letters with these keys by what `changed` makes of them."""
 
         def change(connection: sqlite3.Connection) -> None:
             for key in keys:
@@ -263,7 +263,7 @@ def _put(connection: sqlite3.Connection, letters: Sequence[DeadLetter]) -> None:
 
 
 def _make(folder: Path) -> None:
-    """A folder for its owner alone, and so is that of the log where a run comes before the first event."""
+    """Create a folder for its owner only, and that of the log if a run comes before the first event."""
     with reading(str(folder), UNUSABLE, "what the consumer keeps cannot be used"):
         make_folder(folder.parent.parent)
         for path in (folder.parent, folder):

@@ -1,4 +1,4 @@
-"""Dead letters: contexts that failed at a step, and deliveries that a sink could not make, with all it takes to try again."""
+"""Dead letters: failed contexts and failed deliveries, with all that a retry needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class DeadLetter(NamedTuple):
-    """One dead letter. Times are µs since 1970; `sink` is null where a step failed; `delivery` is JSON."""
+    """Dead letter. Times are in µs since 1970; `sink` is null if a step failed; `delivery` is JSON."""
 
     key: str
     seq_no: int
@@ -70,7 +70,7 @@ _TYPES: Final[dict[str, Any]] = {
 
 
 def letters_of_failures(errors: pl.DataFrame, now: int) -> list[DeadLetter]:
-    """The rows of a table of errors as letters."""
+    """Build letters from rows of the table of errors."""
     told = errors.with_columns(pl.col("timestamp").to_physical())
     columns: dict[str, Iterable[Any]] = {
         name: told[name].to_list() if name in told.columns else repeat(None, len(told))
@@ -82,7 +82,7 @@ def letters_of_failures(errors: pl.DataFrame, now: int) -> list[DeadLetter]:
 
 
 def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> DeadLetter:
-    """What a sink could not deliver as a letter."""
+    """Build a letter from a failed delivery."""
     rest = {
         "event_time": delivery.event_time.isoformat(),
         "delivered_at": delivery.delivered_at.isoformat(),
@@ -101,7 +101,7 @@ def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> DeadLe
 
 
 def delivery_of(letter: DeadLetter) -> Delivery:
-    """The delivery that a letter holds, with the key that it had."""
+    """Return the delivery of a letter, with its original key."""
     rest = json.loads(letter.delivery or "{}")
     return Delivery(
         json.loads(letter.payload or "null"), letter.recipient_id, letter.key, letter.sink or "", letter.flow,
@@ -111,7 +111,7 @@ def delivery_of(letter: DeadLetter) -> Delivery:
 
 
 def letters_frame(letters: Sequence[DeadLetter]) -> pd.DataFrame:
-    """Letters as `runtime.dead_letters` gives them."""
+    """Return letters as the table `runtime.dead_letters`."""
     from flowdsl.frames import to_pandas
 
     columns = {name: [getattr(letter, name) for letter in letters] for name in COLUMNS}
@@ -125,7 +125,7 @@ def letters_frame(letters: Sequence[DeadLetter]) -> pd.DataFrame:
 
 
 def chosen_letters(held: list[DeadLetter], letters: Any) -> list[DeadLetter]:
-    """Those of the letters held that a frame names by their `key`; all for None."""
+    """Return the letters whose `key` is in a frame; all of them for None."""
     if letters is None:
         return held
     from flowdsl.frames import is_frame, to_polars

@@ -1,4 +1,4 @@
-"""Deliveries on their way to sinks: one lane for each sink, so that a slow or broken one holds up no other.
+"""Dispatch of deliveries to sinks: one worker per sink, so that a slow or broken sink delays no other.
 
 A lane takes batches in order. What waits in it goes to the sink together, as one batch that has the number of the
 last: a sink that commits pays for one commit. A lane that is full makes the run wait, as long as its sink gets on. What comes
@@ -37,7 +37,7 @@ PAUSES: Final = (0.1, 0.5, 2.0)
 
 
 class SinkWorker:
-    """The way to one sink: a thread that hands it batch after batch."""
+    """Thread that hands batches to one sink."""
 
     def __init__(
         self, name: str, sink: Sink, consumer: ConsumerStore, run: str, earlier: Sequence[Earlier], begun: int, now: Callable[[], int], tracer: Tracer,
@@ -74,17 +74,17 @@ class SinkWorker:
         self._thread = threading.Thread(target=self._work, name=f"flowdsl-sink-{name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to hand over."""
+        """Start the thread."""
         self._thread.start()
 
     @property
     def earlier_cuts(self) -> list[int]:
-        """The last batches that the sink has from runs of other flows, which this one goes on from."""
+        """Return the last batches the sink has from runs of other flows that this one continues."""
         return [cut for cut, _ in self._had]
 
     @property
     def done(self) -> int:
-        """The last batch of this run that the sink has, as all before it."""
+        """Last batch of this run up to which the sink has everything."""
         with self._changed:
             first = next(self._pending(), None)
             if first is not None or self._on_disk:
@@ -93,13 +93,13 @@ class SinkWorker:
 
     @property
     def safe(self) -> int:
-        """The last batch that the sink has or that waits on disk, as all before it."""
+        """Last batch up to which everything is in the sink or on disk."""
         with self._changed:
             first = next((parcel for parcel in self._pending() if not parcel.kept), None)
             return self._last if first is None else first.number - 1
 
     def _pending(self) -> Iterator[Parcel]:
-        """What waits in memory, in its order."""
+        """Return what waits in memory, in order."""
         yield from self._hand
         yield from self._parcels
 
@@ -117,7 +117,7 @@ class SinkWorker:
         return replace(parcel, deliveries=deliveries, moments=moments)
 
     def put(self, parcel: Parcel, stop: threading.Event) -> None:
-        """Add a batch; where the lane is full, and its sink does not get on, on disk."""
+        """Add a batch; it goes to disk if the queue is full and the sink makes no progress."""
         if self._had:
             parcel = self._without_what_it_had(parcel)
         parcel = replace(parcel, run=self._run, era=self._era, since=self._now())
@@ -135,7 +135,7 @@ class SinkWorker:
             self._tell()
 
     def _has_room(self, stop: threading.Event) -> bool:
-        """Whether there is room, or comes to be while the sink gets on."""
+        """Return True once there is room; wait for it as long as the sink makes progress."""
         handed, end = self._handed, time.monotonic() + STUCK_AFTER
         while self._waiting > WAITING and not stop.is_set():
             if self._handed != handed:
@@ -147,7 +147,7 @@ class SinkWorker:
         return self._waiting <= WAITING
 
     def keep(self, number: int) -> None:
-        """Have all batches up to a number on disk that the sink does not have."""
+        """Write all batches up to a number to disk that the sink does not have."""
         with self._changed:
             unsafe = [parcel for parcel in self._pending() if not parcel.kept and parcel.number <= number]
             if unsafe:
@@ -161,7 +161,7 @@ class SinkWorker:
         self._changed.notify_all()
 
     def wait(self, number: int, timeout: float) -> bool:
-        """Wait until the batches up to `number` are done, at most `timeout` seconds; whether they are."""
+        """Wait up to `timeout` seconds for the batches up to `number`; return whether they are done."""
         end = time.monotonic() + timeout
         with self._changed:
             while self.done < number and not self.dead and (left := end - time.monotonic()) > 0:
@@ -170,7 +170,7 @@ class SinkWorker:
             return self.done >= number
 
     def stop(self, timeout: float) -> None:
-        """Finish what is being handed over and leave the rest; it is handed over again by the next run."""
+        """Finish the current batch and stop; the next run hands over the rest."""
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
@@ -198,7 +198,7 @@ class SinkWorker:
                 self._changed.notify_all()
 
     def _take(self) -> list[Parcel]:
-        """All that waits, up to a limit, to go as one batch; nothing once the lane is to stop."""
+        """Take what waits, up to a limit, as one batch; nothing once the worker is to stop."""
         with self._changed:
             while not self._parcels and not self._stopping.is_set():
                 if self._on_disk:
@@ -218,7 +218,7 @@ class SinkWorker:
             return taken
 
     def _fetch(self) -> None:
-        """Bring what waits on disk into memory, as much as is handed over at once."""
+        """Load what waits on disk, as much as is handed over at once."""
         found = self._backlog.after(self.name, self._behind, TOGETHER)
         size = sum(len(parcel.deliveries) for parcel in found)
         self._parcels.extend(found)
@@ -259,7 +259,7 @@ class SinkWorker:
         )
 
     def _settle(self, parcel: Parcel, outcomes: Sequence[Outcome]) -> None:
-        """What was a dead letter, and is delivered now, is none any more: nobody is to try it again."""
+        """Settle dead letters that were delivered now, so that nobody retries them."""
         made = [d.key for d, o in zip(parcel.deliveries, outcomes, strict=True) if o is None]
         paid = self._owed.intersection(made)
         self._consumer.settle(sorted(paid), parcel.number)
@@ -285,7 +285,7 @@ class SinkWorker:
 
 
 class _BatchAbandoned(Exception):  # noqa: N818
-    """A batch that is left to the next run."""
+    """Raised for a batch that is left to the next run."""
 
 
 def _all(parcel: Parcel, error: str, attempts: int) -> Sequence[Outcome]:
@@ -293,7 +293,7 @@ def _all(parcel: Parcel, error: str, attempts: int) -> Sequence[Outcome]:
 
 
 def _together(parcels: Sequence[Parcel]) -> Parcel:
-    """Parcels of one run as one, under the number of the last."""
+    """Join parcels of one run under the number of the last."""
     if len(parcels) == 1:
         return parcels[0]
     deliveries = [delivery for parcel in parcels for delivery in parcel.deliveries]
@@ -303,7 +303,7 @@ def _together(parcels: Sequence[Parcel]) -> Parcel:
 
 
 class Dispatcher:
-    """The lanes to all sinks."""
+    """Workers of all sinks."""
 
     def __init__(self, lanes: Mapping[str, SinkWorker], stop: threading.Event) -> None:
         self.lanes = lanes
@@ -311,12 +311,12 @@ class Dispatcher:
         self._stop = stop
 
     def start(self) -> None:
-        """Begin to hand over."""
+        """Start all workers."""
         for lane in self.lanes.values():
             lane.start()
 
     def put(self, place: LogPosition, deliveries: Mapping[str, list[tuple[int, Delivery]]]) -> int:
-        """Hand over the deliveries of the batch that ends at a place; how many there are."""
+        """Hand over the deliveries of the batch that ends at a position; return their number."""
         for name, lane in self.lanes.items():
             rows = deliveries.get(name, [])
             made, moments = [delivery for _, delivery in rows], [moment for moment, _ in rows]
@@ -324,39 +324,43 @@ class Dispatcher:
         return sum(map(len, deliveries.values()))
 
     def kept(self, number: int, timeout: float) -> bool:
-        """Have what sinks are not done with after `timeout` seconds, up to a batch, on disk; whether all is done or kept."""
+        """Write what sinks have not finished after `timeout` seconds to disk; return whether all is done or
+        on disk.
+        """
         if not self.wait(number, timeout):
             for lane in self.lanes.values():
                 lane.keep(number)
         return not any(lane.dead for lane in self.lanes.values())
 
     def wait(self, number: int, timeout: float) -> bool:
-        """Wait until all sinks have the batches up to `number`, at most `timeout` seconds; whether they have."""
+        """Wait up to `timeout` seconds until all sinks have the batches up to `number`; return whether they
+        have.
+        """
         end = time.monotonic() + timeout
         return all(lane.wait(number, max(end - time.monotonic(), 0.0)) for lane in self.lanes.values())
 
     @property
     def done(self) -> int:
-        """The last batch that all sinks have."""
+        """Last batch that all sinks have."""
         return min((lane.done for lane in self.lanes.values()), default=1 << 62)
 
     @property
     def safe(self) -> int:
-        """The last batch that all sinks have, or that waits on disk for them."""
+        """Last batch that all sinks have, or that is on disk for them."""
         return min((lane.safe for lane in self.lanes.values()), default=1 << 62)
 
     @property
     def cuts(self) -> list[int]:
-        """The batches up to which sinks have what this run, or one before it, handed over."""
+        """Return the batches up to which sinks have what this run, or one before it, handed over."""
         return [cut for lane in self.lanes.values() for cut in (lane.cut, *lane.earlier_cuts)]
 
     @property
     def earlier_until(self) -> int:
-        """The last batch that a sink has from runs of other flows, which this one goes on from."""
+        """Return the last batch that a sink has from runs of other flows that this one continues."""
         return max((cut for lane in self.lanes.values() for cut in lane.earlier_cuts), default=0)
 
     def stop(self, timeout: float) -> None:
-        """Finish what is being handed over."""
+        """Finish the current batches and stop."""
         self.stopped = True
         for lane in self.lanes.values():
             lane._stopping.set()

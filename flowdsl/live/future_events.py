@@ -1,4 +1,4 @@
-"""Events that are dated further ahead of the wall clock than can be right: a live run marks them before it processes them."""
+"""Detection of events dated too far ahead of the wall clock, which a live run marks before it processes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 @dataclass(frozen=True)
 class AheadOfClock:
-    """Says which events of a log do not move its clock, and writes down in the log which it found so itself.
+    """Finds events that must not move the log clock, and records them in the log.
 
     `most` is how far ahead (µs) an event may be dated; with None nothing is found, and what other runs found counts.
     """
@@ -27,7 +27,9 @@ class AheadOfClock:
     most: int | None
 
     def __call__(self, frame: pl.DataFrame, clock: int) -> pl.DataFrame:
-        """The marks of events in a frame; the new ones are on disk when this returns. `clock` is the clock before them."""
+        """Return the marks of events in a frame; new ones are on disk when this returns. `clock` is the clock
+        before them.
+        """
         events = readable(frame.select("seq_no", "timestamp"))
         if not events.height:
             return self.log.ahead_marks(1 << 62)
@@ -46,5 +48,5 @@ class AheadOfClock:
 
 
 def moment(micros: int) -> dt.datetime:
-    """A count of microseconds since 1970 as a datetime."""
+    """Convert µs since 1970 to a datetime."""
     return _EPOCH + dt.timedelta(microseconds=micros)

@@ -1,4 +1,4 @@
-"""What was given up because flows have changed: the contexts that steps held, and what limits remembered."""
+"""State discarded because flows changed: contexts that steps held, and what limits remembered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class GivenUp(NamedTuple):
-    """A context that a step held, or all that a step remembered beside contexts (`seq_no` is then null).
+    """Context that a step held, or all that a step remembered besides contexts (`seq_no` is then null).
 
     Times are µs since 1970; `branch` is empty where there is none.
     """
@@ -45,7 +45,7 @@ _TYPES: Final[dict[str, Any]] = {
 
 
 def given_up(state: State, lost: Iterable[StepState], now: int, until: int | None = None) -> list[GivenUp]:
-    """What these steps of a state hold and remember, a row for each flow and context.
+    """List what these steps of a state hold, one row for each flow and context.
 
     With `until` only what came of events up to that number: what came of later ones comes again.
     """
@@ -70,7 +70,7 @@ def given_up(state: State, lost: Iterable[StepState], now: int, until: int | Non
 
 
 def given_up_frame(rows: Sequence[GivenUp]) -> pd.DataFrame:
-    """The rows as `runtime.discarded` gives them."""
+    """Return the rows as the table `runtime.discarded`."""
     from flowdsl.frames import to_pandas
 
     columns = {name: [getattr(row, name) for row in rows] for name in _TYPES}

@@ -1,4 +1,4 @@
-"""A log as a live run reads it: events and clock marks in the order in which they happened.
+"""Cursor over a log: events and clock marks in processing order.
 
 Whoever follows the same log from the same place meets the same pieces in the same order, however they are cut:
 that is what makes a live run, the run after a crash and a replay tell the same.
@@ -21,7 +21,8 @@ MOST = 1 << 14
 
 @dataclass(frozen=True)
 class LogPosition:
-    """How far a run has come: the last event, the clock marks used since the run began, and those made right after the event.
+    """Position of a run: the last event, the clock marks used since the run began, and those right after the
+    event.
 
     `number` grows by one at least with every event and every mark: it numbers the batches that end here.
     """
@@ -32,17 +33,17 @@ class LogPosition:
 
     @property
     def number(self) -> int:
-        """The number of a batch that ends here."""
+        """Number of the batch that ends here."""
         return self.seq_no + self.marks
 
     def marked(self, count: int) -> LogPosition:
-        """The place after so many marks more, without an event."""
+        """Return the position after so many more marks, without an event."""
         return replace(self, marks=self.marks + count, here=self.here + count)
 
 
 @dataclass(frozen=True)
 class LogSlice:
-    """The next stretch of a log: events with the clock marks between them, or a clock (µs) without any event."""
+    """Next slice of a log: events with the clock marks between them, or a clock (µs) without events."""
 
     after: LogPosition
     events: pl.DataFrame | None = None
@@ -51,7 +52,7 @@ class LogSlice:
 
 
 class LogCursor:
-    """Gives one piece after the other, from a place on.
+    """Reader of consecutive slices from a position on.
 
     `cuts` are numbers of batches at which a piece has to end, since a sink has had just so much.
     """
@@ -67,7 +68,7 @@ class LogCursor:
         self._frame: pl.DataFrame | None = None
 
     def next(self) -> LogSlice | None:
-        """The next piece; None where the log has no more for now."""
+        """Return the next slice, or None if the log has no more for now."""
         # events first, marks then: a mark between two events was made before the second could be read
         frame = self._frame if self._frame is not None else self._read()
         marks = self._log.clock_marks(self.place.seq_no)
@@ -101,7 +102,7 @@ class LogCursor:
         return LogSlice(LogPosition(last, self.place.marks + inside.height), frame, inside)
 
     def _rows_before_cut(self, frame: pl.DataFrame, marks: pl.DataFrame) -> int:
-        """How many of the events come up to the next cut."""
+        """Return how many of the events come before the next cut."""
         seq = frame["seq_no"].to_numpy()
         before = np.searchsorted(marks["seq_no"].to_numpy(), seq, side="left")
         rows = int(np.searchsorted(seq + self.place.marks + before, self._next_cut(), side="right"))
@@ -121,12 +122,12 @@ class LogCursor:
 
 
 def marks_after(marks: pl.DataFrame, seq_no: int) -> int:
-    """How many of the marks were made right after an event."""
+    """Return how many of the marks were made right after an event."""
     return int((marks["seq_no"] == seq_no).sum()) if marks.height else 0
 
 
 def check_cuts(log: EventLog, place: LogPosition, cuts: list[int]) -> None:
-    """Refuse to go on where a sink has more than the log tells: the log has lost events."""
+    """Raise an error if a sink has more than the log can tell: the log has lost events."""
     marks = log.clock_marks(place.seq_no).height - place.here
     last = max(log.last_seq_no(), place.seq_no) + place.marks + marks
     if max(cuts, default=0) > last:

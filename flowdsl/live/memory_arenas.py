@@ -1,4 +1,4 @@
-"""How memory is given to the threads of a live run."""
+"""Memory arenas of the threads of a live run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ARENAS: Final = 2
 
 
 def share_arenas() -> None:
-    """Have the threads of this process get their memory from few places, where glibc gives it and nobody said otherwise.
+    """Limit glibc to few arenas for all threads, unless the environment says otherwise.
 
     By itself each of them gets a place of its own, and what one frees there is of no use to the others: what a run
     over ever new ids holds would grow for as long as it takes until all of them have met the largest batch.

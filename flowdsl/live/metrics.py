@@ -1,4 +1,4 @@
-"""What a live run did so far, in numbers."""
+"""Metrics of a live run."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _BOUNDS: Final = np.geomspace(1e-4, 1e5, 9 * 12 + 1)
 
 
 class Latencies:
-    """How long deliveries took, counted in buckets: memory does not grow."""
+    """Histogram of latencies; its memory is constant."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(len(_BOUNDS) + 1, np.int64)
 
     def add(self, seconds: npt.NDArray[np.float64]) -> None:
-        """Count some."""
+        """Add latencies."""
         places = np.searchsorted(_BOUNDS, seconds)
         self._counts += np.bincount(places, minlength=len(self._counts))
 
     def percentile(self, percent: float) -> float | None:
-        """The time, in seconds, within which so many percent were done; None where there was none."""
+        """Return a percentile in seconds, or None without data."""
         total = int(self._counts.sum())
         if not total:
             return None
@@ -38,14 +38,14 @@ class Latencies:
         return float(_BOUNDS[min(place, len(_BOUNDS) - 1)])
 
     def merged(self, other: Latencies) -> Latencies:
-        """Both together."""
+        """Return the sum of two histograms."""
         both = Latencies()
         both._counts = self._counts + other._counts
         return both
 
 
 class SinkStats:
-    """What one sink did."""
+    """Counters of one sink."""
 
     def __init__(self) -> None:
         self.delivered = 0
@@ -59,7 +59,9 @@ class SinkStats:
         self._lock = threading.Lock()
 
     def took(self, moments: npt.NDArray[np.int64], failed: int, now: int, seconds: float) -> None:
-        """A batch was handed over: the moments (µs) at which deliveries were to be made, those that failed, the time it took."""
+        """Count a batch: the moments (µs) at which deliveries were due, the failed ones, and the time it
+        took.
+        """
         with self._lock:
             self.delivered += len(moments)
             self.failed += failed
@@ -69,7 +71,7 @@ class SinkStats:
 
 
 def percentiles(meters: Iterable[SinkStats]) -> tuple[float | None, ...]:
-    """The times within which 50, 95 and 99 percent of what these meters have counted were done."""
+    """Return the 50th, 95th and 99th percentile over several counters."""
     latencies = Latencies()
     for meter in meters:
         latencies = latencies.merged(meter.latencies)
@@ -78,7 +80,8 @@ def percentiles(meters: Iterable[SinkStats]) -> tuple[float | None, ...]:
 
 @dataclass(frozen=True)
 class SinkMetrics:
-    """What one sink did: deliveries made, failed (they are dead letters), waiting, and of these on disk; latencies in seconds.
+    """Metrics of one sink: deliveries made, failed (dead letters), waiting, and of these on disk; latencies
+    in seconds.
 
     `waiting_since` is when the first of those that wait came, as text; None where none does. Where that is long ago the sink
     hangs, or is too slow.
@@ -98,7 +101,7 @@ class SinkMetrics:
 
     @classmethod
     def of(cls, sink: str, meter: SinkStats) -> SinkMetrics:
-        """What a meter says now."""
+        """Return the present metrics of a counter."""
         return cls(
             sink, meter.delivered, meter.failed, meter.waiting, meter.on_disk, _text(meter.waiting_since), meter.batches, round(meter.seconds, 6),
             *(meter.latencies.percentile(p) for p in (50, 95, 99)),
@@ -107,7 +110,7 @@ class SinkMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a live run did since it was started, at one moment.
+    """Metrics of a live run since it was started.
 
     `events` were processed in `batches`; `position` is the last of them, `lag` how many the log has behind it.
     `failures` are contexts that failed at a step, `dead_letters` all that wait to be tried again, `late` events older
@@ -135,18 +138,18 @@ class Metrics:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The numbers of each sink, one row a sink."""
+        """Return the metrics of the sinks, one row per sink."""
         return _frame([vars(sink) for sink in self.sinks], list(SinkMetrics.__dataclass_fields__))
 
     @property
     def step_frame(self) -> pd.DataFrame:
-        """What became of the contexts that entered each step, as `result.steps` has it."""
+        """Return what became of the contexts that entered each step, like `result.steps`."""
         from flowdsl.results.derived_tables import STEP_SCHEMA
 
         return _frame([{name: step[name] for name in STEP_SCHEMA} for step in self.steps], list(STEP_SCHEMA))
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers as JSON values, without those of the steps."""
+        """Return the metrics as JSON values, without those of the steps."""
         rest = {name: value for name, value in vars(self).items() if name not in ("sinks", "steps")}
         return {
             **rest,

@@ -1,4 +1,4 @@
-"""Dead letters tried again: deliveries as they were, contexts from their events on."""
+"""Retry of dead letters: deliveries as they were, contexts from their events on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def retried(
     letters: Sequence[DeadLetter],
     follower: ProgressReporter,
 ) -> list[DeadLetter]:
-    """The letters that failed again; the others are settled. `follower` hears of the events that are run for it."""
+    """Retry letters; return those that failed again and settle the others. `follower` is told of the events
+    that are run.
+    """
     wanted = {letter.key: [delivery_of(letter)] for letter in letters if letter.sink is not None}
     errors: dict[str, str] = {}
     contexts = [letter for letter in letters if letter.sink is None]
@@ -51,7 +53,7 @@ def retried(
 
 
 def _delivered(sinks: dict[str, Sink], wanted: dict[str, list[Delivery]]) -> dict[str, str]:
-    """Hand deliveries to their sinks; by letter, what went wrong."""
+    """Hand deliveries to their sinks; return the errors by letter."""
     errors: dict[str, str] = {}
     by_sink: dict[str, list[tuple[str, Delivery]]] = defaultdict(list)
     for key, deliveries in wanted.items():
@@ -68,7 +70,7 @@ def _delivered(sinks: dict[str, Sink], wanted: dict[str, list[Delivery]]) -> dic
 
 
 def _outcomes(sink: Sink, deliveries: list[Delivery]) -> list[str | None]:
-    """Of each delivery what went wrong; a durable sink makes none twice, for each has the key that it had."""
+    """Return the error of each delivery; a durable sink makes none twice, since each keeps its key."""
     try:
         outcomes = checked_outcomes(sink.deliver(deliveries), sink, len(deliveries))
         return [None if outcome is None else outcome.error for outcome in outcomes]
@@ -79,7 +81,9 @@ def _outcomes(sink: Sink, deliveries: list[Delivery]) -> list[str | None]:
 def _rerun(
     runtime: Runtime, labels: list[str], letters: Sequence[DeadLetter], follower: ProgressReporter
 ) -> tuple[dict[str, list[Delivery]], dict[str, str]]:
-    """Run the events of letters again; by letter, what comes out behind the step that failed, and what fails again."""
+    """Run the events of letters again; return by letter what comes out after the failed step, and what fails
+    again.
+    """
     plan = Plan.of(runtime.flows)
     keys = DeliveryKeys(runtime.flows, runtime.log)
     recorder = LiveRecorder(keys)
@@ -115,7 +119,7 @@ def _rerun(
 
 
 def _numbers_in(log: EventLog, seqs: Seqs) -> set[int]:
-    """Which of these sequence numbers the log has."""
+    """Return which of these sequence numbers the log has."""
     found: set[int] = set()
     for chunk in log.chunks((), 1 << 17, int(seqs[0]) - 1):
         numbers = chunk["seq_no"].to_numpy()
@@ -126,7 +130,7 @@ def _numbers_in(log: EventLog, seqs: Seqs) -> set[int]:
 
 
 def _comes_from(letter: DeadLetter, branch: str | None, step: int) -> bool:
-    """Whether what an event became at a step is of the context that failed, or of a branch of it, at a later step."""
+    """Return True if an outcome belongs to the failed context, or a branch of it, at a later step."""
     return step > letter.step and (
         letter.branch is None or branch == letter.branch or (branch or "").startswith(f"{letter.branch}.")
     )

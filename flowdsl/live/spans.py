@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry for batches and deliveries, where `opentelemetry-api` is installed; nothing where it is not."""
+"""OpenTelemetry spans of batches and deliveries; no-ops without `opentelemetry-api`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 
 class TraceSpan:
-    """A span, or nothing."""
+    """Span, or a no-op."""
 
     def __init__(self, span: Any = None) -> None:
         self._span = span
 
     def set(self, **attributes: Any) -> None:
-        """Say more of it."""
+        """Set attributes."""
         if self._span is not None:
             for name, value in attributes.items():
                 self._span.set_attribute(f"flowdsl.{name}", value)
 
 
 class Tracer:
-    """Makes spans named like `flowdsl.batch`, with attributes named like `flowdsl.events`."""
+    """Maker of spans named like `flowdsl.batch`, with attributes named like `flowdsl.events`."""
 
     def __init__(self) -> None:
         self._tracer: Any = None
@@ -33,7 +33,7 @@ class Tracer:
 
     @contextmanager
     def span(self, name: str, **attributes: Any) -> Iterator[TraceSpan]:
-        """A span around what is done within."""
+        """Open a span for a block of code."""
         if self._tracer is None:
             yield TraceSpan()
             return

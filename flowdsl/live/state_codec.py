@@ -1,4 +1,4 @@
-"""The state of a run as bytes, and back: the graph, the clock, and what windows, queues and limits remember.
+"""Encoding of a run's state to bytes: the graph, the clock, and what windows, queues and limits hold.
 
 The bytes are JSON of what each class declares in `saved`, then the arrays (raw numbers) and columns (Arrow IPC) that it
 refers to; large ones are blobs outside, so that one that did not change need not be written again. What the program has
@@ -43,7 +43,7 @@ _CLOCK: Final = WholeField()
 
 @dataclass
 class SerializedState:
-    """A state as bytes: so much JSON and then what it refers to; and the names of its blobs, in their order."""
+    """Encoded state: the length of its JSON, the bytes, and the names of its blobs in order."""
 
     json_size: int
     content: bytes
@@ -52,20 +52,20 @@ class SerializedState:
 
 @dataclass
 class BlobWriter:
-    """Gives blobs their names: by content, and those of unchanged columns without looking at them again."""
+    """Names blobs by content; unchanged columns keep their names without being read again."""
 
     put: Callable[[str, Any], None]
     _named: dict[int, tuple[pl.Series, str]] = field(default_factory=dict)
     _used: dict[int, tuple[pl.Series, str]] = field(default_factory=dict)
 
     def write(self, content: Any) -> str:
-        """Keep bytes; gives their name."""
+        """Store bytes; return their name."""
         name = hashlib.blake2b(content, digest_size=16).hexdigest()
         self.put(name, content)
         return name
 
     def series(self, series: pl.Series) -> str:
-        """Keep a column; gives the name of its bytes."""
+        """Store a column; return the name of its bytes."""
         known = self._named.get(id(series))
         if known is None:
             known = (series, self.write(_ipc(series)))
@@ -74,12 +74,12 @@ class BlobWriter:
         return known[1]
 
     def forget_unused(self) -> None:
-        """Let go of columns that the state written last does not have any more."""
+        """Forget columns that the state written last no longer has."""
         self._named, self._used = self._used, {}
 
 
 class _StepKept(StateObject):
-    """What one step remembers, as it is written."""
+    """Encoded state of one step."""
 
     saved = keeps(
         fingerprint=TextField(),
@@ -103,7 +103,7 @@ class _StepKept(StateObject):
 
 @dataclass(frozen=True)
 class _Step(FieldKind):
-    """A step's state; what would be lost with it is told for those who do not have the step."""
+    """State of a step, with what would be lost with it for those who lack the step."""
 
     clock: int = 0
 
@@ -116,7 +116,7 @@ class _Step(FieldKind):
 
 
 def write_state(state: State, blobs: BlobWriter) -> SerializedState:
-    """A state as bytes."""
+    """Encode a state."""
     to = _Bytes(blobs)
     said = {
         "clock": _CLOCK.write(state.clock, to),
@@ -136,7 +136,7 @@ def write_state(state: State, blobs: BlobWriter) -> SerializedState:
 def read_state(
     written: SerializedState, plan: Plan, fetchers: Mapping[str, Fetcher], blob: Callable[[str], bytes]
 ) -> State:
-    """The state that bytes say, for these flows; `DataError` where they say none.
+    """Decode a state for these flows; raise `DataError` if the bytes are not valid.
 
     Steps that the flows do not have are read, too: they can tell what they hold, but not run.
     """
@@ -189,7 +189,7 @@ def _content(written: SerializedState, blob: Callable[[str], bytes]) -> Callable
 
 
 class _Bytes:
-    """The bytes that a state refers to: small ones one after the other, large ones as blobs."""
+    """Bytes that a state refers to: small ones concatenated, large ones as blobs."""
 
     def __init__(self, blobs: BlobWriter) -> None:
         self.inline = io.BytesIO()
@@ -197,11 +197,11 @@ class _Bytes:
         self._blobs = blobs
 
     def array(self, content: Any) -> list[int]:
-        """Keep the bytes of an array; gives what refers to them."""
+        """Store an array; return a reference to its bytes."""
         return self._named(self._blobs.write(content)) if len(content) > _BLOB_FROM else self._put(content)
 
     def series(self, series: pl.Series) -> list[int]:
-        """Keep a column; gives what refers to its bytes."""
+        """Store a column; return a reference to its bytes."""
         if series.estimated_size() > _BLOB_FROM:
             return self._named(self._blobs.series(series))
         # readers of Arrow trust what they read: damage is to be seen before they do

@@ -1,4 +1,4 @@
-"""What a runtime was given, checked: each mistake is told with what would have been taken."""
+"""Validation of the arguments of `Runtime`; each error names what is allowed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flowdsl.sinks.frame import Frame
 
 
 def checked_log(log: Any) -> EventLog:
-    """A log that can be followed; a folder is opened."""
+    """Return a log that can be followed; a folder is opened."""
     if isinstance(log, (str, os.PathLike)):
         log = ParquetEventLog(log)
     if not isinstance(log, EventLog):
@@ -39,21 +39,21 @@ def checked_log(log: Any) -> EventLog:
 
 
 def checked_graph(graph: Any) -> EntityGraph | None:
-    """A graph, or None."""
+    """Return a graph, or None."""
     if graph is not None and not isinstance(graph, EntityGraph):
         raise LiveError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
     return graph
 
 
 def checked_consumer(name: object) -> str:
-    """The name of a consumer."""
+    """Return the name of a consumer."""
     if not isinstance(name, str) or not name:
         raise LiveError(f"a consumer is named by text, not {name!r}", hint="like 'flow-runtime'")
     return name
 
 
 def checked_clock(clock: Any) -> Callable[[], dt.datetime]:
-    """A function that says what time it is; the machine's clock for None."""
+    """Return a function that tells the time; the system clock for None."""
     if clock is None:
         return lambda: dt.datetime.now(dt.UTC)
     now = clock() if callable(clock) else None
@@ -66,14 +66,14 @@ def checked_clock(clock: Any) -> Callable[[], dt.datetime]:
 
 
 def checked_seconds(seconds: object, name: str) -> float:
-    """A number of seconds, or 0."""
+    """Return a number of seconds, at least 0."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
         raise LiveError(f"{name} is {seconds!r:.60}", allowed="seconds, from 0 up")
     return float(seconds)
 
 
 def checked_ahead(most: Any) -> int | None:
-    """How far ahead of the clock an event may be dated, in microseconds; None for any."""
+    """Return how far ahead of the clock an event may be dated, in µs; None for any distance."""
     if most is None:
         return None
     try:
@@ -87,7 +87,7 @@ def checked_ahead(most: Any) -> int | None:
 
 
 def checked_state(state: Any) -> State | str | None:
-    """A state, that it is to be discarded, or None."""
+    """Return a state, `"discard"`, or None."""
     if isinstance(state, State):
         return state
     if state is None or state == KEEP:
@@ -100,7 +100,7 @@ def checked_state(state: Any) -> State | str | None:
 def checked_sinks(
     given: Any, flows: Any, sinks: Mapping[str, Any] | None, folder: Path | None
 ) -> dict[str, Sink]:
-    """The sinks that the flows name, each one ready to be opened."""
+    """Return the sinks that the flows name, ready to be opened."""
     from flowdsl.sinks.custom import Custom
 
     names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
@@ -132,7 +132,7 @@ def checked_sinks(
 
 
 def kept_in(folder: Path) -> Path:
-    """The folder for what sinks keep, beside the log in `folder`."""
+    """Return the folder for the files of sinks, beside the log in `folder`."""
     path = folder / "sinks"
     make_folder(path)
     return path

@@ -1,4 +1,4 @@
-"""A live run at work: piece after piece of the log through the flows, timers by the clock, checkpoints on the way."""
+"""Worker of a live run: takes slices of the log through the flows, fires timers, and writes checkpoints."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PATIENCE: Final = 30.0
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a live run works with."""
+    """Everything a live run works with."""
 
     log: EventLog
     consumer: ConsumerStore
@@ -104,13 +104,13 @@ class LiveWorker:
 
     @property
     def idle(self) -> bool:
-        """Whether everything that is in the log has reached the sinks."""
+        """True if everything in the log has reached the sinks."""
         return (
             self.place.seq_no >= self._setting.log.last_seq_no() and self.dispatch.done >= self.place.number
         )
 
     def work(self, stop: threading.Event, *, until_idle: bool) -> None:
-        """Follow the log until `stop` is set; with `until_idle` only as far as it goes now.
+        """Follow the log until `stop` is set; with `until_idle` only to its present end.
 
         At the end it waits `patience` seconds at most for sinks to be done: what they are not done with, the next run
         hands over again.
@@ -169,7 +169,9 @@ class LiveWorker:
             self._unacked.append(piece.after)
 
     def _fired(self) -> bool:
-        """Whether timers were due, and a clock mark says so in the log; the next piece is that mark."""
+        """Write a clock mark to the log if timers are due; return whether they were. The next slice is that
+        mark.
+        """
         due = self.local.last_deadline(self._setting.now())
         if due is None:
             return False
@@ -187,7 +189,7 @@ class LiveWorker:
     # -- from time to time -----------------------------------------------------------------------------
 
     def _forget(self) -> None:
-        """Forget some of what nothing refers to any more."""
+        """Do some of the garbage collection of ids, keys and links."""
         if self._forgetting is not None and not self._is_saving():
             began, worked = time.perf_counter(), time.thread_time()
             self._forgetting.step()
@@ -211,7 +213,7 @@ class LiveWorker:
             self._next_save = time.monotonic() + self._setting.every
 
     def _later(self, job: Callable[[], None]) -> None:
-        """Have the clerk do something, after all that it was given before."""
+        """Queue work for the clerk thread."""
 
         def done() -> None:
             try:
@@ -223,7 +225,7 @@ class LiveWorker:
         self._written = self._clerk.submit(done)
 
     def _spell_failures(self) -> None:
-        """Write the failures that were put aside into the dead letters."""
+        """Write failures that were put aside to the dead letters."""
         if not self.recorder.unspelled:
             return
         failed, chunk = self.recorder.take_failures(), self.local.chunk_apart()
@@ -241,7 +243,7 @@ class LiveWorker:
         self._later(spell)
 
     def _ack(self) -> None:
-        """Tell the log what all sinks are done with, or what waits for them on disk."""
+        """Tell the log what all sinks have, or what is on disk for them."""
         done, last = self.dispatch.safe, None
         while self._unacked and self._unacked[0].number <= done:
             last = self._unacked.popleft().seq_no
@@ -260,7 +262,9 @@ class LiveWorker:
         return self._saving is not None and self._saving.is_alive()
 
     def _begin_saving(self) -> None:
-        """Write a checkpoint of this place on another thread, as soon as sinks have come so far, or what they lack is on disk."""
+        """Write a checkpoint of this position on another thread once the sinks have reached it or what they
+        lack is on disk.
+        """
         self._spell_failures()
         place, written = self.place, self._written
         checkpoint = self._checkpoint(place)
@@ -317,10 +321,10 @@ class LiveWorker:
 
 
 def warm_up() -> None:
-    """Load now what would make the first event wait: DuckDB, and this thread's connection to it."""
+    """Load what would delay the first event: DuckDB, and this thread's connection to it."""
     Documents(pl.Series(["{}"])).column(("warm",))
 
 
 def new_run() -> str:
-    """A name that no run had before."""
+    """Return a unique name for a run."""
     return uuid.uuid4().hex[:16]
