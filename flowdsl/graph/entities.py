@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from flowdsl.values.state_fields import VERSIONS, ArrayField, DictField, FlagFie
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 NONE, AMBIGUOUS = -1, -2
+# ids whose versions are numbered anew at a time: they stay near the processor
+_RENUMBERED: Final = 1 << 16
 Numbers = npt.NDArray[np.int32]
 
 
@@ -116,8 +118,13 @@ class EntityIndex(StateObject):
         return self._current
 
     def renumber(self, mapping: Numbers) -> None:
-        """Versions got new numbers, as negative ones have, too."""
-        self._current, self._owned = mapping.take(self._current), True
+        """Versions got new numbers; negative ones stay."""
+        self._own()
+        # of many ids few may live, and pages that are there need not be had anew
+        for start in range(0, len(self._current), _RENUMBERED):
+            some = self._current[start : start + _RENUMBERED]
+            rows = np.flatnonzero(some >= 0)
+            some[rows] = mapping.take(some[rows])
 
     def currents(self, ids: Codes) -> Numbers:
         """The version of each id as it was before the chunk."""
