@@ -17,7 +17,7 @@ from event_tables import log_of
 import flowdsl as fd
 from flowdsl import on
 from flowdsl.cli.main import main
-from flowdsl.reports.style import report_style
+from flowdsl.reports.page import render_style
 from flowdsl.results.store import MemoryStore, TablePart
 
 GOLDEN = Path(__file__).parent / "golden" / "report"
@@ -251,7 +251,7 @@ def test_every_id_is_there_once_and_every_svg_is_well_formed(result: fd.Result):
 
 
 def test_styles_reach_nothing_but_the_report():
-    style = report_style()
+    style = render_style()
     rules = re.findall(r"([^{}@]+)\{[^{}]*\}", re.sub(r"@media[^{]*\{", "", style))
     assert rules
     for rule in rules:

@@ -29,6 +29,7 @@ builder flow
 plan
 diagrams
 charts
+views
 engine results
 reports
 replaying

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flowdsl.comparison.alignment import beside
 from flowdsl.comparison.inputs import FlowPair
@@ -12,7 +12,7 @@ from flowdsl.comparison.text import changes_text, heading
 from flowdsl.diagrams.comparisons import comparison_chain, comparison_diagram
 from flowdsl.diagrams.picture import Picture
 from flowdsl.pluralize import count_text
-from flowdsl.reports.elements import Html, element, joined, paragraph, plain, table
+from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
     from flowdsl.comparison.comparison import Comparison
@@ -45,47 +45,16 @@ def comparison_picture(comparison: Comparison, pairs: Sequence[FlowPair]) -> Pic
 
 
 def comparison_html(comparison: Comparison) -> str:
-    """The totals, the counts of what differs, the causes where they are known, and the picture."""
-    said = comparison.to_dict()
-    rows = [row for row in said["counts"] if any(row[change] for change in CHANGES)]
-    parts: list[Any] = [paragraph(element("b", heading(comparison)))]
-    if rows:
-        parts.append(_counts(rows))
-    if said.get("causes"):
-        parts.append(_causes(said["causes"]))
-    if rows and len({row["flow"] for row in rows}) <= _DRAWN:
-        parts.append(Html(comparison.picture().html))
-    return str(element("div", *parts))
-
-
-def _counts(rows: Sequence[dict[str, Any]]) -> Html:
-    heads = ["flow", "sink", "before", "after", "same", *CHANGES]
-    cells = [
-        [plain(row["flow"]), plain(row["sink"]), *(f"{row[name]:,}" for name in heads[2:])]
-        for row in rows[:_ROWS]
-    ]
-    return joined(table(heads, cells, left=2), _more(len(rows), "comparison.counts"))
-
-
-def _causes(causes: Sequence[dict[str, Any]]) -> Html:
-    heads = ["flow", "change", "why", "finding", "event", "count"]
-    cells = [
-        [
-            plain(cause["flow"]),
-            cause["change"],
-            plain(
-                ", ".join(
-                    str(part) for part in (cause["operator"], cause["outcome"], cause["reason"]) if part
-                )
-            ),
-            plain(cause.get("finding") or ""),
-            str(cause["example"]),
-            f"{cause['count']:,}",
-        ]
-        for cause in causes[:_ROWS]
-    ]
-    return joined(table(heads, cells, left=5), _more(len(causes), "comparison.causes"))
-
-
-def _more(count: int, where: str) -> Html:
-    return paragraph(f"… and {count - _ROWS:,} more: {where}") if count > _ROWS else Html("")
+    """Render the totals, the counts of what differs, the causes if they are known, and the picture."""
+    facts = comparison.to_dict()
+    differing = [row for row in facts["counts"] if any(row[change] for change in CHANGES)]
+    drawn = 0 < len({row["flow"] for row in differing}) <= _DRAWN
+    return render(
+        "comparison/comparison.html.j2",
+        heading=heading(comparison),
+        changes=CHANGES,
+        counts=differing,
+        causes=facts.get("causes", []),
+        most=_ROWS,
+        picture=comparison.picture() if drawn else None,
+    )

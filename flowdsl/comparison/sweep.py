@@ -20,6 +20,7 @@ from flowdsl.frames import to_pandas
 from flowdsl.progress import Progress, Tick, following
 from flowdsl.replaying import replay
 from flowdsl.results.result import Result
+from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,14 +95,14 @@ class Sweep:
         )  # fmt: skip
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from flowdsl.reports.elements import Html, element, plain, table
-
-        rows = [[plain(cell) for cell in row] for row in self._table.rows()]
-        chart = self.plot().svg if len(self.variants) > 1 else ""
-        shown = element(
-            "div", table(self._table.columns, rows, left=len(self.variants[0].values)), Html(chart)
+        html = render(
+            "comparison/sweep.html.j2",
+            columns=self._table.columns,
+            rows=self._table.rows(),
+            parameters=len(self.variants[0].values),
+            chart=self.plot() if len(self.variants) > 1 else None,
         )
-        return {"text/plain": repr(self), "text/html": str(shown)}
+        return {"text/plain": repr(self), "text/html": html}
 
     @cached_property
     def _table(self) -> pl.DataFrame:

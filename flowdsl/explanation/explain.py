@@ -78,9 +78,9 @@ class Explanation:
         return Picture(explanation_diagram(self))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from flowdsl.explanation.html import page
+        from flowdsl.explanation.html import explanation_html
 
-        return {"text/plain": repr(self), "text/html": page(self.picture(), self.steps)}
+        return {"text/plain": repr(self), "text/html": explanation_html(self)}
 
     def __repr__(self) -> str:
         from flowdsl.explanation.text import explanation_text

@@ -89,9 +89,9 @@ class DeliveryExplanation:
         return self.text
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from flowdsl.explanation.answer import answer_page
+        from flowdsl.explanation.html import answer_html
 
-        return {"text/plain": self.text, "text/html": answer_page(self)}
+        return {"text/plain": self.text, "text/html": answer_html(self)}
 
 
 def why(

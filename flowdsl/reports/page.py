@@ -1,126 +1,171 @@
-"""The whole report as HTML: a fragment for notebooks, and a page of its own that needs nothing beside itself."""
+"""The HTML of a report: what its templates show, with charts drawn and long tables cut."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import json
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from flowdsl.charts.formats import moment_text
-from flowdsl.pluralize import count_text
-from flowdsl.reports import sections
-from flowdsl.reports.elements import Html, details, element, joined, paragraph, plain
+from flowdsl.charts.chart import SERIES, Chart, chart_style
+from flowdsl.charts.columns import class_chart, time_chart
+from flowdsl.charts.formats import micros
+from flowdsl.diagrams.palette import DARK, LIGHT, MONO, SANS
 from flowdsl.reports.insights import notes_of
-from flowdsl.reports.metrics import Figures
-from flowdsl.reports.style import ROOT, page_style, report_style
+from flowdsl.reports.metrics import DeliveryMetrics, FanOutMetrics, Figures, StepMetrics
+from flowdsl.reports.payload_samples import PayloadSample
+from flowdsl.reports.timeline import shown_edges
+from flowdsl.results.error_counts import Cause
+from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
     from flowdsl.diagrams.picture import Picture
 
-# flows that a heading names one by one
-_NAMED: Final = 3
-# flows that are drawn at once, and for those who want to see them
-_DRAWN: Final = 8
+_T = TypeVar("_T")
+# sinks, fan-outs, steps or causes listed one by one
+MOST: Final = 12
+# flows drawn in a report at all
 MOST_DRAWN: Final = 500
-# a page may show what it holds, and nothing else: no script, no address
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def fragment(figures: Figures, manifest: dict[str, Any], picture: Picture | None) -> Html:
-    """The report with its style, for a notebook.
+def render_page(figures: Figures, manifest: dict[str, Any], picture: Picture | None) -> str:
+    """Render the report as one HTML file that needs nothing beside itself."""
+    context = _context(figures, manifest, picture, inline=True)
+    return render("reports/page.html.j2", **context, chart_style=chart_style(".fd-report.fd-report .chart"))
 
-    What is drawn stands there as images: of a notebook that is not trusted, and on the web, nothing else would be left
-    of it than the texts in it, one after the other.
+
+def render_fragment(figures: Figures, manifest: dict[str, Any], picture: Picture | None) -> str:
+    """Render the report with its style for a notebook.
+
+    Charts and the picture are images there: a notebook that is not trusted strips SVG down to the texts in it.
     """
-    return _report(
-        figures, manifest, None if picture is None else Html(picture.html), lambda chart: Html(chart.html)
-    )
+    return render("reports/report.html.j2", **_context(figures, manifest, picture, inline=False))
 
 
-def page(figures: Figures, manifest: dict[str, Any], picture: Picture | None) -> str:
-    """The report as one HTML file."""
-    report = _report(
-        figures, manifest, None if picture is None else Html(picture.svg), lambda chart: Html(chart.inline)
-    )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title(figures)}</title><style>{page_style()}</style></head>"
-        f"<body>{report}</body></html>\n"
-    )
+def render_style() -> str:
+    """Render the style sheet of a report, with every rule below its root."""
+    return render("reports/schemes.css.j2", light=LIGHT, dark=DARK, bar=SERIES[0], sans=SANS, mono=MONO)
 
 
-def _report(figures: Figures, manifest: dict[str, Any], picture: Html | None, draw: sections.Draw) -> Html:
-    parts = [
-        Html(f"<style>{report_style()}</style>"),
-        element("h1", title(figures)),
-        element("p", _lead(figures), css="lead"),
-        _tiles(figures),
-        _notes(figures, manifest),
-        element("section", element("h2", "Flows"), _drawn(figures, picture)),
-        sections.over_time(figures, draw),
-        sections.recipients(figures, draw),
-        sections.latency(figures, draw),
-        sections.fan_outs(figures, draw),
-        sections.not_delivered(figures),
-        sections.samples(figures),
+def _context(
+    figures: Figures, manifest: dict[str, Any], picture: Picture | None, *, inline: bool
+) -> dict[str, Any]:
+    return {
+        "figures": figures,
+        "picture": picture,
+        "inline": inline,
+        "MOST": MOST,
+        "style": render_style(),
+        "notes": notes_of(figures, manifest),
+        "timelines": _timelines(figures.sinks),
+        "sinks": _largest(figures.sinks, lambda sink: sink.deliveries),
+        "people_chart": _people_chart(figures) if figures.everyone.count else None,
+        "latency_charts": _latency_charts(figures.steps),
+        "fan_out_charts": _fan_out_charts(figures.fan_outs),
+        "causes": [(cause, _example(cause)) for cause in figures.causes[:MOST]],
+        "drops": _largest(figures.drops, lambda drop: drop.count, 2 * MOST),
+        "sample_groups": _sample_groups(figures.steps),
+    }
+
+
+def _largest(items: Sequence[_T], size: Callable[[_T], int], most: int = MOST) -> list[_T]:
+    """Return the largest items in the order in which they came."""
+    kept = sorted(items, key=size, reverse=True)[:most]
+    return [item for item in items if item in kept]
+
+
+def _timelines(sinks: Sequence[DeliveryMetrics]) -> list[tuple[DeliveryMetrics, Chart]]:
+    """Draw the deliveries to each sink over time, all on one axis."""
+    drawn = _largest([sink for sink in sinks if sink.timeline is not None], lambda sink: sink.deliveries)
+    edges, unit = shown_edges(sink.timeline for sink in drawn)
+    height = 150 if len(drawn) <= 4 else 116
+    return [
+        (
+            sink,
+            time_chart(
+                edges,
+                sink.timeline.within(edges),
+                title=f"deliveries to {sink.sink} over time",
+                each=unit,
+                width=980,
+                height=height,
+            ),
+        )
+        for sink in drawn
+        if sink.timeline is not None
     ]
-    return element("div", *parts, css=ROOT)
 
 
-def _drawn(figures: Figures, drawn: Html | None) -> Html:
-    """The picture at once, or where it is long for whoever wants to see it."""
-    count = len(figures.flows)
-    if drawn is None:
-        return paragraph(f"{count:,} flows are too many for one picture here; result.picture() draws them.")
-    picture = element("div", drawn, css="wide")
-    return picture if count <= _DRAWN else details(f"the picture of {count} flows with their counts", picture)
+def _people_chart(figures: Figures) -> Chart:
+    several = len(figures.sinks) > 1
+    return class_chart(
+        figures.everyone.deliveries.classes(),
+        title="people by the number of deliveries that each gets",
+        what="person",
+        x_label=f"deliveries to one person{', from all sinks' if several else ''}",
+        width=980,
+    )
 
 
-def title(figures: Figures) -> Html:
-    """What was replayed."""
-    names = figures.flows
-    if len(names) > _NAMED:
-        return joined(f"Replay of {len(names)} flows")
-    parts: list[object] = ["Replay of "]
-    for number, name in enumerate(names):
-        parts += ["" if not number else " and " if number == len(names) - 1 else ", ", plain(name, 120)]
-    return joined(*parts)
-
-
-def _lead(figures: Figures) -> str:
-    if figures.span is None:
-        return "The log has no events."
-    first, last = figures.span
-    return f"{count_text(figures.events, 'event')}, {moment_text(first)} to {moment_text(last)} (UTC)"
-
-
-def _tiles(figures: Figures) -> Html:
-    everyone = figures.everyone
-    often, worst = everyone.deliveries, everyone.worst_day
-    dropped = sum(d.count for d in figures.drops)
-    tiles = [
-        _tile(figures.deliveries, "deliveries to " + count_text(len(figures.sinks), "sink")),
-        _tile(everyone.count, "people told"),
-        _tile(often.p50, f"deliveries to a person (p50); p95 {often.p95:,}, max {often.max:,}"),
-        _tile(worst.max, f"most to one person in a day; p95 {worst.p95:,}"),
-        _tile(dropped, "contexts dropped on purpose"),
-        _tile(figures.failed, "contexts failed", bad=figures.failed > 0),
+def _latency_charts(steps: Sequence[StepMetrics]) -> list[tuple[StepMetrics, Chart]]:
+    waiting = [step for step in steps if step.latency.max][:MOST]
+    return [
+        (
+            step,
+            class_chart(
+                step.latency.span_classes(),
+                title=f"deliveries of {step.flow} by latency",
+                what="delivery",
+                x_label="from the event to its delivery",
+                width=480,
+                height=170,
+            ),
+        )
+        for step in waiting
+        if step.timed and len(step.latency.span_classes()) > 1
     ]
-    if figures.late.count:
-        tiles.append(_tile(figures.late.count, "events late"))
-    return element("div", *tiles, css="tiles")
 
 
-def _tile(number: int, what: str, *, bad: bool = False) -> Html:
-    return element(
-        "div", element("b", f"{number:,}"), " ", element("span", what), css="tile bad" if bad else "tile"
-    )
+def _fan_out_charts(fan_outs: Sequence[FanOutMetrics]) -> list[tuple[FanOutMetrics, Chart]]:
+    used = [fan_out for fan_out in fan_outs if fan_out.sizes.total][:MOST]
+    drawn = [fan_out for fan_out in used if len(fan_out.sizes.classes()) > 1]
+    return [
+        (
+            fan_out,
+            class_chart(
+                fan_out.sizes.classes(),
+                title=f"events of {fan_out.flow} by how many they reach",
+                what="event",
+                x_label="branches of one event",
+                width=980 if len(drawn) == 1 else 480,
+                height=170,
+            ),
+        )
+        for fan_out in drawn
+    ]
 
 
-def _notes(figures: Figures, manifest: dict[str, Any]) -> Html:
-    notes = notes_of(figures, manifest)
-    if not notes:
-        return Html("")
-    return element(
-        "ul", *(element("li", plain(n.text, 400), css="bad" if n.bad else "") for n in notes), css="notes"
-    )
+def _example(cause: Cause) -> dict[str, Any]:
+    """Return the fields of the event that failed first, then the variables that add to them."""
+    hidden = ("seq_no", "error", "variables", "flow", "step", "operator")
+    fields = {
+        name: value if isinstance(value, (str, int, float, bool)) else str(value)
+        for name, value in cause.example.items()
+        if value is not None and name not in hidden
+    }
+    variables = json.loads(cause.example["variables"])
+    return fields | {f"{k} =": v for k, v in variables.items() if k not in fields and k != "event"}
+
+
+def _sample_groups(steps: Sequence[StepMetrics]) -> list[tuple[list[StepMetrics], list[tuple[Any, ...]]]]:
+    """Group the steps that give the same samples: those that flows share."""
+    sampled = [step for step in steps if step.samples]
+    groups = [list(group) for _, group in groupby(sampled, key=lambda step: id(step.samples))]
+    return [(group, [_card(sample) for sample in group[0].samples]) for group in groups]
+
+
+def _card(sample: PayloadSample) -> tuple[PayloadSample, int, dict[str, Any]]:
+    """Return a sample, its moment (µs), and the fields of its payload that its heading does not show."""
+    payload = sample.payload if isinstance(sample.payload, dict) else {"payload": sample.payload}
+    fields = {k: v for k, v in payload.items() if k != "recipient_id" or v != sample.recipient}
+    return sample, micros(sample.delivered_at), fields

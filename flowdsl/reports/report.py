@@ -11,7 +11,7 @@ from flowdsl.errors import DataError
 from flowdsl.progress import Progress, following
 from flowdsl.reports.aggregation import measure
 from flowdsl.reports.metrics import Figures
-from flowdsl.reports.page import MOST_DRAWN, fragment, page
+from flowdsl.reports.page import MOST_DRAWN, render_fragment, render_page
 from flowdsl.reports.summary import report_text
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Report:
     @cached_property
     def html(self) -> str:
         """The report as a page of its own: no script, no address, light, dark, or on paper."""
-        return page(self.figures, self._result.manifest, self._picture())
+        return render_page(self.figures, self._result.manifest, self._picture())
 
     @cached_property
     def text(self) -> str:
@@ -70,5 +70,5 @@ class Report:
         return f"<Report of {len(self._result):,} deliveries>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        shown = fragment(self.figures, self._result.manifest, self._picture())
-        return {"text/plain": self.text, "text/html": shown}
+        html = render_fragment(self.figures, self._result.manifest, self._picture())
+        return {"text/plain": self.text, "text/html": html}

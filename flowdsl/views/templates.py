@@ -1,0 +1,85 @@
+"""The one Jinja2 environment of the package: templates (`.html.j2`) stand beside the modules that render them.
+
+A name from a flow or an event can hold anything. Everything that a template prints is escaped, and signs that cannot
+be seen or that turn the direction of text are made visible; only drawings and style sheets are marked `safe`.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from flowdsl.charts.formats import moment_text, share_text, span_text
+from flowdsl.diagrams.text_width import printable
+from flowdsl.pluralize import count_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(template: str, **context: Any) -> str:
+    """Render a template with values.
+
+    Parameters
+    ----------
+    template
+        The path of the template below the package, such as `reports/report.html.j2`.
+    **context
+        The values that the template names. One that is missing is an error.
+
+    Returns
+    -------
+    str
+        The HTML or CSS.
+
+    Examples
+    --------
+    >>> render("reports/page.css").splitlines()[0]
+    '@page { margin: 14mm; }'
+    """
+    return _environment().get_template(template).render(context)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("flowdsl", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        number=format_number,
+        pluralize=count_text,
+        share=share_text,
+        span=span_text,
+        moment=moment_text,
+        json=format_json,
+        lines=printable_lines,
+    )
+    return environment
+
+
+def format_number(value: int) -> str:
+    """Return a whole number with its thousands set apart."""
+    return f"{value:,}"
+
+
+def format_json(value: Any) -> str:
+    """Return text as it is, and any other JSON value as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def printable_lines(text: str, most: int) -> str:
+    """Return the beginning of a text with all its signs made visible, and its lines kept."""
+    return "\n".join(printable(line) for line in text[:most].split("\n"))
+
+
+def _finalize(value: Any) -> Any:
+    return value if hasattr(value, "__html__") else printable(str(value))
