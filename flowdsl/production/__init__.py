@@ -1,1 +1,1 @@
-"""What production understands: flows as YAML, read strictly."""
+"""YAML documents: reading, checking, editing and writing them, and production's own rules for them."""

@@ -1,4 +1,4 @@
-"""Conditions in production's words: `a == b`, `a != b`, `a exists`, `a not_exists`, one to a filter."""
+"""Lowering of conditions to production's: `a == b`, `a != b`, `a exists`, `a not_exists`, one per filter."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ _NUMBERS: Final = frozenset(("inf", "infinity", "nan"))
 
 
 def lowered_conditions(condition: Condition, names: StepExportScope) -> list[Condition]:
-    """The filters that together say what a condition says; what cannot be said goes to the refusals of `names`."""
+    """Return the filters that together mean the same as a condition; report what cannot be lowered to
+    `names`.
+    """
     expression = condition.expression
     if expression is None:
         names.refuse(
@@ -44,7 +46,7 @@ def lowered_conditions(condition: Condition, names: StepExportScope) -> list[Con
 
 
 def condition_text(condition: Condition) -> str:
-    """A lowered condition as production reads it.
+    """Return the text of a lowered condition.
 
     >>> condition_text(Condition.of("name == 'say \\"hi\\"'")), condition_text(Condition.of("not exists(a.b)"))
     ('name == \\'say "hi"\\'', 'a.b not_exists')
@@ -67,7 +69,7 @@ def condition_text(condition: Condition) -> str:
 
 
 def _parts(node: Expression, names: StepExportScope, *, negated: bool) -> Iterator[Expression]:
-    """The comparisons that all hold where the condition does (where it does not, if `negated`).
+    """Return the comparisons whose conjunction is the condition (or its negation, if `negated`).
 
     None of them can fail, so it does not matter that a filter ends what `and` would go on with.
     """
@@ -89,7 +91,7 @@ def _parts(node: Expression, names: StepExportScope, *, negated: bool) -> Iterat
 
 
 def _among(node: Compare, names: StepExportScope, *, negated: bool) -> Iterator[Expression]:
-    """`x in [a]` is `x == a`, `x not in [a, b]` is `x != a` and `x != b`."""
+    """Lower `x in [a]` to `x == a`, and `x not in [a, b]` to `x != a` and `x != b`."""
     items = list(dict.fromkeys(node.right.items)) if isinstance(node.right, ListOf) else []
     if not items or (len(items) > 1 and not negated):
         _refuse(node, names, negated=negated)
@@ -135,7 +137,7 @@ def _reference(node: Expression, names: StepExportScope) -> Reference:
 
 
 def _check_constant(operator: str, constant: ConditionLiteral, names: StepExportScope) -> None:
-    """Refuse text that production would not read as it is meant: it knows no escapes."""
+    """Reject text that production would read differently: its conditions have no escapes."""
     text = constant.value
     if not isinstance(text, str):
         return

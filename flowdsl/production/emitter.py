@@ -1,4 +1,4 @@
-"""Values as YAML text that every reader reads the same: PyYAML (1.1), ruamel.yaml (1.2) and production's.
+"""Emitter of YAML text that every reader reads alike: PyYAML (1.1), ruamel.yaml (1.2) and production's.
 
 Written by hand and not by a library, so that the same value is the same bytes whatever versions are installed. Text
 stands without quotes only where it is a word, a path or a simple sentence that no version of YAML takes for anything
@@ -32,7 +32,7 @@ _KEY: Final = 500
 
 
 def block_lines(value: Any) -> Iterator[str]:
-    """The lines of a value in block style, not indented.
+    """Return the lines of a value in block style, without indentation.
 
     >>> print("\\n".join(block_lines({"name": "on", "steps": [{"a": 1.0, "b": None}, []]})))
     name: "on"
@@ -76,7 +76,7 @@ def _indented(lines: Iterator[str]) -> Iterator[str]:
 
 
 def inline(value: Any) -> str:
-    """A value on one line, as it can stand anywhere.
+    """Return a value on one line, in a form that can stand anywhere.
 
     >>> inline({"from": "target_id", "count": 3, "items": ["a b", "{{ x }}"]})
     '{from: target_id, count: 3, items: [a b, "{{ x }}"]}'
@@ -93,7 +93,7 @@ def inline(value: Any) -> str:
 
 
 def scalar(value: str | float | bool | None) -> str:
-    """A single value on one line.
+    """Return a scalar on one line.
 
     >>> [scalar(value) for value in ("owner.id", "yes", "1:30", "5m", "a: b", 'x == "y"', 1e21, True, None)]
     ['owner.id', '"yes"', '"1:30"', '5m', '"a: b"', '\\'x == "y"\\'', '1.0e+21', 'true', 'null']
@@ -114,7 +114,7 @@ def scalar(value: str | float | bool | None) -> str:
 
 
 def is_block(text: str) -> bool:
-    """Whether text of several lines can stand as a block and keep every character."""
+    """Return True if multi-line text survives as a block scalar."""
     if "\n" not in text.rstrip("\n") or not _BLOCK.fullmatch(text):
         return False
     return all(_SHOWN.fullmatch(line) for line in text.split("\n"))

@@ -1,4 +1,4 @@
-"""Out of Python: flows and projects as mappings, as YAML, and as files."""
+"""Export of flows and projects as mappings, YAML and files."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ SCHEMA_LINE: Final = "# yaml-language-server: $schema=flowdsl.schema.json"
 
 
 def flow_to_dict(flow: Flow) -> dict[str, Any]:
-    """What a file holds that has only this flow."""
+    """Return the document that contains only this flow."""
     return {"events": {"flows": [flow_mapping(portable(flow))]}}
 
 
 def project_to_dict(project: Project) -> dict[str, Any]:
-    """What a file of the project holds, every flow lowered."""
+    """Return the document of a project, with every flow lowered."""
     return project_mapping(project, portable_flows(project.flows))
 
 
 def portable_flows(flows: Iterable[Flow]) -> tuple[Flow, ...]:
-    """All flows lowered; raises `ExportError` with the problems of all of them."""
+    """Lower all flows; raise `ExportError` with the problems of all of them."""
     lowered: list[Flow] = []
     problems: list[BuildError] = []
     for flow in flows:
@@ -47,25 +47,25 @@ def portable_flows(flows: Iterable[Flow]) -> tuple[Flow, ...]:
 
 
 def yaml_text(mapping: Mapping[str, Any]) -> str:
-    """A file's text, with the line that tells editors its schema, and whether production can load it by itself."""
+    """Return the text of a file: its schema line, and whether production can load it on its own."""
     alone = "entities" in mapping and "links" in mapping
     return "\n".join([SCHEMA_LINE, *(() if alone else (PART_LINE,)), *block_lines(mapping), ""])
 
 
 def whole_text(project: Project) -> str:
-    """The text of a new file that production loads: it wants entities and links, be there none."""
+    """Return the text of a new file that production loads, which includes entities and links even if empty."""
     mapping = project_to_dict(project)
     around = {key: mapping.get(key) or [] for key in ("entities", "links")}
     return yaml_text({**around, **{key: value for key, value in mapping.items() if key not in around}})
 
 
 def flow_to_yaml(flow: Flow) -> str:
-    """The text of a file that has only this flow."""
+    """Return the YAML text that contains only this flow."""
     return yaml_text(flow_to_dict(flow))
 
 
 def project_to_yaml(project: Project) -> str:
-    """The text of a project's file: the one it was read from, changed where the project was."""
+    """Return the YAML text of a project: the one it was read from, changed where the project changed."""
     if project.text is None:
         return yaml_text(project_to_dict(project))
     from flowdsl.production.project_patch import edited

@@ -1,4 +1,4 @@
-"""What production cannot say: collected step by step, so that a flow's refusals come all at once."""
+"""Collected export errors, so that all problems of a flow are reported at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH_PARTS: Final = ("count", "key", "items")
 
 
 class ExportErrors:
-    """The refusals of one flow."""
+    """Export errors of one flow."""
 
     def __init__(self, flow: str) -> None:
         self.flow = flow
@@ -25,18 +25,18 @@ class ExportErrors:
     def refuse(
         self, what: str, *, step: str | None = None, allowed: str | None = None, hint: str | None = None
     ) -> None:
-        """One more."""
+        """Add an error."""
         self.problems.append(BuildError(what, flow=self.flow, step=step, allowed=allowed, hint=hint))
 
     def finish(self) -> None:
-        """Raise them, if there are any."""
+        """Raise the errors, if there are any."""
         if self.problems:
             raise ExportError(self.problems)
 
 
 @dataclass(frozen=True)
 class StepExportScope:
-    """The variables before a step, as production names them, and where its refusals go."""
+    """Variables before a step under production's names, and the collector of its errors."""
 
     scope: Scope
     step: str
@@ -45,26 +45,26 @@ class StepExportScope:
     part: str = field(default="")
 
     def within(self, part: str) -> StepExportScope:
-        """The same for a part of the step."""
+        """Return the scope of a part of the step."""
         return replace(self, part=part)
 
     def refuse(self, what: str, *, allowed: str | None = None, hint: str | None = None) -> None:
-        """Refuse something in this step."""
+        """Add an error for this step."""
         self.refusals.refuse(
             f"{self.part}: {what}" if self.part else what, step=self.step, allowed=allowed, hint=hint
         )
 
     def path(self, path: Path) -> Path:
-        """The path in production; refused where it has no such variable."""
+        """Return the path in production; report an error if it has no such variable."""
         self.check([path])
         return (self.root(path[0]), *path[1:])
 
     def root(self, name: str) -> str:
-        """The variable in production: `batch` is `_batch` there."""
+        """Return the name of a variable in production: `batch` is `_batch` there."""
         return "_batch" if name == "batch" and self.scope.variables.get(name) is BATCH else name
 
     def check(self, paths: Iterable[Path]) -> None:
-        """Refuse those of the paths that production does not have."""
+        """Report the paths that production does not have."""
         for path in sorted(paths):
             shape = self.scope.variables.get(path[0])
             if shape is EVENT:

@@ -1,4 +1,4 @@
-"""A document as a project, strictly: what is not known is refused with its place, and all refusals come at once."""
+"""Strict loader of documents: unknown keys are errors, and all errors are reported at once with their places."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SHAPES = "a project (events: {flows: […]}), a list of flows, or a flow (name, 
 
 
 class DocumentReader:
-    """Reads a document and collects what it refuses."""
+    """Reader of a document that collects its errors."""
 
     def __init__(self, problems: list[FlowError]) -> None:
         self.problems = problems
@@ -44,7 +44,7 @@ class DocumentReader:
         self.left_out: list[int] = []
 
     def project(self, item: Item) -> Project:
-        """The project that a document is; a bare list of flows, or one flow, is one too."""
+        """Return the project of a document; a list of flows, or one flow, is a project too."""
         if isinstance(item.value, list):
             return Project(self._flows(item))
         if not isinstance(item.value, dict):
@@ -76,7 +76,7 @@ class DocumentReader:
         )
 
     def refuse(self, place: str, what: str, **more: Any) -> None:
-        """One more problem."""
+        """Add a problem."""
         self.problems.append(FlowError(what, place=place, **more))
 
     # -- around the flows ------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ class DocumentReader:
         return step if len(self.problems) == before else None
 
     def _check_scopes(self, flow: Flow, steps: Sequence[tuple[Operator, Item]]) -> None:
-        """Refuse what no step can find, going on after a refusal as if it had been there."""
+        """Reject paths that no step can find; after an error, go on as if the path existed."""
         scope = Scope.of_trigger(flow.trigger.kind)
         for number, (step, item) in enumerate(steps):
             try:
@@ -294,7 +294,7 @@ class DocumentReader:
 
 
 def _beside(item: Item) -> str | None:
-    """A hint for a step whose options stand beside its operator and not below it."""
+    """Return the hint for a step whose options are beside its operator instead of below it."""
     if not isinstance(item.value, dict):
         return None
     for name in item.value.keys() & OPERATORS.keys():
@@ -304,10 +304,10 @@ def _beside(item: Item) -> str | None:
 
 
 class _Anything(Scope):
-    """A scope in which every variable may be, to go on after one that is not."""
+    """Scope in which every variable exists, used after an unknown one."""
 
     def check(self, paths: Iterable[Any], what: str) -> None:
-        """Nothing is refused."""
+        """Accept every path."""
 
     def __contains__(self, name: str) -> bool:
         return True
@@ -317,7 +317,7 @@ class _Anything(Scope):
 
 
 def place_of(error: FlowError, item: Item) -> str:
-    """The place of the part of a mapping that an error speaks of; that of the mapping where it cannot be told."""
+    """Return the place of the part of a mapping that an error is about, or of the mapping itself."""
     if not isinstance(item.value, dict):
         return item.place
     for key, value in item.value.items():
@@ -338,7 +338,7 @@ def place_of(error: FlowError, item: Item) -> str:
 
 
 def _inner(what: str, item: Item) -> Item | None:
-    """The part of an option that a message begins with, such as `buttons[0].title: …`."""
+    """Return the part of an option that a message starts with, such as `buttons[0].title: …`."""
     path = re.match(r"([^\s:]+): ", what)
     parts = re.findall(r"[^.\[\]]+", path[1]) if path else []
     found = [_at(option, parts) for option in item.value.values()] if parts else []

@@ -1,4 +1,4 @@
-"""YAML text as values that know where they stand; everything hostile is refused before it can cost much.
+"""YAML nodes with their places; hostile documents are refused before they become expensive.
 
 The events of the parser are put together here, not by a loader: so there is a place for every key and value, scalars
 mean what YAML 1.2 says (`on` and `yes` are text), no tag can make an object, and depth, size and the growth through
@@ -31,7 +31,7 @@ ENDLESS: Final = object()
 
 @dataclass(slots=True)
 class Item:
-    """A value of a document and its place: a scalar, a list of items, or a mapping from text to items.
+    """Value of a document and its place: a scalar, a list of items, or a mapping from text to items.
 
     `keys` has the places of a mapping's keys; `size` counts the values in it, `height` how deep it goes. `written` is a
     scalar without quotes as it stands there.
@@ -55,7 +55,7 @@ class Item:
     strange: str | None = None
 
     def plain(self) -> Any:
-        """The value in Python's own types."""
+        """Return the value as plain Python objects."""
         if isinstance(self.value, dict):
             return {key: item.plain() for key, item in self.value.items()}
         if isinstance(self.value, list):
@@ -63,7 +63,7 @@ class Item:
         return None if self.value is ENDLESS else self.value
 
     def leaves(self) -> Iterator[Item]:
-        """The scalars in it, in the order of the text."""
+        """Yield its scalars in the order of the text."""
         if isinstance(self.value, (dict, list)):
             for item in self.value.values() if isinstance(self.value, dict) else self.value:
                 yield from item.leaves()
@@ -72,7 +72,7 @@ class Item:
 
     @property
     def kind(self) -> str:
-        """What sort of value it is, in words."""
+        """Name of the kind of value."""
         if self.value is ENDLESS:
             return "an alias inside of what it stands for"
         names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a whole number"}
@@ -80,7 +80,7 @@ class Item:
 
 
 def read_text(text: str, name: str, *, lenient: bool = False) -> tuple[Item, list[FlowError]]:
-    """The one document that a text holds, and what is wrong in it that does not keep it from being read.
+    """Return the document in a text, and the problems that did not prevent reading it.
 
     Raises `LoadError` where it cannot be read at all. `name` is what places begin with. `lenient` leaves it to the
     reader to mind keys that stand twice or are no text, and tags.
@@ -97,7 +97,7 @@ def read_text(text: str, name: str, *, lenient: bool = False) -> tuple[Item, lis
 
 @dataclass
 class _Open:
-    """A list or mapping that is being read."""
+    """List or mapping that is being read."""
 
     place: str
     value: list[Item] | dict[str, Item]
@@ -114,7 +114,7 @@ class _Open:
 
 
 class _NodeBuilder:
-    """Puts a document together from the parser's events."""
+    """Builds a document from the parser's events."""
 
     def __init__(self, name: str, *, lenient: bool = False) -> None:
         self.root: Item | None = None
@@ -126,7 +126,7 @@ class _NodeBuilder:
         self._values = 0
 
     def take(self, event: Any) -> None:
-        """The next event."""
+        """Process the next event."""
         kind = type(event).__name__
         place = f"{self._name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
         if kind == "ScalarEvent":
@@ -252,7 +252,7 @@ class _NodeBuilder:
         self._mind(f"the tag {shown:.80} is not allowed", place, allowed=_PLAIN_TAGS)
 
     def _strange_tag(self, tag: str | None) -> str | None:
-        """Why a value of this tag is none for production: its own tags are choices, of which values have none."""
+        """Return why production rejects this tag: its own tags are variants, which plain values do not have."""
         return f"the tag {tag:.80} is not allowed" if tag is not None and tag.startswith("!") else None
 
     def _mind(self, what: str, place: str, allowed: str | None = None) -> None:
@@ -263,18 +263,18 @@ class _NodeBuilder:
 
 
 def _is_braced(key: Item) -> bool:
-    """Whether a key is what YAML makes of `{{ name }}` without quotes: a mapping whose one key has no value."""
+    """Return True for a key that comes from an unquoted `{{ name }}`: a mapping with one key and no value."""
     values = list(key.value.values()) if isinstance(key.value, dict) else []
     return len(values) == 1 and values[0].value is None
 
 
 def too_large(flow: Item) -> str | None:
-    """Why a flow is too large to be read, if it is."""
+    """Return why a flow is too large to be read, if it is."""
     return None if flow.size <= FLOW_VALUES else f"a flow holds more than {FLOW_VALUES:,} values"
 
 
 def read_mapping(value: Any, place: str = "") -> Item:
-    """Python's lists and mappings as a document; places are paths such as `events.flows[0].name`."""
+    """Convert Python lists and mappings to a document whose places are paths such as `events.flows[0].name`."""
     problems = DocumentProblems()
     item = _item(value, place, DEPTH, problems)
     if problems:

@@ -1,4 +1,4 @@
-"""The options of a step against what its operator declares: names and types, each refused where it stands."""
+"""Validation of a step's options against the declaration of its operator."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WITH_KEY: Final = {
 
 
 def check_options(operator: type[Operator], item: Item, problems: list[FlowError]) -> dict[str, Any] | None:
-    """The options as plain values, without those that are refused here; None where too little is left.
+    """Return the options as plain values without the rejected ones, or None if too little is left.
 
     Null stands for an option that is not given, unless the option can be null.
     """
@@ -74,7 +74,7 @@ def check_options(operator: type[Operator], item: Item, problems: list[FlowError
 
 
 def unknown_hint(key: str, known: Iterable[str]) -> str | None:
-    """What may have been meant by a key that is not known."""
+    """Return what may be meant by an unknown key."""
     if key == "<<":
         return "production does not merge mappings: write the keys out"
     option, colon, _ = key.partition(":")
@@ -89,7 +89,7 @@ def _types(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _wrong_type(item: Item, schema: Mapping[str, Any]) -> str | None:
-    """What would be of the right type, None where it is."""
+    """Return the type that is expected, or None if the value has it."""
     types = _types(schema)
     if not types or any(
         isinstance(item.value, _TYPES[name]) and (isinstance(item.value, bool) == (name == "boolean"))

@@ -1,4 +1,4 @@
-"""YAML text as the events of its parser; what no parser can read is refused with its place.
+"""Parser of YAML text to events; syntax errors are reported with their place.
 
 The parser is libyaml, by way of PyYAML: production's own is a port of it, so both take the same texts, and it reads
 two megabytes in a fraction of a second whatever is in them.
@@ -26,14 +26,14 @@ PLAIN: Final = "plain"
 
 
 def too_long(name: str) -> FlowError:
-    """The refusal of a text that is too long to read."""
+    """Return the error for a text that is too long."""
     return FlowError(
         f"it is longer than {BYTES:,} characters", place=name, hint="split it into several files"
     )
 
 
 def parse(text: str, name: str, *, keep_mark: bool = False) -> Iterator[Any]:
-    """The events of a text, in order. Raises `LoadError` where it cannot go on; places begin with `name`.
+    """Return the events of a text in order; raise `LoadError` at a syntax error. Places start with `name`.
 
     `keep_mark` reads a byte order mark as production does, for which the first line is one column further in.
     """
@@ -68,7 +68,7 @@ def parse(text: str, name: str, *, keep_mark: bool = False) -> Iterator[Any]:
 
 
 def compose(text: str) -> Any:
-    """The root of a text that has been read already, as PyYAML's nodes; scalars without quotes have the tag `PLAIN`.
+    """Return the PyYAML root node of a text that was read before; unquoted scalars have the tag `PLAIN`.
 
     Raises `LoadError` where an anchor stands for one thing and then for another, which PyYAML does not put together.
     """
@@ -86,7 +86,7 @@ def compose(text: str) -> Any:
 
 
 def _line_and_column(text: str, offset: int) -> str:
-    """The place of the byte `offset` of the text in UTF-8."""
+    """Return the line and column of a byte offset in the UTF-8 text."""
     before = text.encode(errors="surrogatepass")[:offset].decode(errors="ignore")
     return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
 

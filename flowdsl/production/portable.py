@@ -1,4 +1,6 @@
-"""Flows lowered to what production can say, where the meaning stays the same; all else is refused, all at once."""
+"""Lowering of flows to what production supports, without changing their meaning; all problems are reported at
+once.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ _NO_UNICODE: Final = "it holds half of a surrogate pair, which is no character"
 
 
 def portable(flow: Flow) -> Flow:
-    """The flow as production can say it. Raises `ExportError`, whose `problems` has all that it cannot.
+    """Return the flow as production supports it; raise `ExportError`, whose `problems` lists what it does
+    not.
 
     >>> from flowdsl import on
     >>> print(portable(on("link.created").where("source_id != target_id and link_type in ['likes']")))
@@ -46,7 +49,7 @@ def portable(flow: Flow) -> Flow:
 
 
 def lowered_steps(flow: Flow) -> list[list[Operator]]:
-    """What each step of a flow becomes; raises `ExportError` as `portable` does."""
+    """Return the lowered steps of each step of a flow; raise `ExportError` like `portable`."""
     if flow.rules is not FLOWDSL:
         return [[step] for step in flow.steps]
     refusals = ExportErrors(flow.name)
@@ -72,7 +75,7 @@ def _check_texts(flow: Flow, refusals: ExportErrors) -> None:
 
 
 def _is_unicode(value: Any) -> bool:
-    """Whether all text in it can be written to a file."""
+    """Return True if all its text can be encoded."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -90,7 +93,7 @@ def _lowered(step: Operator, names: StepExportScope) -> list[Operator]:
 
 
 def _option(step: Operator, name: str, option: Option, names: StepExportScope) -> Any:
-    """The value of an option in production; the declaration of the option says what it is."""
+    """Return the lowered value of an option, as declared by the option."""
     value = getattr(step, name)
     default = next(f.default for f in dataclasses.fields(step) if f.name == name)
     if not option.portable and value != default:
@@ -119,13 +122,13 @@ def _option(step: Operator, name: str, option: Option, names: StepExportScope) -
 
 
 def _defaults_of_own(step: Operator) -> dict[str, Any]:
-    """The options that production does not have, at their defaults."""
+    """Return the defaults of the options that production lacks."""
     own = {name for name, option in step.options().items() if not option.portable}
     return {field.name: field.default for field in dataclasses.fields(step) if field.name in own}
 
 
 def _duration(value: Duration) -> Duration:
-    """The same for equal durations, however they were written."""
+    """Return a canonical value, so that equal durations compare equal."""
     return parse_duration(Duration("", value.microseconds).portable())
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a document, up to the number that anybody reads."""
+"""Problems of a document, up to a maximum number."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ MOST: Final = 1_000
 
 
 class DocumentProblems(list[FlowError]):
-    """The problems of a document; where there are too many, reading ends with a `LoadError` that has all so far."""
+    """List of problems; beyond the maximum, reading ends with a `LoadError` that has all so far."""
 
     def append(self, problem: FlowError) -> None:
-        """One more problem."""
+        """Add a problem."""
         super().append(problem)
         if len(self) >= MOST:
             raise LoadError(

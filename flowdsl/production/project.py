@@ -1,4 +1,4 @@
-"""What a file of production's shape holds: flows, sinks, consumers and the log's backend."""
+"""Projects: flows with their sinks, consumers and log backend."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SEEKS: Final = ("latest", "beginning", "last_acknowledged")
 
 @dataclass(frozen=True)
 class SinkConfig:
-    """A sink as it is configured: its name, its type, and what that type wants to know."""
+    """Configuration of a sink: its name, its type, and the options of that type."""
 
     name: str
     type: str
@@ -42,7 +42,7 @@ class SinkConfig:
 
 @dataclass(frozen=True)
 class ConsumerOptions:
-    """A consumer of the log and where it begins to read."""
+    """Consumer of the log, and where it starts to read."""
 
     name: str
     seek: str = "latest"
@@ -50,7 +50,7 @@ class ConsumerOptions:
 
 @dataclass(frozen=True)
 class Backend:
-    """What keeps the events in production."""
+    """Backend that stores the events in production."""
 
     type: str = "memory"
     config: Mapping[str, Any] = field(default_factory=dict, hash=False)

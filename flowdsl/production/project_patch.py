@@ -1,4 +1,4 @@
-"""A project's file after the project was changed: what stayed equal stays as it was written."""
+"""Patch of a project's file after the project changed: unchanged parts keep their text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def edited(text: str, project: Project) -> str | None:
-    """The text changed where the project differs from it; None where it has to be written anew.
+    """Return the text patched where the project differs from it, or None if it must be written anew.
 
     Flows that are equal to what the text says stay as they are written, what production cannot say in them too; the
     others are lowered. Raises `ExportError` where one of those cannot be.
@@ -63,7 +63,7 @@ def _loaded(text: str, rules: Rules, skip_invalid: bool) -> Project:
 
 
 def same(one: Project, other: Project) -> bool:
-    """Whether two projects say the same, the keys included that are none of flowdsl's business."""
+    """Return True if two projects are equal, including keys that flowdsl does not use."""
     return _said(one) == _said(other)
 
 
@@ -77,7 +77,7 @@ def _said(project: Project) -> tuple[Any, ...]:
 
 
 def _merged(document: Any, base: Project, project: Project) -> Any:
-    """What the document is to say; its shape may have no room for it."""
+    """Return the target document; its shape may leave no room for the change."""
     if isinstance(document, dict) and not document.keys().isdisjoint(
         ("events", "sinks", "entities", "links")
     ):
@@ -120,14 +120,14 @@ def _set(mapping: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _kept(written: list[Any], old: Sequence[T], new: Sequence[T], mapping: Callable[[T], Any]) -> list[Any]:
-    """The new values; those that the old ones hold too as they were written."""
+    """Return the new values; those equal to old ones keep their text."""
     if len(written) != len(old):
         raise PatchError
     return [written[old.index(value)] if value in old else mapping(value) for value in new]
 
 
 def _merged_flows(every: list[Any], base: Project, new: Sequence[Flow]) -> list[Any]:
-    """The flows in their new order; those that were left out when the text was read stay behind what stands before them."""
+    """Return the flows in their new order; flows skipped on reading stay after what precedes them."""
     old = base.flows
     written = [flow for number, flow in enumerate(every) if number not in base.left_out]
     if len(written) != len(old):
@@ -184,7 +184,7 @@ def _merged_steps(written: list[Any], old: Flow, new: Flow) -> list[Any]:
 
 
 def _earlier_steps(flow: Flow) -> list[list[Operator]]:
-    """What the steps of a flow become; nothing, where one of them cannot be said."""
+    """Return the lowered steps of a flow, or nothing if one cannot be lowered."""
     try:
         return lowered_steps(flow)
     except ExportError:
@@ -200,7 +200,7 @@ def _merged_step(written: dict[str, Any], old: list[Operator], new: Operator) ->
 
 
 def _options(written: dict[str, Any], old: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """The wanted options, in the order of the text; those that stay the same as they are written."""
+    """Return the target options in the order of the text; unchanged ones keep their text."""
     ordered = [key for key in written if key in wanted] + [key for key in wanted if key not in written]
     return {
         key: written[key] if key in written and old.get(key) == wanted[key] else wanted[key]

@@ -1,4 +1,4 @@
-"""Flows as Python: the text of a module that builds an equal flow with `on`, `var` and `fn`."""
+"""Flows as Python source: a module that builds an equal flow with `on`, `var` and `fn`."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _TIGHTNESS: Final = {"+": _SUM, "-": _SUM, "*": _PRODUCT, "/": _PRODUCT, "%": _P
 
 
 class _NoPython(Exception):  # noqa: N818 - this expression goes another way
-    """An expression that Python itself would compute, or turn around, where `var` should carry it."""
+    """Raised for an expression that Python would evaluate or reverse where `var` must carry it."""
 
 
 def python_source(flow: Flow) -> str:
-    """A module that builds an equal flow. Raises `ExportError` where a part is a Python function."""
+    """Return a module that builds an equal flow; raise `ExportError` if a part is a Python function."""
     if flow.rules is not FLOWDSL:
         only = BuildError(
             f"Python has no flow by the rules of {flow.rules.name}",
@@ -170,7 +170,7 @@ def _value(node: Node) -> str:
 
 
 def _python(node: Expression, least: int) -> str:
-    """An expression with `var`, in parentheses where it holds less tightly than `least`."""
+    """Return an expression with `var`, in parentheses if its precedence is below `least`."""
     text, tightness = _with_tightness(node)
     return text if tightness >= least else f"({text})"
 
@@ -227,7 +227,7 @@ def _reference(path: tuple[str, ...]) -> str:
 
 
 def literal(value: object) -> str:
-    """A constant, text in double quotes where that needs no more escapes.
+    """Return a constant as source; text in double quotes unless that needs more escapes.
 
     >>> print(literal("it's"), literal('say "hi"'), literal(1.0), literal(None))
     "it's" 'say "hi"' 1.0 None
@@ -242,7 +242,7 @@ def literal(value: object) -> str:
 
 
 def _is_name(text: str) -> bool:
-    """Whether a text can be a name as it stands; Python changes the spelling of names beyond ASCII."""
+    """Return True if a text is a Python name as it stands; Python normalizes names beyond ASCII."""
     return text.isascii() and text.isidentifier() and not keyword.iskeyword(text)
 
 

@@ -1,4 +1,4 @@
-"""A project into a file: a new one, its own, or one that holds other flows too; no other is ever touched."""
+"""Saving of a project to a new file, its own file, or one that it is merged into."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flowdsl.production.yaml import decoded, load_text
 
 
 def save(project: Project, path: str | os.PathLike[str], *, overwrite: bool) -> None:
-    """Write the project, whose text is complete before the file is touched; see `Project.save`."""
+    """Write the project; its text is complete before the file is touched. See `Project.save`."""
     file = Path(path)
     there = None if overwrite else _text_of(file)
     if project.text is not None:
@@ -36,7 +36,7 @@ def save(project: Project, path: str | os.PathLike[str], *, overwrite: bool) -> 
 
 
 def _text_of(file: Path) -> str | None:
-    """What the file holds; None where there is none, or nothing in it."""
+    """Return the content of a file, or None if it does not exist or is empty."""
     try:
         with file.open("rb") as opened:
             raw = opened.read(BYTES + 1)
@@ -52,7 +52,7 @@ def _text_of(file: Path) -> str | None:
 
 
 def _project_of(text: str, file: Path) -> Project:
-    """The project that an existing file holds; flows in it that are refused stay as they are written."""
+    """Return the project in an existing file; rejected flows keep their text."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FlowWarning)
@@ -62,7 +62,9 @@ def _project_of(text: str, file: Path) -> Project:
 
 
 def _with_parts(there: Project, project: Project) -> Project:
-    """What is there, with the project's flows, sinks and consumers in the place of those of their names."""
+    """Return the existing document with the flows, sinks and consumers of the project replacing those of the
+    same name.
+    """
     merged = there
     for flow in project.flows:
         merged = merged.with_flow(flow)

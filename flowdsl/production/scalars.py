@@ -1,4 +1,4 @@
-"""What a scalar of YAML is: by YAML 1.2, and to production's reader."""
+"""Types of YAML scalars: by YAML 1.2, and in production's reader."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ SCALAR_TAGS: Final[dict[str, tuple[type, ...]]] = {
 
 
 def plain_scalar(text: str) -> Any:
-    """What a scalar without quotes is: as production reads it, YAML 1.2 with leading zeros left as text.
+    """Return the value of an unquoted scalar as YAML 1.2 has it; leading zeros make it text, as in
+    production.
 
     >>> [plain_scalar(text) for text in ("on", "yes", "010", "12", "1e3", "null", "0x1f", "2026-01-01", "12:30")]
     ['on', 'yes', '010', 12, 1000.0, None, 31, '2026-01-01', '12:30']
@@ -50,7 +51,8 @@ def plain_scalar(text: str) -> Any:
 
 
 def production_scalar(text: str) -> Any:
-    """What a scalar without quotes or tag is to production: it knows more spellings of numbers than YAML 1.2 has.
+    """Return the value of an unquoted, untagged scalar in production, which accepts more number formats than
+    YAML 1.2.
 
     >>> [production_scalar(text) for text in ("0b11", "-0x1f", "00.5", "1.", "010", "1e400", "12", "1_000")]
     [3, -31, 0.5, 1.0, '010', '1e400', 12, '1_000']
@@ -64,7 +66,7 @@ def production_scalar(text: str) -> Any:
 
 
 def production_value(text: str, tag: str | None, style: str) -> tuple[Any, str | None]:
-    """What a scalar is to production where any value may be, and why it is none.
+    """Return the value of a scalar where production accepts any value, or why it rejects it.
 
     A tag of YAML's own decides, in quotes too; with any other the text is text.
     """
@@ -88,7 +90,7 @@ def production_value(text: str, tag: str | None, style: str) -> tuple[Any, str |
 
 
 def production_count(text: str) -> int | None:
-    """A whole number from 0 up, as production reads one where it wants one; it takes no minus, not even before 0."""
+    """Return a non-negative integer as production reads one; a minus sign is rejected, even before 0."""
     return None if text.startswith("-") else _whole(text)
 
 

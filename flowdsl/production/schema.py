@@ -1,4 +1,4 @@
-"""The JSON Schema of a document of flows, for editors, made from what the operators declare about themselves."""
+"""JSON Schema of documents, for editors, generated from the declarations of operators and sinks."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The schema as the text of the file that is shipped."""
+    """Return the text of the shipped schema file."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def operator_schema(operator: type[Operator]) -> dict[str, Any]:
-    """The schema of an operator's options, from its declarations."""
+    """Return the schema of an operator's options."""
     options = operator.yaml_options()
     shown = {name: o.schema["examples"][0] for name, o in options.items() if o.required} or {
         name: o.schema["examples"][0] for name, o in options.items()
@@ -284,7 +284,7 @@ def _ref(name: str) -> dict[str, Any]:
 
 
 def _nullable(declared: Mapping[str, Any]) -> dict[str, Any]:
-    """The same where null stands for what is not given."""
+    """Return the schema extended by null, which means not given."""
     allowed = dict(declared)
     if "enum" in allowed:
         allowed["enum"] = [*allowed["enum"], None]
@@ -295,7 +295,9 @@ def _nullable(declared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _nullable_parts(declared: Mapping[str, Any], optional: bool = True) -> dict[str, Any]:
-    """What tests declare, where null stands for any optional key but those for which it says something."""
+    """Return the declaration of tests with null allowed for every optional key where it has no meaning of its
+    own.
+    """
     allowed = dict(declared)
     if "properties" in allowed:
         required = allowed["required"]

@@ -1,4 +1,4 @@
-"""Parts of a document held against a JSON Schema that is declared in code, each refusal with its place."""
+"""Validation of parts of a document against a JSON Schema declared in code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Refuse = Callable[..., None]
 def check_shape(
     item: Item, declared: Mapping[str, Any], what: str, refuse: Refuse, *, parts: bool = True, null_says: Collection[str] = (),
 ) -> None:  # fmt: skip
-    """Refuse what a JSON Schema does not allow of a part of a document, as far as declarations here use it.
+    """Report what a JSON Schema does not allow, for the keywords used in our declarations.
 
     `what` names the part; what is in it is named `what: key`, or with `parts=False` by its key alone. Null stands for what
     is not given, except under the keys of `null_says`.
@@ -96,7 +96,7 @@ def _check_mapping(
 
 
 def _one_of(what: str) -> str:
-    """`a delivery` for one of `deliveries`."""
+    """Return `a delivery` for one of `deliveries`."""
     word = what.rpartition(" ")[2]
     single = word.removesuffix("ies") + "y" if word.endswith("ies") else word.removesuffix("s")
     return f"{'an' if single[0] in 'aeiou' else 'a'} {single}"

@@ -1,4 +1,4 @@
-"""Lowered flows and what belongs to them as the mappings and lists of production's YAML."""
+"""Serialization of lowered flows and projects to the mappings of production's YAML."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def flow_mapping(flow: Flow) -> dict[str, Any]:
-    """A lowered flow; what is at its default is left out."""
+    """Return the mapping of a lowered flow without its defaults."""
     mapping: dict[str, Any] = {"name": flow.name}
     if flow.description is not None:
         mapping["description"] = flow.description
@@ -31,13 +31,13 @@ def flow_mapping(flow: Flow) -> dict[str, Any]:
 
 
 def trigger_mapping(trigger: Trigger) -> dict[str, Any]:
-    """A trigger."""
+    """Return the mapping of a trigger."""
     given = {"kind": trigger.kind, "link_type": trigger.link_type, "entity_type": trigger.entity_type}
     return {key: value for key, value in given.items() if value is not None}
 
 
 def step_mapping(step: Operator) -> dict[str, Any]:
-    """A lowered step: its operator's name, with its options."""
+    """Return the mapping of a lowered step."""
     if isinstance(step, Deliver):
         options: dict[str, Any] = (
             {"sink": step.sinks[0]} if len(step.sinks) == 1 else {"sinks": list(step.sinks)}
@@ -65,7 +65,7 @@ def _plain(value: Any, option: Option) -> Any:
 
 
 def project_mapping(project: Project, flows: tuple[Flow, ...]) -> dict[str, Any]:
-    """A project with its flows lowered to `flows`."""
+    """Return the mapping of a project whose flows are lowered to `flows`."""
     events: dict[str, Any] = {}
     backend = backend_mapping(project.backend)
     if backend:
@@ -80,16 +80,16 @@ def project_mapping(project: Project, flows: tuple[Flow, ...]) -> dict[str, Any]
 
 
 def sink_mapping(sink: SinkConfig) -> dict[str, Any]:
-    """A sink as it is configured."""
+    """Return the mapping of a sink."""
     return {"name": sink.name, "type": sink.type, **({"config": dict(sink.config)} if sink.config else {})}
 
 
 def consumer_mapping(consumer: ConsumerOptions) -> dict[str, Any]:
-    """A consumer, without `seek` where it is `latest`."""
+    """Return the mapping of a consumer, without `seek` if it is `latest`."""
     return {"name": consumer.name, **({"seek": consumer.seek} if consumer.seek != "latest" else {})}
 
 
 def backend_mapping(backend: Backend) -> dict[str, Any]:
-    """A backend; nothing for the usual one."""
+    """Return the mapping of a backend, or nothing for the default."""
     config = {"config": dict(backend.config)} if backend.config else {}
     return {"type": backend.type, **config} if config or backend.type != "memory" else {}

@@ -1,4 +1,4 @@
-"""Sinks as they are configured: which options each type has, and real sinks made of configurations."""
+"""Configured sinks: the options of each type, and real sinks built from configurations."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _KEPT: Final = ("in_app", "feed", "counter")
 
 
 def class_of(kind: str) -> type[Sink]:
-    """The class of a type of sinks."""
+    """Return the class of a type of sinks."""
     module, _, name = _CLASSES[kind].partition(".")
     found: type[Sink] = getattr(importlib.import_module(f"flowdsl.sinks.{module}"), name)
     return found
 
 
 def options_of(kind: str) -> dict[str, Option]:
-    """What the configuration of a type of sinks may hold, by name."""
+    """Return the options of a type of sinks by name."""
     return {option.yaml: option for option in class_of(kind).options}
 
 
 def config_schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of the configuration of a type of sinks."""
+    """Return the JSON Schema of the configuration of a type of sinks."""
     return {
         "type": "object",
         "properties": {name: option.schema for name, option in options_of(kind).items()},
@@ -60,7 +60,7 @@ def config_schema(kind: str) -> dict[str, Any]:
 
 
 def check_config(kind: str, item: Item) -> list[FlowError]:
-    """What is wrong with the configuration of a sink: keys that are not known, and values that its sink refuses."""
+    """Return the problems of a sink's configuration: unknown keys, and values that the sink rejects."""
     problems: list[FlowError] = []
 
     def refuse(where: Item, what: str, **more: Any) -> None:
@@ -81,7 +81,7 @@ def check_config(kind: str, item: Item) -> list[FlowError]:
 
 
 def _made(kind: str, options: Mapping[str, Any]) -> Sink:
-    """A sink with these options; nothing is opened yet."""
+    """Build a sink with these options, without opening it."""
     if kind == "push":
         # whose devices they are is found when all sinks are there
         options = {name: value for name, value in options.items() if name not in ("recipients", "path")}
@@ -98,7 +98,7 @@ def build(
     custom: Mapping[str, Any] | None = None,
     graph: EntityGraph | None = None,
 ) -> dict[str, Sink]:
-    """The sinks of configurations by name; see `Project.build_sinks`."""
+    """Build the sinks of configurations by name; see `Project.build_sinks`."""
     by_name = {config.name: config for config in configs}
     own = dict(custom or {})
     _check_custom(own, by_name)
@@ -161,7 +161,7 @@ def _options(config: SinkConfig) -> dict[str, Any]:
 
 
 def _path(given: str | None, name: str, folder: Path | None) -> Path | None:
-    """Where a sink keeps what it has; neither a path nor a name nor a link leads out of the folder."""
+    """Return the path of a sink's file; no path, name or link may lead out of the folder."""
     if given is None and folder is None:
         return None
     # a dot at the start would hide the file, or lead upwards
@@ -173,13 +173,13 @@ def _path(given: str | None, name: str, folder: Path | None) -> Path | None:
 
 
 def _leads_out(path: str) -> bool:
-    """Whether a path is none below a folder, on any system: absolute, with a drive, or climbing."""
+    """Return True if a path is not below a folder on every system: absolute, with a drive, or with `..`."""
     windows = PureWindowsPath(path)
     return bool(windows.anchor) or ".." in windows.parts or "\0" in path
 
 
 def _recipients(name: str, options: dict[str, Any], folder: Path | None, others: Mapping[str, Sink]) -> Any:
-    """Who knows the devices of a push sink: the in_app sink that is named, the only one, or a file of its own."""
+    """Return the store of devices for a push sink: the named in_app sink, the only one, or a file of its own."""
     from flowdsl.sinks.in_app import InApp
 
     known = {other: sink for other, sink in others.items() if isinstance(sink, InApp)}

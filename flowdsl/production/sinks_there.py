@@ -1,4 +1,4 @@
-"""What production's sinks make of deliveries: in memory, to be looked at. Nothing leaves the machine.
+"""Production's sinks, simulated in memory; nothing leaves the machine.
 
 Production reads single fields of a payload, takes each only if it has the right type, and has a default for what it
 does not take: a title that is a number is no title there. So what a sink shows, counts or sends can differ from what it
@@ -35,7 +35,8 @@ def sinks_there(
     custom: Mapping[str, Any],
     graph: EntityGraph | None = None,
 ) -> dict[str, Sink]:
-    """Production's sinks by name: those of the configurations, and one that takes nothing for any other name.
+    """Return production's sinks by name; any name without a configuration gets a sink that rejects
+    everything.
 
     Of several configurations of one name the last counts. `custom` has functions, or sinks, of the program. Counters
     start from what `graph` has.
@@ -56,18 +57,18 @@ def sinks_there(
 
 
 class SinkThere(Sink):
-    """A sink as production has it; `calls` is what it has shown or sent, in order."""
+    """Simulated sink of production; `calls` lists what it showed or sent, in order."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = dict(config)
         self.calls: list[dict[str, Any]] = []
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Take deliveries as production does: one that fails is logged there, and never tried again."""
+        """Deliver like production: a failure is logged and never tried again."""
         return [self._taken(delivery) for delivery in deliveries]
 
     def frame(self) -> pd.DataFrame:
-        """`calls` as a frame, a row a call."""
+        """Return `calls` as a table, one row per call."""
         import pandas as pd
 
         return pd.DataFrame(self.calls)
@@ -93,7 +94,7 @@ class InAppThere(SinkThere):
     summary: ClassVar[str] = "notifications as production shows them"
 
     def notifications(self, recipient: str) -> list[dict[str, Any]]:
-        """Those of one recipient, the newest first."""
+        """Return the notifications of one recipient, newest first."""
         mine = [call for call in self.calls if call["recipient_id"] == recipient]
         return mine[: -MOST - 1 : -1]
 
@@ -114,7 +115,7 @@ class InAppThere(SinkThere):
 
 
 class PushThere(SinkThere):
-    """Messages that go to each device of a recipient: always with a title and a body, `data` as it is."""
+    """Messages to each device of a recipient: always with title and body, `data` unchanged."""
 
     type: ClassVar[str] = "push"
     summary: ClassVar[str] = "messages as production sends them to devices"
@@ -147,7 +148,7 @@ class WebhookThere(SinkThere):
 
 
 class WebSocketThere(SinkThere):
-    """Payloads that go to the connections of a recipient, or to all where there is none."""
+    """Payloads for the connections of a recipient, or for all if there is none."""
 
     type: ClassVar[str] = "web_socket"
     summary: ClassVar[str] = "payloads as production hands them to connections"
@@ -158,7 +159,7 @@ class WebSocketThere(SinkThere):
 
 
 class CounterThere(SinkThere):
-    """Numbers by entity type, entity id and field, all of them 64-bit floats.
+    """Counters by entity type, entity id and field, all of them 64-bit floats.
 
     >>> likes = CounterThere({"field": "likes"}, None)
     >>> likes.deliver([Delivery({"entity_type": "post", "entity_id": "p1", "value": "5"})])
@@ -176,12 +177,12 @@ class CounterThere(SinkThere):
         self._values: dict[CounterKey, float] = {}
 
     def value(self, entity_type: str, entity_id: str, field: str) -> float:
-        """A number as it is now."""
+        """Return the current value of a counter."""
         key = (entity_type, entity_id, field)
         return self._values[key] if key in self._values else self._start(key)
 
     def values(self) -> dict[CounterKey, float]:
-        """Every number that was changed, by its key."""
+        """Return all changed counters by key."""
         return dict(sorted(self._values.items()))
 
     def _taken(self, delivery: Delivery) -> Outcome:
@@ -212,7 +213,7 @@ class CounterThere(SinkThere):
         return None
 
     def _start(self, key: CounterKey) -> float:
-        """Where a number starts: at what the graph has, or at 0."""
+        """Return where a counter starts: at the graph's number, or at 0."""
         if self._graph is None:
             return 0.0
         entity_type, entity_id, field = key
@@ -221,7 +222,7 @@ class CounterThere(SinkThere):
 
 
 class NothingThere(SinkThere):
-    """A sink that production does not have: every delivery to it fails."""
+    """Sink that production does not have: every delivery to it fails."""
 
     type: ClassVar[str] = "feed"
     summary: ClassVar[str] = "a sink that production lacks"
@@ -235,13 +236,13 @@ def _fails(why: str) -> Failure:
 
 
 def _text(delivery: Delivery, name: str, otherwise: Any = None) -> Any:
-    """A field of the payload if it is text; else what stands for it."""
+    """Return a field of the payload if it is text, or else the default."""
     given = delivery.field(name)
     return given if isinstance(given, str) else otherwise
 
 
 def _number(value: Any, otherwise: float = 1.0) -> float:
-    """A number as a 64-bit float; what is none is passed over."""
+    """Return a number as a 64-bit float, or the default for anything else."""
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else otherwise
 
 

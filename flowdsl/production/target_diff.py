@@ -1,4 +1,4 @@
-"""What production would make of flows over a log, against what they mean."""
+"""Difference between what flows mean and what production makes of them, over a log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """A replay by flowdsl's rules against one by production's: `comparison` has what differs and why.
+    """Replay by flowdsl's rules against one by production's; `comparison` has the differences and their
+    causes.
 
     `refused_here` are the flows that only production runs, `refused_there` those that it leaves out, `unserved` has for
     each sink that production lacks how many deliveries are lost there, and the finding that says so.
@@ -35,7 +36,7 @@ class Prediction:
     unserved: tuple[tuple[str, int, str], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The prediction as plain values."""
+        """Return the prediction as plain values."""
         return {
             **self.comparison.to_dict(),
             "refused_here": list(self.refused_here),
@@ -60,7 +61,7 @@ def predict_sources(
     sources: Sequence[tuple[bytes, str]], target: str, log: Any, graph: EntityGraph | None = None, *,
     start: int | dt.datetime | str | None = None, stop: int | dt.datetime | str | None = None,
 ) -> Prediction:  # fmt: skip
-    """What a runtime would make of YAML over a log, of several texts with their names as of one project.
+    """Predict what a runtime makes of several YAML texts, taken as one project, over a log.
 
     Raises `LoadError` where it, or flowdsl, can run no flow of them.
     """
@@ -94,7 +95,7 @@ def _no_flows(name: str, whose: str) -> Any:
 
 
 def _unserved(there: Project, compared: Comparison) -> list[tuple[str, int, str]]:
-    """The sinks that are named but not defined, or of a type that production does not implement."""
+    """Return the sinks that are used but not defined, or of a type that production does not implement."""
     if not there.sinks:
         return []
     types = {sink.name: sink.type for sink in there.sinks}

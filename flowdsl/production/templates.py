@@ -1,4 +1,4 @@
-"""Payload templates in production's words: every text a Tera template, everything else a constant."""
+"""Lowering of payload templates to production's: every text is Tera, everything else a constant."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FILTERS = {"len": "length", "lower": "lower", "upper": "upper"}
 
 
 def lowered_template(node: Node, names: StepExportScope) -> Node:
-    """The template in which each text is Tera and nothing is typed; refusals name the part of the payload."""
+    """Return the template with every text as Tera and nothing typed; errors name the part of the payload."""
     if isinstance(node, Fields):
         return Fields(tuple((key, lowered_template(value, _inside(names, key))) for key, value in node.items))
     if isinstance(node, ListNode):
@@ -103,7 +103,7 @@ def _as_template(node: Expression) -> Template | None:
 
 
 def _tera(node: Expression) -> str | None:
-    """The expression in Tera, for a hint."""
+    """Return the expression in Tera, for a hint."""
     if isinstance(node, FunctionCall) and node.function in _FILTERS:
         inner = _tera(node.arguments[0])
         return inner and f"{inner} | {_FILTERS[node.function]}"
@@ -118,7 +118,7 @@ def _tera(node: Expression) -> str | None:
 
 
 def _lowered_text(node: Template, names: StepExportScope) -> Template:
-    """The template with the batch under production's name; all else is production's language already."""
+    """Return the template with the batch under production's name; the rest is production's language already."""
     text = node.text
     names.check(node.paths)
     if names.scope.variables.get("batch") is not BATCH:
@@ -139,13 +139,13 @@ def _lowered_text(node: Template, names: StepExportScope) -> Template:
 
 
 def _idents(body: Body) -> list[Ident]:
-    """Every path of a template, in the order of the text."""
+    """Return every path of a template in the order of the text."""
     found = {ident.at: ident for expr in exprs_of(body) for ident in idents(expr.value)}
     return [found[at] for at in sorted(found)]
 
 
 def _own_names(body: Body) -> Iterator[str]:
-    """The names that a template sets itself."""
+    """Return the names that a template sets itself."""
     for node in all_nodes(body):
         if isinstance(node, Set):
             yield node.name

@@ -1,4 +1,4 @@
-"""Conditions of this-rs: one comparison, of text.
+"""Conditions of this-rs: one comparison of text.
 
 `X exists`, `X not_exists`, `X != Y` and `X == Y`, looked for in this order, are the whole grammar; whatever stands
 before the operator is one path, and what stands behind it is one literal or one path.
@@ -33,12 +33,12 @@ _NUMBER: Final = re.compile(
 
 
 class CrashingConditionError(ConditionError):
-    """A condition at which production crashes while it reads its flows: it does not start."""
+    """Raised for a condition at which production crashes while it reads its flows."""
 
 
 @dataclass(frozen=True)
 class TextCondition:
-    """A condition as this-rs reads it: what stands at `left` against a literal or against what stands at `right`.
+    """Condition of this-rs: the value at `left` compared with a literal or with the value at `right`.
 
     >>> condition = TextCondition.parse("owner.age == 1.0")
     >>> condition.evaluate_row({("owner", "age"): 1.0}.get), condition.evaluate_row({("owner", "age"): 1}.get)
@@ -54,7 +54,7 @@ class TextCondition:
 
     @classmethod
     def parse(cls, text: str) -> TextCondition:
-        """The condition of a text; a ConditionError where this-rs does not compile it."""
+        """Parse a condition; raise `ConditionError` if this-rs does not compile it."""
         trimmed = text.strip(RUST_SPACES)
         for word in ("not_exists", "exists"):
             if trimmed.endswith(f" {word}"):
@@ -67,11 +67,11 @@ class TextCondition:
 
     @property
     def paths(self) -> frozenset[Path]:
-        """The paths it reads."""
+        """Paths that the condition reads."""
         return frozenset({self.left} if self.right is None else {self.left, self.right})
 
     def evaluate(self, rows: Rows) -> tuple[Mask, Failures | None]:
-        """Whether it holds in each of the rows; it never fails."""
+        """Return the mask of the rows where the condition holds; it never fails."""
         left = as_read(rows.column(self.left))
         if self.operator in ("exists", "not_exists"):
             return left.is_(Tag.MISSING) == (self.operator == "not_exists"), None
@@ -80,11 +80,11 @@ class TextCondition:
         return _equal(left, other) == (self.operator == "=="), None
 
     def evaluate_row(self, lookup: Callable[[Path], Any], roots: Iterable[str] = ()) -> bool:
-        """Whether it holds in one context, where `lookup` gives the value at a path, `MISSING` or None."""
+        """Evaluate the condition in one context; `lookup` returns the value at a path, `MISSING` or None."""
         return bool(self.evaluate(_OneRow(lookup))[0][0])
 
     def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
-        """Each path with its value."""
+        """Return each path with its value."""
         paths = [self.left, *([self.right] if self.right is not None else [])]
         return [(".".join(path), lookup(path)) for path in dict.fromkeys(paths)]
 
@@ -101,11 +101,11 @@ class _OneRow:
         self._lookup = lookup
 
     def column(self, path: Path) -> Column:
-        """The value at a path."""
+        """Return the value at a path."""
         return Column.of([self._lookup(path)])
 
     def take(self, index: Any) -> _OneRow:
-        """The same row."""
+        """Return the same row."""
         return self
 
 
@@ -114,7 +114,7 @@ def _path(text: str) -> Path:
 
 
 def _right(text: str) -> tuple[str | None, Path | None]:
-    """A literal, or a path."""
+    """Parse a literal or a path."""
     for quote in "\"'":
         if text.startswith(quote) and text.endswith(quote):
             if len(text) == 1:
@@ -126,7 +126,9 @@ def _right(text: str) -> tuple[str | None, Path | None]:
 
 
 def _equal(left: Column, right: Column | str) -> Mask:
-    """Where both are there and have the same text; an array or object on the left equals nothing."""
+    """Return a mask of the rows where both sides have the same text; an array or object on the left equals
+    nothing.
+    """
     if isinstance(right, str):
         return _equals_literal(left, right)
     if isinstance(left.texts, DictionaryColumn) and isinstance(right.texts, DictionaryColumn):

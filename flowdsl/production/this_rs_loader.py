@@ -1,4 +1,4 @@
-"""A document as this-rs reads it: refused is what it refuses, and what only fails event by event is let in.
+"""Loader of documents by the rules of this-rs: accepts what it accepts, even if it fails at every event.
 
 Two things can go wrong there. A document of a wrong shape is refused as a whole. A flow that has the right shape but
 does not compile (its kind, a condition, a duration, no sink) is left out, and the others run.
@@ -50,7 +50,7 @@ SHAPES: Final = "a project (events: {flows: […]}), a list of flows, or a flow 
 
 
 class ProductionReader(Shapes):
-    """Reads a document by production's rules and collects what it refuses; `refused_flows` concern one flow only."""
+    """Reader of a document by production's rules; `refused_flows` lists problems of single flows."""
 
     def __init__(self, problems: list[FlowError]) -> None:
         super().__init__(problems)
@@ -58,7 +58,7 @@ class ProductionReader(Shapes):
         self.left_out: list[int] = []
 
     def project(self, item: Item) -> Project:
-        """The project that a document is; a bare list of flows, or one flow, is one too."""
+        """Return the project of a document; a list of flows, or one flow, is a project too."""
         flows: Item | None
         if isinstance(item.value, list):
             return Project(tuple(self._flows(item)))
@@ -181,7 +181,7 @@ class ProductionReader(Shapes):
         trigger: Trigger,
         listed: Sequence[tuple[str, Item, Callable[[], Operator]]],
     ) -> list[Operator]:
-        """The steps of a flow that has the right shape; what does not compile is noted."""
+        """Compile the steps of a well-formed flow; errors are noted."""
         if trigger.kind not in KINDS:
             hint = did_you_mean(trigger.kind, KINDS)
             self.problems.append(
@@ -254,7 +254,7 @@ class ProductionReader(Shapes):
 
 
 def _needed(item: Item) -> tuple[str, ...]:
-    """What a document must have: production asks for both, flowdsl lets a part of a document have neither."""
+    """Return the keys that production requires; flowdsl requires none of them in a part of a document."""
     needed = ("entities", "links")
     return needed if isinstance(item.value, dict) and any(key in item.value for key in needed) else ()
 

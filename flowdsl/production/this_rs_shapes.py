@@ -1,4 +1,4 @@
-"""The shapes that this-rs reads: mappings, lists, text and numbers as its YAML reader takes them.
+"""Shapes that this-rs expects: mappings, lists, text and numbers as its YAML reader takes them.
 
 It asks for a type and takes what is written for it: a scalar without quotes is text where text is wanted, nothing at all
 is an empty mapping or list, and unknown keys are ignored.
@@ -20,11 +20,11 @@ _U32: Final = 2**32
 
 
 class ShapeError(Exception):
-    """A part of the document that has a wrong shape; what is wrong is among the problems."""
+    """Raised for a part with a wrong shape, after its problem was added."""
 
 
 class Shapes:
-    """Takes items for what they should be, and collects what is wrong with them."""
+    """Converts items to what they should be and collects their problems."""
 
     def __init__(self, problems: list[FlowError]) -> None:
         self.problems = problems
@@ -40,7 +40,7 @@ class Shapes:
             return None
 
     def _each(self, item: Item | None, what: str, read: Callable[[Item], T]) -> list[T]:
-        """Every item of a list; all that are refused are noted."""
+        """Convert every item of a list; all problems are noted."""
         if item is None or is_empty(item):
             return []
         if not isinstance(item.value, list):
@@ -60,7 +60,7 @@ class Shapes:
     def _struct(
         self, item: Item, what: str, fields: Sequence[str], required: Sequence[str] = ()
     ) -> dict[str, Item]:
-        """The known keys of a mapping; unknown ones are ignored, known ones stand once."""
+        """Return the known keys of a mapping; unknown keys are ignored, known ones must be unique."""
         if not isinstance(item.value, dict) and not is_empty(item):
             raise self._refused(item, f"{what} is {item.kind}", f"a mapping with {', '.join(fields)}")
         self._keys_are_text(item)
@@ -85,7 +85,7 @@ class Shapes:
             raise ShapeError
 
     def _there(self, item: Item | None) -> Item | None:
-        """The item where something may be left out; None for nothing and null without quotes."""
+        """Return an optional item; None for nothing and for unquoted null."""
         if item is None or item.style or isinstance(item.value, (dict, list)):
             return item
         written = str(item.value) if item.written is None else item.written
@@ -96,7 +96,7 @@ class Shapes:
         return item if item.tag is not None or (written and written not in NULLS) else None
 
     def _text(self, item: Item | None, default: str = "") -> str:
-        """Text; a scalar of another type is its text as written."""
+        """Return text; a scalar of another type gives its text as written."""
         if item is None:
             return default
         if isinstance(item.value, (dict, list)) or item.value is ENDLESS:
@@ -131,7 +131,7 @@ class Shapes:
         return text
 
     def _value(self, item: Item) -> Any:
-        """Any JSON value; of keys that stand twice the last one counts."""
+        """Return any JSON value; of duplicate keys the last one counts."""
         if item.odd is not None:
             raise self._refused(item, item.odd)
         self._keys_are_text(item)
@@ -150,5 +150,5 @@ class Shapes:
 
 
 def is_empty(item: Item) -> bool:
-    """Whether nothing at all stands there, which counts as an empty mapping or list."""
+    """Return True if there is nothing at all, which counts as an empty mapping or list."""
     return item.written == "" and not item.style

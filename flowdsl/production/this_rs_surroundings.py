@@ -1,4 +1,4 @@
-"""What stands beside flows in a document of this-rs: entities, links and the rules for links, of which it asks a shape.
+"""Other parts of a this-rs document: entities, links and the rules for links, whose shape it checks.
 
 flowdsl keeps them as they are. Where one has another shape, production refuses the whole document.
 """
@@ -17,7 +17,7 @@ _LINK_TEXTS: Final = ("link_type", "source_type", "target_type", "forward_route_
 
 
 def check_surroundings(shapes: Shapes, given: Mapping[str, Item]) -> None:
-    """Refuse entities, links and rules that production cannot read."""
+    """Reject entities, links and rules that production cannot read."""
 
     def policies(item: Item, actions: Sequence[str]) -> None:
         for one in shapes._struct(item, "auth", actions).values():

@@ -1,4 +1,4 @@
-"""`load`: flows from YAML of production's shape."""
+"""Loading of flows from YAML of production's shape."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def load(
 
 
 def merged(loads: Sequence[Callable[[], Project]]) -> Project:
-    """All of them as one; if any is refused, the problems of all."""
+    """Merge several sources into one project; if any is rejected, raise the problems of all."""
     projects: list[Project] = []
     problems: list[FlowError] = []
     for read in loads:
@@ -86,27 +86,27 @@ def merged(loads: Sequence[Callable[[], Project]]) -> Project:
 
 
 def load_mapping(document: Mapping[str, Any], rules: Rules) -> Project:
-    """The project of a document in Python's own types, read by these rules."""
+    """Load a project from plain Python objects by these rules."""
     return _project(read_mapping(document), [], None, rules, skip_invalid=False)
 
 
 def load_text(
     text: str, name: str = "text", *, rules: Rules = FLOWDSL, skip_invalid: bool = False
 ) -> Project:
-    """The project of YAML text; places begin with `name`."""
+    """Load a project from YAML text; places start with `name`."""
     item, problems = read_text(text, name, lenient=not rules.early_checks)
     project = _project(item, problems, text, rules, skip_invalid=skip_invalid)
     return replace(project, name=name)
 
 
 def load_bytes(raw: bytes, name: str, *, rules: Rules = FLOWDSL, skip_invalid: bool = False) -> Project:
-    """The project of YAML in UTF-8; places begin with `name`."""
+    """Load a project from YAML in UTF-8; places start with `name`."""
     text = decoded(raw, name, keep_mark=not rules.early_checks)
     return load_text(text, name, rules=rules, skip_invalid=skip_invalid)
 
 
 def decoded(raw: bytes, name: str, *, keep_mark: bool = False) -> str:
-    """The text of a file; a LoadError where it is too long or no UTF-8.
+    """Decode the text of a file; raise `LoadError` if it is too long or not UTF-8.
 
     A byte order mark is left out, unless it is to be kept: it takes up a column for production, which then reads another
     document.
@@ -140,7 +140,7 @@ def _project(
 
 
 def _is_text(source: str) -> bool:
-    """Whether a text is YAML and no path: no path has a line break, nor what only a mapping or list has."""
+    """Return True if a text is YAML rather than a path: paths have no line breaks and no YAML syntax."""
     return "\n" in source or source.lstrip()[:1] in ("{", "[") or ": " in source
 
 
@@ -155,6 +155,6 @@ def _read(path: Path) -> bytes:
 
 
 def _position(error: FlowError) -> tuple[int, ...]:
-    """Where in the text an error is, for sorting; those without line and column stay as they come."""
+    """Return the sort key of an error by its position; errors without one keep their order."""
     parts = (error.place or "").split(":")[-2:]
     return tuple(map(int, parts)) if len(parts) == 2 and all(part.isdigit() for part in parts) else (0, 0)

@@ -1,4 +1,5 @@
-"""A YAML text changed where its value changes, every other byte as it was: comments, order, spelling, white space.
+"""Patch of YAML text where its value changes; every other byte is kept: comments, order, spelling, white
+space.
 
 The text is composed into nodes that know where they stand. Old and new value are compared from the top down, and the
 smallest nodes that differ are written anew; where that cannot be, the next larger one is, up to a whole flow, sink or test.
@@ -20,12 +21,12 @@ from flowdsl.production.scalars import SCALAR_TAGS, plain_scalar
 
 
 class PatchError(Exception):
-    """The text cannot be changed in place."""
+    """Raised if the text cannot be patched."""
 
 
 @dataclass(frozen=True)
 class _Edit:
-    """The characters from `start` to `end` become `text`."""
+    """Replacement of the characters from `start` to `end` by `text`."""
 
     start: int
     end: int
@@ -33,7 +34,9 @@ class _Edit:
 
 
 def spliced(text: str, value: Any) -> str:
-    """The text with the least of it changed so that it says `value`. Raises `PatchError`."""
+    """Return the text with the smallest change that makes its value `value`; raise `PatchError` if
+    impossible.
+    """
     splicer = _Splicer(text, compose(text))
     edits = _kept_apart(list(splicer.edits(value)), text)
     for before, after in itertools.pairwise(edits):
@@ -45,14 +48,14 @@ def spliced(text: str, value: Any) -> str:
 
 
 def as_written(text: str) -> Any:
-    """What the text says, every scalar as `spliced` compares it."""
+    """Return the value of the text, every scalar in the form in which `spliced` compares it."""
     root = compose(text)
     _shared(root)
     return _plain(root)
 
 
 def _kept_apart(edits: list[_Edit], text: str) -> list[_Edit]:
-    """The edits in order; lines that were to come below lines that go, come below what stands above those."""
+    """Return the edits in order; lines to be inserted below removed lines move up to what precedes those."""
     gone = [edit for edit in edits if not edit.text]
     apart = [_above(edit, gone, text) if edit.start == edit.end else edit for edit in edits]
     return sorted(apart, key=lambda edit: (edit.start, edit.end))
@@ -78,11 +81,11 @@ class _Splicer:
         self.shared = _shared(root)
 
     def edits(self, value: Any) -> Iterator[_Edit]:
-        """What changes."""
+        """Return all edits."""
         return self._node(self.root, value, 0, inside=False, item=False)
 
     def _node(self, node: Any, value: Any, column: int, *, inside: bool, item: bool) -> Iterator[_Edit]:
-        """What changes in a node.
+        """Return the edits of a node.
 
         `column` is where the key or dash before it stands, `inside` says whether braces hold it, `item` whether it is, or is
         in, an item of a list: only there it may be written anew as a whole.
@@ -148,7 +151,7 @@ class _Splicer:
                 yield self._inserted(node, before, list(block_lines(value[c + both : d])), column)
 
     def _dash(self, item: Any, column: int) -> int:
-        """Where the dash of an item stands."""
+        """Return the position of an item's dash."""
         self._alone(item)
         at = int(item.start_mark.index)
         while at > 0:
@@ -162,7 +165,7 @@ class _Splicer:
     # -- edits -----------------------------------------------------------------------------------------
 
     def _removed(self, start: int, end: int) -> _Edit:
-        """Whole lines go: those on which something that begins a line stands, to its end."""
+        """Return the removal of whole lines, from the one a part starts on to its end."""
         begin = start - self._column(start)
         stop = self._line_end(end)
         if self.text[begin:start].strip() or not self._is_remark(end, stop):
@@ -170,7 +173,9 @@ class _Splicer:
         return _Edit(begin, min(stop + 1, len(self.text)), "")
 
     def _inserted(self, node: Any, before: int | None, lines: list[str], column: int) -> _Edit:
-        """Whole lines come: after the line on which `before` is, or above the first line of the node."""
+        """Return the insertion of whole lines after the line of `before`, or above the first line of the
+        node.
+        """
         if before is not None:
             stop = self._line_end(before)
             if not self._is_remark(before, stop):
@@ -214,7 +219,7 @@ class _Splicer:
     # -- places ----------------------------------------------------------------------------------------
 
     def _end(self, node: Any) -> int:
-        """Where a node's own text ends, without the comments and empty lines below it."""
+        """Return the end of a node's own text, without comments and blank lines below."""
         self._alone(node)
         start, end = int(node.start_mark.index), int(node.end_mark.index)
         if node.id == "scalar":
@@ -227,7 +232,7 @@ class _Splicer:
         return self._end(last[1] if node.id == "mapping" else last)
 
     def _alone(self, node: Any) -> None:
-        """Refuse a node that stands in several places: it does not say in which."""
+        """Reject a node that occurs in several places, which a patch cannot tell apart."""
         if id(node) in self.shared:
             raise PatchError
 
@@ -248,13 +253,13 @@ def _operations(old: Sequence[Any], new: Sequence[Any]) -> Sequence[tuple[str, i
 
 
 def _mark(item: Any) -> str:
-    """What tells the items of a list apart: a flow's or sink's name, else all of it."""
+    """Return what identifies an item of a list: the name of a flow or sink, or the whole item."""
     name = item.get("name") if isinstance(item, dict) else None
     return f"name {name}" if isinstance(name, str) else json.dumps(item)
 
 
 def _same(old: Any, new: Any) -> bool:
-    """Equal, with the same types and the same order of keys."""
+    """Return True if two values are equal, with the same types and key order."""
     return old is new or json.dumps(old) == json.dumps(new)
 
 
@@ -267,7 +272,7 @@ def _within(node: Any) -> Iterator[Any]:
 
 
 def _check_ends(node: Any, around: frozenset[int]) -> None:
-    """Refuse a node that stands inside of itself: there is no end to what it says."""
+    """Reject a node that contains itself."""
     if node.id == "scalar":
         return
     if id(node) in around:
@@ -278,7 +283,7 @@ def _check_ends(node: Any, around: frozenset[int]) -> None:
 
 
 def _shared(root: Any) -> set[int]:
-    """The nodes that stand in several places, by identity."""
+    """Return the ids of the nodes that occur in several places."""
     seen: set[int] = set()
     _check_ends(root, frozenset())
     return {id(node) for node in _within(root) if id(node) in seen or seen.add(id(node))}  # type: ignore[func-returns-value]
