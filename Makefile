@@ -45,6 +45,7 @@ check: .venv/.tests-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
 
 format: .venv/.tests-installed  ## put the code into its form
 	$(BIN)/python -m flowdsl.operators.generate

@@ -345,6 +345,25 @@ def test_an_update_by_way_of_aliases_still_says_the_same():
     assert "# the first one" in after
 
 
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "- &t {name: one, events: [{event}], deliveries: [{wrong}]}\n- *t\n",
+        "- {name: one, events: &e [{event}], deliveries: &d [{wrong}]}  # both\n- {name: two, events: *e, deliveries: *d}\n",
+        "- name: one\n  events: [&e {event}, *e]\n  deliveries: [&d {wrong}, *d]\n",
+    ],
+)
+def test_what_an_alias_stands_for_is_written_out_where_it_changes(tests: str):
+    event = "{kind: entity.created, entity_type: post, entity_id: p, data: {title: t}}"
+    tests = tests.replace("{event}", event).replace("{wrong}", "{sink: feed, recipient: nobody}")
+    before = f"{FLOWS}tests:\n{tests}"
+    after = updated(before, dict(enumerate(run_tests(fd.load(before)))))
+    assert after.startswith(FLOWS)
+    assert "nobody" not in after
+    assert len(run_tests(fd.load(after))) == len(run_tests(fd.load(before)))
+    assert all(outcome.passed for outcome in run_tests(fd.load(after)))
+
+
 @settings(max_examples=settings().max_examples // 2)
 @given(st.data())
 def test_whatever_is_expected_an_update_makes_it_hold(data: st.DataObject):

@@ -8,6 +8,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +53,6 @@ HEAVY = {
     "jinja2",
     "simpleeval",
     "tqdm",
-    "ruamel",
     "yaml",
     "doctest",
     "httpx",
@@ -163,9 +163,22 @@ def test_public_names_are_sorted_and_lead_somewhere():
         public = getattr(flowdsl, name)
         assert getattr(public, "__doc__", None), f"{name} says nothing of itself"
         assert not isinstance(public, type(sys)), f"{name} is a module"
-    assert set(flowdsl.__all__) <= set(dir(flowdsl))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         flowdsl.nothing  # noqa: B018
+
+
+def test_completion_offers_the_public_names_only():
+    assert dir(flowdsl) == sorted([*flowdsl.__all__, "__version__", "sinks", "testing"])
+    assert dir(flowdsl.sinks) == flowdsl.sinks.__all__
+    assert dir(flowdsl.testing) == flowdsl.testing.__all__
+
+
+def test_the_version_is_written_once_and_heads_the_changelog():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert "version" not in project["project"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "flowdsl.__version__"}
+    releases = re.findall(r"(?m)^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"))
+    assert releases[0] in ("Unreleased", flowdsl.__version__)
 
 
 def test_no_module_has_the_name_of_a_public_function():

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowdsl.production.emitter import block_lines, inline
-from flowdsl.production.parser import PLAIN, compose
+from flowdsl.production.parser import PLAIN, compose, parse
 from flowdsl.production.scalars import SCALAR_TAGS, plain_scalar
 
 
@@ -52,6 +52,34 @@ def as_written(text: str) -> Any:
     root = compose(text)
     _shared(root)
     return _plain(root)
+
+
+def without_aliases(text: str, key: str) -> str:
+    r"""Write out what the aliases below a key of the document stand for; the anchors stay.
+
+    Raises `PatchError` where the document has no such key, or an alias in its place.
+
+    >>> without_aliases("a: &x [1, 2]\nb: {c: *x}\nd: *x", "b")
+    'a: &x [1, 2]\nb: {c: [1, 2]}\nd: *x'
+    """
+    root = compose(text)
+    shared = _shared(root)
+    section = next((value for name, value in root.value if name.value == key), None)
+    if section is None or id(section) in shared:
+        raise PatchError
+    named = {node.start_mark.index: node for node in _within(root)}
+    events = list(parse(text, "text"))
+    anchors = {event.anchor: named[event.start_mark.index] for event in events if _names_a_node(event)}
+    span = range(section.start_mark.index, section.end_mark.index)
+    for event in reversed(events):
+        if type(event).__name__ == "AliasEvent" and event.start_mark.index in span:
+            written = inline(_plain(anchors[event.anchor]))
+            text = text[: event.start_mark.index] + written + text[event.end_mark.index :]
+    return text
+
+
+def _names_a_node(event: Any) -> bool:
+    return type(event).__name__ != "AliasEvent" and getattr(event, "anchor", None) is not None
 
 
 def _kept_apart(edits: list[_Edit], text: str) -> list[_Edit]:

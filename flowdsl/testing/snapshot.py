@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from io import StringIO
 from typing import Any
 
 from flowdsl.errors import LoadError, ReplayError
 from flowdsl.production.nodes import read_text
-from flowdsl.production.yaml_patch import PatchError, spliced
+from flowdsl.production.yaml_patch import PatchError, spliced, without_aliases
 from flowdsl.testing.cases import EXPECTATIONS
 from flowdsl.testing.expectations import same
 from flowdsl.testing.runner import Outcome
@@ -18,8 +17,8 @@ from flowdsl.testing.runner import Outcome
 def updated(text: str, outcomes: Mapping[int, Outcome]) -> str:
     """The YAML text with the expectations that hold; `outcomes` are those of its tests, by their number in the list.
 
-    Entries that hold already stay as they are written. Where that cannot be done in place, the text is written anew by
-    way of its comments. Raises `ReplayError` where not even that says the same.
+    Entries that hold already stay as they are written. Where an alias in the tests stands for what changes, the aliases
+    are written out first. Raises `ReplayError` where not even that says the same.
     """
     document = read_text(text, "text")[0].plain()
     changes = {number: _changes(document["tests"][number], one) for number, one in outcomes.items()}
@@ -27,7 +26,7 @@ def updated(text: str, outcomes: Mapping[int, Outcome]) -> str:
         return text
     for number, changed in changes.items():
         document["tests"][number].update(changed)
-    for new in _written(text, document, changes):
+    for new in _written(text, document):
         if read_text(new, "text")[0].plain() == document:
             return new
     raise ReplayError(
@@ -35,10 +34,10 @@ def updated(text: str, outcomes: Mapping[int, Outcome]) -> str:
     )
 
 
-def _written(text: str, document: Any, changes: dict[int, dict[str, Any]]) -> Iterator[str]:
-    with contextlib.suppress(PatchError, LoadError):
-        yield spliced(text, document)
-    yield _round_trip(text, changes)
+def _written(text: str, document: Any) -> Iterator[str]:
+    for written in (lambda: text, lambda: without_aliases(text, "tests")):
+        with contextlib.suppress(PatchError, LoadError):
+            yield spliced(written(), document)
 
 
 def _changes(written: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
@@ -59,17 +58,3 @@ def _kept(entry: Any, kept: list[tuple[Any, Any]]) -> Any:
             del kept[number]
             return as_written
     return entry
-
-
-def _round_trip(text: str, changes: dict[int, dict[str, Any]]) -> str:
-    from ruamel.yaml import YAML
-
-    yaml: Any = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    document = yaml.load(text)
-    for number, changed in changes.items():
-        document["tests"][number].update(changed)
-    out = StringIO()
-    yaml.dump(document, out)
-    return out.getvalue()
