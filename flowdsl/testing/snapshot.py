@@ -35,9 +35,10 @@ def updated(text: str, outcomes: Mapping[int, Outcome]) -> str:
 
 
 def _written(text: str, document: Any) -> Iterator[str]:
-    for written in (lambda: text, lambda: without_aliases(text, "tests")):
-        with contextlib.suppress(PatchError, LoadError):
-            yield spliced(written(), document)
+    with contextlib.suppress(PatchError, LoadError):
+        yield spliced(text, document)
+    with contextlib.suppress(PatchError, LoadError):
+        yield spliced(without_aliases(text, "tests"), document)
 
 
 def _changes(written: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
