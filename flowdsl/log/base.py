@@ -1,4 +1,4 @@
-"""What every log that flowdsl writes can do: consumers with their positions, subscriptions, reading."""
+"""Base of the logs that flowdsl writes: consumers with positions, subscriptions, and reading."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EventLog(ABC):
         watch(self)
 
     def after_fork(self) -> None:
-        """Begin with a lock that no thread of the parent holds."""
+        """Replace locks that a thread of the parent process may hold."""
         self._dropping, self._known = threading.Lock(), None
 
     @property
@@ -98,14 +98,16 @@ class EventLog(ABC):
         follower: ProgressReporter,
         fresh: Fresh | None = None,
     ) -> int:
-        """Put events at the end, those that `fresh` lets through; `follower` hears of them."""
+        """Append the events that `fresh` accepts; report progress to `follower`."""
 
     @abstractmethod
     def _known_ids(self) -> KnownIds:
-        """What tells which ids the log has."""
+        """Return the index of the event ids in the log."""
 
     def fresh(self, problems: RowProblems, *, among: bool = True) -> Fresh:
-        """What lets through only events whose ids the log has not; with `among` each id once. The others go to `problems`."""
+        """Return a filter that accepts only events whose ids are new to the log, and with `among` each id
+        once; the others go to `problems`.
+        """
         if self._known is None:
             self._known = self._known_ids()
         return Fresh(self._known, problems, among=among)
@@ -159,7 +161,7 @@ class EventLog(ABC):
 
     @abstractmethod
     def _store_position(self, consumer: str, seq_no: int) -> None:
-        """Keep a consumer's position."""
+        """Store a consumer's position."""
 
     @abstractmethod
     def wait(self, after: int, timeout: float | None) -> bool:
@@ -216,7 +218,9 @@ class EventLog(ABC):
     def _between(
         self, after: int, until: int | None, start: int | None, stop: int | None
     ) -> Iterator[pl.DataFrame]:
-        """Events after `after`; others may be left out: from the number `until` on, before `start`, from `stop` on (µs)."""
+        """Yield events after `after`; events may be skipped: from number `until` on, before `start`, from
+        `stop` on (µs).
+        """
         return self.chunks(EVENT_COLUMNS, _BATCH, after)
 
 

@@ -1,4 +1,4 @@
-"""Events that come a few at a time, as columns: made once for all who read, and joined at a pace that stays cheap."""
+"""Buffer of appended events as columns, built once for all readers and joined at a geometric pace."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST: Final = 65_536
 
 
 class Blocks:
-    """Frames of numbered events, in the order of their numbers.
+    """Frames of numbered events, in order.
 
     There are few of them and each row is copied rarely, however few come at a time: the sizes grow geometrically.
     """
@@ -32,11 +32,11 @@ class Blocks:
 
     @property
     def height(self) -> int:
-        """How many events there are."""
+        """Number of events."""
         return sum(frame.height for frame in self._frames)
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Put numbered events behind the others."""
+        """Append numbered events."""
         if not frame.height:
             return
         self._frames.append(frame)
@@ -46,7 +46,7 @@ class Blocks:
             self._lasts[-len(alike) :] = self._lasts[-1:]
 
     def after(self, seq_no: int) -> list[pl.DataFrame]:
-        """The events after this number, without a copy; events that are added meanwhile are not among them."""
+        """Return the events after a number, without a copy; events added later are not included."""
         begin = bisect.bisect_right(self._lasts, seq_no)
         if begin == len(self._lasts):
             return []
@@ -59,7 +59,7 @@ class Blocks:
         return list(self._answer[1])
 
     def _alike(self) -> list[pl.DataFrame]:
-        """The last frames, as many as are no larger than the last one by far and make one that is not too large."""
+        """Return the last frames of similar size that together are not too large."""
         limit = _ALIKE * self._frames[-1].height
         rows, begin = 0, len(self._frames)
         while begin and self._frames[begin - 1].height < limit and rows <= _MOST:
@@ -69,13 +69,13 @@ class Blocks:
 
 
 def picked(frames: Iterable[pl.DataFrame], names: list[str]) -> Iterator[pl.DataFrame]:
-    """These columns of numbered frames, in frames of the caller's own: what is done to one is not seen by others."""
+    """Return these columns of numbered frames as frames of the caller's own."""
     for frame in frames:
         yield frame.clone() if frame.columns == names else frame[names]
 
 
 class TailRows:
-    """The rows at the end of a log, from the number `first` on, and the same as columns for whoever reads them.
+    """Rows at the end of a log, from number `first` on, and the same as columns for readers.
 
     One thread adds rows, any number read.
     """
@@ -92,20 +92,20 @@ class TailRows:
 
     @property
     def last(self) -> int:
-        """The number of the last row."""
+        """Number of the last row."""
         return self.first + len(self.rows) - 1
 
     def add(self, rows: Sequence[EventRow]) -> None:
-        """Put rows at the end."""
+        """Append rows."""
         self.rows += rows
 
     def from_number(self, seq_no: int) -> TailRows:
-        """The rows from this number on."""
+        """Return the rows from a number on."""
         begin = max(seq_no, self.first)
         return TailRows(begin, self.rows[begin - self.first :])
 
     def after(self, seq_no: int) -> list[pl.DataFrame]:
-        """The rows after this number as numbered frames."""
+        """Return the rows after a number as numbered frames."""
         with self._making:
             fresh = self.rows[self._made :]
             if fresh:

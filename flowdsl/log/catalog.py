@@ -1,4 +1,4 @@
-"""The SQLite file beside the segments of a Parquet log: its identity, its segments, consumers' positions, marks.
+"""SQLite catalog of a Parquet log: its identity, segments, consumer positions and marks.
 
 One transaction is one durable step: `synchronous=FULL` and a rollback journal that stays and whose head is wiped and
 synced (with `DELETE`, a power cut after the commit could bring the journal back, and with it the state before; in
@@ -74,10 +74,10 @@ class _Run(Protocol):
 
 
 class Catalog:
-    """A log's durable state but for the events themselves; used by several threads and processes at a time."""
+    """Durable state of a log except its events, shared by threads and processes."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the catalog of `folder`, which is there."""
+        """Open the catalog of an existing folder."""
         self._path = folder / NAME
         self._lock = threading.RLock()
         self._written = 0.0
@@ -105,31 +105,31 @@ class Catalog:
                 raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
     @property
     def identity(self) -> str:
-        """What tells the log from all others; made with it."""
+        """Unique id of the log, created with it."""
         rows = self._rows("identity")
         if len(rows) != 1 or not is_identity(rows[0][0]):
             raise self._nonsense("identity", rows)
         return str(rows[0][0])
 
     def after_fork(self) -> None:
-        """Leave the connection to the parent."""
+        """Leave the connection to the parent process."""
         abandon(self._connection)
 
     def last_sealed(self) -> int:
-        """The number of the last event that was ever in a segment."""
+        """Number of the last event that was ever in a segment."""
         rows = self._rows("counter")
         if len(rows) != 1 or not 0 <= rows[0][0] <= MOST:
             raise self._nonsense("counter", rows)
         return int(rows[0][0])
 
     def segments(self, after: int = 0) -> tuple[Segment, ...]:
-        """The segments that hold events after `after`, in order."""
+        """Return the segments with events after `after`, in order."""
         try:
             return tuple(
                 Segment(name, first, last, size, crc, Statistics.decoded(said))
@@ -141,13 +141,15 @@ class Catalog:
             raise self._nonsense("segments", error) from error
 
     def extents(self) -> tuple[list[tuple[str, int, int]], list[tuple[int, int]], int]:
-        """Of each segment the name, the first and the last event; the gaps; the last event ever sealed: all of one moment."""
+        """Return a consistent view of the name, first and last event of each segment, the gaps, and the last
+        event ever sealed.
+        """
         with self._transaction(_READING):
             segments = [row[:3] for row in self._listed(0)]
             return segments, [(gap.first, gap.last) for gap in self.gaps()], self.last_sealed()
 
     def gaps(self, after: int = 0) -> list[MissingRange]:
-        """The numbers after `after` whose events the log no longer has."""
+        """Return the numbers after `after` whose events the log no longer has."""
         found = [MissingRange(*row) for row in self._rows("gaps", "WHERE last > ? ORDER BY first", (after,))]
         for gap in found:
             if not (_are_numbers(gap.first, gap.last) and isinstance(gap.reason, str)):
@@ -155,7 +157,7 @@ class Catalog:
         return found
 
     def _listed(self, after: int) -> list[tuple[Any, ...]]:
-        """The rows of segments; a name that is not that of a segment in this folder is damage, whoever wrote it."""
+        """Return the rows of segments; a name that cannot be a segment of this folder is damage."""
         rows = self._rows("segments", "WHERE last > ? ORDER BY first", (after,))
         for name, first, last, *_ in rows:
             if not _are_numbers(first, last) or name != segment_name(first, last):
@@ -176,7 +178,7 @@ class Catalog:
         dropped: Iterable[Segment] = (),
         gaps: Iterable[MissingRange] = (),
     ) -> None:
-        """In one step: finished segments become part of the log, others no longer are, numbers are given up."""
+        """Add finished segments, remove others, and record lost numbers, in one transaction."""
         listed, gaps = list(listed), list(gaps)
         with self._transaction("BEGIN IMMEDIATE") as run:
             for segment in dropped:
@@ -191,55 +193,57 @@ class Catalog:
             self._put("counter", (highest,))
 
     def told(self) -> list[int]:
-        """Numbers of events that somebody has spoken of: marks, and positions of consumers, who may be ahead of the log."""
+        """Return the event numbers in marks and consumer positions, which may be ahead of the log."""
         return [seq_no for table in ("clock_marks", "ahead_marks") for seq_no, _ in self._rows(table)]
 
     def forget_marks(self, last: int) -> None:
-        """Drop the marks of the events up to `last`, but for what the clock was after that one."""
+        """Remove the marks of events up to `last`, except the clock after that one."""
         with self._transaction("BEGIN IMMEDIATE") as run:
             run("DELETE FROM clock_marks WHERE seq_no < ?", (last,))
             run("DELETE FROM ahead_marks WHERE seq_no <= ?", (last,))
 
     def position(self, consumer: str) -> int:
-        """The last event a consumer is done with; 0 where it has not begun."""
+        """Return the last event a consumer has finished, or 0."""
         rows = self._rows("consumers", "WHERE name = ?", (consumer,))
         return int(rows[0][1]) if rows else 0
 
     def store_position(self, consumer: str, seq_no: int) -> None:
-        """Keep a consumer's position."""
+        """Store a consumer's position."""
         with self._transaction("BEGIN IMMEDIATE"):
             self._put("consumers", (consumer, seq_no))
 
     def mark_clock(self, seq_no: int, clock: int) -> None:
-        """Keep that the clock was `clock` (microseconds since 1970) after the event `seq_no`."""
+        """Store that the clock was `clock` (µs since 1970) after the event `seq_no`."""
         with self._transaction("BEGIN IMMEDIATE"):
             self._put("clock_marks", (seq_no, clock))
 
     def clock_marks(self, since: int = 0) -> list[tuple[int, int]]:
-        """The (seq_no, clock) of each mark made after the event `since` or later, in the order in which they were made."""
+        """Return (seq_no, clock) of each mark made after the event `since` or later, in the order they were
+        made.
+        """
         rows = self._rows("clock_marks", "WHERE seq_no >= ? ORDER BY rowid", (since,))
         return [(seq_no, clock) for seq_no, clock in rows]
 
     def mark_ahead(self, seq_nos: Iterable[int], clock: int) -> None:
-        """Keep that these events left the clock at `clock`, their times notwithstanding; the first mark of an event stays."""
+        """Store that these events left the clock at `clock`; the first mark of an event counts."""
         with self._transaction("BEGIN IMMEDIATE"):
             for seq_no in seq_nos:
                 self._put("ahead_marks", (seq_no, clock), otherwise="IGNORE")
 
     def ahead_marks(self, since: int = 0) -> list[tuple[int, int]]:
-        """The (seq_no, clock) of each event from `since` on that did not move the clock, in the order of the log."""
+        """Return (seq_no, clock) of each event from `since` on that did not move the clock, in log order."""
         rows = self._rows("ahead_marks", "WHERE seq_no >= ? ORDER BY seq_no", (since,))
         return [(seq_no, clock) for seq_no, clock in rows]
 
     def restore(self, rows: Mapping[str, Iterable[tuple[Any, ...]]]) -> None:
-        """Put rows that were in another catalog into the tables they came from."""
+        """Insert rows of another catalog into their tables."""
         with self._transaction("BEGIN IMMEDIATE"):
             for table, some in rows.items():
                 for row in some:
                     self._put(table, row)
 
     def damage(self) -> list[str]:
-        """What is wrong with the file, as sentences; nothing where all is well."""
+        """Return what is damaged in the file, one sentence each."""
         with self._errors(), self._lock:
             # one thing is enough: a damaged page makes a hundred
             found = [str(text) for (text,) in self._run("PRAGMA integrity_check(1)")]
@@ -252,7 +256,7 @@ class Catalog:
         return wrong
 
     def _rows(self, table: str, rest: str = "", values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a table, each held against its checksum."""
+        """Return the rows of a table after checking each against its checksum."""
         with self._errors(), self._lock:
             rows = self._run(f"SELECT {CHECKED[table]}, row_crc FROM {table} {rest}", values)
         for *row, crc in rows:
@@ -265,13 +269,13 @@ class Catalog:
         return [row[:-1] for row in rows]
 
     def _put(self, table: str, row: tuple[Any, ...], otherwise: str = "REPLACE") -> None:
-        """Put a row into a table; `otherwise` says what becomes of it where one of the same key is there."""
+        """Insert a row; `otherwise` says what happens if its key exists."""
         marks = ", ".join("?" * (len(row) + 1))
         names = f"{CHECKED[table]}, row_crc"
         self._run(f"INSERT OR {otherwise} INTO {table} ({names}) VALUES ({marks})", (*row, row_checksum(row)))
 
     def _run(self, sql: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        """The rows of a statement, once nobody else is at the file."""
+        """Return the rows of a statement once nobody else uses the file."""
         end = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -325,17 +329,17 @@ def _are_numbers(first: object, last: object) -> bool:
 
 
 def new_identity() -> str:
-    """What tells a new log from all others."""
+    """Return a unique id for a new log."""
     return uuid.uuid4().hex
 
 
 def is_identity(name: object) -> bool:
-    """Whether this may be the identity of a log: it is written into heads of a fixed length."""
+    """Return True if a text can be the identity of a log, which is written into headers of fixed length."""
     return isinstance(name, str) and re.fullmatch("[0-9a-f]{32}", name) is not None
 
 
 def make_catalog(folder: Path, identity: str) -> None:
-    """An empty catalog of a new log, whole or not there at all: an empty file is never taken for one."""
+    """Create the catalog of a new log atomically; an empty file is never taken for one."""
     hidden = folder / f".{NAME}.part"
     os.close(created(hidden))
     try:
@@ -355,10 +359,10 @@ def make_catalog(folder: Path, identity: str) -> None:
 
 
 def row_checksum(row: tuple[Any, ...]) -> int:
-    """What a row of the catalog carries, so that a flipped bit in it is seen."""
+    """Return the checksum of a catalog row."""
     return zlib.crc32(repr(row).encode())
 
 
 def has_catalog(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder is a Parquet log that flowdsl wrote."""
+    """Return True if a folder is a Parquet log written by flowdsl."""
     return (Path(folder) / NAME).is_file()

@@ -1,4 +1,4 @@
-"""The columns of an event table: their types, and how those of a file or a frame are brought to them.
+"""Columns of event tables: their types, and the conversion of files and frames to them.
 
 Every chunk of a log has these types, whatever the source had: dictionary-encoded text becomes text, integer ids
 become their decimal text, timestamps become UTC microseconds. `data` and `metadata` stay JSON text or nested.
@@ -43,7 +43,7 @@ _ALLOWED: Final = {
 
 
 def empty_events() -> pl.DataFrame:
-    """An event table without rows.
+    """Return an event table without rows.
 
     >>> empty_events().width
     12
@@ -52,7 +52,7 @@ def empty_events() -> pl.DataFrame:
 
 
 def check_types(schema: Mapping[str, pl.DataType], place: str) -> None:
-    """Refuse, as a `DataError` with file, column and types, a table that cannot be an event table.
+    """Raise `DataError`, with file, column and types, for a table that cannot be an event table.
 
     >>> check_types({"timestamp": pl.Int64(), "kind": pl.String()}, "a.parquet")
     Traceback (most recent call last):
@@ -79,20 +79,22 @@ def check_types(schema: Mapping[str, pl.DataType], place: str) -> None:
 
 
 class SchemaCoercer:
-    """Brings pieces of one source to the types of an event table, and says once what it had to assume."""
+    """Converts pieces of one source to the types of an event table, and warns once about assumptions."""
 
     def __init__(self) -> None:
         self._said_zone = False
         self._seen_time = False
 
     def admit(self, schema: Mapping[str, pl.DataType], place: str) -> None:
-        """Refuse a place whose columns cannot be those of an event table; say if its timestamps have no zone."""
+        """Reject a place whose columns cannot be those of an event table; return whether its timestamps lack
+        a zone.
+        """
         check_types(schema, place)
         stamps = schema["timestamp"]
         self.say_zone(place, isinstance(stamps, pl.Datetime) and stamps.time_zone is None)
 
     def shape(self, frame: pl.DataFrame, place: str) -> pl.DataFrame:
-        """The event columns of `frame` in their types.
+        """Return the event columns of `frame` in their types.
 
         What cannot be kept becomes null; where text was not UTF-8 a boolean column `__not_utf8` says so. `kind` and
         `timestamp` are there even where the source has nothing in them.
@@ -138,14 +140,14 @@ class SchemaCoercer:
         return shaped.with_columns(times.alias("timestamp"))
 
     def say_zone(self, place: str, without_zone: bool) -> None:
-        """Warn, once for this source, that its timestamps have no zone and are taken as UTC."""
+        """Warn once that timestamps without a zone are taken as UTC."""
         if without_zone and not self._said_zone:
             self._said_zone = True
             warn(f"{place}: timestamps without a zone are taken as UTC")
 
 
 def within_years(times: pl.Series) -> pl.Series:
-    """Datetimes, null where one is beyond the years 1 to 9999: nothing that shows a moment, or adds to it, takes others.
+    """Replace datetimes outside the years 1 to 9999, which Python cannot represent, by null.
 
     >>> within_years(pl.Series([0, 1 << 60]).cast(TIME)).is_null().to_list()
     [False, True]
@@ -164,14 +166,14 @@ def within_years(times: pl.Series) -> pl.Series:
 
 
 def readable(frame: pl.DataFrame) -> pl.DataFrame:
-    """The events of a frame whose time is in the years 1 to 9999, whatever an earlier version let into a log."""
+    """Return the events whose time is in the years 1 to 9999; earlier versions let others into a log."""
     times = frame["timestamp"]
     within = within_years(times)
     return frame if within is times else frame.filter(within.is_not_null())
 
 
 def row_in_python(frame: pl.DataFrame, row: int) -> dict[str, Any]:
-    """A row as Python values; moments that Python has no value for as text."""
+    """Return a row as Python values; moments that Python cannot represent become text."""
     one = frame[row : row + 1]
     far = [column for column in one if within_years(column) is not column]
     found = one.drop([column.name for column in far]).row(0, named=True) if one.width > len(far) else {}
@@ -179,7 +181,7 @@ def row_in_python(frame: pl.DataFrame, row: int) -> dict[str, Any]:
 
 
 def utc(times: pl.Series) -> pl.Series:
-    """Datetimes of any unit and zone as UTC microseconds; finer digits are cut, no zone is UTC.
+    """Convert datetimes of any unit and zone to UTC microseconds; finer digits are cut, no zone means UTC.
 
     >>> utc(pl.Series([1999], dtype=pl.Datetime("ns"))).dtype
     Datetime(time_unit='us', time_zone='UTC')
@@ -194,7 +196,7 @@ def utc(times: pl.Series) -> pl.Series:
 
 
 def parse_rfc3339(text: pl.Series) -> tuple[pl.Series, bool]:
-    """Text as UTC microseconds (null where it is no RFC 3339), and whether some had no zone and was taken as UTC.
+    """Parse text as UTC microseconds (null if not RFC 3339); also return whether some had no zone.
 
     >>> parse_rfc3339(pl.Series(["2024-01-01T02:00:00+02:00", "soon"]))[0].is_null().to_list()
     [False, True]
@@ -210,7 +212,8 @@ def parse_rfc3339(text: pl.Series) -> tuple[pl.Series, bool]:
 
 
 def chunk_columns(columns: Iterable[str]) -> list[str]:
-    """The columns of a chunk: `seq_no`, `timestamp` and `kind` always, and those asked for that an event table has.
+    """Return the columns of a chunk: always `seq_no`, `timestamp` and `kind`, and the requested event
+    columns.
 
     >>> chunk_columns(["source_id", "colour"])
     ['seq_no', 'timestamp', 'kind', 'source_id']
@@ -220,7 +223,7 @@ def chunk_columns(columns: Iterable[str]) -> list[str]:
 
 
 def present(columns: Iterable[str], schema: Mapping[str, pl.DataType]) -> list[str]:
-    """The event columns among `columns` that a source has, in the order of an event table."""
+    """Return the event columns among `columns` that a source has, in the order of an event table."""
     asked = set(columns)
     return [name for name in EVENT_COLUMNS if name in asked and name in schema and schema[name] != pl.Null]
 
@@ -246,7 +249,7 @@ def _hint(name: str, dtype: pl.DataType) -> str | None:
 
 
 def _decode(frame: pl.DataFrame) -> pl.DataFrame:
-    """Bytes as text; rows in which they are no UTF-8 get null there and are marked."""
+    """Decode bytes to text; rows that are not UTF-8 become null and are marked."""
     spoilt = pl.Series(NOT_UTF8, [False]).new_from_index(0, frame.height)
     for name, dtype in frame.schema.items():
         if dtype != pl.Binary:

@@ -1,4 +1,4 @@
-"""Events that a log has already, told by their ids: left out at an append with `duplicates="drop"`.
+"""Duplicate events, recognized by their ids and skipped by an append with `duplicates="drop"`.
 
 A log in memory remembers about 40 bytes for each id. A log in a folder keeps the ids of each segment as sorted digests in a
 file beside it (16 bytes an id, in the folder `ids`), made once when it is first asked and only looked into after that; in
@@ -41,13 +41,13 @@ Digests = npt.NDArray[np.bytes_]
 
 
 def check_duplicates(duplicates: object) -> None:
-    """Refuse what is neither "keep" nor "drop"."""
+    """Reject anything but "keep" and "drop"."""
     if duplicates not in _CHOICES:
         raise DataError(f"duplicates={duplicates!r}", allowed=" or ".join(map(repr, _CHOICES)))
 
 
 class KnownIds:
-    """The ids of the events that a log has, as far as they are not in files."""
+    """Ids of the events of a log that are not in files."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -55,7 +55,7 @@ class KnownIds:
         self._seen = 0
 
     def has(self, ids: pl.Series) -> npt.NDArray[np.bool_]:
-        """Which of these ids the log has."""
+        """Return a mask of the ids that the log has."""
         self._catch_up()
         found: npt.NDArray[np.bool_] = self._recent.find(*_words(ids)) != UNKNOWN
         return found
@@ -67,7 +67,7 @@ class KnownIds:
 
 
 class KnownIdsInFiles(KnownIds):
-    """The ids of the events of a log in a folder: those of its segments in files."""
+    """Ids of the events of a log in a folder; those of its segments are indexed in files."""
 
     def __init__(self, log: EventLog, folder: Path, segments: Callable[[], Sequence[Segment]]) -> None:
         super().__init__(log)
@@ -76,7 +76,7 @@ class KnownIdsInFiles(KnownIds):
         self._files: dict[str, Digests] = {}
 
     def has(self, ids: pl.Series) -> npt.NDArray[np.bool_]:
-        """Which of these ids the log has."""
+        """Return a mask of the ids that the log has."""
         self._look_up(self._segments())
         found = super().has(ids)
         digests = _digests(ids)
@@ -87,7 +87,7 @@ class KnownIdsInFiles(KnownIds):
         return found
 
     def _look_up(self, segments: Sequence[Segment]) -> None:
-        """Have the ids of these segments, all that there are, in files; those that are not there are made."""
+        """Make the id files of these segments where they are missing."""
         names = {f"{s.first}-{s.last}": s for s in segments}
         if names.keys() == self._files.keys():
             return
@@ -120,7 +120,7 @@ class KnownIdsInFiles(KnownIds):
 
 
 class Fresh:
-    """Lets through what a log has not, at one append, and takes down the rest."""
+    """Filter of one append: accepts new events and records the rest."""
 
     def __init__(self, known: KnownIds, problems: RowProblems, *, among: bool) -> None:
         self.dropped = 0
@@ -130,13 +130,13 @@ class Fresh:
         self._row = 0
 
     def rows(self, rows: list[EventRow]) -> list[EventRow]:
-        """Those of some events that are new."""
+        """Return the events that are new."""
         ids = pl.Series("event_id", [row.event_id for row in rows], dtype=pl.String)
         gone = self._gone(ids)
         return [row for i, row in enumerate(rows) if i not in gone]
 
     def frames(self, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        """Those of the events of frames that are new."""
+        """Yield the new events of frames."""
         for frame in frames:
             gone = self._gone(frame["event_id"]) if "event_id" in frame.columns else None
             yield frame if not gone else frame.filter(~pl.int_range(pl.len()).is_in(list(gone)))
@@ -179,7 +179,7 @@ def _write(path: Path, digests: Digests) -> None:
 
 
 def _read(path: Path) -> Digests | None:
-    """The digests of a file, looked into rather than read; None where it is not there, or not what was written."""
+    """Map the digests of a file into memory; return None if it does not exist or is damaged."""
     if not path.is_file() or (path.stat().st_size - _HEAD_SIZE) % _SIZE:
         return None
     with path.open("rb") as file:

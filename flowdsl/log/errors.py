@@ -1,4 +1,4 @@
-"""The border where errors of Polars, pyarrow, DuckDB and the file system become a `DataError` that says where."""
+"""Translation of errors of Polars, pyarrow, DuckDB and the file system to `DataError` with a place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILES: Final = (OSError, EOFError, UnicodeError, zlib.error)
 def reading(
     place: str, hint: str = "is the file whole, and what its name says?", what: str = "cannot be read"
 ) -> Iterator[None]:
-    """A block in which what goes wrong outside flowdsl is a `DataError` that names `place`.
+    """Translate foreign errors inside a block to `DataError` that names `place`.
 
     >>> with reading("events.parquet"):
     ...     raise OSError("no space left")

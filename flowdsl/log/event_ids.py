@@ -1,4 +1,4 @@
-"""What events are known by, wherever their deliveries go (rule 31).
+"""Identities of events, the same wherever their deliveries go (rule 31).
 
 An event of a log that flowdsl keeps is known by the identity of the log, its number and its time: the time tells it
 from one that got the same number in a copy of the log, or after a backup was brought back. An event of files and frames
@@ -38,30 +38,30 @@ _READ: Final = 1 << 17
 
 
 class LogNames:
-    """The names of the events of a log with an identity."""
+    """Identities of the events of a log that has an identity itself."""
 
     def __init__(self, source: EventSource, identity: str) -> None:
         self.source = source
         self._identity = identity
 
     def note(self, events: pl.DataFrame) -> None:
-        """The next events of the log: their numbers say all."""
+        """Take the next events; their numbers suffice."""
 
     def catch_up(self, source: EventSource, position: int) -> None:
-        """Read what comes before a run: nothing has to be."""
+        """Do nothing: what comes before a run need not be read."""
 
     def leave(self, position: int, *, keep: bool) -> None:
-        """The events up to a number are not asked for any more, or, where they are to be kept, may be."""
+        """Release events up to a number, or keep them for later requests."""
 
     def of(self, seqs: Ints, moments: Ints) -> list[EventName]:
-        """The names of the events of these numbers and times (µs)."""
+        """Return the identities of the events with these numbers and times (µs)."""
         return [
             (f"{self._identity}/{n}/{at}", at) for n, at in zip(seqs.tolist(), moments.tolist(), strict=True)
         ]
 
 
 class EventNames:
-    """The names of the events of files and frames, told as the events are read.
+    """Identities of the events of files and frames, found as the events are read.
 
     They are spelled out when they are asked for; of events that are left behind a name of 16 bytes is kept. About
     40 bytes are kept for each event without an id, so that equal ones are told apart.
@@ -77,7 +77,7 @@ class EventNames:
         self._equal = Occurrences()
 
     def note(self, events: pl.DataFrame) -> None:
-        """The next events, with all columns of an event table."""
+        """Take the next events, with all columns of an event table."""
         events = events.filter(pl.col("seq_no") > self._position)
         if not events.height:
             return
@@ -87,7 +87,7 @@ class EventNames:
             self._position = int(events["seq_no"][-1])
 
     def catch_up(self, source: EventSource, position: int) -> None:
-        """Read what comes before a run that begins behind an event: which of several equal ones an event is depends on it."""
+        """Read what comes before a run: the identity of equal events depends on their order."""
         if position <= self._position:
             return
         for frame in source.chunks(EVENT_COLUMNS, _READ, self._position):
@@ -97,7 +97,7 @@ class EventNames:
                 return
 
     def leave(self, position: int, *, keep: bool) -> None:
-        """The events up to a number are not asked for any more, or, where they are to be kept, may be."""
+        """Release events up to a number, or keep them for later requests."""
         with self._lock:
             left = [part for part in self._near if part[0][-1] <= position]
             self._near = self._near[len(left) :]
@@ -105,7 +105,9 @@ class EventNames:
                 self._far += [(seqs, b"".join(map(_digest, texts.to_list()))) for seqs, texts in left]
 
     def of(self, seqs: Ints, moments: Ints) -> list[EventName]:
-        """The names of the events of these numbers; one that was never read is known by its number and time (µs)."""
+        """Return the identities of the events with these numbers; unread ones are identified by number and
+        time (µs).
+        """
         found: dict[int, str] = {}
         asked = np.unique(seqs)
         with self._lock:
@@ -125,7 +127,7 @@ class EventNames:
         ]
 
     def _texts(self, events: pl.DataFrame) -> pl.Series:
-        """What each event is known by, as text."""
+        """Return the text that identifies each event."""
         named = where_present(events["event_id"])
         texts = _together([_part(events["event_id"]), *_about(events)])
         rest = np.flatnonzero(~named)
@@ -137,14 +139,14 @@ class EventNames:
 
 
 class Occurrences:
-    """Counts of each text how often it came; about 40 bytes are kept for each that is another."""
+    """Counter of equal texts, with about 40 bytes for each distinct one."""
 
     def __init__(self) -> None:
         self._table = HashTable()
         self._counts = np.zeros(0, np.int64)
 
     def nth(self, texts: pl.Series) -> Ints:
-        """Of each text how many equal ones came before it, here or in an earlier call.
+        """Return for each text how many equal ones came before, here or in earlier calls.
 
         >>> Occurrences().nth(pl.Series(["a", "b", "a", "a"])).tolist()
         [0, 0, 1, 2]
@@ -164,14 +166,14 @@ class Occurrences:
 
 
 def content_texts(events: pl.DataFrame) -> pl.Series:
-    """All that events say but for their ids and numbers, as text: equal where they say the same, however it is written."""
+    """Return the content of events without ids and numbers as text; equal content gives equal text."""
     whole = as_json_text(events)
     at = pl.Series("at", whole["timestamp"].to_physical()).cast(pl.String)
     return _together([*_about(whole), at, *(_part(_ordered(whole[name])) for name in JSON_COLUMNS)])
 
 
 class _Noted(Wrapped):
-    """A source whose events get their names as they are read."""
+    """Source whose events get their identities as they are read."""
 
     def __init__(self, source: EventSource, names: EventNames) -> None:
         super().__init__(source)
@@ -180,7 +182,7 @@ class _Noted(Wrapped):
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
-        """The events in chunks, with all that an event is known by; none are left out."""
+        """Yield all events in chunks, with everything that identifies an event."""
         self._names.catch_up(self._source, after)
         for frame in self._source.chunks({*columns, *EVENT_COLUMNS}, size, after):
             self._names.note(frame)
@@ -191,7 +193,7 @@ Names = LogNames | EventNames
 
 
 def names_of(source: EventSource) -> Names:
-    """What the events of a source are known by; `names.source` is to be read in place of the source."""
+    """Return the identities of a source's events; read `names.source` in place of the source."""
     identity = getattr(source, "identity", None)
     return EventNames(source) if identity is None else LogNames(source, identity)
 
@@ -205,13 +207,13 @@ def _together(parts: Sequence[pl.Series | pl.Expr]) -> pl.Series:
 
 
 def _part(texts: pl.Series) -> pl.Series:
-    """Texts that can be put one after the other: no two rows of texts make the same."""
+    """Make texts that can be concatenated unambiguously."""
     lengths = texts.str.len_bytes().cast(pl.String)
     return pl.select(pl.concat_str([lengths, pl.lit(":"), texts]).fill_null("-")).to_series()
 
 
 def _ordered(texts: pl.Series) -> pl.Series:
-    """JSON texts without blanks, their keys in order: whoever wrote them, equal values have equal texts."""
+    """Return JSON texts without blanks and with sorted keys, so that equal values have equal texts."""
     return pl.Series(texts.name, [None if t is None else _plain_json(t) for t in texts.to_list()], pl.String)
 
 

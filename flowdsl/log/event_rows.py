@@ -1,4 +1,4 @@
-"""Rows of the event table, with each column read once, when it is first asked for."""
+"""Rows of the event table, with each column read once, when it is first used."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _WHOLE = {("event",), *((name,) for name in DOCUMENT_COLUMNS)}
 
 
 class EventRows(StateObject):
-    """Rows of the event table, each column read once, when something first asks for it."""
+    """Rows of the event table; each column is read once, when it is first used."""
 
     saved = keeps(columns=DictField(CellsField()), _interner=INTERNER, _hints=SharedField("event_paths"))
 
@@ -82,7 +82,7 @@ class EventRows(StateObject):
         return cls(frame, said["_interner"], said["_hints"])
 
     def codes(self, name: str) -> Codes:
-        """A text column as codes of the interner; 0 where it is null or absent."""
+        """Return a text column as codes of the interner; 0 where it is null or absent."""
         if name not in self._codes:
             self._codes[name] = (
                 self._interner.intern(self.frame[name])
@@ -92,7 +92,7 @@ class EventRows(StateObject):
         return self._codes[name]
 
     def of_kinds(self, *kinds: str) -> Mask:
-        """Which rows are events of these kinds."""
+        """Return a mask of the events of these kinds."""
         if self._kinds is None:
             # the five kinds as small integers: comparing texts takes ten times as long
             column = self.frame["kind"]
@@ -104,37 +104,37 @@ class EventRows(StateObject):
         return mask
 
     def prepare(self, names: Iterable[str]) -> None:
-        """Have these text columns as codes: several at once cost less than one after the other."""
+        """Intern these text columns together, which costs less than one after the other."""
         wanted = [name for name in names if name not in self._codes and name in self.frame.columns]
         if wanted:
             codes = self._interner.intern_all([self.frame[name] for name in wanted])
             self._codes.update(zip(wanted, codes, strict=True))
 
     def column(self, path: Path) -> Column:
-        """The values of a variable that an event starts with."""
+        """Return the values of a variable that an event starts with."""
         if path not in self._columns:
             self._columns[path] = self._read(path)
         return self._columns[path]
 
     def column_at(self, path: Path, rows: Index) -> Column:
-        """The values at some rows; of whole objects, which are heavy, no others are taken apart for a few."""
+        """Return the values at some rows; whole objects, which are large, are parsed only there."""
         if path in _WHOLE and path not in self._columns and len(rows) * 8 < len(self):
             return self.gather(rows).column(path)
         return self.column(path).take(rows)
 
     def replaced(self, frame: pl.DataFrame) -> EventRows:
-        """The same events with other columns."""
+        """Return the same events with other columns."""
         return EventRows(frame, self._interner, self._hints)
 
     def gather(self, rows: Index) -> EventRows:
-        """A copy of some rows, to be kept when the chunk is gone."""
+        """Copy some rows, to be kept beyond the chunk."""
         kept = EventRows(self.frame[rows], self._interner, self._hints)
         kept._codes = {name: codes.take(rows) for name, codes in self._codes.items()}
         return kept
 
     @classmethod
     def joined(cls, parts: Sequence[EventRows]) -> EventRows:
-        """The rows of all, one after the other, with the codes that all have."""
+        """Concatenate rows, keeping the codes that all have."""
         first, frames = parts[0], [part.frame for part in parts]
         same = all(frame.columns == frames[0].columns for frame in frames)
         whole = cls(
@@ -173,7 +173,7 @@ class EventRows(StateObject):
         return Column.from_series(self.frame[name])
 
     def documents(self, name: str) -> Documents:
-        """The JSON objects of `data` or `metadata`."""
+        """Return the JSON objects of `data` or `metadata`."""
         if name not in self._documents:
             hints = [h[1:] for h in self._hints if h[0] == name]
             self._documents[name] = Documents(self.frame[name], none=DOCUMENT_COLUMNS[name], hints=hints)

@@ -1,4 +1,4 @@
-"""Puts rows in order outside memory: one pass deals them out to files by key range, each file is then sorted alone.
+"""External sort: one pass distributes rows to files by key range, then each file is sorted on its own.
 
 Why not one big sort: DuckDB's `COPY … ORDER BY` took 41 s and 1.1 GB for 20 M events with a limit of 500 MB, this
 took 16 s and 0.9 GB beside it, and it keeps every nested type as it is. (Arrow files instead of Parquet were three
@@ -30,7 +30,7 @@ POSITION: Final = "__position"
 
 
 class KeySample:
-    """Every so many-th (key, position) of a source, enough to cut it into ranges of about equal size."""
+    """Sample of the (key, position) pairs of a source, from which ranges of similar size are cut."""
 
     STEP: Final = 997
 
@@ -40,7 +40,7 @@ class KeySample:
         self._positions: list[np.ndarray] = []
 
     def add(self, keys: pl.Series) -> None:
-        """Look at the next keys of the source (nulls count as rows, and are never drawn)."""
+        """Take the next keys of the source (nulls count as rows but are never sampled)."""
         picked = np.arange(-self.rows % self.STEP, len(keys), self.STEP)
         some = keys.to_physical()[picked]
         there = where_present(some)
@@ -49,7 +49,7 @@ class KeySample:
         self.rows += len(keys)
 
     def cuts(self) -> tuple[np.ndarray, np.ndarray]:
-        """The (key, position) at which each file after the first begins."""
+        """Return the (key, position) at which each file after the first starts."""
         files = min(-(-self.rows // ROWS_A_FILE), _FILES)
         keys, positions = np.concatenate(self._keys), np.concatenate(self._positions)
         order = np.lexsort((positions, keys))
@@ -58,7 +58,7 @@ class KeySample:
 
 
 def file_of(keys: np.ndarray, positions: np.ndarray, cuts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Which file each (key, position) belongs to: as many as there are cuts at or before it."""
+    """Return the file of each (key, position): the number of cuts at or before it."""
     low, high = np.searchsorted(cuts[0], keys, "left"), np.searchsorted(cuts[0], keys, "right")
     files = low.copy()
     tied = np.flatnonzero(low != high)
@@ -70,10 +70,10 @@ def file_of(keys: np.ndarray, positions: np.ndarray, cuts: tuple[np.ndarray, np.
 
 
 class SortedTable:
-    """Rows in the order of (key, position), kept in temporary files that go when this object does; few in memory."""
+    """Rows sorted by (key, position), kept in temporary files that are deleted with this object."""
 
     def __init__(self, frames: Iterator[pl.DataFrame], key: str, sample: KeySample) -> None:
-        """`frames` are shaped events; their column `__position` breaks ties. `key` is `seq_no` or `timestamp`."""
+        """Sort `frames` by `key`, which is `seq_no` or `timestamp`; their column `__position` breaks ties."""
         self._key = key
         self._schema: dict[str, pl.DataType] = {}
         self._rows = 0
@@ -131,7 +131,7 @@ class SortedTable:
         return self._folder / f"{file:05}.parquet"
 
     def _gather(self, frames: Iterator[pl.DataFrame]) -> pl.DataFrame:
-        """Few rows need no files."""
+        """Sort few rows in memory."""
         held = []
         for frame in frames:
             self._admit(frame)

@@ -1,4 +1,4 @@
-"""What a process that was forked off does with what its parent had open: it lets go, and opens anew what it needs.
+"""Forked processes: a child lets go of what its parent had open, and opens what it needs anew.
 
 A lock that was taken is shared by both sides of a fork, an open file has one place for both, and a SQLite connection
 must not be used, nor even closed, on the other side.
@@ -14,10 +14,10 @@ from typing import Any, Final, Protocol
 
 
 class Forkable(Protocol):
-    """Something that holds files or locks."""
+    """Object that holds files or locks."""
 
     def after_fork(self) -> None:
-        """Let go of all that belongs to the parent; called in the child, which has no other thread."""
+        """Let go of everything that belongs to the parent; called in the child, which has no other thread."""
 
 
 _WATCHED: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
@@ -27,18 +27,18 @@ _logger = logging.getLogger("flowdsl.log")
 
 
 def watch(held: Forkable) -> None:
-    """Let `held` know when it is on the child's side of a fork."""
+    """Call `held.after_fork` in children that are forked from now on."""
     _WATCHED.add(held)
 
 
 def abandon(connection: Any) -> None:
-    """Never close a connection that the parent has opened, not even at the end of the process."""
+    """Make sure that a connection opened by the parent is never closed."""
     if connection is not None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def quiet(lock: Any) -> None:
-    """Fork only while nobody else holds this lock: SQLite has locks of its own, which would stay locked in the child.
+    """Prevent forks while another thread holds this lock: SQLite's own locks would stay locked in the child.
 
     Who holds it must not wait for another lock meanwhile.
     """

@@ -1,4 +1,4 @@
-"""Frames of any library as a table of events: read as often as one likes, or once as it comes."""
+"""Frames of any library as tables of events, read repeatedly or once as a stream."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_ERRORS = {"seq_no", "flow", "step", "operator", "error"}
 
 
 def frame_table(source: Any) -> RawTable | None:
-    """A frame of whatever library as a table, or None where `source` is no frame.
+    """Return a frame of any library as a table, or None if `source` is not a frame.
 
     Only columns of an event table are taken.
     """
@@ -42,7 +42,7 @@ def frame_table(source: Any) -> RawTable | None:
 
 
 def polars_frame(source: Any, all_columns: bool = False) -> pl.DataFrame | None:
-    """A frame held in memory as a Polars frame, without a copy where the library allows that; None for no frame."""
+    """Return a frame in memory as a Polars frame, without a copy where possible; None if it is not a frame."""
     if not is_frame(source):
         return None
 
@@ -53,7 +53,7 @@ def polars_frame(source: Any, all_columns: bool = False) -> pl.DataFrame | None:
 
 
 def _of_one_type(name: str, column: Any) -> Any:
-    """The Python objects of a pandas column as text, where events have JSON or text."""
+    """Convert Python objects of a pandas column to text, for columns that hold JSON or text."""
     if name in JSON_COLUMNS:
         # a struct would give every object the fields of all the others
         texts = [
@@ -77,7 +77,7 @@ def _json_cell(value: Any, name: str) -> str | None:
 
 
 def _in_json(value: Any) -> Any:
-    """What Python objects are in JSON, as cells of any other frame are."""
+    """Convert Python objects to what they are in JSON."""
     if isinstance(value, dict):
         return {key: _in_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

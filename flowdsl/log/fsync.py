@@ -1,4 +1,4 @@
-"""Files of a log's folder that outlive a power cut, belong to their owner alone, and are no way out of the folder.
+"""Durable files of a log's folder, private to their owner and never links out of the folder.
 
 A file whose sync failed is never synced again: the system may have thrown the bytes away and say "done" the next
 time. Whoever meets such a failure writes a new file.
@@ -19,7 +19,9 @@ _NO_OTHER: Final = "remove it, or put the file itself there: links would lead ou
 
 
 def make_folder(folder: Path, *, inside: bool = False) -> None:
-    """A folder for its owner alone; one that is there stays as it is, but `inside` of a log it must not be a link."""
+    """Create a folder for its owner only; an existing one is kept, but `inside` of a log it must not be a
+    link.
+    """
     if inside and folder.is_symlink():
         raise DataError("is a symbolic link", place=str(folder), allowed="a folder", hint=_NO_OTHER)
     if not folder.is_dir():
@@ -28,7 +30,7 @@ def make_folder(folder: Path, *, inside: bool = False) -> None:
 
 
 def open_own(path: Path, flags: int, *, alone: bool = False) -> int:
-    """The handle of a file of a log, which is a file itself: never what a link leads to, nor a pipe.
+    """Open a file of a log, which must be a regular file: no link, no pipe.
 
     `alone`: nor one that has another name, somewhere else.
     """
@@ -47,13 +49,13 @@ def open_own(path: Path, flags: int, *, alone: bool = False) -> int:
 
 
 def read_own(path: Path, most: int = -1) -> bytes:
-    """The first bytes of a file of a log, or all of them."""
+    """Read the first bytes of a file of a log, or all of them."""
     with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
         return file.read(most)
 
 
 def check_own(path: Path) -> None:
-    """Refuse what has the name of a file of a log and is none; it need not be there."""
+    """Reject anything that has the name of a log's file and is not one; it need not exist."""
     try:
         mode = os.stat(path, follow_symlinks=False).st_mode
     except FileNotFoundError:
@@ -72,13 +74,13 @@ def _no_file(path: Path) -> DataError:
 
 
 def created(path: Path) -> int:
-    """The handle of a new empty file for its owner alone; what was under the name is gone."""
+    """Create a new empty file for its owner only, replacing what had its name."""
     path.unlink(missing_ok=True)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def sync(handle: int) -> None:
-    """Make the bytes of an open file outlive a power cut."""
+    """Flush an open file to disk."""
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is not None:
         fcntl.fcntl(handle, full)
@@ -87,7 +89,7 @@ def sync(handle: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlive a power cut."""
+    """Flush the names in a folder to disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -96,7 +98,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def put_in_place(hidden: Path, path: Path) -> None:
-    """Give a finished file its name, in place of what had it, for good."""
+    """Rename a finished file durably, replacing what had the name."""
     os.replace(hidden, path)
     sync_folder(path.parent)
 

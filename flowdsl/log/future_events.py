@@ -1,4 +1,4 @@
-"""Events of a history whose clocks cannot be right: dated far ahead of the events that come next."""
+"""Events of a history that are dated far ahead of the events that follow, and must not move the clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 def ahead_of_next(times: Numbers, limit: int) -> tuple[npt.NDArray[np.bool_], Numbers]:
-    """Which of these moments (µs), in the order of the log, are ahead of the next ones, and what the clock is at those.
+    """Return which of these moments (µs, in log order) are ahead of the next ones, and the clock there.
 
     One is *contradicted* if it is more than `limit` later than at least half of the next ten. It is ahead if it is also
     more than `limit` later than every earlier one that is not contradicted. The clock stays where these put it; where there
@@ -46,14 +46,14 @@ def ahead_of_next(times: Numbers, limit: int) -> tuple[npt.NDArray[np.bool_], Nu
 
 
 class AheadOfNext(Wrapped):
-    """A log in which events that are dated more than `limit` µs ahead of the next ones do not move the clock."""
+    """Log in which events dated more than `limit` µs ahead of the next ones do not move the clock."""
 
     def __init__(self, source: EventSource, limit: int) -> None:
         super().__init__(source)
         self._limit = limit
 
     def ahead_marks(self) -> pl.DataFrame:
-        """The events that a live run found ahead of its clock, and those that are ahead of the next events."""
+        """Return the events a live run found ahead of its clock, and those ahead of the next events."""
         return self._marks
 
     @cached_property

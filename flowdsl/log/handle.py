@@ -1,4 +1,4 @@
-"""The folder of a log as this process has it open: as a reader, and as the writer from the first append on."""
+"""Handle of a log's folder in this process: a reader, and the writer from the first append on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _IDLE: Final = 50
 
 
 class LogFolder:
-    """A log that may not be there yet, opened when it is needed."""
+    """Log that may not exist yet, opened when it is needed."""
 
     def __init__(self, folder: Path, durability: Durability, limits: Limits) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class LogFolder:
         watch(self)
 
     def writer(self) -> LogWriter:
-        """The writer; `DataError` where somebody else is."""
+        """Return the writer; raise `DataError` if another process has it."""
         with self._opening:
             if self._writer is None:
                 self._writer = LogWriter(self.folder, self._durability, self._limits)
@@ -45,11 +45,11 @@ class LogFolder:
 
     @property
     def writing(self) -> LogWriter | None:
-        """The writer, where this is one already."""
+        """The writer, if this process has it already."""
         return self._writer
 
     def catalog(self) -> Catalog | None:
-        """The catalog, also of a log that another process has made since; None where there is no log."""
+        """Return the catalog, also of a log that another process has created since; None if there is no log."""
         writer = self._writer
         if writer is not None and writer.catalog is not None:
             return writer.catalog
@@ -57,7 +57,7 @@ class LogFolder:
         return opened[0] if opened else None
 
     def catalog_to_change(self) -> Catalog:
-        """The catalog for consumers, made with an empty log where there is none yet."""
+        """Return the catalog for consumers, creating an empty log if there is none."""
         if self.catalog() is None:
             LogWriter(self.folder, self._durability, self._limits).close()
         catalog = self.catalog()
@@ -65,7 +65,7 @@ class LogFolder:
         return catalog
 
     def last(self) -> int:
-        """The number of the last event; 0 where there is none."""
+        """Number of the last event, or 0."""
         if self._writer is not None:
             return self._writer.last
         with reading(str(self.folder), REPAIR):
@@ -73,7 +73,7 @@ class LogFolder:
             return max(opened[1].last(), self.sealed_before) if opened else 0
 
     def held(self) -> tuple[Catalog | None, TailRows]:
-        """The catalog, and the rows of the tail.
+        """Return the catalog and the rows of the tail.
 
         The tail is read before the catalog is asked for segments: what is sealed in between is then in both.
         """
@@ -85,7 +85,7 @@ class LogFolder:
             return (opened[0], opened[1].rows()) if opened else (None, TailRows(1))
 
     def wait(self, after: int, timeout: float | None) -> bool:
-        """Wait until there are events after `after`; whether there are."""
+        """Wait for events after `after`; return whether there are any."""
         end = None if timeout is None else time.monotonic() + timeout
         looks = 0
         while self.last() <= after:
@@ -102,7 +102,7 @@ class LogFolder:
         return True
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         with self._opening:
             if self._writer is not None:
                 self._writer.close()
@@ -113,7 +113,7 @@ class LogFolder:
                 self._reader = None
 
     def after_fork(self) -> None:
-        """Open all anew, as a reader that may become the writer once the parent is none any more."""
+        """Reopen as a reader, which may become the writer once the parent has ended."""
         if self._writer is not None:
             self._writer.after_fork()
         if self._reader is not None:

@@ -1,4 +1,4 @@
-"""What is appended to a log, as frames of checked events: mappings, frames of any library, other logs."""
+"""Input of appends as checked frames: mappings, frames of any library, other logs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ _FEW: Final = 1_000
 
 
 def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = silent) -> list[EventRow] | None:
-    """Event mappings as rows, each with a time: `timestamp`, else the event's own, else now. None for frames and logs.
+    """Return event mappings as rows with a time: `timestamp`, else the event's own, else now. None for frames
+    and logs.
 
     This is the one place where flowdsl reads the machine's clock: an event that is appended live happens now.
     """
@@ -53,7 +54,7 @@ def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = silent) 
 
 
 def frames_of(events: Any, timestamp: object, problems: RowProblems) -> Iterator[pl.DataFrame]:
-    """A frame's or a log's events as checked frames, in their order; rows that are no events go to `problems`.
+    """Yield the events of a frame or log as checked frames; rows that are no events go to `problems`.
 
     Each has the columns of an event table but `seq_no`, with `data` and `metadata` as JSON text.
     """
@@ -80,12 +81,12 @@ def frames_of(events: Any, timestamp: object, problems: RowProblems) -> Iterator
 
 
 def are_few(events: Any) -> bool:
-    """Whether it is clear that appending them is over at once."""
+    """Return True if the append is certain to be quick."""
     return isinstance(events, Mapping) or (isinstance(events, (list, tuple)) and len(events) <= _FEW)
 
 
 def count_of(events: Any) -> int | None:
-    """How many events are to be appended; None where that is not known."""
+    """Return the number of events to append, or None if unknown."""
     return events.count() if is_source(events) else rows_in(events)
 
 

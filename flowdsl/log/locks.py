@@ -1,4 +1,4 @@
-"""Who may write: a lock on a file that says who holds it, and on the folder that it stands in.
+"""Lock of the writer: on a file that names its holder, and on the folder it is in.
 
 The file may be removed, and a new one would be locked by somebody else: the folder is locked as well, where the file
 system can, and who holds the lock looks after each sync whether the file is still the one that was locked.
@@ -29,7 +29,7 @@ _SAID: Final = re.compile(rb"(\d{1,20}) (\d{1,20}) ([0-9a-z-]{1,64}) ([0-9a-f]{0
 
 
 class FileLock:
-    """A lock that this process holds until `close`; `refused` makes the error where somebody else does.
+    """Lock held by this process until `close`; `refused` makes the error if another process holds it.
 
     What it says can be read by others: the process, and a number that its holder keeps there.
     """
@@ -53,13 +53,13 @@ class FileLock:
             raise
 
     def check(self) -> None:
-        """Refuse to go on where the lock is no longer this process's, since others may hold the one that is there now."""
+        """Raise an error if the lock was lost, since another process may hold its replacement."""
         lost = self.lost()
         if lost:
             raise lost
 
     def lost(self) -> DataError | None:
-        """Why the lock is no longer this process's; None where all is well."""
+        """Return why the lock was lost, or None."""
         if self._process != os.getpid():
             return DataError(
                 f"opened by process {self._process}, of which this one was forked off", place=str(self.path.parent),
@@ -81,19 +81,21 @@ class FileLock:
     before: Said | None
 
     def say(self, number: int, whose: str = "", *, exact: bool = True) -> None:
-        """Keep a number in the file, for whoever comes after; it is not synced. `exact`: a greater one would be said, too."""
+        """Store a number in the file without syncing it. `exact` means that any greater number would be
+        stored too.
+        """
         told = Said(self._process, number, whose, _boot() if exact else "")
         # a shorter text leaves the end of a longer one behind it, which nobody reads
         os.pwrite(self._handles[0], told.encoded(), 0)
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         handles, self._handles = self._handles, []
         for handle in reversed(handles):
             os.close(handle)
 
     def after_fork(self) -> None:
-        """Let the parent hold it alone: closing a copy of the handle unlocks nothing, and keeps nothing locked."""
+        """Leave the lock to the parent; closing a copied handle neither unlocks nor keeps it locked."""
         self.close()
 
     def __del__(self) -> None:
@@ -118,7 +120,7 @@ class FileLock:
 
 
 def lock_writer(folder: Path) -> FileLock:
-    """The lock of the only writer of a folder; `DataError` where somebody else has it."""
+    """Lock a folder for its only writer; raise `DataError` if another process holds the lock."""
 
     def refused(by: str) -> DataError:
         return DataError(
@@ -131,7 +133,7 @@ def lock_writer(folder: Path) -> FileLock:
 
 @dataclass(frozen=True)
 class Said:
-    """What the file of a lock says: who holds it or held it last, and the number that it kept, since when the machine runs."""
+    """Content of a lock file: its last holder, the number it stored, and the boot id of the machine."""
 
     process: int
     number: int
@@ -139,18 +141,18 @@ class Said:
     boot: str
 
     def encoded(self) -> bytes:
-        """As it stands in the file."""
+        """Return the content of the file."""
         text = f"{self.process} {self.number} {self.whose or '-'} {self.boot}"
         return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing that was said later can be lost: the machine has run since."""
+        """Return True if nothing stored later can be lost: the machine has not restarted since."""
         return bool(self.boot) and self.boot == _boot()
 
 
 def said(path: Path) -> Said | None:
-    """What the file of a lock says; None where there is none, or where it is damaged."""
+    """Read a lock file; return None if it does not exist or is damaged."""
     try:
         content = read_own(path, 400)
     except (OSError, DataError):
@@ -164,12 +166,12 @@ def said(path: Path) -> Said | None:
 
 
 def has_writer(folder: Path) -> bool:
-    """Whether somebody writes in a folder at this moment."""
+    """Return True if a process is writing in a folder."""
     return _is_held(folder / WRITER) or _is_held(folder)
 
 
 def has_lost_lock(folder: Path) -> bool:
-    """Whether somebody writes in a folder whose lock is no longer there for others to see."""
+    """Return True if a process is writing in a folder whose lock file was removed."""
     # whoever takes the locks begins with the file, and ends with it
     return not _is_held(folder / WRITER) and _is_held(folder) and not _is_held(folder / WRITER)
 
@@ -188,7 +190,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _locked(handle: int, kind: int) -> bool:
-    """Try to lock an open file or folder; whether it went."""
+    """Try to lock an open file or folder; return whether it worked."""
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -207,7 +209,7 @@ def _file(found: os.stat_result) -> tuple[int, int]:
 
 @functools.cache
 def _boot() -> str:
-    """What tells this run of the machine from others; "" where nothing does."""
+    """Return the boot id of the machine, or ""."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
     except OSError:

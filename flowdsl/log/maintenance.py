@@ -1,4 +1,4 @@
-"""Keeping a log in shape: small segments into larger ones, and the oldest dropped."""
+"""Maintenance of a log: compaction of small segments and retention."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flowdsl.progress import ProgressReporter
 
 
 def compact(writer: LogWriter, sealed: SealedEvents, follower: ProgressReporter) -> int:
-    """Write neighbouring small segments as one; how many segments fewer there are. Appends go on meanwhile."""
+    """Merge neighbouring small segments; return how many segments fewer there are. Appends go on meanwhile."""
     fewer = 0
     with writer.maintaining() as catalog:
         groups = list(_groups(catalog.segments()))
@@ -38,7 +38,7 @@ def retain(
     writer: LogWriter, sealed: SealedEvents, max_age: str | timedelta | None, max_bytes: int | None,
     now: datetime | str | None,
 ) -> int:  # fmt: skip
-    """Drop the oldest segments that are older than `max_age`, or too many for `max_bytes`; how many events went."""
+    """Drop the oldest segments beyond `max_age` or `max_bytes`; return the number of events dropped."""
     if (max_age is None) == (max_bytes is None):
         raise DataError("retain needs one limit", allowed="max_age='90d', or max_bytes=10_000_000_000")
     if max_bytes is not None and (
@@ -67,7 +67,9 @@ def retain(
 
 
 def _groups(segments: tuple[Segment, ...]) -> Iterator[list[Segment]]:
-    """Runs of neighbours, at least two, that fit into one segment; one that is half full already stays as it is."""
+    """Yield runs of at least two neighbours that fit into one segment; segments that are half full are left
+    alone.
+    """
     group: list[Segment] = []
     for segment in segments:
         small = segment.rows <= writing.ROWS_A_SEGMENT // 2
@@ -96,7 +98,7 @@ def _newest(writer: LogWriter, latest: list[int], ahead: set[int]) -> int:
 
 
 def _latest(sealed: SealedEvents, segment: Segment, ahead: set[int]) -> int:
-    """The time (µs) of a segment's newest event, but for those that are dated in the future and left the clock alone."""
+    """Return the time (µs) of a segment's newest event, ignoring events dated in the future."""
     inside = [seq_no for seq_no in ahead if segment.first <= seq_no <= segment.last]
     if not inside:
         return segment.statistics.max_time

@@ -1,4 +1,4 @@
-"""A log in memory: blocks of columns, and a tail of rows that becomes a block when somebody reads."""
+"""Log in memory: blocks of columns, and a tail of rows that becomes a block when it is read."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ class MemoryEventLog(EventLog):
         self._process = os.getpid()
 
     def after_fork(self) -> None:
-        """Begin with locks that no thread of the parent holds."""
+        """Replace locks that a thread of the parent process may hold."""
         super().after_fork()
         self._changed = threading.Condition()
 
     @classmethod
     def of(cls, frame: pl.DataFrame, problems: RowProblems | None = None, skipped: int = 0) -> MemoryEventLog:
-        """A log of the events of a checked frame in its order, numbered as its `seq_no` says, or else from 1.
+        """Build a log of a checked frame, numbered by its `seq_no` or from 1.
 
         It has no identity: its events are those of the files that they come from.
         """
@@ -212,7 +212,7 @@ class MemoryEventLog(EventLog):
         self._positions[consumer] = seq_no
 
     def _seal(self) -> None:
-        """Make a block of the tail."""
+        """Turn the tail into a block."""
         if not self._tail:
             return
         # the number of the last event stays as it is: it is read without the lock

@@ -1,4 +1,4 @@
-"""Nested `data` and `metadata` (structs, lists, maps) as JSON text."""
+"""Conversion of nested `data` and `metadata` (structs, lists, maps) to JSON text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flowdsl.values.json_conversion import nested_json
 
 
 def as_json_text(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with its `data` and `metadata` as JSON text where they are nested.
+    """Return the frame with nested `data` and `metadata` as JSON text.
 
     >>> as_json_text(pl.DataFrame({"data": [{"a": 1}, None]}))["data"].to_list()
     ['{"a":1}', None]

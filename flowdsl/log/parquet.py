@@ -1,4 +1,4 @@
-"""A log in a folder: immutable Parquet segments, a tail of what is not sealed yet, and a small SQLite catalog."""
+"""Log in a folder: immutable Parquet segments, a write-ahead tail, and a small SQLite catalog."""
 
 from __future__ import annotations
 
@@ -350,7 +350,7 @@ class ParquetEventLog(EventLog):
             )
 
     def _far(self) -> Iterator[int]:
-        """The events beyond the years 1 to 9999, which an earlier version let in; they are passed over."""
+        """Count the events outside the years 1 to 9999, which earlier versions accepted; they are skipped."""
         frames = self._log.held()[1].after(0)
         for segment in self._segments(0):
             within = segment.statistics
@@ -377,7 +377,7 @@ class ParquetEventLog(EventLog):
 
 
 def _could_be_made(folder: Path) -> bool:
-    """Whether a log may be made here: nothing is here yet, or a folder without Parquet files."""
+    """Return True if a log may be created here: the path is free, or a folder without Parquet files."""
     if folder.is_dir():
         return not any(folder.rglob("*.parquet"))
     return not folder.exists() and folder.suffix != ".parquet" and not set("*?[") & set(str(folder))

@@ -1,4 +1,4 @@
-"""An append on its way to the disk, which the thread that appends waits for and another one writes."""
+"""Append in the group-commit queue: one thread waits for it, another writes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowdsl.log.wal import encoded_rows
 
 
 class PendingAppend:
-    """Events to be appended, encoded by the thread that has them; `last` is the number of the last once they are `done`."""
+    """Events to append, encoded by the calling thread; `last` is the number of the last one once `done`."""
 
     def __init__(self, rows: Sequence[EventRow]) -> None:
         self.rows = rows
@@ -20,7 +20,7 @@ class PendingAppend:
         self.error: BaseException | None = None
 
     def raised(self) -> BaseException:
-        """What went wrong, as an error of its own for this thread."""
+        """Return the error as a new exception for this thread."""
         error = self.error
         if isinstance(error, OSError):
             return OSError(error.errno, error.strerror, error.filename)

@@ -1,4 +1,4 @@
-"""Where in a log a consumer reads from."""
+"""Positions in a log from which consumers read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Position(StrEnum):
 
 
 def first_after(position: Position | str | int, acknowledged: int, last: int) -> int:
-    """The `seq_no` after which a consumer at `position` reads on; a number is read itself.
+    """Return the `seq_no` after which a consumer at `position` reads on; a number itself is included.
 
     >>> first_after("latest", acknowledged=3, last=9), first_after(5, acknowledged=3, last=9)
     (9, 4)

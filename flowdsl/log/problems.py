@@ -1,4 +1,4 @@
-"""The rows of a log that could not be read, or that stand out: a frame that says where and why."""
+"""Problems of a log's rows: unreadable and unusual rows, with place and reason."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ _VALUES: Final = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?[0-9][0-9.]*")
 
 
 class RowProblems:
-    """Collects problems in the order in which they are met; `counts` is exact, the frame may be cut at `SHOWN`."""
+    """Collector of problems in the order they are found; `counts` is exact, the table may be cut at `SHOWN`."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._rows: list[tuple[str, int, str, str, str | None]] = []
 
     def add(self, place: str, row: int, problem: Problem, reason: str, text: str | None) -> None:
-        """One more problem of the row `row` of `place`."""
+        """Add a problem of row `row` of `place`."""
         self.counts[problem] += 1
         if self.counts[problem] <= SHOWN:
             self._rows.append((place, int(row), problem, reason, None if text is None else text[:200]))
 
     def extend(self, other: RowProblems) -> None:
-        """All of the other's problems after these."""
+        """Append the problems of another collector."""
         self.counts += other.counts
         self._rows += other._rows
 
     def commonest(self, problem: Problem, most: int = 3) -> list[str]:
-        """The commonest reasons of one sort with how often they are; those that differ in names and numbers only are one."""
+        """Return the most frequent reasons of one sort with their counts; reasons that differ only in names
+        and numbers count as one.
+        """
         alike: dict[str, list[str]] = {}
         for place, row, sort, reason, _ in self._rows:
             if sort == problem:
@@ -50,7 +52,9 @@ class RowProblems:
         return [f"{count_text(len(found), 'row')}: {found[0]}" for found in ordered[:most]]
 
     def frame(self) -> pd.DataFrame:
-        """One row a problem: `place`, `row`, `problem` (broken, duplicate, out of order or missing), `reason`, `text`."""
+        """Return one row per problem: `place`, `row`, `problem` (broken, duplicate, out of order or missing),
+        `reason`, `text`.
+        """
         import pandas as pd
 
         frame = pd.DataFrame(self._rows, columns=["place", "row", "problem", "reason", "text"])
@@ -60,13 +64,15 @@ class RowProblems:
 
 
 class OutOfOrder:
-    """Finds the rows that stand after a row that they should precede, over the pieces of a source."""
+    """Finder of rows that are out of order, over the pieces of a source."""
 
     def __init__(self) -> None:
         self._highest: int | None = None
 
     def rows(self, keys: pl.Series) -> np.ndarray:
-        """Positions in `keys` (integers or timestamps, nulls passed over) of rows below the greatest before them."""
+        """Return the positions in `keys` (integers or timestamps; nulls are skipped) below the greatest key
+        before them.
+        """
         numbers = keys.to_physical()
         low = np.iinfo(np.int64).min
         values = numbers.fill_null(low).to_numpy()

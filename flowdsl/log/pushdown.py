@@ -1,4 +1,4 @@
-"""What a replay wants of a log, so that of segments without any of it only numbers and times are read, or nothing."""
+"""Predicate push-down: which segments a replay must read, and how much of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowdsl.log.segments import Segment, Statistics
 
 @dataclass(frozen=True)
 class ScanFilter:
-    """The events that flows run on, or that change what they look up; `clock` (µs) is what the reader's clock is.
+    """Events that flows run on or look up; `clock` (µs) is the reader's clock.
 
     `triggers` are (kind, type or None for any). `entities`: all events of entities count. `link_types`: events of
     these links count, and of links with ids, since those may replace one another whatever their type. Where `passed`
@@ -33,7 +33,7 @@ class ScanFilter:
     ahead: tuple[int, ...] = ()
 
     def met_by(self, there: Statistics) -> bool:
-        """Whether a segment may hold an event that counts."""
+        """Return True if a segment may contain an event that matters."""
         links = any(kind.startswith("link.") for kind in there.kinds)
         if self.entities and any(kind.startswith("entity.") for kind in there.kinds):
             return True
@@ -46,7 +46,7 @@ class ScanFilter:
         return False
 
     def choice(self, segments: Sequence[Segment]) -> SegmentSelection:
-        """How much to read of each of a log's segments, `segments` being all of them.
+        """Return how much to read of each of a log's segments.
 
         One with an event that is late by the log's own clock is read as a whole: it is reported with its id.
         """

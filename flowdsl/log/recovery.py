@@ -1,4 +1,4 @@
-"""What a log's folder holds when somebody opens it: after a crash, too, after damage, and in a copy made while it was written."""
+"""Recovery when a log is opened: after a crash, after damage, and in a copy made while it was written."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _logger = logging.getLogger("flowdsl.log")
 
 @dataclass(frozen=True)
 class Holdings:
-    """Which numbers are where: those in no file that counts, segments that hold what nothing else does, and the rest."""
+    """Where event numbers are: missing ones, segments that hold events found nowhere else, and the rest."""
 
     holes: list[Span]
     unknown: list[Path]
     spare: list[Path]
 
     def check(self, folder: Path) -> None:
-        """Refuse a log that lacks events that were acknowledged."""
+        """Raise an error if acknowledged events are missing."""
         if not self.holes:
             return
         found = [
@@ -56,7 +56,8 @@ class Holdings:
 def holdings(
     folder: Path, names: Iterable[str], catalog: Catalog, tail: Span, floor: int, *, alone: bool
 ) -> Holdings:
-    """What there is, of the files `names`, the tail holding `tail`, and `floor` being the last number that was noted.
+    """Return where the numbers are, given the files `names`, the span of the tail, and the last noted number
+    `floor`.
 
     `alone`: nobody writes meanwhile, so that a file that is listed and not there is missing.
     """
@@ -76,7 +77,7 @@ def holdings(
 
 
 def without(spans: Iterable[Span], taken: Iterable[Span]) -> Iterator[Span]:
-    """The parts of spans that no other span covers.
+    """Return the parts of spans that no other span covers.
 
     >>> list(without([(1, 9)], [(3, 4), (4, 5), (8, 20)]))
     [(1, 2), (6, 7)]
@@ -95,7 +96,7 @@ def without(spans: Iterable[Span], taken: Iterable[Span]) -> Iterator[Span]:
 
 
 def spans_text(spans: list[Span]) -> str:
-    """Numbers of events in words.
+    """Return event numbers in words.
 
     >>> spans_text([(1, 3), (7, 7)])
     'events 1 to 3, 7'
@@ -106,12 +107,12 @@ def spans_text(spans: list[Span]) -> str:
 
 
 def noted(note: Said | None, catalog: Catalog) -> int:
-    """The last number that the log's writer noted in its lock; 0 where that is of another log, or damaged."""
+    """Return the last number that the writer noted in its lock; 0 if it is another log's or damaged."""
     return note.number if note is not None and note.whose == catalog.identity else 0
 
 
 def tidy(folder: Path, catalog: Catalog, tail: Span, *, mine: bool = False) -> None:
-    """Remove files that a crash left and whose events are elsewhere; what holds others goes to the folder `quarantine`.
+    """Remove leftovers of a crash whose events are elsewhere; move files with other events to `quarantine`.
 
     `mine`: this process has been the only one since it looked, so that what is not listed has failed and goes, too.
     """
@@ -132,7 +133,7 @@ def tidy(folder: Path, catalog: Catalog, tail: Span, *, mine: bool = False) -> N
 
 
 def free_name(path: Path) -> Path:
-    """The path, or one with a number behind it, under which there is nothing yet."""
+    """Return the path, with a number appended if it exists."""
     number, free = 1, path
     while free.exists():
         number += 1
@@ -141,7 +142,7 @@ def free_name(path: Path) -> Path:
 
 
 def lacks_catalog(folder: Path) -> bool:
-    """Whether a folder was a log and its catalog is gone."""
+    """Return True if a folder was a log whose catalog is lost."""
     if has_catalog(folder):
         return False
     tail = folder / TAIL
@@ -154,12 +155,12 @@ def lacks_catalog(folder: Path) -> bool:
 
 
 def segment_files(folder: Path) -> list[Path]:
-    """The files of a folder that have the name of a segment, in the order of their events."""
+    """Return the files of a folder that are named like segments, in event order."""
     return sorted(path for path in folder.glob(f"{PREFIX}*.parquet") if numbers_in(path.name)[1])
 
 
 def found_tail(folder: Path, catalog: Catalog, note: Said | None) -> tuple[int, list[EventRow]]:
-    """The rows of the tail that are in no segment, and the number of the first of them."""
+    """Return the rows of the tail that are in no segment, and the number of the first one."""
     path = folder / TAIL
     found = scan(read_own(path)) if path.is_file() else None
     if found is None or found.head is None or found.bad:
@@ -177,13 +178,13 @@ def found_tail(folder: Path, catalog: Catalog, note: Said | None) -> tuple[int, 
 
 
 def check_whose(folder: Path, head: WalHeader, catalog: Catalog) -> None:
-    """Refuse the tail of another log."""
+    """Reject the tail of another log."""
     if head.identity != catalog.identity:
         raise DataError(f"{TAIL} is that of another log", place=str(folder / TAIL), hint=REPAIR)
 
 
 def whose(path: Path) -> str | None:
-    """The log that a segment says it belongs to; None where it says nothing, or is damaged there."""
+    """Return the identity stored in a segment, or None if there is none or it is damaged."""
     try:
         return identity_in(path)
     except FOREIGN:
@@ -191,7 +192,7 @@ def whose(path: Path) -> str | None:
 
 
 def check_reading(folder: Path, tail: WalReader) -> Catalog:
-    """The catalog of a log as a reader finds it, which may be written meanwhile; `DataError` where events are missing."""
+    """Return the catalog of a log that may be written meanwhile; raise `DataError` if events are missing."""
     catalog = Catalog(folder)
     try:
         # in this order, and the catalog asked last, so that what is written meanwhile is found at least once

@@ -1,4 +1,4 @@
-"""Setting aside what is damaged in a log: nothing is guessed at, and no number of an event is ever used twice."""
+"""Repair of a log: damaged parts are set aside, nothing is guessed, and no event number is ever reused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MORE_THAN_A_TAIL: Final = 1 << 22
 
 
 def repair(folder: Path, follower: ProgressReporter) -> Verification:
-    """Check a log as its only writer, and put what is damaged into the folder `quarantine`; what was found.
+    """Check a log as its only writer, and move what is damaged to `quarantine`; return the damage found.
 
     Segments that are there and that the catalog does not know are taken in again. The events that are lost are given up:
     their numbers are a gap that `problems` and a warning at each reading name, and are not used again.
@@ -85,7 +85,7 @@ def repair(folder: Path, follower: ProgressReporter) -> Verification:
 
 @dataclass(frozen=True)
 class Tail:
-    """The tail that a repair meets; `known` is the last number that somebody noted, `exact` whether none can be after it."""
+    """Tail as found; `known` is the last noted number, `exact` is whether none can be after it."""
 
     found: WalScan | None
     known: int
@@ -93,7 +93,7 @@ class Tail:
 
     @classmethod
     def of(cls, folder: Path, catalog: Catalog, note: Said | None) -> Tail:
-        """The tail of a folder."""
+        """Read the tail of a folder."""
         path = folder / TAIL
         found = scan(read_own(path)) if path.is_file() else None
         told = [noted(note, catalog), *catalog.told()]
@@ -104,16 +104,16 @@ class Tail:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is as it was written."""
+        """True if nothing is damaged."""
         return self.found is not None and self.found.head is not None and not self.found.bad
 
     @property
     def last(self) -> int:
-        """The last number that it had, as far as it tells."""
+        """Last number in it, as far as known."""
         return self.found.last if self.found else 0
 
     def most(self, catalog: Catalog) -> int | None:
-        """The last number that anybody was told of; None where that is not known.
+        """Last number that anybody was told, or None if unknown.
 
         Segments behind it are what an append left that did not end: all of it or nothing is in the log.
         """
@@ -122,7 +122,7 @@ class Tail:
 
 
 def mend_tail(folder: Path, catalog: Catalog, note: Said | None) -> None:
-    """Name what a torn end without anybody's fault has taken along, so that the log can be written at once."""
+    """Record what an unacknowledged torn end has lost, so that the log can be written immediately."""
     tail = Tail.of(folder, catalog, note)
     found = tail.found
     if found is None or found.head is None or not found.is_torn_only:
@@ -132,7 +132,7 @@ def mend_tail(folder: Path, catalog: Catalog, note: Said | None) -> None:
 
 
 def _take_in(folder: Path, catalog: Catalog, tail: Tail) -> list[Segment]:
-    """List the segments that are there, and are this log's, and hold events that are in no other file; which.
+    """Add segments of this log whose events are in no other file; return them.
 
     Of those that hold others as well new ones are made; what cannot be used is set aside.
     """
@@ -165,7 +165,7 @@ def _take_in(folder: Path, catalog: Catalog, tail: Tail) -> list[Segment]:
 
 
 def _set_aside(path: Path) -> str:
-    """Keep a damaged file in the folder for such; the name it has there. It stays where it is, too."""
+    """Copy a damaged file to the quarantine; return its name there."""
     folder = path.parent / QUARANTINE
     make_folder(folder, inside=True)
     aside = free_name(folder / path.name)
@@ -196,7 +196,7 @@ def _set_aside_segment(folder: Path, catalog: Catalog, segment: Segment, damage:
 
 
 def _rows_of(path: Path, segment: Segment, first: int, last: int) -> Iterator[pl.DataFrame]:
-    """The events of whole row groups, each page held against its checksum."""
+    """Return the events of undamaged row groups; every page is checked."""
     file = pq.ParquetFile(path, page_checksum_verification=True)
     begin = segment.first
     for number in range(file.num_row_groups):
@@ -208,7 +208,7 @@ def _rows_of(path: Path, segment: Segment, first: int, last: int) -> Iterator[pl
 
 
 def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
-    """Write the good rows of a tail into segments, give up what is lost of it, and begin a new one behind all numbers."""
+    """Write the good rows of a tail to segments, record what is lost, and start a new tail after all numbers."""
     found = tail.found
     reason = "lost with the tail"
     if not tail.is_whole and (folder / TAIL).is_file():
@@ -236,7 +236,7 @@ def _renew_tail(folder: Path, catalog: Catalog, tail: Tail) -> None:
 
 
 def _rebuild_catalog(folder: Path, note: Said | None) -> None:
-    """A new catalog of the segments that are there, with those rows of the old one that have their right checksum."""
+    """Build a new catalog from the segments and the undamaged rows of the old one."""
     path = folder / CATALOG
     rows: dict[str, list[tuple[Any, ...]]] = {}
     if has_catalog(folder):
@@ -272,7 +272,9 @@ def _rebuild_catalog(folder: Path, note: Said | None) -> None:
 
 
 def _identity_of(folder: Path, rows: list[tuple[Any, ...]], note: Said | None) -> str | None:
-    """The identity of a log whose catalog is lost: what that still says, its tail, its lock, or most of its segments."""
+    """Return the identity of a log without catalog: from what is left of it, the tail, the lock, or most
+    segments.
+    """
     told: list[Any] = [name for (name,) in rows]
     if (folder / TAIL).is_file() and (head := scan(read_own(folder / TAIL)).head) is not None:
         told.append(head.identity)

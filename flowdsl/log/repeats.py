@@ -1,4 +1,4 @@
-"""Finds event ids that stand in a log more than once, in one pass."""
+"""Detection of repeated event ids in one pass."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from flowdsl.values.masks import where_present
 
 
 class Repeated:
-    """Remembers two hashes of each id seen, about 40 bytes an id, and tells which rows repeat one."""
+    """Set of two hashes per id, about 40 bytes each, that reports repeats."""
 
     def __init__(self) -> None:
         self._table = HashTable()
 
     def rows(self, ids: pl.Series) -> dict[int, str]:
-        """The rows of `ids` whose id came before, here or in an earlier call, each with its id (nulls never do).
+        """Return the rows whose id came before, here or in earlier calls, each with its id (nulls never
+        repeat).
 
         >>> Repeated().rows(pl.Series(["a", None, "b", "a", None]))
         {3: 'a'}

@@ -1,4 +1,4 @@
-"""Event mappings as a frame: the way in for events that come one by one."""
+"""Event mappings as frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ ROW_SCHEMA: dict[str, Any] = {name: SCHEMA[name] for name in EventRow._fields}
 
 
 def rows_frame(events: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """A frame of events in the order given, without `seq_no`; the first that is none is a `DataError` with its place.
+    """Return events as a frame in their order, without `seq_no`; raise `DataError` with its place for the
+    first invalid one.
 
     >>> rows_frame([{"kind": "entity", "action": "deleted", "entity_type": "user", "entity_id": 7}])["entity_id"][0]
     '7'
@@ -24,7 +25,7 @@ def rows_frame(events: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def frame_of(rows: Sequence[EventRow], first: int | None = None) -> pl.DataFrame:
-    """Rows as a frame with the types of an event table, without `seq_no`, or numbered from `first` on."""
+    """Return rows as a frame with the types of an event table, without `seq_no` or numbered from `first`."""
     columns = zip(*rows, strict=True) if rows else ((),) * len(ROW_SCHEMA)
     series = []
     if first is not None:
@@ -38,7 +39,7 @@ def frame_of(rows: Sequence[EventRow], first: int | None = None) -> pl.DataFrame
 
 
 def event_rows(frame: pl.DataFrame) -> Iterable[tuple[int, EventRow]]:
-    """The (`seq_no`, row) of each event of a frame that has all the columns of an event table."""
+    """Return (`seq_no`, row) of each event of a frame with all columns of an event table."""
     from flowdsl.log.nested_columns import as_json_text
 
     plain = as_json_text(frame).with_columns(

@@ -1,4 +1,4 @@
-"""Reading the events of a log's segments, while the segments may be compacted or dropped by another process."""
+"""Reader of a log's segments, which another process may compact or drop meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Listed = Callable[[int], Sequence[Segment]]
 
 @dataclass(frozen=True)
 class SegmentSelection:
-    """How much is read of the segments: of those that are `wanted`, and not named otherwise, all.
+    """How much to read of each segment; `wanted` segments not listed otherwise are read whole.
 
     Of those in `bare` numbers, times and kinds alone; of those in `ends` nothing: their first and last event stand for
     them, and `passed` is told how many others there are.
@@ -38,7 +38,7 @@ class SegmentSelection:
 
 
 class SealedEvents:
-    """The segments of one folder; each is held against its checksum before its first use through this object."""
+    """Segments of one folder; each is checked against its checksum before its first use."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class SealedEvents:
         self, listed: Listed, segments: Sequence[Segment], names: list[str], size: int, after: int,
         tail: pl.DataFrame, choice: SegmentSelection,
     ) -> Iterator[pl.DataFrame]:  # fmt: skip
-        """The events after `after` of the segments, as `choice` says, then those of the tail.
+        """Yield the events after `after` of the segments, restricted by `choice`, then those of the tail.
 
         `listed` tells the segments after some event as they are now.
         """
@@ -81,7 +81,7 @@ class SealedEvents:
     def segment_frames(
         self, segment: Segment, names: list[str], size: int, after: int = 0, *, bare: bool = False
     ) -> Iterator[pl.DataFrame]:
-        """The events of one segment after `after`, at most `size` (but 65,536) at a time."""
+        """Yield the events of one segment after `after`, up to `size` (at most 65,536) at a time."""
         self.check(segment)
         files = ParquetFiles([self.folder / segment.name])
         read = BARE if bare else names
@@ -94,7 +94,7 @@ class SealedEvents:
             yield from cut(iter([frame.filter(pl.col("seq_no") > after) if after else frame]), size)
 
     def check(self, segment: Segment) -> None:
-        """Refuse a segment that is not what was written."""
+        """Raise an error for a damaged segment."""
         with self._lock:
             if segment.name in self._checked:
                 return
@@ -109,17 +109,17 @@ class SealedEvents:
             self._checked.add(segment.name)
 
     def after_fork(self) -> None:
-        """Begin with a lock that no thread of the parent holds."""
+        """Replace locks that a thread of the parent process may hold."""
         self._lock = threading.Lock()
 
     def forget(self) -> None:
-        """Check all segments anew."""
+        """Check all segments again from now on."""
         with self._lock:
             self._checked.clear()
 
 
 def _ends(segment: Segment, names: list[str]) -> pl.DataFrame:
-    """The first and the last event of a segment whose times are in order, as far as its statistics tell."""
+    """Return the first and last event of a segment in time order, as far as its statistics tell."""
     there = segment.statistics
     known = pl.DataFrame({
         "seq_no": pl.Series([segment.first, segment.last], dtype=pl.Int64),

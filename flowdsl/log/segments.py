@@ -1,4 +1,4 @@
-"""Segments: the immutable Parquet files of a log, written so that a crash leaves either the whole file or none of it.
+"""Segments: immutable Parquet files of a log, written atomically.
 
 Each has its checksum in the catalog and is checked against it before its first use by a process: of 150 files with
 one flipped bit Polars read 120 without a word, as other data.
@@ -39,7 +39,8 @@ FOREIGN: Final = (OSError, pa.lib.ArrowException, ValueError, KeyError, TypeErro
 
 @dataclass(frozen=True)
 class Statistics:
-    """What is in a segment: times in µs since 1970, kinds, types (None: too many to list), whether links have ids.
+    """Statistics of a segment: times in µs since 1970, kinds, types (None: too many), and whether links have
+    ids.
 
     `ordered`: no event is earlier than one before it.
     """
@@ -54,7 +55,7 @@ class Statistics:
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Statistics:
-        """Those of a frame with all the columns of an event table, which is not empty."""
+        """Compute the statistics of a non-empty frame with all columns of an event table."""
         times = frame["timestamp"].to_physical()
         low, high = int(times.min()), int(times.max())  # type: ignore[arg-type]
         kinds = set(frame["kind"].cast(pl.String).unique().to_list())
@@ -69,7 +70,7 @@ class Statistics:
         )
 
     def joined(self, later: Statistics) -> Statistics:
-        """Those of both, the other being of later events."""
+        """Return the statistics of both; the other one has later events."""
         return Statistics(
             min(self.min_time, later.min_time),
             max(self.max_time, later.max_time),
@@ -81,12 +82,12 @@ class Statistics:
         )
 
     def encoded(self) -> str:
-        """As JSON text, in the catalog and in the file's footer."""
+        """Return the JSON text stored in the catalog and the file's footer."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def decoded(cls, text: str) -> Statistics:
-        """What `encoded` wrote."""
+        """Parse what `encoded` wrote."""
         read: dict[str, Any] = json.loads(text)
         for name, value in read.items():
             read[name] = tuple(value) if isinstance(value, list) else value
@@ -95,7 +96,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Segment:
-    """A file of a log, holding the events `first` to `last`, all of them; `crc` is that of the whole file."""
+    """File with the events `first` to `last`; `crc` is the checksum of the whole file."""
 
     name: str
     first: int
@@ -106,12 +107,12 @@ class Segment:
 
     @property
     def rows(self) -> int:
-        """How many events it holds."""
+        """Number of events."""
         return self.last - self.first + 1
 
 
 def write_segments(folder: Path, frames: Iterator[pl.DataFrame], first: int, identity: str) -> list[Segment]:
-    """Numbered segments of the frames' rows, the first of which gets the number `first`; all are on disk for good.
+    """Write frames as numbered segments starting at `first`; all are durable when this returns.
 
     Each names the log that it belongs to, so that a catalog made anew has the same identity.
 
@@ -137,7 +138,7 @@ def write_segments(folder: Path, frames: Iterator[pl.DataFrame], first: int, ide
 
 
 def segment_name(first: int, last: int) -> str:
-    """The name of the segment of these events: both numbers, so that no two segments that ever were have the same.
+    """Return the name of the segment with these events; no two segments ever share a name.
 
     >>> numbers_in(segment_name(1, 20))
     (1, 20)
@@ -146,14 +147,14 @@ def segment_name(first: int, last: int) -> str:
 
 
 def numbers_in(name: str) -> tuple[int, int]:
-    """The first and the last event of the segment of this name; (0, 0) where no segment is called so."""
+    """Return the first and last event in a segment's name, or (0, 0) if it is not one."""
     found = _NAME.fullmatch(name)
     first, last = (int(found[1]), int(found[2])) if found else (0, 0)
     return (first, last) if 0 < first <= last <= MOST else (0, 0)
 
 
 def checksum_of(path: Path) -> tuple[int, int]:
-    """The size of a file, and the CRC-32 of all of it (about 2 GB/s)."""
+    """Return the size of a file and its CRC-32 (about 2 GB/s)."""
     crc = size = 0
     with path.open("rb", buffering=0) as file:
         while block := file.read(_BLOCK):
@@ -163,13 +164,13 @@ def checksum_of(path: Path) -> tuple[int, int]:
 
 
 def identity_in(path: Path) -> str | None:
-    """The log that a segment belongs to, as its own footer says; None where it says nothing."""
+    """Return the log's identity in the footer of a segment, or None."""
     fields = _footer(path)
     return None if fields is None else fields.get("log")
 
 
 def described(path: Path) -> Segment | None:
-    """A segment as its own footer describes it; None for a Parquet file that is none."""
+    """Return the segment described by a file's footer, or None if it is not one."""
     fields = _footer(path)
     if fields is None:
         return None

@@ -1,4 +1,4 @@
-"""What the engine reads events from, and how anything a user may hand over becomes that."""
+"""Interface of event sources, and their construction from whatever users pass as a log."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 class EventSource(Protocol):
-    """Events in the order of `seq_no`, read in chunks, as often as one likes."""
+    """Events in order of `seq_no`, read in chunks, any number of times."""
 
     @property
     def broken(self) -> int:
-        """Rows that the last reading left out because they cannot be events."""
+        """Number of rows that the last reading skipped because they cannot be events."""
 
     def count(self) -> int | None:
-        """How many rows there are, broken ones too; None where only reading would tell."""
+        """Return the number of rows, broken ones included; None if only reading would tell."""
 
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Frames of at most `size` events, strictly ascending in `seq_no`, all after `after`.
+        """Yield frames of at most `size` events, strictly ascending in `seq_no`, all after `after`.
 
         Each has `seq_no` (Int64), `timestamp` (UTC, microseconds), `kind` (an Enum of the five) and those of `columns`
         that an event table has: text columns as String, null where the source lacks them; `data` and `metadata`
@@ -40,18 +40,18 @@ class EventSource(Protocol):
         """
 
     def clock_marks(self) -> pl.DataFrame:
-        """`seq_no`, `clock`: what a live run's clock was after that event, where a timer fired without one."""
+        """Return `seq_no`, `clock`: the clock of a live run after an event, where a timer fired without one."""
 
     def ahead_marks(self) -> pl.DataFrame:
-        """`seq_no`, `clock`: the events that do not move the log clock, and what it is at them, if not later."""
+        """Return `seq_no`, `clock`: the events that do not move the log clock, and the clock at them."""
 
     @property
     def problems(self) -> pd.DataFrame:
-        """Rows that could not be read or stand out: `place`, `row`, `problem`, `reason`, `text`."""
+        """Rows that could not be read or are unusual: `place`, `row`, `problem`, `reason`, `text`."""
 
 
 def open_log(log: Any) -> EventSource:
-    """Any log as the engine reads it: a log, a path, glob or folder of Parquet, a frame, a list of events.
+    """Open any log for the engine: a log, a path, glob or folder of Parquet, a frame, a list of events.
 
     Parquet files and frames are read in place. A list is numbered in order of (timestamp, position), and an event in
     it that is none is a `DataError`; in files and frames such rows are left out and reported in `problems`.
@@ -83,7 +83,7 @@ def open_log(log: Any) -> EventSource:
 
 
 def is_source(log: Any) -> bool:
-    """Whether an object can be read as an `EventSource`; it is not read for that (its `problems` may cost much)."""
+    """Return True if an object is an `EventSource`; does not touch its `problems`, which may be expensive."""
     return callable(getattr(log, "chunks", None)) and callable(getattr(log, "clock_marks", None))
 
 

@@ -1,4 +1,4 @@
-"""Tables as they are found, read piece by piece: a frame in memory, a lazy frame, Parquet files.
+"""Tables read piece by piece: frames in memory, lazy frames, datasets, Parquet files.
 
 A piece is a few rows of the source's own columns and types; `table.py` makes events of them.
 """
@@ -25,7 +25,7 @@ from flowdsl.log.validation import ENTITY, JUDGED, LINK
 
 @dataclass(frozen=True)
 class TableSlice:
-    """Some rows of `place`, the first of them at position `row` there.
+    """Rows of `place`, starting at position `row`.
 
     `sound` names judged columns that file statistics show to be free of gaps; they are read only where asked for.
     """
@@ -37,18 +37,19 @@ class TableSlice:
 
 
 class RawTable(Protocol):
-    """A table that can be read more than once, in an order that does not change."""
+    """Table that can be read repeatedly, always in the same order."""
 
     def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
-        """The columns of each place (a file, or "frame")."""
+        """Return the columns of each place (a file, or "frame")."""
 
     def count(self) -> int | None:
-        """How many rows there are, where that is known without reading them."""
+        """Return the number of rows, if known without reading them."""
 
     def pieces(
         self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
     ) -> Iterator[TableSlice]:
-        """The rows in order, at most `size` at a time, with `columns` and, if `judged`, what judging rows needs.
+        """Yield the rows in order, at most `size` at a time, with `columns` and, if `judged`, what the checks
+        need.
 
         Rows whose `seq_no` is `after` or less may be left out where that saves reading them.
         """
@@ -56,7 +57,7 @@ class RawTable(Protocol):
 
 @dataclass(frozen=True)
 class FrameTable:
-    """A frame in memory; its pieces are slices of it, without a copy."""
+    """Frame in memory, sliced without copies."""
 
     frame: pl.DataFrame
     place: str = "frame"
@@ -77,7 +78,7 @@ class FrameTable:
 
 @dataclass(frozen=True, eq=False)
 class LazyTable:
-    """A Polars lazy frame, collected anew at each reading, batch by batch and in its order."""
+    """Polars lazy frame, collected anew at each reading, batch by batch."""
 
     frame: pl.LazyFrame
     schema: Mapping[str, pl.DataType]
@@ -103,7 +104,7 @@ class LazyTable:
 
 @dataclass(frozen=True, eq=False)
 class DatasetTable:
-    """A dataset of pyarrow, scanned anew at each reading, batch by batch and in its order."""
+    """pyarrow dataset, scanned anew at each reading, batch by batch."""
 
     dataset: Any
     place: str = "dataset"
@@ -127,7 +128,7 @@ class DatasetTable:
 
 
 class StreamTable:
-    """An Arrow stream read as it comes, which can be done once: for appending, where memory must not grow with it."""
+    """Arrow stream, which can be read once: for appends with constant memory."""
 
     def __init__(self, reader: Any) -> None:
         self._reader = reader
@@ -152,7 +153,7 @@ class StreamTable:
 
 
 class ParquetFiles:
-    """Parquet files read in place, in the order given: only the columns asked for, a few row groups at a time.
+    """Parquet files, read in the given order: only the requested columns, a few row groups at a time.
 
     Polars' slices of a scan were the fastest reader measured (12 M rows/s of 9 columns on 2 cores, pyarrow's
     `iter_batches` 7 M), hold no more than the slice however large the row groups are, and check UTF-8. Files that
@@ -187,14 +188,16 @@ class ParquetFiles:
 
 
 class _RowGroups:
-    """The row groups of one file: where they begin, and what their statistics say."""
+    """Row groups of one file with their positions and statistics."""
 
     def __init__(self, metadata: Any) -> None:
         self._metadata = metadata
         self._columns = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)}
 
     def spans(self, size: int, after: int) -> Iterator[tuple[int, int, int, int]]:
-        """(first row, rows, first group, last group): small groups together, large ones cut, none that ends by `after`."""
+        """Yield (first row, rows, first group, last group): small groups merged, large ones cut, those up to
+        `after` skipped.
+        """
         begin = rows = first = 0
         for group in range(self._metadata.num_row_groups):
             height = self._metadata.row_group(group).num_rows
@@ -215,7 +218,7 @@ class _RowGroups:
             yield begin, rows, first, self._metadata.num_row_groups - 1
 
     def sound(self, names: Collection[str], first: int, last: int) -> frozenset[str]:
-        """Those of `names` that need not be read to know that no row lacks them."""
+        """Return the columns whose statistics prove that no row lacks them."""
         groups = range(first, last + 1)
         kinds = [self._statistics(group, "kind") for group in groups]
         if not all(kind and kind.has_min_max and isinstance(kind.min, str) for kind in kinds):
@@ -233,7 +236,7 @@ class _RowGroups:
         )  # fmt: skip
 
     def _full(self, group: int, name: str, gaps: bool = False) -> bool:
-        """Whether a column holds no "", and no null unless `gaps` are fine."""
+        """Return True if a column has no empty text, and no null unless `gaps` are allowed."""
         found = self._statistics(group, name)
         if not found or not found.has_null_count or (found.null_count and not gaps):
             return False
@@ -250,7 +253,7 @@ class _RowGroups:
 
 
 def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> list[Path]:
-    """The files that a path means: a file, a glob, or a folder (its files with `suffixes` at any depth), by path.
+    """Return the files of a path, sorted: a file, a glob, or a folder (files with `suffixes` at any depth).
 
     Files and folders whose names begin with `.` or `_` are passed over in a folder.
     """
@@ -293,14 +296,14 @@ def _metadata(place: str) -> Any:
 
 
 def _in_arrow_only(schema: Any) -> set[str]:
-    """The event columns that Polars would read wrongly: UUIDs, say, as bytes. At list views it panics, whatever is read."""
+    """Return the event columns that Polars would misread, such as UUIDs as bytes."""
     if any("list_view" in str(field.type) for field in schema):
         return set(EVENT_COLUMNS)
     return {f.name for f in schema if f.name in SCHEMA and plain_type(f.type) != f.type}
 
 
 def in_arrow_only(schema: Any) -> bool:
-    """Whether some column is of a type that Polars reads wrongly, or not at all."""
+    """Return True if a column has a type that Polars misreads or cannot read."""
     return any("list_view" in str(field.type) or _is_odd(field.type) for field in schema)
 
 
@@ -312,7 +315,7 @@ def _is_odd(dtype: Any) -> bool:
 
 
 def _event_schema(schema: Any, place: str) -> dict[str, pl.DataType]:
-    """The event columns of an Arrow schema in Polars' types; other columns are not looked at, whatever they are."""
+    """Return the event columns of an Arrow schema in Polars types; other columns are ignored."""
     fields = [field for field in schema if field.name in SCHEMA]
     with reading(place):
         return dict(to_polars(pa.schema(fields).empty_table(), place).schema)
@@ -329,7 +332,9 @@ def _read(place: str, names: list[str], row: int, rows: int, in_arrow_only: Coll
 
 
 def read_with_pyarrow(place: str, names: list[str] | None, row: int, rows: int) -> pl.DataFrame:
-    """The same rows, text that is not UTF-8 as bytes; other columns of the file may have types Polars lacks."""
+    """Read the same rows with pyarrow; text that is not UTF-8 as bytes. Other columns may have types Polars
+    lacks.
+    """
     file = pq.ParquetFile(place, pre_buffer=False)
     begin, batches = 0, []
     for batch in file.iter_batches(65_536, columns=names):

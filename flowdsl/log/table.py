@@ -1,4 +1,4 @@
-"""A table of events as the engine reads it: checked, in order, numbered, in chunks, without a copy of the whole."""
+"""Event tables for the engine: checked, ordered, numbered, in chunks, with constant memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ READ: Final = 1 << 16
 
 
 class EventTable:
-    """Events of a table that flowdsl did not write: an `EventSource` over a `RawTable`.
+    """Events of a table that flowdsl did not write.
 
     Rows that cannot be events are left out and counted in `broken`; `problems` names them. A table without
     `seq_no` is put in the order of (timestamp, position) and numbered 1, 2, 3 …; a row whose `data` or `metadata`
@@ -55,21 +55,21 @@ class EventTable:
             )
 
     def count(self) -> int | None:
-        """Rows of the table, broken ones too; None where that is not known without reading."""
+        """Return the number of rows, broken ones included; None if unknown without reading."""
         return self._raw.count()
 
     def clock_marks(self) -> pl.DataFrame:
-        """None: only a log that flowdsl writes has clock marks."""
+        """Return None: only logs written by flowdsl have clock marks."""
         return no_marks()
 
     def ahead_marks(self) -> pl.DataFrame:
-        """None, for the same reason."""
+        """Return None, for the same reason."""
         return no_marks()
 
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Frames of at most `size` events, ascending in `seq_no`, from the first after `after`.
+        """Yield frames of at most `size` events, ascending in `seq_no`, from the first after `after`.
 
         Each has `seq_no`, `timestamp`, `kind` and those of `columns` that are columns of an event table.
         """
@@ -82,7 +82,7 @@ class EventTable:
 
     @property
     def problems(self) -> pd.DataFrame:
-        """One row for each row of the table that could not be read or stands out; found by one whole reading.
+        """One row for each row of the table that could not be read or is unusual; found by reading it once.
 
         `place` is the file, or "frame"; `row` counts from 0 there.
         """
@@ -90,12 +90,12 @@ class EventTable:
 
     @property
     def problem_counts(self) -> dict[str, int]:
-        """How many problems of each sort there are, exact where `problems` is cut."""
+        """Number of problems of each sort; exact even where `problems` is cut."""
         return dict(self.all_problems.counts)
 
     @cached_property
     def all_problems(self) -> RowProblems:
-        """The problems before they are made a frame."""
+        """Return the problems before they become a table."""
         found, order, repeated = RowProblems(), OutOfOrder(), Repeated()
         with following(None, self.count(), "problems", "rows") as tick:
             for piece in self._raw.pieces(EVENT_COLUMNS, _SCAN // 8):
@@ -141,7 +141,7 @@ class EventTable:
 
     @cached_property
     def _order(self) -> KeySample | None:
-        """None where the rows are in order already, else a sample of them to sort by."""
+        """Return None if the rows are in order, or else a sample to sort by."""
         order, sample, sorted_so_far = OutOfOrder(), KeySample(), True
         equal: Counter[int] = Counter()
         last: int | None = None
@@ -174,7 +174,7 @@ class EventTable:
             )
 
     def _without_bad_json(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The frame without text that is no JSON.
+        """Return the frame without text that is not JSON.
 
         The event stays, for flows that do not read the text must not depend on flows that do.
         """
@@ -221,7 +221,7 @@ class EventTable:
         return table
 
     def _good(self, names: list[str], size: int, after: int) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
-        """The rows that can be events, as they stand, each with its position in the whole table."""
+        """Yield the rows that can be events, unchanged, each with its position in the table."""
         begin = 0
         skip = after if self._numbered and self._order is None else 0
         for piece in self._raw.pieces(names, size, after=skip):
@@ -237,12 +237,12 @@ class EventTable:
 
 
 def no_marks() -> pl.DataFrame:
-    """An empty table of marks: at or after which `seq_no` the log clock was which `clock`."""
+    """Return an empty table of clock marks."""
     return pl.DataFrame(schema={"seq_no": pl.Int64(), "clock": TIME})
 
 
 def marks_frame(marks: Sequence[tuple[int, int]]) -> pl.DataFrame:
-    """A table of marks of (seq_no, clock in µs)."""
+    """Return a table of marks of (seq_no, clock in µs)."""
     if not marks:
         return no_marks()
     seq_nos, clocks = zip(*marks, strict=True)
@@ -252,7 +252,7 @@ def marks_frame(marks: Sequence[tuple[int, int]]) -> pl.DataFrame:
 
 
 def refuse_repeated(repeated: Iterable[int]) -> None:
-    """Refuse numbers that stand in a table more than once."""
+    """Reject sequence numbers that occur more than once."""
     equal = set(repeated)
     if equal:
         some = ", ".join(str(number) for number in sorted(equal)[:5])
@@ -264,13 +264,13 @@ def refuse_repeated(repeated: Iterable[int]) -> None:
 
 
 def cut(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
-    """The same rows in frames of at most `size`."""
+    """Split rows into frames of at most `size`."""
     for frame in frames:
         yield from (frame,) if frame.height <= size else frame.iter_slices(size)
 
 
 def together(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
-    """The same rows in fewer frames: small neighbours of one schema joined up to `size` rows, empty ones left out."""
+    """Merge small neighbouring frames of one schema, up to `size` rows; empty ones are dropped."""
     held: list[pl.DataFrame] = []
     rows = 0
     for frame in frames:
@@ -286,14 +286,14 @@ def together(frames: Iterator[pl.DataFrame], size: int) -> Iterator[pl.DataFrame
 
 
 def told(frames: Iterator[pl.DataFrame], tick: Tick) -> Iterator[pl.DataFrame]:
-    """The same frames; `tick` is told how many rows each has, when the next one is asked for."""
+    """Yield the same frames; `tick` gets the height of each when the next one is requested."""
     for frame in frames:
         yield frame
         tick(frame.height)
 
 
 def ahead(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The same frames, the next one being read by a thread while the caller works on this one."""
+    """Yield the same frames while a thread reads the next one ahead."""
     with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-read") as pool:
         following = pool.submit(next, frames, None)
         while (frame := awaited(following)) is not None:

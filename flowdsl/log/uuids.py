@@ -1,4 +1,4 @@
-"""Ids that are UUIDs: all spellings of one are one id, held in small letters with hyphens."""
+"""Normalization of ids that are UUIDs to lower case with hyphens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LENGTHS: Final = [32, 36, 38, 45]
 
 
 def uuid_of(text: str) -> str | None:
-    """The UUID that a text spells, in small letters with hyphens; None where it spells none.
+    """Return the UUID in a text, normalized, or None.
 
     >>> uuid_of("{00000000-0000-0000-0000-00000000000A}"), uuid_of("ann")
     ('00000000-0000-0000-0000-00000000000a', None)
@@ -35,7 +35,7 @@ def uuid_of(text: str) -> str | None:
 
 
 def one_spelling(texts: pl.Series) -> pl.Series:
-    """Ids with every UUID among them in its one spelling; all others as they are."""
+    """Normalize the UUIDs among ids; others are unchanged."""
     texts = texts.cast(pl.String)
     odd = texts.str.len_bytes().is_in(_LENGTHS) & ~texts.str.contains(CANONICAL)
     rows = odd.fill_null(value=False).arg_true()
@@ -46,18 +46,18 @@ def one_spelling(texts: pl.Series) -> pl.Series:
 
 
 def are_uuids(texts: pl.Series) -> npt.NDArray[np.bool_]:
-    """Where a text, in its one spelling, is a UUID."""
+    """Return a mask of the normalized ids that are UUIDs."""
     found: npt.NDArray[np.bool_] = texts.str.contains(CANONICAL).fill_null(value=False).to_numpy()
     return found
 
 
 class NormalizedUuids(Wrapped):
-    """A log whose events have their ids in one spelling."""
+    """Log whose ids are normalized."""
 
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
-        """The events in chunks."""
+        """Yield the events in chunks."""
         for frame in super().chunks(columns, size, after, interest):
             ids = [name for name in ID_COLUMNS if name in frame.columns]
             yield frame.with_columns(one_spelling(frame[name]).alias(name) for name in ids)

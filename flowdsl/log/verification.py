@@ -1,4 +1,4 @@
-"""Checking all of a log, and setting aside what is damaged, so that the rest can be used."""
+"""Verification of a whole log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Corruption:
-    """A part of a log that is not as it was written: the file, the events (0: none are lost, or it is not known)."""
+    """Damaged part of a log: the file, the events (0: none are lost, or unknown), and what is wrong."""
 
     place: str
     first: int
@@ -39,7 +39,7 @@ class Corruption:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found: how much it checked, what is damaged, and files that belong to nothing.
+    """Result of `verify`: how much was checked, what is damaged, and files that belong to nothing.
 
     `ok` is whether nothing is damaged. With `repair=True`, `damage` is what was found before, and set aside (`repaired`).
     """
@@ -52,12 +52,12 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is damaged."""
+        """True if nothing is damaged."""
         return not self.damage
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row a damaged part: `place`, `first`, `last` (events), `what`."""
+        """Return one row per damaged part: `place`, `first`, `last` (events), `what`."""
         import pandas as pd
 
         rows = [(d.place, d.first, d.last, d.what) for d in self.damage]
@@ -80,7 +80,8 @@ class Verification:
 def inspect(
     folder: Path, follower: ProgressReporter, lost: DataError | None = None, note: Said | None = None
 ) -> Verification:
-    """Check a log without changing it, also while it is written; `follower` hears how many events were looked at.
+    """Check a log without changing it, also while it is written; report the number of events checked to
+    `follower`.
 
     `lost` says how this process lost its right to write, `note` what the last writer noted, where that is not there to read.
     """
@@ -113,7 +114,7 @@ def inspect(
 
 
 def tail_damage(folder: Path, found: WalScan | None) -> list[Corruption]:
-    """What is damaged in a tail."""
+    """Return the damage in a tail."""
     place = str(folder / TAIL)
     if found is None:
         return [Corruption(place, 0, 0, f"{TAIL} is missing, and the events that were in it")]
@@ -129,7 +130,7 @@ def tail_damage(folder: Path, found: WalScan | None) -> list[Corruption]:
 
 
 def bad_groups(path: Path, segment: Segment) -> list[tuple[int, int, str]] | None:
-    """The row groups of a segment that are damaged: first and last event, and what is wrong.
+    """Return the damaged row groups of a segment: first and last event, and what is wrong.
 
     None where the file's own description of itself cannot be trusted.
     """
@@ -153,7 +154,9 @@ def bad_groups(path: Path, segment: Segment) -> list[tuple[int, int, str]] | Non
 
 
 def found_segments(folder: Path, identity: str | None = None) -> list[Segment]:
-    """The segments of a folder whose catalog is lost, each page read; of those with the same events the larger."""
+    """Return the segments of a folder without catalog, after reading every page; of those with the same
+    events the larger.
+    """
     found = [segment for path in segment_files(folder) if (segment := usable(path, identity)) is not None]
     chosen: list[Segment] = []
     for segment in sorted(found, key=lambda s: (s.first, -s.last)):
@@ -163,7 +166,9 @@ def found_segments(folder: Path, identity: str | None = None) -> list[Segment]:
 
 
 def usable(path: Path, identity: str | None = None) -> Segment | None:
-    """A segment that no catalog knows, each page read; None where it is none, or one of another log than `identity`."""
+    """Return a segment unknown to the catalog, after reading every page; None if it is damaged or of another
+    log.
+    """
     try:
         check_own(path)
         segment = described(path)
@@ -223,7 +228,7 @@ def _catalog_damage(folder: Path) -> tuple[list[Corruption], tuple[Segment, ...]
 
 
 def segment_damage(folder: Path, segment: Segment) -> Iterator[Corruption]:
-    """What is damaged in a segment."""
+    """Return the damage in a segment."""
     path = folder / segment.name
     place = str(path)
     try:
@@ -246,13 +251,13 @@ def segment_damage(folder: Path, segment: Segment) -> Iterator[Corruption]:
 
 
 def _no_longer_listed(folder: Path, segment: Segment) -> bool:
-    """Whether a segment was compacted or dropped while the log was checked."""
+    """Return True if a segment was compacted or dropped during the check."""
     _, now = _catalog_damage(folder)
     return segment not in now
 
 
 def _elsewhere(folder: Path, names: list[str], tail: WalScan | None, note: Said | None) -> list[Corruption]:
-    """Events that should be there and are in no file that counts, and the files that have them all the same."""
+    """Return events that are missing from the log's files, and other files that contain them."""
     catalog = Catalog(folder)
     try:
         known = tail is not None and tail.first > 0

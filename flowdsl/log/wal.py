@@ -1,4 +1,4 @@
-"""The file `tail.log` of a log: the events that are in no segment yet, one line an append.
+"""Write-ahead log `tail.log`: events that are in no segment yet, one line per append.
 
 A line is its checksum, the number of its first event, how many there are, and their fields as JSON. The head of
 the file says up to where it is good: what `append` has returned for ends there. A bad line before that place is
@@ -36,7 +36,7 @@ _ROW_SIZE: Final = len(_encode([None] * len(EventRow._fields)))
 
 @dataclass(frozen=True)
 class WalHeader:
-    """What the head of a tail says: its first event, where it ends, the last event before that, and whose log it is of."""
+    """Header of a tail: its first event, where it ends, the last event before that, and the log's identity."""
 
     first: int
     end: int
@@ -45,7 +45,7 @@ class WalHeader:
     identity: str
 
     def encoded(self) -> bytes:
-        """The head as it stands in the file."""
+        """Return the bytes of the header."""
         how = "s" if self.synced else "n"
         # what changes comes last, so that a write that ends early has changed nothing
         text = f"flowdsl tail 2 {self.identity} {how} {self.first:020} {self.end:020} {self.last:020} "
@@ -55,7 +55,7 @@ class WalHeader:
 
 @dataclass(frozen=True)
 class WalRecord:
-    """A line of a tail: where it stands, and the events in it; `events` is None where it is damaged."""
+    """Line of a tail: its position and events; `events` is None if it is damaged."""
 
     begin: int
     end: int
@@ -65,17 +65,17 @@ class WalRecord:
 
     @property
     def last(self) -> int:
-        """The number of its last event."""
+        """Number of its last event."""
         return self.first + self.count - 1
 
     def rows(self) -> list[EventRow]:
-        """Its events."""
+        """Return its events."""
         return [EventRow(*fields) for fields in json.loads(self.events or b"[]")]
 
 
 @dataclass(frozen=True)
 class WalScan:
-    """A tail as it was found on disk: the good lines, the damaged ones, and the length of a torn end."""
+    """Tail as found on disk: good lines, damaged lines, and the length of a torn end."""
 
     head: WalHeader | None
     good: list[WalRecord]
@@ -84,12 +84,12 @@ class WalScan:
 
     @property
     def first(self) -> int:
-        """The number of the first event; 0 where nothing tells."""
+        """Number of the first event, or 0 if unknown."""
         return self.head.first if self.head else self.good[0].first if self.good else 0
 
     @property
     def last(self) -> int:
-        """The number of the last event; where head and end are lost, one that the lost events cannot have passed."""
+        """Number of the last event; if header and end are lost, an upper bound."""
         last = self.good[-1].last if self.good else self.first - 1
         if self.head:
             return max(last, self.head.last)
@@ -100,7 +100,7 @@ class WalScan:
 
     @property
     def is_torn_only(self) -> bool:
-        """Whether all that is damaged may be so without anybody's fault: no append that was synced ended there.
+        """True if no acknowledged append can be affected by the damage.
 
         That is what stands behind the end that the head tells, and the very end of a tail that is not synced.
         """
@@ -110,17 +110,17 @@ class WalScan:
         return all(line.begin >= min(end, self.head.end) for line in self.bad)
 
     def rows(self) -> list[EventRow]:
-        """The events of the good lines."""
+        """Return the events of the good lines."""
         return [row for line in self.good for row in line.rows()]
 
 
 def encoded_rows(rows: Sequence[EventRow]) -> bytes:
-    """Events as the JSON of a line."""
+    """Encode events as the JSON of a line."""
     return _encode(rows).encode()
 
 
 def encoded_line(first: int, count: int, events: bytes) -> bytes:
-    """A line of a tail.
+    """Encode a line of a tail.
 
     >>> encoded_line(1, 0, b"[]")
     b'3bd64d38 1 0 []\\n'
@@ -130,7 +130,7 @@ def encoded_line(first: int, count: int, events: bytes) -> bytes:
 
 
 class WalWriter:
-    """A tail while it is written, by one thread at a time; new, and in its place when this returns."""
+    """Writer of a new tail, used by one thread at a time; the file is in place when this returns."""
 
     def __init__(
         self, folder: Path, first: int, rows: Sequence[EventRow], identity: str, *, synced: bool
@@ -154,7 +154,7 @@ class WalWriter:
             raise
 
     def append(self, lines: bytes, last: int) -> None:
-        """Put lines at the end, on disk, and say that the log goes to `last` now."""
+        """Append lines durably, and advance the header to `last`."""
         write_whole(self._handle, lines, self.end)
         if self.synced:
             sync(self._handle)
@@ -165,7 +165,7 @@ class WalWriter:
         self.end = end
 
     def check(self) -> None:
-        """Refuse to go on in a file that has been removed: nobody would find what is in it."""
+        """Raise an error if the file was removed, since nobody would find what is written to it."""
         if not os.fstat(self._handle).st_nlink:
             raise DataError(
                 f"{NAME} was removed while it was written", place=str(self._path),
@@ -173,11 +173,11 @@ class WalWriter:
             )  # fmt: skip
 
     def cut(self) -> None:
-        """Take back what a failed append may have left behind the end."""
+        """Remove what a failed append may have left at the end."""
         os.ftruncate(self._handle, self.end)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         handle, self._handle = self._handle, -1
         if handle >= 0:
             os.close(handle)
@@ -188,7 +188,7 @@ class WalWriter:
 
 
 class WalReader:
-    """A tail that another process, or another object of this one, writes: read as it grows."""
+    """Reader of a tail that another process or object writes."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
@@ -200,19 +200,19 @@ class WalReader:
         self._rows = TailRows(1)
 
     def last(self) -> int:
-        """The number of the last event."""
+        """Number of the last event."""
         with self._lock:
             self._look()
             return self._head.last
 
     def head(self) -> WalHeader:
-        """What the head says now."""
+        """Return the present header."""
         with self._lock:
             self._look()
             return self._head
 
     def rows(self) -> TailRows:
-        """The rows as they are now."""
+        """Return the present rows."""
         with self._lock:
             self._look()
             if self._head.end > self._seen:
@@ -220,7 +220,7 @@ class WalReader:
             return self._rows
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         handle, self._handle = self._handle, -1
         if handle >= 0:
             os.close(handle)
@@ -230,7 +230,7 @@ class WalReader:
             self.close()
 
     def _look(self) -> None:
-        """Take note of the head as it is now, of the file that has the name now."""
+        """Reload the header; reopen the file if it was replaced."""
         new = self._handle < 0 or os.fstat(self._handle).st_ino != os.stat(self._path).st_ino
         if new:
             self.close()
@@ -256,7 +256,7 @@ class WalReader:
         raise _damage(self._path, "its head is damaged")
 
     def _extended(self, head: WalHeader) -> WalHeader:
-        """A head that also counts what a writer, which is gone, had written but not yet said to be good."""
+        """Return a header that includes what a crashed writer had written but not confirmed."""
         found = scan(read_own(self._path))
         if found.bad or not found.good:
             return head
@@ -277,7 +277,7 @@ class WalReader:
 
 
 def parsed_head(content: bytes) -> WalHeader | None:
-    """The head of a tail; None where it is damaged."""
+    """Parse the header of a tail; return None if it is damaged."""
     found = _HEAD.fullmatch(content)
     if found is None:
         return None
@@ -287,7 +287,7 @@ def parsed_head(content: bytes) -> WalHeader | None:
 
 
 def scan(content: bytes) -> WalScan:
-    """All of a tail, whatever state it is in."""
+    """Read all of a tail, whatever state it is in."""
     head = parsed_head(content[:HEAD])
     good: list[WalRecord] = []
     bad: list[WalRecord] = []
@@ -317,7 +317,7 @@ def scan(content: bytes) -> WalScan:
 
 
 def _lines(content: bytes, offset: int) -> Iterator[WalRecord]:
-    """The lines of a tail; one that is damaged or has no end is there without events."""
+    """Yield the lines of a tail; a damaged or unfinished one has no events."""
     begin = 0
     while begin < len(content):
         end = content.find(b"\n", begin) + 1

@@ -1,4 +1,4 @@
-"""The one writer of a log: appends share syncs, a long tail becomes a segment, and nothing half done is ever counted.
+"""Writer of a log: appends share syncs, and a long tail becomes a segment.
 
 Threads put what they append into a queue; one of them, the leader, writes the queue into the tail and syncs it once for
 all, while the others prepare the next. Whatever else changes the log (sealing, whole frames, compaction) leads too.
@@ -46,7 +46,7 @@ _logger = logging.getLogger("flowdsl.log")
 
 @dataclass(frozen=True)
 class Limits:
-    """When a tail is sealed: at so many events, so many bytes, or so many seconds after its first event."""
+    """When a tail is sealed: after so many events, bytes, or seconds since its first event."""
 
     rows: int
     bytes: int
@@ -54,7 +54,7 @@ class Limits:
 
 
 class LogWriter:
-    """A log as its writer has it; used by any number of threads."""
+    """Only writer of a log, used by any number of threads."""
 
     def __init__(self, folder: Path, durability: Durability, limits: Limits) -> None:
         make_folder(folder)
@@ -86,11 +86,13 @@ class LogWriter:
 
     @property
     def last(self) -> int:
-        """The number of the last event of the log."""
+        """Number of the last event of the log."""
         return self.rows.last
 
     def append_rows(self, rows: Sequence[EventRow]) -> int:
-        """Put events at the end; the number of the last. It returns when they are as safe as the log's durability says."""
+        """Append events and return the number of the last; they are then as safe as the log's durability
+        says.
+        """
         if not rows:
             return self.last
         mine = PendingAppend(rows)
@@ -109,7 +111,7 @@ class LogWriter:
         return mine.last
 
     def append_frames(self, frames: Iterator[pl.DataFrame]) -> int:
-        """Put frames at the end, all or none; few rows join the tail, many become segments behind it."""
+        """Append frames, all or none; few rows join the tail, many become segments after it."""
         with self.leading():
             self._repaired()
             small: list[pl.DataFrame] = []
@@ -126,7 +128,7 @@ class LogWriter:
             return self.last
 
     def seal(self) -> None:
-        """Write the tail into a segment now."""
+        """Write the tail to a segment now."""
         with self.leading():
             self._repaired()
             if len(self.rows):
@@ -134,7 +136,7 @@ class LogWriter:
 
     @contextmanager
     def leading(self) -> Iterator[None]:
-        """A block in which nobody else changes the log."""
+        """Block in which no other thread changes the log."""
         with self._changed:
             while self._leading:
                 self._changed.wait()
@@ -149,7 +151,7 @@ class LogWriter:
 
     @contextmanager
     def maintaining(self) -> Iterator[Catalog]:
-        """A block in which nobody else replaces or removes segments; appends and sealing go on."""
+        """Block in which no other thread replaces or removes segments; appends and sealing go on."""
         with self._maintenance:
             with self.leading():
                 catalog = self._repaired()
@@ -157,27 +159,27 @@ class LogWriter:
 
     @property
     def tail_bytes(self) -> int:
-        """The size of the tail."""
+        """Size of the tail."""
         return self._tail.end if self._tail else 0
 
     def mark_clock(self, clock: int, after: int | None) -> None:
-        """Keep that the clock was `clock` after an event, the last one if none is named."""
+        """Store that the clock was `clock` after an event, by default the last one."""
         with self.leading():
             self._repaired().mark_clock(self.last if after is None else after, clock)
 
     def mark_ahead(self, seq_nos: Collection[int], clock: int) -> None:
-        """Keep that these events left the clock where it is."""
+        """Store that these events left the clock where it is."""
         with self.leading():
             self._repaired().mark_ahead(seq_nos, clock)
 
     def wait(self, after: int, timeout: float | None) -> bool:
-        """Wait until there are events after `after` or the writer is closed; whether there are."""
+        """Wait until there are events after `after` or the writer is closed; return whether there are."""
         with self._grown:
             self._grown.wait_for(lambda: self.last > after or self._closed, timeout)
             return self.last > after
 
     def close(self) -> None:
-        """Let go of the files; another process may write then."""
+        """Close the files, so that another process may write."""
         with self._changed:
             while self._leading:
                 self._changed.wait()
@@ -195,7 +197,7 @@ class LogWriter:
         self._tell_readers()
 
     def after_fork(self) -> None:
-        """Leave all to the parent: this object is not used any more."""
+        """Leave everything to the parent; this object is no longer used."""
         if self._tail is not None:
             self._tail.close()
         if self.catalog is not None:
@@ -236,7 +238,9 @@ class LogWriter:
             self._changed.notify_all()
 
     def _repaired(self) -> Catalog:
-        """The catalog, the tail being whole: after a failure, the events that count stand in a new file first."""
+        """Return the catalog with a sound tail: after a failure, first rewrite the confirmed events to a new
+        file.
+        """
         assert self.catalog is not None
         if self._tail is None:
             sealed = self.catalog.last_sealed()
@@ -290,13 +294,13 @@ class LogWriter:
                 self._changed.notify_all()
 
     def _gather(self) -> None:
-        """Wait, not for long, for as many appends as threads appended while the last group was written."""
+        """Wait briefly for as many appends as arrived while the last group was written."""
         end = time.monotonic() + GROUP_WAIT
         while len(self._queue) < self._crowd and (left := end - time.monotonic()) > 0:
             self._changed.wait(left)
 
     def _commit(self, group: list[PendingAppend]) -> None:
-        """Put a group of appends into the tail, all of them or none."""
+        """Write a group of appends to the tail, all or none."""
         assert self._tail is not None
         last, lines = self.last, []
         for waiting in group:
@@ -319,7 +323,7 @@ class LogWriter:
         self._tell_readers()
 
     def _check_place(self, last: int) -> None:
-        """See that the files are still those that others find, before anybody is told that events are in them."""
+        """Check that the files are still in place before any append is confirmed."""
         assert self._tail is not None
         now = time.monotonic()
         if not self._synced and now - self._looked < _LOOK:
@@ -331,7 +335,7 @@ class LogWriter:
         self._note(last)
 
     def _note(self, last: int, *, closing: bool = False) -> None:
-        """Note how far the log is, where nothing but the lock is: for whoever finds the tail damaged or gone."""
+        """Note in the lock how far the log is, for whoever finds the tail damaged or missing."""
         try:
             self.lock.say(last, self._identity, exact=self._synced or closing)
         except OSError as error:
@@ -340,7 +344,7 @@ class LogWriter:
     # -- sealing -----------------------------------------------------------------------------------------
 
     def _seal_if_due(self) -> None:
-        """Seal a tail that is long or old; where that fails, the events are safe where they are, and wait."""
+        """Seal a long or old tail; if that fails, the events stay safe where they are."""
         assert self._tail is not None
         old = time.monotonic() - self._begun > self._limits.seconds
         size = len(self.rows)
@@ -357,7 +361,7 @@ class LogWriter:
             _logger.warning("%s: the tail cannot be sealed yet: %s", self._folder, error)
 
     def _seal(self, behind: Iterable[pl.DataFrame] = ()) -> None:
-        """Write the tail, and the frames behind it, into segments."""
+        """Write the tail, and the frames after it, to segments."""
         assert self.catalog is not None
         self.lock.check()
         first = self.rows.first
