@@ -35,6 +35,7 @@ class RunForgetting:
         self._states: list[weakref.ref[State]] = []
         self._others: list[weakref.ref[Any]] = []
         interner = run.graph.interner
+        interner.begin_forgetting()
         self._ids = Forgetting(interner.table, self._codes, self._forget_ids, first=1)
         self._tables = [self._ids]
         spaces = {id(space): space for stage in run.stages() if (space := stage.kernel.space) is not None}

@@ -318,6 +318,10 @@ class Interner(StateObject):
         """Hashes of the texts, each at its code minus one."""
         return self._table
 
+    def begin_forgetting(self) -> None:
+        """Do now what would be done when the first code is freed."""
+        self._texts.begin_table()
+
     def forget(self, codes: npt.NDArray[np.integer[Any]]) -> None:
         """Free these codes; nothing may refer to their texts any more."""
         with self._lock:

@@ -45,6 +45,7 @@ class Texts:
         self._lock = threading.Lock()
         # where each text lies: the name of its piece, and its row there
         self._at: npt.NDArray[np.int64] | None = None
+        self._room = np.zeros(0, np.int64)
         self._named: list[_Piece] = []
         self._names = np.zeros(0, np.int64)
         self._next = 0
@@ -82,7 +83,7 @@ class Texts:
             self._touch(numbers)
             size = int(numbers.max()) + 1
             if size > len(self._at):
-                self._at = np.concatenate([self._at, np.full(size - len(self._at), _NOWHERE, np.int64)])
+                self._extend(size)
             self._put(texts, numbers)
             named = self._named
             while (
@@ -103,6 +104,12 @@ class Texts:
             return self._whole[numbers]
         with self._lock:
             return self._taken(self._at.take(numbers))
+
+    def begin_table(self) -> None:
+        """Have the table now that there will be when a number is freed."""
+        with self._lock:
+            if self._at is None:
+                self._begin_table()
 
     def forget(self, numbers: Numbers) -> None:
         """Free these numbers."""
@@ -134,6 +141,16 @@ class Texts:
                 start += len(texts)
         self._pieces, self._whole = [], self._whole.clear()
         self._listed()
+
+    def _extend(self, size: int) -> None:
+        """Have a table for so many numbers, in memory that is made anew at a geometric pace."""
+        assert self._at is not None
+        known = len(self._at)
+        if size > len(self._room):
+            self._room = np.empty(2 * size, np.int64)
+            self._room[:known] = self._at
+        self._room[known:size] = _NOWHERE
+        self._at = self._room[:size]
 
     def _put(self, texts: pl.Series, numbers: Numbers) -> None:
         assert self._at is not None
