@@ -9,6 +9,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -344,3 +345,51 @@ def test_it_runs_as_a_program_and_survives_a_closed_pipe(sample: Sample):
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+# -- nonsense ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["replay", "good.yaml", "--log", "events.jsonl", "--start", "1" * 5_000], "more than 18 digits"),
+        (["replay", "good.yaml", "--log", "events.jsonl", "--rows", "9" * 30], "of 18 digits at most"),
+        (["replay", "good.yaml", "--log", "events.jsonl", "--graph", ""], "graph is empty"),
+        (["replay", "good.yaml", "--log", ""], "log is empty"),
+        (["replay", "good.yaml", "--log", "events.jsonl", "--out", "a\0b"], "out has a NUL character"),
+        (["replay", "good.yaml", "--log", "events.jsonl", "--report", "events.jsonl"], "would write over"),
+        (["check", "good.yaml", ""], "flows is empty"),
+        (["sample", "new", "--events", "9" * 12], "between 1 and 1,000,000,000"),
+        (["sample", "new", "--seed", "-1"], "no whole number of at least 0"),
+    ],
+)
+def test_nonsense_in_arguments_is_wrong_use_and_costs_nothing(
+    given: list[str], said: str, files: Path, capsys: Captured
+):
+    before = {path: path.read_bytes() for path in files.iterdir()}
+    code, out, err = run(capsys, *given)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert {path: path.read_bytes() for path in files.iterdir()} == before
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 300, "\ud800"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        fd.load,
+        fd.ParquetEventLog,
+        fd.read_events,
+        fd.read_graph,
+        fd.read_result,
+        fd.sinks.InApp,
+        fd.sinks.Feed,
+        lambda path: fd.replay(fd.load(GOOD), [], out=path),
+        lambda path: fd.replay(fd.load(GOOD), path),
+        lambda path: fd.load(GOOD).save(path),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_a_typed_error(use: Any, path: str):
+    with pytest.raises(fd.FlowError, match=r"NUL|half a surrogate|255 bytes"):
+        use(path)

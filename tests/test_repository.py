@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowdsl"
 # from the language to the views: a module imports from its own line and from those above it
 LAYERS = """
-errors pluralize progress registry
+errors pluralize progress registry paths
 values expressions events rules scope frames
 log
 batches graph

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _WIDTH: Final = 110
 _CELL: Final = 44
+_MOST_SHOWN: Final = 60
+# what 64 bits hold, whatever the digits are
+_DIGITS: Final = 18
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -45,9 +48,25 @@ def show_json(value: Any) -> None:
 
 def natural(text: str) -> int:
     """A whole number that is not negative, as the type of an option."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
+    if not text.isdecimal() or len(text) > _DIGITS:
+        raise argparse.ArgumentTypeError(
+            f"{shorten(text)!r} is no whole number of at least 0, of {_DIGITS} digits at most"
+        )
     return int(text)
+
+
+def signed(text: str) -> int | None:
+    """The whole number that a text is; None where it is something else."""
+    if not text.removeprefix("-").isdecimal():
+        return None
+    if len(text) > _DIGITS + 1:
+        raise UsageError(f"{shorten(text)!r} is a number of more than {_DIGITS} digits")
+    return int(text)
+
+
+def shorten(text: str) -> str:
+    """A text of a line or less, for messages."""
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def duration(text: str) -> str:

@@ -18,10 +18,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         "folder", nargs="?", default=FOLDER, metavar="FOLDER", help=f"where the data is, or goes ({FOLDER})"
     )
     parser.add_argument(
-        "--events", type=int, default=EVENTS, metavar="N", help=f"how many events to make ({EVENTS:,})"
+        "--events", type=natural, default=EVENTS, metavar="N", help=f"how many events to make ({EVENTS:,})"
     )
     parser.add_argument(
-        "--seed", type=int, default=SEED, metavar="S", help=f"the seed to make them with ({SEED})"
+        "--seed", type=natural, default=SEED, metavar="S", help=f"the seed to make them with ({SEED})"
     )
     parser.add_argument("--rows", type=natural, default=5, metavar="N", help="rows to print of each sink (5)")
     parser.add_argument("--json", action="store_true", help="print counts as JSON instead of tables")

@@ -21,6 +21,10 @@ from flowdsl.events import FlowWarning
 COMMANDS = ("demo", "replay", "compare", "check", "test", "show", "sample", "convert", "run", "schema")
 # a command whose module cannot have its name, for the standard library has one of that name
 MODULES = {"test": "run_tests"}
+# files, folders and names
+_NAMED = frozenset(
+    ("flows", "log", "out", "report", "graph", "before", "after", "source", "folder", "sinks", "consumer")
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     try:
+        _check_texts(options)
         code = _run(options)
     except UsageError as error:
         say(f"flowdsl {options.command}: {error}")
@@ -43,10 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FlowError, OSError) as error:
         say(f"flowdsl {options.command}: {error}")
         return 1
+    except MemoryError as error:
+        say(f"flowdsl {options.command}: there is not enough memory: {error}")
+        return 1
     except KeyboardInterrupt:
         say("interrupted")
         return 130
     return code
+
+
+def _check_texts(options: argparse.Namespace) -> None:
+    """Refuse what names nothing: an empty path means the folder one is in, and no path has a NUL."""
+    for name, value in vars(options).items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and "\0" in text:
+                raise UsageError(f"{name} has a NUL character")
+            if text == "" and name in _NAMED:
+                raise UsageError(f"{name} is empty")
 
 
 def _run(options: argparse.Namespace) -> int:

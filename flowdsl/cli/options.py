@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowdsl.cli.console import duration, existing, say
+from flowdsl.cli.console import duration, existing, say, signed
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
@@ -32,7 +32,7 @@ def graph_of(options: argparse.Namespace) -> EntityGraph | None:
     """The graph that was asked for."""
     from flowdsl.graph.folder import read_graph
 
-    return read_graph(existing(options.graph, "folder")) if options.graph else None
+    return read_graph(existing(options.graph, "folder")) if options.graph is not None else None
 
 
 def log_of(options: argparse.Namespace) -> EventSource:
@@ -63,4 +63,5 @@ def position(text: str | None) -> int | str | None:
     """A sequence number or a timestamp."""
     if text is None:
         return None
-    return int(text) if text.removeprefix("-").isdecimal() else text
+    number = signed(text)
+    return text if number is None else number

@@ -10,7 +10,7 @@ import argparse
 import time
 from pathlib import Path
 
-from flowdsl.cli.console import existing, load_project, natural, say, show, show_json, table_text
+from flowdsl.cli.console import UsageError, existing, load_project, natural, say, show, show_json, table_text
 from flowdsl.cli.options import add_history, graph_of, log_of, position
 from flowdsl.errors import one_line
 from flowdsl.results.result import Result
@@ -50,6 +50,10 @@ def run(options: argparse.Namespace) -> int:
     if options.report:
         # before a long replay, not after it
         existing(str(Path(options.report).parent), "folder")
+        if Path(options.report).exists() and Path(options.report).suffix.lower() not in (".html", ".htm"):
+            raise UsageError(
+                f"--report would write over {options.report!r}, which is no page: name one that ends in .html"
+            )
     project = load_project(options.flows, options.target)
     graph, log = graph_of(options), log_of(options)
     began = time.perf_counter()

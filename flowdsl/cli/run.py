@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowdsl.cli.console import UsageError, duration, existing, load_project, say
+from flowdsl.cli.console import UsageError, duration, existing, load_project, say, signed
 from flowdsl.cli.options import graph_of
 from flowdsl.errors import DataError, FlowError
 from flowdsl.live import MAX_AHEAD
@@ -319,8 +319,9 @@ def _sinks(project: Project, options: argparse.Namespace) -> dict[str, Any]:
 
 def _position(given: str | None, project: Project, runtime: Runtime) -> str | int | None:
     if given is not None:
-        if given.removeprefix("-").isdecimal():
-            return int(given)
+        number = signed(given)
+        if number is not None:
+            return number
         if given not in ("beginning", "latest", "last_acknowledged"):
             raise UsageError(f"--position {given!r} is not beginning, latest, last_acknowledged or a number")
         return given

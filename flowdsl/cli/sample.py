@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from flowdsl.cli.console import UsageError, say, show, show_json
+from flowdsl.cli.console import UsageError, natural, say, show, show_json
 
 SUMMARY = "make sample data of any size"
 FOLDER = "data/sample"
 EVENTS, SEED = 20_000, 1
+MOST_EVENTS = 1_000_000_000
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -17,10 +18,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         "folder", nargs="?", default=FOLDER, metavar="FOLDER", help=f"where to write it ({FOLDER})"
     )
     parser.add_argument(
-        "--events", type=int, default=EVENTS, metavar="N", help=f"how many events ({EVENTS:,})"
+        "--events", type=natural, default=EVENTS, metavar="N", help=f"how many events ({EVENTS:,})"
     )
     parser.add_argument(
-        "--seed", type=int, default=SEED, metavar="S", help=f"another number is another history ({SEED})"
+        "--seed", type=natural, default=SEED, metavar="S", help=f"another number is another history ({SEED})"
     )
     parser.add_argument("--json", action="store_true", help="print the paths as JSON")
 
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> None:
     """Refuse sizes and seeds that make no sense."""
-    if options.events < 1:
-        raise UsageError("--events must be at least 1")
+    if not 1 <= options.events <= MOST_EVENTS:
+        raise UsageError(f"--events must be between 1 and {MOST_EVENTS:,}")
     if not 0 <= options.seed < 1 << 32:
         raise UsageError("--seed must be between 0 and 4294967295")

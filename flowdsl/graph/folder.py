@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from flowdsl.errors import DataError
 from flowdsl.frames import to_polars
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.paths import path_of
 from flowdsl.progress import Progress, Tick, beside, following
 
 FORMATS: Final = (".parquet", ".csv", ".jsonl")
@@ -35,7 +36,7 @@ def read_graph(folder: str | os.PathLike[str], *, progress: Progress = None) -> 
     ...     read_graph(folder)
     EntityGraph(entities={'user': 1}, links={})
     """
-    path = Path(folder)
+    path = path_of(folder)
     if not path.is_dir():
         raise DataError(
             f"there is no folder {str(folder)!r}", hint="a graph is a folder with entities/ and links.parquet"

@@ -32,6 +32,7 @@ from flowdsl.log.table import EventTable, refuse_repeated, told
 from flowdsl.log.text_readers import TextBlock, csv_blocks, format_of, json_blocks
 from flowdsl.log.timestamps import TimeUnit
 from flowdsl.log.validation import faults, without
+from flowdsl.paths import path_of
 from flowdsl.progress import Progress, beside, following
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def _shape(
 
 def _blocks(source: Any, problems: RowProblems) -> Iterator[TextBlock]:
     if isinstance(source, (str, os.PathLike)):
-        for path in files_of(Path(source), _SUFFIXES):
+        for path in files_of(path_of(source), _SUFFIXES):
             yield from _file_blocks(path, problems)
         return
     if isinstance(source, pl.LazyFrame):
@@ -285,7 +286,7 @@ def _rows_in(source: Any) -> int | None:
     """How many rows there are to read; None where that is not known without reading them."""
     if not isinstance(source, (str, os.PathLike)):
         return rows_in(source)
-    paths = files_of(Path(source), _SUFFIXES)
+    paths = files_of(path_of(source), _SUFFIXES)
     if any(format_of(path) != "parquet" for path in paths):
         return None
     with reading(str(source)):

@@ -34,6 +34,7 @@ from flowdsl.log.table import READ, EventTable, ahead, cut, marks_frame, togethe
 from flowdsl.log.validation import FAR
 from flowdsl.log.wal import NAME as TAIL
 from flowdsl.log.writer import DURABILITIES, Durability, Limits, LogWriter
+from flowdsl.paths import path_of
 from flowdsl.progress import Progress, ProgressReporter, beside, following
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class ParquetEventLog(EventLog):
             )  # fmt: skip
         if seal_rows is not None and (not isinstance(seal_rows, int) or seal_rows < 1):
             raise DataError(f"seal_rows={seal_rows!r}", allowed="a whole number of at least 1")
-        self.folder = Path(folder)
+        self.folder = path_of(folder)
         self.durability = durability
         seconds = parse_duration(seal_after).microseconds / 1e6
         self._seal_rows = SEAL_AT if seal_rows is None else seal_rows

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from flowdsl.errors import DataError
+from flowdsl.paths import path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +70,7 @@ def open_log(log: Any) -> EventSource:
         source: EventSource = log
         return source
     if isinstance(log, (str, os.PathLike)):
-        return _open_path(Path(log))
+        return _open_path(path_of(log))
     table = frame_table(log)
     if table is not None:
         return EventTable(table)

@@ -21,6 +21,7 @@ from flowdsl.frames import plain_type, to_polars
 from flowdsl.log.columns import SCHEMA, present
 from flowdsl.log.errors import reading
 from flowdsl.log.validation import ENTITY, JUDGED, LINK
+from flowdsl.paths import path_of
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def files_of(path: str | Path, suffixes: tuple[str, ...] = (".parquet",)) -> lis
 
     Files and folders whose names begin with `.` or `_` are passed over in a folder.
     """
-    path = Path(path)
+    path = path_of(path)
     if path.is_dir():
         inside = (f for f in sorted(path.rglob("*")) if f.name.lower().endswith(suffixes) and f.is_file())
         found = [f for f in inside if not _hidden(f.relative_to(path))]

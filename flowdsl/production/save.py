@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flowdsl.errors import BuildError, ExportError, FlowError, LoadError
 from flowdsl.events import FlowWarning
+from flowdsl.paths import path_of
 from flowdsl.production.export import project_to_yaml, whole_text
 from flowdsl.production.parser import BYTES
 from flowdsl.production.project import Backend, Project
@@ -17,7 +18,7 @@ from flowdsl.production.yaml import decoded, load_text
 
 def save(project: Project, path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Write the project; its text is complete before the file is touched. See `Project.save`."""
-    file = Path(path)
+    file = path_of(path)
     there = None if overwrite else _text_of(file)
     if project.text is not None:
         text = project_to_yaml(project)

@@ -11,6 +11,7 @@ from typing import Any
 
 from flowdsl.errors import FlowError, LoadError
 from flowdsl.events import warn
+from flowdsl.paths import path_of
 from flowdsl.production.loader import DocumentReader
 from flowdsl.production.nodes import Item, read_mapping, read_text
 from flowdsl.production.parser import BYTES, too_long
@@ -60,7 +61,7 @@ def load(
     if isinstance(source, str) and _is_text(source):
         return load_text(source, rules=rules, skip_invalid=skip_invalid)
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
+        path = path_of(source)
         return load_bytes(_read(path), path.name, rules=rules, skip_invalid=skip_invalid)
     raise LoadError(
         [

@@ -14,6 +14,7 @@ import polars as pl
 
 from flowdsl.errors import DataError, ReplayError
 from flowdsl.log.errors import reading
+from flowdsl.paths import path_of
 from flowdsl.progress import beat
 from flowdsl.results.validation import checked_manifest, checked_meta
 
@@ -147,7 +148,7 @@ class NoStore:
 def _path(folder: object) -> Path:
     if not isinstance(folder, (str, os.PathLike)):
         raise ReplayError(f"a folder is a {type(folder).__name__}", allowed="text or a pathlib.Path")
-    return Path(folder)
+    return path_of(folder)
 
 
 class FolderStore:

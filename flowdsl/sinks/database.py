@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from flowdsl.errors import SinkError
 from flowdsl.log.forks import abandon, quiet, watch
+from flowdsl.paths import path_of
 
 T = TypeVar("T")
 # how long a writer waits for another process to finish
@@ -44,7 +45,7 @@ class Database:
             raise SinkError(
                 f"a path is a {type(path).__name__}", allowed="text, a pathlib.Path, or None for memory"
             )
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else path_of(path, SinkError)
         self._name = name
         self._schema = (_APPLIED, *schema)
         self._checked = checked or {}

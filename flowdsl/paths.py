@@ -1,0 +1,30 @@
+"""Paths that somebody hands in, checked before the system sees them: what it says of some is no error of files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from flowdsl.errors import DataError, FlowError
+
+# bytes that the name of a file may have, with all usual file systems
+_LONGEST_NAME: Final = 255
+
+
+def path_of(given: str | os.PathLike[str], error: type[FlowError] = DataError) -> Path:
+    """Return a path, or raise `error` where no file can have it.
+
+    >>> path_of("data/events.jsonl").name
+    'events.jsonl'
+    """
+    path = Path(given)
+    try:
+        named = os.fsencode(path)
+    except UnicodeEncodeError:
+        raise error(f"the path {str(path)!r:.80} holds half a surrogate pair") from None
+    if b"\0" in named:
+        raise error(f"the path {str(path)!r:.80} has a NUL character")
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+        raise error(f"the path {str(path)!r:.80} has a name of more than {_LONGEST_NAME} bytes")
+    return path
