@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import threading
 import zlib
@@ -25,6 +26,8 @@ _VERSION: Final = 2
 # a file up to this size, in bytes, is checked whole when it is opened: that takes a few hundredths of a second
 _CHECKED_AT_ONCE: Final = 1 << 23
 _REPAIR: Final = "bring back a copy of the file, or move it away: a new one is made then"
+_LEAST_PAGE: Final = 512
+_TABLE: Final = re.compile(r"create table if not exists (\w+)")
 # the parameters that every SQLite takes in one statement
 _PARAMETERS: Final = 999
 # what a journal that stays may have, in bytes
@@ -176,6 +179,8 @@ class Database:
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
+        if self.path is not None and _is_no_database(self.path):
+            raise SinkError(f"{self!r} is no database", hint="name a new file")
         where = ":memory:" if self.path is None else os.fspath(_made(self.path))
         connection = sqlite3.connect(where, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         try:
@@ -212,6 +217,14 @@ class Database:
                 f"{self!r} belongs to {rows[0][0]} (version {rows[0][1]}), and not to {self._name} (version {_VERSION})",
                 hint="give each sink a file of its own",
             )
+        else:
+            # all were made together: one that is not there was taken away, with what was in it
+            there = {
+                name for (name,) in connection.execute("select name from sqlite_schema where type = 'table'")
+            }
+            lost = sorted({name for sql in self._schema for name in _TABLE.findall(sql)} - there)
+            if lost:
+                raise SinkError(f"{self!r} is damaged: it is without {', '.join(lost)}", hint=_REPAIR)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -236,6 +249,18 @@ class Database:
             raise SinkError("there is text that UTF-8 cannot say: half a surrogate pair") from error
         except OverflowError as error:
             raise SinkError("there is a whole number beyond 64 bits") from error
+
+
+def _is_no_database(path: Path) -> bool:
+    """Whether a file holds something that is too short for a page: SQLite would write over it without a word.
+
+    With a journal beside it, it may be a database whose first page was being written.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return False
+    return 0 < size < _LEAST_PAGE and not path.with_name(f"{path.name}-journal").exists()
 
 
 def _made(path: Path) -> Path:
