@@ -27,6 +27,9 @@ Rows = npt.NDArray[np.int64]
 UNKNOWN = -1
 # the second word of a key that was forgotten, which no key has
 GONE = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+# slots that are emptied where one code is placed, and more codes than there are
+_EMPTIED = 8
+_ALL = 1 << 40
 SEEDS = (0x51ED, 0xA3C5)
 
 
@@ -52,7 +55,7 @@ class HashTable(StateObject):
         self._forgetful = False
         self._free = np.zeros(0, np.int32)
         self._coming: Codes | None = None
-        self._placed = 0
+        self._emptied = self._placed = self._coming_used = 0
         # which codes somebody asked for, where that is to be known
         self._asked: npt.NDArray[np.bool_] | None = None
 
@@ -203,25 +206,32 @@ class HashTable(StateObject):
         if self._coming is None:
             if self._used * 2 <= len(self._slots):
                 return
-            self._coming = np.full(1 << (self.in_use * 4 + 1024).bit_length(), UNKNOWN, np.int32)
-            self._placed = 0
+            self._coming = np.empty(1 << (self.in_use * 4 + 1024).bit_length(), np.int32)
+            self._emptied = self._placed = self._coming_used = 0
+        if self._emptied < len(self._coming):
+            # new memory is slow where it is written to for the first time
+            end = min(self._emptied + _EMPTIED * most, len(self._coming))
+            self._coming[self._emptied : end] = UNKNOWN
+            self._emptied = end
+            if end < len(self._coming):
+                return
         end = min(self._placed + most, self._size)
         there = self._second[self._placed : end] != GONE
         codes = (self._placed + np.flatnonzero(there)).astype(np.int32)
         _place(self._coming, self._first[codes], codes)
-        self._placed = end
+        self._placed, self._coming_used = end, self._coming_used + len(codes)
         if end == self._size:
-            self._slots, self._coming = self._coming, None
-            self._used = int(np.count_nonzero(self._slots != UNKNOWN))
+            self._slots, self._used, self._coming = self._coming, self._coming_used, None
 
     def _put(self, first: Hashes, codes: Codes) -> None:
         if self._coming is not None:
             passed = codes < self._placed
             _place(self._coming, first[passed], codes[passed])
+            self._coming_used += int(np.count_nonzero(passed))
         if self._used * 4 > 3 * len(self._slots):
             # more came than was made room for in time
             self._coming = None
-            self.tidy(self._size)
+            self.tidy(_ALL)
         else:
             _place(self._slots, first, codes)
 
