@@ -7,11 +7,12 @@ name of the thing, in one of the groups `flowdsl.operators`, `flowdsl.sinks`, â€
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from flowdsl.errors import PluginError
 
@@ -94,6 +95,25 @@ class Registry(Mapping[str, T], Generic[T]):
             raise PluginError(f"the plug-in {point.name!r} {problem}", place=where)
         known[point.name] = loaded
         return loaded
+
+
+def late(module: str, name: str) -> Callable[..., Any]:
+    """Return a function of a module that is imported when it is first called: declarations need no NumPy.
+
+    >>> late("math", "sqrt")(16)
+    4.0
+    """
+
+    def call(*args: Any) -> Any:
+        return _imported(module, name)(*args)
+
+    return call
+
+
+@functools.cache
+def _imported(module: str, name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def instance_problem(base: type, named: str = "name") -> Callable[[str, object], str | None]:

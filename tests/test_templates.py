@@ -14,9 +14,6 @@ import flowdsl as fd
 from flowdsl.errors import TemplateError
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.failures import RenderError
-from flowdsl.expressions.templates.filters import FILTERS as FILTER_FUNCTIONS
-from flowdsl.expressions.templates.signatures import FILTERS, TESTS
-from flowdsl.expressions.templates.tera_tests import PREDICATES
 
 CONTEXT: dict[str, Any] = {
     "name": "Ada",
@@ -206,11 +203,6 @@ def test_templates_are_values() -> None:
     assert repr(template) == "Template('{{ a }}')"
     with pytest.raises(AttributeError):
         template.text = "b"  # type: ignore[misc]
-
-
-def test_every_filter_and_test_that_is_accepted_exists() -> None:
-    assert set(FILTERS) - {"default", "safe"} == set(FILTER_FUNCTIONS)
-    assert set(TESTS) - {"defined", "undefined"} == set(PREDICATES)
 
 
 def test_parsing_needs_neither_numpy_nor_polars() -> None:

@@ -13,7 +13,7 @@ import pytest
 from test_templates_oracle import PythonRows, look_up
 
 from flowdsl.errors import TemplateError
-from flowdsl.expressions.templates import Template, evaluation, grammar, rust_text, scanner
+from flowdsl.expressions.templates import Template, grammar, rust_text, scanner, template_functions
 from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.expressions.templates.scanner import Scanner
 
@@ -190,6 +190,6 @@ def test_patterns_are_matched_by_rusts_engine_only(monkeypatch: pytest.MonkeyPat
 def test_a_range_whose_steps_leave_64_bits_is_known_to_be_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(evaluation, "MOST_U64", 7)
+    monkeypatch.setattr(template_functions, "MOST_U64", 7)
     assert failure("{{ range(start=1, end=7, step_by=4) }}") == "a `range` without end"
     assert Template.parse("{{ range(start=1, end=7, step_by=3) }}").render_row(lambda path: None) == "[1, 4]"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
+from flowdsl.expressions.templates.filters import FILTERS
 from flowdsl.expressions.templates.nodes import (
     Concat,
     Expr,
@@ -21,23 +21,16 @@ from flowdsl.expressions.templates.nodes import (
     Test,
     Value,
 )
-from flowdsl.expressions.templates.visitors import all_nodes, exprs_of
+from flowdsl.expressions.templates.visitors import all_nodes, exprs_of, filter_calls
 from flowdsl.findings.views import OBJECTS, TemplateView, is_number, is_text
-
-_NUMBERS: Final = frozenset(("abs", "float", "int", "length", "round", "wordcount"))
-_LISTS: Final = frozenset(("concat", "filter", "map", "reverse", "slice", "sort", "split", "unique"))
-_OTHERS: Final = frozenset(("default", "first", "get", "last", "nth", "safe", "group_by", "as_str"))
 
 
 def kind_of(expr: Expr, view: TemplateView) -> str | None:
     """number, text, boolean, array or object; None where only the event tells it."""
     if expr.filters:
-        name = expr.filters[-1].name
-        if name in _NUMBERS:
-            return "number"
-        if name in _LISTS or name in _OTHERS:
-            return "text" if name == "as_str" else None
-        return "text"
+        declared = FILTERS.get(expr.filters[-1].name)
+        # an array may be the empty one that production gives for none
+        return declared.result if declared is not None and declared.result in ("number", "text") else None
     if expr.negated:
         return "boolean"
     return _kind_of_value(expr.value, view)
@@ -106,9 +99,4 @@ def values(view: TemplateView) -> Iterator[Value]:
 
 def calls(view: TemplateView) -> Iterator[TemplateCall]:
     """Every filter that is applied, in expressions and as sections."""
-    for expr in exprs_of(view.body):
-        yield from expr.filters
-    for node in all_nodes(view.body):
-        call = getattr(node, "call", None)
-        if isinstance(call, TemplateCall):
-            yield call
+    return filter_calls(view.body)

@@ -16,9 +16,10 @@ from flowdsl.expressions.conditions.nodes import (
     Reference,
 )
 from flowdsl.expressions.templates import Template
+from flowdsl.expressions.templates.filters import FILTERS
 from flowdsl.expressions.templates.grammar import parse_template
 from flowdsl.expressions.templates.nodes import Body, For, Ident, Macro, Set
-from flowdsl.expressions.templates.visitors import all_nodes, exprs_of, idents
+from flowdsl.expressions.templates.visitors import all_nodes, exprs_of, filter_calls, idents
 from flowdsl.operators.batch import BATCH
 from flowdsl.operators.map import ConstantNode, Fields, ListNode, Node
 from flowdsl.production.export_errors import StepExportScope
@@ -121,6 +122,7 @@ def _lowered_text(node: Template, names: StepExportScope) -> Template:
     """Return the template with the batch under production's name; the rest is production's language already."""
     text = node.text
     names.check(node.paths)
+    _check_filters(node, names)
     if names.scope.variables.get("batch") is not BATCH:
         return node
     body = parse_template(text)
@@ -136,6 +138,17 @@ def _lowered_text(node: Template, names: StepExportScope) -> Template:
     for at in reversed(places):
         text = f"{text[:at]}_{text[at:]}"
     return Template.parse(text)
+
+
+def _check_filters(node: Template, names: StepExportScope) -> None:
+    for call in filter_calls(parse_template(node.text)):
+        declared = FILTERS.get(call.name)
+        if declared is not None and not declared.portable:
+            names.refuse(
+                f"production's Tera has no filter `{call.name}`",
+                allowed=", ".join(name for name, own in FILTERS.own.items() if own.portable),
+                hint="let the events carry the filtered text, and print that",
+            )
 
 
 def _idents(body: Body) -> list[Ident]:

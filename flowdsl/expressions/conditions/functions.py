@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from flowdsl.expressions.conditions.semantics import OperandTypeError, equal, kind, within_64_bits
 from flowdsl.expressions.conditions.typecheck import EvaluationError, clipped
-from flowdsl.registry import Registry, instance_problem
+from flowdsl.registry import Registry, instance_problem, late
 from flowdsl.values.missing import MISSING
 
 if TYPE_CHECKING:
-    from flowdsl.expressions.conditions.operands import Operand, Where
+    from flowdsl.expressions.conditions.operands import Where
     from flowdsl.values.columns import Column
 
 Kind = Literal["boolean", "number", "text", "null", "array", "object", "path"]
@@ -132,21 +132,8 @@ def _contains(whole: Any, part: Any, *, name: str = "contains", position: int = 
     return any(equal(item, part) for item in whole)
 
 
-@cache
-def _imported(name: str) -> Vectorized:
-    from flowdsl.expressions.conditions import function_columns
-
-    form: Vectorized = getattr(function_columns, name)
-    return form
-
-
 def _column(name: str) -> Vectorized:
-    """Return a form for columns that is imported when it is first called: declarations are read without NumPy."""
-
-    def form(size: int, *operands: Operand) -> tuple[Column, Where]:
-        return _imported(name)(size, *operands)
-
-    return form
+    return late("flowdsl.expressions.conditions.function_columns", name)
 
 
 _OWN: Final = (

@@ -12,14 +12,13 @@ from typing import Any, Final
 
 from flowdsl.expressions.templates.environments import Environment
 from flowdsl.expressions.templates.failures import (
-    MAX_ITEMS,
     Budget,
     RenderAbortError,
     RenderCrashError,
     RenderError,
     values_in,
 )
-from flowdsl.expressions.templates.filters import FILTERS
+from flowdsl.expressions.templates.filters import filter_of
 from flowdsl.expressions.templates.filters.arguments import Arguments
 from flowdsl.expressions.templates.nodes import (
     Concat,
@@ -35,10 +34,10 @@ from flowdsl.expressions.templates.nodes import (
     TemplateLiteral,
     Test,
 )
+from flowdsl.expressions.templates.template_functions import call_function
 from flowdsl.expressions.templates.tera_tests import holds
 from flowdsl.expressions.templates.value_paths import bracket_names, dotted, put_together
 from flowdsl.expressions.templates.values import (
-    MOST_U64,
     NOTHING,
     Number,
     calculate,
@@ -237,29 +236,17 @@ class Evaluator:
 
     def filtered(self, value: Any, call: TemplateCall) -> Any:
         """The value after a filter."""
-        if call.name not in FILTERS:
+        declared = filter_of(call)
+        if declared is None:
             raise RenderError(f"unknown filter `{call.name}`")
         args = Arguments(call.name, {name: self.value(arg) for name, arg in call.args})
         self.budget.charge(5 + (len(value) // 64 if isinstance(value, (str, list)) else 0))
-        return self.budget.made(FILTERS[call.name](value, args))
+        return self.budget.made(declared.apply(value, args))
 
     def called(self, call: TemplateCall) -> Any:
         """The value of a function."""
         args = Arguments(call.name, {name: self.value(arg) for name, arg in call.args})
-        if call.name == "throw":
-            raise RenderError(args.text("message"))
-        if call.name == "get_random" and args.integer("start", 0) >= args.integer("end", None):
-            raise RenderCrashError("a random number out of nothing")
-        if call.name != "range":
-            raise RenderError(f"the function `{call.name}` is not there in a replay")
-        start, step, end = args.size("start", 0), args.size("step_by", 1), args.size("end")
-        if start > end:
-            raise RenderError(f"`range` starts at {start}, beyond its end {end}")
-        if start < end and (step == 0 or start - (start - end) // step * step > MOST_U64):
-            raise RenderCrashError("a `range` without end")
-        if start < end and (end - start) / step > MAX_ITEMS:
-            raise RenderAbortError(f"the template makes an array of more than {MAX_ITEMS:,} items")
-        return self.budget.made(list(range(start, end, step or 1)))
+        return self.budget.made(call_function(args))
 
     def macro(self, call: MacroCall) -> str:
         """What a macro prints."""

@@ -119,6 +119,8 @@ class TemplateCall:
     name: str
     args: tuple[tuple[str, Expr], ...] = ()
     at: int = field(default=0, compare=False)
+    # read as production reads it, which has no filters of other packages
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ class Operands(Scanner):
         """A function, or a filter with arguments."""
         name = NAME.match(self.text, at)
         args = self._arguments(self.space(name.end())) if name else None
-        return (TemplateCall(name.group(), args[0], at), args[1]) if name and args else None
+        return (TemplateCall(name.group(), args[0], at, self.lenient), args[1]) if name and args else None
 
     def _arguments(self, at: int) -> tuple[Args, int] | None:
         return self.parenthesised(self._keyword_args, at)
@@ -240,7 +240,7 @@ class Operands(Scanner):
         if found:
             return found
         name = self.matched(NAME, "a filter", at)
-        return (TemplateCall(name.group(), (), at), name.end()) if name else None
+        return (TemplateCall(name.group(), (), at, self.lenient), name.end()) if name else None
 
     def with_filters(self, value: Value, end: int) -> tuple[Expr, int]:
         """The value with the filters that follow it."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from flowdsl.expressions.templates.filters import filter_of
 from flowdsl.expressions.templates.free_variables import FreeVariables, reads_of
 from flowdsl.expressions.templates.grammar import parse_template
 from flowdsl.expressions.templates.nodes import BlockTag, Body, For, Include, Jump, MacroCall, Section
-from flowdsl.expressions.templates.signatures import FILTERS
 from flowdsl.expressions.templates.validation import check_names, check_twice
 from flowdsl.expressions.templates.visitors import all_exprs, all_nodes, exprs_of, idents
 from flowdsl.values.paths import Path
@@ -160,4 +160,4 @@ def _has_column_form(body: Body) -> bool:
 def _is_plain(section: Section) -> bool:
     """Whether the filter of a section is known, and the same for all rows."""
     args = (part for _, arg in section.call.args for part in all_exprs(arg))
-    return section.call.name in FILTERS and not any(idents(part.value) for part in args)
+    return filter_of(section.call) is not None and not any(idents(part.value) for part in args)

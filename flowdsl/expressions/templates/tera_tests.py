@@ -4,29 +4,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.expressions.templates import rust_text
 from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
-from flowdsl.expressions.templates.signatures import TESTS
 from flowdsl.expressions.templates.values import NOTHING, contains, kind, number
+from flowdsl.registry import late
+
+if TYPE_CHECKING:
+    from flowdsl.values.columns import Column
+    from flowdsl.values.json_types import Mask
+
+
+@dataclass(frozen=True, eq=False)
+class TeraTest:
+    """Declaration of a test: `{% if x is name(…) %}`.
+
+    Parameters
+    ----------
+    holds
+        the function from a value and the arguments to true or false; None for tests of whether there is a value
+    arguments
+        how many it takes
+    types
+        the JSON types for which it is true, of a test of types: names of `Tag`
+    column
+        the form for columns, from a column and the arguments to a mask; None where it leaves a column to `holds`
+    """
+
+    name: str
+    holds: Callable[[Any, list[Any]], bool] | None
+    arguments: int = 0
+    types: tuple[str, ...] = ()
+    column: Callable[[Column, list[Any]], Mask | None] | None = None
 
 
 def holds(name: str, value: Any, args: list[Any], text: str) -> bool:
-    """Whether the test `name` holds for a value, which is `NOTHING` where the path `text` leads nowhere."""
-    if name not in TESTS:
+    """Evaluate the test `name` of a value, which is `NOTHING` where the path `text` leads nowhere."""
+    declared = TESTS.get(name)
+    if declared is None:
         raise RenderError(f"unknown test `{name}`")
     if name == "containing" and not args and isinstance(value, list):
         raise RenderCrashError("the test `containing` is without its argument")
-    if len(args) != TESTS[name]:
-        raise RenderError(f"the test `{name}` got {len(args)} arguments, not {TESTS[name]}")
-    if name == "defined":
-        return value is not NOTHING
-    if name == "undefined":
-        return value is NOTHING
+    if len(args) != declared.arguments:
+        raise RenderError(f"the test `{name}` got {len(args)} arguments, not {declared.arguments}")
+    if declared.holds is None:
+        return (value is NOTHING) == (name == "undefined")
     if value is NOTHING:
         raise RenderError(f"variable `{text}` is missing, and `is {name}` needs it")
-    return PREDICATES[name](value, args)
+    return declared.holds(value, args)
 
 
 def _number(name: str, value: Any) -> float:
@@ -87,17 +114,26 @@ def _matching(value: Any, args: list[Any]) -> bool:
     return found
 
 
-PREDICATES: Final[Mapping[str, Callable[[Any, list[Any]], bool]]] = {
-    "containing": _containing,
-    "divisibleby": _divisible_by,
-    "ending_with": _ending_with,
-    "even": _even,
-    "iterable": lambda value, args: isinstance(value, (list, dict)),
-    "matching": _matching,
-    "number": lambda value, args: number(value) is not None,
-    "object": lambda value, args: isinstance(value, dict),
-    "odd": _odd,
-    "starting_with": _starting_with,
-    "string": lambda value, args: isinstance(value, str),
+def _column(name: str) -> Callable[[Column, list[Any]], Mask | None]:
+    return late("flowdsl.expressions.templates.vectorized.predicates", name)
+
+
+TESTS: Final[Mapping[str, TeraTest]] = {
+    test.name: test
+    for test in (
+        TeraTest("containing", _containing, 1, column=_column("containing")),
+        TeraTest("defined", None),
+        TeraTest("divisibleby", _divisible_by, 1),
+        TeraTest("ending_with", _ending_with, 1, column=_column("ending_with")),
+        TeraTest("even", _even, column=_column("even")),
+        TeraTest("iterable", lambda value, args: isinstance(value, (list, dict)), types=("ARRAY", "OBJECT")),
+        TeraTest("matching", _matching, 1),
+        TeraTest("number", lambda value, args: number(value) is not None, types=("INT", "FLOAT")),
+        TeraTest("object", lambda value, args: isinstance(value, dict), types=("OBJECT",)),
+        TeraTest("odd", _odd, column=_column("odd")),
+        TeraTest("starting_with", _starting_with, 1, column=_column("starting_with")),
+        TeraTest("string", lambda value, args: isinstance(value, str), types=("TEXT",)),
+        TeraTest("undefined", None),
+    )
 }
-"""The tests of values that are there."""
+"""Tera's tests by name."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NoReturn
+from typing import NamedTuple, NoReturn, Protocol
 
 from flowdsl.errors import did_you_mean
+from flowdsl.expressions.templates.filters import FILTERS
 from flowdsl.expressions.templates.hints import word_hint
 from flowdsl.expressions.templates.nodes import (
     BlockTag,
@@ -19,15 +20,24 @@ from flowdsl.expressions.templates.nodes import (
     Value,
 )
 from flowdsl.expressions.templates.scanner import template_error
-from flowdsl.expressions.templates.signatures import (
-    CONTEXT_DUMP,
-    FILTERS,
-    FUNCTIONS,
-    REFUSED,
-    TESTS,
-    Signature,
-)
+from flowdsl.expressions.templates.template_functions import CONTEXT_DUMP, FUNCTIONS, REFUSED
+from flowdsl.expressions.templates.tera_tests import TESTS
 from flowdsl.expressions.templates.visitors import all_nodes, exprs_of, idents
+
+
+class Signature(Protocol):
+    """Declaration with the names of the arguments that must be given, and of those that may be."""
+
+    @property
+    def required(self) -> tuple[str, ...]: ...
+
+    @property
+    def optional(self) -> tuple[str, ...]: ...
+
+
+class _Parameters(NamedTuple):
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
 
 
 def check_names(text: str, body: Body) -> None:
@@ -63,7 +73,7 @@ class _Checker:
     def __init__(self, text: str, body: Body) -> None:
         self.text = text
         self.macros: dict[str, Signature] = {
-            node.name: Signature(
+            node.name: _Parameters(
                 tuple(name for name, default in node.params if default is None),
                 tuple(name for name, default in node.params if default is not None),
             )
@@ -113,8 +123,9 @@ class _Checker:
             if test.negated and hint is None:
                 hint = did_you_mean(f"not{test.name}", TESTS)
             self.refuse(f"unknown test `{test.name}`", test.at, allowed=_names(TESTS), hint=hint)
-        if len(test.args) != TESTS[test.name]:
-            takes = "one argument" if TESTS[test.name] else "no arguments"
+        wanted = TESTS[test.name].arguments
+        if len(test.args) != wanted:
+            takes = "one argument" if wanted else "no arguments"
             self.refuse(f"the test `{test.name}` got {len(test.args)} arguments", test.at, allowed=takes)
 
     def call(self, kind: str, call: TemplateCall, known: Mapping[str, Signature]) -> None:

@@ -101,3 +101,13 @@ def exprs_of(body: Body) -> Iterator[Expr]:
     for node in all_nodes(body):
         for expr in own_exprs(node):
             yield from all_exprs(expr)
+
+
+def filter_calls(body: Body) -> Iterator[TemplateCall]:
+    """Yield every filter that is applied, in expressions and as sections."""
+    for expr in exprs_of(body):
+        yield from expr.filters
+    for node in all_nodes(body):
+        call = getattr(node, "call", None)
+        if isinstance(call, TemplateCall):
+            yield call

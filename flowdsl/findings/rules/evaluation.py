@@ -15,7 +15,7 @@ from flowdsl.expressions.templates.nodes import (
     TemplateComparison,
     TemplateLiteral,
 )
-from flowdsl.expressions.templates.signatures import CONTEXT_DUMP, REFUSED
+from flowdsl.expressions.templates.template_functions import CONTEXT_DUMP, REFUSED
 from flowdsl.expressions.templates.visitors import exprs_of, idents
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.type_inference import calls, kind_of, outputs, values

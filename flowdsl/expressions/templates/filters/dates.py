@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
 from flowdsl.expressions.templates.filters.arguments import Arguments
+from flowdsl.expressions.templates.filters.declaration import value_filter
 from flowdsl.expressions.templates.filters.moments import Moment, is_known, read_day, read_time
 from flowdsl.expressions.templates.values import is_i64, kind, number
 
@@ -72,6 +73,7 @@ _NUMBERS: Final = {
 """Codes that print numbers: how wide, and filled up with zeros or spaces."""
 
 
+@value_filter("date", optional=("format", "timezone", "locale"))
 def date(value: Any, args: Arguments) -> str:
     """The time by `format` (`%Y-%m-%d`), in `timezone` if one is given."""
     pattern = args.text("format", "%Y-%m-%d")

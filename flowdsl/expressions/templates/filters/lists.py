@@ -14,22 +14,26 @@ from flowdsl.expressions.templates.failures import (
     values_in,
 )
 from flowdsl.expressions.templates.filters.arguments import Arguments, list_of
+from flowdsl.expressions.templates.filters.declaration import value_filter
 from flowdsl.expressions.templates.value_paths import member
 from flowdsl.expressions.templates.values import NOTHING, equal, is_i64, json_text, kind, number, printed
 
 
+@value_filter("first", result=None)
 def first(value: Any, args: Arguments) -> Any:
     """The first item, or an empty text."""
     items = list_of("first", value)
     return items[0] if items else ""
 
 
+@value_filter("last", result=None)
 def last(value: Any, args: Arguments) -> Any:
     """The last item, or an empty text."""
     items = list_of("last", value)
     return items[-1] if items else ""
 
 
+@value_filter("nth", "n", result=None)
 def nth(value: Any, args: Arguments) -> Any:
     """The item at `n`, counted from 0, or an empty text."""
     items = list_of("nth", value)
@@ -39,6 +43,7 @@ def nth(value: Any, args: Arguments) -> Any:
     return items[n] if n < len(items) else ""
 
 
+@value_filter("join", optional=("sep",))
 def join(value: Any, args: Arguments) -> str:
     """The items as one text, `sep` between them."""
     items = list_of("join", value)
@@ -53,6 +58,7 @@ def join(value: Any, args: Arguments) -> str:
     return separator.join(texts)
 
 
+@value_filter("sort", optional=("attribute",), result="array")
 def sort(value: Any, args: Arguments) -> list[Any]:
     """The items in order, by themselves or by `attribute`; all must be of one type."""
     items = list_of("sort", value)
@@ -83,6 +89,7 @@ def _sort_key(key: Any) -> Any:
     return bits if bits >= 0 else bits ^ 0x7FFF_FFFF_FFFF_FFFF
 
 
+@value_filter("unique", optional=("attribute", "case_sensitive"), result="array")
 def unique(value: Any, args: Arguments) -> list[Any]:
     """The items without those that were there before, by themselves or by `attribute`."""
     items = list_of("unique", value)
@@ -114,6 +121,7 @@ def unique(value: Any, args: Arguments) -> list[Any]:
     return kept
 
 
+@value_filter("group_by", "attribute", result="object")
 def group_by(value: Any, args: Arguments) -> dict[str, Any]:
     """The items by what their `attribute` says, those without it left out."""
     items = list_of("group_by", value)
@@ -128,6 +136,7 @@ def group_by(value: Any, args: Arguments) -> dict[str, Any]:
     return groups
 
 
+@value_filter("filter", "attribute", optional=("value",), result="array")
 def filter_items(value: Any, args: Arguments) -> list[Any]:
     """The items whose `attribute` is `value`, or is not null where no `value` is given."""
     items = list_of("filter", value)
@@ -143,6 +152,7 @@ def filter_items(value: Any, args: Arguments) -> list[Any]:
     return kept
 
 
+@value_filter("map", "attribute", result="array")
 def map_items(value: Any, args: Arguments) -> list[Any]:
     """The `attribute` of each item, where it has one that is not null."""
     items = list_of("map", value)
@@ -152,6 +162,7 @@ def map_items(value: Any, args: Arguments) -> list[Any]:
     return [item for item in found if item is not NOTHING and item is not None]
 
 
+@value_filter("slice", optional=("start", "end"), result="array")
 def slice_items(value: Any, args: Arguments) -> list[Any]:
     """The items from `start` up to, and without, `end`; negative ones count from the end."""
     items = list_of("slice", value)
@@ -166,6 +177,7 @@ def _index(wanted: float, size: int) -> int:
     return int(min(wanted, size + 1.0)) if wanted >= 0 else int(max(0.0, size + wanted))
 
 
+@value_filter("concat", "with", result="array")
 def concat(value: Any, args: Arguments) -> list[Any]:
     """The items and those of `with`, or `with` itself where it is no array."""
     items = list_of("concat", value)
@@ -179,6 +191,7 @@ def concat(value: Any, args: Arguments) -> list[Any]:
     return items + added
 
 
+@value_filter("get", "key", optional=("default",), result=None)
 def get(value: Any, args: Arguments) -> Any:
     """The member `key` of an object, or `default`."""
     key = args.text("key")

@@ -8,6 +8,7 @@ from typing import Any
 
 from flowdsl.expressions.templates.failures import RenderCrashError, RenderError
 from flowdsl.expressions.templates.filters.arguments import Arguments, float_of
+from flowdsl.expressions.templates.filters.declaration import value_filter
 from flowdsl.expressions.templates.values import (
     LEAST_I64,
     MOST_I64,
@@ -19,6 +20,7 @@ from flowdsl.expressions.templates.values import (
     saturated,
 )
 from flowdsl.expressions.templates.whitespace import WHITE_SPACE
+from flowdsl.registry import late
 
 _FLOAT = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
 _PREFIXES = {2: "0b", 8: "0o", 16: "0x"}
@@ -27,6 +29,9 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
+@value_filter(
+    "abs", result="number", column=late("flowdsl.expressions.templates.vectorized.filters", "absolute")
+)
 def absolute(value: Any, args: Arguments) -> int | float:
     """The number without its sign."""
     found = number(value)
@@ -36,6 +41,7 @@ def absolute(value: Any, args: Arguments) -> int | float:
     return found if isinstance(found, int) and found == LEAST_I64 else abs(found)
 
 
+@value_filter("pluralize", optional=("singular", "plural"))
 def pluralize(value: Any, args: Arguments) -> str:
     """`plural`, or `singular` for 1 and -1."""
     found = float_of("pluralize", value)
@@ -43,6 +49,12 @@ def pluralize(value: Any, args: Arguments) -> str:
     return plural if abs(abs(found) - 1.0) > 2.220446049250313e-16 else singular
 
 
+@value_filter(
+    "round",
+    optional=("method", "precision"),
+    result="number",
+    column=late("flowdsl.expressions.templates.vectorized.filters", "rounded"),
+)
 def rounded(value: Any, args: Arguments) -> float | None:
     """The number to `precision` places, by `method`: `common` (halves away from zero), `ceil` or `floor`."""
     found = float_of("round", value)
@@ -81,6 +93,7 @@ def power_of_ten(exponent: int) -> float:
     return 1.0 / result if exponent < 0 else result
 
 
+@value_filter("filesizeformat", optional=("binary",))
 def filesizeformat(value: Any, args: Arguments) -> str:
     """A number of bytes in units of 1,024, to two places."""
     found = number(value)
@@ -98,6 +111,7 @@ def filesizeformat(value: Any, args: Arguments) -> str:
     return f"{size:.2f} {units[unit]}"
 
 
+@value_filter("int", optional=("default", "base"), result="number")
 def to_int(value: Any, args: Arguments) -> int:
     """The value as a whole number: a text in a `base`, a fraction cut off, or `default`."""
     default, base = args.integer("default", 0), args.whole("base", 10, 0, 2**32 - 1)
@@ -126,6 +140,7 @@ def _int_of_text(text: str, default: int, base: int) -> int:
     return default
 
 
+@value_filter("float", optional=("default",), result="number")
 def to_float(value: Any, args: Arguments) -> float | None:
     """The value as a float, or `default` for a text that is none."""
     default = args.float("default", 0.0)
@@ -139,6 +154,9 @@ def to_float(value: Any, args: Arguments) -> float | None:
     return float(given)
 
 
+@value_filter(
+    "length", result="number", column=late("flowdsl.expressions.templates.vectorized.filters", "length")
+)
 def length(value: Any, args: Arguments) -> int:
     """How many characters, items or members there are."""
     if isinstance(value, (str, list, dict)):
@@ -146,6 +164,7 @@ def length(value: Any, args: Arguments) -> int:
     raise RenderError(f"`length` takes text, an array or an object, not {kind(value)}")
 
 
+@value_filter("reverse", result=None)
 def reverse(value: Any, args: Arguments) -> Any:
     """The items or the characters from the last to the first."""
     if isinstance(value, (str, list)):
@@ -153,11 +172,13 @@ def reverse(value: Any, args: Arguments) -> Any:
     raise RenderError(f"`reverse` takes text or an array, not {kind(value)}")
 
 
+@value_filter("json_encode", optional=("pretty",))
 def json_encode(value: Any, args: Arguments) -> str:
     """The value as JSON, on several lines with `pretty=true`."""
     return json_text(value, pretty=args.any("pretty") is True)
 
 
+@value_filter("as_str", column=late("flowdsl.expressions.templates.vectorized.filters", "as_str"))
 def as_str(value: Any, args: Arguments) -> str:
     """The value as it is printed."""
     return printed(value)

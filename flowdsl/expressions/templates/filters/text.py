@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.expressions.templates import rust_text
 from flowdsl.expressions.templates.failures import MAX_ITEMS, MAX_TEXT, RenderAbortError
 from flowdsl.expressions.templates.filters.arguments import Arguments, text_of
+from flowdsl.expressions.templates.filters.declaration import TextColumn, text_filter, value_filter
 from flowdsl.expressions.templates.graphemes import graphemes
 from flowdsl.expressions.templates.slugs import slug
 from flowdsl.expressions.templates.whitespace import WHITE_SPACE
+from flowdsl.registry import late
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", "/": "&#x2F;"})
 _XML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"})
@@ -22,20 +26,46 @@ _STRICT = [chr(byte) if byte in _LETTERS else f"%{byte:02X}" for byte in range(2
 _LOOSE = [chr(byte) if byte in _LETTERS | frozenset(b"%-./_~") else f"%{byte:02X}" for byte in range(256)]
 
 
-def plain(change: Callable[[str], str], name: str) -> Callable[[Any, Arguments], str]:
-    """A filter that changes text and takes no arguments."""
+def _replaced(*pairs: tuple[str, str]) -> TextColumn:
+    def change(texts: pl.Series) -> pl.Series:
+        for old, new in pairs:
+            texts = texts.str.replace_all(old, new, literal=True)
+        return texts
 
-    def run(value: Any, args: Arguments) -> str:
-        return change(text_of(name, value))
-
-    return run
+    return change
 
 
+def _capitalized(texts: pl.Series) -> pl.Series:
+    import polars as pl
+
+    parts = pl.DataFrame(
+        {"head": texts.str.head(1).str.to_uppercase(), "tail": texts.str.slice(1).str.to_lowercase()}
+    )
+    return parts.select(pl.concat_str("head", "tail").alias("text")).to_series()
+
+
+_XML_PAIRS: Final = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"))
+
+
+@text_filter("lower", lambda texts: texts.str.to_lowercase())
+def lower(text: str) -> str:
+    """Convert to lower case."""
+    return rust_text.lower(text)
+
+
+@text_filter("upper", lambda texts: texts.str.to_uppercase())
+def upper(text: str) -> str:
+    """Convert to upper case."""
+    return rust_text.upper(text)
+
+
+@text_filter("capitalize", _capitalized)
 def capitalize(text: str) -> str:
     """The first letter capital, the others small."""
     return rust_text.upper(text[:1]) + rust_text.lower(text[1:])
 
 
+@text_filter("title")
 def title(text: str) -> str:
     """The first letter of each word capital, the others small."""
     out: list[str] = []
@@ -48,56 +78,67 @@ def title(text: str) -> str:
     return "".join([*out, text[at:]])
 
 
+@text_filter("escape", _replaced(*_XML_PAIRS, ("'", "&#x27;"), ("/", "&#x2F;")))
 def escape(text: str) -> str:
     """With `& < > " ' /` as HTML entities."""
     return text.translate(_HTML)
 
 
+@text_filter("escape_xml", _replaced(*_XML_PAIRS, ("'", "&apos;")))
 def escape_xml(text: str) -> str:
     """With `& < > " '` as XML entities."""
     return text.translate(_XML)
 
 
+@text_filter("addslashes", _replaced(("\\", "\\\\"), ('"', '\\"'), ("'", "\\'")))
 def addslashes(text: str) -> str:
     """With a backslash before quotes and backslashes."""
     return text.translate(_SLASHES)
 
 
+@text_filter("linebreaksbr", _replaced(("\r\n", "<br>"), ("\n", "<br>")))
 def linebreaksbr(text: str) -> str:
     """With `<br>` for the ends of lines."""
     return text.replace("\r\n", "<br>").replace("\n", "<br>")
 
 
+@text_filter("striptags")
 def striptags(text: str) -> str:
     """Without HTML tags."""
     return rust_text.replaced(text, rust_text.TAGS, "")
 
 
+@text_filter("spaceless")
 def spaceless(text: str) -> str:
     """Without white space between HTML tags."""
     return rust_text.replaced(text, rust_text.SPACE_BETWEEN_TAGS, "><")
 
 
+@text_filter("urlencode")
 def urlencode(text: str) -> str:
     """Percent-encoded, slashes kept."""
     return "".join(map(_LOOSE.__getitem__, text.encode()))
 
 
+@text_filter("urlencode_strict")
 def urlencode_strict(text: str) -> str:
     """Percent-encoded but for letters and digits."""
     return "".join(map(_STRICT.__getitem__, text.encode()))
 
 
+@text_filter("trim", lambda texts: texts.str.strip_chars(WHITE_SPACE))
 def trim(text: str) -> str:
     """Without white space around it."""
     return text.strip(WHITE_SPACE)
 
 
+@text_filter("trim_start", lambda texts: texts.str.strip_chars_start(WHITE_SPACE))
 def trim_start(text: str) -> str:
     """Without white space before it."""
     return text.lstrip(WHITE_SPACE)
 
 
+@text_filter("trim_end", lambda texts: texts.str.strip_chars_end(WHITE_SPACE))
 def trim_end(text: str) -> str:
     """Without white space after it."""
     return text.rstrip(WHITE_SPACE)
@@ -107,6 +148,7 @@ def _pattern(args: Arguments) -> str:
     return args.text("pat").replace("\\n", "\n").replace("\\t", "\t")
 
 
+@value_filter("trim_start_matches", "pat")
 def trim_start_matches(value: Any, args: Arguments) -> str:
     """Without the text `pat` before it, however often it is there."""
     text, pattern = text_of("trim_start_matches", value), _pattern(args)
@@ -116,6 +158,7 @@ def trim_start_matches(value: Any, args: Arguments) -> str:
     return text[start:]
 
 
+@value_filter("trim_end_matches", "pat")
 def trim_end_matches(value: Any, args: Arguments) -> str:
     """Without the text `pat` after it, however often it is there."""
     text, pattern = text_of("trim_end_matches", value), _pattern(args)
@@ -125,6 +168,11 @@ def trim_end_matches(value: Any, args: Arguments) -> str:
     return text[:end]
 
 
+@value_filter(
+    "truncate",
+    optional=("length", "end"),
+    column=late("flowdsl.expressions.templates.vectorized.filters", "truncate"),
+)
 def truncate(value: Any, args: Arguments) -> str:
     """The first `length` characters as readers see them, and `end` if there were more."""
     text = text_of("truncate", value)
@@ -135,12 +183,16 @@ def truncate(value: Any, args: Arguments) -> str:
     return text if length >= len(clusters) else "".join(clusters[:length]) + end
 
 
+@value_filter("wordcount", result="number")
 def wordcount(value: Any, args: Arguments) -> int:
     """How many words there are between white space."""
     spaced = text_of("wordcount", value).translate(_SPACES)
     return sum(bool(word) for word in spaced.split(" "))
 
 
+@value_filter(
+    "replace", "from", "to", column=late("flowdsl.expressions.templates.vectorized.filters", "replace")
+)
 def replace(value: Any, args: Arguments) -> str:
     """The text with `to` for every `from`."""
     text = text_of("replace", value)
@@ -152,6 +204,7 @@ def replace(value: Any, args: Arguments) -> str:
     return text.replace(old, new)
 
 
+@value_filter("split", "pat", result="array")
 def split(value: Any, args: Arguments) -> list[str]:
     """The parts of the text between `pat`."""
     text, pattern = text_of("split", value), _pattern(args)
@@ -162,6 +215,7 @@ def split(value: Any, args: Arguments) -> list[str]:
     return ["", *text, ""] if not pattern else text.split(pattern)
 
 
+@value_filter("indent", optional=("prefix", "first", "blank"))
 def indent(value: Any, args: Arguments) -> str:
     """The text with `prefix` before each line but the first and the blank ones."""
     text = text_of("indent", value)
@@ -177,6 +231,7 @@ def indent(value: Any, args: Arguments) -> str:
     return "\n".join(out)
 
 
+@value_filter("slugify")
 def slugify(value: Any, args: Arguments) -> str:
     """The text as a part of an address: small letters, digits and hyphens."""
     return slug(text_of("slugify", value))

@@ -13,6 +13,7 @@ import polars as pl
 
 from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.expressions.templates.evaluation import Evaluator, missing, ordering, printed_literal
+from flowdsl.expressions.templates.filters import filter_of
 from flowdsl.expressions.templates.nodes import (
     Concat,
     Expr,
@@ -26,7 +27,6 @@ from flowdsl.expressions.templates.nodes import (
     TemplateLiteral,
     Test,
 )
-from flowdsl.expressions.templates.signatures import FILTERS as SIGNATURES
 from flowdsl.expressions.templates.values import NOTHING, kind
 from flowdsl.expressions.templates.vectorized import predicates
 from flowdsl.expressions.templates.vectorized.arithmetic import NumberColumns, calculated, numbers_of
@@ -145,9 +145,7 @@ class RowBatch:
             return False
         if isinstance(value, Ident) and expr.negated and expr.filters:
             return False
-        if any(call.name not in SIGNATURES for call in expr.filters) or (
-            expr.has_default and not expr.default
-        ):
+        if any(filter_of(call) is None for call in expr.filters) or (expr.has_default and not expr.default):
             return False
         return all(
             is_constant(arg) for call in expr.filters if call.name != "default" for _, arg in call.args
@@ -175,7 +173,7 @@ class RowBatch:
             failed = Failures.where(np.ones(self.size, np.bool_), failures.messages[0])
             return RenderOutcome(given.operand, first_failures([given.failures, failed]))
         args = dict(zip((name for name, _ in call.args), values, strict=True))
-        made = filtered_column(given.operand, call.name, args)
+        made = filtered_column(given.operand, call, args)
         return RenderOutcome(made.operand, first_failures([given.failures, made.failures]))
 
     def _concatenated(self, concat: Concat) -> RenderOutcome:

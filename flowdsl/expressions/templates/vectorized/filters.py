@@ -2,67 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 import polars as pl
 
 from flowdsl.expressions.templates.failures import RenderError, checked
-from flowdsl.expressions.templates.filters import FILTERS, TEXT_CHANGES
+from flowdsl.expressions.templates.filters import Filter, filter_of
 from flowdsl.expressions.templates.filters.arguments import Arguments
 from flowdsl.expressions.templates.filters.scalars import power_of_ten
+from flowdsl.expressions.templates.filters.text import truncate as truncate_text
+from flowdsl.expressions.templates.nodes import TemplateCall
 from flowdsl.expressions.templates.vectorized.groups import per_distinct, text_changed, text_measured
 from flowdsl.expressions.templates.vectorized.outcomes import RenderOutcome
 from flowdsl.expressions.templates.vectorized.printer import limited, printed_column
-from flowdsl.expressions.templates.whitespace import WHITE_SPACE
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
 
-Change = Callable[[pl.Series], pl.Series]
 
-
-def _replaced(*pairs: tuple[str, str]) -> Change:
-    def change(texts: pl.Series) -> pl.Series:
-        for old, new in pairs:
-            texts = texts.str.replace_all(old, new, literal=True)
-        return texts
-
-    return change
-
-
-def _capitalized(texts: pl.Series) -> pl.Series:
-    parts = pl.DataFrame(
-        {"head": texts.str.head(1).str.to_uppercase(), "tail": texts.str.slice(1).str.to_lowercase()}
-    )
-    return parts.select(pl.concat_str("head", "tail").alias("text")).to_series()
-
-
-_XML: Final = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"))
-_CHANGES: Final[Mapping[str, Change]] = {
-    "addslashes": _replaced(("\\", "\\\\"), ('"', '\\"'), ("'", "\\'")),
-    "capitalize": _capitalized,
-    "escape": _replaced(*_XML, ("'", "&#x27;"), ("/", "&#x2F;")),
-    "escape_xml": _replaced(*_XML, ("'", "&apos;")),
-    "linebreaksbr": _replaced(("\r\n", "<br>"), ("\n", "<br>")),
-    "lower": lambda texts: texts.str.to_lowercase(),
-    "trim": lambda texts: texts.str.strip_chars(WHITE_SPACE),
-    "trim_end": lambda texts: texts.str.strip_chars_end(WHITE_SPACE),
-    "trim_start": lambda texts: texts.str.strip_chars_start(WHITE_SPACE),
-    "upper": lambda texts: texts.str.to_uppercase(),
-}
-"""Filters of text that Polars does letter for letter as Tera."""
-
-
-def filtered_column(column: Column, name: str, values: Mapping[str, Any]) -> RenderOutcome:
-    """The column after a filter with the same arguments in every row; missing rows have failed already."""
-    args = Arguments(name, values)
-    if name not in FILTERS:
+def filtered_column(column: Column, call: TemplateCall, values: Mapping[str, Any]) -> RenderOutcome:
+    """Apply a filter with the same arguments in every row; missing rows have failed already."""
+    args = Arguments(call.name, values)
+    declared = filter_of(call)
+    if declared is None or declared.run is None:
         # `default` is a filter of paths only, and none of a section
-        return per_distinct(column, lambda value: _unknown(name))
-    changed = _vectorised(column, name, args)
+        return per_distinct(column, lambda value: _unknown(call.name))
+    changed = _changed(declared, column, args)
     if changed is None:
-        return per_distinct(column, lambda value: checked(FILTERS[name](value, args)))
+        return per_distinct(column, lambda value: checked(declared.apply(value, args)))
     if changed.texts is None:
         return RenderOutcome(changed)
     texts, failures = limited(changed.text_series())
@@ -71,44 +39,14 @@ def filtered_column(column: Column, name: str, values: Mapping[str, Any]) -> Ren
     return RenderOutcome(changed, failures)
 
 
-def _vectorised(column: Column, name: str, args: Arguments) -> Column | None:
-    """The column after the filter, or None where it is not done on columns, for these types or arguments."""
-    if column.all_(Tag.TEXT, Tag.MISSING):
-        return _of_text(column, name, args)
-    if name == "abs":
-        return _absolute(column)
-    if name == "round":
-        try:
-            return _rounded(column, args)
-        except RenderError:
-            return None
-    if name == "as_str":
-        texts = printed_column(column)
-        return Column(column.size, Tag.TEXT, texts=texts) if isinstance(texts, pl.Series) else None
-    return None
-
-
-def _of_text(column: Column, name: str, args: Arguments) -> Column | None:
-    if name in _CHANGES:
-        return text_changed(column, _CHANGES[name])
-    if name in TEXT_CHANGES:
-        change = TEXT_CHANGES[name]
-        return text_changed(
-            column,
-            lambda texts: pl.Series([text and change(text) for text in texts.to_list()], dtype=pl.String),
-        )
-    if name == "as_str":
-        return column
-    if name == "length":
-        lengths = text_measured(column, lambda texts: texts.str.len_chars())
-        tags = (
-            Tag.INT
-            if column.tags is Tag.TEXT
-            else np.where(column.is_(Tag.TEXT), np.uint8(Tag.INT), np.uint8(0))
-        )
-        return Column(column.size, tags, ints=lengths.fill_null(0).cast(pl.Int64).to_numpy())
+def _changed(declared: Filter, column: Column, args: Arguments) -> Column | None:
+    """Apply the form for columns; return None if there is none for these values or arguments."""
+    if declared.texts is not None and column.all_(Tag.TEXT, Tag.MISSING):
+        return text_changed(column, declared.texts)
+    if declared.column is None:
+        return None
     try:
-        return _with_arguments(column, name, args)
+        return declared.column(column, args)
     except RenderError:
         # wrong arguments: the filter itself says so, row by row
         return None
@@ -118,18 +56,43 @@ def _unknown(name: str) -> NoReturn:
     raise RenderError(f"unknown filter `{name}`")
 
 
-def _with_arguments(column: Column, name: str, args: Arguments) -> Column | None:
-    if name == "replace":
-        old, new = args.text("from"), args.text("to")
-        # a longer text may go beyond the limit, which only the single filter knows to stop in time
-        if not old or (len(new) > len(old) and _longest(column) * len(new) > 10_000):
-            return None
-        return text_changed(column, _replaced((old, new)))
-    if name == "truncate":
-        # no text is longer than 32 bits say
-        length, end = min(args.size("length", 255), 2**31), args.text("end", "…")
-        return text_changed(column, lambda texts: _truncated(texts, length, end))
-    return None
+def as_str(column: Column, args: Arguments) -> Column | None:
+    """Print the values."""
+    if column.all_(Tag.TEXT, Tag.MISSING):
+        return column
+    texts = printed_column(column)
+    return Column(column.size, Tag.TEXT, texts=texts) if isinstance(texts, pl.Series) else None
+
+
+def length(column: Column, args: Arguments) -> Column | None:
+    """Count the characters of texts."""
+    if not column.all_(Tag.TEXT, Tag.MISSING):
+        return None
+    lengths = text_measured(column, lambda texts: texts.str.len_chars())
+    tags = (
+        Tag.INT if column.tags is Tag.TEXT else np.where(column.is_(Tag.TEXT), np.uint8(Tag.INT), np.uint8(0))
+    )
+    return Column(column.size, tags, ints=lengths.fill_null(0).cast(pl.Int64).to_numpy())
+
+
+def replace(column: Column, args: Arguments) -> Column | None:
+    """Replace a text by another, within texts."""
+    if not column.all_(Tag.TEXT, Tag.MISSING):
+        return None
+    old, new = args.text("from"), args.text("to")
+    # a longer text may go beyond the limit, which only the single filter knows to stop in time
+    if not old or (len(new) > len(old) and _longest(column) * len(new) > 10_000):
+        return None
+    return text_changed(column, lambda texts: texts.str.replace_all(old, new, literal=True))
+
+
+def truncate(column: Column, args: Arguments) -> Column | None:
+    """Cut texts to a length."""
+    if not column.all_(Tag.TEXT, Tag.MISSING):
+        return None
+    # no text is longer than 32 bits say
+    most, end = min(args.size("length", 255), 2**31), args.text("end", "…")
+    return text_changed(column, lambda texts: _truncated(texts, most, end))
 
 
 def _longest(column: Column) -> int:
@@ -153,11 +116,12 @@ def _truncated(texts: pl.Series, length: int, end: str) -> pl.Series:
         return result
     args = Arguments("truncate", {"length": length, "end": end})
     return result.scatter(
-        rest, pl.Series([FILTERS["truncate"](text, args) for text in texts.gather(rest).to_list()])
+        rest, pl.Series([truncate_text(text, args) for text in texts.gather(rest).to_list()])
     )
 
 
-def _absolute(column: Column) -> Column | None:
+def absolute(column: Column, args: Arguments) -> Column | None:
+    """Remove the signs of numbers."""
     if not column.all_(Tag.INT, Tag.FLOAT):
         return None
     ints, floats = column.ints, column.floats
@@ -169,7 +133,8 @@ def _absolute(column: Column) -> Column | None:
     )
 
 
-def _rounded(column: Column, args: Arguments) -> Column | None:
+def rounded(column: Column, args: Arguments) -> Column | None:
+    """Round numbers."""
     if not column.all_(Tag.INT, Tag.FLOAT) or "method" in args:
         return None
     ints, floats = column.ints, column.floats

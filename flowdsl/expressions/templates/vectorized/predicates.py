@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,31 +10,25 @@ import polars as pl
 
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.templates.nodes import Test
-from flowdsl.expressions.templates.signatures import TESTS
+from flowdsl.expressions.templates.tera_tests import TESTS, TeraTest
 from flowdsl.expressions.templates.vectorized.groups import text_measured
 from flowdsl.expressions.templates.vectorized.outcomes import Mask
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
 from flowdsl.values.masks import holds_piece
 
-_TYPES = {
-    "string": (Tag.TEXT,),
-    "number": (Tag.INT, Tag.FLOAT),
-    "object": (Tag.OBJECT,),
-    "iterable": (Tag.ARRAY, Tag.OBJECT),
-}
-
 
 def tested(test: Test, column: Column, args: list[Any] | None) -> tuple[Mask, Failures | None] | None:
     """Where the test holds, and where it fails; None if it is not done on this column."""
-    if len(test.args) != TESTS.get(test.name, -1):
+    declared = TESTS.get(test.name)
+    if declared is None or len(test.args) != declared.arguments:
         return None
     absent = column.is_(Tag.MISSING)
     failures: Failures | None = None
-    if test.name in ("defined", "undefined"):
+    if declared.holds is None:
         result = absent if test.name == "undefined" else ~absent
     else:
-        found = _holds(test.name, column, args)
+        found = _holds(declared, column, args)
         if found is None:
             return None
         result = found
@@ -43,26 +38,43 @@ def tested(test: Test, column: Column, args: list[Any] | None) -> tuple[Mask, Fa
     return (~result if test.negated else result), failures
 
 
-def _holds(name: str, column: Column, args: list[Any] | None) -> Mask | None:
-    if name in _TYPES:
-        return column.is_(*_TYPES[name])
-    if name in ("odd", "even") and column.all_(Tag.INT, Tag.MISSING) and column.ints is not None:
-        # by their floats, as Tera does: beyond 2⁵³ all of them are even
-        odd: Mask = np.fmod(column.ints.astype(np.float64), 2.0) != 0.0
-        return odd if name == "odd" else ~odd
-    if args and isinstance(args[0], str) and column.all_(Tag.TEXT, Tag.MISSING):
-        return _text_holds(name, column, args[0])
-    return None
+def _holds(declared: TeraTest, column: Column, args: list[Any] | None) -> Mask | None:
+    if declared.types:
+        return column.is_(*(Tag[name] for name in declared.types))
+    return None if declared.column is None else declared.column(column, args or [])
 
 
-def _text_holds(name: str, column: Column, needle: str) -> Mask | None:
-    def measure(texts: pl.Series) -> pl.Series:
-        if name == "starting_with":
-            return texts.str.starts_with(needle)
-        if name == "ending_with":
-            return texts.str.ends_with(needle)
-        return holds_piece(texts, needle)
-
-    if name not in ("starting_with", "ending_with", "containing"):
+def odd(column: Column, args: list[Any]) -> Mask | None:
+    """Test whole numbers for being odd, by their floats as Tera does: beyond 2⁵³ all of them are even."""
+    if not column.all_(Tag.INT, Tag.MISSING) or column.ints is None:
         return None
-    return text_measured(column, measure).fill_null(value=False).to_numpy()
+    mask: Mask = np.fmod(column.ints.astype(np.float64), 2.0) != 0.0
+    return mask
+
+
+def even(column: Column, args: list[Any]) -> Mask | None:
+    """Test whole numbers for being even."""
+    mask = odd(column, args)
+    return None if mask is None else ~mask
+
+
+def starting_with(column: Column, args: list[Any]) -> Mask | None:
+    """Test texts for starting with another."""
+    return _text_holds(column, args, lambda texts, needle: texts.str.starts_with(needle))
+
+
+def ending_with(column: Column, args: list[Any]) -> Mask | None:
+    """Test texts for ending with another."""
+    return _text_holds(column, args, lambda texts, needle: texts.str.ends_with(needle))
+
+
+def containing(column: Column, args: list[Any]) -> Mask | None:
+    """Test texts for containing another."""
+    return _text_holds(column, args, holds_piece)
+
+
+def _text_holds(column: Column, args: list[Any], test: Callable[[pl.Series, str], pl.Series]) -> Mask | None:
+    if not args or not isinstance(args[0], str) or not column.all_(Tag.TEXT, Tag.MISSING):
+        return None
+    found = text_measured(column, lambda texts: test(texts, args[0]))
+    return found.fill_null(value=False).to_numpy()

@@ -1,0 +1,111 @@
+"""Filters of templates: how they are declared, and how those run that have no form for columns."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from event_tables import failures, log_of, sent
+
+import flowdsl as fd
+from flowdsl.expressions.templates.filters import FILTERS
+from tests.plugins import install
+
+SOURCE = """
+from flowdsl.expressions.templates.filters import Filter
+
+calls = []
+
+
+def initials(value, args):
+    calls.append(value)
+    if value == "odd":
+        return {1}
+    return args.text("sep", "").join(word[0] for word in value.split())
+
+
+INITIALS = Filter("initials", initials, optional=("sep",))
+"""
+FLOW_YAML = """
+name: f
+trigger: {kind: link.created}
+pipeline:
+  - map: {template: {who: "{{ metadata.name | initials }}"}}
+  - deliver: {sink: s}
+"""
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What `initials` is called with, a filter of another package that has no form for columns."""
+    install(tmp_path, monkeypatch, "acme-initials", SOURCE, {"flowdsl.filters:initials": "INITIALS"})
+    assert FILTERS["initials"].portable is False
+    found: list[Any] = sys.modules["acme_initials"].calls
+    return found
+
+
+def flow(text: str) -> fd.Flow:
+    return fd.on("link.created").map(who=text).deliver("s")
+
+
+def replayed(text: str, names: list[str]) -> fd.Result:
+    rows = "".join(f'\n | {number} | {{"name": {name}}} |' for number, name in enumerate(names))
+    return fd.replay(flow(text), log_of("| at | data |" + rows))
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ metadata.name | initials }}", "{{ metadata.name | initials(sep='-') }}"]
+)
+def test_a_filter_without_a_form_for_columns_is_called_once_for_each_distinct_value(
+    calls: list[Any], text: str
+) -> None:
+    result = replayed(text, ['"Ann Bell"', '"Cy Dee"'] * 100)
+    between = "-" if "sep" in text else ""
+    assert [who for _, who in sent(result, "who")] == [f"A{between}B", f"C{between}D"] * 100
+    assert sorted(calls) == ["Ann Bell", "Cy Dee"]
+
+
+@pytest.mark.parametrize(
+    "name", ["title", "slugify", "striptags", "spaceless", "urlencode", "urlencode_strict"]
+)
+def test_so_are_those_of_tera(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    declared, seen = FILTERS[name], []
+    run = declared.run
+    assert run is not None
+    object.__setattr__(declared, "run", lambda value, args: (seen.append(value), run(value, args))[1])
+    try:
+        replayed(f"{{{{ metadata.name | {name} }}}}", ['"an \\u00e4 a"', '"b"', '"c c"'] * 50)
+    finally:
+        object.__setattr__(declared, "run", run)
+    assert len(seen) == 3
+
+
+def test_what_it_raises_is_a_failure_of_the_event(calls: list[Any]) -> None:
+    result = replayed("{{ metadata.name | initials }}", ["7", '"Ann Bell"', '"odd"'])
+    assert failures(result) == [
+        (1, 0, "`initials` raised AttributeError: 'int' object has no attribute 'split'"),
+        (3, 0, "`initials` raised TypeError: Object of type set is not JSON serializable"),
+    ]
+    assert sent(result, "who") == [(1, "AB")]
+
+
+def test_its_arguments_and_its_name_are_checked_when_the_flow_is_built(calls: list[Any]) -> None:
+    with pytest.raises(fd.TemplateError, match="`initials` has no argument `step`"):
+        flow("{{ source_id | initials(step=1) }}")
+    with pytest.raises(fd.TemplateError, match="unknown filter `initial`") as refused:
+        flow("{{ source_id | initial }}")
+    assert "initials" in str(refused.value)
+
+
+def test_production_has_none_of_another_package(calls: list[Any]) -> None:
+    written = flow("{{ metadata.name | initials }}")
+    with pytest.raises(fd.ExportError, match="who: production's Tera has no filter `initials`"):
+        written.to_yaml()
+    assert ("not-portable", 0) in [(found.code, found.step) for found in written.check(target="this-rs")]
+    there = fd.load(FLOW_YAML, target="this-rs")
+    here = fd.load(FLOW_YAML)
+    log = log_of('| at | data |\n | 0 | {"name": "Ann Bell"} |')
+    assert sent(fd.replay(here, log), "who") == [(0, "AB")]
+    assert "AB" not in fd.replay(there, log, target="this-rs")["s"].to_csv()
