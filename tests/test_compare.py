@@ -516,6 +516,25 @@ def test_rule_31_members_are_looked_for_only_where_windows_are_left_over(monkeyp
     )
 
 
+def test_rule_31_folders_of_two_logs_are_not_matched_by_number(tmp_path: Path):
+    for name in ("before", "after"):
+        fd.replay(PLAIN, log(("09:00:00", "ann", "p")), out=tmp_path / name)
+    results = [fd.read_result(tmp_path / name) for name in ("before", "after")]
+    with pytest.raises(fd.ReplayError, match=r"two logs.*\n.*hint: replay both"):
+        fd.compare(*results)
+    assert fd.compare(results[0], results[0]).same
+
+
+def test_rule_31_folders_of_files_that_differ_are_compared_with_a_warning(tmp_path: Path):
+    rows = [row(f"e{n}", n, f"u{n}") for n in range(4)]
+    for name, some in (("before", rows), ("again", rows), ("after", [row("x", 0, "x"), *rows])):
+        over(NAMED, some).to_parquet(tmp_path / name)
+    before, again, after = (fd.read_result(tmp_path / name) for name in ("before", "again", "after"))
+    assert fd.compare(before, again).same
+    with pytest.warns(fd.FlowWarning, match="does not say which events it is of"):
+        fd.compare(before, after)
+
+
 def test_rule_31_logs_with_the_same_events_are_told_to_be_the_same_without_looking_for_them(
     monkeypatch: pytest.MonkeyPatch,
 ):

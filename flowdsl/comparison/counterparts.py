@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.events import EVENT_COLUMNS
+from flowdsl.errors import ReplayError
+from flowdsl.events import EVENT_COLUMNS, warn
 from flowdsl.log import EventSource
 from flowdsl.log.event_ids import Occurrences, content_texts
 from flowdsl.log.future_events import AheadOfNext
@@ -76,9 +77,10 @@ class Counterparts:
 def counterparts(before: Result, after: Result) -> Counterparts | None:
     """How the events of two results belong together; None where their numbers say it, since it is one log.
 
-    Of results that were read back only the numbers are known.
+    Of results that were read back only the numbers are known: they must be of one log.
     """
     if before.options is None or after.options is None:
+        _check_one_log(before, after)
         return None
     one, other = (_bare(result.options.source) for result in (before, after) if result.options is not None)
     if _same(one, other):
@@ -87,6 +89,23 @@ def counterparts(before: Result, after: Result) -> Counterparts | None:
         any(where_present(f["event_id"]).any() for f in s.chunks(("event_id",), _READ)) for s in (one, other)
     )
     return Counterparts(Events.of(one, by_id=by_id), Events.of(other, by_id=by_id))
+
+
+def _check_one_log(before: Result, after: Result) -> None:
+    """Refuse results of two logs of which the events are not at hand, and say where it is not known."""
+    one, other = (result.manifest["log"] for result in (before, after))
+    if one is not None and other is not None and one != other:
+        raise ReplayError(
+            "the results are of two logs, and a folder does not keep which event of one is which of the other",
+            hint="replay both here, and compare what that gives",
+        )
+    # of files and frames it is not known which they were, but these say that they were not the same
+    seen = [[result.manifest[name] for name in ("log", "events", "span")] for result in (before, after)]
+    if (one is None or other is None) and seen[0] != seen[1]:
+        warn(
+            "a result that was read back does not say which events it is of: events are matched by number, which is right "
+            "only where both were replayed over the same ones"
+        )
 
 
 def _bare(source: EventSource) -> EventSource:

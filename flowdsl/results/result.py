@@ -378,6 +378,7 @@ def finished(
 ) -> Result:
     """The result of a run that is over."""
     manifest = manifest_of(plan, recorder, local)
+    manifest["log"] = getattr(options.source, "identity", None)
     record_open(plan, store, local)
     result = Result(store, manifest, state, replace(options, stopped=local.stopped), recorder)
     if isinstance(store, FolderStore):

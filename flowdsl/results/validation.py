@@ -73,6 +73,7 @@ _MANIFEST: Final = RecordField(
     span=OptionalField(ListField(WholeField())), position=_COUNT, late=_COUNT, ahead=_COUNT, unmatched=_COUNT, trace=FlagField(),
     steps=ListField(_STEP), delivers=ListField(_DELIVER), fan_outs=ListField(_FAN_OUT),
     delivered=ListField(RecordField(flow=TextField(), sink=TextField(), count=_COUNT)), undelivered=_COUNT, stopped=OptionalField(_STOPPED),
+    log=OptionalField(TextField()),
 )  # fmt: skip
 # what every part of a table says of itself; deliveries, errors and drops say more
 _PART: Final[Mapping[str, FieldKind]] = {
