@@ -9,14 +9,34 @@ PARALLEL := -n 3 --dist loadgroup
 
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: demo test test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
+.PHONY: demo test pytest coverage docs package test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
 
 # the tests in the browser run where Chromium is installed, and are skipped elsewhere
-test: check $(if $(CHROMIUM),.venv/.browser-installed)  ## lint, format, types and the everyday tests
+test: check pytest  ## lint, format, types and the everyday tests
+
+pytest: .venv/.tests-installed $(if $(CHROMIUM),.venv/.browser-installed)
 	$(BIN)/pytest $(PARALLEL)
+
+coverage: .venv/.tests-installed  ## the everyday tests, which are to reach 95 % of the lines
+	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+
+docs: .venv/.tests-installed  ## run the examples in docs, docstrings and notebooks
+	$(BIN)/pytest tests/test_readme.py tests/test_notebooks.py
+	$(BIN)/pytest tests/test_repository.py -k examples
+
+package: .venv/.tests-installed  ## build the wheel and the sdist, and try each in an environment of its own
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist .
+	for made in dist/*; do \
+	  rm -rf build/tried build/sample && $(PYTHON) -m venv build/tried && \
+	  build/tried/bin/pip install --quiet --disable-pip-version-check "$$made" && \
+	  build/tried/bin/flowdsl demo build/sample --events 2000 && \
+	  build/tried/bin/flowdsl replay build/sample/flows.yaml --log build/sample/events.parquet --graph build/sample/graph \
+	    --report build/report.html || exit 1; \
+	done
 
 # the long forms of everyday tests: every recorded run, many more random templates, every notebook in the browser
 test-slow: .venv/.tests-installed $(if $(CHROMIUM),.venv/.browser-installed)  ## what is marked slow

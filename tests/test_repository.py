@@ -66,7 +66,8 @@ HEAVY_ALLOWED = {
     ("flowdsl.sinks.listeners", "websockets"),
 }
 TOP = {
-    ".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "data", "docs", "findings", "flowdsl", "notebooks",
+    ".ci", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in",
+    "Makefile", "README.md", "SECURITY.md", "data", "docs", "findings", "flowdsl", "notebooks",
     "pyproject.toml", "tests",
 }  # fmt: skip
 
