@@ -117,10 +117,31 @@ def link_created(
     link_id: str | int | None = None,
     metadata: Any = None,
 ) -> dict[str, Any]:
-    """The event that a link came to be, in production's JSON form.
+    """Return the event of a new link.
 
-    Ids are non-empty text, or integers, which count as their decimal text; anything else is a `DataError`.
+    Parameters
+    ----------
+    link_type
+        The type of the link.
+    source_id, target_id
+        The ids at its ends: non-empty text, or integers, which stand for their decimal text.
+    link_id
+        The id of the link.
+    metadata
+        Any JSON value.
 
+    Returns
+    -------
+    dict
+        The event in production's JSON form.
+
+    Raises
+    ------
+    DataError
+        If an argument is not valid.
+
+    Examples
+    --------
     >>> link_created("likes", "ann", "post-1")
     {'kind': 'link', 'action': 'created', 'link_type': 'likes', 'source_id': 'ann', 'target_id': 'post-1'}
     """
@@ -134,8 +155,29 @@ def link_deleted(
     target_id: str | int | None = None,
     link_id: str | int | None = None,
 ) -> dict[str, Any]:
-    """The event that a link ended, named by its `link_id`, or by its type and both ends.
+    """Return the event of a deleted link, named by its id, or by its type and both ends.
 
+    Parameters
+    ----------
+    link_type
+        The type of the link.
+    source_id, target_id
+        The ids at its ends.
+    link_id
+        The id of the link.
+
+    Returns
+    -------
+    dict
+        The event in production's JSON form.
+
+    Raises
+    ------
+    DataError
+        If neither is complete, or an argument is not valid.
+
+    Examples
+    --------
     >>> link_deleted("likes", "ann", "post-1")["action"]
     'deleted'
     >>> link_deleted(link_id="l7")
@@ -147,8 +189,29 @@ def link_deleted(
 
 
 def entity_created(entity_type: str, entity_id: str | int, data: Any) -> dict[str, Any]:
-    """The event that an entity came to be, with the whole of its data (any JSON value, usually an object).
+    """Return the event of a new entity.
 
+    Parameters
+    ----------
+    entity_type
+        The type of the entity.
+    entity_id
+        Its id: non-empty text, or an integer, which stands for its decimal text.
+    data
+        All of its data: any JSON value, usually an object.
+
+    Returns
+    -------
+    dict
+        The event in production's JSON form.
+
+    Raises
+    ------
+    DataError
+        If an argument is not valid.
+
+    Examples
+    --------
     >>> entity_created("user", 7, {"name": "Ann"})["entity_id"]
     '7'
     """
@@ -156,8 +219,29 @@ def entity_created(entity_type: str, entity_id: str | int, data: Any) -> dict[st
 
 
 def entity_updated(entity_type: str, entity_id: str | int, data: Any) -> dict[str, Any]:
-    """The event that an entity was replaced by `data`.
+    """Return the event that replaces the data of an entity.
 
+    Parameters
+    ----------
+    entity_type
+        The type of the entity.
+    entity_id
+        Its id.
+    data
+        All of its new data.
+
+    Returns
+    -------
+    dict
+        The event in production's JSON form.
+
+    Raises
+    ------
+    DataError
+        If an argument is not valid.
+
+    Examples
+    --------
     >>> entity_updated("user", "ann", {"name": "Ann B."})["data"]
     {'name': 'Ann B.'}
     """
@@ -165,8 +249,27 @@ def entity_updated(entity_type: str, entity_id: str | int, data: Any) -> dict[st
 
 
 def entity_deleted(entity_type: str, entity_id: str | int) -> dict[str, Any]:
-    """The event that an entity ended.
+    """Return the event of a deleted entity.
 
+    Parameters
+    ----------
+    entity_type
+        The type of the entity.
+    entity_id
+        Its id.
+
+    Returns
+    -------
+    dict
+        The event in production's JSON form.
+
+    Raises
+    ------
+    DataError
+        If an argument is not valid.
+
+    Examples
+    --------
     >>> entity_deleted("user", "ann")
     {'kind': 'entity', 'action': 'deleted', 'entity_type': 'user', 'entity_id': 'ann'}
     """

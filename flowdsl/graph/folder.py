@@ -23,16 +23,34 @@ _READING: Final = 0.3
 
 
 def read_graph(folder: str | os.PathLike[str], *, progress: Progress = None) -> EntityGraph:
-    """The entities and links that the files of a folder hold, as they were before the first event.
+    r"""Read a graph from a folder.
 
-    `entities/user.parquet` (or `.csv`, `.jsonl`) has the entities of type `user` with their `id`; `links.parquet` (or
-    `.csv`, `.jsonl`) has `link_type, source_id, target_id` and optionally `link_id`. Ids in CSV are read as text.
-    `progress` is as in `replay`, of entities and links. Raises `DataError` where the folder has neither, or a file cannot be read.
+    `entities/user.parquet` (or `.csv`, `.jsonl`) has the entities of type `user` with their `id`; `links.parquet` (or `.csv`,
+    `.jsonl`) has `link_type, source_id, target_id` and optionally `link_id`. Ids in CSV are read as text.
 
+    Parameters
+    ----------
+    folder
+        The folder.
+    progress
+        As in `replay`; counts entities and links.
+
+    Returns
+    -------
+    EntityGraph
+        The entities and links before the first event.
+
+    Raises
+    ------
+    DataError
+        If the folder has neither, or a file cannot be read.
+
+    Examples
+    --------
     >>> import tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = (pathlib.Path(folder) / "entities").mkdir()
-    ...     _ = (pathlib.Path(folder) / "entities" / "user.csv").write_text("id,name\\n1,Ada\\n")
+    ...     _ = (pathlib.Path(folder) / "entities" / "user.csv").write_text("id,name\n1,Ada\n")
     ...     read_graph(folder)
     EntityGraph(entities={'user': 1}, links={})
     """

@@ -1,4 +1,4 @@
-"""The graph before the first event, as users hand it over, interned once for all replays that start from it."""
+"""Graph before the first event, as users pass it in; interned once for all replays that start from it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,24 @@ _INTERNED: Final = 1 << 20
 class EntityGraph:
     """Entities and links as they were before the first event of a log.
 
-    `entities` maps each entity type to a frame with an `id` column, a mapping id → object, or a function that is
-    called with a list of ids and gives either for those it knows (it is asked once about each id). `links` is a
-    frame or a list of mappings with `link_type, source_id, target_id` and optionally `link_id`, in the order in
-    which the links were created; of links with the same identity the last one counts. `progress` is as in `replay`, of
-    entities and links. Raises `DataError`.
+    Parameters
+    ----------
+    entities
+        For each entity type a frame with an `id` column, a mapping id → object, or a function that takes a list of ids and
+        returns either for the ids it knows; it is asked once about each id.
+    links
+        A frame or list of mappings with `link_type, source_id, target_id` and optionally `link_id`, in the order of creation. Of
+        links with the same identity the last one counts.
+    progress
+        As in `replay`; counts entities and links.
 
+    Raises
+    ------
+    DataError
+        If an entity or link is not valid.
+
+    Examples
+    --------
     >>> graph = EntityGraph({"user": {"u1": {"name": "Ada"}}}, [])
     >>> graph
     EntityGraph(entities={'user': 1}, links={})
@@ -82,21 +94,42 @@ class EntityGraph:
 
     @property
     def entity_types(self) -> tuple[str, ...]:
-        """The types that were given."""
+        """Entity types of the graph."""
         return (*self._types, *self._fetchers)
 
     @property
     def fetchers(self) -> Mapping[str, Fetcher]:
-        """The functions that were given, by entity type."""
+        """Functions that supply entities, by entity type."""
         return self._fetchers
 
     @property
     def link_types(self) -> tuple[str, ...]:
-        """The link types that were given."""
+        """Link types of the graph."""
         return tuple(self._links)
 
     def links_between(self, kind: str, source: str, target: str) -> list[str | None]:
-        """The ids of the links of a type from one id to another, in their order; None for one without an id."""
+        """Return the links of a type from one id to another.
+
+        Parameters
+        ----------
+        kind
+            The link type.
+        source
+            The id at the source.
+        target
+            The id at the target.
+
+        Returns
+        -------
+        list of str or None
+            The ids of the links in link order; None for a link without an id.
+
+        Examples
+        --------
+        >>> graph = EntityGraph(links=[{"link_type": "likes", "source_id": "ann", "target_id": "p1"}])
+        >>> graph.links_between("likes", "ann", "p1")
+        [None]
+        """
         if kind not in self._links:
             return []
         table = self._links[kind]
@@ -106,7 +139,26 @@ class EntityGraph:
         return self._link_ids[kind].filter(pl.Series(found)).to_list()
 
     def start(self, needs: GraphRequirements, rules: Rules = FLOWDSL) -> GraphState:
-        """The state that a replay with these needs begins with, by these rules."""
+        """Return the state that a replay starts with.
+
+        Parameters
+        ----------
+        needs
+            What the flows read of the graph.
+        rules
+            The rules of the runtime.
+
+        Returns
+        -------
+        GraphState
+            The state before the first event.
+
+        Examples
+        --------
+        >>> from flowdsl.graph.state import GraphRequirements
+        >>> EntityGraph().start(GraphRequirements()).changing
+        False
+        """
         if rules.uuids:
             with self._lock:
                 self._spelled = self._spelled or self._one_spelling()
@@ -143,7 +195,27 @@ class EntityGraph:
         )
 
     def over(self, interner: Interner, tables: LinkKeyTables) -> EntityGraph:
-        """This graph in the codes of another interner, and with its tables of identities."""
+        """Return this graph with the codes of another interner.
+
+        Parameters
+        ----------
+        interner
+            The interner.
+        tables
+            The tables of link identities that belong to it.
+
+        Returns
+        -------
+        EntityGraph
+            The graph.
+
+        Examples
+        --------
+        >>> from flowdsl.graph.link_keys import LinkKeyTables
+        >>> from flowdsl.values.interner import Interner
+        >>> EntityGraph({"user": {"ann": {}}}).over(Interner(), LinkKeyTables())
+        EntityGraph(entities={'user': 1}, links={})
+        """
         if interner is self._interner and tables is self._tables:
             return self
         code_of = interner.intern(self._interner.texts(np.arange(len(self._interner))))

@@ -1,7 +1,6 @@
-"""Event logs: in memory, durable in a folder of Parquet, or any table of events read in place.
+"""Event logs: in memory, durable in a folder of Parquet files, or any table of events read in place.
 
-`open_log` turns what a user hands over into an `EventSource`, the one thing the engine reads; `read_events` and
-`convert` bring files of other shapes into a log.
+Modules here read, check, order and store events. They know nothing of flows.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _BATCH: Final = 65_536
 
 
 class EventLog(ABC):
-    """A log of events: appended to, subscribed to by consumers that keep their positions, read in chunks."""
+    """Base class of logs that can be appended to; consumers subscribe to them and keep their positions in them."""
 
     def __init__(self) -> None:
         self._problems = RowProblems()
@@ -41,21 +41,27 @@ class EventLog(ABC):
         watch(self)
 
     def after_fork(self) -> None:
-        """Replace locks that a thread of the parent process may hold."""
+        """Replace locks that a thread of the parent process may hold. Called in a forked child.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().after_fork()
+        """
         self._dropping, self._known = threading.Lock(), None
 
     @property
     @abstractmethod
     def identity(self) -> str | None:
-        """What tells this log from all others: made with it, and kept with it.
+        """Unique id of the log, created and kept with it.
 
-        An event of it is known by this and its `seq_no`. None where the events come from files or frames: there an
-        event is known by its `event_id`, or else by what it says.
+        Together with its `seq_no` it identifies an event. None if the events come from files or frames: there an event is
+        identified by its `event_id`, or else by its content.
         """
 
     @property
     def broken(self) -> int:
-        """Rows that were left out because they cannot be events."""
+        """Number of rows that were skipped because they cannot be events."""
         return 0
 
     def append(
@@ -66,14 +72,34 @@ class EventLog(ABC):
         duplicates: Duplicates = "keep",
         progress: Progress = None,
     ) -> int:
-        """Put one event, many, a frame or another log's events at the end; the `seq_no` of the last.
+        """Append events; return the `seq_no` of the last one.
 
-        The time of an event is `timestamp`, else its own, else now; a `seq_no` of its own is not looked at. All are
-        appended or none: one mapping in a list that is no event is a `DataError`; such rows of a frame go to `problems`.
-        Many at once are far faster than one by one. With `duplicates="drop"` an event whose id the log has, or that comes
-        again among these, is left out and listed in `problems`. `progress` is as in `replay`.
+        All events are appended or none. Appending many at once is far faster than one by one.
 
-        >>> from flowdsl.log.memory import MemoryEventLog
+        Parameters
+        ----------
+        events
+            An event as a mapping, a list of them, a frame of any library, or another log.
+        timestamp
+            The time of the events that have none; now by default. A `seq_no` of theirs is ignored.
+        duplicates
+            `"drop"` skips events whose id is in the log already, or comes again among these; they are listed in `problems`.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        int
+            The number of the last event of the log.
+
+        Raises
+        ------
+        DataError
+            If a mapping in a list is not an event. Such rows of a frame are skipped and listed in `problems`.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
         >>> event = {"id": "e1", "event": {"kind": "entity", "action": "deleted", "entity_type": "user", "entity_id": "ann"}}
         >>> log = MemoryEventLog()
         >>> log.append(event), log.append(event, duplicates="drop"), log.problem_counts
@@ -105,8 +131,26 @@ class EventLog(ABC):
         """Return the index of the event ids in the log."""
 
     def fresh(self, problems: RowProblems, *, among: bool = True) -> Fresh:
-        """Return a filter that accepts only events whose ids are new to the log, and with `among` each id
-        once; the others go to `problems`.
+        """Return a filter that accepts only events whose ids are new to the log.
+
+        Parameters
+        ----------
+        problems
+            Where skipped events are listed.
+        among
+            Also accept each id only once.
+
+        Returns
+        -------
+        Fresh
+            The filter, for one append.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> from flowdsl.log.problems import RowProblems
+        >>> type(MemoryEventLog().fresh(RowProblems())).__name__
+        'Fresh'
         """
         if self._known is None:
             self._known = self._known_ids()
@@ -115,49 +159,176 @@ class EventLog(ABC):
     @property
     @abstractmethod
     def problem_counts(self) -> dict[str, int]:
-        """How many problems of each sort there are."""
+        """Number of problems of each sort."""
 
     @abstractmethod
     def last_seq_no(self) -> int:
-        """The number of the last event; 0 in an empty log."""
+        """Return the number of the last event.
+
+        Returns
+        -------
+        int
+            The number, or 0 if the log is empty.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().last_seq_no()
+        0
+        """
 
     @abstractmethod
     def count(self) -> int | None:
-        """How many rows there are, as `EventSource.count`."""
+        """Return the number of rows.
+
+        Returns
+        -------
+        int or None
+            The number, or None if it is unknown without reading.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().count()
+        0
+        """
 
     @abstractmethod
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Frames of at most `size` events after `after`, as `EventSource.chunks`."""
+        """Yield the events in chunks; see `EventSource.chunks`.
+
+        Parameters
+        ----------
+        columns
+            The columns wanted in addition to `seq_no`, `timestamp` and `kind`.
+        size
+            The greatest number of events per frame.
+        after
+            Only events after this number.
+        interest
+            Which events matter; others may come without their columns.
+
+        Yields
+        ------
+        polars.DataFrame
+            Events in the order of their numbers.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> list(MemoryEventLog().chunks([], 100))
+        []
+        """
 
     @abstractmethod
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
-        """Note that a live run read this clock after an event (the last one) because a timer fired without an event."""
+        """Store that a live run's clock was at this time after an event, because a timer fired without an event.
+
+        Parameters
+        ----------
+        clock
+            The clock.
+        after
+            The event; the last one by default.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, entity_deleted
+        >>> log = MemoryEventLog()
+        >>> _ = log.append(entity_deleted("user", "ann"), timestamp="2024-01-01T00:00:00Z")
+        >>> log.mark_clock("2024-01-01T01:00:00Z")
+        """
 
     @abstractmethod
     def clock_marks(self, since: int = 0) -> pl.DataFrame:
-        """`seq_no`, `clock`: the marks made after the event `since` or later, in the order in which they were made."""
+        """Return the clock marks.
+
+        Parameters
+        ----------
+        since
+            Only marks made after this event or later.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per mark with `seq_no` and `clock`, in the order they were made.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().clock_marks().columns
+        ['seq_no', 'clock']
+        """
 
     @abstractmethod
     def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
-        """Note that these events, dated in the future, do not move the log clock: it is `clock` at them, if not later.
+        """Store that these events, which are dated in the future, do not move the log clock.
 
-        The first mark of an event stays. A live run makes them before it processes the events (`max_ahead`).
+        A live run stores this before it processes the events (`max_ahead`). The first mark of an event counts.
+
+        Parameters
+        ----------
+        seq_nos
+            The events.
+        clock
+            The clock at them, unless it is later already.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, entity_deleted
+        >>> log = MemoryEventLog()
+        >>> _ = log.append(entity_deleted("user", "ann"), timestamp="2077-01-01T00:00:00Z")
+        >>> log.mark_ahead([1], "2024-01-01T00:00:00Z")
         """
 
     @abstractmethod
     def ahead_marks(self, since: int = 0) -> pl.DataFrame:
-        """`seq_no`, `clock`: the events from `since` on that do not move the log clock, and what it is at them, if not later."""
+        """Return the events that do not move the log clock.
+
+        Parameters
+        ----------
+        since
+            Only events from this number on.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per event with `seq_no` and `clock`, the clock at it unless it is later already.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().ahead_marks().columns
+        ['seq_no', 'clock']
+        """
 
     @property
     @abstractmethod
     def problems(self) -> pd.DataFrame:
-        """Rows that could not be read or stand out, as `EventSource.problems`."""
+        """Rows that could not be read or are unusual, as a table: `place`, `row`, `problem`, `reason`, `text`."""
 
     @abstractmethod
     def position(self, consumer: str) -> int:
-        """The last `seq_no` that a consumer is done with; 0 where it has not begun."""
+        """Return the position of a consumer.
+
+        Parameters
+        ----------
+        consumer
+            The name of the consumer.
+
+        Returns
+        -------
+        int
+            The number of the last event it has acknowledged, or 0.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().position("mailer")
+        0
+        """
 
     @abstractmethod
     def _store_position(self, consumer: str, seq_no: int) -> None:
@@ -165,14 +336,47 @@ class EventLog(ABC):
 
     @abstractmethod
     def wait(self, after: int, timeout: float | None) -> bool:
-        """Wait until there are events after `after`, at most `timeout` seconds (None: for ever); whether there are."""
+        """Wait for events after a number.
+
+        Parameters
+        ----------
+        after
+            The number.
+        timeout
+            The longest time to wait, in seconds; None waits without limit.
+
+        Returns
+        -------
+        bool
+            True if there are such events.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().wait(0, timeout=0)
+        False
+        """
 
     def subscribe(self, consumer: str, position: Position | str | int = Position.LATEST) -> Subscription:
-        """The events from `position` on (a number is included), then those to come, for one consumer.
+        """Subscribe a consumer to the events from a position on, including those to come.
 
-        >>> from flowdsl.log.memory import MemoryEventLog
+        Parameters
+        ----------
+        consumer
+            The name of the consumer.
+        position
+            Where to start: `"beginning"`, `"latest"`, `"last_acknowledged"`, or a sequence number, which is included.
+
+        Returns
+        -------
+        Subscription
+            An iterator over events as mappings.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, entity_deleted
         >>> log = MemoryEventLog()
-        >>> log.append({"kind": "entity", "action": "deleted", "entity_type": "user", "entity_id": "ann"})
+        >>> log.append(entity_deleted("user", "ann"))
         1
         >>> next(log.subscribe("mailer", "beginning"))["event"]["entity_id"]
         'ann'
@@ -182,7 +386,26 @@ class EventLog(ABC):
         )
 
     def ack(self, consumer: str, seq_no: int) -> None:
-        """Keep that a consumer is done with everything up to `seq_no`; going back is allowed."""
+        """Store that a consumer has finished everything up to an event.
+
+        Parameters
+        ----------
+        consumer
+            The name of the consumer.
+        seq_no
+            The number of the event; it may be lower than before.
+
+        Raises
+        ------
+        DataError
+            If `seq_no` is not a number from 0 up.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> log = MemoryEventLog()
+        >>> log.ack("mailer", 0)
+        """
         if not isinstance(seq_no, int) or not 0 <= seq_no <= self.last_seq_no():
             raise DataError(
                 f"there is no event {seq_no} to acknowledge", allowed=f"0 to {self.last_seq_no()}",
@@ -191,7 +414,20 @@ class EventLog(ABC):
         self._store_position(_named(consumer), seq_no)
 
     def seek(self, consumer: str, position: Position | str | int) -> None:
-        """Move a consumer, so that `last_acknowledged` starts at `position` (a number is included)."""
+        """Move a consumer, so that its next subscription from `"last_acknowledged"` starts at a position.
+
+        Parameters
+        ----------
+        consumer
+            The name of the consumer.
+        position
+            The position, as in `subscribe`.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().seek("mailer", "beginning")
+        """
         self._store_position(
             _named(consumer), first_after(position, self.position(consumer), self.last_seq_no())
         )
@@ -199,9 +435,25 @@ class EventLog(ABC):
     def read(
         self, start: int | datetime | str | None = None, stop: int | datetime | str | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """The event table from `start` (included) to `stop` (left out), as Arrow record batches.
+        """Read the event table.
 
-        Both are sequence numbers, or timestamps (datetimes or RFC 3339 text).
+        Parameters
+        ----------
+        start
+            The first event: a sequence number, a datetime or RFC 3339 text. Included.
+        stop
+            The end, in the same forms. Excluded.
+
+        Yields
+        ------
+        pyarrow.RecordBatch
+            The events in log order.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> list(MemoryEventLog().read())
+        []
         """
         after = start - 1 if isinstance(start, int) and start > 0 else 0
         until = stop if isinstance(stop, int) else None
@@ -225,9 +477,9 @@ class EventLog(ABC):
 
 
 class Subscription:
-    """A consumer's reading of a log: an iterator over events that waits for new ones until it is closed.
+    """Iterator over a consumer's events that waits for new ones until it is closed.
 
-    `take` gives them by the frame, for those who work on columns. Neither acknowledges anything.
+    `take` returns them as frames. Neither acknowledges anything.
     """
 
     def __init__(self, log: EventLog, consumer: str, after: int) -> None:
@@ -240,9 +492,27 @@ class Subscription:
     def take(
         self, size: int = _BATCH, timeout: float | None = 0.0, columns: Collection[str] = EVENT_COLUMNS
     ) -> pl.DataFrame:
-        """The next events, at most `size`, as a frame; it is empty if none came within `timeout` seconds.
+        """Return the next events as a frame.
 
-        `timeout=None` waits until one comes or the subscription is closed.
+        Parameters
+        ----------
+        size
+            The greatest number of events.
+        timeout
+            How long to wait for the first one, in seconds; None waits until one comes or the subscription is closed.
+        columns
+            The columns of the event table.
+
+        Returns
+        -------
+        polars.DataFrame
+            The events; empty if none came in time.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().subscribe("mailer").take().height
+        0
         """
         if self._wait(timeout):
             for chunk in self._log.chunks(columns, size, self.after):
@@ -253,7 +523,7 @@ class Subscription:
         return empty_events().select(chunk_columns(columns))
 
     def close(self) -> None:
-        """End the waiting: iteration stops."""
+        """Stop waiting; the iteration ends."""
         self._closed = True
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -35,10 +35,15 @@ _TAIL: Final = 65_536
 
 
 class MemoryEventLog(EventLog):
-    """A log that lives as long as the program; safe to append to and read from several threads.
+    """Log in memory, safe for several threads.
 
-    `skipped` counts source rows that `read_events` left out because it was told to.
+    Attributes
+    ----------
+    skipped
+        Number of source rows that `read_events` skipped because it was told to.
 
+    Examples
+    --------
     >>> from flowdsl.events import link_created
     >>> log = MemoryEventLog()
     >>> log.append(link_created("likes", "ann", "post-1"), timestamp="2024-01-01T00:00:00Z")
@@ -67,9 +72,29 @@ class MemoryEventLog(EventLog):
 
     @classmethod
     def of(cls, frame: pl.DataFrame, problems: RowProblems | None = None, skipped: int = 0) -> MemoryEventLog:
-        """Build a log of a checked frame, numbered by its `seq_no` or from 1.
+        """Build a log from a checked frame, numbered by its `seq_no` or from 1.
 
-        It has no identity: its events are those of the files that they come from.
+        It has no identity: its events are those of the files they come from.
+
+        Parameters
+        ----------
+        frame
+            The events, in order.
+        problems
+            The rows that could not be read.
+        skipped
+            The number of rows that were skipped on request.
+
+        Returns
+        -------
+        MemoryEventLog
+            The log.
+
+        Examples
+        --------
+        >>> from flowdsl.log.columns import empty_events
+        >>> MemoryEventLog.of(empty_events()).count()
+        0
         """
         log = cls()
         log._identity = None
@@ -85,7 +110,7 @@ class MemoryEventLog(EventLog):
 
     @property
     def identity(self) -> str | None:
-        """What tells this log from all others; None for what `read_events` made of files or frames."""
+        """Unique id of the log; None for logs that `read_events` made of files or frames."""
         return self._identity
 
     def _append(
@@ -132,18 +157,65 @@ class MemoryEventLog(EventLog):
         return KnownIds(self)
 
     def last_seq_no(self) -> int:
-        """The number of the last event; 0 in an empty log."""
+        """Return the number of the last event.
+
+        Returns
+        -------
+        int
+            The number, or 0 if the log is empty.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().last_seq_no()
+        0
+        """
         return self._last
 
     def count(self) -> int | None:
-        """How many events there are."""
+        """Return the number of rows.
+
+        Returns
+        -------
+        int or None
+            The number, or None if it is unknown without reading.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().count()
+        0
+        """
         with self._changed:
             return self._blocks.height + len(self._tail)
 
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Frames of at most `size` events after `after`, without a copy; events appended meanwhile are not in them."""
+        """Yield the events in chunks, without copies; events appended meanwhile are not included.
+
+        Parameters
+        ----------
+        columns
+            The columns wanted in addition to `seq_no`, `timestamp` and `kind`.
+        size
+            The greatest number of events per frame.
+        after
+            Only events after this number.
+        interest
+            Which events matter; others may come without their columns.
+
+        Yields
+        ------
+        polars.DataFrame
+            Events in the order of their numbers.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> list(MemoryEventLog().chunks([], 100))
+        []
+        """
         with self._changed:
             self._seal()
             frames = self._blocks.after(after)
@@ -151,50 +223,152 @@ class MemoryEventLog(EventLog):
         return together(cut(picked(frames, names), size), size)
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
-        """Note that a live run read this clock after an event (the last one) because a timer fired without an event."""
+        """Store that a live run's clock was at this time after an event, because a timer fired without an event.
+
+        Parameters
+        ----------
+        clock
+            The clock.
+        after
+            The event; the last one by default.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, entity_deleted
+        >>> log = MemoryEventLog()
+        >>> _ = log.append(entity_deleted("user", "ann"), timestamp="2024-01-01T00:00:00Z")
+        >>> log.mark_clock("2024-01-01T01:00:00Z")
+        """
         with self._changed:
             self._marks.append((self._last if after is None else after, timestamp_us(clock)))
 
     def clock_marks(self, since: int = 0) -> pl.DataFrame:
-        """`seq_no`, `clock`: the marks made after the event `since` or later, in the order in which they were made."""
+        """Return the clock marks.
+
+        Parameters
+        ----------
+        since
+            Only marks made after this event or later.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per mark with `seq_no` and `clock`, in the order they were made.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().clock_marks().columns
+        ['seq_no', 'clock']
+        """
         marks = self._marks
         # the newest come last, and a live run asks for no others
         begin = bisect.bisect_left(marks, since, key=lambda mark: mark[0])
         return marks_frame(marks[begin:])
 
     def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
-        """Note that these events, dated in the future, do not move the log clock: it is `clock` at them, if not later."""
+        """Store that these events, which are dated in the future, do not move the log clock.
+
+        A live run stores this before it processes the events (`max_ahead`). The first mark of an event counts.
+
+        Parameters
+        ----------
+        seq_nos
+            The events.
+        clock
+            The clock at them, unless it is later already.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, entity_deleted
+        >>> log = MemoryEventLog()
+        >>> _ = log.append(entity_deleted("user", "ann"), timestamp="2077-01-01T00:00:00Z")
+        >>> log.mark_ahead([1], "2024-01-01T00:00:00Z")
+        """
         with self._changed:
             known = {seq_no for seq_no, _ in self._ahead}
             fresh = [(seq_no, timestamp_us(clock)) for seq_no in seq_nos if seq_no not in known]
             self._ahead = sorted(self._ahead + fresh)
 
     def ahead_marks(self, since: int = 0) -> pl.DataFrame:
-        """`seq_no`, `clock`: the events from `since` on that do not move the log clock, and what it is at them, if not later."""
+        """Return the events that do not move the log clock.
+
+        Parameters
+        ----------
+        since
+            Only events from this number on.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per event with `seq_no` and `clock`, the clock at it unless it is later already.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().ahead_marks().columns
+        ['seq_no', 'clock']
+        """
         marks = self._ahead
         return marks_frame(marks[bisect.bisect_left(marks, since, key=lambda mark: mark[0]) :])
 
     @property
     def problems(self) -> pd.DataFrame:
-        """Rows that could not be read or stand out: `place`, `row`, `problem`, `reason`, `text`."""
+        """Rows that could not be read or are unusual, as a table: `place`, `row`, `problem`, `reason`, `text`."""
         return self._problems.frame()
 
     @property
     def problem_counts(self) -> dict[str, int]:
-        """How many problems of each sort there are."""
+        """Number of problems of each sort."""
         return dict(self._problems.counts)
 
     @property
     def broken(self) -> int:
-        """Rows that were left out because they cannot be events."""
+        """Number of rows that were skipped because they cannot be events."""
         return self._problems.counts["broken"]
 
     def position(self, consumer: str) -> int:
-        """The last `seq_no` that a consumer is done with; 0 where it has not begun."""
+        """Return the position of a consumer.
+
+        Parameters
+        ----------
+        consumer
+            The name of the consumer.
+
+        Returns
+        -------
+        int
+            The number of the last event it has acknowledged, or 0.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().position("mailer")
+        0
+        """
         return self._positions.get(consumer, 0)
 
     def wait(self, after: int, timeout: float | None) -> bool:
-        """Wait until there are events after `after`, at most `timeout` seconds; whether there are."""
+        """Wait for events after a number.
+
+        Parameters
+        ----------
+        after
+            The number.
+        timeout
+            The longest time to wait, in seconds; None waits without limit.
+
+        Returns
+        -------
+        bool
+            True if there are such events.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().wait(0, timeout=0)
+        False
+        """
         if self._last > after:
             return True
         with self._changed:

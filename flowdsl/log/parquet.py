@@ -50,20 +50,35 @@ SEAL_BYTES: Final = 1 << 26
 
 
 class ParquetEventLog(EventLog):
-    """A durable log in `folder`, made at the first append; what `append` returned survives a power cut.
+    """Durable log in a folder, created by the first append.
 
-    `durability` says when `append` returns. `"commit"`: when the events are safe on disk; appends of several threads
-    that meet share one sync. `"group"`: the same promise, but a sync waits up to 2 ms for the other threads that append.
-    `"none"`: when they are handed to the operating system; they survive the end of the process, not a power cut.
+    Events are sealed into a Parquet segment after `seal_rows` events, after 64 MB, or, at an append, when the oldest has waited
+    for `seal_after`. If an append raises `DataError` because the disk failed or is full, its events are not in the log, and the
+    next append tries a new file.
 
-    Events are sealed into a Parquet segment when `seal_rows` (32,768) have come, or 64 MB of them, or, at an append,
-    when the oldest has waited for `seal_after`. After a `DataError` because the disk failed or is full the events of that
-    append are not in the log, those before are, and the next append tries a new file.
+    One process writes at a time; any number read, and see new events immediately. A path of plain Parquet files is opened
+    read-only; positions of its consumers are kept in this object.
 
-    One process writes at a time, any number read, and see new events at once. A folder, file or glob of plain Parquet
-    files, that is, without a log in it, is opened to be read only; its consumers' positions then last as long as this
-    object.
+    Parameters
+    ----------
+    folder
+        The folder of the log, or a folder, file or glob of plain Parquet files.
+    durability
+        When `append` returns. `"commit"`: once the events are on disk and survive a power cut; concurrent appends share one sync.
+        `"group"`: the same, but a sync waits up to 2 ms for other threads. `"none"`: once the operating system has the events,
+        which then survive the end of the process but not a power cut.
+    seal_rows
+        The number of events per segment, 32,768 by default.
+    seal_after
+        The greatest age of unsealed events.
 
+    Raises
+    ------
+    DataError
+        If the folder cannot be a log, or is damaged: see `verify`.
+
+    Examples
+    --------
     >>> import tempfile
     >>> from flowdsl.events import link_created
     >>> with tempfile.TemporaryDirectory() as folder, ParquetEventLog(folder) as log:
@@ -128,29 +143,62 @@ class ParquetEventLog(EventLog):
         return KnownIdsInFiles(self, self.folder, lambda: self._segments(0))
 
     def seal(self) -> None:
-        """Write the tail into a segment now, rather than when it has grown long."""
+        """Write unsealed events to a segment now.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from flowdsl.events import entity_deleted
+        >>> with tempfile.TemporaryDirectory() as folder, ParquetEventLog(folder) as log:
+        ...     _ = log.append(entity_deleted("user", "ann"))
+        ...     log.seal()
+        """
         with self._writing():
             self._to_write().seal()
 
     @property
     def read_only(self) -> bool:
-        """Whether these are plain Parquet files, that nothing can be appended to."""
+        """True for plain Parquet files, which cannot be appended to."""
         return self._plain is not None
 
     @property
     def identity(self) -> str | None:
-        """What tells this log from all others; None of plain files, and before the log is made."""
+        """Unique id of the log; None for plain files, and before the log is created."""
         catalog = None if self._plain else self._log.catalog()
         return catalog.identity if catalog else None
 
     def last_seq_no(self) -> int:
-        """The number of the last event; 0 in an empty log."""
+        """Return the number of the last event.
+
+        Returns
+        -------
+        int
+            The number, or 0 if the log is empty.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().last_seq_no()
+        0
+        """
         if self._plain:
             return self._plain_last
         return self._log.last()
 
     def count(self) -> int | None:
-        """How many events there are; of plain files, how many rows."""
+        """Return the number of rows.
+
+        Returns
+        -------
+        int or None
+            The number, or None if it is unknown without reading.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().count()
+        0
+        """
         if self._plain:
             return self._plain.count()
         catalog, rows = self._log.held()
@@ -161,9 +209,34 @@ class ParquetEventLog(EventLog):
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Frames of at most `size` events after `after`; events appended meanwhile are not in them.
+        """Yield the events in chunks; events appended meanwhile are not included.
 
-        A `FlowWarning` says which events after `after` the log no longer has.
+        A `FlowWarning` names events after `after` that the log no longer has.
+
+        Parameters
+        ----------
+        columns
+            The columns wanted in addition to `seq_no`, `timestamp` and `kind`.
+        size
+            The greatest number of events per frame.
+        after
+            Only events after this number.
+        interest
+            Which events matter; others may come without their columns.
+
+        Yields
+        ------
+        polars.DataFrame
+            Events in the order of their numbers.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from flowdsl.events import entity_deleted
+        >>> with tempfile.TemporaryDirectory() as folder, ParquetEventLog(folder) as log:
+        ...     _ = log.append(entity_deleted("user", "ann"))
+        ...     [chunk.height for chunk in log.chunks([], 100)]
+        [1]
         """
         if self._plain:
             return self._plain.chunks(columns, size, after)
@@ -187,7 +260,22 @@ class ParquetEventLog(EventLog):
         return ahead(together(cut(found, size), size))
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
-        """Note that a live run read this clock after an event (the last one) because a timer fired without an event."""
+        """Store that a live run's clock was at this time after an event, because a timer fired without an event.
+
+        Parameters
+        ----------
+        clock
+            The clock.
+        after
+            The event; the last one by default.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, entity_deleted
+        >>> log = MemoryEventLog()
+        >>> _ = log.append(entity_deleted("user", "ann"), timestamp="2024-01-01T00:00:00Z")
+        >>> log.mark_clock("2024-01-01T01:00:00Z")
+        """
         clock_us = timestamp_us(clock)
         with self._writing():
             if self._log.writing:
@@ -198,12 +286,46 @@ class ParquetEventLog(EventLog):
                 catalog.mark_clock(self.last_seq_no() if after is None else after, clock_us)
 
     def clock_marks(self, since: int = 0) -> pl.DataFrame:
-        """`seq_no`, `clock`: the marks made after the event `since` or later, in the order in which they were made."""
+        """Return the clock marks.
+
+        Parameters
+        ----------
+        since
+            Only marks made after this event or later.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per mark with `seq_no` and `clock`, in the order they were made.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().clock_marks().columns
+        ['seq_no', 'clock']
+        """
         catalog = None if self._plain else self._log.catalog()
         return marks_frame(catalog.clock_marks(since) if catalog else [])
 
     def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
-        """Note that these events, dated in the future, do not move the log clock: it is `clock` at them, if not later."""
+        """Store that these events, which are dated in the future, do not move the log clock.
+
+        A live run stores this before it processes the events (`max_ahead`). The first mark of an event counts.
+
+        Parameters
+        ----------
+        seq_nos
+            The events.
+        clock
+            The clock at them, unless it is later already.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, entity_deleted
+        >>> log = MemoryEventLog()
+        >>> _ = log.append(entity_deleted("user", "ann"), timestamp="2077-01-01T00:00:00Z")
+        >>> log.mark_ahead([1], "2024-01-01T00:00:00Z")
+        """
         clock_us = timestamp_us(clock)
         with self._writing():
             if self._log.writing:
@@ -212,14 +334,50 @@ class ParquetEventLog(EventLog):
                 self._log.catalog_to_change().mark_ahead(seq_nos, clock_us)
 
     def ahead_marks(self, since: int = 0) -> pl.DataFrame:
-        """`seq_no`, `clock`: the events from `since` on that do not move the log clock, and what it is at them, if not later."""
+        """Return the events that do not move the log clock.
+
+        Parameters
+        ----------
+        since
+            Only events from this number on.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per event with `seq_no` and `clock`, the clock at it unless it is later already.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().ahead_marks().columns
+        ['seq_no', 'clock']
+        """
         catalog = None if self._plain else self._log.catalog()
         return marks_frame(catalog.ahead_marks(since) if catalog else [])
 
     def compact(self, *, progress: Progress = None) -> int:
-        """Write small neighbouring segments as larger ones; how many segments fewer there are. Appends go on meanwhile.
+        """Merge small neighbouring segments. Appends go on meanwhile.
 
-        `progress` is as in `replay`.
+        Parameters
+        ----------
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        int
+            How many segments fewer there are.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from flowdsl.events import entity_deleted
+        >>> with tempfile.TemporaryDirectory() as folder, ParquetEventLog(folder, seal_rows=1) as log:
+        ...     for name in "abc":
+        ...         _ = log.append(entity_deleted("user", name))
+        ...     log.seal()
+        ...     log.compact() > 0
+        True
         """
         from flowdsl.log.maintenance import compact
 
@@ -230,11 +388,36 @@ class ParquetEventLog(EventLog):
         self, max_age: str | timedelta | None = None, max_bytes: int | None = None, *,
         now: datetime | str | None = None,
     ) -> int:  # fmt: skip
-        """Drop the oldest whole segments; how many events went.
+        """Drop the oldest segments. Sequence numbers and positions stay as they are.
 
-        `max_age` ("90d") drops those whose events are all older than that before `now`, or else before the newest
-        event; `max_bytes` those that are too many. Numbers and positions go on as they were, and a reading from
-        before what is left warns of it.
+        Parameters
+        ----------
+        max_age
+            Drop segments whose events are all older than this, such as `"90d"`.
+        max_bytes
+            Drop segments until the rest is no larger than this.
+        now
+            The time from which the age counts; the newest event by default.
+
+        Returns
+        -------
+        int
+            How many events were dropped.
+
+        Raises
+        ------
+        DataError
+            If neither limit is given, or one is not valid.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from flowdsl.events import entity_deleted
+        >>> with tempfile.TemporaryDirectory() as folder, ParquetEventLog(folder) as log:
+        ...     _ = log.append(entity_deleted("user", "ann"), timestamp="2024-01-01T00:00:00Z")
+        ...     log.seal()
+        ...     log.retain("90d", now="2024-12-31T00:00:00Z")
+        1
         """
         from flowdsl.log.maintenance import retain
 
@@ -242,10 +425,34 @@ class ParquetEventLog(EventLog):
             return retain(self._to_write(), self._sealed, max_age, max_bytes, now)
 
     def verify(self, repair: bool = False, *, progress: Progress = None) -> Verification:
-        """Check all of the log: what is damaged, and where. With `repair`, set that aside, so that the rest can be used.
+        """Check the whole log.
 
-        It changes nothing without `repair`, which needs to be the only writer: damaged files go to the folder
-        `quarantine`, their events' numbers are given up, and reading passes over them with a warning. `progress` is as in `replay`.
+        Parameters
+        ----------
+        repair
+            Move what is damaged to the folder `quarantine`, give up its event numbers, and let the rest be used; reading skips them
+            with a warning. Requires that no other process writes. Without it nothing is changed.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        Verification
+            What is damaged, and where.
+
+        Raises
+        ------
+        DataError
+            If there is no log, or, with `repair`, another process writes.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from flowdsl.events import entity_deleted
+        >>> with tempfile.TemporaryDirectory() as folder, ParquetEventLog(folder) as log:
+        ...     _ = log.append(entity_deleted("user", "ann"))
+        ...     log.verify().ok
+        True
         """
         from flowdsl.log.repair import repair as set_aside
         from flowdsl.log.verification import inspect
@@ -263,34 +470,77 @@ class ParquetEventLog(EventLog):
 
     @property
     def problems(self) -> pd.DataFrame:
-        """Rows of plain files, or of frames appended through this object, that could not be read; events that are lost."""
+        """Rows of plain files, or of frames appended through this object, that could not be read; and lost events."""
         return self._plain.problems if self._plain else self._all_problems.frame()
 
     @property
     def broken(self) -> int:
-        """Rows that were left out because they cannot be events."""
+        """Number of rows that were skipped because they cannot be events."""
         return self._plain.broken if self._plain else self._problems.counts["broken"]
 
     @property
     def problem_counts(self) -> dict[str, int]:
-        """How many problems of each sort there are."""
+        """Number of problems of each sort."""
         return self._plain.problem_counts if self._plain else dict(self._all_problems.counts)
 
     def position(self, consumer: str) -> int:
-        """The last `seq_no` that a consumer is done with; 0 where it has not begun."""
+        """Return the position of a consumer.
+
+        Parameters
+        ----------
+        consumer
+            The name of the consumer.
+
+        Returns
+        -------
+        int
+            The number of the last event it has acknowledged, or 0.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().position("mailer")
+        0
+        """
         if self._plain:
             return self._positions.get(consumer, 0)
         catalog = self._log.catalog()
         return catalog.position(consumer) if catalog else 0
 
     def wait(self, after: int, timeout: float | None) -> bool:
-        """Wait until there are events after `after`, from this or another process; whether there are."""
+        """Wait for events after a number.
+
+        Parameters
+        ----------
+        after
+            The number.
+        timeout
+            The longest time to wait, in seconds; None waits without limit.
+
+        Returns
+        -------
+        bool
+            True if there are such events.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog
+        >>> MemoryEventLog().wait(0, timeout=0)
+        False
+        """
         if self._plain:
             return self.last_seq_no() > after
         return self._log.wait(after, timeout)
 
     def close(self) -> None:
-        """Let go of the files; another process may write then. Nothing is lost without it."""
+        """Close the files, so that another process may write. Nothing is lost if a log is not closed.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ParquetEventLog(folder).close()
+        """
         self._log.close()
 
     def __enter__(self) -> ParquetEventLog:

@@ -8,8 +8,19 @@ from flowdsl.errors import DataError, did_you_mean
 
 
 class Position(StrEnum):
-    """The names of places in a log; a sequence number is a place too.
+    """Named positions in a log; a sequence number is a position too.
 
+    Attributes
+    ----------
+    BEGINNING
+        The first event.
+    LATEST
+        The next event to come.
+    LAST_ACKNOWLEDGED
+        The event after the last one that the consumer has acknowledged.
+
+    Examples
+    --------
     >>> Position.BEGINNING == "beginning"
     True
     """

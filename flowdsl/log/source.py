@@ -32,12 +32,30 @@ class EventSource(Protocol):
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Yield frames of at most `size` events, strictly ascending in `seq_no`, all after `after`.
+        """Yield the events in chunks.
 
-        Each has `seq_no` (Int64), `timestamp` (UTC, microseconds), `kind` (an Enum of the five) and those of `columns`
-        that an event table has: text columns as String, null where the source lacks them; `data` and `metadata`
-        as JSON text or as the source's nested type. Where a source knows that `interest` rules out all of a stretch of
-        events, these have nothing but `seq_no`, `timestamp` and `kind`; the other columns are null.
+        Parameters
+        ----------
+        columns
+            The columns wanted in addition to `seq_no`, `timestamp` and `kind`.
+        size
+            The greatest number of events per frame.
+        after
+            Only events after this number.
+        interest
+            Which events matter. Stretches without any may have null in all columns but `seq_no`, `timestamp` and `kind`.
+
+        Yields
+        ------
+        polars.DataFrame
+            Events, strictly ascending in `seq_no` (Int64), with `timestamp` (UTC, microseconds), `kind` (an Enum of the five), and
+            those of `columns` that an event table has: text columns as String, null where the source lacks them; `data` and `metadata`
+            as JSON text or as the source's nested type.
+
+        Examples
+        --------
+        >>> [chunk["seq_no"].to_list() for chunk in open_log([]).chunks([], 100)]
+        []
         """
 
     def clock_marks(self) -> pl.DataFrame:
@@ -52,11 +70,28 @@ class EventSource(Protocol):
 
 
 def open_log(log: Any) -> EventSource:
-    """Open any log for the engine: a log, a path, glob or folder of Parquet, a frame, a list of events.
+    """Open any log for the engine.
 
-    Parquet files and frames are read in place. A list is numbered in order of (timestamp, position), and an event in
-    it that is none is a `DataError`; in files and frames such rows are left out and reported in `problems`.
+    Parquet files and frames are read in place; their invalid rows are skipped and listed in `problems`. A list is numbered by
+    (timestamp, position).
 
+    Parameters
+    ----------
+    log
+        A log, a path, glob or folder of Parquet files, a frame of any library, or a list of events.
+
+    Returns
+    -------
+    EventSource
+        The events.
+
+    Raises
+    ------
+    DataError
+        If it is none of these, or an event of a list is invalid.
+
+    Examples
+    --------
     >>> import polars as pl
     >>> frame = pl.DataFrame({"kind": ["entity.deleted"], "timestamp": ["2024-01-01T00:00:00Z"],
     ...                       "entity_type": ["user"], "entity_id": ["ann"]})

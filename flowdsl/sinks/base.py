@@ -233,10 +233,21 @@ class Sink:
         ------
         SinkError
             If something the sink needs is missing.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Frame
+        >>> Frame().open()
         """
 
     def close(self) -> None:
-        """Release all resources; the sink may be opened again."""
+        """Release all resources; the sink may be opened again.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Frame
+        >>> Frame().close()
+        """
 
     @property
     def keeps_preferences(self) -> bool:
@@ -257,6 +268,13 @@ class Sink:
         -------
         mask or None
             True where a delivery is allowed; None if all are.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> from flowdsl.sinks import Frame
+        >>> Frame().accepts(pl.Series(["ann"]), pl.Series(["like"])) is None
+        True
         """
         return None
 
@@ -274,6 +292,17 @@ class Sink:
         -------
         sequence of Failure or None
             One entry per delivery: None, or why it failed.
+
+        Raises
+        ------
+        NotImplementedError
+            If a subclass does not implement it.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Frame
+        >>> Frame().deliver([Delivery("hello")])
+        [None]
         """
         raise NotImplementedError
 
@@ -310,7 +339,14 @@ def checked_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome
 
 
 class DurableSink(Sink):
-    """Base class of sinks that store deliveries and remember which they have: batches by number, deliveries by key."""
+    """Base class of sinks that store deliveries and remember which they have: batches by number, deliveries by key.
+
+    Examples
+    --------
+    >>> from flowdsl.sinks import Feed
+    >>> isinstance(Feed(), DurableSink)
+    True
+    """
 
     durable: ClassVar[bool] = True
 
@@ -330,6 +366,18 @@ class DurableSink(Sink):
         -------
         sequence of Failure or None
             As of `deliver`, and the same if the batch is applied again.
+
+        Raises
+        ------
+        NotImplementedError
+            If a subclass does not implement it.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Feed
+        >>> feed = Feed()
+        >>> feed.apply([Delivery("hello", "ann")], "mailer", 1), feed.applied("mailer")
+        ([None], 1)
         """
         raise NotImplementedError
 
@@ -345,6 +393,12 @@ class DurableSink(Sink):
         -------
         sequence of Failure or None
             One entry per delivery: None, or why it failed.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Feed
+        >>> Feed().deliver([Delivery("hello", "ann")])
+        [None]
         """
         return [self.apply([delivery], f"key/{delivery.key}", 1)[0] for delivery in deliveries]
 
@@ -360,5 +414,16 @@ class DurableSink(Sink):
         -------
         int
             The number, or 0 before the first batch.
+
+        Raises
+        ------
+        NotImplementedError
+            If a subclass does not implement it.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Feed
+        >>> Feed().applied("mailer")
+        0
         """
         raise NotImplementedError

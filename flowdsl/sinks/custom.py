@@ -51,7 +51,12 @@ class Custom(Sink):
         self._background = Background("flowdsl-custom")
 
     def close(self) -> None:
-        """Stop the event loop, if there is one."""
+        """Stop the event loop, if there is one.
+
+        Examples
+        --------
+        >>> Custom(print).close()
+        """
         self._background.stop()
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:

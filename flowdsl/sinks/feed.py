@@ -53,6 +53,13 @@ class FeedItem(NamedTuple):
         The payload, a JSON value.
     delivered_at
         When it was delivered, in UTC.
+
+    Examples
+    --------
+    >>> feed = Feed()
+    >>> _ = feed.deliver([Delivery("hello", "ann")])
+    >>> next(feed.items("ann")).payload
+    'hello'
     """
 
     id: str
@@ -70,6 +77,11 @@ class FeedPage:
         The items.
     next
         The cursor of the next page, or None on the last page.
+
+    Examples
+    --------
+    >>> Feed().page("ann")
+    FeedPage(items=(), next=None)
     """
 
     items: tuple[FeedItem, ...]

@@ -73,6 +73,13 @@ class Notification(NamedTuple):
         When it was delivered, in UTC.
     payload
         The whole payload.
+
+    Examples
+    --------
+    >>> in_app = InApp()
+    >>> _ = in_app.deliver([Delivery({"title": "hello"}, "ann")])
+    >>> in_app.list("ann")[0].title
+    'hello'
     """
 
     id: str

@@ -154,6 +154,12 @@ class Push(Sink):
         ------
         SinkError
             If a variable of the environment is missing.
+
+        Examples
+        --------
+        >>> push = Push()
+        >>> push.open()
+        >>> push.close()
         """
         if self._http is not None:
             return
@@ -165,7 +171,12 @@ class Push(Sink):
         self._http = client(self._timeout, 6, "push")
 
     def close(self) -> None:
-        """Close the connections, and the store of devices if it is the sink's own."""
+        """Close the connections, and the store of devices if it is the sink's own.
+
+        Examples
+        --------
+        >>> Push().close()
+        """
         http, self._http = self._http, None
         if http is not None and self._background.running:
             self._background.run(http.aclose())
@@ -187,6 +198,12 @@ class Push(Sink):
         -------
         mask or None
             True where a delivery is allowed; None if all are.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> Push().accepts(pl.Series(["ann"]), pl.Series(["like"])) is None
+        True
         """
         return self.recipients.accepts(recipients, types)
 
@@ -202,6 +219,11 @@ class Push(Sink):
         -------
         sequence of Failure or None
             One entry per delivery: None if it reached a device or there is none, or why it failed.
+
+        Examples
+        --------
+        >>> Push().deliver([Delivery({"title": "hello"}, "somebody without a device")])
+        [None]
         """
         self.open()
         outcomes: list[Outcome] = [None if one.recipient else no_recipient("push") for one in deliveries]

@@ -49,6 +49,11 @@ class Preferences:
         True if nothing is let through.
     opted_out
         The notification types that are not let through, sorted.
+
+    Examples
+    --------
+    >>> Recipients().preferences("ann")
+    Preferences(recipient='ann', muted=False, opted_out=())
     """
 
     recipient: str
@@ -86,11 +91,20 @@ class Recipients:
         ------
         SinkError
             If the file cannot be opened.
+
+        Examples
+        --------
+        >>> Recipients().open()
         """
         self._database.open()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file.
+
+        Examples
+        --------
+        >>> Recipients().close()
+        """
         self._database.close()
 
     def __repr__(self) -> str:
@@ -199,6 +213,14 @@ class Recipients:
         -------
         mask or None
             True where a delivery is allowed; None if all are.
+
+        Examples
+        --------
+        >>> import polars as pl
+        >>> people = Recipients()
+        >>> people.mute("ann")
+        >>> people.accepts(pl.Series(["ann", "bob"]), pl.Series(["like", "like"])).tolist()
+        [False, True]
         """
         if not self._database.is_there:
             # a replay that only asks leaves no file behind
@@ -305,6 +327,13 @@ class Recipients:
             The push token by ticket.
         sent_at
             When the messages were sent, in seconds since 1970.
+
+        Examples
+        --------
+        >>> people = Recipients()
+        >>> people.keep_tickets({"ticket-1": "ExponentPushToken[a]"}, 0.0)
+        >>> people.tickets(before=1.0, limit=10)
+        {'ticket-1': 'ExponentPushToken[a]'}
         """
         rows = sealed((ticket, token, float(sent_at)) for ticket, token in tickets.items())
         sql = "insert or replace into tickets values (?, ?, ?, ?)"
@@ -324,6 +353,11 @@ class Recipients:
         -------
         dict of str to str
             The push token by ticket.
+
+        Examples
+        --------
+        >>> Recipients().tickets(before=0.0, limit=10)
+        {}
         """
         rest = "where sent_at <= ? order by sent_at, id limit ?"
         return {ticket: token for ticket, token, _ in self._database.rows("tickets", rest, (before, limit))}
@@ -335,6 +369,10 @@ class Recipients:
         ----------
         tickets
             The tickets.
+
+        Examples
+        --------
+        >>> Recipients().forget_tickets(["ticket-1"])
         """
         rows = [(ticket,) for ticket in tickets]
         self._database.write(

@@ -74,11 +74,28 @@ class KeptSink(DurableSink, Generic[Row]):
         self._database = database
 
     def open(self) -> None:
-        """Open the file, and create it if it does not exist."""
+        """Open the file, and create it if it does not exist.
+
+        Raises
+        ------
+        SinkError
+            If the file cannot be opened.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Feed
+        >>> Feed().open()
+        """
         self._database.open()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Feed
+        >>> Feed().close()
+        """
         self._database.close()
 
     def verify(self) -> Sequence[str]:
@@ -88,6 +105,12 @@ class KeptSink(DurableSink, Generic[Row]):
         -------
         sequence of str
             What is damaged, one sentence each; empty if nothing is.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Feed
+        >>> Feed().verify()
+        []
         """
         return self._database.damage()
 
@@ -103,6 +126,12 @@ class KeptSink(DurableSink, Generic[Row]):
         -------
         sequence of Failure or None
             One entry per delivery: None, or why it failed.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Delivery, Feed
+        >>> Feed().deliver([Delivery("hello", "ann")])
+        [None]
         """
         kept, outcomes = self._rows(deliveries)
         if kept:
@@ -126,6 +155,12 @@ class KeptSink(DurableSink, Generic[Row]):
         -------
         sequence of Failure or None
             As of `deliver`.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Delivery, Feed
+        >>> Feed().apply([Delivery("hello", "ann")], "mailer", 1)
+        [None]
         """
         # what cannot be kept depends on the deliveries alone: a batch that is handed over again has the same answer
         kept, outcomes = self._rows(deliveries)
@@ -150,6 +185,12 @@ class KeptSink(DurableSink, Generic[Row]):
         -------
         int
             The number, or 0 before the first batch.
+
+        Examples
+        --------
+        >>> from flowdsl.sinks import Feed
+        >>> Feed().applied("mailer")
+        0
         """
         return self._database.applied(consumer)
 

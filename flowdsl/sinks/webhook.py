@@ -144,6 +144,10 @@ class Webhook(Sink):
         ------
         SinkError
             If a variable of the environment is missing.
+
+        Examples
+        --------
+        >>> Webhook("https://example.org/hook").open()
         """
         if self._filled is not None:
             return
@@ -154,7 +158,12 @@ class Webhook(Sink):
         self._filled = url, {name.lower(): value.filled().encode() for name, value in self._headers.items()}
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections.
+
+        Examples
+        --------
+        >>> Webhook("https://example.org/hook").close()
+        """
         http, self._http, self._filled = self._http, None, None
         if http is not None and self._background.running:
             self._background.run(http.aclose())
@@ -172,6 +181,11 @@ class Webhook(Sink):
         -------
         sequence of Failure or None
             One entry per delivery: None, or why it failed.
+
+        Examples
+        --------
+        >>> Webhook("https://example.org/hook").deliver([])
+        []
         """
         self.open()
         return self._background.run(self._all(deliveries)) if deliveries else []

@@ -235,6 +235,14 @@ class WebSocket(Sink):
         ------
         SinkError
             If the address is in use, or a variable of the environment is missing.
+
+        Examples
+        --------
+        >>> server = WebSocket()
+        >>> server.open()
+        >>> server.port > 0
+        True
+        >>> server.close()
         """
         if self._server is not None:
             return
@@ -254,7 +262,12 @@ class WebSocket(Sink):
             ) from error
 
     def close(self) -> None:
-        """Disconnect all listeners and stop the server."""
+        """Disconnect all listeners and stop the server.
+
+        Examples
+        --------
+        >>> WebSocket().close()
+        """
         server, self._server = self._server, None
         if server is not None:
             assert self._door is not None
@@ -274,6 +287,14 @@ class WebSocket(Sink):
         -------
         sequence of None
             One entry per delivery: a listener that is gone is no failure.
+
+        Examples
+        --------
+        >>> server = WebSocket()
+        >>> server.open()
+        >>> server.deliver([Delivery("hello", "ann")])
+        [None]
+        >>> server.close()
         """
         self.open()
         self._background.run(self._hand_out(deliveries))

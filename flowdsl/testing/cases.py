@@ -26,14 +26,43 @@ EXPECTATIONS: Final = ("deliveries", "drops", "failures")
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FlowTest:
-    """Events and a graph, and the deliveries, drops and failures that are to come of them.
+    """Test of flows: events, a graph, and the deliveries, drops and failures they must lead to.
 
-    It says the same as an entry of `tests:` in YAML, with the same names. `events` are mappings with the fields of their
-    kind and `at` (a time after `start`, or a timestamp; by default with the event before), or those that
-    `link_created` and its sisters make, alone or as `(at, event)`. `deliveries` and `failures` are complete: what is not
-    among them must not happen; `drops` are looked at where they are given. A delivery's `payload` names the fields
-    that are looked at, or with `exact` all. Raises `LoadError` for what no test can say.
+    A test has the same fields as an entry of `tests:` in YAML.
 
+    Parameters
+    ----------
+    name
+        The name of the test.
+    events
+        Mappings with the fields of their kind and `at` (a time after `start` or a timestamp; by default that of the event before),
+        or the results of `link_created` and its sisters, alone or as `(at, event)`.
+    deliveries
+        All deliveries. The `payload` of one names the fields to compare, or all of them with `exact`.
+    drops
+        All dropped contexts; None compares none.
+    failures
+        All failed contexts.
+    description
+        Text for readers.
+    flows
+        The names of the flows to run; None runs all.
+    target
+        A production runtime, such as `"this-rs"`, whose rules are used.
+    open_windows
+        What becomes of windows that are open at the end, as in `replay`.
+    graph
+        The entities and links before the first event.
+    start
+        The time from which `at` counts.
+
+    Raises
+    ------
+    LoadError
+        If a field is not valid.
+
+    Examples
+    --------
     >>> from flowdsl import link_created, on
     >>> flow = on("link.created").map(title="{{ source_id }} follows you").deliver("in-app")
     >>> test = FlowTest(
@@ -69,7 +98,28 @@ class FlowTest:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> FlowTest:
-        """The test that a mapping of YAML says."""
+        """Build a test from an entry of `tests:` in YAML.
+
+        Parameters
+        ----------
+        given
+            The mapping.
+
+        Returns
+        -------
+        FlowTest
+            The test.
+
+        Raises
+        ------
+        LoadError
+            If a field is unknown or not valid.
+
+        Examples
+        --------
+        >>> FlowTest.of({"name": "nothing happens", "events": []})
+        <FlowTest 'nothing happens': 0 events>
+        """
         problems: list[Any] = []
         plain = read_test(read_mapping(given), problems)
         if problems:
@@ -77,19 +127,63 @@ class FlowTest:
         return cls(**plain)
 
     def run(self, flows: Any) -> Outcome:
-        """What comes of the events with these flows (a flow, a list or a project), beside what was to come."""
+        """Run the test.
+
+        Parameters
+        ----------
+        flows
+            A flow, a list of flows, or a project.
+
+        Returns
+        -------
+        Outcome
+            The outcome: whether it passed, and the differences.
+
+        Examples
+        --------
+        >>> from flowdsl import on
+        >>> FlowTest(name="nothing happens", events=[]).run(on("link.created").map(title="hello").deliver("in-app")).passed
+        True
+        """
         from flowdsl.testing.runner import run
 
         return run(self, flows)
 
     def check(self, flows: Any) -> None:
-        """Raise an `AssertionError` that shows the differences, where there are any: for pytest and its kind."""
+        """Run the test and raise an error if it fails; for pytest and the like.
+
+        Parameters
+        ----------
+        flows
+            A flow, a list of flows, or a project.
+
+        Raises
+        ------
+        AssertionError
+            If the test fails; the message shows the differences.
+
+        Examples
+        --------
+        >>> from flowdsl import on
+        >>> FlowTest(name="nothing happens", events=[]).check(on("link.created").map(title="hello").deliver("in-app"))
+        """
         outcome = self.run(flows)
         if not outcome.passed:
             raise AssertionError(f"{self.name}\n{outcome.diff}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The test as a mapping, as it stands in YAML; what says no more than the default is left out."""
+        """Return the test as an entry of `tests:` in YAML, without defaults.
+
+        Returns
+        -------
+        dict
+            The mapping.
+
+        Examples
+        --------
+        >>> FlowTest(name="nothing happens", events=[]).to_dict()
+        {'name': 'nothing happens', 'events': [], 'deliveries': []}
+        """
         order = (
             "name",
             "description",
@@ -107,8 +201,15 @@ class FlowTest:
         return {name: value for name, value in given.items() if name not in silent or value != silent[name]}
 
     def to_yaml(self) -> str:
-        """The test as text to be put below `tests:`.
+        """Return the test as YAML text to be put below `tests:`.
 
+        Returns
+        -------
+        str
+            The text.
+
+        Examples
+        --------
         >>> print(FlowTest(name="nothing comes of nothing", events=[]).to_yaml())
         - name: nothing comes of nothing
           events: []

@@ -26,7 +26,26 @@ from flowdsl.testing.loader import moment, production_event
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a test: `settled` is the test as it would hold, `result` the replay, `error` why there is none."""
+    """Outcome of a test.
+
+    Attributes
+    ----------
+    test
+        The test.
+    settled
+        The test as it would pass: its expectations replaced by what happened.
+    result
+        The replay, or None if it did not run.
+    error
+        Why it did not run, or None.
+
+    Examples
+    --------
+    >>> from flowdsl import on
+    >>> from flowdsl.testing import FlowTest
+    >>> FlowTest(name="nothing happens", events=[]).run(on("link.created").map(title="hello").deliver("in-app")).error is None
+    True
+    """
 
     test: FlowTest
     settled: FlowTest
@@ -35,12 +54,12 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether everything came as it was to come, and nothing else."""
+        """True if exactly what was expected happened."""
         return self.error is None and same(self.settled.to_dict(), self.test.to_dict())
 
     @property
     def diff(self) -> str:
-        """What was to come against what came, as a unified diff of YAML; why nothing ran; empty where all is well."""
+        """Unified diff, in YAML, of what was expected and what happened; the reason if nothing ran; empty if the test passed."""
         if self.error is not None:
             return str(self.error)
         before, after = _expected_lines(self.test), _expected_lines(self.settled)
@@ -51,8 +70,25 @@ class Outcome:
 
 
 def read_tests(source: Any) -> tuple[FlowTest, ...]:
-    """The tests that stand beside the flows of a project, or of whatever `load` takes.
+    """Read the tests of a project.
 
+    Parameters
+    ----------
+    source
+        A project, or anything that `load` accepts.
+
+    Returns
+    -------
+    tuple of FlowTest
+        The tests.
+
+    Raises
+    ------
+    LoadError
+        If a test is not valid.
+
+    Examples
+    --------
     >>> read_tests({"sinks": [], "tests": [{"name": "nothing happens", "events": []}]})
     (<FlowTest 'nothing happens': 0 events>,)
     """
@@ -61,7 +97,26 @@ def read_tests(source: Any) -> tuple[FlowTest, ...]:
 
 
 def run_tests(project: Project, tests: Iterable[FlowTest] | None = None) -> list[Outcome]:
-    """The outcomes of the tests of a project, or of those given; what cannot run is an outcome with its `error`."""
+    """Run tests of a project.
+
+    Parameters
+    ----------
+    project
+        The project.
+    tests
+        The tests; those of the project by default.
+
+    Returns
+    -------
+    list of Outcome
+        One outcome per test; a test that cannot run has an `error`.
+
+    Examples
+    --------
+    >>> from flowdsl import load
+    >>> run_tests(load({"events": {"flows": []}}))
+    []
+    """
     outcomes = []
     for test in read_tests(project) if tests is None else tests:
         try:
