@@ -1,4 +1,4 @@
-"""The field that a chart is drawn into: its margins, its axis of numbers with a grid, and the marks below."""
+"""The plot area of a chart: margins, a numeric axis with a grid, and tick labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARK: Final = 150.0
 
 
 class Field:
-    """Takes shapes one after the other, placed by value: numbers from `low` to `high` upwards, `left` to `right` across."""
+    """Plot area that collects shapes placed by value: `low` to `high` upwards, `left` to `right` across."""
 
     def __init__(
         self, size: tuple[float, float], values: tuple[float, float], *, y_label: str, x_label: str = "",
@@ -29,7 +29,7 @@ class Field:
         ticks = number_ticks(*values, most=max(2, int(self.height // 40)), whole=whole)
         self.low, self.high = ticks[0], ticks[-1]
         labels = [short_text(tick) for tick in ticks]
-        # charts above one another begin at the same place as long as numbers are short
+        # charts stacked in a page align as long as their numbers are short
         self.left = max(_LEFT, max(width(label, FONT) for label in labels) + _GAP + 4)
         self.right = self.width - room
         self.top = 2 * _LINE + 2
@@ -46,11 +46,11 @@ class Field:
             )
 
     def y(self, value: float) -> float:
-        """How far down a value lies."""
+        """Return the vertical position of a value."""
         return self.bottom - (value - self.low) / (self.high - self.low) * (self.bottom - self.top)
 
     def line(self, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
-        """A straight line."""
+        """Draw a straight line."""
         self.parts.append(
             f'<line x1="{short(x1)}" y1="{short(y1)}" x2="{short(x2)}" y2="{short(y2)}" class="{css}"/>'
         )
@@ -65,14 +65,14 @@ class Field:
         css: str = "",
         room: float | None = None,
     ) -> None:
-        """One line of text, cut to the room that it has."""
+        """Draw one line of text, cut to its room."""
         shown = text if room is None else elided(text, room, FONT)
         where = "" if anchor == "start" else f' text-anchor="{anchor}"'
         style = f' class="{css}"' if css else ""
         self.parts.append(f'<text x="{short(x)}" y="{short(y)}"{where}{style}>{said(shown)}</text>')
 
     def column(self, x1: float, x2: float, value: float, title: str, css: str = "f0") -> None:
-        """A column from the axis up, with its title where the pointer rests; what is more than nothing can be seen."""
+        """Draw a column up from the axis, with a tooltip; a value above zero is always visible."""
         height = self.bottom - self.y(value)
         if value > 0:
             height = max(height, 1.5)
@@ -80,7 +80,7 @@ class Field:
             self.parts.append(f'<rect {shape} class="{css}"><title>{said(title)}</title></rect>')
 
     def marks(self, ticks: Sequence[Tick], place: Callable[[float], float]) -> None:
-        """Labels below the axis: as many as stand beside one another, the larger unit in a second line."""
+        """Draw tick labels below the axis, as many as fit, with the larger unit in a second line."""
         for line, labels in enumerate(([t.label for t in ticks], [t.above for t in ticks])):
             named = [
                 (place(t.at), elided(label, _MARK, FONT))
@@ -95,7 +95,7 @@ class Field:
 
 
 def beside(named: Sequence[tuple[float, str]], limit: float) -> Iterator[tuple[float, str]]:
-    """Those labels that do not run into one another: every second, third … where places are even, else what fits."""
+    """Yield the labels that do not overlap: every nth of evenly spaced ones, otherwise those that fit."""
     widths = [width(label, FONT) for _, label in named]
 
     def apart(one: int, other: int) -> bool:

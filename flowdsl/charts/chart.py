@@ -1,4 +1,4 @@
-"""A chart: SVG with text alternatives, alone or in a page, light or dark as whoever looks at it prefers."""
+"""Chart values: SVG with text alternatives, alone or in a page, in the reader's light or dark scheme."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 from flowdsl.diagrams.palette import DARK, LIGHT, SANS, Scheme
 from flowdsl.diagrams.text_width import printable
 
-# told apart in light and dark, and by those who do not see all colours; tests hold their contrast to 3 to 1
+# distinct in light, in dark and to colour-blind readers; tests keep their contrast at 3 to 1
 SERIES: Final = (
     ("#0969da", "#58a6ff"),
     ("#bc4c00", "#f0883e"),
@@ -27,9 +27,10 @@ SERIES: Final = (
 
 @dataclass(frozen=True, repr=False)
 class Chart:
-    """Something drawn: `.svg` is a file of its own, `.inline` goes into a page that has `chart_style`, `.text` says the same.
+    """A drawn chart: `.svg` is a file of its own, `.inline` goes into a page with `chart_style`, `.text` is
+    the same as text.
 
-    The same data always give the same bytes; nothing is run and nothing is fetched.
+    The same data always gives the same bytes; no script runs and nothing is fetched.
     """
 
     title: str
@@ -41,7 +42,7 @@ class Chart:
 
     @cached_property
     def svg(self) -> str:
-        """The chart as an SVG file, which needs nothing beside itself."""
+        """The chart as a self-contained SVG file."""
         name = "fd" + hashlib.sha256(f"{self.title}\n{self.body}".encode()).hexdigest()[:10]
         size = f'x=".5" y=".5" width="{short(self.width - 1)}" height="{short(self.height - 1)}" rx="8"'
         paper = f'<rect {size} class="paper"/>'
@@ -49,13 +50,13 @@ class Chart:
 
     @property
     def html(self) -> str:
-        """The chart as an `<img>` that holds it, which also those see who do not trust the page around it."""
+        """The chart as an `<img>` with embedded data, which is shown in untrusted notebooks too."""
         data = b64encode(self.svg.encode()).decode()
         return f'<img alt="{said(self.title)}" src="data:image/svg+xml;base64,{data}" style="max-width:100%">'
 
     @cached_property
     def inline(self) -> str:
-        """The chart for a page that has the style of charts already."""
+        """The chart for a page that already has the style sheet of charts."""
         return self._drawn("chart", "")
 
     def _drawn(self, name: str, before: str) -> str:
@@ -78,17 +79,17 @@ class Chart:
 
 
 def said(text: str, most: int = 2_000) -> str:
-    """Text that can stand in SVG or HTML as what it is."""
+    """Return text escaped for SVG and HTML."""
     return escape(printable(text, most))
 
 
 def short(number: float) -> str:
-    """A number with at most one decimal."""
+    """Return a number with at most one decimal."""
     return f"{number + 0.0:.1f}".removesuffix(".0")
 
 
 def chart_style(root: str) -> str:
-    """The style sheet of charts below one element, every rule below its class; paper is light."""
+    """Return the style sheet of charts, with every rule below one class; paper is light."""
     fixed = f"{root} text{{font:11px {SANS};font-variant-numeric:tabular-nums;unicode-bidi:isolate}}"
     dark = _colours(root, DARK)
     return fixed + _colours(root, LIGHT) + f"@media screen and (prefers-color-scheme:dark){{{dark}}}"

@@ -1,4 +1,4 @@
-"""Columns: counts over time, and counts of classes such as `3–5`."""
+"""Column charts: counts over time, and counts of classes such as `3–5`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def time_chart(
     edges: Sequence[int], counts: Sequence[int], *, title: str, what: str = "delivery", each: str = "",
     series: int = 0, width: float = WIDTH, height: float = HEIGHT,
 ) -> Chart:  # fmt: skip
-    """How many there were in each stretch of time: `edges` in µs (UTC), one more than `counts`; `each` names a stretch.
+    """Draw counts over time: `edges` in µs (UTC), one more than `counts`; `each` names an interval.
 
     >>> day = 86_400_000_000
     >>> print(time_chart([0, day, 2 * day], [3, 1], title="visits", what="visit", each="day"))
@@ -49,7 +49,7 @@ def class_chart(
     classes: Sequence[tuple[str, int]], *, title: str, what: str, x_label: str,
     series: int = 0, width: float = WIDTH, height: float = HEIGHT,
 ) -> Chart:  # fmt: skip
-    """How many there were of each class, in the order given.
+    """Draw the count of each class, in the order given.
 
     >>> print(class_chart([("1", 7), ("2", 2), ("3–5", 1)], title="likes", what="person", x_label="likes of one person"))
     likes

@@ -1,4 +1,4 @@
-"""Counts, shares, spans of time and moments as people read them."""
+"""Text for counts, shares, durations and timestamps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 _SPANS: Final = (("µs", 1), ("ms", 1_000), ("s", SECOND), ("min", MINUTE), ("h", HOUR), ("d", DAY))
-# up to how many of a unit are said in it
+# the number from which on the next unit is used
 _MOST: Final = {"µs": 1_000, "ms": 1_000, "s": 60, "min": 60, "h": 48}
 _SHORT: Final = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12))
 
 
 def number_text(number: float) -> str:
-    """A number with thousands set apart and at most four digits behind the point.
+    """Return a number with thousands set apart and at most four decimals.
 
     >>> number_text(15322), number_text(0.25), number_text(1234567.0)
     ('15,322', '0.25', '1,234,567')
@@ -28,7 +28,7 @@ def number_text(number: float) -> str:
 
 
 def short_text(number: float) -> str:
-    """A number in few signs, for axes.
+    """Return a number in a few characters, for axes.
 
     >>> [short_text(n) for n in (0, 950, 1500, 20_000, 3_000_000, 0.004)]
     ['0', '950', '1.5k', '20k', '3M', '0.004']
@@ -41,7 +41,7 @@ def short_text(number: float) -> str:
 
 
 def share_text(part: float, whole: float) -> str:
-    """A share in per cent; what is there is never 0 %, what lacks something never 100 %.
+    """Return a share in per cent; only an empty share is 0 %, and only a full one 100 %.
 
     >>> share_text(1, 3), share_text(1, 10_000), share_text(9_999, 10_000), share_text(0, 5)
     ('33 %', '< 0.1 %', '> 99.9 %', '0 %')
@@ -58,7 +58,7 @@ def share_text(part: float, whole: float) -> str:
 
 
 def span_text(micros: float) -> str:
-    """A span of time in its largest fitting unit, to three digits.
+    """Return a duration in its largest fitting unit, to three digits.
 
     >>> [span_text(s) for s in (0, 1500, 90_000_000, 3_600_000_000, 36 * 3_600_000_000, 1_000_000_000_000)]
     ['0 s', '1.5 ms', '1.5 min', '1 h', '36 h', '11.6 d']
@@ -66,14 +66,14 @@ def span_text(micros: float) -> str:
     if not micros:
         return "0 s"
     for unit, size in _SPANS:
-        # what would round up to the next unit is said in that
+        # a number that rounds up to the next unit is written in that unit
         if unit not in _MOST or float(_three(micros / size)) < _MOST[unit]:
             return f"{_three(micros / size)} {unit}"
     raise AssertionError
 
 
 def moment(micros: int) -> dt.datetime:
-    """Microseconds since 1970 as a moment, UTC; what no calendar holds becomes its nearest end."""
+    """Return microseconds since 1970 as a UTC datetime, limited to the range of the calendar."""
     lowest, highest = dt.datetime.min.replace(tzinfo=dt.UTC), dt.datetime.max.replace(tzinfo=dt.UTC)
     try:
         return EPOCH + dt.timedelta(microseconds=micros)
@@ -82,13 +82,13 @@ def moment(micros: int) -> dt.datetime:
 
 
 def micros(value: dt.datetime) -> int:
-    """A moment as microseconds since 1970; one without a zone is UTC."""
+    """Return a datetime as microseconds since 1970; one without a time zone is UTC."""
     aware = value if value.tzinfo is not None else value.replace(tzinfo=dt.UTC)
     return (aware - EPOCH) // dt.timedelta(microseconds=1)
 
 
 def moment_text(micros: int, *, seconds: bool = False) -> str:
-    """A moment in UTC, to the minute or the second.
+    """Return a timestamp in UTC, to the minute or the second.
 
     >>> moment_text(1_767_225_600_000_000), moment_text(1_767_225_601_000_000, seconds=True)
     ('2026-01-01 00:00', '2026-01-01 00:00:01')
@@ -97,7 +97,7 @@ def moment_text(micros: int, *, seconds: bool = False) -> str:
 
 
 def _three(number: float) -> str:
-    """Three digits, and no more zeros than are needed."""
+    """Return a number with three digits and no trailing zeros."""
     digits = 0 if number >= 100 else 1 if number >= 10 else 2
     text = f"{number:.{digits}f}"
     if float(text) == 0 and number:

@@ -1,4 +1,4 @@
-"""Lines: numbers that depend on a number, a span of time, a moment, or on what has only a name."""
+"""Line charts: numbers over numbers, durations, timestamps or names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowdsl.charts.ticks import Tick, number_ticks, time_ticks
 from flowdsl.diagrams.text_width import width as text_width
 
 WIDTH, HEIGHT = 760.0, 300.0
-# lines are told apart by colour, and by how they are dashed
+# lines differ by colour and by dashes
 _DASHES: Final = ("", "7 4", "2 3", "10 3 2 3")
 _NAMES: Final = 170.0
 
@@ -23,9 +23,10 @@ def line_chart(
     x: Sequence[Any], lines: Mapping[str, Sequence[float | None]], *, title: str, x_label: str, y_label: str,
     width: float = WIDTH, height: float = HEIGHT, from_zero: bool = True,
 ) -> Chart:  # fmt: skip
-    """Lines by name over common places `x`: numbers, timedeltas and datetimes stand where they belong, text evenly spaced.
+    """Draw named lines over common positions `x`: numbers, timedeltas and datetimes to scale, text evenly
+    spaced.
 
-    None, and what is no number, leaves a gap. With `from_zero=False` the axis begins near the smallest value.
+    A value that is None or not a number leaves a gap. With `from_zero=False` the axis begins near the smallest value.
 
     >>> chart = line_chart(["1m", "5m", "1h"], {"in-app": [90, 40, 12], "push": [30, 30, None]},
     ...                    title="deliveries by window", x_label="window", y_label="deliveries")
@@ -76,12 +77,12 @@ Say = Callable[[float, float, int], list[Tick]]
 
 
 def _places(x: Sequence[Any]) -> tuple[list[float], Say]:
-    """Where each value stands, and the marks between two ends."""
+    """Return the positions of the values, and a function that makes the ticks between two ends."""
     if x and all(isinstance(v, dt.datetime) for v in x):
         return [micros(v) for v in x], lambda low, high, most: time_ticks(int(low), int(high), most)
     if x and all(isinstance(v, dt.timedelta) for v in x):
         spans = [v / dt.timedelta(microseconds=1) for v in x]
-        # round spans are not multiples of ten: the given ones are named
+        # multiples of ten are not round durations: label the given ones
         return spans, lambda low, high, most: [Tick(v, span_text(v)) for v in sorted(set(spans))]
     if x and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in x):
         return [float(v) for v in x], lambda low, high, most: _number_marks(sorted(set(x)), most)
@@ -90,7 +91,7 @@ def _places(x: Sequence[Any]) -> tuple[list[float], Say]:
 
 
 def _number_marks(given: Sequence[float], most: int) -> list[Tick]:
-    """A few numbers themselves, else round ones."""
+    """Return ticks at the given numbers if they are few, otherwise at round ones."""
     if len(given) <= most:
         return [Tick(v, number_text(v)) for v in given]
     ticks = number_ticks(given[0], given[-1], most)
@@ -136,7 +137,7 @@ def _runs(points: Iterable[tuple[float, float] | None]) -> list[list[tuple[float
 
 
 def _name_lines(field: Field, lines: Mapping[str, Sequence[float | None]], x: float) -> None:
-    """The names at the ends of their lines, pushed apart where ends are near."""
+    """Write each name at the end of its line, and keep names apart."""
     ends = []
     for number, (name, line) in enumerate(lines.items()):
         last = next((v for v in reversed(line) if v is not None), None)

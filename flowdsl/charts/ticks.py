@@ -1,4 +1,4 @@
-"""Where axes are marked: at 1, 2 or 5 times a power of ten, and at the beginnings of hours, days, weeks, months, years."""
+"""Positions of axis ticks: 1, 2 or 5 times a power of ten, and the starts of calendar units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from flowdsl.charts.formats import DAY, HOUR, MINUTE, SECOND, micros, moment
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# steps of a fixed length, each of which a longer one is made of
+# steps of fixed length; longer ones are multiples of shorter ones
 _FIXED: Final = tuple(
     n * unit
     for unit, times in (
@@ -29,7 +29,9 @@ _MONDAY: Final = 4 * DAY
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis and its label; `above` is the larger unit, named where it changes: the day above hours."""
+    """A position on an axis and its label; `above` is the larger unit where it changes, such as the day above
+    hours.
+    """
 
     at: float
     label: str
@@ -37,7 +39,7 @@ class Tick:
 
 
 def number_ticks(low: float, high: float, most: int = 5, *, whole: bool = False) -> list[float]:
-    """At most about so many round numbers that take in `low` to `high`; only whole ones for counts.
+    """Return about `most` round numbers that cover `low` to `high`; only whole ones for counts.
 
     >>> number_ticks(0, 87), number_ticks(0, 0.4, 4), number_ticks(0, 1, whole=True)
     ([0, 20, 40, 60, 80, 100], [0.0, 0.1, 0.2, 0.3, 0.4], [0, 1])
@@ -52,7 +54,7 @@ def number_ticks(low: float, high: float, most: int = 5, *, whole: bool = False)
 
 
 def round_step(size: float) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that is not smaller.
+    """Return the smallest of 1, 2, 5 times a power of ten that is not smaller.
 
     >>> round_step(17), round_step(20), round_step(0.3), round_step(51)
     (20, 20, 0.5, 100)
@@ -63,7 +65,7 @@ def round_step(size: float) -> float:
 
 
 def time_ticks(low: int, high: int, most: int = 8) -> list[Tick]:
-    """At most about so many beginnings of calendar units (UTC, in µs) within a span.
+    """Return about `most` starts of calendar units (UTC, in µs) within a range.
 
     >>> ticks = time_ticks(micros(dt.datetime(2026, 1, 1, 20)), micros(dt.datetime(2026, 1, 2, 9)), 4)
     >>> [(t.label, t.above) for t in ticks]
@@ -106,7 +108,7 @@ def _months(low: int, high: int, step: int) -> Iterator[int]:
 
 
 def month_start(number: int) -> int:
-    """The first moment of a month, counted from the beginning of the calendar: 12 × year + month − 1."""
+    """Return the first moment (µs) of a month, counted as 12 × year + month − 1."""
     return micros(dt.datetime(number // 12, number % 12 + 1, 1))
 
 

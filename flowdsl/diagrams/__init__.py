@@ -1,5 +1,6 @@
-"""Flows, projects, results and comparisons as pictures: SVG, Mermaid and text, drawn without any program or script.
+"""Diagrams of flows, projects, results and comparisons: SVG, Mermaid and text, drawn without any program or
+script.
 
-`diagram` says what is to be seen, `of_flows` and `of_results` make that of flows and results, `column` and `lanes` lay
-it out, `svg`, `mermaid` and `outline` write it down, and `picture` is the value that users meet.
+`diagram` has the content, `flows`, `results` and `comparisons` build it, `column_layout` and `lane_layout` lay it out,
+`svg`, `mermaid` and `text_renderer` write it, and `picture` is the value that users get.
 """

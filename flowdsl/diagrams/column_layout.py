@@ -1,4 +1,4 @@
-"""One flow as a column: it runs downwards, and what leaves it goes to the right, to sinks or for other reasons."""
+"""Layout of one flow as a column: steps run downwards, and what leaves a step goes to the right."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ EXIT_ROOM: Final = 290.0
 _ROW: Final = 21.0
 _SINK_ROW: Final = 40.0
 _ARM: Final = 40.0
-# how far down what leaves a card may stand from the middle of it
+# the largest distance of exits from the middle of their card
 _SHIFT: Final = 30.0
 PILL: Final = 240.0
 
 
 def draw_column(diagram: Diagram) -> tuple[Canvas, float, float]:
-    """The drawing of a diagram of one flow, with its width and height."""
+    """Draw a diagram of one flow; return the canvas, its width and its height."""
     canvas, chain = Canvas(), diagram.chains[0]
     column = _Column(canvas, diagram, chain)
     top = column.heading(MARGIN)
@@ -62,19 +62,19 @@ def draw_column(diagram: Diagram) -> tuple[Canvas, float, float]:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a card begins, and what stands beside it: in the middle of the card, or a little lower where others stand."""
+    """The top and height of a card, and the top of what stands beside it."""
 
     card: float
     tall: float
     beside: float
 
     def inside(self, middle: float) -> bool:
-        """Whether an edge at this height leaves the card straight."""
+        """Return whether an edge at this height leaves the card straight."""
         return self.card + 5 <= middle <= self.card + self.tall - 5
 
 
 class _Column:
-    """Where things of one flow stand, and how they are drawn."""
+    """Positions of the parts of one flow, and their drawing."""
 
     def __init__(self, canvas: Canvas, diagram: Diagram, chain: FlowDiagram) -> None:
         self.canvas, self.diagram, self.chain = canvas, diagram, chain
@@ -104,7 +104,7 @@ class _Column:
         self.wide = max(self._right_side(), self.right + MARGIN, min(heading + 2 * MARGIN, 640))
 
     def heading(self, y: float) -> float:
-        """The name, the description and the notes; the place below them."""
+        """Draw the name, the description and the notes; return the position below them."""
         room = self.wide - 2 * MARGIN
         self.canvas.open(self.chain.name, "flow")
         self.canvas.text(self.left, y + 14, elided(self.chain.name, room, 16, bold=True), "b k-ink", 16)
@@ -119,13 +119,13 @@ class _Column:
         return y + 10
 
     def _placed(self) -> list[_Place]:
-        """Card below card, and beside each what leaves it, as near to its middle as what leaves the one above lets it."""
+        """Place card below card, and what leaves each as near to its middle as there is room."""
         places: list[_Place] = []
         card = free = 0.0
         for node in self.chain.nodes:
             tall, beside = self.height(node), _beside(node)
             wanted = card + (tall - beside) / 2
-            # the edges must not become too steep: the card moves along
+            # move the card down rather than make its edges too steep
             card += max(free - wanted - _SHIFT, 0.0) if beside else 0.0
             place = _Place(card, tall, max(card + (tall - beside) / 2, free) if beside else card)
             places.append(place)
@@ -134,7 +134,7 @@ class _Column:
         return places
 
     def node(self, top: float, number: int, node: Node, place: _Place) -> float:
-        """A card, and what leaves to its right; the place below the card."""
+        """Draw a card and what leaves to its right; return the position below the card."""
         canvas, y, tall = self.canvas, top + place.card, place.tall
         self._leaving(top, node, place)
         canvas.open(node_title(node, number), "trigger" if number < 0 else "step")
@@ -158,12 +158,12 @@ class _Column:
         return wrapped(node.caption, self.card - LEAD - 12, CAPTION, 2, mono=True)
 
     def _note(self, node: Node) -> list[str]:
-        # why it stopped is told whole
+        # a reason to stop is written in full
         lines = 6 if node.mark.tone == "stopped" else 2
         return wrapped(node.mark.label, self.card - LEAD - 12, NOTE, lines)
 
     def height(self, node: Node) -> float:
-        """The height of a card."""
+        """Return the height of a card."""
         return (
             46
             + 14 * (len(self._caption(node)) - 1)
@@ -171,7 +171,7 @@ class _Column:
         )
 
     def _leaving(self, top: float, node: Node, place: _Place) -> None:
-        """Edges to sinks, then the ways out, all of which leave the card at its right side."""
+        """Draw the edges to sinks, then the other exits, from the right side of a card."""
         canvas, left = self.canvas, self.right
         count, y = len(node.targets) + len(node.exits), place.beside
         ways: list[tuple[Target | Outflow, float]] = [
@@ -200,7 +200,7 @@ class _Column:
         across(canvas, left, left + arm, middle, mark, self.scale, start=start)
         if mark.label:
             half = self.scale.thickness(mark) / 2
-            # on the side that the curve does not come from
+            # on the far side of the curve
             y = middle - half - 4 if start is None or start >= middle else middle + half + 12
             canvas.text(left + arm - 14, y, edge_label(mark), f"halo {label_css(mark)}", COUNT, anchor="end")
         canvas.close()
@@ -208,7 +208,7 @@ class _Column:
         sink_pill(canvas, left + arm, middle - 16, min(pill_width(pill), PILL), pill, tall=32)
 
     def _pill(self, target: Target) -> SinkNode:
-        """The sink without its total, which is that of all flows."""
+        """Return the sink without its total, which counts all flows."""
         return SinkNode(target.sink, self.types.get(target.sink))
 
     def _right_side(self) -> float:
@@ -228,5 +228,5 @@ def _middles(top: float, rows: Sequence[float]) -> list[float]:
 
 
 def _beside(node: Node) -> float:
-    """The height of what stands to the right of a card."""
+    """Return the height of what stands to the right of a card."""
     return _SINK_ROW * len(node.targets) + _ROW * len(node.exits)

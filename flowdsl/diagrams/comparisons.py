@@ -1,4 +1,6 @@
-"""The diagram of a comparison: the steps of both versions in one chain, with counts before and after at the edges."""
+"""The diagram of a comparison: the steps of both versions in one chain, with counts before and after at the
+edges.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,9 @@ _LEAVES: Final[tuple[tuple[Leave, str], ...]] = (
 def comparison_chain(
     name: str, triggers: Sequence[tuple[str, str]], steps: Sequence[tuple[Step, Step]]
 ) -> FlowDiagram:
-    """One flow: its trigger or triggers, as caption and text, then its steps, each with what it is on the other side.
+    """Build one flow: its triggers as (caption, text), then each step with its counterpart.
 
-    Steps are those of a result's manifest; one that is only there before or after has None on the other side.
+    Steps are those of a result's manifest; one that exists only before or after has None as its counterpart.
     """
     captions, texts = (list(dict.fromkeys(said)) for said in zip(*triggers, strict=True))
     trigger = Node("on", " → ".join(captions), "\n→ ".join(texts))
@@ -38,13 +40,13 @@ def comparison_chain(
 def comparison_diagram(
     title: str, chains: Sequence[FlowDiagram], sinks: Mapping[str, tuple[int, int]], notes: Sequence[str]
 ) -> Diagram:
-    """The picture of a comparison; `sinks` has how many deliveries each sink got before and after."""
+    """Build the diagram of a comparison; `sinks` has the deliveries to each sink before and after."""
     listed = (SinkNode(name, mark=beside(*counts, of="deliveries")) for name, counts in sinks.items())
     return Diagram(title, tuple(chains), tuple(listed), tuple(notes))
 
 
 def beside(before: int | None, after: int | None, *, of: str = "contexts") -> Annotation:
-    """Counts before and after at an edge; one alone where they are the same, or one side has no such edge."""
+    """Return counts before and after for an edge; only one if they are equal or one side lacks the edge."""
     one, other = before or 0, after or 0
     title = f"{one:,} {of} before, {other:,} after"
     if before is None or after is None:

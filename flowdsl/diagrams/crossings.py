@@ -1,4 +1,4 @@
-"""In which order nodes stand in their layers, so that few edges cross: the barycenter method of Sugiyama."""
+"""The order of nodes in layers with few crossing edges: the barycenter method of Sugiyama."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SWEEPS: Final = 4
 
 
 def ordered(graph: nx.DiGraph, fixed: Sequence[Key], others: Sequence[Key]) -> list[Key]:
-    """The nodes of a layer in an order in which the edges to them from the layer before cross little.
+    """Return the nodes of a layer in an order in which edges from the layer before rarely cross.
 
     `fixed` is the layer before, in its order. Each node goes to the middle of those it is reached from; then
     neighbours change places as long as that takes a crossing away.
@@ -33,13 +33,13 @@ def ordered(graph: nx.DiGraph, fixed: Sequence[Key], others: Sequence[Key]) -> l
 
 
 def crossings(graph: nx.DiGraph, upper: Sequence[Key], lower: Sequence[Key]) -> int:
-    """How many pairs of edges between two layers cross."""
+    """Count the pairs of edges between two layers that cross."""
     place = {node: i for i, node in enumerate(upper)}
     return sum(_between(graph, place, one, other) for one, other in combinations(lower, 2))
 
 
 def _between(graph: nx.DiGraph, place: dict[Key, int], one: Key, other: Key) -> int:
-    """How many edges to the first node cross one to the second, which stands after it."""
+    """Count the edges to the first node that cross one to the second, which comes after it."""
     first = [place[n] for n in graph.predecessors(one) if n in place]
     second = [place[n] for n in graph.predecessors(other) if n in place]
     return sum(a > b for a in first for b in second)
@@ -56,12 +56,13 @@ def _swapped(graph: nx.DiGraph, place: dict[Key, int], order: list[Key]) -> bool
 
 
 def spread(wanted: Sequence[float], heights: Sequence[float], top: float, gap: float) -> list[float]:
-    """Places for boxes of these heights, each as near to its wanted middle as the others let it: they keep their order.
+    """Return the tops of boxes of these heights, each near its wanted middle, in their order and without
+    overlap.
 
     >>> spread([50, 52, 300], [20, 20, 20], 0, 10)
     [26.0, 56.0, 290.0]
     """
-    # boxes that would overlap form a block, which stands at the mean of what its members want
+    # boxes that would overlap form a block, placed at the mean of its members' wishes
     blocks: list[tuple[float, float, int]] = []
     offset = 0.0
     starts = []

@@ -1,4 +1,4 @@
-"""What a picture shows, before anything is drawn: flows as chains of nodes, with what is written at nodes and edges."""
+"""The content of a picture before it is drawn: flows as chains of nodes, with notes at nodes and edges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRIGGER = -1
 
 @dataclass(frozen=True)
 class Annotation:
-    """What is written at an edge or a node: a short label, and how it is shown.
+    """A note at an edge or a node: a short label and its style.
 
     `volume` sets the width of an edge, on one scale for the whole picture; `title` is the long form.
     """
@@ -35,7 +35,7 @@ PLAIN = Annotation()
 
 @dataclass(frozen=True)
 class Outflow:
-    """Contexts that leave a flow at a step without being delivered, and why: `Exit("dropped", "filtered", Mark("12"))`."""
+    """Contexts that leave a flow undelivered at a step: `Outflow("dropped", "filtered", Annotation("12"))`."""
 
     leave: Leave
     reason: str
@@ -44,7 +44,7 @@ class Outflow:
 
 @dataclass(frozen=True)
 class Target:
-    """A sink that a step delivers to; `mark` is written at the edge to it."""
+    """A sink that a step delivers to, with the note at the edge to it."""
 
     sink: str
     mark: Annotation = PLAIN
@@ -52,7 +52,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Node:
-    """A trigger or a step: what it is, a caption, and its whole text. `into` is written at the edge that leads to it."""
+    """A trigger or a step: operator, caption and full text; `into` is the note at the edge that leads to it."""
 
     operator: str
     caption: str
@@ -79,9 +79,10 @@ class FlowDiagram:
         exits: Mapping[int, Sequence[Outflow]] | None = None,
         targets: Mapping[tuple[int, str], Annotation] | None = None,
     ) -> FlowDiagram:
-        """The same flow with other marks, by the number of the step; `TRIGGER` is the trigger's, and a sink goes with its step.
+        """Return the flow with other notes by step number; `TRIGGER` is the trigger, and a sink goes with its
+        step.
 
-        What is not named stays as it is.
+        Other notes stay as they are.
         """
         into, nodes, exits, targets = into or {}, nodes or {}, exits or {}, targets or {}
         marked = [
@@ -102,7 +103,7 @@ class FlowDiagram:
 
 @dataclass(frozen=True)
 class SinkNode:
-    """A sink as such: its type where it is known, and what is written at it."""
+    """A sink: its type if known, and its note."""
 
     name: str
     type: str | None = None
@@ -111,7 +112,9 @@ class SinkNode:
 
 @dataclass(frozen=True)
 class Diagram:
-    """Everything a picture shows. `title` names it, `notes` stand below it; a sink that is delivered to need not be listed."""
+    """The whole content of a picture: title, flows, sinks and notes; sinks that are delivered to need not be
+    listed.
+    """
 
     title: str
     chains: tuple[FlowDiagram, ...]
@@ -126,11 +129,11 @@ class Diagram:
 
     @property
     def counted(self) -> bool:
-        """Whether anything is written at its edges."""
+        """Whether any edge has a note."""
         return any(mark.label for mark in self.marks())
 
     def marks(self) -> Iterable[Annotation]:
-        """The marks of all edges: into nodes, to sinks, and out of the flow."""
+        """Yield the notes of all edges: into nodes, to sinks, and out of the flow."""
         for chain in self.chains:
             for node in chain.nodes:
                 yield node.into
@@ -139,11 +142,11 @@ class Diagram:
 
     @property
     def most(self) -> float:
-        """The greatest volume of an edge, 0 where none has one."""
+        """The greatest volume of an edge, 0 if none has one."""
         return max((mark.volume or 0 for mark in self.marks()), default=0)
 
     def graph(self) -> nx.DiGraph:
-        """Nodes `(flow, number)` and `("sink", name)` with their edges, for the layout."""
+        """Return the nodes `(flow, number)` and `("sink", name)` with their edges, for the layout."""
         import networkx as nx
 
         graph = nx.DiGraph()

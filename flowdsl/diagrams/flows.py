@@ -1,4 +1,4 @@
-"""The diagram of flows, made from their operator graphs."""
+"""Diagrams of flows, made from their operator graphs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def flow_chain(flow: Flow) -> FlowDiagram:
-    """One flow, without any marks."""
+    """Return one flow without any notes."""
     import networkx as nx
 
     graph = operator_graph(flow)
@@ -31,7 +31,7 @@ def flow_chain(flow: Flow) -> FlowDiagram:
 def flow_diagram(
     flows: Sequence[Flow], types: Mapping[str, str] | None = None, title: str | None = None
 ) -> Diagram:
-    """Flows side by side with the sinks that they share; `types` has the types of sinks that are known."""
+    """Return flows with the sinks that they share; `types` has the known types of sinks."""
     chains = tuple(map(flow_chain, flows))
     if title is None:
         title = f"Flow {flows[0].name}" if len(flows) == 1 else f"{len(flows)} flows"
@@ -40,6 +40,6 @@ def flow_diagram(
 
 
 def sinks_of(chains: Sequence[FlowDiagram]) -> tuple[str, ...]:
-    """The names of the sinks that are delivered to, each once."""
+    """Return the names of the sinks that are delivered to, each once."""
     named = (target.sink for chain in chains for node in chain.nodes for target in node.targets)
     return tuple(dict.fromkeys(named))

@@ -1,4 +1,4 @@
-"""A glyph and a family of colour for every operator, so that a step is known by its shape too; all on 16 by 16."""
+"""A glyph and a colour family for every operator, so that a step is known by its shape too; all on 16 by 16."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ FAMILY: Final = {
 
 
 def glyph(name: str) -> str:
-    """The outline of a glyph; an operator that has none gets that of `map`."""
+    """Return the outline of a glyph; an operator without one gets that of `map`."""
     return GLYPHS.get(name, GLYPHS["map"])
 
 
 def family(name: str) -> str:
-    """The name of the colour of an operator, or of a way out, in the palette."""
+    """Return the palette name of the colour of an operator or an exit."""
     return FAMILY.get(name, name if name in GLYPHS else "map")

@@ -1,6 +1,7 @@
-"""Several flows as lanes, one below the other, whose steps run to the right and wrap as text does; sinks stand at the right.
+"""Layout of several flows as lanes, one below the other: steps run to the right and wrap, sinks stand at the
+right.
 
-The sinks themselves are drawn by `beside`.
+`sink_layout` draws the sinks.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ EXIT_ROW: Final = 17.0
 HEADING: Final = 30.0
 PORT: Final = 24.0
 PILL_PITCH: Final = 30.0
-# so many flows are led to sinks that they share; of more each has its sinks beside it, or nobody could follow the lines
+# up to so many flows share drawn sinks; with more, lines could no longer be followed
 SHARED: Final = 8
 LABEL: Final = 10.5
 _LANE_GAP: Final = 10.0
@@ -51,7 +52,7 @@ _LANE_GAP: Final = 10.0
 
 @dataclass
 class _NodeBox:
-    """Where a node stands in its lane."""
+    """The position of a node in its lane."""
 
     node: Node
     number: int
@@ -62,7 +63,7 @@ class _NodeBox:
 
 @dataclass
 class _Lane:
-    """A flow laid out: chips in rows, and where the edges to sinks leave it."""
+    """A flow laid out: boxes in rows, and the anchors of its edges to sinks."""
 
     chain: FlowDiagram
     chips: list[_NodeBox]
@@ -76,21 +77,21 @@ class _Lane:
         return HEADING + sum(self.rows) + self.gap * (len(self.rows) - 1) + INSET
 
     def top(self, row: int) -> float:
-        """Where a row of chips begins."""
+        """Return the top of a row of boxes."""
         return self.y + HEADING + sum(self.rows[:row]) + self.gap * row
 
     def middle(self, row: int) -> float:
-        """The middle of the chips of a row, where edges run."""
+        """Return the middle of the boxes of a row, where edges run."""
         return self.top(row) + self.tall_chips[row] / 2
 
 
 def draw_lanes(diagram: Diagram) -> tuple[Canvas, float, float]:
-    """The drawing of a diagram of several flows, with its width and height."""
+    """Draw a diagram of several flows; return the canvas, its width and its height."""
     return _Lanes(diagram).draw()
 
 
 class _Lanes:
-    """Places everything, then draws it: edges below cards."""
+    """Places all parts, then draws them: edges below cards."""
 
     def __init__(self, diagram: Diagram) -> None:
         self.diagram, self.canvas, self.scale = diagram, Canvas(), Scale(diagram.most)
@@ -124,7 +125,7 @@ class _Lanes:
         return y + 8
 
     def _totals(self) -> str:
-        """What is known of each sink, where none stands by itself."""
+        """Return a line with the known totals of sinks, if none stands by itself."""
         sinks = [
             " ".join(
                 part for part in (sink.name, sink.mark.label, f"({sink.type})" if sink.type else "") if part
@@ -143,14 +144,14 @@ class _Lanes:
             wide = _chip_width(node)
             gap = 0.0 if number == TRIGGER else self._gap(node.into)
             room = self._room_after(node)
-            # what is delivered goes straight to the right, so that the next step begins a row
+            # deliveries go straight to the right, so the next step begins a row
             if number > TRIGGER and (
                 chips[-1].node.targets or x + gap + max(wide + room, _exit_width(node)) > limit
             ):
                 x, row, gap = MARGIN + INSET + 18, row + 1, 0.0
             chips.append(_NodeBox(node, number, x + gap, wide, row))
             x += gap + max(wide, _exit_width(node) - gap)
-        # the label of an edge that comes from the row above stands above it, between the rows
+        # an edge from the row above has its label between the rows
         lane = _Lane(chain, chips, 30.0 if self.diagram.counted else 16.0)
         for r in range(row + 1):
             nodes = [chip.node for chip in chips if chip.row == r]
@@ -160,11 +161,11 @@ class _Lanes:
         return lane
 
     def _gap(self, mark: Annotation) -> float:
-        """The length of an edge between chips, which its label must fit above."""
+        """Return the length of an edge between boxes, which must fit its label."""
         return max(22.0, width(edge_label(mark), LABEL, bold=True) + 16) if mark.label else 22.0
 
     def _room_after(self, node: Node) -> float:
-        """Room for the labels at the edges to sinks."""
+        """Return the room for the labels at the edges to sinks."""
         labels = [width(edge_label(target.mark), LABEL, bold=True) + 12 for target in node.targets]
         return max(labels, default=0.0)
 
@@ -204,10 +205,10 @@ class _Lanes:
             )
 
     def _around(self, lane: _Lane, before: _NodeBox, chip: _NodeBox, mark: Annotation) -> None:
-        """The edge from the end of a row to the beginning of the next one, between the two."""
+        """Draw the edge from the end of a row to the start of the next one."""
         thick = min(self.scale.thickness(mark), 4.0)
         out = before.x + before.wide
-        # around what stands below the chips of the row
+        # below everything that hangs from the boxes of the row
         turn = max(c.x + max(c.wide, _exit_width(c.node)) for c in lane.chips if c.row == before.row)
         start, end = lane.middle(before.row), lane.middle(chip.row)
         between = lane.top(chip.row) - 8
@@ -250,7 +251,7 @@ class _Lanes:
             below += EXIT_ROW
 
     def _to_sinks(self, lane: _Lane, chip: _NodeBox) -> None:
-        """Lines from a chip to the edge of its lane, where the sinks are reached: it is the last one in its row."""
+        """Draw lines from the last box of a row to the edge of its lane, where the sinks are reached."""
         targets = sorted(chip.node.targets, key=lambda target: self.order.index(target.sink))
         for i, target in enumerate(targets):
             y = lane.middle(chip.row) + (i - (len(targets) - 1) / 2) * self.pitch
@@ -277,7 +278,7 @@ def _exit_room(chip: float) -> float:
 
 
 def _exit_width(node: Node) -> float:
-    """How far to the right the ways out below a chip need."""
+    """Return the width of the exits below a box."""
     room = _exit_room(_chip_width(node))
     texts = [*map(_way_width, node.exits), *([width(node.mark.label, EXIT) + 8] if node.mark.label else [])]
     return min(max(texts, default=0.0), room + 8) + (6 if texts else 0)
@@ -292,7 +293,7 @@ def _chip_tall(node: Node) -> float:
 
 
 def _below(node: Node) -> float:
-    """The height of what stands below a chip."""
+    """Return the height of what stands below a box."""
     note = len(_note(node)) * (EXIT_ROW - 3) + 3 if node.mark.label else 0
     return note + len(node.exits) * EXIT_ROW + 2 if note or node.exits else 0
 

@@ -1,4 +1,4 @@
-"""A diagram as Mermaid text, for READMEs, wikis and pull requests."""
+"""Diagrams as Mermaid text, for READMEs, wikis and pull requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowdsl.diagrams.text_renderer import exit_said
 from flowdsl.diagrams.text_width import printable
 
 LONGEST: Final = 80
-# what opens and closes a node of a shape: a stadium, a hexagon, a trapezoid, a subroutine, a plain box
+# brackets of a stadium, a hexagon, a trapezoid, a subroutine and a plain box
 _SHAPES: Final = {
     "on": ("([", "])"), "where": ("{{", "}}"), "fan_out": ("[/", "\\]"), "batch": ("[[", "]]"),
     "deduplicate": ("[[", "]]"), "rate_limit": ("[[", "]]"), "deliver": ("[/", "/]"),
@@ -19,7 +19,9 @@ _ESCAPED: Final = str.maketrans({c: f"#{ord(c)};" for c in '#&<>"`\\{}%$'})
 
 
 def mermaid(diagram: Diagram) -> str:
-    """A flowchart with the nodes, edges and labels of the diagram; names are escaped, so that none is taken for markup."""
+    """Return a flowchart with the nodes, edges and labels of a diagram; names are escaped, so that none is
+    markup.
+    """
     lines = [f"flowchart {'TD' if len(diagram.chains) == 1 else 'LR'}"]
     sinks = {sink.name: f"sink{number}" for number, sink in enumerate(diagram.sinks)}
     for number, chain in enumerate(diagram.chains):

@@ -1,7 +1,7 @@
-"""The colours of pictures, on light and on dark ground, and the style sheet made of them.
+"""The colours of pictures on light and on dark ground, and their style sheet.
 
-Every colour of a text stands against its ground with a contrast of at least 4.5 to 1, every line at least 3 to 1; tests hold
-it to that. Rules name colours outright, since not every program that shows SVG knows CSS variables, and paper is light.
+Text has a contrast of at least 4.5 to 1, lines at least 3 to 1; tests check it. Rules name colours directly, since not
+every program that shows SVG supports CSS variables, and paper is light.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MONO: Final = 'ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",mon
 
 
 def style(root: str) -> str:
-    """The style sheet of one picture, every rule below the class of its root so that none reaches what stands around it."""
+    """Return the style sheet of one picture, with every rule below the class of its root."""
     fixed = [
         f".t{{font-family:{SANS};unicode-bidi:isolate}}",
         f".m{{font-family:{MONO}}}",
@@ -53,7 +53,7 @@ def style(root: str) -> str:
 
 
 def contrast(one: str, other: str) -> float:
-    """How two colours stand against each other, from 1 to 21, by WCAG 2.
+    """Return the contrast of two colours, from 1 to 21, by WCAG 2.
 
     >>> round(contrast("#ffffff", "#000000"))
     21
@@ -69,7 +69,7 @@ def _luminance(colour: str) -> float:
 
 
 def _colours(scheme: Scheme) -> list[str]:
-    """`.ink` fills text, `.k-…` fills and `.s-…` strokes with a colour."""
+    """Return the rules of a scheme: `.ink` fills text, `.k-…` fills and `.s-…` strokes with a colour."""
     rules = [
         f".paper{{fill:{scheme['paper']};stroke:{scheme['rim']}}}",
         f".lane{{fill:{scheme['lane']};stroke:none}}",

@@ -1,4 +1,4 @@
-"""The picture that users meet: one diagram as SVG, Mermaid, text and files, and shown in notebooks."""
+"""Pictures as users get them: one diagram as SVG, Mermaid, text and files, and shown in notebooks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FORMATS: Final = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".txt
 
 @dataclass(frozen=True, repr=False)
 class Picture:
-    """Something drawn: `.svg`, `.mermaid` and `.text` hold it, `.save(path)` writes it, a notebook shows it.
+    """A drawn diagram: `.svg`, `.mermaid` and `.text` hold it, `.save(path)` writes it, a notebook shows it.
 
-    The SVG needs nothing beside itself: no script, no font, no address. It follows the light or dark scheme of whoever
-    looks at it, and prints light. The same diagram always gives the same bytes.
+    The SVG is self-contained: no script, no font, no address. It follows the reader's light or dark scheme, and prints
+    light. The same diagram always gives the same bytes.
 
     >>> from flowdsl import on
     >>> print(on("link.created", name="hello").map(title="hello").deliver("in-app").picture())
@@ -44,7 +44,7 @@ class Picture:
 
     @cached_property
     def svg(self) -> str:
-        """The picture as SVG: one flow runs downwards, several stand as lanes."""
+        """The picture as SVG: one flow runs downwards, several are lanes."""
         draw = draw_column if len(self.diagram.chains) == 1 else draw_lanes
         canvas, width, height = draw(self.diagram)
         return canvas.svg(width, height, self.diagram.title, self.text)
@@ -61,13 +61,13 @@ class Picture:
 
     @property
     def html(self) -> str:
-        """The picture as an `<img>` that holds it, to be put into a page: neither styles nor names of the two meet."""
+        """The picture as an `<img>` with embedded data: its styles and names do not meet those of the page."""
         data = b64encode(self.svg.encode()).decode()
         title = escape(printable(self.diagram.title))
         return f'<img alt="{title}" src="data:image/svg+xml;base64,{data}" style="max-width:100%">'
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture to a file: `.svg`, `.mmd` (Mermaid) or `.txt`, as the name ends."""
+        """Write the picture to a file: `.svg`, `.mmd` (Mermaid) or `.txt`, by the suffix."""
         file = Path(path)
         if file.suffix.lower() not in FORMATS:
             raise DataError(
@@ -88,10 +88,9 @@ class Picture:
 
 
 def shown(picture: Picture, text: str) -> dict[str, str]:
-    """What a notebook gets to show a picture, or this text where it shows none.
+    """Return the MIME bundle of a picture, with a text for where pictures are not shown.
 
-    As HTML it is an `<img>`, which is drawn in saved notebooks that are not trusted, too, and is said aloud; exports
-    to other formats take the SVG. Mermaid is left out on purpose: JupyterLab would draw it rather than the SVG, and
-    exports would draw nothing.
+    The HTML is an `<img>`, which untrusted notebooks show too and screen readers announce; exports to other formats
+    take the SVG. Mermaid is left out on purpose: JupyterLab would prefer it to the SVG, and exports would show nothing.
     """
     return {"text/plain": text, "image/svg+xml": picture.svg, "text/html": picture.html}

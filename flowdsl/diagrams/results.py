@@ -1,4 +1,4 @@
-"""The diagram of a result: its flows with counts at the edges, and what became of the contexts that were not delivered."""
+"""The diagram of a result: flows with counts at the edges, and the contexts that were not delivered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CAUSES: Final = 3
 
 
 def result_diagram(manifest: Mapping[str, Any], causes: Causes) -> Diagram:
-    """The picture of a result from what is known of its run, which is also there where it was read back from files."""
+    """Return the diagram of a result from its manifest, also after it was read back from files."""
     chains = []
     for number, (name, steps) in enumerate(zip(manifest["flows"], by_flow(manifest), strict=True)):
         entered = Annotation()
@@ -32,7 +32,7 @@ def result_diagram(manifest: Mapping[str, Any], causes: Causes) -> Diagram:
 
 
 def by_flow(manifest: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
-    """The rows of `steps`, flow by flow."""
+    """Return the rows of `steps`, flow by flow."""
     rows: list[list[dict[str, Any]]] = [[] for _ in manifest["flows"]]
     for step in manifest["steps"]:
         rows[step["number"]].append(step)
@@ -40,12 +40,12 @@ def by_flow(manifest: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
 
 
 def count_mark(count: int, of: str = "contexts") -> Annotation:
-    """A count at an edge, which sets its width; nothing at all is faded."""
+    """Return the note of a count, which sets the width of its edge; zero is faded."""
     return Annotation(f"{count:,}", count, "plain" if count else "faded", f"{count:,} {of}")
 
 
 def exits_of(step: Mapping[str, Any], causes: Counter[str]) -> tuple[Outflow, ...]:
-    """The ways out of a step, and in besides the main one, with their counts."""
+    """Yield the exits of a step, and its other inflows, with their counts."""
     ways: list[tuple[Leave, str, int]] = [
         ("came", "held before", step["held_before"]),
         ("branches", "more by branching", step["extra_branches"]),
@@ -53,7 +53,7 @@ def exits_of(step: Mapping[str, Any], causes: Counter[str]) -> tuple[Outflow, ..
     ways += [("dropped", reason, count) for reason, count in sorted(step["reasons"].items())]
     ways += [("failed", cause, count) for cause, count in _shown(causes, step["failed"])]
     ways += [("absorbed", "into batches", step["absorbed"]), ("held", "still held", step["held"])]
-    # these go on, and reach the other sinks
+    # these contexts go on to the other sinks
     ways += [
         ("dropped", f"kept from {sink} by preferences", n) for sink, n in step.get("refused", {}).items()
     ]
@@ -73,7 +73,9 @@ def _node(step: Mapping[str, Any], causes: Counter[str]) -> Node:
 
 
 def _shown(causes: Counter[str], failed: int) -> list[tuple[str, int]]:
-    """The errors met most often, the others together; whatever no cause is known of is just a failure."""
+    """Yield the most frequent errors, then the others together; failures without a known cause are just
+    failures.
+    """
     ordered = sorted(causes.items(), key=lambda item: (-item[1], item[0]))
     if len(ordered) <= CAUSES + 1:
         shown, rest = ordered, []

@@ -1,4 +1,4 @@
-"""The parts that pictures are made of: cards of steps, sinks, edges with their widths and labels, ways out."""
+"""The parts of pictures: cards of steps, sinks, edges with their widths and labels, exits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowdsl.diagrams.text_width import elided, width
 
 THINNEST: Final = 1.5
 THICKEST: Final = 13.0
-# where there is less than this in all, no edge is as thick as it could be
+# below this volume in all, no edge reaches the full width
 FEW: Final = 12
 COUNT: Final = 11.0
 LONGEST_LABEL: Final = 130.0
@@ -22,19 +22,21 @@ INWARD: Final = ("branches", "came")
 
 @dataclass(frozen=True)
 class Scale:
-    """How volumes become widths: by their root, so that a hundredth is still seen, and on one scale for a picture."""
+    """Widths of edges by the square root of their volume, on one scale for a picture, so that one per cent is
+    still visible.
+    """
 
     most: float
 
     def thickness(self, mark: Annotation) -> float:
-        """The width of an edge; one without a volume is thin."""
+        """Return the width of an edge; one without a volume is thin."""
         if not mark.volume or not self.most:
             return THINNEST
         return THINNEST + (THICKEST - THINNEST) * math.sqrt(mark.volume / max(self.most, FEW))
 
 
 def tile(canvas: Canvas, x: float, y: float, size: float, operator: str) -> None:
-    """The coloured square with the glyph of an operator."""
+    """Draw the coloured square with the glyph of an operator."""
     canvas.rect(x, y, size, size, f"k-{family(operator)}", rx=size / 5)
     scale = size * 0.62 / 16
     inset = (size - 16 * scale) / 2
@@ -42,13 +44,13 @@ def tile(canvas: Canvas, x: float, y: float, size: float, operator: str) -> None
 
 
 def badge(canvas: Canvas, x: float, y: float, tone: str) -> None:
-    """A check or a cross, for steps that were passed or that stopped."""
+    """Draw a check or a cross on a step that was passed or that stopped."""
     if tone in ("passed", "stopped"):
         canvas.path(glyph(tone), f"l s-{tone}", width=2.4, place=(x, y, 0.9))
 
 
 def card_css(mark: Annotation) -> str:
-    """How the card of a node is drawn: nothing got as far as a faded one."""
+    """Return the class of a node's card; nothing reached a faded one."""
     if mark.tone == "plain":
         return "card"
     if mark.tone == "faded":
@@ -57,7 +59,7 @@ def card_css(mark: Annotation) -> str:
 
 
 def edge_css(mark: Annotation, plain: str = "band") -> str:
-    """The class of an edge's line."""
+    """Return the class of an edge's line."""
     if mark.tone == "faded":
         return "l none s-soft"
     colour = plain if mark.tone in ("plain", "passed") else mark.tone
@@ -65,14 +67,14 @@ def edge_css(mark: Annotation, plain: str = "band") -> str:
 
 
 def head_css(mark: Annotation, plain: str = "band") -> str:
-    """The class of the head of an edge."""
+    """Return the class of an edge's head."""
     if mark.tone == "faded":
         return "k-soft"
     return f"k-{plain if mark.tone in ('plain', 'passed') else mark.tone}"
 
 
 def down(canvas: Canvas, x: float, top: float, bottom: float, mark: Annotation, scale: Scale) -> None:
-    """An edge downwards, as wide as its volume, and its label beside it."""
+    """Draw an edge downwards, as wide as its volume, with its label beside it."""
     thick = scale.thickness(mark)
     head = min(6 + thick * 0.45, (bottom - top) * 0.6)
     half = max(4.5, thick * 0.5 + 3)
@@ -86,7 +88,9 @@ def across(
     canvas: Canvas, left: float, right: float, y: float, mark: Annotation, scale: Scale, *, plain: str = "band",
     back: bool = False, start: float | None = None,
 ) -> None:  # fmt: skip
-    """An edge to the right, or with `back` one that comes in from there; it curves where it starts at another height."""
+    """Draw an edge to the right, or with `back` one that comes in from there; it curves if it starts at
+    another height.
+    """
     thick = scale.thickness(mark)
     head, half = 5 + thick * 0.4, max(4, thick * 0.5 + 2.5)
     near = y if start is None else start
@@ -99,43 +103,43 @@ def across(
 
 
 def edge_label(mark: Annotation) -> str:
-    """What is written at an edge: labels are short, and one that is not is cut."""
+    """Return the label of an edge, cut if it is long."""
     return elided(mark.label, LONGEST_LABEL, COUNT, bold=True)
 
 
 def label_css(mark: Annotation) -> str:
-    """The class of a label."""
+    """Return the class of a label."""
     if mark.tone == "faded":
         return "n k-soft"
     return f"n b k-{mark.tone}" if mark.tone in ("added", "removed", "changed", "stopped") else "n b k-ink"
 
 
 def note_colour(mark: Annotation) -> str:
-    """The colour of what is written in a card."""
+    """Return the colour of a note in a card."""
     return "soft" if mark.tone in ("plain", "faded", "passed") else mark.tone
 
 
 def exit_text(way: Outflow, room: float, size: float) -> tuple[str, str]:
-    """The label and the reason of a way out, cut to a room."""
+    """Return the label and the reason of an exit, cut to the room."""
     label = elided(way.mark.label, room, size, bold=True)
     left = room - width(label, size, bold=True) - 5
     return label, elided(way.reason, left, size) if left > 12 else ""
 
 
 def exit_title(way: Outflow) -> str:
-    """A way out in words."""
+    """Return the tooltip of an exit."""
     count = way.mark.title or way.mark.label
     what = {"branches": "more contexts", "came": "came in"}.get(way.leave, way.leave)
     return f"{count} {what}: {way.reason}" if count else f"{what}: {way.reason}"
 
 
 def exit_colour(leave: str) -> str:
-    """The name of the colour of a way out."""
+    """Return the palette name of the colour of an exit."""
     return "held" if leave == "came" else leave
 
 
 def exit_row(canvas: Canvas, x: float, y: float, way: Outflow, room: float, size: float) -> None:
-    """A way out at the base line `y`: its glyph, its count and the reason."""
+    """Draw an exit at the base line `y`: its glyph, its count and its reason."""
     colour = exit_colour(way.leave)
     canvas.path(glyph(way.leave), f"l s-{colour}", width=1.7, place=(x, y - 10.5, 0.8))
     label, reason = exit_text(way, room - 18, size)
@@ -147,7 +151,7 @@ def exit_row(canvas: Canvas, x: float, y: float, way: Outflow, room: float, size
 
 
 def sink_pill(canvas: Canvas, x: float, y: float, wide: float, sink: SinkNode, *, tall: float = 30) -> None:
-    """A sink: its glyph, its name, and below that what is known of it."""
+    """Draw a sink: its glyph, its name, and below that its type and note."""
     below = " · ".join(part for part in (sink.mark.label, sink.type) if part)
     canvas.open(f"sink {sink.name}" + (f": {sink.mark.title or below}" if below else ""), "sink")
     canvas.rect(x, y, wide, tall, card_css(sink.mark), rx=tall / 2)
@@ -161,13 +165,13 @@ def sink_pill(canvas: Canvas, x: float, y: float, wide: float, sink: SinkNode, *
 
 
 def pill_width(sink: SinkNode) -> float:
-    """How wide a sink would be drawn."""
+    """Return the width of a drawn sink."""
     below = " · ".join(part for part in (sink.mark.label, sink.type) if part)
     return max(width(sink.name, 12, bold=True), width(below, 10.5)) + 50
 
 
 def node_title(node: Node, number: int) -> str:
-    """A node in words, for its title."""
+    """Return the tooltip of a node."""
     place = "trigger" if number < 0 else f"step {number}"
     said = f": {node.mark.title or node.mark.label}" if node.mark.title or node.mark.label else ""
     return f"{place}: {node.text}{said}"

@@ -1,4 +1,6 @@
-"""Sinks to the right of lanes: each once, in the middle of what is delivered to it, or beside every lane where there are many."""
+"""Layout of sinks to the right of lanes: each once, amid its deliveries, or beside every lane if there are
+many.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,14 @@ _HEAD: Final = 9.0
 
 @dataclass(frozen=True)
 class EdgeAnchor:
-    """Where an edge to a sink leaves its lane."""
+    """The point at which an edge to a sink leaves its lane."""
 
     y: float
     target: Target
 
 
 def sinks_in_order(diagram: Diagram) -> list[str]:
-    """The sinks from top to bottom, so that few edges to them cross."""
+    """Return the sinks from top to bottom, so that few edges to them cross."""
     flows = enumerate(diagram.chains)
     givers: list[Key] = [(flow, step) for flow, chain in flows for step in range(len(chain.nodes))]
     sinks: list[Key] = [("sink", sink.name) for sink in diagram.sinks]
@@ -36,7 +38,7 @@ def sinks_in_order(diagram: Diagram) -> list[str]:
 def draw_shared(
     canvas: Canvas, diagram: Diagram, ports: Sequence[EdgeAnchor], order: Sequence[str], scale: Scale, corner: tuple[float, float]
 ) -> tuple[float, float]:  # fmt: skip
-    """Every sink once, and the curves that lead to it; the right and the lower end of it all."""
+    """Draw every sink once, with curves that lead to it; return the right and the lower end."""
     right, top = corner
     if not order:
         return right, top
@@ -56,7 +58,7 @@ def draw_shared(
 def draw_apart(
     canvas: Canvas, diagram: Diagram, ports: Sequence[EdgeAnchor], order: Sequence[str], scale: Scale, corner: tuple[float, float]
 ) -> tuple[float, float]:  # fmt: skip
-    """Every lane's sinks beside it; the right and the lower end of it all."""
+    """Draw every lane's sinks beside it; return the right and the lower end."""
     right, _ = corner
     sinks = {sink.name: sink for sink in diagram.sinks}
     wide = min(max((pill_width(sink) for sink in diagram.sinks), default=0.0), WIDEST)

@@ -1,4 +1,4 @@
-"""Writes SVG: escaped text, short numbers, nothing that runs and nothing that is fetched."""
+"""An SVG writer: escaped text, short numbers, no scripts and nothing to fetch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ TITLE_MOST: Final = 2_000
 
 
 class Canvas:
-    """Takes shapes one after the other; `svg` gives the whole file."""
+    """Drawing surface that collects shapes; `svg` returns the whole file."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
 
     def rect(self, x: float, y: float, width: float, height: float, css: str, *, rx: float = 6) -> None:
-        """A rectangle with round corners."""
+        """Draw a rectangle with round corners."""
         self._parts.append(
             f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="{_n(rx)}" class="{css}"/>'
         )
@@ -27,7 +27,7 @@ class Canvas:
     def path(
         self, d: str, css: str, *, width: float | None = None, place: tuple[float, float, float] | None = None
     ) -> None:
-        """An outline; `width` is that of its stroke, `place` moves and scales it: x, y, scale."""
+        """Draw an outline; `width` is that of its stroke, `place` moves and scales it: x, y, scale."""
         more = "" if width is None else f' stroke-width="{_n(width)}"'
         if place is not None:
             x, y, scale = place
@@ -35,14 +35,14 @@ class Canvas:
         self._parts.append(f'<path d="{d}" class="{css}"{more}/>')
 
     def text(self, x: float, y: float, text: str, css: str, size: float, *, anchor: str = "start") -> None:
-        """One line of text; `y` is that of its base line."""
+        """Draw one line of text; `y` is its base line."""
         where = "" if anchor == "start" else f' text-anchor="{anchor}"'
         self._parts.append(
             f'<text x="{_n(x)}" y="{_n(y)}" class="t {css}" font-size="{_n(size)}"{where}>{escape(printable(text))}</text>'
         )
 
     def open(self, title: str, name: str | None = None) -> None:
-        """Begin a group that shows its title where the pointer rests; `name` says what it is to those who read the file."""
+        """Begin a group with a tooltip; `name` is its class, for readers of the file."""
         what = "" if name is None else f' class="{name}"'
         self._parts.append(f"<g{what}><title>{escape(printable(title, TITLE_MOST))}</title>")
 
@@ -51,10 +51,10 @@ class Canvas:
         self._parts.append("</g>")
 
     def svg(self, width: float, height: float, title: str, description: str) -> str:
-        """The file, with `title` and `description` as its text alternatives."""
+        """Return the file, with `title` and `description` as its text alternatives."""
         title, description = escape(printable(title)), escape(printable(description, 20_000))
         body = "".join(self._parts)
-        # the same picture has the same name wherever it is made, and another one another
+        # a name by content: the same picture always has the same one, another picture another
         name = "fd" + hashlib.sha256(f"{title}\n{description}\n{body}".encode()).hexdigest()[:10]
         size = f'width="{_n(width)}" height="{_n(height)}" viewBox="0 0 {_n(width)} {_n(height)}"'
         return (
@@ -68,5 +68,5 @@ class Canvas:
 
 
 def _n(number: float) -> str:
-    """A number with at most one decimal."""
+    """Return a number with at most one decimal."""
     return f"{number + 0.0:.1f}".removesuffix(".0")

@@ -1,4 +1,4 @@
-"""A diagram as text: what a picture says to those who do not see it, and to terminals."""
+"""Diagrams as text, for screen readers and terminals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ SIGNS: Final = {
 
 
 def outline(diagram: Diagram) -> str:
-    """The flows one after the other, a line a step: how many came, what it is, and below that what left and why."""
+    """Return the flows one after the other, a line a step: its count, its text, and below that what left and
+    why.
+    """
     head = [diagram.title, *diagram.notes] if len(diagram.chains) != 1 or diagram.notes else []
     paragraphs = ["\n".join(map(printable, head))] if head else []
     paragraphs += ["\n".join(_chain(chain)) for chain in diagram.chains]
@@ -31,7 +33,7 @@ def outline(diagram: Diagram) -> str:
 
 
 def said(text: str) -> str:
-    """A text on one line, cut where it is long."""
+    """Return text on one line, cut if it is long."""
     return printable(text, LONGEST)
 
 
@@ -60,7 +62,7 @@ def _node(node: Node, number: int, operators: int, counts: int) -> Iterator[str]
 
 
 def exit_said(way: Outflow) -> str:
-    """A way out as text: `⊘ 12 filtered`."""
+    """Return an exit as text: `⊘ 12 filtered`."""
     what = f"{way.leave}: " if way.leave == "failed" and way.reason != "failed" else ""
     return " ".join(
         part for part in (SIGNS[way.leave], said(way.mark.label), what + said(way.reason)) if part

@@ -1,7 +1,7 @@
-"""How wide text is, told from a table: no font is asked, so that a picture is the same everywhere.
+"""Text widths from a table: no font is asked, so that a picture is the same everywhere.
 
-The widths are those of DejaVu Sans, the widest of the fonts that a browser may take: in another one text is narrower
-than the room kept for it.
+The widths are those of DejaVu Sans, the widest of the fonts that a browser may choose; in others text is narrower than
+its room.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SANS: Final = (
 _MONO: Final = 0.605
 _BOLD: Final = 1.12
 _OTHER: Final = 0.72
-# C0 controls have pictures of their own in Unicode; others, and what turns the direction of text, have this one
+# Unicode has pictures of the C0 controls; other controls and direction marks get this one
 _NO_PICTURE: Final = "\ufffd"
 _TURNING: Final = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C}
 _PILE: Final = re.compile(
@@ -33,26 +33,26 @@ _MOST: Final = 2_000
 
 
 def printable(text: str, most: int = _MOST) -> str:
-    """Text that can stand in a picture: signs that cannot be seen, or that turn what follows, are made visible.
+    """Return text with invisible signs, and those that change its direction, made visible.
 
     >>> printable("a\\x00b\\nc\\u202ed")
     'a␀b c�d'
     """
     cut = text if len(text) <= most else text[: most - 1] + "…"
     seen = "".join(map(_visible, cut.replace("\r\n", "\n")))
-    # no letter wears so many accents; a pile of them would reach far beyond its line
+    # no letter has more accents; a pile of them would reach far beyond its line
     return _PILE.sub(r"\1", seen)
 
 
 def width(text: str, size: float, *, mono: bool = False, bold: bool = False) -> float:
-    """How wide a text is at a font size, in pixels."""
+    """Return the width of text at a font size, in pixels."""
     if mono:
         return size * _MONO * sum(map(_cells, text))
     return size * sum(map(_sans, text)) * (_BOLD if bold else 1)
 
 
 def elided(text: str, room: float, size: float, *, mono: bool = False, bold: bool = False) -> str:
-    """The text, or as much of its beginning as fits, and then `…`."""
+    """Return the text, or as much of its beginning as fits, and then `…`."""
     text = printable(text)
     if width(text, size, mono=mono, bold=bold) <= room:
         return text
@@ -67,7 +67,7 @@ def elided(text: str, room: float, size: float, *, mono: bool = False, bold: boo
 
 
 def wrapped(text: str, room: float, size: float, lines: int, *, mono: bool = False) -> list[str]:
-    """The text in at most so many lines, broken at spaces, the last one elided."""
+    """Return the text in at most `lines` lines, broken at spaces, the last one elided."""
     words = printable(text).split(" ")
     done: list[str] = []
     line = ""

@@ -1,1 +1,1 @@
-"""Reports: what a result says about volume, recipients and payloads, as text and HTML."""
+"""Reports: the volume, recipients and payloads of a result, as text and HTML."""

@@ -1,4 +1,6 @@
-"""Works out the numbers of a report from a result's tables, part by part, on two threads; no flow is run for it."""
+"""Aggregation of the metrics of a report from a result's tables, part by part, on two threads; no flow is
+run.
+"""
 
 from __future__ import annotations
 
@@ -35,23 +37,23 @@ if TYPE_CHECKING:
     from flowdsl.results.result import Result
 
 _WORKERS: Final = 2
-# deliveries of which the recipients are counted in one pass
+# deliveries whose recipients are counted in one pass
 _PASS: Final = 1 << 25
-# deliver steps of which samples are read: those with the most deliveries
+# deliver steps with samples: those with the most deliveries
 _SAMPLED: Final = 100
 _FIXED: Final = ("recipient_id", "delivered_at", "event_time")
-# which share of the measuring is the counting of rows
+# the share of counting rows in the whole work
 _COUNTING: Final = 0.8
-# rows that are measured together: those of a table, or those of them that a sink's preferences refused
+# rows measured together: those of a table, or those of them that a sink's preferences refused
 Rows = tuple[str, str | None]
-# how often rows count for a sink: refused ones are taken off again
+# weight of rows for a sink: refused ones are subtracted again
 Weights = Mapping[Rows, int]
 _Group = tuple[tuple[Rows, int], ...]
 
 
 @dataclass
 class _StepTotals:
-    """What is known of the deliveries of one step."""
+    """The deliveries of one step."""
 
     name: str
     pieces: Sequence[Piece]
@@ -60,20 +62,20 @@ class _StepTotals:
 
     @property
     def rows(self) -> int:
-        """How many deliveries there are."""
+        """The number of deliveries."""
         return sum(piece.rows for piece in self.pieces)
 
 
 @dataclass
 class _Measured:
-    """What one pass over rows gave, part by part."""
+    """The outcome of one pass over rows, part by part."""
 
     days: list[DailyCounts] = field(default_factory=list)
     timelines: list[Timeline | None] = field(default_factory=list)
 
 
 def measure(result: Result, follower: ProgressReporter | None = None) -> Figures:
-    """All numbers of a result; `follower` hears of the deliveries that are counted."""
+    """Return all metrics of a result; `follower` reports the deliveries counted so far."""
     manifest = result.manifest
     counts = Counter(dict.fromkeys(result.sinks, 0))
     for row in manifest["delivered"]:
@@ -107,7 +109,7 @@ def measure(result: Result, follower: ProgressReporter | None = None) -> Figures
 
 
 def _weights(delivers: Sequence[dict[str, Any]], sink: str | None) -> Weights:
-    """What counts for a sink, or for all sinks together."""
+    """Return the weight of each group of rows for a sink, or for all sinks together."""
     weights: dict[Rows, int] = {}
     for step in delivers:
         for name in step["sinks"]:
@@ -123,7 +125,7 @@ def _measure_tables(
 ) -> list[tuple[RecipientMetrics, Timeline | None]]:
     """Measure all tables, and the recipients and times of each group of rows."""
     passes = max(1, -(-rows // _PASS))
-    # rows are read, and a delivery is a row for each sink and flow that it is for
+    # a delivery is one row for each of its sinks and flows
     read = sum(piece.rows for table in tables.values() for piece in table.pieces)
     tick = follower.part(_COUNTING * rows / max(read * passes, 1))
     kept: dict[Rows, _Measured] = {}
@@ -159,14 +161,16 @@ def _crowd(group: _Group, days: Mapping[Rows, DailyCounts]) -> RecipientCounts:
 
 
 def _reduced(group: Weights, there: Container[Rows]) -> tuple[_Group, int]:
-    """Weights without a common factor, and the factor: sinks that get the same have the same recipients, as often."""
+    """Return weights without their common factor, and the factor: sinks that get the same share their
+    recipients.
+    """
     held = [(key, times) for key, times in group.items() if key in there]
     factor = math.gcd(*(times for _, times in held)) or 1
     return tuple((key, times // factor) for key, times in held), factor
 
 
 def _pass(tables: Mapping[str, _StepTotals], share: tuple[int, int], tick: Tick) -> dict[Rows, _Measured]:
-    """One pass over all deliveries; the first one takes in everything else as well."""
+    """Run one pass over all deliveries; the first one measures everything else as well."""
     work = [(table, job) for table in tables.values() for job in jobs(table.pieces)]
     found: dict[Rows, _Measured] = {}
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="flowdsl-report") as pool:
@@ -186,7 +190,9 @@ def _pass(tables: Mapping[str, _StepTotals], share: tuple[int, int], tick: Tick)
 def _measure_job(
     job: Numbered, share: tuple[int, int]
 ) -> tuple[list[tuple[str | None, DailyCounts, Timeline | None]], Spans, Candidates]:
-    """People and times of rows, and of those that sinks refused; in the first pass latencies and candidates as well."""
+    """Measure people and times of rows, refused ones apart; in the first pass latencies and candidates as
+    well.
+    """
     first = share[0] == 0
     rows: list[tuple[str | None, DailyCounts, Timeline | None]] = []
     latency, candidates = Spans(), Candidates()

@@ -1,4 +1,4 @@
-"""How often each of many whole numbers came: quantiles and classes, exact, without keeping the numbers themselves."""
+"""Exact distributions of whole numbers: quantiles and classes, without the numbers themselves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from flowdsl.charts.formats import DAY, HOUR, MINUTE, SECOND
 
 Ints = npt.NDArray[np.int64]
-# bits of a span of time that are told apart: a relative error below 1 / 4096
+# leading bits of a duration that count: a relative error below 1 / 4096
 _BITS: Final = 12
 _SPANS: Final = (
     0, 1_000, SECOND, 10 * SECOND, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY,
@@ -27,7 +27,7 @@ _SPAN_NAMES: Final = (
 
 @dataclass(frozen=True, eq=False)
 class Distribution:
-    """Whole numbers in ascending order, and how often each came.
+    """Whole numbers in ascending order, and the count of each.
 
     >>> sizes = Distribution.of([3, 1, 1, 1])
     >>> sizes.total, sizes.sum, sizes.p50, sizes.p95, sizes.max
@@ -39,19 +39,19 @@ class Distribution:
 
     @classmethod
     def of(cls, numbers: Any) -> Distribution:
-        """The distribution of numbers."""
+        """Build the distribution of numbers."""
         values, counts = np.unique(np.asarray(numbers, np.int64), return_counts=True)
         return cls(values, counts.astype(np.int64))
 
     @classmethod
     def of_pairs(cls, pairs: Iterable[Sequence[int]]) -> Distribution:
-        """The distribution of (number, how often it came), ascending."""
+        """Build the distribution from ascending pairs of number and count."""
         table = np.array(list(pairs), np.int64).reshape(-1, 2)
         return cls(table[:, 0], table[:, 1])
 
     @classmethod
     def joined(cls, parts: Iterable[Distribution]) -> Distribution:
-        """Distributions as one."""
+        """Merge distributions."""
         held = list(parts)
         if len(held) == 1:
             return held[0]
@@ -62,21 +62,21 @@ class Distribution:
         return cls(unique, counts)
 
     def times(self, factor: int) -> Distribution:
-        """Every number so many times as large."""
+        """Multiply every number by a factor."""
         return Distribution(factor * self.values, self.counts)
 
     @property
     def total(self) -> int:
-        """How many numbers there are."""
+        """The count of all numbers."""
         return int(self.counts.sum())
 
     @property
     def sum(self) -> int:
-        """All numbers added up."""
+        """The sum of all numbers."""
         return int((self.values * self.counts).sum())
 
     def quantile(self, share: float) -> int:
-        """The smallest number that at least this share of all do not exceed; 0 where there are none."""
+        """Return the smallest number that at least this share of all do not exceed; 0 if there are none."""
         if not len(self.values):
             return 0
         place = np.searchsorted(np.cumsum(self.counts), share * self.total - 1e-9)
@@ -84,25 +84,26 @@ class Distribution:
 
     @property
     def p50(self) -> int:
-        """The number in the middle."""
+        """The median."""
         return self.quantile(0.5)
 
     @property
     def p95(self) -> int:
-        """What all but one in twenty do not exceed."""
+        """The 95th percentile."""
         return self.quantile(0.95)
 
     @property
     def max(self) -> int:
-        """The largest; 0 where there are none."""
+        """The largest number; 0 if there are none."""
         return int(self.values[-1]) if len(self.values) else 0
 
     def above(self, limit: int) -> int:
-        """How many numbers are larger."""
+        """Count the numbers above a limit."""
         return int(self.counts[self.values > limit].sum())
 
     def classes(self) -> list[tuple[str, int]]:
-        """How many numbers above 0 lie in 1, 2, 3–5, 6–10, 11–20, 21–50 …, from the first class that has any to the last.
+        """Count the numbers in 1, 2, 3–5, 6–10, 11–20, 21–50 …, from the first class that has any to the
+        last.
 
         >>> Distribution.of([1, 1, 4, 60]).classes()
         [('1', 2), ('2', 0), ('3–5', 1), ('6–10', 0), ('11–20', 0), ('21–50', 0), ('51–100', 1)]
@@ -117,7 +118,9 @@ class Distribution:
         return Distribution(self.values[first:], self.counts[first:])._within(edges[1:], names)
 
     def span_classes(self) -> list[tuple[str, int]]:
-        """How many spans of time (µs) lie in `none`, `≤ 1 ms`, `≤ 1 s` …, from the first class to the last that has any."""
+        """Count the durations (µs) in `none`, `≤ 1 ms`, `≤ 1 s` …, from the first class to the last that has
+        any.
+        """
         edges, names = list(_SPANS), [_SPAN_NAMES[0], *(f"≤ {name}" for name in _SPAN_NAMES[1:])]
         if self.max > edges[-1]:
             edges, names = [*edges, self.max], [*names, "more"]
@@ -133,7 +136,7 @@ class Distribution:
 
 
 class Spans:
-    """Takes in spans of time (µs) and tells their distribution, each span to within 1 / 4096 of itself.
+    """Accumulator of durations (µs), each kept to within 1 / 4096 of itself.
 
     >>> spans = Spans()
     >>> spans.add(np.array([0, 1_000, 7_200_000_000]))
@@ -146,7 +149,7 @@ class Spans:
         self._least, self._most = 0, 0
 
     def add(self, spans: Ints) -> None:
-        """Take in spans; a negative one counts as none."""
+        """Add durations; a negative one counts as none."""
         if not len(spans):
             return
         spans = spans.clip(0)
@@ -156,7 +159,7 @@ class Spans:
         self._count(np.bincount(_place(spans)) if most else np.array([len(spans)]))
 
     def join(self, other: Spans) -> None:
-        """Take in what another one took in."""
+        """Add the durations of another accumulator."""
         if len(other._counts):
             seen = len(self._counts) > 0
             self._least = min(self._least, other._least) if seen else other._least
@@ -164,7 +167,7 @@ class Spans:
             self._count(other._counts)
 
     def distribution(self) -> Distribution:
-        """What was taken in; the smallest and the largest are exact."""
+        """Return the distribution so far; the smallest and the largest are exact."""
         places = np.flatnonzero(self._counts)
         shift = np.maximum((places >> _BITS) - 1, 0)
         values = (places - (shift << _BITS)) << shift
@@ -178,7 +181,9 @@ class Spans:
 
 
 def _place(spans: Ints) -> Ints:
-    """The class of each span: itself while it has few bits, else its leading bits and how many follow them."""
+    """Return the class of each duration: itself while it has few bits, else its leading bits and the count of
+    the others.
+    """
     length = np.frexp(spans.astype(np.float64))[1].astype(np.int64)
     shift = np.maximum(length - (_BITS + 1), 0)
     place: Ints = (shift << _BITS) + (spans >> shift)

@@ -1,4 +1,4 @@
-"""What somebody should know of a result first, in sentences."""
+"""Insights: the main points of a result, in sentences."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from flowdsl.reports.metrics import Figures
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# causes, flows and sinks that are named one by one
+# causes, flows and sinks listed one by one
 _NAMED: Final = 3
 
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence, and whether it tells of something that is wrong."""
+    """A sentence, and whether it reports a problem."""
 
     text: str
     bad: bool = False
 
 
 def notes_of(figures: Figures, manifest: Mapping[str, Any]) -> list[Note]:
-    """What stands out, what is wrong first."""
+    """Return the main points, problems first."""
     return [*_wrong(figures, manifest), *_telling(figures, manifest)]
 
 
@@ -54,7 +54,7 @@ def _wrong(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
 
 
 def _silent(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Flows that delivered nothing, and the first step behind which there is nothing."""
+    """Yield the flows that delivered nothing, and the first step that let nothing pass."""
     for number, (name, steps) in enumerate(zip(manifest["flows"], by_flow(manifest), strict=True)):
         if any(s["passed"] for s in steps if s["operator"] == "deliver"):
             continue

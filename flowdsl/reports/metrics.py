@@ -1,4 +1,4 @@
-"""All numbers of a report, as values: what `result.report().figures` holds."""
+"""All metrics of a report, as values: `result.report().figures`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DeliveryMetrics:
-    """One sink: how many deliveries it got, when, and to whom."""
+    """One sink: its number of deliveries, their times and their recipients."""
 
     sink: str
     deliveries: int
@@ -26,7 +26,7 @@ class DeliveryMetrics:
 
 @dataclass(frozen=True, eq=False)
 class StepMetrics:
-    """One deliver step of one flow: what was added to its latency before (delivered_at − event_time, µs), and samples."""
+    """One deliver step of one flow: the latency added before it (delivered_at − event_time, µs), and samples."""
 
     flow: str
     step: int
@@ -38,7 +38,7 @@ class StepMetrics:
 
 @dataclass(frozen=True, eq=False)
 class FanOutMetrics:
-    """One fan-out: into how many branches its contexts went, the event with the most, and how many had no link."""
+    """One fan-out: the branches of its contexts, the event with the most, and the contexts without a link."""
 
     flow: str
     step: int
@@ -51,7 +51,7 @@ class FanOutMetrics:
 
 @dataclass(frozen=True)
 class Drop:
-    """How many contexts one step dropped for one reason, of how many that came to it."""
+    """The contexts one step dropped for one reason, out of those that entered it."""
 
     flow: str
     step: int
@@ -63,7 +63,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Refused:
-    """How many deliveries of one step the preferences that a sink keeps held back."""
+    """The deliveries of one step that the preferences in a sink held back."""
 
     flow: str
     step: int
@@ -73,7 +73,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class LateMetrics:
-    """Events that came late, by how much (µs), and of which kinds."""
+    """Late events: their lateness (µs), and their kinds."""
 
     count: int
     lateness: Distribution
@@ -82,7 +82,9 @@ class LateMetrics:
 
 @dataclass(frozen=True)
 class OpenMetrics:
-    """Windows or queues of one step that were left open: how many, what they hold, when the first is due (µs)."""
+    """Windows or queues of one step left open: their number, the contexts they hold, and the first due time
+    (µs).
+    """
 
     flow: str
     step: int
@@ -94,9 +96,9 @@ class OpenMetrics:
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """All numbers of a report. Moments and spans of time are whole microseconds, moments since 1970 in UTC.
+    """All metrics of a report. Durations are whole microseconds, timestamps microseconds since 1970 in UTC.
 
-    `undelivered` has (sink, error, count) of what sinks could not take of a replay with `dispatch=True`.
+    `undelivered` has (sink, error, count) of deliveries that sinks rejected in a replay with `dispatch=True`.
     """
 
     flows: tuple[str, ...]
@@ -117,7 +119,7 @@ class Figures:
 
 
 def fan_outs_of(manifest: dict[str, Any]) -> tuple[FanOutMetrics, ...]:
-    """The fan-outs of a result from what is known of its run; nothing is read for it."""
+    """Return the fan-outs of a result from its manifest; nothing is read."""
     steps = {(s["number"], s["step"]): s for s in manifest["steps"]}
     found = []
     for fan_out in manifest["fan_outs"]:
@@ -133,7 +135,7 @@ def fan_outs_of(manifest: dict[str, Any]) -> tuple[FanOutMetrics, ...]:
 
 
 def drops_of(manifest: dict[str, Any]) -> tuple[Drop, ...]:
-    """What steps dropped, by reason, in the order of the flows."""
+    """Return the drops of each step by reason, in the order of the flows."""
     return tuple(
         Drop(s["flow"], s["step"], s["text"], reason, count, s["held_before"] + s["entered"] + s["extra_branches"])
         for s in manifest["steps"]
@@ -143,7 +145,7 @@ def drops_of(manifest: dict[str, Any]) -> tuple[Drop, ...]:
 
 
 def refused_of(manifest: dict[str, Any]) -> tuple[Refused, ...]:
-    """What preferences held back."""
+    """Return the deliveries that preferences held back."""
     return tuple(
         Refused(s["flow"], s["step"], sink, count)
         for s in manifest["steps"]

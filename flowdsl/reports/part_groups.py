@@ -1,4 +1,6 @@
-"""Reads the deliveries of a step: small parts together, since each measuring has its price, large ones by themselves."""
+"""Reader of the deliveries of a step: small parts together, since each measurement has a cost, large ones
+alone.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ _ROWS: Final = 1 << 17
 
 @dataclass(frozen=True)
 class PartGroup:
-    """Rows of parts that follow one another and have the same columns; `refused` names the column of a sink's refusals."""
+    """Rows of consecutive parts with the same columns; `refused` names the column of a sink's refusals."""
 
     frame: pl.DataFrame
     refused: dict[str, str]
@@ -28,13 +30,13 @@ class PartGroup:
     starts: Sequence[int]
 
     def place(self, row: int) -> tuple[int, int]:
-        """Which part a row is of, and which row of that."""
+        """Return the part of a row, and its row there."""
         which = bisect_right(self.starts, row) - 1
         return self.numbers[which], row - self.starts[which]
 
 
 def jobs(pieces: Sequence[Piece]) -> Iterator[Numbered]:
-    """Parts in pieces of work of about equal size."""
+    """Split parts into jobs of about equal size."""
     held: list[tuple[int, Piece]] = []
     rows = 0
     for number, piece in enumerate(pieces):
@@ -48,7 +50,7 @@ def jobs(pieces: Sequence[Piece]) -> Iterator[Numbered]:
 
 
 def read(job: Numbered, wanted: Callable[[str], bool]) -> Iterator[PartGroup]:
-    """The parts of a piece of work, put together where they have the same columns; refusals are always read."""
+    """Yield the parts of a job, grouped by equal columns; refusals are always read."""
     frames = []
     for number, piece in job:
         refused: dict[str, str] = piece.meta.get("refused", {})

@@ -1,6 +1,6 @@
-"""Which payloads are shown as samples: the first and last, the shortest and longest, and those of rare shapes.
+"""Choice of payload samples: the first and last, the shortest and longest, and those of rare shapes.
 
-A shape is the set of fields that are null. Chosen are rows by number; only they are put together as payloads.
+A shape is the set of fields that are null. Rows are chosen by number; only chosen ones are built as payloads.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from flowdsl.results.table_writer import FIELD
 from flowdsl.results.tables import payload_json
 from flowdsl.values.masks import where_present
 
-# shapes that are told apart, and rare ones that are shown
+# shapes counted apart, and rare ones among the samples
 _SHAPES: Final = 64
 _RARE: Final = 2
-# fields of which it is looked at whether they are null
+# fields checked for nulls
 _FIELDS: Final = 60
 
 
 @dataclass(frozen=True)
 class PayloadSample:
-    """One delivery of a step, and why it was chosen: its place in the log, its recipient, its payload (any JSON value)."""
+    """One delivery of a step, and why it was chosen: its place in the log, its recipient, its payload (any
+    JSON value).
+    """
 
     why: str
     seq_no: int
@@ -40,19 +42,19 @@ class PayloadSample:
 
 @dataclass
 class Candidates:
-    """What may be shown of a table: rows as (number of the part, row)."""
+    """The sample candidates of a table: rows as (number of the part, row)."""
 
     rows: int = 0
     first: tuple[int, int] | None = None
     last: tuple[int, int] | None = None
     shortest: tuple[int, tuple[int, int]] | None = None
     longest: tuple[int, tuple[int, int]] | None = None
-    # the fields that are null: how often, and the first such row
+    # null fields: their count, and the first such row
     shapes: dict[tuple[str, ...], tuple[int, tuple[int, int]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, frame: pl.DataFrame, place: Callable[[int], tuple[int, int]]) -> Candidates:
-        """The candidates among rows, of which `place` tells where each lies."""
+        """Find the candidates among rows; `place` returns the position of each."""
         if not frame.height:
             return cls()
         payload = [frame[name] for name in frame.columns if is_payload(name)]
@@ -68,7 +70,7 @@ class Candidates:
         )
 
     def add(self, later: Candidates) -> None:
-        """Take in those of a part further on."""
+        """Add the candidates of a later part."""
         self.rows += later.rows
         self.first, self.last = self.first or later.first, later.last or self.last
         if later.shortest and (self.shortest is None or later.shortest[0] < self.shortest[0]):
@@ -83,7 +85,7 @@ class Candidates:
                 self.shapes[names] = count, row
 
     def chosen(self) -> list[tuple[str, tuple[int, int]]]:
-        """The rows that are shown, each once, with the reason."""
+        """Return the chosen rows, each once, with the reason."""
         found: list[tuple[str, tuple[int, int] | None]] = [("first", self.first)]
         if self.longest and self.shortest and self.longest[0] > self.shortest[0]:
             found += [("longest", self.longest[1]), ("shortest", self.shortest[1])]
@@ -100,15 +102,15 @@ class Candidates:
 
 
 def is_payload(column: str) -> bool:
-    """Whether a column of a part of deliveries is a field by which samples are chosen.
+    """Return whether a column of deliveries is a payload field by which samples are chosen.
 
-    The recipient stands beside the payload and is not looked at twice: people's ids are the longest of all to read.
+    The recipient has a column of its own, and people's ids are the slowest of all to read.
     """
     return column.startswith(FIELD.format("")) and column != FIELD.format("recipient_id")
 
 
 def text_lengths(payload: Sequence[pl.Series], rows: int) -> Ints:
-    """How many bytes of text each payload has in all its fields, those in lists and structs as well."""
+    """Return the bytes of text in all fields of each payload, those in lists and structs included."""
     total = np.zeros(rows, np.int64)
     for series in payload:
         if series.dtype == pl.String:
@@ -122,7 +124,7 @@ def text_lengths(payload: Sequence[pl.Series], rows: int) -> Ints:
 
 
 def _shapes(payload: Sequence[pl.Series], rows: int) -> list[tuple[tuple[str, ...], int, int]]:
-    """(the fields that are null, how often just they are, the first such row)."""
+    """Yield each set of null fields, its count, and its first row."""
     nullable = [series for series in payload[:_FIELDS] if series.null_count()]
     if not nullable:
         return [((), rows, 0)]
@@ -138,7 +140,7 @@ def _shapes(payload: Sequence[pl.Series], rows: int) -> list[tuple[tuple[str, ..
 
 
 def samples_of(candidates: Candidates, pieces: Sequence[TablePart | StoredPart]) -> tuple[PayloadSample, ...]:
-    """The chosen deliveries as they were rendered."""
+    """Return the chosen deliveries as rendered."""
     found = []
     for why, (piece, row) in candidates.chosen():
         part = pieces[piece].row(row)

@@ -1,8 +1,8 @@
-"""How often each person is told, and how often on their worst day: counted by hash, so that no name is compared.
+"""Deliveries per person, in all and on their worst day: counted by hash, so that no name is compared.
 
-A pass over the deliveries gives for each day (UTC) the hashes that occur and how often; days are then merged for every
-sink that asks. Two people would only be taken for one if 64 bits of their hashes agreed. Where there are very many
-deliveries, each pass takes the people of a share of all hashes, so that memory does not grow with the deliveries.
+A pass over the deliveries counts the hashes of each day (UTC); days are then merged for each sink. Two people would be
+taken for one only if 64 bits of their hashes agreed. With very many deliveries, each pass takes the people of a share of
+all hashes, so that memory does not grow with the deliveries.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from flowdsl.values.masks import where_present
 
 Hashes = npt.NDArray[np.uint64]
 TOP: Final = 10
-# people with the same count, among whom the first by name are looked for
+# people with the same count, up to which the first by name are found
 _TIED: Final = 1_000
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who is told often: how often in all, and on which day (UTC) most."""
+    """A person with many deliveries: their number in all, and the worst day (UTC)."""
 
     recipient: str
     deliveries: int
@@ -39,11 +39,10 @@ class Person:
 
 @dataclass(frozen=True, eq=False)
 class RecipientMetrics:
-    """How many people are told, how often each, and how often each on their worst day (UTC).
+    """The people with deliveries: the number of each, in all and on their worst day (UTC).
 
-    `top` are those who are told most often, by name where they are told equally often. `tied` is set where so many have
-    the same count that none of them is named: (their count, how many they are). `nobody` counts deliveries without a
-    recipient.
+    `top` are the people with the most deliveries, by name if they have equally many. `tied` is set if so many have the same
+    count that none of them is named: (their count, their number). `nobody` counts deliveries without a recipient.
     """
 
     deliveries: Distribution
@@ -54,11 +53,11 @@ class RecipientMetrics:
 
     @property
     def count(self) -> int:
-        """How many people there are."""
+        """The number of people."""
         return self.deliveries.total
 
     def times(self, factor: int) -> RecipientMetrics:
-        """The same people, each told so many times as often."""
+        """Multiply all per-recipient counts by a factor."""
         if factor == 1:
             return self
         top = [replace(p, deliveries=factor * p.deliveries, worst_day=factor * p.worst_day) for p in self.top]
@@ -73,14 +72,14 @@ class RecipientMetrics:
 
 @dataclass(frozen=True)
 class DailyCounts:
-    """For each day the hashes that occur in it, ascending, and how often each does."""
+    """The hashes of each day, ascending, and the count of each."""
 
     days: Mapping[int, tuple[Hashes, Ints]]
     nobody: int = 0
 
     @classmethod
     def of(cls, recipients: pl.Series, times: Ints, share: tuple[int, int] = (0, 1)) -> DailyCounts:
-        """The recipients of deliveries at these times (µs), or a share of them: number n of so many."""
+        """Count the recipients of deliveries at these times (µs), or of a share of them: number n of so many."""
         hashes, there = hashes_of(recipients), where_present(recipients)
         days = times // DAY
         nobody = int((~there).sum()) if share[0] == 0 else 0
@@ -97,7 +96,7 @@ class DailyCounts:
 
     @classmethod
     def joined(cls, parts: Sequence[DailyCounts], times: Sequence[int] | None = None) -> DailyCounts:
-        """Several as one, each counted so many times; rows counted −1 times are taken off again."""
+        """Merge daily counts with weights; a weight of −1 subtracts rows again."""
         weights = times if times is not None else [1] * len(parts)
         if len(parts) == 1 and weights[0] == 1:
             return parts[0]
@@ -111,7 +110,7 @@ class DailyCounts:
 
 @dataclass(frozen=True, eq=False)
 class RecipientCounts:
-    """The people of a share of all hashes: the distributions, and the hashes of those who may be among the first."""
+    """The people in a share of all hashes: their distributions, and the hashes of candidates for the top."""
 
     deliveries: Distribution
     worst_day: Distribution
@@ -123,7 +122,7 @@ class RecipientCounts:
 
     @classmethod
     def of(cls, days: DailyCounts) -> RecipientCounts:
-        """The people of these days."""
+        """Count the people of these days."""
         hashes, totals, worst = _merged(list(days.days.values()))
         if not len(hashes):
             none = Distribution.of([])
@@ -139,15 +138,15 @@ class RecipientCounts:
 
 
 def hashes_of(recipients: pl.Series) -> Hashes:
-    """The hash of each recipient."""
+    """Return the hash of each recipient."""
     hashes: Hashes = recipients.cast(pl.String).hash().to_numpy()
     return hashes
 
 
 def named(crowds: Sequence[RecipientCounts], names: Mapping[int, str]) -> RecipientMetrics:
-    """The people of all shares together, those in front by name."""
+    """Merge the people of all shares, and name those at the top."""
     deliveries = Distribution.joined([c.deliveries for c in crowds])
-    # below this, some share had too many people with the same count to tell them all
+    # below this, some share had too many people with the same count to keep them all
     cut = max((crowd.cut for crowd in crowds if crowd.crowded), default=0)
     people = [
         Person(names[code], total, worst, (EPOCH + dt.timedelta(days=day)).date())
@@ -167,7 +166,7 @@ def named(crowds: Sequence[RecipientCounts], names: Mapping[int, str]) -> Recipi
 
 
 def look_up(wanted: Collection[int], pieces: Iterable[pl.Series]) -> dict[int, str]:
-    """The names behind hashes, read from one series of recipients after the other until all are known."""
+    """Return the names of hashes, read from one series of recipients after the other until all are known."""
     missing = np.array(sorted(wanted), np.uint64)
     names: dict[int, str] = {}
     for recipients in pieces:
@@ -197,7 +196,7 @@ def _counted(hashes: Hashes) -> tuple[Hashes, Ints]:
 
 
 def _merged(pieces: Sequence[tuple[Hashes, Ints]]) -> tuple[Hashes, Ints, Ints]:
-    """Hashes with their counts added up, and with the largest of their counts."""
+    """Return hashes with the sum and the largest of their counts."""
     if not pieces:
         return np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64)
     if len(pieces) == 1:
@@ -205,7 +204,7 @@ def _merged(pieces: Sequence[tuple[Hashes, Ints]]) -> tuple[Hashes, Ints, Ints]:
     hashes = np.concatenate([h for h, _ in pieces])
     counts = np.concatenate([n for _, n in pieces])
     if len(counts) and (counts == counts[0]).all():
-        # as where each is told once: sorting alone is far cheaper than sorting one thing by another
+        # equal counts: a plain sort is far cheaper than an argsort
         found, often = _counted(hashes)
         return found, often * counts[0], np.full(len(found), counts[0])
     order = np.argsort(hashes)
@@ -217,14 +216,14 @@ def _merged(pieces: Sequence[tuple[Hashes, Ints]]) -> tuple[Hashes, Ints, Ints]:
 
 
 def _starts(ordered: Hashes) -> Ints:
-    """Where each run of equal hashes begins."""
+    """Return the start of each run of equal hashes."""
     if not len(ordered):
         return np.zeros(0, np.int64)
     return np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
 
 
 def _worst_days(days: DailyCounts, people: Hashes, worst: Ints) -> list[int]:
-    """The first day on which each of these people was told most."""
+    """Return the first day with the most deliveries for each of these people."""
     found, known = np.zeros(len(people), np.int64), np.zeros(len(people), np.bool_)
     for day, (hashes, counts) in sorted(days.days.items()):
         places = np.searchsorted(hashes, people).clip(max=max(len(hashes) - 1, 0))

@@ -1,4 +1,4 @@
-"""The report of a result: made when it is looked at, from the result's tables alone."""
+"""The report of a result: made on demand, from the result's tables alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Report:
     @cached_property
     def figures(self) -> Figures:
         """All numbers of the report."""
-        # each part of the deliveries is measured once, or several times where there are very many
+        # each part of the deliveries is measured once, or several times if there are very many
         with following(self._progress, len(self._result), "report", "deliveries") as follower:
             return measure(self._result, follower)
 

@@ -16,7 +16,7 @@ _LINE: Final = 160
 
 
 def report_text(figures: Figures, manifest: Mapping[str, Any]) -> str:
-    """What was replayed, what stands out, and the tables of the report in a few lines each."""
+    """Return the head of the report, its insights, and its tables in a few lines each."""
     blocks = [[_head(figures)], [_note(n.text, bad=n.bad) for n in notes_of(figures, manifest)]]
     blocks += [
         list(block) for block in (_people(figures), _latency(figures), _fan_outs(figures), _drops(figures))
@@ -81,7 +81,7 @@ def _drops(figures: Figures) -> Iterator[str]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    """Columns under one another: the first to the left, numbers to the right."""
+    """Yield the lines of a table: the first column to the left, numbers to the right."""
     cells = [[printable(_cell(cell)) for cell in row] for row in (heads, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
     for row in cells:

@@ -1,4 +1,4 @@
-"""When deliveries came: counted in stretches of time as fine as their span allows, and shown in calendar units."""
+"""Deliveries over time: counted in intervals as fine as their range allows, shown in calendar units."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from flowdsl.charts.formats import DAY, HOUR, MINUTE, SECOND, moment
 from flowdsl.charts.ticks import WEEK, month_start
 from flowdsl.reports.distribution import Ints
 
-# each a multiple of the one before
+# each divides the next one
 _STRETCHES: Final = (
     SECOND, 5 * SECOND, 15 * SECOND, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY,
 )  # fmt: skip
 _NAMES: Final = (
     "second", "5 s", "15 s", "minute", "5 min", "15 min", "hour", "3 h", "6 h", "12 h", "day"
 )  # fmt: skip
-# stretches that are kept, and columns that are shown
+# intervals kept, and columns shown
 _KEPT: Final = 1 << 14
 SHOWN: Final = 130
 
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """Counts in stretches of equal length: `counts[i]` is that of the stretch number `first + i` since 1970."""
+    """Counts in intervals of equal length: `counts[i]` is that of interval number `first + i` since 1970."""
 
     level: int
     first: int
@@ -34,7 +34,7 @@ class Timeline:
 
     @classmethod
     def of(cls, times: Ints) -> Timeline | None:
-        """The times (µs) counted; None where there are none."""
+        """Count times (µs); None if there are none."""
         if not len(times):
             return None
         low, high = int(times.min()), int(times.max())
@@ -44,7 +44,7 @@ class Timeline:
 
     @classmethod
     def joined(cls, parts: Iterable[Timeline | None], times: Iterable[int] | None = None) -> Timeline | None:
-        """Several as one, each counted so many times; None where there is nothing to count."""
+        """Merge timelines with weights; None if there is nothing to count."""
         held = list(parts)
         weights = list(times) if times is not None else [1] * len(held)
         weighed = [(part, weight) for part, weight in zip(held, weights, strict=True) if part is not None]
@@ -59,7 +59,7 @@ class Timeline:
         return cls(level, first, counts)
 
     def coarser(self, level: int) -> Timeline:
-        """The same in longer stretches."""
+        """Return the same counts in longer intervals."""
         if level == self.level:
             return self
         times = _STRETCHES[level] // _STRETCHES[self.level]
@@ -69,12 +69,12 @@ class Timeline:
 
     @property
     def ends(self) -> tuple[int, int]:
-        """Where the first stretch begins and the last one ends, in µs."""
+        """The start of the first interval and the end of the last one, in µs."""
         width = _STRETCHES[self.level]
         return self.first * width, (self.first + len(self.counts)) * width
 
     def within(self, edges: Sequence[int]) -> list[int]:
-        """How many came between each edge (µs) and the next; edges lie where stretches begin."""
+        """Count between each edge (µs) and the next; edges lie where intervals begin."""
         width = _STRETCHES[self.level]
         starts = (np.arange(len(self.counts)) + self.first) * width
         places = np.searchsorted(np.array(edges), starts, side="right") - 1
@@ -85,7 +85,9 @@ class Timeline:
 
 
 def shown_edges(timelines: Iterable[Timeline | None]) -> tuple[list[int], str]:
-    """Edges (µs) in calendar units that take in all timelines, in at most `SHOWN` stretches, and the unit's name."""
+    """Return edges (µs) in calendar units that cover all timelines, in at most `SHOWN` intervals, and the
+    unit's name.
+    """
     held = [t for t in timelines if t is not None]
     if not held:
         return [0, HOUR], "hour"
