@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flowdsl import sinks as sinks
     from flowdsl import testing as testing
+    from flowdsl.api.design import design
+    from flowdsl.api.flow import Flow, on
+    from flowdsl.api.project import Project, load
     from flowdsl.comparison.comparison import Comparison, compare
     from flowdsl.comparison.sweep import Sweep, sweep
     from flowdsl.errors import (
@@ -36,15 +39,11 @@ if TYPE_CHECKING:
     )
     from flowdsl.expressions.fn import fn
     from flowdsl.expressions.var import var
-    from flowdsl.flow import Flow, on
     from flowdsl.graph.folder import read_graph
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.live.runtime import Runtime
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
-    from flowdsl.notebook.designer import design
-    from flowdsl.production.project import Project
     from flowdsl.production.schema import schema
-    from flowdsl.production.yaml import load
     from flowdsl.replaying import replay
     from flowdsl.results.result import Result, read_result
 
@@ -55,7 +54,7 @@ _HOME = {
     "DataError": "errors",
     "EntityGraph": "graph.snapshot",
     "ExportError": "errors",
-    "Flow": "flow",
+    "Flow": "api.flow",
     "FlowError": "errors",
     "FlowWarning": "events",
     "LiveError": "errors",
@@ -64,7 +63,7 @@ _HOME = {
     "ParquetEventLog": "log",
     "PluginError": "errors",
     "Position": "log",
-    "Project": "production.project",
+    "Project": "api.project",
     "ReplayError": "errors",
     "Result": "results.result",
     "Runtime": "live.runtime",
@@ -73,7 +72,7 @@ _HOME = {
     "TemplateError": "errors",
     "compare": "comparison.comparison",
     "convert": "log",
-    "design": "notebook.designer",
+    "design": "api.design",
     "entity_created": "events",
     "entity_deleted": "events",
     "entity_updated": "events",
@@ -81,8 +80,8 @@ _HOME = {
     "link_created": "events",
     "link_deleted": "events",
     "literal": "log",
-    "load": "production.yaml",
-    "on": "flow",
+    "load": "api.project",
+    "on": "api.flow",
     "read_events": "log",
     "read_graph": "graph.folder",
     "read_result": "results.result",

@@ -23,17 +23,19 @@ from flowdsl.engine.state import State, lost_text
 from flowdsl.errors import BuildError, ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, warn
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.flow import Flow
+from flowdsl.flow.inputs import as_flows
+from flowdsl.flow.plan import Plan
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource, open_log
 from flowdsl.log.future_events import AheadOfNext
 from flowdsl.log.uuids import NormalizedUuids
-from flowdsl.plan import Plan
+from flowdsl.production.targets import by_rules
 from flowdsl.progress import Progress, ProgressReporter, Tick, beside, following
 from flowdsl.results.dispatch import Dispatching, opened_sinks
 from flowdsl.results.store import FolderStore, MemoryStore, Store
 from flowdsl.results.table_writer import TableRecorder
-from flowdsl.rules import Rules, rules_of
+from flowdsl.rules import rules_of
 from flowdsl.sinks.base import Sink
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ _GATHERING: Final = 0.3
 class Options:
     """What a replay was asked for, so that a part of it can be run again."""
 
-    flows: tuple[Flow, ...]
+    flows: tuple[FlowSpec, ...]
     source: EventSource
     graph: EntityGraph | None
     span: ReplayRange
@@ -174,7 +176,7 @@ def opened(log: Any, max_ahead_of_next: str | dt.timedelta | None = None) -> Eve
     return AheadOfNext(source, _duration("max_ahead_of_next", max_ahead_of_next))
 
 
-def whole_log(flow: Flow, log: Any, graph: EntityGraph | None = None) -> Options:
+def whole_log(flow: FlowSpec, log: Any, graph: EntityGraph | None = None) -> Options:
     """The options of a replay of one flow over all of a log, as `replay` has them when nothing else is said."""
     _check_graph(graph)
     return Options(
@@ -248,39 +250,6 @@ def _both(hand_over: Callable[[], None], tick: Tick) -> Tick:
         tick(events)
 
     return ticked
-
-
-def by_rules(flows: Sequence[Flow], rules: Rules) -> tuple[Flow, ...]:
-    """The flows as these rules have them: one that was read by others is written out and read again."""
-    return tuple(flow if flow.rules == rules else _read_again(flow, rules) for flow in flows)
-
-
-def _read_again(flow: Flow, rules: Rules) -> Flow:
-    from flowdsl.production.yaml import load_mapping
-
-    return load_mapping(flow.to_dict(), rules).flows[0]
-
-
-def as_flows(flows: Any) -> tuple[Flow, ...]:
-    """The flows of a flow, a list or a project."""
-    if isinstance(flows, Flow):
-        return (flows,)
-    held = getattr(flows, "flows", flows)
-    if isinstance(held, Iterable) and not isinstance(held, (str, bytes, Mapping)):
-        listed = tuple(held)
-        for flow in listed:
-            if not isinstance(flow, Flow):
-                raise ReplayError(
-                    f"{type(flow).__name__} is no flow", allowed="a flow, a list of flows, or a project"
-                )
-        if not listed:
-            raise ReplayError("there is no flow to run", hint="pass a flow, a list of them, or a project")
-        return listed
-    raise ReplayError(
-        f"{type(flows).__name__} is no flow",
-        allowed="a flow, a list of flows, or a project",
-        hint="on('link.created')… makes one; load(path) reads YAML",
-    )
 
 
 def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Observer | None) -> LocalExecutor:
@@ -390,7 +359,7 @@ def _check_chunk_size(size: object) -> None:
     raise ReplayError(f"chunk_size is {size!r}", allowed="a whole number of at least 1, or None")
 
 
-def _check_sinks(flows: Sequence[Flow], sinks: Mapping[str, Any] | None) -> None:
+def _check_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, Any] | None) -> None:
     if sinks is None:
         return
     if not isinstance(sinks, Mapping):

@@ -14,9 +14,10 @@ from strategies import flow_lists
 
 import flowdsl as fd
 from flowdsl import Flow, on
+from flowdsl.api.project import Project
 from flowdsl.errors import ExportError
 from flowdsl.production.emitter import inline
-from flowdsl.production.project import Backend, ConsumerOptions, Project, SinkConfig
+from flowdsl.production.project_spec import Backend, ConsumerOptions, SinkConfig
 
 TEXT = """\
 # the head

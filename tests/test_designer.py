@@ -17,10 +17,10 @@ from strategies import flow_lists
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
+from flowdsl.api.design import Designer
 from flowdsl.notebook import log_sample
 from flowdsl.notebook.design_model import DesignModel
 from flowdsl.notebook.design_view import design_view
-from flowdsl.notebook.designer import Designer
 from flowdsl.notebook.drafts import Draft, built, draft_of
 from flowdsl.notebook.log_sample import SampledLog
 from flowdsl.samples import write_sample

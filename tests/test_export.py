@@ -16,12 +16,12 @@ from strategies import Case, cases, flow_lists
 
 import flowdsl as fd
 from flowdsl import Flow, fn, on, var
+from flowdsl.api.project import Project
 from flowdsl.errors import ExportError
 from flowdsl.expressions.conditions import parse_expression
 from flowdsl.production.emitter import block_lines, inline
 from flowdsl.production.export import PART_LINE, SCHEMA_LINE
 from flowdsl.production.nodes import read_text
-from flowdsl.production.project import Project
 
 IDENTITY = Path(__file__).parent / "identity"
 EXACT = ("conditions", "flows", "names", "operators", "templates")

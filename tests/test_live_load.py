@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 import flowdsl as fd
-from flowdsl.flow import Flow
+from flowdsl import Flow
 from tests.benchmarks import live
 from tests.benchmarks.data import likes as likes_data
 from tests.benchmarks.flowdsl_side import likes_flow, likes_graph

@@ -26,19 +26,20 @@ log
 batches graph
 kernels operators
 sinks
-builder flow
-plan
+flow
+production
 diagrams
 charts
 views
 engine results
-reports
 replaying
+reports
 live
 explanation comparison
 samples
-production findings testing
+findings testing
 notebook
+api
 cli
 __main__
 """
@@ -129,7 +130,19 @@ def test_operators_know_neither_one_another_nor_an_engine():
 
 def test_production_is_read_by_the_outermost_parts_only():
     for module, path in MODULES.items():
-        if part_of(f"{module}.") not in ("", "flow", "production", "findings", "testing", "notebook", "cli"):
+        if part_of(f"{module}.") not in (
+            "",
+            "flow",
+            "production",
+            "findings",
+            "testing",
+            "notebook",
+            "cli",
+            "api",
+            "replaying",
+            "comparison",
+            "live",
+        ):
             assert not [name for name in imports(path) if name.startswith("flowdsl.production")], module
 
 
@@ -190,7 +203,7 @@ def test_no_module_has_the_name_of_a_public_function():
 @pytest.mark.parametrize(
     ("path", "generate"),
     [
-        ("builder.py", "flowdsl.operators.generate"),
+        ("api/steps.py", "flowdsl.operators.generate"),
         ("expressions/fn.py", "flowdsl.expressions.generate"),
     ],
 )

@@ -19,7 +19,7 @@ from flowdsl.cli.main import main
 from flowdsl.operators import OPERATORS
 from flowdsl.production.nodes import read_text
 from flowdsl.production.schema import FILE, operator_schema, schema_text
-from flowdsl.testing.test_schema import NULL_SAYS
+from flowdsl.production.test_schema import NULL_SAYS
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "this-rs" / "yaml_verdicts.json"

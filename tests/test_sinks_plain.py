@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flowdsl as fd
-from flowdsl.production.project import SINK_TYPES
+from flowdsl.production.project_spec import SINK_TYPES
 from flowdsl.production.sinks import class_of, options_of
 from flowdsl.sinks import Counter, Custom, Delivery, Frame, delivery_key
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import flowdsl as fd
-from flowdsl.production.project import SINK_TYPES, Project, SinkConfig
+from flowdsl.api.project import Project
+from flowdsl.production.project_spec import SINK_TYPES, SinkConfig
 from flowdsl.production.sinks import class_of
 from flowdsl.sinks import Counter, Custom, Delivery, Feed, Frame, InApp, Push, Recipients, Webhook, WebSocket
 

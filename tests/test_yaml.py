@@ -10,7 +10,7 @@ import yaml
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.production.project import Backend, ConsumerOptions, SinkConfig
+from flowdsl.production.project_spec import Backend, ConsumerOptions, SinkConfig
 from flowdsl.production.scalars import plain_scalar
 
 SHARED = Path(__file__).parents[2] / "shared" / "this-rs" / "yaml_verdicts.json"

@@ -20,8 +20,8 @@ from flowdsl.cli.console import existing, say, show, show_json
 from flowdsl.cli.options import add_history, graph_of, log_of, position
 
 if TYPE_CHECKING:
+    from flowdsl.comparison.target_diff import Prediction
     from flowdsl.graph.snapshot import EntityGraph
-    from flowdsl.production.target_diff import Prediction
 
 SUMMARY = "say what is worth knowing of flows before they are shipped"
 EPILOG = "example: flowdsl check data/flows.yaml --target this-rs"
@@ -105,8 +105,8 @@ def _predicted(
     options: argparse.Namespace,
 ) -> Prediction | None:
     """What production would make of the flows; None where there is none that both run."""
+    from flowdsl.comparison.target_diff import predict_sources
     from flowdsl.errors import LoadError
-    from flowdsl.production.target_diff import predict_sources
 
     try:
         return predict_sources(

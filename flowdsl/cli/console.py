@@ -17,7 +17,7 @@ from flowdsl.errors import one_line
 if TYPE_CHECKING:
     import polars as pl
 
-    from flowdsl.production.project import Project
+    from flowdsl.api.project import Project
 
 _WIDTH: Final = 110
 _CELL: Final = 44
@@ -93,13 +93,14 @@ def existing(path: str, what: str) -> Path:
 
 def load_project(path: str, target: str | None = None) -> Project:
     """The flows of a YAML file, or of stdin for `-`, read by the rules of a runtime where one is named."""
+    from flowdsl.api.project import Project, load
     from flowdsl.production.parser import BYTES
-    from flowdsl.production.yaml import load, load_bytes
+    from flowdsl.production.yaml import load_bytes
     from flowdsl.rules import rules_of
 
     if path != "-":
         return load(existing(path, "file"), target)
-    return load_bytes(sys.stdin.buffer.read(BYTES + 1), "stdin", rules=rules_of(target))
+    return Project.of(load_bytes(sys.stdin.buffer.read(BYTES + 1), "stdin", rules=rules_of(target)))
 
 
 def table_text(frame: pl.DataFrame, total: int | None = None) -> str:

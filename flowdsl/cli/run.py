@@ -32,10 +32,10 @@ from flowdsl.errors import DataError, FlowError
 from flowdsl.live import MAX_AHEAD
 
 if TYPE_CHECKING:
+    from flowdsl.api.project import Project
     from flowdsl.live.runtime import Runtime
     from flowdsl.log import ParquetEventLog
     from flowdsl.log.duplicates import Duplicates
-    from flowdsl.production.project import Project
 
 # back to the beginning of the line, and clear it
 _CLEAR = "\r\x1b[K"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from flowdsl.api.project import Project
 from flowdsl.cli.console import load_project, show, show_json
 from flowdsl.errors import one_line
-from flowdsl.production.project import Project
 
 SUMMARY = "print the flows of a YAML file, as text or as a picture"
 FORMATS = ("text", "svg", "mermaid")

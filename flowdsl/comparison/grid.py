@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 
 
 @dataclass(frozen=True)
 class Variant:
     """A flow with the values that it was made with, by the name of the parameter."""
 
-    flow: Flow
+    flow: FlowSpec
     values: tuple[tuple[str, Any], ...]
 
     @property
@@ -25,7 +25,7 @@ class Variant:
         return ", ".join(f"{name}={value}" for name, value in self.values)
 
 
-def variants_of(flow: Flow, parameters: Mapping[str, Iterable[Any]]) -> list[Variant]:
+def variants_of(flow: FlowSpec, parameters: Mapping[str, Iterable[Any]]) -> list[Variant]:
     """The flow with every combination of these options; the first parameter changes slowest.
 
     A parameter is the name of an option (`window`); where several steps have it, with the step before it
@@ -37,7 +37,7 @@ def variants_of(flow: Flow, parameters: Mapping[str, Iterable[Any]]) -> list[Var
 
 
 def _variant(
-    flow: Flow, places: Mapping[str, tuple[int, str]], values: tuple[tuple[str, Any], ...]
+    flow: FlowSpec, places: Mapping[str, tuple[int, str]], values: tuple[tuple[str, Any], ...]
 ) -> Variant:
     for name, value in values:
         number, option = places[name]
@@ -55,7 +55,7 @@ def _listed(name: str, values: Iterable[Any]) -> list[Any]:
     return listed
 
 
-def _place(flow: Flow, name: str) -> tuple[int, str]:
+def _place(flow: FlowSpec, name: str) -> tuple[int, str]:
     """The step and the option that a parameter is."""
     places = [
         (number, step.method, option)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.progress import Tick, silent
 from flowdsl.results.result import Result
 from flowdsl.results.tables import deliveries_with_origin, sink_table
@@ -90,7 +90,7 @@ class FlowPair:
         return tuple(side for side in (self.before, self.after) if side is not None)
 
     @property
-    def flows(self) -> list[Flow]:
+    def flows(self) -> list[FlowSpec]:
         """The flows of both sides, where it is known what ran."""
         return [
             side.result.options.flows[side.number] for side in self.sides if side.result.options is not None

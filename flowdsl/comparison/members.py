@@ -16,8 +16,8 @@ from flowdsl.comparison.counterparts import Events
 from flowdsl.comparison.inputs import FlowResult
 from flowdsl.events import FlowWarning
 from flowdsl.expressions.row_source import Failures
+from flowdsl.flow.plan import Stage
 from flowdsl.kernels.kernel import EventRefs, Refused
-from flowdsl.plan import Stage
 from flowdsl.progress import following
 from flowdsl.replaying import run
 from flowdsl.results.store import NoStore

@@ -15,8 +15,8 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.events import FlowWarning
 from flowdsl.expressions.row_source import Failures
+from flowdsl.flow.plan import Stage
 from flowdsl.kernels.kernel import EventRefs, Refused
-from flowdsl.plan import Stage
 from flowdsl.progress import following
 from flowdsl.replaying import Options, run
 from flowdsl.results.store import NoStore

@@ -15,7 +15,7 @@ from flowdsl.comparison.grid import Variant, variants_of
 from flowdsl.comparison.inputs import FlowPair, FlowResult
 from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import to_pandas
 from flowdsl.progress import Progress, Tick, following
 from flowdsl.replaying import replay
@@ -55,7 +55,7 @@ class Sweep:
         """The table as a Polars frame."""
         return self._table
 
-    def flow(self, name: str) -> Flow:
+    def flow(self, name: str) -> FlowSpec:
         """The flow of a variant, as it is named in the table."""
         return self.variants[self._number(name)].flow
 
@@ -136,7 +136,7 @@ class Sweep:
 
 
 def sweep(
-    flow: Flow | Mapping[str, Flow],
+    flow: FlowSpec | Mapping[str, FlowSpec],
     log: Any,
     graph: EntityGraph | None = None,
     *,
@@ -171,14 +171,16 @@ def sweep(
     return Sweep(result, tuple(variants))
 
 
-def _variants(flow: Flow | Mapping[str, Flow], parameters: Mapping[str, Iterable[Any]]) -> list[Variant]:
+def _variants(
+    flow: FlowSpec | Mapping[str, FlowSpec], parameters: Mapping[str, Iterable[Any]]
+) -> list[Variant]:
     if isinstance(flow, Mapping):
         if parameters:
             raise ReplayError(
                 "flows by name and parameters were both given", hint="give one flow, or no parameters"
             )
         return [Variant(one.named(name), (("flow", name),)) for name, one in flow.items()]
-    if not isinstance(flow, Flow):
+    if not isinstance(flow, FlowSpec):
         raise ReplayError(
             f"a {type(flow).__name__} is no flow", allowed="a flow, or a mapping from names to flows"
         )

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from flowdsl.diagrams.diagram import Diagram, FlowDiagram, Node, SinkNode, Target
-from flowdsl.plan import operator_graph
+from flowdsl.flow.plan import operator_graph
 
 if TYPE_CHECKING:
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
 
 
-def flow_chain(flow: Flow) -> FlowDiagram:
+def flow_chain(flow: FlowSpec) -> FlowDiagram:
     """Return one flow without any notes."""
     import networkx as nx
 
@@ -29,7 +29,7 @@ def flow_chain(flow: Flow) -> FlowDiagram:
 
 
 def flow_diagram(
-    flows: Sequence[Flow], types: Mapping[str, str] | None = None, title: str | None = None
+    flows: Sequence[FlowSpec], types: Mapping[str, str] | None = None, title: str | None = None
 ) -> Diagram:
     """Return flows with the sinks that they share; `types` has the known types of sinks."""
     chains = tuple(map(flow_chain, flows))

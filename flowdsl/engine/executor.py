@@ -20,9 +20,9 @@ from flowdsl.engine.crashes import STOPPED, Crash
 from flowdsl.engine.recipient_filter import RecipientFilter, refusals
 from flowdsl.errors import FlowError
 from flowdsl.expressions.row_source import Failures
+from flowdsl.flow.plan import Stage
 from flowdsl.kernels.kernel import EventRefs, Kernel, Refused
 from flowdsl.operators.base import Kind
-from flowdsl.plan import Stage
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Mask
 

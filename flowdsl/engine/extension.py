@@ -12,12 +12,12 @@ from flowdsl.batches.buffer import ContextBuffer
 from flowdsl.engine.local import CHUNK
 from flowdsl.engine.state import State, flows_of
 from flowdsl.errors import DataError
+from flowdsl.flow.plan import Plan
 from flowdsl.graph.extension import grown
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphRequirements, GraphState
 from flowdsl.log import EventSource
 from flowdsl.log.event_rows import EventRows
-from flowdsl.plan import Plan
 from flowdsl.progress import Tick, silent
 
 

@@ -19,6 +19,7 @@ from flowdsl.engine.executor import Observer, Recorder, StepCounts, StepExecutor
 from flowdsl.engine.recipient_filter import RecipientFilter
 from flowdsl.engine.scheduler import WORKERS, Worker, calls_functions
 from flowdsl.engine.state import State, StepState, flows_of
+from flowdsl.flow.plan import Entry, Plan, Stage
 from flowdsl.graph.state import GraphState
 from flowdsl.graph.versions import Compaction
 from flowdsl.kernels.kernel import FOREVER, Kernel
@@ -26,7 +27,6 @@ from flowdsl.log import EventSource
 from flowdsl.log.columns import readable
 from flowdsl.log.event_rows import EventRows
 from flowdsl.log.pushdown import ScanFilter
-from flowdsl.plan import Entry, Plan, Stage
 from flowdsl.progress import Tick, awaited, silent
 from flowdsl.scope import TRIGGER_VARIABLES
 from flowdsl.values.masks import where_equal

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from flowdsl.engine.crashes import Stopped
+from flowdsl.flow.plan import Plan, fingerprints
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphState
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.log.source import EventSource
-from flowdsl.plan import Plan, fingerprints
 from flowdsl.pluralize import count_text
 from flowdsl.sinks.base import flow_labels
 

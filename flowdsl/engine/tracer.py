@@ -15,8 +15,8 @@ from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, RELEAS
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import EntityVariable
 from flowdsl.expressions.row_source import Failures
+from flowdsl.flow.plan import Stage
 from flowdsl.kernels.kernel import EventRefs, Refused
-from flowdsl.plan import Stage
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING, Index
 from flowdsl.values.paths import Path

@@ -15,7 +15,7 @@ from flowdsl.values.json_types import MISSING
 if TYPE_CHECKING:
     from flowdsl.explanation.explain import ExplainedStep, Explanation
     from flowdsl.explanation.why import DeliveryExplanation, FlowPath
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
 
 LEAVING: Final = ("dropped", "failed", "absorbed", "held")
 GONE_ON: Final = ("passed", "delivered")
@@ -50,7 +50,7 @@ def why_diagram(why: DeliveryExplanation) -> Diagram:
     return Diagram(f"Event {why.event['seq_no']} and {why.recipient}", tuple(chains), notes=notes)
 
 
-def _way_to(flow: Flow, way: FlowPath) -> FlowDiagram:
+def _way_to(flow: FlowSpec, way: FlowPath) -> FlowDiagram:
     chain = way_of(flow, way.steps)
     if way.reached or way.step is None:
         return chain
@@ -80,7 +80,7 @@ def event_line(event: Mapping[str, Any]) -> str:
     return " ".join(part for part in parts if part) + f", {moment(event['timestamp'])} UTC"
 
 
-def way_of(flow: Flow, steps: Sequence[ExplainedStep], more: int = 0) -> FlowDiagram:
+def way_of(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) -> FlowDiagram:
     """A flow with the ways that an event took; steps that nothing of it came to are faded."""
     chain = flow_chain(flow)
     into: dict[int, Annotation] = {}
@@ -136,7 +136,7 @@ def _exits(here: Sequence[ExplainedStep]) -> Iterator[Outflow]:
             yield Outflow(outcome, clipped(reason), Annotation(str(count), count))
 
 
-def _unmatched(flow: Flow, reason: str | None) -> FlowDiagram:
+def _unmatched(flow: FlowSpec, reason: str | None) -> FlowDiagram:
     faded = Annotation(tone="faded")
     numbers = range(len(flow.steps))
     targets = {(n, sink): faded for n in numbers for sink in getattr(flow.steps[n], "sinks", ())}

@@ -15,7 +15,7 @@ import polars as pl
 from flowdsl.engine.tracer import EventTracer, StepTrace
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, FlowWarning
-from flowdsl.flow import Flow, Trigger
+from flowdsl.flow.spec import FlowSpec, Trigger
 from flowdsl.log.columns import readable
 from flowdsl.operators.base import Kind
 from flowdsl.operators.deliver import Deliver
@@ -68,7 +68,7 @@ class Explanation:
     event: Mapping[str, Any]
     steps: tuple[ExplainedStep, ...]
     more: Mapping[str, int]
-    flows: tuple[Flow, ...] = ()
+    flows: tuple[FlowSpec, ...] = ()
 
     def picture(self) -> Picture:
         """The flows that matched, with how many branches of the event came to each step and where they ended."""
@@ -118,7 +118,7 @@ def explain(
     return Explanation(event, tuple(steps), more, tuple(asked))
 
 
-def trigger_step(flow: Flow, mismatch: str | None, variables: Mapping[str, Any]) -> ExplainedStep:
+def trigger_step(flow: FlowSpec, mismatch: str | None, variables: Mapping[str, Any]) -> ExplainedStep:
     """The trigger as a step: what an event brought, or why it did not match."""
     outcome = "matched" if mismatch is None else "not matched"
     return ExplainedStep(
@@ -138,7 +138,7 @@ def trigger_step(flow: Flow, mismatch: str | None, variables: Mapping[str, Any])
     )
 
 
-def asked_flows(options: Options, flow: str | None) -> list[Flow]:
+def asked_flows(options: Options, flow: str | None) -> list[FlowSpec]:
     """All flows of a replay, or those of the name; a `ReplayError` where there is none."""
     names = [f.name for f in options.flows]
     if flow is not None and flow not in names:
@@ -177,7 +177,7 @@ def mismatch(trigger: Trigger, event: Mapping[str, Any]) -> str | None:
     return None
 
 
-def unmet(options: Options, flow: Flow, event: Mapping[str, Any]) -> str | None:
+def unmet(options: Options, flow: FlowSpec, event: Mapping[str, Any]) -> str | None:
     """Why a flow did not run on an event: its trigger does not want it, or production had stopped; None where it did."""
     stopped, names = options.stopped, [f.name for f in options.flows]
     if stopped is not None and (event["seq_no"], names.index(flow.name)) > (
@@ -233,7 +233,9 @@ def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:
     )
 
 
-def _steps(flow: Flow, why: str | None, running: list[Flow], watcher: EventTracer) -> Iterator[ExplainedStep]:
+def _steps(
+    flow: FlowSpec, why: str | None, running: list[FlowSpec], watcher: EventTracer
+) -> Iterator[ExplainedStep]:
     number = running.index(flow) if flow in running else -1
     seen = sorted(_seen(watcher, number), key=lambda s: (s.branch, s.stage.number))
     if why is None and flow.steps and number not in watcher.triggered:
@@ -247,7 +249,7 @@ def _seen(watcher: EventTracer, number: int) -> list[StepTrace]:
     return [s for stage in watcher.stages.values() for s in stage.values() if number in s.stage.flows]
 
 
-def explained(flow: Flow, seen: StepTrace) -> ExplainedStep:
+def explained(flow: FlowSpec, seen: StepTrace) -> ExplainedStep:
     """What was seen of a context at a step, as users get it."""
     step = seen.stage.step
     return ExplainedStep(

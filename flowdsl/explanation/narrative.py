@@ -15,7 +15,7 @@ from flowdsl.explanation.trace import GONE_ON, EventTrace, Parts, persons
 from flowdsl.explanation.window_peers import takers, windows
 from flowdsl.expressions.conditions.nodes import Reference
 from flowdsl.expressions.templates import Template
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.deliver import Deliver
@@ -32,7 +32,7 @@ NAMED: Final = 3
 class Narrator:
     """Tells the ways of one event through one flow, for one recipient."""
 
-    def __init__(self, trail: EventTrace, flow: Flow) -> None:
+    def __init__(self, trail: EventTrace, flow: FlowSpec) -> None:
         self.flow, self.trail = flow, trail
         self.seq_no, self.recipient = trail.seq_no, trail.recipient
 

@@ -8,9 +8,9 @@ from typing import Final
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.tracer import FOLLOWED, Branch, StepTrace
 from flowdsl.explanation.window_peers import WindowPeers
-from flowdsl.flow import Flow
+from flowdsl.flow.plan import Stage
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.fan_out import FanOut
-from flowdsl.plan import Stage
 from flowdsl.rules import Rules
 from flowdsl.values.json_types import Index
 
@@ -21,7 +21,7 @@ _OTHERS: Final = 50
 class RecipientTracer(WindowPeers):
     """Follows, of a fan-out with very many branches, those whose id is the recipient's, and notes who came to the steps that remember."""
 
-    def __init__(self, seq_no: int, recipient: str, flows: Sequence[Flow], rules: Rules) -> None:
+    def __init__(self, seq_no: int, recipient: str, flows: Sequence[FlowSpec], rules: Rules) -> None:
         super().__init__(seq_no, rules)
         self.recipient = recipient
         self._flows = flows

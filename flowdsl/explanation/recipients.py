@@ -9,7 +9,7 @@ from flowdsl.engine.tracer import StepTrace, value_at
 from flowdsl.expressions.conditions.nodes import Reference
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.failures import RenderError
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.fan_out import FanOut
@@ -20,7 +20,7 @@ from flowdsl.values.paths import Path
 _FIELD: Final = "recipient_id"
 
 
-def recipient_of(flow: Flow, seen: StepTrace) -> str | None:
+def recipient_of(flow: FlowSpec, seen: StepTrace) -> str | None:
     """The recipient of a context that came as far as this; None where nobody can tell yet, or there is none."""
     if seen.recipient_id is not None:
         return seen.recipient_id
@@ -45,7 +45,7 @@ def recipient_of(flow: Flow, seen: StepTrace) -> str | None:
     return None
 
 
-def branch_of(flow: Flow, seen: StepTrace) -> str | None:
+def branch_of(flow: FlowSpec, seen: StepTrace) -> str | None:
     """The id that the last fan-out gave a branch: whom it is for where nothing else says so."""
     for step in reversed(flow.steps[: seen.stage.number + 1]):
         if isinstance(step, FanOut):
@@ -54,7 +54,7 @@ def branch_of(flow: Flow, seen: StepTrace) -> str | None:
     return None
 
 
-def recipient_node(flow: Flow) -> Node | None:
+def recipient_node(flow: FlowSpec) -> Node | None:
     """What the payload's recipient is made from; None where it has none."""
     for step in reversed(flow.steps):
         if isinstance(step, Map):
@@ -62,7 +62,7 @@ def recipient_node(flow: Flow) -> Node | None:
     return None
 
 
-def recipient_roots(flow: Flow) -> set[str]:
+def recipient_roots(flow: FlowSpec) -> set[str]:
     """The variables that the recipient is read from."""
     node = recipient_node(flow)
     if isinstance(node, (Template, Reference)):

@@ -10,7 +10,7 @@ from flowdsl.engine.tracer import Branch, StepTrace
 from flowdsl.explanation.explain import watch
 from flowdsl.explanation.recipient_tracer import RecipientTracer
 from flowdsl.explanation.recipients import branch_of, recipient_of
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.progress import Progress
 from flowdsl.replaying import Options
 
@@ -23,7 +23,12 @@ class EventTrace:
     """The replay of one event, and of those that it went on as in batches."""
 
     def __init__(
-        self, options: Options, seq_no: int, recipient: str, flows: Sequence[Flow], progress: Progress = None
+        self,
+        options: Options,
+        seq_no: int,
+        recipient: str,
+        flows: Sequence[FlowSpec],
+        progress: Progress = None,
     ) -> None:
         self._progress = progress
         self.options, self.recipient, self.seq_no = options, recipient, seq_no
@@ -41,15 +46,15 @@ class EventTrace:
             self._seekers[seq_no] = seeker
         return self._seekers[seq_no]
 
-    def number(self, flow: Flow) -> int:
+    def number(self, flow: FlowSpec) -> int:
         """The place of a flow among those that ran."""
         return self.running.index(flow)
 
-    def triggered(self, flow: Flow) -> Mapping[str, Any]:
+    def triggered(self, flow: FlowSpec) -> Mapping[str, Any]:
         """What the event brought to a flow; empty where it did not run on it."""
         return self.seeker(self.seq_no).triggered.get(self.number(flow), {})
 
-    def ways(self, flow: Flow) -> list[Parts]:
+    def ways(self, flow: FlowSpec) -> list[Parts]:
         """The ways of all branches of the event through a flow, each down to where it ended."""
         seen = self.seeker(self.seq_no).of_flow(self.number(flow))
         ways = [self._to(seen, end.branch, end.stage.number) for end in _ends(flow, seen)]
@@ -59,7 +64,7 @@ class EventTrace:
             for way in ways
         ]
 
-    def on(self, flow: Flow, into: tuple[int, Branch], step: int) -> list[StepTrace]:
+    def on(self, flow: FlowSpec, into: tuple[int, Branch], step: int) -> list[StepTrace]:
         """How the batch went on that took a context in: the steps after that one, of the event that it went on as."""
         seq_no, branch = into
         seen = self.seeker(seq_no).of_flow(self.number(flow))
@@ -69,7 +74,7 @@ class EventTrace:
         chosen = (theirs or ends)[:1]
         return self._to(after, chosen[0].branch, chosen[0].stage.number) if chosen else []
 
-    def whole(self, flow: Flow, way: list[StepTrace]) -> Parts:
+    def whole(self, flow: FlowSpec, way: list[StepTrace]) -> Parts:
         """A way and what it went on as: one list for each event, the first one for the event itself."""
         parts = [way]
         while parts[-1] and parts[-1][-1].into is not None:
@@ -83,7 +88,7 @@ class EventTrace:
         return [one for one in seen if one.stage.number <= step and branch[: len(one.branch)] == one.branch]
 
 
-def persons(flow: Flow, way: Parts) -> set[str]:
+def persons(flow: FlowSpec, way: Parts) -> set[str]:
     """Whom a way is for: whom it was delivered to, else whom it would be for, else whose branch it is."""
     delivered = {seen.recipient_id for part in way for seen in part if seen.recipient_id is not None}
     end = way[-1][-1]
@@ -102,6 +107,6 @@ def delivered_at(way: Parts, recipient: str) -> StepTrace | None:
     return None
 
 
-def _ends(flow: Flow, seen: Sequence[StepTrace]) -> list[StepTrace]:
+def _ends(flow: FlowSpec, seen: Sequence[StepTrace]) -> list[StepTrace]:
     last = len(flow.steps) - 1
     return [one for one in seen if one.outcome not in GONE_ON or one.stage.number == last]

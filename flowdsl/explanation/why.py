@@ -20,7 +20,7 @@ from flowdsl.explanation.explain import (
 )
 from flowdsl.explanation.narrative import Narrator
 from flowdsl.explanation.trace import GONE_ON, EventTrace, Parts, delivered_at, persons
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.progress import Progress, following
 from flowdsl.replaying import Options
 
@@ -58,7 +58,7 @@ class DeliveryExplanation:
     event: Mapping[str, Any]
     recipient: str
     ways: tuple[FlowPath, ...]
-    flows: tuple[Flow, ...]
+    flows: tuple[FlowSpec, ...]
 
     @property
     def reached(self) -> bool:
@@ -118,7 +118,7 @@ def why(
     )
 
 
-def _way(trail: EventTrace, flow: Flow, event: Mapping[str, Any], reason: str | None) -> FlowPath:
+def _way(trail: EventTrace, flow: FlowSpec, event: Mapping[str, Any], reason: str | None) -> FlowPath:
     if reason is not None and mismatch(flow.trigger, event) is None:
         return _ended(flow, "not matched", f"The flow did not run on it: {reason}.")
     if reason is not None:
@@ -146,12 +146,12 @@ def _way(trail: EventTrace, flow: Flow, event: Mapping[str, Any], reason: str | 
     return dataclasses.replace(_found(trail, flow, way, sentences), outcome="not theirs")
 
 
-def _ended(flow: Flow, outcome: str, sentence: str) -> FlowPath:
+def _ended(flow: FlowSpec, outcome: str, sentence: str) -> FlowPath:
     trigger = trigger_step(flow, None if outcome == "nobody" else sentence, {})
     return FlowPath(flow.name, False, outcome, None, (sentence,), {}, (trigger,))
 
 
-def _found(trail: EventTrace, flow: Flow, way: Parts, sentences: list[str]) -> FlowPath:
+def _found(trail: EventTrace, flow: FlowSpec, way: Parts, sentences: list[str]) -> FlowPath:
     seen = [one for part in way for one in part]
     at = delivered_at(way, trail.recipient)
     end = at or seen[-1]

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.tracer import EventTracer
+from flowdsl.flow.plan import Stage
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.rate_limit import RateLimit
-from flowdsl.plan import Stage
 from flowdsl.rules import Rules
 
 Ints = npt.NDArray[np.int64]

@@ -16,11 +16,11 @@ from flowdsl.findings.views import ProjectView, TemplateView
 from flowdsl.rules import FLOWDSL, Rules, rules_of
 
 if TYPE_CHECKING:
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.production.loader import DocumentReader
     from flowdsl.production.nodes import Item
-    from flowdsl.production.project import Project
+    from flowdsl.production.project_spec import ProjectSpec
     from flowdsl.production.this_rs_loader import ProductionReader
     from flowdsl.progress import Progress
 
@@ -34,7 +34,7 @@ _LET_IN: Final = frozenset(("deliver-without-payload", "filter-of-other-family")
 
 
 def check_flow(
-    flow: Flow,
+    flow: FlowSpec,
     target: str | None = None,
     log: Any = None,
     graph: EntityGraph | None = None,
@@ -54,7 +54,7 @@ def check_flow(
 
 
 def check_project(
-    project: Project,
+    project: ProjectSpec,
     target: str | None = None,
     log: Any = None,
     graph: EntityGraph | None = None,
@@ -75,20 +75,21 @@ def check_project(
 
 def _from_log(
     view: ProjectView,
-    flows: Sequence[Flow],
+    flows: Sequence[FlowSpec],
     target: str | None,
     log: Any,
     graph: EntityGraph | None,
     max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
-    production: Sequence[Flow] | None = None,
+    production: Sequence[FlowSpec] | None = None,
 ) -> list[Finding]:
     """What a log shows of flows; `production` are those that production reads, where that is known."""
     if log is None or not flows:
         return []
     from flowdsl.findings.crash_search import exported, stops_in_log
     from flowdsl.findings.from_log import findings_from_log
-    from flowdsl.replaying import by_rules, opened, options_of
+    from flowdsl.production.targets import by_rules
+    from flowdsl.replaying import opened, options_of
 
     log = opened(log, max_ahead_of_next)
     places = {(flow.name, step.number): step.place for flow in view.flows for step in flow.steps}
@@ -168,7 +169,7 @@ def _document(source: str | bytes, name: str, target: str | None) -> _Document:
     return _Document(text, name, item, problems, view_of_document(item))
 
 
-def _built(text: str, name: str, rules: Rules) -> Sequence[Flow]:
+def _built(text: str, name: str, rules: Rules) -> Sequence[FlowSpec]:
     """The flows of YAML that can be built by these rules."""
     from flowdsl.production.yaml import load_text
 
@@ -300,7 +301,7 @@ def _refused(problem: FlowError, code: str = "refused") -> Finding:
     )
 
 
-def _filed(project: Project) -> ProjectView | None:
+def _filed(project: ProjectSpec) -> ProjectView | None:
     """The view of the text of a project, if the project still is what the text says."""
     from flowdsl.findings.document_views import view_of_document
     from flowdsl.production.nodes import read_text

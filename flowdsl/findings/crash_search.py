@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Any, Final
 from flowdsl.errors import FlowError
 from flowdsl.events import FlowWarning
 from flowdsl.findings.base import Finding, rules
-from flowdsl.plan import may_stop
-from flowdsl.replaying import by_rules, options_of, run
+from flowdsl.flow.plan import may_stop
+from flowdsl.production.targets import by_rules
+from flowdsl.replaying import options_of, run
 from flowdsl.results.store import NoStore
 from flowdsl.rules import Rules
 
 if TYPE_CHECKING:
     from flowdsl.engine.crashes import Stopped
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
     from flowdsl.graph.snapshot import EntityGraph
 
 STOPS: Final = "stops-at-event"
 
 
-def exported(flows: Iterable[Flow], target: Rules) -> list[Flow]:
+def exported(flows: Iterable[FlowSpec], target: Rules) -> list[FlowSpec]:
     """The flows as a runtime has them; those that cannot be said there are left out, which is a finding of its own."""
-    found: list[Flow] = []
+    found: list[FlowSpec] = []
     for flow in flows:
         try:
             found += by_rules((flow,), target)
@@ -34,7 +35,7 @@ def exported(flows: Iterable[Flow], target: Rules) -> list[Flow]:
 
 
 def stops_in_log(
-    flows: Sequence[Flow], log: Any, graph: EntityGraph | None, places: Mapping[tuple[str, int], str]
+    flows: Sequence[FlowSpec], log: Any, graph: EntityGraph | None, places: Mapping[tuple[str, int], str]
 ) -> Iterator[Finding]:
     """The first event at which each flow, by the runtime's rules that it has, makes it stop for good."""
     for stopped in _stops([flow for flow in flows if may_stop((flow,))], log, graph):
@@ -46,7 +47,7 @@ def stops_in_log(
         )  # fmt: skip
 
 
-def _stops(flows: list[Flow], log: Any, graph: EntityGraph | None) -> Iterator[Stopped]:
+def _stops(flows: list[FlowSpec], log: Any, graph: EntityGraph | None) -> Iterator[Stopped]:
     """Where each flow stops, by replays that end there.
 
     A replay of several flows says which stops first; the others are halved. So there are at most two replays for each
@@ -62,7 +63,7 @@ def _stops(flows: list[Flow], log: Any, graph: EntityGraph | None) -> Iterator[S
             groups += [left[: len(left) // 2], left[len(left) // 2 :]]
 
 
-def _first_stop(flows: list[Flow], log: Any, graph: EntityGraph | None) -> Stopped | None:
+def _first_stop(flows: list[FlowSpec], log: Any, graph: EntityGraph | None) -> Stopped | None:
     options = options_of(flows, log, graph, target=flows[0].rules.name)
     with warnings.catch_warnings():
         # the replay that is about the log has warned already

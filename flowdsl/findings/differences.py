@@ -10,7 +10,7 @@ import polars as pl
 from flowdsl.engine.crashes import STOPPED
 from flowdsl.findings.base import Finding, rules
 from flowdsl.findings.check import check_flow
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 
 # findings that can be why contexts end otherwise at a step, the likeliest first
 _CONDITIONS: Final = (
@@ -68,7 +68,7 @@ _STOPPING: Final = ("stops-production", "can-stop-production")
 _MOST: Final = 3
 
 
-def with_findings(causes: pl.DataFrame, flows: Sequence[Flow]) -> pl.DataFrame:
+def with_findings(causes: pl.DataFrame, flows: Sequence[FlowSpec]) -> pl.DataFrame:
     """Causes with the column `finding`: the codes of those that tell why, separated by commas; null where none does.
 
     Of the flows some are run by production's rules: those that tell; the others say what was meant.
@@ -86,7 +86,7 @@ def with_findings(causes: pl.DataFrame, flows: Sequence[Flow]) -> pl.DataFrame:
     return causes.with_columns(pl.Series("finding", told, dtype=pl.String))
 
 
-def explaining(cause: dict[str, Any], findings: Iterable[Finding], flow: Flow | None) -> list[str]:
+def explaining(cause: dict[str, Any], findings: Iterable[Finding], flow: FlowSpec | None) -> list[str]:
     """The codes of the findings that explain a cause, the likeliest first; what is looked for is known by rules."""
     listed = list(findings)
     operators = [step.method for step in flow.steps] if flow is not None else []

@@ -11,20 +11,27 @@ from flowdsl.expressions.conditions import Condition
 from flowdsl.expressions.durations import Duration
 from flowdsl.expressions.templates import Template
 from flowdsl.findings.views import FlowView, ProjectView, ScopeTracker, StepView, TemplateLeaf
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options
-from flowdsl.production.project import SEEKS, SINK_TYPES, Backend, ConsumerOptions, Project, SinkConfig
+from flowdsl.production.project_spec import (
+    SEEKS,
+    SINK_TYPES,
+    Backend,
+    ConsumerOptions,
+    ProjectSpec,
+    SinkConfig,
+)
 from flowdsl.production.this_rs_conditions import TextCondition
 from flowdsl.values.paths import path_text
 
 Ignored = tuple[tuple[str, str, str], ...]
 
 
-def view_of_project(project: Project) -> ProjectView:
+def view_of_project(project: ProjectSpec) -> ProjectView:
     """The view of a project that was built."""
     view = ProjectView(
         [view_of_flow(flow) for flow in project.flows],
@@ -36,7 +43,7 @@ def view_of_project(project: Project) -> ProjectView:
     return with_sinks(view)
 
 
-def view_of_flow(flow: Flow) -> FlowView:
+def view_of_flow(flow: FlowSpec) -> FlowView:
     """The view of a flow that was built; the places are the texts of its steps.
 
     One that was read by the rules of a production runtime is what stands in its file.

@@ -17,6 +17,7 @@ from flowdsl.expressions.conditions.nodes import Compare
 from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values
 from flowdsl.findings.base import Finding, rules
 from flowdsl.findings.histories import MANY, Noted, findings_of, is_common
+from flowdsl.flow.plan import Stage
 from flowdsl.kernels.keys import typed_spelling
 from flowdsl.log import EventSource
 from flowdsl.log.uuids import ID_COLUMNS, are_uuids, one_spelling
@@ -25,7 +26,6 @@ from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.fan_out import FanOut
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.where import Where
-from flowdsl.plan import Stage
 from flowdsl.progress import Progress, Tick, following
 from flowdsl.replaying import Options, run
 from flowdsl.values.canonical_json import spelled
@@ -34,7 +34,7 @@ from flowdsl.values.json_types import Tag
 from flowdsl.values.paths import Path, path_text
 
 if TYPE_CHECKING:
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
 
 LARGE_FAN_OUT: Final = 10_000
 """A fan-out of more branches than this is a finding."""
@@ -189,7 +189,7 @@ def _typed(column: Column) -> pl.Series:
 def _finding(
     code: str,
     stage: Stage,
-    flows: tuple[Flow, ...],
+    flows: tuple[FlowSpec, ...],
     places: dict[tuple[str, int], str],
     message: str,
     hint: str,
@@ -201,7 +201,7 @@ def _finding(
 
 
 def _large_fan_outs(
-    seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], str]
+    seen: _Seen, flows: tuple[FlowSpec, ...], places: dict[tuple[str, int], str]
 ) -> Iterator[Finding]:
     for key, tally in seen.fan_outs.items():
         if tally.seen > LARGE_FAN_OUT:
@@ -212,7 +212,9 @@ def _large_fan_outs(
             )  # fmt: skip
 
 
-def _null_keys(seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], str]) -> Iterator[Finding]:
+def _null_keys(
+    seen: _Seen, flows: tuple[FlowSpec, ...], places: dict[tuple[str, int], str]
+) -> Iterator[Finding]:
     for (key, path), tally in seen.nulls.items():
         if tally.seen >= MANY and is_common(tally.seen, tally.of):
             yield from _finding(
@@ -247,7 +249,7 @@ def _ids(source: EventSource, tick: Tick) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _keys(seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], str]) -> Iterator[Finding]:
+def _keys(seen: _Seen, flows: tuple[FlowSpec, ...], places: dict[tuple[str, int], str]) -> Iterator[Finding]:
     for (key, path), parts in seen.keys.items():
         counted = (
             pl.concat(parts)
@@ -273,7 +275,7 @@ def _keys(seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], st
 
 
 def _comparisons(
-    seen: _Seen, flows: tuple[Flow, ...], places: dict[tuple[str, int], str]
+    seen: _Seen, flows: tuple[FlowSpec, ...], places: dict[tuple[str, int], str]
 ) -> Iterator[Finding]:
     for (key, _), tally in seen.comparisons.items():
         if tally.seen:

@@ -11,12 +11,12 @@ from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.nodes import Body, Ident, Output
 from flowdsl.findings.base import Violation
 from flowdsl.operators.base import Operator
-from flowdsl.production.project import Backend, ConsumerOptions, SinkConfig
+from flowdsl.production.project_spec import Backend, ConsumerOptions, SinkConfig
 from flowdsl.scope import NUMBER, TEXT, Scope, ValueShape
 from flowdsl.values.paths import Path
 
 if TYPE_CHECKING:
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
 
 # what a variable is known to hold
 ENTITY: Final = "an entity"
@@ -142,7 +142,7 @@ class FlowView:
     # the configurations of those sinks that are counters
     counters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     filed: bool = False
-    flow: Flow | None = None
+    flow: FlowSpec | None = None
 
     @property
     def on_link(self) -> bool:

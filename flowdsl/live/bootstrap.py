@@ -13,6 +13,7 @@ from flowdsl.engine.local import LocalExecutor, ReplayRange
 from flowdsl.engine.state import State, StepState, flows_of, lost_text
 from flowdsl.errors import LiveError
 from flowdsl.events import EVENT_COLUMNS, warn
+from flowdsl.flow.plan import Plan
 from flowdsl.graph.link_keys import LinkKeyTables
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphState
@@ -25,7 +26,6 @@ from flowdsl.live.log_cursor import LogPosition, marks_after
 from flowdsl.live.worker import new_run
 from flowdsl.log.base import EventLog
 from flowdsl.log.position import Position, first_after
-from flowdsl.plan import Plan
 from flowdsl.pluralize import count_text
 from flowdsl.progress import ProgressReporter
 from flowdsl.results.delivery_keys import DeliveryKeys

@@ -20,12 +20,12 @@ from typing import Any, Final
 from flowdsl.engine.state import State
 from flowdsl.errors import DataError, LiveError
 from flowdsl.events import FlowWarning
+from flowdsl.flow.plan import Plan
 from flowdsl.graph.fetchers import Fetcher
 from flowdsl.live.consumer_store import ConsumerStore
 from flowdsl.live.log_cursor import LogPosition
 from flowdsl.live.state_codec import BlobWriter, SerializedState, read_state, write_state
 from flowdsl.log.fsync import created, put_in_place, sync, write_whole
-from flowdsl.plan import Plan
 
 _HEAD: Final = b"flowdsl checkpoint 2\n"
 _BLOB: Final = re.compile(r"[0-9a-f]{32}")

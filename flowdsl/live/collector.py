@@ -23,9 +23,9 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Versions
 from flowdsl.expressions.row_source import Failures
+from flowdsl.flow.plan import Stage
 from flowdsl.kernels.kernel import EventRefs, Refused
 from flowdsl.log.event_ids import EventName
-from flowdsl.plan import Stage
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.store import TablePart
 from flowdsl.results.table_writer import Origins, closed_texts, error_part

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowdsl.engine.local import LocalExecutor, ReplayRange
+from flowdsl.flow.plan import Plan
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live.collector import LiveRecorder
 from flowdsl.live.consumer_store import ConsumerStore
 from flowdsl.live.dead_letters import DeadLetter, delivery_of
 from flowdsl.log.base import EventLog
-from flowdsl.plan import Plan
 from flowdsl.progress import ProgressReporter
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.table_writer import Seqs

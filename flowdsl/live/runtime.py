@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from flowdsl.engine.local import LocalExecutor
 from flowdsl.engine.state import State
 from flowdsl.errors import LiveError
+from flowdsl.flow.inputs import as_flows
+from flowdsl.flow.plan import Plan
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live import MAX_AHEAD
 from flowdsl.live.bootstrap import Bootstrap
@@ -41,10 +43,9 @@ from flowdsl.live.worker import PATIENCE, LiveWorker, RunConfig
 from flowdsl.log import Position
 from flowdsl.log.base import EventLog
 from flowdsl.log.errors import reading
-from flowdsl.plan import Plan
 from flowdsl.pluralize import count_text
+from flowdsl.production.targets import by_rules
 from flowdsl.progress import Progress, ProgressReporter, following
-from flowdsl.replaying import as_flows, by_rules
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.manifest import step_rows
 from flowdsl.rules import FLOWDSL

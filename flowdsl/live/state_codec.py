@@ -19,11 +19,11 @@ import polars as pl
 
 from flowdsl.engine.state import State, StepState
 from flowdsl.errors import DataError
+from flowdsl.flow.plan import Plan, Stage
 from flowdsl.graph.fetchers import Fetcher
 from flowdsl.graph.link_keys import LinkKeyTables
 from flowdsl.graph.state import GraphState
 from flowdsl.kernels.kernel import Kernel
-from flowdsl.plan import Plan, Stage
 from flowdsl.values.interner import Interner
 from flowdsl.values.state_fields import (
     MOST,

@@ -12,7 +12,7 @@ from typing import Any, cast
 from flowdsl.engine.state import State
 from flowdsl.errors import BuildError, LiveError, did_you_mean
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live.bootstrap import DISCARD, KEEP
 from flowdsl.log import ParquetEventLog
@@ -104,7 +104,7 @@ def checked_sinks(
     from flowdsl.sinks.custom import Custom
 
     names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
-    if sinks is None and not isinstance(given, Flow) and getattr(given, "sinks", None):
+    if sinks is None and not isinstance(given, FlowSpec) and getattr(given, "sinks", None):
         # a project that says what its sinks are
         sinks = given.build_sinks(None if folder is None else kept_in(folder))
     if sinks is None:

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from flowdsl.diagrams.flows import flow_diagram
+from flowdsl.diagrams.picture import Picture
 from flowdsl.errors import FlowError
 from flowdsl.explanation.explain import Explanation, explain
+from flowdsl.findings import check_flow
 from flowdsl.notebook.completions import paths_of
 from flowdsl.notebook.drafts import Draft, DraftResult, built, draft_of
 from flowdsl.notebook.edits import EDITS
 from flowdsl.notebook.preview_run import PreviewResult, count_all, rehearse
+from flowdsl.production.export import flow_to_yaml
+from flowdsl.production.python_source import python_source
 
 if TYPE_CHECKING:
     from flowdsl.findings import Finding
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
     from flowdsl.notebook.latest_task import Cancelled
     from flowdsl.notebook.log_sample import EventSample, SampledLog
     from flowdsl.notebook.outcome_observer import Seqs, StepOutcome
@@ -34,7 +39,7 @@ class DesignModel:
     `change` and `undo` are quick and only say what is wrong with the flow; `rehearse` replays it over the sample.
     """
 
-    def __init__(self, history: SampledLog, flow: Flow | None = None, target: str | None = None) -> None:
+    def __init__(self, history: SampledLog, flow: FlowSpec | None = None, target: str | None = None) -> None:
         self.history = history
         self.target = target
         self.draft = Draft(kind=_usual_kind(history)) if flow is None else draft_of(flow)
@@ -87,7 +92,7 @@ class DesignModel:
         return bool(self._future)
 
     @property
-    def flow(self) -> Flow:
+    def flow(self) -> FlowSpec:
         """The flow as it is designed. Raises `FlowError` with what is wrong where it cannot stand yet."""
         if self.built.flow is not None:
             return self.built.flow
@@ -115,7 +120,7 @@ class DesignModel:
         if now.runnable is not None and now.runnable.steps:
             rehearsal = rehearse(now.runnable, self.sample.source, self.history.graph)
         if now.flow is not None and now.flow.steps:
-            findings = now.flow.check(self.target)
+            findings = check_flow(now.flow, self.target)
         # another thread may have changed the draft meanwhile
         if self.built is now:
             self.rehearsal, self.total, self.findings = rehearsal, None, findings
@@ -147,9 +152,9 @@ class DesignModel:
         """The flow as `python` and as `yaml`: the `text`, or the `error` that says why there is none."""
         if self._code is None or self._code[0] is not self.built:
             code = {}
-            for name, write in (("python", "to_python"), ("yaml", "to_yaml")):
+            for name, write in (("python", python_source), ("yaml", flow_to_yaml)):
                 try:
-                    code[name] = {"text": getattr(self.flow, write)()}
+                    code[name] = {"text": write(self.flow)}
                 except FlowError as error:
                     code[name] = {"error": str(error)}
             self._code = (self.built, code)
@@ -161,7 +166,7 @@ class DesignModel:
         if counted is not None and counted.flow == runnable:
             self._picture = counted.picture.html
         elif runnable is not None and (not runnable.steps or not self._picture):
-            self._picture = runnable.picture().html
+            self._picture = Picture(flow_diagram([runnable])).html
         return self._picture
 
     # -- one event -------------------------------------------------------------------------------------

@@ -18,9 +18,13 @@ from flowdsl.notebook.log_sample import SampledLog
 from flowdsl.notebook.messages import DESIGN, file_beside, heard
 from flowdsl.notebook.preview_run import CancelledError
 from flowdsl.notebook.widget import Panel, require_widgets, static_html
+from flowdsl.production.export import flow_to_yaml
+from flowdsl.production.project_spec import ProjectSpec
+from flowdsl.production.python_source import python_source
+from flowdsl.production.save import save
 
 if TYPE_CHECKING:
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.progress import Progress
 
@@ -28,25 +32,7 @@ if TYPE_CHECKING:
 PAUSE: Final = 0.4
 
 
-def design(
-    log: Any,
-    graph: EntityGraph | None = None,
-    flow: Flow | None = None,
-    *,
-    target: str | None = None,
-    progress: Progress = None,
-) -> Designer:
-    """A widget to build a flow with forms, or to change one: choose operators and fields, and see counts, findings and a preview.
-
-    The flow is tried on the beginning of `log` (what `replay` takes) whenever something changes, and on all of it when
-    nothing does for a while. `flow` is opened in it. With `target="this-rs"` it also shows what is worth knowing before the
-    flow is shipped to that runtime. `.flow`, `.python` and `.yaml` take the flow away. `progress`, of the first
-    look at the log, is as in `replay`. Raises `FlowError` where ipywidgets is not installed.
-    """
-    return Designer(log, graph, flow, target=target, progress=progress)
-
-
-class Designer:
+class FlowDesigner:
     """A flow that is being designed; a notebook shows it as a widget.
 
     `flow` is the flow as it stands, `python` and `yaml` the text that says it, `findings` what is worth knowing of it.
@@ -56,7 +42,7 @@ class Designer:
         self,
         log: Any,
         graph: EntityGraph | None = None,
-        flow: Flow | None = None,
+        flow: FlowSpec | None = None,
         *,
         target: str | None = None,
         progress: Progress = None,
@@ -73,19 +59,19 @@ class Designer:
         self._latest.submit(self._preview_and_count)
 
     @property
-    def flow(self) -> Flow:
+    def flow(self) -> FlowSpec:
         """The flow as it is designed. Raises `FlowError` with what is wrong where it is not finished."""
         return self.model.flow
 
     @property
     def python(self) -> str:
         """Python that builds the flow."""
-        return self.flow.to_python()
+        return python_source(self.flow)
 
     @property
     def yaml(self) -> str:
         """YAML for production. Raises `ExportError` where production cannot say it."""
-        return self.flow.to_yaml()
+        return flow_to_yaml(self.flow)
 
     @property
     def findings(self) -> list[Any]:
@@ -115,7 +101,7 @@ class Designer:
         if target.suffix == ".py":
             target.write_text(self.python, "utf-8")
         else:
-            self.flow.save(target)
+            save(ProjectSpec((self.flow,)), target, overwrite=False)
         self._written.add(target.resolve())
 
     def settle(self, timeout: float | None = 60) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flowdsl.errors import FlowError
 from flowdsl.expressions.conditions import Condition
 from flowdsl.expressions.durations import Duration
-from flowdsl.flow import Flow, on
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.notebook.template_rows import rows_of, template_of
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import PATH_SCHEMA, Operator
@@ -91,15 +91,16 @@ class DraftResult:
     `scopes` has the variables before each step of the draft, and after the last.
     """
 
-    flow: Flow | None
-    runnable: Flow | None
+    flow: FlowSpec | None
+    runnable: FlowSpec | None
     problems: tuple[Problem, ...] = ()
     scopes: tuple[Scope, ...] = ()
 
 
-def draft_of(flow: Flow) -> Draft:
+def draft_of(flow: FlowSpec) -> Draft:
     """The draft that an existing flow opens as.
 
+    >>> from flowdsl import on
     >>> draft = draft_of(on("link.created", link_type="likes", name="f").deduplicate("source_id", window="1h"))
     >>> draft.type, dict(draft.steps[0].options)
     ('likes', {'key': 'source_id', 'window': '1h'})
@@ -120,7 +121,7 @@ def built(draft: Draft) -> DraftResult:
     family = f"{draft.kind.partition('.')[0]}_type"
     given = {family: draft.type, "name": draft.name, "description": draft.description}
     try:
-        flow = on(draft.kind, **{key: value for key, value in given.items() if value})  # type: ignore[arg-type]
+        flow = FlowSpec.begin(draft.kind, **{key: value for key, value in given.items() if value})
     except FlowError as error:
         return DraftResult(None, None, (Problem(None, error.what, error.allowed, error.hint),))
     scopes = flow.scopes()

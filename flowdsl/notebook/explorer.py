@@ -15,7 +15,7 @@ from flowdsl.notebook.outcome_index import OutcomeIndex
 from flowdsl.notebook.widget import Panel, require_widgets, static_html
 
 if TYPE_CHECKING:
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.progress import Progress
 
@@ -27,7 +27,7 @@ class Explorer:
     """
 
     def __init__(
-        self, flow: Flow, log: Any, graph: EntityGraph | None = None, *, progress: Progress = None
+        self, flow: FlowSpec, log: Any, graph: EntityGraph | None = None, *, progress: Progress = None
     ) -> None:
         require_widgets()
         self.model = ExploreModel(OutcomeIndex(flow, log, graph, progress))

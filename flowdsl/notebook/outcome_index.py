@@ -22,7 +22,7 @@ from flowdsl.results.store import NoStore
 
 if TYPE_CHECKING:
     from flowdsl.engine.state import State
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
     from flowdsl.graph.snapshot import EntityGraph
 
 # a replay is cut so that one event is explained without all events before it, and few states are kept
@@ -44,7 +44,7 @@ class OutcomeIndex:
     """
 
     def __init__(
-        self, flow: Flow, log: Any, graph: EntityGraph | None = None, progress: Progress = None
+        self, flow: FlowSpec, log: Any, graph: EntityGraph | None = None, progress: Progress = None
     ) -> None:
         self.flow = flow
         self.options = whole_log(flow, log, graph)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from flowdsl.batches.context_batch import ContextBatch
     from flowdsl.batches.payload import Payload
     from flowdsl.expressions.row_source import Failures
+    from flowdsl.flow.plan import Stage
     from flowdsl.kernels.kernel import EventRefs, Refused
-    from flowdsl.plan import Stage
     from flowdsl.values.columns import Column
     from flowdsl.values.json_types import Index
 

@@ -22,11 +22,11 @@ from flowdsl.values.json_types import MISSING
 if TYPE_CHECKING:
     from flowdsl.batches.context_batch import ContextBatch
     from flowdsl.diagrams.picture import Picture
-    from flowdsl.flow import Flow
+    from flowdsl.flow.plan import Stage
+    from flowdsl.flow.spec import FlowSpec
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.log import EventSource
     from flowdsl.notebook.latest_task import Cancelled
-    from flowdsl.plan import Stage
 
 # values shown of each operand of a condition
 SHOWN: Final = 6
@@ -41,7 +41,7 @@ class PreviewResult:
     what it reads; `endings` which events ended where. Only what was replayed over a sample has the last three.
     """
 
-    flow: Flow
+    flow: FlowSpec
     events: int
     steps: tuple[Mapping[str, Any], ...]
     picture: Picture
@@ -55,7 +55,7 @@ class CancelledError(Exception):
     """Nobody waits for this replay any more."""
 
 
-def rehearse(flow: Flow, source: EventSource, graph: EntityGraph | None) -> PreviewResult:
+def rehearse(flow: FlowSpec, source: EventSource, graph: EntityGraph | None) -> PreviewResult:
     """The flow on a sample, with examples of what its variables hold."""
     observer = _SampleCollector()
     options = whole_log(flow, source, graph)
@@ -69,7 +69,7 @@ def rehearse(flow: Flow, source: EventSource, graph: EntityGraph | None) -> Prev
 
 
 def count_all(
-    flow: Flow,
+    flow: FlowSpec,
     source: EventSource,
     graph: EntityGraph | None,
     cancelled: Cancelled,

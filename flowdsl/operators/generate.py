@@ -1,4 +1,4 @@
-"""Writes `flowdsl/builder.py`: the builder methods, as real code that type checkers and completion understand.
+"""Writes `flowdsl/api/steps.py`: the builder methods, as real code that type checkers and completion understand.
 
 Run `python -m flowdsl.operators.generate` after a change to an operator's `build`; a test holds the file to it.
 """
@@ -19,14 +19,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Never
+from typing import Any, Never, Self
 
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.var import Var
 from flowdsl.operators.base import Operator, refuse_unknown
-
-if TYPE_CHECKING:
-    from flowdsl.flow import Flow
 
 
 class Steps:
@@ -35,7 +32,7 @@ class Steps:
     __slots__ = ()
 
     @abstractmethod
-    def _then(self, step: Operator) -> Flow:
+    def _then(self, step: Operator) -> Self:
         """The flow with one step more."""
 '''
 
@@ -56,7 +53,7 @@ def _method(operator: type[Operator]) -> str:
         parameters += ", **unknown: Never"
         guard = f"\n        refuse_unknown({operator.method!r}, unknown, {_named(signature)!r})"
     return f'''
-    def {operator.method}({parameters}) -> Flow:
+    def {operator.method}({parameters}) -> Self:
         """{doc}
         """
         from {module} import {operator.__name__}
@@ -105,5 +102,5 @@ def _passed(signature: inspect.Signature) -> str:
 
 
 if __name__ == "__main__":
-    path = pathlib.Path(__file__).parents[1] / "builder.py"
+    path = pathlib.Path(__file__).parents[1] / "api" / "steps.py"
     path.write_text(source(), "utf-8")

@@ -12,8 +12,8 @@ from flowdsl.production.portable import portable
 from flowdsl.production.serializer import flow_mapping, project_mapping
 
 if TYPE_CHECKING:
-    from flowdsl.flow import Flow
-    from flowdsl.production.project import Project
+    from flowdsl.flow.spec import FlowSpec
+    from flowdsl.production.project_spec import ProjectSpec
 
 # relative to the file, so that it holds wherever the two stand together; `flowdsl schema` writes that file
 PART_LINE: Final = (
@@ -22,19 +22,19 @@ PART_LINE: Final = (
 SCHEMA_LINE: Final = "# yaml-language-server: $schema=flowdsl.schema.json"
 
 
-def flow_to_dict(flow: Flow) -> dict[str, Any]:
+def flow_to_dict(flow: FlowSpec) -> dict[str, Any]:
     """Return the document that contains only this flow."""
     return {"events": {"flows": [flow_mapping(portable(flow))]}}
 
 
-def project_to_dict(project: Project) -> dict[str, Any]:
+def project_to_dict(project: ProjectSpec) -> dict[str, Any]:
     """Return the document of a project, with every flow lowered."""
     return project_mapping(project, portable_flows(project.flows))
 
 
-def portable_flows(flows: Iterable[Flow]) -> tuple[Flow, ...]:
+def portable_flows(flows: Iterable[FlowSpec]) -> tuple[FlowSpec, ...]:
     """Lower all flows; raise `ExportError` with the problems of all of them."""
-    lowered: list[Flow] = []
+    lowered: list[FlowSpec] = []
     problems: list[BuildError] = []
     for flow in flows:
         try:
@@ -52,19 +52,19 @@ def yaml_text(mapping: Mapping[str, Any]) -> str:
     return "\n".join([SCHEMA_LINE, *(() if alone else (PART_LINE,)), *block_lines(mapping), ""])
 
 
-def whole_text(project: Project) -> str:
+def whole_text(project: ProjectSpec) -> str:
     """Return the text of a new file that production loads, which includes entities and links even if empty."""
     mapping = project_to_dict(project)
     around = {key: mapping.get(key) or [] for key in ("entities", "links")}
     return yaml_text({**around, **{key: value for key, value in mapping.items() if key not in around}})
 
 
-def flow_to_yaml(flow: Flow) -> str:
+def flow_to_yaml(flow: FlowSpec) -> str:
     """Return the YAML text that contains only this flow."""
     return yaml_text(flow_to_dict(flow))
 
 
-def project_to_yaml(project: Project) -> str:
+def project_to_yaml(project: ProjectSpec) -> str:
     """Return the YAML text of a project: the one it was read from, changed where the project changed."""
     if project.text is None:
         return yaml_text(project_to_dict(project))

@@ -9,22 +9,22 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from flowdsl.errors import BuildError, FlowError, did_you_mean
-from flowdsl.flow import MAX_STEPS, Flow, on, too_many_steps
+from flowdsl.flow.spec import MAX_STEPS, FlowSpec, too_many_steps
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options, unknown_hint
-from flowdsl.production.project import (
+from flowdsl.production.project_spec import (
     BACKENDS,
     SEEKS,
     SINK_TYPES,
     Backend,
     ConsumerOptions,
-    Project,
+    ProjectSpec,
     SinkConfig,
 )
+from flowdsl.production.test_loader import check_tests
 from flowdsl.scope import Scope, ValueShape
-from flowdsl.testing.loader import check_tests
 
 T = TypeVar("T")
 FLOW_KEYS = ("name", "description", "trigger", "pipeline")
@@ -43,16 +43,16 @@ class DocumentReader:
         self.refused_flows: list[FlowError] = []
         self.left_out: list[int] = []
 
-    def project(self, item: Item) -> Project:
+    def project(self, item: Item) -> ProjectSpec:
         """Return the project of a document; a list of flows, or one flow, is a project too."""
         if isinstance(item.value, list):
-            return Project(self._flows(item))
+            return ProjectSpec(self._flows(item))
         if not isinstance(item.value, dict):
             self.refuse(item.place, f"this is {item.kind}", allowed=SHAPES)
-            return Project()
+            return ProjectSpec()
         if "events" not in item.value and any(key in item.value for key in FLOW_KEYS):
             flow = self._one_flow(item)
-            return Project((flow,) if flow else ())
+            return ProjectSpec((flow,) if flow else ())
         own = ("events", "sinks")
         for key, place in item.keys.items():
             known = (*own, *BESIDE)
@@ -67,7 +67,7 @@ class DocumentReader:
             check_tests(item.value["tests"], self.problems)
         other = {key: value.plain() for key, value in item.value.items() if key not in own}
         events = self._section(item, "events", ("backend", "flows", "consumers"))
-        return Project(
+        return ProjectSpec(
             flows=self._flows(events["flows"]) if "flows" in events else (),
             sinks=tuple(self._each(item.value.get("sinks"), "sinks", self._sink)),
             consumers=tuple(self._each(events.get("consumers"), "consumers", self._consumer)),
@@ -116,17 +116,17 @@ class DocumentReader:
 
     # -- flows -----------------------------------------------------------------------------------------
 
-    def _flows(self, item: Item) -> tuple[Flow, ...]:
+    def _flows(self, item: Item) -> tuple[FlowSpec, ...]:
         numbers = itertools.count()
 
-        def one(item: Item) -> Flow | None:
+        def one(item: Item) -> FlowSpec | None:
             number, flow = next(numbers), self._one_flow(item)
             self.left_out += [] if flow else [number]
             return flow
 
         return tuple(self._each(item, "flows", one))
 
-    def _one_flow(self, item: Item) -> Flow | None:
+    def _one_flow(self, item: Item) -> FlowSpec | None:
         before = len(self.problems)
         flow = None
         large = too_large(item)
@@ -137,7 +137,7 @@ class DocumentReader:
         self.refused_flows += self.problems[before:]
         return flow
 
-    def _flow(self, item: Item) -> Flow | None:
+    def _flow(self, item: Item) -> FlowSpec | None:
         before = len(self.problems)
         given = self._mapping(item, "a flow", FLOW_KEYS, ("name", "trigger", "pipeline"))
         name = self._text(given.get("name"), "a flow: name")
@@ -158,7 +158,7 @@ class DocumentReader:
         self._check_scopes(named, listed)
         return replace(named, steps=tuple(steps)) if len(self.problems) == before else None
 
-    def _trigger(self, item: Item | None) -> Flow | None:
+    def _trigger(self, item: Item | None) -> FlowSpec | None:
         if item is None:
             return None
         given = self._mapping(item, "trigger", TRIGGER_KEYS, ("kind",))
@@ -169,7 +169,7 @@ class DocumentReader:
         if len(texts) < len(read):
             return None
         try:
-            return on(texts.pop("kind"), **texts)  # type: ignore[arg-type]
+            return FlowSpec.begin(texts.pop("kind"), **texts)
         except BuildError as error:
             self._place(error, item)
             return None
@@ -215,7 +215,7 @@ class DocumentReader:
             return None
         return step if len(self.problems) == before else None
 
-    def _check_scopes(self, flow: Flow, steps: Sequence[tuple[Operator, Item]]) -> None:
+    def _check_scopes(self, flow: FlowSpec, steps: Sequence[tuple[Operator, Item]]) -> None:
         """Reject paths that no step can find; after an error, go on as if the path existed."""
         scope = Scope.of_trigger(flow.trigger.kind)
         for number, (step, item) in enumerate(steps):

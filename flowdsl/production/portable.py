@@ -22,14 +22,14 @@ from flowdsl.rules import FLOWDSL
 from flowdsl.values.paths import Path, parse_path, path_text
 
 if TYPE_CHECKING:
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
 
 # production counts in 32 bits
 MOST: Final = 2**32 - 1
 _NO_UNICODE: Final = "it holds half of a surrogate pair, which is no character"
 
 
-def portable(flow: Flow) -> Flow:
+def portable(flow: FlowSpec) -> FlowSpec:
     """Return the flow as production supports it; raise `ExportError`, whose `problems` lists what it does
     not.
 
@@ -48,7 +48,7 @@ def portable(flow: Flow) -> Flow:
     return replace(flow, steps=steps, given_name=flow.name, description=described)
 
 
-def lowered_steps(flow: Flow) -> list[list[Operator]]:
+def lowered_steps(flow: FlowSpec) -> list[list[Operator]]:
     """Return the lowered steps of each step of a flow; raise `ExportError` like `portable`."""
     if flow.rules is not FLOWDSL:
         return [[step] for step in flow.steps]
@@ -67,7 +67,7 @@ def lowered_steps(flow: Flow) -> list[list[Operator]]:
     return lowered
 
 
-def _check_texts(flow: Flow, refusals: ExportErrors) -> None:
+def _check_texts(flow: FlowSpec, refusals: ExportErrors) -> None:
     if flow.description is not None and not isinstance(flow.description, str):
         refusals.refuse(f"the description is {flow.description!r}", allowed="text")
     elif not _is_unicode([flow.name, flow.description, trigger_mapping(flow.trigger)]):

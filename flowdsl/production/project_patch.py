@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from flowdsl.errors import ExportError, LoadError
 from flowdsl.events import FlowWarning
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.base import Operator
 from flowdsl.production.export import portable_flows
 from flowdsl.production.portable import lowered_steps, portable
-from flowdsl.production.project import Project
+from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.serializer import (
     backend_mapping,
     consumer_mapping,
@@ -31,7 +31,7 @@ from flowdsl.rules import Rules
 T = TypeVar("T")
 
 
-def edited(text: str, project: Project) -> str | None:
+def edited(text: str, project: ProjectSpec) -> str | None:
     """Return the text patched where the project differs from it, or None if it must be written anew.
 
     Flows that are equal to what the text says stay as they are written, what production cannot say in them too; the
@@ -56,18 +56,18 @@ def edited(text: str, project: Project) -> str | None:
     return new if same(again, expected) and len(again.left_out) == len(base.left_out) else None
 
 
-def _loaded(text: str, rules: Rules, skip_invalid: bool) -> Project:
+def _loaded(text: str, rules: Rules, skip_invalid: bool) -> ProjectSpec:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FlowWarning)
         return load_text(text, rules=rules, skip_invalid=skip_invalid)
 
 
-def same(one: Project, other: Project) -> bool:
+def same(one: ProjectSpec, other: ProjectSpec) -> bool:
     """Return True if two projects are equal, including keys that flowdsl does not use."""
     return _said(one) == _said(other)
 
 
-def _said(project: Project) -> tuple[Any, ...]:
+def _said(project: ProjectSpec) -> tuple[Any, ...]:
     # as JSON text, for what is no number equals nothing, not even itself
     around = [backend_mapping(project.backend), list(map(sink_mapping, project.sinks)), project.other]
     return project.flows, project.consumers, json.dumps(around, sort_keys=True, default=dict)
@@ -76,7 +76,7 @@ def _said(project: Project) -> tuple[Any, ...]:
 # -- the document with the project's changes in it ------------------------------------------------------
 
 
-def _merged(document: Any, base: Project, project: Project) -> Any:
+def _merged(document: Any, base: ProjectSpec, project: ProjectSpec) -> Any:
     """Return the target document; its shape may leave no room for the change."""
     if isinstance(document, dict) and not document.keys().isdisjoint(
         ("events", "sinks", "entities", "links")
@@ -92,7 +92,7 @@ def _merged(document: Any, base: Project, project: Project) -> Any:
     return flows[0]
 
 
-def _merged_project(document: dict[str, Any], base: Project, project: Project) -> dict[str, Any]:
+def _merged_project(document: dict[str, Any], base: ProjectSpec, project: ProjectSpec) -> dict[str, Any]:
     events = dict(document.get("events") or {})
     if base.backend != project.backend:
         _set(events, "backend", backend_mapping(project.backend))
@@ -126,7 +126,7 @@ def _kept(written: list[Any], old: Sequence[T], new: Sequence[T], mapping: Calla
     return [written[old.index(value)] if value in old else mapping(value) for value in new]
 
 
-def _merged_flows(every: list[Any], base: Project, new: Sequence[Flow]) -> list[Any]:
+def _merged_flows(every: list[Any], base: ProjectSpec, new: Sequence[FlowSpec]) -> list[Any]:
     """Return the flows in their new order; flows skipped on reading stay after what precedes them."""
     old = base.flows
     written = [flow for number, flow in enumerate(every) if number not in base.left_out]
@@ -152,7 +152,7 @@ def _merged_flows(every: list[Any], base: Project, new: Sequence[Flow]) -> list[
     return merged
 
 
-def _merged_flow(written: dict[str, Any], old: Flow, new: Flow) -> dict[str, Any]:
+def _merged_flow(written: dict[str, Any], old: FlowSpec, new: FlowSpec) -> dict[str, Any]:
     if old == new:
         return written
     changed = flow_mapping(portable(new))
@@ -168,7 +168,7 @@ def _merged_flow(written: dict[str, Any], old: Flow, new: Flow) -> dict[str, Any
     return {key: changed[key] for key in order}
 
 
-def _merged_steps(written: list[Any], old: Flow, new: Flow) -> list[Any]:
+def _merged_steps(written: list[Any], old: FlowSpec, new: FlowSpec) -> list[Any]:
     merged: list[Any] = []
     lowered, earlier = lowered_steps(new), _earlier_steps(old)
     for _, a, b, c, d in difflib.SequenceMatcher(None, old.steps, new.steps, autojunk=False).get_opcodes():
@@ -183,7 +183,7 @@ def _merged_steps(written: list[Any], old: Flow, new: Flow) -> list[Any]:
     return merged
 
 
-def _earlier_steps(flow: Flow) -> list[list[Operator]]:
+def _earlier_steps(flow: FlowSpec) -> list[list[Operator]]:
     """Return the lowered steps of a flow, or nothing if one cannot be lowered."""
     try:
         return lowered_steps(flow)

@@ -32,7 +32,7 @@ from flowdsl.rules import FLOWDSL
 from flowdsl.values.paths import parse_path, path_text
 
 if TYPE_CHECKING:
-    from flowdsl.flow import Flow
+    from flowdsl.flow.spec import FlowSpec
 
 WIDTH: Final = 100
 # how tightly Python's operators hold, loosest first
@@ -44,7 +44,7 @@ class _NoPython(Exception):  # noqa: N818 - this expression goes another way
     """Raised for an expression that Python would evaluate or reverse where `var` must carry it."""
 
 
-def python_source(flow: Flow) -> str:
+def python_source(flow: FlowSpec) -> str:
     """Return a module that builds an equal flow; raise `ExportError` if a part is a Python function."""
     if flow.rules is not FLOWDSL:
         only = BuildError(
@@ -78,7 +78,7 @@ def _uses(call: str, name: str) -> bool:
     return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
 
 
-def _begin(flow: Flow) -> str:
+def _begin(flow: FlowSpec) -> str:
     trigger = flow.trigger
     options = {
         "link_type": trigger.link_type,

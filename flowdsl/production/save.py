@@ -12,11 +12,11 @@ from flowdsl.events import FlowWarning
 from flowdsl.paths import path_of
 from flowdsl.production.export import project_to_yaml, whole_text
 from flowdsl.production.parser import BYTES
-from flowdsl.production.project import Backend, Project
+from flowdsl.production.project_spec import Backend, ProjectSpec
 from flowdsl.production.yaml import decoded, load_text
 
 
-def save(project: Project, path: str | os.PathLike[str], *, overwrite: bool) -> None:
+def save(project: ProjectSpec, path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Write the project; its text is complete before the file is touched. See `Project.save`."""
     file = path_of(path)
     there = None if overwrite else _text_of(file)
@@ -52,7 +52,7 @@ def _text_of(file: Path) -> str | None:
     return text if text.strip() else None
 
 
-def _project_of(text: str, file: Path) -> Project:
+def _project_of(text: str, file: Path) -> ProjectSpec:
     """Return the project in an existing file; rejected flows keep their text."""
     try:
         with warnings.catch_warnings():
@@ -62,7 +62,7 @@ def _project_of(text: str, file: Path) -> Project:
         raise _no_flows(file, error) from None
 
 
-def _with_parts(there: Project, project: Project) -> Project:
+def _with_parts(there: ProjectSpec, project: ProjectSpec) -> ProjectSpec:
     """Return the existing document with the flows, sinks and consumers of the project replacing those of the
     same name.
     """

@@ -10,9 +10,9 @@ from typing import Any, Final
 from flowdsl.events import KINDS
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator, Option, text_schema
-from flowdsl.production.project import BACKENDS, SEEKS, SINK_TYPES
+from flowdsl.production.project_spec import BACKENDS, SEEKS, SINK_TYPES
 from flowdsl.production.sinks import class_of, options_of
-from flowdsl.testing.test_schema import NULL_SAYS, TESTS
+from flowdsl.production.test_schema import NULL_SAYS, TESTS
 
 FILE: Final = Path(__file__).parents[1] / "schema.json"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -14,11 +14,11 @@ from flowdsl.production.conditions import condition_text
 from flowdsl.values.paths import path_text
 
 if TYPE_CHECKING:
-    from flowdsl.flow import Flow, Trigger
-    from flowdsl.production.project import Backend, ConsumerOptions, Project, SinkConfig
+    from flowdsl.flow.spec import FlowSpec, Trigger
+    from flowdsl.production.project_spec import Backend, ConsumerOptions, ProjectSpec, SinkConfig
 
 
-def flow_mapping(flow: Flow) -> dict[str, Any]:
+def flow_mapping(flow: FlowSpec) -> dict[str, Any]:
     """Return the mapping of a lowered flow without its defaults."""
     mapping: dict[str, Any] = {"name": flow.name}
     if flow.description is not None:
@@ -64,7 +64,7 @@ def _plain(value: Any, option: Option) -> Any:
     return condition_text(value) if isinstance(value, Condition) else value
 
 
-def project_mapping(project: Project, flows: tuple[Flow, ...]) -> dict[str, Any]:
+def project_mapping(project: ProjectSpec, flows: tuple[FlowSpec, ...]) -> dict[str, Any]:
     """Return the mapping of a project whose flows are lowered to `flows`."""
     events: dict[str, Any] = {}
     backend = backend_mapping(project.backend)

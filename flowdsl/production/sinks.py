@@ -12,7 +12,7 @@ from flowdsl.errors import FlowError, SinkError, did_you_mean
 from flowdsl.operators.base import Option
 from flowdsl.production.loader import place_of
 from flowdsl.production.nodes import Item, read_mapping
-from flowdsl.production.project import SINK_TYPES, SinkConfig
+from flowdsl.production.project_spec import SINK_TYPES, SinkConfig
 from flowdsl.production.schema_validation import check_shape
 
 if TYPE_CHECKING:

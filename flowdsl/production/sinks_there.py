@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from flowdsl.graph.snapshot_lookup import entities_of
-from flowdsl.production.project import SinkConfig
+from flowdsl.production.project_spec import SinkConfig
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, Outcome, Sink
 from flowdsl.sinks.counter import DECREMENT, INCREMENT, OPERATIONS, SET
 from flowdsl.sinks.custom import Custom

@@ -19,7 +19,7 @@ from flowdsl.expressions.durations import Duration, parse_production_duration
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.crashes import Construct, crashes_at_once, imports_itself
 from flowdsl.expressions.templates.invalid import BrokenTemplate
-from flowdsl.flow import MAX_STEPS, Flow, Trigger, too_many_steps
+from flowdsl.flow.spec import MAX_STEPS, FlowSpec, Trigger, too_many_steps
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.batch import Batch
@@ -31,12 +31,12 @@ from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
 from flowdsl.production.nodes import Item, too_large
-from flowdsl.production.project import (
+from flowdsl.production.project_spec import (
     PRODUCTION_SINK_TYPES,
     SEEKS,
     Backend,
     ConsumerOptions,
-    Project,
+    ProjectSpec,
     SinkConfig,
 )
 from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCondition
@@ -57,19 +57,19 @@ class ProductionReader(Shapes):
         self.refused_flows: list[FlowError] = []
         self.left_out: list[int] = []
 
-    def project(self, item: Item) -> Project:
+    def project(self, item: Item) -> ProjectSpec:
         """Return the project of a document; a list of flows, or one flow, is a project too."""
         flows: Item | None
         if isinstance(item.value, list):
-            return Project(tuple(self._flows(item)))
+            return ProjectSpec(tuple(self._flows(item)))
         if isinstance(item.value, dict) and "events" not in item.value and FLOW_KEYS[0] in item.value:
-            return Project(tuple(self._flows(Item([item], item.place))))
+            return ProjectSpec(tuple(self._flows(Item([item], item.place))))
         given = self._tried(lambda: self._struct(item, "the document", DOCUMENT_KEYS, _needed(item))) or {}
         self._tried(lambda: check_surroundings(self, given))
         events = self._tried(lambda: self._events(given.get("events"))) or {}
         flows = events.get("flows")
         keys = item.value if isinstance(item.value, dict) else {}
-        return Project(
+        return ProjectSpec(
             flows=() if flows is None else tuple(self._flows(flows)),
             sinks=tuple(
                 self._each(self._tried(lambda: self._there(given.get("sinks"))), "sinks", self._sink)
@@ -113,10 +113,10 @@ class ProductionReader(Shapes):
 
     # -- flows -----------------------------------------------------------------------------------------
 
-    def _flows(self, item: Item) -> list[Flow]:
+    def _flows(self, item: Item) -> list[FlowSpec]:
         numbers = itertools.count()
 
-        def one(item: Item) -> Flow | None:
+        def one(item: Item) -> FlowSpec | None:
             number, flow = next(numbers), None
             try:
                 flow = self._flow(item)
@@ -126,7 +126,7 @@ class ProductionReader(Shapes):
 
         return [flow for flow in self._each(item, "flows", one) if flow is not None]
 
-    def _flow(self, item: Item) -> Flow | None:
+    def _flow(self, item: Item) -> FlowSpec | None:
         before = len(self.problems)
         name = None
         large = too_large(item)
@@ -147,7 +147,7 @@ class ProductionReader(Shapes):
         if len(self.problems) == before:
             steps = self._compiled(name, given["trigger"], trigger, listed)
             if len(self.problems) == before:
-                return Flow(trigger, tuple(steps), name, description, THIS_RS)
+                return FlowSpec(trigger, tuple(steps), name, description, THIS_RS)
             # where production does not even start there is no flow to leave out
             starts = [p for p in self.problems[before:] if not isinstance(p, CrashingConditionError)]
             self.refused_flows += starts

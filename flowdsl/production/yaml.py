@@ -15,47 +15,21 @@ from flowdsl.paths import path_of
 from flowdsl.production.loader import DocumentReader
 from flowdsl.production.nodes import Item, read_mapping, read_text
 from flowdsl.production.parser import BYTES, too_long
-from flowdsl.production.project import Project
-from flowdsl.rules import FLOWDSL, Rules, rules_of
+from flowdsl.production.project_spec import ProjectSpec
+from flowdsl.rules import FLOWDSL, Rules
 
 _PATHS = (str, os.PathLike)
 
 
-def load(
+def load_source(
     source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any],
-    target: str | None = None,
+    rules: Rules,
     *,
     skip_invalid: bool = False,
-) -> Project:
-    """The flows, sinks and consumers of a YAML file, of YAML text, or of the same as mappings and lists.
-
-    A list of paths gives one project, merged by production's rules as by `Project.merge`.
-
-    It is read strictly: what is unknown, of a wrong type or said twice, and every flow that could not be built in
-    Python, is refused. Raises `LoadError`, whose `problems` has every refusal with its place (`flows.yaml:12:5`).
-    A list of flows, or a single flow, is accepted as well as production's `events: {flows: […]}`.
-
-    With `target="this-rs"` it is read as that runtime reads it: refused is what it refuses, unknown keys are ignored,
-    and conditions, templates and durations mean what they mean there; such flows run by its rules. `skip_invalid=True`
-    leaves out flows that are refused, as that runtime does, with a `FlowWarning` for each problem; if no flow is left,
-    that is an error.
-
-    >>> project = load('''
-    ... - name: notify
-    ...   trigger: {kind: link.created, link_type: follows}
-    ...   pipeline:
-    ...     - map: {template: {title: "{{ source_id }} follows you"}}
-    ...     - deliver: {sink: in-app}
-    ... ''')
-    >>> print(project.flows[0])
-    on('link.created', link_type='follows')
-        .map(title='{{ source_id }} follows you')
-        .deliver('in-app')
-        .named('notify')
-    """
-    rules = rules_of(target)
+) -> ProjectSpec:
+    """Load a project from whatever `flowdsl.load` takes, by these rules."""
     if isinstance(source, (list, tuple)) and source and all(isinstance(one, _PATHS) for one in source):
-        return merged([partial(load, one, target, skip_invalid=skip_invalid) for one in source])
+        return merged([partial(load_source, one, rules, skip_invalid=skip_invalid) for one in source])
     if isinstance(source, (Mapping, list, tuple)):
         return _project(read_mapping(source), [], None, rules, skip_invalid=skip_invalid)
     if isinstance(source, str) and _is_text(source):
@@ -72,9 +46,9 @@ def load(
     )
 
 
-def merged(loads: Sequence[Callable[[], Project]]) -> Project:
+def merged(loads: Sequence[Callable[[], ProjectSpec]]) -> ProjectSpec:
     """Merge several sources into one project; if any is rejected, raise the problems of all."""
-    projects: list[Project] = []
+    projects: list[ProjectSpec] = []
     problems: list[FlowError] = []
     for read in loads:
         try:
@@ -86,21 +60,21 @@ def merged(loads: Sequence[Callable[[], Project]]) -> Project:
     return projects[0].merge(*projects[1:])
 
 
-def load_mapping(document: Mapping[str, Any], rules: Rules) -> Project:
+def load_mapping(document: Mapping[str, Any], rules: Rules) -> ProjectSpec:
     """Load a project from plain Python objects by these rules."""
     return _project(read_mapping(document), [], None, rules, skip_invalid=False)
 
 
 def load_text(
     text: str, name: str = "text", *, rules: Rules = FLOWDSL, skip_invalid: bool = False
-) -> Project:
+) -> ProjectSpec:
     """Load a project from YAML text; places start with `name`."""
     item, problems = read_text(text, name, lenient=not rules.early_checks)
     project = _project(item, problems, text, rules, skip_invalid=skip_invalid)
     return replace(project, name=name)
 
 
-def load_bytes(raw: bytes, name: str, *, rules: Rules = FLOWDSL, skip_invalid: bool = False) -> Project:
+def load_bytes(raw: bytes, name: str, *, rules: Rules = FLOWDSL, skip_invalid: bool = False) -> ProjectSpec:
     """Load a project from YAML in UTF-8; places start with `name`."""
     text = decoded(raw, name, keep_mark=not rules.early_checks)
     return load_text(text, name, rules=rules, skip_invalid=skip_invalid)
@@ -126,7 +100,7 @@ def decoded(raw: bytes, name: str, *, keep_mark: bool = False) -> str:
 
 def _project(
     item: Item, problems: list[FlowError], text: str | None, rules: Rules, *, skip_invalid: bool
-) -> Project:
+) -> ProjectSpec:
     from flowdsl.production.this_rs_loader import ProductionReader
 
     reader = DocumentReader(problems) if rules.early_checks else ProductionReader(problems)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from flowdsl.flow import Flow
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.log.event_ids import EventName, Names, names_of
 from flowdsl.log.source import EventSource
 from flowdsl.operators.deliver import Deliver
@@ -18,7 +18,7 @@ END: Final = "end"
 class DeliveryKeys:
     """Makes the keys of what these flows deliver over one log."""
 
-    def __init__(self, flows: Sequence[Flow], source: EventSource) -> None:
+    def __init__(self, flows: Sequence[FlowSpec], source: EventSource) -> None:
         self.labels = flow_labels(flow.name for flow in flows)
         self._source = source
         self._names: Names | None = None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flowdsl.errors import FlowError, ReplayError
-from flowdsl.flow import Flow
+from flowdsl.flow.plan import Plan
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.log.source import EventSource
-from flowdsl.plan import Plan
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.manifest import delivers_of
 from flowdsl.results.store import MemoryStore, StoredPart, TablePart
@@ -42,7 +42,7 @@ UNDELIVERED_SCHEMA: Final[dict[str, Any]] = {
 BATCH: Final = 1_000
 
 
-def opened_sinks(flows: Sequence[Flow], sinks: Mapping[str, Any] | None) -> dict[str, Sink]:
+def opened_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, Any] | None) -> dict[str, Sink]:
     """The sinks that flows deliver to, opened: one that cannot deliver is refused before anything runs."""
     if sinks is None:
         raise ReplayError(

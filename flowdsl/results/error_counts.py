@@ -12,7 +12,7 @@ import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.row_source import Failures
-from flowdsl.plan import Stage
+from flowdsl.flow.plan import Stage
 from flowdsl.results.store import Store, StoredPart, TablePart
 from flowdsl.results.table_writer import TableRecorder, failure_rows
 

@@ -16,7 +16,7 @@ from flowdsl.sinks.frame import MOMENT
 if TYPE_CHECKING:
     from flowdsl.engine.executor import FanOutHistogram
     from flowdsl.engine.local import LocalExecutor
-    from flowdsl.plan import Plan
+    from flowdsl.flow.plan import Plan
 
 OPEN_SCHEMA = {
     "flow": pl.String, "step": pl.Int32, "operator": pl.String, "held": pl.Int64, "opened_at": MOMENT, "due_at": MOMENT,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flowdsl.engine.state import State
     from flowdsl.explanation.explain import Explanation
     from flowdsl.explanation.why import DeliveryExplanation
-    from flowdsl.plan import Plan
+    from flowdsl.flow.plan import Plan
     from flowdsl.replaying import Options
     from flowdsl.reports.report import Report
     from flowdsl.testing.cases import FlowTest

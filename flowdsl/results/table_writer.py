@@ -22,11 +22,11 @@ from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Versions
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.expressions.row_source import Failures
+from flowdsl.flow.plan import Stage
 from flowdsl.kernels.batch_variable import opened
 from flowdsl.kernels.kernel import EventRefs, Refused
 from flowdsl.log import EventSource
 from flowdsl.log.event_rows import EventRows
-from flowdsl.plan import Stage
 from flowdsl.progress import ProgressReporter, Tick, beat, silent
 from flowdsl.results.store import MemoryStore, Store, TablePart
 from flowdsl.sinks.frame import CLOSED, MOMENT

@@ -11,8 +11,8 @@ from flowdsl.errors import LoadError
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.production.emitter import block_lines, inline
 from flowdsl.production.nodes import read_mapping
-from flowdsl.testing.loader import read_test
-from flowdsl.testing.test_schema import START
+from flowdsl.production.test_loader import read_test
+from flowdsl.production.test_schema import START
 
 if TYPE_CHECKING:
     from flowdsl.testing.runner import Outcome

@@ -11,7 +11,7 @@ from typing import Any
 from flowdsl.errors import BuildError
 from flowdsl.events import timestamp_text
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.testing.loader import moment
+from flowdsl.production.test_loader import moment
 
 Entry = Mapping[str, Any]
 

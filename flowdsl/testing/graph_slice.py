@@ -16,13 +16,13 @@ import polars as pl
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.tracer import EventTracer
 from flowdsl.events import EVENT_COLUMNS
+from flowdsl.flow.plan import Stage
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of, links_of
 from flowdsl.log import EventSource
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.operators.fan_out import FanOut
 from flowdsl.operators.resolve import Resolve
-from flowdsl.plan import Stage
 from flowdsl.rules import Rules
 
 Row = Mapping[str, Any]

@@ -11,17 +11,19 @@ from typing import Any
 
 from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.events import timestamp_text, timestamp_us
-from flowdsl.flow import Flow
+from flowdsl.flow.inputs import as_flows
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import MemoryEventLog
 from flowdsl.production.emitter import block_lines
-from flowdsl.production.project import Project
-from flowdsl.production.yaml import load
-from flowdsl.replaying import as_flows, replay
+from flowdsl.production.project_spec import ProjectSpec
+from flowdsl.production.test_loader import moment, production_event
+from flowdsl.production.yaml import load_source
+from flowdsl.replaying import replay
 from flowdsl.results.result import Result
+from flowdsl.rules import FLOWDSL
 from flowdsl.testing.cases import EXPECTATIONS, FlowTest
 from flowdsl.testing.expectations import Counted, Delivered, same, settled_counts, settled_deliveries
-from flowdsl.testing.loader import moment, production_event
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,11 @@ def read_tests(source: Any) -> tuple[FlowTest, ...]:
     >>> read_tests({"sinks": [], "tests": [{"name": "nothing happens", "events": []}]})
     (<FlowTest 'nothing happens': 0 events>,)
     """
-    project = source if isinstance(source, Project) else load(source)
+    project = source if isinstance(source, ProjectSpec) else load_source(source, FLOWDSL)
     return tuple(map(FlowTest.of, project.other.get("tests") or ()))
 
 
-def run_tests(project: Project, tests: Iterable[FlowTest] | None = None) -> list[Outcome]:
+def run_tests(project: ProjectSpec, tests: Iterable[FlowTest] | None = None) -> list[Outcome]:
     """Run tests of a project.
 
     Parameters
@@ -155,7 +157,7 @@ def delivered(result: Result) -> list[Delivered]:
     ]
 
 
-def failed(result: Result, flows: Iterable[Flow]) -> list[Counted]:
+def failed(result: Result, flows: Iterable[FlowSpec]) -> list[Counted]:
     """The failures of a replay, those alike counted."""
     errors = result.errors
     rows = zip(errors["flow"], errors["step"], errors["error"], strict=True)
@@ -166,7 +168,7 @@ def failed(result: Result, flows: Iterable[Flow]) -> list[Counted]:
     ]
 
 
-def dropped(result: Result, flows: Iterable[Flow]) -> list[Counted]:
+def dropped(result: Result, flows: Iterable[FlowSpec]) -> list[Counted]:
     """The drops of a replay, counted by flow, step and reason."""
     named = {flow.name: flow for flow in flows}
     return [
@@ -176,14 +178,14 @@ def dropped(result: Result, flows: Iterable[Flow]) -> list[Counted]:
     ]
 
 
-def _ways(flow: Flow, number: int) -> tuple[int | str, ...]:
+def _ways(flow: FlowSpec, number: int) -> tuple[int | str, ...]:
     """How a step can be named: its number and its operator, what is best written last."""
     step = flow.steps[number]
     alone = sum(other.name == step.name for other in flow.steps) == 1
     return (number, step.method, step.name) if alone else (step.method, step.name, number)
 
 
-def _chosen(test: FlowTest, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
+def _chosen(test: FlowTest, flows: tuple[FlowSpec, ...]) -> tuple[FlowSpec, ...]:
     names = [flow.name for flow in flows]
     for name in test.flows or ():
         if name not in names:

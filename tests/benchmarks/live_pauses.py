@@ -22,9 +22,9 @@ import flowdsl as fd
 from flowdsl import on
 from flowdsl.engine.collection import RunForgetting
 from flowdsl.engine.local import LocalExecutor
+from flowdsl.flow.plan import Plan
 from flowdsl.graph.link_keys import LinkKeyTables
 from flowdsl.live.collector import LiveRecorder
-from flowdsl.plan import Plan
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.values.interner import Interner
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import warnings
 
+from flowdsl import on
+from flowdsl.api.project import Project
 from flowdsl.errors import FlowError, LoadError
 from flowdsl.events import FlowWarning
-from flowdsl.flow import on
-from flowdsl.production.project import Project
 from flowdsl.production.yaml import load_text
 from flowdsl.rules import FLOWDSL, rules_of
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import flowdsl as fd
 from flowdsl import on
-from flowdsl.notebook.designer import Designer
+from flowdsl.api.design import Designer
 from flowdsl.notebook.explorer import Explorer
 from flowdsl.notebook.messages import DESIGN, EXPLORE, heard
 

@@ -15,8 +15,8 @@ from typing import Any
 import flowdsl as fd
 from flowdsl import Flow, on
 from flowdsl.errors import DataError
+from flowdsl.flow.plan import Plan
 from flowdsl.live.state_codec import BlobWriter, SerializedState, read_state, write_state
-from flowdsl.plan import Plan
 
 _DAMAGES = 40
 like = on("link.created")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from flowdsl.flow import Flow
+from flowdsl import Flow
 from flowdsl.results.result import Result
 from oracle.interpreter import Delivery, Outcome
 from oracle.values import canonical

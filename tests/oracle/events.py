@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flowdsl.flow import Trigger
+from flowdsl.flow.spec import Trigger
 from oracle.values import FailedError, microseconds, moment_text
 
 MISSING = object()

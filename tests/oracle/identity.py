@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flowdsl.flow import Flow
+from flowdsl import Flow
 from oracle.events import Event
 from oracle.interpreter import Outcome
 from oracle.values import canonical

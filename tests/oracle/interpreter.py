@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowdsl.flow import Flow
+from flowdsl import Flow
 from oracle.events import Event, PlainGraph
 from oracle.steps import STEPS, Context, Step
 from oracle.values import FailedError

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from flowdsl.errors import did_you_mean
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.views import ProjectView, StepView
-from flowdsl.production.project import NOT_IMPLEMENTED_SINK_TYPES
+from flowdsl.production.project_spec import NOT_IMPLEMENTED_SINK_TYPES
 
 _RUNTIME = "flow-runtime"
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.rules.projects import used_sinks
 from flowdsl.findings.views import ProjectView, StepView, payload_before
-from flowdsl.production.project import PRODUCTION_SINK_TYPES
+from flowdsl.production.project_spec import PRODUCTION_SINK_TYPES
 from flowdsl.production.sinks import options_of
 
 _ENV: Final = re.compile(r"\{\{\s*env\.")

@@ -1,19 +1,20 @@
-"""Projects: flows with their sinks, consumers and log backend."""
+"""`Project` and `load`: flows with what belongs to them, read from YAML, checked, drawn and written back."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from flowdsl.errors import FlowError, ReplayError, did_you_mean, one_line
-from flowdsl.flow import Flow
-from flowdsl.rules import FLOWDSL, Rules, rules_of
+from flowdsl.api.flow import Flow
+from flowdsl.production.project_spec import ProjectSpec
+from flowdsl.production.yaml import load_source
+from flowdsl.rules import rules_of
 
 if TYPE_CHECKING:
-    import os
+    import datetime as dt
 
     from flowdsl.diagrams.picture import Picture
     from flowdsl.findings import Finding
@@ -21,43 +22,9 @@ if TYPE_CHECKING:
     from flowdsl.progress import Progress
     from flowdsl.sinks.base import Sink
 
-# declared by production, and not there
-NOT_IMPLEMENTED_SINK_TYPES: Final = ("feed",)
-PRODUCTION_SINK_TYPES: Final = ("push", "in_app", "feed", "web_socket", "webhook", "counter", "custom")
-# production refuses a file with any other
-SINK_TYPES: Final = (*PRODUCTION_SINK_TYPES, "frame")
-BACKENDS: Final = ("memory", "nats", "kafka", "redis")
-SEEKS: Final = ("latest", "beginning", "last_acknowledged")
 
-
-@dataclass(frozen=True)
-class SinkConfig:
-    """Configuration of a sink: its name, its type, and the options of that type."""
-
-    name: str
-    type: str
-    # it may hold what is nobody's business
-    config: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
-
-
-@dataclass(frozen=True)
-class ConsumerOptions:
-    """Consumer of the log, and where it starts to read."""
-
-    name: str
-    seek: str = "latest"
-
-
-@dataclass(frozen=True)
-class Backend:
-    """Backend that stores the events in production."""
-
-    type: str = "memory"
-    config: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-
-@dataclass(frozen=True, repr=False)
-class Project:
+@dataclass(frozen=True, repr=False, eq=False)
+class Project(ProjectSpec):
     """Flows with the sinks and consumers that belong to them; `replay` takes it as it is.
 
     `other` holds the top-level keys that are none of flowdsl's business (`entities`, `links` …), `text` the YAML it was
@@ -66,15 +33,14 @@ class Project:
     """
 
     flows: tuple[Flow, ...] = ()
-    sinks: tuple[SinkConfig, ...] = ()
-    consumers: tuple[ConsumerOptions, ...] = ()
-    backend: Backend = Backend()
-    other: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    text: str | None = field(default=None, compare=False)
-    name: str | None = field(default=None, compare=False)
-    skipped: tuple[FlowError, ...] = field(default=(), compare=False)
-    left_out: tuple[int, ...] = field(default=(), compare=False)
-    rules: Rules = field(default=FLOWDSL, compare=False)
+
+    @classmethod
+    def of(cls, spec: ProjectSpec) -> Project:
+        """Return the project that a specification describes, its flows as `Flow`s."""
+        if isinstance(spec, cls):
+            return spec
+        parts = {field.name: getattr(spec, field.name) for field in fields(spec)}
+        return cls(**{**parts, "flows": tuple(map(Flow.of, spec.flows))})
 
     def check(
         self,
@@ -116,56 +82,7 @@ class Project:
 
     def __getitem__(self, name: str) -> Flow:
         """The first flow of that name."""
-        for flow in self.flows:
-            if flow.name == name:
-                return flow
-        names = [flow.name for flow in self.flows]
-        raise ReplayError(
-            f"there is no flow {name!r}",
-            allowed=", ".join(names) or "no flow",
-            hint=did_you_mean(name, names),
-        )
-
-    def with_flow(self, flow: Flow) -> Project:
-        """The project with this flow in the place of the first of its name, or at the end.
-
-        >>> from flowdsl import load, on
-        >>> project = load("# ours\\n- name: a  # first\\n  trigger: {kind: link.created}\\n  pipeline: []\\n")
-        >>> print(project.with_flow(on("link.deleted", name="a")).to_yaml(), end="")
-        # ours
-        - name: a  # first
-          trigger: {kind: link.deleted}
-          pipeline: []
-        """
-        names = [mine.name for mine in self.flows]
-        at = names.index(flow.name) if flow.name in names else len(names)
-        return replace(self, flows=(*self.flows[:at], flow, *self.flows[at + 1 :]))
-
-    def merge(self, *others: Project) -> Project:
-        """This project and others as one, by production's rules.
-
-        Flows and consumers one after the other (two flows of one name both run), of sinks of one name the last, and
-        the last backend that is not the usual one. Of other top-level keys lists are joined, mappings too, and of
-        anything else the last counts. The text of this project stays, with what comes to it.
-
-        >>> from flowdsl import on
-        >>> one, two = Project((on("link.created", name="a"),)), Project((on("link.deleted", name="b"),))
-        >>> [flow.name for flow in one.merge(two).flows]
-        ['a', 'b']
-        """
-        merged = self
-        for other in others:
-            sinks = {sink.name: sink for sink in (*merged.sinks, *other.sinks)}
-            merged = replace(
-                merged,
-                flows=merged.flows + other.flows,
-                sinks=tuple(sinks.values()),
-                consumers=merged.consumers + other.consumers,
-                backend=merged.backend if other.backend == Backend() else other.backend,
-                other=_joined(merged.other, other.other),
-                skipped=merged.skipped + other.skipped,
-            )
-        return merged
+        return Flow.of(super().__getitem__(name))
 
     def build_sinks(
         self,
@@ -185,6 +102,7 @@ class Project:
         of the program: those of the type `custom` need one, any other may have one instead. Counters start from what
         `graph` has. Raises `SinkError`.
 
+        >>> from flowdsl.production.project_spec import SinkConfig
         >>> project = Project(sinks=(SinkConfig("likes", "counter", {"field": "likes"}),))
         >>> project.build_sinks()
         {'likes': Counter(memory)}
@@ -211,6 +129,7 @@ class Project:
         that is to be written cannot be said in production. A project made in Python gets a text as `Flow.to_yaml` has.
 
         >>> from flowdsl import on
+        >>> from flowdsl.production.project_spec import SinkConfig
         >>> print(Project((on("link.created", name="a"),), (SinkConfig("in-app", "in_app"),)).to_yaml(), end="")
         # yaml-language-server: $schema=flowdsl.schema.json
         # a part of a file: production wants `entities` and `links` beside `events`, as save(path) writes them
@@ -239,40 +158,42 @@ class Project:
 
         save(self, path, overwrite=overwrite)
 
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Flow):
-            return self._parts == ((other,), (), (), Backend())
-        return self._parts == other._parts if isinstance(other, Project) else NotImplemented
-
-    def __hash__(self) -> int:
-        alone = self._parts == (self.flows[:1], (), (), Backend()) and self.flows
-        return hash(self.flows[0]) if alone else hash(self._parts)
-
-    @property
-    def _parts(self) -> tuple[Any, ...]:
-        return self.flows, self.sinks, self.consumers, self.backend
-
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         from flowdsl.diagrams.picture import shown
 
         return shown(self.picture(), str(self) or repr(self))
 
-    def __repr__(self) -> str:
-        sinks = ", ".join(sink.name for sink in self.sinks) or "none"
-        return f"<Project of {len(self.flows)} flows; sinks: {sinks}>"
 
-    def __str__(self) -> str:
-        """Every flow as it is written in Python."""
-        return "\n\n".join(f"# {one_line(flow.name)}\n{flow}" for flow in self.flows)
+def load(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any],
+    target: str | None = None,
+    *,
+    skip_invalid: bool = False,
+) -> Project:
+    """The flows, sinks and consumers of a YAML file, of YAML text, or of the same as mappings and lists.
 
+    A list of paths gives one project, merged by production's rules as by `Project.merge`.
 
-def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of both; lists and mappings of one key are joined, of anything else the last counts."""
-    joined = {**one, **other}
-    for key in one.keys() & other.keys():
-        mine, its = one[key], other[key]
-        if isinstance(mine, list) and isinstance(its, list):
-            joined[key] = [*mine, *its]
-        elif isinstance(mine, Mapping) and isinstance(its, Mapping):
-            joined[key] = {**mine, **its}
-    return joined
+    It is read strictly: what is unknown, of a wrong type or said twice, and every flow that could not be built in
+    Python, is refused. Raises `LoadError`, whose `problems` has every refusal with its place (`flows.yaml:12:5`).
+    A list of flows, or a single flow, is accepted as well as production's `events: {flows: […]}`.
+
+    With `target="this-rs"` it is read as that runtime reads it: refused is what it refuses, unknown keys are ignored,
+    and conditions, templates and durations mean what they mean there; such flows run by its rules. `skip_invalid=True`
+    leaves out flows that are refused, as that runtime does, with a `FlowWarning` for each problem; if no flow is left,
+    that is an error.
+
+    >>> project = load('''
+    ... - name: notify
+    ...   trigger: {kind: link.created, link_type: follows}
+    ...   pipeline:
+    ...     - map: {template: {title: "{{ source_id }} follows you"}}
+    ...     - deliver: {sink: in-app}
+    ... ''')
+    >>> print(project.flows[0])
+    on('link.created', link_type='follows')
+        .map(title='{{ source_id }} follows you')
+        .deliver('in-app')
+        .named('notify')
+    """
+    return Project.of(load_source(source, rules_of(target), skip_invalid=skip_invalid))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flowdsl.comparison.comparison import Comparison, compare
 from flowdsl.errors import LoadError
 from flowdsl.events import FlowWarning
-from flowdsl.production.project import NOT_IMPLEMENTED_SINK_TYPES, Project
+from flowdsl.production.project_spec import NOT_IMPLEMENTED_SINK_TYPES, ProjectSpec
 from flowdsl.production.yaml import load_bytes, merged
 from flowdsl.replaying import replay
 from flowdsl.rules import FLOWDSL, Rules, rules_of
@@ -66,7 +66,7 @@ def predict_sources(
     Raises `LoadError` where it, or flowdsl, can run no flow of them.
     """
 
-    def read(rules: Rules) -> Project:
+    def read(rules: Rules) -> ProjectSpec:
         return merged([partial(load_bytes, *one, rules=rules, skip_invalid=True) for one in sources])
 
     with warnings.catch_warnings():
@@ -94,7 +94,7 @@ def _no_flows(name: str, whose: str) -> Any:
     return FlowError(f"{whose} finds no flow in it", place=name)
 
 
-def _unserved(there: Project, compared: Comparison) -> list[tuple[str, int, str]]:
+def _unserved(there: ProjectSpec, compared: Comparison) -> list[tuple[str, int, str]]:
     """Return the sinks that are used but not defined, or of a type that production does not implement."""
     if not there.sinks:
         return []

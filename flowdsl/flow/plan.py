@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flowdsl.errors import ReplayError
-from flowdsl.flow import Flow, Trigger
+from flowdsl.flow.spec import FlowSpec, Trigger
 from flowdsl.graph.state import GraphRequirements
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.operators.base import Operator
@@ -48,14 +48,14 @@ class Entry:
 class Plan:
     """Several flows as one: what they have in common at their start is done once."""
 
-    flows: tuple[Flow, ...]
+    flows: tuple[FlowSpec, ...]
     entries: tuple[Entry, ...]
     needs: GraphRequirements
     event_paths: frozenset[Path]
     rules: Rules = FLOWDSL
 
     @classmethod
-    def of(cls, flows: Sequence[Flow]) -> Plan:
+    def of(cls, flows: Sequence[FlowSpec]) -> Plan:
         """The plan of a list of flows, all by the same rules; each is checked as a whole."""
         if not flows:
             raise ReplayError("there is no flow to run", hint="pass a flow, a list of them, or a project")
@@ -148,12 +148,12 @@ class Plan:
         return frozenset(columns)
 
 
-def may_stop(flows: Sequence[Flow]) -> bool:
+def may_stop(flows: Sequence[FlowSpec]) -> bool:
     """Whether a template of these flows can make production's engine crash, where that ends the run."""
     return flows[0].rules.crashes and any(step.can_crash for flow in flows for step in flow.steps)
 
 
-def fingerprints(flow: Flow) -> list[str]:
+def fingerprints(flow: FlowSpec) -> list[str]:
     """What the state of each step is found by, and at the end that of the whole flow; its name is no part of it."""
     found, before = [""], f"{flow.rules.name}\n{flow.trigger.text}"
     for step in flow.steps:
@@ -192,7 +192,7 @@ def _graft(
         stages = stage.next
 
 
-def _roots(flow: Flow) -> set[str]:
+def _roots(flow: FlowSpec) -> set[str]:
     """Names of variables that a flow reads; those of the event may be among them."""
     roots: set[str] = set()
     for step in flow.steps:
@@ -211,12 +211,12 @@ def _roots(flow: Flow) -> set[str]:
     return roots
 
 
-def _event_paths(flow: Flow) -> Iterable[Path]:
+def _event_paths(flow: FlowSpec) -> Iterable[Path]:
     for step in flow.steps:
         yield from (p for p in step.paths or () if p[0] in ("data", "metadata") and len(p) > 1)
 
 
-def _needs(flow: Flow) -> GraphRequirements:
+def _needs(flow: FlowSpec) -> GraphRequirements:
     names = {step.entity_variable for step in flow.steps if step.entity_variable is not None}
     paths = frozenset(p[1:] for step in flow.steps for p in step.paths or () if p[0] in names and len(p) > 1)
     links = frozenset(link for step in flow.steps for link in step.links)
@@ -224,7 +224,7 @@ def _needs(flow: Flow) -> GraphRequirements:
     return GraphRequirements(bool(names), paths, links, types)
 
 
-def operator_graph(flow: Flow) -> nx.DiGraph:
+def operator_graph(flow: FlowSpec) -> nx.DiGraph:
     """The trigger, the steps and the sinks of a flow, as nodes in the order of the flow."""
     import networkx as nx
 

@@ -12,7 +12,7 @@ from flowdsl.expressions.durations import parse_duration
 from flowdsl.operators.base import DURATION_PATTERN
 from flowdsl.production.nodes import Item
 from flowdsl.production.schema_validation import Refuse, check_shape
-from flowdsl.testing.test_schema import NULL_SAYS, START, TEST
+from flowdsl.production.test_schema import NULL_SAYS, START, TEST
 
 _ZONE: Final = re.compile(r"([Zz]|[+-]\d\d:?\d\d)$")
 

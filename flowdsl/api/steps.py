@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Never
+from typing import Any, Never, Self
 
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.var import Var
 from flowdsl.operators.base import Operator, refuse_unknown
-
-if TYPE_CHECKING:
-    from flowdsl.flow import Flow
 
 
 class Steps:
@@ -20,7 +17,7 @@ class Steps:
     __slots__ = ()
 
     @abstractmethod
-    def _then(self, step: Operator) -> Flow:
+    def _then(self, step: Operator) -> Self:
         """The flow with one step more."""
 
     def resolve(
@@ -33,7 +30,7 @@ class Steps:
         type: str | None = None,
         required: bool = True,
         **unknown: Never,
-    ) -> Flow:
+    ) -> Self:
         """Look up an entity as of the event and keep it as the variable `as_`.
 
         Without `via` it is the entity whose id stands at `from_`; with it, the other end of the earliest link of
@@ -61,7 +58,7 @@ class Steps:
         direction: str = "forward",
         type: str | None = None,
         **unknown: Never,
-    ) -> Flow:
+    ) -> Self:
         """Go on once for each link of type `via` from the id at `from_`, in the order in which links were created.
 
         Each branch has the entity at the other end as the variable `as_` (its id where there is no such entity)
@@ -81,7 +78,7 @@ class Steps:
         self,
         condition: str | Var | Expression | Condition | Callable[[Mapping[str, Any]], bool],
         **unknown: Never,
-    ) -> Flow:
+    ) -> Self:
         """Go on only where a condition holds; what it is not true for is dropped as `filtered`.
 
         `condition` is text, an expression built with `var`, or a function that gets the context as a mapping
@@ -96,7 +93,7 @@ class Steps:
         refuse_unknown("where", unknown, ())
         return self._then(Where.build(condition))
 
-    def deduplicate(self, key: str | Var | Sequence[str | Var], *, window: Any, **unknown: Never) -> Flow:
+    def deduplicate(self, key: str | Var | Sequence[str | Var], *, window: Any, **unknown: Never) -> Self:
         """Let the first context of each key go on; those less than `window` after it are dropped as `duplicate`.
 
         The window runs from the first sighting and is not extended; at exactly `window` the next one passes. A
@@ -111,7 +108,7 @@ class Steps:
         refuse_unknown("deduplicate", unknown, ("window",))
         return self._then(Deduplicate.build(key, window=window))
 
-    def batch(self, key: str | Var, *, window: Any, min_count: int = 1, **unknown: Never) -> Flow:
+    def batch(self, key: str | Var, *, window: Any, min_count: int = 1, **unknown: Never) -> Self:
         """Gather the contexts of a key for `window` from the first one, then go on as one context.
 
         It has the last member's variables and `batch` with `count, key, items, first_at, last_at, closed_at`. A
@@ -128,7 +125,7 @@ class Steps:
 
     def rate_limit(
         self, max: int, *, per: Any, strategy: str = "drop", key: Any = None, **unknown: Never
-    ) -> Flow:
+    ) -> Self:
         """Take a token for each context from a bucket of `max` tokens, full at the start and refilled evenly over `per`.
 
         So up to `max` go on at once, and over any stretch of `per` up to twice `max`. Without a token a context is
@@ -143,7 +140,7 @@ class Steps:
         refuse_unknown("rate_limit", unknown, ("per", "strategy", "key"))
         return self._then(RateLimit.build(max, per=per, strategy=strategy, key=key))
 
-    def map(self, template: Any = None, /, **fields: Any) -> Flow:
+    def map(self, template: Any = None, /, **fields: Any) -> Self:
         """Render the payload: `template` (an object, array or text, nested at will) or its fields by name.
 
         Every text is a Tera template; what is built with `var` keeps its type. An unknown variable at an event
@@ -157,7 +154,7 @@ class Steps:
 
         return self._then(Map.build(template, **fields))
 
-    def deliver(self, *sinks: str, **unknown: Never) -> Flow:
+    def deliver(self, *sinks: str, **unknown: Never) -> Self:
         """Hand the payload to each of the named sinks, and go on.
 
         The recipient is the payload's `recipient_id`, else the variable `recipient_id`, else `target_id` (text

@@ -1,0 +1,31 @@
+"""Flows in the forms in which functions take them: one, several, or a project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flowdsl.errors import ReplayError
+from flowdsl.flow.spec import FlowSpec
+
+
+def as_flows(flows: Any) -> tuple[FlowSpec, ...]:
+    """Return the flows of a flow, a list or a project; raise `ReplayError` for anything else."""
+    if isinstance(flows, FlowSpec):
+        return (flows,)
+    held = getattr(flows, "flows", flows)
+    if isinstance(held, Iterable) and not isinstance(held, (str, bytes, Mapping)):
+        listed = tuple(held)
+        for flow in listed:
+            if not isinstance(flow, FlowSpec):
+                raise ReplayError(
+                    f"{type(flow).__name__} is no flow", allowed="a flow, a list of flows, or a project"
+                )
+        if not listed:
+            raise ReplayError("there is no flow to run", hint="pass a flow, a list of them, or a project")
+        return listed
+    raise ReplayError(
+        f"{type(flows).__name__} is no flow",
+        allowed="a flow, a list of flows, or a project",
+        hint="on('link.created')… makes one; load(path) reads YAML",
+    )

@@ -1,0 +1,186 @@
+"""A flow as data: its trigger, its steps and the rules by which it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from flowdsl.errors import BuildError, did_you_mean
+from flowdsl.events import KINDS
+from flowdsl.operators.base import Operator, check_text, refuse_unknown
+from flowdsl.operators.deliver import Deliver
+from flowdsl.rules import FLOWDSL, Rules
+from flowdsl.scope import Scope
+
+if TYPE_CHECKING:
+    from flowdsl.scope import ValueShape
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """Which events a flow is for: their kind, and the link type or entity type they must have."""
+
+    kind: str
+    link_type: str | None = None
+    entity_type: str | None = None
+
+    @property
+    def filter(self) -> tuple[str, str] | None:
+        """The column of the event table that must have a value, and the value; None where there is no such filter.
+
+        A filter of the other family, which only production's YAML can have, does nothing.
+        """
+        name = f"{self.kind.split('.')[0]}_type"
+        wanted = self.link_type if name == "link_type" else self.entity_type
+        return None if wanted is None else (name, wanted)
+
+    @property
+    def text(self) -> str:
+        """The trigger as it is written in Python."""
+        parts = [repr(self.kind)]
+        parts += [
+            f"{n}={v!r}" for n, v in (("link_type", self.link_type), ("entity_type", self.entity_type)) if v
+        ]
+        return f"on({', '.join(parts)})"
+
+    @property
+    def caption(self) -> str:
+        """The trigger in a few words, for pictures: `link.created likes`."""
+        return " ".join(part for part in (self.kind, self.link_type, self.entity_type) if part)
+
+
+MAX_STEPS: Final = 128
+"""Steps that a flow may have: an event goes through all of them before the next one is looked at."""
+
+
+def too_many_steps(count: int) -> str | None:
+    """Why so many steps are too many, if they are."""
+    return f"a flow has {count:,} steps" if count > MAX_STEPS else None
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class FlowSpec:
+    """What is to happen on events of a kind, as data: the trigger, the steps, and the rules that they run by.
+
+    Two of them are equal if they have the same parts. What a person holds is `flowdsl.Flow`, which adds the builder methods.
+    """
+
+    trigger: Trigger
+    steps: tuple[Operator, ...] = ()
+    given_name: str | None = None
+    description: str | None = None
+    rules: Rules = FLOWDSL
+
+    def __post_init__(self) -> None:
+        many = too_many_steps(len(self.steps))
+        if many is not None:
+            raise BuildError(many, flow=self.name, allowed=f"at most {MAX_STEPS}")
+
+    @classmethod
+    def begin(
+        cls,
+        kind: str,
+        link_type: str | None = None,
+        entity_type: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> Self:
+        """Return a flow without steps for events of a kind; raise `BuildError` for a trigger that cannot be."""
+        if kind not in KINDS:
+            raise BuildError(
+                f"{kind!r} is no kind of event", allowed=", ".join(KINDS), hint=did_you_mean(str(kind), KINDS)
+            )
+        wrong, right = (
+            ("entity_type", "link_type") if kind.startswith("link") else ("link_type", "entity_type")
+        )
+        given: dict[str, Any] = {"link_type": link_type, "entity_type": entity_type}
+        if given[wrong] is not None:
+            raise BuildError(f"on({kind!r}) takes no {wrong}: such events have none", allowed=right)
+        for option, value in given.items():
+            if value is not None:
+                check_text(value, f"on: {option}")
+        if name is not None:
+            check_text(name, "on: name")
+        if description is not None:
+            check_text(description, "on: description")
+        return cls(Trigger(kind, link_type, entity_type), (), name, description)
+
+    @cached_property
+    def name(self) -> str:
+        """The name given, or one made from the trigger and the sinks."""
+        if self.given_name is not None:
+            return self.given_name
+        of = self.trigger.link_type or self.trigger.entity_type
+        sinks = ", ".join(self.sinks)
+        return f"{self.trigger.kind}{f' {of}' if of else ''}{f' to {sinks}' if sinks else ''}"
+
+    @cached_property
+    def sinks(self) -> tuple[str, ...]:
+        """The sinks it delivers to, each once, in their order."""
+        return tuple(dict.fromkeys(sink for s in self.steps if isinstance(s, Deliver) for sink in s.sinks))
+
+    def named(self, name: str) -> Self:
+        """The same flow under another name."""
+        return replace(self, given_name=check_text(name, "the name of a flow"))
+
+    def with_step(self, number: int, **options: Any) -> Self:
+        """The same flow with some options of a step, counted from 0, given anew as its builder method takes them.
+
+        >>> from flowdsl import on
+        >>> on("link.created").batch("target_id", window="1h").with_step(0, window="2h")
+        <Flow 'link.created': on('link.created').batch('target_id', window='2h')>
+        """
+        if not 0 <= number < len(self.steps):
+            raise BuildError(
+                f"there is no step {number}", flow=self.name, allowed=f"0 to {len(self.steps) - 1}"
+            )
+        step = self.steps[number]
+        refuse_unknown(
+            step.method, {name: None for name in options if name not in step.options()}, list(step.options())
+        )
+        try:
+            changed = step.with_options(**options)
+        except BuildError as error:
+            error.located(flow=self.name, step=f"{number} ({step.method})")
+            raise
+        flow = replace(self, steps=(*self.steps[:number], changed, *self.steps[number + 1 :]))
+        flow.scopes()
+        return flow
+
+    def scopes(self) -> list[Scope]:
+        """The variables before each step, and after the last; a BuildError where a step cannot stand."""
+        scope = Scope.of_trigger(self.trigger.kind, self.rules)
+        scopes = [scope]
+        for number, step in enumerate(self.steps):
+            try:
+                scope = step.check(scope)
+            except BuildError as error:
+                error.located(flow=self.name, step=f"{number} ({step.method})")
+                raise
+            scopes.append(scope)
+        return scopes
+
+    @property
+    def variables(self) -> dict[str, ValueShape]:
+        """The variables that a context holds at the end."""
+        return dict(self.scopes()[-1].variables)
+
+    def __eq__(self, other: object) -> bool:
+        return self._parts == other._parts if isinstance(other, FlowSpec) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._parts)
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        return self.trigger, self.steps, self.given_name, self.description, self.rules
+
+    def __str__(self) -> str:
+        lines = [self.trigger.text, *(f"    .{step.text}" for step in self.steps)]
+        if self.given_name is not None:
+            lines.append(f"    .named({self.given_name!r})")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.name!r}: {self.trigger.text}{''.join(f'.{step.text}' for step in self.steps)}>"

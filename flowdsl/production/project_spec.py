@@ -1,0 +1,152 @@
+"""Projects: flows with their sinks, consumers and log backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
+
+from flowdsl.errors import FlowError, ReplayError, did_you_mean, one_line
+from flowdsl.flow.spec import FlowSpec
+from flowdsl.rules import FLOWDSL, Rules
+
+# declared by production, and not there
+NOT_IMPLEMENTED_SINK_TYPES: Final = ("feed",)
+PRODUCTION_SINK_TYPES: Final = ("push", "in_app", "feed", "web_socket", "webhook", "counter", "custom")
+# production refuses a file with any other
+SINK_TYPES: Final = (*PRODUCTION_SINK_TYPES, "frame")
+BACKENDS: Final = ("memory", "nats", "kafka", "redis")
+SEEKS: Final = ("latest", "beginning", "last_acknowledged")
+
+
+@dataclass(frozen=True)
+class SinkConfig:
+    """Configuration of a sink: its name, its type, and the options of that type."""
+
+    name: str
+    type: str
+    # it may hold what is nobody's business
+    config: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+
+@dataclass(frozen=True)
+class ConsumerOptions:
+    """Consumer of the log, and where it starts to read."""
+
+    name: str
+    seek: str = "latest"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Backend that stores the events in production."""
+
+    type: str = "memory"
+    config: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, repr=False)
+class ProjectSpec:
+    """Flows with the sinks and consumers that belong to them, as data.
+
+    `other` holds the top-level keys that are none of flowdsl's business (`entities`, `links` …), `text` the YAML it was
+    read from, comments and all, `name` what places in it begin with, `skipped` why flows were left out, and `left_out`
+    which of the flows of the text they are, `rules` those by which it was read; none of these makes two projects differ.
+    """
+
+    flows: tuple[FlowSpec, ...] = ()
+    sinks: tuple[SinkConfig, ...] = ()
+    consumers: tuple[ConsumerOptions, ...] = ()
+    backend: Backend = Backend()
+    other: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    text: str | None = field(default=None, compare=False)
+    name: str | None = field(default=None, compare=False)
+    skipped: tuple[FlowError, ...] = field(default=(), compare=False)
+    left_out: tuple[int, ...] = field(default=(), compare=False)
+    rules: Rules = field(default=FLOWDSL, compare=False)
+
+    def __getitem__(self, name: str) -> FlowSpec:
+        """The first flow of that name."""
+        for flow in self.flows:
+            if flow.name == name:
+                return flow
+        names = [flow.name for flow in self.flows]
+        raise ReplayError(
+            f"there is no flow {name!r}",
+            allowed=", ".join(names) or "no flow",
+            hint=did_you_mean(name, names),
+        )
+
+    def with_flow(self, flow: FlowSpec) -> Self:
+        """The project with this flow in the place of the first of its name, or at the end.
+
+        >>> from flowdsl import load, on
+        >>> project = load("# ours\\n- name: a  # first\\n  trigger: {kind: link.created}\\n  pipeline: []\\n")
+        >>> print(project.with_flow(on("link.deleted", name="a")).to_yaml(), end="")
+        # ours
+        - name: a  # first
+          trigger: {kind: link.deleted}
+          pipeline: []
+        """
+        names = [mine.name for mine in self.flows]
+        at = names.index(flow.name) if flow.name in names else len(names)
+        return replace(self, flows=(*self.flows[:at], flow, *self.flows[at + 1 :]))
+
+    def merge(self, *others: ProjectSpec) -> Self:
+        """This project and others as one, by production's rules.
+
+        Flows and consumers one after the other (two flows of one name both run), of sinks of one name the last, and
+        the last backend that is not the usual one. Of other top-level keys lists are joined, mappings too, and of
+        anything else the last counts. The text of this project stays, with what comes to it.
+
+        >>> from flowdsl import Project, on
+        >>> one, two = Project((on("link.created", name="a"),)), Project((on("link.deleted", name="b"),))
+        >>> [flow.name for flow in one.merge(two).flows]
+        ['a', 'b']
+        """
+        merged = self
+        for other in others:
+            sinks = {sink.name: sink for sink in (*merged.sinks, *other.sinks)}
+            merged = replace(
+                merged,
+                flows=merged.flows + other.flows,
+                sinks=tuple(sinks.values()),
+                consumers=merged.consumers + other.consumers,
+                backend=merged.backend if other.backend == Backend() else other.backend,
+                other=_joined(merged.other, other.other),
+                skipped=merged.skipped + other.skipped,
+            )
+        return merged
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, FlowSpec):
+            return self._parts == ((other,), (), (), Backend())
+        return self._parts == other._parts if isinstance(other, ProjectSpec) else NotImplemented
+
+    def __hash__(self) -> int:
+        alone = self._parts == (self.flows[:1], (), (), Backend()) and self.flows
+        return hash(self.flows[0]) if alone else hash(self._parts)
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        return self.flows, self.sinks, self.consumers, self.backend
+
+    def __repr__(self) -> str:
+        sinks = ", ".join(sink.name for sink in self.sinks) or "none"
+        return f"<Project of {len(self.flows)} flows; sinks: {sinks}>"
+
+    def __str__(self) -> str:
+        """Every flow as it is written in Python."""
+        return "\n\n".join(f"# {one_line(flow.name)}\n{flow}" for flow in self.flows)
+
+
+def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of both; lists and mappings of one key are joined, of anything else the last counts."""
+    joined = {**one, **other}
+    for key in one.keys() & other.keys():
+        mine, its = one[key], other[key]
+        if isinstance(mine, list) and isinstance(its, list):
+            joined[key] = [*mine, *its]
+        elif isinstance(mine, Mapping) and isinstance(its, Mapping):
+            joined[key] = {**mine, **its}
+    return joined
