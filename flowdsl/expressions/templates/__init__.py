@@ -1,4 +1,4 @@
-"""Templates: the language of Tera 1, on single contexts and on whole columns of them.
+"""Templates in the language of Tera 1, rendered for single contexts and for columns of them.
 
 ::
 

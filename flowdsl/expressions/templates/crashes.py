@@ -1,4 +1,4 @@
-"""At what in a template production's engine can crash, as far as the template alone says it.
+"""Constructs at which production's engine can crash, as far as the template alone shows.
 
 A crash is more than a failure: production processes no later event. What is listed here is wide: where a value
 decides, the construct is listed; that it does crash at a value is found where the value is met (`Crash`).
@@ -52,7 +52,7 @@ _IMPORT: Final = re.compile(
 
 
 class Construct(StrEnum):
-    """What it is, in a few words that a message can be made of."""
+    """Kind of construct, in words that fit into a message."""
 
     DATE = "a date from a number beyond the years that it knows"
     ZONE = "a date from a number, with a format that needs a zone"
@@ -76,8 +76,9 @@ class Construct(StrEnum):
 
 
 class Risk(NamedTuple):
-    """A construct at which production can crash; `sure` if it does so whenever it gets there with a value of the right type,
-    `parsed` if it does so wherever it stands."""
+    """Construct at which production can crash: `sure` if it does for every value of the right type, `parsed`
+    if it does while reading the template.
+    """
 
     construct: Construct
     sure: bool = False
@@ -87,12 +88,12 @@ class Risk(NamedTuple):
 
 
 def crashes_at_once(body: Body) -> Construct | None:
-    """What makes production crash when it reads the template, whatever the event is."""
+    """Return what makes production crash when it reads the template, independent of events."""
     return next((risk.construct for risk in risks(body) if risk.parsed), None)
 
 
 def imports_itself(text: str) -> bool:
-    """Whether a template imports itself, and nothing else: production never comes to an end of that."""
+    """Return True if a template consists of an import of itself, which production never finishes."""
     at = 0
     while found := _IMPORT.match(text, at):
         at = found.end()
@@ -106,7 +107,7 @@ def imports_itself(text: str) -> bool:
 
 
 def risks(body: Body) -> Iterator[Risk]:
-    """Everything in a template at which production can crash, each as often as it is there."""
+    """Yield everything in a template at which production can crash."""
     macros = {node.name: node.body for node in body if isinstance(node, Macro)}
     if any(_calls_itself(name, macros) for name in macros):
         yield Risk(Construct.MACRO_CYCLE)
@@ -154,7 +155,7 @@ def _in_expr(expr: Expr) -> Iterator[Risk]:
 
 
 def _below(ident: Ident) -> str:
-    """What is looked up inside the value of the path's first name."""
+    """Return what is looked up inside the value of the path's first name."""
     return put_together(ident.text, str).partition(".")[2]
 
 
@@ -218,7 +219,7 @@ def _in_date(args: dict[str, Expr], given: Expr | None) -> Iterator[Risk]:
 
 
 def _literal(expr: Expr | None) -> object:
-    """What is written there; None for what is not."""
+    """Return the value of a literal, or None for anything else."""
     plain = (
         expr is not None and isinstance(expr.value, TemplateLiteral) and not expr.filters and not expr.negated
     )

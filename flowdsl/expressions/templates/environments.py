@@ -1,4 +1,4 @@
-"""Names that a template makes itself: by `set`, by loops and by the parameters of macros."""
+"""Environments: names that a template defines by `set`, loops and macro parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowdsl.expressions.templates.values import NOTHING, steps
 
 
 class Environment:
-    """The names of the template itself, of one run of a macro, or of one loop."""
+    """Names of a template, of a macro call, or of a loop."""
 
     __slots__ = ("closed", "loop", "names")
 
@@ -22,7 +22,7 @@ class Environment:
         self.loop = loop
 
     def find(self, root: str, tail: tuple[str, ...], text: str) -> Any:
-        """What a path leads to from here, or `NOTHING`, with which the search goes on further out."""
+        """Return what a path leads to, or `NOTHING`, which continues the search further out."""
         if root in self.names:
             found = steps(self.names[root], tail)
             if found is not NOTHING:
@@ -30,7 +30,7 @@ class Environment:
         return self.loop.find(root, tail, text) if self.loop else NOTHING
 
     def find_text(self, path: str, rest: str) -> Any:
-        """The same for a path that is read as a text, `rest` being what follows its first dot."""
+        """Like `find`, for a path read as text; `rest` follows its first dot."""
         root = path.partition(".")[0]
         if root in self.names:
             found = dotted(self.names[root], rest)
@@ -40,7 +40,7 @@ class Environment:
 
 
 class Loop:
-    """Where a `for` is: the items it goes through, and which is at hand."""
+    """State of a `for`: its items, and the current one."""
 
     __slots__ = ("at", "clusters", "items", "key", "size", "state", "value")
 
@@ -53,7 +53,7 @@ class Loop:
         self.state = ""
 
     def find(self, root: str, tail: tuple[str, ...], text: str) -> Any:
-        """The loop's own names: those of its key and its item, and `loop.index` and the like."""
+        """Return the loop's own names: key, item, and `loop.index` and the like."""
         if not tail and root == self.key:
             return self.items[self.at][0]
         if root == "loop":
@@ -61,7 +61,7 @@ class Loop:
         return steps(self._item(), tail) if root == self.value else NOTHING
 
     def find_text(self, root: str, rest: str) -> Any:
-        """The same for a path that is read as a text."""
+        """Like `find`, for a path read as text."""
         if root == "loop":
             return self._own(f"{root}.{rest}")
         return dotted(self._item(), rest) if root == self.value and rest else NOTHING

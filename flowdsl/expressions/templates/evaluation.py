@@ -1,4 +1,4 @@
-"""Evaluates the expressions of a template on Python values, the way Tera does it.
+"""Scalar evaluation of template expressions, with Tera's semantics.
 
 Three questions are put to an expression, and Tera answers each in its own way: what is its value, is it true,
 which number is it. That is why `{{ not n == 3 }}` prints the opposite of what `{% if not n == 3 %}` does.
@@ -60,7 +60,7 @@ Lookup = Callable[[Path], Any]
 
 
 class Evaluator:
-    """Evaluates expressions in one context; `lookup` gives what is at a path of it."""
+    """Evaluator of expressions in one context; `lookup` returns the value at a path."""
 
     def __init__(self, lookup: Lookup, names: Mapping[str, Any] | None = None) -> None:
         self.lookup = lookup
@@ -70,7 +70,7 @@ class Evaluator:
     # -- paths -----------------------------------------------------------------------------------------
 
     def find(self, ident: Ident) -> Any:
-        """What a path leads to, or `NOTHING`."""
+        """Return what a path leads to, or `NOTHING`."""
         known = len(ident.path) - 1
         tail = self._tail(ident) if len(ident.steps) > known else ident.path[1:]
         if tail is None:
@@ -85,7 +85,7 @@ class Evaluator:
         return NOTHING if value is MISSING else steps(_plain(value), tail[known:])
 
     def _tail(self, ident: Ident) -> tuple[str, ...] | None:
-        """The names below the root; None where Tera reads others than those that are written."""
+        """Return the names below the root, or None where Tera misreads them."""
         if ident.odd is not None:
             return None
         tail: list[str] = []
@@ -100,7 +100,7 @@ class Evaluator:
         return tuple(tail)
 
     def _misread(self, ident: Ident) -> Any:
-        """What a path leads to, or `NOTHING`, where it has to be read as the text that Tera makes of it."""
+        """Return what a path leads to where it must be read as the text Tera makes of it, or `NOTHING`."""
         inner = {one.text: one for one in ident.inner}
 
         def look_up(text: str) -> Any:
@@ -124,7 +124,7 @@ class Evaluator:
         return dotted(value, rest)
 
     def there(self, ident: Ident) -> Any:
-        """What a path leads to; it fails where there is nothing."""
+        """Return what a path leads to; fail if there is nothing."""
         found = self.find(ident)
         if found is NOTHING:
             raise missing(ident)
@@ -133,7 +133,7 @@ class Evaluator:
     # -- values ----------------------------------------------------------------------------------------
 
     def value(self, expr: Expr) -> Any:
-        """The value of an expression."""
+        """Return the value of an expression."""
         self.budget.charge(1)
         self.budget.enter()
         value = expr.value
@@ -235,7 +235,7 @@ class Evaluator:
     # -- calls -----------------------------------------------------------------------------------------
 
     def filtered(self, value: Any, call: TemplateCall) -> Any:
-        """The value after a filter."""
+        """Apply a filter."""
         declared = filter_of(call)
         if declared is None:
             raise RenderError(f"unknown filter `{call.name}`")
@@ -244,18 +244,18 @@ class Evaluator:
         return self.budget.made(declared.apply(value, args))
 
     def called(self, call: TemplateCall) -> Any:
-        """The value of a function."""
+        """Call a function."""
         args = Arguments(call.name, {name: self.value(arg) for name, arg in call.args})
         return self.budget.made(call_function(args))
 
     def macro(self, call: MacroCall) -> str:
-        """What a macro prints."""
+        """Call a macro and return its text."""
         raise NotImplementedError
 
     # -- truth -----------------------------------------------------------------------------------------
 
     def truth(self, expr: Expr) -> bool:
-        """Whether an expression is true; its filters are asked only where it is a path."""
+        """Return the truth of an expression; its filters apply only if it is a path."""
         self.budget.charge(1)
         self.budget.enter()
         result = self._truth(expr)
@@ -316,7 +316,7 @@ class Evaluator:
     # -- numbers ---------------------------------------------------------------------------------------
 
     def number(self, expr: Expr) -> Number | None:
-        """The expression as a number, None for NaN; it fails on anything else."""
+        """Return the expression as a number, None for NaN; fail for anything else."""
         self.budget.charge(1)
         value = expr.value
         if expr.filters:
@@ -350,24 +350,24 @@ class Evaluator:
 
 
 def missing(ident: Ident) -> RenderError:
-    """The failure of a path that leads nowhere."""
+    """Return the failure of a path that leads nowhere."""
     return RenderError(f"variable `{ident.text if ident.rest else path_text(ident.path)}` is missing")
 
 
 def written(literal: TemplateLiteral) -> str | int | float | bool:
-    """The value of a literal; Tera crashes at a number beyond all floats."""
+    """Return the value of a literal; Tera crashes at a number beyond all floats."""
     if literal.value in (math.inf, -math.inf):
         raise RenderCrashError("a number is beyond all numbers")
     return literal.value
 
 
 def printed_literal(value: str | int | float | bool) -> str:
-    """A literal as `~` prints it: floats as `{{ }}` does, unlike those of variables."""
+    """Print a literal like `~` does: floats as `{{ }}` prints them, unlike those of variables."""
     return str(value) if value in (math.inf, -math.inf) else printed(value)
 
 
 def equality(op: str, left: Any, right: Any, *, negated: bool = False) -> bool:
-    """`==` or `!=`, with a `not` before them: numbers by their 64-bit floats.
+    """Evaluate `==` or `!=`, possibly negated; numbers are compared as 64-bit floats.
 
     Between a number and anything else all four are false: Tera answers before it comes to the `not`.
     """
@@ -381,14 +381,14 @@ def equality(op: str, left: Any, right: Any, *, negated: bool = False) -> bool:
 
 
 def ordering(op: str, left: float, right: float) -> bool:
-    """`<`, `<=`, `>` or `>=`."""
+    """Evaluate `<`, `<=`, `>` or `>=`."""
     if op in ("<", ">"):
         return left < right if op == "<" else left > right
     return left <= right if op == "<=" else left >= right
 
 
 def _plain(value: Any) -> Any:
-    """A value of the context as JSON has it: there are no NaN and no infinities in it."""
+    """Convert a value of the context to JSON, which has no NaN and no infinities."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value

@@ -1,4 +1,4 @@
-"""Reads the expressions of a template: what stands in `{{ }}` and in tags.
+"""Parser of template expressions: the contents of `{{ }}` and of tags.
 
 Tera's grammar is a PEG, whose answers depend on the order in which its rules are tried (`true_ish` is `true`
 followed by rubbish; `a isodd` is a test). So the rules here are the same ones, tried in the same order; each
@@ -32,18 +32,20 @@ _NOT = re.compile(r"not[ \t\r\n]")
 
 
 class Expressions(Operands):
-    """The rules for expressions. Each takes a place and gives what it read and the place after it, or None."""
+    """Parsing rules for expressions. Each takes a position and returns what it parsed and the next position,
+    or None.
+    """
 
     # -- logic -----------------------------------------------------------------------------------------
 
     @remembered
     def any_value(self, at: int) -> tuple[Expr, int] | None:
-        """What may stand in `{{ }}`, in `set` and as an argument."""
+        """Parse what may stand in `{{ }}`, in `set` and as an argument."""
         return self.logic(at) or self.array_filtered(at)
 
     @remembered
     def logic(self, at: int) -> tuple[Expr, int] | None:
-        """Values joined by `and` and `or`."""
+        """Parse values joined by `and` and `or`."""
         found = self._logic_value(at)
         if not found:
             return None
@@ -108,7 +110,7 @@ class Expressions(Operands):
 
     @remembered
     def array_filtered(self, at: int) -> tuple[Expr, int] | None:
-        """An array with filters."""
+        """Parse an array with filters."""
         if (at := self.literal("[", at) or 0) == 0:
             return None
         items: list[Expr] = []
@@ -135,7 +137,7 @@ class Expressions(Operands):
 
     @remembered
     def basic_filtered(self, at: int) -> tuple[Expr, int] | None:
-        """Arithmetic, and filters over the whole of it."""
+        """Parse arithmetic, and filters over all of it."""
         found = self._basic(at)
         return self.with_filters(found[0].value, found[1]) if found else None
 
@@ -205,7 +207,7 @@ class Expressions(Operands):
 
 
 def _folded(operands: list[Expr], operators: list[str]) -> Expr:
-    """The operands as one expression, `*`, `/` and `%` before `+` and `-`."""
+    """Fold operands into one expression, `*`, `/` and `%` before `+` and `-`."""
     terms, signs = [operands[0]], []
     products: list[tuple[str, Expr]] = []
     for operator, operand in zip(operators, operands[1:], strict=True):

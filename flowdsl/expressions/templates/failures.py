@@ -1,4 +1,4 @@
-"""How a template fails for one event, and how much work it may do before it does."""
+"""Failures of a template for one event, and limits on its work."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ MAX_INCLUDED: Final = 30
 
 
 class RenderError(Exception):
-    """One event cannot be rendered; the message says why."""
+    """Raised if one event cannot be rendered; the message gives the reason."""
 
     @property
     def reason(self) -> str:
-        """Why."""
+        """The reason."""
         return str(self)
 
 
 class RenderAbortError(RenderError):
-    """A failure that no `{% if %}` takes for false: a limit was met, or Tera itself crashes."""
+    """Failure that `{% if %}` does not take for false: a limit was reached, or Tera crashes."""
 
 
 class RenderCrashError(RenderAbortError):
-    """Tera crashes here, and whatever runs it with it: in production no later event is processed."""
+    """Raised where Tera crashes together with its process: production handles no later event."""
 
     @property
     def reason(self) -> CrashReason:
-        """Why, as that of a crash."""
+        """The reason of the crash."""
         return CrashReason(self)
 
 
 class Budget:
-    """What one rendering has used up.
+    """Work that one rendering has done.
 
     Only loops and macros are charged: a template without them does an amount of work that its length
     bounds, and so fails or not in the same way whichever form renders it.
@@ -60,29 +60,29 @@ class Budget:
         self.loops = 0
 
     def charge(self, steps: int) -> None:
-        """Take `steps` from what loops and macros may cost."""
+        """Charge the cost of loops and macros."""
         if self.loops:
             self.steps += steps
             if self.steps > MAX_STEPS:
                 raise RenderAbortError(f"the template takes more than {MAX_STEPS:,} steps")
 
     def enter(self) -> None:
-        """Go one level deeper."""
+        """Enter one level of nesting."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise RenderAbortError(f"the template nests more than {MAX_DEPTH} levels deep while it runs")
 
     @property
     def too_deep(self) -> bool:
-        """Whether it went deeper than it may."""
+        """True if the nesting is too deep."""
         return self.depth > MAX_DEPTH
 
     def leave(self) -> None:
-        """Come back from one level."""
+        """Leave one level of nesting."""
         self.depth -= 1
 
     def made(self, value: Any) -> Any:
-        """A value that an operation made, charged by its size, or a failure where it is too large."""
+        """Return a computed value after charging its size; fail if it is too large."""
         if isinstance(value, (str, list)):
             checked(value)
             self.charge(1 + len(value) // 64)
@@ -90,7 +90,7 @@ class Budget:
 
 
 def values_in(value: Any) -> int:
-    """How many values there are in a value, itself counted; a failure where they are beyond the limit.
+    """Count the values in a value, including itself; fail beyond the limit.
 
     A template can put one array into another again and again, twice each time: few objects, many values.
     """
@@ -108,7 +108,7 @@ def values_in(value: Any) -> int:
 
 
 def checked(value: Any) -> Any:
-    """The value, or a failure where it is a text or an array beyond its limit."""
+    """Return the value; fail if a text or array exceeds its limit."""
     if isinstance(value, str) and len(value) > MAX_TEXT:
         raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
     if isinstance(value, list) and len(value) > MAX_ITEMS:

@@ -1,4 +1,4 @@
-"""Finds which variables a template reads from its context, and which are its own."""
+"""Free variables: what a template reads from its context, as opposed to its own names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _IN_LOOP = "loop."
 
 @dataclass
 class FreeVariables:
-    """What a template reads.
+    """Variables that a template reads.
 
     `paths` are read from the context; `all_paths` are these and those below the template's own names, which
     Tera looks up in the context when the name has no such member; `tolerant` are the paths of which every
@@ -43,7 +43,7 @@ class FreeVariables:
 
 
 def reads_of(body: Body) -> FreeVariables:
-    """Everything that a template reads."""
+    """Return everything a template reads."""
     finder = _Finder()
     finder.body(body, set())
     return finder.reads
@@ -54,7 +54,7 @@ class _Finder:
         self.reads = FreeVariables()
 
     def body(self, body: Body, own: set[str]) -> None:
-        """Read a body; names that it surely sets are added to `own`."""
+        """Visit a body; names it always sets are added to `own`."""
         for node in body:
             self.node(node, own)
 
@@ -91,7 +91,7 @@ class _Finder:
         own.update(set.intersection(inner, *outcomes))
 
     def condition(self, expr: Expr, own: set[str]) -> None:
-        """An expression whose truth is asked: a bare path may lead nowhere there."""
+        """Visit a condition, in which a bare path may lead nowhere."""
         if isinstance(expr.value, Ident):
             self.ident(expr.value, own, strict=False)
             self.filters(expr, own)

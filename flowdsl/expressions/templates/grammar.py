@@ -1,4 +1,4 @@
-"""Reads a whole template: text, `{{ }}`, comments and tags.
+"""Parser of whole templates: text, `{{ }}`, comments and tags.
 
 The grammar is Tera 1's and our own to write, because no parser for Python reads it; what Tera takes and
 flowdsl does not (`include`, `import`, `extends`, `super()`) is refused with its reason.
@@ -77,7 +77,7 @@ _REFUSED = {
 
 
 def parse_template(text: str, *, lenient: bool = False) -> Body:
-    """The nodes of a template, without the white space that its tags take away.
+    """Parse a template; white space that its tags trim is removed.
 
     `lenient` takes what Tera takes: includes, `super()` and keys that Tera misreads are then met when it is rendered.
     """
@@ -89,7 +89,7 @@ def parse_template(text: str, *, lenient: bool = False) -> Body:
 
 
 class _Grammar(Expressions):
-    """Reads nodes one after the other; a tag that ends a body is left where it stands."""
+    """Parser of nodes; stops before a tag that ends a body."""
 
     def __init__(self, text: str, *, lenient: bool = False) -> None:
         super().__init__(text, lenient=lenient)
@@ -105,7 +105,7 @@ class _Grammar(Expressions):
         return nodes
 
     def _body(self, place: str) -> list[Node]:
-        """The nodes up to a tag that ends a body, or to the end of the text."""
+        """Parse nodes up to a tag that ends a body, or the end of the text."""
         nodes: list[Node] = []
         self.deeper(self.at)
         while self.at < len(self.text):
@@ -300,7 +300,7 @@ class _Grammar(Expressions):
     def _tail(
         self, rule: Callable[[int], tuple[T, int] | None], gap: re.Pattern[str] | None, at: int
     ) -> tuple[T, bool]:
-        """What the rule reads up to the end of the tag, and whether the tag trims what follows."""
+        """Parse by a rule up to the end of the tag; also return whether the tag trims what follows."""
         if gap is not None:
             match = self.matched(gap, "a space", at)
             at = match.end() if match else -1
@@ -318,7 +318,9 @@ class _Grammar(Expressions):
         return match.group(1) == "-"
 
     def _end(self, opener: str, *words: str) -> tuple[str, bool, int]:
-        """The tag that ends a body: its word, whether it trims what is before it, and the place after the word."""
+        """Parse the tag that ends a body: its word, whether it trims what precedes it, and the position after
+        the word.
+        """
         match = _TAG.match(self.text, self.at)
         closers = " or ".join(f"`{{% {word} %}}`" for word in words)
         if not match:
@@ -338,7 +340,7 @@ class _Grammar(Expressions):
         self.refuse(f"`{match.group(2) if match else ''}` ends nothing that was begun", self.at)
 
     def _explain(self) -> NoReturn:
-        """Refuse what the rules could not read, with a hint for habits from Jinja2."""
+        """Raise the syntax error, with a hint for idioms of Jinja2."""
         rest = self.text[self.farthest :]
         before = self.text[: self.farthest].rstrip()
         hint = (

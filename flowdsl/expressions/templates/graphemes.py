@@ -1,4 +1,4 @@
-"""Splits text into what readers take for characters: an accent or a skin tone stays with its letter or face.
+"""Grapheme clusters: characters as readers see them, with accents and skin tones.
 
 Tera does so by the tables of Unicode 10, for `truncate` and for loops over text; these are its classes.
 """
@@ -74,7 +74,7 @@ _JOINER: Final = "\u200d"
 
 
 class _Class:
-    """A set of characters, as ranges of code points."""
+    """Set of characters as ranges of code points."""
 
     def __init__(self, ranges: str) -> None:
         pairs = [part.split("-") for part in ranges.split()]
@@ -93,7 +93,7 @@ _SPACE_TAKING = _Class(_SPACING)
 
 
 def graphemes(text: str) -> list[str]:
-    r"""The text cut into grapheme clusters.
+    r"""Split a text into grapheme clusters.
 
     >>> len(graphemes("ne\u0301e"))
     3
@@ -115,7 +115,7 @@ def graphemes(text: str) -> list[str]:
 
 
 def _together(previous: str, char: str, half_flag: bool, face: bool) -> bool:
-    """Whether two characters in a row belong together."""
+    """Return True if two consecutive characters belong together."""
     if previous == "\r" or char in _BREAKS or previous in _BREAKS:
         return previous == "\r" and char == "\n"
     if char in _MARKS or previous in _BEFORE:

@@ -1,4 +1,4 @@
-"""What people write who know Jinja2, Liquid or Python, and how Tera says it."""
+"""Hints that translate idioms of Jinja2, Liquid and Python to Tera."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _SYNTAX: Final = (
 
 
 def word_hint(kind: str, name: str, known: Iterable[str]) -> str | None:
-    """A hint for a filter, test, function or variable that does not exist.
+    """Return a hint for an unknown filter, test, function or variable.
 
     >>> word_hint("filter", "tojson", ["json_encode", "join"])
     "Tera's word for it is json_encode()"
@@ -64,7 +64,7 @@ def word_hint(kind: str, name: str, known: Iterable[str]) -> str | None:
 
 
 def syntax_hint(before: str, rest: str) -> str | None:
-    """A hint for a place at which no rule of the grammar goes on."""
+    """Return a hint for a position at which no rule matches."""
     near = before[-200:]
     for behind, ahead, hint in _SYNTAX:
         if re.search(behind, near) and re.match(ahead, rest):

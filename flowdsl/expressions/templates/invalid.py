@@ -1,4 +1,4 @@
-"""A text that is no template, where such a one is let in: it fails wherever it is rendered."""
+"""Invalid templates, accepted where production accepts them: they fail whenever they are rendered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class BrokenTemplate(Template):
-    """A template that Tera cannot parse; production finds that out at each event.
+    """Template that Tera cannot parse, which production notices at each event.
 
     >>> BrokenTemplate("{{ x", "it does not end").render_row({}.get)
     Traceback (most recent call last):
@@ -34,20 +34,20 @@ class BrokenTemplate(Template):
 
     @property
     def can_crash(self) -> bool:
-        """Whether production does not only fail at it."""
+        """True if production crashes instead of failing."""
         return isinstance(self.reason, CrashReason)
 
     @property
     def constant(self) -> None:
-        """It never gives a text."""
+        """None: it never renders."""
         return
 
     def render_row(self, lookup: Callable[[Path], Any]) -> str:
-        """It fails."""
+        """Raise the error of the template."""
         raise RenderCrashError(self.reason) if self.can_crash else RenderError(self.reason)
 
     def render(self, rows: Rows) -> tuple[pl.Series, Failures | None]:
-        """It fails in every context."""
+        """Fail in every context."""
         import numpy as np
         import polars
 

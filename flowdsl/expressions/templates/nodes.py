@@ -1,4 +1,4 @@
-"""What a template is made of, once it is parsed.
+"""Syntax tree of templates.
 
 The tree keeps the shape of Tera's own, because Tera's answers follow from that shape: an `Expr` is a value with
 filters and perhaps a `not`, and which of the three is looked at depends on where the expression stands.
@@ -15,7 +15,7 @@ from flowdsl.values.paths import Path
 
 @dataclass(frozen=True, slots=True)
 class Ident:
-    """A path as it is written: a root, then names, numbers and paths in brackets.
+    """Path as written: a root, then names, numbers and paths in brackets.
 
     `odd` is the place of the first step of which Tera may make other names than the one that is written. `inner` are the
     paths that it looks up on the way: those in brackets, and what it takes for one inside of a key.
@@ -30,13 +30,13 @@ class Ident:
 
     @property
     def path(self) -> Path:
-        """The longest part of it that is known beforehand, and steps through objects only."""
+        """The longest prefix that is known in advance and only steps through objects."""
         known = self.steps[: self._known()]
         return (self.root, *(step for step in known if isinstance(step, str)))
 
     @property
     def rest(self) -> tuple[str | Ident, ...]:
-        """The steps below `path`: from the first that may be an index, or is looked up."""
+        """The steps after `path`: from the first that may be an index or is looked up."""
         return self.steps[self._known() :]
 
     def _known(self) -> int:
@@ -48,28 +48,28 @@ class Ident:
 
 @dataclass(frozen=True, slots=True)
 class TemplateLiteral:
-    """A text, whole number, number or truth value that stands in the template."""
+    """Literal text, integer, number or boolean."""
 
     value: str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """An array written out: `[a, "b", 3]`."""
+    """Array literal: `[a, "b", 3]`."""
 
     items: tuple[Expr, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Concat:
-    """`a ~ "b" ~ 3`."""
+    """Concatenation: `a ~ "b" ~ 3`."""
 
     parts: tuple[TemplateLiteral | Ident | TemplateCall, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Math:
-    """`first`, then operators of one precedence with what they take, from the left."""
+    """Arithmetic: `first`, then operators of one precedence with their operands, from the left."""
 
     first: Expr
     rest: tuple[tuple[str, Expr], ...]
@@ -77,7 +77,7 @@ class Math:
 
 @dataclass(frozen=True, slots=True)
 class TemplateComparison:
-    """One of `== != < <= > >=`."""
+    """Comparison by one of `== != < <= > >=`."""
 
     op: str
     left: Expr
@@ -86,7 +86,7 @@ class TemplateComparison:
 
 @dataclass(frozen=True, slots=True)
 class Logic:
-    """`and` or `or` between two or more."""
+    """Conjunction or disjunction of two or more values."""
 
     op: str
     operands: tuple[Expr, ...]
@@ -94,7 +94,7 @@ class Logic:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """`left in right`, or `left not in right`."""
+    """Membership: `left in right`, or `left not in right`."""
 
     left: Expr
     right: Expr
@@ -103,7 +103,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """`ident is name(args)`, or `ident is not name(args)`."""
+    """Test: `ident is name(args)`, or `ident is not name(args)`."""
 
     ident: Ident
     name: str
@@ -114,7 +114,7 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class TemplateCall:
-    """A filter or a function with its arguments, which always have names."""
+    """Filter or function with its named arguments."""
 
     name: str
     args: tuple[tuple[str, Expr], ...] = ()
@@ -125,7 +125,7 @@ class TemplateCall:
 
 @dataclass(frozen=True, slots=True)
 class MacroCall:
-    """`namespace::name(args)`."""
+    """Macro call: `namespace::name(args)`."""
 
     namespace: str
     name: str
@@ -150,7 +150,7 @@ Value: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Expr:
-    """A value, the filters it goes through, and whether `not` stands before it."""
+    """Value, its filters, and whether `not` precedes it."""
 
     value: Value
     filters: tuple[TemplateCall, ...] = ()
@@ -158,20 +158,20 @@ class Expr:
 
     @property
     def default(self) -> Expr | None:
-        """What `default(value=…)` gives where it is the first filter, the only place where it works."""
+        """The value of a leading `default(value=…)`, the only position in which it works."""
         if self.filters and self.filters[0].name == "default":
             return dict(self.filters[0].args).get("value")
         return None
 
     @property
     def has_default(self) -> bool:
-        """Whether the first filter is `default`."""
+        """True if the first filter is `default`."""
         return bool(self.filters) and self.filters[0].name == "default"
 
 
 @dataclass(frozen=True, slots=True)
 class Ws:
-    """Whether a tag takes away the white space before it (`{%-`) and after it (`-%}`)."""
+    """White space control of a tag: before it (`{%-`) and after it (`-%}`)."""
 
     left: bool = False
     right: bool = False
@@ -179,14 +179,14 @@ class Ws:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text that is printed as it stands."""
+    """Literal text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """The text of a `raw` block."""
+    """Text of a `raw` block."""
 
     start: Ws
     text: str
@@ -195,14 +195,14 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment, of which only the white space around it matters."""
+    """Comment, of which only the surrounding white space matters."""
 
     ws: Ws
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """`{{ expr }}`."""
+    """Output: `{{ expr }}`."""
 
     ws: Ws
     expr: Expr
@@ -210,7 +210,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """`{% set name = expr %}` or `{% set_global name = expr %}`."""
+    """Assignment: `{% set name = expr %}` or `{% set_global name = expr %}`."""
 
     ws: Ws
     name: str
@@ -220,7 +220,7 @@ class Set:
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """`{% break %}` or `{% continue %}`."""
+    """Jump: `{% break %}` or `{% continue %}`."""
 
     ws: Ws
     kind: str
@@ -228,7 +228,7 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """`{% include "name" %}`, or a list of names of which the first that is there counts."""
+    """Include: `{% include "name" %}`, or a list of names of which the first existing one counts."""
 
     ws: Ws
     names: tuple[str, ...]
@@ -237,7 +237,7 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class If:
-    """The conditions with their bodies in order, and the body of `else`."""
+    """Conditions with their bodies in order, and the body of `else`."""
 
     branches: tuple[tuple[Ws, Expr, Body], ...]
     otherwise: tuple[Ws, Body] | None
@@ -246,7 +246,9 @@ class If:
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """`{% for value in container %}` or `{% for key, value in container %}`, with the body for none."""
+    """Loop: `{% for value in container %}` or `{% for key, value in container %}`, with the body for no
+    items.
+    """
 
     start: Ws
     key: str | None
@@ -259,7 +261,7 @@ class For:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """`{% filter name(args) %}` over a body."""
+    """Filter section: `{% filter name(args) %}` over a body."""
 
     start: Ws
     call: TemplateCall
@@ -269,7 +271,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class BlockTag:
-    """`{% block name %}`: without inheritance, a body with a name."""
+    """Block: `{% block name %}`; without inheritance, a named body."""
 
     start: Ws
     name: str
@@ -280,7 +282,7 @@ class BlockTag:
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """`{% macro name(params) %}`; a parameter's default is a literal, or None."""
+    """Macro: `{% macro name(params) %}`; a parameter's default is a literal, or None."""
 
     start: Ws
     name: str

@@ -1,4 +1,4 @@
-"""Reads the operands of a template's expressions: texts, numbers, paths, tests, calls and their arguments."""
+"""Parser of operands in template expressions: texts, numbers, paths, tests, calls and arguments."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ S = TypeVar("S", bound="Operands")
 
 
 def remembered(rule: Callable[[S, int], tuple[T, int] | None]) -> Callable[[S, int], tuple[T, int] | None]:
-    """The rule, asked only once for each place."""
+    """Memoize a rule by position."""
     name = rule.__name__
 
     def run(self: S, at: int) -> tuple[T, int] | None:
@@ -47,27 +47,29 @@ def remembered(rule: Callable[[S, int], tuple[T, int] | None]) -> Callable[[S, i
 
 
 class Operands(Scanner):
-    """The rules for operands. Each takes a place and gives what it read and the place after it, or None."""
+    """Parsing rules for operands. Each takes a position and returns what it parsed and the next position, or
+    None.
+    """
 
     def __init__(self, text: str, *, lenient: bool = False) -> None:
         super().__init__(text, lenient=lenient)
         self.memory: dict[tuple[str, int], Any] = {}
 
     def forget(self) -> None:
-        """Drop what the rules remember: no rule looks back into an earlier tag."""
+        """Clear the memoized results: no rule looks back into an earlier tag."""
         self.memory.clear()
 
     def any_value(self, at: int) -> tuple[Expr, int] | None:
-        """What may stand as an argument."""
+        """Parse what may be an argument."""
         raise NotImplementedError
 
     def string(self, at: int) -> tuple[TemplateLiteral, int] | None:
-        """A text in quotes, which knows no escapes."""
+        """Parse a quoted text, which has no escapes."""
         match = self.matched(STRING, "a text", at)
         return (TemplateLiteral(match.group()[1:-1]), match.end()) if match else None
 
     def number(self, at: int) -> tuple[TemplateLiteral, int] | None:
-        """A float or a whole number."""
+        """Parse a float or an integer."""
         if match := _FLOAT.match(self.text, at):
             number = float(match.group())
             if number in (float("inf"), float("-inf")) and not self.lenient:
@@ -82,7 +84,7 @@ class Operands(Scanner):
 
     @remembered
     def ident(self, at: int) -> tuple[Ident, int] | None:
-        """A path."""
+        """Parse a path."""
         match = self.matched(_DOTTED, "a variable", at)
         if not match:
             return None
@@ -107,12 +109,12 @@ class Operands(Scanner):
         return Ident(text, root, tuple(steps), at, odd, inner), end
 
     def _inner(self, text: str) -> Ident | None:
-        """A path inside of brackets, as far as a variable can have that name."""
+        """Parse a path inside brackets, as far as a variable can have that name."""
         found = type(self)(text, lenient=True).ident(0)
         return found[0] if found and found[1] == len(text) else None
 
     def _bracket(self, at: int) -> tuple[str | Ident, int, bool] | None:
-        """What stands in brackets, the place behind them, and whether Tera misreads it."""
+        """Parse a bracket; also return whether Tera misreads it."""
         if not self.text.startswith("[", at):
             return None
         at += 1
@@ -146,7 +148,7 @@ class Operands(Scanner):
 
     @remembered
     def test(self, at: int) -> tuple[Test, int] | None:
-        """`path is name(args)`."""
+        """Parse `path is name(args)`."""
         found = self.ident(at)
         if not found:
             return None
@@ -173,7 +175,7 @@ class Operands(Scanner):
 
     @remembered
     def macro_call(self, at: int) -> tuple[MacroCall, int] | None:
-        """`self::name(args)`."""
+        """Parse `self::name(args)`."""
         namespace = NAME.match(self.text, at)
         after = self.literal("::", self.space(namespace.end())) if namespace else None
         name = NAME.match(self.text, self.space(after)) if after else None
@@ -184,7 +186,7 @@ class Operands(Scanner):
 
     @remembered
     def call(self, at: int) -> tuple[TemplateCall, int] | None:
-        """A function, or a filter with arguments."""
+        """Parse a function call, or a filter with arguments."""
         name = NAME.match(self.text, at)
         args = self._arguments(self.space(name.end())) if name else None
         return (TemplateCall(name.group(), args[0], at, self.lenient), args[1]) if name and args else None
@@ -222,7 +224,7 @@ class Operands(Scanner):
         return (tuple(items), end) if items else None
 
     def parenthesised(self, rule: Callable[[int], tuple[T, int] | None], at: int) -> tuple[T, int] | None:
-        """What the rule reads between parentheses."""
+        """Parse by a rule between parentheses."""
         opened = self.literal("(", at)
         if opened is None:
             return None
@@ -235,7 +237,7 @@ class Operands(Scanner):
         return None if closed is None else (found[0], closed)
 
     def filter(self, at: int) -> tuple[TemplateCall, int] | None:
-        """A filter: a name, perhaps with arguments."""
+        """Parse a filter: a name, possibly with arguments."""
         found = self.call(at)
         if found:
             return found
@@ -243,7 +245,7 @@ class Operands(Scanner):
         return (TemplateCall(name.group(), (), at, self.lenient), name.end()) if name else None
 
     def with_filters(self, value: Value, end: int) -> tuple[Expr, int]:
-        """The value with the filters that follow it."""
+        """Parse the filters after a value."""
         filters: list[TemplateCall] = []
         while (bar := self.literal("|", self.space(end))) is not None:
             found = self.filter(self.space(bar))

@@ -1,4 +1,4 @@
-"""Rust's letters and regular expressions, which are Tera's, by way of Polars: the same crates underneath.
+"""Case conversion and regular expressions as in Rust, which Tera uses, by way of Polars: the same crates.
 
 Python's differ in what a letter is, in how much time a pattern may take, and in the year of their Unicode.
 Polars is imported at the first use, since most texts are ASCII and need none of it.
@@ -20,27 +20,27 @@ def _column(text: str) -> Any:
 
 
 def upper(text: str) -> str:
-    """The text in capital letters."""
+    """Convert to upper case."""
     return text.upper() if text.isascii() else str(_column(text).str.to_uppercase()[0])
 
 
 def lower(text: str) -> str:
-    """The text in small letters."""
+    """Convert to lower case."""
     return text.lower() if text.isascii() else str(_column(text).str.to_lowercase()[0])
 
 
 def replaced(text: str, pattern: str, by: str) -> str:
-    """The text with every match replaced."""
+    """Replace every match."""
     return str(_column(text).str.replace_all(pattern, by)[0])
 
 
 def found_all(text: str, pattern: str) -> list[str]:
-    """Every match, in order."""
+    """Return every match in order."""
     matches: list[str] = _column(text).str.extract_all(pattern)[0].to_list()
     return matches
 
 
 def matches(text: str, pattern: str) -> bool | None:
-    """Whether the pattern is found in the text; None where it is no pattern."""
+    """Return True if the pattern matches anywhere, or None if it is not a valid pattern."""
     found = _column(text).str.contains(pattern, strict=False)[0]
     return None if found is None else bool(found)

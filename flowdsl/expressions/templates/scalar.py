@@ -1,4 +1,4 @@
-"""The row form: renders a template for one event after the other, on Python values.
+"""Scalar renderer: one event after the other, on Python values.
 
 It is an interpreter of our own over the tree, and not Jinja2's compiler in its sandbox: every operator, test and
 filter of Tera gives other answers than Jinja2's, a step limit has no place there, and where nothing but JSON
@@ -45,7 +45,7 @@ ONE_OFF: Final = "__tera_one_off"
 
 
 def render_rows(body: Body, lookup: Lookup) -> str:
-    """The text of a template in one context; raises `RenderError`."""
+    """Render a template in one context; raise `RenderError` if it fails."""
     try:
         return _Renderer(body, lookup).text(body)
     except RecursionError as error:
@@ -54,13 +54,13 @@ def render_rows(body: Body, lookup: Lookup) -> str:
 
 
 def is_super(node: Output) -> bool:
-    """Whether it is `{{ super() }}`."""
+    """Return True for `{{ super() }}`."""
     call = node.expr.value
     return isinstance(call, TemplateCall) and call.name == "super" and not call.args and not node.expr.filters
 
 
 def _known_blocks(body: Body) -> Iterator[str]:
-    """The blocks that Tera knows as such: those at the top, and right inside of such ones."""
+    """Return the blocks that Tera recognizes: at the top, and directly inside such blocks."""
     for node in body:
         if isinstance(node, BlockTag):
             yield node.name
@@ -68,7 +68,7 @@ def _known_blocks(body: Body) -> Iterator[str]:
 
 
 class _Out:
-    """What is printed so far; it fails as soon as that is too long."""
+    """Output so far; fails as soon as it is too long."""
 
     __slots__ = ("pieces", "size")
 
@@ -77,7 +77,7 @@ class _Out:
         self.size = 0
 
     def write(self, text: str) -> None:
-        """Print a text."""
+        """Append a text."""
         self.size += len(text)
         if self.size > MAX_TEXT:
             raise RenderAbortError(f"the template makes a text of more than {MAX_TEXT:,} characters")
@@ -98,13 +98,13 @@ class _Renderer(Evaluator):
         self.in_block = False
 
     def text(self, body: Body) -> str:
-        """What a body prints."""
+        """Return what a body prints."""
         out = _Out()
         self.body(body, out)
         return "".join(out.pieces)
 
     def body(self, body: Body, out: _Out) -> None:
-        """Print a body, up to a `break` or `continue` of the loop that it is in."""
+        """Print a body up to a `break` or `continue` of its loop."""
         self.budget.enter()
         for node in body:
             self.budget.charge(1)
@@ -147,7 +147,7 @@ class _Renderer(Evaluator):
             self._include(node, out)
 
     def _include(self, node: Include, out: _Out) -> None:
-        """In production a template is alone, under a name of Tera's: only itself can be there to be included."""
+        """Include a template; in production only the template itself exists, under a name of Tera's."""
         if ONE_OFF in node.names:
             if self.included == MAX_INCLUDED:
                 raise RenderCrashError("a template that includes itself without end")
@@ -210,7 +210,7 @@ class _Renderer(Evaluator):
         self.frames.pop()
 
     def macro(self, call: MacroCall) -> str:
-        """What a macro prints; it sees its parameters and the context, and nothing that was set outside."""
+        """Return what a macro prints; it sees its parameters and the context, but nothing set outside."""
         macro = self.macros.get(call.name) if call.namespace == "self" else None
         if macro is None:
             raise RenderError(f"unknown macro `{call.namespace}::{call.name}`")

@@ -1,4 +1,4 @@
-"""What the parts of the parser share: the text, places in it, and what was expected where it broke off."""
+"""Base of the parser: the text, positions, and what was expected at the farthest one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TOKEN = re.compile(r"\w+|\S|\s+")
 
 
 class Scanner:
-    """A template's text with the farthest place that a rule came to, which is where an error is shown."""
+    """Text of a template with the farthest position any rule reached, where errors are shown."""
 
     def __init__(self, text: str, *, lenient: bool = False) -> None:
         self.text = text
@@ -26,52 +26,52 @@ class Scanner:
         self.nesting = 0
 
     def space(self, at: int) -> int:
-        """The place after white space."""
+        """Return the position after white space."""
         match = _SPACE.match(self.text, at)
         return match.end() if match else at
 
     def literal(self, word: str, at: int) -> int | None:
-        """The place after `word`, if it stands here."""
+        """Return the position after `word` if it is here."""
         if self.text.startswith(word, at):
             return at + len(word)
         self.missed(f"`{word}`", at)
         return None
 
     def matched(self, pattern: re.Pattern[str], label: str, at: int) -> re.Match[str] | None:
-        """What matches here; `label` says in an error what it would have been."""
+        """Return what a pattern matches here; `label` names it in errors."""
         match = pattern.match(self.text, at)
         if match is None:
             self.missed(label, at)
         return match
 
     def missed(self, label: str, at: int) -> None:
-        """Remember what was expected, if nothing got farther."""
+        """Record what was expected, unless a rule got farther."""
         if at > self.farthest:
             self.farthest, self.expected = at, []
         if at == self.farthest and label not in self.expected:
             self.expected.append(label)
 
     def deeper(self, at: int) -> None:
-        """Go one level deeper; the caller comes back by `self.nesting -= 1`."""
+        """Enter one level of nesting; the caller leaves it by `self.nesting -= 1`."""
         self.nesting += 1
         if self.nesting > MAX_NESTING:
             self.refuse("the template is nested too deeply", at, allowed=f"at most {MAX_NESTING} levels")
 
     def unexpected(self, hint: str | None = None) -> NoReturn:
-        """Refuse what stands at the farthest place."""
+        """Raise an error for the farthest position."""
         token = _TOKEN.match(self.text, self.farthest)
         what = f"unexpected `{token.group().strip() or ' '}`" if token else "the template ends too early"
         self.refuse(what, self.farthest, allowed=" ".join(_listed(self.expected)), hint=hint)
 
     def refuse(self, what: str, at: int, *, allowed: str | None = None, hint: str | None = None) -> NoReturn:
-        """Raise the error for a place of the template."""
+        """Raise an error for a position."""
         raise template_error(what, self.text, at, allowed=allowed, hint=hint)
 
 
 def template_error(
     what: str, text: str, at: int, *, allowed: str | None = None, hint: str | None = None
 ) -> TemplateError:
-    """An error that names the line and the column in the template, both counted from 1."""
+    """Return an error with line and column, both counted from 1."""
     line = text.count("\n", 0, at) + 1
     column = at - (text.rfind("\n", 0, at) + 1) + 1
     return TemplateError(f"{what}, at {line}:{column} of the template", allowed=allowed or None, hint=hint)

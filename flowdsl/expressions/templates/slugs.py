@@ -1,4 +1,4 @@
-"""Writes text as a slug: small letters, digits and hyphens.
+"""Slugs: lower case letters, digits and hyphens.
 
 Production writes any script in ASCII by a table of some fifty thousand entries. Here it is the file beside this module,
 a line for each letter from U+0080 on, as `slugify` was seen to spell it; `tests/slug_table.py` makes it.
@@ -16,7 +16,7 @@ _SURROGATES: Final = range(0xD800, 0xE000)
 
 
 def slug(text: str) -> str:
-    """The slug of a text.
+    """Return the slug of a text.
 
     >>> slug("Crème Brûlée, à la carte"), slug("北京 🎉")
     ('creme-brulee-a-la-carte', 'bei-jing-tada')

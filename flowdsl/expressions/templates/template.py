@@ -1,4 +1,4 @@
-"""The template as a value: parsed, refused or accepted, and rendered."""
+"""Templates as values: parsed, validated and rendered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROW_ONLY: Final = (For, Include, Jump, BlockTag)
 
 
 class Template:
-    """A template of Tera 1, less what flowdsl refuses.
+    """Template of Tera 1, without what flowdsl rejects.
 
     >>> Template.parse("{{ fan.name | upper }} liked your post").render_row(
     ...     {("fan", "name"): "Ada"}.get
@@ -52,7 +52,8 @@ class Template:
 
     @classmethod
     def parse(cls, text: str, *, lenient: bool = False) -> Template:
-        """The template of a text; `lenient` keeps names that do not exist or are refused, to fail where they are met.
+        """Parse a template; `lenient` accepts unknown or rejected names, which then fail when they are
+        reached.
 
         >>> Template.parse("{{ name | uper }}")
         Traceback (most recent call last):
@@ -67,29 +68,31 @@ class Template:
 
     @property
     def body(self) -> Body:
-        """What it is made of."""
+        """Nodes of the template."""
         return self._body
 
     @property
     def paths(self) -> frozenset[Path]:
-        """Every path that is read from the context; below an index or a path in brackets, what is before it."""
+        """Paths read from the context; for an index or bracketed path, what precedes it."""
         return frozenset(self._reads.paths)
 
     @property
     def optional_paths(self) -> frozenset[Path]:
-        """Those of `paths` that may lead nowhere wherever they are read: by `is defined`, `default`, `if` or `not`."""
+        """Those of `paths` that may lead nowhere wherever they are read: by `is defined`, `default`, `if` or
+        `not`.
+        """
         return frozenset(self._reads.tolerant)
 
     @property
     def can_crash(self) -> bool:
-        """Whether there are values at which production's engine crashes, instead of failing."""
+        """True if some values crash production's engine."""
         from flowdsl.expressions.templates.crashes import risks
 
         return next(risks(self._body), None) is not None
 
     @property
     def constant(self) -> str | None:
-        """The text, if nothing is read from the context and nothing fails."""
+        """The text, if the template reads nothing and cannot fail."""
         from flowdsl.expressions.templates.failures import RenderError
         from flowdsl.values.json_types import MISSING
 
@@ -101,13 +104,15 @@ class Template:
             return None
 
     def render_row(self, lookup: Callable[[Path], Any]) -> str:
-        """The text in one context; `lookup` gives the JSON value at a path, or `MISSING`. Raises `RenderError`."""
+        """Render in one context; `lookup` returns the JSON value at a path, or `MISSING`. Raise `RenderError`
+        if it fails.
+        """
         from flowdsl.expressions.templates.scalar import render_rows
 
         return render_rows(self._body, lookup)
 
     def render(self, rows: Rows) -> tuple[pl.Series, Failures | None]:
-        """The texts in many contexts, and which of them failed and why."""
+        """Render in many contexts; return the texts and the failures."""
         import polars
 
         from flowdsl.expressions.row_source import AsRead
@@ -158,6 +163,6 @@ def _has_column_form(body: Body) -> bool:
 
 
 def _is_plain(section: Section) -> bool:
-    """Whether the filter of a section is known, and the same for all rows."""
+    """Return True if the filter of a section is known and the same for all rows."""
     args = (part for _, arg in section.call.args for part in all_exprs(arg))
     return filter_of(section.call) is not None and not any(idents(part.value) for part in args)

@@ -1,4 +1,4 @@
-"""Tera's functions: `range` and `throw`, and those that are refused."""
+"""Template functions: `range` and `throw`, and those that are rejected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowdsl.expressions.templates.values import MOST_U64
 
 @dataclass(frozen=True, eq=False)
 class TemplateFunction:
-    """Declaration of a function: its name, what it gives for arguments, and their names.
+    """Declaration of a function: its name, its implementation, and the names of its arguments.
 
     A function that is refused says why; it has no names of arguments and can be met only in text of production.
     """
@@ -70,7 +70,7 @@ REFUSED: Final[Mapping[str, str]] = {
 
 
 def call_function(args: Arguments) -> Any:
-    """Return what the function of these arguments gives.
+    """Call a function with these arguments.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tera's tests: `is defined`, `is odd` and the others, on Python values."""
+"""Tera's tests, such as `is defined` and `is odd`, on Python values."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TeraTest:
 
 
 def holds(name: str, value: Any, args: list[Any], text: str) -> bool:
-    """Evaluate the test `name` of a value, which is `NOTHING` where the path `text` leads nowhere."""
+    """Evaluate a test of a value, which is `NOTHING` if the path `text` leads nowhere."""
     declared = TESTS.get(name)
     if declared is None:
         raise RenderError(f"unknown test `{name}`")

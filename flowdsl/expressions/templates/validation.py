@@ -1,4 +1,4 @@
-"""Refuses what a template names that does not exist: filters, tests, functions, macros and their arguments."""
+"""Validation of the names in a template: filters, tests, functions, macros and their arguments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from flowdsl.expressions.templates.visitors import all_nodes, exprs_of, idents
 
 
 class Signature(Protocol):
-    """Declaration with the names of the arguments that must be given, and of those that may be."""
+    """Declaration with the names of required and optional arguments."""
 
     @property
     def required(self) -> tuple[str, ...]: ...
@@ -41,7 +41,7 @@ class _Parameters(NamedTuple):
 
 
 def check_names(text: str, body: Body) -> None:
-    """Refuse the template if it names anything unknown, or passes arguments that nothing takes."""
+    """Reject unknown names and arguments that nothing accepts."""
     checker = _Checker(text, body)
     for node in all_nodes(body):
         if isinstance(node, Section):
@@ -51,7 +51,7 @@ def check_names(text: str, body: Body) -> None:
 
 
 def check_twice(text: str, body: Body) -> None:
-    """Refuse two blocks or two macros of one name, which Tera cannot load."""
+    """Reject two blocks or two macros with one name, which Tera cannot load."""
     macros: set[str] = set()
     for node in body:
         if isinstance(node, Macro):

@@ -1,4 +1,4 @@
-"""How Tera reads a path that is a text: the `attribute` of a filter, or a path with something in brackets.
+"""Paths that Tera reads as text: the `attribute` of a filter, or a path with brackets.
 
 Tera keeps a path as it is written. What stands in brackets is put into the text, and the text is then cut into names at
 dots, brackets and quotes, by a reader that counts letters where it means bytes. Most keys come out as they were
@@ -20,14 +20,16 @@ ODD_KEY: Final = re.compile(r"""[^ -~]|["'\[\]\\~]|^$""")
 
 
 def member(value: Any, path: str) -> Any:
-    """What a dotted path leads to inside a value, or `NOTHING`; no path leads to the value itself."""
+    """Return what a dotted path leads to inside a value, or `NOTHING`; the empty path leads to the value
+    itself.
+    """
     if path and ODD_KEY.search(path):
         return dotted(value, path)
     return steps(value, tuple(part for part in path.split(".") if part))
 
 
 def dotted(value: Any, path: str) -> Any:
-    """What a path leads to inside a value, or `NOTHING`, letter for letter as Tera reads it."""
+    """Return what a path leads to inside a value, or `NOTHING`, exactly as Tera reads it."""
     for name in _names(path.encode(errors="surrogatepass")):
         value = step(value, name.replace("~1", "/").replace("~0", "~"))
         if value is NOTHING:
@@ -36,7 +38,7 @@ def dotted(value: Any, path: str) -> Any:
 
 
 def cannot_be_cut(path: str) -> bool:
-    """Whether Tera crashes when it takes the path apart to its end."""
+    """Return True if Tera crashes when it splits the path."""
     try:
         for _ in _names(path.encode(errors="surrogatepass")):
             pass
@@ -46,7 +48,7 @@ def cannot_be_cut(path: str) -> bool:
 
 
 def key_text(value: Any, text: str) -> str:
-    """What is put into a path for the value of `text`, which stands in brackets there."""
+    """Return what is inserted into a path for the value of `text` in brackets."""
     if isinstance(value, str):
         return f'"{value}"'
     found = number(value)
@@ -56,14 +58,16 @@ def key_text(value: Any, text: str) -> str:
 
 
 def bracket_names(value: Any, text: str) -> tuple[str, ...] | None:
-    """The names that a value in brackets stands for: a text is one, a fraction two; None where it is misread."""
+    """Return the names that a value in brackets stands for: one for text, two for a fraction, None if
+    misread.
+    """
     if isinstance(value, str):
         return None if ODD_KEY.search(value) else (value,)
     return tuple(part for part in key_text(value, text).split(".") if part)
 
 
 def inner_paths(text: str) -> list[str]:
-    """What Tera takes for paths inside brackets: all that begins with no quote and is no number."""
+    """Yield what Tera takes for paths inside brackets: anything that starts with no quote and is no number."""
     found: list[str] = []
     at = 0
     while at < len(text):
@@ -92,7 +96,7 @@ def _is_index(text: str) -> bool:
 
 
 def put_together(text: str, look_up: Callable[[str], Any]) -> str:
-    """The path as Tera looks it up: values in the place of brackets. Raises `RenderError` where one is no key."""
+    """Return the path with the values of its brackets inserted; raise `RenderError` if one is not a key."""
     path = text
     for inner in inner_paths(text):
         before, _, after = path.partition(f"[{inner}]")
@@ -111,7 +115,7 @@ def put_together(text: str, look_up: Callable[[str], Any]) -> str:
 
 
 def _names(path: bytes) -> Iterator[str]:
-    """The names in a path: a reader in Tera's words, which goes on from name to name with what it last saw."""
+    """Split a path into names like Tera's reader, which keeps what it last saw."""
     single = double = escaped = False
     begin = 0
     while True:
@@ -154,7 +158,7 @@ def _names(path: bytes) -> Iterator[str]:
 
 
 def _cut(path: bytes, start: int, end: int) -> str:
-    """A part of a path; production's process ends where a part begins or ends within a letter, or nowhere."""
+    """Return a part of a path; production crashes if it starts or ends inside a letter, or nowhere."""
     try:
         if not start <= end <= len(path):
             raise ValueError(start)

@@ -1,4 +1,4 @@
-"""What Tera does with JSON values: how it prints them, compares them, counts with them and steps into them.
+"""Tera's semantics of JSON values: printing, comparison, arithmetic and member access.
 
 Whole numbers are those of JSON in Rust: 64 bits, with or without a sign; what is beyond is a float.
 """
@@ -28,7 +28,7 @@ _EXACT: Final = Context(prec=800)
 
 
 class Nothing:
-    """What a step into a value gives where there is nothing."""
+    """Sentinel for a failed attribute or item access."""
 
 
 NOTHING: Final = Nothing()
@@ -38,7 +38,7 @@ NOTHING: Final = Nothing()
 
 
 def number(value: Any) -> Number | None:
-    """The value as a number of JSON in Rust, or None where it is none."""
+    """Return the value as a JSON number of Rust, or None if it is not one."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if isinstance(value, int) and not LEAST_I64 <= value <= MOST_U64:
@@ -47,17 +47,17 @@ def number(value: Any) -> Number | None:
 
 
 def is_i64(value: Number) -> bool:
-    """Whether a number is whole and fits 64 bits with a sign."""
+    """Return True for an integer that fits 64 bits with sign."""
     return isinstance(value, int) and value <= MOST_I64
 
 
 def is_u64(value: Number) -> bool:
-    """Whether a number is whole and not negative."""
+    """Return True for a non-negative integer."""
     return isinstance(value, int) and value >= 0
 
 
 def kind(value: Any) -> str:
-    """What a value is, for messages."""
+    """Return the type of a value for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -70,7 +70,7 @@ def kind(value: Any) -> str:
 
 
 def truthy(value: Any) -> bool:
-    """Whether a value counts as true: not null, false, zero, NaN or empty."""
+    """Return True unless the value is null, false, zero, NaN or empty."""
     if isinstance(value, float):
         return value != 0.0 and not math.isnan(value)
     return bool(value)
@@ -80,7 +80,7 @@ def truthy(value: Any) -> bool:
 
 
 def plain_float(value: float) -> str:
-    """A float as `{{ }}` prints it: the shortest digits, never an exponent, no `.0`."""
+    """Print a float like `{{ }}`: the shortest digits, no exponent, no `.0`."""
     text = repr(value)
     if "e" in text:
         return format(_half_up(value, Decimal(text)), "f")
@@ -93,7 +93,7 @@ def plain_float(value: float) -> str:
 
 
 def _half_up(value: float, shown: Decimal) -> Decimal:
-    """Of two shortest texts for a float that lies right between them, the larger, as Rust prints it.
+    """Return the larger of two equally short texts of a float, as Rust does.
 
     Python, and Rust where it writes JSON, take the one with an even last digit.
     """
@@ -107,7 +107,7 @@ def _half_up(value: float, shown: Decimal) -> Decimal:
 
 
 def json_float(value: float) -> str:
-    """A float as JSON has it, and `~`: `1.0`, `1e21`, `1e-7`, with an exponent from 1e16 up and below 1e-5."""
+    """Print a float like JSON and `~`: `1.0`, `1e21`, `1e-7`, with an exponent from 1e16 and below 1e-5."""
     if not math.isfinite(value):
         return "null"
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
@@ -128,7 +128,7 @@ def json_float(value: float) -> str:
 
 
 def printed(value: Any) -> str:
-    """A value as `{{ }}` prints it."""
+    """Print a value like `{{ }}`."""
     if isinstance(value, str):
         return value
     if isinstance(value, (list, dict)):
@@ -148,7 +148,7 @@ def _scalar(value: Any) -> str:
 
 
 def _print_into(value: Any, out: list[str], size: int) -> int:
-    """Print a value piece by piece; the result is how many characters there are by now."""
+    """Print a value in pieces; return the number of characters so far."""
     if isinstance(value, list):
         out.append("[")
         size += 2
@@ -168,7 +168,7 @@ def _print_into(value: Any, out: list[str], size: int) -> int:
 
 
 def joined(value: Any) -> str | None:
-    """A value as `~` prints it, or None where `~` does not take it."""
+    """Print a value like `~`, or return None if `~` does not accept it."""
     if isinstance(value, str):
         return value
     found = number(value)
@@ -176,7 +176,7 @@ def joined(value: Any) -> str | None:
 
 
 def json_text(value: Any, *, pretty: bool = False) -> str:
-    """A value as JSON, keys in order."""
+    """Return a value as JSON with sorted keys."""
     out: list[str] = []
     _encode(value, out, [0], "\n" if pretty else None)
     return "".join(out)
@@ -207,7 +207,7 @@ def _encode(value: Any, out: list[str], size: list[int], line: str | None) -> No
 
 
 def equal(left: Any, right: Any) -> bool:
-    """`==` between values none of which is a number; inside arrays and objects `1` and `1.0` differ."""
+    """Evaluate `==` between values that are not numbers; inside arrays and objects `1` and `1.0` differ."""
     return _same(left, right, [MAX_ITEMS])
 
 
@@ -236,7 +236,7 @@ def _same(left: Any, right: Any, left_over: list[int]) -> bool:
 
 
 def contains(container: Any, item: Any) -> bool:
-    """Whether an array has the item; as `==`, but `1` and `1.0` differ."""
+    """Return True if an array has the item; as `==`, but `1` and `1.0` differ."""
     budget = [MAX_ITEMS]
     return any(_same(item, other, budget) for other in container)
 
@@ -245,7 +245,7 @@ def contains(container: Any, item: Any) -> bool:
 
 
 def calculate(op: str, left: Number, right: Number) -> Number | None:
-    """One step of arithmetic; None is Tera's NaN."""
+    """Evaluate one arithmetic operator; None is Tera's NaN."""
     if op == "/":
         return _divided(float(left), float(right))
     both_i64, both_u64 = is_i64(left) and is_i64(right), is_u64(left) and is_u64(right)
@@ -283,7 +283,7 @@ def _divided(left: float, right: float) -> Number | None:
 
 
 def saturated(value: float) -> int:
-    """The float cut off to a 64-bit integer, or the nearest one if it is beyond them."""
+    """Truncate a float to a 64-bit integer, clamped to its range."""
     return int(max(float(LEAST_I64), value)) if value < 2.0**63 else MOST_I64
 
 
@@ -295,7 +295,7 @@ def _finite(value: float) -> float | None:
 
 
 def step(value: Any, name: str) -> Any:
-    """The member or item of that name, or `NOTHING`."""
+    """Return the member or item of that name, or `NOTHING`."""
     if isinstance(value, dict):
         return value.get(name, NOTHING)
     if isinstance(value, list) and name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):
@@ -305,7 +305,7 @@ def step(value: Any, name: str) -> Any:
 
 
 def steps(value: Any, names: tuple[str, ...]) -> Any:
-    """What is at the end of several steps, or `NOTHING`."""
+    """Return what several steps lead to, or `NOTHING`."""
     for name in names:
         value = step(value, name)
         if value is NOTHING:

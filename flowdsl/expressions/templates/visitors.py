@@ -1,4 +1,4 @@
-"""Walks over the expressions and nodes of a template."""
+"""Visitors of expressions and nodes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from flowdsl.expressions.templates.nodes import (
 
 
 def bodies(node: Node) -> tuple[Body, ...]:
-    """The bodies right inside a node."""
+    """Yield the bodies directly inside a node."""
     if isinstance(node, If):
         rest = (node.otherwise[1],) if node.otherwise else ()
         return (*(body for _, _, body in node.branches), *rest)
@@ -42,7 +42,7 @@ def bodies(node: Node) -> tuple[Body, ...]:
 
 
 def own_exprs(node: Node) -> tuple[Expr, ...]:
-    """The expressions of a node's own tags, in the order in which they are evaluated."""
+    """Yield the expressions of a node's own tags, in evaluation order."""
     if isinstance(node, (Output, Set)):
         return (node.expr,)
     if isinstance(node, If):
@@ -55,7 +55,7 @@ def own_exprs(node: Node) -> tuple[Expr, ...]:
 
 
 def all_nodes(body: Body) -> Iterator[Node]:
-    """Every node, an outer one before what is inside it."""
+    """Yield every node, outer ones first."""
     for node in body:
         yield node
         for inner in bodies(node):
@@ -63,7 +63,7 @@ def all_nodes(body: Body) -> Iterator[Node]:
 
 
 def parts(value: Value) -> tuple[Expr, ...]:
-    """The expressions right inside a value, in the order in which they are evaluated."""
+    """Yield the expressions directly inside a value, in evaluation order."""
     if isinstance(value, Items):
         return value.items
     if isinstance(value, Math):
@@ -82,7 +82,7 @@ def parts(value: Value) -> tuple[Expr, ...]:
 
 
 def all_exprs(expr: Expr) -> Iterator[Expr]:
-    """The expression and every expression inside it, arguments of filters too."""
+    """Yield an expression and every expression inside it, including arguments of filters."""
     yield expr
     inner = [*parts(expr.value), *(arg for call in expr.filters for _, arg in call.args)]
     for part in inner:
@@ -90,21 +90,21 @@ def all_exprs(expr: Expr) -> Iterator[Expr]:
 
 
 def idents(value: Value) -> tuple[Ident, ...]:
-    """The paths right inside a value, those in brackets included."""
+    """Yield the paths directly inside a value, including those in brackets."""
     if isinstance(value, Ident):
         return (value, *(found for inner in value.inner for found in idents(inner)))
     return idents(value.ident) if isinstance(value, Test) else ()
 
 
 def exprs_of(body: Body) -> Iterator[Expr]:
-    """Every expression of a body."""
+    """Yield every expression of a body."""
     for node in all_nodes(body):
         for expr in own_exprs(node):
             yield from all_exprs(expr)
 
 
 def filter_calls(body: Body) -> Iterator[TemplateCall]:
-    """Yield every filter that is applied, in expressions and as sections."""
+    """Yield every applied filter, in expressions and as sections."""
     for expr in exprs_of(body):
         yield from expr.filters
     for node in all_nodes(body):

@@ -1,4 +1,4 @@
-"""Takes away the white space that `{%-` and `-%}` ask for, as Tera does, oddities included.
+"""White space control by `{%-` and `-%}`, including Tera's oddities.
 
 One of them: what follows the `else` of a `for` keeps all its white space, whatever its tags say.
 """
@@ -35,7 +35,7 @@ WHITE_SPACE: Final = (
 
 
 def without_space(nodes: Iterable[Node], around: Ws | None = None) -> Body:
-    """The nodes without the white space that tags take away; `around` is what the body's own tags ask for."""
+    """Remove the white space that tags trim; `around` is what the tags of the body ask for."""
     kept: list[Node] = []
     after_text = False
     trim_next = around is not None and around.left
@@ -57,7 +57,7 @@ def without_space(nodes: Iterable[Node], around: Ws | None = None) -> Body:
 
 
 def _edges(node: Node) -> tuple[bool, bool]:
-    """Whether the node takes away white space before it, and after it."""
+    """Return whether the node trims white space before it, and after it."""
     if isinstance(node, (Output, Set, Jump, Include, Comment)):
         return node.ws.left, node.ws.right
     if isinstance(node, If):
@@ -67,7 +67,7 @@ def _edges(node: Node) -> tuple[bool, bool]:
 
 
 def _inside(node: Node) -> Node:
-    """The node with its bodies trimmed."""
+    """Return the node with its bodies trimmed."""
     if isinstance(node, Raw):
         text = node.text.lstrip(WHITE_SPACE) if node.start.right else node.text
         return replace(node, text=text.rstrip(WHITE_SPACE) if node.end.left else text)

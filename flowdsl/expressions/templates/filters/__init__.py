@@ -24,6 +24,8 @@ FILTERS: Final[Registry[Filter]] = Registry(
 
 
 def filter_of(call: TemplateCall) -> Filter | None:
-    """Return the filter that a call names; None if there is none, or none in production and the call is read as there."""
+    """Return the filter that a call names, or None if there is none (or none in production, for a template
+    read as there).
+    """
     found = FILTERS.get(call.name)
     return None if found is None or (call.lenient and not found.portable) else found

@@ -1,4 +1,4 @@
-"""The arguments of a filter, taken as Tera takes them: of exactly the type that is asked for."""
+"""Arguments of filters, accepted with Tera's exact types."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowdsl.expressions.templates.values import LEAST_I64, MOST_I64, MOST_U64, 
 
 
 class Arguments:
-    """What one call of a filter or function was given."""
+    """Arguments of one call of a filter or function."""
 
     __slots__ = ("name", "values")
 
@@ -22,25 +22,25 @@ class Arguments:
         return argument in self.values
 
     def any(self, argument: str) -> Any:
-        """The argument, of any type; null where it was not given."""
+        """Return an argument of any type, or null if it was not given."""
         return self.values.get(argument)
 
     def text(self, argument: str, default: str | None = None) -> str:
-        """An argument that must be text."""
+        """Return an argument that must be text."""
         value = self._given(argument, default)
         if not isinstance(value, str):
             self._wrong(argument, "text", value)
         return value
 
     def flag(self, argument: str, default: bool) -> bool:
-        """An argument that must be true or false."""
+        """Return an argument that must be a boolean."""
         value = self._given(argument, default)
         if not isinstance(value, bool):
             self._wrong(argument, "a boolean", value)
         return value
 
     def whole(self, argument: str, default: int | None, least: int, most: int) -> int:
-        """An argument that must be a whole number within bounds."""
+        """Return an argument that must be an integer within bounds."""
         value = self._given(argument, default)
         found = number(value)
         if isinstance(found, int) and least <= found <= most:
@@ -49,15 +49,15 @@ class Arguments:
         return None
 
     def size(self, argument: str, default: int | None = None) -> int:
-        """An argument that must be a whole number from 0 up."""
+        """Return an argument that must be a non-negative integer."""
         return self.whole(argument, default, 0, MOST_U64)
 
     def integer(self, argument: str, default: int | None) -> int:
-        """An argument that must be a 64-bit integer."""
+        """Return an argument that must be a 64-bit integer."""
         return self.whole(argument, default, LEAST_I64, MOST_I64)
 
     def float(self, argument: str, default: float | None) -> float:
-        """An argument that must be a number."""
+        """Return an argument that must be a number."""
         value = self._given(argument, default)
         found = number(value)
         if found is None:
@@ -76,21 +76,21 @@ class Arguments:
 
 
 def text_of(name: str, value: Any) -> str:
-    """The value of a filter that takes text."""
+    """Return the value of a filter that takes text."""
     if isinstance(value, str):
         return value
     raise RenderError(f"`{name}` takes text, not {kind(value)}")
 
 
 def list_of(name: str, value: Any) -> list[Any]:
-    """The value of a filter that takes an array."""
+    """Return the value of a filter that takes an array."""
     if isinstance(value, list):
         return value
     raise RenderError(f"`{name}` takes an array, not {kind(value)}")
 
 
 def float_of(name: str, value: Any) -> float:
-    """The value of a filter that takes a number."""
+    """Return the value of a filter that takes a number."""
     found = number(value)
     if found is None:
         raise RenderError(f"`{name}` takes a number, not {kind(value)}")

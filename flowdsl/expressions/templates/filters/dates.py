@@ -1,4 +1,4 @@
-"""The filter `date`: a time, as text or in seconds, written by a pattern of `%` codes.
+"""Filter `date`: formats a time given as text or in seconds.
 
 The codes are those of production's library (chrono) in English; `locale` is taken and means nothing there either.
 """
@@ -75,7 +75,7 @@ _NUMBERS: Final = {
 
 @value_filter("date", optional=("format", "timezone", "locale"))
 def date(value: Any, args: Arguments) -> str:
-    """The time by `format` (`%Y-%m-%d`), in `timezone` if one is given."""
+    """Format a time by `format` (default `%Y-%m-%d`), in `timezone` if given."""
     pattern = args.text("format", "%Y-%m-%d")
     _check(pattern)
     zone = _zone(args.text("timezone")) if "timezone" in args else None

@@ -60,7 +60,7 @@ class Filter:
     portable: bool = False
 
     def apply(self, value: Any, args: Arguments) -> Any:
-        """Return the value after the filter.
+        """Apply the filter to a value.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class Filter:
 
 
 def _guarded(name: str, run: Callable[[Any, Arguments], Any], value: Any, args: Arguments) -> Any:
-    """Call a filter of another package: what it raises, and what is no JSON value, fails this value only."""
+    """Call a filter of another package; an exception or a result that is not JSON fails this value only."""
     try:
         result = run(value, args)
         json.dumps(result, ensure_ascii=False, allow_nan=False).encode()

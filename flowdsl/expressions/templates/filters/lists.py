@@ -1,4 +1,4 @@
-"""Filters that take arrays, and objects."""
+"""Filters of arrays and objects."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from flowdsl.expressions.templates.values import NOTHING, equal, is_i64, json_te
 
 @value_filter("first", result=None)
 def first(value: Any, args: Arguments) -> Any:
-    """The first item, or an empty text."""
+    """Return the first item, or an empty text."""
     items = list_of("first", value)
     return items[0] if items else ""
 
 
 @value_filter("last", result=None)
 def last(value: Any, args: Arguments) -> Any:
-    """The last item, or an empty text."""
+    """Return the last item, or an empty text."""
     items = list_of("last", value)
     return items[-1] if items else ""
 
 
 @value_filter("nth", "n", result=None)
 def nth(value: Any, args: Arguments) -> Any:
-    """The item at `n`, counted from 0, or an empty text."""
+    """Return item `n`, counted from 0, or an empty text."""
     items = list_of("nth", value)
     if not items:
         return ""
@@ -45,7 +45,7 @@ def nth(value: Any, args: Arguments) -> Any:
 
 @value_filter("join", optional=("sep",))
 def join(value: Any, args: Arguments) -> str:
-    """The items as one text, `sep` between them."""
+    """Join the items with `sep`."""
     items = list_of("join", value)
     separator = args.text("sep", "").replace("\\n", "\n").replace("\\t", "\t")
     texts: list[str] = []
@@ -60,7 +60,7 @@ def join(value: Any, args: Arguments) -> str:
 
 @value_filter("sort", optional=("attribute",), result="array")
 def sort(value: Any, args: Arguments) -> list[Any]:
-    """The items in order, by themselves or by `attribute`; all must be of one type."""
+    """Sort the items, or by `attribute`; all must have one type."""
     items = list_of("sort", value)
     if not items:
         return items
@@ -91,7 +91,7 @@ def _sort_key(key: Any) -> Any:
 
 @value_filter("unique", optional=("attribute", "case_sensitive"), result="array")
 def unique(value: Any, args: Arguments) -> list[Any]:
-    """The items without those that were there before, by themselves or by `attribute`."""
+    """Drop items that occurred before, compared by value or by `attribute`."""
     items = list_of("unique", value)
     if not items:
         return items
@@ -123,7 +123,7 @@ def unique(value: Any, args: Arguments) -> list[Any]:
 
 @value_filter("group_by", "attribute", result="object")
 def group_by(value: Any, args: Arguments) -> dict[str, Any]:
-    """The items by what their `attribute` says, those without it left out."""
+    """Group the items by `attribute`; items without it are left out."""
     items = list_of("group_by", value)
     if not items:
         return {}
@@ -138,7 +138,7 @@ def group_by(value: Any, args: Arguments) -> dict[str, Any]:
 
 @value_filter("filter", "attribute", optional=("value",), result="array")
 def filter_items(value: Any, args: Arguments) -> list[Any]:
-    """The items whose `attribute` is `value`, or is not null where no `value` is given."""
+    """Keep the items whose `attribute` is `value`, or is not null if no `value` is given."""
     items = list_of("filter", value)
     if not items:
         return items
@@ -154,7 +154,7 @@ def filter_items(value: Any, args: Arguments) -> list[Any]:
 
 @value_filter("map", "attribute", result="array")
 def map_items(value: Any, args: Arguments) -> list[Any]:
-    """The `attribute` of each item, where it has one that is not null."""
+    """Return the `attribute` of each item that has one other than null."""
     items = list_of("map", value)
     if not items:
         return items
@@ -164,7 +164,7 @@ def map_items(value: Any, args: Arguments) -> list[Any]:
 
 @value_filter("slice", optional=("start", "end"), result="array")
 def slice_items(value: Any, args: Arguments) -> list[Any]:
-    """The items from `start` up to, and without, `end`; negative ones count from the end."""
+    """Return the items from `start` to `end` (excluded); negative numbers count from the end."""
     items = list_of("slice", value)
     if not items:
         return items
@@ -179,7 +179,7 @@ def _index(wanted: float, size: int) -> int:
 
 @value_filter("concat", "with", result="array")
 def concat(value: Any, args: Arguments) -> list[Any]:
-    """The items and those of `with`, or `with` itself where it is no array."""
+    """Append the items of `with`, or `with` itself if it is not an array."""
     items = list_of("concat", value)
     if "with" not in args:
         raise RenderError("`concat` needs the argument `with`")
@@ -193,7 +193,7 @@ def concat(value: Any, args: Arguments) -> list[Any]:
 
 @value_filter("get", "key", optional=("default",), result=None)
 def get(value: Any, args: Arguments) -> Any:
-    """The member `key` of an object, or `default`."""
+    """Return member `key` of an object, or `default`."""
     key = args.text("key")
     if not isinstance(value, dict):
         raise RenderError(f"`get` takes an object, not {kind(value)}")

@@ -1,4 +1,4 @@
-"""Times as production's library (chrono) has them: years from -262143 to 262142, and leap seconds.
+"""Times as production's library (chrono) has them: years -262143 to 262142, and leap seconds.
 
 Python's own end at the years 1 and 9999. The calendar repeats itself after 400 years, so a time is kept as one of Python's
 in the years from 1970 to 2369, and how many years it is away from there.
@@ -37,7 +37,7 @@ _WITHOUT_OFFSET: Final = re.compile(_DATE + _BLANKS + "T" + _CLOCK)
 
 @dataclass(frozen=True)
 class Moment:
-    """A time to the nanosecond, by the clock of some place.
+    """Time with nanoseconds in some zone.
 
     `offset` is how far that clock is from UTC, in seconds, and `zone` what it is called; both None where that is not
     known. In a leap second there are more than a thousand million nanoseconds.
@@ -50,21 +50,21 @@ class Moment:
 
     @property
     def time(self) -> datetime:
-        """A time that is as it in everything but the year."""
+        """The same time in a year that Python's datetime has."""
         return _EPOCH + timedelta(seconds=self.seconds % _CYCLE)
 
     @property
     def years(self) -> int:
-        """How many years it is after that time; a multiple of 400."""
+        """The number of years to add to that time; a multiple of 400."""
         return self.seconds // _CYCLE * 400
 
     @property
     def timestamp(self) -> int:
-        """The seconds since 1970 in UTC."""
+        """Seconds since 1970 in UTC."""
         return self.seconds - (self.offset or 0)
 
     def at(self, zone: tzinfo) -> Moment:
-        """The same moment in a zone."""
+        """Return the same moment in another zone."""
         known = min(max(self.timestamp, _ZONES_BEGIN), _ZONES_END)
         there = datetime.fromtimestamp(known, UTC).astimezone(zone)
         offset = int((there.utcoffset() or timedelta()).total_seconds())
@@ -72,19 +72,19 @@ class Moment:
 
 
 def is_known(seconds: int) -> bool:
-    """Whether so many seconds from 1970 are within the years that production knows."""
+    """Return True if a number of seconds since 1970 is within production's years."""
     return _LEAST_SECONDS <= seconds <= _MOST_SECONDS
 
 
 def read_day(text: str) -> Moment | None:
-    """The beginning of a day written as `2026-01-31`, or None."""
+    """Parse a day such as `2026-01-31`; return None if it is not one."""
     found = _DAY_ALONE.fullmatch(text)
     seconds = _seconds(*found.groups()) if found else None
     return None if seconds is None else Moment(seconds, 0, 0, "UTC")
 
 
 def read_time(text: str) -> Moment | None:
-    """A time written as `2026-01-31T12:00:00Z`, or None; without an offset it counts as one of UTC."""
+    """Parse a time such as `2026-01-31T12:00:00Z`, UTC without an offset; return None if it is not one."""
     for found, offset in _readings(text):
         year, month, day, *clock, fraction = found.groups()[:7]
         seconds = _seconds(year, month, day)
@@ -100,7 +100,7 @@ def read_time(text: str) -> Moment | None:
 
 
 def _readings(text: str) -> Iterator[tuple[re.Match[str], int]]:
-    """What the text can be read as, with the offset from UTC in seconds."""
+    """Yield the possible readings of the text with their offset from UTC in seconds."""
     if (found := _WITH_OFFSET.fullmatch(text)) is not None:
         named, sign, hours, minutes = found.groups()[7:]
         offset = 0 if named else int(hours) * 3600 + int(minutes) * 60
@@ -110,7 +110,7 @@ def _readings(text: str) -> Iterator[tuple[re.Match[str], int]]:
 
 
 def _seconds(year: str, month: str, day: str) -> int | None:
-    """The seconds from 1970 to the beginning of a day, None where there is none such."""
+    """Return the seconds from 1970 to the start of a day, or None if there is no such day."""
     number = int(year) if len(year) < 20 else _MOST_YEAR + 1
     if not _LEAST_YEAR <= number <= _MOST_YEAR:
         return None

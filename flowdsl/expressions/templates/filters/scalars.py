@@ -1,4 +1,4 @@
-"""Filters that take numbers, and values of any type."""
+"""Filters of numbers, and of values of any type."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
     "abs", result="number", column=late("flowdsl.expressions.templates.vectorized.filters", "absolute")
 )
 def absolute(value: Any, args: Arguments) -> int | float:
-    """The number without its sign."""
+    """Return the absolute value."""
     found = number(value)
     if found is None:
         raise RenderError(f"`abs` takes a number, not {kind(value)}")
@@ -43,7 +43,7 @@ def absolute(value: Any, args: Arguments) -> int | float:
 
 @value_filter("pluralize", optional=("singular", "plural"))
 def pluralize(value: Any, args: Arguments) -> str:
-    """`plural`, or `singular` for 1 and -1."""
+    """Return `singular` for 1 and -1, else `plural`."""
     found = float_of("pluralize", value)
     plural, singular = args.text("plural", "s"), args.text("singular", "")
     return plural if abs(abs(found) - 1.0) > 2.220446049250313e-16 else singular
@@ -56,7 +56,7 @@ def pluralize(value: Any, args: Arguments) -> str:
     column=late("flowdsl.expressions.templates.vectorized.filters", "rounded"),
 )
 def rounded(value: Any, args: Arguments) -> float | None:
-    """The number to `precision` places, by `method`: `common` (halves away from zero), `ceil` or `floor`."""
+    """Round to `precision` places by `method`: `common` (halves away from zero), `ceil` or `floor`."""
     found = float_of("round", value)
     method, precision = args.text("method", "common"), args.whole("precision", 0, -(2**31), 2**31 - 1)
     multiplier = power_of_ten(precision)
@@ -81,7 +81,7 @@ def _sided(value: float, method: str) -> float:
 
 
 def power_of_ten(exponent: int) -> float:
-    """Ten to a power, multiplied in the order in which production's `powi` does."""
+    """Return a power of ten, multiplied in the order of Rust's `powi`."""
     result, base, left = 1.0, 10.0, abs(exponent)
     while True:
         if left & 1:
@@ -95,7 +95,7 @@ def power_of_ten(exponent: int) -> float:
 
 @value_filter("filesizeformat", optional=("binary",))
 def filesizeformat(value: Any, args: Arguments) -> str:
-    """A number of bytes in units of 1,024, to two places."""
+    """Format a number of bytes in units of 1,024, with two places."""
     found = number(value)
     if not isinstance(found, int) or not 0 <= found <= MOST_U64:
         raise RenderError(
@@ -113,7 +113,7 @@ def filesizeformat(value: Any, args: Arguments) -> str:
 
 @value_filter("int", optional=("default", "base"), result="number")
 def to_int(value: Any, args: Arguments) -> int:
-    """The value as a whole number: a text in a `base`, a fraction cut off, or `default`."""
+    """Convert to an integer: text in a `base`, truncated fractions, or `default`."""
     default, base = args.integer("default", 0), args.whole("base", 10, 0, 2**32 - 1)
     if isinstance(value, str):
         return _int_of_text(value.strip(WHITE_SPACE), default, base)
@@ -142,7 +142,7 @@ def _int_of_text(text: str, default: int, base: int) -> int:
 
 @value_filter("float", optional=("default",), result="number")
 def to_float(value: Any, args: Arguments) -> float | None:
-    """The value as a float, or `default` for a text that is none."""
+    """Convert to a float, or return `default` for text that is none."""
     default = args.float("default", 0.0)
     if isinstance(value, str):
         text = value.strip(WHITE_SPACE)
@@ -158,7 +158,7 @@ def to_float(value: Any, args: Arguments) -> float | None:
     "length", result="number", column=late("flowdsl.expressions.templates.vectorized.filters", "length")
 )
 def length(value: Any, args: Arguments) -> int:
-    """How many characters, items or members there are."""
+    """Return the number of characters, items or members."""
     if isinstance(value, (str, list, dict)):
         return len(value)
     raise RenderError(f"`length` takes text, an array or an object, not {kind(value)}")
@@ -166,7 +166,7 @@ def length(value: Any, args: Arguments) -> int:
 
 @value_filter("reverse", result=None)
 def reverse(value: Any, args: Arguments) -> Any:
-    """The items or the characters from the last to the first."""
+    """Reverse items or characters."""
     if isinstance(value, (str, list)):
         return value[::-1]
     raise RenderError(f"`reverse` takes text or an array, not {kind(value)}")
@@ -174,11 +174,11 @@ def reverse(value: Any, args: Arguments) -> Any:
 
 @value_filter("json_encode", optional=("pretty",))
 def json_encode(value: Any, args: Arguments) -> str:
-    """The value as JSON, on several lines with `pretty=true`."""
+    """Encode as JSON, on several lines with `pretty=true`."""
     return json_text(value, pretty=args.any("pretty") is True)
 
 
 @value_filter("as_str", column=late("flowdsl.expressions.templates.vectorized.filters", "as_str"))
 def as_str(value: Any, args: Arguments) -> str:
-    """The value as it is printed."""
+    """Convert to the text that is printed."""
     return printed(value)

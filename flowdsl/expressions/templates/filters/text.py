@@ -1,4 +1,4 @@
-"""Filters that take text."""
+"""Filters of text."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def upper(text: str) -> str:
 
 @text_filter("capitalize", _capitalized)
 def capitalize(text: str) -> str:
-    """The first letter capital, the others small."""
+    """Convert the first letter to upper case and the others to lower case."""
     return rust_text.upper(text[:1]) + rust_text.lower(text[1:])
 
 
 @text_filter("title")
 def title(text: str) -> str:
-    """The first letter of each word capital, the others small."""
+    """Convert the first letter of each word to upper case and the others to lower case."""
     out: list[str] = []
     at = 0
     for word in rust_text.found_all(text, rust_text.WORDS):
@@ -80,67 +80,67 @@ def title(text: str) -> str:
 
 @text_filter("escape", _replaced(*_XML_PAIRS, ("'", "&#x27;"), ("/", "&#x2F;")))
 def escape(text: str) -> str:
-    """With `& < > " ' /` as HTML entities."""
+    """Escape `& < > " ' /` as HTML entities."""
     return text.translate(_HTML)
 
 
 @text_filter("escape_xml", _replaced(*_XML_PAIRS, ("'", "&apos;")))
 def escape_xml(text: str) -> str:
-    """With `& < > " '` as XML entities."""
+    """Escape `& < > " '` as XML entities."""
     return text.translate(_XML)
 
 
 @text_filter("addslashes", _replaced(("\\", "\\\\"), ('"', '\\"'), ("'", "\\'")))
 def addslashes(text: str) -> str:
-    """With a backslash before quotes and backslashes."""
+    """Put a backslash before quotes and backslashes."""
     return text.translate(_SLASHES)
 
 
 @text_filter("linebreaksbr", _replaced(("\r\n", "<br>"), ("\n", "<br>")))
 def linebreaksbr(text: str) -> str:
-    """With `<br>` for the ends of lines."""
+    """Replace line breaks by `<br>`."""
     return text.replace("\r\n", "<br>").replace("\n", "<br>")
 
 
 @text_filter("striptags")
 def striptags(text: str) -> str:
-    """Without HTML tags."""
+    """Remove HTML tags."""
     return rust_text.replaced(text, rust_text.TAGS, "")
 
 
 @text_filter("spaceless")
 def spaceless(text: str) -> str:
-    """Without white space between HTML tags."""
+    """Remove white space between HTML tags."""
     return rust_text.replaced(text, rust_text.SPACE_BETWEEN_TAGS, "><")
 
 
 @text_filter("urlencode")
 def urlencode(text: str) -> str:
-    """Percent-encoded, slashes kept."""
+    """Percent-encode all but slashes."""
     return "".join(map(_LOOSE.__getitem__, text.encode()))
 
 
 @text_filter("urlencode_strict")
 def urlencode_strict(text: str) -> str:
-    """Percent-encoded but for letters and digits."""
+    """Percent-encode all but letters and digits."""
     return "".join(map(_STRICT.__getitem__, text.encode()))
 
 
 @text_filter("trim", lambda texts: texts.str.strip_chars(WHITE_SPACE))
 def trim(text: str) -> str:
-    """Without white space around it."""
+    """Remove surrounding white space."""
     return text.strip(WHITE_SPACE)
 
 
 @text_filter("trim_start", lambda texts: texts.str.strip_chars_start(WHITE_SPACE))
 def trim_start(text: str) -> str:
-    """Without white space before it."""
+    """Remove leading white space."""
     return text.lstrip(WHITE_SPACE)
 
 
 @text_filter("trim_end", lambda texts: texts.str.strip_chars_end(WHITE_SPACE))
 def trim_end(text: str) -> str:
-    """Without white space after it."""
+    """Remove trailing white space."""
     return text.rstrip(WHITE_SPACE)
 
 
@@ -150,7 +150,7 @@ def _pattern(args: Arguments) -> str:
 
 @value_filter("trim_start_matches", "pat")
 def trim_start_matches(value: Any, args: Arguments) -> str:
-    """Without the text `pat` before it, however often it is there."""
+    """Remove `pat` from the start, repeatedly."""
     text, pattern = text_of("trim_start_matches", value), _pattern(args)
     start = 0
     while pattern and text.startswith(pattern, start):
@@ -160,7 +160,7 @@ def trim_start_matches(value: Any, args: Arguments) -> str:
 
 @value_filter("trim_end_matches", "pat")
 def trim_end_matches(value: Any, args: Arguments) -> str:
-    """Without the text `pat` after it, however often it is there."""
+    """Remove `pat` from the end, repeatedly."""
     text, pattern = text_of("trim_end_matches", value), _pattern(args)
     end = len(text)
     while pattern and text.endswith(pattern, 0, end):
@@ -174,7 +174,7 @@ def trim_end_matches(value: Any, args: Arguments) -> str:
     column=late("flowdsl.expressions.templates.vectorized.filters", "truncate"),
 )
 def truncate(value: Any, args: Arguments) -> str:
-    """The first `length` characters as readers see them, and `end` if there were more."""
+    """Keep the first `length` characters as readers see them, and append `end` if there were more."""
     text = text_of("truncate", value)
     length, end = args.size("length", 255), args.text("end", "…")
     if length >= len(text):
@@ -185,7 +185,7 @@ def truncate(value: Any, args: Arguments) -> str:
 
 @value_filter("wordcount", result="number")
 def wordcount(value: Any, args: Arguments) -> int:
-    """How many words there are between white space."""
+    """Count the words between white space."""
     spaced = text_of("wordcount", value).translate(_SPACES)
     return sum(bool(word) for word in spaced.split(" "))
 
@@ -194,7 +194,7 @@ def wordcount(value: Any, args: Arguments) -> int:
     "replace", "from", "to", column=late("flowdsl.expressions.templates.vectorized.filters", "replace")
 )
 def replace(value: Any, args: Arguments) -> str:
-    """The text with `to` for every `from`."""
+    """Replace every `from` by `to`."""
     text = text_of("replace", value)
     old, new = args.text("from"), args.text("to")
     if len(text) + (len(text) + 1) * max(0, len(new) - len(old)) > MAX_TEXT:
@@ -206,7 +206,7 @@ def replace(value: Any, args: Arguments) -> str:
 
 @value_filter("split", "pat", result="array")
 def split(value: Any, args: Arguments) -> list[str]:
-    """The parts of the text between `pat`."""
+    """Split the text at `pat`."""
     text, pattern = text_of("split", value), _pattern(args)
     count = len(text) + 1 if not pattern else text.count(pattern)
     if count >= MAX_ITEMS:
@@ -217,7 +217,7 @@ def split(value: Any, args: Arguments) -> list[str]:
 
 @value_filter("indent", optional=("prefix", "first", "blank"))
 def indent(value: Any, args: Arguments) -> str:
-    """The text with `prefix` before each line but the first and the blank ones."""
+    """Put `prefix` before each line except the first and blank ones."""
     text = text_of("indent", value)
     prefix, first, blank = args.text("prefix", "    "), args.flag("first", False), args.flag("blank", False)
     *ended, rest = text.split("\n")
@@ -233,5 +233,5 @@ def indent(value: Any, args: Arguments) -> str:
 
 @value_filter("slugify")
 def slugify(value: Any, args: Arguments) -> str:
-    """The text as a part of an address: small letters, digits and hyphens."""
+    """Convert to a part of an address: lower case letters, digits and hyphens."""
     return slug(text_of("slugify", value))

@@ -1,1 +1,1 @@
-"""The column form: templates over many contexts at once."""
+"""Vectorized rendering: templates over many contexts at once."""

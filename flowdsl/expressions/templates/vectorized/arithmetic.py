@@ -1,4 +1,4 @@
-"""Calculates with columns of numbers, whole ones as 64-bit integers, as `values.calculate` does with single ones."""
+"""Vectorized arithmetic with 64-bit integers and floats, equal to `values.calculate`."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class NumberColumns:
-    """Numbers row by row: `ints` where `whole`, else `floats`, in which NaN is Tera's result of no result."""
+    """Numbers: `ints` where `whole`, else `floats`, in which NaN is Tera's NaN."""
 
     ints: Ints
     floats: Floats
     whole: Mask
 
     def as_floats(self) -> Floats:
-        """All of them as floats."""
+        """Return all numbers as floats."""
         if self.whole.all():
             return self.ints.astype(np.float64)
         return np.where(self.whole, self.ints.astype(np.float64), self.floats)
 
     def number(self, row: int) -> Number | None:
-        """One of them in Python."""
+        """Return one number as a Python value."""
         if self.whole[row]:
             return int(self.ints[row])
         value = float(self.floats[row])
         return None if np.isnan(value) else value
 
     def column(self) -> Column:
-        """The numbers as values, where Tera's NaN is the text `NaN`."""
+        """Return the numbers as values; Tera's NaN is the text `NaN`."""
         size = len(self.whole)
         nan = ~self.whole & np.isnan(self.floats)
         if self.whole.all():
@@ -62,7 +62,7 @@ class NumberColumns:
 
 
 def numbers_of(operand: Operand, size: int, name: str) -> tuple[NumberColumns, Failures | None]:
-    """The operand as numbers; whatever is none fails, what is missing has failed already."""
+    """Convert an operand to numbers; other values fail, missing ones have failed already."""
     if isinstance(operand, GroupIndex):
         value = operand.value
         whole = isinstance(value, int)
@@ -82,14 +82,14 @@ def numbers_of(operand: Operand, size: int, name: str) -> tuple[NumberColumns, F
 
 
 def wrong_kind(name: str, tag: Tag) -> str:
-    """The failure of an operator that got something else than a number."""
+    """Return the failure of an operator whose operand is not a number."""
     if not name:
         return "an operator takes numbers, and a filter gave none"
     return f"an operator takes numbers, and `{name}` is {_KINDS[tag]}"
 
 
 def calculated(op: str, left: NumberColumns, right: NumberColumns) -> tuple[NumberColumns, Failures | None]:
-    """One step of arithmetic in every row."""
+    """Evaluate one arithmetic operator in every row."""
     if op == "/":
         return _divided(left, right), None
     whole = left.whole & right.whole
@@ -111,7 +111,7 @@ def calculated(op: str, left: NumberColumns, right: NumberColumns) -> tuple[Numb
 
 
 def _whole_step(op: str, a: Ints, b: Ints) -> tuple[Ints, Mask]:
-    """The results, and the rows that may be out of bounds."""
+    """Return the results, and the rows that may be out of bounds."""
     with np.errstate(over="ignore"):
         if op == "+":
             added = a + b
@@ -139,7 +139,7 @@ def _float_step(op: str, a: Floats, b: Floats) -> Floats:
 
 
 def _divided(left: NumberColumns, right: NumberColumns) -> NumberColumns:
-    """Division gives a whole number where there is no fraction, the nearest of 64 bits if it is beyond them."""
+    """Divide; a result without fraction is an integer, clamped to 64 bits."""
     with np.errstate(all="ignore"):
         floats = left.as_floats() / right.as_floats()
     floats = np.where(np.isfinite(floats), floats, np.nan)
@@ -153,7 +153,7 @@ def _divided(left: NumberColumns, right: NumberColumns) -> NumberColumns:
 
 
 def _failures(op: str, left: NumberColumns, right: NumberColumns, suspect: Mask) -> Failures | None:
-    """What the single step says of the rows that may be out of bounds."""
+    """Evaluate rows that may be out of bounds one by one."""
     rows = np.flatnonzero(suspect)
 
     def step(row: int) -> Number | None:

@@ -1,4 +1,4 @@
-"""Compares columns as `==`, `!=` and the orderings do."""
+"""Vectorized `==`, `!=` and orderings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flowdsl.values.masks import where_equal
 def equality_column(
     op: str, left: Operand, right: Operand, size: int, *, negated: bool = False
 ) -> tuple[Mask, Failures | None]:
-    """Where `==` or `!=`, perhaps with a `not`, is true; none is between a number and anything else."""
+    """Evaluate `==` or `!=`, possibly negated; a number never equals anything else."""
     if isinstance(left, GroupIndex):
         left, right = right, left
     assert isinstance(left, Column)
@@ -35,7 +35,7 @@ def equality_column(
 
 
 def _same_as(column: Column, value: object) -> Mask:
-    """Where the column has that value."""
+    """Return a mask of the rows with that value."""
     if value is None:
         return column.is_(Tag.NULL)
     if isinstance(value, bool):
@@ -63,7 +63,7 @@ def _text_is(column: Column, value: str) -> Mask:
 
 
 def _same(left: Column, right: Column) -> tuple[Mask, Failures | None]:
-    """Where two columns have the same value, numbers compared as floats."""
+    """Return a mask of the rows where two columns are equal, numbers as floats."""
     result = np.zeros(left.size, np.bool_)
     numeric = left.is_(Tag.INT, Tag.FLOAT) & right.is_(Tag.INT, Tag.FLOAT)
     if numeric.any():
@@ -95,7 +95,7 @@ def _texts_equal(left: Column, right: Column) -> Mask:
 
 
 def _compare_nested(left: Column, right: Column, both: Mask, result: Mask) -> Failures | None:
-    """Arrays and objects, pair by pair: the same JSON can be written in several ways."""
+    """Compare arrays and objects pair by pair, since equal JSON can be written in several ways."""
     rows = np.flatnonzero(both)
     assert left.nested is not None
     assert right.nested is not None
@@ -106,7 +106,7 @@ def _compare_nested(left: Column, right: Column, both: Mask, result: Mask) -> Fa
 
 
 def is_one_of(column: Column, texts: list[str]) -> Mask:
-    """Where the column has one of the texts."""
+    """Return a mask of the rows with one of the texts."""
     if isinstance(column.texts, DictionaryColumn):
         codes = [column.texts.interner.code(text) for text in texts]
         return column.is_(Tag.TEXT) & np.isin(column.texts.codes, [code for code in codes if code > 0])

@@ -1,4 +1,4 @@
-"""Expressions that read nothing: evaluated once for all rows."""
+"""Constant expressions, evaluated once for all rows."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from flowdsl.values.json_types import MISSING, Tag
 
 
 def is_constant(expr: Expr) -> bool:
-    """Whether an expression reads no variables."""
+    """Return True if an expression reads no variables."""
     return not any(idents(part.value) for part in all_exprs(expr))
 
 
 def constant_values(exprs: Sequence[Expr]) -> tuple[list[Any], Failures | None]:
-    """The values of expressions that read nothing."""
+    """Return the values of constant expressions."""
     return asked(lambda expr: Evaluator(lambda path: MISSING).value(expr), exprs)
 
 
 def constant(expr: Expr, size: int) -> RenderOutcome:
-    """The value of an expression that reads nothing, or its failure in every row."""
+    """Return the value of a constant expression, or its failure in every row."""
     values, failures = constant_values([expr])
     if failures:
         return RenderOutcome(Column(size, Tag.MISSING), failures.take(np.zeros(size, np.int64)))
@@ -35,7 +35,7 @@ def constant(expr: Expr, size: int) -> RenderOutcome:
 
 
 def constant_args(test: Test) -> list[Any] | None:
-    """The arguments of a test, or None where they vary or fail."""
+    """Return the arguments of a test, or None if they vary or fail."""
     if not all(is_constant(arg) for arg in test.args):
         return None
     values, failures = constant_values(test.args)

@@ -1,4 +1,4 @@
-"""Evaluates expressions over many contexts at once.
+"""Vectorized evaluation of template expressions.
 
 Where columns have no answer of their own (arrays written out, functions, arguments that vary) the expression is
 put to the row form once for each distinct set of its inputs. Both forms give the same answers and the same failures.
@@ -60,7 +60,7 @@ from flowdsl.values.paths import Path
 
 
 class RowBatch:
-    """Contexts of the same template, with the names that it has set so far."""
+    """Contexts of one template, with the names it has set so far."""
 
     def __init__(self, rows: Rows, names: dict[str, Column] | None = None) -> None:
         self.rows = rows
@@ -69,7 +69,7 @@ class RowBatch:
         self._columns: dict[Path, Column] = {}
 
     def take(self, index: Index) -> RowBatch:
-        """The contexts at `index`."""
+        """Gather the contexts at `index`."""
         return RowBatch(
             self.rows.take(index), {name: column.take(index) for name, column in self.names.items()}
         )
@@ -77,7 +77,7 @@ class RowBatch:
     # -- paths -----------------------------------------------------------------------------------------
 
     def column(self, path: Path) -> Column:
-        """What the contexts have at a path."""
+        """Return the values of the contexts at a path."""
         if path not in self._columns:
             column = finite(self.rows.column(path))
             if column.wide is not None:
@@ -86,7 +86,7 @@ class RowBatch:
         return self._columns[path]
 
     def find(self, ident: Ident) -> Column:
-        """What a path leads to, `MISSING` where it leads nowhere."""
+        """Return what a path leads to, `MISSING` where there is nothing."""
         own = self.names.get(ident.root)
         if own is None:
             return self.column(ident.path)
@@ -97,7 +97,7 @@ class RowBatch:
         return own if there.all() else either(there, own, self.column(ident.path))
 
     def there(self, ident: Ident) -> RenderOutcome:
-        """What a path leads to; it fails where there is nothing."""
+        """Return what a path leads to; rows where there is nothing fail."""
         found = self.find(ident)
         return RenderOutcome(
             found,
@@ -107,7 +107,7 @@ class RowBatch:
     # -- values ----------------------------------------------------------------------------------------
 
     def value(self, expr: Expr) -> RenderOutcome:
-        """The value of an expression in each row."""
+        """Return the value of an expression in each row."""
         if is_constant(expr):
             return constant(expr, self.size)
         if not self._columnar(expr):
@@ -134,7 +134,7 @@ class RowBatch:
         return RenderOutcome(Column(self.size, Tag.BOOL, bools=negated), found.failures)
 
     def _columnar(self, expr: Expr) -> bool:
-        """Whether the expression itself is worked on as columns, whatever its parts are."""
+        """Return True if the expression itself is evaluated on columns, whatever its parts are."""
         value = expr.value
         if isinstance(value, Items | TemplateCall | TemplateLiteral):
             return False
@@ -166,7 +166,7 @@ class RowBatch:
         return RenderOutcome(filled, default.failures.only(absent) if default.failures else None)
 
     def filtered(self, given: RenderOutcome, call: TemplateCall) -> RenderOutcome:
-        """What a filter makes of the values; its arguments are the same in every row."""
+        """Apply a filter with the same arguments in every row."""
         assert isinstance(given.operand, Column)
         values, failures = constant_values([arg for _, arg in call.args])
         if failures:
@@ -205,7 +205,7 @@ class RowBatch:
     # -- numbers ---------------------------------------------------------------------------------------
 
     def number(self, expr: Expr) -> tuple[NumberColumns, Failures | None]:
-        """The expression as a number in each row; it fails on anything else."""
+        """Return the expression as a number in each row; other rows fail."""
         value = expr.value
         if isinstance(value, Math) and not expr.filters:
             return self._calculated(value)
@@ -232,7 +232,7 @@ class RowBatch:
     # -- truth -----------------------------------------------------------------------------------------
 
     def truth(self, expr: Expr) -> tuple[Mask, Failures | None]:
-        """Whether the expression is true in each row."""
+        """Return the truth of the expression in each row."""
         value = expr.value
         if is_constant(expr) or (isinstance(value, Ident) and expr.filters):
             return self._truth_by_rows(expr)
@@ -298,7 +298,7 @@ class RowBatch:
         return (~result if negated else result), first_failures([failed_a, failed_b, nan])
 
     def _is_member(self, membership: Membership) -> tuple[Mask, Failures | None] | None:
-        """Whether a text is in an array of texts that is written out; None for any other question."""
+        """Test texts for membership in an array literal of texts; return None for other operands."""
         if not is_constant(membership.right):
             return None
         right = constant(membership.right, self.size).operand
@@ -312,7 +312,7 @@ class RowBatch:
     # -- by rows ---------------------------------------------------------------------------------------
 
     def by_rows(self, expr: Expr, question: Any) -> RenderOutcome:
-        """The answer of the row form, asked once for each distinct set of inputs."""
+        """Evaluate by the scalar form, once for each distinct set of inputs."""
         read = [ident for part in all_exprs(expr) for ident in idents(part.value)]
         paths = list(dict.fromkeys(ident.path for ident in read))
         names = [name for name in dict.fromkeys(ident.root for ident in read) if name in self.names]

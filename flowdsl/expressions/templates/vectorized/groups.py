@@ -1,4 +1,4 @@
-"""Finds rows that are alike in some columns, so that each kind of row is worked on once."""
+"""Grouping of equal rows, so that each distinct input is processed once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowdsl.values.json_types import MISSING, Tag
 
 
 def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:
-    """One row of each kind, and for each row which kind it is."""
+    """Return one row per group, and the group of every row."""
     if len(columns) == 1 and (codes := interned(columns[0])) is not None:
         return _of_codes(codes)
     keys = {
@@ -32,7 +32,7 @@ def distinct(columns: Sequence[Column], size: int) -> tuple[Index, Index]:
 
 
 def interned(column: Column) -> Index | None:
-    """Codes that stand for the values of a column one to one, or None where there are no such codes."""
+    """Return codes that identify the values of a column, or None if there are none."""
     texts = column.texts
     if not isinstance(texts, DictionaryColumn):
         return None
@@ -46,7 +46,7 @@ def interned(column: Column) -> Index | None:
 
 
 def _of_codes(codes: Index) -> tuple[Index, Index]:
-    """As `distinct`, by a table of all codes where that is not much longer than the column: no hashing, no sorting."""
+    """Group by a table of all codes if it is not much longer than the column: without hashing or sorting."""
     bound = int(codes.max(initial=0)) + 1
     if bound > 8 * len(codes):
         _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
@@ -77,7 +77,7 @@ def _keys(column: Column) -> dict[str, pl.Series]:
 
 
 def per_distinct(column: Column, change: Callable[[Any], Any]) -> RenderOutcome:
-    """The column with each value changed, the change made once for equal values."""
+    """Map each distinct value of a column once."""
     first, inverse = distinct([column], column.size)
     values = column.take(first).values()
     answers, failures = asked(lambda value: value if value is MISSING else change(value), values)
@@ -85,12 +85,12 @@ def per_distinct(column: Column, change: Callable[[Any], Any]) -> RenderOutcome:
 
 
 def text_changed(column: Column, change: Callable[[pl.Series], pl.Series]) -> Column:
-    """The column with its texts changed, interned texts only once each."""
+    """Map the texts of a column; interned texts only once each."""
     return Column(column.size, column.tags, texts=_per_text(column, change))
 
 
 def text_measured(column: Column, measure: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """What `measure` says of each text, interned texts measured only once each."""
+    """Measure the texts of a column; interned texts only once each."""
     return _per_text(column, measure)
 
 

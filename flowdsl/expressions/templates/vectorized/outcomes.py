@@ -1,4 +1,4 @@
-"""What evaluating over many rows gives, and how failures of single rows are gathered."""
+"""Results of vectorized evaluation, with the failures of single rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class NotColumnar(Exception):  # noqa: N818 (a way out, not an error)
-    """A value came up that no column holds exactly: the whole template is rendered by rows instead."""
+    """Raised for a value that no column holds exactly; the template is then rendered row by row."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ Operand: TypeAlias = Column | GroupIndex
 
 @dataclass(frozen=True)
 class RenderOutcome:
-    """A value for each row, and which rows failed."""
+    """Value of each row, and the failures."""
 
     operand: Operand
     failures: Failures | None = None
 
 
 def asked(question: Callable[[Any], Any], items: Iterable[Any]) -> tuple[list[Any], Failures | None]:
-    """The answers to a question about each item, `MISSING` where it failed."""
+    """Call a function for each item; failed ones become `MISSING`."""
     answers: list[Any] = []
     codes: list[int] = []
     # a text that a template throws may say what a crash says: the two are told apart by their types
@@ -63,7 +63,7 @@ def asked(question: Callable[[Any], Any], items: Iterable[Any]) -> tuple[list[An
 
 
 def column_of(values: list[Any]) -> Column:
-    """A column of values that the row form gave."""
+    """Return a column of values from the scalar form."""
     for value in values:
         if isinstance(value, int) and value > MOST_I64:
             raise NotColumnar
@@ -71,14 +71,14 @@ def column_of(values: list[Any]) -> Column:
 
 
 def as_column(operand: Operand, size: int) -> Column:
-    """The operand as a column."""
+    """Return the operand as a column."""
     return (
         operand if isinstance(operand, Column) else column_of([operand.value]).take(np.zeros(size, np.int64))
     )
 
 
 def either(mask: Mask, yes: Column, no: Column) -> Column:
-    """The rows of `yes` where the mask is true, and of `no` elsewhere."""
+    """Select the rows of `yes` where the mask is True, and those of `no` elsewhere."""
     if mask.all():
         return yes
     if not mask.any():
@@ -87,7 +87,7 @@ def either(mask: Mask, yes: Column, no: Column) -> Column:
 
 
 def has_missing(column: Column) -> bool:
-    """Whether any row of the column is missing."""
+    """Return True if any row is missing."""
     return (
         column.tags is Tag.MISSING
         if not isinstance(column.tags, np.ndarray)
@@ -96,7 +96,7 @@ def has_missing(column: Column) -> bool:
 
 
 def finite(column: Column) -> Column:
-    """The column with null for NaN and the infinities, which JSON does not have."""
+    """Replace NaN and infinities, which JSON lacks, by null."""
     if column.floats is None:
         return column
     odd = column.is_(Tag.FLOAT) & ~np.isfinite(column.floats)

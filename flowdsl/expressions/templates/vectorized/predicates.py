@@ -1,4 +1,4 @@
-"""Tests on columns: those of types, of numbers, and of texts against the same argument in every row."""
+"""Vectorized tests of types, numbers, and texts with the same argument in every row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flowdsl.values.masks import holds_piece
 
 
 def tested(test: Test, column: Column, args: list[Any] | None) -> tuple[Mask, Failures | None] | None:
-    """Where the test holds, and where it fails; None if it is not done on this column."""
+    """Evaluate a test and its failures, or return None if this column is not supported."""
     declared = TESTS.get(test.name)
     if declared is None or len(test.args) != declared.arguments:
         return None

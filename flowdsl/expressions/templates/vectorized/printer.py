@@ -1,4 +1,4 @@
-"""Prints columns as `{{ }}` and `~` do."""
+"""Vectorized printing like `{{ }}` and `~`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ TOO_LONG = f"the template makes a text of more than {MAX_TEXT:,} characters"
 
 
 def printed_column(operand: Operand) -> str | pl.Series:
-    """The texts that `{{ }}` prints; what stands where a value is missing is undefined."""
+    """Print values like `{{ }}`; missing rows hold arbitrary text."""
     if isinstance(operand, GroupIndex):
         return printed(operand.value)
     return _by_tag(operand, _printed_as)
 
 
 def joined_column(column: Column) -> pl.Series:
-    """The texts that `~` makes of texts and numbers."""
+    """Print texts and numbers like `~`."""
     return _by_tag(column, _joined_as)
 
 
@@ -77,12 +77,12 @@ def _joined_as(column: Column, tag: Tag) -> pl.Series:
 
 
 def repeated(text: str, size: int) -> pl.Series:
-    """The same text in every row."""
+    """Repeat a text in every row."""
     return pl.Series([text], dtype=pl.String).new_from_index(0, size)
 
 
 def float_texts(floats: Floats) -> pl.Series:
-    """Floats without an exponent and without `.0`."""
+    """Print floats without exponent and without `.0`."""
     texts = pl.Series(floats).cast(pl.String)
     texts = texts.str.strip_suffix(".0")
     # exponents, and floats right between two texts, are left to the single function
@@ -96,7 +96,7 @@ def float_texts(floats: Floats) -> pl.Series:
 
 
 def _binary_places(floats: Floats) -> npt.NDArray[np.int64]:
-    """How many binary digits a float has behind its point, and so how many decimal ones when written out."""
+    """Return the number of binary digits after a float's point, which is also that of decimal ones."""
     mantissa, exponent = np.frexp(np.where(np.isfinite(floats), floats, 0.0))
     bits = np.abs(mantissa * 2.0**53).astype(np.int64)
     _, trailing = np.frexp((bits & -bits).astype(np.float64))
@@ -105,7 +105,7 @@ def _binary_places(floats: Floats) -> npt.NDArray[np.int64]:
 
 
 def _mapped(series: pl.Series, change: Callable[[Any], str]) -> pl.Series:
-    """The change made once for each distinct value."""
+    """Map each distinct value once."""
     unique = series.unique().drop_nulls()
     changed = pl.Series([change(value) for value in unique.to_list()], dtype=pl.String)
     if series.dtype.is_float():
@@ -120,7 +120,7 @@ def _mapped(series: pl.Series, change: Callable[[Any], str]) -> pl.Series:
 
 
 def limited(texts: pl.Series) -> tuple[pl.Series, Failures | None]:
-    """The texts, and failures where one is beyond the limit of characters; it is dropped, so that it cannot grow."""
+    """Limit the length of texts; longer ones fail and are dropped, so that they cannot grow."""
     if texts.estimated_size() <= MAX_TEXT:
         return texts, None
     longest = texts.str.len_bytes().max()
@@ -132,7 +132,7 @@ def limited(texts: pl.Series) -> tuple[pl.Series, Failures | None]:
 
 
 def truthy_column(column: Column) -> Mask:
-    """Where a value counts as true; a missing one does not."""
+    """Return a mask of the truthy values; missing ones are not."""
     result = np.zeros(column.size, np.bool_)
     for tag, mask in by_tag(column):
         truths = _truths(column, tag)
@@ -164,7 +164,7 @@ def _truths(column: Column, tag: Tag) -> Mask | None:
 
 
 def by_tag(column: Column) -> list[tuple[Tag, Mask | None]]:
-    """The types that occur, each with its rows, or with None where it is that of all rows."""
+    """Return the types that occur, each with its rows, or None for all rows."""
     if not isinstance(column.tags, np.ndarray):
         return [(column.tags, None)]
     return [(Tag(int(tag)), column.tags == tag) for tag in np.unique(column.tags)]

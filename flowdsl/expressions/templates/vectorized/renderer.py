@@ -1,4 +1,4 @@
-"""The column form of templates, and the row form on the distinct inputs of a batch."""
+"""Vectorized renderer, and scalar rendering of the distinct inputs of a batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PIECES = 200
 
 
 def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
-    """The texts by the row form, each distinct set of inputs rendered once."""
+    """Render by the scalar form, once for each distinct set of inputs."""
     columns = [rows.column(path) for path in paths]
     first, inverse = distinct(columns, rows.size)
     values = [column.take(first).values() for column in columns]
@@ -39,7 +39,7 @@ def render_distinct(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.S
 
 
 def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Series, Failures | None]:
-    """The texts by the column form. Raises `NotColumnar` where a value fits no column."""
+    """Render by columns; raise `NotColumnar` if a value fits no column."""
     if len(paths) == 1 and (codes := interned(rows.column(paths[0]))) is not None:
         first, inverse = distinct([rows.column(paths[0])], rows.size)
         if len(first) * 2 < len(codes):
@@ -49,14 +49,14 @@ def render_columns(body: Body, paths: Sequence[Path], rows: Rows) -> tuple[pl.Se
 
 
 class _Printer:
-    """Prints bodies for the contexts of a batch."""
+    """Printer of bodies for the contexts of a batch."""
 
     def __init__(self, batch: RowBatch) -> None:
         self.batch = batch
         self.assigned: set[str] = set()
 
     def text(self, body: Body) -> tuple[pl.Series, Failures | None]:
-        """What a body prints in each context."""
+        """Return what a body prints in each context."""
         pieces: list[Piece] = []
         failed: list[Failures | None] = []
         for node in body:
@@ -71,7 +71,7 @@ class _Printer:
         return texts, first_failures([*failed, too_long])
 
     def node(self, node: Node) -> tuple[Piece, Failures | None]:
-        """What one node prints."""
+        """Return what one node prints."""
         if isinstance(node, (Text, Raw)):
             return node.text, None
         if isinstance(node, Output):
@@ -100,7 +100,7 @@ class _Printer:
         return printed_column(found.operand), found.failures
 
     def _if(self, node: If) -> tuple[Piece, Failures | None]:
-        """Each branch on its own rows, put back into their places."""
+        """Render each branch on its own rows and put the texts back in place."""
         size = self.batch.size
         left: Index = np.arange(size)
         parts: list[tuple[Index, pl.Series, _Printer]] = []
@@ -119,7 +119,7 @@ class _Printer:
         return _scattered([(index, texts) for index, texts, _ in parts], size), first_failures(failed)
 
     def _chosen(self, condition: Expr, left: Index, failed: list[Failures | None]) -> tuple[Mask, Mask]:
-        """Which of the rows at `left` meet the condition, and which fail at it."""
+        """Return which of the rows at `left` meet the condition, and which fail."""
         size = self.batch.size
         batch = self.batch if len(left) == size else self.batch.take(left)
         chosen, failures = batch.truth(condition)
@@ -143,7 +143,7 @@ class _Printer:
         failed.append(failures.scatter(index, self.batch.size) if failures else None)
 
     def _keep_names(self, parts: list[tuple[Index, pl.Series, _Printer]]) -> None:
-        """What branches have set stays set, in their rows."""
+        """Merge the names that branches have set."""
         size = self.batch.size
         for name in dict.fromkeys(name for _, _, printer in parts for name in sorted(printer.assigned)):
             columns = [self.batch.names.get(name, Column(size, Tag.MISSING))]
@@ -158,7 +158,7 @@ class _Printer:
 
 
 def _joined(pieces: Sequence[Piece], size: int) -> pl.Series:
-    """The pieces one after the other, in each row."""
+    """Concatenate texts row by row."""
     columns = [piece for piece in pieces if isinstance(piece, pl.Series)]
     if not columns:
         return repeated("".join(str(piece) for piece in pieces), size)
@@ -173,7 +173,7 @@ def _is_empty(piece: Piece) -> bool:
 
 
 def _scattered(parts: Sequence[tuple[Index, pl.Series]], size: int) -> Piece:
-    """Texts of some rows at their places among all; empty where there are none."""
+    """Spread texts of some rows over all; the others are empty."""
     if not parts:
         return ""
     place, start = np.zeros(size, np.int64), 1
