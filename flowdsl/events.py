@@ -18,12 +18,13 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from numbers import Integral
 from types import FrameType
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args
 
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.values.far_numbers import FAR, far_number, infinity
 
-KINDS: Final = ("link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted")
+EventKind = Literal["link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted"]
+KINDS: Final[tuple[EventKind, ...]] = get_args(EventKind)
 EVENT_COLUMNS: Final = (
     "seq_no", "event_id", "timestamp", "kind", "entity_type", "entity_id",
     "link_type", "link_id", "source_id", "target_id", "data", "metadata",

@@ -35,7 +35,7 @@ from flowdsl.progress import Progress, ProgressReporter, Tick, beside, following
 from flowdsl.results.dispatch import Dispatching, opened_sinks
 from flowdsl.results.store import FolderStore, MemoryStore, Store
 from flowdsl.results.table_writer import TableRecorder
-from flowdsl.rules import rules_of
+from flowdsl.rules import AsOf, Target, WindowsAtEnd, rules_of
 from flowdsl.sinks.base import Sink
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Options:
     graph: EntityGraph | None
     span: ReplayRange
     state: State | None
-    open_windows: str
-    as_of: str
+    open_windows: WindowsAtEnd
+    as_of: AsOf
     chunk_size: int | None
     gates: Mapping[str, RecipientFilter] = field(default_factory=dict)
     stopped: Stopped | None = None
@@ -69,12 +69,12 @@ def replay(
     *,
     start: int | dt.datetime | str | None = None,
     stop: int | dt.datetime | str | None = None,
-    target: str | None = None,
+    target: Target | None = None,
     sinks: Mapping[str, Any] | None = None,
-    open_windows: str = "flush",
+    open_windows: WindowsAtEnd = "flush",
     state: State | None = None,
     only: Any = None,
-    as_of: str = "event",
+    as_of: AsOf = "event",
     out: str | os.PathLike[str] | None = None,
     dispatch: bool = False,
     trace: bool = False,
@@ -133,12 +133,12 @@ def options_of(
     *,
     start: int | dt.datetime | str | None = None,
     stop: int | dt.datetime | str | None = None,
-    target: str | None = None,
+    target: Target | None = None,
     sinks: Mapping[str, Any] | None = None,
-    open_windows: str = "flush",
+    open_windows: WindowsAtEnd = "flush",
     state: State | None = None,
     only: Any = None,
-    as_of: str = "event",
+    as_of: AsOf = "event",
     chunk_size: int | None = None,
     max_ahead_of_next: str | dt.timedelta | None = None,
 ) -> Options:

@@ -8,7 +8,7 @@ this-rs reads YAML is in `flowdsl.production`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal, cast
 
 from flowdsl.errors import FlowError, did_you_mean
 from flowdsl.values.paths import Path
@@ -47,6 +47,11 @@ class Rules:
     """Whether a template that makes its engine crash ends the run, and no later event is processed; otherwise its context
     fails like any other."""
 
+    @property
+    def target(self) -> Target | None:
+        """Return the name as `target=` takes it; None for flowdsl's own rules."""
+        return cast("Target", self.name) if self.name in TARGETS else None
+
 
 FLOWDSL: Final = Rules(
     name="flowdsl",
@@ -81,6 +86,12 @@ THIS_RS: Final[Rules] = replace(
     crashes=True,
 )
 
+Target = Literal["this-rs"]
+"""A production runtime whose rules can be used."""
+WindowsAtEnd = Literal["flush", "keep"]
+"""Whether windows and queues close at the end of a replay, as if time went on, or stay open."""
+AsOf = Literal["event", "end"]
+"""The graph in which a replay looks things up: as it was at each event, or as it is in the end."""
 TARGETS: Final[dict[str, Rules]] = {THIS_RS.name: THIS_RS}
 """The rules of the production runtimes, by name."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowdsl.api.flow import Flow
 from flowdsl.notebook.designer import FlowDesigner
+from flowdsl.rules import Target
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
@@ -29,7 +30,7 @@ def design(
     graph: EntityGraph | None = None,
     flow: Flow | None = None,
     *,
-    target: str | None = None,
+    target: Target | None = None,
     progress: Progress = None,
 ) -> Designer:
     """A widget to build a flow with forms, or to change one: choose operators and fields, and see counts, findings and a preview.

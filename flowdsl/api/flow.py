@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Never
 
 from flowdsl.api.steps import Steps
 from flowdsl.errors import BuildError
+from flowdsl.events import EventKind
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.base import Operator, refuse_unknown
-from flowdsl.rules import FLOWDSL
+from flowdsl.rules import FLOWDSL, Target
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -63,7 +64,7 @@ class Flow(FlowSpec, Steps):
 
     def check(
         self,
-        target: str | None = None,
+        target: Target | None = None,
         *,
         log: Any = None,
         graph: EntityGraph | None = None,
@@ -100,7 +101,7 @@ class Flow(FlowSpec, Steps):
         log: Any,
         graph: EntityGraph | None = None,
         *,
-        target: str | None = None,
+        target: Target | None = None,
         progress: Progress = None,
     ) -> Designer:
         """A widget to change the flow with forms, tried on a log meanwhile: `fd.design` with this flow opened in it."""
@@ -206,7 +207,7 @@ class Flow(FlowSpec, Steps):
 
 
 def on(
-    kind: str,
+    kind: EventKind,
     *,
     link_type: str | None = None,
     entity_type: str | None = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flowdsl.api.flow import Flow
 from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.yaml import load_source
-from flowdsl.rules import rules_of
+from flowdsl.rules import Target, rules_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -44,7 +44,7 @@ class Project(ProjectSpec):
 
     def check(
         self,
-        target: str | None = None,
+        target: Target | None = None,
         *,
         log: Any = None,
         graph: EntityGraph | None = None,
@@ -90,7 +90,7 @@ class Project(ProjectSpec):
         *,
         custom: Mapping[str, Any] | None = None,
         graph: EntityGraph | None = None,
-        target: str | None = None,
+        target: Target | None = None,
     ) -> dict[str, Sink]:
         """Real sinks, by name, of the types and with the options that the project has; nothing is opened yet.
 
@@ -166,7 +166,7 @@ class Project(ProjectSpec):
 
 def load(
     source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any],
-    target: str | None = None,
+    target: Target | None = None,
     *,
     skip_invalid: bool = False,
 ) -> Project:

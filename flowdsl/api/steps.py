@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Never, Self
 
 from flowdsl.expressions.conditions import Condition, Expression
+from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
-from flowdsl.operators.base import Operator, refuse_unknown
+from flowdsl.operators.base import Direction, Operator, Strategy, refuse_unknown
 
 
 class Steps:
@@ -26,7 +27,7 @@ class Steps:
         *,
         as_: str,
         via: str | None = None,
-        direction: str = "forward",
+        direction: Direction = "forward",
         type: str | None = None,
         required: bool = True,
         **unknown: Never,
@@ -55,7 +56,7 @@ class Steps:
         *,
         via: str,
         as_: str,
-        direction: str = "forward",
+        direction: Direction = "forward",
         type: str | None = None,
         **unknown: Never,
     ) -> Self:
@@ -93,7 +94,9 @@ class Steps:
         refuse_unknown("where", unknown, ())
         return self._then(Where.build(condition))
 
-    def deduplicate(self, key: str | Var | Sequence[str | Var], *, window: Any, **unknown: Never) -> Self:
+    def deduplicate(
+        self, key: str | Var | Sequence[str | Var], *, window: DurationLike, **unknown: Never
+    ) -> Self:
         """Let the first context of each key go on; those less than `window` after it are dropped as `duplicate`.
 
         The window runs from the first sighting and is not extended; at exactly `window` the next one passes. A
@@ -108,7 +111,7 @@ class Steps:
         refuse_unknown("deduplicate", unknown, ("window",))
         return self._then(Deduplicate.build(key, window=window))
 
-    def batch(self, key: str | Var, *, window: Any, min_count: int = 1, **unknown: Never) -> Self:
+    def batch(self, key: str | Var, *, window: DurationLike, min_count: int = 1, **unknown: Never) -> Self:
         """Gather the contexts of a key for `window` from the first one, then go on as one context.
 
         It has the last member's variables and `batch` with `count, key, items, first_at, last_at, closed_at`. A
@@ -124,7 +127,13 @@ class Steps:
         return self._then(Batch.build(key, window=window, min_count=min_count))
 
     def rate_limit(
-        self, max: int, *, per: Any, strategy: str = "drop", key: Any = None, **unknown: Never
+        self,
+        max: int,
+        *,
+        per: DurationLike,
+        strategy: Strategy = "drop",
+        key: str | Var | Sequence[str | Var] | None = None,
+        **unknown: Never,
     ) -> Self:
         """Take a token for each context from a bucket of `max` tokens, full at the start and refilled evenly over `per`.
 

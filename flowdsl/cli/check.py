@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowdsl.cli.console import existing, say, show, show_json
 from flowdsl.cli.options import add_history, graph_of, log_of, position
+from flowdsl.rules import Target
 
 if TYPE_CHECKING:
     from flowdsl.comparison.target_diff import Prediction
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     kept = SEVERITIES[: SEVERITIES.index(options.least) + 1]
     log = None if options.log is None else log_of(options)
     graph = graph_of(options)
-    target: str | None = options.target or (None if log is None else "this-rs")
+    target: Target | None = options.target or (None if log is None else "this-rs")
     found = [f for f in check_sources(sources, target, log, graph) if f.severity in kept]
     predicted = None if log is None else _predicted(sources, target or "this-rs", log, graph, options)
     if options.json:
@@ -99,7 +100,7 @@ def _name(given: str, names: list[str]) -> str:
 
 def _predicted(
     sources: list[tuple[bytes, str]],
-    target: str,
+    target: Target,
     log: Any,
     graph: EntityGraph | None,
     options: argparse.Namespace,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from flowdsl.api.project import Project
+    from flowdsl.rules import Target
 
 _WIDTH: Final = 110
 _CELL: Final = 44
@@ -91,7 +92,7 @@ def existing(path: str, what: str) -> Path:
     return found
 
 
-def load_project(path: str, target: str | None = None) -> Project:
+def load_project(path: str, target: Target | None = None) -> Project:
     """The flows of a YAML file, or of stdin for `-`, read by the rules of a runtime where one is named."""
     from flowdsl.api.project import Project, load
     from flowdsl.production.parser import BYTES

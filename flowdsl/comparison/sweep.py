@@ -20,6 +20,7 @@ from flowdsl.frames import to_pandas
 from flowdsl.progress import Progress, Tick, following
 from flowdsl.replaying import replay
 from flowdsl.results.result import Result
+from flowdsl.rules import Target, WindowsAtEnd
 from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ def sweep(
     *,
     start: int | dt.datetime | str | None = None,
     stop: int | dt.datetime | str | None = None,
-    target: str | None = None,
-    open_windows: str = "flush",
+    target: Target | None = None,
+    open_windows: WindowsAtEnd = "flush",
     max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
     **parameters: Iterable[Any],

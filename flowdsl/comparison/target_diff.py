@@ -15,7 +15,7 @@ from flowdsl.events import FlowWarning
 from flowdsl.production.project_spec import NOT_IMPLEMENTED_SINK_TYPES, ProjectSpec
 from flowdsl.production.yaml import load_bytes, merged
 from flowdsl.replaying import replay
-from flowdsl.rules import FLOWDSL, Rules, rules_of
+from flowdsl.rules import FLOWDSL, Rules, Target, rules_of
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
@@ -58,7 +58,7 @@ class Prediction:
 
 
 def predict_sources(
-    sources: Sequence[tuple[bytes, str]], target: str, log: Any, graph: EntityGraph | None = None, *,
+    sources: Sequence[tuple[bytes, str]], target: Target, log: Any, graph: EntityGraph | None = None, *,
     start: int | dt.datetime | str | None = None, stop: int | dt.datetime | str | None = None,
 ) -> Prediction:  # fmt: skip
     """Predict what a runtime makes of several YAML texts, taken as one project, over a log.

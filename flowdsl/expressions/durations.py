@@ -65,6 +65,9 @@ class Duration:
         return self.text
 
 
+DurationLike = str | timedelta | Duration
+
+
 def parse_duration(value: object) -> Duration:
     """Parse a duration from text or a timedelta; ambiguous text is rejected.
 

@@ -13,7 +13,7 @@ from flowdsl.errors import FlowError, LoadError
 from flowdsl.events import FlowWarning
 from flowdsl.findings.base import SEVERITIES, Finding, Rule, Violation, rules
 from flowdsl.findings.views import ProjectView, TemplateView
-from flowdsl.rules import FLOWDSL, Rules, rules_of
+from flowdsl.rules import FLOWDSL, Rules, Target, rules_of
 
 if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
@@ -35,7 +35,7 @@ _LET_IN: Final = frozenset(("deliver-without-payload", "filter-of-other-family")
 
 def check_flow(
     flow: FlowSpec,
-    target: str | None = None,
+    target: Target | None = None,
     log: Any = None,
     graph: EntityGraph | None = None,
     max_ahead_of_next: str | dt.timedelta | None = None,
@@ -55,7 +55,7 @@ def check_flow(
 
 def check_project(
     project: ProjectSpec,
-    target: str | None = None,
+    target: Target | None = None,
     log: Any = None,
     graph: EntityGraph | None = None,
     max_ahead_of_next: str | dt.timedelta | None = None,
@@ -76,7 +76,7 @@ def check_project(
 def _from_log(
     view: ProjectView,
     flows: Sequence[FlowSpec],
-    target: str | None,
+    target: Target | None,
     log: Any,
     graph: EntityGraph | None,
     max_ahead_of_next: str | dt.timedelta | None = None,
@@ -103,7 +103,7 @@ def _from_log(
 def check_source(
     source: str | bytes,
     name: str,
-    target: str | None = None,
+    target: Target | None = None,
     log: Any = None,
     graph: EntityGraph | None = None,
 ) -> list[Finding]:
@@ -119,7 +119,7 @@ def check_source(
 
 def check_sources(
     sources: Sequence[tuple[str | bytes, str]],
-    target: str | None = None,
+    target: Target | None = None,
     log: Any = None,
     graph: EntityGraph | None = None,
 ) -> list[Finding]:
@@ -159,7 +159,7 @@ class _Document:
     view: ProjectView
 
 
-def _document(source: str | bytes, name: str, target: str | None) -> _Document:
+def _document(source: str | bytes, name: str, target: Target | None) -> _Document:
     from flowdsl.findings.document_views import view_of_document
     from flowdsl.production.nodes import read_text
     from flowdsl.production.yaml import decoded
@@ -182,7 +182,7 @@ def _built(text: str, name: str, rules: Rules) -> Sequence[FlowSpec]:
             return ()
 
 
-def findings_of(view: ProjectView, target: str | None, *, around: bool = True) -> Iterator[Finding]:
+def findings_of(view: ProjectView, target: Target | None, *, around: bool = True) -> Iterator[Finding]:
     """What the rules find; `around` says whether the sinks and consumers are known too."""
     asked = _asked(target)
     if around:
@@ -196,7 +196,7 @@ def findings_of(view: ProjectView, target: str | None, *, around: bool = True) -
                     yield from _apply(asked, TemplateView(step, leaf), flow.name)
 
 
-def _asked(target: str | None) -> list[Rule]:
+def _asked(target: Target | None) -> list[Rule]:
     return [rule for rule in rules().values() if rule.look is not None and (target or not rule.target)]
 
 
@@ -232,7 +232,7 @@ def _finding(rule: Rule, remark: Violation, flow: str | None) -> Finding:
 # -- documents ---------------------------------------------------------------------------------------------
 
 
-def _check_document(document: _Document, target: str | None) -> list[Finding]:
+def _check_document(document: _Document, target: Target | None) -> list[Finding]:
     """What is found in the flows of a document, and what loading it refuses."""
     item, problems = document.item, document.problems
     found = list(findings_of(document.view, target, around=False))

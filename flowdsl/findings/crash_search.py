@@ -64,7 +64,7 @@ def _stops(flows: list[FlowSpec], log: Any, graph: EntityGraph | None) -> Iterat
 
 
 def _first_stop(flows: list[FlowSpec], log: Any, graph: EntityGraph | None) -> Stopped | None:
-    options = options_of(flows, log, graph, target=flows[0].rules.name)
+    options = options_of(flows, log, graph, target=flows[0].rules.target)
     with warnings.catch_warnings():
         # the replay that is about the log has warned already
         warnings.simplefilter("ignore", FlowWarning)

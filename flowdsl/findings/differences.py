@@ -74,7 +74,7 @@ def with_findings(causes: pl.DataFrame, flows: Sequence[FlowSpec]) -> pl.DataFra
     Of the flows some are run by production's rules: those that tell; the others say what was meant.
     """
     there = {flow.name: flow for flow in flows if not flow.rules.early_checks}
-    found = {name: check_flow(flow, flow.rules.name) for name, flow in there.items()}
+    found = {name: check_flow(flow, flow.rules.target) for name, flow in there.items()}
     everywhere = [finding for some in found.values() for finding in some]
     codes = [
         explaining(cause, everywhere, None)

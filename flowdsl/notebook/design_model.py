@@ -18,6 +18,7 @@ from flowdsl.notebook.edits import EDITS
 from flowdsl.notebook.preview_run import PreviewResult, count_all, rehearse
 from flowdsl.production.export import flow_to_yaml
 from flowdsl.production.python_source import python_source
+from flowdsl.rules import Target
 
 if TYPE_CHECKING:
     from flowdsl.findings import Finding
@@ -39,7 +40,9 @@ class DesignModel:
     `change` and `undo` are quick and only say what is wrong with the flow; `rehearse` replays it over the sample.
     """
 
-    def __init__(self, history: SampledLog, flow: FlowSpec | None = None, target: str | None = None) -> None:
+    def __init__(
+        self, history: SampledLog, flow: FlowSpec | None = None, target: Target | None = None
+    ) -> None:
         self.history = history
         self.target = target
         self.draft = Draft(kind=_usual_kind(history)) if flow is None else draft_of(flow)

@@ -22,6 +22,7 @@ from flowdsl.production.export import flow_to_yaml
 from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.python_source import python_source
 from flowdsl.production.save import save
+from flowdsl.rules import Target
 
 if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
@@ -44,7 +45,7 @@ class FlowDesigner:
         graph: EntityGraph | None = None,
         flow: FlowSpec | None = None,
         *,
-        target: str | None = None,
+        target: Target | None = None,
         progress: Progress = None,
     ) -> None:
         require_widgets()

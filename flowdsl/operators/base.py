@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.conditions.nodes import Reference
@@ -235,7 +235,10 @@ NAME_SCHEMA: dict[str, Any] = {
 DURATION_SCHEMA: dict[str, Any] = {
     "type": "string", "pattern": DURATION_PATTERN, "examples": ["30s", "5m", "1h"],
 }  # fmt: skip
-DIRECTIONS = ("forward", "reverse")
+Direction = Literal["forward", "reverse"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+Strategy = Literal["drop", "queue"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 DIRECTION_SCHEMA: dict[str, Any] = {
     "enum": list(DIRECTIONS), "default": "forward", "examples": ["reverse"],
 }  # fmt: skip

@@ -13,7 +13,7 @@ from flowdsl.batches.buffer import ContextBuffer
 from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, ContextBatch
 from flowdsl.batches.variables import Versions
-from flowdsl.expressions.durations import Duration, parse_duration
+from flowdsl.expressions.durations import Duration, DurationLike, parse_duration
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.batch_variable import BatchVariable, ItemLists
@@ -69,7 +69,7 @@ class Batch(Operator):
     )
 
     @classmethod
-    def build(cls, key: str | Var, *, window: Any, min_count: int = 1) -> Batch:
+    def build(cls, key: str | Var, *, window: DurationLike, min_count: int = 1) -> Batch:
         """Gather the contexts of a key for `window` from the first one, then go on as one context.
 
         It has the last member's variables and `batch` with `count, key, items, first_at, last_at, closed_at`. A

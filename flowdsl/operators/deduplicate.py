@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.expressions.durations import Duration, parse_duration
+from flowdsl.expressions.durations import Duration, DurationLike, parse_duration
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel, StepContext
 from flowdsl.kernels.keys import Keys, KeySpace
@@ -40,7 +40,7 @@ class Deduplicate(Operator):
     )
 
     @classmethod
-    def build(cls, key: str | Var | Sequence[str | Var], *, window: Any) -> Deduplicate:
+    def build(cls, key: str | Var | Sequence[str | Var], *, window: DurationLike) -> Deduplicate:
         """Let the first context of each key go on; those less than `window` after it are dropped as `duplicate`.
 
         The window runs from the first sighting and is not extended; at exactly `window` the next one passes. A

@@ -19,6 +19,7 @@ from flowdsl.operators.base import (
     DIRECTIONS,
     NAME_SCHEMA,
     PATH_SCHEMA,
+    Direction,
     Kind,
     Operator,
     as_path,
@@ -71,7 +72,13 @@ class FanOut(Operator):
 
     @classmethod
     def build(
-        cls, from_: str | Var, *, via: str, as_: str, direction: str = "forward", type: str | None = None
+        cls,
+        from_: str | Var,
+        *,
+        via: str,
+        as_: str,
+        direction: Direction = "forward",
+        type: str | None = None,
     ) -> FanOut:
         """Go on once for each link of type `via` from the id at `from_`, in the order in which links were created.
 

@@ -22,8 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Never, Self
 
 from flowdsl.expressions.conditions import Condition, Expression
+from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
-from flowdsl.operators.base import Operator, refuse_unknown
+from flowdsl.operators.base import Direction, Operator, Strategy, refuse_unknown
 
 
 class Steps:

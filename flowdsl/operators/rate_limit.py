@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,8 +13,9 @@ from flowdsl.batches.buffer import ContextBuffer, Refs
 from flowdsl.batches.context_batch import CLOSED_AT_END, NOT_CLOSED, RELEASED, ContextBatch
 from flowdsl.batches.variables import Versions
 from flowdsl.errors import BuildError, did_you_mean
-from flowdsl.expressions.durations import Duration, parse_duration
+from flowdsl.expressions.durations import Duration, DurationLike, parse_duration
 from flowdsl.expressions.row_source import Failures
+from flowdsl.expressions.var import Var
 from flowdsl.kernels.buckets import NEVER, Buckets, DropBucket, FloatBucket, QueueBucket
 from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.kernel import Kernel, StepContext
@@ -23,8 +24,10 @@ from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.operators.base import (
     DURATION_SCHEMA,
     PATHS_SCHEMA,
+    STRATEGIES,
     Kind,
     Operator,
+    Strategy,
     as_paths,
     call_text,
     check_count,
@@ -38,7 +41,6 @@ from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import ObjectField, OptionalField
 from flowdsl.values.state_objects import StateReader, keeps
 
-STRATEGIES = ("drop", "queue")
 Ints = npt.NDArray[np.int64]
 
 
@@ -85,7 +87,14 @@ class RateLimit(Operator):
     )
 
     @classmethod
-    def build(cls, max: int, *, per: Any, strategy: str = "drop", key: Any = None) -> RateLimit:
+    def build(
+        cls,
+        max: int,
+        *,
+        per: DurationLike,
+        strategy: Strategy = "drop",
+        key: str | Var | Sequence[str | Var] | None = None,
+    ) -> RateLimit:
         """Take a token for each context from a bucket of `max` tokens, full at the start and refilled evenly over `per`.
 
         So up to `max` go on at once, and over any stretch of `per` up to twice `max`. Without a token a context is

@@ -18,6 +18,7 @@ from flowdsl.operators.base import (
     DIRECTIONS,
     NAME_SCHEMA,
     PATH_SCHEMA,
+    Direction,
     Kind,
     Operator,
     as_path,
@@ -81,7 +82,7 @@ class Resolve(Operator):
         *,
         as_: str,
         via: str | None = None,
-        direction: str = "forward",
+        direction: Direction = "forward",
         type: str | None = None,
         required: bool = True,
     ) -> Resolve:

@@ -13,6 +13,7 @@ from flowdsl.production.emitter import block_lines, inline
 from flowdsl.production.nodes import read_mapping
 from flowdsl.production.test_loader import read_test
 from flowdsl.production.test_schema import START
+from flowdsl.rules import Target, WindowsAtEnd
 
 if TYPE_CHECKING:
     from flowdsl.testing.runner import Outcome
@@ -81,8 +82,8 @@ class FlowTest:
     failures: Sequence[Entry] = ()
     description: str | None = None
     flows: Sequence[str] | None = None
-    target: str | None = None
-    open_windows: str = "flush"
+    target: Target | None = None
+    open_windows: WindowsAtEnd = "flush"
     graph: Mapping[str, Any] | None = None
     start: str = START
 

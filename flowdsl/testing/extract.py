@@ -14,7 +14,7 @@ from flowdsl.events import JSON_COLUMNS, timestamp_text, timestamp_us
 from flowdsl.explanation.explain import explain, watch
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.progress import Progress, ProgressReporter, following
-from flowdsl.rules import FLOWDSL
+from flowdsl.rules import FLOWDSL, Target
 from flowdsl.testing.cases import FlowTest
 from flowdsl.testing.causal_slice import CausalTracer, SliceExtent
 from flowdsl.testing.expectations import moment_text
@@ -93,11 +93,12 @@ def _made(
     if len(around.events) > MOST or sum(map(len, around.entities.values())) + len(around.links) > MOST:
         return None
     rows = numbered_rows(options.source, sorted(around.events))
-    target = rules.name if rules.name != "flowdsl" else None
-    return _test(name, options, around, rows, target), [row["seq_no"] for row in rows].index(seq_no) + 1
+    return _test(name, options, around, rows, rules.target), [row["seq_no"] for row in rows].index(seq_no) + 1
 
 
-def _test(name: str, options: Options, around: GraphSlice, rows: list[Row], target: str | None) -> FlowTest:
+def _test(
+    name: str, options: Options, around: GraphSlice, rows: list[Row], target: Target | None
+) -> FlowTest:
     start = timestamp_us(rows[0]["timestamp"])
     paths = [step.paths for flow in options.flows for step in flow.steps]
     ids = any(read is None or ("event", "id") in read or ("event",) in read for read in paths)
