@@ -1,12 +1,13 @@
-"""Findings: what is worth knowing of flows before they are shipped.
+"""Static and log-based checks of flows, run before they are shipped.
 
 ::
 
-    base      Finding, and the registry of rules
-    views     what rules look at: projects, flows, steps, templates
-    reading   views of built flows, and of documents
-    rules     the rules, one module a theme
-    checking  runs them
+    base            Finding, and the registry of rules
+    views           projects, flows, steps and templates as the rules see them
+    document_views  views of built flows and of documents
+    rules           the rules, one module for each theme
+    check           running the rules over flows, projects and documents
+    from_log        findings that need a log
 """
 
 from __future__ import annotations

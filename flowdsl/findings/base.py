@@ -1,7 +1,7 @@
-"""What a finding is, and the registry of the rules that make them.
+"""Findings, and the registry of the rules that produce them.
 
-A rule is a small function over one view of the flows (`views.py`): a project, a flow, a step or a template. It is
-registered under its code by the decorator `rule`, and yields a `Violation` for each thing that it found.
+A rule is a function over one view of the flows (`views.py`): a project, a flow, a step or a template. The decorator
+`rule` registers it under its code. It yields a `Violation` for each problem.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a flow that is worth knowing before it is shipped.
+    """Problem or remark about a flow, found before it is shipped.
 
     `code` is stable and has an entry in docs/findings.md; `severity` is `error` (contexts get lost, fail or reach the
     wrong person), `warning` (they may) or `note`; `step` counts from 0; `where` is the place in the YAML
@@ -39,7 +39,7 @@ class Finding:
     hint: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The finding as plain values."""
+        """Return the finding as plain values."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Violation:
-    """What a rule says and where, before it has its code."""
+    """Message and place reported by a rule, before the rule's code is attached."""
 
     where: str
     message: str
@@ -59,9 +59,9 @@ class Violation:
 
 @dataclass(frozen=True)
 class Rule:
-    """A kind of finding: its code, how bad it is, and the function that looks for it in views of one type.
+    """Kind of finding: its code, its severity, and the function that looks for it in views of one type.
 
-    With `target` it is about what production does otherwise, and is asked only where that is the question.
+    A rule with `target` is about differences in production, and runs only for a check with a target.
     """
 
     code: str
@@ -77,7 +77,7 @@ _RULES: dict[str, Rule] = {}
 def rule(
     code: str, severity: Severity, view: type, *, target: bool = False
 ) -> Callable[[Callable[[Any], Iterable[Violation]]], Callable[[Any], Iterable[Violation]]]:
-    """Register a function over views of a type as the rule of that code."""
+    """Register a function over views of a type as the rule of a code."""
 
     def register(look: Callable[[Any], Iterable[Violation]]) -> Callable[[Any], Iterable[Violation]]:
         _add(Rule(code, severity, target, view, look))
@@ -92,10 +92,10 @@ def _add(new: Rule) -> None:
     _RULES[new.code] = new
 
 
-# what loading refuses, or would refuse if it were asked
+# rejected by loading, now or on the other side
 _add(Rule("refused", "error", False, None, None))
 _add(Rule("only-production", "warning", True, None, None))
-# what only the events of a log show
+# found only in the events of a log
 for code in ("fan-out-large", "keys-null", "deletions-unmatched", "future-event"):
     _add(Rule(code, "warning", False, None, None))
 for code in ("ids-not-uuid", "keys-collide", "keys-split", "compared-across-types", "stops-at-event"):
@@ -104,7 +104,7 @@ for code in ("ids-not-uuid", "keys-collide", "keys-split", "compared-across-type
 
 @cache
 def rules() -> dict[str, Rule]:
-    """All rules by code: every module of the package `rules` is read."""
+    """Return all rules by code; import every module of the package `rules`"""
     package = importlib.import_module("flowdsl.findings.rules")
     for module in sorted(found.name for found in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"{package.__name__}.{module}")

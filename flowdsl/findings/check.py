@@ -1,4 +1,4 @@
-"""Runs the rules over flows, projects and documents, and puts what they find in order."""
+"""Running the rules over flows, projects and documents, and ordering their findings."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from flowdsl.progress import Progress
 
 
-# what production does not compile, said closer than its refusal would say it
+# production does not compile these; the finding is more specific than the rejection
 _NOT_COMPILED: Final = frozenset(
     ("condition-refused", "condition-spaces", "condition-stops-production", "duration-refused")
 )
-# what flowdsl refuses at another place of the step or trigger than the one that a finding shows
+# flowdsl rejects these at another place of the step or trigger than the finding
 _LET_IN: Final = frozenset(("deliver-without-payload", "filter-of-other-family"))
 
 
@@ -41,7 +41,7 @@ def check_flow(
     max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
 ) -> list[Finding]:
-    """What is worth knowing of one flow; with a log also what its events make of it."""
+    """Return the findings of one flow; with a log, also those that its events show."""
     from flowdsl.findings.document_views import view_of_flow
 
     rules_of(target)
@@ -61,7 +61,7 @@ def check_project(
     max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
 ) -> list[Finding]:
-    """What is worth knowing of a project; places are those of the file where the flows are still what it says."""
+    """Return the findings of a project; places are those of its file while the flows still match the file."""
     from flowdsl.findings.document_views import view_of_project
 
     rules_of(target)
@@ -83,7 +83,7 @@ def _from_log(
     progress: Progress = None,
     production: Sequence[FlowSpec] | None = None,
 ) -> list[Finding]:
-    """What a log shows of flows; `production` are those that production reads, where that is known."""
+    """Return the findings that a log shows; `production` are the flows as production reads them, if known."""
     if log is None or not flows:
         return []
     from flowdsl.findings.crash_search import exported, stops_in_log
@@ -107,9 +107,9 @@ def check_source(
     log: Any = None,
     graph: EntityGraph | None = None,
 ) -> list[Finding]:
-    """What is worth knowing of YAML, with what loading refuses as findings too; places begin with `name`.
+    """Return the findings of YAML, including what loading rejects; places begin with `name`
 
-    With a log also what its events make of the flows that flowdsl can build.
+    With a log, the flows that flowdsl can build are replayed over it too.
 
     >>> [finding.code for finding in check_source("- {name: f, trigger: {kind: link.created}, pipeline: []}", "f.yaml")]
     ['no-deliver', 'every-type']
@@ -123,7 +123,7 @@ def check_sources(
     log: Any = None,
     graph: EntityGraph | None = None,
 ) -> list[Finding]:
-    """What is worth knowing of several documents that are run as one project, such as flows and their sinks."""
+    """Return the findings of several documents that form one project, such as flows and their sinks."""
     from flowdsl.findings.document_views import merged_views
 
     rules_of(target)
@@ -150,7 +150,7 @@ def check_sources(
 
 @dataclass(frozen=True)
 class _Document:
-    """A document as it was read, before it is asked what is in it."""
+    """Parsed document, not yet checked."""
 
     text: str
     name: str
@@ -170,11 +170,11 @@ def _document(source: str | bytes, name: str, target: Target | None) -> _Documen
 
 
 def _built(text: str, name: str, rules: Rules) -> Sequence[FlowSpec]:
-    """The flows of YAML that can be built by these rules."""
+    """Return the flows of YAML that can be built by these rules."""
     from flowdsl.production.yaml import load_text
 
     with warnings.catch_warnings():
-        # why others cannot be is among the findings
+        # the findings report why the others cannot be built
         warnings.simplefilter("ignore", FlowWarning)
         try:
             return load_text(text, name, rules=rules, skip_invalid=True).flows
@@ -183,7 +183,7 @@ def _built(text: str, name: str, rules: Rules) -> Sequence[FlowSpec]:
 
 
 def findings_of(view: ProjectView, target: Target | None, *, around: bool = True) -> Iterator[Finding]:
-    """What the rules find; `around` says whether the sinks and consumers are known too."""
+    """Yield the findings of the rules; with `around`, also those about sinks and consumers."""
     asked = _asked(target)
     if around:
         yield from _apply(asked, view, None)
@@ -201,9 +201,9 @@ def _asked(target: Target | None) -> list[Rule]:
 
 
 def ordered(findings: Iterable[Finding], view: ProjectView, names: Sequence[str] = ()) -> list[Finding]:
-    """The findings in the order of the text, each once; where there are no places, in that of the flows and steps.
+    """Return the findings without duplicates in the order of the text, else in that of flows and steps.
 
-    `names` are those of several texts, in their order.
+    `names` are the names of several texts, in order.
     """
     flows = {flow.name: number for number, flow in enumerate(view.flows)}
     texts = {name: number for number, name in enumerate(names)}
@@ -233,7 +233,7 @@ def _finding(rule: Rule, remark: Violation, flow: str | None) -> Finding:
 
 
 def _check_document(document: _Document, target: Target | None) -> list[Finding]:
-    """What is found in the flows of a document, and what loading it refuses."""
+    """Return the findings of a document's flows, including what loading rejects."""
     item, problems = document.item, document.problems
     found = list(findings_of(document.view, target, around=False))
     if target is None:
@@ -250,20 +250,20 @@ def _check_document(document: _Document, target: Target | None) -> list[Finding]
 def _unexplained(
     refusals: Iterable[Finding], found: Iterable[Finding], closer: frozenset[str]
 ) -> list[Finding]:
-    """The refusals of steps and triggers of which no closer finding says why."""
+    """Return the rejections of steps and triggers that no more specific finding explains."""
     explained = {(finding.flow, finding.step) for finding in found if finding.code in closer}
     return [finding for finding in refusals if (finding.flow, finding.step) not in explained]
 
 
 def _problems(item: Item, problems: list[FlowError]) -> list[FlowError]:
-    """What flowdsl refuses of a document."""
+    """Return what flowdsl rejects in a document."""
     from flowdsl.production.loader import DocumentReader
 
     return _read(DocumentReader(problems), item)
 
 
 def _problems_there(item: Item, problems: list[FlowError]) -> list[FlowError]:
-    """What production refuses of a document."""
+    """Return what production rejects in a document."""
     from flowdsl.production.this_rs_loader import ProductionReader
 
     return _read(ProductionReader(problems), item)
@@ -278,7 +278,7 @@ def _read(reader: DocumentReader | ProductionReader, item: Item) -> list[FlowErr
 
 
 def _here(document: _Document) -> list[FlowError]:
-    """What flowdsl refuses of a document that was read leniently."""
+    """Return what flowdsl rejects in a document that was parsed leniently."""
     from flowdsl.production.nodes import read_text
 
     try:
@@ -302,7 +302,7 @@ def _refused(problem: FlowError, code: str = "refused") -> Finding:
 
 
 def _filed(project: ProjectSpec) -> ProjectView | None:
-    """The view of the text of a project, if the project still is what the text says."""
+    """Return the view of a project's text if the project still matches it, else None."""
     from flowdsl.findings.document_views import view_of_document
     from flowdsl.production.nodes import read_text
     from flowdsl.production.yaml import load_text

@@ -1,4 +1,4 @@
-"""Where the events of a log make production stop: found by replaying them by production's rules."""
+"""Search for the events of a log that stop production, by replaying them by its rules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ STOPS: Final = "stops-at-event"
 
 
 def exported(flows: Iterable[FlowSpec], target: Rules) -> list[FlowSpec]:
-    """The flows as a runtime has them; those that cannot be said there are left out, which is a finding of its own."""
+    """Return the flows as a runtime reads them, without those that cannot be exported (another finding
+    reports them)
+    """
     found: list[FlowSpec] = []
     for flow in flows:
         try:
@@ -37,7 +39,7 @@ def exported(flows: Iterable[FlowSpec], target: Rules) -> list[FlowSpec]:
 def stops_in_log(
     flows: Sequence[FlowSpec], log: Any, graph: EntityGraph | None, places: Mapping[tuple[str, int], str]
 ) -> Iterator[Finding]:
-    """The first event at which each flow, by the runtime's rules that it has, makes it stop for good."""
+    """Yield a finding for the first event at which each flow stops the runtime for good."""
     for stopped in _stops([flow for flow in flows if may_stop((flow,))], log, graph):
         where = places.get((stopped.flow, stopped.step), f"{stopped.step} {stopped.operator}")
         yield Finding(
@@ -48,10 +50,10 @@ def stops_in_log(
 
 
 def _stops(flows: list[FlowSpec], log: Any, graph: EntityGraph | None) -> Iterator[Stopped]:
-    """Where each flow stops, by replays that end there.
+    """Yield the stop of each flow, found by replays that end there.
 
-    A replay of several flows says which stops first; the others are halved. So there are at most two replays for each
-    flow that stops, one where none does, and each flow is in few of them, however many there are.
+    A replay of several flows finds the first one that stops; the rest are halved. So there are at most two replays for
+    each flow that stops, one if none does, and each flow is in few of them.
     """
     groups = [flows]
     while groups:
@@ -66,6 +68,6 @@ def _stops(flows: list[FlowSpec], log: Any, graph: EntityGraph | None) -> Iterat
 def _first_stop(flows: list[FlowSpec], log: Any, graph: EntityGraph | None) -> Stopped | None:
     options = options_of(flows, log, graph, target=flows[0].rules.target)
     with warnings.catch_warnings():
-        # the replay that is about the log has warned already
+        # the first replay of the log has warned already
         warnings.simplefilter("ignore", FlowWarning)
         return run(options, NoStore()).stopped

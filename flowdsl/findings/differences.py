@@ -1,4 +1,6 @@
-"""Which finding tells why production delivers otherwise, given at which step a replay shows that it does."""
+"""Mapping from differences between flowdsl and production, as replays show them, to findings that explain
+them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from flowdsl.findings.base import Finding, rules
 from flowdsl.findings.check import check_flow
 from flowdsl.flow.spec import FlowSpec
 
-# findings that can be why contexts end otherwise at a step, the likeliest first
+# findings that may explain a different outcome at a step, likeliest first
 _CONDITIONS: Final = (
     "condition-and", "condition-bare-word", "condition-quoted-left", "condition-quoted-operator", "number-spelling",
     "quoted-number", "object-compared", "batch-name", "batch-part", "event-variable", "undefined-variable", "entity-id",
@@ -48,7 +50,7 @@ _AT_STEP: Final = {
     "fan_out": _LOOK_UPS,
     "deliver": ("deliver-without-payload",),
 }
-# in what way a batch ended a context says which of its findings it is
+# for a batch, the outcome of a context selects the findings
 _IN_BATCH: Final = {
     "held": ("batch-no-timer",),
     "absorbed": ("batch-no-timer", "batch-loses-event"),
@@ -69,9 +71,9 @@ _MOST: Final = 3
 
 
 def with_findings(causes: pl.DataFrame, flows: Sequence[FlowSpec]) -> pl.DataFrame:
-    """Causes with the column `finding`: the codes of those that tell why, separated by commas; null where none does.
+    """Add the column `finding` to causes: the codes of explaining findings, separated by commas, or null.
 
-    Of the flows some are run by production's rules: those that tell; the others say what was meant.
+    Only the flows that run by production's rules are checked; the others are the reference.
     """
     there = {flow.name: flow for flow in flows if not flow.rules.early_checks}
     found = {name: check_flow(flow, flow.rules.target) for name, flow in there.items()}
@@ -82,12 +84,12 @@ def with_findings(causes: pl.DataFrame, flows: Sequence[FlowSpec]) -> pl.DataFra
         else explaining(cause, found.get(cause["flow"], []), there.get(cause["flow"]))
         for cause in causes.to_dicts()
     ]
-    told = [", ".join(some) or None for some in codes]
-    return causes.with_columns(pl.Series("finding", told, dtype=pl.String))
+    joined = [", ".join(some) or None for some in codes]
+    return causes.with_columns(pl.Series("finding", joined, dtype=pl.String))
 
 
 def explaining(cause: dict[str, Any], findings: Iterable[Finding], flow: FlowSpec | None) -> list[str]:
-    """The codes of the findings that explain a cause, the likeliest first; what is looked for is known by rules."""
+    """Return the codes of the findings that explain a cause, likeliest first."""
     listed = list(findings)
     operators = [step.method for step in flow.steps] if flow is not None else []
 
@@ -124,7 +126,7 @@ def _wanted(cause: dict[str, Any], operators: Sequence[str]) -> tuple[str, ...]:
 
 
 def unknown_codes() -> set[str]:
-    """Codes named here that no rule has: none, as a test sees to."""
+    """Return the codes named here that no rule has; a test expects none."""
     named = {*_CONDITIONS, *_TEMPLATES, *_REFUSED, *_RECIPIENTS, *_STOPPING}
     named |= {code for codes in (*_AT_STEP.values(), *_IN_BATCH.values()) for code in codes}
     return named - set(rules())

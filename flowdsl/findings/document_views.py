@@ -1,4 +1,4 @@
-"""Views of flows that were built, and of documents, the faulty ones too: what can be read of them is read."""
+"""Views of built flows and of documents, including invalid ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Ignored = tuple[tuple[str, str, str], ...]
 
 
 def view_of_project(project: ProjectSpec) -> ProjectView:
-    """The view of a project that was built."""
+    """Build the view of a project."""
     view = ProjectView(
         [view_of_flow(flow) for flow in project.flows],
         [(sink, f"sink {sink.name!r}") for sink in project.sinks],
@@ -44,7 +44,7 @@ def view_of_project(project: ProjectSpec) -> ProjectView:
 
 
 def view_of_flow(flow: FlowSpec) -> FlowView:
-    """The view of a flow that was built; the places are the texts of its steps.
+    """Build the view of a flow; its places are the texts of its steps.
 
     One that was read by the rules of a production runtime is what stands in its file.
     """
@@ -67,7 +67,7 @@ def view_of_flow(flow: FlowSpec) -> FlowView:
 
 
 def with_sinks(view: ProjectView) -> ProjectView:
-    """The view, in which each flow knows the types of the sinks."""
+    """Tell each flow of a view the types of the sinks, and return the view."""
     types = {sink.name: sink.type for sink, _ in view.sinks}
     counters = {sink.name: sink.config for sink, _ in view.sinks if sink.type == "counter"}
     for flow in view.flows:
@@ -76,7 +76,7 @@ def with_sinks(view: ProjectView) -> ProjectView:
 
 
 def merged_views(views: Sequence[ProjectView]) -> ProjectView:
-    """The view of several documents that are run as one project."""
+    """Merge the views of several documents that form one project."""
     backends = [view.backend for view in views if view.backend[0] != Backend()]
     return with_sinks(
         ProjectView(
@@ -144,7 +144,7 @@ def _keys(node: Node, place: str) -> Iterator[tuple[str, str]]:
 
 
 def view_of_document(item: Item) -> ProjectView:
-    """The view of a document of production's shape, of a list of flows, or of one flow."""
+    """Build the view of a production document, of a list of flows, or of a single flow."""
     if isinstance(item.value, list):
         return ProjectView([_flow(one) for one in item.value if isinstance(one.value, dict)])
     if not isinstance(item.value, dict):
@@ -222,7 +222,7 @@ def _step(view: FlowView, number: int, item: Item, following: ScopeTracker) -> S
 
 
 def _operator(name: str, item: Item) -> Operator | None:
-    """The operator, as far as flowdsl can build it from the options that it knows."""
+    """Build the operator from the options that flowdsl knows, or return None."""
     operator = OPERATORS.get(name)
     problems: list[FlowError] = []
     options = check_options(operator, item, problems) if operator is not None else None
@@ -248,7 +248,7 @@ def _item_leaves(item: Item, field: str) -> Iterator[TemplateLeaf]:
 
 
 def _parsed(leaf: TemplateLeaf) -> TemplateLeaf:
-    """The leaf with its template, and with what is wrong with it."""
+    """Parse the template of a leaf, and note its problems."""
     try:
         parsed = Template.parse(leaf.text, lenient=True)
     except FlowError as error:

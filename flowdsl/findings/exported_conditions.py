@@ -1,4 +1,4 @@
-"""Conditions as production gets and reads them: split at the first operator with a space on each side."""
+"""Conditions as production reads them: split at the first operator between spaces."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from flowdsl.values.paths import Path
 
 @dataclass(frozen=True)
 class Compared:
-    """A condition as production splits it; the right side is empty where there is none."""
+    """Condition as production splits it; `right` is empty if there is no right side."""
 
     left: str
     operator: str
     right: str = ""
-    # what the right side is: text, number, word (true, false, null) or path
+    # the kind of the right side: text, number, word (true, false, null) or path
     kind: str = ""
 
     @property
     def literal(self) -> str:
-        """The right side without quotes."""
+        """Right side without quotes."""
         return self.right[1:-1] if self.kind == "text" else self.right
 
     @property
     def left_path(self) -> Path:
-        """The left side, which is always a path."""
+        """Left side, always a path."""
         return tuple(self.left.split("."))
 
     @property
     def right_path(self) -> Path | None:
-        """The right side, if it is a path."""
+        """Right side if it is a path, else None."""
         return tuple(self.right.split(".")) if self.right and self.kind == "path" else None
 
 
 def keeps_from_starting(text: str) -> bool:
-    """Whether production crashes while it reads the condition, and so does not even start."""
+    """Return True if production crashes while parsing the condition, and so cannot start."""
     from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCondition
 
     try:
@@ -52,7 +52,7 @@ def keeps_from_starting(text: str) -> bool:
 
 
 def production_condition(text: str) -> Compared | None:
-    """The condition as production reads it, None where it refuses it.
+    """Parse a condition as production does; return None if production rejects it.
 
     >>> production_condition("a == 1 and b == 2")
     Compared(left='a', operator='==', right='1 and b == 2', kind='path')
@@ -75,7 +75,7 @@ def production_condition(text: str) -> Compared | None:
 
 
 def literal_kind(text: str) -> str:
-    """What the text is without quotes: a word (true, false, null), a number or a path."""
+    """Return the kind of an unquoted text: "word" (true, false, null), "number" or "path"."""
     from flowdsl.production.this_rs_conditions import TextCondition
 
     if text in ("true", "false", "null"):
@@ -84,7 +84,7 @@ def literal_kind(text: str) -> str:
 
 
 def shipped(step: StepView) -> list[Compared]:
-    """What production gets of a filter: the text of the file, or what a condition is lowered to."""
+    """Return the conditions that production gets of a filter: those of the file, or those of the export."""
     if step.name != "filter":
         return []
     if step.filed:

@@ -1,4 +1,4 @@
-"""Findings that only a log can give: what its events really hold where production would take them otherwise."""
+"""Findings that need a log: event values that production treats differently."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _KEYS: Final[dict[str, Any]] = {"typed": pl.String, "text": pl.String, "count": 
 
 @dataclass
 class _Tally:
-    """How often something was seen, of how many, and where first."""
+    """Count of hits out of a total, and the first example."""
 
     seen: int = 0
     of: int = 0
@@ -152,7 +152,7 @@ class _Seen:
 def findings_from_log(
     options: Options, target: str | None, places: dict[tuple[str, int], str], progress: Progress = None
 ) -> list[Finding]:
-    """What the events of a log make of flows; `places` has the place of each step by the flow's name and its number.
+    """Return the findings that the events of a log show; `places` maps flow name and step number to a place.
 
     The flows are replayed once by flowdsl's own rules, and watched.
     """
@@ -177,7 +177,7 @@ def findings_from_log(
 
 
 def _typed(column: Column) -> pl.Series:
-    """Values so that those are alike which flowdsl takes for equal; text in quotes."""
+    """Return values as texts that are equal where flowdsl takes the values for equal; text is quoted."""
     texts = typed_spelling(column)
     rows = np.flatnonzero(column.is_(Tag.TEXT))
     if len(rows):

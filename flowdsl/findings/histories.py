@@ -1,4 +1,4 @@
-"""Findings about a log itself: deletions that meet nothing, an event whose clock cannot be right."""
+"""Findings about the log itself: unmatched deletions, and events dated in the future."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from flowdsl.log.columns import readable
 from flowdsl.results.store import NoStore, TablePart
 
 MANY: Final = 10
-"""So many deletions that meet nothing, or events that come late, are a finding."""
+"""Least number of unmatched deletions, or of late events, that is a finding."""
 LONG: Final = 3_600_000_000
-"""An event that is late by more than this (µs) is late by a long way."""
+"""An event is very late if it is later than this, in µs."""
 _COMMON: Final = 10
 
 
 def is_common(seen: int, of: int) -> bool:
-    """Whether something was so for one in ten, or more."""
+    """Return True if at least one in ten was seen."""
     return seen * _COMMON >= of
 
 
 class Noted(NoStore):
-    """Keeps of a run what these findings are made of."""
+    """Store that keeps only the rows of a run that these findings need."""
 
     def __init__(self) -> None:
         self.unmatched = 0
         self.first_unmatched: dict[str, object] = {}
-        # how many events came late by a long way, by the clock (µs) that made them late
+        # number of very late events, by the clock (µs) that made them late
         self.late: Counter[int] = Counter()
 
     def add(self, table: str, part: TablePart) -> None:
-        """Take note of some rows."""
+        """Count the rows of a part."""
         if table == "unmatched":
             self.first_unmatched = self.first_unmatched or part.frame.row(0, named=True)
             self.unmatched += part.rows
@@ -49,7 +49,7 @@ class Noted(NoStore):
 
 
 def findings_of(noted: Noted, source: EventSource) -> Iterator[Finding]:
-    """What a run over a log says of the log."""
+    """Yield the findings about the log that a run read."""
     if noted.unmatched >= MANY:
         yield from _unmatched(noted, source)
     for clock, count in sorted(noted.late.items()):
@@ -73,7 +73,9 @@ def _unmatched(noted: Noted, source: EventSource) -> Iterator[Finding]:
 
 
 def _future(clock: int, count: int, source: EventSource) -> Iterator[Finding]:
-    """The event that put the clock there, if it jumped; otherwise the others are old, and it is as it should be."""
+    """Yield a finding for the event that moved the clock to `clock`, if it jumped; otherwise the later events
+    are just old.
+    """
     latest = BEGINNING
     for frame in source.chunks((), CHUNK):
         frame = readable(frame)

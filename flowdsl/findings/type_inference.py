@@ -1,4 +1,4 @@
-"""What type the parts of a template surely have, before any event is seen."""
+"""Static type inference for the parts of a template."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from flowdsl.findings.views import OBJECTS, TemplateView, is_number, is_text
 
 
 def kind_of(expr: Expr, view: TemplateView) -> str | None:
-    """number, text, boolean, array or object; None where only the event tells it."""
+    """Infer the type: "number", "text", "boolean", "array" or "object"; None if it depends on the event."""
     if expr.filters:
         declared = FILTERS.get(expr.filters[-1].name)
-        # an array may be the empty one that production gives for none
+        # production gives an empty array for a missing one
         return declared.result if declared is not None and declared.result in ("number", "text") else None
     if expr.negated:
         return "boolean"
@@ -66,7 +66,7 @@ def _kind_of_path(ident: Ident, view: TemplateView) -> str | None:
 
 
 def own_names(view: TemplateView) -> set[str]:
-    """The names that the template sets itself."""
+    """Return the names that the template sets itself."""
     found: set[str] = set()
     for node in all_nodes(view.body):
         for name in ("name", "key", "value"):
@@ -78,25 +78,25 @@ def own_names(view: TemplateView) -> set[str]:
 
 
 def printed(view: TemplateView) -> Iterator[Expr]:
-    """The expressions whose values are printed or kept, those of `{{ }}` and `set`."""
+    """Yield the expressions whose values are printed or kept: those of `{{ }}` and `set`"""
     for node in all_nodes(view.body):
         if isinstance(node, (Output, Set)):
             yield node.expr
 
 
 def outputs(view: TemplateView) -> Iterator[Expr]:
-    """The expressions of `{{ }}`."""
+    """Yield the expressions of `{{ }}`"""
     for node in all_nodes(view.body):
         if isinstance(node, Output):
             yield node.expr
 
 
 def values(view: TemplateView) -> Iterator[Value]:
-    """Every value in the template."""
+    """Yield every value in the template."""
     for expr in exprs_of(view.body):
         yield expr.value
 
 
 def calls(view: TemplateView) -> Iterator[TemplateCall]:
-    """Every filter that is applied, in expressions and as sections."""
+    """Yield every filter call, in expressions and as sections."""
     return filter_calls(view.body)

@@ -1,4 +1,4 @@
-"""What rules look at: projects, flows, steps and templates, with their places, whether they can be built or not."""
+"""Views that rules inspect: projects, flows, steps and templates with their places, valid or not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flowdsl.values.paths import Path
 if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
 
-# what a variable is known to hold
+# known contents of a variable
 ENTITY: Final = "an entity"
 LINKED: Final = "an entity, or its id where there is none"
 OPTIONAL: Final = "an entity, or nothing"
@@ -31,7 +31,7 @@ UNCERTAIN: Final = frozenset((LINKED, OPTIONAL, METADATA))
 
 @dataclass(frozen=True)
 class TemplateLeaf:
-    """A text in a map's template, or an expression: where in the payload it stands and what it is."""
+    """Text or expression in a map's template, with its place in the payload."""
 
     field: str
     text: str
@@ -40,23 +40,23 @@ class TemplateLeaf:
     expression: Expression | None = None
     problem: str | None = None
     advice: str | None = None
-    # whether it is a number, true, false or null
+    # True for a number, true, false or null
     constant: bool = False
 
     @property
     def paths(self) -> frozenset[Path]:
-        """What it reads."""
+        """Paths that it reads."""
         part = self.template or self.expression
         return part.paths if part is not None else frozenset()
 
     @property
     def sure_paths(self) -> frozenset[Path]:
-        """What it reads and fails without."""
+        """Paths that it reads and fails without."""
         return self.paths - (self.template.optional_paths if self.template else frozenset())
 
     @property
     def only(self) -> Path | None:
-        """The path, where the leaf is that and nothing else."""
+        """Path, if the leaf is nothing but a path."""
         if isinstance(self.expression, Reference):
             return self.expression.path
         body = self.template.body if self.template else ()
@@ -69,10 +69,10 @@ class TemplateLeaf:
 
 @dataclass(eq=False)
 class StepView:
-    """A step: its operator where flowdsl can build it, and the options as YAML says them.
+    """Step: its options as in YAML, and its operator if flowdsl can build it.
 
-    `known` tells what variables hold before the step, where more is known than their shape; `filed` whether the step
-    stands in a file, which production reads as it is.
+    `known` holds the contents of variables before the step, where more is known than their shape. `filed` is true for a
+    step of a file, which production reads as it is.
     """
 
     flow: FlowView
@@ -89,26 +89,26 @@ class StepView:
     filed: bool = False
 
     def remark(self, message: str, hint: str | None = None, option: str | None = None) -> Violation:
-        """A remark at this step, or at one of its options."""
+        """Build a violation at this step, or at one of its options."""
         return Violation(self.places.get(option or "", self.place), message, hint, self.number)
 
     @property
     def later(self) -> list[StepView]:
-        """The steps after it."""
+        """Steps after this one."""
         return self.flow.steps[self.number + 1 :]
 
     def get(self, option: str) -> Any:
-        """An option as YAML says it, None where it is not given."""
+        """Return an option as in YAML, or None if it is not set."""
         return self.options.get(option)
 
     def text(self, option: str) -> str:
-        """An option as text, empty where it is none."""
+        """Return an option that is text, else the empty text."""
         value = self.options.get(option)
         return value if isinstance(value, str) else ""
 
     @property
     def read(self) -> Iterator[tuple[str, Path]]:
-        """The options and the paths that they read; those of conditions and templates are not among them."""
+        """Options with the paths that they read, without conditions and templates."""
         for option in ("from", "key"):
             value = self.options.get(option)
             for text in value if isinstance(value, list) else [value]:
@@ -117,7 +117,7 @@ class StepView:
 
     @property
     def paths(self) -> Iterator[Path]:
-        """Every path that it reads, where that is known."""
+        """Every path that the step is known to read."""
         for _, path in self.read:
             yield path
         for leaf in self.leaves:
@@ -128,7 +128,7 @@ class StepView:
 
 @dataclass(eq=False)
 class FlowView:
-    """A flow: its trigger, its steps, and the keys that are none of a flow's."""
+    """Flow: its trigger, its steps, and its unknown keys."""
 
     name: str
     kind: str
@@ -139,61 +139,61 @@ class FlowView:
     steps: list[StepView] = field(default_factory=list)
     ignored: tuple[tuple[str, str, str], ...] = ()
     sinks: Mapping[str, str] = field(default_factory=dict)
-    # the configurations of those sinks that are counters
+    # configurations of the sinks that are counters
     counters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     filed: bool = False
     flow: FlowSpec | None = None
 
     @property
     def on_link(self) -> bool:
-        """Whether it is for events of links."""
+        """True if the flow is for events of links."""
         return self.kind.startswith("link.")
 
     def remark(self, message: str, hint: str | None = None, key: str = "") -> Violation:
-        """A remark on the flow as a whole."""
+        """Build a violation of the flow as a whole."""
         return Violation(self.places.get(key, self.place), message, hint)
 
     def named(self, *names: str) -> list[StepView]:
-        """The steps of these operators."""
+        """Return the steps of these operators."""
         return [step for step in self.steps if step.name in names]
 
 
 @dataclass(eq=False)
 class TemplateView:
-    """A template, with the step in whose payload it stands."""
+    """Template, with the step whose payload contains it."""
 
     step: StepView
     leaf: TemplateLeaf
 
     @property
     def body(self) -> Body:
-        """What the template is made of."""
+        """Parsed template."""
         return self.leaf.template.body if self.leaf.template is not None else ()
 
     def remark(self, message: str, hint: str | None = None) -> Violation:
-        """A remark at this template."""
+        """Build a violation at this template."""
         what = f"{self.leaf.field}: {message}" if self.leaf.field else message
         return Violation(self.leaf.place, what, hint, self.step.number)
 
 
 @dataclass(eq=False)
 class ProjectView:
-    """Flows with what stands around them."""
+    """Flows with their sinks, consumers and backend."""
 
     flows: list[FlowView] = field(default_factory=list)
     sinks: list[tuple[SinkConfig, str]] = field(default_factory=list)
     consumers: list[tuple[ConsumerOptions, str]] = field(default_factory=list)
     backend: tuple[Backend, str] = (Backend(), "backend")
     ignored: tuple[tuple[str, str, str], ...] = ()
-    # whether there is a list of sinks at all
+    # True if the document has a list of sinks
     has_sinks: bool = False
 
 
 class PermissiveScope(Scope):
-    """A scope in which every variable may be, to learn what a step adds although it cannot stand."""
+    """Scope that accepts every variable, used to infer what an invalid step would add."""
 
     def check(self, paths: Iterable[Path], what: str) -> None:
-        """Nothing is refused."""
+        """Accept every path."""
 
     def __contains__(self, name: str) -> bool:
         return True
@@ -203,7 +203,7 @@ class PermissiveScope(Scope):
 
 
 class ScopeTracker:
-    """Goes along the steps of a flow, and knows what variables there are before the next one."""
+    """Variables in scope while walking the steps of a flow."""
 
     def __init__(self, kind: str) -> None:
         known = kind.startswith(("link.", "entity."))
@@ -215,7 +215,7 @@ class ScopeTracker:
             self.known["data"] = DATA
 
     def step(self, name: str, operator: Operator | None, options: Mapping[str, Any]) -> None:
-        """Take a step."""
+        """Apply the effect of a step on the scope."""
         if operator is not None:
             self.scope = Scope(operator.check(PermissiveScope(self.scope.variables)).variables)
         as_ = options.get("as")
@@ -238,7 +238,7 @@ _KINDS = frozenset(("link.created", "link.deleted", "entity.created", "entity.up
 
 
 def shape_at(scope: Scope, path: Path) -> ValueShape | None:
-    """What is known of the value at a path; None where nothing is."""
+    """Return the static shape of the value at a path, or None if unknown."""
     shape = scope.variables.get(path[0])
     for part in path[1:]:
         if shape is None or shape.fields is None:
@@ -248,16 +248,16 @@ def shape_at(scope: Scope, path: Path) -> ValueShape | None:
 
 
 def is_text(scope: Scope, path: Path) -> bool:
-    """Whether the value at a path is text for sure, as ids are."""
+    """Return True if the value at a path is surely text, as ids are."""
     return shape_at(scope, path) is TEXT
 
 
 def is_number(scope: Scope, path: Path) -> bool:
-    """Whether the value at a path is a number for sure."""
+    """Return True if the value at a path is surely a number."""
     return shape_at(scope, path) is NUMBER
 
 
 def payload_before(step: StepView) -> StepView | None:
-    """The map whose payload a step hands on."""
+    """Return the map whose payload a step delivers, or None."""
     maps = [s for s in step.flow.steps[: step.number] if s.name == "map"]
     return maps[-1] if maps else None

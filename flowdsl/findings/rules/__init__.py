@@ -1,1 +1,1 @@
-"""The rules, one module a theme; `base.rules` reads all of them."""
+"""Rules, one module for each theme; `base.rules` imports all of them."""

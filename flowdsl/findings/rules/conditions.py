@@ -1,4 +1,4 @@
-"""Conditions: production compares text, and splits a condition at the first operator."""
+"""Rules about conditions: production compares text, and splits a condition at the first operator."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def _filed(step: StepView) -> Compared | None:
 
 
 def _bare(text: str) -> str:
-    """A text without what stands in quotes."""
+    """Return a text without its quoted parts."""
     return re.sub(r"\"[^\"]*\"|'[^']*'", '""', text)
 
 
 @rule("condition-refused", "error", StepView, target=True)
 def condition_refused(step: StepView) -> Iterator[Violation]:
-    """Production does not read the condition, and leaves the whole flow out."""
+    """Report a condition that production rejects, along with its whole flow."""
     text = step.text("condition")
     if (
         step.name == "filter"
@@ -50,7 +50,7 @@ def condition_refused(step: StepView) -> Iterator[Violation]:
 
 @rule("condition-spaces", "error", StepView, target=True)
 def condition_spaces(step: StepView) -> Iterator[Violation]:
-    """Production wants a space on each side of an operator."""
+    """Report an operator without the spaces that production requires on each side."""
     text = step.text("condition")
     if (
         step.name == "filter"
@@ -69,7 +69,7 @@ def condition_spaces(step: StepView) -> Iterator[Violation]:
 
 @rule("condition-and", "error", StepView, target=True)
 def condition_and(step: StepView) -> Iterator[Violation]:
-    """Production takes `and` and `or` for a part of a name."""
+    """Report `and` and `or`, which production takes for part of a name."""
     found = _filed(step)
     if found is None:
         return
@@ -87,7 +87,7 @@ def condition_and(step: StepView) -> Iterator[Violation]:
 
 @rule("condition-bare-word", "error", StepView, target=True)
 def condition_bare_word(step: StepView) -> Iterator[Violation]:
-    """The right side of a comparison is a variable that does not exist, where text seems meant."""
+    """Report a right side that names a variable that does not exist, where text seems meant."""
     found = _filed(step)
     path = found.right_path if found else None
     if found is None or path is None or " " in found.right or path[0] in step.scope:
@@ -102,7 +102,7 @@ def condition_bare_word(step: StepView) -> Iterator[Violation]:
 
 @rule("condition-quoted-left", "error", StepView, target=True)
 def condition_quoted_left(step: StepView) -> Iterator[Violation]:
-    """The left side of a comparison is always a path in production."""
+    """Report text on the left side, which production always reads as a path."""
     found = _filed(step)
     if found is None or (
         found.left[:1] not in tuple("\"'0123456789-") and found.left not in ("true", "false", "null")
@@ -121,7 +121,7 @@ def condition_quoted_left(step: StepView) -> Iterator[Violation]:
 
 @rule("condition-quoted-operator", "error", StepView, target=True)
 def condition_quoted_operator(step: StepView) -> Iterator[Violation]:
-    """An operator within quotes is one for production: it splits the condition there."""
+    """Report an operator within quotes, at which production splits the condition."""
     text = step.text("condition")
     found = _filed(step)
     if found is None or production_condition(_bare(text)) is None:
@@ -140,13 +140,13 @@ def condition_quoted_operator(step: StepView) -> Iterator[Violation]:
 
 @rule("number-spelling", "warning", StepView, target=True)
 def number_spelling(step: StepView) -> Iterator[Violation]:
-    """A number is spelled in a way in which no event may spell it, and production compares spellings."""
+    """Report a number spelled in a way that events cannot spell it; production compares spellings."""
     for found in shipped(step):
         if found.kind != "number" or is_number(step.scope, found.left_path):
             continue
         value = float(found.right)
         whole = value.is_integer() and abs(value) < 1e16
-        # what JSON prints for a whole number, and for any other
+        # JSON spellings of a whole number, and of any other
         if found.right != (str(int(value)) if whole else json.dumps(value)):
             hint = (
                 f"write {int(value)}, if the events hold whole numbers"
@@ -162,7 +162,7 @@ def number_spelling(step: StepView) -> Iterator[Violation]:
 
 @rule("quoted-number", "warning", StepView)
 def quoted_number(step: StepView) -> Iterator[Violation]:
-    """A number in quotes is text: equal to no number here, and to numbers too in production."""
+    """Report a number in quotes: it equals no number here, but does in production."""
     for found in shipped(step):
         value = found.literal
         if found.kind != "text" or is_text(step.scope, found.left_path):
@@ -178,7 +178,7 @@ def quoted_number(step: StepView) -> Iterator[Violation]:
 
 @rule("compared-as-text", "note", StepView, target=True)
 def compared_as_text(step: StepView) -> Iterator[Violation]:
-    """Production compares the texts of values: `10` equals `"10"`, and not `10.0`."""
+    """Report a comparison that production does on texts: `10` equals `"10"`, and not `10.0`"""
     for found in shipped(step):
         left, right = found.left_path, found.right_path
         if left[0] not in step.scope or is_text(step.scope, left):
@@ -203,7 +203,7 @@ def compared_as_text(step: StepView) -> Iterator[Violation]:
 
 @rule("object-compared", "error", StepView, target=True)
 def object_compared(step: StepView) -> Iterator[Violation]:
-    """In production an object equals nothing, not even itself."""
+    """Report a compared object; in production it equals nothing, not even itself."""
     for found in shipped(step):
         for path in (found.left_path, found.right_path):
             if found.right and path and len(path) == 1 and step.known.get(path[0]) in OBJECTS - {"metadata"}:
@@ -216,7 +216,7 @@ def object_compared(step: StepView) -> Iterator[Violation]:
 
 @rule("condition-constant", "warning", StepView)
 def condition_constant(step: StepView) -> Iterator[Violation]:
-    """A condition that reads nothing is the same for every event."""
+    """Report a condition that reads nothing, and so is the same for every event."""
     if step.name == "filter" and step.operator is not None and step.operator.paths == frozenset():
         yield step.remark(
             f"{step.text('condition')} reads no variable, so it is the same for every event",
@@ -227,7 +227,7 @@ def condition_constant(step: StepView) -> Iterator[Violation]:
 
 @rule("compared-with-itself", "warning", StepView)
 def compared_with_itself(step: StepView) -> Iterator[Violation]:
-    """A value that is compared with itself."""
+    """Report a value compared with itself."""
     for found in shipped(step):
         if found.right_path is not None and found.left_path == found.right_path:
             yield step.remark(f"{path_text(found.left_path)} is compared with itself", None, "condition")

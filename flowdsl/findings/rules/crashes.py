@@ -1,4 +1,4 @@
-"""What makes production's engine crash: no later event is processed then, by any flow."""
+"""Rules about what crashes production's engine, so that it processes no later event of any flow."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HINTS = {
 
 @rule("stops-production", "error", TemplateView, target=True)
 def stops_production(view: TemplateView) -> Iterator[Violation]:
-    """Production's engine crashes whenever it comes to this."""
+    """Report a template that always crashes production's engine."""
     imported = [Construct.IMPORT] if imports_itself(view.leaf.text) else []
     for construct in dict.fromkeys([*imported, *(risk.construct for risk in _possible(view) if risk.sure)]):
         yield view.remark(
@@ -50,14 +50,14 @@ def stops_production(view: TemplateView) -> Iterator[Violation]:
 
 @rule("can-stop-production", "note", TemplateView, target=True)
 def can_stop_production(view: TemplateView) -> Iterator[Violation]:
-    """Production's engine crashes at some values of this."""
+    """Report a template that crashes production's engine for some values."""
     found = list(_possible(view))
     sure = {risk.construct for risk in found if risk.sure}
     for construct in dict.fromkeys(risk.construct for risk in found if risk.construct not in sure):
         if construct is Construct.SUM and all(
             _whole(Expr(v), view) for v in values(view) if isinstance(v, Math)
         ):
-            # whole numbers that are beyond 64 bits fail, and no more
+            # whole numbers beyond 64 bits only fail
             continue
         yield view.remark(
             f"{construct}: production's engine crashes at such a value, and processes no later event of any flow",
@@ -66,14 +66,14 @@ def can_stop_production(view: TemplateView) -> Iterator[Violation]:
 
 
 def _possible(view: TemplateView) -> Iterator[Risk]:
-    """What can happen, by what is known of the values before any event is seen."""
+    """Yield the risks that static types do not rule out."""
     for risk in risks(_body(view)):
         if risk.of is None or not _harmless(risk.construct, risk.of, view):
             yield risk
 
 
 def _body(view: TemplateView) -> Body:
-    """The template as production reads it, which takes some that flowdsl refuses."""
+    """Return the template as production parses it, which accepts some that flowdsl rejects."""
     if view.leaf.template is not None:
         return view.body
     try:
@@ -83,7 +83,7 @@ def _body(view: TemplateView) -> Body:
 
 
 def _harmless(construct: Construct, given: Expr, view: TemplateView) -> bool:
-    """Whether the value is of a type at which nothing happens."""
+    """Return True if the value has a type at which nothing crashes."""
     if construct is Construct.TEXT_LOOP:
         counted = isinstance(given.value, Ident) and given.value.text in ("batch.items", "_batch.items")
         return (counted and not given.filters) or kind_of(given, view) in ("array", "object", "number")
@@ -91,7 +91,7 @@ def _harmless(construct: Construct, given: Expr, view: TemplateView) -> bool:
 
 
 def _whole(expr: Expr, view: TemplateView) -> bool:
-    """Whether it is a whole number for sure: written out, counted, or a sum of such."""
+    """Return True if the value is surely a whole number: a literal, a count, or a sum of such."""
     if expr.filters:
         return False
     value = expr.value
@@ -104,7 +104,7 @@ def _whole(expr: Expr, view: TemplateView) -> bool:
 
 @rule("condition-stops-production", "error", StepView, target=True)
 def condition_stops_production(step: StepView) -> Iterator[Violation]:
-    """Production does not even start with this condition."""
+    """Report a condition with which production cannot start."""
     if step.name == "filter" and step.filed and keeps_from_starting(step.text("condition")):
         yield step.remark(
             "production does not start with this condition: reading it makes it crash, for all flows",

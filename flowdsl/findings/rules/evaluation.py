@@ -1,4 +1,4 @@
-"""Templates: what fails when it is evaluated, or means something else than in other languages."""
+"""Rules about templates that fail to evaluate, or differ from other languages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flowdsl.findings.views import TemplateView
 
 _MOST: Final = 2**53
 _NUMERIC: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-# what Tera 2 has under another name, elsewhere, or not at all
+# renamed, moved or removed in Tera 2
 _TERA_2: Final = {
     "addslashes": "is gone",
     "as_str": "is called str",
@@ -37,7 +37,7 @@ _TERA_2: Final = {
 
 @rule("default-not-first", "error", TemplateView)
 def default_not_first(view: TemplateView) -> Iterator[Violation]:
-    """`default` works only as the first filter, right after a path."""
+    """Report a `default` that is not the first filter right after a path."""
     for expr in exprs_of(view.body):
         names = [call.name for call in expr.filters]
         first_of_path = names[:1] == ["default"] and isinstance(expr.value, (Ident, TemplateLiteral))
@@ -50,7 +50,7 @@ def default_not_first(view: TemplateView) -> Iterator[Violation]:
 
 @rule("filter-reach", "warning", TemplateView)
 def filter_reach(view: TemplateView) -> Iterator[Violation]:
-    """A filter takes the whole arithmetic, or the whole `~`, on its left."""
+    """Report a filter that applies to the whole arithmetic, or the whole `~`, on its left."""
     for expr in exprs_of(view.body):
         if not expr.filters or not isinstance(expr.value, (Math, Concat)):
             continue
@@ -65,7 +65,7 @@ def filter_reach(view: TemplateView) -> Iterator[Violation]:
 
 @rule("types-compared", "warning", TemplateView)
 def types_compared(view: TemplateView) -> Iterator[Violation]:
-    """A number and a text are neither equal nor unequal, whatever they say."""
+    """Report a number compared with a text: they are neither equal nor unequal."""
     for value in values(view):
         if not isinstance(value, TemplateComparison) or value.op not in ("==", "!="):
             continue
@@ -90,7 +90,7 @@ def _numeric(expr: Expr) -> bool:
 
 @rule("text-ordered", "error", TemplateView)
 def text_ordered(view: TemplateView) -> Iterator[Violation]:
-    """`<` and `>` take numbers only; with text they fail."""
+    """Report `<` and `>` on text, which fail: they take numbers only."""
     for value in values(view):
         if isinstance(value, TemplateComparison) and value.op in ("<", "<=", ">", ">="):
             kinds = {kind_of(value.left, view), kind_of(value.right, view)}
@@ -102,7 +102,7 @@ def text_ordered(view: TemplateView) -> Iterator[Violation]:
 
 @rule("computed-with-text", "error", TemplateView)
 def computed_with_text(view: TemplateView) -> Iterator[Violation]:
-    """Arithmetic with text fails; texts are joined by `~`."""
+    """Report arithmetic on text, which fails; `~` joins texts."""
     for value in values(view):
         if isinstance(value, Math):
             operands = [value.first, *(operand for _, operand in value.rest)]
@@ -112,7 +112,7 @@ def computed_with_text(view: TemplateView) -> Iterator[Violation]:
 
 @rule("joined-object", "error", TemplateView)
 def joined_object(view: TemplateView) -> Iterator[Violation]:
-    """`~` takes text and numbers; with an object, an array or a boolean it fails."""
+    """Report `~` on an object, an array or a boolean, which fails."""
     for value in values(view):
         for part in value.parts if isinstance(value, Concat) else ():
             kind = kind_of(Expr(part), view)
@@ -126,7 +126,7 @@ def joined_object(view: TemplateView) -> Iterator[Violation]:
 
 @rule("big-integer", "note", TemplateView)
 def big_integer(view: TemplateView) -> Iterator[Violation]:
-    """Whole numbers beyond 2⁵³ are compared as 64-bit floats."""
+    """Report whole numbers beyond 2⁵³, which are compared as 64-bit floats."""
     for value in values(view):
         if isinstance(value, TemplateComparison):
             for side in (value.left.value, value.right.value):
@@ -140,7 +140,7 @@ def big_integer(view: TemplateView) -> Iterator[Violation]:
 
 @rule("tera-2", "note", TemplateView, target=True)
 def tera_2(view: TemplateView) -> Iterator[Violation]:
-    """Tera 2 has this otherwise, should production ever move to it."""
+    """Report what Tera 2 does differently, in case production upgrades."""
     for name in dict.fromkeys(call.name for call in calls(view)):
         if name in _TERA_2:
             yield view.remark(
@@ -153,7 +153,7 @@ def tera_2(view: TemplateView) -> Iterator[Violation]:
 
 @rule("impure-function", "error", TemplateView, target=True)
 def impure_function(view: TemplateView) -> Iterator[Violation]:
-    """A function that reads the environment, the clock or chance."""
+    """Report a function that reads the environment, the clock or a random source."""
     for value in values(view):
         if isinstance(value, TemplateCall) and value.name in REFUSED:
             yield view.remark(
@@ -168,7 +168,7 @@ def impure_function(view: TemplateView) -> Iterator[Violation]:
 
 @rule("template-fails", "error", TemplateView, target=True)
 def template_fails(view: TemplateView) -> Iterator[Violation]:
-    """Production finds a fault of a template at each event, not when it loads it."""
+    """Report a template whose fault production finds at each event, not at load."""
     problem = view.leaf.problem
     if problem is not None and not re.search(r"is refused: ", problem):
         yield view.remark(

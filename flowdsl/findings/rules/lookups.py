@@ -1,4 +1,4 @@
-"""resolve and fan_out: entities that may not be there, links in no order, names that hide others."""
+"""Rules about resolve and fan_out: missing entities, unordered links, shadowed names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowdsl.values.paths import Path, path_text
 
 @rule("resolve-may-fail", "note", StepView)
 def resolve_may_fail(step: StepView) -> Iterator[Violation]:
-    """An event whose entity or link is missing fails at a resolve."""
+    """Report a resolve that fails for events whose entity or link is missing."""
     if step.name == "resolve" and step.get("required") is not False and not _gone(step):
         via = step.get("via")
         missing = f"no {via!r} link" if via else f"no entity with the id in {step.get('from')!r}"
@@ -23,7 +23,7 @@ def resolve_may_fail(step: StepView) -> Iterator[Violation]:
 
 @rule("resolve-deleted", "error", StepView)
 def resolve_deleted(step: StepView) -> Iterator[Violation]:
-    """The entity that an event deletes is gone before its flows run."""
+    """Report a resolve of the entity that the event has just deleted."""
     if _gone(step):
         yield step.remark(
             "the entity is deleted before its flows run, so this fails at every event",
@@ -43,7 +43,7 @@ def _gone(step: StepView) -> bool:
 
 @rule("link-deleted", "warning", StepView)
 def link_deleted(step: StepView) -> Iterator[Violation]:
-    """The link that an event deletes is gone before its flows run."""
+    """Report a lookup of the link that the event has just deleted."""
     if step.flow.kind != "link.deleted" or step.name not in ("resolve", "fan_out"):
         return
     via, flow = step.get("via"), step.flow
@@ -59,7 +59,7 @@ def link_deleted(step: StepView) -> Iterator[Violation]:
 
 @rule("first-link", "note", StepView, target=True)
 def first_link(step: StepView) -> Iterator[Violation]:
-    """Where there are several links, production takes any of them."""
+    """Report a resolve by link, of which production takes any one if there are several."""
     if step.name == "resolve" and step.get("via") is not None:
         yield step.remark(
             f"where there are several {step.get('via')!r} links, flowdsl takes the earliest, production any of them",
@@ -70,7 +70,7 @@ def first_link(step: StepView) -> Iterator[Violation]:
 
 @rule("shadowed-variable", "warning", StepView)
 def shadowed_variable(step: StepView) -> Iterator[Violation]:
-    """A step gives a variable a name that is taken."""
+    """Report a step that reuses the name of a variable."""
     if step.name not in ("resolve", "fan_out") or not step.text("as"):
         return
     new = [step.text("as"), *([f"{step.text('as')}_id"] if step.name == "fan_out" else [])]
@@ -85,7 +85,7 @@ def shadowed_variable(step: StepView) -> Iterator[Violation]:
 
 @rule("name-unreachable", "error", StepView, target=True)
 def name_unreachable(step: StepView) -> Iterator[Violation]:
-    """A variable gets a name that no path can reach."""
+    """Report a variable whose name no path can reach."""
     name = step.text("as")
     if (
         step.name in ("resolve", "fan_out")
@@ -99,7 +99,7 @@ def name_unreachable(step: StepView) -> Iterator[Violation]:
 
 @rule("direction-unknown", "error", StepView, target=True)
 def direction_unknown(step: StepView) -> Iterator[Violation]:
-    """A direction that production finds wrong at each event."""
+    """Report a direction that production rejects at each event."""
     direction = step.get("direction")
     if step.name in ("resolve", "fan_out") and direction not in (None, "forward", "reverse"):
         what = "fails at every event" if step.get("via") is not None else "is ignored without via"
@@ -112,7 +112,7 @@ def direction_unknown(step: StepView) -> Iterator[Violation]:
 
 @rule("direction-unused", "note", StepView)
 def direction_unused(step: StepView) -> Iterator[Violation]:
-    """A direction without a link type does nothing."""
+    """Report a direction without a link type, which does nothing."""
     if step.name == "resolve" and step.get("via") is None and step.get("direction") == "reverse":
         yield step.remark(
             "without via there is no link to follow, so the direction does nothing",
@@ -123,7 +123,7 @@ def direction_unused(step: StepView) -> Iterator[Violation]:
 
 @rule("entity-id", "note", StepView, target=True)
 def entity_id(step: StepView) -> Iterator[Violation]:
-    """Production does not add `id` to an entity whose data lacks it."""
+    """Report a use of an entity's `id`, which production does not add to data that lacks it."""
     said = set()
     for path in step.paths:
         if len(path) == 2 and path[1] == "id" and step.known.get(path[0]) in (ENTITY, LINKED, OPTIONAL):
@@ -140,7 +140,7 @@ def entity_id(step: StepView) -> Iterator[Violation]:
 
 @rule("maybe-missing", "warning", TemplateView)
 def maybe_missing(view: TemplateView) -> Iterator[Violation]:
-    """A template reads what is not always there, and fails without it."""
+    """Report a template that reads a value that may be missing, and fails without it."""
     for path in sorted(view.leaf.sure_paths):
         what = view.step.known.get(path[0])
         if what in UNCERTAIN and (len(path) > 1 or what != LINKED):
@@ -159,7 +159,7 @@ def _safer(path: Path, what: str) -> str:
 
 @rule("key-may-miss", "warning", StepView)
 def key_may_miss(step: StepView) -> Iterator[Violation]:
-    """A step keys or starts by what is not always there, and fails without it."""
+    """Report a step that reads a key or id that may be missing, and fails without it."""
     for option, path in step.read:
         what = step.known.get(path[0])
         if what in UNCERTAIN and (len(path) > 1 or what != LINKED):

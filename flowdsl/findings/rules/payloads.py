@@ -1,4 +1,4 @@
-"""What production's sinks make of a payload: fields of a wrong type are passed over, and others stand for them."""
+"""Rules about payloads: production's sinks ignore fields of a wrong type, and use defaults for them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ _TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def _handed(step: StepView, *types: str) -> Iterator[tuple[str, str, StepView]]:
-    """The sinks of these types that a step delivers to: name, type, and the map whose payload they get."""
+    """Yield the sinks of these types that a step delivers to: name, type, and the map that makes their
+    payload.
+    """
     payload = payload_before(step) if step.name == "deliver" else None
     if payload is None:
         return
@@ -33,7 +35,7 @@ def _handed(step: StepView, *types: str) -> Iterator[tuple[str, str, StepView]]:
 
 
 def _top(leaf: TemplateLeaf) -> str:
-    """The field of the payload that a leaf is, or is inside of."""
+    """Return the top-level field of the payload that contains a leaf."""
     return leaf.field.partition(".")[0].partition("[")[0]
 
 
@@ -43,7 +45,7 @@ def _is_text(leaf: TemplateLeaf) -> bool:
 
 @rule("counter-value-is-text", "error", StepView, target=True)
 def counter_value_is_text(step: StepView) -> Iterator[Violation]:
-    """A counter's value that a template makes is text in production, and counts as 1."""
+    """Report a counter's value made by a template: production gets text, and counts 1."""
     for name, _, payload in _handed(step, "counter"):
         for leaf in payload.leaves:
             if leaf.field == "value" and not leaf.constant:
@@ -57,7 +59,7 @@ def counter_value_is_text(step: StepView) -> Iterator[Violation]:
 
 @rule("sink-field-not-text", "warning", StepView, target=True)
 def sink_field_not_text(step: StepView) -> Iterator[Violation]:
-    """A title or a type that is no text is passed over."""
+    """Report a title or a type that is not text, which is ignored."""
     for name, kind, payload in _handed(step, *_TEXTS):
         for leaf in payload.leaves:
             if _top(leaf) in _TEXTS[kind] and not _is_text(leaf):
@@ -71,7 +73,7 @@ def sink_field_not_text(step: StepView) -> Iterator[Violation]:
 
 @rule("push-default-title", "note", StepView, target=True)
 def push_default_title(step: StepView) -> Iterator[Violation]:
-    """Production sends a title and a body with each push message, also where the payload has none."""
+    """Report a push payload without title or body, which production fills in."""
     for name, _, payload in _handed(step, "push"):
         given = {_top(leaf) for leaf in payload.leaves}
         missing = [part for part in ("title", "body") if part not in given]
@@ -87,7 +89,7 @@ def push_default_title(step: StepView) -> Iterator[Violation]:
 
 @rule("push-data-not-object", "warning", StepView, target=True)
 def push_data_not_object(step: StepView) -> Iterator[Violation]:
-    """Production sends a push message's `data` as it is; the push service takes objects only."""
+    """Report a push message's `data` that is not an object, which the push service rejects."""
     for name, _, payload in _handed(step, "push"):
         for leaf in payload.leaves:
             if leaf.field == "data" or leaf.field.startswith("data["):

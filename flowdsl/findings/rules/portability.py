@@ -1,4 +1,4 @@
-"""What production cannot say, and what it passes over in silence."""
+"""Rules about what production cannot express, and what it ignores silently."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowdsl.operators import OPERATORS
 
 @rule("not-portable", "error", FlowView, target=True)
 def not_portable(flow: FlowView) -> Iterator[Violation]:
-    """Production cannot say this, so the flow cannot be exported."""
+    """Report what production cannot express, so that the flow cannot be exported."""
     from flowdsl.production.portable import portable
 
     if flow.flow is None:
@@ -32,7 +32,7 @@ def not_portable(flow: FlowView) -> Iterator[Violation]:
 
 @rule("option-ignored", "error", StepView, target=True)
 def option_ignored(step: StepView) -> Iterator[Violation]:
-    """Production passes over an option that flowdsl has and it has not."""
+    """Report an option of flowdsl that production lacks and ignores."""
     operator = OPERATORS.get(step.name)
     if not step.filed or operator is None:
         return
@@ -47,7 +47,7 @@ def option_ignored(step: StepView) -> Iterator[Violation]:
 
 @rule("key-ignored", "warning", StepView, target=True)
 def key_ignored(step: StepView) -> Iterator[Violation]:
-    """Production passes over an option that it does not know."""
+    """Report an unknown option, which production ignores."""
     operator = OPERATORS.get(step.name)
     if not step.filed or operator is None:
         return
@@ -63,7 +63,7 @@ def key_ignored(step: StepView) -> Iterator[Violation]:
 
 @rule("flow-key-ignored", "warning", FlowView, target=True)
 def flow_key_ignored(flow: FlowView) -> Iterator[Violation]:
-    """Production passes over a key of a flow or trigger that it does not know."""
+    """Report an unknown key of a flow or trigger, which production ignores."""
     known = ("name", "description", "trigger", "pipeline", "kind", "link_type", "entity_type")
     for what, key, place in flow.ignored:
         yield Violation(
@@ -73,7 +73,7 @@ def flow_key_ignored(flow: FlowView) -> Iterator[Violation]:
 
 @rule("project-key-ignored", "warning", ProjectView, target=True)
 def project_key_ignored(project: ProjectView) -> Iterator[Violation]:
-    """Production passes over a key beside the flows that it does not know."""
+    """Report an unknown key next to the flows, which production ignores."""
     for what, key, place in project.ignored:
         hint = did_you_mean(key, ("backend", "flows", "consumers", "name", "type", "config", "seek"))
         yield Violation(place, f"production passes over {key!r}: {what} has no such key", hint)
@@ -81,7 +81,9 @@ def project_key_ignored(project: ProjectView) -> Iterator[Violation]:
 
 @rule("filter-of-other-family", "error", FlowView, target=True)
 def filter_of_other_family(flow: FlowView) -> Iterator[Violation]:
-    """Production passes over `entity_type` on events of links, and `link_type` on those of entities."""
+    """Report `entity_type` on events of links, and `link_type` on those of entities, which production
+    ignores.
+    """
     wrong = "entity_type" if flow.on_link else "link_type"
     if flow.kind and (flow.entity_type if flow.on_link else flow.link_type):
         right = "link_type" if flow.on_link else "entity_type"
@@ -94,7 +96,7 @@ def filter_of_other_family(flow: FlowView) -> Iterator[Violation]:
 
 @rule("duration-refused", "error", StepView, target=True)
 def duration_refused(step: StepView) -> Iterator[Violation]:
-    """Production does not read the duration, and leaves the whole flow out."""
+    """Report a duration that production cannot parse, so that it leaves the whole flow out."""
     for option in ("window", "per") if step.filed else ():
         value = step.get(option)
         if value is None:

@@ -1,4 +1,4 @@
-"""Flows together, and what stands around them: sinks, consumers, the backend."""
+"""Rules about flows together, and about their sinks, consumers and backend."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RUNTIME = "flow-runtime"
 
 
 def used_sinks(step: StepView) -> list[str]:
-    """The sinks that a deliver step names, each once."""
+    """Return the distinct sinks that a deliver step names."""
     given = step.get("sinks")
     names = [step.get("sink"), *(given if isinstance(given, list) else [])]
     return list(dict.fromkeys(name for name in names if isinstance(name, str)))
@@ -22,7 +22,7 @@ def used_sinks(step: StepView) -> list[str]:
 
 @rule("duplicate-flow", "warning", ProjectView)
 def duplicate_flow(project: ProjectView) -> Iterator[Violation]:
-    """Two flows have one name."""
+    """Report two flows of one name."""
     seen: set[str] = set()
     for flow in project.flows:
         if flow.name and flow.name in seen:
@@ -35,7 +35,7 @@ def duplicate_flow(project: ProjectView) -> Iterator[Violation]:
 
 @rule("sink-undefined", "error", ProjectView)
 def sink_undefined(project: ProjectView) -> Iterator[Violation]:
-    """A flow delivers to a sink that is not defined."""
+    """Report a flow that delivers to an undefined sink."""
     names = [sink.name for sink, _ in project.sinks]
     for flow in project.flows if project.has_sinks else ():
         for step in flow.named("deliver"):
@@ -51,7 +51,7 @@ def sink_undefined(project: ProjectView) -> Iterator[Violation]:
 
 @rule("no-sinks", "note", ProjectView, target=True)
 def no_sinks(project: ProjectView) -> Iterator[Violation]:
-    """Flows deliver, and no sink is defined."""
+    """Report flows that deliver while no sink is defined."""
     if not project.has_sinks:
         step = next((s for flow in project.flows for s in flow.named("deliver")), None)
         if step is not None:
@@ -63,7 +63,7 @@ def no_sinks(project: ProjectView) -> Iterator[Violation]:
 
 @rule("sink-unused", "note", ProjectView)
 def sink_unused(project: ProjectView) -> Iterator[Violation]:
-    """A sink that no flow delivers to."""
+    """Report a sink that no flow delivers to."""
     used = {name for flow in project.flows for step in flow.named("deliver") for name in used_sinks(step)}
     for sink, place in project.sinks:
         if sink.name not in used:
@@ -74,7 +74,7 @@ def sink_unused(project: ProjectView) -> Iterator[Violation]:
 
 @rule("duplicate-sink", "warning", ProjectView)
 def duplicate_sink(project: ProjectView) -> Iterator[Violation]:
-    """Two sinks have one name, and the last one counts."""
+    """Report two sinks of one name, of which the last one counts."""
     counts = Counter(sink.name for sink, _ in project.sinks)
     for sink, place in project.sinks:
         if counts[sink.name] > 1:
@@ -88,7 +88,7 @@ def duplicate_sink(project: ProjectView) -> Iterator[Violation]:
 
 @rule("sink-not-implemented", "error", ProjectView, target=True)
 def sink_not_implemented(project: ProjectView) -> Iterator[Violation]:
-    """Production has no sink of the type `feed`."""
+    """Report a sink of type `feed`, which production does not implement."""
     for sink, place in project.sinks:
         if sink.type in NOT_IMPLEMENTED_SINK_TYPES:
             yield Violation(
@@ -100,7 +100,7 @@ def sink_not_implemented(project: ProjectView) -> Iterator[Violation]:
 
 @rule("sink-needs-code", "note", ProjectView, target=True)
 def sink_needs_code(project: ProjectView) -> Iterator[Violation]:
-    """A custom sink is there only if the program registers it."""
+    """Report a custom sink, which exists only if the program registers it."""
     for sink, place in project.sinks:
         if sink.type == "custom":
             yield Violation(
@@ -111,7 +111,7 @@ def sink_needs_code(project: ProjectView) -> Iterator[Violation]:
 
 @rule("webhook-without-url", "error", ProjectView)
 def webhook_without_url(project: ProjectView) -> Iterator[Violation]:
-    """A webhook that has no URL to call."""
+    """Report a webhook without a URL."""
     for sink, place in project.sinks:
         if sink.type == "webhook" and not sink.config.get("url"):
             yield Violation(place, f"the webhook {sink.name!r} has no url", "config: {url: https://…}")
@@ -119,7 +119,7 @@ def webhook_without_url(project: ProjectView) -> Iterator[Violation]:
 
 @rule("backend-not-implemented", "error", ProjectView, target=True)
 def backend_not_implemented(project: ProjectView) -> Iterator[Violation]:
-    """Production has no backend but memory."""
+    """Report a backend other than memory, which production does not implement."""
     backend, place = project.backend
     if backend.type != "memory":
         yield Violation(
@@ -132,7 +132,7 @@ def backend_not_implemented(project: ProjectView) -> Iterator[Violation]:
 
 @rule("backend-config-ignored", "note", ProjectView, target=True)
 def backend_config_ignored(project: ProjectView) -> Iterator[Violation]:
-    """Production reads the configuration of a backend and does nothing with it."""
+    """Report a backend's configuration, which production reads and ignores."""
     backend, place = project.backend
     if backend.config:
         yield Violation(place, f"production passes over the backend's {', '.join(backend.config)}")
@@ -140,7 +140,7 @@ def backend_config_ignored(project: ProjectView) -> Iterator[Violation]:
 
 @rule("consumer-ignored", "note", ProjectView, target=True)
 def consumer_ignored(project: ProjectView) -> Iterator[Violation]:
-    """The flows read the log as `flow-runtime`, whatever other consumers are named."""
+    """Report consumers, which production ignores: flows read the log as `flow-runtime`"""
     for consumer, place in project.consumers:
         if consumer.name != _RUNTIME:
             yield Violation(

@@ -1,4 +1,4 @@
-"""To whom things go: production takes the recipient from variables first, flowdsl from the payload."""
+"""Rules about recipients: production takes them from variables first, flowdsl from the payload."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _NEED_RECIPIENT = ("in_app", "push")
 
 
 def _recipient(step: StepView) -> TemplateLeaf | None:
-    """The payload's recipient at a deliver."""
+    """Return the payload's recipient at a deliver."""
     payload = payload_before(step)
     return next((leaf for leaf in payload.leaves if leaf.field == "recipient_id"), None) if payload else None
 
 
 def _map_of(step: StepView) -> int | None:
-    """The step whose payload a deliver hands on."""
+    """Return the number of the step that makes a deliver's payload."""
     payload = payload_before(step)
     return payload.number if payload else None
 
 
 def _taken(step: StepView) -> str | None:
-    """The variable that production takes as the recipient at a deliver."""
+    """Return the variable that production takes as the recipient at a deliver."""
     return next((name for name in ("recipient_id", "target_id") if is_text(step.scope, (name,))), None)
 
 
@@ -32,7 +32,7 @@ def _fanned(step: StepView) -> list[StepView]:
 
 
 def _same(step: StepView, leaf: TemplateLeaf, variable: str) -> bool:
-    """Whether the payload's recipient is surely the id that stands in a variable."""
+    """Return True if the payload's recipient is surely the id in a variable."""
     path = leaf.only
     if path is None or path == (variable,):
         return path is not None
@@ -48,7 +48,7 @@ def _same(step: StepView, leaf: TemplateLeaf, variable: str) -> bool:
 
 @rule("recipient-is-target", "error", StepView, target=True)
 def recipient_is_target(step: StepView) -> Iterator[Violation]:
-    """Production delivers to `target_id`, whatever the payload's `recipient_id` says."""
+    """Report a deliver that production sends to `target_id`, not to the payload's `recipient_id`"""
     leaf = _recipient(step) if step.name == "deliver" else None
     if leaf is None or _taken(step) != "target_id" or _same(step, leaf, "target_id"):
         return
@@ -70,7 +70,7 @@ def recipient_is_target(step: StepView) -> Iterator[Violation]:
 
 @rule("recipient-is-variable", "error", StepView, target=True)
 def recipient_is_variable(step: StepView) -> Iterator[Violation]:
-    """Production delivers to the variable `recipient_id`, whatever the payload says."""
+    """Report a deliver that production sends to the variable `recipient_id`, not to the payload's."""
     leaf = _recipient(step) if step.name == "deliver" else None
     if leaf is not None and _taken(step) == "recipient_id" and not _same(step, leaf, "recipient_id"):
         yield Violation(
@@ -83,7 +83,7 @@ def recipient_is_variable(step: StepView) -> Iterator[Violation]:
 
 @rule("recipient-ignored", "note", StepView, target=True)
 def recipient_ignored(step: StepView) -> Iterator[Violation]:
-    """Production ignores the payload's `recipient_id`; here the variable that it takes holds the same id."""
+    """Report a payload's `recipient_id` that production ignores for a variable with the same id."""
     leaf = _recipient(step) if step.name == "deliver" else None
     taken = _taken(step)
     if leaf is not None and taken and leaf.only != (taken,) and _same(step, leaf, taken):
@@ -97,7 +97,7 @@ def recipient_ignored(step: StepView) -> Iterator[Violation]:
 
 @rule("branches-share-recipient", "warning", StepView)
 def branches_share_recipient(step: StepView) -> Iterator[Violation]:
-    """All branches of a fan-out go to one recipient."""
+    """Report a fan-out whose branches all go to one recipient."""
     fanned = _fanned(step)
     if step.name != "deliver" or not fanned or is_text(step.scope, ("recipient_id",)):
         return
@@ -117,7 +117,7 @@ def branches_share_recipient(step: StepView) -> Iterator[Violation]:
 
 @rule("recipient-missing", "error", StepView)
 def recipient_missing(step: StepView) -> Iterator[Violation]:
-    """A sink that needs a recipient gets none."""
+    """Report a sink that needs a recipient and gets none."""
     payload = payload_before(step)
     if step.name != "deliver" or payload is None or step.flow.on_link or _recipient(step) is not None:
         return
@@ -133,7 +133,7 @@ def recipient_missing(step: StepView) -> Iterator[Violation]:
 
 @rule("recipient-is-object", "error", StepView)
 def recipient_is_object(step: StepView) -> Iterator[Violation]:
-    """A resolve into `recipient_id` sets an object, and an object is no recipient."""
+    """Report a resolve into `recipient_id`: it sets an object, which is not a recipient."""
     if step.name == "resolve" and step.get("as") == "recipient_id":
         yield step.remark(
             "recipient_id becomes the whole entity, and only text is taken as a recipient",
@@ -144,7 +144,7 @@ def recipient_is_object(step: StepView) -> Iterator[Violation]:
 
 @rule("recipient-not-text", "warning", StepView)
 def recipient_not_text(step: StepView) -> Iterator[Violation]:
-    """A recipient that is a number, true, false or null is passed over."""
+    """Report a recipient that is a number, true, false or null, and so is ignored."""
     leaf = _recipient(step) if step.name == "deliver" else None
     if leaf is not None and leaf.constant:
         yield Violation(
@@ -163,7 +163,7 @@ def _sinks(step: StepView) -> Iterable[str]:
 
 @rule("constant-recipient", "note", FlowView)
 def constant_recipient(flow: FlowView) -> Iterator[Violation]:
-    """Everything goes to one recipient that is written out."""
+    """Report a constant recipient, to which everything goes."""
     for step in flow.named("deliver"):
         leaf = _recipient(step)
         if leaf is not None and leaf.template is not None and leaf.text and not leaf.paths:

@@ -1,4 +1,4 @@
-"""The shape of a flow: steps that do nothing, payloads that nobody gets."""
+"""Rules about the shape of a flow: steps without effect, payloads that nobody gets."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from flowdsl.findings.views import FlowView, StepView
 
 @rule("no-deliver", "warning", FlowView)
 def no_deliver(flow: FlowView) -> Iterator[Violation]:
-    """A flow that delivers nothing."""
+    """Report a flow that delivers nothing."""
     if not flow.named("deliver"):
         yield flow.remark("nothing is delivered: the flow has no deliver", "add a map and a deliver")
 
 
 @rule("step-without-effect", "warning", FlowView)
 def step_without_effect(flow: FlowView) -> Iterator[Violation]:
-    """Steps after the last deliver change nothing."""
+    """Report steps after the last deliver, which change nothing."""
     delivers = flow.named("deliver")
     for step in delivers[-1].later if delivers else ():
         yield step.remark(
@@ -27,7 +27,7 @@ def step_without_effect(flow: FlowView) -> Iterator[Violation]:
 
 @rule("payload-replaced", "warning", StepView)
 def payload_replaced(step: StepView) -> Iterator[Violation]:
-    """A payload that the next map replaces before it is delivered or read."""
+    """Report a payload that the next map replaces before it is delivered or read."""
     if step.name != "map":
         return
     for later in step.later:
@@ -43,7 +43,7 @@ def payload_replaced(step: StepView) -> Iterator[Violation]:
 
 @rule("deliver-without-payload", "error", StepView, target=True)
 def deliver_without_payload(step: StepView) -> Iterator[Violation]:
-    """A deliver with no map before it fails at every event in production."""
+    """Report a deliver with no map before it, which fails at every event in production."""
     if step.name == "deliver" and not any(s.name == "map" for s in step.flow.steps[: step.number]):
         yield step.remark(
             "there is no payload: in production this fails at every event", "put a map before it"
@@ -52,7 +52,7 @@ def deliver_without_payload(step: StepView) -> Iterator[Violation]:
 
 @rule("every-type", "note", FlowView)
 def all_events(flow: FlowView) -> Iterator[Violation]:
-    """A flow without a filter on the type runs for events of every type."""
+    """Report a flow without a type filter, which runs for events of every type."""
     if flow.kind and not (flow.link_type if flow.on_link else flow.entity_type):
         what = "link_type" if flow.on_link else "entity_type"
         yield flow.remark(f"it runs for {flow.kind} events of every type", f"say which with {what}", "kind")

@@ -1,4 +1,4 @@
-"""How sinks are configured: what production lacks or passes over, what is secret, what a sink does not get."""
+"""Rules about the configuration of sinks: what production lacks or ignores, secrets, missing options."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COUNTED: Final = ("entity_type", "entity_id", "field")
 
 @rule("sink-type-unknown", "error", ProjectView, target=True)
 def sink_type_unknown(project: ProjectView) -> Iterator[Violation]:
-    """Production does not know the type of a sink, and refuses the file."""
+    """Report a sink of unknown type, for which production rejects the file."""
     for sink, place in project.sinks:
         if sink.type not in PRODUCTION_SINK_TYPES:
             yield Violation(
@@ -37,7 +37,7 @@ def sink_type_unknown(project: ProjectView) -> Iterator[Violation]:
 
 @rule("sink-option-ignored", "note", ProjectView, target=True)
 def sink_option_ignored(project: ProjectView) -> Iterator[Violation]:
-    """Production passes over an option of a sink that it does not have."""
+    """Report an option of a sink that production lacks and ignores."""
     for sink, place in project.sinks:
         known = options_of(sink.type) if sink.type in PRODUCTION_SINK_TYPES else {}
         ignored = [name for name in sink.config if name not in known or not known[name].portable]
@@ -47,7 +47,7 @@ def sink_option_ignored(project: ProjectView) -> Iterator[Violation]:
 
 @rule("env-not-filled", "warning", ProjectView, target=True)
 def env_not_filled(project: ProjectView) -> Iterator[Violation]:
-    """Nothing is known of production filling in variables of the environment."""
+    """Report an environment variable in the configuration, which production may not fill in."""
     for sink, place in project.sinks:
         if any(_ENV.search(text) for _, text in _texts(sink.config)):
             yield Violation(
@@ -59,7 +59,7 @@ def env_not_filled(project: ProjectView) -> Iterator[Violation]:
 
 @rule("secret-in-file", "warning", ProjectView)
 def secret_in_file(project: ProjectView) -> Iterator[Violation]:
-    """What looks like a secret is written out."""
+    """Report what looks like a secret in the file."""
     for sink, place in project.sinks:
         for name, text in _texts(sink.config):
             secret = _SECRET.search(name) if name != "url" else _IN_URL.search(text)
@@ -73,7 +73,7 @@ def secret_in_file(project: ProjectView) -> Iterator[Violation]:
 
 @rule("counter-incomplete", "error", StepView)
 def counter_incomplete(step: StepView) -> Iterator[Violation]:
-    """A counter that is not told what to count."""
+    """Report a counter that lacks the options that say what to count."""
     payload = payload_before(step)
     if step.name != "deliver" or payload is None:
         return
@@ -93,7 +93,7 @@ def counter_incomplete(step: StepView) -> Iterator[Violation]:
 
 
 def _texts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The texts of a configuration, each with the key that it stands under."""
+    """Yield the texts of a configuration, each with its key."""
     for key, value in config.items():
         if isinstance(value, str):
             yield key, value

@@ -1,4 +1,4 @@
-"""Templates: what is printed is not what seems to be meant."""
+"""Rules about templates that print something other than what seems meant."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.type_inference import calls, kind_of, outputs, own_names, printed, values
 from flowdsl.findings.views import LINKED, OBJECTS, StepView, TemplateView
 
-# filters that always give a list
+# filters that always return a list
 _LISTS: Final = frozenset(("concat", "filter", "map", "split", "unique"))
 
 
 @rule("object-printed", "error", TemplateView)
 def object_printed(view: TemplateView) -> Iterator[Violation]:
-    """An object is printed whole, as `[object]`."""
+    """Report a whole object that is printed, as `[object]`"""
     for expr in outputs(view):
         value = expr.value
         if not isinstance(value, Ident) or value.steps or value.root in own_names(view):
@@ -44,7 +44,7 @@ def object_printed(view: TemplateView) -> Iterator[Violation]:
 
 @rule("list-printed", "note", TemplateView)
 def list_printed(view: TemplateView) -> Iterator[Violation]:
-    """A list is printed with brackets, and without quotes around its texts."""
+    """Report a printed list, which has brackets and no quotes around its texts."""
     for expr in outputs(view):
         items = isinstance(expr.value, Ident) and expr.value.text in ("batch.items", "_batch.items")
         last = expr.filters[-1].name if expr.filters else None
@@ -57,7 +57,7 @@ def list_printed(view: TemplateView) -> Iterator[Violation]:
 
 @rule("number-becomes-text", "note", TemplateView)
 def number_becomes_text(view: TemplateView) -> Iterator[Violation]:
-    """A field of the payload is a number in the template, and text in the payload."""
+    """Report a payload field that is a number in the template, and text in the payload."""
     body = view.body
     if len(body) == 1 and isinstance(body[0], Output) and kind_of(body[0].expr, view) == "number":
         yield view.remark(
@@ -69,7 +69,7 @@ def number_becomes_text(view: TemplateView) -> Iterator[Violation]:
 
 @rule("boolean-printed", "warning", TemplateView)
 def boolean_printed(view: TemplateView) -> Iterator[Violation]:
-    """`and` and `or` print true or false, not one of their operands."""
+    """Report printed `and` and `or`, which give true or false, not an operand."""
     for expr in printed(view):
         if isinstance(expr.value, Logic) and not _only_truths(expr.value, view):
             op = expr.value.op
@@ -83,7 +83,7 @@ def _only_truths(logic: Logic, view: TemplateView) -> bool:
 
 @rule("not-printed", "error", TemplateView)
 def not_printed(view: TemplateView) -> Iterator[Violation]:
-    """A negated comparison that is printed is negated twice."""
+    """Report a printed negated comparison, which is negated twice."""
     for expr in printed(view):
         if expr.negated and isinstance(expr.value, TemplateComparison):
             opposite = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}[expr.value.op]
@@ -95,7 +95,7 @@ def not_printed(view: TemplateView) -> Iterator[Violation]:
 
 @rule("truncate-counts", "note", TemplateView)
 def truncate_counts(view: TemplateView) -> Iterator[Violation]:
-    """`truncate` counts letters as people see them, cuts within words, and adds `…`."""
+    """Report `truncate`, which counts graphemes, cuts within words, and appends `…`"""
     for call in calls(view):
         if call.name == "truncate" and "end" not in dict(call.args):
             yield view.remark(
@@ -106,7 +106,7 @@ def truncate_counts(view: TemplateView) -> Iterator[Violation]:
 
 @rule("round-drops-zeros", "note", TemplateView)
 def round_drops_zeros(view: TemplateView) -> Iterator[Violation]:
-    """A rounded number prints without the zeros at its end."""
+    """Report a rounded number, which prints without trailing zeros."""
     for call in calls(view):
         precision = dict(call.args).get("precision")
         if call.name == "round" and precision is not None and precision.value != TemplateLiteral(0):
@@ -118,7 +118,7 @@ def round_drops_zeros(view: TemplateView) -> Iterator[Violation]:
 
 @rule("division-by-variable", "note", TemplateView)
 def division_by_variable(view: TemplateView) -> Iterator[Violation]:
-    """A division by zero prints NaN."""
+    """Report a division by a variable, which prints NaN if that is zero."""
     for expr in exprs_of(view.body):
         if isinstance(expr.value, Math):
             for op, operand in expr.value.rest:
@@ -131,7 +131,7 @@ def division_by_variable(view: TemplateView) -> Iterator[Violation]:
 
 @rule("remainder-sign", "note", TemplateView)
 def remainder_sign(view: TemplateView) -> Iterator[Violation]:
-    """A remainder has the sign of its left side."""
+    """Report a remainder, which has the sign of its left side."""
     for expr in exprs_of(view.body):
         left = expr.value.first if isinstance(expr.value, Math) else None
         if left is None or isinstance(left.value, TemplateLiteral) or left.filters:
@@ -146,7 +146,7 @@ def remainder_sign(view: TemplateView) -> Iterator[Violation]:
 
 @rule("joined-float", "note", TemplateView)
 def joined_float(view: TemplateView) -> Iterator[Violation]:
-    """`~` keeps the `.0` of a number that prints without it elsewhere."""
+    """Report `~` on a float: it keeps the `.0` that is dropped elsewhere."""
     for value in values(view):
         for part in value.parts if isinstance(value, Concat) else ():
             number = part.value if isinstance(part, TemplateLiteral) else None
@@ -159,7 +159,7 @@ def joined_float(view: TemplateView) -> Iterator[Violation]:
 
 @rule("trailing-newline", "note", TemplateView)
 def trailing_newline(view: TemplateView) -> Iterator[Violation]:
-    """A line break at the end of a template is kept."""
+    """Report a line break at the end of a template, which is kept."""
     if view.leaf.text.endswith("\n") and view.leaf.text.strip():
         yield view.remark(
             "the line break at the end goes into the payload",
@@ -169,7 +169,7 @@ def trailing_newline(view: TemplateView) -> Iterator[Violation]:
 
 @rule("no-escapes", "warning", TemplateView)
 def no_escapes(view: TemplateView) -> Iterator[Violation]:
-    """A backslash in a text of a template is a backslash: there are no escapes."""
+    """Report a backslash in a template's text; there are no escapes."""
     for expr in exprs_of(view.body):
         if isinstance(expr.value, TemplateLiteral) and _escape(expr.value.value):
             yield view.remark(
@@ -184,7 +184,7 @@ def _escape(value: object) -> bool:
 
 @rule("key-not-rendered", "warning", StepView)
 def key_not_rendered(step: StepView) -> Iterator[Violation]:
-    """The keys of a payload are no templates."""
+    """Report a template in a key of a payload, which is not rendered."""
     for key, place in step.keys:
         if "{{" in key or "{%" in key:
             yield Violation(
@@ -197,7 +197,7 @@ def key_not_rendered(step: StepView) -> Iterator[Violation]:
 
 @rule("single-braces", "note", TemplateView)
 def single_braces(view: TemplateView) -> Iterator[Violation]:
-    """A variable in single braces is printed as it stands."""
+    """Report a variable in single braces, which is printed verbatim."""
     text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", "", view.leaf.text, flags=re.DOTALL)
     for name in re.findall(r"\$?\{ *([A-Za-z_]\w*)[\w.]* *\}", text):
         if name in view.step.scope:
@@ -206,7 +206,7 @@ def single_braces(view: TemplateView) -> Iterator[Violation]:
 
 @rule("loop-in-key-order", "note", TemplateView)
 def loop_in_key_order(view: TemplateView) -> Iterator[Violation]:
-    """A loop over an object goes in the order of its keys."""
+    """Report a loop over an object, which runs in the order of its keys."""
     for node in all_nodes(view.body):
         if isinstance(node, For) and node.key is not None:
             yield view.remark(

@@ -1,4 +1,4 @@
-"""Variables that production does not have, or has under another name; what it fails on at every event."""
+"""Rules about variables that production lacks, or has under another name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATCH_PARTS = ("count", "key", "items")
 
 
 def _reads(step: StepView) -> Iterator[tuple[Path, str]]:
-    """What a step of a file reads, and the places; templates apart."""
+    """Yield the paths that a step of a file reads, and their places, without those of templates."""
     if step.filed:
         for option, path in step.read:
             yield path, step.places.get(option, step.place)
@@ -34,7 +34,7 @@ def _all_reads(step: StepView) -> Iterator[tuple[Path, str]]:
 
 @rule("batch-name", "error", StepView, target=True)
 def batch_name(step: StepView) -> Iterator[Violation]:
-    """Production has no variable `batch`: it is `_batch`."""
+    """Report the variable `batch`, which is `_batch` in production."""
     for path, place in _all_reads(step):
         if path[0] == "batch" and step.known.get("batch") == BATCH:
             right = path_text(("_batch", *path[1:]))
@@ -48,7 +48,7 @@ def batch_name(step: StepView) -> Iterator[Violation]:
 
 @rule("batch-part", "error", StepView, target=True)
 def batch_part(step: StepView) -> Iterator[Violation]:
-    """Production's batch has `count`, `key` and `items`, and nothing else."""
+    """Report a part of a batch that production lacks: it has `count`, `key` and `items` only."""
     for path, place in _all_reads(step):
         if step.known.get(path[0]) == BATCH and len(path) > 1 and path[1] not in _BATCH_PARTS:
             yield Violation(
@@ -61,7 +61,7 @@ def batch_part(step: StepView) -> Iterator[Violation]:
 
 @rule("event-variable", "error", StepView, target=True)
 def event_variable(step: StepView) -> Iterator[Violation]:
-    """Production has no variable `event`."""
+    """Report the variable `event`, which production lacks."""
     for path, place in _all_reads(step):
         if path[0] == "event" and not any(s.get("as") == "event" for s in step.flow.steps[: step.number]):
             yield Violation(
@@ -74,7 +74,7 @@ def event_variable(step: StepView) -> Iterator[Violation]:
 
 @rule("undefined-variable", "error", StepView, target=True)
 def undefined_variable(step: StepView) -> Iterator[Violation]:
-    """A step reads a variable that no event can have at this step."""
+    """Report a step that reads a variable that cannot exist there."""
     if not step.scope.variables:
         return
     for option, path in step.read if step.filed else ():
@@ -95,7 +95,7 @@ def undefined_variable(step: StepView) -> Iterator[Violation]:
 
 @rule("undefined-in-template", "error", TemplateView, target=True)
 def undefined_in_template(view: TemplateView) -> Iterator[Violation]:
-    """A template reads a variable that no event can have at this step."""
+    """Report a template that reads a variable that cannot exist there."""
     if not view.step.filed or not view.step.scope.variables:
         return
     for path in sorted(view.leaf.sure_paths):
@@ -106,7 +106,9 @@ def undefined_in_template(view: TemplateView) -> Iterator[Violation]:
 
 
 def _impossible(step: StepView, path: Path) -> tuple[str, str | None] | None:
-    """Why there is nothing at a path, and a hint; None where there may be, or where a closer rule says it."""
+    """Return the reason why a path cannot have a value, and a hint; None if it may, or if another rule covers
+    it.
+    """
     root = path[0]
     if root in ("_payload", "_delivered_to", "_batch", "batch", "event") and root in step.scope:
         return None

@@ -1,4 +1,4 @@
-"""Batches, deduplication and limits: what they lose, here and in production."""
+"""Rules about batches, deduplication and rate limits: what they lose, here and in production."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.views import UNCERTAIN, FlowView, StepView, is_text
 from flowdsl.values.paths import path_text
 
-# a limit of so many or fewer looks like one for a person, not for a whole flow
+# a limit this small looks like one for a person, not for a whole flow
 _FEW = 10
 
 
@@ -23,7 +23,9 @@ def _is_zero(step: StepView, option: str) -> bool:
 
 @rule("batch-no-timer", "error", StepView, target=True)
 def batch_no_timer(step: StepView) -> Iterator[Violation]:
-    """Production closes a window at the next event of its key only, so the last window of a key never comes out."""
+    """Report a batch: production closes a window only at the next event of its key, so the last one never
+    comes out.
+    """
     if step.name == "batch":
         yield step.remark(
             f"production has no timer: a batch of {step.get('key')!r} waits for the next event of that key after "
@@ -34,7 +36,7 @@ def batch_no_timer(step: StepView) -> Iterator[Violation]:
 
 @rule("batch-loses-event", "error", StepView, target=True)
 def batch_loses_event(step: StepView) -> Iterator[Violation]:
-    """In production the event that closes a window is counted in none."""
+    """Report a batch whose closing events production counts in no window."""
     if step.name == "batch":
         yield step.remark(
             "production counts the event that closes a batch nowhere: it is in neither batch, and a count is one too "
@@ -45,7 +47,7 @@ def batch_loses_event(step: StepView) -> Iterator[Violation]:
 
 @rule("batch-discards", "warning", StepView)
 def batch_discards(step: StepView) -> Iterator[Violation]:
-    """Windows with fewer than `min_count` members are dropped, all of them."""
+    """Report `min_count`: windows with fewer members are dropped whole."""
     least = step.get("min_count")
     if step.name == "batch" and isinstance(least, int) and least > 1:
         yield step.remark(
@@ -57,7 +59,7 @@ def batch_discards(step: StepView) -> Iterator[Violation]:
 
 @rule("batch-without-window", "warning", StepView)
 def batch_without_window(step: StepView) -> Iterator[Violation]:
-    """A batch of no length gathers nothing."""
+    """Report a batch with a window of zero, which gathers nothing."""
     if step.name == "batch" and _is_zero(step, "window"):
         yield step.remark(
             "a window of no length gathers nothing (and in production loses every second event)",
@@ -68,14 +70,14 @@ def batch_without_window(step: StepView) -> Iterator[Violation]:
 
 @rule("deduplicate-without-window", "warning", StepView)
 def deduplicate_without_window(step: StepView) -> Iterator[Violation]:
-    """A deduplicate of no length lets everything pass."""
+    """Report a deduplicate with a window of zero, which passes everything."""
     if step.name == "deduplicate" and _is_zero(step, "window"):
         yield step.remark("a window of no length lets everything pass", "give it a length", "window")
 
 
 @rule("limit-zero", "error", StepView)
 def limit_zero(step: StepView) -> Iterator[Violation]:
-    """A rate_limit of 0 drops everything."""
+    """Report a rate_limit of 0, which drops everything."""
     if step.name == "rate_limit" and step.get("max") == 0 and not isinstance(step.get("max"), bool):
         yield step.remark(
             "a limit of 0 drops everything: no later step is ever reached",
@@ -86,14 +88,14 @@ def limit_zero(step: StepView) -> Iterator[Violation]:
 
 @rule("limit-without-time", "warning", StepView)
 def limit_without_time(step: StepView) -> Iterator[Violation]:
-    """A rate_limit per no time never limits."""
+    """Report a rate_limit per zero time, which never limits."""
     if step.name == "rate_limit" and _is_zero(step, "per") and step.get("max") != 0:
         yield step.remark("a limit per no time lets everything pass", "say per how long, as in 1m", "per")
 
 
 @rule("queue-drops", "error", StepView, target=True)
 def queue_drops(step: StepView) -> Iterator[Violation]:
-    """Production has no queue: it drops what flowdsl lets wait."""
+    """Report a queue, which production lacks: it drops what flowdsl queues."""
     if step.name == "rate_limit" and step.get("strategy") == "queue":
         yield step.remark(
             "production drops what is over the limit, although the strategy is queue",
@@ -104,7 +106,7 @@ def queue_drops(step: StepView) -> Iterator[Violation]:
 
 @rule("strategy-unknown", "warning", StepView, target=True)
 def strategy_unknown(step: StepView) -> Iterator[Violation]:
-    """Production takes any other word for `drop`."""
+    """Report an unknown strategy, which production takes for `drop`"""
     strategy = step.get("strategy")
     if step.name == "rate_limit" and strategy not in (None, "drop", "queue"):
         yield step.remark(
@@ -116,7 +118,7 @@ def strategy_unknown(step: StepView) -> Iterator[Violation]:
 
 @rule("one-bucket", "note", StepView)
 def one_bucket(step: StepView) -> Iterator[Violation]:
-    """One limit for all, where one for each recipient seems meant."""
+    """Report one limit for all recipients, where one for each seems meant."""
     most = step.get("max")
     if step.name != "rate_limit" or step.get("key") is not None or not isinstance(most, int) or most == 0:
         return
@@ -132,7 +134,7 @@ def one_bucket(step: StepView) -> Iterator[Violation]:
 
 @rule("fan-out-unlimited", "note", StepView)
 def fan_out_unlimited(step: StepView) -> Iterator[Violation]:
-    """A fan-out with nothing after it that holds its size down."""
+    """Report a fan-out that no later step limits."""
     holding = ("rate_limit", "deduplicate", "batch")
     if step.name == "fan_out" and not any(s.name in holding for s in step.later):
         yield step.remark(
@@ -143,7 +145,7 @@ def fan_out_unlimited(step: StepView) -> Iterator[Violation]:
 
 @rule("dedupe-before-failure", "warning", StepView)
 def dedupe_before_failure(step: StepView) -> Iterator[Violation]:
-    """The window of a deduplicate is spent by an event that then fails."""
+    """Report a deduplicate whose window an event may use up that then fails."""
     if step.name != "deduplicate":
         return
     for later in step.later:
@@ -168,7 +170,7 @@ def _unsure(step: StepView) -> str | None:
 
 @rule("dedupe-before-filter", "note", StepView)
 def dedupe_before_filter(step: StepView) -> Iterator[Violation]:
-    """The window of a deduplicate is spent by an event that a later filter drops."""
+    """Report a deduplicate whose window an event may use up that a later filter drops."""
     later = next((s for s in step.later if s.name == "filter"), None)
     if step.name == "deduplicate" and later is not None:
         yield step.remark(
@@ -180,7 +182,7 @@ def dedupe_before_filter(step: StepView) -> Iterator[Violation]:
 
 @rule("key-as-text", "note", StepView, target=True)
 def key_as_text(step: StepView) -> Iterator[Violation]:
-    """Production compares keys as text: `1` and `"1"` are one key, `1` and `1.0` two."""
+    """Report keys that production compares as text: `1` and `"1"` are one key, `1` and `1.0` two."""
     if step.name not in ("deduplicate", "batch"):
         return
     for option, path in step.read:
@@ -195,7 +197,7 @@ def key_as_text(step: StepView) -> Iterator[Violation]:
 
 @rule("processing-time", "note", FlowView, target=True)
 def processing_time(flow: FlowView) -> Iterator[Violation]:
-    """Production's windows read the time at which an event is processed, not its timestamp."""
+    """Report windows that production measures in processing time, not event time."""
     timed = flow.named("deduplicate", "batch", "rate_limit")
     if timed:
         yield timed[0].remark(
