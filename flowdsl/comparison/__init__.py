@@ -1,1 +1,1 @@
-"""Two results side by side, and many variants of a flow over one log."""
+"""Comparison of two results, and sweeps of many variants of a flow over one log."""

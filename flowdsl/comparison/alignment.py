@@ -1,4 +1,4 @@
-"""The steps of two versions of a flow beside each other, with what became of contexts at each."""
+"""Alignment of the steps of two versions of a flow, with the counts of contexts at each."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SCHEMA: Final[dict[str, Any]] = {
 
 
 def aligned(pair: FlowPair) -> list[dict[str, Any]]:
-    """A row for each step of either side, with its counts before and after."""
+    """Return a row for each step of either side, with its counts before and after."""
     return [_row(pair.name, one, other) for one, other in beside(pair)]
 
 
 def beside(pair: FlowPair) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any] | None]]:
-    """The steps of both sides: those with the same text, or of one operator at the same place, belong together."""
+    """Pair the steps of both sides: those with the same text, or with the same operator at the same place."""
     before, after = ([] if side is None else side.steps for side in (pair.before, pair.after))
     texts = [[step["text"] for step in steps] for steps in (before, after)]
     for tag, i, i_end, j, j_end in difflib.SequenceMatcher(

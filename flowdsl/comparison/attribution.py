@@ -1,4 +1,6 @@
-"""Why deliveries differ: the step at which the other run ended them, the field that it rendered otherwise."""
+"""Causes of differing deliveries: the step at which the other run ended them, or the field that it rendered
+otherwise.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,11 @@ _BY: Final = ("change", "step", "operator", "outcome", "reason")
 
 
 def causes_of(pairs: list[FlowPair], rows: pl.DataFrame, logs: Counterparts | None = None) -> pl.DataFrame:
-    """A row for each cause of a kind of change in a flow: how many deliveries, the step, and the event of one as example.
+    """Return a row for each cause of a kind of change in a flow: its count, the step, and one event as
+    example.
 
-    `rows` are the differences of all flows with `pair`, the number of the flow. What was added is looked for in the run
-    before, what was removed in the one after; there `step` counts.
+    `rows` are the differences of all flows with `pair`, the number of the flow. Added deliveries are searched in the run
+    before, removed ones in the run after; `step` counts there.
     """
     removed = _ended(
         [pair.after for pair in pairs], rows.filter(pl.col("change") == "removed"), "before", logs
@@ -60,7 +63,7 @@ def causes_of(pairs: list[FlowPair], rows: pl.DataFrame, logs: Counterparts | No
 def _ended(
     sides: list[FlowResult | None], rows: pl.DataFrame, name: str, logs: Counterparts | None
 ) -> pl.DataFrame:
-    """How the contexts behind these rows ended on the sides where they were not delivered."""
+    """Find how the contexts behind these rows ended on the sides that did not deliver them."""
     wanted = rows.select(
         "pair", pl.col(f"seq_no_{name}").alias("seq_no"), pl.col(f"branch_{name}").alias("branch"), "change"
     ).with_row_index("row")
@@ -88,7 +91,7 @@ def _ended(
 
 
 def _after_stop(rows: pl.DataFrame, stopped: Stopped | None) -> pl.DataFrame:
-    """What a run had come to when it stopped, and what it never came to, told as lost by that."""
+    """Split rows into those a run reached before it stopped, and those lost because it stopped."""
     rows = rows.with_columns(pl.col("outcome").cast(pl.String))
     if stopped is None:
         return rows
@@ -107,7 +110,7 @@ def _after_stop(rows: pl.DataFrame, stopped: Stopped | None) -> pl.DataFrame:
 
 
 def _endings_by_pair(sides: list[FlowResult | None], wanted: pl.DataFrame) -> dict[int, pl.DataFrame]:
-    """The endings in each flow that is asked for; flows of one result are watched in one run."""
+    """Return the endings in each flow that is asked for; flows of one result are traced in one run."""
     asked = wanted["pair"].unique().to_list()
     there = {number: side for number, side in enumerate(sides) if side is not None and number in asked}
     if not there:
@@ -160,17 +163,17 @@ def _told(rows: pl.DataFrame, step: dict[str, Any] | None, outcome: str, reason:
 
 
 def _step(side: FlowResult, operator: str) -> dict[str, Any] | None:
-    """The last step of an operator."""
+    """Return the last step of an operator."""
     return next((step for step in reversed(side.steps) if step["operator"] == operator), None)
 
 
 def _timed_step(side: FlowResult) -> dict[str, Any] | None:
-    """The first step that makes contexts wait."""
+    """Return the first step that makes contexts wait."""
     return next((step for step in side.steps if step["operator"] in ("batch", "rate_limit")), None)
 
 
 def _differing(rows: pl.DataFrame) -> Iterator[tuple[str | None, pl.Series]]:
-    """The fields of the payload that differ somewhere, and where; None for a payload that is no object."""
+    """Return the payload fields that differ in any row, and where; None for a payload that is no object."""
     before, after = (rows[f"payload_{side}"] for side in ("before", "after"))
     names = _field_names(pl.concat([before, after]))
     if not names:

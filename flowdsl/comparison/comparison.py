@@ -1,4 +1,4 @@
-"""compare: what two results deliver differently, delivery by delivery, and why."""
+"""`compare`: the differing deliveries of two results, and their causes."""
 
 from __future__ import annotations
 
@@ -36,11 +36,38 @@ COUNTS: Final = ("before", "after", SAME, *CHANGES)
 
 
 class Comparison:
-    """What two results have in common and what not.
+    """The differences between two results, delivery by delivery.
 
-    `counts` has for each flow and sink how many deliveries there were before and after, how many are the same, and
-    what became of the others; `rows` has the others one by one, `comparison["removed"]` those of one kind; `steps` what
-    became of contexts at each step, before and after; `causes` why. `same` is whether nothing differs.
+    `compare` returns it. A notebook shows it as tables and a picture; printed it is a few lines.
+    A comparison is always true: ask `same` whether anything differs.
+
+    Attributes
+    ----------
+    same : bool
+        Whether both results have the same deliveries.
+    counts : pandas.DataFrame
+        A row a flow and sink: the deliveries before and after, the same ones, and those of each change.
+    rows : pandas.DataFrame
+        A row a delivery that differs; `comparison["removed"]` has those of one change.
+    steps : pandas.DataFrame
+        A row a step of either side, with the counts of contexts before and after.
+    causes : pandas.DataFrame
+        A row a cause of differences.
+
+    Examples
+    --------
+    >>> from flowdsl import MemoryEventLog, compare, link_created, on, replay
+    >>> log = MemoryEventLog()
+    >>> log.append([link_created("follows", "ann", "bob"), link_created("follows", "ann", "ann")])
+    2
+    >>> flow = on("link.created", name="followed").map(title="{{ source_id }}").deliver("push")
+    >>> strict = on("link.created", name="followed").where("source_id != target_id")
+    >>> strict = strict.map(title="{{ source_id }}").deliver("push")
+    >>> comparison = compare(replay(flow, log), replay(strict, log))
+    >>> comparison.same, len(comparison)
+    (False, 1)
+    >>> comparison.counts[["flow", "sink", "before", "after", "removed"]].values.tolist()
+    [['followed', 'push', 2, 1, 1]]
     """
 
     def __init__(
@@ -50,38 +77,61 @@ class Comparison:
         self._logs = logs
         self._differences, self._counts = _compared(self._pairs, progress, logs)
         if self.other_rules:
-            # what a runtime makes otherwise is of use only with the reason: it is found now, and not when it is shown
+            # what a runtime does differently is useful only with the cause: find it now, not on display
             _ = self._causes
 
     @property
     def same(self) -> bool:
-        """Whether both deliver the same, to the same, at the same times."""
+        """Whether both results have the same deliveries, to the same recipients, at the same times."""
         return not self._differences.height
 
     def __len__(self) -> int:
-        """How many deliveries differ."""
+        """Return the number of deliveries that differ."""
         return self._differences.height
 
     def __bool__(self) -> bool:
-        """A comparison is true also where nothing differs: ask `same`."""
+        """Return True, also if nothing differs: use `same` instead."""
         return True
 
     @property
     def counts(self) -> pd.DataFrame:
-        """By flow and sink: `before`, `after`, `same`, `added`, `removed`, `readdressed`, `changed`, `moved`."""
+        """The counts by flow and sink: `before`, `after`, `same`, `added`, `removed`, `readdressed`,
+        `changed`, `moved`.
+        """
         return to_pandas(self._counts)
 
     @property
     def rows(self) -> pd.DataFrame:
-        """The deliveries that differ: `change`, `flow`, `sink`, then number, time, branch, recipient and payload of each side."""
+        """The deliveries that differ: `change`, `flow`, `sink`, then number, time, branch, recipient and
+        payload of each side.
+        """
         return to_pandas(self.polars())
 
     def polars(self) -> pl.DataFrame:
-        """The rows as a Polars frame."""
+        """Return `rows` as a Polars frame.
+
+        Returns
+        -------
+        polars.DataFrame
+            A row a delivery that differs.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, compare, link_created, on, replay
+        >>> log = MemoryEventLog()
+        >>> log.append([link_created("follows", "ann", "bob"), link_created("follows", "ann", "ann")])
+        2
+        >>> flow = on("link.created", name="followed").map(title="{{ source_id }}").deliver("push")
+        >>> strict = on("link.created", name="followed").where("source_id != target_id")
+        >>> strict = strict.map(title="{{ source_id }}").deliver("push")
+        >>> comparison = compare(replay(flow, log), replay(strict, log))
+        >>> comparison.polars()["change"].to_list()
+        ['removed']
+        """
         return self._differences.select(list(ROWS))
 
     def __getitem__(self, change: str) -> pd.DataFrame:
-        """The rows of one kind of change: `added`, `removed`, `readdressed`, `changed` or `moved`."""
+        """Return the rows of one kind of change: `added`, `removed`, `readdressed`, `changed` or `moved`."""
         if change not in CHANGES:
             raise ReplayError(
                 f"there is no change {change!r}",
@@ -92,17 +142,18 @@ class Comparison:
 
     @property
     def steps(self) -> pd.DataFrame:
-        """The steps of both sides beside each other, with what became of contexts at each."""
+        """The aligned steps of both sides, with the counts of contexts at each."""
         rows = [row for pair in self._pairs for row in alignment.aligned(pair)]
         return to_pandas(pl.DataFrame(rows, schema=alignment.SCHEMA))
 
     @property
     def causes(self) -> pd.DataFrame:
-        """Why deliveries differ, commonest first: `flow, change, count, step, operator, outcome, reason, example`.
+        """The causes of differences, most frequent first: `flow, change, count, step, operator, outcome,
+        reason, example`.
 
-        Of what was removed it says where the same context ended in the run after, of what was added where it ended in
-        the run before; `step` counts there. For that the runs are replayed and watched once more, which results that were
-        read back cannot be. Where the two ran by different rules `finding` has the codes of the findings that tell why.
+        For removed deliveries a cause is the end of the same context in the run after, for added ones in the run
+        before; `step` counts there. This reruns both replays with tracing on, which needs results that were not read
+        back from files. If the two ran by different rules, `finding` has the codes of the findings that explain it.
         """
         return to_pandas(self._causes)
 
@@ -122,16 +173,54 @@ class Comparison:
 
     @property
     def stopped(self) -> Stopped | None:
-        """Where production stops, in the result after or in the one before; None where it does in neither."""
+        """The stop of production in the result after, else in the one before; None if neither stops."""
         sides = [pair.after for pair in self._pairs] + [pair.before for pair in self._pairs]
         return next((s.result.stopped for s in sides if s is not None and s.result.stopped is not None), None)
 
     def totals(self) -> dict[str, int]:
-        """The counts of all flows and sinks together."""
+        """Return the counts of all flows and sinks together.
+
+        Returns
+        -------
+        dict
+            The deliveries `before` and `after`, the `same` ones, and those of each change.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, compare, link_created, on, replay
+        >>> log = MemoryEventLog()
+        >>> log.append([link_created("follows", "ann", "bob"), link_created("follows", "ann", "ann")])
+        2
+        >>> flow = on("link.created", name="followed").map(title="{{ source_id }}").deliver("push")
+        >>> strict = on("link.created", name="followed").where("source_id != target_id")
+        >>> strict = strict.map(title="{{ source_id }}").deliver("push")
+        >>> comparison = compare(replay(flow, log), replay(strict, log))
+        >>> comparison.totals()["removed"]
+        1
+        """
         return {name: int(self._counts[name].sum()) for name in COUNTS}
 
     def to_dict(self) -> dict[str, Any]:
-        """The totals, the counts, and the causes where they are known, as plain values."""
+        """Return the comparison as plain values.
+
+        Returns
+        -------
+        dict
+            `same`, `totals` and `counts`; `stopped` if production stops, and `causes` if they are known.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, compare, link_created, on, replay
+        >>> log = MemoryEventLog()
+        >>> log.append([link_created("follows", "ann", "bob"), link_created("follows", "ann", "ann")])
+        2
+        >>> flow = on("link.created", name="followed").map(title="{{ source_id }}").deliver("push")
+        >>> strict = on("link.created", name="followed").where("source_id != target_id")
+        >>> strict = strict.map(title="{{ source_id }}").deliver("push")
+        >>> comparison = compare(replay(flow, log), replay(strict, log))
+        >>> sorted(comparison.to_dict())
+        ['counts', 'same', 'totals']
+        """
         said: dict[str, Any] = {"same": self.same, "totals": self.totals(), "counts": self._counts.to_dicts()}
         if self.stopped is not None:
             said["stopped"] = self.stopped.to_dict()
@@ -140,7 +229,26 @@ class Comparison:
         return said
 
     def picture(self) -> Picture:
-        """The flows that differ, the steps of both versions in one chain, with counts before → after at the edges."""
+        """Draw the flows that differ, with the steps of both versions in one chain and counts before → after.
+
+        Returns
+        -------
+        Picture
+            All flows if none differs.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, compare, link_created, on, replay
+        >>> log = MemoryEventLog()
+        >>> log.append([link_created("follows", "ann", "bob"), link_created("follows", "ann", "ann")])
+        2
+        >>> flow = on("link.created", name="followed").map(title="{{ source_id }}").deliver("push")
+        >>> strict = on("link.created", name="followed").where("source_id != target_id")
+        >>> strict = strict.map(title="{{ source_id }}").deliver("push")
+        >>> comparison = compare(replay(flow, log), replay(strict, log))
+        >>> print(comparison.picture().text.splitlines()[0])
+        Before and after
+        """
         from flowdsl.comparison.html import comparison_picture
 
         return comparison_picture(self, self._pairs)
@@ -157,23 +265,42 @@ class Comparison:
 
 
 def compare(before: Result, after: Result, *, progress: Progress = None) -> Comparison:
-    """What the second of two results delivers otherwise than the first.
+    """Compare the deliveries of two results.
 
-    Flows of one name are compared with each other. Deliveries belong together where they come from the same event (or
-    from windows that the same event opened) and go to the same recipient, or else are the same branch: `changed` has
-    another payload, `moved` another time, `readdressed` another recipient; the rest is `added` or `removed`. Steps may
-    have come or gone between the two. Either may have been read back from a folder. Over two logs an event is the same
-    where it has the same `event_id`, or, unless both have ids, where it says the same; a window is then also known by
-    the last of its members, or else by those that it has in common with others.
-    `progress` is as in `replay`, of the deliveries of both.
+    Flows of one name are compared with each other. Deliveries match if they come from the same event (or from windows that
+    the same event opened) and go to the same recipient, or else are the same branch. Steps may differ between the two.
 
-    >>> from flowdsl import MemoryEventLog, link_created, on, replay
+    Over two logs events match by `event_id`, or by content unless both logs have ids; windows match by the members that they
+    share.
+
+    Parameters
+    ----------
+    before, after
+        Results of `replay`, or results read back from a folder.
+    progress
+        As for `replay`; it counts the deliveries of both results.
+
+    Returns
+    -------
+    Comparison
+        The differences. A matching delivery is `same`, `changed` (another payload), `moved` (another time) or
+        `readdressed` (another recipient); the others are `added` or `removed`.
+
+    Raises
+    ------
+    ReplayError
+        If one of the two is no result.
+
+    Examples
+    --------
+    >>> from flowdsl import MemoryEventLog, compare, link_created, on, replay
     >>> log = MemoryEventLog()
     >>> log.append([link_created("follows", "ann", "bob"), link_created("follows", "ann", "ann")])
     2
     >>> flow = on("link.created", name="followed").map(title="{{ source_id }}").deliver("push")
-    >>> stricter = on("link.created", name="followed").where("source_id != target_id").map(title="{{ source_id }}").deliver("push")
-    >>> compare(replay(flow, log), replay(stricter, log)).totals()
+    >>> strict = on("link.created", name="followed").where("source_id != target_id")
+    >>> strict = strict.map(title="{{ source_id }}").deliver("push")
+    >>> compare(replay(flow, log), replay(strict, log)).totals()
     {'before': 2, 'after': 1, 'same': 1, 'added': 0, 'removed': 1, 'readdressed': 0, 'changed': 0, 'moved': 0}
     """
     for result in (before, after):
@@ -185,7 +312,7 @@ def compare(before: Result, after: Result, *, progress: Progress = None) -> Comp
 def _compared(
     pairs: list[FlowPair], progress: Progress, logs: Counterparts | None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows that differ, with the number of their pair, and the counts of each flow and sink."""
+    """Return the rows that differ, with the number of their pair, and the counts of each flow and sink."""
     differences = [pl.DataFrame(schema={"pair": pl.Int64, **ROWS})]
     counts: list[dict[str, Any]] = []
     total = sum(side.count(sink) for pair in pairs for side in pair.sides for sink in side.sinks)
@@ -215,7 +342,7 @@ def _compared(
 def _by_sink(
     pair: FlowPair, follower: ProgressReporter, logs: Counterparts | None
 ) -> Iterator[tuple[str, dict[str, int], pl.DataFrame]]:
-    # every delivery is made, hashed, and then finds its place
+    # every delivery is built, hashed, and then matched
     made, placed = follower.part(0.6), follower.part(0.2)
     members = _members_of(pair, logs)
     for sink in pair.sinks:
@@ -228,7 +355,9 @@ def _by_sink(
 
 
 def _members_of(pair: FlowPair, logs: Counterparts | None) -> Callable[[], list[pl.DataFrame]] | None:
-    """What tells the members of both sides' windows; None where there are none, or the first and last tell enough."""
+    """Return the window members of both sides; None if there are none, or their first and last members
+    suffice.
+    """
     windows = all(any(step["operator"] == "batch" for step in side.steps) for side in pair.sides)
     if logs is None or len(pair.sides) < 2 or not windows:
         return None

@@ -1,4 +1,4 @@
-"""Which event of one log is which of another: by its id where both logs have ids, else by what it says (rule 31)."""
+"""The same events in two logs: matched by id if both logs have ids, else by content (rule 31)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOWHERE: Final = -1
 
 
 class Events:
-    """The events of one log: the numbers that they have there, and the word that each has in both logs."""
+    """The events of one log: their numbers there, and the word of each in both logs."""
 
     def __init__(self, numbers: Ints, words: Ints) -> None:
         self._numbers = numbers
@@ -35,7 +35,7 @@ class Events:
 
     @classmethod
     def of(cls, source: EventSource, *, by_id: bool) -> Events:
-        """Those of a log; of several with one id, or that say the same, the first is the first."""
+        """Read the events of a log; those with one id, or with equal content, are numbered in their order."""
         numbers, words = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         equal = Occurrences()
         for frame in source.chunks(EVENT_COLUMNS, _READ):
@@ -50,12 +50,12 @@ class Events:
         return cls(np.concatenate(numbers), np.concatenate(words))
 
     def words(self, numbers: pl.Series) -> pl.Series:
-        """The words of the events of these numbers."""
+        """Return the words of the events with these numbers."""
         at = np.searchsorted(self._numbers, numbers.to_numpy())
         return pl.Series(numbers.name, self._words.take(at, mode="clip"))
 
     def numbers(self, words: Ints) -> Ints:
-        """The numbers of the events of these words, `NOWHERE` where there is none."""
+        """Return the numbers of the events with these words, `NOWHERE` if there is none."""
         if not len(self._words):
             return np.full(len(words), NOWHERE, np.int64)
         at = self._order.take(np.searchsorted(self._words, words, sorter=self._order), mode="clip")
@@ -63,21 +63,21 @@ class Events:
 
 
 class Counterparts:
-    """The events of two logs that are not the same."""
+    """The matching events of two different logs."""
 
     def __init__(self, before: Events, after: Events) -> None:
         self.sides = (before, after)
 
     def other(self, side: int, numbers: pl.Series) -> pl.Series:
-        """The numbers that events of one side (0 or 1) have in the log of the other."""
+        """Return the numbers in the other log of events of one side (0 or 1)."""
         found = self.sides[1 - side].numbers(self.sides[side].words(numbers).to_numpy())
         return pl.Series(numbers.name, found)
 
 
 def counterparts(before: Result, after: Result) -> Counterparts | None:
-    """How the events of two results belong together; None where their numbers say it, since it is one log.
+    """Match the events of two results; None if both ran over one log, so that their numbers match.
 
-    Of results that were read back only the numbers are known: they must be of one log.
+    Results read back from files know only the numbers of events: they must be of one log.
     """
     if before.options is None or after.options is None:
         _check_one_log(before, after)
@@ -99,7 +99,7 @@ def _check_one_log(before: Result, after: Result) -> None:
             "the results are of two logs, and a folder does not keep which event of one is which of the other",
             hint="replay both here, and compare what that gives",
         )
-    # of files and frames it is not known which they were, but these say that they were not the same
+    # files and frames have no identity, but these facts show that they differ
     seen = [[result.manifest[name] for name in ("log", "events", "span")] for result in (before, after)]
     if (one is None or other is None) and seen[0] != seen[1]:
         warn(
@@ -109,14 +109,14 @@ def _check_one_log(before: Result, after: Result) -> None:
 
 
 def _bare(source: EventSource) -> EventSource:
-    """The log itself, whatever was said of its ids and clocks."""
+    """Return the log itself, without wrappers for ids and clocks."""
     while isinstance(source, (AheadOfNext, NormalizedUuids)):
         source = source.source
     return source
 
 
 def _same(one: EventSource, other: EventSource) -> bool:
-    """Whether two logs are one, or have the same events under the same numbers."""
+    """Return whether two logs are one, or have the same events under the same numbers."""
     if one is other:
         return True
     identities = [getattr(source, "identity", None) for source in (one, other)]

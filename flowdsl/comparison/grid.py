@@ -1,4 +1,4 @@
-"""Variants of a flow: some options of its steps given anew, in every combination."""
+"""Grid of flow variants: options of steps with new values, in every combination."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from flowdsl.flow.spec import FlowSpec
 
 @dataclass(frozen=True)
 class Variant:
-    """A flow with the values that it was made with, by the name of the parameter."""
+    """A flow with the parameter values that it was made with."""
 
     flow: FlowSpec
     values: tuple[tuple[str, Any], ...]
 
     @property
     def name(self) -> str:
-        """Such as `window=5m, min_count=2`."""
+        """The name of the variant, such as `window=5m, min_count=2`."""
         return ", ".join(f"{name}={value}" for name, value in self.values)
 
 
 def variants_of(flow: FlowSpec, parameters: Mapping[str, Iterable[Any]]) -> list[Variant]:
-    """The flow with every combination of these options; the first parameter changes slowest.
+    """Build the flow with every combination of these options; the first parameter changes slowest.
 
-    A parameter is the name of an option (`window`); where several steps have it, with the step before it
+    A parameter is the name of an option (`window`), with the step before it if several steps have it
     (`batch_window`, `step_3_window`).
     """
     places = {name: _place(flow, name) for name in parameters}
@@ -56,7 +56,7 @@ def _listed(name: str, values: Iterable[Any]) -> list[Any]:
 
 
 def _place(flow: FlowSpec, name: str) -> tuple[int, str]:
-    """The step and the option that a parameter is."""
+    """Return the step and the option of a parameter."""
     places = [
         (number, step.method, option)
         for number, step in enumerate(flow.steps)

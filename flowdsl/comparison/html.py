@@ -1,4 +1,4 @@
-"""A comparison as a picture and as HTML."""
+"""The picture and the HTML of a comparison."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from flowdsl.views.templates import render
 if TYPE_CHECKING:
     from flowdsl.comparison.comparison import Comparison
 
-# more flows than these are listed, and not drawn
+# with more flows there is no picture
 _DRAWN: Final = 30
 _ROWS: Final = 40
 
 
 def comparison_picture(comparison: Comparison, pairs: Sequence[FlowPair]) -> Picture:
-    """The flows that differ; all, where none does."""
+    """Draw the flows that differ, or all if none does."""
     counts = comparison.to_dict()["counts"]
     differing = {row["flow"] for row in counts if any(row[change] for change in CHANGES)}
     drawn = [pair for pair in pairs if pair.name in differing] or list(pairs)

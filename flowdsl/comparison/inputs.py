@@ -28,7 +28,7 @@ class FlowResult:
 
     @property
     def sinks(self) -> tuple[str, ...]:
-        """The sinks it delivers to."""
+        """The sinks that the flow delivers to."""
         return tuple(dict.fromkeys(sink for step in self._delivers for sink in step["sinks"]))
 
     @property
@@ -38,7 +38,7 @@ class FlowResult:
 
     @property
     def steps(self) -> list[dict[str, Any]]:
-        """What became of contexts at each of its steps."""
+        """The counts of contexts at each of its steps."""
         return [step for step in self.result.manifest["steps"] if step["number"] == self.number]
 
     @property
@@ -48,20 +48,20 @@ class FlowResult:
         return manifest["captions"][self.number], manifest["triggers"][self.number]
 
     def count(self, sink: str) -> int:
-        """How many deliveries a sink got of it."""
+        """Count its deliveries to a sink."""
         manifest = self.result.manifest
         mine = [d for d in manifest["delivered"] if (d["flow"], d["sink"]) == (self.name, sink)]
         return sum(d["count"] for d in mine)
 
     def deliveries(self, sink: str, tick: Tick = silent) -> pl.DataFrame:
-        """What a sink got of it, with `origin` and `place`; `tick` hears how many rows were made."""
+        """Return its deliveries to a sink, with `origin` and `place`; `tick` gets the number of rows made."""
         manifest = self.result.manifest
         return deliveries_with_origin(
             self.result.store, self.result.flows, manifest["delivers"], self.number, sink, tick
         )
 
     def columns(self, sink: str, columns: Sequence[str], tick: Tick = silent) -> pl.DataFrame:
-        """Some columns of what a sink got of it; `tick` hears how many rows were made."""
+        """Return some columns of its deliveries to a sink; `tick` gets the number of rows made."""
         manifest = self.result.manifest
         mine = [{**step, "flows": [self.number]} for step in self._delivers]
         return sink_table(self.result.store, manifest["flows"], sink, mine, columns, tick)
@@ -80,18 +80,18 @@ class FlowPair:
 
     @property
     def name(self) -> str:
-        """The flow's name; both where it was renamed."""
+        """The flow's name; both names if it was renamed."""
         names = dict.fromkeys(side.name for side in (self.before, self.after) if side is not None)
         return " → ".join(names)
 
     @property
     def sides(self) -> tuple[FlowResult, ...]:
-        """The sides that are there."""
+        """The sides that exist."""
         return tuple(side for side in (self.before, self.after) if side is not None)
 
     @property
     def flows(self) -> list[FlowSpec]:
-        """The flows of both sides, where it is known what ran."""
+        """The flows of both sides, as far as the run is known."""
         return [
             side.result.options.flows[side.number] for side in self.sides if side.result.options is not None
         ]
@@ -108,7 +108,7 @@ class FlowPair:
 
 
 def pairs_of(before: Result, after: Result) -> list[FlowPair]:
-    """Flows of one name belong together, the first with the first; so do two that are alone on their sides."""
+    """Pair flows of one name, the first with the first, and two that are alone on their sides."""
     left = [FlowResult(before, number) for number in range(len(before.flows))]
     right = [FlowResult(after, number) for number in range(len(after.flows))]
     pairs: list[FlowPair] = []

@@ -1,8 +1,8 @@
-"""Which delivery of one run is which of another.
+"""Matching of the deliveries of two runs.
 
-A delivery is known by what it is about: the event it comes from (of a window the event that opened it, since runs
-may close the window at different events), its place among the deliver steps of the flow, its recipient and its payload.
-Deliveries that have all of these in common are paired first, then those that differ in more and more of them.
+A delivery is identified by the event it comes from (of a window the event that opened it, since runs may close the
+window at different events), its place among the deliver steps of the flow, its recipient and its payload. Deliveries
+with all of these in common are paired first, then those that differ in more and more of them.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ CHANGES: Final = ("added", "removed", "readdressed", "changed", "moved")
 comes at another time. The first that applies is said."""
 SAME: Final = "same"
 CHANGE: Final = pl.Enum([*CHANGES, SAME])
-# what pairs of deliveries have in common, in the order in which they are looked for
+# columns that pairs have in common, in the order of search
 _COMMON: Final = (
     ("origin", "place", "recipient_id", "payload"),
     ("origin", "place", "recipient_id"),
     ("origin", "place", "branch"),
 )
-# of two logs: a window that another event opened is known by the last of its members
+# over two logs: a window that another event opened is identified by its last member
 _COMMON_IN_LAST: Final = (
     ("last", "place", "recipient_id", "payload"),
     ("last", "place", "recipient_id"),
     ("last", "place", "branch"),
 )
-# of two logs: what comes of windows that share members
+# over two logs: deliveries from windows that share members
 _COMMON_IN_MEMBERS: Final = (("place", "recipient_id"), ("place", "branch"))
-# only where windows and queues move deliveries: elsewhere it is another event that says the same
+# only if windows or queues move deliveries: otherwise it is another event with the same content
 _COMMON_IN_TIME: Final = ("place", "recipient_id", "payload")
 SIDE: Final = ("seq_no", "delivered_at", "branch", "recipient_id", "payload")
-# in what pairs may differ; what comes later counts more
+# columns in which pairs may differ; later ones take precedence
 _DIFFER: Final = (("moved", "delivered_at"), ("changed", "payload"), ("readdressed", "recipient_id"))
 _NOBODY: Final = -1
 
-# rows that are hashed at once
+# rows hashed at once
 _HASHED: Final = 1 << 18
 
 Rows = npt.NDArray[np.int64]
@@ -61,14 +61,13 @@ def matched(
     logs: Counterparts | None = None,
     members: Callable[[], Sequence[pl.DataFrame]] | None = None,
 ) -> tuple[dict[str, int], pl.DataFrame]:
-    """How many deliveries there are of each change, and a row for each that is not the same: `change`, then `SIDE` with
+    """Count the deliveries of each change, and return a row for each that differs: `change`, then `SIDE` with
     `_before` and `_after`.
 
     Both frames have the columns of `SIDE`, `origin` and `place`, in the order of delivery; rows are in the order of
-    `after`, with those that are gone where they were. `timed` says whether both flows have windows or queues; `logs` how
-    the events belong together where the two ran over logs that differ, and `members`, asked only where it is needed, which
-    events are together in windows.
-    `tick` hears how many rows of both were hashed, and again how many found their place.
+    `after`, with removed ones where they were. `timed` is whether both flows have windows or queues; `logs` matches
+    events of different logs; `members`, called only if needed, returns the events that are together in windows. `tick`
+    gets the number of rows hashed, and later of rows matched.
     """
     left, right = _words(before, tick), _words(after, tick)
     common = [*_COMMON]
@@ -119,7 +118,7 @@ def _spelled_out(rows: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) 
             for row in ("row_before", "row_after")
         ),
     )
-    # in order while there are only numbers: texts are then gathered once
+    # sort while there are only numbers, so that texts are gathered once
     moments = pl.coalesce(
         after["delivered_at"].gather(rows["row_after"]), before["delivered_at"].gather(rows["row_before"])
     )
@@ -138,7 +137,7 @@ def _spelled_out(rows: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) 
 
 
 def _words(frame: pl.DataFrame, tick: Tick) -> dict[str, Hashes]:
-    """Each column that is compared as a word a row, equal where the values are."""
+    """Hash each compared column to a word a row, equal where the values are equal."""
     texts = ("branch", "recipient_id", "payload")
     words = {name: np.empty(frame.height, np.uint64) for name in texts}
     for row in range(0, frame.height, _HASHED):
@@ -152,7 +151,7 @@ def _words(frame: pl.DataFrame, tick: Tick) -> dict[str, Hashes]:
 
 
 class _Pairs:
-    """The rows that belong together, found in several ways, and on both sides those that are left over."""
+    """The rows that match, found in several ways, and the rows left over on both sides."""
 
     def __init__(self, left: dict[str, Hashes], right: dict[str, Hashes], tick: Tick) -> None:
         self._sides = (left, right)
@@ -162,17 +161,17 @@ class _Pairs:
 
     @property
     def is_open(self) -> bool:
-        """Whether there may be more."""
+        """Whether there may be more matches."""
         return all(len(rows) > 0 for rows in self.alone)
 
     @property
     def pairs(self) -> tuple[Rows, Rows]:
-        """The rows of both sides that belong together."""
+        """The matching rows of both sides."""
         before, after = (np.concatenate([pair[side] for pair in self._found]) for side in (0, 1))
         return before, after
 
     def find(self, common: Sequence[Sequence[str]]) -> None:
-        """Pair rows that have columns in common, by each of several sets of them."""
+        """Match rows with common columns, by each of several sets of them."""
         for columns in common:
             if not self.is_open:
                 return
@@ -181,7 +180,9 @@ class _Pairs:
     def find_by_members(
         self, before: pl.DataFrame, after: pl.DataFrame, members: Sequence[pl.DataFrame]
     ) -> None:
-        """Pair what comes from windows that share members: to the same recipient, or else of the same branch."""
+        """Match deliveries from windows with common members: to the same recipient, or else of the same
+        branch.
+        """
         for columns in _COMMON_IN_MEMBERS:
             if self.is_open:
                 rows = [frame[taken] for frame, taken in zip((before, after), self.alone, strict=True)]
@@ -198,7 +199,7 @@ class _Pairs:
 
 
 def _joined(words: dict[str, Hashes], columns: Sequence[str], rows: Rows) -> Hashes:
-    """Several columns as one word a row."""
+    """Combine several columns to one word a row."""
     key = words[columns[0]][rows]
     for name in columns[1:]:
         key = pair_hash(key, words[name][rows])
@@ -206,7 +207,7 @@ def _joined(words: dict[str, Hashes], columns: Sequence[str], rows: Rows) -> Has
 
 
 def _first_with_first(left: Hashes, right: Hashes) -> tuple[Rows, Rows]:
-    """Rows with equal keys; of several the first with the first, and so on."""
+    """Match rows with equal keys; of several the first with the first, and so on."""
     order, other = (np.argsort(keys, kind="stable") for keys in (left, right))
     left, right = left[order], right[other]
     starts = np.concatenate([[True], left[1:] != left[:-1]])

@@ -1,4 +1,4 @@
-"""Which digests of two runs have members in common, where neither the first nor the last member is the same."""
+"""Digests of two runs with members in common, if neither their first nor their last member is the same."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ _SCHEMA = {"seq_no": pl.Int64, "branch": pl.String, "member": pl.Int64}
 
 
 def members_of(side: FlowResult, events: Events) -> pl.DataFrame:
-    """The members of a flow's windows: the `seq_no` and `branch` that a window goes on with, and the word of a member.
+    """Return the members of a flow's windows: `seq_no` and `branch` that a window goes on with, and the word
+    of a member.
 
-    Nothing keeps them, so the flow runs once more, and is watched.
+    No result keeps them, so the flow runs once more with tracing on.
     """
     options = side.result.options
     if options is None:
         return pl.DataFrame(schema={**_SCHEMA, "word": pl.Int64})
-    # with a state all of its flows must run
+    # a state belongs to all of its flows, so all must run
     flows = options.flows if options.state is not None else (options.flows[side.number],)
     collector = _MemberCollector(side.number if options.state is not None else 0)
     with warnings.catch_warnings():
-        # the replay itself has warned already
+        # the replay itself has already warned
         warnings.simplefilter("ignore", FlowWarning)
         chosen = dataclasses.replace(options, flows=flows)
         with following(None, chosen.source.count(), "members") as follower:
@@ -52,44 +53,45 @@ def members_of(side: FlowResult, events: Events) -> pl.DataFrame:
 
 
 class _MemberCollector:
-    """An observer that takes down which events windows let go of together."""
+    """Observer of the events that windows release together."""
 
     def __init__(self, flow: int) -> None:
         self.parts: list[pl.DataFrame] = []
         self._flow = flow
 
     def gathered(self, stage: Stage, members: EventRefs, batches: ContextBatch, which: Index) -> None:
-        """Members of a window go on as one context."""
+        """Record members of a window that go on as one context."""
         if self._flow in stage.flows and len(members.seq):
             seqs, branches = pl.Series(batches.seq), branch_texts(batches.branches, len(batches))
             parts = [seqs.gather(which).alias("seq_no"), branches.gather(which).alias("branch")]
             self.parts.append(pl.DataFrame([*parts, pl.Series("member", members.seq)]))
 
     def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
-        """Nothing is to be known of a step."""
+        """Ignore what passes a step."""
 
     def dropped(self, stage: Stage, contexts: ContextBatch, rows: Index, reason: str) -> None:
-        """Nothing is to be known of what is dropped."""
+        """Ignore dropped contexts."""
 
     def dropped_earlier(self, stage: Stage, members: EventRefs, reason: str) -> None:
-        """Nothing is to be known of what is dropped."""
+        """Ignore dropped contexts."""
 
     def failed(self, stage: Stage, contexts: ContextBatch, failures: Failures) -> None:
-        """Nothing is to be known of what fails."""
+        """Ignore failures."""
 
     def delivered(self, stage: Stage, contexts: ContextBatch, payload: Payload, recipient: Column) -> None:
-        """What is delivered is in the result."""
+        """Ignore deliveries: they are in the result."""
 
     def refused(self, stage: Stage, contexts: ContextBatch, refused: Refused) -> None:
-        """Nothing is to be known of what is refused."""
+        """Ignore refused deliveries."""
 
 
 def with_most_in_common(
     before: pl.DataFrame, after: pl.DataFrame, keys: tuple[Hashes, Hashes], members: Sequence[pl.DataFrame]
 ) -> tuple[Rows, Rows]:
-    """The rows of deliveries (`seq_no`, `branch`) of windows that share members, those with most in common first.
+    """Pair the rows of deliveries (`seq_no`, `branch`) of windows that share members, those with most in
+    common first.
 
-    `keys` has for each row what else must be equal.
+    `keys` has for each row the word that must be equal too.
     """
     sides = [
         _words(frame, key, known).rename({"row": name})
@@ -110,11 +112,11 @@ def with_most_in_common(
 
 
 def _words(deliveries: pl.DataFrame, keys: Hashes, members: pl.DataFrame) -> pl.DataFrame:
-    """The members behind each delivery, as words together with its key: `row`, `word`."""
+    """Return the members behind each delivery, as words together with its key: `row`, `word`."""
     left = deliveries.select("seq_no", "branch").with_row_index("row")
     parts = []
     while left.height:
-        # what grew out of a window in a later fan-out has its branch, and more
+        # a later fan-out extends the branch of its window
         parts.append(left.join(members, on=["seq_no", "branch"], nulls_equal=True).select("row", "word"))
         left = left.filter(pl.col("branch").is_not_null()).with_columns(
             pl.col("branch").str.extract(r"^(.*)\.[0-9]+$")

@@ -1,4 +1,4 @@
-"""sweep: how much comes out of a flow, for many settings of it."""
+"""`sweep`: the deliveries of a flow for many settings of its options."""
 
 from __future__ import annotations
 
@@ -34,9 +34,29 @@ COUNTS: Final = ("dropped", "failed", "absorbed", "held")
 
 @dataclass(frozen=True, repr=False)
 class Sweep:
-    """What came out for each variant of a flow: `table` has a row a variant, `result` is the replay of all of them.
+    """The outcome of each variant of a flow.
 
-    `sweep.compare("window=1m", "window=5m")` compares two of them delivery by delivery.
+    `sweep` returns it. A notebook shows the table and a chart; printed it is the table.
+
+    Attributes
+    ----------
+    result : Result
+        The replay of all variants.
+    variants : tuple of Variant
+        The variants: the `flow`, the parameter `values` and the `name` of each.
+    table : pandas.DataFrame
+        A row a variant: its parameters, then its outcome.
+
+    Examples
+    --------
+    >>> from flowdsl import MemoryEventLog, link_created, on, sweep
+    >>> log = MemoryEventLog()
+    >>> for minute in (0, 1, 3, 20):
+    ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
+    >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+    >>> tried = sweep(digest, log, window=["1m", "1h"])
+    >>> len(tried), tried.variants[1].name
+    (2, 'window=1h')
     """
 
     result: Result
@@ -44,29 +64,120 @@ class Sweep:
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row a variant: its parameters, then what came of it.
+        """A row a variant: its parameters, then its outcome.
 
-        `deliveries` to all sinks, `recipients` that got any and how many each got (`each_p50`, `each_p95`, `each_max`),
-        `delay_p50` and `delay_p95`, which windows and queues added, in seconds, and contexts `dropped`, `failed`,
-        `absorbed` into batches, and `held` at the end.
+        `deliveries` counts those to all sinks, `recipients` the people with any, `each_p50`, `each_p95` and `each_max` the
+        deliveries of each; `delay_p50` and `delay_p95` are the seconds that windows and queues added; `dropped`, `failed`,
+        `absorbed` (into batches) and `held` (at the end) count contexts.
         """
         return to_pandas(self.polars())
 
     def polars(self) -> pl.DataFrame:
-        """The table as a Polars frame."""
+        """Return `table` as a Polars frame.
+
+        Returns
+        -------
+        polars.DataFrame
+            A row a variant.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, link_created, on, sweep
+        >>> log = MemoryEventLog()
+        >>> for minute in (0, 1, 3, 20):
+        ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
+        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+        >>> tried = sweep(digest, log, window=["1m", "1h"])
+        >>> tried.polars()["deliveries"].to_list()
+        [4, 1]
+        """
         return self._table
 
     def flow(self, name: str) -> FlowSpec:
-        """The flow of a variant, as it is named in the table."""
+        """Return the flow of a variant.
+
+        Parameters
+        ----------
+        name
+            The name of the variant, such as `window=5m`.
+
+        Returns
+        -------
+        Flow
+            The flow with the options of the variant.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, link_created, on, sweep
+        >>> log = MemoryEventLog()
+        >>> for minute in (0, 1, 3, 20):
+        ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
+        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+        >>> tried = sweep(digest, log, window=["1m", "1h"])
+        >>> tried.flow("window=1h").steps[0].window.text
+        '1h'
+        """
         return self.variants[self._number(name)].flow
 
     def compare(self, before: str, after: str) -> Comparison:
-        """Two variants compared delivery by delivery."""
+        """Compare two variants, delivery by delivery.
+
+        Parameters
+        ----------
+        before, after
+            The names of the variants, such as `window=5m`.
+
+        Returns
+        -------
+        Comparison
+            The differences between the two.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, link_created, on, sweep
+        >>> log = MemoryEventLog()
+        >>> for minute in (0, 1, 3, 20):
+        ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
+        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+        >>> tried = sweep(digest, log, window=["1m", "1h"])
+        >>> tried.compare("window=1m", "window=1h").totals()["removed"]
+        3
+        """
         one, other = (FlowResult(self.result, self._number(name)) for name in (before, after))
         return Comparison([FlowPair(one, other)])
 
     def plot(self, of: str | Sequence[str] = "deliveries") -> Chart:
-        """How columns of the table depend on the first parameter, a line for each and for every setting of the others."""
+        """Draw columns of the table over the first parameter.
+
+        Parameters
+        ----------
+        of
+            The column, or several. Each has a line for every combination of the other parameters.
+
+        Returns
+        -------
+        Chart
+            A line chart.
+
+        Raises
+        ------
+        ReplayError
+            If the table has no such column.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, link_created, on, sweep
+        >>> log = MemoryEventLog()
+        >>> for minute in (0, 1, 3, 20):
+        ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
+        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+        >>> tried = sweep(digest, log, window=["1m", "1h"])
+        >>> print(tried.plot())
+        deliveries by window
+        window  deliveries
+        1 min   4
+        1 h     1
+        """
         from flowdsl.charts.lines import line_chart
 
         names = [name for name, _ in self.variants[0].values]
@@ -128,7 +239,7 @@ class Sweep:
         return names.index(name)
 
     def __len__(self) -> int:
-        """How many variants there are."""
+        """Return the number of variants."""
         return len(self.variants)
 
     def __repr__(self) -> str:
@@ -149,19 +260,37 @@ def sweep(
     progress: Progress = None,
     **parameters: Iterable[Any],
 ) -> Sweep:
-    """How much comes out of a flow for each value of some options, in one replay: what the variants have in common is
-    done once.
+    """Replay a flow with several values of some options, all in one pass: work that variants share is done once.
 
-    `parameters` are options of its steps with the values to try, such as `window=["1m", "5m"]`; where several steps have
-    the option, the step comes before it (`batch_window`, `step_3_window`). Of several parameters every combination is
-    run. A mapping from names to flows is taken too, without parameters. The rest is as for `replay`.
+    Parameters
+    ----------
+    flow
+        A flow, or a mapping from names to flows, which takes no parameters.
+    log, graph, start, stop, target, open_windows, max_ahead_of_next, progress
+        As for `replay`.
+    **parameters
+        Options of steps with the values to try, such as `window=["1m", "5m"]`. If several steps have the option, put the step
+        before it: `batch_window`, `step_3_window`. Several parameters are tried in every combination.
 
+    Returns
+    -------
+    Sweep
+        The outcome of each variant.
+
+    Raises
+    ------
+    ReplayError
+        If a parameter fits no step or several, or has no values.
+
+    Examples
+    --------
     >>> from flowdsl import MemoryEventLog, link_created, on, sweep
     >>> log = MemoryEventLog()
     >>> for minute in (0, 1, 3, 20):
     ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
     >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
-    >>> sweep(digest, log, window=["1m", "2m", "1h"]).table[["window", "deliveries", "delay_p50"]].values.tolist()
+    >>> columns = ["window", "deliveries", "delay_p50"]
+    >>> sweep(digest, log, window=["1m", "2m", "1h"]).table[columns].values.tolist()
     [['1m', 4, 60.0], ['2m', 3, 120.0], ['1h', 1, 2400.0]]
     """
     variants = _variants(flow, parameters)
@@ -193,7 +322,7 @@ def _variants(
 
 
 def _span(place: Any) -> Any:
-    """A duration in text as what it is, so that it stands where it belongs."""
+    """Return a duration text as a timedelta, so that it is drawn to scale."""
     try:
         return (
             dt.timedelta(microseconds=parse_duration(place).microseconds) if isinstance(place, str) else place
@@ -203,7 +332,7 @@ def _span(place: Any) -> Any:
 
 
 def _column(values: list[Any]) -> pl.Series:
-    """Parameters as they were given, where they are of one plain type; as text otherwise."""
+    """Return parameters as given if they have one plain type, otherwise as text."""
     kinds = {type(value) for value in values}
     if kinds <= {int} or kinds <= {bool} or kinds <= {int, float} or kinds <= {dt.timedelta}:
         return pl.Series(values)

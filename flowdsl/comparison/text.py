@@ -1,4 +1,4 @@
-"""A comparison in a few lines of text."""
+"""Comparisons as a few lines of text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WAITING = {
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """The totals, then each flow and sink that differs, with the causes where they are known."""
+    """Return the totals, then each flow and sink that differs, with its causes if they are known."""
     said = comparison.to_dict()
     causes = said.get("causes", [])
     lines = [heading(comparison)]
@@ -45,7 +45,7 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def heading(comparison: Comparison) -> str:
-    """The totals in one line."""
+    """Return the totals in one line."""
     totals = comparison.totals()
     where = ("as meant", "in production") if comparison.other_rules else ("before", "after")
     return (
@@ -54,7 +54,7 @@ def heading(comparison: Comparison) -> str:
 
 
 def changes_text(counts: dict[str, Any]) -> str:
-    """How many of each change, and how many of none."""
+    """Return the count of each change, and of deliveries without one."""
     said = [f"{counts[change]:,} {change}" for change in CHANGES if counts[change]]
     return ", ".join([f"{counts['same']:,} the same", *said]) if said else "all the same"
 
@@ -69,7 +69,7 @@ def _cause(cause: dict[str, Any], comparison: Comparison) -> str:
 
 
 def _recipients(cause: dict[str, Any], comparison: Comparison) -> str:
-    """One that was meant, and who gets it instead."""
+    """Return an intended recipient, and the one who gets the delivery instead."""
     rows = comparison.polars().filter(
         (pl.col("flow") == cause["flow"]) & (pl.col("change") == "readdressed")
         & (pl.coalesce("seq_no_after", "seq_no_before") == cause["example"])

@@ -1,1 +1,1 @@
-"""What happened to one event, step by step."""
+"""Explanations of one event, step by step."""

@@ -1,4 +1,4 @@
-"""An explanation as a picture: the flow with the ways of one event through it."""
+"""Explanations as diagrams: the flow with the paths of one event through it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GONE_ON: Final = ("passed", "delivered")
 
 
 def explanation_diagram(explanation: Explanation) -> Diagram:
-    """The flows that the event matched, with how many of its branches came to each step, and where they ended."""
+    """Build the flows that the event matched, with the count of its branches at each step and their ends."""
     chains, others = [], []
     for flow in explanation.flows:
         steps = [step for step in explanation.steps if step.flow == flow.name]
@@ -39,7 +39,7 @@ def explanation_diagram(explanation: Explanation) -> Diagram:
 
 
 def why_diagram(why: DeliveryExplanation) -> Diagram:
-    """The flows that matched with the way of one recipient's branch, down to the step that stopped it."""
+    """Build the flows that matched with the path of one recipient's branch, down to the step that stopped it."""
     from flowdsl.explanation.answer import verdict
 
     by_name = {flow.name: flow for flow in why.flows}
@@ -54,7 +54,7 @@ def _way_to(flow: FlowSpec, way: FlowPath) -> FlowDiagram:
     chain = way_of(flow, way.steps)
     if way.reached or way.step is None:
         return chain
-    # the step that turned it away says why, even where others went on from there
+    # the step that stopped it shows the reason, even if other branches passed it
     said = Annotation(" ".join(way.sentences), tone="stopped")
     later = range(way.step + 1, len(flow.steps))
     faded = Annotation(tone="faded")
@@ -69,7 +69,7 @@ def _way_to(flow: FlowSpec, way: FlowPath) -> FlowDiagram:
 
 
 def event_line(event: Mapping[str, Any]) -> str:
-    """An event in a line."""
+    """Return an event in one line."""
     kind = event.get("link_type") or event.get("entity_type") or ""
     between = (
         f"{event.get('source_id')} → {event.get('target_id')}"
@@ -81,7 +81,7 @@ def event_line(event: Mapping[str, Any]) -> str:
 
 
 def way_of(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) -> FlowDiagram:
-    """A flow with the ways that an event took; steps that nothing of it came to are faded."""
+    """Return a flow with the paths of an event; steps that it did not reach are faded."""
     chain = flow_chain(flow)
     into: dict[int, Annotation] = {}
     nodes: dict[int, Annotation] = {TRIGGER: Annotation(tone="passed")}
@@ -90,7 +90,7 @@ def way_of(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) -> Flo
     coming = 1
     for number in range(len(flow.steps)):
         here = [step for step in steps if step.step == number]
-        # what a batch took in goes on as another event
+        # contexts absorbed by a batch go on as another event
         coming = coming or len(here)
         into[number] = Annotation(str(coming), coming) if coming else Annotation(tone="faded")
         nodes[number] = _node(here)
@@ -120,7 +120,7 @@ def _node(here: Sequence[ExplainedStep]) -> Annotation:
 
 
 def _said(step: ExplainedStep) -> Iterator[str]:
-    """What one context brought to a step, or took from it."""
+    """Yield the values of one context at a step."""
     if step.operator == "map" and step.payload is not MISSING:
         yield f"payload {shown(step.payload)}"
         return

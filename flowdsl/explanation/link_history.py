@@ -1,4 +1,4 @@
-"""When two ids were linked: what the graph at the start and the whole log say of one pair."""
+"""History of one link: from the graph at the start and the whole log."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ START: Final = 0
 
 @dataclass(frozen=True)
 class LinkInterval:
-    """A time in which two ids were linked: from after which event (0: from the start), and until which (None: to the end)."""
+    """An interval in which two ids were linked: since which event (0: the start), until which (None: the
+    end).
+    """
 
     since: int
     until: int | None
 
 
 def linked(options: Options, kind: str, source: str, target: str) -> list[LinkInterval]:
-    """The times in which there was a link of a type from one id to the other, in their order."""
+    """Return the intervals with a link of a type from one id to the other, in order."""
     alive: dict[tuple[str, ...], int] = {}
     if options.graph is not None:
         for link_id in options.graph.links_between(kind, source, target):
@@ -51,7 +53,7 @@ def _identity(link_id: str | None, *ends: Any) -> tuple[str, ...]:
 def _events(
     options: Options, kind: str, source: str, target: str, known: set[str]
 ) -> Iterator[dict[str, Any]]:
-    """Events that make or end a link between the two, or one of the same identity."""
+    """Yield the events that make or end a link between the two, or one of the same identity."""
     between = (
         (pl.col("link_type") == kind) & (pl.col("source_id") == source) & (pl.col("target_id") == target)
     )

@@ -1,4 +1,4 @@
-"""Whom a context is for: what deliver would take as its recipient, as far as that is known before it gets there."""
+"""Recipient of a context before it is delivered, as far as it is known."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIELD: Final = "recipient_id"
 
 
 def recipient_of(flow: FlowSpec, seen: StepTrace) -> str | None:
-    """The recipient of a context that came as far as this; None where nobody can tell yet, or there is none."""
+    """Return the recipient of a context at this step; None if it is not known yet, or there is none."""
     if seen.recipient_id is not None:
         return seen.recipient_id
     at = seen.stage.number
@@ -31,7 +31,7 @@ def recipient_of(flow: FlowSpec, seen: StepTrace) -> str | None:
     if not delivers:
         return None
     before = flow.steps[: delivers[0]]
-    # a step still to come may set what the recipient is read from
+    # a later step may still set the variables of the recipient
     coming = before[at if seen.outcome in ("dropped", "failed", "held", "absorbed") else at + 1 :]
     for place in flow.rules.recipient:
         if place[0] == "_payload":
@@ -46,7 +46,7 @@ def recipient_of(flow: FlowSpec, seen: StepTrace) -> str | None:
 
 
 def branch_of(flow: FlowSpec, seen: StepTrace) -> str | None:
-    """The id that the last fan-out gave a branch: whom it is for where nothing else says so."""
+    """Return the id that the last fan-out gave a branch: its recipient if nothing else names one."""
     for step in reversed(flow.steps[: seen.stage.number + 1]):
         if isinstance(step, FanOut):
             value = seen.variables.get(f"{step.as_}_id")
@@ -55,7 +55,7 @@ def branch_of(flow: FlowSpec, seen: StepTrace) -> str | None:
 
 
 def recipient_node(flow: FlowSpec) -> Node | None:
-    """What the payload's recipient is made from; None where it has none."""
+    """Return the expression of the payload's recipient; None if it has none."""
     for step in reversed(flow.steps):
         if isinstance(step, Map):
             return _field(step)
@@ -63,7 +63,7 @@ def recipient_node(flow: FlowSpec) -> Node | None:
 
 
 def recipient_roots(flow: FlowSpec) -> set[str]:
-    """The variables that the recipient is read from."""
+    """Return the variables that the recipient is read from."""
     node = recipient_node(flow)
     if isinstance(node, (Template, Reference)):
         return {path[0] for path in node.paths}
@@ -71,7 +71,7 @@ def recipient_roots(flow: FlowSpec) -> set[str]:
 
 
 def _written(before: Sequence[Operator], coming: Sequence[Operator], seen: StepTrace) -> tuple[Any, bool]:
-    """The recipient in the payload, and whether it is known."""
+    """Return the recipient in the payload, and whether it is known."""
     if not any(isinstance(step, Map) for step in coming) and seen.payload is not MISSING:
         return (seen.payload.get(_FIELD, MISSING) if isinstance(seen.payload, Mapping) else MISSING), True
     maps = [step for step in before if isinstance(step, Map)]
@@ -106,6 +106,6 @@ def _field(step: Map) -> Node | None:
 
 
 def _sets(step: Operator, name: str) -> bool:
-    """Whether a step gives a variable a value."""
+    """Return whether a step gives a variable a value."""
     names = {step.entity_variable, f"{step.as_}_id" if isinstance(step, FanOut) else None}
     return name in names

@@ -1,4 +1,4 @@
-"""An explanation as text, and its values as JSON."""
+"""Explanations as text, and their values as JSON."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from flowdsl.explanation.explain import ExplainedStep, Explanation
 
 WIDTH: Final = 100
-# branches of a fan-out that are printed whole
+# branches of a fan-out printed in full
 BRANCHES: Final = 3
 
 
 def explanation_text(explanation: Explanation) -> str:
-    """The way of the event through each flow, a paragraph a flow."""
+    """Return the path of the event through each flow, a paragraph a flow."""
     paragraphs = [_event_text(explanation.event)]
     for flow in dict.fromkeys(step.flow for step in explanation.steps):
         steps = [step for step in explanation.steps if step.flow == flow]
@@ -63,7 +63,7 @@ def _flow_lines(steps: list[ExplainedStep], more: int) -> Iterable[str]:
 
 
 def fresh_variables(steps: Iterable[ExplainedStep]) -> Iterable[tuple[ExplainedStep, Mapping[str, Any]]]:
-    """Each step with the variables that it added or changed; what an event brings is said of the event itself."""
+    """Yield each step with the variables that it added or changed; those of the event are left out."""
     known: dict[tuple[str, str | None], Mapping[str, Any]] = {}
     for step in steps:
         here = {branch: variables for (flow, branch), variables in known.items() if flow == step.flow}
@@ -106,25 +106,25 @@ def _step_lines(step: ExplainedStep, fresh: Mapping[str, Any]) -> Iterable[str]:
 
 
 def moment(at: dt.datetime) -> str:
-    """A moment without the digits that say nothing."""
+    """Return a timestamp without trailing zeros."""
     text = f"{at:%Y-%m-%d %H:%M:%S.%f}".rstrip("0")
     return text.rstrip(".")
 
 
 def shown(value: Any) -> str:
-    """A value as JSON, cut where it is long; `missing`, or why there is none."""
+    """Return a value as JSON, cut if it is long; `missing`, or why there is none."""
     if value is MISSING:
         return "missing"
     return clipped(f"no value: {value}" if isinstance(value, Exception) else json_text(value))
 
 
 def json_text(value: Any) -> str:
-    """A value as JSON text; what is missing is left out, what failed says why."""
+    """Return a value as JSON text; missing fields are left out, errors give their message."""
     if isinstance(value, Mapping):
         value = {key: inner for key, inner in value.items() if inner is not MISSING}
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def clipped(text: str) -> str:
-    """Text that fits a line."""
+    """Return text cut to a line."""
     return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

@@ -1,4 +1,6 @@
-"""Why an event reached a recipient, or did not: flow by flow down to the first step that stopped it."""
+"""`why`: the reasons that an event reached a recipient or not, flow by flow, down to the first step that
+stopped it.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FlowPath:
-    """How one flow took an event towards a recipient, and where that ended.
+    """The path of an event through one flow towards a recipient, and its end.
 
-    `outcome` is `delivered`, `dropped`, `failed`, `absorbed`, `held`, `not matched`, `not theirs` (it was for others),
-    `nobody` (nothing was delivered); `step` is where it ended, `sentences` say it, `variables` are those of its end.
-    `steps` has the way step by step; what a batch took in goes on with the steps of the event that it went on as.
+    Attributes
+    ----------
+    flow : str
+        The name of the flow.
+    reached : bool
+        Whether the recipient got a delivery.
+    outcome : str
+        `delivered`, `dropped`, `failed`, `absorbed`, `held`, `not matched`, `not theirs` (it went to others) or `nobody`
+        (nothing was delivered).
+    step : int or None
+        The step at which the path ended.
+    sentences : tuple of str
+        The story of the path.
+    variables : Mapping
+        The variables at its end.
+    steps : tuple of ExplainedStep
+        The path step by step. If a batch absorbed the event, the steps of the event that it went on as follow.
     """
 
     flow: str
@@ -50,9 +66,34 @@ class FlowPath:
 
 @dataclass(frozen=True, repr=False)
 class DeliveryExplanation:
-    """Whether an event reached a recipient, and why: printed it reads as sentences, a notebook shows the way.
+    """The reasons that an event reached a recipient or not, which `result.why(seq_no, recipient)` returns.
 
-    `ways` has one for each flow: first those that reached the recipient, last those that are not for such events.
+    Printed it reads as sentences; a notebook shows a picture too.
+
+    Attributes
+    ----------
+    event : Mapping
+        The event.
+    recipient : str
+        The id of the recipient.
+    ways : tuple of FlowPath
+        A path for each flow: those that reached the recipient first, flows that do not match the event last.
+    flows : tuple of Flow
+        The flows.
+    reached : bool
+        Whether the event reached the recipient.
+
+    Examples
+    --------
+    >>> from flowdsl import link_created, on, replay
+    >>> flow = on("link.created", name="liked").map(recipient_id="{{ target_id }}").deliver("push")
+    >>> events = [{"timestamp": "2026-01-01T00:00:00Z", "event": link_created("likes", "ann", "bob")}]
+    >>> result = replay(flow, events)
+    >>> answer = result.why(1, recipient="bob")
+    >>> answer.reached, answer.ways[0].outcome
+    (True, 'delivered')
+    >>> print(answer.text.splitlines()[1])
+    Yes: event 1 reached bob, by liked.
     """
 
     event: Mapping[str, Any]
@@ -62,7 +103,7 @@ class DeliveryExplanation:
 
     @property
     def reached(self) -> bool:
-        """Whether a flow delivered it to the recipient."""
+        """Whether a flow delivered the event to the recipient."""
         return any(way.reached for way in self.ways)
 
     @property
@@ -73,14 +114,46 @@ class DeliveryExplanation:
         return answer_text(self)
 
     def picture(self) -> Picture:
-        """The way through the flows that matched the event, down to the step that stopped it."""
+        """Draw the flows that matched the event, with its path down to the step that stopped it.
+
+        Returns
+        -------
+        Picture
+            All flows if none matched.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="liked").map(recipient_id="{{ target_id }}").deliver("push")
+        >>> events = [{"timestamp": "2026-01-01T00:00:00Z", "event": link_created("likes", "ann", "bob")}]
+        >>> result = replay(flow, events)
+        >>> answer = result.why(1, recipient="bob")
+        >>> print(answer.picture().text.splitlines()[0])
+        Event 1 and bob
+        """
         from flowdsl.diagrams.picture import Picture
         from flowdsl.explanation.diagram import why_diagram
 
         return Picture(why_diagram(self))
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row for each step of the ways, as of `Explanation.to_pandas`."""
+        """Return a row for each step of the paths, as `Explanation.to_pandas` does.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Operands, variables and payload are JSON text.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="liked").map(recipient_id="{{ target_id }}").deliver("push")
+        >>> events = [{"timestamp": "2026-01-01T00:00:00Z", "event": link_created("likes", "ann", "bob")}]
+        >>> result = replay(flow, events)
+        >>> answer = result.why(1, recipient="bob")
+        >>> answer.to_pandas()["outcome"].tolist()
+        ['matched', 'passed', 'delivered']
+        """
         from flowdsl.explanation.explain import steps_frame
 
         return steps_frame([step for way in self.ways for step in way.steps])
@@ -97,9 +170,30 @@ class DeliveryExplanation:
 def why(
     options: Options, seq_no: int, recipient: str, flow: str | None = None, progress: Progress = None
 ) -> DeliveryExplanation:
-    """Why an event of a replay reached a recipient, or did not, in all flows or the one named.
+    """Explain why an event of a replay reached a recipient or not.
 
-    Raises `ReplayError` where the log has no such event, or the replay no such flow.
+    Parameters
+    ----------
+    options
+        The options of the replay.
+    seq_no
+        The number of the event.
+    recipient
+        The id of the recipient.
+    flow
+        The name of one flow; None explains all.
+    progress
+        As for `replay`.
+
+    Returns
+    -------
+    DeliveryExplanation
+        A path for each flow.
+
+    Raises
+    ------
+    ReplayError
+        If the log has no such event, or the replay no such flow.
     """
     if not isinstance(recipient, str) or not recipient:
         raise ReplayError(f"recipient is {recipient!r}", allowed="the id of a recipient, as text")
@@ -107,7 +201,7 @@ def why(
     asked = asked_flows(options, flow)
     matching = [f for f in asked if unmet(options, f, event) is None]
     with following(progress, options.source.count(), "why") as follower:
-        # an event that went on in a batch of another is looked for in a replay of that
+        # an event absorbed by a batch is traced on in a replay of the event that closed it
         trail = EventTrace(options, int(event["seq_no"]), recipient, matching, follower.heard)
         ways = [_way(trail, one, event, unmet(options, one, event)) for one in asked]
     return DeliveryExplanation(

@@ -20,10 +20,28 @@ if TYPE_CHECKING:
 
 
 class Report:
-    """What `result.report()` gives: `.html` is one file that opens offline, `.text` says it short, `.figures` has the numbers.
+    """The report of a result, which `result.report()` returns and notebooks show.
 
-    A notebook shows it. Nothing is worked out before it is asked for; no flow is run and nothing is fetched. The same
-    result always gives the same bytes.
+    Everything is computed on first use, from the result's tables alone: no flow runs and nothing is fetched. The same result
+    always gives the same bytes.
+
+    Attributes
+    ----------
+    figures : Figures
+        All metrics of the report.
+    html : str
+        The report as one HTML file that opens offline.
+    text : str
+        The report in short, as text.
+
+    Examples
+    --------
+    >>> from flowdsl import link_created, on, replay
+    >>> flow = on("link.created", name="liked").map(recipient_id="{{ target_id }}").deliver("push")
+    >>> events = [{"timestamp": "2026-01-01T00:00:00Z", "event": link_created("likes", "ann", "bob")}]
+    >>> result = replay(flow, events)
+    >>> print(result.report().text.splitlines()[0])
+    1 event, 2026-01-01 00:00 to 2026-01-01 00:00 UTC: 1 delivery to 1 person
     """
 
     def __init__(self, result: Result, progress: Progress = None) -> None:
@@ -32,14 +50,14 @@ class Report:
 
     @cached_property
     def figures(self) -> Figures:
-        """All numbers of the report."""
+        """All metrics of the report."""
         # each part of the deliveries is measured once, or several times if there are very many
         with following(self._progress, len(self._result), "report", "deliveries") as follower:
             return measure(self._result, follower)
 
     @cached_property
     def html(self) -> str:
-        """The report as a page of its own: no script, no address, light, dark, or on paper."""
+        """The report as a self-contained page, without scripts or addresses, in light or dark or on paper."""
         return render_page(self.figures, self._result.manifest, self._picture())
 
     @cached_property
@@ -48,7 +66,18 @@ class Report:
         return report_text(self.figures, self._result.manifest)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page to a file. Raises `DataError` where that cannot be written."""
+        """Write the page to a file.
+
+        Parameters
+        ----------
+        path
+            The file, in a folder that exists.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written.
+        """
         if not isinstance(path, (str, os.PathLike)):
             raise DataError(f"a path is a {type(path).__name__}", allowed="text or a pathlib.Path")
         text = self.html
