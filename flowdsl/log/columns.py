@@ -176,7 +176,8 @@ def row_in_python(frame: pl.DataFrame, row: int) -> dict[str, Any]:
     """Return a row as Python values; moments that Python cannot represent become text."""
     one = frame[row : row + 1]
     far = [column for column in one if within_years(column) is not column]
-    found = one.drop([column.name for column in far]).row(0, named=True) if one.width > len(far) else {}
+    near = one.drop([column.name for column in far]) if far else one
+    found = near.row(0, named=True) if near.width else {}
     return {**found, **{column.name: f"{column.to_physical()[0]} {BEYOND}" for column in far}}
 
 

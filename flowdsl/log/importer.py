@@ -165,7 +165,7 @@ class EventImporter:
 
         connection = duckdb.connect(config={"threads": 1})
         for block in _blocks(source, self.problems):
-            if not block.rows:
+            if not len(block.rows):
                 check_columns(block, self._shape)
                 continue
             mapped = map_block(block, self._shape, self._shaper, self.problems)
@@ -243,7 +243,7 @@ def _blocks(source: Any, problems: RowProblems) -> Iterator[TextBlock]:
     if frame is not None:
         for row in range(0, frame.height, _BLOCK):
             part = frame.slice(row, _BLOCK)
-            yield TextBlock("frame", list(range(row, row + part.height)), part)
+            yield TextBlock("frame", range(row, row + part.height), part)
         return
     if not isinstance(source, Iterable) or isinstance(source, (Mapping, bytes)):
         raise DataError(
@@ -279,7 +279,7 @@ def _file_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
                     part = read_with_pyarrow(str(path), None, row, _BLOCK)
                 else:
                     part = pl.scan_parquet(path, glob=False).slice(row, _BLOCK).collect()
-                yield TextBlock(str(path), list(range(row, row + part.height)), part)
+                yield TextBlock(str(path), range(row, row + part.height), part)
 
 
 def _rows_in(source: Any) -> int | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
@@ -20,6 +22,7 @@ from flowdsl.log.timestamps import PER_SECOND, TimeUnit, instants
 from flowdsl.log.validation import without
 
 ROW: Final = "__row"
+Ints = npt.NDArray[np.int64]
 # What a user's function may raise for a row that it was not written for; that row is broken, the others are read.
 _ROW_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
@@ -54,19 +57,21 @@ class MappedRows:
 
 
 def map_block(block: TextBlock, shape: RowShape, shaper: SchemaCoercer, problems: RowProblems) -> MappedRows:
-    """The events of a block as its rows have them: kinds translated, fields found, times read, rows split."""
+    """Return the events of a block as its rows have them: kinds translated, fields found, times read, rows split."""
     broken: dict[int, str] = {}
     source = _Source(block, shape, broken)
     kinds = _kinds(source)
-    skipped = sum(kind is None and i not in broken for i, kind in enumerate(kinds))
+    there = kinds.is_not_null().to_numpy(writable=True)
+    there[list(broken)] = False
     # rows that are left out on purpose are not asked for fields that they may not have
-    at = [i for i, kind in enumerate(kinds) if kind is not None and i not in broken]
+    skipped = len(kinds) - int(there.sum()) - len(broken)
+    at = np.flatnonzero(there)
     frame = pl.DataFrame([pl.Series(ROW, at, dtype=pl.Int64), *source.fields(at)])
     if "timestamp" in frame.columns:
         times = instants(frame["timestamp"], block.place, shaper, shape.time_unit, shape.time_format)
         for i in (times.is_null() & frame["timestamp"].is_not_null()).arg_true():
             stamp = row_in_python(frame.select("timestamp"), i)["timestamp"]
-            broken.setdefault(at[i], f"timestamp {stamp!r:.60} cannot be read")
+            broken.setdefault(int(at[i]), f"timestamp {stamp!r:.60} cannot be read")
         frame = frame.with_columns(times.alias("timestamp"))
     events = _split(frame, kinds, source)
     if shape.split:
@@ -107,12 +112,12 @@ class _Source:
         self._table = block.content if isinstance(block.content, pl.DataFrame) else None
         self._known = [] if isinstance(block.content, pl.DataFrame) else self._recognised(block.content)
 
-    def fields(self, at: list[int]) -> list[pl.Series]:
+    def fields(self, at: Ints) -> list[pl.Series]:
         """The fields of the rows `at`, each a column; a field that no row has is left out."""
         found = (self.field(name, at) for name in EVENT_COLUMNS if name != "kind")
         return [column for column in found if column is not None]
 
-    def field(self, name: str, at: list[int], origin: Origin | None = None) -> pl.Series | None:
+    def field(self, name: str, at: Ints, origin: Origin | None = None) -> pl.Series | None:
         """One field of the rows `at`, from its own origin unless another is named; None where the source does not have it."""
         origin = self.shape.columns.get(name) if origin is None else origin
         if origin == ConstantOrigin(None):
@@ -120,7 +125,7 @@ class _Source:
         if self._table is not None and (origin is None or isinstance(origin, str)):
             named = origin or name
             if named in self._table.columns:
-                return self._table[named][at].alias(name)
+                return _picked(self._table[named], at).alias(name)
             if origin is None:
                 return None
             self.check(origin, self._table)
@@ -128,9 +133,9 @@ class _Source:
             return self._series(name, at, self.values(origin, name, at))
         if not any(fields.get(name) is not None for fields in self._known):
             return None
-        return self._series(name, at, [self._known[i].get(name) for i in at])
+        return self._series(name, at, [self._known[i].get(name) for i in at.tolist()])
 
-    def values(self, origin: Origin, name: str, at: list[int]) -> list[Any]:
+    def values(self, origin: Origin, name: str, at: Ints) -> list[Any]:
         """What a constant, a path or a function gives for each of the rows `at`."""
         if isinstance(origin, ConstantOrigin):
             return [origin.value] * len(at)
@@ -139,9 +144,9 @@ class _Source:
             picked = _rows(self.block.content, at)
         else:
             content = self.block.content
-            picked = (content[i] for i in at)
+            picked = (content[i] for i in at.tolist())
         found: list[Any] = []
-        for i, row in zip(at, picked, strict=True):
+        for i, row in zip(at.tolist(), picked, strict=True):
             try:
                 found.append(self._paths.at(row, origin) if isinstance(origin, str) else origin(row))
             except _ROW_ERRORS as error:
@@ -150,11 +155,11 @@ class _Source:
                 found.append(None)
         return found
 
-    def _series(self, name: str, at: list[int], values: list[Any]) -> pl.Series:
+    def _series(self, name: str, at: Ints, values: list[Any]) -> pl.Series:
         """Python values as a column of the type that this field has."""
         convert = _CONVERT[name]
         found = []
-        for i, value in zip(at, values, strict=True):
+        for i, value in zip(at.tolist(), values, strict=True):
             try:
                 found.append(None if value is None or value == "" else convert(value, name))
             except DataError as error:
@@ -183,12 +188,17 @@ class _Source:
             )  # fmt: skip
 
 
-def _rows(table: pl.DataFrame, at: list[int]) -> Sequence[Row]:
-    """Some rows of a table in Python."""
-    rows = table[at]
+def _picked(column: pl.Series, at: Ints) -> pl.Series:
+    """Return some rows of a column, without a copy where they are all."""
+    return column if len(at) == len(column) else column.gather(at)
+
+
+def _rows(table: pl.DataFrame, at: Ints) -> Sequence[Row]:
+    """Return some rows of a table in Python."""
+    rows = table if len(at) == table.height else table[at]
     if any(within_years(column) is not column for column in rows):
         # moments beyond what Python knows
-        return [row_in_python(table, i) for i in at]
+        return [row_in_python(table, i) for i in at.tolist()]
     return rows.rows(named=True)
 
 
@@ -246,83 +256,112 @@ _CONVERT: Final[dict[str, Callable[[Any, str], Any]]] = {
 }
 
 
-def _kinds(source: _Source) -> list[str | None]:
-    """What each row is, in the words of events or of `split`; None for a row to be left out."""
-    shape, broken, everywhere = source.shape, source.broken, list(range(len(source.block.rows)))
+def _kinds(source: _Source) -> pl.Series:
+    """Return what each row is, in the words of events or of `split`; null for a row that is left out or broken."""
+    shape, everywhere = source.shape, np.arange(len(source.block.rows))
     if callable(shape.kinds):
-        found, told = source.values(shape.kinds, "kinds", everywhere), dict[str, str | None]()
+        made = source.values(shape.kinds, "kinds", everywhere)
+        meant = _meaning(
+            dict.fromkeys(made), shape, source, lambda kind: [i for i, k in enumerate(made) if k == kind]
+        )
+        return pl.Series([meant[kind] for kind in made], dtype=pl.String)
+    found = source.field("kind", everywhere)
+    if found is None and not source.broken:
+        raise DataError(
+            "nothing says what kind of event a row is",
+            place=source.block.place,
+            allowed="a column kind, columns={'kind': …}, or kinds=function",
+            hint="columns={'kind': literal('link.created')} makes all rows of one kind",
+        )
+    if found is not None and found.dtype.is_nested():
+        raise DataError(f"kind is of type {found.dtype}", place=source.block.place, allowed="text")
+    if found is None:
+        named = pl.Series([None], dtype=pl.String).new_from_index(0, len(everywhere))
     else:
-        named = source.field("kind", everywhere)
-        if named is None and not broken:
-            raise DataError(
-                "nothing says what kind of event a row is", place=source.block.place,
-                allowed="a column kind, columns={'kind': …}, or kinds=function",
-                hint="columns={'kind': literal('link.created')} makes all rows of one kind",
-            )  # fmt: skip
-        if named is not None and named.dtype.is_nested():
-            raise DataError(f"kind is of type {named.dtype}", place=source.block.place, allowed="text")
-        found = [None] * len(everywhere) if named is None else named.cast(pl.String).to_list()
-        told = dict(shape.kinds)
-    kinds: list[str | None] = []
-    for i, named_kind in enumerate(found):
-        kind = told.get(named_kind, named_kind)
-        if kind is None and named_kind is None and not callable(shape.kinds):
-            broken.setdefault(i, "kind is null")
-        elif kind is not None and kind not in KINDS and kind not in shape.split:
-            broken.setdefault(
-                i, f"unknown kind {kind!r:.60}; kinds= may say what it means (None: leave it out)"
-            )
-        kinds.append(kind)
-    return kinds
+        named = found.cast(pl.String)
+    distinct = named.unique(maintain_order=True).to_list()
+    meant = _meaning(distinct, shape, source, lambda kind: named.eq_missing(kind).arg_true())
+    if all(name == kind for name, kind in meant.items()):
+        return named
+    return named.replace_strict(list(meant), list(meant.values()), return_dtype=pl.String)
 
 
-def _split(frame: pl.DataFrame, kinds: list[str | None], source: _Source) -> pl.DataFrame:
-    """The events of the rows, those of one row after the other, each with its kind and the fields of its own."""
-    shape, broken = source.shape, source.broken
-    at: list[int] = []
-    parts: list[PartOrigin] = []
-    for i, row in enumerate(frame[ROW]):
-        kind = kinds[row]
-        if row in broken or kind is None:
+def _meaning(
+    distinct: Iterable[str | None], shape: RowShape, source: _Source, rows_of: Callable[[Any], Iterable[int]]
+) -> dict[str | None, str | None]:
+    """Return what each kind that rows name is to mean; a kind that means nothing breaks its rows."""
+    by_function = callable(shape.kinds)
+    told: Mapping[Any, str | None] = {} if callable(shape.kinds) else shape.kinds
+    meant: dict[str | None, str | None] = {}
+    for name in distinct:
+        kind = meant[name] = told.get(name, name)
+        if kind in KINDS or kind in shape.split or (kind is None and (by_function or name is not None)):
             continue
-        for part in shape.split.get(kind) or (PartOrigin(kind),):
-            at.append(i)
-            parts.append(part)
-    events = frame[at] if len(at) < frame.height or shape.split else frame
-    events = events.with_columns(pl.Series("kind", [part.kind for part in parts], dtype=pl.String))
-    own = [part for several in shape.split.values() for part in several if part.columns]
-    return _with_own(events, parts, own, source) if own else events
+        meant[name] = None
+        why = f"unknown kind {kind!r:.60}; kinds= may say what it means (None: leave it out)"
+        for i in rows_of(name):
+            source.broken.setdefault(int(i), "kind is null" if kind is None else why)
+    return meant
 
 
-def _with_own(
-    events: pl.DataFrame, parts: list[PartOrigin], own: list[PartOrigin], source: _Source
-) -> pl.DataFrame:
-    """Events with the fields that their parts of a row take from elsewhere, without the parts that a row does not have."""
-    rows = events[ROW].to_list()
+def _split(frame: pl.DataFrame, kinds: pl.Series, source: _Source) -> pl.DataFrame:
+    """Return the events of the rows, those of one row after the other, each with its kind and the fields of its own."""
+    rows = frame[ROW].to_numpy()
+    sound = ~np.isin(rows, list(source.broken)) if source.broken else np.ones(len(rows), bool)
+    if not source.shape.split:
+        events = frame if sound.all() else frame.filter(sound)
+        return events.with_columns(kinds.gather(events[ROW]).alias("kind"))
+    at, which, parts = _parts(np.flatnonzero(sound), kinds.gather(frame[ROW]), source.shape.split)
+    named = pl.Series([part.kind for part in parts], dtype=pl.String)
+    events = frame[at].with_columns(named.gather(which).alias("kind"))
+    if any(part.columns for part in parts):
+        return _with_own(events, which, parts, source)
+    return events
+
+
+def _parts(
+    at: Ints, kinds: pl.Series, split: Mapping[str, Sequence[PartOrigin]]
+) -> tuple[Ints, Ints, list[PartOrigin]]:
+    """Return for each event its row among `at`, the number of its part, and the parts that numbers stand for."""
+    parts: list[PartOrigin] = []
+    first, count = np.zeros(len(kinds), np.int64), np.ones(len(kinds), np.int64)
+    for kind in kinds.unique(maintain_order=True).drop_nulls():
+        own = split.get(kind) or (PartOrigin(kind),)
+        rows = (kinds == kind).fill_null(value=False).to_numpy()
+        first[rows], count[rows] = len(parts), len(own)
+        parts += own
+    counts = count[at]
+    ends = np.cumsum(counts)
+    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
+    return np.repeat(at, counts), np.repeat(first[at], counts) + within, parts
+
+
+def _with_own(events: pl.DataFrame, which: Ints, parts: list[PartOrigin], source: _Source) -> pl.DataFrame:
+    """Return events with the fields that their parts of a row take from elsewhere, without the parts that a row does not have."""
+    rows = events[ROW].to_numpy()
     left_out: list[int] = []
-    for one in own:
-        # parts of the same kind and columns are the same part, of whatever values
-        places = [i for i, part in enumerate(parts) if part is one]
-        lacking: set[int] = set()
+    for number, one in enumerate(parts):
+        places = np.flatnonzero(which == number)
+        lacking = np.zeros(len(places), bool)
         for name, origin in one.columns.items():
-            found = source.field(name, [rows[i] for i in places], origin)
+            found = source.field(name, rows[places], origin)
             fields = pl.Series(name, [None] * len(places), dtype=pl.String) if found is None else found
             if name not in events.columns:
                 events = events.with_columns(pl.lit(None, dtype=fields.dtype).alias(name))
             if name in one.ids:
                 absent = fields.is_null() if fields.dtype != pl.String else fields.is_null() | (fields == "")
-                lacking |= {places[i] for i in absent.arg_true()}
+                lacking |= absent.fill_null(value=False).to_numpy()
             events = events.with_columns(_put(events[name], places, fields))
-        left_out += sorted(lacking)
+        left_out += places[lacking].tolist()
     kept = without(events, left_out)
-    nothing_left = {rows[i] for i in left_out} - set(kept[ROW].to_list()) - source.broken.keys()
+    nothing_left = set(rows[left_out].tolist()) - set(kept[ROW].to_list()) - source.broken.keys()
     for row in nothing_left:
         source.broken[row] = "it has the ids of none of the events that it is split into"
     return kept
 
 
-def _put(column: pl.Series, places: list[int], values: pl.Series) -> pl.Series:
+def _put(column: pl.Series, places: Ints, values: pl.Series) -> pl.Series:
     """A column with other values at some places; of two types text is the one that holds both."""
     if column.dtype != values.dtype:
         column, values = column.cast(pl.String), values.cast(pl.String)
-    return column.clone().scatter(places, values) if places else column
+    return column.clone().scatter(places, values) if len(places) else column

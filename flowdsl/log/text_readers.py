@@ -6,7 +6,7 @@ import codecs
 import csv
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -27,9 +27,9 @@ class TextBlock:
     """Some rows of a source: JSON objects, or a table; with the place, the row or line of each, and its text."""
 
     place: str
-    rows: list[int]
+    rows: Sequence[int]
     content: list[dict[str, Any]] | pl.DataFrame
-    texts: list[str] | None = None
+    texts: Sequence[str] | None = None
 
 
 def format_of(path: Path) -> str:
