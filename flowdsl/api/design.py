@@ -33,11 +33,35 @@ def design(
     target: Target | None = None,
     progress: Progress = None,
 ) -> Designer:
-    """A widget to build a flow with forms, or to change one: choose operators and fields, and see counts, findings and a preview.
+    """Open a widget that builds a flow with forms, with counts, findings and a preview.
 
-    The flow is tried on the beginning of `log` (what `replay` takes) whenever something changes, and on all of it when
-    nothing does for a while. `flow` is opened in it. With `target="this-rs"` it also shows what is worth knowing before the
-    flow is shipped to that runtime. `.flow`, `.python` and `.yaml` take the flow away. `progress`, of the first
-    look at the log, is as in `replay`. Raises `FlowError` where ipywidgets is not installed.
+    The flow is tried on the beginning of the log whenever something changes, and on all of it when nothing changes for a while.
+
+    Parameters
+    ----------
+    log
+        A log, as in `replay`.
+    graph
+        The entities and links before the first event.
+    flow
+        A flow to start from.
+    target
+        A production runtime, `"this-rs"`: also show what it rejects or does differently.
+    progress
+        As in `replay`, for the first reading of the log.
+
+    Returns
+    -------
+    Designer
+        The widget; `.flow`, `.python` and `.yaml` return the flow.
+
+    Raises
+    ------
+    FlowError
+        If ipywidgets is not installed.
+
+    Examples
+    --------
+    >>> design([])  # doctest: +SKIP
     """
     return Designer(log, graph, flow, target=target, progress=progress)

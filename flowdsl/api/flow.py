@@ -27,8 +27,23 @@ if TYPE_CHECKING:
 
 
 class Flow(FlowSpec, Steps):
-    """What is to happen on events of a kind: a value, equal to every flow with the same parts.
+    """Trigger and steps: what to do on events of a kind. A flow is a value, equal to every flow with the same parts.
 
+    Flows are started by `on`; each method returns a new flow.
+
+    Parameters
+    ----------
+    trigger
+        The kind of events, and the type of link or entity.
+    steps
+        The steps, in order.
+    name
+        The name; by default it describes trigger and sinks.
+    description
+        Text for readers.
+
+    Examples
+    --------
     >>> flow = on("link.created", link_type="likes").map(title="liked").deliver("in-app")
     >>> print(flow)
     on('link.created', link_type='likes')
@@ -46,14 +61,32 @@ class Flow(FlowSpec, Steps):
         return cls(spec.trigger, spec.steps, spec.given_name, spec.description, spec.rules)
 
     def graph(self) -> nx.DiGraph:
-        """The operator graph: a node for the trigger, each step and each sink, with `operator`, `options`, `text`."""
+        """Return the operator graph.
+
+        Returns
+        -------
+        networkx.DiGraph
+            A node for the trigger, each step and each sink, with the attributes `operator`, `options` and `text`.
+
+        Examples
+        --------
+        >>> on("link.created").map(title="hello").deliver("in-app").graph().number_of_nodes()
+        4
+        """
         from flowdsl.flow.plan import operator_graph
 
         return operator_graph(self)
 
     def picture(self) -> Picture:
-        """The flow drawn, from its trigger down to its sinks; it is what a notebook shows of a flow.
+        """Draw the flow, as a notebook shows it.
 
+        Returns
+        -------
+        Picture
+            The drawing: `.svg`, `.mermaid`, text, and `save`.
+
+        Examples
+        --------
         >>> on("link.created", name="hello").map(title="hello").deliver("in-app").picture().svg[:4]
         '<svg'
         """
@@ -71,13 +104,31 @@ class Flow(FlowSpec, Steps):
         max_ahead_of_next: str | dt.timedelta | None = None,
         progress: Progress = None,
     ) -> list[Finding]:
-        """What is worth knowing of the flow before it is shipped: mistakes and traps.
+        """Find mistakes and traps in the flow.
 
-        With `target="this-rs"` also what that runtime refuses, loses or does otherwise. Each finding has a `code`, with
-        an entry in docs/findings.md, a severity, the step, a message and a hint. With a `log` (and a `graph`), as `replay`
-        takes them, the flow is replayed, and what its events show is found too: ids, keys and values that production takes
-        otherwise, fan-outs that are too large; `max_ahead_of_next` and `progress` are as there.
+        Parameters
+        ----------
+        target
+            A production runtime, `"this-rs"`: also find what it rejects, loses or does differently.
+        log
+            A log, as in `replay`. The flow is replayed over it, and problems of its events are found too.
+        graph
+            The entities and links before the first event.
+        max_ahead_of_next, progress
+            As in `replay`.
 
+        Returns
+        -------
+        list of Finding
+            The findings, each with a code (see docs/findings.md), a severity, the step, a message and a hint.
+
+        Raises
+        ------
+        FlowError
+            If the target is unknown, or the log cannot be read.
+
+        Examples
+        --------
         >>> flow = on("entity.created", entity_type="post").map(to="{{ entity_id }}")
         >>> print(flow.check()[0])
         on('entity.created', entity_type='post'): warning: nothing is delivered: the flow has no deliver [no-deliver]
@@ -88,9 +139,31 @@ class Flow(FlowSpec, Steps):
         return check_flow(self, target, log, graph, max_ahead_of_next, progress)
 
     def explore(self, log: Any, graph: EntityGraph | None = None, *, progress: Progress = None) -> Explorer:
-        """A widget that steps through what happens to each event of a log: pick one, and see every step, variable and payload.
+        """Open a widget that steps through what happens to each event of a log.
 
-        The flow is replayed once over the log; `progress` is as in `replay`. Raises `FlowError` where ipywidgets is not installed.
+        Parameters
+        ----------
+        log
+            A log, as in `replay`; the flow is replayed over it once.
+        graph
+            The entities and links before the first event.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        Explorer
+            The widget.
+
+        Raises
+        ------
+        FlowError
+            If ipywidgets is not installed.
+
+        Examples
+        --------
+        >>> flow = on("link.created").map(title="hello").deliver("in-app")
+        >>> flow.explore([])  # doctest: +SKIP
         """
         from flowdsl.notebook.explorer import Explorer
 
@@ -104,18 +177,55 @@ class Flow(FlowSpec, Steps):
         target: Target | None = None,
         progress: Progress = None,
     ) -> Designer:
-        """A widget to change the flow with forms, tried on a log meanwhile: `fd.design` with this flow opened in it."""
+        """Open a widget that edits the flow with forms and tries it on a log; see `design`.
+
+        Parameters
+        ----------
+        log
+            A log, as in `replay`.
+        graph
+            The entities and links before the first event.
+        target
+            A production runtime, `"this-rs"`: also show what it rejects or does differently.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        Designer
+            The widget; `.flow` is the edited flow.
+
+        Raises
+        ------
+        FlowError
+            If ipywidgets is not installed.
+
+        Examples
+        --------
+        >>> flow = on("link.created").map(title="hello").deliver("in-app")
+        >>> flow.design([])  # doctest: +SKIP
+        """
         from flowdsl.api.design import design
 
         return design(log, graph, self, target=target, progress=progress)
 
     def portable(self) -> Flow:
-        """The flow as production can say it, with the same meaning.
+        """Return the flow in the form that production supports, with the same meaning.
 
-        A conjunction becomes several filters, `not (a == b)` becomes `a != b`, `7d` becomes `168h`. Raises
-        `ExportError` where that is not possible; its `problems` has every construct, the reason and what comes
-        nearest.
+        A conjunction becomes several filters, `not (a == b)` becomes `a != b`, `7d` becomes `168h`.
 
+        Returns
+        -------
+        Flow
+            The lowered flow.
+
+        Raises
+        ------
+        ExportError
+            If a part has no such form; `problems` lists each with the reason and the nearest form.
+
+        Examples
+        --------
         >>> on("link.created").where("not (source_id == target_id)").deduplicate("source_id", window="7d").portable()
         <Flow 'link.created': on('link.created').where('source_id != target_id').deduplicate('source_id', window='168h')>
         """
@@ -124,8 +234,20 @@ class Flow(FlowSpec, Steps):
         return Flow.of(portable(self))
 
     def to_dict(self) -> dict[str, Any]:
-        """Production's form, as `to_yaml` writes it, in Python's own types. Raises `ExportError` as `portable` does.
+        """Return the document that `to_yaml` writes, as plain Python objects.
 
+        Returns
+        -------
+        dict
+            The document.
+
+        Raises
+        ------
+        ExportError
+            As of `portable`.
+
+        Examples
+        --------
         >>> on("link.created", name="f").map(title="hello").deliver("in-app").to_dict()["events"]["flows"][0]["pipeline"]
         [{'map': {'template': {'title': 'hello'}}}, {'deliver': {'sink': 'in-app'}}]
         """
@@ -134,12 +256,23 @@ class Flow(FlowSpec, Steps):
         return flow_to_dict(self)
 
     def to_yaml(self) -> str:
-        """This flow as a part of a file for production; `load` of it equals `portable()`.
+        """Return the flow as part of a YAML file for production; loading it gives `portable()`.
 
-        Production wants `entities` and `links` in the same file; `save` writes them too. Equal flows give the same bytes. Text is quoted wherever a reader of YAML 1.1 or 1.2 could misread it. The
-        first line names the schema for editors, `flowdsl.schema.json` beside the file. Raises `ExportError` as
-        `portable` does.
+        Production also requires `entities` and `links` in the file, which `save` writes. Equal flows give equal bytes. Text is quoted
+        wherever a reader of YAML 1.1 or 1.2 could misread it.
 
+        Returns
+        -------
+        str
+            The text. Its first line names the schema for editors, `flowdsl.schema.json` in the same folder.
+
+        Raises
+        ------
+        ExportError
+            As of `portable`.
+
+        Examples
+        --------
         >>> print(on("link.created", link_type="likes", name="notify").map(title="on").deliver("in-app").to_yaml())
         # yaml-language-server: $schema=flowdsl.schema.json
         # a part of a file: production wants `entities` and `links` beside `events`, as save(path) writes them
@@ -162,10 +295,31 @@ class Flow(FlowSpec, Steps):
         return flow_to_yaml(self)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the flow to a file that production loads, as UTF-8; on a refusal the file stays as it was.
+        """Write the flow to a file that production loads.
 
-        In a file of flows it takes the place of the one of its name, or comes at the end, and the rest is kept. Any other
-        file is refused, unless `overwrite` says that it may go. Raises `ExportError`.
+        In a file of flows it replaces the flow with its name, or is appended; the rest of the file is kept. If anything fails, the
+        file is unchanged.
+
+        Parameters
+        ----------
+        path
+            The file.
+        overwrite
+            Replace a file that is not a file of flows.
+
+        Raises
+        ------
+        ExportError
+            As of `portable`, and if the file is not a file of flows.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "flows.yaml"
+        ...     on("link.created", name="f").map(title="hello").deliver("in-app").save(path)
+        ...     path.read_text().count("in-app")
+        1
         """
         from flowdsl.production.project_spec import ProjectSpec
         from flowdsl.production.save import save
@@ -173,10 +327,20 @@ class Flow(FlowSpec, Steps):
         save(ProjectSpec((self,)), path, overwrite=overwrite)
 
     def to_python(self) -> str:
-        """Python that builds an equal flow, as the variable `flow`.
+        """Return Python source that builds an equal flow as the variable `flow`.
 
-        It need not be portable; a condition that is a Python function is refused with an `ExportError`.
+        Returns
+        -------
+        str
+            The source.
 
+        Raises
+        ------
+        ExportError
+            If a condition is a Python function.
+
+        Examples
+        --------
         >>> print(on("link.created", name="f").where("source_id != target_id").to_python())
         from flowdsl import on, var
         <BLANKLINE>
@@ -215,11 +379,33 @@ def on(
     description: str | None = None,
     **unknown: Never,
 ) -> Flow:
-    """Begin a flow for events of a kind, of any link or entity type or of a given one.
+    """Start a flow for events of a kind.
 
-    `kind` is one of `link.created`, `link.deleted`, `entity.created`, `entity.updated`, `entity.deleted`. Raises
-    `BuildError` for another one, and for a filter of the other family.
+    Parameters
+    ----------
+    kind
+        `"link.created"`, `"link.deleted"`, `"entity.created"`, `"entity.updated"` or `"entity.deleted"`.
+    link_type
+        Only links of this type.
+    entity_type
+        Only entities of this type.
+    name
+        The name of the flow; by default it describes trigger and sinks.
+    description
+        Text for readers.
 
+    Returns
+    -------
+    Flow
+        A flow without steps.
+
+    Raises
+    ------
+    BuildError
+        If the kind is unknown, or a type does not belong to it.
+
+    Examples
+    --------
     >>> on("entity.updated", entity_type="post")
     <Flow 'entity.updated post': on('entity.updated', entity_type='post')>
     """

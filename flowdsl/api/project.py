@@ -25,11 +25,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Project(ProjectSpec):
-    """Flows with the sinks and consumers that belong to them; `replay` takes it as it is.
+    """Flows with their sinks and consumers, as in a YAML file. `replay` accepts a project.
 
-    `other` holds the top-level keys that are none of flowdsl's business (`entities`, `links` …), `text` the YAML it was
-    read from, comments and all, `name` what places in it begin with, `skipped` why flows were left out, and `left_out`
-    which of the flows of the text they are, `rules` those by which it was read; none of these makes two projects differ.
+    Parameters
+    ----------
+    flows
+        The flows.
+    sinks
+        The configurations of the sinks.
+    consumers
+        The consumers of the log.
+    backend
+        The backend that stores the events in production.
+    other
+        Top-level keys of the file that flowdsl does not use.
+    text, name, skipped, left_out, rules
+        Where the project comes from: the YAML it was read from, its name in messages, why flows were skipped, which of the flows
+        in the text they are, and the rules it was read by. They do not matter for equality.
+
+    Examples
+    --------
+    >>> from flowdsl import on
+    >>> len(Project((on("link.created", name="a"),)).flows)
+    1
     """
 
     flows: tuple[Flow, ...] = ()
@@ -51,20 +69,49 @@ class Project(ProjectSpec):
         max_ahead_of_next: str | dt.timedelta | None = None,
         progress: Progress = None,
     ) -> list[Finding]:
-        """What is worth knowing before it is shipped: mistakes, traps, what is defined and not used.
+        """Find mistakes and traps in the project.
 
-        With `target="this-rs"` also what that runtime refuses, loses or does otherwise. Each finding has a `code`, with
-        an entry in docs/findings.md; `where` is the place in the file, as long as the flows are what the file says.
-        With a `log` (and a `graph`), as `replay` takes them, the flows are replayed, and what the events show is found too;
-        `max_ahead_of_next` and `progress` are as there.
+        Parameters
+        ----------
+        target
+            A production runtime, `"this-rs"`: also find what it rejects, loses or does differently.
+        log
+            A log, as in `replay`. The flows are replayed over it, and problems of its events are found too.
+        graph
+            The entities and links before the first event.
+        max_ahead_of_next, progress
+            As in `replay`.
+
+        Returns
+        -------
+        list of Finding
+            The findings, each with a code (see docs/findings.md) and its place in the file.
+
+        Raises
+        ------
+        FlowError
+            If the target is unknown, or the log cannot be read.
+
+        Examples
+        --------
+        >>> from flowdsl import on
+        >>> [finding.code for finding in Project((on("link.created", name="a"),)).check()]
+        ['no-deliver', 'every-type']
         """
         from flowdsl.findings import check_project
 
         return check_project(self, target, log, graph, max_ahead_of_next, progress)
 
     def picture(self) -> Picture:
-        """The flows drawn as lanes, with the sinks that they share; it is what a notebook shows of a project.
+        """Draw the flows as lanes with the sinks they share, as a notebook shows them.
 
+        Returns
+        -------
+        Picture
+            The drawing: `.svg`, `.mermaid`, text, and `save`.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> print(Project((on("link.created", name="a"), on("link.deleted", name="b"))).picture())
         2 flows
@@ -92,16 +139,33 @@ class Project(ProjectSpec):
         graph: EntityGraph | None = None,
         target: Target | None = None,
     ) -> dict[str, Sink]:
-        """Real sinks, by name, of the types and with the options that the project has; nothing is opened yet.
+        """Build the sinks of the project, without opening them.
 
-        With `target="this-rs"` they are that runtime's, in memory, for a replay with that target and `dispatch=True`:
-        they read payloads as it does, and have what it would show, count and send in `.calls`; nothing leaves the machine.
+        Parameters
+        ----------
+        folder
+            Where in_app, feed, counter and push sinks store their SQLite files, named like the sinks; None keeps them in memory. A
+            `path` in a configuration is relative to it.
+        custom
+            Functions or sinks by name. Sinks of the type `custom` need one; any other may be replaced by one.
+        graph
+            Where counters start.
+        target
+            A production runtime, `"this-rs"`: build its sinks, simulated in memory, for a replay with that target and
+            `dispatch=True`. What they would show, count and send is in `.calls`.
 
-        What in_app, feed, counter and push keep is in SQLite files in `folder`, named like the sinks, or in memory where
-        there is no folder; a `path` of the configuration is one in that folder. `custom` maps names to functions or sinks
-        of the program: those of the type `custom` need one, any other may have one instead. Counters start from what
-        `graph` has. Raises `SinkError`.
+        Returns
+        -------
+        dict of str to Sink
+            The sinks by name.
 
+        Raises
+        ------
+        SinkError
+            If a configuration is not valid, or a custom sink is missing.
+
+        Examples
+        --------
         >>> from flowdsl.production.project_spec import SinkConfig
         >>> project = Project(sinks=(SinkConfig("likes", "counter", {"field": "likes"}),))
         >>> project.build_sinks()
@@ -116,18 +180,45 @@ class Project(ProjectSpec):
         return build(self.sinks, None if folder is None else Path(folder), custom=custom, graph=graph)
 
     def to_dict(self) -> dict[str, Any]:
-        """Production's form in Python's own types, every flow lowered; `ExportError` has the problems of all flows."""
+        """Return the document that `to_yaml` writes, as plain Python objects.
+
+        Returns
+        -------
+        dict
+            The document, with every flow lowered.
+
+        Raises
+        ------
+        ExportError
+            With the problems of all flows that production does not support.
+
+        Examples
+        --------
+        >>> Project().to_dict()["events"]["flows"]
+        []
+        """
         from flowdsl.production.export import project_to_dict
 
         return project_to_dict(self)
 
     def to_yaml(self) -> str:
-        """The project's file: the text it was read from, changed only where the project was.
+        """Return the YAML text of the project.
 
-        Flows that are as they were read stay as they are written, comments and order of keys too; a changed or new one
-        is lowered as by `Flow.portable`, and only what differs in it is written anew. Raises `ExportError` where a flow
-        that is to be written cannot be said in production. A project made in Python gets a text as `Flow.to_yaml` has.
+        A project that was read keeps its text, comments included, except where it was changed; changed and new flows are lowered as
+        by `Flow.portable`.
 
+        Returns
+        -------
+        str
+            The text.
+
+        Raises
+        ------
+        ExportError
+            If a flow to be written is not supported by production.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> from flowdsl.production.project_spec import SinkConfig
         >>> print(Project((on("link.created", name="a"),), (SinkConfig("in-app", "in_app"),)).to_yaml(), end="")
@@ -148,11 +239,29 @@ class Project(ProjectSpec):
         return project_to_yaml(self)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the project to a file, as UTF-8; on a refusal the file stays as it was.
+        """Write the project to a file.
 
-        A project that was read goes back into its file, or into a new one, as `to_yaml` has it. One made in Python becomes
-        a whole file of production's, or what an existing one says of the same flows, sinks and consumers is changed, and
-        the rest of it kept. Any other file is refused, unless `overwrite` says that it may go. Raises `ExportError`.
+        A project that was read is written as by `to_yaml`. A project made in Python becomes a complete file for production; in an
+        existing file of flows its flows, sinks and consumers replace those of the same name, and the rest is kept. If anything
+        fails, the file is unchanged.
+
+        Parameters
+        ----------
+        path
+            The file.
+        overwrite
+            Replace a file that is not a file of flows.
+
+        Raises
+        ------
+        ExportError
+            As of `to_yaml`, and if the file is not a file of flows.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Project().save(pathlib.Path(folder) / "flows.yaml")
         """
         from flowdsl.production.save import save
 

@@ -32,13 +32,36 @@ class Steps:
         required: bool = True,
         **unknown: Never,
     ) -> Self:
-        """Look up an entity as of the event and keep it as the variable `as_`.
+        """Look up an entity as of the event and set it as a variable.
 
-        Without `via` it is the entity whose id stands at `from_`; with it, the other end of the earliest link of
-        that type (`direction="reverse"`: the id is the link's target). Where there is none the event fails, or
-        with `required=False` the variable is missing. `type` says which entity type an id means that lives in
-        several.
+        Parameters
+        ----------
+        from_
+            The path of the id to start from.
+        as_
+            The name of the variable.
+        via
+            A link type. The entity is then the one at the other end of the id's earliest link of that type; without it, the entity
+            with that id.
+        direction
+            `"forward"` if the id is the source of the link, `"reverse"` if it is its target.
+        type
+            The entity type, for ids that exist in several types.
+        required
+            If there is no entity, the event fails; with False the variable is missing instead.
 
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or an option is not valid.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").resolve("target_id", via="owns", direction="reverse", as_="owner").steps[0].text
         "resolve('target_id', via='owns', direction='reverse', as_='owner')"
@@ -60,11 +83,36 @@ class Steps:
         type: str | None = None,
         **unknown: Never,
     ) -> Self:
-        """Go on once for each link of type `via` from the id at `from_`, in the order in which links were created.
+        """Continue once for each link of an id, in the order in which the links were created.
 
-        Each branch has the entity at the other end as the variable `as_` (its id where there is no such entity)
-        and its id as `<as_>_id`. Without a link the event is dropped as `no links`.
+        Each branch has the entity at the other end as the variable `as_` (or its id if there is no such entity), and its id as
+        `<as_>_id`. An event without links is dropped as `no links`.
 
+        Parameters
+        ----------
+        from_
+            The path of the id.
+        via
+            The link type.
+        as_
+            The name of the variable.
+        direction
+            `"forward"` if the id is the source of the links, `"reverse"` if it is their target.
+        type
+            The entity type, for ids that exist in several types.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or an option is not valid.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> flow = on("entity.created").fan_out("data.author_id", via="follows", direction="reverse", as_="follower")
         >>> flow.steps[0].text
@@ -80,11 +128,28 @@ class Steps:
         condition: str | Var | Expression | Condition | Callable[[Mapping[str, Any]], bool],
         **unknown: Never,
     ) -> Self:
-        """Go on only where a condition holds; what it is not true for is dropped as `filtered`.
+        """Continue only if a condition holds; other contexts are dropped as `filtered`.
 
-        `condition` is text, an expression built with `var`, or a function that gets the context as a mapping
-        (such a flow replays but does not export). Raises `ConditionError` where it does not parse.
+        Parameters
+        ----------
+        condition
+            Text, an expression built with `var`, or a function that takes the context as a mapping. A flow with a function can be
+            replayed but not exported.
 
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        ConditionError
+            If the condition cannot be parsed.
+        BuildError
+            If a path cannot exist at this step.
+
+        Examples
+        --------
         >>> from flowdsl import on, var
         >>> on("link.created").where(var.source_id != var.target_id).steps[0].text
         "where('source_id != target_id')"
@@ -97,11 +162,30 @@ class Steps:
     def deduplicate(
         self, key: str | Var | Sequence[str | Var], *, window: DurationLike, **unknown: Never
     ) -> Self:
-        """Let the first context of each key go on; those less than `window` after it are dropped as `duplicate`.
+        """Let the first context of each key pass, and drop those less than `window` after it as `duplicate`.
 
-        The window runs from the first sighting and is not extended; at exactly `window` the next one passes. A
-        key that is missing or null fails. `key` may be a list of paths.
+        The window starts with the first context and is not extended; at exactly `window` the next one passes. A context whose key
+        is missing or null fails.
 
+        Parameters
+        ----------
+        key
+            A path, or several.
+        window
+            The duration, such as `"1h"`.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or the duration is not valid.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").deduplicate("source_id", window="1h").steps[0].text
         "deduplicate('source_id', window='1h')"
@@ -112,11 +196,32 @@ class Steps:
         return self._then(Deduplicate.build(key, window=window))
 
     def batch(self, key: str | Var, *, window: DurationLike, min_count: int = 1, **unknown: Never) -> Self:
-        """Gather the contexts of a key for `window` from the first one, then go on as one context.
+        """Collect the contexts of a key for a duration, then continue with one context for all of them.
 
-        It has the last member's variables and `batch` with `count, key, items, first_at, last_at, closed_at`. A
-        window with fewer than `min_count` members is dropped as `batch below min_count`.
+        The window of a key starts with its first context. The context that continues has the variables of the last member, and
+        `batch` with `count, key, items, first_at, last_at, closed_at`.
 
+        Parameters
+        ----------
+        key
+            The path of the key.
+        window
+            The duration, such as `"5m"`.
+        min_count
+            Windows with fewer members are dropped as `batch below min_count`.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or an option is not valid.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").batch("target_id", window="5m", min_count=2).steps[0].text
         "batch('target_id', window='5m', min_count=2)"
@@ -135,11 +240,33 @@ class Steps:
         key: str | Var | Sequence[str | Var] | None = None,
         **unknown: Never,
     ) -> Self:
-        """Take a token for each context from a bucket of `max` tokens, full at the start and refilled evenly over `per`.
+        """Limit contexts by a token bucket, which is full at the start and refilled evenly.
 
-        So up to `max` go on at once, and over any stretch of `per` up to twice `max`. Without a token a context is
-        dropped as `rate limited`, or with `strategy="queue"` waits until there is one, in order. One bucket serves the whole step, or with `key` each value its own.
+        Up to `max` contexts pass at once, and up to twice `max` within any `per`: for a hard limit this is not the right step.
 
+        Parameters
+        ----------
+        max
+            The size of the bucket.
+        per
+            The time in which `max` tokens are added, such as `"1m"`.
+        strategy
+            `"drop"` drops contexts without a token as `rate limited`; `"queue"` lets them wait, in order.
+        key
+            The path of a key, each value of which has a bucket of its own; None for one bucket.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or an option is not valid.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").rate_limit(100, per="1m", key="target_id").steps[0].text
         "rate_limit(100, per='1m', key='target_id')"
@@ -150,11 +277,32 @@ class Steps:
         return self._then(RateLimit.build(max, per=per, strategy=strategy, key=key))
 
     def map(self, template: Any = None, /, **fields: Any) -> Self:
-        """Render the payload: `template` (an object, array or text, nested at will) or its fields by name.
+        """Render the payload.
 
-        Every text is a Tera template; what is built with `var` keeps its type. An unknown variable at an event
-        fails there; one that cannot exist at this step, or a template that does not parse, is refused here.
+        Every text is a Tera template; expressions built with `var` keep their type. A variable that is missing for an event fails
+        that event.
 
+        Parameters
+        ----------
+        template
+            The payload as an object, array or text, nested at will.
+        **fields
+            The fields of the payload, instead of `template`.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        TemplateError
+            If a template cannot be parsed.
+        BuildError
+            If a variable cannot exist at this step.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").map(recipient_id="{{ target_id }}", kind="like").steps[0].text
         "map(recipient_id='{{ target_id }}', kind='like')"
@@ -164,11 +312,27 @@ class Steps:
         return self._then(Map.build(template, **fields))
 
     def deliver(self, *sinks: str, **unknown: Never) -> Self:
-        """Hand the payload to each of the named sinks, and go on.
+        """Deliver the payload to sinks, and continue.
 
-        The recipient is the payload's `recipient_id`, else the variable `recipient_id`, else `target_id` (text
-        only), else none. Refused without a `map` before it.
+        The recipient is the payload's `recipient_id`, else the variable `recipient_id`, else `target_id` if that is text, else none.
 
+        Parameters
+        ----------
+        *sinks
+            The names of the sinks.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If there is no `map` before this step, or no sink.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").map(title="hello").deliver("in-app", "push").steps[1].text
         "deliver('in-app', 'push')"

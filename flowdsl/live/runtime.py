@@ -63,25 +63,49 @@ _COLUMNS: Final = (
 
 
 class Runtime:
-    """Runs flows live: events appended to `log` go through the flows as they come, and what comes out to the sinks.
+    """Run flows live: events appended to a log go through the flows as they come, and deliveries to real sinks.
 
-    `flows` is a flow, a list of them or a project; `log` an event log or the folder of one; `graph` the entities and
-    links before the first event. `sinks` is a mapping from names to sinks (a function will do); without it the sinks of a
-    project are made, and a `Frame` for every other name: `runtime.sinks["in-app"].frame()`. `consumer_name` is what the
-    runtime is known by in the log: its position, its checkpoints and its dead letters.
+    `start` runs on a thread, `run_until_idle` in this one; a runtime is a context manager. Over a log in a folder nothing is lost
+    and durable sinks get nothing twice, even if the process is killed at any moment; other sinks may get the last batch again,
+    with the same keys. Over a log in memory both hold until the program ends.
 
-    `start` runs it on a thread, `run_until_idle` here; it is a context manager. Over a log in a folder nothing is lost
-    and durable sinks get nothing twice, whenever the process ends; other sinks may get the last batch again, with the
-    same keys. Over a log in memory both hold until the program ends.
+    Parameters
+    ----------
+    flows
+        A flow, a list of flows, or a project.
+    log
+        An event log, or the folder of one.
+    graph
+        The entities and links before the first event.
+    sinks
+        Sinks, or functions, by name. By default the sinks of a project, and a `Frame` for every other name:
+        `runtime.sinks["in-app"].frame()`.
+    consumer_name
+        The name under which position, checkpoints and dead letters are stored with the log.
+    state
+        `result.state` of a replay of the same log to continue from. If the flows changed since the last run, state of steps that
+        are gone is discarded with `"discard"` (listed by `discarded`); with `"keep"` the run is refused.
+    checkpoint_every
+        The time between two checkpoints, in seconds.
+    clock
+        A function that returns the time as a datetime with a time zone.
+    max_ahead
+        Events dated further ahead of the clock than this do not move the log clock, and are marked in the log for every replay;
+        None lets every event move it.
 
-    `state` goes on from `result.state` of a replay of the same log. Where the flows have changed since the last run,
-    `"keep"` refuses to give up what windows, queues and limits of steps that are no more remembered, and `"discard"`
-    gives it up (`discarded` lists it). A checkpoint is written every `checkpoint_every` seconds
-    and at the end. `clock` says what time it is (a function that gives a datetime with time zone). An event dated more than
-    `max_ahead` ahead of that is processed at the clock that the log has and does not move it (None: every event moves it);
-    a mark in the log says so to every replay.
-    Raises `LiveError`, `DataError`, `BuildError` and `SinkError`.
+    Raises
+    ------
+    LiveError
+        If an option is not valid.
+    DataError
+        If the log cannot be opened.
+    BuildError
+        If a flow cannot be run.
+    SinkError
+        If a sink is missing or not valid.
 
+    Examples
+    --------
     >>> from flowdsl import MemoryEventLog, Runtime, link_created, on
     >>> flow = on("link.created").map(title="{{ source_id }} follows you").deliver("in-app")
     >>> log = MemoryEventLog()
@@ -127,12 +151,33 @@ class Runtime:
     # -- running ---------------------------------------------------------------------------------------
 
     def start(self, position: Position | str | int | None = None, *, progress: Progress = None) -> Self:
-        """Run on a thread of its own; gives the runtime itself: `.stop() .join() .running .error`.
+        """Start the run on a thread of its own.
 
-        `position` is `"beginning"`, `"latest"` (only events to come), `"last_acknowledged"` (where this consumer
-        stopped, or the beginning), or the number of the first event. Without it a consumer goes on where it stopped,
-        and a new one begins at `"latest"`. Wherever a run begins, the events before make up the graph and the clock.
-        When this returns, every event appended from now on is run. `progress`, of the events before, is as in `replay`.
+        Every event appended after this returns is run. Events before the start position make up the graph and the clock.
+
+        Parameters
+        ----------
+        position
+            `"beginning"`, `"latest"` (only events to come), `"last_acknowledged"` (where this consumer stopped, or the beginning), or
+            the number of the first event. By default a consumer continues where it stopped, and a new one starts at `"latest"`.
+        progress
+            As in `replay`, for the events before.
+
+        Returns
+        -------
+        Runtime
+            The runtime itself.
+
+        Raises
+        ------
+        LiveError
+            If it is running already, or the consumer is in use.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, Runtime, on
+        >>> runtime = Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).start()
+        >>> runtime.stop()
         """
         with following(progress, None, "start") as follower:
             self._begin(position, Position.LATEST, follower)
@@ -143,10 +188,22 @@ class Runtime:
         return self
 
     def stop(self, timeout: float = PATIENCE) -> None:
-        """Finish the batch in hand, let the sinks finish, write a checkpoint, and end.
+        """Stop the run: finish the current batch, let the sinks finish, and write a checkpoint.
 
-        Sinks have `timeout` seconds; what one is not done with by then it is handed again by the next run. Raises
-        `LiveError` where the run had ended with an error.
+        Parameters
+        ----------
+        timeout
+            How long sinks may take, in seconds; the next run hands them what is left.
+
+        Raises
+        ------
+        LiveError
+            If the run had ended with an error.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, Runtime, on
+        >>> Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).start().stop()
         """
         patience = checked_seconds(timeout, "timeout")
         if self._live is not None:
@@ -155,7 +212,23 @@ class Runtime:
         self.join()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until the run has ended, at most `timeout` seconds; a `LiveError` where it ended with an error."""
+        """Wait until the run has ended.
+
+        Parameters
+        ----------
+        timeout
+            The longest time to wait, in seconds.
+
+        Raises
+        ------
+        LiveError
+            If the run ended with an error.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, Runtime, on
+        >>> Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).join(timeout=0)
+        """
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             # in turns, so that an interrupt from the keyboard is seen
@@ -167,12 +240,12 @@ class Runtime:
 
     @property
     def running(self) -> bool:
-        """Whether a run is going on."""
+        """True while a run is going on."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
     def has_run(self) -> bool:
-        """Whether this consumer has run before, and can go on where it stopped."""
+        """True if this consumer has run before and can continue."""
         return self._consumer.has_run or self.log.position(self.consumer_name) > 0
 
     def run_until_idle(
@@ -182,11 +255,36 @@ class Runtime:
         *,
         progress: Progress = None,
     ) -> Self:
-        """Run everything that is in the log, here and now, and fire the timers that are due; gives the runtime.
+        """Run everything in the log now, and fire the timers that are due.
 
-        Without `position` it goes on where this consumer stopped, a new one begins at the beginning. Where the runtime
-        runs on a thread already, this waits until that has nothing left to do, at most `timeout` seconds.
-        `progress` is as in `replay`.
+        If the runtime is running on a thread, wait until it has nothing left to do.
+
+        Parameters
+        ----------
+        position
+            As in `start`; by default a consumer continues where it stopped, and a new one starts at the beginning.
+        timeout
+            The longest time to wait for a running thread, in seconds.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        Runtime
+            The runtime itself.
+
+        Raises
+        ------
+        LiveError
+            If the run ends with an error, or the time is up.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, Runtime, link_created, on
+        >>> log = MemoryEventLog()
+        >>> _ = log.append(link_created("follows", "ann", "bob"))
+        >>> Runtime(on("link.created").map(title="hello").deliver("in-app"), log).run_until_idle().metrics().events
+        1
         """
         if timeout is not None:
             timeout = checked_seconds(timeout, "timeout")
@@ -220,7 +318,19 @@ class Runtime:
     # -- seeing ----------------------------------------------------------------------------------------
 
     def metrics(self) -> Metrics:
-        """What was done since the start, in numbers: events, lag, deliveries, failures, latencies."""
+        """Return the metrics since the start.
+
+        Returns
+        -------
+        Metrics
+            Events, lag, deliveries, failures and latencies.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, Runtime, on
+        >>> Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).metrics().events
+        0
+        """
         live = self._live
         last, letters = self.log.last_seq_no(), self._consumer.count_letters()
         if live is None:
@@ -241,10 +351,10 @@ class Runtime:
 
     @property
     def dead_letters(self) -> pd.DataFrame:
-        """Contexts that failed and deliveries that could not be made: the event, `flow, step, operator, branch, error,
-        variables`, then `sink, recipient_id, payload, attempts, failed_at, key`; `sink` is null where a step failed.
+        """Failed contexts and failed deliveries, as a table.
 
-        Of a delivery's event it has the number, the id, the time and the entity; the log has the rest.
+        Columns: the event, `flow, step, operator, branch, error, variables`, then `sink, recipient_id, payload, attempts, failed_at,
+        key`; `sink` is null if a step failed. Of the event of a delivery it has the number, id, time and entity.
 
         `fd.replay(flows, log, graph, only=runtime.dead_letters)` shows what would come of them now; `retry` delivers it.
         """
@@ -252,17 +362,16 @@ class Runtime:
 
     @property
     def discarded(self) -> pd.DataFrame:
-        """What was given up with `state="discard"`, or left behind by a run that was begun at a later place of the log.
+        """State that was discarded with `state="discard"`, or left behind by a run started at a later position, as a table.
 
-        One row for each context that a window or queue held, `flow, step, operator, key, branch, seq_no, held_since, what,
-        discarded_at` (`what` is `context`). What keys and limits of other flows remembered is one row for each step, without a
-        `seq_no`. `fd.replay(flows, log, graph, only=runtime.discarded)` shows what would come of the contexts now, and
-        `forget_discarded` empties the list.
+        One row for each context that a window or queue held: `flow, step, operator, key, branch, seq_no, held_since, what,
+        discarded_at`, where `what` is `context`. Keys and limits that other flows remembered are one row per step, without `seq_no`.
+        `fd.replay(flows, log, graph, only=runtime.discarded)` shows what would come of the contexts now.
         """
         return given_up_frame(self._consumer.given_up())
 
     def forget_discarded(self) -> int:
-        """Empty the list of what was given up, once it has been looked at or run again.
+        """Clear the list of discarded state.
 
         Returns
         -------
@@ -285,11 +394,33 @@ class Runtime:
         return self._consumer.forget_given_up()
 
     def retry(self, letters: Any = None, *, progress: Progress = None) -> pd.DataFrame:
-        """Try dead letters again, all or those of a frame with their `key`; gives the ones that failed again.
+        """Retry dead letters.
 
-        A delivery goes to its sink again, with the key that it had. A context that failed is run again from its event,
-        as of its event, and what it now delivers behind the step that failed is delivered. What succeeds is no dead
-        letter any more. `progress` is as in `replay`.
+        A delivery goes to its sink again, with its original key. A failed context is run again from its event, as of its event, and
+        what it now delivers after the failed step is delivered. What succeeds is removed from the dead letters.
+
+        Parameters
+        ----------
+        letters
+            A frame with the `key` of the letters; all by default.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The letters that failed again.
+
+        Raises
+        ------
+        LiveError
+            If the frame has no `key`.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, Runtime, on
+        >>> len(Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).retry())
+        0
         """
         from flowdsl.live.retry import retried
 
@@ -298,7 +429,29 @@ class Runtime:
             return letters_frame(retried(self, self._consumer, self._labels, self._chosen(letters), follower))
 
     def discard(self, letters: Any = None) -> int:
-        """Give up dead letters, all or those of a frame with their `key`; how many."""
+        """Remove dead letters without retrying them.
+
+        Parameters
+        ----------
+        letters
+            A frame with the `key` of the letters; all by default.
+
+        Returns
+        -------
+        int
+            How many were removed.
+
+        Raises
+        ------
+        LiveError
+            If the frame has no `key`.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, Runtime, on
+        >>> Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).discard()
+        0
+        """
         chosen = self._chosen(letters)
         self._consumer.settle([letter.key for letter in chosen], self.log.last_seq_no())
         return len(chosen)

@@ -70,11 +70,32 @@ class Batch(Operator):
 
     @classmethod
     def build(cls, key: str | Var, *, window: DurationLike, min_count: int = 1) -> Batch:
-        """Gather the contexts of a key for `window` from the first one, then go on as one context.
+        """Collect the contexts of a key for a duration, then continue with one context for all of them.
 
-        It has the last member's variables and `batch` with `count, key, items, first_at, last_at, closed_at`. A
-        window with fewer than `min_count` members is dropped as `batch below min_count`.
+        The window of a key starts with its first context. The context that continues has the variables of the last member, and
+        `batch` with `count, key, items, first_at, last_at, closed_at`.
 
+        Parameters
+        ----------
+        key
+            The path of the key.
+        window
+            The duration, such as `"5m"`.
+        min_count
+            Windows with fewer members are dropped as `batch below min_count`.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or an option is not valid.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").batch("target_id", window="5m", min_count=2).steps[0].text
         "batch('target_id', window='5m', min_count=2)"

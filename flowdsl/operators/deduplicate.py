@@ -41,11 +41,30 @@ class Deduplicate(Operator):
 
     @classmethod
     def build(cls, key: str | Var | Sequence[str | Var], *, window: DurationLike) -> Deduplicate:
-        """Let the first context of each key go on; those less than `window` after it are dropped as `duplicate`.
+        """Let the first context of each key pass, and drop those less than `window` after it as `duplicate`.
 
-        The window runs from the first sighting and is not extended; at exactly `window` the next one passes. A
-        key that is missing or null fails. `key` may be a list of paths.
+        The window starts with the first context and is not extended; at exactly `window` the next one passes. A context whose key
+        is missing or null fails.
 
+        Parameters
+        ----------
+        key
+            A path, or several.
+        window
+            The duration, such as `"1h"`.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or the duration is not valid.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").deduplicate("source_id", window="1h").steps[0].text
         "deduplicate('source_id', window='1h')"

@@ -47,11 +47,27 @@ class Deliver(Operator):
 
     @classmethod
     def build(cls, *sinks: str) -> Deliver:
-        """Hand the payload to each of the named sinks, and go on.
+        """Deliver the payload to sinks, and continue.
 
-        The recipient is the payload's `recipient_id`, else the variable `recipient_id`, else `target_id` (text
-        only), else none. Refused without a `map` before it.
+        The recipient is the payload's `recipient_id`, else the variable `recipient_id`, else `target_id` if that is text, else none.
 
+        Parameters
+        ----------
+        *sinks
+            The names of the sinks.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If there is no `map` before this step, or no sink.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").map(title="hello").deliver("in-app", "push").steps[1].text
         "deliver('in-app', 'push')"

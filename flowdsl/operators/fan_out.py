@@ -80,11 +80,36 @@ class FanOut(Operator):
         direction: Direction = "forward",
         type: str | None = None,
     ) -> FanOut:
-        """Go on once for each link of type `via` from the id at `from_`, in the order in which links were created.
+        """Continue once for each link of an id, in the order in which the links were created.
 
-        Each branch has the entity at the other end as the variable `as_` (its id where there is no such entity)
-        and its id as `<as_>_id`. Without a link the event is dropped as `no links`.
+        Each branch has the entity at the other end as the variable `as_` (or its id if there is no such entity), and its id as
+        `<as_>_id`. An event without links is dropped as `no links`.
 
+        Parameters
+        ----------
+        from_
+            The path of the id.
+        via
+            The link type.
+        as_
+            The name of the variable.
+        direction
+            `"forward"` if the id is the source of the links, `"reverse"` if it is their target.
+        type
+            The entity type, for ids that exist in several types.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or an option is not valid.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> flow = on("entity.created").fan_out("data.author_id", via="follows", direction="reverse", as_="follower")
         >>> flow.steps[0].text

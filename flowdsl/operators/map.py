@@ -75,11 +75,32 @@ class Map(Operator):
 
     @classmethod
     def build(cls, template: Any = None, /, **fields: Any) -> Map:
-        """Render the payload: `template` (an object, array or text, nested at will) or its fields by name.
+        """Render the payload.
 
-        Every text is a Tera template; what is built with `var` keeps its type. An unknown variable at an event
-        fails there; one that cannot exist at this step, or a template that does not parse, is refused here.
+        Every text is a Tera template; expressions built with `var` keep their type. A variable that is missing for an event fails
+        that event.
 
+        Parameters
+        ----------
+        template
+            The payload as an object, array or text, nested at will.
+        **fields
+            The fields of the payload, instead of `template`.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        TemplateError
+            If a template cannot be parsed.
+        BuildError
+            If a variable cannot exist at this step.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").map(recipient_id="{{ target_id }}", kind="like").steps[0].text
         "map(recipient_id='{{ target_id }}', kind='like')"

@@ -95,11 +95,33 @@ class RateLimit(Operator):
         strategy: Strategy = "drop",
         key: str | Var | Sequence[str | Var] | None = None,
     ) -> RateLimit:
-        """Take a token for each context from a bucket of `max` tokens, full at the start and refilled evenly over `per`.
+        """Limit contexts by a token bucket, which is full at the start and refilled evenly.
 
-        So up to `max` go on at once, and over any stretch of `per` up to twice `max`. Without a token a context is
-        dropped as `rate limited`, or with `strategy="queue"` waits until there is one, in order. One bucket serves the whole step, or with `key` each value its own.
+        Up to `max` contexts pass at once, and up to twice `max` within any `per`: for a hard limit this is not the right step.
 
+        Parameters
+        ----------
+        max
+            The size of the bucket.
+        per
+            The time in which `max` tokens are added, such as `"1m"`.
+        strategy
+            `"drop"` drops contexts without a token as `rate limited`; `"queue"` lets them wait, in order.
+        key
+            The path of a key, each value of which has a bucket of its own; None for one bucket.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or an option is not valid.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").rate_limit(100, per="1m", key="target_id").steps[0].text
         "rate_limit(100, per='1m', key='target_id')"

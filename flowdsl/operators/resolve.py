@@ -86,13 +86,36 @@ class Resolve(Operator):
         type: str | None = None,
         required: bool = True,
     ) -> Resolve:
-        """Look up an entity as of the event and keep it as the variable `as_`.
+        """Look up an entity as of the event and set it as a variable.
 
-        Without `via` it is the entity whose id stands at `from_`; with it, the other end of the earliest link of
-        that type (`direction="reverse"`: the id is the link's target). Where there is none the event fails, or
-        with `required=False` the variable is missing. `type` says which entity type an id means that lives in
-        several.
+        Parameters
+        ----------
+        from_
+            The path of the id to start from.
+        as_
+            The name of the variable.
+        via
+            A link type. The entity is then the one at the other end of the id's earliest link of that type; without it, the entity
+            with that id.
+        direction
+            `"forward"` if the id is the source of the link, `"reverse"` if it is its target.
+        type
+            The entity type, for ids that exist in several types.
+        required
+            If there is no entity, the event fails; with False the variable is missing instead.
 
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or an option is not valid.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").resolve("target_id", via="owns", direction="reverse", as_="owner").steps[0].text
         "resolve('target_id', via='owns', direction='reverse', as_='owner')"

@@ -39,11 +39,28 @@ class Where(Operator):
     def build(
         cls, condition: str | Var | Expression | Condition | Callable[[Mapping[str, Any]], bool]
     ) -> Where:
-        """Go on only where a condition holds; what it is not true for is dropped as `filtered`.
+        """Continue only if a condition holds; other contexts are dropped as `filtered`.
 
-        `condition` is text, an expression built with `var`, or a function that gets the context as a mapping
-        (such a flow replays but does not export). Raises `ConditionError` where it does not parse.
+        Parameters
+        ----------
+        condition
+            Text, an expression built with `var`, or a function that takes the context as a mapping. A flow with a function can be
+            replayed but not exported.
 
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        ConditionError
+            If the condition cannot be parsed.
+        BuildError
+            If a path cannot exist at this step.
+
+        Examples
+        --------
         >>> from flowdsl import on, var
         >>> on("link.created").where(var.source_id != var.target_id).steps[0].text
         "where('source_id != target_id')"

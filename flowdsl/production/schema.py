@@ -20,12 +20,18 @@ _FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of flows in YAML: a project, a list of flows, or a single flow.
+    """Return the JSON Schema (draft 2020-12) of YAML documents: a project, a list of flows, or a single flow.
 
-    It accepts what `load` accepts, and refuses every fault of structure: unknown and missing keys, wrong types, values
-    that are none of those allowed. What takes more than the shape of a document stays with `load`: whether
-    conditions and templates parse, variables exist at their step, and something is mapped before it is delivered.
+    It accepts what `load` accepts, and rejects every structural error: unknown and missing keys, wrong types, invalid values.
+    Conditions, templates and variables are only checked by `load`.
 
+    Returns
+    -------
+    dict
+        The schema.
+
+    Examples
+    --------
     >>> sorted(schema()["$defs"]["step"]["properties"])
     ['batch', 'deduplicate', 'deliver', 'fan_out', 'filter', 'map', 'rate_limit', 'resolve']
     """

@@ -40,12 +40,18 @@ _PARTS: Final = 0.7
 
 @dataclass
 class Result:
-    """What flows would have delivered, and what became of everything else.
+    """Result of a replay: what every sink would have received, and what became of everything else.
 
-    `result["in-app"]` is the frame of one sink, `result.deliveries` of all; `.errors .dropped .steps .late .ahead .unmatched .open`
-    say what became of the rest, `.state` is what a next replay goes on from, `.explain(seq_no)` shows what happened to
-    one event. Frames are pandas with Arrow's types; `.to_polars(sink)` and `.to_arrow(sink)` give them without a copy, and
-    DuckDB and whatever reads Arrow streams takes a result as it is.
+    `result["in-app"]` is the table of one sink, `result.deliveries` that of all. Tables are pandas with Arrow types; `to_polars`
+    and `to_arrow` return them without a copy, and anything that reads Arrow streams accepts a result.
+
+    Examples
+    --------
+    >>> from flowdsl import link_created, on, replay
+    >>> flow = on("link.created").map(title="{{ source_id }} follows you").deliver("in-app")
+    >>> result = replay(flow, [{"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}])
+    >>> result["in-app"]["title"].tolist()
+    ['ann follows you']
     """
 
     store: Store
@@ -60,12 +66,12 @@ class Result:
 
     @property
     def sinks(self) -> tuple[str, ...]:
-        """The sinks that the flows name, in the order of the flows."""
+        """Names of the sinks, in the order of the flows."""
         return tuple(dict.fromkeys(sink for step in self._steps for sink in step["sinks"]))
 
     @property
     def flows(self) -> tuple[str, ...]:
-        """The names of the flows, in their order."""
+        """Names of the flows, in order."""
         return tuple(self.manifest["flows"])
 
     def __getitem__(self, sink: str) -> pd.DataFrame:
@@ -78,10 +84,33 @@ class Result:
     def to_polars(
         self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
     ) -> pl.DataFrame:
-        """The deliveries of one sink, or of all, as a Polars frame; with `columns` only those are made.
+        """Return deliveries, or another table, as a Polars frame.
 
-        `table` names another one: `"errors"`, `"dropped"`, `"steps"`, `"refused"`, `"undelivered"`, `"late"`,
-        `"ahead"`, `"unmatched"` or `"open"`.
+        Parameters
+        ----------
+        sink
+            The name of a sink; None for all sinks.
+        columns
+            The columns; all by default. Only these are read.
+        table
+            Another table: `"errors"`, `"dropped"`, `"steps"`, `"refused"`, `"undelivered"`, `"late"`, `"ahead"`, `"unmatched"` or
+            `"open"`.
+
+        Returns
+        -------
+        polars.DataFrame
+            The table.
+
+        Raises
+        ------
+        ReplayError
+            If there is no such sink, column or table.
+
+        Examples
+        --------
+        >>> from flowdsl import on, replay
+        >>> replay(on("link.created").map(title="hello").deliver("in-app"), []).to_polars("in-app").height
+        0
         """
         with self._following(sink, table) as tick:
             return self._made(sink, columns, table, tick)
@@ -89,24 +118,92 @@ class Result:
     def to_arrow(
         self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
     ) -> pa.Table:
-        """The same as an Arrow table, without a copy."""
+        """Return deliveries, or another table, as an Arrow table, without a copy.
+
+        Parameters
+        ----------
+        sink, columns, table
+            As in `to_polars`.
+
+        Returns
+        -------
+        pyarrow.Table
+            The table.
+
+        Examples
+        --------
+        >>> from flowdsl import on, replay
+        >>> replay(on("link.created").map(title="hello").deliver("in-app"), []).to_arrow("in-app").num_rows
+        0
+        """
         with self._following(sink, table) as tick:
             return beside(self._made(sink, columns, table, tick).to_arrow)
 
     def to_pandas(
         self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
     ) -> pd.DataFrame:
-        """The same as a pandas frame with Arrow's types, without a copy; yours to change."""
+        """Return deliveries, or another table, as a pandas frame with Arrow types, without a copy.
+
+        Parameters
+        ----------
+        sink, columns, table
+            As in `to_polars`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The table. Changing it does not change the result.
+
+        Examples
+        --------
+        >>> from flowdsl import on, replay
+        >>> len(replay(on("link.created").map(title="hello").deliver("in-app"), []).to_pandas(table="errors"))
+        0
+        """
         with self._following(sink, table) as tick:
             frame = self._made(sink, columns, table, tick)
             return beside(lambda: to_pandas(frame))
 
     def polars(self, sink: str | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Short for `to_polars` of deliveries."""
+        """Return deliveries as a Polars frame; short for `to_polars`.
+
+        Parameters
+        ----------
+        sink, columns
+            As in `to_polars`.
+
+        Returns
+        -------
+        polars.DataFrame
+            The deliveries.
+
+        Examples
+        --------
+        >>> from flowdsl import on, replay
+        >>> replay(on("link.created").map(title="hello").deliver("in-app"), []).polars("in-app").height
+        0
+        """
         return self.to_polars(sink, columns)
 
     def arrow(self, sink: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-        """Short for `to_arrow` of deliveries."""
+        """Return deliveries as an Arrow table; short for `to_arrow`.
+
+        Parameters
+        ----------
+        sink, columns
+            As in `to_polars`.
+
+        Returns
+        -------
+        pyarrow.Table
+            The deliveries.
+
+        Examples
+        --------
+        >>> from flowdsl import on, replay
+        >>> replay(on("link.created").map(title="hello").deliver("in-app"), []).arrow().num_rows
+        0
+        """
         return self.to_arrow(sink, columns)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
@@ -115,7 +212,7 @@ class Result:
 
     @property
     def deliveries(self) -> pd.DataFrame:
-        """What all sinks received: the fixed columns, `sink`, and `payload` as JSON text."""
+        """Deliveries to all sinks: the fixed columns, `sink`, and `payload` as JSON text."""
         return self._cached("deliveries")
 
     def __len__(self) -> int:
@@ -126,30 +223,30 @@ class Result:
 
     @property
     def errors(self) -> pd.DataFrame:
-        """The contexts that failed: their whole event, then `flow, step, operator, branch, error, variables`."""
+        """Failed contexts: their whole event, then `flow, step, operator, branch, error, variables`."""
         return self._cached("errors")
 
     @property
     def dropped(self) -> pd.DataFrame:
-        """How many contexts were dropped, by `flow, step, operator, reason`; with `trace=True` each of them."""
+        """Numbers of dropped contexts by `flow, step, operator, reason`; with `trace=True` every one of them."""
         return self._cached("dropped")
 
     @property
     def steps(self) -> pd.DataFrame:
-        """What became of the contexts that entered each step, and how many seconds it took."""
+        """What became of the contexts that entered each step, and the time it took in seconds."""
         return self._cached("steps")
 
     @property
     def refused(self) -> pd.DataFrame:
-        """How many deliveries the preferences that a sink keeps held back, by `flow, step, sink`.
+        """Numbers of deliveries that preferences of recipients held back, by `flow, step, sink`.
 
-        A context that no sink takes, and that no later step delivers, is in `dropped` as well.
+        A context that no sink accepts and no later step delivers is in `dropped` as well.
         """
         return self._cached("refused")
 
     @property
     def undelivered(self) -> pd.DataFrame:
-        """What sinks could not take of a replay with `dispatch=True`: the delivery, `key, error, attempts, permanent`."""
+        """Deliveries that failed in a replay with `dispatch=True`, with `key, error, attempts, permanent`."""
         return self._cached("undelivered")
 
     @property
@@ -159,31 +256,38 @@ class Result:
 
     @property
     def ahead(self) -> pd.DataFrame:
-        """Events dated so far in the future that the log clock was left alone, with the clock and how far ahead they are."""
+        """Events dated so far in the future that they did not move the log clock, with the clock and how far ahead they are."""
         return self._cached("ahead")
 
     @property
     def unmatched(self) -> pd.DataFrame:
-        """Deletions that met nothing of what the flows look up: the number, id, time and kind of the event, and its ids."""
+        """Deletions of links and entities that did not exist: number, id, time and kind of the event, and its ids."""
         return self._cached("unmatched")
 
     @property
     def open(self) -> pd.DataFrame:
-        """Windows and queues that were left open at the end (`open_windows="keep"`), in the order of the steps."""
+        """Windows and queues left open at the end (`open_windows="keep"`), in the order of the steps."""
         return self._cached("open")
 
     @property
     def stopped(self) -> Stopped | None:
-        """Where production stops for good, by a target that does: `seq_no`, `flow`, `step` and `reason`; else None.
+        """Where production would stop for good: `seq_no`, `flow`, `step` and `reason`; None if it does not.
 
-        No later event was processed, by any flow; of that event the flows before it, and its branches before, were.
+        No later event was processed, by any flow. Of that event, earlier flows and earlier branches were processed.
         """
         said = self.manifest.get("stopped")
         return None if said is None else Stopped(**said)
 
     def picture(self) -> Picture:
-        """The flows with the counts of this run at their edges, wide where many went, and why the others did not.
+        """Draw the flows with the counts of this run.
 
+        Returns
+        -------
+        Picture
+            The drawing: `.svg`, `.mermaid`, text, and `save`.
+
+        Examples
+        --------
         >>> from flowdsl import link_created, on, replay
         >>> flow = on("link.created", name="hello").where("source_id != target_id").map(a=1).deliver("in-app")
         >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "ann")}
@@ -209,9 +313,34 @@ class Result:
         return Picture(result_diagram(self.manifest, cause_counts(self.store, self.recorder)))
 
     def explain(self, seq_no: int, flow: str | None = None, *, progress: Progress = None) -> Explanation:
-        """What happened to one event, step by step: outcomes, operands of conditions, renderings, variables.
+        """Explain what happened to one event, step by step. The replay runs again up to that event.
 
-        The replay runs again up to that event; `progress` is as in `replay`.
+        Parameters
+        ----------
+        seq_no
+            The number of the event.
+        flow
+            The name of a flow; all flows by default.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        Explanation
+            The outcome of each step, operands of conditions, rendered templates and variables.
+
+        Raises
+        ------
+        ReplayError
+            If the log has no such event, or there is no such flow.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="hello").map(a=1).deliver("in-app")
+        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}
+        >>> len(replay(flow, [event]).explain(1).steps)
+        3
         """
         from flowdsl.explanation.explain import explain
 
@@ -224,12 +353,34 @@ class Result:
     def why(
         self, seq_no: int, recipient: str, flow: str | None = None, *, progress: Progress = None
     ) -> DeliveryExplanation:
-        """Why one event reached a recipient or did not, down to the first step that stopped it, in plain sentences.
+        """Explain why one event reached a recipient or did not, down to the step that stopped it.
 
-        It follows the recipient's branch through fan-outs, batches and limits, and names the earlier events that had a
-        part in it; where the recipient is in no branch, it says when they were or will be. In all flows, or the one named.
-        `progress` is as in `replay`.
+        The explanation follows the recipient's branch through fan-outs, batches and limits, and names earlier events that played a
+        part. If the recipient is in no branch, it says when they were or will be.
 
+        Parameters
+        ----------
+        seq_no
+            The number of the event.
+        recipient
+            The id of the recipient.
+        flow
+            The name of a flow; all flows by default.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        DeliveryExplanation
+            The explanation in sentences.
+
+        Raises
+        ------
+        ReplayError
+            If the log has no such event, or there is no such flow.
+
+        Examples
+        --------
         >>> from flowdsl import link_created, on, replay
         >>> flow = on("link.created", name="hello").where("source_id != target_id").map(a=1).deliver("in-app")
         >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "ann")}
@@ -249,11 +400,37 @@ class Result:
         return why(self.options, seq_no, recipient, flow, progress)
 
     def as_test(self, seq_no: int, name: str | None = None, *, progress: Progress = None) -> FlowTest:
-        """A test of what came of one event, with just the events and the part of the graph that it takes.
+        """Make a test from what came of one event.
 
-        Earlier events are in it where they share a window or a limit with it, or change what is looked up. It expects
-        what came, and `.to_yaml()` is to be pasted below `tests:`. Raises `ReplayError` where no flow ran on the event,
-        or no part of the log that is small enough tells the same. `progress` is as in `replay`.
+        The test contains only the events and the part of the graph that matter: earlier events are included if they share a window
+        or limit with the event, or change what is looked up.
+
+        Parameters
+        ----------
+        seq_no
+            The number of the event.
+        name
+            The name of the test; by default it describes the event.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        FlowTest
+            The test; `.to_yaml()` is text to be put below `tests:`.
+
+        Raises
+        ------
+        ReplayError
+            If no flow ran on the event, or no sufficiently small part of the log gives the same outcome.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="hello").map(a=1).deliver("in-app")
+        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}
+        >>> len(replay(flow, [event]).as_test(1).deliveries)
+        1
         """
         from flowdsl.testing.extract import as_test
 
@@ -264,9 +441,28 @@ class Result:
         return as_test(self.options, seq_no, name, progress)
 
     def to_parquet(self, folder: str | os.PathLike[str], *, progress: Progress = None) -> None:
-        """Write the result's tables into a new folder, from which `read_result` reads them back.
+        """Write the result to a new folder, from which `read_result` reads it.
 
-        `progress` is as in `replay`, of rows.
+        Parameters
+        ----------
+        folder
+            The folder; it must be new or empty.
+        progress
+            As in `replay`; counts rows.
+
+        Raises
+        ------
+        DataError
+            If the folder is not empty, or cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> from flowdsl import on, read_result, replay
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     replay(on("link.created").map(title="hello").deliver("in-app"), []).to_parquet(pathlib.Path(folder) / "result")
+        ...     read_result(pathlib.Path(folder) / "result").sinks
+        ('in-app',)
         """
         target = FolderStore.create(folder)
         self._settle(progress)
@@ -281,10 +477,27 @@ class Result:
     # -- shown -----------------------------------------------------------------------------------------
 
     def report(self, path: str | os.PathLike[str] | None = None, *, progress: Progress = None) -> Report:
-        """All that is worth knowing of the result at a glance; with `path` also written there as one HTML file.
+        """Summarize the result in a report.
 
-        The file opens offline. `progress` is as in `replay`, of deliveries. Raises `DataError` where it cannot be written.
+        Parameters
+        ----------
+        path
+            A file to write the report to, as one HTML page that needs no network.
+        progress
+            As in `replay`; counts deliveries.
 
+        Returns
+        -------
+        Report
+            The report; printing it gives text, a notebook shows it as HTML, `.figures` has the numbers.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written.
+
+        Examples
+        --------
         >>> from flowdsl import link_created, on, replay
         >>> flow = on("link.created", name="hello").map(title="hello").deliver("in-app")
         >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}
@@ -388,9 +601,32 @@ def finished(
 
 
 def read_result(folder: str | os.PathLike[str]) -> Result:
-    """The result that `replay(…, out=folder)` or `result.to_parquet(folder)` wrote, its tables read when asked for.
+    """Read a result that `replay(…, out=folder)` or `result.to_parquet(folder)` wrote. Tables are read when they are used.
 
-    It has everything but `.state` and `.explain`. Raises `DataError` where the folder holds no result.
+    Parameters
+    ----------
+    folder
+        The folder.
+
+    Returns
+    -------
+    Result
+        The result, without `.state` and `.explain`.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no result, or is damaged.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from flowdsl import on, replay
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     out = pathlib.Path(folder) / "result"
+    ...     _ = replay(on("link.created").map(title="hello").deliver("in-app"), [], out=out)
+    ...     read_result(out).sinks
+    ('in-app',)
     """
     store = FolderStore.open(folder)
     return Result(store, store.read_manifest())
