@@ -122,7 +122,7 @@ REFUSED: list[tuple[Act, str, str | None]] = [
     # resolve, fan_out
     (lambda: LIKED.resolve("source_id", as_="a.b"), "resolve: as_ 'a.b' cannot name a variable", None),
     (lambda: LIKED.resolve("source_id", as_="x", via=""), "resolve: via must be text that is not empty, not ''", None),
-    (lambda: LIKED.resolve("source_id", as_="x", via="y", direction="reversed"), "direction 'reversed' is not known", "did you mean 'reverse'?"),
+    (lambda: LIKED.resolve("source_id", as_="x", via="y", direction="reversed"), "resolve: direction 'reversed' is not known", "did you mean 'reverse'?"),
     (lambda: LIKED.resolve("source_id", as_="x", required="no"), "resolve: required must be True or False, not 'no'", None),
     (lambda: LIKED.resolve("source_id", as_="x", vai="y"), "resolve has no option 'vai'", "did you mean 'via'?"),
     (lambda: LIKED.fan_out("source_id", via=5, as_="x"), "fan_out: via must be text that is not empty, not 5", None),

@@ -125,7 +125,7 @@ def test_operators_know_neither_one_another_nor_an_engine():
             known = [
                 name for name in imports(path) if name.startswith(("flowdsl.operators", "flowdsl.engine"))
             ]
-            assert set(known) <= {"flowdsl.operators.base"}, module
+            assert set(known) <= {"flowdsl.operators.base", "flowdsl.operators.options"}, module
 
 
 def test_production_is_read_by_the_outermost_parts_only():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Never, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
-from flowdsl.operators.base import Direction, Operator, Strategy, refuse_unknown
+from flowdsl.operators.base import Operator, as_step, missing_method, refuse_unknown
+from flowdsl.operators.options import Direction, Strategy
 
 
 class Steps:
@@ -20,6 +21,23 @@ class Steps:
     @abstractmethod
     def _then(self, step: Operator) -> Self:
         """The flow with one step more."""
+
+    def then(self, step: Operator) -> Self:
+        """Append a step that is an operator with its options: operators of other packages have no method here.
+
+        Raises `BuildError` where an option is not of its type, or the step cannot stand here.
+
+        >>> from flowdsl import on
+        >>> from flowdsl.operators import Where
+        >>> on("link.created").then(Where("source_id != target_id"))
+        <Flow 'link.created': on('link.created').where('source_id != target_id')>
+        """
+        return self._then(as_step(step))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            raise AttributeError(missing_method(type(self).__name__, name))
 
     def resolve(
         self,

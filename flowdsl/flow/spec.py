@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.events import KINDS
-from flowdsl.operators.base import Operator, check_text, refuse_unknown
+from flowdsl.operators.base import Operator, refuse_unknown
 from flowdsl.operators.deliver import Deliver
+from flowdsl.operators.options import check_text
 from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.scope import Scope
 

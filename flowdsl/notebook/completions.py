@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.operators import OPERATORS
-from flowdsl.operators.base import DURATION_SCHEMA, NAME_SCHEMA, PATH_SCHEMA, PATHS_SCHEMA, Option
+from flowdsl.operators.options import Option
 from flowdsl.scope import ANY
 
 if TYPE_CHECKING:
@@ -35,29 +35,12 @@ def control(option: Option) -> str:
     >>> {name: control(option) for name, option in OPERATORS["batch"].yaml_options().items()}
     {'key': 'path', 'window': 'duration', 'min_count': 'count'}
     """
-    schema = option.schema
-    for known, kind in (
-        (PATH_SCHEMA, "path"),
-        (PATHS_SCHEMA, "paths"),
-        (NAME_SCHEMA, "name"),
-        (DURATION_SCHEMA, "duration"),
-    ):
-        if schema is known:
-            return kind
-    if "enum" in schema:
-        return "choice"
-    if isinstance(schema.get("type"), list):
-        return "template"
-    return {"boolean": "flag", "integer": "count", "array": "list"}.get(str(schema.get("type")), "text")
+    return option.kind.control
 
 
 def offered_by(option: Option) -> str | None:
     """Which list of offers completes a field: `paths`, `links`, `entities` or `examples`; None for none."""
-    named = {"via": "links", "type": "entities", "condition": "paths"}
-    kind = control(option)
-    if kind in ("path", "paths", "template"):
-        return "paths"
-    return named.get(option.yaml) or ("examples" if kind in ("duration", "list") else None)
+    return option.kind.offers
 
 
 def examples_of(option: Option) -> list[str]:

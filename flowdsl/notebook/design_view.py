@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowdsl.notebook.design_model import DesignModel
     from flowdsl.notebook.drafts import Problem, StepDraft
     from flowdsl.notebook.preview_run import PreviewResult
-    from flowdsl.operators.base import Option
+    from flowdsl.operators.options import Option
 
 _OWN: Final = ("_payload", "_batch", "_delivered_to")
 

@@ -17,8 +17,9 @@ from flowdsl.expressions.durations import Duration
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.notebook.template_rows import rows_of, template_of
 from flowdsl.operators import OPERATORS
-from flowdsl.operators.base import PATH_SCHEMA, Operator
+from flowdsl.operators.base import Operator
 from flowdsl.operators.map import Map
+from flowdsl.operators.options import PATH
 from flowdsl.scope import ANY
 from flowdsl.values.paths import path_text
 
@@ -149,7 +150,7 @@ def plain_options(step: Operator) -> dict[str, Any]:
     for name, option in step.options().items():
         value = getattr(step, name)
         if value != defaults[name]:
-            options[option.yaml] = _plain(value, option.schema is PATH_SCHEMA)
+            options[option.yaml] = _plain(value, option.type is PATH)
     return options
 
 

@@ -10,8 +10,8 @@ from flowdsl.errors import BuildError
 from flowdsl.notebook.drafts import Draft, StepDraft
 from flowdsl.notebook.template_rows import MODES, Row
 from flowdsl.operators import OPERATORS
-from flowdsl.operators.base import PATHS_SCHEMA, Option
 from flowdsl.operators.map import Map
+from flowdsl.operators.options import PATHS, Option
 
 
 def set_trigger(draft: Draft, name: str, value: str) -> Draft:
@@ -81,7 +81,7 @@ def typed_value(option: Option, value: Any) -> Any:
     if option.schema.get("type") == "integer":
         digits = text.removeprefix("-")
         return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else text
-    if option.schema.get("type") == "array" or (option.schema is PATHS_SCHEMA and "," in text):
+    if option.schema.get("type") == "array" or (option.type is PATHS and "," in text):
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
 

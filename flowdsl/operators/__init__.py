@@ -1,4 +1,4 @@
-"""The eight operators, each in a file of its own; `OPERATORS` finds them by the name they have in YAML."""
+"""The eight operators, each in a file of its own, and those that other packages add (`flowdsl.operators`)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from flowdsl.operators.map import Map
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
+from flowdsl.registry import Registry, subclass_problem
 
 # in the order in which documentation lists them
-OPERATORS: dict[str, type[Operator]] = {
-    operator.name: operator
-    for operator in (Resolve, FanOut, Where, Deduplicate, Batch, RateLimit, Map, Deliver)
-}
+_OWN = (Resolve, FanOut, Where, Deduplicate, Batch, RateLimit, Map, Deliver)
+OPERATORS: Registry[type[Operator]] = Registry(
+    "flowdsl.operators", {operator.name: operator for operator in _OWN}, subclass_problem(Operator)
+)
+"""The operators by the name that they have in YAML, those of other packages behind flowdsl's own."""
+
+
+def is_own(step: Operator) -> bool:
+    """Return True for a step whose operator is flowdsl's own."""
+    return type(step) in _OWN

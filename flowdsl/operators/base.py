@@ -8,17 +8,17 @@ reading of YAML, its schema and the documentation are made from these declaratio
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from flowdsl.errors import BuildError, did_you_mean
-from flowdsl.expressions.conditions.nodes import Reference
-from flowdsl.expressions.var import Var, unwrap
+from flowdsl.operators.options import Option
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
-from flowdsl.values.paths import Path, parse_path, path_text
+from flowdsl.values.paths import Path, path_text
 
 if TYPE_CHECKING:
     from flowdsl.kernels.kernel import Kernel
@@ -34,30 +34,6 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Option:
-    """One option as users meet it: its name in YAML, a sentence, its JSON Schema, and whether production has it."""
-
-    yaml: str
-    doc: str
-    schema: Mapping[str, Any]
-    portable: bool = True
-    required: bool = False
-
-
-def option(
-    yaml: str,
-    doc: str,
-    schema: Mapping[str, Any],
-    *,
-    portable: bool = True,
-    required: bool = False,
-    **field: Any,
-) -> Any:
-    """A dataclass field that is an option of an operator."""
-    return dataclasses.field(metadata={"option": Option(yaml, doc, schema, portable, required)}, **field)
-
-
-@dataclass(frozen=True)
 class Operator:
     """One step of a flow: a value. Subclasses name themselves and say what they do."""
 
@@ -67,16 +43,21 @@ class Operator:
     example: ClassVar[str]
     # what JSON Schema says of the options taken together
     option_rules: ClassVar[Mapping[str, Any]] = {}
+    # the options that Python text has first, where that is not the order of the fields
+    text_order: ClassVar[tuple[str, ...]] = ()
+    # True if production has this operator; if not, `nearest` says what to do instead
+    portable: ClassVar[bool] = False
+    nearest: ClassVar[str] = "leave the step out, or run the flow with flowdsl"
 
     @property
     def kind(self) -> Kind:
         """Where this step may run."""
         raise NotImplementedError
 
-    @property
+    @functools.cached_property
     def paths(self) -> frozenset[Path] | None:
         """The paths it reads; None when it may read anything."""
-        raise NotImplementedError
+        return self._paths_of(lambda option: True)
 
     @property
     def links(self) -> frozenset[tuple[str, str]]:
@@ -98,10 +79,21 @@ class Operator:
         """The variable that it sets to an entity."""
         return None
 
-    @property
+    @functools.cached_property
     def key_paths(self) -> frozenset[Path]:
         """Those of the paths whose values are looked up or counted by: ids and keys."""
-        return frozenset()
+        return self._paths_of(lambda option: option.key) or frozenset()
+
+    def _paths_of(self, wanted: Callable[[Option], bool]) -> frozenset[Path] | None:
+        found: frozenset[Path] = frozenset()
+        for name, declared in self.options().items():
+            value = getattr(self, name)
+            if declared.type is not None and wanted(declared) and value is not None:
+                paths = declared.type.paths(value)
+                if paths is None:
+                    return None
+                found |= paths
+        return found
 
     @property
     def can_crash(self) -> bool:
@@ -110,7 +102,8 @@ class Operator:
 
     def check(self, scope: Scope) -> Scope:
         """The variables after this step; a BuildError where it cannot stand here."""
-        raise NotImplementedError
+        scope.check(self.paths or (), self.method)
+        return scope
 
     def kernel(self, rules: Rules) -> Kernel:
         """A fresh kernel that runs this step by these rules."""
@@ -119,7 +112,11 @@ class Operator:
     @property
     def text(self) -> str:
         """The step as it is written in Python, without the dot."""
-        raise NotImplementedError
+        given = self.given
+        first, *rest = dict.fromkeys((*self.text_order, *self.options())) or [None]
+        start = [repr(given[first])] if first in given else []
+        named = [f"{name}={given[name]!r}" for name in rest if name in given]
+        return f"{self.method}({', '.join([*start, *named])})"
 
     @property
     def identity(self) -> str:
@@ -129,7 +126,7 @@ class Operator:
     @property
     def caption(self) -> str:
         """What it does in a few words, for pictures: `target_id ←owns– owner`."""
-        raise NotImplementedError
+        return ", ".join(f"{name} {value}" for name, value in self.given.items())
 
     def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
         """What it reads in one context, each with its value, where `lookup` gives the value at a path."""
@@ -138,7 +135,24 @@ class Operator:
     @classmethod
     def options(cls) -> dict[str, Option]:
         """The declared options by the name of their field."""
-        return {f.name: f.metadata["option"] for f in dataclasses.fields(cls) if "option" in f.metadata}
+        if cls not in _DECLARED:
+            _DECLARED[cls] = {
+                field.name: dataclasses.replace(field.metadata["option"], yaml=field.name.rstrip("_"))
+                for field in dataclasses.fields(cls)
+                if "option" in field.metadata
+            }
+        return _DECLARED[cls]
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Return the options that are not at their defaults, by field name, as text in Python has them."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        values = {name: getattr(self, name) for name in self.options()}
+        return {
+            name: self.options()[name].kind.plain(value)
+            for name, value in values.items()
+            if value != defaults[name]
+        }
 
     @classmethod
     def yaml_options(cls) -> dict[str, Option]:
@@ -166,27 +180,56 @@ class Operator:
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Operator:
         """The step with these options by field name; operators whose builder method differs override it."""
-        return cls.build(**options)  # type: ignore[attr-defined, no-any-return]
+        return cls.build(**options)
+
+    @classmethod
+    def build(cls, *args: Any, **options: Any) -> Operator:
+        """Return the step with these options by field name, as its builder method takes them.
+
+        Raises
+        ------
+        BuildError
+            if an option is unknown, missing, or not of its type
+        """
+        known = cls.options()
+        first = dict(zip(known, args, strict=False))
+        refuse_unknown(
+            cls.method, {name: options[name] for name in options if name not in known}, tuple(known)
+        )
+        missing = [
+            name for name, declared in known.items() if declared.required and name not in {**first, **options}
+        ]
+        if missing:
+            raise BuildError(
+                f"{cls.method} needs {' and '.join(map(repr, missing))}", allowed=", ".join(known)
+            )
+        return cls.read(**first, **options)
+
+    @classmethod
+    def read(cls, **options: Any) -> Self:
+        """Return the step with these options, each read by its type; one that is None is at its default."""
+        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+        return cls(
+            **{
+                name: defaults[name]
+                if value is None and defaults[name] in (None, ())
+                else declared.kind.read(value, f"{cls.method}: {name}")
+                for name, declared in cls.options().items()
+                if (value := options.get(name, defaults[name])) is not dataclasses.MISSING
+            }
+        )
 
     def with_options(self, **changes: Any) -> Operator:
         """The same step with some options, by field name, given anew as its builder method takes them."""
         kept = {
-            name: _as_given(getattr(self, name), declared)
+            name: declared.kind.plain(value)
             for name, declared in self.options().items()
-            if name not in changes
+            if name not in changes and (value := getattr(self, name)) is not None
         }
         return self.from_options({**kept, **changes})
 
 
-def _as_given(value: Any, declared: Option) -> Any:
-    """The value of an option as a builder method takes it: a path as text."""
-    if not isinstance(value, tuple):
-        return value
-    if declared.schema.get("type") == "array":
-        return list(value)
-    if value and isinstance(value[0], tuple):
-        return [path_text(path) for path in value]
-    return path_text(value) if value else None
+_DECLARED: dict[type, dict[str, Option]] = {}
 
 
 def link_caption(start: Path, via: str | None, direction: str, end: str) -> str:
@@ -195,89 +238,6 @@ def link_caption(start: Path, via: str | None, direction: str, end: str) -> str:
         return f"{path_text(start)} → {end}"
     arrow = f"–{via}→" if direction == "forward" else f"←{via}–"
     return f"{path_text(start)} {arrow} {end}"
-
-
-def call_text(name: str, *positional: str, **options: object) -> str:
-    """`name(a, b=…)` with the options that are not None."""
-    parts = [*positional, *(f"{k}={v!r}" for k, v in options.items() if v is not None)]
-    return f"{name}({', '.join(parts)})"
-
-
-def text_schema(*examples: str) -> dict[str, Any]:
-    """The schema of text that is not empty."""
-    return {"type": "string", "minLength": 1, "pattern": r"\S", "examples": list(examples)}
-
-
-# names joined by dots, of which one is not blank
-_PATH_PATTERN = r"^(?=[\s\S]*\S)[^.]+(\.[^.]+)*$"
-# as `str.isidentifier`, but for letters beyond ASCII, which are all taken; `$` alone would let a line break follow
-_NAME_PATTERN = r"^(?!(true|false|null)$)[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f][^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]*$(?!\n)"
-# each unit at most once, from large to small
-DURATION_PATTERN = (
-    r"^\s*(?=[0-9])"
-    + "".join(rf"([0-9]{{1,20}}{unit})?" for unit in ("w", "d", "h", "m(?!s)", "s", "ms"))
-    + r"\s*$"
-)
-PATH_SCHEMA: dict[str, Any] = {
-    "type": "string", "minLength": 1, "pattern": _PATH_PATTERN, "examples": ["target_id", "owner.id"],
-}  # fmt: skip
-PATHS_SCHEMA: dict[str, Any] = {
-    "type": ["string", "array"],
-    "minLength": 1,
-    "pattern": _PATH_PATTERN,
-    "minItems": 1,
-    "items": PATH_SCHEMA,
-    "examples": ["target_id", ["source_id", "target_id"]],
-}
-NAME_SCHEMA: dict[str, Any] = {
-    "type": "string", "minLength": 1, "pattern": _NAME_PATTERN, "examples": ["owner"],
-}  # fmt: skip
-DURATION_SCHEMA: dict[str, Any] = {
-    "type": "string", "pattern": DURATION_PATTERN, "examples": ["30s", "5m", "1h"],
-}  # fmt: skip
-Direction = Literal["forward", "reverse"]
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
-Strategy = Literal["drop", "queue"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
-DIRECTION_SCHEMA: dict[str, Any] = {
-    "enum": list(DIRECTIONS), "default": "forward", "examples": ["reverse"],
-}  # fmt: skip
-
-
-def check_direction(direction: object) -> str:
-    """`forward` or `reverse`."""
-    if direction not in DIRECTIONS:
-        raise BuildError(
-            f"direction {direction!r} is not known",
-            allowed="'forward' (from the source to the target) or 'reverse'",
-            hint=did_you_mean(str(direction), DIRECTIONS),
-        )
-    return str(direction)
-
-
-def check_text(value: object, what: str) -> str:
-    """Text that is not empty."""
-    if not isinstance(value, str) or not value.strip():
-        raise BuildError(f"{what} must be text that is not empty, not {value!r}")
-    return value
-
-
-def check_flag(value: object, what: str) -> bool:
-    """True or false."""
-    if not isinstance(value, bool):
-        raise BuildError(f"{what} must be True or False, not {value!r}")
-    return value
-
-
-def check_count(value: object, what: str, least: int) -> int:
-    """A whole number of at least `least`, in 64 bits."""
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        raise BuildError(
-            f"{what} is beyond 64 bits", allowed=f"a whole number from {least} to {(1 << 63) - 1:,}"
-        )
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BuildError(f"{what} must be a whole number of at least {least}, not {value!r:.60}")
-    return value
 
 
 def refuse_unknown(method: str, unknown: Mapping[str, object], known: Sequence[str]) -> None:
@@ -290,22 +250,30 @@ def refuse_unknown(method: str, unknown: Mapping[str, object], known: Sequence[s
         )
 
 
-def as_path(value: object) -> Path:
-    """A path given as text or as `var.x.y`."""
-    if isinstance(value, Var):
-        expression = unwrap(value)
-        if isinstance(expression, Reference):
-            return expression.path
+def as_step(step: object) -> Operator:
+    """Return a step whose options are read by their types.
+
+    Raises
+    ------
+    BuildError
+        if it is no step, or an option is not of its type
+    """
+    if not isinstance(step, Operator):
+        shown = step.__name__ if isinstance(step, type) else repr(step)
         raise BuildError(
-            f"{expression} is an expression, and a path is wanted here", allowed="'owner.id' or var.owner.id"
+            f"then takes a step, not {shown:.60}", allowed="an operator with its options: Sample(0.1)"
         )
-    return parse_path(value)
+    return step.read(**{name: getattr(step, name) for name in step.options()})
 
 
-def as_paths(value: object, what: str) -> tuple[Path, ...]:
-    """One path or a list of them."""
-    if isinstance(value, (list, tuple)):
-        if not value:
-            raise BuildError(f"{what} is an empty list", allowed="one path or more")
-        return tuple(as_path(v) for v in value)
-    return (as_path(value),)
+def missing_method(owner: str, name: str) -> str:
+    """Return what to say where a flow or trigger has no attribute of that name."""
+    said = f"{owner!r} object has no attribute {name!r}"
+    if name.startswith("_"):
+        return said
+    from flowdsl.operators import OPERATORS
+
+    if name in OPERATORS and name not in OPERATORS.own:
+        return f"{said}; {name} is an operator of another package: .then({OPERATORS[name].__name__}(…))"
+    hint = did_you_mean(name, [operator.method for operator in OPERATORS.own.values()])
+    return f"{said}; {hint}" if hint else said

@@ -13,7 +13,7 @@ from flowdsl.batches.buffer import ContextBuffer
 from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, ContextBatch
 from flowdsl.batches.variables import Versions
-from flowdsl.expressions.durations import Duration, DurationLike, parse_duration
+from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.batch_variable import BatchVariable, ItemLists
@@ -24,16 +24,8 @@ from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.open_windows import Open, OpenWindows
 from flowdsl.kernels.timers import LAST_MOMENT, due
 from flowdsl.kernels.windows import Groups, Windows
-from flowdsl.operators.base import (
-    DURATION_SCHEMA,
-    PATH_SCHEMA,
-    Kind,
-    Operator,
-    as_path,
-    call_text,
-    check_count,
-    option,
-)
+from flowdsl.operators.base import Kind, Operator
+from flowdsl.operators.options import DURATION, PATH, count, option
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, NUMBER, TEXT, Scope, ValueShape
 from flowdsl.values.interner import Interner
@@ -58,15 +50,11 @@ class Batch(Operator):
     method: ClassVar[str] = "batch"
     summary: ClassVar[str] = "gather the contexts of a key until a window closes, then go on as one"
     example: ClassVar[str] = 'batch("target_id", window="5m")'
+    portable: ClassVar[bool] = True
 
-    key: Path = option("key", "the path that says what belongs together", PATH_SCHEMA, required=True)
-    window: Duration = option("window", "how long a window is open", DURATION_SCHEMA, required=True)
-    min_count: int = option(
-        "min_count",
-        "the least contexts a window must have to go on",
-        {"type": "integer", "minimum": 0, "default": 1, "examples": [1, 3]},
-        default=1,
-    )
+    key: Path = option(PATH, "the path that says what belongs together", key=True)
+    window: Duration = option(DURATION, "how long a window is open")
+    min_count: int = option(count(0, 1, 3), "the least contexts a window must have to go on", default=1)
 
     @classmethod
     def build(cls, key: str | Var, *, window: DurationLike, min_count: int = 1) -> Batch:
@@ -100,28 +88,15 @@ class Batch(Operator):
         >>> on("link.created").batch("target_id", window="5m", min_count=2).steps[0].text
         "batch('target_id', window='5m', min_count=2)"
         """
-        return cls(as_path(key), parse_duration(window), check_count(min_count, "batch: min_count", 0))
+        return cls.read(key=key, window=window, min_count=min_count)
 
     @property
     def kind(self) -> Kind:
         return Kind.PER_KEY
 
     @property
-    def paths(self) -> frozenset[Path]:
-        return frozenset({self.key})
-
-    @property
     def times(self) -> bool:
         return True
-
-    @property
-    def key_paths(self) -> frozenset[Path]:
-        return self.paths
-
-    @property
-    def text(self) -> str:
-        least = self.min_count if self.min_count != 1 else None
-        return call_text("batch", repr(path_text(self.key)), window=self.window.text, min_count=least)
 
     @property
     def caption(self) -> str:
@@ -129,7 +104,7 @@ class Batch(Operator):
         return f"by {path_text(self.key)} for {self.window.text}{least}"
 
     def check(self, scope: Scope) -> Scope:
-        scope.check(self.paths, "batch")
+        scope.check({self.key}, "batch")
         return scope.having(**dict.fromkeys(scope.rules.batch_names, BATCH))
 
     def kernel(self, rules: Rules) -> Kernel:

@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.expressions.durations import Duration, DurationLike, parse_duration
+from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel, StepContext
 from flowdsl.kernels.keys import Keys, KeySpace
 from flowdsl.kernels.windows import Groups, Windows
-from flowdsl.operators.base import DURATION_SCHEMA, PATHS_SCHEMA, Kind, Operator, as_paths, call_text, option
+from flowdsl.operators.base import Kind, Operator
+from flowdsl.operators.options import DURATION, PATHS, option
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
-from flowdsl.scope import Scope
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import INTS, ArrayField, ListField, ObjectField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
@@ -31,13 +31,10 @@ class Deduplicate(Operator):
     method: ClassVar[str] = "deduplicate"
     summary: ClassVar[str] = "of contexts with the same key let only the first in each window go on"
     example: ClassVar[str] = 'deduplicate("source_id", window="1h")'
+    portable: ClassVar[bool] = True
 
-    key: tuple[Path, ...] = option(
-        "key", "the path, or list of paths, that says what is the same", PATHS_SCHEMA, required=True
-    )
-    window: Duration = option(
-        "window", "how long after the first sighting others are dropped", DURATION_SCHEMA, required=True
-    )
+    key: tuple[Path, ...] = option(PATHS, "the path, or list of paths, that says what is the same", key=True)
+    window: Duration = option(DURATION, "how long after the first sighting others are dropped")
 
     @classmethod
     def build(cls, key: str | Var | Sequence[str | Var], *, window: DurationLike) -> Deduplicate:
@@ -69,34 +66,15 @@ class Deduplicate(Operator):
         >>> on("link.created").deduplicate("source_id", window="1h").steps[0].text
         "deduplicate('source_id', window='1h')"
         """
-        return cls(as_paths(key, "deduplicate: key"), parse_duration(window))
+        return cls.read(key=key, window=window)
 
     @property
     def kind(self) -> Kind:
         return Kind.PER_KEY
 
     @property
-    def paths(self) -> frozenset[Path]:
-        return frozenset(self.key)
-
-    @property
-    def key_paths(self) -> frozenset[Path]:
-        return self.paths
-
-    @property
-    def text(self) -> str:
-        keys = [path_text(p) for p in self.key]
-        return call_text(
-            "deduplicate", repr(keys[0]) if len(keys) == 1 else repr(keys), window=self.window.text
-        )
-
-    @property
     def caption(self) -> str:
         return f"same {', '.join(map(path_text, self.key))} within {self.window.text}"
-
-    def check(self, scope: Scope) -> Scope:
-        scope.check(self.paths, "deduplicate")
-        return scope
 
     def kernel(self, rules: Rules) -> DeduplicateKernel:
         return DeduplicateKernel(self, rules)

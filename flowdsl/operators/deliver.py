@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -14,14 +14,27 @@ from flowdsl.batches.variables import ConstantVariable
 from flowdsl.errors import BuildError
 from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.kernel import Kernel, Refused, StepContext
-from flowdsl.operators.base import Kind, Operator, Option, call_text, check_text, option, text_schema
+from flowdsl.operators.base import Kind, Operator
+from flowdsl.operators.options import Option, OptionType, check_text, option, text_schema
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag
 from flowdsl.values.paths import Path
 
-SINK_SCHEMA = text_schema("in-app", "push")
+
+def _read_sinks(value: Any, what: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(check_text(sink, "deliver: a sink") for sink in value))
+
+
+SINK: Final = OptionType("text", text_schema("in-app", "push"), check_text)
+SINKS: Final = OptionType(
+    "list",
+    {"type": "array", "items": SINK.schema, "minItems": 1, "examples": [["in-app", "push"]]},
+    _read_sinks,
+    list,
+    offers="examples",
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,7 @@ class Deliver(Operator):
     method: ClassVar[str] = "deliver"
     summary: ClassVar[str] = "hand the payload and its recipient to each sink, and go on"
     example: ClassVar[str] = 'deliver("in-app", "push")'
+    portable: ClassVar[bool] = True
     option_rules: ClassVar[Mapping[str, Any]] = {
         "anyOf": [
             {"required": ["sink"], "properties": {"sink": {"type": "string"}}},
@@ -39,11 +53,7 @@ class Deliver(Operator):
         ]
     }
 
-    sinks: tuple[str, ...] = option(
-        "sinks",
-        "the sinks, each once",
-        {"type": "array", "items": SINK_SCHEMA, "minItems": 1, "examples": [["in-app", "push"]]},
-    )
+    sinks: tuple[str, ...] = option(SINKS, "the sinks, each once", required=False)
 
     @classmethod
     def build(cls, *sinks: str) -> Deliver:
@@ -74,7 +84,7 @@ class Deliver(Operator):
         """
         if not sinks:
             raise BuildError("deliver needs at least one sink", allowed="names of sinks: deliver('in-app')")
-        return cls(tuple(dict.fromkeys(check_text(sink, "deliver: a sink") for sink in sinks)))
+        return cls.read(sinks=sinks)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Deliver:
@@ -91,7 +101,7 @@ class Deliver(Operator):
     def yaml_options(cls) -> dict[str, Option]:
         """As of every operator, with `sink` for a single sink."""
         return {
-            "sink": Option("sink", "one sink, before those of `sinks`", SINK_SCHEMA),
+            "sink": Option("sink", "one sink, before those of `sinks`", SINK.schema, type=SINK),
             **super().yaml_options(),
         }
 
@@ -109,12 +119,8 @@ class Deliver(Operator):
         return Kind.SINK
 
     @property
-    def paths(self) -> frozenset[Path]:
-        return frozenset()
-
-    @property
     def text(self) -> str:
-        return call_text("deliver", *map(repr, self.sinks))
+        return f"deliver({', '.join(map(repr, self.sinks))})"
 
     @property
     def caption(self) -> str:

@@ -14,24 +14,19 @@ from flowdsl.expressions.var import Var
 from flowdsl.graph.entities import AMBIGUOUS, NONE
 from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepContext
 from flowdsl.log.uuids import ID_COLUMNS, are_uuids
-from flowdsl.operators.base import (
-    DIRECTION_SCHEMA,
+from flowdsl.operators.base import Kind, Operator, link_caption
+from flowdsl.operators.options import (
+    DIRECTION,
     DIRECTIONS,
-    NAME_SCHEMA,
-    PATH_SCHEMA,
+    ENTITY_TYPE,
+    LINK_TYPE,
+    NAME,
+    PATH,
     Direction,
-    Kind,
-    Operator,
-    as_path,
-    call_text,
-    check_direction,
-    check_text,
-    link_caption,
     option,
-    text_schema,
 )
 from flowdsl.rules import Rules
-from flowdsl.scope import ANY, TEXT, Scope, check_name
+from flowdsl.scope import ANY, TEXT, Scope
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index
@@ -50,24 +45,17 @@ class FanOut(Operator):
     method: ClassVar[str] = "fan_out"
     summary: ClassVar[str] = "go on once for each link of an id, with the entity at its other end"
     example: ClassVar[str] = 'fan_out("data.author_id", via="follows", direction="reverse", as_="follower")'
+    portable: ClassVar[bool] = True
+    text_order: ClassVar[tuple[str, ...]] = ("from_", "via", "direction", "as_")
 
-    from_: Path = option("from", "the path that holds the id to start from", PATH_SCHEMA, required=True)
-    via: str = option("via", "the link type to follow", text_schema("follows"), required=True)
-    as_: str = option(
-        "as", "the variable that each linked entity becomes; `<as>_id` is its id", NAME_SCHEMA, required=True
-    )
+    from_: Path = option(PATH, "the path that holds the id to start from", key=True)
+    via: str = option(LINK_TYPE, "the link type to follow")
+    as_: str = option(NAME, "the variable that each linked entity becomes; `<as>_id` is its id")
     direction: str = option(
-        "direction",
-        "`forward`: the id is the link's source; `reverse`: its target",
-        DIRECTION_SCHEMA,
-        default="forward",
+        DIRECTION, "`forward`: the id is the link's source; `reverse`: its target", default="forward"
     )
     type: str | None = option(
-        "type",
-        "the entity type to look in; any by default",
-        text_schema("user"),
-        portable=False,
-        default=None,
+        ENTITY_TYPE, "the entity type to look in; any by default", portable=False, default=None
     )
 
     @classmethod
@@ -115,21 +103,11 @@ class FanOut(Operator):
         >>> flow.steps[0].text
         "fan_out('data.author_id', via='follows', direction='reverse', as_='follower')"
         """
-        return cls(
-            as_path(from_),
-            check_text(via, "fan_out: via"),
-            check_name(as_, "fan_out: as_"),
-            check_direction(direction),
-            None if type is None else check_text(type, "fan_out: type"),
-        )
+        return cls.read(from_=from_, via=via, as_=as_, direction=direction, type=type)
 
     @property
     def kind(self) -> Kind:
         return Kind.PER_EVENT
-
-    @property
-    def paths(self) -> frozenset[Path]:
-        return frozenset({self.from_})
 
     @property
     def links(self) -> frozenset[tuple[str, str]]:
@@ -144,28 +122,12 @@ class FanOut(Operator):
         return self.as_
 
     @property
-    def key_paths(self) -> frozenset[Path]:
-        return self.paths
-
-    @property
-    def text(self) -> str:
-        direction = self.direction if self.direction != "forward" else None
-        return call_text(
-            "fan_out",
-            repr(path_text(self.from_)),
-            via=self.via,
-            direction=direction,
-            as_=self.as_,
-            type=self.type,
-        )
-
-    @property
     def caption(self) -> str:
         found = f"{self.as_} ({self.type})" if self.type else self.as_
         return link_caption(self.from_, self.via, self.direction, f"each {found}")
 
     def check(self, scope: Scope) -> Scope:
-        scope.check(self.paths, "fan_out")
+        scope.check({self.from_}, "fan_out")
         return scope.having(**{self.as_: ANY, f"{self.as_}_id": TEXT})
 
     def kernel(self, rules: Rules) -> Kernel:

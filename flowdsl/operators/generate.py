@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Never, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
-from flowdsl.operators.base import Direction, Operator, Strategy, refuse_unknown
+from flowdsl.operators.base import Operator, as_step, missing_method, refuse_unknown
+from flowdsl.operators.options import Direction, Strategy
 
 
 class Steps:
@@ -35,19 +36,36 @@ class Steps:
     @abstractmethod
     def _then(self, step: Operator) -> Self:
         """The flow with one step more."""
+
+    def then(self, step: Operator) -> Self:
+        """Append a step that is an operator with its options: operators of other packages have no method here.
+
+        Raises `BuildError` where an option is not of its type, or the step cannot stand here.
+
+        >>> from flowdsl import on
+        >>> from flowdsl.operators import Where
+        >>> on("link.created").then(Where("source_id != target_id"))
+        <Flow 'link.created': on('link.created').where('source_id != target_id')>
+        """
+        return self._then(as_step(step))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            raise AttributeError(missing_method(type(self).__name__, name))
 '''
 
 
 def source() -> str:
     """The text of the module."""
-    return HEAD + "".join(_method(operator) for operator in OPERATORS.values())
+    return HEAD + "".join(_method(operator) for operator in OPERATORS.own.values())
 
 
 def _method(operator: type[Operator]) -> str:
-    build = operator.build  # type: ignore[attr-defined]
+    build = operator.build
     signature = inspect.signature(build)
     parameters = ", ".join(str(p) for p in _with_self(signature))
-    doc = textwrap.indent(inspect.cleandoc(build.__doc__), " " * 8).strip()
+    doc = textwrap.indent(inspect.cleandoc(build.__doc__ or ""), " " * 8).strip()
     module = operator.__module__
     guard = ""
     if inspect.Parameter.VAR_KEYWORD not in {p.kind for p in signature.parameters.values()}:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.hints import word_hint
 from flowdsl.expressions.var import Var, unwrap
 from flowdsl.kernels.kernel import Kernel, StepContext
-from flowdsl.operators.base import Kind, Operator, option
+from flowdsl.operators.base import Kind, Operator
+from flowdsl.operators.options import OptionType, option
 from flowdsl.rules import Rules
 from flowdsl.scope import ANY, Scope
 from flowdsl.values.columns import Column
@@ -54,6 +55,23 @@ class ListNode:
 Node = Template | Expression | ConstantNode | Fields | ListNode
 
 
+def _paths(template: Node) -> frozenset[Path]:
+    return frozenset(path for leaf in leaves(template) for path in leaf.paths)
+
+
+TEMPLATE: Final = OptionType(
+    "template",
+    {
+        "type": ["object", "array", "string", "number", "boolean", "null"],
+        "examples": [{"recipient_id": "{{ owner.id }}", "title": "{{ fan.name }} liked your post"}],
+    },
+    lambda value, what: _node(value, "", 0),
+    lambda template: _plain(template),
+    _paths,
+    "paths",
+)
+
+
 @dataclass(frozen=True)
 class Map(Operator):
     """Render the payload from a template."""
@@ -62,16 +80,9 @@ class Map(Operator):
     method: ClassVar[str] = "map"
     summary: ClassVar[str] = "render the payload: every text in the template is a Tera template"
     example: ClassVar[str] = 'map(recipient_id="{{ owner.id }}", title="{{ fan.name }} liked your post")'
+    portable: ClassVar[bool] = True
 
-    template: Node = option(
-        "template",
-        "the payload, each text in it a template",
-        {
-            "type": ["object", "array", "string", "number", "boolean", "null"],
-            "examples": [{"recipient_id": "{{ owner.id }}", "title": "{{ fan.name }} liked your post"}],
-        },
-        required=True,
-    )
+    template: Node = option(TEMPLATE, "the payload, each text in it a template")
 
     @classmethod
     def build(cls, template: Any = None, /, **fields: Any) -> Map:
@@ -111,20 +122,16 @@ class Map(Operator):
             )
         if template is None and not fields:
             raise BuildError("map needs a template", allowed="an object, array or text, or fields by name")
-        return cls(_node(template if template is not None else fields, "", 0))
+        return cls.read(template=template if template is not None else fields)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Map:
         """The step with the template of a YAML file."""
-        return cls(_node(options["template"], "", 0))
+        return cls.read(template=options["template"])
 
     @property
     def kind(self) -> Kind:
         return Kind.PER_EVENT
-
-    @property
-    def paths(self) -> frozenset[Path]:
-        return frozenset(path for leaf in leaves(self.template) for path in leaf.paths)
 
     @property
     def can_crash(self) -> bool:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from flowdsl.batches.buffer import ContextBuffer, Refs
 from flowdsl.batches.context_batch import CLOSED_AT_END, NOT_CLOSED, RELEASED, ContextBatch
 from flowdsl.batches.variables import Versions
-from flowdsl.errors import BuildError, did_you_mean
-from flowdsl.expressions.durations import Duration, DurationLike, parse_duration
+from flowdsl.errors import BuildError
+from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.buckets import NEVER, Buckets, DropBucket, FloatBucket, QueueBucket
@@ -21,21 +21,10 @@ from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.kernel import Kernel, StepContext
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.struct_of_arrays import Arrays
-from flowdsl.operators.base import (
-    DURATION_SCHEMA,
-    PATHS_SCHEMA,
-    STRATEGIES,
-    Kind,
-    Operator,
-    Strategy,
-    as_paths,
-    call_text,
-    check_count,
-    option,
-)
+from flowdsl.operators.base import Kind, Operator
+from flowdsl.operators.options import DURATION, PATHS, STRATEGY, Strategy, count, option
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
-from flowdsl.scope import Scope
 from flowdsl.values.interner import Interner
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import ObjectField, OptionalField
@@ -55,34 +44,29 @@ class RateLimit(Operator):
         "the others are dropped, or wait"
     )
     example: ClassVar[str] = 'rate_limit(100, per="1m", strategy="drop")'
+    portable: ClassVar[bool] = True
     option_rules: ClassVar[Mapping[str, Any]] = {
         "if": {"properties": {"strategy": {"const": "queue"}}, "required": ["strategy"]},
         "then": {"properties": {"max": {"minimum": 1}}},
     }
 
     max: int = option(
-        "max",
-        "how many tokens the bucket holds: so many contexts may go on at once",
-        {"type": "integer", "minimum": 0, "examples": [10, 100]},
-        required=True,
+        count(0, 10, 100), "how many tokens the bucket holds: so many contexts may go on at once"
     )
     per: Duration = option(
-        "per",
+        DURATION,
         "how long an empty bucket takes to fill, evenly; over any such stretch up to twice `max` may go on",
-        DURATION_SCHEMA,
-        required=True,
     )
     strategy: str = option(
-        "strategy",
+        STRATEGY,
         "what happens without a token: `drop`, or `queue` (wait, in order)",
-        {"enum": list(STRATEGIES), "default": "drop", "examples": ["queue"]},
         default="drop",
     )
     key: tuple[Path, ...] = option(
-        "key",
+        PATHS,
         "the path, or list of paths, that has a bucket of its own for each value",
-        PATHS_SCHEMA,
         portable=False,
+        key=True,
         default=(),
     )
 
@@ -126,58 +110,27 @@ class RateLimit(Operator):
         >>> on("link.created").rate_limit(100, per="1m", key="target_id").steps[0].text
         "rate_limit(100, per='1m', key='target_id')"
         """
-        if strategy not in STRATEGIES:
-            raise BuildError(
-                f"rate_limit: strategy {strategy!r} is not known",
-                allowed="'drop' or 'queue'",
-                hint=did_you_mean(str(strategy), STRATEGIES),
-            )
-        most = check_count(max, "rate_limit: max", 0)
-        if strategy == "queue" and most == 0:
+        step: RateLimit = cls.read(max=max, per=per, strategy=strategy, key=key)
+        if step.strategy == "queue" and step.max == 0:
             raise BuildError(
                 "rate_limit: a queue with max=0 never lets anything out",
                 hint="use strategy='drop', or a max of at least 1",
             )
-        return cls(
-            most, parse_duration(per), strategy, () if key is None else as_paths(key, "rate_limit: key")
-        )
+        return step
 
     @property
     def kind(self) -> Kind:
         return Kind.PER_KEY if self.key else Kind.WHOLE
 
     @property
-    def paths(self) -> frozenset[Path]:
-        return frozenset(self.key)
-
-    @property
     def times(self) -> bool:
         return self.strategy == "queue"
-
-    @property
-    def key_paths(self) -> frozenset[Path]:
-        return self.paths
-
-    @property
-    def text(self) -> str:
-        keys = [path_text(p) for p in self.key]
-        return call_text(
-            "rate_limit",
-            repr(self.max),
-            per=self.per.text,
-            strategy=self.strategy if self.strategy != "drop" else None,
-            key=None if not keys else keys[0] if len(keys) == 1 else keys,
-        )
 
     @property
     def caption(self) -> str:
         each = f" for each {', '.join(map(path_text, self.key))}" if self.key else ""
         waiting = ", others wait" if self.strategy == "queue" else ""
         return f"{self.max} at once, refilled over {self.per.text}{each}{waiting}"
-
-    def check(self, scope: Scope) -> Scope:
-        scope.check(self.paths, "rate_limit")
-        return scope
 
     def kernel(self, rules: Rules) -> Kernel:
         if self.per.microseconds == 0 and self.max > 0:

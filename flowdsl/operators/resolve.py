@@ -13,25 +13,20 @@ from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.expressions.var import Var
 from flowdsl.graph.entities import AMBIGUOUS, NONE, Numbers
 from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepContext
-from flowdsl.operators.base import (
-    DIRECTION_SCHEMA,
+from flowdsl.operators.base import Kind, Operator, link_caption
+from flowdsl.operators.options import (
+    DIRECTION,
     DIRECTIONS,
-    NAME_SCHEMA,
-    PATH_SCHEMA,
+    ENTITY_TYPE,
+    FLAG,
+    LINK_TYPE,
+    NAME,
+    PATH,
     Direction,
-    Kind,
-    Operator,
-    as_path,
-    call_text,
-    check_direction,
-    check_flag,
-    check_text,
-    link_caption,
     option,
-    text_schema,
 )
 from flowdsl.rules import Rules
-from flowdsl.scope import ANY, Scope, check_name
+from flowdsl.scope import ANY, Scope
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Tag
 from flowdsl.values.paths import Path, path_text
@@ -45,35 +40,24 @@ class Resolve(Operator):
     method: ClassVar[str] = "resolve"
     summary: ClassVar[str] = "look up one entity, directly or over a link, and keep it as a variable"
     example: ClassVar[str] = 'resolve("target_id", via="owns", direction="reverse", as_="owner")'
+    portable: ClassVar[bool] = True
+    text_order: ClassVar[tuple[str, ...]] = ("from_", "via", "direction", "as_")
 
-    from_: Path = option("from", "the path that holds the id to start from", PATH_SCHEMA, required=True)
-    as_: str = option("as", "the variable that the entity becomes", NAME_SCHEMA, required=True)
+    from_: Path = option(PATH, "the path that holds the id to start from", key=True)
+    as_: str = option(NAME, "the variable that the entity becomes")
     via: str | None = option(
-        "via",
+        LINK_TYPE,
         "the link type to follow; the earliest link counts",
-        text_schema("owns", "follows"),
+        examples=("owns", "follows"),
         default=None,
     )
     direction: str = option(
-        "direction",
-        "`forward`: the id is the link's source; `reverse`: its target",
-        DIRECTION_SCHEMA,
-        default="forward",
+        DIRECTION, "`forward`: the id is the link's source; `reverse`: its target", default="forward"
     )
     type: str | None = option(
-        "type",
-        "the entity type to look in; any by default",
-        text_schema("user"),
-        portable=False,
-        default=None,
+        ENTITY_TYPE, "the entity type to look in; any by default", portable=False, default=None
     )
-    required: bool = option(
-        "required",
-        "whether a missing entity fails the event",
-        {"type": "boolean", "default": True, "examples": [False]},
-        portable=False,
-        default=True,
-    )
+    required: bool = option(FLAG, "whether a missing entity fails the event", portable=False, default=True)
 
     @classmethod
     def build(
@@ -120,22 +104,11 @@ class Resolve(Operator):
         >>> on("link.created").resolve("target_id", via="owns", direction="reverse", as_="owner").steps[0].text
         "resolve('target_id', via='owns', direction='reverse', as_='owner')"
         """
-        return cls(
-            as_path(from_),
-            check_name(as_, "resolve: as_"),
-            None if via is None else check_text(via, "resolve: via"),
-            check_direction(direction),
-            None if type is None else check_text(type, "resolve: type"),
-            check_flag(required, "resolve: required"),
-        )
+        return cls.read(from_=from_, as_=as_, via=via, direction=direction, type=type, required=required)
 
     @property
     def kind(self) -> Kind:
         return Kind.PER_EVENT
-
-    @property
-    def paths(self) -> frozenset[Path]:
-        return frozenset({self.from_})
 
     @property
     def links(self) -> frozenset[tuple[str, str]]:
@@ -147,29 +120,13 @@ class Resolve(Operator):
         return self.as_
 
     @property
-    def key_paths(self) -> frozenset[Path]:
-        return self.paths
-
-    @property
-    def text(self) -> str:
-        return call_text(
-            "resolve",
-            repr(path_text(self.from_)),
-            via=self.via,
-            direction=self.direction if self.direction != "forward" else None,
-            as_=self.as_,
-            type=self.type,
-            required=None if self.required else False,
-        )
-
-    @property
     def caption(self) -> str:
         found = f"{self.as_} ({self.type})" if self.type else self.as_
         caption = link_caption(self.from_, self.via, self.direction, found)
         return caption if self.required else f"{caption}, if there is one"
 
     def check(self, scope: Scope) -> Scope:
-        scope.check(self.paths, "resolve")
+        scope.check({self.from_}, "resolve")
         return scope.having(**{self.as_: ANY})
 
     def kernel(self, rules: Rules) -> Kernel:
@@ -185,7 +142,7 @@ class ResolveKernel(Kernel):
         self._options, self._rules = options, rules
 
     def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
-        at, back = contexts.lift(self._options.paths)
+        at, back = contexts.lift({self._options.from_})
         versions, failures = self._look_up(at)
         if back is not None:
             versions, failures = versions.take(back), None if failures is None else failures.take(back)

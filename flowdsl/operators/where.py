@@ -13,7 +13,8 @@ from flowdsl.batches.hoist import lifted
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel, StepContext
-from flowdsl.operators.base import Kind, Operator, option, text_schema
+from flowdsl.operators.base import Kind, Operator
+from flowdsl.operators.options import CONDITION, option
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
 from flowdsl.values.paths import Path
@@ -27,13 +28,9 @@ class Where(Operator):
     method: ClassVar[str] = "where"
     summary: ClassVar[str] = "go on only where a condition holds"
     example: ClassVar[str] = "where(var.source_id != var.owner.id)"
+    portable: ClassVar[bool] = True
 
-    condition: Condition = option(
-        "condition",
-        "an expression over paths; what it is not true for is dropped",
-        text_schema("source_id != owner.id", "data.status == 'open' and data.amount > 10"),
-        required=True,
-    )
+    condition: Condition = option(CONDITION, "an expression over paths; what it is not true for is dropped")
 
     @classmethod
     def build(
@@ -65,15 +62,11 @@ class Where(Operator):
         >>> on("link.created").where(var.source_id != var.target_id).steps[0].text
         "where('source_id != target_id')"
         """
-        return cls(Condition.of(condition))
+        return cls.read(condition=condition)
 
     @property
     def kind(self) -> Kind:
         return Kind.PER_EVENT
-
-    @property
-    def paths(self) -> frozenset[Path] | None:
-        return self.condition.paths
 
     @property
     def text(self) -> str:

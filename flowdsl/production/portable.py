@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.expressions.durations import Duration, parse_duration
-from flowdsl.operators.base import PATH_SCHEMA, PATHS_SCHEMA, Operator, Option
+from flowdsl.operators import OPERATORS
+from flowdsl.operators.base import Operator
 from flowdsl.operators.map import Map
+from flowdsl.operators.options import PATH, PATHS, Option
 from flowdsl.operators.where import Where
 from flowdsl.production.conditions import lowered_conditions
 from flowdsl.production.export_errors import ExportErrors, StepExportScope
@@ -84,6 +86,13 @@ def _is_unicode(value: Any) -> bool:
 
 
 def _lowered(step: Operator, names: StepExportScope) -> list[Operator]:
+    if not step.portable:
+        names.refuse(
+            f"production has no operator {step.name!r}",
+            allowed=", ".join(name for name, own in OPERATORS.own.items() if own.portable),
+            hint=step.nearest,
+        )
+        return []
     if isinstance(step, Where):
         return [Where(condition) for condition in lowered_conditions(step.condition, names)]
     if isinstance(step, Map):
@@ -106,9 +115,9 @@ def _option(step: Operator, name: str, option: Option, names: StepExportScope) -
         return value
     if isinstance(value, Duration):
         return _duration(value)
-    if option.schema is PATH_SCHEMA:
+    if option.type is PATH:
         return _path(value, names)
-    if option.schema is PATHS_SCHEMA and option.portable:
+    if option.type is PATHS and option.portable:
         if len(value) > 1:
             names.refuse(
                 f"production's {step.name} has one {option.yaml}, and here are {len(value)}",

@@ -22,11 +22,12 @@ from flowdsl.expressions.conditions.nodes import (
     Or,
     Reference,
 )
-from flowdsl.expressions.durations import Duration
 from flowdsl.expressions.templates import Template
-from flowdsl.operators.base import PATH_SCHEMA, PATHS_SCHEMA, Operator, Option
+from flowdsl.operators import is_own
+from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
+from flowdsl.operators.options import PATH, PATHS, Option
 from flowdsl.operators.where import Where
 from flowdsl.rules import FLOWDSL
 from flowdsl.values.paths import parse_path, path_text
@@ -68,6 +69,8 @@ def python_source(flow: FlowSpec) -> str:
     imports = [f"from flowdsl import {', '.join(sorted(names.split(', ')))}"]
     if any(_uses(call, "parse_expression") for call in calls):
         imports.append("from flowdsl.expressions.conditions import parse_expression")
+    others = {type(step) for step in flow.steps if not is_own(step)}
+    imports += sorted(f"from {other.__module__} import {other.__name__}" for other in others)
     return "\n".join([*imports, "", "flow = (", body, ")", ""])
 
 
@@ -105,17 +108,19 @@ def _step(step: Operator) -> str:
         for name, option in step.options().items()
         if getattr(step, name) != defaults[name]
     }
+    if not is_own(step):
+        return _call("then", [_call(type(step).__name__, [], given)], {})
     first = next(iter(step.options()))
     return _call(step.method, [given.pop(first)], given)
 
 
 def _option(value: Any, option: Option) -> str:
-    if option.schema is PATH_SCHEMA:
+    if option.type is PATH:
         return _path(value)
-    if option.schema is PATHS_SCHEMA:
+    if option.type is PATHS:
         paths = [_path(path) for path in value]
         return paths[0] if len(paths) == 1 else f"[{', '.join(paths)}]"
-    return literal(value.text if isinstance(value, Duration) else value)
+    return literal(option.kind.plain(value))
 
 
 def _path(path: tuple[str, ...]) -> str:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from flowdsl.events import KINDS
 from flowdsl.operators import OPERATORS
-from flowdsl.operators.base import Operator, Option, text_schema
+from flowdsl.operators.base import Operator
+from flowdsl.operators.options import Option, text_schema
 from flowdsl.production.project_spec import BACKENDS, SEEKS, SINK_TYPES
 from flowdsl.production.sinks import class_of, options_of
 from flowdsl.production.test_schema import NULL_SAYS, TESTS

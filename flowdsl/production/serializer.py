@@ -6,12 +6,11 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.expressions.conditions import Condition
-from flowdsl.expressions.durations import Duration
-from flowdsl.operators.base import PATH_SCHEMA, PATHS_SCHEMA, Operator, Option
+from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.map import Map
+from flowdsl.operators.options import Option
 from flowdsl.production.conditions import condition_text
-from flowdsl.values.paths import path_text
 
 if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec, Trigger
@@ -55,13 +54,7 @@ def step_mapping(step: Operator) -> dict[str, Any]:
 
 
 def _plain(value: Any, option: Option) -> Any:
-    if option.schema is PATH_SCHEMA:
-        return path_text(value)
-    if option.schema is PATHS_SCHEMA:
-        return path_text(value[0])
-    if isinstance(value, Duration):
-        return value.text
-    return condition_text(value) if isinstance(value, Condition) else value
+    return condition_text(value) if isinstance(value, Condition) else option.kind.plain(value)
 
 
 def project_mapping(project: ProjectSpec, flows: tuple[FlowSpec, ...]) -> dict[str, Any]:

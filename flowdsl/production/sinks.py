@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from flowdsl.errors import FlowError, SinkError, did_you_mean
-from flowdsl.operators.base import Option
+from flowdsl.operators.options import Option
 from flowdsl.production.loader import place_of
 from flowdsl.production.nodes import Item, read_mapping
 from flowdsl.production.project_spec import SINK_TYPES, SinkConfig

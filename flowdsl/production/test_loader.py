@@ -9,7 +9,7 @@ from typing import Any, Final
 from flowdsl.errors import BuildError, DataError, FlowError
 from flowdsl.events import event_row, timestamp_us
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.operators.base import DURATION_PATTERN
+from flowdsl.operators.options import DURATION_PATTERN
 from flowdsl.production.nodes import Item
 from flowdsl.production.schema_validation import Refuse, check_shape
 from flowdsl.production.test_schema import NULL_SAYS, START, TEST

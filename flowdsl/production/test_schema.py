@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from flowdsl.events import KINDS
-from flowdsl.operators.base import DURATION_PATTERN, text_schema
+from flowdsl.operators.options import DURATION_PATTERN, text_schema
 from flowdsl.rules import TARGETS
 
 START: Final = "2026-01-01T00:00:00Z"

@@ -159,15 +159,15 @@ class ProductionReader(Shapes):
         return Trigger(self._text(given["kind"]), *kinds)
 
     def _step(self, item: Item) -> tuple[str, Item, Callable[[], Operator]]:
-        names = ", ".join(OPERATORS)
+        names = ", ".join(OPERATORS.own)
         allowed = f"a mapping with one key of {names}"
         if not isinstance(item.value, dict) or not item.value:
             raise self._refused(item, f"a step is {'empty' if is_empty(item) else item.kind}", allowed)
         if len(item.value) + len(item.repeated) > 1:
             raise self._refused(item, f"a step has {len(item.value) + len(item.repeated)} keys", allowed)
         ((name, options),) = item.value.items()
-        if name not in OPERATORS:
-            hint = did_you_mean(name, OPERATORS)
+        if name not in OPERATORS.own:
+            hint = did_you_mean(name, OPERATORS.own)
             self.problems.append(
                 FlowError(f"there is no operator {name!r}", place=item.keys[name], allowed=names, hint=hint)
             )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import polars as pl
 
 from flowdsl.errors import FlowError, SinkError
-from flowdsl.operators.base import Option
+from flowdsl.operators.options import Option
 from flowdsl.values.json_texts import storable as storable
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from flowdsl.errors import SinkError, did_you_mean
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of
-from flowdsl.operators.base import Option, text_schema
+from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.base import Delivery, Failure, storable
 from flowdsl.sinks.database import Database, insert, sealed
 from flowdsl.sinks.sqlite_sink import CHECKED, KEYS, PATH, KeptSink, StoredKey, json_text

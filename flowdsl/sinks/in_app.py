@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
 from flowdsl.errors import SinkError
-from flowdsl.operators.base import Option
+from flowdsl.operators.options import Option
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, storable
 from flowdsl.sinks.database import Database, insert, marks, sealed
 from flowdsl.sinks.recipients import CHECKED as RECIPIENTS_CHECKED

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import polars as pl
 
-from flowdsl.operators.base import Option, text_schema
+from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, storable
 from flowdsl.sinks.env import EnvText

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from flowdsl.errors import SinkError
-from flowdsl.operators.base import Option, text_schema
+from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.base import PROVISIONAL, Delivery, DurableSink, Failure, Outcome, storable
 from flowdsl.sinks.database import Database, insert, marks, sealed
 

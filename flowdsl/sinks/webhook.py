@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 from flowdsl.errors import BuildError, SinkError
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.operators.base import DURATION_PATTERN, Option, text_schema
+from flowdsl.operators.options import DURATION_PATTERN, Option, text_schema
 from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
 from flowdsl.sinks.env import EnvText

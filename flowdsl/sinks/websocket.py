@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 from flowdsl.errors import SinkError
-from flowdsl.operators.base import Option, text_schema
+from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.async_runner import Background
 from flowdsl.sinks.base import Delivery, Outcome, Sink
 from flowdsl.sinks.env import EnvText

@@ -1,0 +1,282 @@
+"""Options of operators and sinks: what a declaration says of one, and the types that options of operators have."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
+
+from flowdsl.errors import BuildError, did_you_mean
+from flowdsl.expressions.conditions import Condition
+from flowdsl.expressions.conditions.nodes import Reference
+from flowdsl.expressions.durations import parse_duration
+from flowdsl.expressions.var import Var, unwrap
+from flowdsl.scope import check_name
+from flowdsl.values.paths import Path, parse_path, path_text
+
+Control = Literal[
+    "path", "paths", "name", "duration", "count", "number", "flag", "choice", "text", "list", "template"
+]
+
+
+@dataclass(frozen=True, eq=False)
+class OptionType:
+    """Type of an option of an operator: everything that follows from it is derived.
+
+    Parameters
+    ----------
+    control
+        the field that the designer shows
+    schema
+        the JSON Schema of the value in YAML, with examples
+    read
+        the function from a value as it is given, and what to call it, to the value that a step holds;
+        it takes the latter too, and raises `BuildError`
+    plain
+        the function from the value of a step to what YAML and Python text have
+    paths
+        the paths that a step reads for a value; None if it may read anything
+    offers
+        the list that completes the field in the designer: `paths`, `links`, `entities` or `examples`
+    """
+
+    control: Control
+    schema: Mapping[str, Any]
+    read: Callable[[Any, str], Any]
+    plain: Callable[[Any], Any] = lambda value: value
+    paths: Callable[[Any], frozenset[Path] | None] = lambda value: frozenset()
+    offers: str | None = None
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option as users meet it: its name in YAML, a sentence, its JSON Schema, and whether production has it.
+
+    Options of operators also have a type, which reads and writes them, and say whether they are keys: values that
+    are looked up or counted by.
+    """
+
+    yaml: str
+    doc: str
+    schema: Mapping[str, Any]
+    portable: bool = True
+    required: bool = False
+    type: OptionType | None = field(default=None, compare=False)
+    key: bool = False
+
+    @property
+    def kind(self) -> OptionType:
+        """Return the type of an option of an operator."""
+        assert self.type is not None, f"the option {self.yaml!r} has no type"
+        return self.type
+
+
+def option(
+    type: OptionType,
+    doc: str,
+    *,
+    examples: Sequence[Any] = (),
+    portable: bool = True,
+    key: bool = False,
+    default: Any = dataclasses.MISSING,
+    required: bool | None = None,
+) -> Any:
+    """Declare a field of a dataclass as an option of an operator.
+
+    Its name in YAML is that of the field, without a trailing underscore. Without a `default` it is required.
+
+    Parameters
+    ----------
+    type
+        the type of its values
+    doc
+        what it is, in a few words
+    examples
+        values that the schema, the designer and the documentation show, instead of those of the type
+    portable
+        False if production has no such option
+    key
+        True if its paths hold what is looked up or counted by
+    default
+        the value where it is not given
+    required
+        False where a step can do without, though there is no default
+    """
+    schema = dict(type.schema)
+    if default is not dataclasses.MISSING and default not in (None, ()):
+        schema["default"] = default
+    if examples:
+        schema["examples"] = list(examples)
+    needed = default is dataclasses.MISSING if required is None else required
+    declared = Option("", doc, schema, portable, needed, type, key)
+    return dataclasses.field(metadata={"option": declared}, default=default)
+
+
+def text_schema(*examples: str) -> dict[str, Any]:
+    """The schema of text that is not empty."""
+    return {"type": "string", "minLength": 1, "pattern": r"\S", "examples": list(examples)}
+
+
+# names joined by dots, of which one is not blank
+_PATH_PATTERN = r"^(?=[\s\S]*\S)[^.]+(\.[^.]+)*$"
+# as `str.isidentifier`, but for letters beyond ASCII, which are all taken; `$` alone would let a line break follow
+_NAME_PATTERN = r"^(?!(true|false|null)$)[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f][^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]*$(?!\n)"
+# each unit at most once, from large to small
+DURATION_PATTERN = (
+    r"^\s*(?=[0-9])"
+    + "".join(rf"([0-9]{{1,20}}{unit})?" for unit in ("w", "d", "h", "m(?!s)", "s", "ms"))
+    + r"\s*$"
+)
+PATH_SCHEMA: dict[str, Any] = {
+    "type": "string", "minLength": 1, "pattern": _PATH_PATTERN, "examples": ["target_id", "owner.id"],
+}  # fmt: skip
+PATHS_SCHEMA: dict[str, Any] = {
+    "type": ["string", "array"],
+    "minLength": 1,
+    "pattern": _PATH_PATTERN,
+    "minItems": 1,
+    "items": PATH_SCHEMA,
+    "examples": ["target_id", ["source_id", "target_id"]],
+}
+NAME_SCHEMA: dict[str, Any] = {
+    "type": "string", "minLength": 1, "pattern": _NAME_PATTERN, "examples": ["owner"],
+}  # fmt: skip
+DURATION_SCHEMA: dict[str, Any] = {
+    "type": "string", "pattern": DURATION_PATTERN, "examples": ["30s", "5m", "1h"],
+}  # fmt: skip
+
+
+def check_text(value: object, what: str) -> str:
+    """Text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise BuildError(f"{what} must be text that is not empty, not {value!r}")
+    return value
+
+
+def check_flag(value: object, what: str) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise BuildError(f"{what} must be True or False, not {value!r}")
+    return value
+
+
+def check_count(value: object, what: str, least: int) -> int:
+    """A whole number of at least `least`, in 64 bits."""
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise BuildError(
+            f"{what} is beyond 64 bits", allowed=f"a whole number from {least} to {(1 << 63) - 1:,}"
+        )
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BuildError(f"{what} must be a whole number of at least {least}, not {value!r:.60}")
+    return value
+
+
+def as_path(value: object) -> Path:
+    """Return a path given as text, as `var.x.y`, or as a path."""
+    if isinstance(value, tuple) and value and all(isinstance(part, str) for part in value):
+        return value
+    if isinstance(value, Var):
+        expression = unwrap(value)
+        if isinstance(expression, Reference):
+            return expression.path
+        raise BuildError(
+            f"{expression} is an expression, and a path is wanted here", allowed="'owner.id' or var.owner.id"
+        )
+    return parse_path(value)
+
+
+def as_paths(value: object, what: str) -> tuple[Path, ...]:
+    """One path or a list of them."""
+    if isinstance(value, (list, tuple)) and not (
+        value and isinstance(value, tuple) and isinstance(value[0], str)
+    ):
+        if not value:
+            raise BuildError(f"{what} is an empty list", allowed="one path or more")
+        return tuple(as_path(v) for v in value)
+    return (as_path(value),)
+
+
+# -- types of options --------------------------------------------------------------------------------------
+
+
+def _plain_paths(paths: tuple[Path, ...]) -> Any:
+    return None if not paths else path_text(paths[0]) if len(paths) == 1 else [path_text(p) for p in paths]
+
+
+PATH: Final = OptionType(
+    "path",
+    PATH_SCHEMA,
+    lambda value, what: as_path(value),
+    path_text,
+    lambda path: frozenset({path}),
+    "paths",
+)
+PATHS: Final = OptionType("paths", PATHS_SCHEMA, as_paths, _plain_paths, frozenset, "paths")
+NAME: Final = OptionType("name", NAME_SCHEMA, check_name)
+DURATION: Final = OptionType(
+    "duration",
+    DURATION_SCHEMA,
+    lambda value, what: parse_duration(value),
+    lambda duration: duration.text,
+    offers="examples",
+)
+FLAG: Final = OptionType(
+    "flag", {"type": "boolean", "examples": [False]}, lambda value, what: check_flag(value, what)
+)
+LINK_TYPE: Final = OptionType(
+    "text", text_schema("follows"), lambda value, what: check_text(value, what), offers="links"
+)
+ENTITY_TYPE: Final = OptionType(
+    "text", text_schema("user"), lambda value, what: check_text(value, what), offers="entities"
+)
+CONDITION: Final = OptionType(
+    "text",
+    text_schema("source_id != owner.id", "data.status == 'open' and data.amount > 10"),
+    lambda value, what: Condition.of(value),
+    paths=lambda condition: condition.paths,
+    offers="paths",
+)
+
+
+def count(least: int, *examples: int) -> OptionType:
+    """Return the type of whole numbers of at least `least`."""
+    schema = {"type": "integer", "minimum": least, "examples": list(examples or (max(least, 1),))}
+    return OptionType("count", schema, lambda value, what: check_count(value, what, least))
+
+
+def number(least: float, most: float, *examples: float) -> OptionType:
+    """Return the type of numbers from `least` to `most`."""
+
+    def read(value: Any, what: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+            raise BuildError(f"{what} must be a number from {least} to {most}, not {value!r:.60}")
+        return float(value)
+
+    schema = {"type": "number", "minimum": least, "maximum": most, "examples": list(examples or (most,))}
+    return OptionType("number", schema, read)
+
+
+def choice(*values: str, example: str, meanings: str | None = None) -> OptionType:
+    """Return the type of one of some words; `meanings` says in a message what they are."""
+
+    def read(value: Any, what: str) -> str:
+        if value not in values:
+            raise BuildError(
+                f"{what} {value!r} is not known",
+                allowed=meanings or " or ".join(map(repr, values)),
+                hint=did_you_mean(str(value), values),
+            )
+        return str(value)
+
+    return OptionType("choice", {"enum": list(values), "examples": [example]}, read)
+
+
+Direction = Literal["forward", "reverse"]
+DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
+DIRECTION: Final = choice(
+    *DIRECTIONS, example="reverse", meanings="'forward' (from the source to the target) or 'reverse'"
+)
+Strategy = Literal["drop", "queue"]
+STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
+STRATEGY: Final = choice(*STRATEGIES, example="queue")
