@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from flowdsl.charts.chart import said, short
 from flowdsl.charts.formats import short_text
 from flowdsl.charts.ticks import Tick, number_ticks
+from flowdsl.diagrams.svg import escape_text, short_number
 from flowdsl.diagrams.text_width import elided, width
 
 FONT: Final = 11.0
@@ -22,9 +22,16 @@ class Field:
     """Plot area that collects shapes placed by value: `low` to `high` upwards, `left` to `right` across."""
 
     def __init__(
-        self, size: tuple[float, float], values: tuple[float, float], *, y_label: str, x_label: str = "",
-        lines: int = 1, room: float = 12, whole: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        size: tuple[float, float],
+        values: tuple[float, float],
+        *,
+        y_label: str,
+        x_label: str = "",
+        lines: int = 1,
+        room: float = 12,
+        whole: bool = True,
+    ) -> None:
         self.width, self.height = size
         ticks = number_ticks(*values, most=max(2, int(self.height // 40)), whole=whole)
         self.low, self.high = ticks[0], ticks[-1]
@@ -52,7 +59,8 @@ class Field:
     def line(self, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
         """Draw a straight line."""
         self.parts.append(
-            f'<line x1="{short(x1)}" y1="{short(y1)}" x2="{short(x2)}" y2="{short(y2)}" class="{css}"/>'
+            f'<line x1="{short_number(x1)}" y1="{short_number(y1)}"'
+            f' x2="{short_number(x2)}" y2="{short_number(y2)}" class="{css}"/>'
         )
 
     def text(
@@ -69,17 +77,22 @@ class Field:
         shown = text if room is None else elided(text, room, FONT)
         where = "" if anchor == "start" else f' text-anchor="{anchor}"'
         style = f' class="{css}"' if css else ""
-        self.parts.append(f'<text x="{short(x)}" y="{short(y)}"{where}{style}>{said(shown)}</text>')
+        self.parts.append(
+            f'<text x="{short_number(x)}" y="{short_number(y)}"{where}{style}>{escape_text(shown)}</text>'
+        )
 
     def column(self, x1: float, x2: float, value: float, title: str, css: str = "f0") -> None:
         """Draw a column up from the axis, with a tooltip; a value above zero is always visible."""
         height = self.bottom - self.y(value)
         if value > 0:
             height = max(height, 1.5)
-            shape = f'x="{short(x1)}" y="{short(self.bottom - height)}" width="{short(max(x2 - x1, 0.6))}" height="{short(height)}"'
-            self.parts.append(f'<rect {shape} class="{css}"><title>{said(title)}</title></rect>')
+            place = f'x="{short_number(x1)}" y="{short_number(self.bottom - height)}"'
+            size = f'width="{short_number(max(x2 - x1, 0.6))}" height="{short_number(height)}"'
+            self.parts.append(
+                f'<rect {place} {size} class="{css}"><title>{escape_text(title)}</title></rect>'
+            )
 
-    def marks(self, ticks: Sequence[Tick], place: Callable[[float], float]) -> None:
+    def tick_labels(self, ticks: Sequence[Tick], place: Callable[[float], float]) -> None:
         """Draw tick labels below the axis, as many as fit, with the larger unit in a second line."""
         for line, labels in enumerate(([t.label for t in ticks], [t.above for t in ticks])):
             named = [
@@ -102,16 +115,25 @@ def beside(named: Sequence[tuple[float, str]], limit: float) -> Iterator[tuple[f
         return named[other][0] - named[one][0] >= (widths[one] + widths[other]) / 2 + 6
 
     gaps = [later[0] - earlier[0] for earlier, later in pairwise(named)]
-    if gaps and max(gaps) > 2 * min(gaps):
-        last, kept = len(named) - 1, [0]
-        for i in range(1, last):
-            if apart(kept[-1], i) and apart(i, last):
-                kept.append(i)
-        kept += [last] if apart(kept[-1], last) else []
-    else:
-        step = 1
-        while any(not apart(i, i + step) for i in range(0, len(named) - step, step)):
-            step += 1
-        kept = list(range(0, len(named), step))
-    for i in kept:
+    even = not gaps or max(gaps) <= 2 * min(gaps)
+    for i in _every_nth(len(named), apart) if even else _fitting(len(named), apart):
         yield min(max(named[i][0], widths[i] / 2 + 2), limit - widths[i] / 2 - 2), named[i][1]
+
+
+Apart = Callable[[int, int], bool]
+
+
+def _every_nth(count: int, apart: Apart) -> list[int]:
+    step = 1
+    while any(not apart(i, i + step) for i in range(0, count - step, step)):
+        step += 1
+    return list(range(0, count, step))
+
+
+def _fitting(count: int, apart: Apart) -> list[int]:
+    """Return the first label, the last one if it fits, and those between that fit."""
+    last, kept = count - 1, [0]
+    for i in range(1, last):
+        if apart(kept[-1], i) and apart(i, last):
+            kept.append(i)
+    return [*kept, last] if apart(kept[-1], last) else kept

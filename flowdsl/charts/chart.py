@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from typing import Any, Final
 
 from flowdsl.diagrams.palette import DARK, LIGHT, SANS, Scheme
-from flowdsl.diagrams.text_width import printable
+from flowdsl.diagrams.svg import escape_text, image_html, short_number
 
 # distinct in light, in dark and to colour-blind readers; tests keep their contrast at 3 to 1
 SERIES: Final = (
@@ -44,28 +42,28 @@ class Chart:
     def svg(self) -> str:
         """The chart as a self-contained SVG file."""
         name = "fd" + hashlib.sha256(f"{self.title}\n{self.body}".encode()).hexdigest()[:10]
-        size = f'x=".5" y=".5" width="{short(self.width - 1)}" height="{short(self.height - 1)}" rx="8"'
-        paper = f'<rect {size} class="paper"/>'
-        return self._drawn(name, f"<style>{chart_style('.' + name)}</style>{paper}")
+        size = f'width="{short_number(self.width - 1)}" height="{short_number(self.height - 1)}"'
+        paper = f'<rect x=".5" y=".5" {size} rx="8" class="paper"/>'
+        return self._render(name, f"<style>{chart_style('.' + name)}</style>{paper}")
 
     @property
     def html(self) -> str:
         """The chart as an `<img>` with embedded data, which is shown in untrusted notebooks too."""
-        data = b64encode(self.svg.encode()).decode()
-        return f'<img alt="{said(self.title)}" src="data:image/svg+xml;base64,{data}" style="max-width:100%">'
+        return image_html(self.svg, self.title)
 
     @cached_property
     def inline(self) -> str:
         """The chart for a page that already has the style sheet of charts."""
-        return self._drawn("chart", "")
+        return self._render("chart", "")
 
-    def _drawn(self, name: str, before: str) -> str:
-        size = f'width="{short(self.width)}" height="{short(self.height)}"'
-        box = f'viewBox="0 0 {short(self.width)} {short(self.height)}"'
+    def _render(self, name: str, before: str) -> str:
+        size = f'width="{short_number(self.width)}" height="{short_number(self.height)}"'
+        box = f'viewBox="0 0 {short_number(self.width)} {short_number(self.height)}"'
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} {box} class="{name}" role="img"'
-            f' aria-label="{said(self.title)}" style="max-width:100%;height:auto">'
-            f"<title>{said(self.title)}</title><desc>{said(self.description)}</desc>{before}{self.body}</svg>"
+            f' aria-label="{escape_text(self.title)}" style="max-width:100%;height:auto">'
+            f"<title>{escape_text(self.title)}</title><desc>{escape_text(self.description)}</desc>"
+            f"{before}{self.body}</svg>"
         )
 
     def __str__(self) -> str:
@@ -76,16 +74,6 @@ class Chart:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": self.text, "image/svg+xml": self.svg}
-
-
-def said(text: str, most: int = 2_000) -> str:
-    """Return text escaped for SVG and HTML."""
-    return escape(printable(text, most))
-
-
-def short(number: float) -> str:
-    """Return a number with at most one decimal."""
-    return f"{number + 0.0:.1f}".removesuffix(".0")
 
 
 def chart_style(root: str) -> str:

@@ -15,9 +15,16 @@ WIDTH, HEIGHT = 760.0, 180.0
 
 
 def time_chart(
-    edges: Sequence[int], counts: Sequence[int], *, title: str, what: str = "delivery", each: str = "",
-    series: int = 0, width: float = WIDTH, height: float = HEIGHT,
-) -> Chart:  # fmt: skip
+    edges: Sequence[int],
+    counts: Sequence[int],
+    *,
+    title: str,
+    what: str = "delivery",
+    each: str = "",
+    series: int = 0,
+    width: float = WIDTH,
+    height: float = HEIGHT,
+) -> Chart:
     """Draw counts over time: `edges` in µs (UTC), one more than `counts`; `each` names an interval.
 
     >>> day = 86_400_000_000
@@ -26,10 +33,9 @@ def time_chart(
     1970-01-01 00:00  3 visits
     1970-01-02 00:00  1 visit
     """
-    several = count_text(0, what)[2:]
-    field = Field(
-        (width, height), (0, max(counts, default=0)), lines=2, y_label=f"{several} in each {each or span_text(edges[1] - edges[0])}"
-    )  # fmt: skip
+    each = each or span_text(edges[1] - edges[0])
+    y_label = f"{count_text(0, what)[2:]} in each {each}"
+    field = Field((width, height), (0, max(counts, default=0)), lines=2, y_label=y_label)
     low, high = edges[0], edges[-1]
 
     def place(at: float) -> float:
@@ -37,57 +43,57 @@ def time_chart(
 
     for start, end, count in zip(edges, edges[1:], counts, strict=False):
         gap = 1.0 if place(end) - place(start) > 3 else 0.0
-        field.column(
-            place(start), place(end) - gap, count, f"from {moment_text(start)}: {count_text(count, what)}", f"f{series}"
-        )  # fmt: skip
-    field.marks(time_ticks(low, high, max(2, int(width // 95))), place)
-    said = [(moment_text(s), count_text(c, what)) for s, c in zip(edges, counts, strict=False) if c]
-    return Chart(title, _most(said, counts), width, height, "".join(field.parts), _table(title, said))
+        tooltip = f"from {moment_text(start)}: {count_text(count, what)}"
+        field.column(place(start), place(end) - gap, count, tooltip, f"f{series}")
+    field.tick_labels(time_ticks(low, high, max(2, int(width // 95))), place)
+    rows = [(moment_text(s), c) for s, c in zip(edges, counts, strict=False) if c]
+    return _chart(field, title, rows, what)
 
 
 def class_chart(
-    classes: Sequence[tuple[str, int]], *, title: str, what: str, x_label: str,
-    series: int = 0, width: float = WIDTH, height: float = HEIGHT,
-) -> Chart:  # fmt: skip
+    classes: Sequence[tuple[str, int]],
+    *,
+    title: str,
+    what: str,
+    x_label: str,
+    series: int = 0,
+    width: float = WIDTH,
+    height: float = HEIGHT,
+) -> Chart:
     """Draw the count of each class, in the order given.
 
-    >>> print(class_chart([("1", 7), ("2", 2), ("3–5", 1)], title="likes", what="person", x_label="likes of one person"))
+    >>> classes = [("1", 7), ("2", 2), ("3–5", 1)]
+    >>> print(class_chart(classes, title="likes", what="person", x_label="likes of one person"))
     likes
     1    7 people
     2    2 people
     3–5  1 person
     """
-    labels, counts = [label for label, _ in classes], [count for _, count in classes]
-    several = count_text(0, what)[2:]
-    field = Field((width, height), (0, max(counts, default=0)), y_label=several, x_label=x_label)
-    room = (field.right - field.left) / max(len(labels), 1)
-    wide = min(room * 0.82, 64)
+    most = max((count for _, count in classes), default=0)
+    field = Field((width, height), (0, most), y_label=count_text(0, what)[2:], x_label=x_label)
+    room = (field.right - field.left) / max(len(classes), 1)
+    half = min(room * 0.82, 64) / 2
 
     def place(at: float) -> float:
         return field.left + (at + 0.5) * room
 
-    shown = [short_text(count) for count in counts]
-    fits = all(text_width(text, FONT) < room - 2 for text in shown)
-    for number, (label, count) in enumerate(zip(labels, counts, strict=True)):
-        field.column(
-            place(number) - wide / 2, place(number) + wide / 2, count, f"{label}: {count_text(count, what)}", f"f{series}"
-        )  # fmt: skip
+    fits = all(text_width(short_text(count), FONT) < room - 2 for _, count in classes)
+    for number, (label, count) in enumerate(classes):
+        middle = place(number)
+        tooltip = f"{label}: {count_text(count, what)}"
+        field.column(middle - half, middle + half, count, tooltip, f"f{series}")
         if fits and count:
-            field.text(place(number), field.y(count) - 4, shown[number], anchor="middle", css="halo")
-    field.marks([Tick(number, label) for number, label in enumerate(labels)], place)
-    said = [(label, count_text(count, what)) for label, count in zip(labels, counts, strict=True)]
-    return Chart(title, _most(said, counts), width, height, "".join(field.parts), _table(title, said))
+            field.text(middle, field.y(count) - 4, short_text(count), anchor="middle", css="halo")
+    field.tick_labels([Tick(number, label) for number, (label, _) in enumerate(classes)], place)
+    return _chart(field, title, classes, what)
 
 
-def _most(said: Sequence[tuple[str, str]], counts: Sequence[int]) -> str:
-    if not any(counts):
-        return "nothing"
-    most = max(range(len(said)), key=lambda i: [c for c in counts if c][i]) if len(said) < len(counts) else max(
-        range(len(said)), key=lambda i: counts[i]
-    )  # fmt: skip
-    return f"{len(said)} columns, the highest at {said[most][0]}: {said[most][1]}"
-
-
-def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
-    wide = max((len(label) for label, _ in rows), default=0)
-    return "\n".join([title, *(f"{label:<{wide}}  {text}" for label, text in rows)])
+def _chart(field: Field, title: str, rows: Sequence[tuple[str, int]], what: str) -> Chart:
+    texts = [(label, count_text(count, what)) for label, count in rows]
+    description = "nothing"
+    if any(count for _, count in rows):
+        label, text = texts[max(range(len(rows)), key=lambda i: rows[i][1])]
+        description = f"{len(rows)} columns, the highest at {label}: {text}"
+    widest = max((len(label) for label, _ in texts), default=0)
+    lines = [title, *(f"{label:<{widest}}  {text}" for label, text in texts)]
+    return Chart(title, description, field.width, field.height, "".join(field.parts), "\n".join(lines))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from flowdsl.charts.axes import FONT, Field
-from flowdsl.charts.chart import SERIES, Chart, said, short
+from flowdsl.charts.chart import SERIES, Chart
 from flowdsl.charts.formats import micros, moment_text, number_text, short_text, span_text
 from flowdsl.charts.ticks import Tick, number_ticks, time_ticks
+from flowdsl.diagrams.svg import escape_text, short_number
 from flowdsl.diagrams.text_width import width as text_width
 
 WIDTH, HEIGHT = 760.0, 300.0
@@ -20,13 +22,21 @@ _NAMES: Final = 170.0
 
 
 def line_chart(
-    x: Sequence[Any], lines: Mapping[str, Sequence[float | None]], *, title: str, x_label: str, y_label: str,
-    width: float = WIDTH, height: float = HEIGHT, from_zero: bool = True,
-) -> Chart:  # fmt: skip
+    x: Sequence[Any],
+    lines: Mapping[str, Sequence[float | None]],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    width: float = WIDTH,
+    height: float = HEIGHT,
+    from_zero: bool = True,
+) -> Chart:
     """Draw named lines over common positions `x`: numbers, timedeltas and datetimes to scale, text evenly
     spaced.
 
-    A value that is None or not a number leaves a gap. With `from_zero=False` the axis begins near the smallest value.
+    A value that is None or not a number leaves a gap. With `from_zero=False` the axis begins near the
+    smallest value.
 
     >>> chart = line_chart(["1m", "5m", "1h"], {"in-app": [90, 40, 12], "push": [30, 30, None]},
     ...                    title="deliveries by window", x_label="window", y_label="deliveries")
@@ -37,57 +47,94 @@ def line_chart(
     5m      40      30
     1h      12
     """
-    places, say = _places(x)
-    values = [[_number(v) for v in line] for line in lines.values()]
-    known = [v for line in values for v in line if v is not None]
-    low = min(known, default=0.0)
-    names = max((text_width(name, FONT) for name in lines), default=0) if len(lines) > 1 else 0
-    field = Field(
-        (width, height), (min(low, 0) if from_zero else low, max(known, default=0.0)), y_label=y_label, x_label=x_label,
-        lines=2 if isinstance(next(iter(x), None), dt.datetime) else 1, room=min(names, _NAMES) + 24,
-        whole=all(v.is_integer() for v in known),
-    )  # fmt: skip
-    first, last = min(places, default=0.0), max(places, default=0.0)
-    inner = field.left + 12, field.right - 6
+    axis = _x_axis(x)
+    values = {name: [_finite(value) for value in line] for name, line in lines.items()}
+    field = _field(values, axis, (width, height), x_label, y_label, from_zero=from_zero)
+    first, last = min(axis.positions, default=0.0), max(axis.positions, default=0.0)
+    left, right = field.left + 12, field.right - 6
 
     def across(at: float) -> float:
         share = (at - first) / (last - first) if last > first else 0.5
-        return inner[0] + share * (inner[1] - inner[0])
+        return left + share * (right - left)
 
-    field.marks(say(first, last, max(2, int(width // 95))), across)
-    for number, (name, line) in enumerate(zip(lines, values, strict=True)):
-        points = [None if v is None else (across(p), field.y(v)) for p, v in zip(places, line, strict=True)]
-        labels = [f"{name}: {number_text(v or 0)} at {text}" for v, text in zip(line, _texts(x), strict=True)]
-        _draw(field, points, labels, number)
-    if len(lines) > 1:
-        _name_lines(field, dict(zip(lines, values, strict=True)), inner[1])
-    return Chart(
-        title, _described(lines, values, x), width, height, "".join(field.parts), _table(title, x_label, x, lines, values)
-    )  # fmt: skip
+    field.tick_labels(axis.ticks(first, last, max(2, int(width // 95))), across)
+    for number, (name, line) in enumerate(values.items()):
+        _draw_line(field, name, line, axis, across, number)
+    if len(values) > 1:
+        _name_lines(field, values, right)
+    text = _table(title, x_label, axis.texts, values)
+    return Chart(title, _describe(values, axis.texts), width, height, "".join(field.parts), text)
 
 
-def _number(value: Any) -> float | None:
+TickMaker = Callable[[float, float, int], list[Tick]]
+
+
+@dataclass(frozen=True)
+class _XAxis:
+    """The positions of values along the axis, their texts, and its ticks between two ends."""
+
+    positions: list[float]
+    texts: list[str]
+    ticks: TickMaker
+    label_rows: int = 1
+
+
+def _x_axis(x: Sequence[Any]) -> _XAxis:
+    if _have_type(x, dt.datetime):
+        texts = [moment_text(micros(value), seconds=True) for value in x]
+        return _XAxis([float(micros(value)) for value in x], texts, _time_ticks, label_rows=2)
+    if _have_type(x, dt.timedelta):
+        return _span_axis([value / dt.timedelta(microseconds=1) for value in x])
+    texts = [str(value) for value in x]
+    if _have_type(x, (int, float)) and not any(isinstance(value, bool) for value in x):
+        given = sorted(set(x))
+        return _XAxis([float(v) for v in x], texts, lambda low, high, most: _number_marks(given, most))
+    names = [Tick(number, text) for number, text in enumerate(texts)]
+    return _XAxis([tick.at for tick in names], texts, lambda low, high, most: names)
+
+
+def _have_type(x: Sequence[Any], kind: type | tuple[type, ...]) -> bool:
+    return bool(x) and all(isinstance(value, kind) for value in x)
+
+
+def _span_axis(spans: list[float]) -> _XAxis:
+    # multiples of ten are not round durations: label the given ones
+    ticks = [Tick(span, span_text(span)) for span in sorted(set(spans))]
+    return _XAxis(spans, [span_text(span) for span in spans], lambda low, high, most: ticks)
+
+
+def _time_ticks(low: float, high: float, most: int) -> list[Tick]:
+    return time_ticks(int(low), int(high), most)
+
+
+def _finite(value: Any) -> float | None:
     if value is None or value != value:
         return None
     number = float(value)
     return number if math.isfinite(number) else None
 
 
-Say = Callable[[float, float, int], list[Tick]]
-
-
-def _places(x: Sequence[Any]) -> tuple[list[float], Say]:
-    """Return the positions of the values, and a function that makes the ticks between two ends."""
-    if x and all(isinstance(v, dt.datetime) for v in x):
-        return [micros(v) for v in x], lambda low, high, most: time_ticks(int(low), int(high), most)
-    if x and all(isinstance(v, dt.timedelta) for v in x):
-        spans = [v / dt.timedelta(microseconds=1) for v in x]
-        # multiples of ten are not round durations: label the given ones
-        return spans, lambda low, high, most: [Tick(v, span_text(v)) for v in sorted(set(spans))]
-    if x and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in x):
-        return [float(v) for v in x], lambda low, high, most: _number_marks(sorted(set(x)), most)
-    names = [Tick(i, str(v)) for i, v in enumerate(x)]
-    return [float(i) for i in range(len(x))], lambda low, high, most: names
+def _field(
+    values: Mapping[str, Sequence[float | None]],
+    axis: _XAxis,
+    size: tuple[float, float],
+    x_label: str,
+    y_label: str,
+    *,
+    from_zero: bool,
+) -> Field:
+    known = [value for line in values.values() for value in line if value is not None]
+    low = min(known, default=0.0)
+    names = max(text_width(name, FONT) for name in values) if len(values) > 1 else 0
+    return Field(
+        size,
+        (min(low, 0) if from_zero else low, max(known, default=0.0)),
+        y_label=y_label,
+        x_label=x_label,
+        lines=axis.label_rows,
+        room=min(names, _NAMES) + 24,
+        whole=all(value.is_integer() for value in known),
+    )
 
 
 def _number_marks(given: Sequence[float], most: int) -> list[Tick]:
@@ -98,32 +145,29 @@ def _number_marks(given: Sequence[float], most: int) -> list[Tick]:
     return [Tick(v, short_text(v)) for v in ticks if given[0] <= v <= given[-1]]
 
 
-def _texts(x: Sequence[Any]) -> list[str]:
-    return [
-        moment_text(micros(v), seconds=True) if isinstance(v, dt.datetime)
-        else span_text(v / dt.timedelta(microseconds=1)) if isinstance(v, dt.timedelta)
-        else str(v)
-        for v in x
-    ]  # fmt: skip
-
-
-def _draw(
-    field: Field, points: Sequence[tuple[float, float] | None], labels: Sequence[str], number: int
+def _draw_line(
+    field: Field,
+    name: str,
+    line: Sequence[float | None],
+    axis: _XAxis,
+    across: Callable[[float], float],
+    number: int,
 ) -> None:
-    colour, dash = (
-        number % len(SERIES),
-        _DASHES[number // len(SERIES) % len(_DASHES) or number % len(_DASHES)],
-    )
+    points = [
+        None if value is None else (across(at), field.y(value))
+        for at, value in zip(axis.positions, line, strict=True)
+    ]
+    colour = number % len(SERIES)
+    dash = _DASHES[number // len(SERIES) % len(_DASHES) or number % len(_DASHES)]
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
     for run in _runs(points):
-        path = "M" + "L".join(f"{short(px)} {short(py)}" for px, py in run)
+        path = "M" + "L".join(f"{short_number(px)} {short_number(py)}" for px, py in run)
         field.parts.append(f'<path d="{path}" class="l{colour}"{dashes}/>')
-    for point, label in zip(points, labels, strict=True):
-        if point is not None:
-            at = f'cx="{short(point[0])}" cy="{short(point[1])}"'
-            field.parts.append(
-                f'<circle {at} r="3.2" class="f{colour}"><title>{said(label)}</title></circle>'
-            )
+    for point, value, text in zip(points, line, axis.texts, strict=True):
+        if point is not None and value is not None:
+            at = f'cx="{short_number(point[0])}" cy="{short_number(point[1])}"'
+            title = escape_text(f"{name}: {number_text(value)} at {text}")
+            field.parts.append(f'<circle {at} r="3.2" class="f{colour}"><title>{title}</title></circle>')
 
 
 def _runs(points: Iterable[tuple[float, float] | None]) -> list[list[tuple[float, float]]]:
@@ -156,26 +200,25 @@ def _name_lines(field: Field, lines: Mapping[str, Sequence[float | None]], x: fl
         field.text(x + 22, at + 4, name, css=f"f{colour}", room=_NAMES)
 
 
-def _described(lines: Iterable[str], values: Iterable[Sequence[float | None]], x: Sequence[Any]) -> str:
-    texts = _texts(x)
-    said_of = []
-    for name, line in zip(lines, values, strict=True):
-        known = [(v, text) for v, text in zip(line, texts, strict=True) if v is not None]
+def _describe(lines: Mapping[str, Sequence[float | None]], texts: Sequence[str]) -> str:
+    described = []
+    for name, line in lines.items():
+        known = [(value, text) for value, text in zip(line, texts, strict=True) if value is not None]
         if known:
-            said_of.append(
-                f"{name}: from {number_text(known[0][0])} at {known[0][1]} to {number_text(known[-1][0])} at {known[-1][1]}"
-            )
-    return "; ".join(said_of) or "nothing"
+            (first, start), (last, end) = known[0], known[-1]
+            described.append(f"{name}: from {number_text(first)} at {start} to {number_text(last)} at {end}")
+    return "; ".join(described) or "nothing"
 
 
 def _table(
-    title: str, x_label: str, x: Sequence[Any], names: Iterable[str], values: Sequence[Sequence[float | None]]
+    title: str, x_label: str, texts: Sequence[str], lines: Mapping[str, Sequence[float | None]]
 ) -> str:
-    columns = [[x_label, *_texts(x)]]
-    for name, line in zip(names, values, strict=True):
-        columns.append([name, *("" if v is None else number_text(v) for v in line)])
+    columns = [[x_label, *texts]]
+    for name, line in lines.items():
+        columns.append([name, *("" if value is None else number_text(value) for value in line)])
     widths = [max(map(len, column)) for column in columns]
-    rows = zip(*columns, strict=True)
-    return "\n".join(
-        [title, *("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)]
-    )
+    rows = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
+    return "\n".join([title, *rows])

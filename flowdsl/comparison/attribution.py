@@ -28,8 +28,8 @@ def causes_of(pairs: list[FlowPair], rows: pl.DataFrame, logs: Counterparts | No
     """Return a row for each cause of a kind of change in a flow: its count, the step, and one event as
     example.
 
-    `rows` are the differences of all flows with `pair`, the number of the flow. Added deliveries are searched in the run
-    before, removed ones in the run after; `step` counts there.
+    `rows` are the differences of all flows with `pair`, the number of the flow. Added deliveries are searched
+    in the run before, removed ones in the run after; `step` counts there.
     """
     removed = _ended(
         [pair.after for pair in pairs], rows.filter(pl.col("change") == "removed"), "before", logs

@@ -151,9 +151,10 @@ class Comparison:
         """The causes of differences, most frequent first: `flow, change, count, step, operator, outcome,
         reason, example`.
 
-        For removed deliveries a cause is the end of the same context in the run after, for added ones in the run
-        before; `step` counts there. This reruns both replays with tracing on, which needs results that were not read
-        back from files. If the two ran by different rules, `finding` has the codes of the findings that explain it.
+        For removed deliveries a cause is the end of the same context in the run after, for added ones in the
+        run before; `step` counts there. This reruns both replays with tracing on, which needs results that
+        were not read back from files. If the two ran by different rules, `finding` has the codes of the
+        findings that explain it.
         """
         return to_pandas(self._causes)
 
@@ -267,11 +268,12 @@ class Comparison:
 def compare(before: Result, after: Result, *, progress: Progress = None) -> Comparison:
     """Compare the deliveries of two results.
 
-    Flows of one name are compared with each other. Deliveries match if they come from the same event (or from windows that
-    the same event opened) and go to the same recipient, or else are the same branch. Steps may differ between the two.
+    Flows of one name are compared with each other. Deliveries match if they come from the same event (or from
+    windows that the same event opened) and go to the same recipient, or else are the same branch. Steps may
+    differ between the two.
 
-    Over two logs events match by `event_id`, or by content unless both logs have ids; windows match by the members that they
-    share.
+    Over two logs events match by `event_id`, or by content unless both logs have ids; windows match by the
+    members that they share.
 
     Parameters
     ----------

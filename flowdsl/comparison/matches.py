@@ -1,8 +1,9 @@
 """Matching of the deliveries of two runs.
 
-A delivery is identified by the event it comes from (of a window the event that opened it, since runs may close the
-window at different events), its place among the deliver steps of the flow, its recipient and its payload. Deliveries
-with all of these in common are paired first, then those that differ in more and more of them.
+A delivery is identified by the event it comes from (of a window the event that opened it, since runs may
+close the window at different events), its place among the deliver steps of the flow, its recipient and its
+payload. Deliveries with all of these in common are paired first, then those that differ in more and more of
+them.
 """
 
 from __future__ import annotations
@@ -64,10 +65,10 @@ def matched(
     """Count the deliveries of each change, and return a row for each that differs: `change`, then `SIDE` with
     `_before` and `_after`.
 
-    Both frames have the columns of `SIDE`, `origin` and `place`, in the order of delivery; rows are in the order of
-    `after`, with removed ones where they were. `timed` is whether both flows have windows or queues; `logs` matches
-    events of different logs; `members`, called only if needed, returns the events that are together in windows. `tick`
-    gets the number of rows hashed, and later of rows matched.
+    Both frames have the columns of `SIDE`, `origin` and `place`, in the order of delivery; rows are in the
+    order of `after`, with removed ones where they were. `timed` is whether both flows have windows or queues;
+    `logs` matches events of different logs; `members`, called only if needed, returns the events that are
+    together in windows. `tick` gets the number of rows hashed, and later of rows matched.
     """
     left, right = _words(before, tick), _words(after, tick)
     common = [*_COMMON]

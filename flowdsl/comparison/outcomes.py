@@ -1,4 +1,6 @@
-"""Where the contexts of some events end in a replay, when they are not delivered: its steps watched once more."""
+"""Where the contexts of some events end in a replay, when they are not delivered: its steps watched once
+more.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ _KEY: Final = ("flow", "seq_no", "branch", "step")
 
 
 def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64]) -> pl.DataFrame:
-    """A row for each place at which a context of these events ends undelivered in one of these flows, by their numbers.
+    """A row for each place at which a context of these events ends undelivered in one of these flows, by
+    their numbers.
 
     A replay with these options runs once more; it is watched, and nothing of it is kept but this.
     """
@@ -89,7 +92,9 @@ class _OutcomeCollector:
         self._parts.append(self._rows(stage, taken.seq, taken.branches, "failed", messages))
 
     def gathered(self, stage: Stage, members: EventRefs, batches: ContextBatch, which: Index) -> None:
-        """Members of a window go on as one context: the last of them, or the event that found the window over."""
+        """Members of a window go on as one context: the last of them, or the event that found the window
+        over.
+        """
         goes_on = batches.seq[which] == members.seq
         for level, mine in zip(batches.branches, members.branches, strict=True):
             goes_on &= level[which] == mine
@@ -113,7 +118,8 @@ class _OutcomeCollector:
     def frame(self) -> pl.DataFrame:
         """All endings; what went into a window or a queue and did not come out otherwise is held there.
 
-        What came out of one and was delivered, though not as the delivery that is asked for, has `passed` there.
+        What came out of one and was delivered, though not as the delivery that is asked for, has `passed`
+        there.
         """
         ended = pl.concat([pl.DataFrame(schema=SCHEMA), *self._parts])
         waiting, released = (
@@ -150,10 +156,11 @@ class _OutcomeCollector:
 
 
 def ending_of(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """For each row of `wanted` (`row, seq_no, branch`) how its context ended: `row, step, operator, outcome, reason`.
+    """For each row of `wanted` (`row, seq_no, branch`) how its context ended: `row, step, operator, outcome,
+    reason`.
 
-    The ending of the same branch counts first, then that of the branch it grew out of, then that of one which grew out
-    of it. What went into a window ended as the window did. Rows without any ending are left out.
+    The ending of the same branch counts first, then that of the branch it grew out of, then that of one which
+    grew out of it. What went into a window ended as the window did. Rows without any ending are left out.
     """
     pending = wanted.select("row", "seq_no", "branch", pl.lit(-1, pl.Int64).alias("after"))
     parts = [found.head(0).with_columns(pl.lit(0, pl.UInt32).alias("row"))]
@@ -191,7 +198,9 @@ def _first_endings(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_ancestors(found: pl.DataFrame) -> pl.DataFrame:
-    """Endings by `seq_no` and `branch`, each once, those of the branch itself before those of its own branches."""
+    """Endings by `seq_no` and `branch`, each once, those of the branch itself before those of its own
+    branches.
+    """
     levels, level, depth = [], found, 0
     while level.height:
         levels.append(level.with_columns(pl.lit(depth).alias("depth")))

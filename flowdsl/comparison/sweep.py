@@ -66,9 +66,9 @@ class Sweep:
     def table(self) -> pd.DataFrame:
         """A row a variant: its parameters, then its outcome.
 
-        `deliveries` counts those to all sinks, `recipients` the people with any, `each_p50`, `each_p95` and `each_max` the
-        deliveries of each; `delay_p50` and `delay_p95` are the seconds that windows and queues added; `dropped`, `failed`,
-        `absorbed` (into batches) and `held` (at the end) count contexts.
+        `deliveries` counts those to all sinks, `recipients` the people with any, `each_p50`, `each_p95` and
+        `each_max` the deliveries of each; `delay_p50` and `delay_p95` are the seconds that windows and queues
+        added; `dropped`, `failed`, `absorbed` (into batches) and `held` (at the end) count contexts.
         """
         return to_pandas(self.polars())
 
@@ -260,7 +260,8 @@ def sweep(
     progress: Progress = None,
     **parameters: Iterable[Any],
 ) -> Sweep:
-    """Replay a flow with several values of some options, all in one pass: work that variants share is done once.
+    """Replay a flow with several values of some options, all in one pass: work that variants share is done
+    once.
 
     Parameters
     ----------
@@ -269,8 +270,9 @@ def sweep(
     log, graph, start, stop, target, open_windows, max_ahead_of_next, progress
         As for `replay`.
     **parameters
-        Options of steps with the values to try, such as `window=["1m", "5m"]`. If several steps have the option, put the step
-        before it: `batch_window`, `step_3_window`. Several parameters are tried in every combination.
+        Options of steps with the values to try, such as `window=["1m", "5m"]`. If several steps have the
+        option, put the step before it: `batch_window`, `step_3_window`. Several parameters are tried in every
+        combination.
 
     Returns
     -------

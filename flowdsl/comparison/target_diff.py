@@ -26,8 +26,9 @@ class Prediction:
     """Replay by flowdsl's rules against one by production's; `comparison` has the differences and their
     causes.
 
-    `refused_here` are the flows that only production runs, `refused_there` those that it leaves out, `unserved` has for
-    each sink that production lacks how many deliveries are lost there, and the finding that says so.
+    `refused_here` are the flows that only production runs, `refused_there` those that it leaves out,
+    `unserved` has for each sink that production lacks how many deliveries are lost there, and the finding
+    that says so.
     """
 
     comparison: Comparison

@@ -35,7 +35,9 @@ PLAIN = Annotation()
 
 @dataclass(frozen=True)
 class Outflow:
-    """Contexts that leave a flow undelivered at a step: `Outflow("dropped", "filtered", Annotation("12"))`."""
+    """Contexts that leave a flow undelivered at a step: `Outflow("dropped", "filtered",
+    Annotation("12"))`.
+    """
 
     leave: Leave
     reason: str
@@ -52,7 +54,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Node:
-    """A trigger or a step: operator, caption and full text; `into` is the note at the edge that leads to it."""
+    """A trigger or a step: operator, caption and full text; `into` is the note at the edge that leads to
+    it.
+    """
 
     operator: str
     caption: str

@@ -1,4 +1,6 @@
-"""A glyph and a colour family for every operator, so that a step is known by its shape too; all on 16 by 16."""
+"""A glyph and a colour family for every operator, so that a step is known by its shape too; all on 16 by
+16.
+"""
 
 from __future__ import annotations
 

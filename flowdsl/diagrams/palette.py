@@ -1,7 +1,7 @@
 """The colours of pictures on light and on dark ground, and their style sheet.
 
-Text has a contrast of at least 4.5 to 1, lines at least 3 to 1; tests check it. Rules name colours directly, since not
-every program that shows SVG supports CSS variables, and paper is light.
+Text has a contrast of at least 4.5 to 1, lines at least 3 to 1; tests check it. Rules name colours directly,
+since not every program that shows SVG supports CSS variables, and paper is light.
 """
 
 from __future__ import annotations

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from base64 import b64encode
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +12,8 @@ from flowdsl.diagrams.column_layout import draw_column
 from flowdsl.diagrams.diagram import Diagram
 from flowdsl.diagrams.lane_layout import draw_lanes
 from flowdsl.diagrams.mermaid import mermaid
+from flowdsl.diagrams.svg import image_html
 from flowdsl.diagrams.text_renderer import outline
-from flowdsl.diagrams.text_width import printable
 from flowdsl.errors import DataError, did_you_mean
 
 FORMATS: Final = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".txt": "text"}
@@ -25,8 +23,8 @@ FORMATS: Final = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".txt
 class Picture:
     """A drawn diagram: `.svg`, `.mermaid` and `.text` hold it, `.save(path)` writes it, a notebook shows it.
 
-    The SVG is self-contained: no script, no font, no address. It follows the reader's light or dark scheme, and prints
-    light. The same diagram always gives the same bytes.
+    The SVG is self-contained: no script, no font, no address. It follows the reader's light or dark scheme,
+    and prints light. The same diagram always gives the same bytes.
 
     >>> from flowdsl import on
     >>> print(on("link.created", name="hello").map(title="hello").deliver("in-app").picture())
@@ -61,10 +59,10 @@ class Picture:
 
     @property
     def html(self) -> str:
-        """The picture as an `<img>` with embedded data: its styles and names do not meet those of the page."""
-        data = b64encode(self.svg.encode()).decode()
-        title = escape(printable(self.diagram.title))
-        return f'<img alt="{title}" src="data:image/svg+xml;base64,{data}" style="max-width:100%">'
+        """The picture as an `<img>` with embedded data: its styles and names do not meet those of the
+        page.
+        """
+        return image_html(self.svg, self.diagram.title)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the picture to a file: `.svg`, `.mmd` (Mermaid) or `.txt`, by the suffix."""
@@ -90,7 +88,8 @@ class Picture:
 def shown(picture: Picture, text: str) -> dict[str, str]:
     """Return the MIME bundle of a picture, with a text for where pictures are not shown.
 
-    The HTML is an `<img>`, which untrusted notebooks show too and screen readers announce; exports to other formats
-    take the SVG. Mermaid is left out on purpose: JupyterLab would prefer it to the SVG, and exports would show nothing.
+    The HTML is an `<img>`, which untrusted notebooks show too and screen readers announce; exports to other
+    formats take the SVG. Mermaid is left out on purpose: JupyterLab would prefer it to the SVG, and exports
+    would show nothing.
     """
     return {"text/plain": text, "image/svg+xml": picture.svg, "text/html": picture.html}

@@ -1,7 +1,7 @@
 """Text widths from a table: no font is asked, so that a picture is the same everywhere.
 
-The widths are those of DejaVu Sans, the widest of the fonts that a browser may choose; in others text is narrower than
-its room.
+The widths are those of DejaVu Sans, the widest of the fonts that a browser may choose; in others text is
+narrower than its room.
 """
 
 from __future__ import annotations

@@ -39,7 +39,9 @@ def explanation_diagram(explanation: Explanation) -> Diagram:
 
 
 def why_diagram(why: DeliveryExplanation) -> Diagram:
-    """Build the flows that matched with the path of one recipient's branch, down to the step that stopped it."""
+    """Build the flows that matched with the path of one recipient's branch, down to the step that stopped
+    it.
+    """
     from flowdsl.explanation.answer import verdict
 
     by_name = {flow.name: flow for flow in why.flows}

@@ -43,8 +43,8 @@ class FlowPath:
     reached : bool
         Whether the recipient got a delivery.
     outcome : str
-        `delivered`, `dropped`, `failed`, `absorbed`, `held`, `not matched`, `not theirs` (it went to others) or `nobody`
-        (nothing was delivered).
+        `delivered`, `dropped`, `failed`, `absorbed`, `held`, `not matched`, `not theirs` (it went to others)
+        or `nobody` (nothing was delivered).
     step : int or None
         The step at which the path ended.
     sentences : tuple of str
@@ -52,7 +52,8 @@ class FlowPath:
     variables : Mapping
         The variables at its end.
     steps : tuple of ExplainedStep
-        The path step by step. If a batch absorbed the event, the steps of the event that it went on as follow.
+        The path step by step. If a batch absorbed the event, the steps of the event that it went on as
+        follow.
     """
 
     flow: str

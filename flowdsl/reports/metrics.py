@@ -26,7 +26,9 @@ class DeliveryMetrics:
 
 @dataclass(frozen=True, eq=False)
 class StepMetrics:
-    """One deliver step of one flow: the latency added before it (delivered_at − event_time, µs), and samples."""
+    """One deliver step of one flow: the latency added before it (delivered_at − event_time, µs), and
+    samples.
+    """
 
     flow: str
     step: int

@@ -37,7 +37,8 @@ def render_page(figures: Figures, manifest: dict[str, Any], picture: Picture | N
 def render_fragment(figures: Figures, manifest: dict[str, Any], picture: Picture | None) -> str:
     """Render the report with its style for a notebook.
 
-    Charts and the picture are images there: a notebook that is not trusted strips SVG down to the texts in it.
+    Charts and the picture are images there: a notebook that is not trusted strips SVG down to the texts in
+    it.
     """
     return render("reports/report.html.j2", **_context(figures, manifest, picture, inline=False))
 

@@ -1,8 +1,8 @@
 """Deliveries per person, in all and on their worst day: counted by hash, so that no name is compared.
 
-A pass over the deliveries counts the hashes of each day (UTC); days are then merged for each sink. Two people would be
-taken for one only if 64 bits of their hashes agreed. With very many deliveries, each pass takes the people of a share of
-all hashes, so that memory does not grow with the deliveries.
+A pass over the deliveries counts the hashes of each day (UTC); days are then merged for each sink. Two people
+would be taken for one only if 64 bits of their hashes agreed. With very many deliveries, each pass takes the
+people of a share of all hashes, so that memory does not grow with the deliveries.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class Person:
 class RecipientMetrics:
     """The people with deliveries: the number of each, in all and on their worst day (UTC).
 
-    `top` are the people with the most deliveries, by name if they have equally many. `tied` is set if so many have the same
-    count that none of them is named: (their count, their number). `nobody` counts deliveries without a recipient.
+    `top` are the people with the most deliveries, by name if they have equally many. `tied` is set if so many
+    have the same count that none of them is named: (their count, their number). `nobody` counts deliveries
+    without a recipient.
     """
 
     deliveries: Distribution
@@ -79,7 +80,9 @@ class DailyCounts:
 
     @classmethod
     def of(cls, recipients: pl.Series, times: Ints, share: tuple[int, int] = (0, 1)) -> DailyCounts:
-        """Count the recipients of deliveries at these times (µs), or of a share of them: number n of so many."""
+        """Count the recipients of deliveries at these times (µs), or of a share of them: number n of so
+        many.
+        """
         hashes, there = hashes_of(recipients), where_present(recipients)
         days = times // DAY
         nobody = int((~there).sum()) if share[0] == 0 else 0

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Report:
     """The report of a result, which `result.report()` returns and notebooks show.
 
-    Everything is computed on first use, from the result's tables alone: no flow runs and nothing is fetched. The same result
-    always gives the same bytes.
+    Everything is computed on first use, from the result's tables alone: no flow runs and nothing is fetched.
+    The same result always gives the same bytes.
 
     Attributes
     ----------

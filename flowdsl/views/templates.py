@@ -1,7 +1,9 @@
-"""The one Jinja2 environment of the package: templates (`.html.j2`) stand beside the modules that render them.
+"""The one Jinja2 environment of the package: templates (`.html.j2`) stand beside the modules that render
+them.
 
-A name from a flow or an event can hold anything. Everything that a template prints is escaped, and signs that cannot
-be seen or that turn the direction of text are made visible; only drawings and style sheets are marked `safe`.
+A name from a flow or an event can hold anything. Everything that a template prints is escaped, and signs that
+cannot be seen or that turn the direction of text are made visible; only drawings and style sheets are marked
+`safe`.
 """
 
 from __future__ import annotations
