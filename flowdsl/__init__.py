@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from flowdsl.api.design import design
     from flowdsl.api.flow import Flow, on
     from flowdsl.api.project import Project, load
+    from flowdsl.api.replay import replay
+    from flowdsl.api.result import Result, read_result
+    from flowdsl.api.sweep import Sweep, sweep
     from flowdsl.comparison.comparison import Comparison, compare
-    from flowdsl.comparison.sweep import Sweep, sweep
     from flowdsl.errors import (
         BuildError,
         ConditionError,
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
     from flowdsl.live.runtime import Runtime
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
     from flowdsl.production.schema import schema
-    from flowdsl.replaying import replay
-    from flowdsl.results.result import Result, read_result
 
 _HOME = {
     "BuildError": "errors",
@@ -65,10 +65,10 @@ _HOME = {
     "Position": "log",
     "Project": "api.project",
     "ReplayError": "errors",
-    "Result": "results.result",
+    "Result": "api.result",
     "Runtime": "live.runtime",
     "SinkError": "errors",
-    "Sweep": "comparison.sweep",
+    "Sweep": "api.sweep",
     "TemplateError": "errors",
     "compare": "comparison.comparison",
     "convert": "log",
@@ -84,10 +84,10 @@ _HOME = {
     "on": "api.flow",
     "read_events": "log",
     "read_graph": "graph.folder",
-    "read_result": "results.result",
-    "replay": "replaying",
+    "read_result": "api.result",
+    "replay": "api.replay",
     "schema": "production.schema",
-    "sweep": "comparison.sweep",
+    "sweep": "api.sweep",
     "var": "expressions.var",
 }
 

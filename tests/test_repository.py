@@ -32,7 +32,6 @@ diagrams
 charts
 views
 engine results
-replaying
 reports
 live
 explanation comparison
@@ -139,7 +138,7 @@ def test_production_is_read_by_the_outermost_parts_only():
             "notebook",
             "cli",
             "api",
-            "replaying",
+            "results",
             "comparison",
             "live",
         ):

@@ -23,7 +23,7 @@ from flowdsl.cli.console import (
 from flowdsl.cli.options import add_history, graph_of, log_of, position
 
 if TYPE_CHECKING:
-    from flowdsl.results.result import Result
+    from flowdsl.api.result import Result
 
 SUMMARY = "compare two results, or two versions of flows"
 EPILOG = "example: flowdsl compare flows.yaml new-flows.yaml --log events.parquet --graph graph"
@@ -68,8 +68,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _result(path: str, options: argparse.Namespace) -> Result:
-    from flowdsl.replaying import replay
-    from flowdsl.results.result import read_result
+    from flowdsl.api.replay import replay
+    from flowdsl.api.result import read_result
 
     if Path(path).is_dir():
         return read_result(path)

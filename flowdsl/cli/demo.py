@@ -30,8 +30,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make what is missing, replay and print."""
     from flowdsl.api.project import load
+    from flowdsl.api.replay import replay
     from flowdsl.graph.folder import read_graph
-    from flowdsl.replaying import replay
     from flowdsl.samples.datasets import sample_in, write_sample
 
     check(options)

@@ -37,7 +37,7 @@ def graph_of(options: argparse.Namespace) -> EntityGraph | None:
 
 def log_of(options: argparse.Namespace) -> EventSource:
     """The log that was asked for, with clocks that cannot be right told apart if that was."""
-    from flowdsl.replaying import opened
+    from flowdsl.results.options import opened
 
     return opened(_readable(options.log), options.max_ahead_of_next)
 

@@ -10,10 +10,10 @@ import argparse
 import time
 from pathlib import Path
 
+from flowdsl.api.result import Result
 from flowdsl.cli.console import UsageError, existing, load_project, natural, say, show, show_json, table_text
 from flowdsl.cli.options import add_history, graph_of, log_of, position
 from flowdsl.errors import one_line
-from flowdsl.results.result import Result
 from flowdsl.sinks.frame import FIXED
 
 SUMMARY = "replay flows over an event log"
@@ -45,7 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Replay, print, and give 1 where contexts failed, or production stops."""
-    from flowdsl.replaying import replay
+    from flowdsl.api.replay import replay
 
     if options.report:
         # before a long replay, not after it

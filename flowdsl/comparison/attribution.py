@@ -14,7 +14,7 @@ from flowdsl.comparison.inputs import FlowPair, FlowResult
 from flowdsl.comparison.outcomes import SCHEMA as ENDINGS
 from flowdsl.comparison.outcomes import ending_of, endings
 from flowdsl.engine.crashes import STOPPED, Stopped
-from flowdsl.results.result import Result
+from flowdsl.results.result_data import ResultData
 from flowdsl.values.json_extraction import Documents
 
 SCHEMA: Final[dict[str, Any]] = {
@@ -115,7 +115,7 @@ def _endings_by_pair(sides: list[FlowResult | None], wanted: pl.DataFrame) -> di
     there = {number: side for number, side in enumerate(sides) if side is not None and number in asked}
     if not there:
         return {}
-    result: Result = next(iter(there.values())).result
+    result: ResultData = next(iter(there.values())).result
     if result.options is None:
         return {}
     flows = {number: side.number for number, side in there.items()}

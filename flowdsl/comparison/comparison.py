@@ -17,7 +17,7 @@ from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
 from flowdsl.progress import Progress, ProgressReporter, following
-from flowdsl.results.result import Result
+from flowdsl.results.result_data import ResultData
 from flowdsl.sinks.frame import MOMENT
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ class Comparison:
         return {"text/plain": repr(self), "text/html": comparison_html(self)}
 
 
-def compare(before: Result, after: Result, *, progress: Progress = None) -> Comparison:
+def compare(before: ResultData, after: ResultData, *, progress: Progress = None) -> Comparison:
     """Compare the deliveries of two results.
 
     Flows of one name are compared with each other. Deliveries match if they come from the same event (or from
@@ -306,7 +306,7 @@ def compare(before: Result, after: Result, *, progress: Progress = None) -> Comp
     {'before': 2, 'after': 1, 'same': 1, 'added': 0, 'removed': 1, 'readdressed': 0, 'changed': 0, 'moved': 0}
     """
     for result in (before, after):
-        if not isinstance(result, Result):
+        if not isinstance(result, ResultData):
             raise ReplayError(f"a {type(result).__name__} is no result", allowed="two results of replay(…)")
     return Comparison(pairs_of(before, after), progress, counterparts(before, after))
 

@@ -16,7 +16,7 @@ from flowdsl.log.event_ids import Occurrences, content_texts
 from flowdsl.log.future_events import AheadOfNext
 from flowdsl.log.uuids import NormalizedUuids
 from flowdsl.progress import beat
-from flowdsl.results.result import Result
+from flowdsl.results.result_data import ResultData
 from flowdsl.values.interner import hashes, pair_hash
 from flowdsl.values.masks import where_present
 
@@ -74,7 +74,7 @@ class Counterparts:
         return pl.Series(numbers.name, found)
 
 
-def counterparts(before: Result, after: Result) -> Counterparts | None:
+def counterparts(before: ResultData, after: ResultData) -> Counterparts | None:
     """Match the events of two results; None if both ran over one log, so that their numbers match.
 
     Results read back from files know only the numbers of events: they must be of one log.
@@ -91,7 +91,7 @@ def counterparts(before: Result, after: Result) -> Counterparts | None:
     return Counterparts(Events.of(one, by_id=by_id), Events.of(other, by_id=by_id))
 
 
-def _check_one_log(before: Result, after: Result) -> None:
+def _check_one_log(before: ResultData, after: ResultData) -> None:
     """Refuse results of two logs of which the events are not at hand, and say where it is not known."""
     one, other = (result.manifest["log"] for result in (before, after))
     if one is not None and other is not None and one != other:

@@ -10,7 +10,7 @@ import polars as pl
 
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.progress import Tick, silent
-from flowdsl.results.result import Result
+from flowdsl.results.result_data import ResultData
 from flowdsl.results.tables import deliveries_with_origin, sink_table
 
 
@@ -18,7 +18,7 @@ from flowdsl.results.tables import deliveries_with_origin, sink_table
 class FlowResult:
     """One flow of a result."""
 
-    result: Result
+    result: ResultData
     number: int
 
     @property
@@ -107,7 +107,7 @@ class FlowPair:
         return len(self.sides) == 2 and any(side.timed for side in self.sides)
 
 
-def pairs_of(before: Result, after: Result) -> list[FlowPair]:
+def pairs_of(before: ResultData, after: ResultData) -> list[FlowPair]:
     """Pair flows of one name, the first with the first, and two that are alone on their sides."""
     left = [FlowResult(before, number) for number in range(len(before.flows))]
     right = [FlowResult(after, number) for number in range(len(after.flows))]

@@ -20,7 +20,8 @@ from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import Stage
 from flowdsl.kernels.kernel import EventRefs, Refused
 from flowdsl.progress import following
-from flowdsl.replaying import Options, run
+from flowdsl.results.options import Options
+from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
 from flowdsl.results.table_writer import branch_texts
 from flowdsl.values.columns import Column

@@ -1,4 +1,4 @@
-"""`sweep`: the deliveries of a flow for many settings of its options."""
+"""The deliveries of a flow for many settings of its options."""
 
 from __future__ import annotations
 
@@ -17,49 +17,23 @@ from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import to_pandas
-from flowdsl.progress import Progress, Tick, following
-from flowdsl.replaying import replay
-from flowdsl.results.result import Result
-from flowdsl.rules import Target, WindowsAtEnd
+from flowdsl.progress import Tick, following
+from flowdsl.results.result_data import ResultData
 from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from flowdsl.charts.chart import Chart
-    from flowdsl.graph.snapshot import EntityGraph
 
 COUNTS: Final = ("dropped", "failed", "absorbed", "held")
 
 
 @dataclass(frozen=True, repr=False)
-class Sweep:
-    """The outcome of each variant of a flow.
+class SweepData:
+    """The outcome of each variant of a flow, and the replay of all of them."""
 
-    `sweep` returns it. A notebook shows the table and a chart; printed it is the table.
-
-    Attributes
-    ----------
-    result : Result
-        The replay of all variants.
-    variants : tuple of Variant
-        The variants: the `flow`, the parameter `values` and the `name` of each.
-    table : pandas.DataFrame
-        A row a variant: its parameters, then its outcome.
-
-    Examples
-    --------
-    >>> from flowdsl import MemoryEventLog, link_created, on, sweep
-    >>> log = MemoryEventLog()
-    >>> for minute in (0, 1, 3, 20):
-    ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
-    >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
-    >>> tried = sweep(digest, log, window=["1m", "1h"])
-    >>> len(tried), tried.variants[1].name
-    (2, 'window=1h')
-    """
-
-    result: Result
+    result: ResultData
     variants: tuple[Variant, ...]
 
     @property
@@ -94,29 +68,7 @@ class Sweep:
         return self._table
 
     def flow(self, name: str) -> FlowSpec:
-        """Return the flow of a variant.
-
-        Parameters
-        ----------
-        name
-            The name of the variant, such as `window=5m`.
-
-        Returns
-        -------
-        Flow
-            The flow with the options of the variant.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog, link_created, on, sweep
-        >>> log = MemoryEventLog()
-        >>> for minute in (0, 1, 3, 20):
-        ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
-        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
-        >>> tried = sweep(digest, log, window=["1m", "1h"])
-        >>> tried.flow("window=1h").steps[0].window.text
-        '1h'
-        """
+        """Return the flow of a variant by its name."""
         return self.variants[self._number(name)].flow
 
     def compare(self, before: str, after: str) -> Comparison:
@@ -247,65 +199,10 @@ class Sweep:
         return text
 
 
-def sweep(
-    flow: FlowSpec | Mapping[str, FlowSpec],
-    log: Any,
-    graph: EntityGraph | None = None,
-    *,
-    start: int | dt.datetime | str | None = None,
-    stop: int | dt.datetime | str | None = None,
-    target: Target | None = None,
-    open_windows: WindowsAtEnd = "flush",
-    max_ahead_of_next: str | dt.timedelta | None = None,
-    progress: Progress = None,
-    **parameters: Iterable[Any],
-) -> Sweep:
-    """Replay a flow with several values of some options, all in one pass: work that variants share is done
-    once.
-
-    Parameters
-    ----------
-    flow
-        A flow, or a mapping from names to flows, which takes no parameters.
-    log, graph, start, stop, target, open_windows, max_ahead_of_next, progress
-        As for `replay`.
-    **parameters
-        Options of steps with the values to try, such as `window=["1m", "5m"]`. If several steps have the
-        option, put the step before it: `batch_window`, `step_3_window`. Several parameters are tried in every
-        combination.
-
-    Returns
-    -------
-    Sweep
-        The outcome of each variant.
-
-    Raises
-    ------
-    ReplayError
-        If a parameter fits no step or several, or has no values.
-
-    Examples
-    --------
-    >>> from flowdsl import MemoryEventLog, link_created, on, sweep
-    >>> log = MemoryEventLog()
-    >>> for minute in (0, 1, 3, 20):
-    ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
-    >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
-    >>> columns = ["window", "deliveries", "delay_p50"]
-    >>> sweep(digest, log, window=["1m", "2m", "1h"]).table[columns].values.tolist()
-    [['1m', 4, 60.0], ['2m', 3, 120.0], ['1h', 1, 2400.0]]
-    """
-    variants = _variants(flow, parameters)
-    result = replay(
-        [variant.flow for variant in variants], log, graph, start=start, stop=stop, target=target,
-        open_windows=open_windows, max_ahead_of_next=max_ahead_of_next, progress=progress,
-    )  # fmt: skip
-    return Sweep(result, tuple(variants))
-
-
-def _variants(
+def variants_to_try(
     flow: FlowSpec | Mapping[str, FlowSpec], parameters: Mapping[str, Iterable[Any]]
 ) -> list[Variant]:
+    """Return the variants of a flow that parameters give; raise `ReplayError` if there are none."""
     if isinstance(flow, Mapping):
         if parameters:
             raise ReplayError(

@@ -14,7 +14,7 @@ from flowdsl.errors import LoadError
 from flowdsl.events import FlowWarning
 from flowdsl.production.project_spec import NOT_IMPLEMENTED_SINK_TYPES, ProjectSpec
 from flowdsl.production.yaml import load_bytes, merged
-from flowdsl.replaying import replay
+from flowdsl.results.run import replayed
 from flowdsl.rules import FLOWDSL, Rules, Target, rules_of
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def predict_sources(
         for project, whose in ((here, "flowdsl"), (there, "production")):
             if not project.flows:
                 raise LoadError(list(project.skipped) or [_no_flows(sources[0][1], whose)])
-        meant = replay(here, log, graph, start=start, stop=stop)
-        made = replay(there, log, graph, start=start, stop=stop, target=target)
+        meant = replayed(here, log, graph, start=start, stop=stop)
+        made = replayed(there, log, graph, start=start, stop=stop, target=target)
     compared = compare(meant, made)
     names, others = ({flow.name for flow in project.flows} for project in (here, there))
     return Prediction(

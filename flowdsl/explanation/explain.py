@@ -20,7 +20,8 @@ from flowdsl.log.columns import readable
 from flowdsl.operators.base import Kind
 from flowdsl.operators.deliver import Deliver
 from flowdsl.progress import Progress, following
-from flowdsl.replaying import Options, run
+from flowdsl.results.options import Options
+from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
 from flowdsl.values.json_types import MISSING
 

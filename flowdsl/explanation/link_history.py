@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 if TYPE_CHECKING:
-    from flowdsl.replaying import Options
+    from flowdsl.results.options import Options
 
 _COLUMNS: Final = ("link_type", "link_id", "source_id", "target_id")
 _CHUNK: Final = 1 << 17

@@ -12,7 +12,7 @@ from flowdsl.explanation.recipient_tracer import RecipientTracer
 from flowdsl.explanation.recipients import branch_of, recipient_of
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.progress import Progress
-from flowdsl.replaying import Options
+from flowdsl.results.options import Options
 
 GONE_ON: Final = ("passed", "delivered")
 Parts = list[list[StepTrace]]

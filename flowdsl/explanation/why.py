@@ -24,7 +24,7 @@ from flowdsl.explanation.narrative import Narrator
 from flowdsl.explanation.trace import GONE_ON, EventTrace, Parts, delivered_at, persons
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.progress import Progress, following
-from flowdsl.replaying import Options
+from flowdsl.results.options import Options
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -89,7 +89,7 @@ def _from_log(
     from flowdsl.findings.crash_search import exported, stops_in_log
     from flowdsl.findings.from_log import findings_from_log
     from flowdsl.production.targets import by_rules
-    from flowdsl.replaying import opened, options_of
+    from flowdsl.results.options import opened, options_of
 
     log = opened(log, max_ahead_of_next)
     places = {(flow.name, step.number): step.place for flow in view.flows for step in flow.steps}

@@ -11,7 +11,8 @@ from flowdsl.events import FlowWarning
 from flowdsl.findings.base import Finding, rules
 from flowdsl.flow.plan import may_stop
 from flowdsl.production.targets import by_rules
-from flowdsl.replaying import options_of, run
+from flowdsl.results.options import options_of
+from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
 from flowdsl.rules import Rules
 

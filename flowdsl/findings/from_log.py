@@ -27,7 +27,8 @@ from flowdsl.operators.fan_out import FanOut
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.where import Where
 from flowdsl.progress import Progress, Tick, following
-from flowdsl.replaying import Options, run
+from flowdsl.results.options import Options
+from flowdsl.results.run import run
 from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Tag

@@ -17,7 +17,8 @@ from flowdsl.explanation.explain import Explanation, explain
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.notebook.outcome_observer import EndingObserver, Seqs, StepOutcome, holds, sorted_seqs
 from flowdsl.progress import Progress, ProgressReporter, Tick, following
-from flowdsl.replaying import run, whole_log
+from flowdsl.results.options import whole_log
+from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
 
 if TYPE_CHECKING:

@@ -14,8 +14,10 @@ import numpy as np
 from flowdsl.events import FlowWarning
 from flowdsl.notebook.log_sample import LOOKED_AT
 from flowdsl.notebook.outcome_observer import EndingObserver, Seqs, StepOutcome
-from flowdsl.replaying import Options, run, whole_log
 from flowdsl.results.error_counts import cause_counts
+from flowdsl.results.options import Options, whole_log
+from flowdsl.results.picture import result_picture
+from flowdsl.results.run import run
 from flowdsl.results.store import MemoryStore, NoStore
 from flowdsl.values.json_types import MISSING
 
@@ -63,7 +65,7 @@ def rehearse(flow: FlowSpec, source: EventSource, graph: EntityGraph | None) -> 
         warnings.simplefilter("ignore", FlowWarning)
         result = run(options, MemoryStore(), progress=False, observer=observer)
     return PreviewResult(
-        flow, result.manifest["events"], _steps(result), result.picture(), observer.examples, observer.operands(),
+        flow, result.manifest["events"], _steps(result), result_picture(result), observer.examples, observer.operands(),
         observer.endings(), options,
     )  # fmt: skip
 
@@ -85,7 +87,7 @@ def count_all(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FlowWarning)
         result = run(whole_log(flow, source, graph), NoStore(), progress=progress)
-    return PreviewResult(flow, result.manifest["events"], _steps(result), result.picture())
+    return PreviewResult(flow, result.manifest["events"], _steps(result), result_picture(result))
 
 
 class _SampleCollector(EndingObserver):

@@ -34,7 +34,7 @@ from flowdsl.results.dispatch import UNDELIVERED
 from flowdsl.results.error_counts import error_causes
 
 if TYPE_CHECKING:
-    from flowdsl.results.result import Result
+    from flowdsl.results.result_data import ResultData
 
 _WORKERS: Final = 2
 # deliveries whose recipients are counted in one pass
@@ -74,7 +74,7 @@ class _Measured:
     timelines: list[Timeline | None] = field(default_factory=list)
 
 
-def measure(result: Result, follower: ProgressReporter | None = None) -> Figures:
+def measure(result: ResultData, follower: ProgressReporter | None = None) -> Figures:
     """Return all metrics of a result; `follower` reports the deliveries counted so far."""
     manifest = result.manifest
     counts = Counter(dict.fromkeys(result.sinks, 0))
@@ -218,7 +218,7 @@ def _recipients(tables: Mapping[str, _StepTotals]) -> Iterator[pl.Series]:
             yield piece.read("recipient_id".__eq__)["recipient_id"]
 
 
-def _steps(result: Result, tables: Mapping[str, _StepTotals]) -> tuple[StepMetrics, ...]:
+def _steps(result: ResultData, tables: Mapping[str, _StepTotals]) -> tuple[StepMetrics, ...]:
     found, names = [], result.flows
     delivers = result.manifest["delivers"]
     # samples have to be read again
@@ -236,7 +236,7 @@ def _steps(result: Result, tables: Mapping[str, _StepTotals]) -> tuple[StepMetri
     return tuple(figures for _, figures in found)
 
 
-def _late(result: Result) -> LateMetrics:
+def _late(result: ResultData) -> LateMetrics:
     lateness, kinds = Spans(), Counter[str]()
     for piece in result.store.pieces("late"):
         frame = piece.read(("lateness", "kind").__contains__)
@@ -246,7 +246,7 @@ def _late(result: Result) -> LateMetrics:
     return LateMetrics(result.manifest["late"], spans, tuple(sorted(kinds.items())))
 
 
-def _open(result: Result) -> tuple[OpenMetrics, ...]:
+def _open(result: ResultData) -> tuple[OpenMetrics, ...]:
     frames = [piece.read(lambda _: True) for piece in result.store.pieces("open")]
     if not frames:
         return ()
@@ -258,7 +258,7 @@ def _open(result: Result) -> tuple[OpenMetrics, ...]:
     return tuple(sorted(found, key=lambda o: (order[o.flow], o.step)))
 
 
-def _undelivered(result: Result) -> tuple[tuple[str, str, int], ...]:
+def _undelivered(result: ResultData) -> tuple[tuple[str, str, int], ...]:
     found: Counter[tuple[str, str]] = Counter()
     for piece in result.store.pieces(UNDELIVERED):
         found.update(piece.read(("sink", "error").__contains__).select("sink", "error").iter_rows())

@@ -13,10 +13,11 @@ from flowdsl.reports.aggregation import measure
 from flowdsl.reports.metrics import Figures
 from flowdsl.reports.page import MOST_DRAWN, render_fragment, render_page
 from flowdsl.reports.summary import report_text
+from flowdsl.results.picture import result_picture
 
 if TYPE_CHECKING:
     from flowdsl.diagrams.picture import Picture
-    from flowdsl.results.result import Result
+    from flowdsl.results.result_data import ResultData
 
 
 class Report:
@@ -44,7 +45,7 @@ class Report:
     1 event, 2026-01-01 00:00 to 2026-01-01 00:00 UTC: 1 delivery to 1 person
     """
 
-    def __init__(self, result: Result, progress: Progress = None) -> None:
+    def __init__(self, result: ResultData, progress: Progress = None) -> None:
         self._result = result
         self._progress = progress
 
@@ -90,7 +91,7 @@ class Report:
             ) from error
 
     def _picture(self) -> Picture | None:
-        return self._result.picture() if len(self._result.flows) <= MOST_DRAWN else None
+        return result_picture(self._result) if len(self._result.flows) <= MOST_DRAWN else None
 
     def __str__(self) -> str:
         return self.text

@@ -23,7 +23,7 @@ from flowdsl.testing.runner import run
 
 if TYPE_CHECKING:
     from flowdsl.explanation.explain import ExplainedStep, Explanation
-    from flowdsl.replaying import Options
+    from flowdsl.results.options import Options
 
 MOST: Final = 500
 _FIELDS: Final = (
@@ -69,7 +69,8 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
         test, number = made
         outcome = run(test, flows)
         assert outcome.result is not None
-        if _said(outcome.result.explain(number).steps) == _said(whole):
+        assert outcome.result.options is not None
+        if _said(explain(outcome.result.options, number).steps) == _said(whole):
             return dataclasses.replace(outcome.settled, drops=outcome.settled.drops or None)
     raise ReplayError(
         f"what came of event {seq_no} does not come of any part of the log that is small enough for a test",

@@ -19,8 +19,8 @@ from flowdsl.production.emitter import block_lines
 from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.test_loader import moment, production_event
 from flowdsl.production.yaml import load_source
-from flowdsl.replaying import replay
-from flowdsl.results.result import Result
+from flowdsl.results.result_data import ResultData
+from flowdsl.results.run import replayed
 from flowdsl.rules import FLOWDSL
 from flowdsl.testing.cases import EXPECTATIONS, FlowTest
 from flowdsl.testing.expectations import Counted, Delivered, same, settled_counts, settled_deliveries
@@ -51,7 +51,7 @@ class Outcome:
 
     test: FlowTest
     settled: FlowTest
-    result: Result | None = None
+    result: ResultData | None = None
     error: FlowError | None = None
 
     @property
@@ -136,7 +136,7 @@ def run(test: FlowTest, flows: Any) -> Outcome:
     log.append(_events(test, start))
     graph = EntityGraph(**{name: given for name, given in (test.graph or {}).items() if given is not None})
     more: dict[str, Any] = {} if test.target is None else {"target": test.target}
-    result = replay(chosen, log, graph, open_windows=test.open_windows, progress=False, **more)
+    result = replayed(chosen, log, graph, open_windows=test.open_windows, progress=False, **more)
     several = len(chosen) > 1
     settled: dict[str, Any] = {
         "deliveries": settled_deliveries(test.deliveries, delivered(result), start, several=several),
@@ -147,7 +147,7 @@ def run(test: FlowTest, flows: Any) -> Outcome:
     return Outcome(test, replace(test, **settled), result)
 
 
-def delivered(result: Result) -> list[Delivered]:
+def delivered(result: ResultData) -> list[Delivered]:
     """The deliveries of a replay, in their order."""
     frame = result.polars(columns=["flow", "sink", "recipient_id", "payload", "delivered_at"])
     moments = frame["delivered_at"].to_physical().to_list()
@@ -157,7 +157,7 @@ def delivered(result: Result) -> list[Delivered]:
     ]
 
 
-def failed(result: Result, flows: Iterable[FlowSpec]) -> list[Counted]:
+def failed(result: ResultData, flows: Iterable[FlowSpec]) -> list[Counted]:
     """The failures of a replay, those alike counted."""
     errors = result.errors
     rows = zip(errors["flow"], errors["step"], errors["error"], strict=True)
@@ -168,7 +168,7 @@ def failed(result: Result, flows: Iterable[FlowSpec]) -> list[Counted]:
     ]
 
 
-def dropped(result: Result, flows: Iterable[FlowSpec]) -> list[Counted]:
+def dropped(result: ResultData, flows: Iterable[FlowSpec]) -> list[Counted]:
     """The drops of a replay, counted by flow, step and reason."""
     named = {flow.name: flow for flow in flows}
     return [

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from flowdsl import Flow
-from flowdsl.results.result import Result
+from flowdsl.api.result import Result
 from oracle.interpreter import Delivery, Outcome
 from oracle.values import canonical
 

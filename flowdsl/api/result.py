@@ -1,0 +1,278 @@
+"""`Result` and `read_result`: what a replay gives, explained, drawn and reported."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from flowdsl.errors import ReplayError
+from flowdsl.progress import Progress
+from flowdsl.results.result_data import ResultData
+from flowdsl.results.store import FolderStore
+
+if TYPE_CHECKING:
+    from flowdsl.diagrams.picture import Picture
+    from flowdsl.explanation.explain import Explanation
+    from flowdsl.explanation.why import DeliveryExplanation
+    from flowdsl.reports.report import Report
+    from flowdsl.testing.cases import FlowTest
+
+
+@dataclass(repr=False)
+class Result(ResultData):
+    """Result of a replay: what every sink would have received, and what became of everything else.
+
+    `result["in-app"]` is the table of one sink, `result.deliveries` that of all. Tables are pandas with Arrow types; `to_polars`
+    and `to_arrow` return them without a copy, and anything that reads Arrow streams accepts a result.
+
+    Examples
+    --------
+    >>> from flowdsl import link_created, on, replay
+    >>> flow = on("link.created").map(title="{{ source_id }} follows you").deliver("in-app")
+    >>> result = replay(flow, [{"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}])
+    >>> result["in-app"]["title"].tolist()
+    ['ann follows you']
+    """
+
+    _shown: dict[str, Report] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: ResultData) -> Result:
+        """Return the result that holds these data."""
+        return cls(**{part.name: getattr(data, part.name) for part in fields(data)})
+
+    def picture(self) -> Picture:
+        """Draw the flows with the counts of this run.
+
+        Returns
+        -------
+        Picture
+            The drawing: `.svg`, `.mermaid`, text, and `save`.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="hello").where("source_id != target_id").map(a=1).deliver("in-app")
+        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "ann")}
+        >>> print(replay(flow, [event]).picture())
+        Replay of flow hello
+        1 event replayed, 0 deliveries
+        <BLANKLINE>
+        hello
+                 on       link.created
+           0  1  where    source_id != target_id
+                          ⊘ 1 filtered
+           1  0  map      a
+           2  0  deliver  in-app
+                          → in-app  0
+        <BLANKLINE>
+        sinks
+          in-app  0
+        """
+        from flowdsl.results.picture import result_picture
+
+        return result_picture(self)
+
+    def explain(self, seq_no: int, flow: str | None = None, *, progress: Progress = None) -> Explanation:
+        """Explain what happened to one event, step by step. The replay runs again up to that event.
+
+        Parameters
+        ----------
+        seq_no
+            The number of the event.
+        flow
+            The name of a flow; all flows by default.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        Explanation
+            The outcome of each step, operands of conditions, rendered templates and variables.
+
+        Raises
+        ------
+        ReplayError
+            If the log has no such event, or there is no such flow.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="hello").map(a=1).deliver("in-app")
+        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}
+        >>> len(replay(flow, [event]).explain(1).steps)
+        3
+        """
+        from flowdsl.explanation.explain import explain
+
+        if self.options is None:
+            raise ReplayError(
+                "a result that was read back cannot explain: it has no log and no flows", hint="replay again"
+            )
+        return explain(self.options, seq_no, flow, progress=progress)
+
+    def why(
+        self, seq_no: int, recipient: str, flow: str | None = None, *, progress: Progress = None
+    ) -> DeliveryExplanation:
+        """Explain why one event reached a recipient or did not, down to the step that stopped it.
+
+        The explanation follows the recipient's branch through fan-outs, batches and limits, and names earlier events that played a
+        part. If the recipient is in no branch, it says when they were or will be.
+
+        Parameters
+        ----------
+        seq_no
+            The number of the event.
+        recipient
+            The id of the recipient.
+        flow
+            The name of a flow; all flows by default.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        DeliveryExplanation
+            The explanation in sentences.
+
+        Raises
+        ------
+        ReplayError
+            If the log has no such event, or there is no such flow.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="hello").where("source_id != target_id").map(a=1).deliver("in-app")
+        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "ann")}
+        >>> print(replay(flow, [event]).why(1, recipient="ann"))
+        event 1: link.created follows ann → ann, 2026-01-01 00:00:00 UTC
+        No: event 1 did not reach ann.
+        <BLANKLINE>
+        hello: no
+          It was dropped at step 0 (where): source_id != target_id is false, for source_id is "ann" and target_id is "ann".
+        """
+        from flowdsl.explanation.why import why
+
+        if self.options is None:
+            raise ReplayError(
+                "a result that was read back cannot say why: it has no log and no flows", hint="replay again"
+            )
+        return why(self.options, seq_no, recipient, flow, progress)
+
+    def as_test(self, seq_no: int, name: str | None = None, *, progress: Progress = None) -> FlowTest:
+        """Make a test from what came of one event.
+
+        The test contains only the events and the part of the graph that matter: earlier events are included if they share a window
+        or limit with the event, or change what is looked up.
+
+        Parameters
+        ----------
+        seq_no
+            The number of the event.
+        name
+            The name of the test; by default it describes the event.
+        progress
+            As in `replay`.
+
+        Returns
+        -------
+        FlowTest
+            The test; `.to_yaml()` is text to be put below `tests:`.
+
+        Raises
+        ------
+        ReplayError
+            If no flow ran on the event, or no sufficiently small part of the log gives the same outcome.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="hello").map(a=1).deliver("in-app")
+        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}
+        >>> len(replay(flow, [event]).as_test(1).deliveries)
+        1
+        """
+        from flowdsl.testing.extract import as_test
+
+        if self.options is None:
+            raise ReplayError(
+                "a result that was read back has no log and no flows to make a test of", hint="replay again"
+            )
+        return as_test(self.options, seq_no, name, progress)
+
+    # -- shown -----------------------------------------------------------------------------------------
+
+    def report(self, path: str | os.PathLike[str] | None = None, *, progress: Progress = None) -> Report:
+        """Summarize the result in a report.
+
+        Parameters
+        ----------
+        path
+            A file to write the report to, as one HTML page that needs no network.
+        progress
+            As in `replay`; counts deliveries.
+
+        Returns
+        -------
+        Report
+            The report; printing it gives text, a notebook shows it as HTML, `.figures` has the numbers.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="hello").map(title="hello").deliver("in-app")
+        >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}
+        >>> print(replay(flow, [event]).report("report.html"))
+        1 event, 2026-01-01 00:00 to 2026-01-01 00:00 UTC: 1 delivery to 1 person
+        ...
+        """
+        if "report" not in self._shown:
+            from flowdsl.reports.report import Report
+
+            self._shown["report"] = Report(self, progress)
+        report: Report = self._shown["report"]
+        if path is not None:
+            report.save(path)
+        return report
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {**self.report()._repr_mimebundle_(), "text/plain": repr(self)}
+
+
+def read_result(folder: str | os.PathLike[str]) -> Result:
+    """Read a result that `replay(…, out=folder)` or `result.to_parquet(folder)` wrote. Tables are read when they are used.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+
+    Returns
+    -------
+    Result
+        The result, without `.state` and `.explain`.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no result, or is damaged.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from flowdsl import on, replay
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     out = pathlib.Path(folder) / "result"
+    ...     _ = replay(on("link.created").map(title="hello").deliver("in-app"), [], out=out)
+    ...     read_result(out).sinks
+    ('in-app',)
+    """
+    store = FolderStore.open(folder)
+    return Result(store, store.read_manifest())

@@ -1,0 +1,194 @@
+"""What a replay is asked for: checked, and kept so that a part of it can be run again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from flowdsl.engine.crashes import Stopped
+from flowdsl.engine.local import ReplayRange
+from flowdsl.engine.recipient_filter import RecipientFilter
+from flowdsl.engine.state import State
+from flowdsl.errors import BuildError, ReplayError, did_you_mean
+from flowdsl.expressions.durations import parse_duration
+from flowdsl.flow.inputs import as_flows
+from flowdsl.flow.spec import FlowSpec
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.log import EventSource, open_log
+from flowdsl.log.future_events import AheadOfNext
+from flowdsl.log.uuids import NormalizedUuids
+from flowdsl.production.targets import by_rules
+from flowdsl.rules import AsOf, Target, WindowsAtEnd, rules_of
+from flowdsl.sinks.base import Sink
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a replay was asked for, so that a part of it can be run again."""
+
+    flows: tuple[FlowSpec, ...]
+    source: EventSource
+    graph: EntityGraph | None
+    span: ReplayRange
+    state: State | None
+    open_windows: WindowsAtEnd
+    as_of: AsOf
+    chunk_size: int | None
+    gates: Mapping[str, RecipientFilter] = field(default_factory=dict)
+    stopped: Stopped | None = None
+    """Where production stopped in it, once that is known."""
+
+
+def options_of(
+    flows: Any,
+    log: Any,
+    graph: EntityGraph | None = None,
+    *,
+    start: int | dt.datetime | str | None = None,
+    stop: int | dt.datetime | str | None = None,
+    target: Target | None = None,
+    sinks: Mapping[str, Any] | None = None,
+    open_windows: WindowsAtEnd = "flush",
+    state: State | None = None,
+    only: Any = None,
+    as_of: AsOf = "event",
+    chunk_size: int | None = None,
+    max_ahead_of_next: str | dt.timedelta | None = None,
+) -> Options:
+    """What `replay` was asked for, checked."""
+    _check_choice("open_windows", open_windows, ("flush", "keep"))
+    _check_choice("as_of", as_of, ("event", "end"))
+    _check_graph(graph)
+    _check_chunk_size(chunk_size)
+    rules = rules_of(target)
+    chosen = by_rules(as_flows(flows), rules)
+    _check_sinks(chosen, sinks)
+    source = opened(log, max_ahead_of_next)
+    return Options(
+        chosen,
+        NormalizedUuids(source) if rules.uuids else source,
+        graph,
+        _span(start, stop, only),
+        state,
+        open_windows,
+        as_of,
+        chunk_size,
+        {
+            name: sink
+            for name, sink in (sinks or {}).items()
+            if isinstance(sink, Sink) and sink.keeps_preferences
+        },
+    )
+
+
+def opened(log: Any, max_ahead_of_next: str | dt.timedelta | None = None) -> EventSource:
+    """A log as it is replayed, with `max_ahead_of_next` as `replay` takes it."""
+    source = open_log(log)
+    if max_ahead_of_next is None:
+        return source
+    return AheadOfNext(source, _duration("max_ahead_of_next", max_ahead_of_next))
+
+
+def whole_log(flow: FlowSpec, log: Any, graph: EntityGraph | None = None) -> Options:
+    """The options of a replay of one flow over all of a log, as `replay` has them when nothing else is said."""
+    _check_graph(graph)
+    return Options(
+        by_rules((flow,), rules_of(None)), open_log(log), graph, ReplayRange(), None, "flush", "event", None
+    )
+
+
+def _span(start: Any, stop: Any, only: Any) -> ReplayRange:
+    first, first_time = _position("start", start)
+    last, last_time = _position("stop", stop)
+    return ReplayRange(first, last, first_time, last_time, None if only is None else _only(only))
+
+
+def _position(name: str, value: Any) -> tuple[int | None, int | None]:
+    if value is None:
+        return None, None
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return int(value), None
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = dt.datetime.fromisoformat(value)
+        except ValueError:
+            moment = None
+    if isinstance(moment, dt.datetime) and moment == moment:
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
+        return None, (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+    raise ReplayError(
+        f"{name}={value!r} is no place in a log",
+        allowed="a sequence number, a datetime, or text such as '2026-01-31T12:00:00Z'",
+    )
+
+
+def _only(only: Any) -> Any:
+    from flowdsl.frames import column_values, is_frame, to_polars
+
+    allowed = "a frame with seq_no, or a list of sequence numbers"
+    alone = column_values(only)
+    if alone is not None:
+        only = alone
+    elif is_frame(only):
+        frame = to_polars(only, "only")
+        if "seq_no" not in frame.columns:
+            raise ReplayError("only has no column 'seq_no'", allowed=allowed)
+        only = frame["seq_no"].drop_nulls().to_list()
+    if not isinstance(only, Iterable) or isinstance(only, (str, bytes, Mapping)):
+        raise ReplayError(f"only is a {type(only).__name__}", allowed=allowed)
+    numbers = list(only)
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise ReplayError(f"only names {number!r}, which is no sequence number", allowed=allowed)
+    return np.unique(np.array([n for n in numbers if abs(n) < 1 << 63], np.int64))
+
+
+def _duration(name: str, value: object) -> int:
+    """A duration in microseconds."""
+    try:
+        return parse_duration(value).microseconds
+    except BuildError as error:
+        raise ReplayError(
+            f"{name} is {value!r:.60}", allowed="a duration like '1h', or None", hint=error.hint
+        ) from error
+
+
+def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ReplayError(
+            f"{name}={value!r} is not known",
+            allowed=" or ".join(map(repr, allowed)),
+            hint=did_you_mean(str(value), allowed),
+        )
+
+
+def _check_graph(graph: object) -> None:
+    if graph is not None and not isinstance(graph, EntityGraph):
+        raise ReplayError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
+
+
+def _check_chunk_size(size: object) -> None:
+    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
+        return
+    raise ReplayError(f"chunk_size is {size!r}", allowed="a whole number of at least 1, or None")
+
+
+def _check_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, Any] | None) -> None:
+    if sinks is None:
+        return
+    if not isinstance(sinks, Mapping):
+        raise ReplayError(f"sinks are a {type(sinks).__name__}", allowed="a mapping from names to sinks")
+    for flow in flows:
+        for sink in flow.sinks:
+            if sink not in sinks:
+                raise ReplayError(
+                    f"there is no sink {sink!r}",
+                    flow=flow.name,
+                    allowed=", ".join(sinks),
+                    hint=did_you_mean(sink, sinks),
+                )

@@ -1,0 +1,13 @@
+"""The picture of a result: its flows with the counts of the run."""
+
+from __future__ import annotations
+
+from flowdsl.diagrams.picture import Picture
+from flowdsl.diagrams.results import result_diagram
+from flowdsl.results.error_counts import cause_counts
+from flowdsl.results.result_data import ResultData
+
+
+def result_picture(result: ResultData) -> Picture:
+    """Return the flows of a result with its counts at their edges."""
+    return Picture(result_diagram(result.manifest, cause_counts(result.store, result.recorder)))
