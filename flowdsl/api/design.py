@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Designer(FlowDesigner):
     """A flow that is being designed; a notebook shows it as a widget.
 
-    `flow` is the flow as it stands, `python` and `yaml` the text that says it, `findings` what is worth knowing of it.
+    `flow` is the flow as it stands, `python` and `yaml` the text that says it, `findings` what is worth
+    knowing of it.
     """
 
     @property
@@ -35,7 +36,8 @@ def design(
 ) -> Designer:
     """Open a widget that builds a flow with forms, with counts, findings and a preview.
 
-    The flow is tried on the beginning of the log whenever something changes, and on all of it when nothing changes for a while.
+    The flow is tried on the beginning of the log whenever something changes, and on all of it when nothing
+    changes for a while.
 
     Parameters
     ----------

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 
 class Flow(FlowSpec, Steps):
-    """Trigger and steps: what to do on events of a kind. A flow is a value, equal to every flow with the same parts.
+    """Trigger and steps: what to do on events of a kind. A flow is a value, equal to every flow with the same
+    parts.
 
     Flows are started by `on`; each method returns a new flow.
 
@@ -66,7 +67,8 @@ class Flow(FlowSpec, Steps):
         Returns
         -------
         networkx.DiGraph
-            A node for the trigger, each step and each sink, with the attributes `operator`, `options` and `text`.
+            A node for the trigger, each step and each sink, with the attributes `operator`, `options` and
+            `text`.
 
         Examples
         --------
@@ -258,8 +260,8 @@ class Flow(FlowSpec, Steps):
     def to_yaml(self) -> str:
         """Return the flow as part of a YAML file for production; loading it gives `portable()`.
 
-        Production also requires `entities` and `links` in the file, which `save` writes. Equal flows give equal bytes. Text is quoted
-        wherever a reader of YAML 1.1 or 1.2 could misread it.
+        Production also requires `entities` and `links` in the file, which `save` writes. Equal flows give
+        equal bytes. Text is quoted wherever a reader of YAML 1.1 or 1.2 could misread it.
 
         Returns
         -------
@@ -297,8 +299,8 @@ class Flow(FlowSpec, Steps):
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the flow to a file that production loads.
 
-        In a file of flows it replaces the flow with its name, or is appended; the rest of the file is kept. If anything fails, the
-        file is unchanged.
+        In a file of flows it replaces the flow with its name, or is appended; the rest of the file is kept.
+        If anything fails, the file is unchanged.
 
         Parameters
         ----------

@@ -40,8 +40,9 @@ class Project(ProjectSpec):
     other
         Top-level keys of the file that flowdsl does not use.
     text, name, skipped, left_out, rules
-        Where the project comes from: the YAML it was read from, its name in messages, why flows were skipped, which of the flows
-        in the text they are, and the rules it was read by. They do not matter for equality.
+        Where the project comes from: the YAML it was read from, its name in messages, why flows were skipped,
+        which of the flows in the text they are, and the rules it was read by. They do not matter for
+        equality.
 
     Examples
     --------
@@ -144,15 +145,15 @@ class Project(ProjectSpec):
         Parameters
         ----------
         folder
-            Where in_app, feed, counter and push sinks store their SQLite files, named like the sinks; None keeps them in memory. A
-            `path` in a configuration is relative to it.
+            Where in_app, feed, counter and push sinks store their SQLite files, named like the sinks; None
+            keeps them in memory. A `path` in a configuration is relative to it.
         custom
             Functions or sinks by name. Sinks of the type `custom` need one; any other may be replaced by one.
         graph
             Where counters start.
         target
-            A production runtime, `"this-rs"`: build its sinks, simulated in memory, for a replay with that target and
-            `dispatch=True`. What they would show, count and send is in `.calls`.
+            A production runtime, `"this-rs"`: build its sinks, simulated in memory, for a replay with that
+            target and `dispatch=True`. What they would show, count and send is in `.calls`.
 
         Returns
         -------
@@ -204,8 +205,8 @@ class Project(ProjectSpec):
     def to_yaml(self) -> str:
         """Return the YAML text of the project.
 
-        A project that was read keeps its text, comments included, except where it was changed; changed and new flows are lowered as
-        by `Flow.portable`.
+        A project that was read keeps its text, comments included, except where it was changed; changed and
+        new flows are lowered as by `Flow.portable`.
 
         Returns
         -------
@@ -241,9 +242,9 @@ class Project(ProjectSpec):
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the project to a file.
 
-        A project that was read is written as by `to_yaml`. A project made in Python becomes a complete file for production; in an
-        existing file of flows its flows, sinks and consumers replace those of the same name, and the rest is kept. If anything
-        fails, the file is unchanged.
+        A project that was read is written as by `to_yaml`. A project made in Python becomes a complete file
+        for production; in an existing file of flows its flows, sinks and consumers replace those of the same
+        name, and the rest is kept. If anything fails, the file is unchanged.
 
         Parameters
         ----------
@@ -283,14 +284,15 @@ def load(
 
     A list of paths gives one project, merged by production's rules as by `Project.merge`.
 
-    It is read strictly: what is unknown, of a wrong type or said twice, and every flow that could not be built in
-    Python, is refused. Raises `LoadError`, whose `problems` has every refusal with its place (`flows.yaml:12:5`).
-    A list of flows, or a single flow, is accepted as well as production's `events: {flows: […]}`.
+    It is read strictly: what is unknown, of a wrong type or said twice, and every flow that could not be
+    built in Python, is refused. Raises `LoadError`, whose `problems` has every refusal with its place
+    (`flows.yaml:12:5`). A list of flows, or a single flow, is accepted as well as production's `events:
+    {flows: […]}`.
 
-    With `target="this-rs"` it is read as that runtime reads it: refused is what it refuses, unknown keys are ignored,
-    and conditions, templates and durations mean what they mean there; such flows run by its rules. `skip_invalid=True`
-    leaves out flows that are refused, as that runtime does, with a `FlowWarning` for each problem; if no flow is left,
-    that is an error.
+    With `target="this-rs"` it is read as that runtime reads it: refused is what it refuses, unknown keys are
+    ignored, and conditions, templates and durations mean what they mean there; such flows run by its rules.
+    `skip_invalid=True` leaves out flows that are refused, as that runtime does, with a `FlowWarning` for each
+    problem; if no flow is left, that is an error.
 
     >>> project = load('''
     ... - name: notify

@@ -21,8 +21,8 @@ from flowdsl.values.masks import where_present
 class LinkEvents:
     """Some events of links, in the order of the log.
 
-    `kinds` count the link types that are looked up; all other types, and none, are the number behind them. `made` are
-    creations, the others deletions.
+    `kinds` count the link types that are looked up; all other types, and none, are the number behind them.
+    `made` are creations, the others deletions.
     """
 
     kinds: Numbers
@@ -36,8 +36,8 @@ class LinkEvents:
 def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: LinkEvents) -> Mask:
     """Take the events into the tables of the link types; says which are deletions that met no link.
 
-    A link ends with the next event of its identity, a deletion or a creation that replaces it, or with a deletion that
-    names no id but its type and its ends, whichever comes first.
+    A link ends with the next event of its identity, a deletion or a creation that replaces it, or with a
+    deletion that names no id but its type and its ends, whichever comes first.
     """
     kinds, seqs, made = events.kinds, events.seqs, events.made
     identity = identities.numbers(kinds, events.sources, events.targets, events.link_ids)
@@ -72,7 +72,9 @@ def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: Link
 
 
 def _end_held(table: LinkTable, held: Numbers, seqs: Seqs, events: LinkEvents, nameless: Index) -> Seqs:
-    """End links that were there before, by their identity or by their ends; the sequence numbers that ended one."""
+    """End links that were there before, by their identity or by their ends; the sequence numbers that ended
+    one.
+    """
     if len(nameless):
         row, between = table.between(events.sources[nameless], events.targets[nameless])
         held, seqs = np.concatenate([held, between]), np.concatenate([seqs, events.seqs[nameless[row]]])
@@ -102,7 +104,9 @@ def _next_nameless(events: LinkEvents, nameless: Index) -> Seqs:
 
 
 def first_said(keys: npt.NDArray[np.int64], deleted: Mask) -> tuple[Mask, Mask]:
-    """Where a row's key comes for the first time, and otherwise whether the row before it, of the same key, is no deletion."""
+    """Where a row's key comes for the first time, and otherwise whether the row before it, of the same key,
+    is no deletion.
+    """
     order = np.argsort(keys, kind="stable")
     again = np.concatenate([[False], keys[order][1:] == keys[order][:-1]])
     first, alive = np.ones(len(keys), np.bool_), np.zeros(len(keys), np.bool_)

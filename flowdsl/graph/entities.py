@@ -148,7 +148,8 @@ class EntityIndex(StateObject):
 
 
 class TypedVersions(StateObject):
-    """Ids that live, or once lived, in more than one entity type: what each type says, for the few that there are.
+    """Ids that live, or once lived, in more than one entity type: what each type says, for the few that there
+    are.
 
     An id that lives in several means the `first` of them, or else it is ambiguous.
     """

@@ -15,9 +15,11 @@ from flowdsl.graph.state import GraphRequirements, GraphState
 def grown(
     graph: GraphState, needs: GraphRequirements, gathered: Callable[[GraphRequirements], GraphState]
 ) -> GraphState:
-    """The graph for other needs: what it has stays as it is, what it lacks is `gathered`, what nobody needs is left out.
+    """The graph for other needs: what it has stays as it is, what it lacks is `gathered`, what nobody needs
+    is left out.
 
-    `gathered` gives a graph of such needs as of the same event, over the same interner and tables of identities.
+    `gathered` gives a graph of such needs as of the same event, over the same interner and tables of
+    identities.
     """
     has = graph.needs
     if (has.entities, has.links, has.types) == (needs.entities, needs.links, needs.types):

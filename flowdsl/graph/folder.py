@@ -25,8 +25,9 @@ _READING: Final = 0.3
 def read_graph(folder: str | os.PathLike[str], *, progress: Progress = None) -> EntityGraph:
     r"""Read a graph from a folder.
 
-    `entities/user.parquet` (or `.csv`, `.jsonl`) has the entities of type `user` with their `id`; `links.parquet` (or `.csv`,
-    `.jsonl`) has `link_type, source_id, target_id` and optionally `link_id`. Ids in CSV are read as text.
+    `entities/user.parquet` (or `.csv`, `.jsonl`) has the entities of type `user` with their `id`;
+    `links.parquet` (or `.csv`, `.jsonl`) has `link_type, source_id, target_id` and optionally `link_id`. Ids
+    in CSV are read as text.
 
     Parameters
     ----------

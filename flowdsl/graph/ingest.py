@@ -37,7 +37,9 @@ def entity_documents(kind: str, entities: Any, tick: Tick = silent) -> tuple[pl.
 
 
 def _aside(given: Any, work: Callable[[], T]) -> T:
-    """Frames in memory are read by a thread; any other may run code of the user's, which stays on the user's thread."""
+    """Frames in memory are read by a thread; any other may run code of the user's, which stays on the user's
+    thread.
+    """
     return work() if rows_in(given) is None else beside(work)
 
 

@@ -15,8 +15,8 @@ FORWARD, REVERSE = "forward", "reverse"
 BETWEEN = "between"
 # so many dead links at least are worth being left out
 DEAD_ABOVE = 64
-# where blocks are bounded, from how many times as many keys as there are links on these are searched for: tables would
-# be large, and never used for long
+# where blocks are bounded, from how many times as many keys as there are links on these are searched for:
+# tables would be large, and never used for long
 FAR_APART = 4
 # when a link ended that is in another block now: before anything
 _MOVED = -1

@@ -88,7 +88,9 @@ class SnapshotLinkKeys:
 
 
 class LinkKeys(StateObject):
-    """Which link holds each identity now. An identity is a number: its code, and the space that the code is of."""
+    """Which link holds each identity now. An identity is a number: its code, and the space that the code is
+    of.
+    """
 
     saved = keeps(
         _tables=SharedField("tables"),
@@ -134,7 +136,8 @@ class LinkKeys(StateObject):
     def held(self, kind: str | None, tables: Sequence[LinkTable]) -> Inside:
         """The numbers that links hold, from 0 on: of link ids, or of the pairs of ends of one type of links.
 
-        `tables` have the links of each type, and are not changed: a link may have ended without its identity being told.
+        `tables` have the links of each type, and are not changed: a link may have ended without its identity
+        being told.
         """
         # the code of no id at all is 0
         space, first = (0, 1) if kind is None else (self._kinds.index(kind) + 1, 0)
@@ -186,7 +189,9 @@ class LinkKeys(StateObject):
         return bool((links < np.array([*sizes, ALL])[kinds]).all())
 
     def numbers(self, kinds: Numbers, sources: Codes, targets: Codes, link_ids: pl.Series) -> Numbers:
-        """The identity of each link, known or new; `kinds` count the link types. One of another type has an id."""
+        """The identity of each link, known or new; `kinds` count the link types. One of another type has an
+        id.
+        """
         result = np.zeros(len(kinds), np.int64)
         named = where_present(link_ids)
         if named.any():
@@ -202,7 +207,9 @@ class LinkKeys(StateObject):
         return result
 
     def holders(self, identities: Numbers) -> tuple[Numbers, Numbers]:
-        """The link that holds each identity, as a number of its type and the type; `NOBODY` where there is none."""
+        """The link that holds each identity, as a number of its type and the type; `NOBODY` where there is
+        none.
+        """
         held = np.full(len(identities), NOBODY, np.int64)
         for space, rows in self._by_space(identities):
             held[rows] = self._holders[space][identities[rows] // self._spaces]

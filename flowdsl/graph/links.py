@@ -1,9 +1,10 @@
 """The links of one type: who is linked to whom as of a given event, in the order in which links were created.
 
-Links are numbered in that order, once and for all. A *block* holds some that follow each other, and for each direction
-that is asked for a *run* of them, sorted by the id that look-ups start from. Blocks are joined at a geometric pace as
-the log adds links; on the way those that have ended are left out. Each link knows the sequence numbers between which it
-lives. Where nothing may take long, as in a live run, blocks are of a size at most, and one at a time is made anew.
+Links are numbered in that order, once and for all. A *block* holds some that follow each other, and for each
+direction that is asked for a *run* of them, sorted by the id that look-ups start from. Blocks are joined at a
+geometric pace as the log adds links; on the way those that have ended are left out. Each link knows the
+sequence numbers between which it lives. Where nothing may take long, as in a live run, blocks are of a size
+at most, and one at a time is made anew.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 # blocks of any size
 UNBOUNDED = 1 << 62
-# where blocks are bounded, how many links may be moved for each that comes or ends, so that there are fewer blocks
+# where blocks are bounded, how many links may be moved for each that comes or ends, so that there are fewer
+# blocks
 EACH = 4
 # more links of one type than anybody has
 MOST_LINKS = 1 << 48
@@ -32,8 +34,8 @@ MOST_LINKS = 1 << 48
 class LinkTable(StateObject):
     """All links of one type, in blocks one behind the other.
 
-    `largest` is how many links are in a block at most, and so how many are moved at once. What was there before may be
-    in a larger one; when most of it has ended, the rest is moved into others, some at a time.
+    `largest` is how many links are in a block at most, and so how many are moved at once. What was there
+    before may be in a larger one; when most of it has ended, the rest is moved into others, some at a time.
     """
 
     saved = keeps(
@@ -175,7 +177,8 @@ class LinkTable(StateObject):
                     self._join(place, place + 1)
 
     def tidy(self) -> bool:
-        """Leave out some of what has ended, or join neighbours that became few, where blocks are bounded; whether it did.
+        """Leave out some of what has ended, or join neighbours that became few, where blocks are bounded;
+        whether it did.
 
         Half as many links are moved as there are in the largest block, at most.
         """
@@ -202,7 +205,9 @@ class LinkTable(StateObject):
     # -- look-ups --------------------------------------------------------------------------------------
 
     def expand(self, direction: str, ids: Codes, seen: Seqs) -> tuple[Numbers, Codes]:
-        """Every link of each id alive after sequence number `seen`: the row of the id, and the other end's code."""
+        """Every link of each id alive after sequence number `seen`: the row of the id, and the other end's
+        code.
+        """
         earliest = int(seen.min(initial=ALIVE))
         rows, others = [], []
         for block in self._blocks:

@@ -36,11 +36,11 @@ class EntityGraph:
     Parameters
     ----------
     entities
-        For each entity type a frame with an `id` column, a mapping id → object, or a function that takes a list of ids and
-        returns either for the ids it knows; it is asked once about each id.
+        For each entity type a frame with an `id` column, a mapping id → object, or a function that takes a
+        list of ids and returns either for the ids it knows; it is asked once about each id.
     links
-        A frame or list of mappings with `link_type, source_id, target_id` and optionally `link_id`, in the order of creation. Of
-        links with the same identity the last one counts.
+        A frame or list of mappings with `link_type, source_id, target_id` and optionally `link_id`, in the
+        order of creation. Of links with the same identity the last one counts.
     progress
         As in `replay`; counts entities and links.
 
@@ -352,6 +352,8 @@ def _last_between_each_ends(links: pl.DataFrame) -> pl.DataFrame:
 
 
 def _is_last(links: pl.DataFrame, *keys: str) -> pl.Series:
-    """Which rows are the last with their keys. The number is a column: `int_range` under `over` counts each group anew."""
+    """Which rows are the last with their keys. The number is a column: `int_range` under `over` counts each
+    group anew.
+    """
     numbered = links.with_row_index("number")
     return numbered.select(pl.col("number") == pl.col("number").last().over(keys)).to_series()

@@ -108,7 +108,8 @@ def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, fou
     """Where the very first link is dead or not born yet: from when on is each later one the first alive?
 
     Link i is the first from the latest end among those before it (and its own birth) until its own end. Those
-    spans ascend within a key, so one binary search finds the link for a moment. Only keys in need are worked on.
+    spans ascend within a key, so one binary search finds the link for a moment. Only keys in need are worked
+    on.
     """
     keys, which = np.unique(ids[rest], return_inverse=True)
     key_row, place = spread(*run.bounds(keys.astype(np.int32)))

@@ -164,7 +164,9 @@ class GraphState(StateObject):
         return self.anywhere.changing or any(index.changing for index in self.by_type.values())
 
     def find(self, ids: Codes, seen: Numbers, kind: str | None = None) -> Numbers:
-        """The version of each entity after the event `seen` of the chunk; `NONE` or `AMBIGUOUS` (in several types)."""
+        """The version of each entity after the event `seen` of the chunk; `NONE` or `AMBIGUOUS` (in several
+        types).
+        """
         if kind is not None:
             if kind in self.fetchers:
                 self._fetch(kind, ids)
@@ -198,8 +200,9 @@ class GraphState(StateObject):
         return np.full(len(seqs), ALIVE - 1) if self.frozen else seqs
 
     def _fetch(self, kind: str, ids: Codes) -> None:
-        """Ask a fetcher about ids it was never asked about. All ids looked up are asked about, whatever else they
-        are, so that what is known does not depend on where chunks begin."""
+        """Ask a fetcher about ids it was never asked about. All ids looked up are asked about, whatever else
+        they are, so that what is known does not depend on where chunks begin.
+        """
         for codes, documents in self.fetchers[kind].fetch(ids, self.interner):
             start = self.versions.add(documents, codes)
             untouched = self.by_type[kind].untouched(codes)
@@ -211,8 +214,8 @@ class GraphState(StateObject):
     def advance(self, events: EventRows) -> Index:
         """Take in the changes that a chunk's events make; the rows of deletions that met nothing.
 
-        Those of links count where their type is looked up, or where they name none; those of entities where entities are
-        looked up, unless a function answers for their type.
+        Those of links count where their type is looked up, or where they name none; those of entities where
+        entities are looked up, unless a function answers for their type.
         """
         unmet: list[Index] = []
         if not self.frozen and len(events):

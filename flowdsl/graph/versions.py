@@ -76,7 +76,8 @@ class VersionBlock(StateObject):
         if found.all_(Tag.MISSING):
             return own if self._all_objects() else self._only_objects(own)
         if found.all_(Tag.TEXT):
-            # looked for only: whatever reads this later may do so when the codes of other texts are given anew
+            # looked for only: whatever reads this later may do so when the codes of other texts are given
+            # anew
             return own if (self._interner.find(found.text_series()) == self.ids).all() else found
         replaced = self._numbered(found) | (found.is_(Tag.MISSING) & self._objects())
         return Column.concat([found, own]).take(np.arange(len(self)) + np.where(replaced, len(self), 0))
@@ -106,7 +107,9 @@ class VersionBlock(StateObject):
         return Column(own.size, np.where(objects, own.tag_array(), np.uint8(Tag.MISSING)), texts=own.texts)
 
     def _whole(self) -> Column:
-        """The objects, each with its id put first where its data lacks one, and as text where that has a number."""
+        """The objects, each with its id put first where its data lacks one, and as text where that has a
+        number.
+        """
         whole, found = self.documents.column(()), self.documents.column(ID)
         numbered = np.flatnonzero(self._numbered(found))
         if len(numbered):
@@ -169,7 +172,9 @@ class DerivedColumns:
         self._known: dict[tuple[int, object], Any] = {}
 
     def get(self, block: int, key: object, asked: int, size: int) -> Any:
-        """What is known; True where it is time to evaluate it, None where evaluating the rows asked is less work."""
+        """What is known; True where it is time to evaluate it, None where evaluating the rows asked is less
+        work.
+        """
         known = self._known.get((block, key))
         if known is not None:
             return known
@@ -305,8 +310,8 @@ class VersionStore(StateObject):
 
     def _read(self, block: int, below: Path, versions: npt.NDArray[np.int32]) -> Column:
         held, start = self._blocks[block], self._starts[block]
-        # whole objects are rare and heavy, and of a log's versions many are never read: only those asked for are
-        # taken apart, until it would have been less work to take them all
+        # whole objects are rare and heavy, and of a log's versions many are never read: only those asked for
+        # are taken apart, until it would have been less work to take them all
         if not below or (not held.has(below) and self._pays_to_pick(block, below, len(versions))):
             # read once: another thread may pick others meanwhile
             picked = self._picked
@@ -371,7 +376,9 @@ class Compaction:
         return len(rows)
 
     def finish(self) -> npt.NDArray[np.int32]:
-        """Let the store have only what was gathered; gives the new number of each old one, and of -2 and -1 themselves."""
+        """Let the store have only what was gathered; gives the new number of each old one, and of -2 and -1
+        themselves.
+        """
         store, mapping = self._store, self._mapping
         mapping[-2:] = -2, -1
         store._blocks = store._blocks[: store._base_blocks] + self._blocks

@@ -32,7 +32,9 @@ _BATCH: Final = 65_536
 
 
 class EventLog(ABC):
-    """Base class of logs that can be appended to; consumers subscribe to them and keep their positions in them."""
+    """Base class of logs that can be appended to; consumers subscribe to them and keep their positions in
+    them.
+    """
 
     def __init__(self) -> None:
         self._problems = RowProblems()
@@ -55,8 +57,8 @@ class EventLog(ABC):
     def identity(self) -> str | None:
         """Unique id of the log, created and kept with it.
 
-        Together with its `seq_no` it identifies an event. None if the events come from files or frames: there an event is
-        identified by its `event_id`, or else by its content.
+        Together with its `seq_no` it identifies an event. None if the events come from files or frames: there
+        an event is identified by its `event_id`, or else by its content.
         """
 
     @property
@@ -83,7 +85,8 @@ class EventLog(ABC):
         timestamp
             The time of the events that have none; now by default. A `seq_no` of theirs is ignored.
         duplicates
-            `"drop"` skips events whose id is in the log already, or comes again among these; they are listed in `problems`.
+            `"drop"` skips events whose id is in the log already, or comes again among these; they are listed
+            in `problems`.
         progress
             As in `replay`.
 
@@ -224,7 +227,8 @@ class EventLog(ABC):
 
     @abstractmethod
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
-        """Store that a live run's clock was at this time after an event, because a timer fired without an event.
+        """Store that a live run's clock was at this time after an event, because a timer fired without an
+        event.
 
         Parameters
         ----------
@@ -266,7 +270,8 @@ class EventLog(ABC):
     def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
         """Store that these events, which are dated in the future, do not move the log clock.
 
-        A live run stores this before it processes the events (`max_ahead`). The first mark of an event counts.
+        A live run stores this before it processes the events (`max_ahead`). The first mark of an event
+        counts.
 
         Parameters
         ----------
@@ -307,7 +312,9 @@ class EventLog(ABC):
     @property
     @abstractmethod
     def problems(self) -> pd.DataFrame:
-        """Rows that could not be read or are unusual, as a table: `place`, `row`, `problem`, `reason`, `text`."""
+        """Rows that could not be read or are unusual, as a table: `place`, `row`, `problem`, `reason`,
+        `text`.
+        """
 
     @abstractmethod
     def position(self, consumer: str) -> int:
@@ -365,7 +372,8 @@ class EventLog(ABC):
         consumer
             The name of the consumer.
         position
-            Where to start: `"beginning"`, `"latest"`, `"last_acknowledged"`, or a sequence number, which is included.
+            Where to start: `"beginning"`, `"latest"`, `"last_acknowledged"`, or a sequence number, which is
+            included.
 
         Returns
         -------
@@ -499,7 +507,8 @@ class Subscription:
         size
             The greatest number of events.
         timeout
-            How long to wait for the first one, in seconds; None waits until one comes or the subscription is closed.
+            How long to wait for the first one, in seconds; None waits until one comes or the subscription is
+            closed.
         columns
             The columns of the event table.
 

@@ -21,7 +21,8 @@ _MOST: Final = 65_536
 class Blocks:
     """Frames of numbered events, in order.
 
-    There are few of them and each row is copied rarely, however few come at a time: the sizes grow geometrically.
+    There are few of them and each row is copied rarely, however few come at a time: the sizes grow
+    geometrically.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,10 @@
 """SQLite catalog of a Parquet log: its identity, segments, consumer positions and marks.
 
-One transaction is one durable step: `synchronous=FULL` and a rollback journal that stays and whose head is wiped and
-synced (with `DELETE`, a power cut after the commit could bring the journal back, and with it the state before; in
-write-ahead mode SQLite before 3.51.3 has a fault with two connections). A segment counts from the moment it is listed
-here, not from when it is on disk. SQLite does not notice a flipped bit in a value, so rows have checksums.
+One transaction is one durable step: `synchronous=FULL` and a rollback journal that stays and whose head is
+wiped and synced (with `DELETE`, a power cut after the commit could bring the journal back, and with it the
+state before; in write-ahead mode SQLite before 3.51.3 has a fault with two connections). A segment counts
+from the moment it is listed here, not from when it is on disk. SQLite does not notice a flipped bit in a
+value, so rows have checksums.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from flowdsl.log.segments import MOST, Segment, Statistics, segment_name
 
 NAME: Final = "log.sqlite"
 _FORMAT: Final = 3
-# How long one waits for others who are at the file, and between two tries, in seconds. A transaction keeps all others out
-# while it syncs, which is nearly all the time: who writes one after the other leaves a moment in between for them, and
-# they look often, where SQLite itself would sleep for up to a tenth of a second.
+# How long one waits for others who are at the file, and between two tries, in seconds. A transaction keeps
+# all others out while it syncs, which is nearly all the time: who writes one after the other leaves a moment
+# in between for them, and they look often, where SQLite itself would sleep for up to a tenth of a second.
 _PATIENCE: Final = 30.0
 _NAP: Final = 0.0003
 _BREATH: Final = 0.001

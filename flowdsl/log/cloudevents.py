@@ -23,9 +23,9 @@ def is_cloud_event(row: Mapping[str, Any]) -> bool:
 def cloud_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an event table that a CloudEvent gives.
 
-    `event_id` is `source` and `id` with a space between (no URI holds one), `timestamp` its `time`, `kind` its `type`;
-    the members of its `data` are the other fields. Extensions, `subject` and `dataschema` go into `metadata`, with
-    `ce_` before a name that `metadata` has already.
+    `event_id` is `source` and `id` with a space between (no URI holds one), `timestamp` its `time`, `kind`
+    its `type`; the members of its `data` are the other fields. Extensions, `subject` and `dataschema` go into
+    `metadata`, with `ce_` before a name that `metadata` has already.
 
     >>> cloud_fields({"specversion": "1.0", "type": "entity.deleted", "source": "/crm", "id": "7", "trace": "t1",
     ...               "data": {"entity_type": "user", "entity_id": "ann"}})

@@ -1,7 +1,8 @@
 """Columns of event tables: their types, and the conversion of files and frames to them.
 
-Every chunk of a log has these types, whatever the source had: dictionary-encoded text becomes text, integer ids
-become their decimal text, timestamps become UTC microseconds. `data` and `metadata` stay JSON text or nested.
+Every chunk of a log has these types, whatever the source had: dictionary-encoded text becomes text, integer
+ids become their decimal text, timestamps become UTC microseconds. `data` and `metadata` stay JSON text or
+nested.
 """
 
 from __future__ import annotations
@@ -96,8 +97,8 @@ class SchemaCoercer:
     def shape(self, frame: pl.DataFrame, place: str) -> pl.DataFrame:
         """Return the event columns of `frame` in their types.
 
-        What cannot be kept becomes null; where text was not UTF-8 a boolean column `__not_utf8` says so. `kind` and
-        `timestamp` are there even where the source has nothing in them.
+        What cannot be kept becomes null; where text was not UTF-8 a boolean column `__not_utf8` says so.
+        `kind` and `timestamp` are there even where the source has nothing in them.
         """
         empty = [pl.lit(None).alias(name) for name in ("kind", "timestamp") if name not in frame.columns]
         frame = frame.select(name for name in frame.columns if name in SCHEMA).with_columns(empty)

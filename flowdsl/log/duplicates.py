@@ -1,8 +1,9 @@
 """Duplicate events, recognized by their ids and skipped by an append with `duplicates="drop"`.
 
-A log in memory remembers about 40 bytes for each id. A log in a folder keeps the ids of each segment as sorted digests in a
-file beside it (16 bytes an id, in the folder `ids`), made once when it is first asked and only looked into after that; in
-memory it has those of what is not sealed yet. The files are no part of the log: what is missing or damaged is made again.
+A log in memory remembers about 40 bytes for each id. A log in a folder keeps the ids of each segment as
+sorted digests in a file beside it (16 bytes an id, in the folder `ids`), made once when it is first asked and
+only looked into after that; in memory it has those of what is not sealed yet. The files are no part of the
+log: what is missing or damaged is made again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Identities of events, the same wherever their deliveries go (rule 31).
 
-An event of a log that flowdsl keeps is known by the identity of the log, its number and its time: the time tells it
-from one that got the same number in a copy of the log, or after a backup was brought back. An event of files and frames
-is known by its `event_id`, and without one by all that it says and by which of several equal ones it is; so it is the
-same in every file that has it.
+An event of a log that flowdsl keeps is known by the identity of the log, its number and its time: the time
+tells it from one that got the same number in a copy of the log, or after a backup was brought back. An event
+of files and frames is known by its `event_id`, and without one by all that it says and by which of several
+equal ones it is; so it is the same in every file that has it.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class LogNames:
 class EventNames:
     """Identities of the events of files and frames, found as the events are read.
 
-    They are spelled out when they are asked for; of events that are left behind a name of 16 bytes is kept. About
-    40 bytes are kept for each event without an id, so that equal ones are told apart.
+    They are spelled out when they are asked for; of events that are left behind a name of 16 bytes is kept.
+    About 40 bytes are kept for each event without an id, so that equal ones are told apart.
     """
 
     def __init__(self, source: EventSource) -> None:

@@ -1,7 +1,7 @@
 """Forked processes: a child lets go of what its parent had open, and opens what it needs anew.
 
-A lock that was taken is shared by both sides of a fork, an open file has one place for both, and a SQLite connection
-must not be used, nor even closed, on the other side.
+A lock that was taken is shared by both sides of a fork, an open file has one place for both, and a SQLite
+connection must not be used, nor even closed, on the other side.
 """
 
 from __future__ import annotations

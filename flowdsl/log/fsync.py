@@ -1,7 +1,7 @@
 """Durable files of a log's folder, private to their owner and never links out of the folder.
 
-A file whose sync failed is never synced again: the system may have thrown the bytes away and say "done" the next
-time. Whoever meets such a failure writes a new file.
+A file whose sync failed is never synced again: the system may have thrown the bytes away and say "done" the
+next time. Whoever meets such a failure writes a new file.
 """
 
 from __future__ import annotations

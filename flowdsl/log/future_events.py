@@ -23,9 +23,9 @@ Numbers = npt.NDArray[np.int64]
 def ahead_of_next(times: Numbers, limit: int) -> tuple[npt.NDArray[np.bool_], Numbers]:
     """Return which of these moments (µs, in log order) are ahead of the next ones, and the clock there.
 
-    One is *contradicted* if it is more than `limit` later than at least half of the next ten. It is ahead if it is also
-    more than `limit` later than every earlier one that is not contradicted. The clock stays where these put it; where there
-    is none yet it begins with the next one that is not ahead.
+    One is *contradicted* if it is more than `limit` later than at least half of the next ten. It is ahead if
+    it is also more than `limit` later than every earlier one that is not contradicted. The clock stays where
+    these put it; where there is none yet it begins with the next one that is not ahead.
 
     >>> ahead_of_next(np.array([0, 1, 900, 2, 3]), 10)[0].tolist()
     [False, False, True, False, False]

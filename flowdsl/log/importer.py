@@ -1,4 +1,6 @@
-"""Files and frames of other shapes as event logs: in memory by `read_events`, streamed into a folder by `convert`."""
+"""Files and frames of other shapes as event logs: in memory by `read_events`, streamed into a folder by
+`convert`.
+"""
 
 from __future__ import annotations
 
@@ -58,17 +60,19 @@ def read_events(
     duplicates: Duplicates = "keep",
     progress: Progress = None,
 ) -> MemoryEventLog:
-    """A log in memory of the events of a file, a glob of files, a frame or a list of mappings, whatever their shape.
+    """A log in memory of the events of a file, a glob of files, a frame or a list of mappings, whatever their
+    shape.
 
-    Known without being told: envelopes and events of production, CloudEvents 1.0, event tables. `columns` says where
-    the fields of an event come from: a column or a dotted path, `literal(x)`, or a function of a row. `kinds` says
-    what the values of `kind` mean (None: leave the row out), or is a function of a row; `split` makes several events
-    of one row: kinds, or mappings with a `kind` and the columns of that event alone (a row without its ids has no such event).
-    Paths lead into columns of JSON text as well. Timestamps are RFC 3339 unless `time_unit` (`s`, `ms`, `us`, `ns`) or `time_format` (strptime formats) says otherwise.
-    Events are in the order of `seq_no` where there is one, else of (timestamp, position), numbered from 1. Rows that
-    cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1, other rows from 0); where none can,
-    a `DataError` says why. A row whose event id stands above already is listed there too, and left out with
-    `duplicates="drop"`. `progress` is as in `replay`.
+    Known without being told: envelopes and events of production, CloudEvents 1.0, event tables. `columns`
+    says where the fields of an event come from: a column or a dotted path, `literal(x)`, or a function of a
+    row. `kinds` says what the values of `kind` mean (None: leave the row out), or is a function of a row;
+    `split` makes several events of one row: kinds, or mappings with a `kind` and the columns of that event
+    alone (a row without its ids has no such event). Paths lead into columns of JSON text as well. Timestamps
+    are RFC 3339 unless `time_unit` (`s`, `ms`, `us`, `ns`) or `time_format` (strptime formats) says
+    otherwise. Events are in the order of `seq_no` where there is one, else of (timestamp, position), numbered
+    from 1. Rows that cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1,
+    other rows from 0); where none can, a `DataError` says why. A row whose event id stands above already is
+    listed there too, and left out with `duplicates="drop"`. `progress` is as in `replay`.
 
     >>> from flowdsl.log import literal
     >>> log = read_events([{"at": 5, "who": "ann", "what": "post-1"}], time_unit="s", columns={
@@ -92,8 +96,9 @@ def read_events(
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion did: events appended, source rows left out on purpose, rows with problems, and how many events
-    were left out because the log had their ids already, or the source twice."""
+    """What a conversion did: events appended, source rows left out on purpose, rows with problems, and how
+    many events were left out because the log had their ids already, or the source twice.
+    """
 
     events: int
     skipped: int
@@ -147,7 +152,9 @@ def convert(
 
 
 class EventImporter:
-    """Reads one source once, as frames of checked events in the order of the source; counts and keeps the rest."""
+    """Reads one source once, as frames of checked events in the order of the source; counts and keeps the
+    rest.
+    """
 
     def __init__(self, shape: RowShape, duplicates: Duplicates) -> None:
         check_duplicates(duplicates)
@@ -202,7 +209,9 @@ class EventImporter:
         )
 
     def _stand_out(self, shaped: pl.DataFrame, at: pl.Series, block: TextBlock) -> list[int]:
-        """Report rows that come late, and ids that come again (the events split from one row are one); the latter rows."""
+        """Report rows that come late, and ids that come again (the events split from one row are one); the
+        latter rows.
+        """
         key = "seq_no" if "seq_no" in shaped.columns else "timestamp"
         first = pl.Series(at.is_first_distinct())
         rows = at.filter(first)

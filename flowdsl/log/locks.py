@@ -1,7 +1,8 @@
 """Lock of the writer: on a file that names its holder, and on the folder it is in.
 
-The file may be removed, and a new one would be locked by somebody else: the folder is locked as well, where the file
-system can, and who holds the lock looks after each sync whether the file is still the one that was locked.
+The file may be removed, and a new one would be locked by somebody else: the folder is locked as well, where
+the file system can, and who holds the lock looks after each sync whether the file is still the one that was
+locked.
 """
 
 from __future__ import annotations

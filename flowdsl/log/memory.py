@@ -223,7 +223,8 @@ class MemoryEventLog(EventLog):
         return together(cut(picked(frames, names), size), size)
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
-        """Store that a live run's clock was at this time after an event, because a timer fired without an event.
+        """Store that a live run's clock was at this time after an event, because a timer fired without an
+        event.
 
         Parameters
         ----------
@@ -269,7 +270,8 @@ class MemoryEventLog(EventLog):
     def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
         """Store that these events, which are dated in the future, do not move the log clock.
 
-        A live run stores this before it processes the events (`max_ahead`). The first mark of an event counts.
+        A live run stores this before it processes the events (`max_ahead`). The first mark of an event
+        counts.
 
         Parameters
         ----------
@@ -314,7 +316,9 @@ class MemoryEventLog(EventLog):
 
     @property
     def problems(self) -> pd.DataFrame:
-        """Rows that could not be read or are unusual, as a table: `place`, `row`, `problem`, `reason`, `text`."""
+        """Rows that could not be read or are unusual, as a table: `place`, `row`, `problem`, `reason`,
+        `text`.
+        """
         return self._problems.frame()
 
     @property

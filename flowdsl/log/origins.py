@@ -1,4 +1,6 @@
-"""Where the fields of an event come from in a file of another shape: columns, paths, constants, functions of a row."""
+"""Where the fields of an event come from in a file of another shape: columns, paths, constants, functions of
+a row.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def literal(value: Any) -> ConstantOrigin:
 
 @dataclass(frozen=True)
 class PartOrigin:
-    """One of the events that a row is split into, and the fields that come from elsewhere than those of the others."""
+    """One of the events that a row is split into, and the fields that come from elsewhere than those of the
+    others.
+    """
 
     kind: str
     columns: Mapping[str, Origin] = field(default_factory=dict)
@@ -93,7 +97,8 @@ class Paths:
         self._read: dict[str, Any] = {}
 
     def at(self, row: Row, path: str) -> Any:
-        """The value at a path; None where there is none. Raises `ValueError` where a path leads into text that is no JSON.
+        """The value at a path; None where there is none. Raises `ValueError` where a path leads into text
+        that is no JSON.
 
         >>> Paths().at({"properties": '{"video_id": 5279}'}, "properties.video_id")
         5279

@@ -52,21 +52,22 @@ SEAL_BYTES: Final = 1 << 26
 class ParquetEventLog(EventLog):
     """Durable log in a folder, created by the first append.
 
-    Events are sealed into a Parquet segment after `seal_rows` events, after 64 MB, or, at an append, when the oldest has waited
-    for `seal_after`. If an append raises `DataError` because the disk failed or is full, its events are not in the log, and the
-    next append tries a new file.
+    Events are sealed into a Parquet segment after `seal_rows` events, after 64 MB, or, at an append, when the
+    oldest has waited for `seal_after`. If an append raises `DataError` because the disk failed or is full,
+    its events are not in the log, and the next append tries a new file.
 
-    One process writes at a time; any number read, and see new events immediately. A path of plain Parquet files is opened
-    read-only; positions of its consumers are kept in this object.
+    One process writes at a time; any number read, and see new events immediately. A path of plain Parquet
+    files is opened read-only; positions of its consumers are kept in this object.
 
     Parameters
     ----------
     folder
         The folder of the log, or a folder, file or glob of plain Parquet files.
     durability
-        When `append` returns. `"commit"`: once the events are on disk and survive a power cut; concurrent appends share one sync.
-        `"group"`: the same, but a sync waits up to 2 ms for other threads. `"none"`: once the operating system has the events,
-        which then survive the end of the process but not a power cut.
+        When `append` returns. `"commit"`: once the events are on disk and survive a power cut; concurrent
+        appends share one sync. `"group"`: the same, but a sync waits up to 2 ms for other threads. `"none"`:
+        once the operating system has the events, which then survive the end of the process but not a power
+        cut.
     seal_rows
         The number of events per segment, 32,768 by default.
     seal_after
@@ -260,7 +261,8 @@ class ParquetEventLog(EventLog):
         return ahead(together(cut(found, size), size))
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
-        """Store that a live run's clock was at this time after an event, because a timer fired without an event.
+        """Store that a live run's clock was at this time after an event, because a timer fired without an
+        event.
 
         Parameters
         ----------
@@ -310,7 +312,8 @@ class ParquetEventLog(EventLog):
     def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
         """Store that these events, which are dated in the future, do not move the log clock.
 
-        A live run stores this before it processes the events (`max_ahead`). The first mark of an event counts.
+        A live run stores this before it processes the events (`max_ahead`). The first mark of an event
+        counts.
 
         Parameters
         ----------
@@ -430,8 +433,9 @@ class ParquetEventLog(EventLog):
         Parameters
         ----------
         repair
-            Move what is damaged to the folder `quarantine`, give up its event numbers, and let the rest be used; reading skips them
-            with a warning. Requires that no other process writes. Without it nothing is changed.
+            Move what is damaged to the folder `quarantine`, give up its event numbers, and let the rest be
+            used; reading skips them with a warning. Requires that no other process writes. Without it nothing
+            is changed.
         progress
             As in `replay`.
 
@@ -470,7 +474,9 @@ class ParquetEventLog(EventLog):
 
     @property
     def problems(self) -> pd.DataFrame:
-        """Rows of plain files, or of frames appended through this object, that could not be read; and lost events."""
+        """Rows of plain files, or of frames appended through this object, that could not be read; and lost
+        events.
+        """
         return self._plain.problems if self._plain else self._all_problems.frame()
 
     @property

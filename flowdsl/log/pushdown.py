@@ -14,11 +14,11 @@ from flowdsl.log.segments import Segment, Statistics
 class ScanFilter:
     """Events that flows run on or look up; `clock` (µs) is the reader's clock.
 
-    `triggers` are (kind, type or None for any). `entities`: all events of entities count. `link_types`: events of
-    these links count, and of links with ids, since those may replace one another whatever their type. Where `passed`
-    is given, nothing depends on when exactly the clock moves: segments that end before `stop` (a number, a time) may be
-    left out but for their first and last event, and it is told how many that were. `ahead` are the numbers of events that do
-    not move the clock, and are told with their ids.
+    `triggers` are (kind, type or None for any). `entities`: all events of entities count. `link_types`:
+    events of these links count, and of links with ids, since those may replace one another whatever their
+    type. Where `passed` is given, nothing depends on when exactly the clock moves: segments that end before
+    `stop` (a number, a time) may be left out but for their first and last event, and it is told how many that
+    were. `ahead` are the numbers of events that do not move the clock, and are told with their ids.
 
     >>> ScanFilter((("link.created", "likes"),)).met_by(Statistics(0, 9, True, ("link.created",), ("views",), (), False))
     False

@@ -114,7 +114,8 @@ def noted(note: Said | None, catalog: Catalog) -> int:
 def tidy(folder: Path, catalog: Catalog, tail: Span, *, mine: bool = False) -> None:
     """Remove leftovers of a crash whose events are elsewhere; move files with other events to `quarantine`.
 
-    `mine`: this process has been the only one since it looked, so that what is not listed has failed and goes, too.
+    `mine`: this process has been the only one since it looked, so that what is not listed has failed and
+    goes, too.
     """
     for path in [
         *folder.glob(f".{PREFIX}*"),

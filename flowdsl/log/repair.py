@@ -44,8 +44,9 @@ _MORE_THAN_A_TAIL: Final = 1 << 22
 def repair(folder: Path, follower: ProgressReporter) -> Verification:
     """Check a log as its only writer, and move what is damaged to `quarantine`; return the damage found.
 
-    Segments that are there and that the catalog does not know are taken in again. The events that are lost are given up:
-    their numbers are a gap that `problems` and a warning at each reading name, and are not used again.
+    Segments that are there and that the catalog does not know are taken in again. The events that are lost
+    are given up: their numbers are a gap that `problems` and a warning at each reading name, and are not used
+    again.
     """
     lock = lock_writer(folder)
     try:

@@ -23,7 +23,8 @@ from flowdsl.log.validation import without
 
 ROW: Final = "__row"
 Ints = npt.NDArray[np.int64]
-# What a user's function may raise for a row that it was not written for; that row is broken, the others are read.
+# What a user's function may raise for a row that it was not written for; that row is broken, the others are
+# read.
 _ROW_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
@@ -50,14 +51,18 @@ class RowShape:
 
 @dataclass(frozen=True)
 class MappedRows:
-    """Events of one block, not checked yet: event columns, and `__row`, the position in the block each came from."""
+    """Events of one block, not checked yet: event columns, and `__row`, the position in the block each came
+    from.
+    """
 
     frame: pl.DataFrame
     skipped: int
 
 
 def map_block(block: TextBlock, shape: RowShape, shaper: SchemaCoercer, problems: RowProblems) -> MappedRows:
-    """Return the events of a block as its rows have them: kinds translated, fields found, times read, rows split."""
+    """Return the events of a block as its rows have them: kinds translated, fields found, times read, rows
+    split.
+    """
     broken: dict[int, str] = {}
     source = _Source(block, shape, broken)
     kinds = _kinds(source)
@@ -118,7 +123,9 @@ class _Source:
         return [column for column in found if column is not None]
 
     def field(self, name: str, at: Ints, origin: Origin | None = None) -> pl.Series | None:
-        """One field of the rows `at`, from its own origin unless another is named; None where the source does not have it."""
+        """One field of the rows `at`, from its own origin unless another is named; None where the source does
+        not have it.
+        """
         origin = self.shape.columns.get(name) if origin is None else origin
         if origin == ConstantOrigin(None):
             return None
@@ -203,7 +210,9 @@ def _rows(table: pl.DataFrame, at: Ints) -> Sequence[Row]:
 
 
 def _known_fields(row: dict[str, Any]) -> Row:
-    """The fields of a row whose shape is known: a CloudEvent, production's envelope or event, an event table's row."""
+    """The fields of a row whose shape is known: a CloudEvent, production's envelope or event, an event
+    table's row.
+    """
     if is_cloud_event(row):
         fields = cloud_fields(row)
         return {**fields, **{name: json_text(fields.get(name), name) for name in JSON_COLUMNS}}
@@ -257,7 +266,9 @@ _CONVERT: Final[dict[str, Callable[[Any, str], Any]]] = {
 
 
 def _kinds(source: _Source) -> pl.Series:
-    """Return what each row is, in the words of events or of `split`; null for a row that is left out or broken."""
+    """Return what each row is, in the words of events or of `split`; null for a row that is left out or
+    broken.
+    """
     shape, everywhere = source.shape, np.arange(len(source.block.rows))
     if callable(shape.kinds):
         made = source.values(shape.kinds, "kinds", everywhere)
@@ -305,7 +316,9 @@ def _meaning(
 
 
 def _split(frame: pl.DataFrame, kinds: pl.Series, source: _Source) -> pl.DataFrame:
-    """Return the events of the rows, those of one row after the other, each with its kind and the fields of its own."""
+    """Return the events of the rows, those of one row after the other, each with its kind and the fields of
+    its own.
+    """
     rows = frame[ROW].to_numpy()
     sound = ~np.isin(rows, list(source.broken)) if source.broken else np.ones(len(rows), bool)
     if not source.shape.split:
@@ -337,7 +350,9 @@ def _parts(
 
 
 def _with_own(events: pl.DataFrame, which: Ints, parts: list[PartOrigin], source: _Source) -> pl.DataFrame:
-    """Return events with the fields that their parts of a row take from elsewhere, without the parts that a row does not have."""
+    """Return events with the fields that their parts of a row take from elsewhere, without the parts that a
+    row does not have.
+    """
     rows = events[ROW].to_numpy()
     left_out: list[int] = []
     for number, one in enumerate(parts):

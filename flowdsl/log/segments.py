@@ -1,7 +1,7 @@
 """Segments: immutable Parquet files of a log, written atomically.
 
-Each has its checksum in the catalog and is checked against it before its first use by a process: of 150 files with
-one flipped bit Polars read 120 without a word, as other data.
+Each has its checksum in the catalog and is checked against it before its first use by a process: of 150 files
+with one flipped bit Polars read 120 without a word, as other data.
 """
 
 from __future__ import annotations

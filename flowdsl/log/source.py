@@ -43,14 +43,15 @@ class EventSource(Protocol):
         after
             Only events after this number.
         interest
-            Which events matter. Stretches without any may have null in all columns but `seq_no`, `timestamp` and `kind`.
+            Which events matter. Stretches without any may have null in all columns but `seq_no`, `timestamp`
+            and `kind`.
 
         Yields
         ------
         polars.DataFrame
-            Events, strictly ascending in `seq_no` (Int64), with `timestamp` (UTC, microseconds), `kind` (an Enum of the five), and
-            those of `columns` that an event table has: text columns as String, null where the source lacks them; `data` and `metadata`
-            as JSON text or as the source's nested type.
+            Events, strictly ascending in `seq_no` (Int64), with `timestamp` (UTC, microseconds), `kind` (an
+            Enum of the five), and those of `columns` that an event table has: text columns as String, null
+            where the source lacks them; `data` and `metadata` as JSON text or as the source's nested type.
 
         Examples
         --------
@@ -72,8 +73,8 @@ class EventSource(Protocol):
 def open_log(log: Any) -> EventSource:
     """Open any log for the engine.
 
-    Parquet files and frames are read in place; their invalid rows are skipped and listed in `problems`. A list is numbered by
-    (timestamp, position).
+    Parquet files and frames are read in place; their invalid rows are skipped and listed in `problems`. A
+    list is numbered by (timestamp, position).
 
     Parameters
     ----------

@@ -28,7 +28,8 @@ from flowdsl.paths import path_of
 class TableSlice:
     """Rows of `place`, starting at position `row`.
 
-    `sound` names judged columns that file statistics show to be free of gaps; they are read only where asked for.
+    `sound` names judged columns that file statistics show to be free of gaps; they are read only where asked
+    for.
     """
 
     frame: pl.DataFrame
@@ -157,8 +158,8 @@ class ParquetFiles:
     """Parquet files, read in the given order: only the requested columns, a few row groups at a time.
 
     Polars' slices of a scan were the fastest reader measured (12 M rows/s of 9 columns on 2 cores, pyarrow's
-    `iter_batches` 7 M), hold no more than the slice however large the row groups are, and check UTF-8. Files that
-    Polars refuses go through pyarrow.
+    `iter_batches` 7 M), hold no more than the slice however large the row groups are, and check UTF-8. Files
+    that Polars refuses go through pyarrow.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:

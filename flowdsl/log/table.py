@@ -34,8 +34,8 @@ class EventTable:
     """Events of a table that flowdsl did not write.
 
     Rows that cannot be events are left out and counted in `broken`; `problems` names them. A table without
-    `seq_no` is put in the order of (timestamp, position) and numbered 1, 2, 3 …; a row whose `data` or `metadata`
-    is not JSON is an event without it, so that nothing depends on the columns asked for.
+    `seq_no` is put in the order of (timestamp, position) and numbered 1, 2, 3 …; a row whose `data` or
+    `metadata` is not JSON is an event without it, so that nothing depends on the columns asked for.
     """
 
     def __init__(self, raw: RawTable) -> None:

@@ -1,4 +1,6 @@
-"""JSON lines and CSV, plain or compressed, in blocks of rows; a line that cannot be read is reported, the rest is read."""
+"""JSON lines and CSV, plain or compressed, in blocks of rows; a line that cannot be read is reported, the
+rest is read.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def format_of(path: Path) -> str:
 
 
 def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    """The objects of a file of JSON lines, or of one JSON array; rows are lines from 1 (items of an array from 0)."""
+    """The objects of a file of JSON lines, or of one JSON array; rows are lines from 1 (items of an array
+    from 0).
+    """
     place = str(path)
     with reading(place), _opened(path) as file:
         begin = file.peek(64)[:64].removeprefix(b"\xef\xbb\xbf").lstrip()  # type: ignore[attr-defined]
@@ -87,8 +91,8 @@ def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
 def csv_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
     """The rows of a CSV file with a header, all values text, empty ones null; rows are lines from 1.
 
-    Fields stand between commas, semicolons, tabs or bars, whichever the header has most of. The text is UTF-8, or UTF-16
-    where its first bytes say so.
+    Fields stand between commas, semicolons, tabs or bars, whichever the header has most of. The text is
+    UTF-8, or UTF-16 where its first bytes say so.
     """
     place = str(path)
     with reading(place), _opened(path) as file:

@@ -27,7 +27,8 @@ PER_SECOND: Final[dict[str, int]] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns":
 def instants(
     raw: pl.Series, place: str, shaper: SchemaCoercer, unit: str | None = None, formats: Sequence[str] = ()
 ) -> pl.Series:
-    """Timestamps as UTC microseconds, null where one cannot be read; `shaper` says once that a zone was assumed.
+    """Timestamps as UTC microseconds, null where one cannot be read; `shaper` says once that a zone was
+    assumed.
 
     A day alone is its first moment.
 
@@ -69,7 +70,8 @@ def _counted(numbers: pl.Series, unit: str) -> pl.Series:
     per_second = PER_SECOND[unit]
     if numbers.dtype.is_integer():
         numbers = numbers.cast(pl.Int64, strict=False)
-        # what is beyond the years 1 to 9999 is nothing, before it is multiplied; 64 bits of nanoseconds are within them
+        # what is beyond the years 1 to 9999 is nothing, before it is multiplied; 64 bits of nanoseconds are
+        # within them
         if per_second <= 1_000_000:
             first, last = FIRST_SECOND * per_second, (LAST_SECOND + 1) * per_second
             inside = ((numbers >= first) & (numbers < last)).fill_null(value=False)

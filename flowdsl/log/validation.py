@@ -1,6 +1,7 @@
 """Which rows of a table cannot be events, and why.
 
-The common case, that nothing is wrong, costs one pass over null masks. Reasons are worked out only for bad rows.
+The common case, that nothing is wrong, costs one pass over null masks. Reasons are worked out only for bad
+rows.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | N
 
 
 def bad_json(shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dict[str, list[int]]:
-    """The rows whose `data` or `metadata` is text that is not JSON, by column; columns without such rows are left out."""
+    """The rows whose `data` or `metadata` is text that is not JSON, by column; columns without such rows are
+    left out.
+    """
     found: dict[str, list[int]] = {}
     for name in JSON_COLUMNS:
         if name not in shaped.columns or shaped.schema[name] != pl.String:
@@ -76,8 +79,8 @@ def faults(
 ) -> dict[int, str]:
     """The rows of a piece that cannot be events, JSON included, each with the reason.
 
-    What is not kept but replayed where it stands may have numbers beyond any float: they are infinities there. To look
-    for them takes as long as to see that a text is JSON.
+    What is not kept but replayed where it stands may have numbers beyond any float: they are infinities
+    there. To look for them takes as long as to see that a text is JSON.
     """
     found: dict[int, str] = {}
     for name, rows in bad_json(shaped, connection).items():
@@ -148,7 +151,8 @@ def _gap(needed: tuple[str, ...], names: list[str], sound: Collection[str]) -> p
 
 
 def _invalid(texts: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> list[int]:
-    # a cursor of its own: several readings of one table may be under way, and a connection that is busy refuses
+    # a cursor of its own: several readings of one table may be under way, and a connection that is busy
+    # refuses
     with connection.cursor() as cursor:
         cursor.register("texts", texts.to_arrow())
         rows = [row for (row,) in cursor.sql("SELECT row FROM texts WHERE NOT json_valid(text)").fetchall()]

@@ -41,7 +41,8 @@ class Corruption:
 class Verification:
     """Result of `verify`: how much was checked, what is damaged, and files that belong to nothing.
 
-    `ok` is whether nothing is damaged. With `repair=True`, `damage` is what was found before, and set aside (`repaired`).
+    `ok` is whether nothing is damaged. With `repair=True`, `damage` is what was found before, and set aside
+    (`repaired`).
     """
 
     segments: int
@@ -83,7 +84,8 @@ def inspect(
     """Check a log without changing it, also while it is written; report the number of events checked to
     `follower`.
 
-    `lost` says how this process lost its right to write, `note` what the last writer noted, where that is not there to read.
+    `lost` says how this process lost its right to write, `note` what the last writer noted, where that is not
+    there to read.
     """
     note, names = note or said(folder / WRITER), os.listdir(folder)
     found = _read_tail(folder)

@@ -1,9 +1,9 @@
 """Write-ahead log `tail.log`: events that are in no segment yet, one line per append.
 
-A line is its checksum, the number of its first event, how many there are, and their fields as JSON. The head of
-the file says up to where it is good: what `append` has returned for ends there. A bad line before that place is
-damage; what stands behind it was never acknowledged, and is passed over where it is not whole. Damage before later
-whole lines is never passed over: its numbers are known.
+A line is its checksum, the number of its first event, how many there are, and their fields as JSON. The head
+of the file says up to where it is good: what `append` has returned for ends there. A bad line before that
+place is damage; what stands behind it was never acknowledged, and is passed over where it is not whole.
+Damage before later whole lines is never passed over: its numbers are known.
 """
 
 from __future__ import annotations
@@ -159,7 +159,8 @@ class WalWriter:
         if self.synced:
             sync(self._handle)
         end = self.end + len(lines)
-        # this write is not waited for: the lines are safe, and a reader without it finds them by their checksums
+        # this write is not waited for: the lines are safe, and a reader without it finds them by their
+        # checksums
         head = WalHeader(self.first, end, last, self.synced, self._identity)
         write_whole(self._handle, head.encoded(), 0)
         self.end = end

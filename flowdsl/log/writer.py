@@ -1,7 +1,8 @@
 """Writer of a log: appends share syncs, and a long tail becomes a segment.
 
-Threads put what they append into a queue; one of them, the leader, writes the queue into the tail and syncs it once for
-all, while the others prepare the next. Whatever else changes the log (sealing, whole frames, compaction) leads too.
+Threads put what they append into a queue; one of them, the leader, writes the queue into the tail and syncs
+it once for all, while the others prepare the next. Whatever else changes the log (sealing, whole frames,
+compaction) leads too.
 """
 
 from __future__ import annotations
@@ -218,7 +219,8 @@ class LogWriter:
             mend_tail(self._folder, self.catalog, self.lock.before)
             rows = TailRows(*found_tail(self._folder, self.catalog, self.lock.before))
         self._identity = self.catalog.identity if self.catalog else new_identity()
-        # a new file also where there is one: nobody knows whether its last sync, in another process, went well
+        # a new file also where there is one: nobody knows whether its last sync, in another process, went
+        # well
         self._begin_tail(rows)
         if self.catalog is None:
             make_catalog(self._folder, self._identity)

@@ -1,7 +1,7 @@
 """Sinks: where deliveries go. `flowdsl.sinks.InApp`, `Push`, `Webhook` … are loaded when they are first used.
 
-A sink gets batches of `Delivery` and answers for each with None or a `Failure`. Modules here deliver; they know nothing of
-flows, plans or engines.
+A sink gets batches of `Delivery` and answers for each with None or a `Failure`. Modules here deliver; they
+know nothing of flows, plans or engines.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ class Delivery(NamedTuple):
     recipient
         Whom it is for, or None.
     key
-        The idempotency key: the same whenever this delivery is tried again, and different for every other delivery.
+        The idempotency key: the same whenever this delivery is tried again, and different for every other
+        delivery.
     sink, flow, step, branch
         Where it comes from: the name of the sink and flow, the number of the step, the branches of fan-outs.
     seq_no, event_id, event_time, entity_type, entity_id
@@ -107,11 +108,11 @@ def delivery_key(
     sink
         The name of the sink.
     moment
-        The event's time in µs since 1970, where the time is part of the identity. The key then begins with it, so that keys of
-        one period lie together in a store.
+        The event's time in µs since 1970, where the time is part of the identity. The key then begins with
+        it, so that keys of one period lie together in a store.
     provisional
-        True if a window was closed only because the log ended. It may close differently once the log goes on; that delivery
-        then has the key without `-end`.
+        True if a window was closed only because the log ended. It may close differently once the log goes on;
+        that delivery then has the key without `-end`.
 
     Returns
     -------
@@ -326,7 +327,9 @@ def open_sinks(sinks: Mapping[str, Sink]) -> None:
 
 
 def checked_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome]:
-    """Check what a sink returned for a number of deliveries; raise `SinkError` if it is not a list of outcomes."""
+    """Check what a sink returned for a number of deliveries; raise `SinkError` if it is not a list of
+    outcomes.
+    """
     if (
         isinstance(answer, (list, tuple))
         and len(answer) == count
@@ -339,7 +342,8 @@ def checked_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome
 
 
 class DurableSink(Sink):
-    """Base class of sinks that store deliveries and remember which they have: batches by number, deliveries by key.
+    """Base class of sinks that store deliveries and remember which they have: batches by number, deliveries
+    by key.
 
     Examples
     --------

@@ -53,9 +53,10 @@ class Change(NamedTuple):
 class Counter(KeptSink[Change]):
     """Count deliveries in a SQLite file, by entity type, entity id and field.
 
-    The payload's `entity_type` and `entity_id` say what is counted, or else the event's. `field` and `operation` come from the
-    payload, or else from the options below; `value` (default 1) from the payload. Each batch is one transaction, and each
-    delivery counts once. `decrement` stops at 0. Integers beyond 64 bits become floats. Threads and processes may share a file.
+    The payload's `entity_type` and `entity_id` say what is counted, or else the event's. `field` and
+    `operation` come from the payload, or else from the options below; `value` (default 1) from the payload.
+    Each batch is one transaction, and each delivery counts once. `decrement` stops at 0. Integers beyond 64
+    bits become floats. Threads and processes may share a file.
 
     Parameters
     ----------
@@ -66,7 +67,8 @@ class Counter(KeptSink[Change]):
     operation
         `"increment"` or `"decrement"`, for payloads without `operation`.
     graph
-        Where counters start: a counter of an entity starts at that field if it is a number, and at 0 otherwise.
+        Where counters start: a counter of an entity starts at that field if it is a number, and at 0
+        otherwise.
 
     Raises
     ------

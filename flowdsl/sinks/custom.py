@@ -14,13 +14,14 @@ from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
 class Custom(Sink):
     """Call a function for each delivery.
 
-    Deliveries are handed over one after the other, in order. If the function raises an exception, that delivery has failed and
-    the others go on.
+    Deliveries are handed over one after the other, in order. If the function raises an exception, that
+    delivery has failed and the others go on.
 
     Parameters
     ----------
     function
-        A function or async function that takes a `Delivery`. An async function runs in an event loop of the sink's own.
+        A function or async function that takes a `Delivery`. An async function runs in an event loop of the
+        sink's own.
     batch
         Call the function once per batch, with a list of deliveries; if it raises, all of them have failed.
 

@@ -23,7 +23,8 @@ _APPLIED: Final = (
     "create table if not exists applied (consumer text primary key, batch integer not null) without rowid"
 )
 _VERSION: Final = 2
-# a file up to this size, in bytes, is checked whole when it is opened: that takes a few hundredths of a second
+# a file up to this size, in bytes, is checked whole when it is opened: that takes a few hundredths of a
+# second
 _CHECKED_AT_ONCE: Final = 1 << 23
 _REPAIR: Final = "bring back a copy of the file, or move it away: a new one is made then"
 _LEAST_PAGE: Final = 512
@@ -86,7 +87,9 @@ class Database:
     def rows(
         self, table: str, rest: str = "", parameters: Sequence[Any] = (), beside: str = ""
     ) -> list[tuple[Any, ...]]:
-        """Return rows of a table after checking each against its checksum; the leading columns `beside` are not covered by it."""
+        """Return rows of a table after checking each against its checksum; the leading columns `beside` are
+        not covered by it.
+        """
         with self._lock, self._translated():
             return self.rows_in(self._connected(), table, rest, parameters, beside)
 
@@ -133,7 +136,9 @@ class Database:
             return self.write(change) if self._is_gone() else done
 
     def apply(self, consumer: str, batch: int, change: Callable[[sqlite3.Connection, bool], object]) -> None:
-        """Run `change` and store the batch number in the same transaction; `change` is told whether the batch is new."""
+        """Run `change` and store the batch number in the same transaction; `change` is told whether the batch
+        is new.
+        """
 
         def once(connection: sqlite3.Connection) -> None:
             known = connection.execute("select batch from applied where consumer = ?", (consumer,)).fetchone()

@@ -88,8 +88,9 @@ class Frame(Sink):
         Returns
         -------
         pandas.DataFrame
-            One row per delivery: the fixed columns, then the fields of the payloads, with Arrow types. A field whose name is taken
-            becomes `payload.<name>`; a payload that is not an object is a single column `payload`.
+            One row per delivery: the fixed columns, then the fields of the payloads, with Arrow types. A
+            field whose name is taken becomes `payload.<name>`; a payload that is not an object is a single
+            column `payload`.
 
         Examples
         --------

@@ -95,7 +95,9 @@ async def ask(
     http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, bytes], content: bytes, timeout: float,
     *, body: bool = False,
 ) -> HttpResponse:  # fmt: skip
-    """Send a request and return the response within `timeout` seconds, however slowly the server sends; read the body only if asked."""
+    """Send a request and return the response within `timeout` seconds, however slowly the server sends; read
+    the body only if asked.
+    """
     library = need("httpx", "this sink")
     token = _ours.set(True)
     try:
@@ -140,7 +142,9 @@ async def _body(response: httpx.Response, most: int) -> bytes:
 
 
 def accepted(answer: HttpResponse) -> HttpResponse:
-    """Return a response with status 2xx; raise `RetryableError` for 429 and 5xx, and `PermanentError` for any other."""
+    """Return a response with status 2xx; raise `RetryableError` for 429 and 5xx, and `PermanentError` for any
+    other.
+    """
     if 200 <= answer.status < 300:
         return answer
     said = f"the server answered {answer.status}"

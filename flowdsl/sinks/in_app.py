@@ -112,8 +112,9 @@ class NotificationPage:
 class InApp(Recipients, KeptSink[Row]):
     """Store notifications in a SQLite file, with preferences and devices of recipients.
 
-    A payload's `notification_type` (default `generic`), `title` (default `Notification`), `body` (default empty) and `data` become
-    fields of the notification; the whole payload is stored too. Threads and processes may share a file.
+    A payload's `notification_type` (default `generic`), `title` (default `Notification`), `body` (default
+    empty) and `data` become fields of the notification; the whole payload is stored too. Threads and
+    processes may share a file.
 
     Parameters
     ----------
@@ -167,7 +168,8 @@ class InApp(Recipients, KeptSink[Row]):
         limit
             The greatest number of notifications.
         offset
-            How many of the newest to skip. `page` is better for paging: new notifications do not shift its pages.
+            How many of the newest to skip. `page` is better for paging: new notifications do not shift its
+            pages.
 
         Returns
         -------

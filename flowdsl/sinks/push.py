@@ -45,7 +45,8 @@ _RECEIPTS_AT_ONCE: Final = 300
 # a receipt is there about a quarter of an hour after the message
 RECEIPT_AFTER: Final = 900.0
 GONE: Final = "DeviceNotRegistered"
-# a name that no service of sense gives: the message is sent all the same, and only its receipt is not asked for
+# a name that no service of sense gives: the message is sent all the same, and only its receipt is not asked
+# for
 _LONGEST_TICKET: Final = 200
 # what sending again does not change
 _FINAL: Final = ("MessageTooBig", "InvalidCredentials", "MismatchSenderId", "DeveloperError")
@@ -70,14 +71,16 @@ class _Message:
 class Push(Sink):
     """Send `title`, `body` and `data` of each payload to every device of its recipient.
 
-    Status 429, 5xx, network errors and temporary errors of a message are tried again; messages that arrived are not sent again.
-    Devices that the service no longer knows are removed, when they are sent to and by `check_receipts`, which also runs
-    automatically. A recipient without a device is skipped, and counted in `counts`.
+    Status 429, 5xx, network errors and temporary errors of a message are tried again; messages that arrived
+    are not sent again. Devices that the service no longer knows are removed, when they are sent to and by
+    `check_receipts`, which also runs automatically. A recipient without a device is skipped, and counted in
+    `counts`.
 
     Parameters
     ----------
     recipients
-        Where devices and preferences are stored: an `InApp`, a `Recipients`, or the path of a file; None keeps them in memory.
+        Where devices and preferences are stored: an `InApp`, a `Recipients`, or the path of a file; None
+        keeps them in memory.
     url
         The server of the push service.
     token
@@ -247,7 +250,8 @@ class Push(Sink):
         Parameters
         ----------
         after
-            The least age of the messages, in seconds. Tickets are kept until there is a receipt, or for a day.
+            The least age of the messages, in seconds. Tickets are kept until there is a receipt, or for a
+            day.
 
         Returns
         -------
@@ -353,7 +357,9 @@ class Push(Sink):
         return found
 
     def _settle(self, messages: Sequence[_Message], outcomes: list[Outcome]) -> None:
-        """Set the outcome of each delivery from its messages; remove devices that are gone, and store tickets."""
+        """Set the outcome of each delivery from its messages; remove devices that are gone, and store
+        tickets.
+        """
         gone = [
             message for message in messages if message.failure is not None and message.failure.error == GONE
         ]
@@ -419,7 +425,9 @@ def _said(ticket: Any) -> str | None:
 
 
 def _outcome(messages: Sequence[_Message]) -> Outcome:
-    """Return None if a device got the message and no other failed except those that are gone, else the failure."""
+    """Return None if a device got the message and no other failed except those that are gone, else the
+    failure.
+    """
     failures = [message.failure for message in messages if message.failure is not None]
     real = [failure for failure in failures if failure.error != GONE]
     if not real and any(message.sent for message in messages):

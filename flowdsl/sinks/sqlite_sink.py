@@ -66,8 +66,8 @@ _FOR_GOOD: Final = _Known(None, None)
 class KeptSink(DurableSink, Generic[Row]):
     """Durable sink over a SQLite database. Subclasses turn deliveries into rows and write them.
 
-    A delivery whose key the sink has is skipped, however it arrives (rule 31); keys stay when their rows are deleted. A
-    provisional delivery is replaced by what its window delivers once the log has gone on.
+    A delivery whose key the sink has is skipped, however it arrives (rule 31); keys stay when their rows are
+    deleted. A provisional delivery is replaced by what its window delivers once the log has gone on.
     """
 
     def __init__(self, database: Database) -> None:
@@ -162,7 +162,8 @@ class KeptSink(DurableSink, Generic[Row]):
         >>> Feed().apply([Delivery("hello", "ann")], "mailer", 1)
         [None]
         """
-        # what cannot be kept depends on the deliveries alone: a batch that is handed over again has the same answer
+        # what cannot be kept depends on the deliveries alone: a batch that is handed over again has the same
+        # answer
         kept, outcomes = self._rows(deliveries)
 
         def change(connection: sqlite3.Connection, new: bool) -> None:
@@ -313,7 +314,8 @@ class KeptSink(DurableSink, Generic[Row]):
 
 
 def stored_key(key: str) -> StoredKey:
-    """A key as it is kept, that of a provisional delivery being that of the final one; one made elsewhere stays text.
+    """A key as it is kept, that of a provisional delivery being that of the final one; one made elsewhere
+    stays text.
 
     >>> stored_key("00" * 15 + "ff-end") == stored_key("00" * 15 + "ff") == bytes(15) + b"\\xff", stored_key("mine")
     (True, 'mine')
@@ -328,7 +330,9 @@ def told_key(stored: StoredKey) -> str:
 
 
 def changed_by_id(database: Database, sql: str, recipient: str, ids: Sequence[str]) -> int:
-    """Change those rows of a recipient that have these ids; `sql` goes up to its `where`. How many there were."""
+    """Change those rows of a recipient that have these ids; `sql` goes up to its `where`. How many there
+    were.
+    """
     stored = [stored_key(name) for name in ([ids] if isinstance(ids, str) else ids)]
 
     def change(connection: sqlite3.Connection) -> int:
@@ -355,7 +359,9 @@ def json_text(value: Any) -> str:
 
 
 def check_page(*, limit: object, **places: object) -> None:
-    """Refuse what says which page is asked for, and is no whole number that a file can count: a page has at least one."""
+    """Refuse what says which page is asked for, and is no whole number that a file can count: a page has at
+    least one.
+    """
     for name, number, least in (("limit", limit, 1), *((name, place, 0) for name, place in places.items())):
         if isinstance(number, bool) or not isinstance(number, int) or not least <= number < _COUNTABLE:
             raise SinkError(

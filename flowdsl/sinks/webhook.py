@@ -42,11 +42,12 @@ Origin = tuple[str, str, int]
 class Webhook(Sink):
     """Send each payload as JSON to a URL, with the delivery's key in the header `Idempotency-Key`.
 
-    Status 2xx is success; 4xx fails at once. Status 429, 5xx and time-outs are tried again, after 0.1, 0.5 and 2 s plus jitter, or
-    when `Retry-After` says. Deliveries to one recipient keep their order. URL and headers are never shown in messages.
+    Status 2xx is success; 4xx fails at once. Status 429, 5xx and time-outs are tried again, after 0.1, 0.5
+    and 2 s plus jitter, or when `Retry-After` says. Deliveries to one recipient keep their order. URL and
+    headers are never shown in messages.
 
-    Redirects are followed only if they keep the method (307, 308) and lead to the same scheme, host and port, or to one of
-    `redirects`, which gets no headers.
+    Redirects are followed only if they keep the method (307, 308) and lead to the same scheme, host and port,
+    or to one of `redirects`, which gets no headers.
 
     Parameters
     ----------
@@ -170,7 +171,8 @@ class Webhook(Sink):
         self._background.stop()
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Send payloads; those to one recipient one after the other, those to different recipients concurrently.
+        """Send payloads; those to one recipient one after the other, those to different recipients
+        concurrently.
 
         Parameters
         ----------

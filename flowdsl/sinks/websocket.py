@@ -48,10 +48,11 @@ _log: Final = logging.getLogger("flowdsl.sinks.web_socket")
 class WebSocket(Sink):
     """Serve deliveries at `ws://host:port/` to connected listeners.
 
-    A listener authenticates with a token, as `Authorization: Bearer …` or as `token=…` in the address. A token is signed with
-    `secret`, names the recipients whose deliveries its holder may receive, and expires, which also ends the connection. A token
-    for several recipients receives all of them, or some: `/?recipient=ann&recipient=bob`. A delivery without a recipient goes to
-    everybody. Messages are JSON objects with `key, sink, flow, seq_no, event_id, event_time, delivered_at, recipient_id, payload`.
+    A listener authenticates with a token, as `Authorization: Bearer …` or as `token=…` in the address. A
+    token is signed with `secret`, names the recipients whose deliveries its holder may receive, and expires,
+    which also ends the connection. A token for several recipients receives all of them, or some:
+    `/?recipient=ann&recipient=bob`. A delivery without a recipient goes to everybody. Messages are JSON
+    objects with `key, sink, flow, seq_no, event_id, event_time, delivered_at, recipient_id, payload`.
 
     A listener whose queue is still full two seconds after a batch is disconnected (code 1013).
 
@@ -62,7 +63,8 @@ class WebSocket(Sink):
     port
         The port to listen on; 0 chooses a free one, see `port`.
     secret
-        What tokens are signed with; `{{ env.NAME }}` is replaced from the environment. None makes a secret of this sink's own.
+        What tokens are signed with; `{{ env.NAME }}` is replaced from the environment. None makes a secret of
+        this sink's own.
     public
         Let anybody on this machine receive everything, without a token.
     origins
@@ -70,7 +72,8 @@ class WebSocket(Sink):
     queue
         How many deliveries may wait for one listener.
     listeners
-        How many listeners may be connected at once; never more than half of the files that the process may open.
+        How many listeners may be connected at once; never more than half of the files that the process may
+        open.
 
     Raises
     ------
@@ -173,7 +176,9 @@ class WebSocket(Sink):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Counts so far: messages `sent`, connections `refused`, listeners that were `too slow`, and messages they `missed`."""
+        """Counts so far: messages `sent`, connections `refused`, listeners that were `too slow`, and messages
+        they `missed`.
+        """
         return dict(self._counts)
 
     def token(self, recipients: str | Iterable[str], *, lasts: str = "1h") -> str:

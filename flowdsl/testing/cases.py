@@ -36,8 +36,8 @@ class FlowTest:
     name
         The name of the test.
     events
-        Mappings with the fields of their kind and `at` (a time after `start` or a timestamp; by default that of the event before),
-        or the results of `link_created` and its sisters, alone or as `(at, event)`.
+        Mappings with the fields of their kind and `at` (a time after `start` or a timestamp; by default that
+        of the event before), or the results of `link_created` and its sisters, alone or as `(at, event)`.
     deliveries
         All deliveries. The `payload` of one names the fields to compare, or all of them with `exact`.
     drops

@@ -1,7 +1,8 @@
 """Which earlier events have a part in what became of one event: those that share a window or a limit with it.
 
-A replay is watched once. For every step that remembers (deduplicate, batch, rate_limit) the contexts that came to it are
-noted; from those of one key it follows which of them matter to which, and so, step after step back, which events do.
+A replay is watched once. For every step that remembers (deduplicate, batch, rate_limit) the contexts that
+came to it are noted; from those of one key it follows which of them matter to which, and so, step after step
+back, which events do.
 """
 
 from __future__ import annotations

@@ -124,7 +124,9 @@ def moment_text(at: int, start: int) -> str:
 
 
 def _assigned(choices: Sequence[Sequence[int]], size: int) -> dict[int, int]:
-    """For as many as possible one of their choices, each given once: augmenting paths, first come first served."""
+    """For as many as possible one of their choices, each given once: augmenting paths, first come first
+    served.
+    """
     holder: dict[int, int] = {}
 
     def give(number: int, seen: set[int]) -> bool:
@@ -152,8 +154,9 @@ def _assigned(choices: Sequence[Sequence[int]], size: int) -> dict[int, int]:
 def settled_counts(
     expected: Sequence[Entry], came: Sequence[Counted], says: str, *, several: bool
 ) -> list[Entry]:
-    """As `settled_deliveries`, for drops (`says` is `reason`) and failures (`error`): what came belongs to the first
-    entry that it fits."""
+    """As `settled_deliveries`, for drops (`says` is `reason`) and failures (`error`): what came belongs to
+    the first entry that it fits.
+    """
     holds: Callable[[str, str], bool] = (
         str.__eq__ if says == "reason" else lambda wanted, text: wanted in text
     )

@@ -34,8 +34,9 @@ _FIELDS: Final = (
 def as_test(options: Options, seq_no: int, name: str | None = None, progress: Progress = None) -> FlowTest:
     """A test of what came of one event in the flows that it concerns.
 
-    Raises `ReplayError` where no flow ran on the event, where more than 500 events or entities and links would be
-    needed, and where the part does not tell the same as the whole (the sequence number in a message, for one).
+    Raises `ReplayError` where no flow ran on the event, where more than 500 events or entities and links
+    would be needed, and where the part does not tell the same as the whole (the sequence number in a message,
+    for one).
     """
     if options.as_of == "end" or options.state is not None:
         raise ReplayError(
@@ -156,7 +157,9 @@ def _name(explanation: Explanation) -> str:
 
 
 def _said(steps: Iterable[ExplainedStep]) -> list[tuple[Any, ...]]:
-    """What must be the same in the test: outcomes, reasons of drops and failures, payloads, sinks and recipients."""
+    """What must be the same in the test: outcomes, reasons of drops and failures, payloads, sinks and
+    recipients.
+    """
     return [
         (
             step.flow, step.step, step.branch, step.outcome, step.sinks, step.recipient_id, repr(step.payload),

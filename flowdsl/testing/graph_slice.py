@@ -1,7 +1,8 @@
 """The part of the graph that some events read, and the events between them that change it.
 
-What every reading found the same goes into the graph of the test. Where two readings of one thing differ, or where an
-event of the test makes or ends it, the graph has it as it was before the first event, and its changes are events.
+What every reading found the same goes into the graph of the test. Where two readings of one thing differ, or
+where an event of the test makes or ends it, the graph has it as it was before the first event, and its
+changes are events.
 """
 
 from __future__ import annotations

@@ -61,7 +61,9 @@ class Outcome:
 
     @property
     def diff(self) -> str:
-        """Unified diff, in YAML, of what was expected and what happened; the reason if nothing ran; empty if the test passed."""
+        """Unified diff, in YAML, of what was expected and what happened; the reason if nothing ran; empty if
+        the test passed.
+        """
         if self.error is not None:
             return str(self.error)
         before, after = _expected_lines(self.test), _expected_lines(self.settled)

@@ -15,10 +15,11 @@ from flowdsl.testing.runner import Outcome
 
 
 def updated(text: str, outcomes: Mapping[int, Outcome]) -> str:
-    """The YAML text with the expectations that hold; `outcomes` are those of its tests, by their number in the list.
+    """The YAML text with the expectations that hold; `outcomes` are those of its tests, by their number in
+    the list.
 
-    Entries that hold already stay as they are written. Where an alias in the tests stands for what changes, the aliases
-    are written out first. Raises `ReplayError` where not even that says the same.
+    Entries that hold already stay as they are written. Where an alias in the tests stands for what changes,
+    the aliases are written out first. Raises `ReplayError` where not even that says the same.
     """
     document = read_text(text, "text")[0].plain()
     changes = {number: _changes(document["tests"][number], one) for number, one in outcomes.items()}

@@ -1,8 +1,8 @@
 """Canonical JSON text of values, as Rust's serde_json prints it; a runtime without types compares these
 texts.
 
-Numbers have the shortest digits that read back the same; floats keep `.0`, and have an exponent, without plus and
-padding, from 1e16 up and below 1e-5. Objects are compact with their keys sorted.
+Numbers have the shortest digits that read back the same; floats keep `.0`, and have an exponent, without plus
+and padding, from 1e16 up and below 1e-5. Objects are compact with their keys sorted.
 """
 
 from __future__ import annotations

@@ -42,10 +42,10 @@ class DictionaryColumn:
 class Column:
     """`size` JSON values, typed row by row.
 
-    `tags` is one `Tag` for all rows or an array of them. The storages have `size` rows each and mean something
-    only where the tag says so: `texts` (a Polars series, or `DictionaryColumn`), `ints` (int64), `floats` (float64),
-    `bools`, and `nested` (the JSON text of arrays and objects). `wide` has the digits of whole numbers from 2^63 to
-    2^64 - 1: they are compared as floats, and printed and handed on as they are.
+    `tags` is one `Tag` for all rows or an array of them. The storages have `size` rows each and mean
+    something only where the tag says so: `texts` (a Polars series, or `DictionaryColumn`), `ints` (int64),
+    `floats` (float64), `bools`, and `nested` (the JSON text of arrays and objects). `wide` has the digits of
+    whole numbers from 2^63 to 2^64 - 1: they are compared as floats, and printed and handed on as they are.
     """
 
     __slots__ = ("bools", "floats", "ints", "nested", "size", "tags", "texts", "wide")

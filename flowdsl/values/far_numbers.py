@@ -11,7 +11,8 @@ import re
 from typing import Any, Final
 
 FAR: Final = "holds a number beyond ±1.8e308, which no 64-bit float can hold"
-# what may be too much: an exponent of three digits behind what begins a number, or so many digits that one of two will do
+# what may be too much: an exponent of three digits behind what begins a number, or so many digits that one of
+# two will do
 MAY_BE_FAR: Final = r"(?:^|[\[:,\s])-?(?:[0-9][0-9.]*[eE]\+?[0-9]{3}|[0-9]{200})"
 _MAY_BE_FAR: Final = re.compile(MAY_BE_FAR)
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -33,7 +34,9 @@ def far_number(text: str, name: str = "") -> str | None:
 
 
 def infinity(value: object, name: str = "") -> str | None:
-    """The path to the first number in dictionaries and lists that is not finite; None where it is NaN, or there is none."""
+    """The path to the first number in dictionaries and lists that is not finite; None where it is NaN, or
+    there is none.
+    """
     pending: list[tuple[str, Any]] = [(name, value)]
     while pending:
         path, inner = pending.pop()

@@ -1,7 +1,8 @@
 """Floats as production parses them from JSON: fast, but for long numbers not always the nearest float.
 
-Its reader takes the digits as one whole number of 64 bits, leaves out those for which there is no room, and multiplies or
-divides by a power of ten: right for up to 15 digits and small exponents, else sometimes off in the last place.
+Its reader takes the digits as one whole number of 64 bits, leaves out those for which there is no room, and
+multiplies or divides by a power of ten: right for up to 15 digits and small exponents, else sometimes off in
+the last place.
 """
 
 from __future__ import annotations

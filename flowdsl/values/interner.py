@@ -39,8 +39,9 @@ class HashTable(StateObject):
     The first word says where a key is looked for, the second tells it from the one or two others that are met
     there: a wrong answer takes 64 equal bits at the same place of the table.
 
-    Codes that are forgotten are given to new keys. The slots that they had go on naming them, and are passed by since
-    the second word is another one; when there are many of these the slots are made anew, some at a time.
+    Codes that are forgotten are given to new keys. The slots that they had go on naming them, and are passed
+    by since the second word is another one; when there are many of these the slots are made anew, some at a
+    time.
     """
 
     saved = keeps(first=ArrayField(np.uint64), second=ArrayField(np.uint64))
@@ -50,7 +51,8 @@ class HashTable(StateObject):
         self._first = np.zeros(1 << 11, np.uint64)
         self._second = np.zeros(1 << 11, np.uint64)
         self._size = 0
-        # slots in use, codes that are free, and the slots that are being made anew, with how many codes they have
+        # slots in use, codes that are free, and the slots that are being made anew, with how many codes they
+        # have
         self._used = 0
         self._forgetful = False
         self._free = np.zeros(0, np.int32)
@@ -63,7 +65,8 @@ class HashTable(StateObject):
         return self._size
 
     def said(self) -> dict[str, Any]:
-        # another thread may be giving free codes to new keys, whose second words it writes last: here they are read first
+        # another thread may be giving free codes to new keys, whose second words it writes last: here they
+        # are read first
         size = self._size
         second = self._second[:size].copy()
         return {"first": self._first[:size].copy(), "second": second}
@@ -258,7 +261,8 @@ class Interner(StateObject):
 
     @classmethod
     def restored(cls, said: dict[str, Any], source: StateReader) -> Interner:
-        # codes follow the order of the texts. Hashes are made anew: they need not be those of another version of Polars
+        # codes follow the order of the texts. Hashes are made anew: they need not be those of another version
+        # of Polars
         pieces = [texts.cast(pl.String).alias("text") for texts in said["pieces"]]
         source.check(pieces and len(pieces[0]) and pieces[0][0] is None, "no list of texts behind a null")
         interner, whole = cls(), pl.concat(pieces)

@@ -47,8 +47,8 @@ def nested_json(series: pl.Series, *, nulls: bool = False) -> pl.Series:
     """Convert structs, lists and maps to compact JSON; their contents are converted like columns of their
     own.
 
-    A struct has all fields in every row, so a null in it says that there is no such field: it is left out. With `nulls` it
-    is written.
+    A struct has all fields in every row, so a null in it says that there is no such field: it is left out.
+    With `nulls` it is written.
     """
     dtype = _in_json(series.dtype)
     cells = _as_json_has_it(pl.col("t"), series.dtype)

@@ -1,7 +1,7 @@
 """Decoding of JSON texts into typed columns: first the common kind of the values, then the column.
 
-Many texts are taken apart by DuckDB, which is faster by far; what it cannot tell for certain is left to Python, whose
-answer is the rule.
+Many texts are taken apart by DuckDB, which is faster by far; what it cannot tell for certain is left to
+Python, whose answer is the rule.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from flowdsl.values.kinds import (
 
 # so many texts at least are worth DuckDB's beginning
 _MANY: Final = 1 << 11
-# numbers that may be beyond 63 bits, halves of surrogate pairs, the character 0: DuckDB has its own way with them
+# numbers that may be beyond 63 bits, halves of surrogate pairs, the character 0: DuckDB has its own way with
+# them
 _DOUBTFUL: Final = r"[0-9]{18}|[eE]\+?[0-9]{3}|\\u[dD][89a-fA-F]|\\u0000"
 _WORDS: Final = {
     "NULL": NOTHING, "BOOLEAN": BOOLEAN, "UBIGINT": NATURAL, "BIGINT": INTEGER, "HUGEINT": INTEGER, "DOUBLE": NUMBER,

@@ -1,7 +1,7 @@
 """Vectorized JSON path extraction from columns of JSON texts or structs.
 
-DuckDB takes JSON text apart: it parses each document once for all paths that a replay knows it will need, keeps
-the types, and is several times faster than anything that makes Python objects.
+DuckDB takes JSON text apart: it parses each document once for all paths that a replay knows it will need,
+keeps the types, and is several times faster than anything that makes Python objects.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class Documents(StateObject):
     """JSON objects, one per row; `column` extracts the values at a path.
 
     `series` is JSON text (null = no document) or a nested Polars column. `none` says what a row without a
-    document is: null, or missing. `hints` are paths that will be asked for too: they are read along. A null in a struct is
-    missing (rule 33); with `cells` the fields of the documents are cells of a frame's columns, and there null is null.
+    document is: null, or missing. `hints` are paths that will be asked for too: they are read along. A null
+    in a struct is missing (rule 33); with `cells` the fields of the documents are cells of a frame's columns,
+    and there null is null.
     """
 
     saved = keeps(series=CellsField(), _none=WholeField(Tag.MISSING, Tag.NULL), _cells=FlagField())

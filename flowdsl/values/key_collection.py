@@ -1,8 +1,9 @@
 """Incremental garbage collection of table keys that nothing refers to any more.
 
-A round begins when the table has twice the keys that were left by the last one. What is referred to at that moment is
-noted, array by array, and whatever the table is asked for from then on: since nothing else can come to be referred to,
-the other keys are of no use. All of it is done in steps, each of so much work as there were new keys, times a factor.
+A round begins when the table has twice the keys that were left by the last one. What is referred to at that
+moment is noted, array by array, and whatever the table is asked for from then on: since nothing else can come
+to be referred to, the other keys are of no use. All of it is done in steps, each of so much work as there
+were new keys, times a factor.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Kinds of columns: the common type of all values in a column, from which its frame type follows.
 
-A kind is plain JSON: a word for a single value, `[kind]` for lists, `{name: kind}` for objects. Kinds join: whole numbers and
-others are numbers, objects have the fields of all, and what has nothing in common is `several`. Joining is associative,
-commutative and idempotent, so it does not matter in which pieces the values came.
+A kind is plain JSON: a word for a single value, `[kind]` for lists, `{name: kind}` for objects. Kinds join:
+whole numbers and others are numbers, objects have the fields of all, and what has nothing in common is
+`several`. Joining is associative, commutative and idempotent, so it does not matter in which pieces the
+values came.
 """
 
 from __future__ import annotations

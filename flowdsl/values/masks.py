@@ -1,6 +1,7 @@
 """Boolean masks over series.
 
-Polars answers most questions through a plan of a query, which costs more than the answer where there are few rows.
+Polars answers most questions through a plan of a query, which costs more than the answer where there are few
+rows.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def holds_piece(whole: pl.Series, piece: pl.Series | str) -> pl.Series:
     """Return a mask of the texts that contain a substring (one for all, or one per row); null where either is
     null.
 
-    Polars searches for one pattern in a way that takes letters of the text × letters of the pattern at worst, and for
-    a column of patterns in one that does not: a long pattern, and the only one of a single row, go the second way.
+    Polars searches for one pattern in a way that takes letters of the text × letters of the pattern at worst,
+    and for a column of patterns in one that does not: a long pattern, and the only one of a single row, go
+    the second way.
     """
     if isinstance(piece, str):
         if len(piece) <= _SHORT:

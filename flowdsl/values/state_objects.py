@@ -1,8 +1,9 @@
 """Saved state of objects: each class declares its state once, field by field (`saved`).
 
-A state is written as JSON, with arrays and columns as bytes beside it. What is read back is checked by the same
-declarations: every field, its type, its bounds. So whatever a file says, what comes out are values that its classes
-may have, or a `DataError` that names the field; nothing that is read can name a class or call anything.
+A state is written as JSON, with arrays and columns as bytes beside it. What is read back is checked by the
+same declarations: every field, its type, its bounds. So whatever a file says, what comes out are values that
+its classes may have, or a `DataError` that names the field; nothing that is read can name a class or call
+anything.
 """
 
 from __future__ import annotations

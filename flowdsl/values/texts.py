@@ -35,8 +35,9 @@ class _Piece:
 class Texts:
     """List of texts whose first entry is null.
 
-    As long as none is forgotten a text lies at its number, in pieces of geometric sizes. From the first one on there is
-    a table of where each lies: pieces are joined up to a size, and those of which little is known are made anew.
+    As long as none is forgotten a text lies at its number, in pieces of geometric sizes. From the first one
+    on there is a table of where each lies: pieces are joined up to a size, and those of which little is known
+    are made anew.
     """
 
     def __init__(self) -> None:
