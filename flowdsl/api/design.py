@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Designer(FlowDesigner):
-    """A flow that is being designed; a notebook shows it as a widget.
+    """Flow in the designer; displayed as a widget in a notebook.
 
     `flow` is the flow as it stands, `python` and `yaml` the text that says it, `findings` what is worth
     knowing of it.
@@ -22,7 +22,7 @@ class Designer(FlowDesigner):
 
     @property
     def flow(self) -> Flow:
-        """The flow as it is designed. Raises `FlowError` with what is wrong where it is not finished."""
+        """Flow as designed. Raises `FlowError` with the first problem if it is not finished."""
         return Flow.of(super().flow)
 
 

@@ -1,1 +1,1 @@
-"""The commands of the command line, each in a file of its own: `add` declares its options, `run` does it."""
+"""Commands of the command line, one module each: `add` declares its options, `run` runs it."""

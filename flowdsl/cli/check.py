@@ -1,11 +1,10 @@
-"""Say what is worth knowing of flows before they are shipped: mistakes, traps, and what production does otherwise.
+"""Check flows before they are shipped: report mistakes, traps, and differences in production.
 
-With --log the flows are also replayed over its events, by flowdsl's rules and by production's: what its events really
-hold becomes findings, and for each flow it is said how many deliveries production would make, lose, or address to
-someone else, with an example and the finding that tells why.
+With --log, the flows are also replayed over its events, by flowdsl's rules and by production's. The events lead to
+more findings, and a prediction lists, for each flow, how many deliveries production would make, lose, or send to
+someone else, with an example and the finding that explains it.
 
-The exit code is 1 where there are errors or warnings; notes alone leave it 0. Each code has an entry in
-docs/findings.md.
+The exit code is 1 if there are errors or warnings; notes alone leave it 0. Each code has an entry in docs/findings.md.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from flowdsl.comparison.target_diff import Prediction
     from flowdsl.graph.snapshot import EntityGraph
 
-SUMMARY = "say what is worth knowing of flows before they are shipped"
+SUMMARY = "check flows for mistakes before they are shipped"
 EPILOG = "example: flowdsl check data/flows.yaml --target this-rs"
 
 
@@ -35,10 +34,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "flows",
         metavar="FLOWS.yaml",
         nargs="+",
-        help="the flows, several files as one project; - reads them from stdin",
+        help="flows; several files form one project; - reads from stdin",
     )
     parser.add_argument(
-        "--target", choices=("this-rs",), help="also what that runtime refuses, loses, or does otherwise"
+        "--target",
+        choices=("this-rs",),
+        help="also report what that runtime rejects, loses or does differently",
     )
     parser.add_argument(
         "--log", metavar="PATH", help="events to replay the flows over; implies --target this-rs"
@@ -48,13 +49,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--least",
         choices=("note", "warning", "error"),
         default="note",
-        help="leave out what is less bad than that (note: leave out nothing)",
+        help="least severity to report (note)",
     )
-    parser.add_argument("--json", action="store_true", help="print them as JSON, one list")
+    parser.add_argument("--json", action="store_true", help="print the findings as a JSON list")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the findings, and give 1 where one is more than a note."""
+    """Print the findings; return 1 if any is an error or a warning."""
     from flowdsl.findings import check_sources
     from flowdsl.findings.base import SEVERITIES
 
@@ -92,7 +93,7 @@ def _read(given: str) -> bytes:
 
 
 def _name(given: str, names: list[str]) -> str:
-    """What places in a file begin with: its name, or its path where several files have that name."""
+    """Return the prefix of places in a file: its name, or its path if several files have that name."""
     name = Path(given).name
     alone = sum(Path(other).name == name for other in names) == 1
     return "stdin" if given == "-" else name if alone else given
@@ -105,7 +106,7 @@ def _predicted(
     graph: EntityGraph | None,
     options: argparse.Namespace,
 ) -> Prediction | None:
-    """What production would make of the flows; None where there is none that both run."""
+    """Predict what production would make of the flows; None if no flow runs on both sides."""
     from flowdsl.comparison.target_diff import predict_sources
     from flowdsl.errors import LoadError
 

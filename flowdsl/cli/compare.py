@@ -1,7 +1,7 @@
 """Compare two results, or two versions of flows over the same events, delivery by delivery.
 
-BEFORE and AFTER are folders that replay --out wrote, or YAML files of flows, which are then replayed over --log. The exit
-code is 1 where anything differs.
+BEFORE and AFTER are folders written by replay --out, or YAML files of flows to replay over --log. The exit code is 1 if
+anything differs.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
     parser.add_argument("before", metavar="BEFORE", help="a result's folder, or a YAML file of flows")
-    parser.add_argument("after", metavar="AFTER", help="the same, of the new version")
-    parser.add_argument("--log", metavar="PATH", help="the events that flows are replayed over")
+    parser.add_argument("after", metavar="AFTER", help="the same for the new version")
+    parser.add_argument("--log", metavar="PATH", help="events to replay the flows over")
     add_history(parser)
     parser.add_argument(
-        "--causes", action="store_true", help="say at which step deliveries came to differ, too"
+        "--causes", action="store_true", help="also report the steps at which deliveries began to differ"
     )
     parser.add_argument(
-        "--rows", type=natural, default=5, metavar="N", help="rows to print of each change (5)"
+        "--rows", type=natural, default=5, metavar="N", help="rows to print for each change (5)"
     )
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what differs, and give 1 if anything does."""
+    """Print the differences; return 1 if there are any."""
     from flowdsl.comparison.comparison import compare
     from flowdsl.comparison.matches import CHANGES
 

@@ -1,4 +1,4 @@
-"""How commands talk: messages to stderr, data to stdout, tables that fit a terminal."""
+"""Console output and parsing of arguments: messages to stderr, data to stdout, tables that fit a terminal."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 _WIDTH: Final = 110
 _CELL: Final = 44
 _MOST_SHOWN: Final = 60
-# what 64 bits hold, whatever the digits are
+# fits in 64 bits for any digits
 _DIGITS: Final = 18
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class UsageError(Exception):
-    """A command that was used wrongly: the exit code is 2."""
+    """Wrong use of a command; the exit code is 2."""
 
 
 def say(text: str) -> None:
-    """A message, to stderr."""
+    """Print a message to stderr."""
     print(text, file=sys.stderr)
 
 
 def show(text: str) -> None:
-    """Data, to stdout."""
+    """Print data to stdout."""
     print(text)
 
 
 def show_json(value: Any) -> None:
-    """Data as JSON, to stdout."""
+    """Print data as JSON to stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def natural(text: str) -> int:
-    """A whole number that is not negative, as the type of an option."""
+    """Parse a whole number of at least 0, as the type of an option."""
     if not text.isdecimal() or len(text) > _DIGITS:
         raise argparse.ArgumentTypeError(
             f"{shorten(text)!r} is no whole number of at least 0, of {_DIGITS} digits at most"
@@ -57,7 +57,7 @@ def natural(text: str) -> int:
 
 
 def signed(text: str) -> int | None:
-    """The whole number that a text is; None where it is something else."""
+    """Parse a whole number; return None for any other text."""
     if not text.removeprefix("-").isdecimal():
         return None
     if len(text) > _DIGITS + 1:
@@ -66,12 +66,12 @@ def signed(text: str) -> int | None:
 
 
 def shorten(text: str) -> str:
-    """A text of a line or less, for messages."""
+    """Shorten a text to one line, for messages."""
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def duration(text: str) -> str:
-    """A duration like `5m`, as the type of an option."""
+    """Check a duration like `5m`, as the type of an option."""
     from flowdsl.errors import BuildError
     from flowdsl.expressions.durations import parse_duration
 
@@ -83,7 +83,7 @@ def duration(text: str) -> str:
 
 
 def existing(path: str, what: str) -> Path:
-    """A path that is there."""
+    """Return a path that exists. Raises `UsageError`"""
     found = Path(path)
     if not found.exists():
         raise UsageError(f"there is no {what} {path!r}")
@@ -93,7 +93,7 @@ def existing(path: str, what: str) -> Path:
 
 
 def load_project(path: str, target: Target | None = None) -> Project:
-    """The flows of a YAML file, or of stdin for `-`, read by the rules of a runtime where one is named."""
+    """Load the flows of a YAML file, or of stdin for `-`, by the rules of a runtime if given."""
     from flowdsl.api.project import Project, load
     from flowdsl.production.parser import BYTES
     from flowdsl.production.yaml import load_bytes
@@ -105,7 +105,7 @@ def load_project(path: str, target: Target | None = None) -> Project:
 
 
 def table_text(frame: pl.DataFrame, total: int | None = None) -> str:
-    """The rows of a frame as text, cut to the width of the terminal; `total` says how many there are in all."""
+    """Format a frame as text, cut to the width of the terminal; `total` is the number of all rows."""
     texts = {name: [_cell(value) for value in frame[name].to_list()] for name in frame.columns}
     room = max(shutil.get_terminal_size((_WIDTH, 24)).columns, 40)
     widths: dict[str, int] = {}
@@ -124,7 +124,7 @@ def table_text(frame: pl.DataFrame, total: int | None = None) -> str:
 
 
 def pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
-    """`name=value` options as pairs."""
+    """Parse `name=value` options into pairs."""
     found = []
     for text in given:
         name, equals, value = text.partition("=")

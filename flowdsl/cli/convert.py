@@ -1,13 +1,13 @@
-"""Append the events of files of another shape to a log: JSON lines, CSV, CloudEvents, Parquet.
+"""Append events from files of another shape to a log: JSON lines, CSV, CloudEvents, Parquet.
 
-Every --column says where a field of the event comes from: a column, a dotted path in JSON, or text with several of them
-in braces. --literal gives a field the same value in every row, --kind says what the values of the kind column mean.
+--column maps a field of the event to a column, to a dotted path in JSON, or to a text with several of them in braces.
+--literal sets a field to the same text in every row. --kind maps the values of the kind column.
 
   flowdsl convert stars.jsonl log --column kind=type --kind WatchEvent=link.created --kind '*=' \\
       --literal link_type=stars --column source_id=actor --column 'target_id={repository.owner}/{repository.name}' \\
       --column timestamp=created_at
 
-Rows that cannot be read are told with their place, and the exit code is 1.
+Rows that cannot be read are reported with their place, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "append files of other shapes to a log"
 _BRACES: Final = re.compile(r"\{([^{}]+)\}")
-# a comma that is not inside brackets
+# a comma outside brackets
 _COMMA: Final = re.compile(r",(?![^(]*\))")
 _PART: Final = re.compile(r"\s*(?P<kind>[^()]+?)\s*(?:\((?P<own>[^()]*)\))?\s*")
 _SHOWN: Final = 10
@@ -38,39 +38,45 @@ _SHOWN: Final = 10
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", metavar="SOURCE", help="a file or glob; - reads stdin")
-    parser.add_argument("log", metavar="LOG", help="the folder of the log; made where it is not there")
+    parser.add_argument("log", metavar="LOG", help="folder of the log; created if missing")
     parser.add_argument(
-        "--column", action="append", default=[], metavar="FIELD=COLUMN", help="where a field comes from"
+        "--column", action="append", default=[], metavar="FIELD=COLUMN", help="source of a field"
     )
     parser.add_argument(
-        "--literal", action="append", default=[], metavar="FIELD=TEXT", help="a field that is always the same"
+        "--literal", action="append", default=[], metavar="FIELD=TEXT", help="constant value of a field"
     )
     parser.add_argument(
         "--kind", action="append", default=[], metavar="VALUE=KIND",
-        help="what a value of the kind column means; nothing after = leaves such rows out, '*=' all others",
+        help="kind of event for a value of the kind column; nothing after = skips such rows, '*=' all others",
     )  # fmt: skip
     parser.add_argument(
         "--split", action="append", default=[], metavar="VALUE=KIND,KIND",
-        help="several events of one row: 'u=link.deleted(source_id=old),link.created(source_id=new)', columns only where they differ",
+        help="several events of one row: 'u=link.deleted(source_id=old),link.created(source_id=new)', with columns where they differ",
     )  # fmt: skip
     parser.add_argument(
-        "--time-unit", choices=("s", "ms", "us", "ns"), help="what numbers as timestamps count"
+        "--time-unit", choices=("s", "ms", "us", "ns"), help="unit of timestamps that are numbers"
     )
     parser.add_argument(
-        "--time-format", action="append", metavar="FORMAT", help="how timestamps are written (strptime)"
+        "--time-format",
+        action="append",
+        metavar="FORMAT",
+        help="format of timestamps that are text (strptime)",
     )
     parser.add_argument(
-        "--format", choices=("jsonl", "csv", "tsv", "parquet"), default="jsonl", help="of stdin (jsonl)"
+        "--format",
+        choices=("jsonl", "csv", "tsv", "parquet"),
+        default="jsonl",
+        help="format of stdin (jsonl)",
     )
     parser.add_argument(
         "--duplicates", choices=("keep", "drop"), default="keep",
-        help="what is done with events whose id stands above already, or is in the log (keep)",
+        help="events whose id occurred before, in the input or in the log: keep or drop (keep)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print counts and problems as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Convert, print what was done, and give 1 where rows could not be read."""
+    """Convert, print a summary, and return 1 if rows could not be read."""
     from flowdsl.log import ParquetEventLog, convert
 
     columns = _columns(options)
@@ -111,7 +117,7 @@ def _told(done: Converted, options: argparse.Namespace, last: int) -> int:
 
 
 def _parts(text: str) -> list[str | dict[str, Any]]:
-    """The events that a row is split into: kinds, in brackets where the fields of one come from elsewhere."""
+    """Parse the events that a row is split into: kinds, with the columns of their own in brackets."""
     parts: list[str | dict[str, Any]] = []
     for piece in _COMMA.split(text):
         found = _PART.fullmatch(piece)
@@ -145,7 +151,7 @@ def _columns(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _joined(pattern: str) -> Callable[[Mapping[str, Any]], str | None]:
-    """Text with values of a row in place of what stands in braces; None where one of them is not there."""
+    """Fill placeholders in a text with values of a row; None if one of them is missing."""
 
     from flowdsl.log.origins import Paths
 

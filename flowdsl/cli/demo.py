@@ -1,4 +1,4 @@
-"""Replay the sample flows over sample data, which is made first where it is not there yet."""
+"""Replay the sample flows over sample data; generates the data if it is missing."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ SUMMARY = "replay the sample flows over sample data"
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "folder", nargs="?", default=FOLDER, metavar="FOLDER", help=f"where the data is, or goes ({FOLDER})"
+        "folder", nargs="?", default=FOLDER, metavar="FOLDER", help=f"folder of the data ({FOLDER})"
     )
     parser.add_argument(
-        "--events", type=natural, default=EVENTS, metavar="N", help=f"how many events to make ({EVENTS:,})"
+        "--events",
+        type=natural,
+        default=EVENTS,
+        metavar="N",
+        help=f"number of events to generate ({EVENTS:,})",
     )
     parser.add_argument(
-        "--seed", type=natural, default=SEED, metavar="S", help=f"the seed to make them with ({SEED})"
+        "--seed", type=natural, default=SEED, metavar="S", help=f"seed of the generator ({SEED})"
     )
-    parser.add_argument("--rows", type=natural, default=5, metavar="N", help="rows to print of each sink (5)")
+    parser.add_argument(
+        "--rows", type=natural, default=5, metavar="N", help="rows to print for each sink (5)"
+    )
     parser.add_argument("--json", action="store_true", help="print counts as JSON instead of tables")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make what is missing, replay and print."""
+    """Generate missing data, replay and print."""
     from flowdsl.api.project import load
     from flowdsl.api.replay import replay
     from flowdsl.graph.folder import read_graph

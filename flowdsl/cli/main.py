@@ -1,4 +1,4 @@
-"""The command line: `flowdsl demo | replay | compare | check | test | show | sample | convert | run | schema`.
+"""Command line: `flowdsl demo | replay | compare | check | test | show | sample | convert | run | schema`
 
 Data goes to stdout, messages and progress to stderr. The exit code is 0 where all is well, 1 for failures and findings,
 2 for wrong use.
@@ -19,7 +19,7 @@ from flowdsl.errors import FlowError
 from flowdsl.events import FlowWarning
 
 COMMANDS = ("demo", "replay", "compare", "check", "test", "show", "sample", "convert", "run", "schema")
-# a command whose module cannot have its name, for the standard library has one of that name
+# commands whose module has another name, to avoid names of the standard library
 MODULES = {"test": "run_tests"}
 # files, folders and names
 _NAMED = frozenset(
@@ -28,7 +28,7 @@ _NAMED = frozenset(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code."""
+    """Run one command and return its exit code."""
     parser = _parser()
     try:
         options = parser.parse_args(arguments)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"see flowdsl {options.command} --help")
         return 2
     except BrokenPipeError:
-        # whoever read the output has seen enough; nothing must be written at exit either
+        # the reader closed the pipe; write nothing at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (FlowError, OSError) as error:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_texts(options: argparse.Namespace) -> None:
-    """Refuse what names nothing: an empty path means the folder one is in, and no path has a NUL."""
+    """Reject empty arguments, and paths with NUL characters."""
     for name, value in vars(options).items():
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and "\0" in text:
@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="flowdsl",
-        description="Replay event flows over history, and see what would have been delivered to whom.",
+        description="Design event flows, replay them over history, and run them live.",
     )
     parser.add_argument("--version", action="version", version=f"flowdsl {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

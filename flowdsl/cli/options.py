@@ -1,4 +1,4 @@
-"""The options of commands that replay: which events, over which graph, from where to where."""
+"""Options of commands that replay: events, graph, start and stop."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ def add_history(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--graph", metavar="FOLDER", help="entities/<type>.parquet|csv|jsonl and links.parquet|csv|jsonl"
     )
-    parser.add_argument("--start", metavar="POSITION", help="the first event, as seq_no or timestamp")
-    parser.add_argument("--stop", metavar="POSITION", help="where to stop before, as seq_no or timestamp")
+    parser.add_argument("--start", metavar="POSITION", help="first event, as seq_no or timestamp")
+    parser.add_argument("--stop", metavar="POSITION", help="first event to leave out, as seq_no or timestamp")
     parser.add_argument(
         "--max-ahead-of-next",
         type=duration,
         metavar="DURATION",
-        help="events dated further ahead of those that come next do not move the clock (1h)",
+        help="events dated further ahead of the next ones do not move the clock (1h)",
     )
 
 
 def graph_of(options: argparse.Namespace) -> EntityGraph | None:
-    """The graph that was asked for."""
+    """Return the graph given by the options, or None."""
     from flowdsl.graph.folder import read_graph
 
     return read_graph(existing(options.graph, "folder")) if options.graph is not None else None
 
 
 def log_of(options: argparse.Namespace) -> EventSource:
-    """The log that was asked for, with clocks that cannot be right told apart if that was."""
+    """Return the log given by the options, with events dated in the future marked if asked for."""
     from flowdsl.results.options import opened
 
     return opened(_readable(options.log), options.max_ahead_of_next)
 
 
 def _readable(path: str) -> Any:
-    """What `replay` reads: the path itself, or the events of a text file."""
+    """Return what `replay` reads: the path itself, or the events of a text file."""
     file = Path(path)
     if file.is_file() and file.suffix != ".parquet":
         from flowdsl.log import read_events
@@ -60,7 +60,7 @@ def _readable(path: str) -> Any:
 
 
 def position(text: str | None) -> int | str | None:
-    """A sequence number or a timestamp."""
+    """Parse a sequence number or a timestamp."""
     if text is None:
         return None
     number = signed(text)

@@ -1,7 +1,7 @@
 """Replay flows over an event log and print what would have been delivered.
 
-The log is a folder of a log, Parquet files (a path, folder or glob), or a file of JSON lines or CSV that needs no
-mapping; `flowdsl convert` makes a log of anything else. The exit code is 1 where contexts failed.
+The log is the folder of a log, Parquet files (a path, folder or glob), or a file of JSON lines or CSV that needs no
+mapping; `flowdsl convert` makes a log of any other file. The exit code is 1 if contexts failed.
 """
 
 from __future__ import annotations
@@ -25,30 +25,34 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("flows", metavar="FLOWS.yaml", help="the flows; - reads them from stdin")
     parser.add_argument("--log", required=True, metavar="PATH", help="the events")
-    parser.add_argument("--out", metavar="FOLDER", help="write the result's tables there, as they come")
-    parser.add_argument("--report", metavar="FILE.html", help="write a report that opens in any browser")
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="write the tables of the result to a folder, during the run"
+    )
+    parser.add_argument("--report", metavar="FILE.html", help="write a report as one HTML file")
     add_history(parser)
     parser.add_argument(
         "--target",
         choices=("this-rs",),
-        help="by the rules of that runtime, with what it gets wrong and loses",
+        help="replay by the rules of that runtime, including its defects",
     )
     parser.add_argument(
         "--open-windows",
         choices=("flush", "keep"),
         default="flush",
-        help="what happens to windows that are open at the end",
+        help="close or drop windows that are open at the end",
     )
-    parser.add_argument("--rows", type=natural, default=5, metavar="N", help="rows to print of each sink (5)")
+    parser.add_argument(
+        "--rows", type=natural, default=5, metavar="N", help="rows to print for each sink (5)"
+    )
     parser.add_argument("--json", action="store_true", help="print counts as JSON instead of tables")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Replay, print, and give 1 where contexts failed, or production stops."""
+    """Replay and print; return 1 if contexts failed or production stops."""
     from flowdsl.api.replay import replay
 
     if options.report:
-        # before a long replay, not after it
+        # fail before a long replay, not after it
         existing(str(Path(options.report).parent), "folder")
         if Path(options.report).exists() and Path(options.report).suffix.lower() not in (".html", ".htm"):
             raise UsageError(
@@ -70,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     print_result(result, 0 if options.out else options.rows, as_json=options.json)
     failed = sum(step["failed"] for step in result.manifest["steps"])
     if failed:
-        # what is in files may be more than memory holds
+        # results in files may exceed the memory
         say(
             f"{failed:,} contexts failed: "
             + (f"see the errors in {options.out}" if options.out else reasons(result))
@@ -81,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:
-    """The summary and the first deliveries of each sink, or the counts as JSON."""
+    """Print the summary and the first deliveries of each sink, or the counts as JSON."""
     if as_json:
         kept = ("events", "stopped", "late", "ahead", "unmatched", "delivered", "steps")
         show_json({name: result.manifest[name] for name in kept})
@@ -99,7 +103,7 @@ def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:
 
 
 def reasons(result: Result) -> str:
-    """The commonest errors, with how often each happened."""
+    """Return the most common errors, with their counts."""
     counts = result.errors["error"].value_counts()
     named = [f"{error} ({count:,})" for error, count in counts.head(3).items()]
     return ", ".join(named) + (" …" if len(counts) > 3 else "")

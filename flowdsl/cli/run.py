@@ -1,11 +1,11 @@
 """Run flows live over an event log, into the sinks of the YAML, until SIGINT or SIGTERM.
 
-The log is a folder, made where there is none. What in_app, feed, counter and push keep is in SQLite files in the
-folder `sinks` of the log, unless --sinks says where. A consumer that has run before goes on where it stopped; a new one
-begins where the YAML's consumer says (`seek`), or with the events to come. On a terminal the state of the run is a
-line that changes, elsewhere it is JSON lines on standard output. Lines of standard input that are no events are told
-on standard error and left out; where the log itself takes no more, the run ends and says from which line on. The exit
-code is 1 where the run ended with an error, or lines were left out.
+The log is a folder, created if missing. The sinks in_app, feed, counter and push keep SQLite files in the folder
+`sinks` of the log, or in the folder given by --sinks. A consumer that has run before resumes where it stopped; a new
+one starts where the YAML's consumer says (`seek`), or with new events. The status is a line that is redrawn on a
+terminal, and JSON lines on standard output elsewhere. Lines of standard input that are not events are reported on
+standard error and skipped. If the log cannot be written, the run ends and reports the first line that is missing. The
+exit code is 1 if the run ended with an error, or if lines were skipped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from flowdsl.log import ParquetEventLog
     from flowdsl.log.duplicates import Duplicates
 
-# back to the beginning of the line, and clear it
+# return to the beginning of the line and clear it
 _CLEAR = "\r\x1b[K"
 SUMMARY = "run flows live over an event log"
 EPILOG = "example: tail -F events.jsonl | flowdsl run flows.yaml --log data/log --append -"
@@ -47,16 +47,16 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
     parser.add_argument("flows", metavar="FLOWS.yaml", help="the flows and their sinks")
-    parser.add_argument("--log", required=True, metavar="PATH", help="the folder of the log")
+    parser.add_argument("--log", required=True, metavar="PATH", help="folder of the log")
     parser.add_argument(
         "--graph",
         metavar="FOLDER",
-        help="the entities and links before the first event: entities/… and links.…",
+        help="entities and links before the first event: entities/… and links.…",
     )
     parser.add_argument(
         "--consumer",
         metavar="NAME",
-        help="what the run is known by in the log (the YAML's only consumer, or flow-runtime)",
+        help="name of the consumer in the log (the YAML's only consumer, or flow-runtime)",
     )
     parser.add_argument(
         "--position",
@@ -64,7 +64,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="beginning, latest, last_acknowledged, or the seq_no of the first event",
     )
     parser.add_argument(
-        "--sinks", metavar="FOLDER", help="where sinks keep what they get (the folder sinks of the log)"
+        "--sinks", metavar="FOLDER", help="folder of the sinks' files (the folder sinks of the log)"
     )
     parser.add_argument(
         "--append",
@@ -74,15 +74,17 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--duplicates", choices=("keep", "drop"), default="keep",
-        help="what is done with events from standard input whose id the log has (keep)",
+        help="events from standard input whose id is in the log: keep or drop (keep)",
     )  # fmt: skip
     parser.add_argument(
-        "--until-idle", action="store_true", help="end when everything is done, rather than wait for more"
+        "--until-idle",
+        action="store_true",
+        help="exit when all events are processed, instead of waiting for more",
     )
     parser.add_argument(
         "--discard-state",
         action="store_true",
-        help="forget what windows, queues and limits of other flows hold",
+        help="discard the windows, queues and limits kept for other flows",
     )
     parser.add_argument(
         "--max-ahead",
@@ -95,12 +97,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--every",
         type=_seconds,
         metavar="SECONDS",
-        help="how often the state is told (1 on a terminal, else 10)",
+        help="interval of the status (1 on a terminal, else 10)",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run until told to stop, and give 1 where something went wrong."""
+    """Run until stopped; return 1 if anything went wrong."""
     from flowdsl.live.runtime import Runtime
     from flowdsl.log import ParquetEventLog
 
@@ -118,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
             max_ahead=options.max_ahead,
         )  # fmt: skip
         _stop_at_signals(stop)
-        # what ends the run is told by the command, once
+        # the command reports the error that ends the run
         logging.getLogger("flowdsl.live").addHandler(logging.NullHandler())
         runtime.start(_position(options.position, project, runtime))
         appender = Appender(log, options.duplicates) if options.append else None
@@ -128,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
                 _follow(runtime, stop, appender, status, until_idle=options.until_idle)
         finally:
             if stop.is_set():
-                # sinks may take a while
+                # sinks may need time to finish
                 status.tell("stopping")
             try:
                 runtime.stop()
@@ -139,7 +141,7 @@ def run(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _settled() -> Iterator[None]:
-    """What is loaded by now stays: the collection of garbage, which stops all threads, passes over it (it takes 20 ms)."""
+    """Freeze the garbage collector's current objects (a full collection pauses all threads for 20 ms)"""
     gc.collect()
     gc.freeze()
     try:
@@ -149,7 +151,7 @@ def _settled() -> Iterator[None]:
 
 
 class Appender:
-    """Appends the events of standard input, as they come."""
+    """Thread that appends the events of standard input as they arrive."""
 
     def __init__(self, log: ParquetEventLog, duplicates: Duplicates) -> None:
         self.refused = 0
@@ -162,7 +164,7 @@ class Appender:
 
     @property
     def ended(self) -> bool:
-        """Whether standard input has ended, and all of it is appended; raises what made it impossible."""
+        """True if all of standard input is appended; raises the error that prevented it."""
         if self._error is not None:
             raise self._error
         return not self._thread.is_alive()
@@ -170,7 +172,7 @@ class Appender:
     def _read(self) -> None:
         rest = b""
         try:
-            # what has come so far is appended together: one sync for all of it
+            # append all that has arrived at once, with one sync
             while block := os.read(sys.stdin.fileno(), 1 << 16):
                 *lines, rest = (rest + block).split(b"\n")
                 self._append(lines)
@@ -192,7 +194,7 @@ class Appender:
             if events:
                 self._log.append(list(events.values()), duplicates=self._duplicates)
         except FlowError:
-            # where some of them are no events, the others are appended all the same
+            # append the valid events, and reject the others
             faults = {number: why for number, event in events.items() if (why := _fault(event)) is not None}
             refused |= faults
             self._append_all([event for number, event in events.items() if number not in faults], first)
@@ -208,14 +210,14 @@ class Appender:
 
     def _refuse(self, lines: dict[int, str]) -> None:
         self.refused += len(lines)
-        # on a terminal the line of the status makes way
+        # on a terminal, clear the status line first
         clear = _CLEAR if sys.stdout.isatty() and sys.stderr.isatty() else ""
         for number, why in sorted(lines.items()):
             say(f"{clear}line {number} of standard input: {why}")
 
 
 def _fault(event: Any) -> str | None:
-    """Why this is no event."""
+    """Return the reason why a value is not an event, or None."""
     from flowdsl.events import event_row
 
     try:
@@ -226,7 +228,7 @@ def _fault(event: Any) -> str | None:
 
 
 class Status:
-    """Tells the state of a run: a line that changes on a terminal, JSON lines elsewhere."""
+    """Status of a run: a line that is redrawn on a terminal, JSON lines elsewhere."""
 
     def __init__(self, runtime: Runtime, every: float | None, appender: Appender | None) -> None:
         self._runtime = runtime
@@ -237,13 +239,13 @@ class Status:
         self.tell("started")
 
     def tell_sometimes(self) -> None:
-        """Tell it where it is time to."""
+        """Print the status if it is due."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every
             self.tell("running")
 
     def tell(self, doing: str) -> None:
-        """Tell it now."""
+        """Print the status now."""
         metrics = self._runtime.metrics()
         if not self._line:
             line = {
@@ -256,7 +258,7 @@ class Status:
                 line["refused"] = self._appender.refused
             print(json.dumps(line), flush=True)
         else:
-            # a line that went on in the next one could not be cleared
+            # a wrapped line could not be cleared
             room = shutil.get_terminal_size().columns - 1
             end = "" if doing in ("started", "running", "stopping") else "\n"
             print(_CLEAR + f"{doing}: {metrics}"[:room], end=end, flush=True)
@@ -271,7 +273,7 @@ def _duration_or_none(text: str) -> str | None:
 
 
 def _seconds(text: str) -> float:
-    """Some seconds, as the type of an option."""
+    """Parse a number of seconds, as the type of an option."""
     try:
         seconds = float(text)
     except ValueError:
@@ -289,20 +291,20 @@ def _follow(
         if appender is not None and not appender.ended:
             continue
         if until_idle:
-            # the status tells how far it is
+            # the status line shows the progress
             runtime.run_until_idle(progress=False)
             return
 
 
 def _stop_at_signals(stop: threading.Event) -> None:
-    def told(number: int, _: object) -> None:
+    def on_signal(number: int, _: object) -> None:
         if stop.is_set():
-            # told again: there is no time to finish, and the next run goes on from the last checkpoint
+            # a second signal: exit at once; the next run resumes from the last checkpoint
             os._exit(128 + number)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, told)
+        signal.signal(number, on_signal)
 
 
 def _consumer(project: Project) -> str:

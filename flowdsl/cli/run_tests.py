@@ -1,8 +1,7 @@
-"""Run the tests that stand beside the flows of YAML files, and show what came otherwise than it was to come.
+"""Run the tests in YAML files of flows, and show differences from what they expect.
 
-The events of each test are replayed with the flows, the graph and the target that it names. --update writes what came
-into the file, in place of what does not hold; everything else in the file stays as it is. The exit code is 1 where a
-test fails.
+The events of each test are replayed with its flows, graph and target. --update replaces failed expectations in the
+file by the actual results, and leaves everything else as it is. The exit code is 1 if a test fails.
 """
 
 from __future__ import annotations
@@ -29,13 +28,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "flows", metavar="FLOWS.yaml", nargs="+", help="flows with their tests; - reads them from stdin"
     )
-    parser.add_argument("--name", metavar="TEXT", help="run only the tests that have this in their name")
-    parser.add_argument("--update", action="store_true", help="write what came into the file")
+    parser.add_argument("--name", metavar="TEXT", help="run only the tests whose name contains this")
+    parser.add_argument(
+        "--update", action="store_true", help="replace failed expectations in the file by the actual results"
+    )
     parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run, print, and give 1 where a test fails."""
+    """Run the tests and print their outcomes; return 1 if one fails."""
     if options.update and "-" in options.flows:
         raise UsageError("--update writes into files, and - is none")
     outcomes: list[tuple[str, Outcome]] = []
@@ -69,7 +70,7 @@ def _outcomes(path: str, options: argparse.Namespace) -> list[Outcome]:
     outcomes = dict(zip(chosen, run_tests(project, [tests[i] for i in chosen]), strict=True))
     if options.update and any(not outcome.passed for outcome in outcomes.values()):
         file = existing(path, "file")
-        # as bytes: line ends stay as they are
+        # as bytes, to keep line ends
         text = file.read_bytes().decode("utf-8-sig")
         _write(file, updated(text, outcomes))
     return list(outcomes.values())
@@ -90,7 +91,7 @@ def _print(path: str | None, outcome: Outcome, *, updated: bool) -> None:
 
 
 def _painted(text: str, colour: str) -> str:
-    """Text in a colour, where somebody looks at it and colours are not refused (NO_COLOR)."""
+    """Colour text on a terminal, unless NO_COLOR is set."""
     wanted = sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR"))
     if not colour or not wanted or os.environ.get("NO_COLOR"):
         return text

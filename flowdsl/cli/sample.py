@@ -1,4 +1,4 @@
-"""Make sample data: a history of likes, follows, posts and comments, its graph, and flows for it."""
+"""Generate sample data: a log of likes, follows, posts and comments, its graph, and flows for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 
 from flowdsl.cli.console import UsageError, natural, say, show, show_json
 
-SUMMARY = "make sample data of any size"
+SUMMARY = "generate sample data of any size"
 FOLDER = "data/sample"
 EVENTS, SEED = 20_000, 1
 MOST_EVENTS = 1_000_000_000
@@ -15,19 +15,19 @@ MOST_EVENTS = 1_000_000_000
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "folder", nargs="?", default=FOLDER, metavar="FOLDER", help=f"where to write it ({FOLDER})"
+        "folder", nargs="?", default=FOLDER, metavar="FOLDER", help=f"folder to write to ({FOLDER})"
     )
     parser.add_argument(
-        "--events", type=natural, default=EVENTS, metavar="N", help=f"how many events ({EVENTS:,})"
+        "--events", type=natural, default=EVENTS, metavar="N", help=f"number of events ({EVENTS:,})"
     )
     parser.add_argument(
-        "--seed", type=natural, default=SEED, metavar="S", help=f"another number is another history ({SEED})"
+        "--seed", type=natural, default=SEED, metavar="S", help=f"seed of the generator ({SEED})"
     )
     parser.add_argument("--json", action="store_true", help="print the paths as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the sample and print where it is."""
+    """Write the sample and print its paths."""
     from flowdsl.samples.datasets import write_sample
 
     check(options)
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse sizes and seeds that make no sense."""
+    """Reject impossible sizes and seeds."""
     if not 1 <= options.events <= MOST_EVENTS:
         raise UsageError(f"--events must be between 1 and {MOST_EVENTS:,}")
     if not 0 <= options.seed < 1 << 32:

@@ -1,4 +1,4 @@
-"""Print the JSON Schema of flows in YAML, for editors that complete and check while one types.
+"""Print the JSON Schema of flows in YAML, for completion and validation in editors.
 
 It is also a file of the package. Editors with a YAML language server look for it beside a file of flows that has this
 line on top, as those have that flowdsl writes:
@@ -20,7 +20,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the schema."""
     from flowdsl.production.schema import schema_text
 
     sys.stdout.write(schema_text())

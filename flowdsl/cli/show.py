@@ -1,4 +1,4 @@
-"""Print the flows of a YAML file step by step, as they are written in Python, or as a picture."""
+"""Print the flows of a YAML file as Python code or as a picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flowdsl.api.project import Project
 from flowdsl.cli.console import load_project, show, show_json
 from flowdsl.errors import one_line
 
-SUMMARY = "print the flows of a YAML file, as text or as a picture"
+SUMMARY = "print the flows of a YAML file as text or as a picture"
 FORMATS = ("text", "svg", "mermaid")
 
 
@@ -17,7 +17,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("flows", metavar="FLOWS.yaml", help="the flows; - reads them from stdin")
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
-        "--format", choices=FORMATS, default="text", help="text (the default), or a picture: svg or mermaid"
+        "--format", choices=FORMATS, default="text", help="text (default), or a picture: svg or mermaid"
     )
     form.add_argument("--json", action="store_true", help="print them as JSON")
 

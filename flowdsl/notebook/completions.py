@@ -1,4 +1,4 @@
-"""What a form offers: the field for each option, made from the operators' declarations, and what the data has for it."""
+"""Form fields for operators' options, and completions from the data."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from flowdsl.notebook.log_sample import SampledLog
     from flowdsl.scope import ValueShape
 
-# how far into a value paths are offered, how many, and how much of an example is shown
+# limits of completions: depth of paths, their number, length of an example
 DEPTH: Final = 4
 MOST: Final = 200
 WIDTH: Final = 60
 
 
 def operator_list() -> list[dict[str, str]]:
-    """The operators to choose from: the name in YAML, the method in Python, what it does, and an example."""
+    """Return the available operators: YAML name, Python method, description and example."""
     return [
         {"name": o.name, "method": o.method, "summary": o.summary, "example": o.example}
         for o in OPERATORS.values()
@@ -29,8 +29,7 @@ def operator_list() -> list[dict[str, str]]:
 
 
 def control(option: Option) -> str:
-    """What sort of field an option has: `template`, `choice`, `flag`, `count`, `list`, `path`, `paths`, `name`, `duration`
-    or `text`.
+    """Return the kind of form field for an option, such as `template`, `choice`, `flag`, `path` or `duration`
 
     >>> {name: control(option) for name, option in OPERATORS["batch"].yaml_options().items()}
     {'key': 'path', 'window': 'duration', 'min_count': 'count'}
@@ -39,12 +38,12 @@ def control(option: Option) -> str:
 
 
 def offered_by(option: Option) -> str | None:
-    """Which list of offers completes a field: `paths`, `links`, `entities` or `examples`; None for none."""
+    """Return the completion list of a field: `paths`, `links`, `entities` or `examples`; None if it has none."""
     return option.kind.offers
 
 
 def examples_of(option: Option) -> list[str]:
-    """The examples of a declaration, each by itself."""
+    """Return the examples of a declaration as a list."""
     found: list[str] = []
     for example in option.schema.get("examples", ()):
         found += (
@@ -56,7 +55,7 @@ def examples_of(option: Option) -> list[str]:
 
 
 def paths_of(name: str, shape: ValueShape, values: Iterable[Any]) -> list[list[str]]:
-    """The paths that can be read of a variable, each with an example from the data (JSON, or "").
+    """Return the readable paths of a variable, each with an example from the data (JSON, or "")
 
     `values` are values of it as they were met. A path that only the variable's declaration knows is there too.
 
@@ -77,18 +76,18 @@ def _known(found: dict[str, str], path: str, shape: ValueShape = ANY) -> None:
 
 
 def _below(found: dict[str, str], path: str, value: Any, depth: int) -> None:
-    """The paths below a value; where an earlier value had nothing to show, this one does."""
+    """Collect the paths below a value; it fills in examples that earlier values lacked."""
     if not found.get(path):
         found[path] = "" if value is None else example_text(value)
     if isinstance(value, Mapping) and depth < DEPTH:
         for name, inner in list(value.items())[:MOST]:
-            # a path cannot step over a dot
+            # keys with a dot cannot be part of a path
             if name and "." not in name:
                 _below(found, f"{path}.{name}", inner, depth + 1)
 
 
 def example_text(value: Any) -> str:
-    """A value as a short text: JSON, and how much there is of an object or list."""
+    """Return a value as short text: JSON, or the size of an object or list."""
     if isinstance(value, Mapping):
         return "{" + f"{len(value)} fields" + "}"
     if isinstance(value, list):
@@ -98,7 +97,7 @@ def example_text(value: Any) -> str:
 
 
 def types_of(history: SampledLog) -> dict[str, list[list[str]]]:
-    """Link types and entity types of log and graph, each with how many events there are of it."""
+    """Return the link and entity types of the log and graph, with their event counts."""
     return {
         name: [[type_, f"{count:,} events"] for type_, count in history.types(family).items()]
         for name, family in (("links", "link"), ("entities", "entity"))

@@ -1,4 +1,4 @@
-"""What the designer knows and does, without anything drawn: the draft and its history, the trial on a sample, the preview."""
+"""State of the designer without its view: the draft and its history, its run on a sample, the preview."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from flowdsl.scope import ValueShape
 
 REMEMBERED: Final = 200
-# typing into the same field is one change
+# consecutive edits of one field are one change
 _TYPED: Final = ("set_trigger", "set_option", "set_row")
 
 
 class DesignModel:
-    """A draft that is changed, undone and redone; what it does on a sample of a history, and on one event of it.
+    """Draft with undo and redo, its counts on a sample of the log, and the preview of one event.
 
-    `change` and `undo` are quick and only say what is wrong with the flow; `rehearse` replays it over the sample.
+    `change` and `undo` are quick and only update the problems; `rehearse` replays the flow over the sample.
     """
 
     def __init__(
@@ -64,11 +64,13 @@ class DesignModel:
     # -- changing --------------------------------------------------------------------------------------
 
     def change(self, edit: str, **how: Any) -> bool:
-        """Make one of the `EDITS`; whether it changed anything. Raises `BuildError` for what is no edit of this draft."""
+        """Apply one of the `EDITS`; return True if it changed anything. Raises `BuildError` if it does not
+        fit this draft.
+        """
         draft = EDITS[edit](self.draft, **how)
         if draft == self.draft:
             return False
-        # which field is typed into, if any
+        # the edited field, if any
         field = (edit, how.get("key"), how.get("row"), how.get("name")) if edit in _TYPED else None
         if field is None or field != self._last:
             self._past = [*self._past, self.draft][-REMEMBERED:]
@@ -77,26 +79,26 @@ class DesignModel:
         return True
 
     def undo(self) -> bool:
-        """Go back by one change; whether there was one."""
+        """Undo the last change; return False if there is none."""
         return self._step(self._past, self._future)
 
     def redo(self) -> bool:
-        """Take back the last `undo`; whether there was one."""
+        """Redo the last undone change; return False if there is none."""
         return self._step(self._future, self._past)
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a change to go back by."""
+        """True if there is a change to undo."""
         return bool(self._past)
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is an `undo` to take back."""
+        """True if there is a change to redo."""
         return bool(self._future)
 
     @property
     def flow(self) -> FlowSpec:
-        """The flow as it is designed. Raises `FlowError` with what is wrong where it cannot stand yet."""
+        """Flow as designed. Raises `FlowError` with the first problem if it is not valid yet."""
         if self.built.flow is not None:
             return self.built.flow
         problem = self.built.problems[0]
@@ -114,22 +116,22 @@ class DesignModel:
 
     @property
     def sample(self) -> EventSample:
-        """The events that the flow is tried on."""
+        """Events that the flow is tried on."""
         return self.history.sample(self.draft.kind, self.draft.type)
 
     def rehearse(self) -> None:
-        """Replay what can stand of the flow over the sample, and look for findings."""
+        """Replay the valid steps of the flow over the sample, and run the findings."""
         now, rehearsal, findings = self.built, None, []
         if now.runnable is not None and now.runnable.steps:
             rehearsal = rehearse(now.runnable, self.sample.source, self.history.graph)
         if now.flow is not None and now.flow.steps:
             findings = check_flow(now.flow, self.target)
-        # another thread may have changed the draft meanwhile
+        # another thread may have changed the draft
         if self.built is now:
             self.rehearsal, self.total, self.findings = rehearsal, None, findings
 
     def count_all(self, cancelled: Cancelled, told: Callable[[int, int | None], None]) -> None:
-        """Replay what can stand of the flow over all of the log, if that is more than the sample; `told` hears how far it is.
+        """Replay the valid steps over the whole log, if it exceeds the sample, reporting progress.
 
         Raises `CancelledError` when cancelled.
         """
@@ -140,7 +142,9 @@ class DesignModel:
                 self.total = total
 
     def paths(self) -> dict[str, list[list[str]]]:
-        """Of each variable that the draft ever has, the paths that can be read, with examples from the sample and the trial."""
+        """Return the readable paths of each variable in the draft, with examples from the sample and the last
+        run.
+        """
         examples = {**self.sample.examples, **(self.rehearsal.examples if self.rehearsal is not None else {})}
         shapes = {name: shape for scope in self.built.scopes for name, shape in scope.variables.items()}
         for name, shape in shapes.items():
@@ -152,7 +156,7 @@ class DesignModel:
         return {name: self._paths[name][2] for name in shapes if not name.startswith("_")}
 
     def code(self) -> dict[str, dict[str, str]]:
-        """The flow as `python` and as `yaml`: the `text`, or the `error` that says why there is none."""
+        """Return the flow as `python` and `yaml`: the `text`, or the `error` that prevents it."""
         if self._code is None or self._code[0] is not self.built:
             code = {}
             for name, write in (("python", python_source), ("yaml", flow_to_yaml)):
@@ -164,7 +168,9 @@ class DesignModel:
         return self._code[1]
 
     def picture(self) -> str:
-        """The flow drawn, as a piece of HTML, with the counts of its last trial; as it was drawn before while it is tried."""
+        """Return the flow drawn as HTML with the counts of its last run; the previous drawing while a run is
+        under way.
+        """
         counted, runnable = self.total or self.rehearsal, self.built.runnable
         if counted is not None and counted.flow == runnable:
             self._picture = counted.picture.html
@@ -176,7 +182,7 @@ class DesignModel:
 
     @property
     def preview_seq_no(self) -> int | None:
-        """The event that is shown: the chosen one, else one that gets as far as any; None where no event fits."""
+        """Event in the preview: the chosen one, else one that gets furthest; None if no event fits."""
         taken = self.sample.taken
         if self.seq_no is not None and self.seq_no in taken:
             return self.seq_no
@@ -190,7 +196,7 @@ class DesignModel:
         return int(through[0]) if len(through) else None
 
     def preview(self) -> Explanation | None:
-        """What happens to the shown event in what can stand of the flow."""
+        """Explain the previewed event in the valid steps of the flow."""
         seq_no, rehearsal = self.preview_seq_no, self.rehearsal
         self._previewed = self.built
         if seq_no is None or rehearsal is None or rehearsal.options is None:
@@ -201,9 +207,10 @@ class DesignModel:
         return self._explained[1]
 
     def variables_at(self, place: int) -> Mapping[str, Any] | None:
-        """The variables of the shown event before a step, as far as steps before it are as they were when it was shown.
+        """Return the previewed event's variables before a step, if the steps before it are unchanged since
+        the preview.
 
-        None where they are not known, or the event did not come so far.
+        None if they are unknown, or the event did not get that far.
         """
         if place == 0:
             known = self._explained is not None and self._explained[0][0] == self.preview_seq_no
@@ -217,9 +224,9 @@ class DesignModel:
         return through[0].variables if through else None
 
     def preview_if_known(self, place: int) -> Explanation | None:
-        """The last `preview`, where up to a step the flow and the event are as they were then.
+        """Return the last `preview` if the flow up to a step and the event are unchanged.
 
-        While a change is being tried, what was known before stays, so that nothing flickers.
+        While a change is being replayed, the previous preview stays, to avoid flicker.
         """
         if self._explained is None or self.built.runnable is None:
             return None
@@ -232,7 +239,7 @@ class DesignModel:
         return explanation if same or waiting else None
 
     def choose(self, forward: bool = True, ending: StepOutcome | None = None) -> None:
-        """Show another event: the next or last one that the trigger takes, or with an ending the next with that, around the end."""
+        """Preview another event: the next or previous one of the trigger, or of an ending; wraps around."""
         seqs = self.sample.taken
         if ending is not None and self.rehearsal is not None:
             seqs = self.rehearsal.endings.get(ending, seqs)
@@ -248,7 +255,7 @@ class DesignModel:
         to.append(self.draft)
         self._last = None
         self._take(from_.pop())
-        # fields show what is in the draft again, also the one that is typed into
+        # refresh every field of the form, also the one being edited
         self.version += 1
         return True
 
@@ -259,7 +266,7 @@ class DesignModel:
 
 
 def _usual_kind(history: SampledLog) -> str:
-    """The commonest kind of event."""
+    """Return the most common kind of event."""
     counts: dict[str, int] = {}
     for (kind, _), count in history.kinds.items():
         counts[kind] = counts.get(kind, 0) + count

@@ -1,4 +1,4 @@
-"""What a designer shows, as plain JSON: the form, what is offered, counts, findings, the preview, and the flow as code."""
+"""View of the designer as plain JSON: form, completions, counts, findings, preview, and the flow as code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OWN: Final = ("_payload", "_batch", "_delivered_to")
 
 
 def design_view(model: DesignModel) -> dict[str, Any]:
-    """All that a view of a designer shows."""
+    """Build the whole view of a designer."""
     draft, history = model.draft, model.history
     family = draft.kind.partition(".")[0]
     types = [(t, history.kinds.get((draft.kind, t), 0)) for t in history.types(family)]
@@ -65,7 +65,7 @@ def design_view(model: DesignModel) -> dict[str, Any]:
 
 
 def sample_view(model: DesignModel) -> dict[str, Any]:
-    """What the counts are counts of."""
+    """Describe the sample that the counts refer to."""
     sample, counted = model.sample, model.total or model.rehearsal
     return {
         "events": model.total.events if model.total is not None else sample.events,
@@ -106,7 +106,7 @@ def _step_view(model: DesignModel, place: int, step: StepDraft) -> dict[str, Any
 
 
 def _field(option: Option, value: Any) -> dict[str, Any]:
-    """One field of the form of a step."""
+    """Build one field of a step's form."""
     kind = control(option)
     default = option.schema.get("default")
     fixed = isinstance(value, Condition)
@@ -143,11 +143,11 @@ def _placeholder(option: Option, default: Any) -> str:
 
 
 def _counts(model: DesignModel, place: int) -> dict[str, Any] | None:
-    """What became of the contexts at a step, with an example event for each way out; None where the step did not run."""
+    """Count the outcomes at a step, with an example event for each; None if the step did not run."""
     rehearsal, runnable = model.total or model.rehearsal, model.built.runnable
     if rehearsal is None or runnable is None or place >= min(len(rehearsal.steps), len(runnable.steps)):
         return None
-    # while a change is being tried the counts of before stay, and look so
+    # while a change is being replayed, the previous counts stay, greyed
     stale = rehearsal.flow.steps[: place + 1] != runnable.steps[: place + 1]
     if stale and type(rehearsal.flow.steps[place]) is not type(runnable.steps[place]):
         return None
@@ -163,7 +163,7 @@ def _counts(model: DesignModel, place: int) -> dict[str, Any] | None:
 
 
 def _operands(model: DesignModel, place: int) -> list[dict[str, Any]]:
-    """The commonest values of what a condition reads."""
+    """Return the most common values of a condition's operands."""
     rehearsal, runnable = model.rehearsal, model.built.runnable
     if (
         rehearsal is None
@@ -178,7 +178,7 @@ def _operands(model: DesignModel, place: int) -> list[dict[str, Any]]:
 
 
 def _explained(model: DesignModel, place: int) -> ExplainedStep | None:
-    """What became of the shown event at a step, where that is known of the step as it is."""
+    """Return the outcome of the previewed event at a step, if known for the step as it is now."""
     explanation = model.preview_if_known(place)
     if explanation is None:
         return None
@@ -188,7 +188,7 @@ def _explained(model: DesignModel, place: int) -> ExplainedStep | None:
 def _preview(
     model: DesignModel, place: int, step: StepDraft, explained: ExplainedStep | None
 ) -> dict[str, Any]:
-    """What the shown event makes of a step: rows of its template, parts of its condition, or the variables that are new."""
+    """Preview a step for one event: template rows, parts of a condition, or new variables."""
     variables = model.variables_at(place)
     if step.operator == "map" and variables is not None:
         rows = step.options.get("template", ())
@@ -217,7 +217,7 @@ def _problem(problems: list[Problem]) -> dict[str, Any] | None:
 
 
 def _event_view(model: DesignModel) -> Mapping[str, Any] | None:
-    """The event that is shown, in a line."""
+    """Describe the previewed event in one line."""
     seq_no = model.preview_seq_no
     if seq_no is None:
         return None

@@ -1,4 +1,4 @@
-"""The designer: a flow is built and changed with forms in a notebook, and tried on a log while that is done."""
+"""Designer: build and change a flow with forms in a notebook, while it runs over a log."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.progress import Progress
 
-# all of a long log is counted when nobody has typed for so long
+# seconds without input after which the whole log is counted
 PAUSE: Final = 0.4
 
 
 class FlowDesigner:
-    """A flow that is being designed; a notebook shows it as a widget.
+    """Flow in the designer; displayed as a widget in a notebook.
 
-    `flow` is the flow as it stands, `python` and `yaml` the text that says it, `findings` what is worth knowing of it.
+    `flow` is the flow as designed, `python` and `yaml` its text, `findings` the findings about it.
     """
 
     def __init__(
@@ -61,37 +61,37 @@ class FlowDesigner:
 
     @property
     def flow(self) -> FlowSpec:
-        """The flow as it is designed. Raises `FlowError` with what is wrong where it is not finished."""
+        """Flow as designed. Raises `FlowError` with the first problem if it is not finished."""
         return self.model.flow
 
     @property
     def python(self) -> str:
-        """Python that builds the flow."""
+        """Python code that builds the flow."""
         return python_source(self.flow)
 
     @property
     def yaml(self) -> str:
-        """YAML for production. Raises `ExportError` where production cannot say it."""
+        """YAML for production. Raises `ExportError` if production cannot express the flow."""
         return flow_to_yaml(self.flow)
 
     @property
     def findings(self) -> list[Any]:
-        """What is worth knowing of the flow, as `flow.check()` gives it."""
+        """Findings about the flow, as from `flow.check()`"""
         return list(self.model.findings)
 
     def undo(self) -> None:
-        """Go back by one change."""
+        """Undo the last change."""
         self.do({"do": "undo"})
 
     def redo(self) -> None:
-        """Take back the last `undo`."""
+        """Redo the last undone change."""
         self.do({"do": "redo"})
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the flow to a file: Python where the name ends in `.py`, YAML elsewhere.
+        """Write the flow to a file: Python for names that end in `.py`, else YAML.
 
-        A file that is there already, and that this designer did not write, is written over with `overwrite=True` only.
-        Raises `FlowError` where it is there, or the flow is not finished.
+        Existing files are kept unless this designer wrote them, or with `overwrite=True`. Raises `FlowError` if the file exists,
+        or the flow is not finished.
         """
         target = Path(path)
         if not overwrite and target.exists() and target.resolve() not in self._written:
@@ -106,11 +106,11 @@ class FlowDesigner:
         self._written.add(target.resolve())
 
     def settle(self, timeout: float | None = 60) -> bool:
-        """Wait until the flow has been tried and counted; whether that came within `timeout` seconds."""
+        """Wait until the flow has been run and counted; return False after `timeout` seconds."""
         return self._latest.settle(timeout)
 
     def do(self, message: Mapping[str, Any]) -> None:
-        """Take what was clicked or typed: `do` says what, its other fields with what."""
+        """Handle a message of the page: `do` names the action, the other fields are its arguments."""
         with self._lock:
             try:
                 what, how = heard(message, DESIGN)
@@ -140,7 +140,7 @@ class FlowDesigner:
         try:
             changed = self.model.change(what, **how)
         except (FlowError, StopIteration, IndexError, ValueError):
-            # a message that was under way while what it means went away
+            # the message refers to something that is already gone
             changed = False
         if changed:
             self._changed()
@@ -214,7 +214,7 @@ class FlowDesigner:
 
 
 def designed_text(model: DesignModel) -> str:
-    """The flow as it is designed, and its picture as text with the counts of its last trial."""
+    """Return the designed flow, and its picture as text with the counts of its last run."""
     counted = model.total or model.rehearsal
     drawn = counted is not None and counted.flow == model.built.runnable
     return (
@@ -225,7 +225,7 @@ def designed_text(model: DesignModel) -> str:
 
 
 def designed_code(model: DesignModel) -> str:
-    """The flow as it is designed, as it is written in Python, what is wrong with it, and the findings that matter."""
+    """Return the designed flow as Python, with its problems and the relevant findings."""
     built = model.built
     lines = ["fd.design"]
     if built.runnable is not None:

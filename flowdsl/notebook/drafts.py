@@ -1,7 +1,7 @@
-"""A flow while it is designed: what was chosen and typed so far, whether it can stand or not.
+"""Drafts of flows: everything chosen and typed so far, valid or not.
 
-A `Draft` holds each step as its operator and its options in the form of YAML, so that anything can be typed; `built` says
-what flow that is, and for each step what is wrong with it.
+A `Draft` holds each step as its operator and its options as in YAML, so that anything can be typed; `built` returns the
+flow and the problems of each step.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _EMPTY: tuple[Any, ...] = ("", [], ())
 
 @dataclass(frozen=True)
 class StepDraft:
-    """A step that is designed: `key` tells it from others, `options` are those typed so far, by their name in YAML.
+    """Step of a draft; `key` identifies it, `options` are those typed so far, by YAML name.
 
-    `origin` is the step that it was opened from, as long as nothing of it was changed.
+    `origin` is the step that it was opened from, until it is changed.
     """
 
     key: int
@@ -42,7 +42,7 @@ class StepDraft:
     origin: Operator | None = None
 
     def build(self) -> Operator:
-        """The step that the options say. Raises `BuildError`."""
+        """Build the step from its options. Raises `BuildError`"""
         if self.origin is not None:
             return self.origin
         operator = OPERATORS[self.operator]
@@ -53,7 +53,7 @@ class StepDraft:
 
     @property
     def missing(self) -> list[str]:
-        """The options that a step cannot do without and that are not given."""
+        """Required options that are not given."""
         options = OPERATORS[self.operator].options().values()
         asked = [o.yaml for o in options if o.required or o.schema.get("minItems")]
         return [name for name in asked if self.options.get(name, "") in _EMPTY]
@@ -61,7 +61,7 @@ class StepDraft:
 
 @dataclass(frozen=True)
 class Draft:
-    """A flow that is designed; `type` is the link type or entity type that the trigger asks for, "" for any."""
+    """Flow being designed; `type` is the link or entity type of the trigger, "" for any."""
 
     kind: str = "link.created"
     type: str = ""
@@ -70,13 +70,15 @@ class Draft:
     steps: tuple[StepDraft, ...] = ()
 
     def place(self, key: int) -> int:
-        """Where the step with this key stands."""
+        """Return the index of the step with this key."""
         return next(place for place, step in enumerate(self.steps) if step.key == key)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a step cannot stand: `step` is its place, None for the trigger; `mild` where something is just not given yet."""
+    """Reason why a step is invalid; `step` is its index, None for the trigger; `mild` if an option is just
+    missing yet.
+    """
 
     step: int | None
     what: str
@@ -87,9 +89,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class DraftResult:
-    """What a draft is as a flow: `flow` where all of it can stand, `runnable` up to the first step that cannot.
+    """Draft built as a flow: `flow` if all of it is valid, `runnable` up to the first invalid step.
 
-    `scopes` has the variables before each step of the draft, and after the last.
+    `scopes` has the variables before each step of the draft, and after the last one.
     """
 
     flow: FlowSpec | None
@@ -99,7 +101,7 @@ class DraftResult:
 
 
 def draft_of(flow: FlowSpec) -> Draft:
-    """The draft that an existing flow opens as.
+    """Return the draft of an existing flow.
 
     >>> from flowdsl import on
     >>> draft = draft_of(on("link.created", link_type="likes", name="f").deduplicate("source_id", window="1h"))
@@ -113,7 +115,7 @@ def draft_of(flow: FlowSpec) -> Draft:
 
 
 def built(draft: Draft) -> DraftResult:
-    """The flow of a draft, and what is wrong with each of its steps.
+    """Build the flow of a draft, and collect the problems of its steps.
 
     >>> draft = Draft("link.created", "likes", steps=(StepDraft(1, "resolve", {"from": "nobody", "as": "owner"}),))
     >>> [(problem.step, problem.what) for problem in built(draft).problems]
@@ -134,7 +136,7 @@ def built(draft: Draft) -> DraftResult:
             scopes.append(operator.check(scopes[-1]))
         except FlowError as error:
             problems.append(_problem(place, step, error))
-            # what comes after it is judged as if it did what it is meant to do
+            # check later steps as if this one set its variables
             scopes.append(scopes[-1].having(**dict.fromkeys(_meant(step, scopes[-1]), ANY)))
         else:
             if not problems:
@@ -144,7 +146,7 @@ def built(draft: Draft) -> DraftResult:
 
 
 def plain_options(step: Operator) -> dict[str, Any]:
-    """The options of a step that are not as by default, as a form has them: in the form of YAML, a template as rows."""
+    """Return the non-default options of a step as a form has them: as in YAML, a template as rows."""
     defaults = {field.name: field.default for field in dataclasses.fields(step)}
     options = {}
     for name, option in step.options().items():
@@ -175,7 +177,7 @@ def _problem(place: int, step: StepDraft, error: FlowError) -> Problem:
 
 
 def _meant(step: StepDraft, scope: Scope) -> list[str]:
-    """The variables that a step will set once it can stand."""
+    """Return the variables that a step will set once it is valid."""
     as_ = step.options.get("as")
     names = [as_, f"{as_}_id"] if isinstance(as_, str) and as_.isidentifier() else []
     return [*names, *{"batch": scope.rules.batch_names, "map": ("_payload",)}.get(step.operator, ())]

@@ -1,4 +1,4 @@
-"""Changes of a draft: each takes a draft and gives another one."""
+"""Edits of a draft: functions that take a draft and return another one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flowdsl.operators.options import PATHS, Option
 
 
 def set_trigger(draft: Draft, name: str, value: str) -> Draft:
-    """With another `kind`, `type`, `name` or `description`; a type of the other family goes with its kind."""
+    """Set `kind`, `type`, `name` or `description`; a kind of the other family clears the type."""
     if name not in ("kind", "type", "name", "description"):
         raise BuildError(f"a trigger has no {name!r}")
     if name == "kind" and value.partition(".")[0] != draft.kind.partition(".")[0]:
@@ -27,7 +27,7 @@ def set_trigger(draft: Draft, name: str, value: str) -> Draft:
 def add(
     draft: Draft, operator: str, at: int | None = None, options: Mapping[str, Any] | None = None
 ) -> Draft:
-    """With one step more, at a place or at the end."""
+    """Add a step at a place, or at the end."""
     if operator not in OPERATORS:
         raise BuildError(f"there is no operator {operator!r}", allowed=", ".join(OPERATORS))
     given = dict(options or ({"template": (Row("recipient_id"),)} if OPERATORS[operator] is Map else {}))
@@ -37,12 +37,12 @@ def add(
 
 
 def remove(draft: Draft, key: int) -> Draft:
-    """Without a step."""
+    """Remove a step."""
     return replace(draft, steps=tuple(step for step in draft.steps if step.key != key))
 
 
 def move(draft: Draft, key: int, by: int) -> Draft:
-    """With a step some places further down; up where `by` is negative."""
+    """Move a step down by some places, or up if `by` is negative."""
     place = draft.place(key)
     rest = [step for step in draft.steps if step.key != key]
     rest.insert(min(max(place + by, 0), len(rest)), draft.steps[place])
@@ -50,14 +50,14 @@ def move(draft: Draft, key: int, by: int) -> Draft:
 
 
 def duplicate(draft: Draft, key: int) -> Draft:
-    """With a copy of a step below it."""
+    """Insert a copy of a step below it."""
     place = draft.place(key)
     copy = replace(draft.steps[place], key=_free_key(draft))
     return replace(draft, steps=(*draft.steps[: place + 1], copy, *draft.steps[place + 1 :]))
 
 
 def set_option(draft: Draft, key: int, name: str, value: Any) -> Draft:
-    """With another value of an option, as it was typed; nothing typed takes the option away."""
+    """Set an option to what was typed; empty input removes it."""
     step = draft.steps[draft.place(key)]
     declared = OPERATORS[step.operator].yaml_options()
     if name not in declared:
@@ -70,7 +70,7 @@ def set_option(draft: Draft, key: int, name: str, value: Any) -> Draft:
 
 
 def typed_value(option: Option, value: Any) -> Any:
-    """What is meant by what was typed into the field of an option: a number, a list of names, or the text itself.
+    """Convert what was typed into an option's field: to a number, a list of names, or the text itself.
 
     >>> typed_value(OPERATORS["deliver"].options()["sinks"], "in-app, push")
     ['in-app', 'push']
@@ -87,7 +87,7 @@ def typed_value(option: Option, value: Any) -> Any:
 
 
 def set_row(draft: Draft, key: int, row: int, name: str, value: str) -> Draft:
-    """With another `name`, `text` or `mode` of a row of a template."""
+    """Set the `name`, `text` or `mode` of a template row."""
     rows = _rows(draft, key)
     if name not in ("name", "text", "mode") or (name == "mode" and value not in MODES):
         raise BuildError(f"a row has no {name} {value!r}", allowed=f"name, text, mode ({', '.join(MODES)})")
@@ -96,18 +96,18 @@ def set_row(draft: Draft, key: int, row: int, name: str, value: str) -> Draft:
 
 
 def add_row(draft: Draft, key: int) -> Draft:
-    """With one row more at the end of a template."""
+    """Append a row to a template."""
     return _with_rows(draft, key, [*_rows(draft, key), Row("")])
 
 
 def remove_row(draft: Draft, key: int, row: int) -> Draft:
-    """Without a row of a template."""
+    """Remove a row of a template."""
     rows = _rows(draft, key)
     return _with_rows(draft, key, rows[:row] + rows[row + 1 :])
 
 
 def move_row(draft: Draft, key: int, row: int, by: int) -> Draft:
-    """With a row of a template some places further down."""
+    """Move a row of a template down by some places."""
     rows = _rows(draft, key)
     moved = rows.pop(row)
     rows.insert(min(max(row + by, 0), len(rows)), moved)
@@ -120,7 +120,7 @@ EDITS: Final[Mapping[str, Callable[..., Draft]]] = {
         set_trigger, add, remove, move, duplicate, set_option, set_row, add_row, remove_row, move_row,
     )
 }  # fmt: skip
-"""The changes by their names."""
+"""Edits by name."""
 
 
 def _rows(draft: Draft, key: int) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What the explorer knows and does, without anything drawn: which events are listed, which one is open, at which step."""
+"""State of the explorer without its view: the listed events, the open event and its step."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from flowdsl.notebook.outcome_observer import Seqs
 
 LISTED: Final = 10
-# what is shown of a value: enough to read, little enough to send
+# longest value shown: enough to read, small enough to send
 LONGEST: Final = 4_000
 OUTCOMES: Final = ("delivered", "dropped", "failed", "absorbed", "not matched")
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which events are listed: `ending` is an outcome of `OUTCOMES`, or the number of one of the journal's endings."""
+    """Filter of the listed events; `ending` is one of `OUTCOMES`, or the number of an ending of the index."""
 
     text: str = ""
     kind: str | None = None
@@ -39,10 +39,10 @@ FILTERS: Final = tuple(field.name for field in fields(Filter))
 
 
 class ExploreModel:
-    """The events of a journal that a filter lets through, the one that is open, its branch and step.
+    """Events that match a filter, the open event, its branch and step.
 
-    `matches` has the sequence numbers listed, `seq_no` the open event (None where there is none), `step` the place on its
-    way through the flow, from 0 (the trigger) on.
+    `matches` has the listed sequence numbers, `seq_no` is the open event or None, `step` the index of its step, 0 for the
+    trigger.
     """
 
     def __init__(self, journal: OutcomeIndex) -> None:
@@ -58,10 +58,10 @@ class ExploreModel:
         if first is not None:
             self.open(int(first[0]))
 
-    # -- which events ----------------------------------------------------------------------------------
+    # -- list of events ----------------------------------------------------------------------------------
 
     def find(self, wanted: Filter, cancelled: Callable[[], bool] = lambda: False) -> Seqs | None:
-        """The events that a filter lets through, ascending; None where it was cancelled. Nothing changes."""
+        """Return the events that match a filter, ascending, without changing anything; None if cancelled."""
         seqs = self.journal.of_kind(wanted.kind, wanted.type)
         if wanted.ending is not None:
             seqs = np.intersect1d(seqs, self._ending_seqs(wanted.ending), assume_unique=True)
@@ -74,7 +74,9 @@ class ExploreModel:
         return None if cancelled() else seqs
 
     def put(self, wanted: Filter, seqs: Seqs) -> None:
-        """List these events, which `find` gave for the filter; where the open one is not among them the next one opens."""
+        """List the events that `find` returned for a filter; open the nearest one if the open one is not
+        listed.
+        """
         self.filter, self.matches = wanted, seqs
         if len(seqs) and (self.seq_no is None or self.seq_no not in seqs):
             text = wanted.text.strip()
@@ -85,14 +87,14 @@ class ExploreModel:
                 self.open(int(seqs[min(at, len(seqs) - 1)]))
 
     def choose(self, **changes: Any) -> None:
-        """Change the filter and list what it lets through."""
+        """Change the filter, and list the events that match it."""
         wanted = replace(self.filter, **changes)
         seqs = self.find(wanted)
         assert seqs is not None
         self.put(wanted, seqs)
 
     def neighbour(self, forward: bool, ending: str | int | None = None) -> int | None:
-        """The next or last event listed before the open one, with an ending where one is given; None at the end."""
+        """Return the next or previous listed event, optionally of an ending; None at the end."""
         seqs = self.matches
         if ending is not None:
             seqs = np.intersect1d(seqs, self._ending_seqs(ending), assume_unique=True)
@@ -101,13 +103,13 @@ class ExploreModel:
         return int(seqs[at]) if 0 <= at < len(seqs) else None
 
     def turn(self, pages: int) -> None:
-        """Open the event some events further on in the list."""
+        """Move by some events in the list, and open the event there."""
         if len(self.matches):
             at = int(np.searchsorted(self.matches, self.seq_no or 0)) + pages
             self.open(int(self.matches[min(max(at, 0), len(self.matches) - 1)]))
 
     def open(self, seq_no: int) -> None:
-        """Open an event, at the step where it ended."""
+        """Open an event at the step where it ended."""
         self.seq_no = seq_no
         self.branch = self.branches[0] if self.branches else None
         self.step = len(self.path) - 1
@@ -116,12 +118,12 @@ class ExploreModel:
 
     @property
     def explanation(self) -> Explanation | None:
-        """What happened to the open event."""
+        """Explanation of the open event."""
         return None if self.seq_no is None else self.journal.explain(self.seq_no)
 
     @property
     def branches(self) -> list[str]:
-        """The branches that the open event became, those that went furthest first, then in their order."""
+        """Branches of the open event, those that got furthest first."""
         steps = [] if self.explanation is None else self.explanation.steps
         ends: dict[str, int] = {}
         for step in steps:
@@ -133,7 +135,7 @@ class ExploreModel:
 
     @property
     def path(self) -> list[ExplainedStep]:
-        """The steps of the open event on its way, along the chosen branch."""
+        """Steps of the open event along the chosen branch."""
         if self.explanation is None:
             return []
         if self.branch is None:
@@ -143,21 +145,21 @@ class ExploreModel:
         return [s for s in self.explanation.steps if s.branch is None or s.branch in around]
 
     def go(self, where: str | int) -> None:
-        """Go to a step on the way: `first`, `back`, `next`, `last`, or its place."""
+        """Go to a step of the path: `first`, `back`, `next`, `last`, or its index."""
         last = len(self.path) - 1
         places = {"first": 0, "back": self.step - 1, "next": self.step + 1, "last": last}
         self.step = min(max(places.get(str(where), where if isinstance(where, int) else 0), 0), last)
 
     def follow(self, branch: str) -> None:
-        """Go along another branch, at the same step where it has one."""
+        """Switch to another branch, at the same step if it has one."""
         if branch in self.branches:
             self.branch = branch
             self.go(self.step)
 
-    # -- shown -----------------------------------------------------------------------------------------
+    # -- view -----------------------------------------------------------------------------------------
 
     def view(self) -> dict[str, Any]:
-        """All that a view shows, as plain JSON."""
+        """Return the whole view as plain JSON."""
         return {
             "flow": self.journal.flow.name,
             "filter": {
@@ -251,7 +253,7 @@ class ExploreModel:
         }
 
     def _ends(self) -> list[dict[str, str]]:
-        """The branches that can be followed, each with how it ended."""
+        """Return the branches with their outcomes."""
         steps = [] if self.explanation is None else self.explanation.steps
         ends = {s.branch: s.reason if s.outcome == "dropped" and s.reason else s.outcome for s in steps}
         return [{"name": branch, "end": ends[branch]} for branch in self.branches]
@@ -282,7 +284,7 @@ class ExploreModel:
 
 
 def step_view(step: ExplainedStep) -> dict[str, Any]:
-    """A step on the way of an event, as plain JSON."""
+    """Return a step of an event's path as plain JSON."""
     return {
         "number": step.step,
         "text": clipped_text(step.text, 300),
@@ -294,13 +296,13 @@ def step_view(step: ExplainedStep) -> dict[str, Any]:
 
 
 def _goes_on(step: ExplainedStep, own: int | None) -> int | None:
-    """The event that went on in the place of one that was gathered."""
+    """Return the event that continues in place of an absorbed one."""
     found = re.search(r"goes on as event ([0-9]+)", step.reason or "") if step.outcome == "absorbed" else None
     return int(found[1]) if found and int(found[1]) != own else None
 
 
 def value_text(value: Any) -> str:
-    """A value as indented JSON, cut where it is very long; `missing`, or why there is none."""
+    """Return a value as indented JSON, truncated if long; else `missing`, or the reason why there is none."""
     if value is MISSING or isinstance(value, Exception):
         return shown(value)
     text = json.dumps(value, ensure_ascii=False, default=str)
@@ -310,5 +312,5 @@ def value_text(value: Any) -> str:
 
 
 def clipped_text(text: str, longest: int) -> str:
-    """Text with at most so many characters."""
+    """Truncate text to a number of characters."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

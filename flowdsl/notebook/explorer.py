@@ -1,4 +1,4 @@
-"""The explorer: events and their way through a flow, in a notebook."""
+"""Explorer: events and their path through a flow, in a notebook."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Explorer:
-    """Steps through what happened to the events of a log in a flow; a notebook shows it as a widget.
+    """Viewer of how a flow processed the events of a log; displayed as a widget in a notebook.
 
     `seq_no` is the event that is open, `explanation` what happened to it. Printed it says both.
     """
@@ -40,25 +40,25 @@ class Explorer:
 
     @property
     def seq_no(self) -> int | None:
-        """The sequence number of the event that is open; None in an empty log."""
+        """Sequence number of the open event; None for an empty log."""
         return self.model.seq_no
 
     @property
     def explanation(self) -> Any:
-        """What happened to the event that is open, as `result.explain(seq_no)` gives it."""
+        """Explanation of the open event, as from `result.explain(seq_no)`"""
         return self.model.explanation
 
     def open(self, seq_no: int) -> None:
-        """Open an event. Raises `ReplayError` where the log has no such event."""
+        """Open an event. Raises `ReplayError` if the log has no such event."""
         self.model.journal.explain(seq_no)
         self.do({"do": "open", "seq_no": seq_no})
 
     def settle(self, timeout: float | None = 60) -> bool:
-        """Wait until a search is over; whether that came within `timeout` seconds."""
+        """Wait until a search is over; return False after `timeout` seconds."""
         return self._latest.settle(timeout)
 
     def do(self, message: Mapping[str, Any]) -> None:
-        """Take what was clicked or typed: `do` says what, its other fields with what."""
+        """Handle a message of the page: `do` names the action, the other fields are its arguments."""
         try:
             what, how = heard(message, EXPLORE)
             if what == "filter":
@@ -74,7 +74,7 @@ class Explorer:
         model = self.model
         match what:
             case "open":
-                # one that the log does not have is refused before anything changes
+                # reject unknown events before changing anything
                 model.journal.explain(how["seq_no"])
                 model.open(how["seq_no"])
             case "seek":

@@ -1,4 +1,4 @@
-"""What a condition or a template gives in one context, at once: without a replay, from the variables alone."""
+"""Preview of a condition or template in one context, from its variables and without a replay."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Line = dict[str, Any]
 
 
 def row_preview(row: Row, variables: Mapping[str, Any]) -> Line:
-    """What a row of a template gives: `text`, or `error` where it fails or is no template.
+    """Render a template row: `text`, or `error` if it fails or does not parse.
 
     >>> row_preview(Row("title", "{{ fan.name | upper }}"), {"fan": {"name": "Ada"}})
     {'text': 'ADA'}
@@ -36,7 +36,7 @@ def row_preview(row: Row, variables: Mapping[str, Any]) -> Line:
 
 
 def condition_preview(condition: Condition, variables: Mapping[str, Any]) -> list[Line]:
-    """Each comparison, call and path of a condition with its value."""
+    """Return each comparison, call and path of a condition with its value."""
     found = condition.operands(lambda path: value_at(variables, path))
     return [{"name": name, "text": shown(value)} for name, value in found]
 

@@ -1,4 +1,4 @@
-"""Work beside the notebook's own thread, of which only the latest counts."""
+"""Background executor that runs only the most recent job."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ Job = Callable[[Cancelled], None]
 
 
 class LatestOnlyExecutor:
-    """Runs one job at a time in a thread: a newer job takes the place of one that waits, and cancels one that runs.
+    """Executor of one job at a time in a thread; a newer job replaces a waiting one and cancels a running
+    one.
 
-    A job is called with a function that says whether it was cancelled; what it shows afterwards is for itself to leave out.
-    The thread ends when there is nothing to do. What a job raises goes to `failed`.
+    A job is called with a function that returns True once it is cancelled; it must show nothing after that. The thread ends
+    when there is nothing to do. Errors of a job are passed to `failed`.
 
-    >>> said = []
+    >>> results = []
     >>> latest = LatestOnlyExecutor(failed=print)
-    >>> latest.submit(lambda cancelled: said.append("done"))
+    >>> latest.submit(lambda cancelled: results.append("done"))
     >>> latest.settle()
     True
-    >>> said
+    >>> results
     ['done']
     """
 
@@ -32,7 +33,7 @@ class LatestOnlyExecutor:
         self._busy = False
 
     def submit(self, job: Job) -> None:
-        """Run this job as soon as the thread is free, and no older one any more."""
+        """Run this job as soon as the thread is free, in place of older ones."""
         with self._changed:
             self._waiting = job
             self._number += 1
@@ -41,13 +42,13 @@ class LatestOnlyExecutor:
                 threading.Thread(target=self._work, name="flowdsl-widget").start()
 
     def cancel(self) -> None:
-        """Let nothing wait, and tell what runs to stop."""
+        """Drop the waiting job and cancel the running one."""
         with self._changed:
             self._waiting = None
             self._number += 1
 
     def settle(self, timeout: float | None = 60) -> bool:
-        """Wait until everything is done; whether that came within `timeout` seconds."""
+        """Wait until no job runs or waits; return False after `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._busy, timeout)
 
@@ -66,5 +67,5 @@ class LatestOnlyExecutor:
                 self._failed(error)
 
     def _outdated(self, number: int) -> bool:
-        # at the end of the program too: a thread that goes on then takes it down with it
+        # also at the end of the program, which a running thread would crash
         return self._number != number or not threading.main_thread().is_alive()

@@ -1,4 +1,4 @@
-"""What a log and a graph hold, for forms to offer: kinds and types with their counts, and a sample of the events."""
+"""Contents of a log and graph that forms offer: kinds, types and counts, and a sample of the events."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from flowdsl.progress import Progress, following
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
 
-# a sample is the beginning of a log: so long, and longer where few events in it are of the kind that is asked for
+# number of events in a sample, which grows if few of them match the trigger
 USUAL: Final = 5_000
 ENOUGH: Final = 500
 LONGEST: Final = 50_000
-# values of each variable that are looked at
+# values read of each variable
 LOOKED_AT: Final = 50
 _SCANNED: Final = 1 << 17
 
 
 @dataclass(frozen=True)
 class EventSample:
-    """The beginning of a log: its events as a log of their own, and the numbers of those that a trigger takes."""
+    """First events of a log, as a log of their own, and the numbers of those that a trigger matches."""
 
     source: EventSource
     frame: pl.DataFrame
@@ -42,7 +42,7 @@ class EventSample:
 
     @functools.cached_property
     def examples(self) -> dict[str, list[Any]]:
-        """Values of each variable that a flow starts with, from some of the events that the trigger takes."""
+        """Values of each initial variable, from some of the events that the trigger matches."""
         some = np.linspace(0, len(self.taken) - 1, min(LOOKED_AT, len(self.taken))).astype(np.int64)
         rows = (
             self.frame[np.searchsorted(self.frame["seq_no"].to_numpy(), self.taken[some])]
@@ -56,13 +56,13 @@ class EventSample:
         return found
 
     def row(self, seq_no: int) -> dict[str, Any]:
-        """The row of an event."""
+        """Return the row of an event."""
         at = int(self.frame["seq_no"].search_sorted(seq_no))
         return self.frame.row(at, named=True)
 
 
 class SampledLog:
-    """A log and the graph before it, as far as a designer wants to know them.
+    """Log and the graph before it, summarized for a designer.
 
     `kinds` counts the events of each kind and type (link type or entity type) in all of the log.
     """
@@ -83,11 +83,13 @@ class SampledLog:
 
     @property
     def events(self) -> int:
-        """How many events there are."""
+        """Number of events."""
         return self.kinds.total()
 
     def types(self, family: str) -> dict[str, int]:
-        """The types of links or entities (`family` is `link` or `entity`) in log and graph, with their events, many first."""
+        """Return the types of a family (`link` or `entity`) in log and graph with their event counts, largest
+        first.
+        """
         counts: Counter[str] = Counter()
         for (kind, type_), count in self.kinds.items():
             if kind.startswith(family) and type_ is not None:
@@ -97,11 +99,11 @@ class SampledLog:
         return dict(counts.most_common())
 
     def kinds_taken(self, kind: str, type_: str) -> int:
-        """How many events of all the log a trigger with this kind and type (`""` for any) takes."""
+        """Count the events of the log that a trigger of this kind and type (`""` for any) matches."""
         return sum(n for (k, t), n in self.kinds.items() if k == kind and type_ in ("", t))
 
     def sample(self, kind: str, type_: str) -> EventSample:
-        """The beginning of the log that a trigger with this kind and type (`""` for any) is tried on."""
+        """Return the sample for a trigger of this kind and type (`""` for any)"""
         if (kind, type_) not in self._samples:
             self._samples[kind, type_] = self._read_sample(kind, type_)
         return self._samples[kind, type_]

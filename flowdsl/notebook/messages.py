@@ -1,6 +1,6 @@
-"""What widgets may be told by the page: each message, its fields, and what they may hold.
+"""Messages that widgets accept from the page: their fields, and the allowed values.
 
-A page is not trusted: whatever it says beyond this is refused in a sentence, and changes nothing.
+Pages are not trusted: any other message is rejected with an error, and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from flowdsl.errors import DataError, FlowError
 from flowdsl.values.state_fields import FlagField, TextField, WholeField
 from flowdsl.values.state_objects import FieldKind, StateReader
 
-# what numbers and texts of a page may be
+# limits of numbers and texts from the page
 _MOST: Final = 1 << 53
 _LONGEST: Final = 100_000
 
 
 class _Short(TextField):
-    """Text that is not longer than what anybody types."""
+    """Text of limited length."""
 
     def read(self, node: Any, source: StateReader) -> str:
         text = super().read(node, source)
@@ -30,7 +30,7 @@ class _Short(TextField):
 
 @dataclass(frozen=True)
 class _Any(FieldKind):
-    """A value of one of several kinds."""
+    """Value of one of several kinds."""
 
     kinds: tuple[FieldKind, ...]
 
@@ -45,7 +45,7 @@ class _Any(FieldKind):
 
 @dataclass(frozen=True)
 class Message:
-    """One message: the fields that it has, and those that it may have."""
+    """Schema of a message: its required and optional fields."""
 
     fields: Mapping[str, FieldKind] = field(default_factory=dict)
     more: Mapping[str, FieldKind] = field(default_factory=dict)
@@ -82,7 +82,7 @@ EXPLORE: Final[Mapping[str, Message]] = {
 
 
 def heard(message: object, known: Mapping[str, Message]) -> tuple[str, dict[str, Any]]:
-    """Read a message; gives its name and its fields. Raises `FlowError` where it is none of those known."""
+    """Parse a message; return its name and its fields. Raises `FlowError` if it is not a known one."""
     source = StateReader(_no_bytes)
     try:
         source.check(isinstance(message, Mapping), "no message of a widget")
@@ -102,7 +102,7 @@ def heard(message: object, known: Mapping[str, Message]) -> tuple[str, dict[str,
 
 
 def file_beside(name: str) -> Path:
-    """The file of a page's choosing: one in the folder in which the notebook runs, or below it, and nowhere else."""
+    """Return the path of a file in the notebook's folder or below it. Raises `FlowError` for any other."""
     path = Path(name)
     here = Path.cwd().resolve()
     try:

@@ -1,4 +1,4 @@
-"""What became of every event of a log at every step of a flow, from one replay, as columns of sequence numbers."""
+"""Index of the outcomes of every event at every step of a flow, as columns of sequence numbers."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.graph.snapshot import EntityGraph
 
-# a replay is cut so that one event is explained without all events before it, and few states are kept
+# sections of a replay: explaining one event replays one section, and only one state is kept for each
 STRETCHES: Final = 8
 SHORTEST: Final = 1 << 16
 _BATCH: Final = 1 << 17
 _NEAR: Final = 1_000
-# which share of the work is reading the kinds of all events
+# share of the work spent on reading the kinds of all events
 _READING: Final = 0.2
 _SEARCHED: Final = ("event_id", "entity_id", "link_id", "source_id", "target_id", "data", "metadata")
 _BRIEF: Final = ("kind", "entity_type", "entity_id", "link_type", "source_id", "target_id")
 
 
 class OutcomeIndex:
-    """One replay of a flow over a log: which events ended where, and any one of them explained quickly.
+    """Replay of a flow over a log, indexed by outcome, that explains any event quickly.
 
     `endings` has the sequence numbers, ascending, of the events that ended in each way (an event can end in several:
     its branches are each by themselves), in the order of the steps; `entered` of those that the trigger took.
@@ -59,7 +59,7 @@ class OutcomeIndex:
             self.seqs, self._kinds, self.kinds = self._read_kinds(reading)
 
     def of_kind(self, kind: str | None, type_: str | None) -> Seqs:
-        """The events of a kind, and of a link or entity type; None stands for any."""
+        """Return the events of a kind and of a link or entity type; None matches any."""
         if kind is None and type_ is None:
             return self.seqs
         wanted = [
@@ -70,7 +70,7 @@ class OutcomeIndex:
         return self.seqs[np.isin(self._kinds, np.array(wanted, np.int16))]
 
     def search(self, text: str, among: Seqs, cancelled: Callable[[], bool] = lambda: False) -> Seqs:
-        """Those of the events that have a text in an id, in `data` or in `metadata`; letter case does not matter."""
+        """Return the events whose ids, `data` or `metadata` contain a text, ignoring case."""
         found: list[Seqs] = []
         wanted = text.lower()
         for chunk in self.options.source.chunks(_SEARCHED, _BATCH):
@@ -91,25 +91,25 @@ class OutcomeIndex:
         return sorted_seqs(found)
 
     def events(self, seqs: Seqs) -> list[dict[str, Any]]:
-        """What is said of events in a list: number, time, kind, type and ids."""
+        """Return the fields of events shown in a list: number, time, kind, type and ids."""
         rows: list[dict[str, Any]] = []
         numbers = seqs.tolist()
         while numbers:
-            # those that stand close together are read together
+            # read events that lie close together at once
             near = [n for n in numbers if n < numbers[0] + _NEAR]
             chunk = next(iter(self.options.source.chunks(_BRIEF, _NEAR, numbers[0] - 1)))
             found = chunk.filter(pl.col("seq_no").is_in(near))
             rows += found.iter_rows(named=True)
-            # a source may give smaller chunks than it was asked for
+            # sources may return smaller chunks than requested
             numbers = numbers[max(found.height, 1) :]
         return rows
 
     def endings_of(self, seq_no: int) -> list[StepOutcome]:
-        """The ways in which an event ended."""
+        """Return the outcomes of an event."""
         return [ending for ending, seqs in self.endings.items() if holds(seqs, seq_no)]
 
     def explain(self, seq_no: int) -> Explanation:
-        """What happened to one event, step by step, replayed from the last state kept before it."""
+        """Explain one event step by step, replaying from the last state kept before it."""
         return self._explained(seq_no)
 
     # -- inside ----------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class OutcomeIndex:
             part = dataclasses.replace(options, span=span, open_windows=windows)
             with warnings.catch_warnings():
                 if stop is not None:
-                    # what is wrong with rows of the log is said once, at its end
+                    # warn about rows of the log once, at the end
                     warnings.simplefilter("ignore", FlowWarning)
                 result = run(part, NoStore(), progress=_from(events, follower), observer=observer)
             events += result.manifest["events"]
@@ -132,7 +132,7 @@ class OutcomeIndex:
                 options = dataclasses.replace(options, state=result.state, graph=None)
 
     def _stops(self, stretch: int) -> Iterator[int | None]:
-        """Where each stretch ends: at the event that is the first of the next one; None for the end of the log."""
+        """Return the end of each section: the first event of the next one, or None for the end of the log."""
         met = 0
         for chunk in self.options.source.chunks((), _BATCH):
             for place in range(-met % stretch, chunk.height, stretch):
@@ -149,7 +149,7 @@ class OutcomeIndex:
         return explain(options, seq_no, progress=False)
 
     def _read_kinds(self, tick: Tick) -> tuple[Seqs, npt.NDArray[np.int16], list[tuple[str, str | None]]]:
-        """Each event's number and the code of its kind and type, and what the codes stand for."""
+        """Return each event's number with a code for its kind and type, and the table of codes."""
         codes: dict[tuple[str, str | None], int] = {}
         seqs, kinds = [], []
         for chunk in self.options.source.chunks(("kind", "link_type", "entity_type"), _BATCH):
@@ -171,6 +171,6 @@ class OutcomeIndex:
 
 
 def _from(begun: int, follower: ProgressReporter) -> Callable[[int, int | None], None]:
-    """The progress of a replay that goes on after so many events."""
-    # a stretch does not know where it ends, and is told to have done the rest of the log
+    """Return the progress callback of a replay that continues after some events."""
+    # a section reports the rest of the log as done when it ends
     return lambda done, total: follower.heard(begun + done) if done != total else None

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from flowdsl.log import EventSource
     from flowdsl.notebook.latest_task import Cancelled
 
-# values shown of each operand of a condition
+# values shown for each operand of a condition
 SHOWN: Final = 6
 
 

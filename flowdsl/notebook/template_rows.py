@@ -1,4 +1,4 @@
-"""The template of a payload as rows of a form: a row for each field, whose text is a template, JSON or an expression."""
+"""Payload templates as rows of a form: one row per field, whose text is a template, JSON or an expression."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODES: Final = (TEXT, JSON, EXPRESSION)
 
 @dataclass(frozen=True)
 class Row:
-    """A field of a payload: its name, its text, and how that is meant.
+    """Field of a payload: its name, its text, and the mode of the text.
 
     `mode` is `text` (a template), `json` (any JSON, the texts in it are templates), `expression` (it keeps its type) or
     `fixed`: `value` is as it was made in Python and cannot be typed. The row of a whole payload has no name.
@@ -31,7 +31,7 @@ class Row:
     value: Any = None
 
     def content(self) -> Any:
-        """What `map` takes for it. Raises `BuildError`."""
+        """Return the row as an argument of `map`. Raises `BuildError`"""
         if self.mode == FIXED:
             return self.value
         if self.mode == EXPRESSION:
@@ -45,7 +45,7 @@ class Row:
 
 
 def rows_of(node: Node) -> tuple[Row, ...]:
-    """The rows of a template.
+    """Return the rows of a template.
 
     >>> rows_of(Map.build(title="{{ fan.name }}", count=3).template)
     (Row(name='title', text='{{ fan.name }}', mode='text', value=None), Row(name='count', text='3', mode='json', value=None))
@@ -56,7 +56,7 @@ def rows_of(node: Node) -> tuple[Row, ...]:
 
 
 def template_of(rows: Sequence[Row]) -> Any:
-    """What `map` takes for rows; those without name and text are left out. Raises `BuildError`."""
+    """Return the rows as an argument of `map`, without empty ones. Raises `BuildError`"""
     given = [row for row in rows if row.name or row.text or row.mode == FIXED]
     if len(given) == 1 and not given[0].name:
         return given[0].content()
@@ -91,7 +91,7 @@ def _leaves(value: Any) -> Iterable[Any]:
 
 
 def _unwrapped(value: Any) -> Any:
-    """The same with expressions as they are: rows are compared, and what is built with `var` cannot be."""
+    """Unwrap expressions built with `var`, which cannot be compared."""
     if isinstance(value, dict):
         return {key: _unwrapped(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""What a widget is drawn on: it draws a view (plain JSON) in the browser, and hands back what was clicked and typed.
+"""Widget that draws a view (plain JSON) in the browser and sends back user input.
 
-Names and values of data are only ever set as text there. A widget loses its state when the notebook is loaded again, so
-beside each one stands a static form of it, which is hidden while the widget is alive.
+Names and values of data are only set as text there. A widget loses its state when the notebook is reloaded, so each one
+has a static form next to it, which is hidden while the widget is alive.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Handler = Callable[[Mapping[str, Any]], None]
 
 
 def require_widgets() -> None:
-    """A `FlowError` that says what to install, where widgets are not."""
+    """Raise `FlowError` with install instructions if widgets are not installed."""
     missing = [name for name in ("ipywidgets", "anywidget") if importlib.util.find_spec(name) is None]
     if missing:
         raise FlowError(
@@ -32,9 +32,9 @@ def require_widgets() -> None:
 
 
 class Panel:
-    """A place in a notebook that shows a view, and tells `handler` what is done there.
+    """Widget in a notebook that shows a view, and passes user input to `handler`
 
-    `script` names the JavaScript file beside this module that draws it. `draw(view)` and `fall_back(html, text)` may be
+    `script` names the JavaScript file next to this module that draws it. `draw(view)` and `fall_back(html, text)` may be
     called from any thread, before and after it is displayed.
     """
 
@@ -48,12 +48,12 @@ class Panel:
         self._widget.on_msg(lambda widget, content, buffers: handler(content))
 
     def draw(self, view: dict[str, Any]) -> None:
-        """Show this view."""
+        """Show a view."""
         self.view = view
         self._widget.view = view
 
     def fall_back(self, html: str, text: str) -> None:
-        """Have this shown where the widget is not alive, beside places that show only text."""
+        """Set the static form for pages without a live widget, and the text for plain-text outputs."""
         body = f'<div id="{self._id}" style="max-width:60em">{html}</div>'
         self._static = {"text/html": body, "text/plain": text}
         if self._shown is not None:
@@ -61,11 +61,11 @@ class Panel:
 
     @property
     def has_fallback(self) -> bool:
-        """Whether `fall_back` was called."""
+        """True if `fall_back` was called."""
         return bool(self._static)
 
     def display(self) -> None:
-        """Show it below the cell that runs."""
+        """Display the widget below the running cell."""
         from IPython import display as shown
 
         display: Any = shown.display
@@ -76,7 +76,7 @@ class Panel:
 
 
 def static_html(title: str, body: str) -> str:
-    """A piece of static HTML from text: a title and what reads best in a fixed width."""
+    """Return static HTML with a title and preformatted text."""
     return f"<b>{escape(title)}</b><pre style='white-space:pre-wrap'>{escape(body)}</pre>"
 
 
@@ -86,7 +86,7 @@ def _widget_class(script: str) -> Any:
     import traitlets
 
     class FlowWidget(anywidget.AnyWidget):
-        """A widget that draws its view."""
+        """Widget that draws its view."""
 
         _esm = "\n".join(
             (_HERE / name).read_text("utf-8") for name in ("dom.js", "complete.js", f"{script}.js")
@@ -95,6 +95,6 @@ def _widget_class(script: str) -> Any:
         view = traitlets.Dict().tag(sync=True)
         fallback = traitlets.Unicode().tag(sync=True)
 
-    # anywidget tells styles and code apart by the name of the class
+    # anywidget keys styles and code by the name of the class
     FlowWidget.__name__ = FlowWidget.__qualname__ = f"Flow{script.title()}"
     return FlowWidget

@@ -1,4 +1,4 @@
-"""Made-up data of any size."""
+"""Synthetic data of any size."""
 
 from flowdsl.samples.datasets import Sample, write_sample
 

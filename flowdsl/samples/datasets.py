@@ -1,4 +1,4 @@
-"""A made-up history of a small product: people who post, follow, like and comment. Of any size, the same for a seed.
+"""Synthetic log of a small product whose users post, follow, like and comment; reproducible for a seed.
 
 Every event is drawn as numbers in columns; texts and ids are spelled out block by block on the way to disk, so that
 ten million events need little memory. Links end, posts are edited and deleted, people sign up, some events come late.
@@ -26,12 +26,12 @@ DAYS: Final = 30
 _START: Final = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 _DAY: Final = 86_400_000_000
 _BLOCK: Final = 200_000
-# which share of the work is drawing what happens; the rest is spelling it out
+# share of the work spent on drawing events; the rest is writing them
 _DRAWING: Final = 0.3
 FLOWS: Final = Path(__file__).with_name("flows.yaml")
 
 LIKE, FOLLOW, COMMENTED, POSTED, OWNS, UNLIKE, UNFOLLOW, EDIT_POST, EDIT_USER, JOIN, DELETE_POST = range(11)
-# how often each kind is drawn; those that cannot be (a link that is there, or gone, already) become comments
+# probability of each kind; impossible ones (a link that exists, or is gone) become comments
 _SHARES: Final = {
     LIKE: 0.54, FOLLOW: 0.15, COMMENTED: 0.14, UNLIKE: 0.04, UNFOLLOW: 0.03, EDIT_POST: 0.04, EDIT_USER: 0.02, JOIN: 0.03,
     DELETE_POST: 0.01,
@@ -49,7 +49,7 @@ _TYPES: Final = {
 
 @dataclass(frozen=True)
 class Sample:
-    """Where a sample is: the log, the folder of the graph before its first event, and flows to replay over them."""
+    """Paths of a sample: the log, the folder of the graph before its first event, and flows to replay."""
 
     log: Path
     graph: Path
@@ -92,15 +92,15 @@ def _write_graph(history: _History, folder: Path) -> None:
 
 
 def sample_in(folder: str | os.PathLike[str]) -> Sample:
-    """Where the parts of a sample in a folder are, or would be."""
+    """Return the paths of a sample in a folder, whether they exist or not."""
     path = Path(folder)
     return Sample(path / "events.parquet", path / "graph", path / "flows.yaml")
 
 
 class _History:
-    """What happens, as numbers: the kind of each event, who does it, and to whom or what.
+    """Generated events as numbers: the kind of each event, the acting user, and the other end.
 
-    People, posts and comments are numbered in the order in which they come to be, links in the order of their creation.
+    Users, posts, comments and links are numbered in order of creation.
     """
 
     def __init__(self, events: int, rng: np.random.Generator, seed: np.uint64) -> None:
@@ -132,14 +132,14 @@ class _History:
 
     def _draw_kinds(self) -> Ints:
         kind = self._rng.choice(list(_SHARES), size=self._size, p=list(_SHARES.values()))
-        # a post and then the link to its author: at even places, so that neither falls on another
+        # a post, then the link to its author: at even places, so that pairs do not overlap
         even = np.flatnonzero(self._rng.random(self._size // 2) < 0.1) * 2
         kind[even], kind[even + 1] = POSTED, OWNS
         return kind.astype(np.int64)
 
     def _draw_times(self) -> Ints:
         even = np.sort(self._rng.random(self._size)) * DAYS
-        # busier by day than by night
+        # more events by day than by night
         days = np.sort(even + 0.8 / (2 * np.pi) * np.sin(2 * np.pi * even))
         times = _START + (days * _DAY).astype(np.int64)
         late = self._rng.random(self._size) < 0.003
@@ -147,18 +147,18 @@ class _History:
         return times
 
     def _skewed(self, below: Ints, power: float) -> Ints:
-        """Numbers below each limit, small ones more often."""
+        """Draw numbers below each limit, small ones more often."""
         return np.minimum((self._rng.random(len(below)) ** power * below).astype(np.int64), below - 1)
 
     def _recent_posts(self, rows: Ints) -> Ints:
-        """Mostly one of the latest posts, now and then any."""
+        """Draw posts, mostly recent ones."""
         there = self.posts_before[rows]
         back = self._rng.exponential(4, len(rows)).astype(np.int64)
         seldom = self._rng.random(len(rows)) < 0.15
         back[seldom] = self._skewed(there[seldom], 2)
         return (there - 1 - back).clip(0)
 
-    # -- who does what to what -------------------------------------------------------------------------
+    # -- actors and targets -------------------------------------------------------------------------
 
     def _delete_posts(self) -> None:
         rows = np.flatnonzero(self.kind == DELETE_POST)
@@ -173,14 +173,14 @@ class _History:
         self.kind[edits[self.deleted_at[self.what[edits]] < edits]] = COMMENTED
 
     def _follow_pairs(self) -> tuple[Ints, Ints]:
-        """Who follows whom before the first event."""
+        """Draw the follows before the first event."""
         everyone = np.full(self._follows, self._users)
         source, target = self._skewed(everyone, 1.1), self._skewed(everyone, 2.2)
         keep = (source != target) & _first(source * self._users + target)
         return source[keep], target[keep]
 
     def _link(self, made: int, ended: int, before: tuple[Ints, Ints] | None) -> None:
-        """Links that are made once, and end once at most."""
+        """Mark creations and deletions that are valid: each link is created once, and deleted once at most."""
         rows = np.flatnonzero(self.kind == made)
         source = self.actor[rows]
         target = self._skewed(self.users_before[rows], 2.2) if made == FOLLOW else self._liked(rows)
@@ -222,16 +222,16 @@ class _History:
         self.commented = np.zeros(self._size, np.int64)
         self.commented[rows] = self._liked(rows)
 
-    # -- spelled out -----------------------------------------------------------------------------------
+    # -- output -----------------------------------------------------------------------------------
 
     def entities(self, kind: str) -> pl.DataFrame:
-        """The people or posts before the first event."""
+        """Return the users or posts before the first event."""
         if kind == "user":
             return people(np.arange(self._users), self._seed)
         return posts(np.arange(self._posts), self.author[: self._posts], self._seed)
 
     def links(self) -> pl.DataFrame:
-        """The links before the first event: who owns which post, who follows whom."""
+        """Return the links before the first event: owners of posts, and follows."""
         source, target = self.follow_pairs
         owned = np.arange(self._posts)
         number = np.concatenate([_link_number(OWNS, owned), _link_number(FOLLOW, np.arange(len(source)))])
@@ -245,7 +245,7 @@ class _History:
         )
 
     def blocks(self) -> Iterator[pl.DataFrame]:
-        """The events as an event table, some at a time."""
+        """Yield the events as event tables."""
         for start in range(0, self._size, _BLOCK):
             yield self._block(np.arange(start, min(start + _BLOCK, self._size)))
 
@@ -284,8 +284,10 @@ class _History:
             (user, people(what[user], seed, edited=kind[user] == EDIT_USER)),
             (post, posts(what[post], self.author[what[post]], seed, edited=kind[post] == EDIT_POST)),
         ]
-        said = kind == COMMENTED
-        parts.append((said, comments(what[said], self.actor[rows][said], self.commented[rows][said], seed)))
+        comment = kind == COMMENTED
+        parts.append(
+            (comment, comments(what[comment], self.actor[rows][comment], self.commented[rows][comment], seed))
+        )
         found = np.full(len(rows), None, object)
         for mask, frame in parts:
             found[mask] = spelled(frame.drop("id")).to_list()
@@ -293,19 +295,19 @@ class _History:
 
 
 def _before(mask: npt.NDArray[np.bool_]) -> Ints:
-    """How many are True before each place."""
+    """Return the number of True values before each place."""
     return np.cumsum(mask) - mask
 
 
 def _first(values: Ints) -> npt.NDArray[np.bool_]:
-    """Where each value stands for the first time."""
+    """Mark the first occurrence of each value."""
     first = np.zeros(len(values), np.bool_)
     first[np.unique(values, return_index=True)[1]] = True
     return first
 
 
 def _link_number(kind: int | Ints, number: Ints) -> Ints:
-    """One number for a link of any type."""
+    """Return a unique number for a link of any type."""
     return number * 16 + kind
 
 

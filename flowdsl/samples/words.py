@@ -1,4 +1,4 @@
-"""Ids, names and sentences of the sample data, made from numbers."""
+"""Ids, names and sentences of the sample data, generated from numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 Ints = npt.NDArray[np.int64]
-# id spaces: the same number means another id in each
+# id spaces: the same number gives another id in each
 USER, POST, COMMENT, LINK = 1, 2, 3, 4
 
 _FIRST: Final = (
@@ -69,7 +69,7 @@ _DIGITS: Final = np.array([i for i in range(36) if i not in (8, 13, 18, 23)])
 
 
 def uuids(space: int | Ints, numbers: Ints, seed: np.uint64) -> pl.Series:
-    """An id in the form of a UUID of version 4 for each number, the same for a space, number and seed every time."""
+    """Return a reproducible UUID (version 4) for each number of a space."""
     keys = numbers.astype(np.uint64) * np.uint64(16) + np.asarray(space).astype(np.uint64)
     halves = [
         _mixed(keys + _mixed(np.full(1, seed * np.uint64(2) + np.uint64(half))) * np.uint64(3))
@@ -88,7 +88,7 @@ def uuids(space: int | Ints, numbers: Ints, seed: np.uint64) -> pl.Series:
 
 
 def people(numbers: Ints, seed: np.uint64, edited: Any = False) -> pl.DataFrame:
-    """People: their id, name, city, and whether they want to hear of others' posts."""
+    """Return users: id, name, city, and whether they want notifications of others' posts."""
     moved = np.where(edited, 3, 0)
     return pl.DataFrame(
         {
@@ -101,7 +101,7 @@ def people(numbers: Ints, seed: np.uint64, edited: Any = False) -> pl.DataFrame:
 
 
 def posts(numbers: Ints, authors: Ints, seed: np.uint64, edited: Any = False) -> pl.DataFrame:
-    """Posts: their id, author, title and topic."""
+    """Return posts: id, author, title and topic."""
     topic = _pick(_TOPICS, numbers * 3 + numbers // 7)
     late = pl.Series(np.where(np.broadcast_to(edited, len(numbers)), " (edited)", ""))
     return pl.DataFrame(
@@ -115,7 +115,7 @@ def posts(numbers: Ints, authors: Ints, seed: np.uint64, edited: Any = False) ->
 
 
 def comments(numbers: Ints, authors: Ints, on: Ints, seed: np.uint64) -> pl.DataFrame:
-    """Comments: their id, post, author and text."""
+    """Return comments: id, post, author and text."""
     return pl.DataFrame(
         {
             "id": uuids(COMMENT, numbers, seed),
@@ -127,7 +127,7 @@ def comments(numbers: Ints, authors: Ints, on: Ints, seed: np.uint64) -> pl.Data
 
 
 def spelled(frame: pl.DataFrame) -> pl.Series:
-    """Each row as JSON text; no text here has a character that JSON would escape."""
+    """Return each row as JSON text; no text here needs escaping."""
     pieces: list[pl.Expr] = []
     for name, dtype in frame.schema.items():
         quote = '"' if dtype == pl.String else ""
@@ -141,7 +141,7 @@ def _pick(words: tuple[str, ...], numbers: Ints) -> pl.Series:
 
 
 def _mixed(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Numbers stirred well (splitmix64)."""
+    """Hash numbers (splitmix64)"""
     z = keys + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
