@@ -65,6 +65,7 @@ check: .venv/.tests-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/deptry .
 
 format: .venv/.tests-installed  ## put the code into its form

@@ -13,35 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from importlinter.cli import lint_imports
 
 import flowdsl
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowdsl"
-# from the language to the views: a module imports from its own line and from those above it
-LAYERS = """
-errors pluralize progress registry paths
-values expressions events rules scope frames
-log
-batches graph
-kernels operators
-sinks
-flow
-production
-diagrams
-charts
-views
-engine results
-reports
-live
-explanation comparison
-samples
-findings testing
-notebook
-api
-cli
-__main__
-"""
 # slow to import or not always there: imported inside of the functions that need them
 HEAVY = {
     "pandas",
@@ -109,13 +86,8 @@ def part_of(module: str) -> str:
 
 
 def test_imports_go_one_way():
-    place = {name: row for row, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}
-    unplaced = {part_of(module) for module in MODULES if module != "flowdsl"} ^ set(place)
-    assert not unplaced, f"LAYERS should have, or should no longer have, {', '.join(sorted(unplaced))}"
-    for module, path in MODULES.items():
-        for imported in imports(path):
-            if module != "flowdsl" and imported.startswith("flowdsl."):
-                assert place[part_of(imported)] <= place[part_of(module)], f"{module} imports {imported}"
+    # the layers stand in pyproject.toml
+    assert lint_imports(str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True) == 0
 
 
 def test_operators_know_neither_one_another_nor_an_engine():
@@ -125,24 +97,6 @@ def test_operators_know_neither_one_another_nor_an_engine():
                 name for name in imports(path) if name.startswith(("flowdsl.operators", "flowdsl.engine"))
             ]
             assert set(known) <= {"flowdsl.operators.base", "flowdsl.operators.options"}, module
-
-
-def test_production_is_read_by_the_outermost_parts_only():
-    for module, path in MODULES.items():
-        if part_of(f"{module}.") not in (
-            "",
-            "flow",
-            "production",
-            "findings",
-            "testing",
-            "notebook",
-            "cli",
-            "api",
-            "results",
-            "comparison",
-            "live",
-        ):
-            assert not [name for name in imports(path) if name.startswith("flowdsl.production")], module
 
 
 def test_heavy_modules_are_imported_late():
