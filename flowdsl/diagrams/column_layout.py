@@ -68,7 +68,7 @@ class _Place:
     tall: float
     beside: float
 
-    def inside(self, middle: float) -> bool:
+    def contains(self, middle: float) -> bool:
         """Return whether an edge at this height leaves the card straight."""
         return self.card + 5 <= middle <= self.card + self.tall - 5
 
@@ -81,27 +81,22 @@ class _Column:
         self.scale = Scale(diagram.most)
         self.gap = 32.0 if diagram.counted else 18.0
         self.left = MARGIN
-        longest = max(
-            max(
-                width(n.caption, CAPTION, mono=True),
-                width(n.operator, 13, bold=True) + 30,
-                width(n.mark.label, NOTE) + 2,
-            )
-            for n in chain.nodes
-        )
+        longest = max(_text_width(node) for node in chain.nodes)
         self.card = min(max(LEAD + longest + 14, NARROWEST), WIDEST)
         self.right = self.left + self.card
         self.spine = self.left + 8 + TILE / 2
         self.types = {sink.name: sink.type for sink in diagram.sinks}
-        self.places = self._placed()
+        self.places = self._place_cards()
         # curves need room to turn
         straight = all(_beside(node) <= self.height(node) for node in chain.nodes)
         self.arm = _ARM if straight else _ARM + 16
         labels = [edge_label(target.mark) for node in chain.nodes for target in node.targets]
         self.sink_arm = max([self.arm, *(width(label, COUNT, bold=True) + 30 for label in labels)])
-        notes = [width(note, 12) for note in (*diagram.notes, chain.description or "")]
-        heading = max(width(chain.name, 16, bold=True), *notes)
-        self.wide = max(self._right_side(), self.right + MARGIN, min(heading + 2 * MARGIN, 640))
+        self.wide = max(self._right_side(), self.right + MARGIN, min(self._heading_width(), 640))
+
+    def _heading_width(self) -> float:
+        notes = [width(note, 12) for note in (*self.diagram.notes, self.chain.description or "")]
+        return max(width(self.chain.name, 16, bold=True), *notes) + 2 * MARGIN
 
     def heading(self, y: float) -> float:
         """Draw the name, the description and the notes; return the position below them."""
@@ -118,7 +113,7 @@ class _Column:
             y += 17
         return y + 10
 
-    def _placed(self) -> list[_Place]:
+    def _place_cards(self) -> list[_Place]:
         """Place card below card, and what leaves each as near to its middle as there is room."""
         places: list[_Place] = []
         card = free = 0.0
@@ -136,7 +131,7 @@ class _Column:
     def node(self, top: float, number: int, node: Node, place: _Place) -> float:
         """Draw a card and what leaves to its right; return the position below the card."""
         canvas, y, tall = self.canvas, top + place.card, place.tall
-        self._leaving(top, node, place)
+        self._draw_exits(top, node, place)
         canvas.open(node_title(node, number), "trigger" if number < 0 else "step")
         canvas.rect(self.left, y, self.card, tall, card_css(node.mark))
         tile(canvas, self.left + 8, y + 8, TILE, node.operator)
@@ -170,7 +165,7 @@ class _Column:
             + (1 + 14 * len(self._note(node)) if node.mark.label else 0)
         )
 
-    def _leaving(self, top: float, node: Node, place: _Place) -> None:
+    def _draw_exits(self, top: float, node: Node, place: _Place) -> None:
         """Draw the edges to sinks, then the other exits, from the right side of a card."""
         canvas, left = self.canvas, self.right
         count, y = len(node.targets) + len(node.exits), place.beside
@@ -178,7 +173,7 @@ class _Column:
             *((target, _SINK_ROW) for target in node.targets),
             *((way, _ROW) for way in node.exits),
         ]
-        straight = all(place.inside(middle) for middle in _middles(y, [row for _, row in ways]))
+        straight = all(place.contains(middle) for middle in _middles(y, [row for _, row in ways]))
         for at, (way, row) in enumerate(ways):
             middle = top + y + row / 2
             start = None if straight else top + place.card + place.tall * (at + 0.5) / count
@@ -188,9 +183,16 @@ class _Column:
                 continue
             canvas.open(exit_title(way), f"exit {way.leave}")
             across(
-                canvas, left, left + self.arm - 6, middle, way.mark, self.scale, plain=exit_colour(way.leave),
-                back=way.leave in INWARD, start=start,
-            )  # fmt: skip
+                canvas,
+                left,
+                left + self.arm - 6,
+                middle,
+                way.mark,
+                self.scale,
+                plain=exit_colour(way.leave),
+                back=way.leave in INWARD,
+                start=start,
+            )
             exit_row(canvas, left + self.arm, middle + 4, way, EXIT_ROOM, EXIT)
             canvas.close()
 
@@ -221,6 +223,14 @@ class _Column:
                 text = width(way.mark.label, EXIT, bold=True) + 5 + width(way.reason, EXIT)
                 wide = max(wide, self.right + self.arm + min(18 + text, EXIT_ROOM) + MARGIN)
         return wide
+
+
+def _text_width(node: Node) -> float:
+    return max(
+        width(node.caption, CAPTION, mono=True),
+        width(node.operator, 13, bold=True) + 30,
+        width(node.mark.label, NOTE) + 2,
+    )
 
 
 def _middles(top: float, rows: Sequence[float]) -> list[float]:

@@ -21,8 +21,10 @@ from flowdsl.diagrams.diagram import (
 
 Step = Mapping[str, Any] | None
 _LEAVES: Final[tuple[tuple[Leave, str], ...]] = (
-    ("failed", "failed"), ("absorbed", "into batches"), ("held", "still held"),
-)  # fmt: skip
+    ("failed", "failed"),
+    ("absorbed", "into batches"),
+    ("held", "still held"),
+)
 
 
 def comparison_chain(
@@ -32,7 +34,7 @@ def comparison_chain(
 
     Steps are those of a result's manifest; one that exists only before or after has None as its counterpart.
     """
-    captions, texts = (list(dict.fromkeys(said)) for said in zip(*triggers, strict=True))
+    captions, texts = (list(dict.fromkeys(parts)) for parts in zip(*triggers, strict=True))
     trigger = Node("on", " → ".join(captions), "\n→ ".join(texts))
     return FlowDiagram(name, (trigger, *(_node(before, after) for before, after in steps)))
 
@@ -41,11 +43,11 @@ def comparison_diagram(
     title: str, chains: Sequence[FlowDiagram], sinks: Mapping[str, tuple[int, int]], notes: Sequence[str]
 ) -> Diagram:
     """Build the diagram of a comparison; `sinks` has the deliveries to each sink before and after."""
-    listed = (SinkNode(name, mark=beside(*counts, of="deliveries")) for name, counts in sinks.items())
+    listed = (SinkNode(name, mark=count_change(*counts, of="deliveries")) for name, counts in sinks.items())
     return Diagram(title, tuple(chains), tuple(listed), tuple(notes))
 
 
-def beside(before: int | None, after: int | None, *, of: str = "contexts") -> Annotation:
+def count_change(before: int | None, after: int | None, *, of: str = "contexts") -> Annotation:
     """Return counts before and after for an edge; only one if they are equal or one side lacks the edge."""
     one, other = before or 0, after or 0
     title = f"{one:,} {of} before, {other:,} after"
@@ -58,40 +60,43 @@ def beside(before: int | None, after: int | None, *, of: str = "contexts") -> An
 
 
 def _node(before: Step, after: Step) -> Node:
-    step = after or before or {}
-    both = before is not None and after is not None
-    changed = both and before["text"] != after["text"]  # type: ignore[index]
-    mark = Annotation("changed", tone="changed") if changed else Annotation() if both else _alone(before)
-    text = f"{before['text']}\n→ {after['text']}" if changed else step["text"]  # type: ignore[index]
-    caption = f"{before['caption']} → {after['caption']}" if changed else step["caption"]  # type: ignore[index]
-    return Node(
-        step["operator"], caption, text, beside(_of(before, "entered"), _of(after, "entered")), mark,
-        tuple(_exits(before, after)), tuple(_targets(before, after)),
-    )  # fmt: skip
+    step = after or before
+    assert step is not None
+    mark, text, caption = Annotation(), step["text"], step["caption"]
+    if before is None:
+        mark = Annotation("new", tone="added")
+    elif after is None:
+        mark = Annotation("gone", tone="removed")
+    elif before["text"] != after["text"]:
+        mark = Annotation("changed", tone="changed")
+        text = f"{before['text']}\n→ {after['text']}"
+        caption = f"{before['caption']} → {after['caption']}"
+    into = count_change(_count(before, "entered"), _count(after, "entered"))
+    exits, targets = tuple(_exits(before, after)), tuple(_targets(before, after))
+    return Node(step["operator"], caption, text, into, mark, exits, targets)
 
 
-def _alone(before: Step) -> Annotation:
-    return Annotation("new", tone="added") if before is None else Annotation("gone", tone="removed")
-
-
-def _of(step: Step, name: str) -> int | None:
+def _count(step: Step, name: str) -> int | None:
     return None if step is None else int(step[name])
 
 
 def _exits(before: Step, after: Step) -> Iterator[Outflow]:
-    reasons = sorted({reason for step in (before, after) if step is not None for reason in step["reasons"]})
     ways: list[tuple[Leave, str, int | None, int | None]] = [
-        (
-            "dropped",
-            reason,
-            *(None if step is None else step["reasons"].get(reason, 0) for step in (before, after)),
-        )
-        for reason in reasons
+        ("dropped", reason, _drops(before, reason), _drops(after, reason))
+        for reason in sorted({*_reasons(before), *_reasons(after)})
     ]
-    ways += [(leave, said, _of(before, leave), _of(after, leave)) for leave, said in _LEAVES]
+    ways += [(leave, name, _count(before, leave), _count(after, leave)) for leave, name in _LEAVES]
     for leave, reason, one, other in ways:
         if one or other:
-            yield Outflow(leave, reason, beside(one, other))
+            yield Outflow(leave, reason, count_change(one, other))
+
+
+def _reasons(step: Step) -> Mapping[str, int]:
+    return {} if step is None else step["reasons"]
+
+
+def _drops(step: Step, reason: str) -> int | None:
+    return None if step is None else step["reasons"].get(reason, 0)
 
 
 def _targets(before: Step, after: Step) -> Iterator[Target]:
@@ -101,4 +106,4 @@ def _targets(before: Step, after: Step) -> Iterator[Target]:
             None if step is None or sink not in step["sinks"] else int(step["passed"])
             for step in (before, after)
         ]
-        yield Target(sink, beside(*counts, of="deliveries"))
+        yield Target(sink, count_change(*counts, of="deliveries"))

@@ -1,6 +1,4 @@
-"""A glyph and a colour family for every operator, so that a step is known by its shape too; all on 16 by
-16.
-"""
+"""A glyph (16 by 16) and a colour family for every operator, so that shapes tell steps apart too."""
 
 from __future__ import annotations
 
@@ -14,7 +12,8 @@ GLYPHS: Final = {
     "deduplicate": "M2.5 2.5h7.5V10H2.5zM6 13.5h7.5V6",
     "batch": "M2.2 5 8 2.2 13.8 5 8 7.8zM2.2 8.2 8 11l5.8-2.8M2.2 11.2 8 14l5.8-2.8",
     "rate_limit": "M2.8 12.5a6.2 6.2 0 1 1 10.4 0M8 10.5 11 6.5M2.8 12.5h1.5M11.7 12.5h1.5",
-    "map": "M6.2 2.5c-2.5 0-1.7 2-1.8 3.5S3.8 7.8 2.5 8c1.3.2 1.8.5 1.9 2s-.7 3.5 1.8 3.5M9.8 2.5c2.5 0 1.7 2 1.8 3.5s.6 1.8 1.9 2c-1.3.2-1.8.5-1.9 2s.7 3.5-1.8 3.5",
+    "map": "M6.2 2.5c-2.5 0-1.7 2-1.8 3.5S3.8 7.8 2.5 8c1.3.2 1.8.5 1.9 2s-.7 3.5 1.8 3.5"
+    "M9.8 2.5c2.5 0 1.7 2 1.8 3.5s.6 1.8 1.9 2c-1.3.2-1.8.5-1.9 2s.7 3.5-1.8 3.5",
     "deliver": "M2 7.8 14 2.2 10.5 13.8 7.5 9zM7.5 9 14 2.2",
     "sink": "M2.5 9 4.5 3h7l2 6v4.2h-11zM2.5 9h3l1 2h3l1-2h3",
     "dropped": "M13.5 8A5.5 5.5 0 1 1 2.5 8a5.5 5.5 0 0 1 11 0zM4.2 11.8l7.6-7.6",
@@ -25,11 +24,19 @@ GLYPHS: Final = {
     "branches": "M8 3v10M3 8h10",
     "passed": "M3 8.5 6.5 12 13 4.5",
     "stopped": "M4 4l8 8M12 4l-8 8",
-}  # fmt: skip
+}
 FAMILY: Final = {
-    "on": "trigger", "resolve": "look", "fan_out": "fan", "where": "where", "deduplicate": "time", "batch": "time",
-    "rate_limit": "time", "map": "map", "deliver": "sink", "sink": "sink",
-}  # fmt: skip
+    "on": "trigger",
+    "resolve": "look",
+    "fan_out": "fan",
+    "where": "where",
+    "deduplicate": "time",
+    "batch": "time",
+    "rate_limit": "time",
+    "map": "map",
+    "deliver": "sink",
+    "sink": "sink",
+}
 
 
 def glyph(name: str) -> str:

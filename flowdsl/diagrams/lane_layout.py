@@ -100,7 +100,7 @@ class _Lanes:
         self.pitch = PILL_PITCH if self.apart else PORT if diagram.counted else PORT / 2
         self.ports: list[EdgeAnchor] = []
         self.right = MARGIN + LANE
-        self.lanes = [self._laid_out(chain) for chain in diagram.chains]
+        self.lanes = [self._lay_out(chain) for chain in diagram.chains]
 
     def draw(self) -> tuple[Canvas, float, float]:
         y = self._heading(MARGIN)
@@ -134,9 +134,18 @@ class _Lanes:
         ]
         return f"{count_text(len(sinks), 'sink')}: {', '.join(sinks)}" if sinks else "no sink"
 
-    # -- laying out ------------------------------------------------------------------------------------
+    def _lay_out(self, chain: FlowDiagram) -> _Lane:
+        # an edge from the row above has its label between the rows
+        lane = _Lane(chain, self._boxes(chain), 30.0 if self.diagram.counted else 16.0)
+        for row in range(lane.chips[-1].row + 1):
+            nodes = [chip.node for chip in lane.chips if chip.row == row]
+            tall = max(_chip_tall(node) for node in nodes)
+            lane.tall_chips.append(max(tall, *(self.pitch * len(node.targets) + 2 for node in nodes)))
+            lane.rows.append(lane.tall_chips[row] + max(map(_below, nodes)))
+        return lane
 
-    def _laid_out(self, chain: FlowDiagram) -> _Lane:
+    def _boxes(self, chain: FlowDiagram) -> list[_NodeBox]:
+        """Place the nodes of a flow in rows."""
         chips: list[_NodeBox] = []
         x, row = MARGIN + INSET, 0
         limit = MARGIN + LANE - INSET
@@ -151,14 +160,7 @@ class _Lanes:
                 x, row, gap = MARGIN + INSET + 18, row + 1, 0.0
             chips.append(_NodeBox(node, number, x + gap, wide, row))
             x += gap + max(wide, _exit_width(node) - gap)
-        # an edge from the row above has its label between the rows
-        lane = _Lane(chain, chips, 30.0 if self.diagram.counted else 16.0)
-        for r in range(row + 1):
-            nodes = [chip.node for chip in chips if chip.row == r]
-            tall = max(_chip_tall(node) for node in nodes)
-            lane.tall_chips.append(max(tall, *(self.pitch * len(node.targets) + 2 for node in nodes)))
-            lane.rows.append(lane.tall_chips[r] + max(map(_below, nodes)))
-        return lane
+        return chips
 
     def _gap(self, mark: Annotation) -> float:
         """Return the length of an edge between boxes, which must fit its label."""
@@ -168,8 +170,6 @@ class _Lanes:
         """Return the room for the labels at the edges to sinks."""
         labels = [width(edge_label(target.mark), LABEL, bold=True) + 12 for target in node.targets]
         return max(labels, default=0.0)
-
-    # -- drawing ---------------------------------------------------------------------------------------
 
     def _lane(self, lane: _Lane) -> None:
         canvas = self.canvas
@@ -214,7 +214,8 @@ class _Lanes:
         between = lane.top(chip.row) - 8
         left = MARGIN + INSET - 2
         self.canvas.path(
-            f"M{out:.1f} {start:.1f}H{turn + 6:.1f}q6 0 6 6V{between - 6:.1f}q0 6 -6 6H{left + 6:.1f}q-6 0 -6 6V{end - 6:.1f}q0 6 6 6H{chip.x - 6:.1f}",
+            f"M{out:.1f} {start:.1f}H{turn + 6:.1f}q6 0 6 6V{between - 6:.1f}"
+            f"q0 6 -6 6H{left + 6:.1f}q-6 0 -6 6V{end - 6:.1f}q0 6 6 6H{chip.x - 6:.1f}",
             edge_css(mark) + " flat",
             width=thick,
         )

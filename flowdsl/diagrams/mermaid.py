@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from typing import Final
 
 from flowdsl.diagrams.diagram import TRIGGER, Annotation, Diagram, FlowDiagram, Node
-from flowdsl.diagrams.text_renderer import exit_said
+from flowdsl.diagrams.text_renderer import exit_line
 from flowdsl.diagrams.text_width import printable
 
 LONGEST: Final = 80
 # brackets of a stadium, a hexagon, a trapezoid, a subroutine and a plain box
 _SHAPES: Final = {
-    "on": ("([", "])"), "where": ("{{", "}}"), "fan_out": ("[/", "\\]"), "batch": ("[[", "]]"),
-    "deduplicate": ("[[", "]]"), "rate_limit": ("[[", "]]"), "deliver": ("[/", "/]"),
-}  # fmt: skip
+    "on": ("([", "])"),
+    "where": ("{{", "}}"),
+    "fan_out": ("[/", "\\]"),
+    "batch": ("[[", "]]"),
+    "deduplicate": ("[[", "]]"),
+    "rate_limit": ("[[", "]]"),
+    "deliver": ("[/", "/]"),
+}
 _ESCAPED: Final = str.maketrans({c: f"#{ord(c)};" for c in '#&<>"`\\{}%$'})
 
 
@@ -45,7 +50,7 @@ def _chain(flow: str, chain: FlowDiagram) -> Iterator[str]:
         if number > TRIGGER:
             yield f"{_id(flow, number - 1)} {_arrow(node.into)} {name}"
         for i, way in enumerate(node.exits):
-            yield f"{name} -.- {name}x{i}>{_quoted(exit_said(way))}]"
+            yield f"{name} -.- {name}x{i}>{_quoted(exit_line(way))}]"
 
 
 def _note(node: Node) -> list[str]:

@@ -10,22 +10,36 @@ from typing import Final
 
 Scheme = dict[str, str]
 
-LIGHT: Final[Scheme] = {
-    "paper": "#ffffff", "rim": "#d1d9e0", "lane": "#f6f8fa", "card": "#ffffff", "edge": "#d1d9e0",
-    "ink": "#1f2328", "soft": "#59636e", "band": "#6a8fc0",
-    "trigger": "#6639ba", "look": "#0a63c2", "fan": "#0b6e6e", "where": "#8a5a00", "time": "#a8326f",
-    "map": "#57606a", "sink": "#1a7f37",
-    "dropped": "#59636e", "failed": "#c21f2c", "absorbed": "#6639ba", "held": "#8a5a00", "branches": "#0b6e6e",
-    "passed": "#1a7f37", "stopped": "#c21f2c", "added": "#1a7f37", "removed": "#c21f2c", "changed": "#8a5a00",
-}  # fmt: skip
-DARK: Final[Scheme] = {
-    "paper": "#0d1117", "rim": "#3d444d", "lane": "#151b23", "card": "#1c232c", "edge": "#3d444d",
-    "ink": "#f0f6fc", "soft": "#a3adb8", "band": "#5480b8",
-    "trigger": "#d2a8ff", "look": "#79c0ff", "fan": "#56d4dd", "where": "#e3b341", "time": "#f98fc6",
-    "map": "#b4bec9", "sink": "#56d364",
-    "dropped": "#a3adb8", "failed": "#ff8880", "absorbed": "#d2a8ff", "held": "#e3b341", "branches": "#56d4dd",
-    "passed": "#56d364", "stopped": "#ff8880", "added": "#56d364", "removed": "#ff8880", "changed": "#e3b341",
-}  # fmt: skip
+# each colour on light and on dark ground
+_COLOURS: Final = {
+    "paper": ("#ffffff", "#0d1117"),
+    "rim": ("#d1d9e0", "#3d444d"),
+    "lane": ("#f6f8fa", "#151b23"),
+    "card": ("#ffffff", "#1c232c"),
+    "edge": ("#d1d9e0", "#3d444d"),
+    "ink": ("#1f2328", "#f0f6fc"),
+    "soft": ("#59636e", "#a3adb8"),
+    "band": ("#6a8fc0", "#5480b8"),
+    "trigger": ("#6639ba", "#d2a8ff"),
+    "look": ("#0a63c2", "#79c0ff"),
+    "fan": ("#0b6e6e", "#56d4dd"),
+    "where": ("#8a5a00", "#e3b341"),
+    "time": ("#a8326f", "#f98fc6"),
+    "map": ("#57606a", "#b4bec9"),
+    "sink": ("#1a7f37", "#56d364"),
+    "dropped": ("#59636e", "#a3adb8"),
+    "failed": ("#c21f2c", "#ff8880"),
+    "absorbed": ("#6639ba", "#d2a8ff"),
+    "held": ("#8a5a00", "#e3b341"),
+    "branches": ("#0b6e6e", "#56d4dd"),
+    "passed": ("#1a7f37", "#56d364"),
+    "stopped": ("#c21f2c", "#ff8880"),
+    "added": ("#1a7f37", "#56d364"),
+    "removed": ("#c21f2c", "#ff8880"),
+    "changed": ("#8a5a00", "#e3b341"),
+}
+LIGHT: Final[Scheme] = {name: light for name, (light, _) in _COLOURS.items()}
+DARK: Final[Scheme] = {name: dark for name, (_, dark) in _COLOURS.items()}
 FAMILIES: Final = ("trigger", "look", "fan", "where", "time", "map", "sink")
 LEAVES: Final = ("dropped", "failed", "absorbed", "held", "branches")
 TONES: Final = ("passed", "stopped", "added", "removed", "changed")
@@ -44,8 +58,8 @@ def style(root: str) -> str:
         ".flat{stroke-linecap:butt}",
         ".none{stroke-dasharray:3 4}",
     ]
-    rules = [*fixed, *_colours(LIGHT)]
-    dark = "".join(f"{root} {rule}" for rule in _colours(DARK))
+    rules = [*fixed, *_scheme_rules(LIGHT)]
+    dark = "".join(f"{root} {rule}" for rule in _scheme_rules(DARK))
     return (
         "".join(f"{root} {rule}" for rule in rules)
         + f"@media screen and (prefers-color-scheme:dark){{{dark}}}"
@@ -68,7 +82,7 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def _colours(scheme: Scheme) -> list[str]:
+def _scheme_rules(scheme: Scheme) -> list[str]:
     """Return the rules of a scheme: `.ink` fills text, `.k-…` fills and `.s-…` strokes with a colour."""
     rules = [
         f".paper{{fill:{scheme['paper']};stroke:{scheme['rim']}}}",

@@ -51,7 +51,7 @@ def exits_of(step: Mapping[str, Any], causes: Counter[str]) -> tuple[Outflow, ..
         ("branches", "more by branching", step["extra_branches"]),
     ]
     ways += [("dropped", reason, count) for reason, count in sorted(step["reasons"].items())]
-    ways += [("failed", cause, count) for cause, count in _shown(causes, step["failed"])]
+    ways += [("failed", cause, count) for cause, count in _main_errors(causes, step["failed"])]
     ways += [("absorbed", "into batches", step["absorbed"]), ("held", "still held", step["held"])]
     # these contexts go on to the other sinks
     ways += [
@@ -66,24 +66,20 @@ def _node(step: Mapping[str, Any], causes: Counter[str]) -> Node:
     targets = tuple(
         Target(sink, count_mark(came - refused.get(sink, 0), "deliveries")) for sink in step["sinks"]
     )
-    return Node(
-        step["operator"], step["caption"], step["text"], count_mark(step["entered"]), exits=exits_of(step, causes),
-        targets=targets,
-    )  # fmt: skip
+    into = count_mark(step["entered"])
+    exits = exits_of(step, causes)
+    return Node(step["operator"], step["caption"], step["text"], into, exits=exits, targets=targets)
 
 
-def _shown(causes: Counter[str], failed: int) -> list[tuple[str, int]]:
+def _main_errors(causes: Counter[str], failed: int) -> list[tuple[str, int]]:
     """Yield the most frequent errors, then the others together; failures without a known cause are just
     failures.
     """
     ordered = sorted(causes.items(), key=lambda item: (-item[1], item[0]))
-    if len(ordered) <= CAUSES + 1:
-        shown, rest = ordered, []
-    else:
-        shown, rest = ordered[:CAUSES], ordered[CAUSES:]
-    others = failed - sum(count for _, count in shown)
-    name = f"{len(rest)} other errors" if rest else "failed"
-    return [*shown, (name, others)] if others > 0 else shown
+    listed = ordered if len(ordered) <= CAUSES + 1 else ordered[:CAUSES]
+    others = failed - sum(count for _, count in listed)
+    left = len(ordered) - len(listed)
+    return [*listed, (f"{left} other errors" if left else "failed", others)] if others > 0 else listed
 
 
 def _title(manifest: Mapping[str, Any]) -> str:

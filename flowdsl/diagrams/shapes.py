@@ -85,9 +85,17 @@ def down(canvas: Canvas, x: float, top: float, bottom: float, mark: Annotation, 
 
 
 def across(
-    canvas: Canvas, left: float, right: float, y: float, mark: Annotation, scale: Scale, *, plain: str = "band",
-    back: bool = False, start: float | None = None,
-) -> None:  # fmt: skip
+    canvas: Canvas,
+    left: float,
+    right: float,
+    y: float,
+    mark: Annotation,
+    scale: Scale,
+    *,
+    plain: str = "band",
+    back: bool = False,
+    start: float | None = None,
+) -> None:
     """Draw an edge to the right, or with `back` one that comes in from there; it curves if it starts at
     another height.
     """

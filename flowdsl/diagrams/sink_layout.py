@@ -36,28 +36,41 @@ def sinks_in_order(diagram: Diagram) -> list[str]:
 
 
 def draw_shared(
-    canvas: Canvas, diagram: Diagram, ports: Sequence[EdgeAnchor], order: Sequence[str], scale: Scale, corner: tuple[float, float]
-) -> tuple[float, float]:  # fmt: skip
+    canvas: Canvas,
+    diagram: Diagram,
+    ports: Sequence[EdgeAnchor],
+    order: Sequence[str],
+    scale: Scale,
+    corner: tuple[float, float],
+) -> tuple[float, float]:
     """Draw every sink once, with curves that lead to it; return the right and the lower end."""
     right, top = corner
     if not order:
         return right, top
     sinks = {sink.name: sink for sink in diagram.sinks}
     incoming = {name: [port for port in ports if port.target.sink == name] for name in order}
-    wanted = [sum(port.y for port in incoming[name]) / max(len(incoming[name]), 1) for name in order]
-    tall = [_tall(sinks[name]) for name in order]
-    tops = spread(wanted, tall, top, 14.0)
+    heights = [_tall(sinks[name]) for name in order]
+    tops = spread([_mean_height(incoming[name]) for name in order], heights, top, 14.0)
     wide = min(max(pill_width(sinks[name]) for name in order), WIDEST)
     left = right + _CHANNEL
-    for name, y, height in zip(order, tops, tall, strict=True):
+    for name, y, height in zip(order, tops, heights, strict=True):
         _curves(canvas, incoming[name], scale, right, left, y + height / 2)
         sink_pill(canvas, left, y, wide, sinks[name], tall=height)
-    return left + wide, tops[-1] + tall[-1]
+    return left + wide, tops[-1] + heights[-1]
+
+
+def _mean_height(ports: Sequence[EdgeAnchor]) -> float:
+    return sum(port.y for port in ports) / max(len(ports), 1)
 
 
 def draw_apart(
-    canvas: Canvas, diagram: Diagram, ports: Sequence[EdgeAnchor], order: Sequence[str], scale: Scale, corner: tuple[float, float]
-) -> tuple[float, float]:  # fmt: skip
+    canvas: Canvas,
+    diagram: Diagram,
+    ports: Sequence[EdgeAnchor],
+    order: Sequence[str],
+    scale: Scale,
+    corner: tuple[float, float],
+) -> tuple[float, float]:
     """Draw every lane's sinks beside it; return the right and the lower end."""
     right, _ = corner
     sinks = {sink.name: sink for sink in diagram.sinks}
@@ -85,7 +98,8 @@ def _curves(
         mark = port.target.mark
         canvas.open(f"to {port.target.sink}" + (f": {mark.title}" if mark.title else ""), "edge")
         canvas.path(
-            f"M{right:.1f} {port.y:.1f}C{right + reach:.1f} {port.y:.1f} {neck - reach:.1f} {middle:.1f} {neck + 1:.1f} {middle:.1f}",
+            f"M{right:.1f} {port.y:.1f}C{right + reach:.1f} {port.y:.1f}"
+            f" {neck - reach:.1f} {middle:.1f} {neck + 1:.1f} {middle:.1f}",
             edge_css(mark) + " flat",
             width=scale.thickness(mark),
         )

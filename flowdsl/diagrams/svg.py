@@ -22,7 +22,8 @@ class Canvas:
     def rect(self, x: float, y: float, width: float, height: float, css: str, *, rx: float = 6) -> None:
         """Draw a rectangle with round corners."""
         self._parts.append(
-            f'<rect x="{short_number(x)}" y="{short_number(y)}" width="{short_number(width)}" height="{short_number(height)}" rx="{short_number(rx)}" class="{css}"/>'
+            f'<rect x="{short_number(x)}" y="{short_number(y)}" {_size(width, height)}'
+            f' rx="{short_number(rx)}" class="{css}"/>'
         )
 
     def path(
@@ -41,7 +42,8 @@ class Canvas:
         """Draw one line of text; `y` is its base line."""
         where = "" if anchor == "start" else f' text-anchor="{anchor}"'
         self._parts.append(
-            f'<text x="{short_number(x)}" y="{short_number(y)}" class="t {css}" font-size="{short_number(size)}"{where}>{escape_text(text)}</text>'
+            f'<text x="{short_number(x)}" y="{short_number(y)}" class="t {css}"'
+            f' font-size="{short_number(size)}"{where}>{escape_text(text)}</text>'
         )
 
     def open(self, title: str, name: str | None = None) -> None:
@@ -59,13 +61,13 @@ class Canvas:
         body = "".join(self._parts)
         # a name by content: the same picture always has the same one, another picture another
         name = "fd" + hashlib.sha256(f"{title}\n{description}\n{body}".encode()).hexdigest()[:10]
-        size = f'width="{short_number(width)}" height="{short_number(height)}" viewBox="0 0 {short_number(width)} {short_number(height)}"'
+        size = f'{_size(width, height)} viewBox="0 0 {short_number(width)} {short_number(height)}"'
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} class="{name}" role="img"'
             f' aria-labelledby="{name}-title {name}-desc" style="max-width:100%;height:auto">'
             f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{description}</desc>'
             f"<style>{style('.' + name)}</style>"
-            f'<rect x=".5" y=".5" width="{short_number(width - 1)}" height="{short_number(height - 1)}" rx="10" class="paper"/>'
+            f'<rect x=".5" y=".5" {_size(width - 1, height - 1)} rx="10" class="paper"/>'
             f"{body}</svg>"
         )
 
@@ -78,6 +80,10 @@ def escape_text(text: str, most: int = TITLE_MOST) -> str:
 def short_number(number: float) -> str:
     """Return a number with at most one decimal."""
     return f"{number + 0.0:.1f}".removesuffix(".0")
+
+
+def _size(width: float, height: float) -> str:
+    return f'width="{short_number(width)}" height="{short_number(height)}"'
 
 
 def image_html(svg: str, title: str) -> str:

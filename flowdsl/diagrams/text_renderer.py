@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from flowdsl.diagrams.diagram import TRIGGER, Annotation, Diagram, FlowDiagram, Node, Outflow
+from flowdsl.diagrams.diagram import TRIGGER, Annotation, Diagram, FlowDiagram, Node, Outflow, SinkNode
 from flowdsl.diagrams.text_width import printable
 
 LONGEST: Final = 100
 SIGNS: Final = {
-    "dropped": "⊘", "failed": "⚠", "absorbed": "⋎", "held": "⧗", "came": "⧗", "branches": "+",
-    "passed": "✓", "stopped": "✗",
-}  # fmt: skip
+    "dropped": "⊘",
+    "failed": "⚠",
+    "absorbed": "⋎",
+    "held": "⧗",
+    "came": "⧗",
+    "branches": "+",
+    "passed": "✓",
+    "stopped": "✗",
+}
 
 
 def outline(diagram: Diagram) -> str:
@@ -22,52 +28,52 @@ def outline(diagram: Diagram) -> str:
     head = [diagram.title, *diagram.notes] if len(diagram.chains) != 1 or diagram.notes else []
     paragraphs = ["\n".join(map(printable, head))] if head else []
     paragraphs += ["\n".join(_chain(chain)) for chain in diagram.chains]
-    sinks = [
-        f"  {said(sink.name)}"
-        + "".join(f"  {part}" for part in map(said, (sink.type or "", sink.mark.label)) if part)
-        for sink in diagram.sinks
-    ]
-    if sinks:
-        paragraphs.append("\n".join(["sinks", *sinks]))
+    if diagram.sinks:
+        paragraphs.append("\n".join(["sinks", *map(_sink, diagram.sinks)]))
     return "\n\n".join(paragraphs) or "no flows"
 
 
-def said(text: str) -> str:
+def _sink(sink: SinkNode) -> str:
+    parts = (shorten(sink.name), shorten(sink.type or ""), shorten(sink.mark.label))
+    return "".join(f"  {part}" for part in parts if part or part is parts[0])
+
+
+def shorten(text: str) -> str:
     """Return text on one line, cut if it is long."""
     return printable(text, LONGEST)
 
 
 def _chain(chain: FlowDiagram) -> Iterator[str]:
-    yield said(chain.name)
+    yield shorten(chain.name)
     if chain.description:
-        yield f"  {said(chain.description)}"
+        yield f"  {shorten(chain.description)}"
     operators = max(len(node.operator) for node in chain.nodes)
-    counts = max(len(said(node.into.label)) for node in chain.nodes)
+    counts = max(len(shorten(node.into.label)) for node in chain.nodes)
     for number, node in enumerate(chain.nodes, TRIGGER):
         yield from _node(node, number, operators, counts)
 
 
 def _node(node: Node, number: int, operators: int, counts: int) -> Iterator[str]:
     place = "" if number == TRIGGER else str(number)
-    count = f"{said(node.into.label):>{counts}}  " if counts else ""
+    count = f"{shorten(node.into.label):>{counts}}  " if counts else ""
     sign = SIGNS.get(node.mark.tone, "")
-    line = f"  {place:>2}  {count}{node.operator:<{operators}}  {said(node.caption)}"
-    note = " ".join(part for part in (sign, said(node.mark.label)) if part)
+    line = f"  {place:>2}  {count}{node.operator:<{operators}}  {shorten(node.caption)}"
+    note = " ".join(part for part in (sign, shorten(node.mark.label)) if part)
     yield line + (f"  {note}" if note else "")
     indent = " " * (8 + len(count) + operators)
     for target in node.targets:
-        yield f"{indent}→ {said(target.sink)}{_count(target.mark)}"
+        yield f"{indent}→ {shorten(target.sink)}{_count(target.mark)}"
     for way in node.exits:
-        yield f"{indent}{exit_said(way)}"
+        yield f"{indent}{exit_line(way)}"
 
 
-def exit_said(way: Outflow) -> str:
+def exit_line(way: Outflow) -> str:
     """Return an exit as text: `⊘ 12 filtered`."""
     what = f"{way.leave}: " if way.leave == "failed" and way.reason != "failed" else ""
     return " ".join(
-        part for part in (SIGNS[way.leave], said(way.mark.label), what + said(way.reason)) if part
+        part for part in (SIGNS[way.leave], shorten(way.mark.label), what + shorten(way.reason)) if part
     )
 
 
 def _count(mark: Annotation) -> str:
-    return f"  {said(mark.label)}" if mark.label else ""
+    return f"  {shorten(mark.label)}" if mark.label else ""

@@ -12,13 +12,49 @@ from typing import Final
 
 from flowdsl.expressions.templates.graphemes import graphemes
 
-# hundredths of the font size, from the space to the tilde
-_SANS: Final = (
-    32, 40, 46, 84, 64, 95, 78, 27, 39, 39, 50, 84, 32, 36, 32, 34, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 34, 34, 84,
-    84, 84, 53, 100, 68, 69, 70, 77, 63, 58, 77, 75, 29, 29, 66, 56, 86, 75, 79, 60, 79, 69, 63, 61, 73, 68, 99, 69, 61,
-    69, 39, 34, 39, 84, 50, 50, 61, 63, 55, 63, 62, 35, 63, 63, 28, 28, 58, 28, 97, 63, 61, 63, 63, 41, 52, 39, 63, 59,
-    82, 59, 59, 52, 64, 34, 64, 84,
-)  # fmt: skip
+# characters by their width in hundredths of the font size
+_BY_WIDTH: Final = {
+    27: "'",
+    28: "ijl",
+    29: "IJ",
+    32: " ,.",
+    34: "/:;\\|",
+    35: "f",
+    36: "-",
+    39: "()[]t",
+    40: "!",
+    41: "r",
+    46: '"',
+    50: "*_`",
+    52: "sz",
+    53: "?",
+    55: "c",
+    56: "L",
+    58: "Fk",
+    59: "vxy",
+    60: "P",
+    61: "TYao",
+    62: "e",
+    63: "ESbdghnpqu",
+    64: "$0123456789{}",
+    66: "K",
+    68: "AV",
+    69: "BRXZ",
+    70: "C",
+    73: "U",
+    75: "HN",
+    77: "DG",
+    78: "&",
+    79: "OQ",
+    82: "w",
+    84: "#+<=>^~",
+    86: "M",
+    95: "%",
+    97: "m",
+    99: "W",
+    100: "@",
+}
+_SANS: Final = {sign: hundredths / 100 for hundredths, signs in _BY_WIDTH.items() for sign in signs}
 _MONO: Final = 0.605
 _BOLD: Final = 1.12
 _OTHER: Final = 0.72
@@ -92,14 +128,21 @@ def _visible(sign: str) -> str:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "\u2421"
-    unseen = (
+    return _NO_PICTURE if _is_invisible(code) else sign
+
+
+def _is_invisible(code: int) -> bool:
+    """Return whether a code point is a C1 control, a separator, a direction mark, a surrogate or no
+    character.
+    """
+    return (
         0x80 <= code < 0xA0
         or code in (0x2028, 0x2029)
         or code in _TURNING
         or 0xD800 <= code < 0xE000
         or code & 0xFFFE == 0xFFFE
+        or 0xFDD0 <= code <= 0xFDEF
     )
-    return _NO_PICTURE if unseen or 0xFDD0 <= code <= 0xFDEF else sign
 
 
 def _cells(sign: str) -> float:
@@ -112,7 +155,7 @@ def _cells(sign: str) -> float:
 
 
 def _sans(sign: str) -> float:
-    if " " <= sign <= "~":
-        return _SANS[ord(sign) - 32] / 100
+    if sign in _SANS:
+        return _SANS[sign]
     cells = _cells(sign)
     return 1.15 if cells == 2 else 0 if cells == 0 else 1.0 if sign in "…—←→" else _OTHER
