@@ -1,1 +1,1 @@
-"""What a replay gives: taken down, kept, and put together as tables."""
+"""Results of replays: recording, storage and tables."""

@@ -1,4 +1,4 @@
-"""The keys of deliveries: what makes a delivery the same, whichever way it comes (rule 31)."""
+"""Keys of deliveries, which identify a delivery whichever way it comes (rule 31)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ END: Final = "end"
 
 
 class DeliveryKeys:
-    """Makes the keys of what these flows deliver over one log."""
+    """Maker of the keys of what these flows deliver over one log."""
 
     def __init__(self, flows: Sequence[FlowSpec], source: EventSource) -> None:
         self.labels = flow_labels(flow.name for flow in flows)
@@ -33,7 +33,7 @@ class DeliveryKeys:
 
     @property
     def names(self) -> Names:
-        """What the events are known by; a log that is yet to be made has its identity with its first event."""
+        """Identities of the events; a log that does not exist yet gets its identity with its first event."""
         if self._names is None:
             self._names = names_of(self._source)
         return self._names
@@ -41,7 +41,7 @@ class DeliveryKeys:
     def key(
         self, event: EventName, flow: int, branch: str | None, step: int, sink: str, closed_by: str | None
     ) -> str:
-        """The key of one delivery of the flow with this number."""
+        """Return the key of a delivery of the flow with this number."""
         place = self._places.get((flow, step, sink), 0)
         name, moment = event
         return delivery_key(

@@ -1,4 +1,4 @@
-"""The tables of a result beside its deliveries: what became of everything else, each made when it is asked for."""
+"""Tables of a result besides its deliveries, each built when it is requested."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ UNMATCHED_SCHEMA: Final[dict[str, Any]] = {
 
 
 class DerivedTables:
-    """What a run's store and manifest say of everything that was not delivered, table by table."""
+    """Tables of everything that was not delivered, from a run's store and manifest."""
 
     def __init__(self, store: Store, manifest: Mapping[str, Any]) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Hands what a replay delivers to real sinks, in the total order, and takes down what they could not take."""
+"""Dispatch of a replay's deliveries to real sinks, in total order, and record of what failed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BATCH: Final = 1_000
 
 
 def opened_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, Any] | None) -> dict[str, Sink]:
-    """The sinks that flows deliver to, opened: one that cannot deliver is refused before anything runs."""
+    """Open the sinks that flows deliver to, before anything runs."""
     if sinks is None:
         raise ReplayError(
             "dispatch=True without sinks",
@@ -62,7 +62,7 @@ def opened_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, Any] | None) -> 
 
 
 class Dispatching:
-    """Has the deliveries of a replay held back until they are handed over.
+    """Holds the deliveries of a replay back until they are handed over.
 
     `source` is what the replay reads in place of its log, so that it is known what its events are known by; `earlier`
     has those of which events are held since an earlier replay.
@@ -94,7 +94,7 @@ class Dispatching:
 
 
 class DispatchingStore:
-    """A store that keeps what another one keeps, and holds deliveries until they are handed over.
+    """Store that forwards to another one and holds deliveries until they are handed over.
 
     Deliveries of a chunk of events come before those of the next one in the total order: timers that are due have
     fired by its end. `steps` are the deliver steps, as the manifest has them.
@@ -123,19 +123,19 @@ class DispatchingStore:
         self.inner.add(table, part)
 
     def parts(self, table: str) -> Iterator[TablePart]:
-        """The parts of a table."""
+        """Return the parts of a table."""
         return self.inner.parts(table)
 
     def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
-        """The parts of a table, read only when asked for."""
+        """Return the parts of a table, to be read when they are used."""
         return self.inner.pieces(table)
 
     def tables(self) -> list[str]:
-        """The names of the tables that have rows."""
+        """Return the names of the tables with rows."""
         return self.inner.tables()
 
     def hand_over(self) -> None:
-        """Hand over what is held, and add what could not be delivered to a table of its own."""
+        """Hand over what is held, and record failed deliveries in a table."""
         waiting, self._waiting = self._waiting, MemoryStore()
         if not waiting.tables():
             return
@@ -155,7 +155,7 @@ class DispatchingStore:
                 )
 
     def _deliveries_of(self, frame: pl.DataFrame) -> Iterator[Delivery]:
-        """The rows of `all_deliveries`, with the columns of the event and of its origin, as sinks take them."""
+        """Return the rows of `all_deliveries` with the columns of the event and its origin that sinks take."""
         seqs, moments = (frame[name].to_numpy() for name in list(ORIGIN)[:2])
         events = self._keys.names.of(seqs, moments)
         for event, row in zip(events, frame.iter_rows(named=True), strict=True):
@@ -173,7 +173,7 @@ class DispatchingStore:
 
 
 def handed_over(sink: Sink, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Outcome]]:
-    """Each delivery with what became of it; where the sink itself fails, all of them have failed."""
+    """Return each delivery with its outcome; if the sink itself fails, all have failed."""
     try:
         outcomes = checked_outcomes(sink.deliver(deliveries), sink, len(deliveries))
     except FlowError as error:

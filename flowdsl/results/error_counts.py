@@ -1,4 +1,4 @@
-"""Failures grouped by their cause, each with its first example, without spelling all of them out."""
+"""Counts of failures by cause, each with its first example, without writing all failures out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ Key = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class Cause:
-    """One reason for which contexts failed at one step: how many did, and the first of them as a row of `result.errors`."""
+    """Reason for which contexts failed at one step: their number, and the first one as a row of
+    `result.errors`.
+    """
 
     flow: str
     step: int
@@ -33,7 +35,7 @@ class Cause:
 
 @dataclass
 class _Found:
-    """What is known of a cause so far: where its first example lies, in a part that was written or in contexts."""
+    """Count of a cause so far, and where its first example is: in a written part or in contexts."""
 
     operator: str
     count: int
@@ -42,7 +44,7 @@ class _Found:
     piece: TablePart | StoredPart | tuple[Stage, ContextBatch, Failures]
 
     def add(self, later: _Found) -> None:
-        """Count what was found further on; the first example has the smallest `seq_no`."""
+        """Add a count found later; the first example has the smallest `seq_no`."""
         self.count += later.count
         if later.seq_no < self.seq_no:
             self.seq_no, self.row, self.piece = later.seq_no, later.row, later.piece
@@ -51,7 +53,7 @@ class _Found:
 def error_causes(
     store: Store, names: Sequence[str], recorder: TableRecorder | None, most: int | None = None
 ) -> list[Cause]:
-    """The causes of all failures, the commonest first; with `most` only so many."""
+    """Return the causes of all failures, most frequent first, up to `most`."""
     found = _found(store, recorder)
     ordered = sorted(found.items(), key=lambda item: (-item[1].count, item[0]))[:most]
     examples = _examples([one for _, one in ordered], recorder)
@@ -62,7 +64,7 @@ def error_causes(
 
 
 def cause_counts(store: Store, recorder: TableRecorder | None) -> dict[tuple[int, int], Counter[str]]:
-    """How often each error was met, by the position of the flow and the number of the step."""
+    """Count each error by the position of the flow and the number of the step."""
     counts: dict[tuple[int, int], Counter[str]] = {}
     for (flow, step, error), one in _found(store, recorder).items():
         counts.setdefault((flow, step), Counter())[error] = one.count

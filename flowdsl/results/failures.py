@@ -1,4 +1,4 @@
-"""The tables of failed and dropped contexts, with their whole events."""
+"""Tables of failed and dropped contexts, with their whole events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRACE_SCHEMA = {
 
 
 def error_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
-    """All failures by (seq_no, flow, step, branch): the columns of the event table, then what failed and why."""
+    """Return all failures by (seq_no, flow, step, branch): the columns of the event table, then the failure."""
     frames = []
     for part in store.parts("errors"):
         for flow in part.meta["flows"]:
@@ -45,7 +45,7 @@ def error_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
 
 
 def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
-    """Every dropped context of a traced run, by (seq_no, flow, step, branch)."""
+    """Return every dropped context of a traced run, by (seq_no, flow, step, branch)."""
     frames = [
         part.frame.with_columns(
             pl.lit(names[flow]).alias("flow"),
@@ -67,7 +67,7 @@ def dropped_table(store: Store, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _positions() -> pl.Expr:
-    """Branches so that 10 comes after 2, and a branch after what it is a branch of; none comes first."""
+    """Return sort keys of branches: 10 after 2, a branch after its parent, none first."""
     padded = pl.col("branch").str.split(".").list.eval(pl.element().str.zfill(10)).list.join(".")
     return padded.fill_null("")
 

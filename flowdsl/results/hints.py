@@ -1,4 +1,4 @@
-"""What a template says of the types of its fields, for columns in which no value says it."""
+"""Types of payload fields as templates declare them, for columns without values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _WHOLE: Final = frozenset((NATURAL, INTEGER))
 
 
 def field_hints(before: Sequence[Operator], scopes: Sequence[Scope]) -> dict[str, Kind]:
-    """The fields of the payload that these steps make, and what the last map says of each; `scopes` stand before the steps.
+    """Return the fields of the payload these steps make, and what the last map says of each.
 
     `payload` stands for a payload that is no object; without a map, which only production lets in, there is none.
     """

@@ -1,4 +1,4 @@
-"""Where a result's tables are kept: in memory, or as Parquet files in a folder, part by part as they come."""
+"""Storage of a result's tables: in memory, or as Parquet files in a folder."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ META = b"flowdsl"
 
 @dataclass(frozen=True)
 class TablePart:
-    """Some rows of a table, and what is to be known of its columns."""
+    """Some rows of a table, with metadata of its columns."""
 
     frame: pl.DataFrame
     meta: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return self.frame.height
 
     def read(self, wanted: Callable[[str], bool]) -> pl.DataFrame:
-        """The columns whose names are wanted."""
+        """Return the named columns."""
         return self.frame.select([name for name in self.frame.columns if wanted(name)])
 
     def row(self, number: int) -> TablePart:
-        """One row by itself."""
+        """Return one row."""
         return TablePart(self.frame.slice(number, 1), self.meta)
 
 
 @dataclass(frozen=True)
 class StoredPart:
-    """Some rows of a table in a file, of which no more is read than is asked for."""
+    """Some rows of a table in a file, read only as far as requested."""
 
     path: Path
 
@@ -67,44 +67,44 @@ class StoredPart:
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         rows: int = self._footer.num_rows
         return rows
 
     @cached_property
     def meta(self) -> dict[str, Any]:
-        """What is to be known of the columns."""
+        """Metadata of the columns."""
         return checked_meta((self._schema.metadata or {}).get(META, b"{}"), str(self.path))
 
     def read(self, wanted: Callable[[str], bool]) -> pl.DataFrame:
-        """The columns whose names are wanted."""
+        """Return the named columns."""
         names = [name for name in self._schema.names if wanted(name)]
         with reading(str(self.path)):
             return pl.read_parquet(self.path, glob=False, columns=names)
 
     def row(self, number: int) -> TablePart:
-        """One row by itself."""
+        """Return one row."""
         with reading(str(self.path)):
             frame = pl.scan_parquet(self.path, glob=False).slice(number, 1).collect()
         return TablePart(frame, self.meta)
 
 
 class Store(Protocol):
-    """Tables by name, each a list of parts in the order in which they were added."""
+    """Tables by name, each a list of parts in the order they were added."""
 
     def add(self, table: str, part: TablePart) -> None: ...
 
     def parts(self, table: str) -> Iterator[TablePart]: ...
 
     def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
-        """The parts of a table, read only when asked for, column by column."""
+        """Return the parts of a table, to be read column by column when they are used."""
         ...
 
     def tables(self) -> list[str]: ...
 
 
 class MemoryStore:
-    """Keeps parts as they are."""
+    """Store in memory."""
 
     def __init__(self) -> None:
         self._tables: dict[str, list[TablePart]] = {}
@@ -114,34 +114,34 @@ class MemoryStore:
         self._tables.setdefault(table, []).append(part)
 
     def parts(self, table: str) -> Iterator[TablePart]:
-        """The parts of a table."""
+        """Return the parts of a table."""
         yield from self._tables.get(table, [])
 
     def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
-        """The parts of a table."""
+        """Return the parts of a table."""
         return self._tables.get(table, [])
 
     def tables(self) -> list[str]:
-        """The names of the tables that have rows."""
+        """Return the names of the tables with rows."""
         return list(self._tables)
 
 
 class NoStore:
-    """Keeps nothing, for runs that are only watched."""
+    """Store that keeps nothing, for runs that are only observed."""
 
     def add(self, table: str, part: TablePart) -> None:
-        """Forget it."""
+        """Discard the rows."""
 
     def parts(self, table: str) -> Iterator[TablePart]:
-        """No parts."""
+        """Return no parts."""
         return iter(())
 
     def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
-        """No parts."""
+        """Return no parts."""
         return ()
 
     def tables(self) -> list[str]:
-        """No tables."""
+        """Return no tables."""
         return []
 
 
@@ -152,7 +152,7 @@ def _path(folder: object) -> Path:
 
 
 class FolderStore:
-    """Writes each part to a Parquet file of its own: memory does not grow with the result."""
+    """Store that writes each part to a Parquet file, so that memory does not grow with the result."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -160,7 +160,7 @@ class FolderStore:
 
     @classmethod
     def create(cls, folder: str | os.PathLike[str]) -> FolderStore:
-        """A store in a new or empty folder."""
+        """Create a store in a new or empty folder."""
         path = _path(folder)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ class FolderStore:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> FolderStore:
-        """The store that an earlier run wrote."""
+        """Open the store of an earlier run."""
         path = _path(folder)
         if not (path / MANIFEST).is_file():
             raise DataError(
@@ -196,7 +196,7 @@ class FolderStore:
         pq.write_table(rows, folder / f"{number:06}.parquet", compression="zstd", compression_level=1)
 
     def parts(self, table: str) -> Iterator[TablePart]:
-        """The parts of a table, read one after the other."""
+        """Yield the parts of a table, reading one after the other."""
         import pyarrow.parquet as pq
 
         for path in sorted((self.folder / table).glob("*.parquet")):
@@ -209,21 +209,21 @@ class FolderStore:
             yield TablePart(frame, meta)
 
     def pieces(self, table: str) -> Sequence[TablePart | StoredPart]:
-        """The parts of a table, read only when asked for, column by column."""
+        """Return the parts of a table, to be read column by column when they are used."""
         return [StoredPart(path) for path in sorted((self.folder / table).glob("*.parquet"))]
 
     def tables(self) -> list[str]:
-        """The names of the tables that have rows."""
+        """Return the names of the tables with rows."""
         return sorted({str(p.parent.relative_to(self.folder)) for p in self.folder.rglob("*.parquet")})
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
-        """Say what the tables belong to; a folder without it is no result."""
+        """Write what the tables belong to; a folder without it is not a result."""
         path = self.folder / MANIFEST
         path.with_suffix(".tmp").write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
         path.with_suffix(".tmp").replace(path)
 
     def read_manifest(self) -> dict[str, Any]:
-        """What the tables belong to."""
+        """Read what the tables belong to."""
         path = self.folder / MANIFEST
         with reading(str(path)):
             content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""A result in a few lines of text."""
+"""Summary of a result in a few lines of text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST = 12
 
 
 def summary(manifest: dict[str, Any]) -> str:
-    """What was delivered to which sink, and for each flow what became of the contexts at each step."""
+    """Summarize the deliveries by sink, and for each flow the outcomes at each step."""
     lines = [
         f"{_n(manifest['events'], 'event')} replayed, {_n(sum(d['count'] for d in manifest['delivered']), 'delivery')}"
     ]

@@ -1,4 +1,4 @@
-"""A result's tables put together from their parts: columns united, rows in the total order."""
+"""Tables of a result, assembled from their parts: columns united, rows in total order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sink_table(
     columns: Sequence[str] | None = None,
     tick: Tick = silent,
 ) -> pl.DataFrame:
-    """What one sink received: the fixed columns, then the payload's fields, the union over its flows.
+    """Return the table of one sink: the fixed columns, then the union of the payloads' fields.
 
     With `columns` only those: what is not asked for is not made. `tick` hears how many rows were made.
     """
@@ -63,7 +63,7 @@ def sink_table(
 
 
 def _ordered(steps: Sequence[dict[str, Any]]) -> bool:
-    """Whether parts come in the total order by themselves: one step of one flow, and no timer before it."""
+    """Return True if parts are in total order already: one step of one flow, without timers before it."""
     return len(steps) == 1 and len(steps[0]["flows"]) == 1 and not steps[0]["timed"]
 
 
@@ -74,7 +74,9 @@ def all_deliveries(
     more: Mapping[str, Any] | None = None,
     tick: Tick = silent,
 ) -> pl.DataFrame:
-    """What all sinks received: the fixed columns, `sink`, the payload as JSON text, and `more` columns of the parts, with their types."""
+    """Return the deliveries to all sinks: the fixed columns, `sink`, the payload as JSON text, and `more`
+    columns of the parts.
+    """
     frames = []
     sinks = sorted({sink for s in steps for sink in s["sinks"]})
     for number, part in _delivered(store, steps, None):
@@ -100,13 +102,13 @@ def all_deliveries(
 
 
 def _reaching(frame: pl.DataFrame, part: TablePart, sink: str) -> pl.DataFrame:
-    """The rows of a part that reach a sink: not those that its preferences refused."""
+    """Return the part without the rows that a sink's preferences refused."""
     column = part.meta.get("refused", {}).get(sink)
     return frame if column is None else frame.filter(~pl.col(column))
 
 
 def _rows_reaching(part: TablePart, sink: str) -> Index:
-    """The rows of a part that reach a sink."""
+    """Return the rows of a part that reach a sink."""
     column = part.meta.get("refused", {}).get(sink)
     return np.arange(part.rows) if column is None else np.flatnonzero(~part.frame[column].to_numpy())
 
@@ -119,9 +121,10 @@ def deliveries_with_origin(
     sink: str,
     tick: Tick = silent,
 ) -> pl.DataFrame:
-    """What one flow, by its number, gave one sink: the fixed columns, `payload` as JSON text, and what tells deliveries
-    apart in any run: `origin`, the event they come from or that opened the window they come from, and `place`, which of
-    the flow's deliver steps to that sink it was."""
+    """Return what one flow delivered to one sink: the fixed columns, `payload` as JSON text, and what
+    identifies deliveries across runs: `origin`, the event they come from or that opened their window, and
+    `place`, the position of the deliver step among those to that sink.
+    """
     mine = sorted((s for s in steps if flow in s["flows"] and sink in s["sinks"]), key=_number)
     frames = []
     for place, step in enumerate(mine):
@@ -142,12 +145,12 @@ def _number(step: dict[str, Any]) -> int:
 
 
 def field_name(name: str) -> str:
-    """The column of a payload field: its name, unless a fixed column or `sink` has that."""
+    """Return the column of a payload field: its name, unless a fixed column or `sink` has it."""
     return f"payload.{name}" if name in FIXED or name == "sink" else name
 
 
 def payload_json(part: TablePart) -> pl.Series:
-    """The payloads of a part as JSON text."""
+    """Return the payloads of a part as JSON text."""
     fields = part.meta["fields"]
     texts = [_cell_json(part, name).fill_null("null") for name in fields]
     if part.meta["whole"]:
@@ -175,7 +178,7 @@ def _cell_json(part: TablePart, name: str) -> pl.Series:
 def _delivered(
     store: Store, steps: Sequence[dict[str, Any]], sink: str | None, tick: Tick = silent
 ) -> Iterable[tuple[int, TablePart]]:
-    """The parts of all deliver steps, once for each flow that has the step."""
+    """Yield the parts of all deliver steps, once for each flow that has the step."""
     for step in steps:
         if sink is None or sink in step["sinks"]:
             for part in store.parts(step["table"]):
@@ -207,7 +210,7 @@ def _with_order(part: TablePart, flow: int) -> pl.DataFrame:
 def _in_order(
     frames: Sequence[pl.DataFrame], extra: dict[str, Any], *last: str, ordered: bool = False
 ) -> pl.DataFrame:
-    """Frames as one, by (delivered_at, seq_no, flow, branch, step): what a parent delivered before its branches."""
+    """Concatenate frames by (delivered_at, seq_no, flow, branch, step): parents before their branches."""
     if not frames:
         return pl.DataFrame(schema={**FIXED, **extra})
     joined = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
@@ -224,7 +227,7 @@ def _in_order(
 
 
 def is_ordered(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
-    """Whether rows are in the order of these columns already, nulls first: cheaper to see than to sort."""
+    """Return True if rows are sorted by these columns, nulls first; cheaper than sorting."""
     if frame.height < 2:
         return True
     undecided = pl.lit(value=True)
@@ -239,7 +242,7 @@ def is_ordered(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
 
 
 def _field_kinds(store: Store, steps: Sequence[dict[str, Any]]) -> dict[str, Kind]:
-    """The payload fields of a sink with the kind of all their values; of what has none, what the templates say."""
+    """Return the payload fields of a sink with the common kind of their values, or else of the templates."""
     kinds: dict[str, Kind] = {}
     hints: dict[str, Kind] = {}
     for step in steps:
@@ -262,7 +265,7 @@ def _fields(part: TablePart, kinds: dict[str, Kind]) -> list[pl.Series]:
 
 
 def _of_kind(part: TablePart, name: str, kind: Kind) -> pl.Series:
-    """A field of a part in the type that holds all values of the field."""
+    """Return a field of a part in the type that holds all values of the field."""
     series, wanted = part.frame[FIELD.format(name)], dtype_of(kind)
     if name not in part.meta["json"]:
         if series.dtype == wanted and not holds_json(kind):
@@ -275,7 +278,7 @@ def _of_kind(part: TablePart, name: str, kind: Kind) -> pl.Series:
 
 
 def known_columns(frame: pl.DataFrame, columns: Sequence[str], table: str = "deliveries") -> list[str]:
-    """These columns of the frame; a `ReplayError` names one that it has not."""
+    """Select columns; raise `ReplayError` for one that does not exist."""
     for name in columns:
         if name not in frame.columns:
             raise ReplayError(

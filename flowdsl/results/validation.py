@@ -1,4 +1,4 @@
-"""What a folder says of a result, checked before it is used: every field of `result.json`, and how they go together."""
+"""Validation of a stored result: every field of `result.json`, and their consistency."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TABLE: Final = re.compile(r"deliveries/[0-9]{1,9}-[0-9]{1,9}")
 
 
 class _TableName(FieldKind):
-    """The name of a table of deliveries."""
+    """Name of a table of deliveries."""
 
     def read(self, node: Any, source: StateReader) -> str:
         if not isinstance(node, str) or not _TABLE.fullmatch(node):
@@ -38,7 +38,7 @@ class _TableName(FieldKind):
 
 
 class _Hint(FieldKind):
-    """The kind of a payload's field: a word, `[kind]` or `{name: kind}`."""
+    """Kind of a payload field: a word, `[kind]` or `{name: kind}`."""
 
     def read(self, node: Any, source: StateReader) -> Any:
         if isinstance(node, dict):
@@ -83,7 +83,7 @@ _PART: Final[Mapping[str, FieldKind]] = {
 
 
 def checked_manifest(text: str | bytes, place: str) -> dict[str, Any]:
-    """Read what a folder says of a result; a `DataError` names the field that is not what it must be."""
+    """Read the manifest of a stored result; raise `DataError` for an invalid field."""
     source = StateReader(_no_bytes)
     try:
         manifest: dict[str, Any] = _MANIFEST.read(_parsed(text), source)
@@ -96,7 +96,7 @@ def checked_manifest(text: str | bytes, place: str) -> dict[str, Any]:
 
 
 def checked_meta(text: bytes, place: str) -> dict[str, Any]:
-    """Read what a part of a table says of its columns; a `DataError` names the file."""
+    """Read the metadata of a part's columns; raise `DataError` with the file if it is invalid."""
     source = StateReader(_no_bytes)
     try:
         node = _parsed(text)
@@ -118,7 +118,7 @@ def _parsed(text: str | bytes) -> Any:
 
 
 def _check_whole(manifest: Mapping[str, Any], source: StateReader) -> None:
-    """Refuse parts that do not go together."""
+    """Raise an error for parts that do not fit together."""
     names = manifest["flows"]
     for name in ("text", "triggers", "captions", "descriptions"):
         source.check(len(manifest[name]) == len(names), f"not of one length: {name} and flows")
