@@ -55,7 +55,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._load(self._plugins()[name])
 
     def __contains__(self, name: object) -> bool:
-        return name in self._own or name in self._plugins()
+        return isinstance(name, str) and (name in self._own or name in self._plugins())
 
     def __iter__(self) -> Iterator[str]:
         yield from self._own

@@ -10,9 +10,10 @@ import pytest
 
 import flowdsl as fd
 from flowdsl.api.project import Project
-from flowdsl.production.project_spec import SINK_TYPES, SinkConfig
+from flowdsl.production.project_spec import SinkConfig
 from flowdsl.production.sinks import class_of
 from flowdsl.sinks import Counter, Custom, Delivery, Feed, Frame, InApp, Push, Recipients, Webhook, WebSocket
+from flowdsl.sinks.registry import SINKS
 
 FLOWS = """\
 - {name: f, trigger: {kind: link.created}, pipeline: [map: {template: {title: x}}, deliver: {sink: in-app}]}
@@ -64,7 +65,7 @@ def test_every_type_becomes_a_real_sink(tmp_path: Path):
         "notes.sqlite",
     ]
     assert said == [note]
-    assert [type(class_of(kind)) for kind in SINK_TYPES] == [type] * len(SINK_TYPES)
+    assert [type(class_of(kind)) for kind in SINKS] == [type] * len(SINKS)
 
 
 def test_push_knows_the_devices_of_the_in_app_sink(tmp_path: Path):

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from flowdsl.comparison.comparison import Comparison, compare
 from flowdsl.errors import LoadError
 from flowdsl.events import FlowWarning
-from flowdsl.production.project_spec import NOT_IMPLEMENTED_SINK_TYPES, ProjectSpec
+from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.yaml import load_bytes, merged
 from flowdsl.results.run import replayed
 from flowdsl.rules import FLOWDSL, Rules, Target, rules_of
+from flowdsl.sinks.registry import is_implemented
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
@@ -107,6 +108,6 @@ def _unserved(there: ProjectSpec, compared: Comparison) -> list[tuple[str, int, 
     for sink, count in counts.items():
         if sink not in types:
             found.append((sink, count, "sink-undefined"))
-        elif types[sink] in NOT_IMPLEMENTED_SINK_TYPES:
+        elif not is_implemented(types[sink]):
             found.append((sink, count, "sink-not-implemented"))
     return [row for row in found if row[1]]

@@ -19,13 +19,13 @@ from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options
 from flowdsl.production.project_spec import (
     SEEKS,
-    SINK_TYPES,
     Backend,
     ConsumerOptions,
     ProjectSpec,
     SinkConfig,
 )
 from flowdsl.production.this_rs_conditions import TextCondition
+from flowdsl.sinks.registry import SINKS
 from flowdsl.values.paths import path_text
 
 Ignored = tuple[tuple[str, str, str], ...]
@@ -165,7 +165,7 @@ def view_of_document(item: Item) -> ProjectView:
     for one in _list(item, "sinks"):
         name, kind = _text(one, "name"), _text(one, "type")
         ignored += _unknown(one, "a sink", ("name", "type", "config"))
-        if name and kind in SINK_TYPES:
+        if name and kind in SINKS:
             config = one.value.get("config")
             given = config.plain() if config is not None and isinstance(config.value, dict) else {}
             view.sinks.append((SinkConfig(name, kind, given), one.place))

@@ -10,6 +10,7 @@ from flowdsl.events import warn
 from flowdsl.production.emitter import block_lines
 from flowdsl.production.portable import portable
 from flowdsl.production.serializer import flow_mapping, project_mapping
+from flowdsl.sinks.registry import SINKS, is_portable, production_types
 
 if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
@@ -29,6 +30,7 @@ def flow_to_dict(flow: FlowSpec) -> dict[str, Any]:
 
 def project_to_dict(project: ProjectSpec) -> dict[str, Any]:
     """Return the document of a project, with every flow lowered."""
+    check_sinks(project)
     return project_mapping(project, portable_flows(project.flows))
 
 
@@ -44,6 +46,22 @@ def portable_flows(flows: Iterable[FlowSpec]) -> tuple[FlowSpec, ...]:
     if problems:
         raise ExportError(problems)
     return tuple(lowered)
+
+
+def check_sinks(project: ProjectSpec) -> None:
+    """Raise `ExportError` if production lacks the type of a sink."""
+    problems = [
+        BuildError(
+            f"production has no sinks of the type {sink.type!r}",
+            place=f"sink {sink.name!r}",
+            allowed=", ".join(production_types()),
+            hint=SINKS[sink.type].nearest if sink.type in SINKS else None,
+        )
+        for sink in project.sinks
+        if not is_portable(sink.type)
+    ]
+    if problems:
+        raise ExportError(problems)
 
 
 def yaml_text(mapping: Mapping[str, Any]) -> str:
@@ -66,6 +84,7 @@ def flow_to_yaml(flow: FlowSpec) -> str:
 
 def project_to_yaml(project: ProjectSpec) -> str:
     """Return the YAML text of a project: the one it was read from, changed where the project changed."""
+    check_sinks(project)
     if project.text is None:
         return yaml_text(project_to_dict(project))
     from flowdsl.production.project_patch import edited

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,7 +17,6 @@ from flowdsl.production.option_validation import check_options, unknown_hint
 from flowdsl.production.project_spec import (
     BACKENDS,
     SEEKS,
-    SINK_TYPES,
     Backend,
     ConsumerOptions,
     ProjectSpec,
@@ -25,6 +24,7 @@ from flowdsl.production.project_spec import (
 )
 from flowdsl.production.test_loader import check_tests
 from flowdsl.scope import Scope, ValueShape
+from flowdsl.sinks.registry import SINKS
 
 T = TypeVar("T")
 FLOW_KEYS = ("name", "description", "trigger", "pipeline")
@@ -91,7 +91,7 @@ class DocumentReader:
     def _sink(self, item: Item) -> SinkConfig | None:
         given = self._mapping(item, "a sink", ("name", "type", "config"), ("name", "type"))
         name = self._text(given.get("name"), "a sink: name")
-        kind = self._choice(given.get("type"), "a sink: type", SINK_TYPES)
+        kind = self._choice(given.get("type"), "a sink: type", SINKS)
         config = self._config(given.get("config"), "a sink: config")
         if kind and config:
             from flowdsl.production.sinks import check_config
@@ -280,7 +280,7 @@ class DocumentReader:
         )
         return None
 
-    def _choice(self, item: Item | None, what: str, allowed: Sequence[str]) -> str | None:
+    def _choice(self, item: Item | None, what: str, allowed: Collection[str]) -> str | None:
         if item is None:
             return None
         if item.value in allowed:

@@ -10,11 +10,6 @@ from flowdsl.errors import FlowError, ReplayError, did_you_mean, one_line
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.rules import FLOWDSL, Rules
 
-# declared by production, and not there
-NOT_IMPLEMENTED_SINK_TYPES: Final = ("feed",)
-PRODUCTION_SINK_TYPES: Final = ("push", "in_app", "feed", "web_socket", "webhook", "counter", "custom")
-# production refuses a file with any other
-SINK_TYPES: Final = (*PRODUCTION_SINK_TYPES, "frame")
 BACKENDS: Final = ("memory", "nats", "kafka", "redis")
 SEEKS: Final = ("latest", "beginning", "last_acknowledged")
 

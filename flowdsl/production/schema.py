@@ -11,9 +11,10 @@ from flowdsl.events import KINDS
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.options import Option, text_schema
-from flowdsl.production.project_spec import BACKENDS, SEEKS, SINK_TYPES
+from flowdsl.production.project_spec import BACKENDS, SEEKS
 from flowdsl.production.sinks import class_of, options_of
 from flowdsl.production.test_schema import NULL_SAYS, TESTS
+from flowdsl.sinks.registry import SINKS
 
 FILE: Final = Path(__file__).parents[1] / "schema.json"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -43,7 +44,7 @@ def schema() -> dict[str, Any]:
         "step": _step(),
         **{name: operator_schema(operator) for name, operator in OPERATORS.items()},
         "sink": _sink(),
-        **{f"{kind}_config": _sink_config(kind) for kind in SINK_TYPES},
+        **{f"{kind}_config": _sink_config(kind) for kind in SINKS},
         "consumer": _consumer(),
         "backend": _backend(),
         "tests": _nullable_parts(TESTS),
@@ -75,9 +76,7 @@ def schema_text() -> str:
 def operator_schema(operator: type[Operator]) -> dict[str, Any]:
     """Return the schema of an operator's options."""
     options = operator.yaml_options()
-    shown = {name: o.schema["examples"][0] for name, o in options.items() if o.required} or {
-        name: o.schema["examples"][0] for name, o in options.items()
-    }
+    shown = _examples(options, required=True) or _examples(options)
     return {
         "title": operator.name,
         "description": f"{operator.summary}\n\nIn Python: {operator.example}",
@@ -99,6 +98,15 @@ def _option(operator: type[Operator], option: Option) -> dict[str, Any]:
         "title": f"{operator.name}: {option.yaml}",
         "description": _said(option),
         **declared,
+    }
+
+
+def _examples(options: Mapping[str, Option], *, required: bool = False) -> dict[str, Any]:
+    """Return the first example of each option, of the required ones only if `required`."""
+    return {
+        name: next(iter(option.schema.get("examples", ())), None)
+        for name, option in options.items()
+        if option.required or not required
     }
 
 
@@ -196,7 +204,7 @@ def _sink() -> dict[str, Any]:
     kind = {
         "title": "Type",
         "description": "what sort of sink it is",
-        "enum": list(SINK_TYPES),
+        "enum": list(SINKS),
         "examples": ["in_app"],
     }
     return _object(
@@ -213,7 +221,7 @@ def _sink() -> dict[str, Any]:
                 "if": {"properties": {"type": {"const": kind}}, "required": ["type"]},
                 "then": {"properties": {"config": _ref(f"{kind}_config")}},
             }
-            for kind in SINK_TYPES
+            for kind in SINKS
         ],
         examples=[_SINK_EXAMPLE],
     )
@@ -221,7 +229,7 @@ def _sink() -> dict[str, Any]:
 
 def _sink_config(kind: str) -> dict[str, Any]:
     options = options_of(kind)
-    shown = {name: o.schema["examples"][0] for name, o in options.items() if o.required}
+    shown = _examples(options, required=True)
     properties = {
         name: _nullable(
             {"title": f"{kind}: {name}", "description": _said(option), "default": None, **option.schema}
@@ -229,7 +237,7 @@ def _sink_config(kind: str) -> dict[str, Any]:
         for name, option in options.items()
     }
     return {
-        **_config(shown or {name: o.schema["examples"][0] for name, o in options.items()}),
+        **_config(shown or _examples(options)),
         "title": f"{kind}: config", "description": f"what this type wants to know: {class_of(kind).summary}",
         "properties": properties, "additionalProperties": False,
     }  # fmt: skip

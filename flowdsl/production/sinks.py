@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
@@ -12,34 +11,21 @@ from flowdsl.errors import FlowError, SinkError, did_you_mean
 from flowdsl.operators.options import Option
 from flowdsl.production.loader import place_of
 from flowdsl.production.nodes import Item, read_mapping
-from flowdsl.production.project_spec import SINK_TYPES, SinkConfig
+from flowdsl.production.project_spec import SinkConfig
 from flowdsl.production.schema_validation import check_shape
+from flowdsl.sinks.registry import SINKS
+from flowdsl.sinks.sqlite_sink import PATH
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.sinks.base import Sink
 
-_CLASSES: Final = {
-    "push": "push.Push",
-    "in_app": "in_app.InApp",
-    "feed": "feed.Feed",
-    "web_socket": "websocket.WebSocket",
-    "webhook": "webhook.Webhook",
-    "counter": "counter.Counter",
-    "custom": "custom.Custom",
-    "frame": "frame.Frame",
-}
-assert tuple(_CLASSES) == SINK_TYPES
 _IN_FOLDER: Final = "a path below the folder of the sinks, without .."
-# types whose file is named like the sink where the configuration names none
-_KEPT: Final = ("in_app", "feed", "counter")
 
 
 def class_of(kind: str) -> type[Sink]:
     """Return the class of a type of sinks."""
-    module, _, name = _CLASSES[kind].partition(".")
-    found: type[Sink] = getattr(importlib.import_module(f"flowdsl.sinks.{module}"), name)
-    return found
+    return SINKS[kind]
 
 
 def options_of(kind: str) -> dict[str, Option]:
@@ -85,7 +71,20 @@ def _made(kind: str, options: Mapping[str, Any]) -> Sink:
     if kind == "push":
         # whose devices they are is found when all sinks are there
         options = {name: value for name, value in options.items() if name not in ("recipients", "path")}
-    return class_of(kind)(**options)
+    return _constructed(kind, options)
+
+
+def _constructed(kind: str, options: Mapping[str, Any]) -> Sink:
+    sink = class_of(kind)
+    if kind in SINKS.own:
+        return sink(**options)
+    try:
+        return sink(**options)
+    except FlowError:
+        raise
+    # a sink of another package may raise anything
+    except Exception as error:
+        raise SinkError(f"{kind} cannot be made: {type(error).__name__}: {error}") from error
 
 
 # -- building ----------------------------------------------------------------------------------------------
@@ -132,13 +131,13 @@ def _built(
             hint=f"project.build_sinks(custom={{{config.name!r}: function}}) hands one over, in Python",
         )
     options = _options(config)
-    if config.type in _KEPT or (config.type == "push" and "path" in options):
+    if PATH in class_of(config.type).options or (config.type == "push" and "path" in options):
         options["path"] = _path(options.get("path"), config.name, folder)
     if config.type == "counter" and graph is not None:
         options["graph"] = graph
     if config.type == "push":
         options["recipients"] = _recipients(config.name, options, folder, others)
-    return class_of(config.type)(**options)
+    return _constructed(config.type, options)
 
 
 def _options(config: SinkConfig) -> dict[str, Any]:

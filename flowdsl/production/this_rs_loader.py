@@ -32,7 +32,6 @@ from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.project_spec import (
-    PRODUCTION_SINK_TYPES,
     SEEKS,
     Backend,
     ConsumerOptions,
@@ -43,6 +42,7 @@ from flowdsl.production.this_rs_conditions import CrashingConditionError, TextCo
 from flowdsl.production.this_rs_shapes import ShapeError, Shapes, is_empty
 from flowdsl.production.this_rs_surroundings import check_surroundings
 from flowdsl.rules import THIS_RS
+from flowdsl.sinks.registry import production_types
 
 DOCUMENT_KEYS: Final = ("entities", "links", "validation_rules", "events", "sinks")
 FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
@@ -93,7 +93,7 @@ class ProductionReader(Shapes):
 
     def _sink(self, item: Item) -> SinkConfig:
         given = self._struct(item, "a sink", ("name", "type", "config"), ("name", "type"))
-        kind = self._choice(given["type"], "a sink: type", PRODUCTION_SINK_TYPES)
+        kind = self._choice(given["type"], "a sink: type", production_types())
         return SinkConfig(self._text(given["name"]), kind, self._config(given.get("config")))
 
     def _consumer(self, item: Item) -> ConsumerOptions:

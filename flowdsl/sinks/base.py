@@ -222,7 +222,13 @@ class Sink:
 
     type: ClassVar[str]
     """The name of the type in YAML."""
-    summary: ClassVar[str]
+    summary: ClassVar[str] = ""
+    portable: ClassVar[bool] = False
+    """True if production accepts the type in a file."""
+    nearest: ClassVar[str] = "use a webhook, or a custom sink"
+    """What to do instead in production, where it lacks the type."""
+    implemented: ClassVar[bool] = True
+    """False if production accepts the type and delivers nothing to it."""
     options: ClassVar[tuple[Option, ...]] = ()
     """What `config` may hold in YAML; the names are those of the parameters in Python."""
     durable: ClassVar[bool] = False

@@ -85,6 +85,7 @@ class Counter(KeptSink[Change]):
     """
 
     type: ClassVar[str] = "counter"
+    portable: ClassVar[bool] = True
     summary: ClassVar[str] = "numbers that go up and down, by entity and field"
     options: ClassVar[tuple[Option, ...]] = (
         PATH,

@@ -40,6 +40,7 @@ class Custom(Sink):
     """
 
     type: ClassVar[str] = "custom"
+    portable: ClassVar[bool] = True
     summary: ClassVar[str] = "a function of the program, handed over under the sink's name"
 
     def __init__(self, function: Callable[[Any], Any], *, batch: bool = False) -> None:

@@ -114,6 +114,8 @@ class Feed(KeptSink[Row]):
     """
 
     type: ClassVar[str] = "feed"
+    portable: ClassVar[bool] = True
+    implemented: ClassVar[bool] = False
     summary: ClassVar[str] = "what each recipient is to see, in order, page by page"
     options: ClassVar[tuple[Option, ...]] = (PATH,)
 

@@ -138,6 +138,7 @@ class InApp(Recipients, KeptSink[Row]):
     """
 
     type: ClassVar[str] = "in_app"
+    portable: ClassVar[bool] = True
     summary: ClassVar[str] = (
         "notifications to list and to mark as read, by recipient, and what recipients want"
     )

@@ -103,6 +103,7 @@ class Push(Sink):
     """
 
     type: ClassVar[str] = "push"
+    portable: ClassVar[bool] = True
     summary: ClassVar[str] = "notifications to the devices of a recipient, by Expo's push service"
     options: ClassVar[tuple[Option, ...]] = (
         Option(

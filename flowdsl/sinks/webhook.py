@@ -78,6 +78,7 @@ class Webhook(Sink):
     """
 
     type: ClassVar[str] = "webhook"
+    portable: ClassVar[bool] = True
     summary: ClassVar[str] = "each payload as JSON to a URL"
     options: ClassVar[tuple[Option, ...]] = (
         Option("url", "where payloads are sent; {{ env.NAME }} for what is secret", text_schema("https://example.org/hook"), required=True),

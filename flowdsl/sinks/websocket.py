@@ -88,6 +88,7 @@ class WebSocket(Sink):
     """
 
     type: ClassVar[str] = "web_socket"
+    portable: ClassVar[bool] = True
     summary: ClassVar[str] = "a server that hands deliveries on to whoever listens"
     options: ClassVar[tuple[Option, ...]] = (
         Option("host", "the address that it listens on", {**text_schema("127.0.0.1"), "default": "127.0.0.1"}, portable=False),

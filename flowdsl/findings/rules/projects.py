@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from flowdsl.errors import did_you_mean
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.views import ProjectView, StepView
-from flowdsl.production.project_spec import NOT_IMPLEMENTED_SINK_TYPES
+from flowdsl.sinks.registry import is_implemented
 
 _RUNTIME = "flow-runtime"
 
@@ -90,7 +90,7 @@ def duplicate_sink(project: ProjectView) -> Iterator[Violation]:
 def sink_not_implemented(project: ProjectView) -> Iterator[Violation]:
     """Report a sink of type `feed`, which production does not implement."""
     for sink, place in project.sinks:
-        if sink.type in NOT_IMPLEMENTED_SINK_TYPES:
+        if not is_implemented(sink.type):
             yield Violation(
                 place,
                 f"production knows the type {sink.type}, and does not implement it: what goes to {sink.name!r} is lost",

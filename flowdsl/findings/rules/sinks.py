@@ -9,8 +9,8 @@ from typing import Any, Final
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.rules.projects import used_sinks
 from flowdsl.findings.views import ProjectView, StepView, payload_before
-from flowdsl.production.project_spec import PRODUCTION_SINK_TYPES
 from flowdsl.production.sinks import options_of
+from flowdsl.sinks.registry import is_portable, production_types
 
 _ENV: Final = re.compile(r"\{\{\s*env\.")
 _SECRET: Final = re.compile(
@@ -27,11 +27,11 @@ _COUNTED: Final = ("entity_type", "entity_id", "field")
 def sink_type_unknown(project: ProjectView) -> Iterator[Violation]:
     """Report a sink of unknown type, for which production rejects the file."""
     for sink, place in project.sinks:
-        if sink.type not in PRODUCTION_SINK_TYPES:
+        if not is_portable(sink.type):
             yield Violation(
                 place,
                 f"production knows no sinks of the type {sink.type}, and refuses the whole file for {sink.name!r}",
-                f"use one of {', '.join(PRODUCTION_SINK_TYPES)}",
+                f"use one of {', '.join(production_types())}",
             )
 
 
@@ -39,7 +39,7 @@ def sink_type_unknown(project: ProjectView) -> Iterator[Violation]:
 def sink_option_ignored(project: ProjectView) -> Iterator[Violation]:
     """Report an option of a sink that production lacks and ignores."""
     for sink, place in project.sinks:
-        known = options_of(sink.type) if sink.type in PRODUCTION_SINK_TYPES else {}
+        known = options_of(sink.type) if is_portable(sink.type) else {}
         ignored = [name for name in sink.config if name not in known or not known[name].portable]
         if ignored:
             yield Violation(place, f"production passes over {', '.join(ignored)} of the sink {sink.name!r}")
