@@ -85,8 +85,8 @@ def test_over_ever_new_ids_a_run_keeps_only_what_is_in_use(monkeypatch: pytest.M
     assert graph.tables.ids.table.in_use < lives // 4
     assert graph.tables.pairs["wrote"].in_use < lives // 4
     assert graph.links["wrote"].size < lives // 4
-    for stage in run.local.stages():
-        space = stage.kernel.space
+    for one in run.local.steps:
+        space = one.kernel.space
         assert space is None or all(table.in_use < lives for table in space.tables)
 
 

@@ -150,10 +150,10 @@ def test_rule_20_the_ways_made_for_large_amounts_change_nothing(
 
 
 SIZES = {
-    "engines.stages.STREAMED": 1,
-    "engines.work.FEWEST": 1,
-    "engines.work.MOST_BRANCHES": 1,
-    "engines.work.ALONE_BELOW": 0,
+    "engine.executor.STREAMED": 1,
+    "engine.scheduler.FEWEST": 1,
+    "engine.scheduler.MOST_BRANCHES": 1,
+    "engine.scheduler.ALONE_BELOW": 0,
     "graph.state.COMPACT_ABOVE": -1,
     "graph.sorted_run.SEARCHED_BELOW": 0,
     "graph.link_blocks.DEAD_ABOVE": 0,

@@ -364,7 +364,7 @@ def test_displaying_runs_no_flow_and_fetches_nothing(monkeypatch: pytest.MonkeyP
     result = fd.replay(flow, history(), fd.EntityGraph({"user": users}))
     before = len(asked)
     monkeypatch.setattr(
-        "flowdsl.engine.executor.StepExecutor.push", lambda *_, **__: pytest.fail("a flow was run")
+        "flowdsl.engine.executor.StepExecutor.run", lambda *_, **__: pytest.fail("a flow was run")
     )
     bundle = result._repr_mimebundle_()
     assert "failed" in bundle["text/html"]

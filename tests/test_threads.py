@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,6 +12,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import on, var
+from flowdsl.engine.executor import StepExecutor
 from flowdsl.log import open_log
 
 EVENTS = 30_000
@@ -66,6 +69,34 @@ FLOWS = [
     .map(recipient_id="{{ target_id }}", title="{{ fan.name }}")
     .deliver("in-app", "feed"),
 ]
+
+
+def test_slices_of_a_stateless_fan_out_run_apart_and_give_the_same(
+    events: pl.DataFrame, graph: fd.EntityGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, int]] = []
+    run = StepExecutor.run
+
+    def counted(one: StepExecutor, contexts: Any, *rest: Any) -> Any:
+        if one.step.fans_out:
+            seen.append((threading.current_thread().name, len(contexts)))
+        return run(one, contexts, *rest)
+
+    monkeypatch.setattr(StepExecutor, "run", counted)
+    whole = fd.replay(FLOWS[:1], events, graph)
+    apart = [contexts for thread, contexts in seen if thread.startswith("flowdsl-run")]
+    posts = int((events["kind"] == "entity.created").sum())
+    # every post was fanned out once, and most of them on threads of the run
+    assert sum(contexts for _, contexts in seen) == posts
+    assert sum(apart) > posts / 2
+    assert len(apart) >= 4
+    one_by_one = fd.replay(FLOWS[:1], events, graph, chunk_size=997)
+    assert whole.polars("feed").equals(one_by_one.polars("feed"))
+    assert (
+        whole.to_polars(table="steps")
+        .drop("seconds")
+        .equals(one_by_one.to_polars(table="steps").drop("seconds"))
+    )
 
 
 def test_many_small_chunks_and_few_large_ones_give_the_same(

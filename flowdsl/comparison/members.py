@@ -16,8 +16,8 @@ from flowdsl.comparison.counterparts import Events
 from flowdsl.comparison.inputs import FlowResult
 from flowdsl.events import FlowWarning
 from flowdsl.expressions.row_source import Failures
-from flowdsl.flow.plan import Stage
-from flowdsl.kernels.kernel import EventRefs, Refused
+from flowdsl.flow.plan import CompiledStep
+from flowdsl.kernels.outcome import EventRefs, Refused
 from flowdsl.progress import following
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
@@ -59,29 +59,31 @@ class _MemberCollector:
         self.parts: list[pl.DataFrame] = []
         self._flow = flow
 
-    def gathered(self, stage: Stage, members: EventRefs, batches: ContextBatch, which: Index) -> None:
+    def gathered(self, stage: CompiledStep, members: EventRefs, batches: ContextBatch, which: Index) -> None:
         """Record members of a window that go on as one context."""
         if self._flow in stage.flows and len(members.seq):
             seqs, branches = pl.Series(batches.seq), branch_texts(batches.branches, len(batches))
             parts = [seqs.gather(which).alias("seq_no"), branches.gather(which).alias("branch")]
             self.parts.append(pl.DataFrame([*parts, pl.Series("member", members.seq)]))
 
-    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
         """Ignore what passes a step."""
 
-    def dropped(self, stage: Stage, contexts: ContextBatch, rows: Index, reason: str) -> None:
+    def dropped(self, stage: CompiledStep, contexts: ContextBatch, rows: Index, reason: str) -> None:
         """Ignore dropped contexts."""
 
-    def dropped_earlier(self, stage: Stage, members: EventRefs, reason: str) -> None:
+    def dropped_earlier(self, stage: CompiledStep, members: EventRefs, reason: str) -> None:
         """Ignore dropped contexts."""
 
-    def failed(self, stage: Stage, contexts: ContextBatch, failures: Failures) -> None:
+    def failed(self, stage: CompiledStep, contexts: ContextBatch, failures: Failures) -> None:
         """Ignore failures."""
 
-    def delivered(self, stage: Stage, contexts: ContextBatch, payload: Payload, recipient: Column) -> None:
+    def delivered(
+        self, stage: CompiledStep, contexts: ContextBatch, payload: Payload, recipient: Column
+    ) -> None:
         """Ignore deliveries: they are in the result."""
 
-    def refused(self, stage: Stage, contexts: ContextBatch, refused: Refused) -> None:
+    def refused(self, stage: CompiledStep, contexts: ContextBatch, refused: Refused) -> None:
         """Ignore refused deliveries."""
 
 

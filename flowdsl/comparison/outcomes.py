@@ -17,8 +17,8 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.events import FlowWarning
 from flowdsl.expressions.row_source import Failures
-from flowdsl.flow.plan import Stage
-from flowdsl.kernels.kernel import EventRefs, Refused
+from flowdsl.flow.plan import CompiledStep
+from flowdsl.kernels.outcome import EventRefs, Refused
 from flowdsl.progress import following
 from flowdsl.results.options import Options
 from flowdsl.results.run import run
@@ -70,29 +70,29 @@ class _OutcomeCollector:
         self._waiting: list[pl.DataFrame] = []
         self._released: list[pl.DataFrame] = []
 
-    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
         """What enters a window or a queue waits there until it comes out."""
-        if stage.step.times:
+        if stage.operator.times:
             self._waiting.append(self._rows(stage, entered.seq, entered.branches, "held", None))
             self._released.append(self._rows(stage, passed.seq, passed.branches, "held", None))
 
-    def dropped(self, stage: Stage, contexts: ContextBatch, rows: Index, reason: str) -> None:
+    def dropped(self, stage: CompiledStep, contexts: ContextBatch, rows: Index, reason: str) -> None:
         """Contexts that one step dropped."""
         taken = contexts.take(rows)
         self._parts.append(self._rows(stage, taken.seq, taken.branches, "dropped", reason))
 
-    def dropped_earlier(self, stage: Stage, members: EventRefs, reason: str) -> None:
+    def dropped_earlier(self, stage: CompiledStep, members: EventRefs, reason: str) -> None:
         """Contexts held since earlier that were dropped."""
         self._parts.append(self._rows(stage, members.seq, members.branches, "dropped", reason))
 
-    def failed(self, stage: Stage, contexts: ContextBatch, failures: Failures) -> None:
+    def failed(self, stage: CompiledStep, contexts: ContextBatch, failures: Failures) -> None:
         """Contexts that failed at one step."""
         rows = np.flatnonzero(failures.codes)
         messages = pl.Series([None, *failures.messages], dtype=pl.String).gather(failures.codes[rows])
         taken = contexts.take(rows)
         self._parts.append(self._rows(stage, taken.seq, taken.branches, "failed", messages))
 
-    def gathered(self, stage: Stage, members: EventRefs, batches: ContextBatch, which: Index) -> None:
+    def gathered(self, stage: CompiledStep, members: EventRefs, batches: ContextBatch, which: Index) -> None:
         """Members of a window go on as one context: the last of them, or the event that found the window
         over.
         """
@@ -107,13 +107,15 @@ class _OutcomeCollector:
         absorbed = self._rows(stage, members.seq[rows], branches, "absorbed", None, into)
         self._parts.append(absorbed)
 
-    def refused(self, stage: Stage, contexts: ContextBatch, refused: Refused) -> None:
+    def refused(self, stage: CompiledStep, contexts: ContextBatch, refused: Refused) -> None:
         """Contexts that reached sinks, but not all of them."""
         rows = np.flatnonzero(np.logical_or.reduce(list(refused.values())))
         taken = contexts.take(rows)
         self._parts.append(self._rows(stage, taken.seq, taken.branches, "dropped", "preference"))
 
-    def delivered(self, stage: Stage, contexts: ContextBatch, payload: Payload, recipient: Column) -> None:
+    def delivered(
+        self, stage: CompiledStep, contexts: ContextBatch, payload: Payload, recipient: Column
+    ) -> None:
         """A delivery is no ending that has to be explained."""
 
     def frame(self) -> pl.DataFrame:
@@ -131,13 +133,13 @@ class _OutcomeCollector:
         return pl.concat([ended, held, released.with_columns(pl.lit("passed", OUTCOMES).alias("outcome"))])
 
     def _rows(
-        self, stage: Stage, seq: npt.NDArray[np.int64], branches: tuple[npt.NDArray[np.int32], ...], outcome: str,
+        self, stage: CompiledStep, seq: npt.NDArray[np.int64], branches: tuple[npt.NDArray[np.int32], ...], outcome: str,
         reason: str | pl.Series | None, into: ContextBatch | None = None,
     ) -> pl.DataFrame:  # fmt: skip
         rows = np.flatnonzero(np.isin(seq, self._seqs))
         said = {
             "step": pl.lit(stage.number, pl.Int64),
-            "operator": pl.lit(stage.step.method),
+            "operator": pl.lit(stage.operator.method),
             "outcome": pl.lit(outcome, OUTCOMES),
             "reason": reason.gather(rows) if isinstance(reason, pl.Series) else pl.lit(reason, pl.String),
             "into": pl.lit(None, pl.Int64) if into is None else pl.Series(into.seq),

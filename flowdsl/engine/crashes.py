@@ -7,13 +7,15 @@ chunk at once, so a chunk is run on copies first; where it has a crash, it is ru
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.row_source import Failures
+from flowdsl.flow.plan import CompiledStep
+from flowdsl.kernels.outcome import StepOutcome, dropped_rows, failed_where
 from flowdsl.values.json_types import Mask
 
 STOPPED: Final = "stopped"
@@ -37,6 +39,32 @@ class Crash:
         one = contexts.slice(row, row + 1)
         branch = tuple(int(level[0]) for level in one.branches)
         return cls(int(one.seq[0]), flow, branch, step, str(failures.message(row)))
+
+    @classmethod
+    def among(cls, step: CompiledStep, outcome: StepOutcome) -> Crash | None:
+        """Return the first context at which production crashes at a step; None where it crashes at none."""
+        crashes = [
+            cls.first(one.contexts, one.failures, crashed, step.flows[0], step.number)
+            for one in outcome.failed
+            if (crashed := one.failures.crashed) is not None
+        ]
+        return min(crashes, default=None)
+
+    def cut(self, step: CompiledStep, outcome: StepOutcome) -> StepOutcome:
+        """Return an outcome in which what production does not come to any more is dropped."""
+        failed, dropped = [], [*outcome.dropped]
+        for one in outcome.failed:
+            crashed = one.failures.crashed if self.step == step.number else None
+            if crashed is None:
+                failed.append(one)
+                continue
+            here = crashed & self.at(one.contexts)
+            dropped += dropped_rows(one.contexts, np.flatnonzero(here), STOPPED)
+            failed += failed_where(one.contexts, one.failures.only(~here))
+        behind = self.behind(outcome.passed)
+        dropped += dropped_rows(outcome.passed, np.flatnonzero(behind), STOPPED)
+        passed = outcome.passed.take(np.flatnonzero(~behind)) if behind.any() else outcome.passed
+        return replace(outcome, passed=passed, failed=tuple(failed), dropped=tuple(dropped))
 
     def behind(self, contexts: ContextBatch) -> Mask:
         """Which contexts of its flow production comes to only after it."""

@@ -14,15 +14,17 @@ import polars as pl
 from flowdsl.batches.chunk import Chunk, Micros
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import Versions
+from flowdsl.engine.counts import StepCounts
 from flowdsl.engine.crashes import Crash, Stopped
-from flowdsl.engine.executor import Observer, Recorder, StepCounts, StepExecutor
+from flowdsl.engine.executor import OutcomeSink, Recorder, StepExecutor, run_steps
 from flowdsl.engine.recipient_filter import RecipientFilter
-from flowdsl.engine.scheduler import WORKERS, Worker, calls_functions
+from flowdsl.engine.scheduler import WORKERS, Worker
 from flowdsl.engine.state import State, StepState, flows_of
-from flowdsl.flow.plan import Entry, Plan, Stage
+from flowdsl.flow.plan import CompiledStep, Entry, Plan
 from flowdsl.graph.state import GraphState
 from flowdsl.graph.versions import Compaction
-from flowdsl.kernels.kernel import FOREVER, Kernel
+from flowdsl.kernels.kernel import Kernel
+from flowdsl.kernels.outcome import FOREVER, Until
 from flowdsl.log import EventSource
 from flowdsl.log.columns import readable
 from flowdsl.log.event_rows import EventRows
@@ -73,14 +75,14 @@ class ReplayRange:
 
 
 class LocalExecutor:
-    """One replay: the tree of steps, the graph and the clock, taken through a log."""
+    """One replay: the compiled steps, the graph and the clock, taken through a log."""
 
     def __init__(
         self,
         plan: Plan,
         graph: GraphState,
         recorder: Recorder,
-        observer: Observer | None = None,
+        trace: OutcomeSink | None = None,
         steps: Iterable[StepState] = (),
         *,
         spares: bool = False,
@@ -104,23 +106,21 @@ class LocalExecutor:
         self.at_once = ALL_AT_ONCE
         self._compaction: Compaction | None = None
         given = {step.fingerprint: step.kernel for step in steps}
-        self.entries: list[tuple[Entry, list[StepExecutor]]] = [
-            (entry, [_build(stage, given, spares=spares) for stage in entry.next]) for entry in plan.entries
+        branches = [
+            [
+                [StepExecutor(step, _kernel_of(step, given), gates or {}, spares=spares) for step in branch]
+                for branch in entry.branches
+            ]
+            for entry in plan.entries
         ]
-        for _, stages in self.entries:
-            for stage in stages:
-                stage.tell(recorder, observer)
-        for stage in self.stages():
-            stage.gates = gates or {}
-        # whoever watches, a function of the user's, and a fetcher expect one thread
-        alone = observer is not None or bool(graph.fetchers) or calls_functions(self.stages())
-        self._workers = [Worker(stages, recorder, alone=alone) for _, stages in self.entries]
-
-    def stages(self) -> Iterator[StepExecutor]:
-        """All stages of the tree, in a fixed order."""
-        for _, stages in self.entries:
-            for stage in stages:
-                yield from stage.everywhere()
+        self._entries = list(zip(plan.entries, branches, strict=True))
+        self.steps = [one for entry in branches for branch in entry for one in branch]
+        self._timed = [one for one in self.steps if one.step.timed]
+        self._trace = trace
+        # whoever takes down single contexts, a function of the user's, and a fetcher expect one thread
+        calls_functions = any(step.paths is None for step in plan.steps)
+        alone = trace is not None or bool(graph.fetchers) or calls_functions
+        self._workers = [Worker(steps_of, alone=alone) for steps_of in branches]
 
     def run(
         self, source: EventSource, span: ReplayRange, *, chunk_size: int | None = None, progress: Tick = silent,
@@ -192,7 +192,7 @@ class LocalExecutor:
 
     def next_deadline(self) -> int | None:
         """When the next timer is due (µs), if no event comes before; None where none is set."""
-        due = (stage.kernel.next_deadline() for stage in self.stages())
+        due = (one.kernel.next_deadline() for one in self._timed)
         return min((clock for clock in due if clock is not None), default=None)
 
     def last_deadline(self, until: int) -> int | None:
@@ -200,7 +200,7 @@ class LocalExecutor:
         first = self.next_deadline()
         if first is None or first > until:
             return None
-        due = [d for s in self.stages() if len(d := s.kernel.deadlines())]
+        due = [d for one in self._timed if len(d := one.kernel.deadlines())]
         return max(int(passed.max()) for d in due if len(passed := d[d <= until]))
 
     # -- one chunk -------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ class LocalExecutor:
         """What a next run goes on from."""
         flows = flows_of(self.plan)
         labels = [label for label, _ in flows]
-        steps = tuple(_state_of(stage, labels) for stage in self.stages() if stage.kernel.saved)
+        steps = tuple(_state_of(one, labels) for one in self.steps if one.kernel.saved)
         return State(self.graph, self.clock, self.position, steps, flows, stopped=self.stopped)
 
     def flush(self) -> None:
@@ -278,8 +278,7 @@ class LocalExecutor:
         if len(unmet := unmet[unmet < through]):
             self.recorder.unmatched(chunk, unmet)
         if not self._may_stop:
-            for (entry, _), worker in zip(self.entries, self._workers, strict=True):
-                worker.run(_triggered(entry, chunk, runs, self._roots(entry)), int(clock[-1]), pool)
+            self._run_flows(chunk, runs, int(clock[-1]), pool, self.recorder, self._trace)
         self.graph.commit()
         if self.began is None:
             self.began = int(clock[0])
@@ -298,49 +297,54 @@ class LocalExecutor:
         self, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, horizon: int, pool: ThreadPoolExecutor
     ) -> Crash | None:
         """Take a chunk through the flows if production does not stop in it; the crash, and nothing done, if it does."""
-        stages = list(self.stages())
-        before = [(stage.kernel, stage.tally) for stage in stages]
+        before = [(one.kernel, one.counts) for one in self.steps]
         recorder = self.recorder.branch()
-        for stage in stages:
-            stage.kernel, stage.tally = stage.kernel.fork(), StepCounts()
-        watched = [stage.hush() for stage in stages]
-        for (entry, _), worker in zip(self.entries, self._workers, strict=True):
-            worker.run(_triggered(entry, chunk, runs, self._roots(entry)), horizon, pool, recorder)
-        crash = min((stage.tally.crash for stage in stages if stage.tally.crash is not None), default=None)
-        undone = crash is not None or any(watched)
-        for stage, (kernel, tally), observer in zip(stages, before, watched, strict=True):
+        for one in self.steps:
+            one.kernel, one.counts = one.kernel.fork(), StepCounts()
+        self._run_flows(chunk, runs, horizon, pool, recorder)
+        crash = min((one.counts.crash for one in self.steps if one.counts.crash is not None), default=None)
+        undone = crash is not None or self._trace is not None
+        for one, (kernel, counts) in zip(self.steps, before, strict=True):
             if undone:
-                stage.kernel = kernel
+                one.kernel = kernel
             else:
-                tally.add(stage.tally)
-            stage.tally = tally
-            stage.tell(self.recorder, observer)
+                counts.add(one.counts)
+            one.counts = counts
         if crash is None and not undone:
             self.recorder.join(recorder)
         elif crash is None:
-            # whoever watches has seen nothing of it yet
-            for (entry, _), worker in zip(self.entries, self._workers, strict=True):
-                worker.run(_triggered(entry, chunk, runs, self._roots(entry)), horizon, pool)
+            # the trace has nothing of it yet
+            self._run_flows(chunk, runs, horizon, pool, self.recorder, self._trace)
         return crash
+
+    def _run_flows(
+        self,
+        chunk: Chunk,
+        runs: npt.NDArray[np.bool_] | None,
+        clock: int,
+        pool: ThreadPoolExecutor,
+        recorder: Recorder,
+        trace: OutcomeSink | None = None,
+    ) -> None:
+        for (entry, _), worker in zip(self._entries, self._workers, strict=True):
+            worker.run(_triggered(entry, chunk, runs, self._roots(entry)), clock, pool, recorder, trace)
 
     def _until(
         self, crash: Crash, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, horizon: int, pool: ThreadPoolExecutor
     ) -> None:  # fmt: skip
         """Take what is before a crash through the flows; of its event the flows after its flow see nothing."""
-        for entry, stages in self.entries:
+        for entry, branches in self._entries:
             triggered = _triggered(entry, chunk, runs, self._roots(entry))
-            for first in stages:
-                flow = first.stage.flows[0]
+            for branch in branches:
+                flow = branch[0].step.flows[0]
                 last = crash.seq_no if flow <= crash.flow else crash.seq_no - 1
-                for stage in first.everywhere() if flow == crash.flow else ():
-                    stage.stop = crash
+                for one in branch if flow == crash.flow else ():
+                    one.stop = crash
                 contexts = triggered.take(np.flatnonzero(triggered.seq <= last))
-                Worker([first], self.recorder, alone=True).run(contexts, horizon, pool)
-        step = next(
-            s.stage for s in self.stages() if s.stage.flows[0] == crash.flow and s.stage.number == crash.step
-        )
+                Worker([branch], alone=True).run(contexts, horizon, pool, self.recorder, self._trace)
+        step = next(s for s in self.plan.steps if s.flows[0] == crash.flow and s.number == crash.step)
         self.stopped = Stopped(
-            crash.seq_no, self.plan.flows[crash.flow].name, crash.step, step.step.method,
+            crash.seq_no, self.plan.flows[crash.flow].name, crash.step, step.method,
             ".".join(map(str, crash.branch)) or None, crash.reason,
         )  # fmt: skip
 
@@ -365,12 +369,10 @@ class LocalExecutor:
             self.move_clock(int(inside["clock"].cast(pl.Datetime("us", "UTC")).to_physical().max()))  # type: ignore[arg-type]
 
     def _advance(self, chunk: Chunk, horizon: int, *, ending: bool) -> None:
-        for entry, stages in self.entries:
+        for entry, branches in self._entries:
             nothing = ContextBatch(chunk, np.zeros(0, np.int64), roots=self._roots(entry))
-            for stage in stages:
-                # a thread told it to record elsewhere
-                stage.tell(self.recorder)
-                stage.push(nothing, horizon, ending=ending)
+            for branch in branches:
+                run_steps(branch, nothing, Until(horizon, ending), self.recorder, self._trace)
 
     def _roots(self, entry: Entry) -> frozenset[str]:
         own = ("event",) if self.plan.rules.event_variable else ()
@@ -403,12 +405,12 @@ class LocalExecutor:
             mapping, self._compaction = self._compaction.finish(), None
             self.graph.renumber(mapping)
             self.recorder.renumber(mapping)
-            for stage in self.stages():
-                stage.kernel.renumber(mapping)
+            for one in self.steps:
+                one.kernel.renumber(mapping)
 
     def _held_versions(self) -> Iterator[Versions]:
-        for stage in self.stages():
-            yield from stage.kernel.held_versions()
+        for one in self.steps:
+            yield from one.kernel.held_versions()
         yield from self.recorder.held_versions()
 
 
@@ -429,21 +431,16 @@ def micros(frame: pl.DataFrame) -> Micros:
     return frame["timestamp"].cast(pl.Int64).to_numpy()
 
 
-def _build(stage: Stage, kernels: Mapping[str, Kernel], *, spares: bool) -> StepExecutor:
-    built = StepExecutor(stage, spares=spares)
-    for one in built.everywhere():
-        if one.stage.fingerprint in kernels:
-            one.kernel = kernels[one.stage.fingerprint].fork()
-            one.tally.held_before = one.kernel.held
-    return built
+def _kernel_of(step: CompiledStep, given: Mapping[str, Kernel]) -> Kernel:
+    if step.fingerprint in given:
+        return given[step.fingerprint].fork()
+    return step.operator.kernel(step.rules)
 
 
 def _state_of(run: StepExecutor, labels: Sequence[str]) -> StepState:
-    stage = run.stage
-    flows = tuple(labels[flow] for flow in stage.flows)
-    return StepState(
-        stage.fingerprint, flows, stage.number, stage.step.method, stage.step.text, run.kernel.fork()
-    )
+    step = run.step
+    flows = tuple(labels[flow] for flow in step.flows)
+    return StepState(step.fingerprint, flows, step.number, step.method, step.operator.text, run.kernel.fork())
 
 
 def _triggered(

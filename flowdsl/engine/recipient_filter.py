@@ -1,14 +1,17 @@
-"""What recipients want, asked in columns: whom the sinks of a deliver step do not accept."""
+"""What recipients want, asked in columns: which deliveries the sinks of a step do not accept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
 import polars as pl
 
 from flowdsl.batches.payload import Payload
-from flowdsl.kernels.kernel import Refused
+from flowdsl.flow.plan import CompiledStep
+from flowdsl.kernels.outcome import Deliveries, Refused, StepOutcome, dropped_rows
 from flowdsl.sinks.base import GENERIC
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Mask, Tag
@@ -22,16 +25,41 @@ class RecipientFilter(Protocol):
         ...
 
 
-def refusals(
-    gates: Mapping[str, RecipientFilter], sinks: Iterable[str], payload: Payload, recipient: Column
-) -> Refused:
-    """By sink, which of these payloads it refuses; sinks that take all of them are not in it."""
-    asked = {sink: gates[sink] for sink in sinks if sink in gates}
-    if not asked:
-        return {}
+def apply_preferences(
+    gates: Mapping[str, RecipientFilter], step: CompiledStep, outcome: StepOutcome
+) -> StepOutcome:
+    """Return an outcome without the deliveries that sinks refuse.
+
+    What no sink takes is dropped, unless it is still to be delivered elsewhere.
+    """
+    handed = outcome.delivered
+    asked = {sink: gates[sink] for sink in step.sinks if sink in gates}
+    if handed is None or not asked:
+        return outcome
+    refused = _refused(asked, handed.payload, handed.recipient)
+    if not refused:
+        return outcome
+    contexts, none = handed.contexts, np.zeros(len(handed.contexts), np.bool_)
+    nobody = np.logical_and.reduce([refused.get(sink, none) for sink in step.sinks])
+    taken = np.flatnonzero(~nobody)
+    delivered = None
+    if len(taken):
+        some = {sink: mask[taken] for sink, mask in refused.items()}
+        delivered = Deliveries(
+            contexts.take(taken), handed.payload.take(taken), handed.recipient.take(taken), some
+        )
+    outcome = replace(outcome, delivered=delivered, refused=refused)
+    if not step.last:
+        return outcome
+    dropped = dropped_rows(contexts, np.flatnonzero(nobody), "preference")
+    return replace(outcome, passed=outcome.passed.take(taken), dropped=dropped)
+
+
+def _refused(gates: Mapping[str, RecipientFilter], payload: Payload, recipient: Column) -> Refused:
+    """Return for each sink which payloads it refuses; sinks that take all of them are left out."""
     recipients = recipient.to_series()[0]
     types = _types(payload)
-    accepted = {sink: gate.accepts(recipients, types) for sink, gate in asked.items()}
+    accepted = {sink: gate.accepts(recipients, types) for sink, gate in gates.items()}
     return {sink: ~mask for sink, mask in accepted.items() if mask is not None and not mask.all()}
 
 

@@ -1,4 +1,4 @@
-"""How a chunk's contexts go through the stages: in slices that bound their branches, on two threads where order
+"""Runs a chunk's contexts through branches of steps: in slices that bound their branches, on two threads where order
 inside a step does not matter.
 
 What each piece of work records is kept apart and put together in the order of the flows and of the events, so
@@ -7,15 +7,13 @@ that a result does not depend on the threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import numpy as np
-
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.engine.executor import Recorder, StepExecutor
-from flowdsl.operators.base import Kind
+from flowdsl.engine.executor import OutcomeSink, Recorder, StepExecutor, last_moment, run_steps
+from flowdsl.kernels.outcome import Until
 
 WORKERS = 2
 # contexts in the first slice of flows that fan out, and branches that a slice may have: more only cost memory
@@ -23,104 +21,100 @@ FEWEST, MOST_BRANCHES = 1 << 10, 1 << 20
 # fewer contexts than this are done before a thread would have begun
 ALONE_BELOW = 1 << 11
 
-Job = Callable[[Recorder], tuple[StepExecutor, StepExecutor] | None]
+Steps = Sequence[StepExecutor]
+Job = Callable[[Recorder], None]
 
 
 class Worker:
-    """Runs the stages of one trigger over the contexts of chunk after chunk."""
+    """Runs the branches of one trigger over the contexts of chunk after chunk."""
 
-    def __init__(self, stages: list[StepExecutor], recorder: Recorder, *, alone: bool) -> None:
-        self._stages = stages
-        self._recorder = recorder
+    def __init__(self, branches: Sequence[Steps], *, alone: bool) -> None:
+        self._branches = [(steps, all(one.step.stateless for one in steps)) for steps in branches]
         self._alone = alone
-        self._fans = any(one.stage.step.branches for stage in stages for one in stage.everywhere())
+        self._fans = [one for steps in branches for one in steps if one.step.fans_out]
         self._slice = FEWEST
 
     def run(
-        self, contexts: ContextBatch, horizon: int, pool: ThreadPoolExecutor, recorder: Recorder | None = None
+        self,
+        contexts: ContextBatch,
+        clock: int,
+        pool: ThreadPoolExecutor,
+        recorder: Recorder,
+        trace: OutcomeSink | None = None,
     ) -> None:
-        """Take a chunk's contexts through all stages, timers firing up to `horizon`; a `recorder` of its own is told."""
-        usual, self._recorder = self._recorder, recorder or self._recorder
-        try:
-            self._run(contexts, horizon, pool)
-        finally:
-            self._recorder = usual
-
-    def _run(self, contexts: ContextBatch, horizon: int, pool: ThreadPoolExecutor) -> None:
+        """Take a chunk's contexts through all branches, timers firing up to a clock (µs)."""
+        if not self._fans:
+            self._together([contexts], clock, pool, recorder, trace)
+            return
         at = 0
         while True:
-            size = self._slice if self._fans else max(len(contexts), 1)
+            size = self._slice
             pieces = [
                 contexts.slice(start, start + size)
                 for start in range(at, min(at + WORKERS * size, len(contexts)), size)
             ]
             at += WORKERS * size
             last = at >= len(contexts)
-            before = self._branches()
-            self._together(pieces or [contexts], horizon if last else None, pool)
-            self._adapt(sum(len(piece) for piece in pieces), self._branches() - before)
+            before = self._extra()
+            self._together(pieces or [contexts], clock if last else None, pool, recorder, trace)
+            self._adapt(sum(map(len, pieces)), self._extra() - before)
             if last:
                 return
 
-    def _together(self, pieces: list[ContextBatch], horizon: int | None, pool: ThreadPoolExecutor) -> None:
-        alone = self._alone or sum(map(len, pieces)) < ALONE_BELOW
-        jobs: list[Job] = []
-        for stage in self._stages:
-            if alone or len(pieces) == 1 or not _stateless(stage):
-                jobs.append(partial(_in_turn, stage, pieces, horizon))
-            else:
-                jobs += [partial(_apart, stage, piece, horizon) for piece in pieces]
-        if alone or len(jobs) == 1:
-            for job in jobs:
-                job(self._recorder)
+    def _together(
+        self,
+        pieces: list[ContextBatch],
+        clock: int | None,
+        pool: ThreadPoolExecutor,
+        recorder: Recorder,
+        trace: OutcomeSink | None,
+    ) -> None:
+        if self._alone or sum(map(len, pieces)) < ALONE_BELOW:
+            for steps, _ in self._branches:
+                _in_turn(steps, pieces, clock, recorder, trace)
             return
-        recorders = [self._recorder.branch() for _ in jobs]
-        done = list(pool.map(_run, jobs, recorders))
-        for recorder, counted in zip(recorders, done, strict=True):
-            self._recorder.join(recorder)
-            if counted is not None:
-                stage, twin = counted
-                stage.count(twin)
+        jobs: list[Job] = []
+        twins: list[tuple[Steps, Steps]] = []
+        for steps, stateless in self._branches:
+            if len(pieces) == 1 or not stateless:
+                jobs.append(partial(_in_turn, steps, pieces, clock))
+                continue
+            for number, piece in enumerate(pieces, 1):
+                twin = [one.twin() for one in steps]
+                twins.append((steps, twin))
+                jobs.append(partial(_in_turn, twin, [piece], clock if number == len(pieces) else None))
+        if len(jobs) == 1:
+            jobs[0](recorder)
+            return
+        recorders = [recorder.branch() for _ in jobs]
+        for _ in pool.map(_run, jobs, recorders):
+            pass
+        for branch in recorders:
+            recorder.join(branch)
+        for steps, counted in twins:
+            for one, other in zip(steps, counted, strict=True):
+                one.counts.add(other.counts)
 
-    def _branches(self) -> int:
-        return sum(one.tally.extra_branches for stage in self._stages for one in stage.everywhere())
+    def _extra(self) -> int:
+        return sum(one.counts.extra_branches for one in self._fans)
 
     def _adapt(self, contexts: int, branches: int) -> None:
         bearable = int(MOST_BRANCHES * contexts / max(branches, 1))
         self._slice = max(FEWEST, min(4 * self._slice, bearable))
 
 
-def calls_functions(stages: Iterator[StepExecutor]) -> bool:
-    """Whether a step calls a function of the user's: such functions stay on the user's thread."""
-    return any(one.stage.step.paths is None for one in stages)
-
-
-def _run(job: Job, recorder: Recorder) -> tuple[StepExecutor, StepExecutor] | None:
-    return job(recorder)
+def _run(job: Job, recorder: Recorder) -> None:
+    job(recorder)
 
 
 def _in_turn(
-    stage: StepExecutor, pieces: list[ContextBatch], horizon: int | None, recorder: Recorder
+    steps: Steps,
+    pieces: list[ContextBatch],
+    clock: int | None,
+    recorder: Recorder,
+    trace: OutcomeSink | None = None,
 ) -> None:
-    stage.tell(recorder)
-    for number, piece in enumerate(pieces):
-        until = horizon if number == len(pieces) - 1 else None
-        stage.push(piece, _last_moment(piece) if until is None else until)
-
-
-def _apart(
-    stage: StepExecutor, piece: ContextBatch, horizon: int | None, recorder: Recorder
-) -> tuple[StepExecutor, StepExecutor]:
-    twin = stage.twin()
-    twin.tell(recorder)
-    twin.push(piece, _last_moment(piece) if horizon is None else horizon)
-    return stage, twin
-
-
-def _last_moment(piece: ContextBatch) -> int:
-    """A later piece may still have contexts of this moment: timers due by then fire before all of them."""
-    return int(np.max(piece.moment[-1:]))
-
-
-def _stateless(stage: StepExecutor) -> bool:
-    return all(one.stage.step.kind in (Kind.PER_EVENT, Kind.SINK) for one in stage.everywhere())
+    *early, last = pieces
+    for piece in early:
+        run_steps(steps, piece, Until(last_moment(piece)), recorder, trace)
+    run_steps(steps, last, Until(last_moment(last) if clock is None else clock), recorder, trace)

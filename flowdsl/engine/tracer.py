@@ -15,8 +15,8 @@ from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, RELEAS
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import EntityVariable
 from flowdsl.expressions.row_source import Failures
-from flowdsl.flow.plan import Stage
-from flowdsl.kernels.kernel import EventRefs, Refused
+from flowdsl.flow.plan import CompiledStep
+from flowdsl.kernels.outcome import EventRefs, Refused
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import MISSING, Index
 from flowdsl.values.paths import Path
@@ -35,7 +35,7 @@ _RELEASED: Final = {
 class StepTrace:
     """What became of one context of the event at one step."""
 
-    stage: Stage
+    stage: CompiledStep
     branch: Branch
     outcome: str
     reason: str | None = None
@@ -70,7 +70,7 @@ class EventTracer:
         """Whether a context of the event is held in a window or a queue."""
         return any(seen.outcome == "held" for stage in self.stages.values() for seen in stage.values())
 
-    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
         """A step let some contexts go on; what entered and did not come out otherwise is held."""
         self.position = max(self.position, _last(entered.chunk))
         came, went = self._mine(stage, entered), self._mine(stage, passed, bound=True)
@@ -82,7 +82,7 @@ class EventTracer:
         for i, (branch, variables) in enumerate(went.variables()):
             seen = self._put(stage, branch, "passed", moment=went.moments[i], keep=True)
             seen.variables, seen.payload = variables, went.payload(i)
-            if stage.step.times and arrived.get(branch) != went.moments[i]:
+            if stage.operator.times and arrived.get(branch) != went.moments[i]:
                 seen.reason = _RELEASED.get(went.closed[i])
         out = {branch[: len(entered.branches)] for branch in self.stages.get(id(stage), {})}
         for branch, moment in arrived.items():
@@ -91,18 +91,18 @@ class EventTracer:
         for branch, variables in before.items():
             self._complete(stage, branch, variables)
 
-    def dropped(self, stage: Stage, contexts: ContextBatch, rows: Index, reason: str) -> None:
+    def dropped(self, stage: CompiledStep, contexts: ContextBatch, rows: Index, reason: str) -> None:
         """Contexts that a step dropped."""
         mine = self._mine(stage, contexts, rows)
         for i, branch in enumerate(mine.branches):
             self._put(stage, branch, "dropped", reason, mine.moments[i])
 
-    def dropped_earlier(self, stage: Stage, members: EventRefs, reason: str) -> None:
+    def dropped_earlier(self, stage: CompiledStep, members: EventRefs, reason: str) -> None:
         """Contexts held since earlier that a step dropped."""
         for row in np.flatnonzero(members.seq == self.seq_no).tolist():
             self._put(stage, _branch(members.branches, row), "dropped", reason)
 
-    def failed(self, stage: Stage, contexts: ContextBatch, failures: Failures) -> None:
+    def failed(self, stage: CompiledStep, contexts: ContextBatch, failures: Failures) -> None:
         """Contexts that failed at a step."""
         rows = np.flatnonzero(failures.codes)
         mine = self._mine(stage, contexts, rows)
@@ -110,7 +110,7 @@ class EventTracer:
             error = failures.messages[int(failures.codes[mine.rows[i]]) - 1]
             self._put(stage, branch, "failed", error, mine.moments[i])
 
-    def gathered(self, stage: Stage, members: EventRefs, batches: ContextBatch, which: Index) -> None:
+    def gathered(self, stage: CompiledStep, members: EventRefs, batches: ContextBatch, which: Index) -> None:
         """Contexts that went into batches."""
         for row in np.flatnonzero(members.seq == self.seq_no).tolist():
             branch, batch = _branch(members.branches, row), int(which[row])
@@ -121,7 +121,9 @@ class EventTracer:
             seen = self._put(stage, branch, "absorbed", reason, batches.moment[batch])
             seen.into = last, _branch(batches.branches, batch)
 
-    def delivered(self, stage: Stage, contexts: ContextBatch, payload: Payload, recipient: Column) -> None:
+    def delivered(
+        self, stage: CompiledStep, contexts: ContextBatch, payload: Payload, recipient: Column
+    ) -> None:
         """Contexts that reached sinks."""
         mine = self._mine(stage, contexts)
         texts = recipient.take(mine.rows).values()
@@ -129,7 +131,7 @@ class EventTracer:
             seen = self._put(stage, branch, "delivered", moment=mine.moments[i])
             seen.recipient_id = texts[i] if isinstance(texts[i], str) else None
 
-    def refused(self, stage: Stage, contexts: ContextBatch, refused: Refused) -> None:
+    def refused(self, stage: CompiledStep, contexts: ContextBatch, refused: Refused) -> None:
         """Of contexts that reached sinks, which did not reach one of them."""
         mine = self._mine(stage, contexts)
         for i, branch in enumerate(mine.branches):
@@ -138,7 +140,7 @@ class EventTracer:
             )
 
     def _mine(
-        self, stage: Stage, contexts: ContextBatch, rows: Index | None = None, *, bound: bool = False
+        self, stage: CompiledStep, contexts: ContextBatch, rows: Index | None = None, *, bound: bool = False
     ) -> _TracedRows:
         """The event's contexts among these, as far as its branches are followed."""
         inside = contexts.seq == self.seq_no
@@ -159,13 +161,13 @@ class EventTracer:
             self._entities = (contexts.chunk, {})
         return _TracedRows(contexts, found, branches, self._entities[1])
 
-    def choose(self, stage: Stage, contexts: ContextBatch, rows: Index) -> list[int]:
+    def choose(self, stage: CompiledStep, contexts: ContextBatch, rows: Index) -> list[int]:
         """Which of too many branches are followed, as places in `rows`: the first ones."""
         return list(range(FOLLOWED))
 
     def _put(
         self,
-        stage: Stage,
+        stage: CompiledStep,
         branch: Branch,
         outcome: str,
         reason: str | None = None,
@@ -180,11 +182,13 @@ class EventTracer:
             seen.at = moment if isinstance(moment, dt.datetime) else _moment(int(moment))
         return seen
 
-    def _complete(self, stage: Stage, branch: Branch, before: dict[str, Any]) -> None:
+    def _complete(self, stage: CompiledStep, branch: Branch, before: dict[str, Any]) -> None:
         """What the step read, for every outcome of a context that entered it."""
-        operands = stage.step.operands(lambda path: value_at(before, path))
+        operands = stage.operator.operands(lambda path: value_at(before, path))
         mine = self.stages[id(stage)]
-        for own in [own for own in mine if own[: len(branch)] == branch] if stage.step.branches else [branch]:
+        for own in (
+            [own for own in mine if own[: len(branch)] == branch] if stage.operator.branches else [branch]
+        ):
             seen = mine.get(own)
             if seen is not None:
                 seen.operands = operands

@@ -252,7 +252,7 @@ def _seen(watcher: EventTracer, number: int) -> list[StepTrace]:
 
 def explained(flow: FlowSpec, seen: StepTrace) -> ExplainedStep:
     """What was seen of a context at a step, as users get it."""
-    step = seen.stage.step
+    step = seen.stage.operator
     return ExplainedStep(
         flow=flow.name,
         step=seen.stage.number,

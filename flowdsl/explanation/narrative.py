@@ -68,9 +68,9 @@ class Narrator:
         end = way[-1][-1]
         if end.outcome in GONE_ON:
             return []
-        if isinstance(end.stage.step, FanOut) and end.reason == "no links":
+        if isinstance(end.stage.operator, FanOut) and end.reason == "no links":
             start = _at_path(end)
-            return [self._history(end.stage.step, start)] if isinstance(start, str) else []
+            return [self._history(end.stage.operator, start)] if isinstance(start, str) else []
         return ["That was before it was known for whom it would be."]
 
     def for_others(self, ways: Sequence[Parts]) -> tuple[Parts, Story]:
@@ -100,7 +100,7 @@ class Narrator:
     def _end(self, seeker: RecipientTracer, seen: StepTrace) -> Story:
         if seen.outcome == "delivered":
             return self._delivered(seen)
-        if isinstance(seen.stage.step, Deliver) and seen.reason == "preference":
+        if isinstance(seen.stage.operator, Deliver) and seen.reason == "preference":
             return self._kept(seen)
         if seen.outcome == "passed":
             return ["It went through all steps, and there the flow delivers nothing."]
@@ -108,15 +108,15 @@ class Narrator:
 
     def _kept(self, seen: StepTrace) -> Story:
         """That no sink of a deliver step took it: then it is dropped, or goes on undelivered."""
-        if not isinstance(seen.stage.step, Deliver) or seen.outcome == "delivered":
+        if not isinstance(seen.stage.operator, Deliver) or seen.outcome == "delivered":
             return []
         whom = recipient_of(self.flow, seen) or "its recipient"
-        return [f"The preferences of {whom} kept it from {_listed(seen.stage.step.sinks)}."]
+        return [f"The preferences of {whom} kept it from {_listed(seen.stage.operator.sinks)}."]
 
     def _delivered(self, seen: StepTrace) -> Story:
-        if not isinstance(seen.stage.step, Deliver):
+        if not isinstance(seen.stage.operator, Deliver):
             return []
-        took = [sink for sink in seen.stage.step.sinks if sink not in seen.refused_by]
+        took = [sink for sink in seen.stage.operator.sinks if sink not in seen.refused_by]
         told = []
         if took:
             whom = f" to {seen.recipient_id}" if seen.recipient_id else ""
@@ -126,7 +126,7 @@ class Narrator:
         return told
 
     def _stopped(self, seeker: RecipientTracer, seen: StepTrace) -> str:
-        step, place = seen.stage.step, f"step {seen.stage.number} ({seen.stage.step.method})"
+        step, place = seen.stage.operator, f"step {seen.stage.number} ({seen.stage.operator.method})"
         if seen.outcome == "failed":
             read = _values(seen.operands)
             return f"It failed at {place}: {clipped(seen.reason or '')}{f'; {read}' if read else ''}."
@@ -152,9 +152,9 @@ class Narrator:
         return f"It was dropped at {place}: {seen.reason}."
 
     def _absorbed(self, seeker: RecipientTracer, seen: StepTrace, place: str) -> str:
-        assert isinstance(seen.stage.step, Batch)
+        assert isinstance(seen.stage.operator, Batch)
         assert seen.into is not None
-        opened = self._window(seeker, seen, seen.stage.step)
+        opened = self._window(seeker, seen, seen.stage.operator)
         count = f" with {count_text(opened[1], 'context')}" if opened else ""
         first = f", which {self._event(opened[0])} opened" if opened else ""
         return f"At {place} it went into the batch for {_named(seen.operands)}{first}; that closed{_at(seen)}{count} and went on as event {seen.into[0]}."
@@ -203,11 +203,11 @@ class Narrator:
         return seqs[starts[mine]], starts.count(starts[mine])
 
     def _waited(self, seen: StepTrace) -> Story:
-        if not seen.stage.step.times or seen.reason is None:
+        if not seen.stage.operator.times or seen.reason is None:
             return []
-        place = f"step {seen.stage.number} ({seen.stage.step.method})"
+        place = f"step {seen.stage.number} ({seen.stage.operator.method})"
         batch = seen.variables.get("batch") or seen.variables.get("_batch")
-        if isinstance(seen.stage.step, Batch) and isinstance(batch, dict):
+        if isinstance(seen.stage.operator, Batch) and isinstance(batch, dict):
             count = count_text(batch.get("count", 1), "context")
             return [f"At {place} it went on for a batch of {count}{_at(seen)}, {seen.reason}."]
         return [f"At {place} it waited until{_at(seen).removeprefix(' at')}, {seen.reason}."]
@@ -230,7 +230,7 @@ class Narrator:
         seen: dict[tuple[int, ...], StepTrace] = {}
         for way in ways:
             for one in way:
-                if one.stage.step == deciding[-1]:
+                if one.stage.operator == deciding[-1]:
                     seen[one.branch] = one
         return (deciding[-1], list(seen.values())) if seen else None
 

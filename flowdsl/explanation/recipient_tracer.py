@@ -8,7 +8,7 @@ from typing import Final
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.tracer import FOLLOWED, Branch, StepTrace
 from flowdsl.explanation.window_peers import WindowPeers
-from flowdsl.flow.plan import Stage
+from flowdsl.flow.plan import CompiledStep
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.fan_out import FanOut
 from flowdsl.rules import Rules
@@ -26,7 +26,7 @@ class RecipientTracer(WindowPeers):
         self.recipient = recipient
         self._flows = flows
 
-    def choose(self, stage: Stage, contexts: ContextBatch, rows: Index) -> list[int]:
+    def choose(self, stage: CompiledStep, contexts: ContextBatch, rows: Index) -> list[int]:
         """Those that bear the recipient's id, and a few others to compare with."""
         steps = self._flows[stage.flows[0]].steps[: stage.number + 1]
         chosen: dict[int, None] = {}
@@ -42,7 +42,7 @@ class RecipientTracer(WindowPeers):
         seen = [one for stage in self.stages.values() for one in stage.values() if number in one.stage.flows]
         return sorted(seen, key=lambda one: (one.branch, one.stage.number))
 
-    def beside(self, stage: Stage, branch: Branch) -> tuple[list[int], list[int], int] | None:
+    def beside(self, stage: CompiledStep, branch: Branch) -> tuple[list[int], list[int], int] | None:
         """The events and moments of the contexts that shared a key with a branch at a step, and which of them it was."""
         arrivals = self._arrivals.get(id(stage))
         if arrivals is None:

@@ -100,7 +100,7 @@ def delivered_at(way: Parts, recipient: str) -> StepTrace | None:
     """Where a way reached the recipient, past their preferences; None where it did not."""
     for part in way:
         for seen in part:
-            sinks: tuple[str, ...] = getattr(seen.stage.step, "sinks", ())
+            sinks: tuple[str, ...] = getattr(seen.stage.operator, "sinks", ())
             mine = seen.outcome == "delivered" and seen.recipient_id == recipient
             if mine and set(sinks) - set(seen.refused_by):
                 return seen

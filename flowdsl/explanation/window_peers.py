@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.tracer import EventTracer
-from flowdsl.flow.plan import Stage
+from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.rate_limit import RateLimit
@@ -34,11 +34,11 @@ class Arrivals:
     own: list[tuple[int, ...]] = field(default_factory=list)
 
     @classmethod
-    def at(cls, stage: Stage, rules: Rules, watched: int) -> Arrivals:
+    def at(cls, stage: CompiledStep, rules: Rules, watched: int) -> Arrivals:
         """None so far, at a step."""
-        paths = sorted(stage.step.key_paths)
+        paths = sorted(stage.operator.key_paths)
         space = KeySpace(paths, typed=rules.typed_keys, nulls=rules.null_keys) if paths else None
-        return cls(stage.number, stage.step, space, watched)
+        return cls(stage.number, stage.operator, space, watched)
 
     def add(self, contexts: ContextBatch) -> None:
         """Note contexts; those without a key fail, and are nobody's business."""
@@ -85,10 +85,10 @@ class WindowPeers(EventTracer):
         self._rules = rules
         self._arrivals: dict[int, Arrivals] = {}
 
-    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
         """A step let some contexts go on."""
         super().step(stage, entered, passed)
-        if stage.step.kind in (Kind.PER_KEY, Kind.WHOLE) and len(entered):
+        if stage.operator.kind in (Kind.PER_KEY, Kind.WHOLE) and len(entered):
             if id(stage) not in self._arrivals:
                 self._arrivals[id(stage)] = Arrivals.at(stage, self._rules, self.seq_no)
             self._arrivals[id(stage)].add(entered)

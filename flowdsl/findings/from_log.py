@@ -17,7 +17,7 @@ from flowdsl.expressions.conditions.nodes import Compare
 from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values
 from flowdsl.findings.base import Finding, rules
 from flowdsl.findings.histories import MANY, Noted, findings_of, is_common
-from flowdsl.flow.plan import Stage
+from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.keys import typed_spelling
 from flowdsl.log import EventSource
 from flowdsl.log.uuids import ID_COLUMNS, are_uuids, one_spelling
@@ -66,23 +66,27 @@ class _Seen:
     comparisons: dict[tuple[int, Compare], _Tally] = field(default_factory=dict)
     fan_outs: dict[int, _Tally] = field(default_factory=dict)
     nulls: dict[tuple[int, Path], _Tally] = field(default_factory=dict)
-    stages: dict[int, Stage] = field(default_factory=dict)
+    stages: dict[int, CompiledStep] = field(default_factory=dict)
 
-    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
         """Contexts came to a step."""
         if not len(entered):
             return
         self.stages[id(stage)] = stage
-        if isinstance(stage.step, (Batch, Deduplicate, RateLimit)):
-            for path in stage.step.key_paths:
+        if isinstance(stage.operator, (Batch, Deduplicate, RateLimit)):
+            for path in stage.operator.key_paths:
                 self._nulls(stage, path, entered)
-        if isinstance(stage.step, FanOut):
+        if isinstance(stage.operator, FanOut):
             self._fan_out(stage, passed)
-        elif self.target and isinstance(stage.step, (Batch, Deduplicate)):
-            for path in stage.step.key_paths:
+        elif self.target and isinstance(stage.operator, (Batch, Deduplicate)):
+            for path in stage.operator.key_paths:
                 self._key(stage, path, entered)
-        elif self.target and isinstance(stage.step, Where) and stage.step.condition.expression is not None:
-            for node in stage.step.condition.expression.walk():
+        elif (
+            self.target
+            and isinstance(stage.operator, Where)
+            and stage.operator.condition.expression is not None
+        ):
+            for node in stage.operator.condition.expression.walk():
                 if isinstance(node, Compare) and node.operator in ("==", "!="):
                     self._comparison(stage, node, entered)
 
@@ -91,7 +95,7 @@ class _Seen:
 
     dropped_earlier = failed = gathered = delivered = refused = dropped
 
-    def _fan_out(self, stage: Stage, passed: ContextBatch) -> None:
+    def _fan_out(self, stage: CompiledStep, passed: ContextBatch) -> None:
         if not len(passed):
             return
         tally = self.fan_outs.setdefault(id(stage), _Tally())
@@ -100,7 +104,7 @@ class _Seen:
         if int(position[most]) + 1 > tally.seen:
             tally.seen, tally.example = int(position[most]) + 1, int(passed.seq[most])
 
-    def _nulls(self, stage: Stage, path: Path, entered: ContextBatch) -> None:
+    def _nulls(self, stage: CompiledStep, path: Path, entered: ContextBatch) -> None:
         rows = np.flatnonzero(entered.column(path).is_(Tag.NULL, Tag.MISSING))
         tally = self.nulls.setdefault((id(stage), path), _Tally())
         tally.of += len(entered)
@@ -108,7 +112,7 @@ class _Seen:
             tally.example = int(entered.seq[rows[0]])
         tally.seen += len(rows)
 
-    def _key(self, stage: Stage, path: Path, entered: ContextBatch) -> None:
+    def _key(self, stage: CompiledStep, path: Path, entered: ContextBatch) -> None:
         column = entered.column(path)
         text = column.is_(Tag.TEXT)
         there = ~column.is_(Tag.MISSING)
@@ -129,7 +133,7 @@ class _Seen:
         )
         self.keys.setdefault((id(stage), path), []).append(counted.select(list(_KEYS)))
 
-    def _comparison(self, stage: Stage, node: Compare, entered: ContextBatch) -> None:
+    def _comparison(self, stage: CompiledStep, node: Compare, entered: ContextBatch) -> None:
         sides = [evaluate_values(side, entered) for side in (node.left, node.right)]
         (left, _), (right, _) = sides
         there = ~(left.is_(Tag.MISSING) | right.is_(Tag.MISSING))
@@ -189,7 +193,7 @@ def _typed(column: Column) -> pl.Series:
 
 def _finding(
     code: str,
-    stage: Stage,
+    stage: CompiledStep,
     flows: tuple[FlowSpec, ...],
     places: dict[tuple[str, int], str],
     message: str,
@@ -197,7 +201,7 @@ def _finding(
 ) -> Iterator[Finding]:
     for number in stage.flows:
         name = flows[number].name
-        where = places.get((name, stage.number), stage.step.text)
+        where = places.get((name, stage.number), stage.operator.text)
         yield Finding(code, rules()[code].severity, name, stage.number, where, message, hint)
 
 

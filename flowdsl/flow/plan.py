@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import TYPE_CHECKING, Final
 
 from flowdsl.errors import ReplayError
 from flowdsl.flow.spec import FlowSpec, Trigger
 from flowdsl.graph.state import GraphRequirements
 from flowdsl.log.pushdown import ScanFilter
-from flowdsl.operators.base import Operator
+from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.values.paths import Path
@@ -19,29 +20,58 @@ from flowdsl.values.paths import Path
 if TYPE_CHECKING:
     import networkx as nx
 
+# the columns of the event table that variables of an event are read from
+_READ: Final = frozenset(
+    {"link_id", "source_id", "target_id", "entity_id", "data", "metadata", "link_type", "entity_type"}
+)
 
-@dataclass
-class Stage:
-    """A step that one or several flows have in common, after the same trigger and the same steps."""
 
-    step: Operator
+@dataclass(eq=False)
+class CompiledStep:
+    """A step that one or several flows have in common, after the same trigger and the same steps.
+
+    All that a run asks of its operator at every chunk is worked out once, when the step is made.
+    """
+
+    operator: Operator
     number: int
     flows: list[int]
     fingerprint: str
     """What its state is found by: the rules, the trigger and the steps up to this one."""
-    next: list[Stage] = field(default_factory=list)
     rules: Rules = FLOWDSL
     last: bool = True
     """Whether no deliver step follows: what its sinks refuse ends at such a step."""
+    after: int = -1
+    """The position in its branch of the step before it; -1 for the first one, which the trigger feeds."""
+    size: int = 1
+    """How many steps of the branch it is the first of: itself, and all that come after it."""
+
+    def __post_init__(self) -> None:
+        operator = self.operator
+        self.method = operator.method
+        self.kind = operator.kind
+        self.paths = operator.paths
+        self.key_paths = operator.key_paths
+        self.links = operator.links
+        self.entity_variable = operator.entity_variable
+        self.fans_out = operator.branches
+        self.timed = operator.times
+        self.stateless = self.kind in (Kind.PER_EVENT, Kind.SINK)
+        self.sinks: tuple[str, ...] = operator.sinks if isinstance(operator, Deliver) else ()
+        self.can_crash = self.rules.crashes and operator.can_crash
 
 
-@dataclass
+Branch = tuple[CompiledStep, ...]
+"""A first step and all after it, sorted: each step stands behind the one that feeds it."""
+
+
+@dataclass(frozen=True)
 class Entry:
     """Flows with the same trigger: where events come in."""
 
     trigger: Trigger
-    flows: list[int]
-    next: list[Stage] = field(default_factory=list)
+    flows: tuple[int, ...]
+    branches: tuple[Branch, ...]
 
 
 @dataclass(frozen=True)
@@ -50,8 +80,6 @@ class Plan:
 
     flows: tuple[FlowSpec, ...]
     entries: tuple[Entry, ...]
-    needs: GraphRequirements
-    event_paths: frozenset[Path]
     rules: Rules = FLOWDSL
 
     @classmethod
@@ -59,60 +87,73 @@ class Plan:
         """The plan of a list of flows, all by the same rules; each is checked as a whole."""
         if not flows:
             raise ReplayError("there is no flow to run", hint="pass a flow, a list of them, or a project")
-        entries: dict[Trigger, Entry] = {}
-        known: _Known = {}
         rules = flows[0].rules
         # where production may stop between two flows, each has steps of its own
         shared = not may_stop(flows)
+        numbers: dict[Trigger, list[int]] = {}
+        trees: dict[Trigger, list[_Tree]] = {}
         for number, flow in enumerate(flows):
             if flow.rules != rules:
                 raise ReplayError("flows of different rules cannot run together", flow=flow.name)
             flow.scopes()
-            entry = entries.setdefault(flow.trigger, Entry(flow.trigger, []))
-            entry.flows.append(number)
-            _graft(entry.next, flow.steps, number, fingerprints(flow), rules, known if shared else {})
-        needs = GraphRequirements()
-        for flow in flows:
-            needs = needs.union(_needs(flow))
-        paths = frozenset(path for flow in flows for path in _event_paths(flow))
-        return cls(tuple(flows), tuple(entries.values()), needs, paths, rules)
+            numbers.setdefault(flow.trigger, []).append(number)
+            known = trees.setdefault(flow.trigger, [])
+            if not known or not shared:
+                known.append({})
+            _graft(known[-1], flow, number)
+        entries = (
+            Entry(trigger, tuple(numbers[trigger]), tuple(_branches(known)))
+            for trigger, known in trees.items()
+        )
+        return cls(tuple(flows), tuple(entries), rules)
 
-    def stages(self) -> Iterator[Stage]:
-        """All stages of the tree, in a fixed order."""
+    @cached_property
+    def steps(self) -> tuple[CompiledStep, ...]:
+        """All steps in a fixed order, each behind the one that feeds it."""
+        return tuple(step for entry in self.entries for branch in entry.branches for step in branch)
 
-        def below(stages: Sequence[Stage]) -> Iterator[Stage]:
-            for stage in stages:
-                yield stage
-                yield from below(stage.next)
+    @cached_property
+    def needs(self) -> GraphRequirements:
+        """What the flows read of the graph."""
+        steps: list[list[CompiledStep]] = [[] for _ in self.flows]
+        for step in self.steps:
+            for number in step.flows:
+                steps[number].append(step)
+        return reduce(GraphRequirements.union, map(_needs, steps), GraphRequirements())
 
-        for entry in self.entries:
-            yield from below(entry.next)
+    @cached_property
+    def event_paths(self) -> frozenset[Path]:
+        """The paths into the JSON of events that the flows read."""
+        return frozenset(
+            path
+            for step in self.steps
+            for path in step.paths or ()
+            if path[0] in ("data", "metadata") and len(path) > 1
+        )
 
-    @property
+    @cached_property
     def fingerprints(self) -> frozenset[str]:
         """Those of all steps."""
-        return frozenset(stage.fingerprint for stage in self.stages())
+        return frozenset(step.fingerprint for step in self.steps)
 
-    @property
+    @cached_property
     def id_columns(self) -> tuple[str, ...]:
         """The columns of the event table that look-ups and keys start from: they are wanted as codes."""
         names = {"link_id", "source_id", "target_id", "entity_id"}
-        starts = {
-            path[0] for flow in self.flows for step in flow.steps for path in step.key_paths if len(path) == 1
-        }
+        starts = {path[0] for step in self.steps for path in step.key_paths if len(path) == 1}
         return tuple(sorted(names & starts))
 
-    @property
+    @cached_property
     def timed(self) -> bool:
         """Whether a step may act because the clock moved, without an event of its own."""
-        return any(step.method in ("batch", "rate_limit") for flow in self.flows for step in flow.steps)
+        return any(step.timed for step in self.steps)
 
-    @property
+    @cached_property
     def may_stop(self) -> bool:
         """Whether production may stop in the middle of the log."""
-        return may_stop(self.flows)
+        return any(step.can_crash for step in self.steps)
 
-    @property
+    @cached_property
     def interest(self) -> ScanFilter:
         """What of a log matters to the flows."""
         triggers = tuple(
@@ -121,24 +162,16 @@ class Plan:
         link_types = frozenset(name for name, _ in self.needs.links)
         return ScanFilter(triggers, self.needs.entities, link_types)
 
-    @property
+    @cached_property
     def event_columns(self) -> frozenset[str]:
         """The columns of the event table that are read."""
         columns = {"kind", "event_id"}
-        for flow in self.flows:
-            family = flow.trigger.kind.split(".")[0]
+        for entry in self.entries:
+            family = entry.trigger.kind.split(".")[0]
             columns.add(f"{family}_type")
-            roots = _roots(flow)
-            columns |= roots & {
-                "link_id",
-                "source_id",
-                "target_id",
-                "entity_id",
-                "data",
-                "metadata",
-                "link_type",
-                "entity_type",
-            }
+            for step in (step for branch in entry.branches for step in branch):
+                # what calls a function of the user's may read anything
+                columns |= _READ if step.paths is None else {path[0] for path in step.paths} & _READ
             # a batch keeps each member's source or entity, and a recipient may be the target
             columns |= {"source_id", "target_id"} if family == "link" else {"entity_id"}
         if self.needs.entities:
@@ -164,63 +197,47 @@ def fingerprints(flow: FlowSpec) -> list[str]:
     return found[1:] or found
 
 
-# the stages that follow a list of stages' owner, by their step and whether they are the last to deliver
-_Known = dict[int, dict[tuple[Operator, bool], Stage]]
+# the steps that follow another one, by their operator and whether they are the last to deliver, each with those that follow it
+_Tree = dict[tuple[Operator, bool], tuple[CompiledStep, "_Tree"]]
 
 
-def _graft(
-    stages: list[Stage],
-    steps: Sequence[Operator],
-    flow: int,
-    fingerprints: Sequence[str],
-    rules: Rules,
-    known: _Known,
-) -> None:
-    """Add the steps of a flow to a tree of stages, along those that it has in common with flows before."""
-    *early, _ = [number for number, step in enumerate(steps) if isinstance(step, Deliver)] or [-1]
-    for number, step in enumerate(steps):
-        last = number not in early
-        following = known.setdefault(id(stages), {})
-        stage = following.get((step, last))
-        if stage is None:
-            stage = following[step, last] = Stage(
-                step, number, [flow], fingerprints[number], rules=rules, last=last
-            )
-            stages.append(stage)
-        else:
-            stage.flows.append(flow)
-        stages = stage.next
+def _graft(tree: _Tree, flow: FlowSpec, number: int) -> None:
+    """Add the steps of a flow to a tree of steps, along those that it has in common with flows before."""
+    *early, _ = [place for place, step in enumerate(flow.steps) if isinstance(step, Deliver)] or [-1]
+    for place, (operator, fingerprint) in enumerate(zip(flow.steps, fingerprints(flow), strict=False)):
+        last = place not in early
+        step, below = tree.get((operator, last)) or (None, {})
+        if step is None:
+            step = CompiledStep(operator, place, [], fingerprint, rules=flow.rules, last=last)
+            tree[operator, last] = (step, below)
+        step.flows.append(number)
+        tree = below
 
 
-def _roots(flow: FlowSpec) -> set[str]:
-    """Names of variables that a flow reads; those of the event may be among them."""
-    roots: set[str] = set()
-    for step in flow.steps:
-        if step.paths is None:
-            return {
-                "link_id",
-                "source_id",
-                "target_id",
-                "entity_id",
-                "data",
-                "metadata",
-                "link_type",
-                "entity_type",
-            }
-        roots |= {path[0] for path in step.paths}
-    return roots
+def _branches(trees: Iterable[_Tree]) -> Iterator[Branch]:
+    """The branches of trees of steps, each sorted so that a step stands behind the one that feeds it."""
+    for tree in trees:
+        for first, below in tree.values():
+            branch: list[CompiledStep] = []
+            _flatten(first, below, -1, branch)
+            yield tuple(branch)
 
 
-def _event_paths(flow: FlowSpec) -> Iterable[Path]:
-    for step in flow.steps:
-        yield from (p for p in step.paths or () if p[0] in ("data", "metadata") and len(p) > 1)
+def _flatten(step: CompiledStep, below: _Tree, after: int, branch: list[CompiledStep]) -> None:
+    place = len(branch)
+    step.after = after
+    branch.append(step)
+    for following, rest in below.values():
+        _flatten(following, rest, place, branch)
+    step.size = len(branch) - place
 
 
-def _needs(flow: FlowSpec) -> GraphRequirements:
-    names = {step.entity_variable for step in flow.steps if step.entity_variable is not None}
-    paths = frozenset(p[1:] for step in flow.steps for p in step.paths or () if p[0] in names and len(p) > 1)
-    links = frozenset(link for step in flow.steps for link in step.links)
-    types = frozenset(t for step in flow.steps if (t := getattr(step, "type", None)) is not None)
+def _needs(steps: Sequence[CompiledStep]) -> GraphRequirements:
+    """What the steps of one flow read of the graph."""
+    names = {step.entity_variable for step in steps if step.entity_variable is not None}
+    paths = frozenset(p[1:] for step in steps for p in step.paths or () if p[0] in names and len(p) > 1)
+    links = frozenset(link for step in steps for link in step.links)
+    types = frozenset(t for step in steps if (t := getattr(step.operator, "type", None)) is not None)
     return GraphRequirements(bool(names), paths, links, types)
 
 

@@ -20,8 +20,17 @@ from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import ValueColumnVariable
 from flowdsl.kernels.batch_variable import BatchItems, ItemLists, Roots
 from flowdsl.kernels.held_rows import HeldRows, windows_text
-from flowdsl.kernels.kernel import Kernel, StepContext
+from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import KeySpace
+from flowdsl.kernels.outcome import (
+    Absorbed,
+    Dropped,
+    StepOutcome,
+    Until,
+    dropped_held,
+    dropped_rows,
+    failed_where,
+)
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.kernels.windows import Groups, Windows
 from flowdsl.rules import Rules
@@ -131,16 +140,16 @@ class UntimedBatchKernel(Kernel):
         forked._next = self._next
         return forked
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
-            return contexts
+            return StepOutcome(contexts)
         keys, failures = self._space.keys(contexts)
+        failed = failed_where(contexts, failures)
         if failures is not None:
-            step.failed(contexts, failures)
             good = np.flatnonzero(~failures.mask)
             contexts, keys = contexts.take(good), keys[good]
         if not len(contexts):
-            return contexts
+            return StepOutcome(contexts, failed)
         groups = Groups.of(keys, contexts.moment)
         windows, member_of = self._windows(groups)
         waiting = np.flatnonzero(member_of >= 0)
@@ -156,12 +165,12 @@ class UntimedBatchKernel(Kernel):
         )
         over = windows.found_by >= 0
         enough = windows.counts >= self._min_count
-        self._drop(contexts, windows.take(np.flatnonzero(over & ~enough)), members, step)
-        out = self._go_on(contexts, windows.take(np.flatnonzero(over & enough)), members, step)
+        dropped = self._drop(contexts, windows.take(np.flatnonzero(over & ~enough)), members)
+        out, absorbed = self._go_on(contexts, windows.take(np.flatnonzero(over & enough)), members)
         left = windows.take(np.flatnonzero(~over))
         self._open = left.take(np.argsort(left.keys))
         self._members = members.of(left.numbers)
-        return out
+        return StepOutcome(out, failed, dropped, absorbed)
 
     def _windows(self, groups: Groups) -> tuple[_Windows, Ints]:
         """All windows, those carried in first, and for each row the number of the window it waits in, -1 for none."""
@@ -198,29 +207,28 @@ class UntimedBatchKernel(Kernel):
             _finders(groups, found.group, found.end),
         )
 
-    def _drop(self, contexts: ContextBatch, windows: _Windows, members: ItemLists, step: StepContext) -> None:
+    def _drop(self, contexts: ContextBatch, windows: _Windows, members: ItemLists) -> tuple[Dropped, ...]:
         """Windows that are over and have too few, and the events that found them so."""
-        if len(windows.keys):
-            step.dropped_earlier(members.of(windows.numbers), "batch below min_count")
-            step.dropped(contexts, np.sort(windows.found_by), "in no batch")
+        if not len(windows.keys):
+            return ()
+        return (
+            *dropped_held(members.of(windows.numbers), "batch below min_count"),
+            *dropped_rows(contexts, np.sort(windows.found_by), "in no batch"),
+        )
 
     def _go_on(
-        self, contexts: ContextBatch, windows: _Windows, members: ItemLists, step: StepContext
-    ) -> ContextBatch:
+        self, contexts: ContextBatch, windows: _Windows, members: ItemLists
+    ) -> tuple[ContextBatch, Absorbed | None]:
         """The events that found a window over, with what waited in it."""
         windows = windows.take(np.argsort(windows.found_by))
         out = contexts.take(windows.found_by)
         if not len(out):
-            return out
-        step.absorbed(int(windows.counts.sum()))
-        if step.observed:
-            inside = members.of(windows.numbers)
-            order = np.argsort(windows.numbers)
-            step.gathered(inside, out, order[np.searchsorted(windows.numbers[order], inside.windows)])
+            return out, None
         keys = Column(len(out), Tag.TEXT, texts=spelled(out.column(self._key)))
         items = members.lists(windows.numbers, contexts.chunk.interner)
         variable = CountedBatch(windows.counts, keys, items)
-        return out.having(dict.fromkeys(self._rules.batch_names, variable))
+        absorbed = Absorbed(int(windows.counts.sum()), out, windows.numbers, members)
+        return out.having(dict.fromkeys(self._rules.batch_names, variable)), absorbed
 
     def open(self) -> list[dict[str, Any]]:
         window, rows = self._window, []

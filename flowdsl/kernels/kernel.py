@@ -2,99 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from flowdsl.batches.buffer import ContextBuffer
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Versions
 from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.keys import Held, KeySpace
-from flowdsl.values.columns import Column
+from flowdsl.kernels.outcome import StepOutcome, Until, failed_where
 from flowdsl.values.interner import Interner
-from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.json_types import Index
 from flowdsl.values.state_objects import StateObject, StateReader
-
-# by sink, which contexts do not reach it
-Refused = Mapping[str, Mask]
-FOREVER = int(np.iinfo(np.int64).max)
-
-
-class StepContext(Protocol):
-    """One step at work on one batch: the time up to which timers fire, and where outcomes are told."""
-
-    @property
-    def horizon(self) -> int:
-        """Timers due at or before this clock (µs) fire now."""
-        ...
-
-    @property
-    def ending(self) -> bool:
-        """Whether the log is over, and what is held comes out as if time went on."""
-        ...
-
-    @property
-    def observed(self) -> bool:
-        """Whether somebody watches single contexts: only then is it worth saying which went into a batch."""
-        ...
-
-    def dropped(self, contexts: ContextBatch, rows: Index, reason: str) -> None:
-        """These contexts end here, on purpose."""
-        ...
-
-    def dropped_earlier(self, members: EventRefs, reason: str) -> None:
-        """Contexts held since earlier end here."""
-        ...
-
-    def failed(self, contexts: ContextBatch, failures: Failures) -> None:
-        """The contexts where `failures` says so end here."""
-        ...
-
-    def branched(self, contexts: ContextBatch, branches: Index) -> None:
-        """A fan-out made so many branches of each of these contexts."""
-        ...
-
-    def too_many(self, contexts: ContextBatch, branches: Index, most: int) -> Mask | None:
-        """Which contexts would give their event more than `most` branches, with those made before; None where none does."""
-        ...
-
-    def absorbed(self, count: int) -> None:
-        """So many contexts went into batches that go on as one each."""
-        ...
-
-    def gathered(self, members: EventRefs, batches: ContextBatch, which: Index) -> None:
-        """Where observed: the contexts in batches that go on, and which of `batches` each went into."""
-        ...
-
-    @property
-    def last(self) -> bool:
-        """Whether no deliver step follows."""
-        ...
-
-    def refusals(self, payload: Payload, recipient: Column) -> Refused | None:
-        """Which contexts the preferences that a sink keeps hold back, by sink; None where nobody is held back."""
-        ...
-
-    def delivered(
-        self, contexts: ContextBatch, payload: Payload, recipient: Column, refused: Refused | None = None
-    ) -> None:
-        """These contexts reached sinks; `refused` says which of them did not reach one of the sinks."""
-        ...
-
-
-class EventRefs(Protocol):
-    """Contexts of which only the event and the branch are still known."""
-
-    @property
-    def seq(self) -> npt.NDArray[np.int64]: ...
-
-    @property
-    def branches(self) -> tuple[npt.NDArray[np.int32], ...]: ...
 
 
 class Kernel(StateObject):
@@ -153,8 +76,8 @@ class Kernel(StateObject):
         """How many branches each context makes at most; None for a step that makes none."""
         return None
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
-        """The contexts that go on, in order; `contexts` come in order, after those of earlier calls."""
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
+        """Return what becomes of contexts, which come in order, after those of earlier calls, and of what is held."""
         raise NotImplementedError
 
     def fork(self) -> Kernel:
@@ -188,7 +111,6 @@ class NoDirectionKernel(Kernel):
     def __init__(self, direction: str) -> None:
         self._message = f"direction {direction!r:.60} is neither 'forward' nor 'reverse'"
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
-        if len(contexts):
-            step.failed(contexts, Failures(np.ones(len(contexts), np.int32), (self._message,)))
-        return contexts.take(np.zeros(0, np.int64))
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
+        every = Failures.where(np.ones(len(contexts), np.bool_), self._message)
+        return StepOutcome(contexts.take(np.zeros(0, np.int64)), failed=failed_where(contexts, every))

@@ -8,22 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.batches.chunk import Chunk, Micros
-from flowdsl.kernels.kernel import StepContext
+from flowdsl.kernels.outcome import Until
 
 Seen = npt.NDArray[np.int32]
 # the end of the year 9999 in µs: no timer can be due later, for times beyond it cannot be written
 LAST_MOMENT: Final = 253_402_300_799_999_999
 
 
-def due(
-    chunk: Chunk, deadlines: Micros, opened: Micros, seen: Seen, step: StepContext
-) -> npt.NDArray[np.bool_]:
-    """Which timers fire: those due by the horizon, once an event comes after what set them.
+def due(chunk: Chunk, deadlines: Micros, opened: Micros, seen: Seen, until: Until) -> npt.NDArray[np.bool_]:
+    """Which timers fire: those due by then, once an event comes after what set them.
 
     A timer fires before any event at or after its deadline. One that is due at the very moment it is set
     (a window of 0s) waits for the next event, even if that comes at the same clock.
     """
-    if step.ending:
+    if until.ending:
         return np.ones(len(deadlines), np.bool_)
     alone = (deadlines <= opened) & (seen >= max(chunk.fresh - 1, 0))
-    return (deadlines <= step.horizon) & ~alone
+    return (deadlines <= until.clock) & ~alone

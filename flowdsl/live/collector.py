@@ -23,8 +23,8 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Versions
 from flowdsl.expressions.row_source import Failures
-from flowdsl.flow.plan import Stage
-from flowdsl.kernels.kernel import EventRefs, Refused
+from flowdsl.flow.plan import CompiledStep
+from flowdsl.kernels.outcome import Deliveries, StepOutcome
 from flowdsl.log.event_ids import EventName
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.store import TablePart
@@ -41,7 +41,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 class _Failed:
     """Contexts that failed at one step."""
 
-    stage: Stage
+    step: CompiledStep
     held: list[BufferedContexts] = field(default_factory=list)
     codes: list[npt.NDArray[np.int32]] = field(default_factory=list)
     messages: dict[str, int] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class _Failed:
         whole = BufferedContexts.joined(self.held)
         contexts = whole.release(np.arange(len(whole)), chunk)
         why = Failures(np.concatenate(self.codes), tuple(self.messages))
-        return error_part(self.stage, contexts, why, chunk.frame(contexts.rows))
+        return error_part(self.step, contexts, why, chunk.frame(contexts.rows))
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class LiveRecorder:
         self.ahead_count = 0
         self.unspelled = 0
         self._failed: dict[tuple[Any, ...], _Failed] = {}
-        self._parts: list[tuple[Stage, ContextBatch, Failures]] = []
+        self._parts: list[tuple[CompiledStep, ContextBatch, Failures]] = []
 
     def note(self, events: pl.DataFrame) -> None:
         """Take the next events of the log, before they are run."""
@@ -100,43 +100,33 @@ class LiveRecorder:
         """Release events up to a number; with `keep` windows may still hold them."""
         self._keys.names.leave(position, keep=keep)
 
-    # -- what a run tells ------------------------------------------------------------------------------
+    # -- what a run writes -----------------------------------------------------------------------------
 
-    def delivered(
-        self,
-        stage: Stage,
-        contexts: ContextBatch,
-        payload: Payload,
-        recipient: Column,
-        refused: Refused | None,
-    ) -> None:
-        """Collect deliveries of one step, except those that preferences hold back."""
-        origins = Origins.of(contexts, stage.rules.batch_names)
+    def write(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
+        """Take what was delivered and what failed; what was dropped is counted by its step."""
+        for one in outcome.failed:
+            rows = one.rows
+            if len(rows):
+                why = Failures(one.failures.codes[rows], one.failures.messages)
+                self._parts.append((step, one.contexts.take(rows), why))
+        if outcome.delivered is not None:
+            self._deliver(step, outcome.delivered)
+
+    def _deliver(self, step: CompiledStep, delivered: Deliveries) -> None:
+        contexts = delivered.contexts
+        origins = Origins.of(contexts, step.rules.batch_names)
         events = self._keys.names.of(origins.seq, origins.moments)
         told_by = zip(events, origins.branches.to_list(), strict=True)
-        rows = list(zip(_rows(contexts, payload, recipient), _branches(contexts), told_by, strict=True))
-        for place, sink in enumerate(stage.step.sinks):  # type: ignore[attr-defined]
-            held_back = (refused or {}).get(sink)
+        fields_of = _rows(contexts, delivered.payload, delivered.recipient)
+        rows = list(zip(fields_of, _branches(contexts), told_by, strict=True))
+        for place, sink in enumerate(step.sinks):
+            held_back = (delivered.refused or {}).get(sink)
             let_through = rows if held_back is None else list(compress(rows, ~held_back))
             told = self.delivered_rows.setdefault(sink, [])
-            for flow in stage.flows:
+            for flow in step.flows:
                 for (moment, *fields), (branch, text), origin in let_through:
-                    delivery = self._delivery(flow, stage.number, sink, text, fields, origin)
-                    told.append(((moment, delivery.seq_no, flow, branch, stage.number, place), delivery))
-
-    def failed(self, stage: Stage, contexts: ContextBatch, failures: Failures) -> None:
-        """Collect contexts that failed at one step."""
-        rows = np.flatnonzero(failures.codes)
-        if len(rows):
-            self._parts.append(
-                (stage, contexts.take(rows), Failures(failures.codes[rows], failures.messages))
-            )
-
-    def dropped(self, stage: Stage, contexts: ContextBatch, rows: Index, reason: str) -> None:
-        """Ignore dropped contexts, which their step counts."""
-
-    def dropped_earlier(self, stage: Stage, members: EventRefs, reason: str) -> None:
-        """Ignore dropped contexts, which their step counts."""
+                    delivery = self._delivery(flow, step.number, sink, text, fields, origin)
+                    told.append(((moment, delivery.seq_no, flow, branch, step.number, place), delivery))
 
     def late(self, chunk: Chunk, rows: Index) -> None:
         """Count events older than the clock."""
@@ -190,10 +180,10 @@ class LiveRecorder:
     def keep_failures(self) -> int:
         """Put the failures of the batch aside, so that the batch can be released; return their number."""
         count = 0
-        for stage, contexts, failures in self._parts:
+        for step, contexts, failures in self._parts:
             # at a fan-out what fails is the context, or one of its branches
-            shape = (id(stage), len(contexts.branches), contexts.names(), contexts.payload is None)
-            self._failed.setdefault(shape, _Failed(stage)).put(contexts, failures)
+            shape = (id(step), len(contexts.branches), contexts.names(), contexts.payload is None)
+            self._failed.setdefault(shape, _Failed(step)).put(contexts, failures)
             count += len(contexts)
         self._parts = []
         self.unspelled += count

@@ -19,7 +19,7 @@ import polars as pl
 
 from flowdsl.engine.state import State, StepState
 from flowdsl.errors import DataError
-from flowdsl.flow.plan import Plan, Stage
+from flowdsl.flow.plan import CompiledStep, Plan
 from flowdsl.graph.fetchers import Fetcher
 from flowdsl.graph.link_keys import LinkKeyTables
 from flowdsl.graph.state import GraphState
@@ -93,9 +93,9 @@ class _StepKept(StateObject):
 
     @classmethod
     def restored(cls, said: dict[str, Any], source: StateReader) -> StepState:
-        stage: Stage | None = source.given["stages"].get(said["fingerprint"])
+        stage: CompiledStep | None = source.given["stages"].get(said["fingerprint"])
         if stage is not None:
-            kernel = stage.step.kernel(stage.rules)
+            kernel = stage.operator.kernel(stage.rules)
             kernel.goes_on_from(said["kernel"], source)
             said |= {"kernel": kernel, "told": None}
         return StepState(**said)
@@ -156,7 +156,7 @@ def _read(said: Any, plan: Plan, fetchers: Mapping[str, Fetcher], source: StateR
     names = {"clock", "position", "flows", "graph", "steps", "tables", "interner"}
     if not isinstance(said, dict) or said.keys() != names:
         raise DataError("a checkpoint holds something else than a state")
-    stages = {stage.fingerprint: stage for stage in plan.stages()}
+    stages = {step.fingerprint: step for step in plan.steps}
     source.given |= {
         "hints": plan.needs.paths, "event_paths": plan.event_paths, "stages": stages, "fetchers": fetchers, "versions": 0,
     }  # fmt: skip

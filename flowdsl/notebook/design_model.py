@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.notebook.latest_task import Cancelled
     from flowdsl.notebook.log_sample import EventSample, SampledLog
-    from flowdsl.notebook.outcome_observer import Seqs, StepOutcome
+    from flowdsl.notebook.outcome_observer import OutcomeKind, Seqs
     from flowdsl.operators.base import Operator
     from flowdsl.scope import ValueShape
 
@@ -238,7 +238,7 @@ class DesignModel:
         waiting = self._previewed is not self.built and type(steps[place]) is type(now[place])
         return explanation if same or waiting else None
 
-    def choose(self, forward: bool = True, ending: StepOutcome | None = None) -> None:
+    def choose(self, forward: bool = True, ending: OutcomeKind | None = None) -> None:
         """Preview another event: the next or previous one of the trigger, or of an ending; wraps around."""
         seqs = self.sample.taken
         if ending is not None and self.rehearsal is not None:

@@ -15,7 +15,7 @@ import polars as pl
 from flowdsl.events import FlowWarning
 from flowdsl.explanation.explain import Explanation, explain
 from flowdsl.log.nested_columns import as_json_text
-from flowdsl.notebook.outcome_observer import EndingObserver, Seqs, StepOutcome, holds, sorted_seqs
+from flowdsl.notebook.outcome_observer import EndingObserver, OutcomeKind, Seqs, holds, sorted_seqs
 from flowdsl.progress import Progress, ProgressReporter, Tick, following
 from flowdsl.results.options import whole_log
 from flowdsl.results.run import run
@@ -104,7 +104,7 @@ class OutcomeIndex:
             numbers = numbers[max(found.height, 1) :]
         return rows
 
-    def endings_of(self, seq_no: int) -> list[StepOutcome]:
+    def endings_of(self, seq_no: int) -> list[OutcomeKind]:
         """Return the outcomes of an event."""
         return [ending for ending, seqs in self.endings.items() if holds(seqs, seq_no)]
 

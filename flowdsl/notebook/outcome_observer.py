@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from flowdsl.batches.context_batch import ContextBatch
     from flowdsl.batches.payload import Payload
     from flowdsl.expressions.row_source import Failures
-    from flowdsl.flow.plan import Stage
-    from flowdsl.kernels.kernel import EventRefs, Refused
+    from flowdsl.flow.plan import CompiledStep
+    from flowdsl.kernels.outcome import EventRefs, Refused
     from flowdsl.values.columns import Column
     from flowdsl.values.json_types import Index
 
@@ -22,7 +22,7 @@ Seqs = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class StepOutcome:
+class OutcomeKind:
     """A way in which contexts end at a step: `delivered`, `dropped`, `failed` or `absorbed`, with the reason of a drop."""
 
     step: int
@@ -40,51 +40,53 @@ class EndingObserver:
 
     def __init__(self) -> None:
         self._entered: list[Seqs] = []
-        self._endings: dict[StepOutcome, list[Seqs]] = defaultdict(list)
+        self._endings: dict[OutcomeKind, list[Seqs]] = defaultdict(list)
 
     @property
     def entered(self) -> Seqs:
         """The events that the trigger took, ascending."""
         return sorted_seqs(self._entered)
 
-    def endings(self) -> dict[StepOutcome, Seqs]:
+    def endings(self) -> dict[OutcomeKind, Seqs]:
         """The events that ended in each way, ascending, in the order of the steps."""
         order = sorted(self._endings, key=lambda e: (e.step, e.outcome, e.reason or ""))
         return {ending: sorted_seqs(self._endings[ending]) for ending in order}
 
-    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
         """Only the first step tells which events the trigger took."""
         if stage.number == 0 and len(entered):
             self._entered.append(entered.seq)
 
-    def dropped(self, stage: Stage, contexts: ContextBatch, rows: Index, reason: str) -> None:
+    def dropped(self, stage: CompiledStep, contexts: ContextBatch, rows: Index, reason: str) -> None:
         """Contexts that a step dropped."""
         self._note(stage, "dropped", reason, contexts.seq[rows])
 
-    def dropped_earlier(self, stage: Stage, members: EventRefs, reason: str) -> None:
+    def dropped_earlier(self, stage: CompiledStep, members: EventRefs, reason: str) -> None:
         """Contexts held since earlier that a step dropped."""
         self._note(stage, "dropped", reason, members.seq)
 
-    def failed(self, stage: Stage, contexts: ContextBatch, failures: Failures) -> None:
+    def failed(self, stage: CompiledStep, contexts: ContextBatch, failures: Failures) -> None:
         """Contexts that failed at a step."""
         self._note(stage, "failed", None, contexts.seq[np.flatnonzero(failures.codes)])
 
-    def gathered(self, stage: Stage, members: EventRefs, batches: ContextBatch, which: Index) -> None:
+    def gathered(self, stage: CompiledStep, members: EventRefs, batches: ContextBatch, which: Index) -> None:
         """Contexts that went into batches which go on as another event."""
         self._note(stage, "absorbed", None, members.seq[members.seq != batches.seq[which]])
 
-    def delivered(self, stage: Stage, contexts: ContextBatch, payload: Payload, recipient: Column) -> None:
+    def delivered(
+        self, stage: CompiledStep, contexts: ContextBatch, payload: Payload, recipient: Column
+    ) -> None:
         """Contexts that reached sinks."""
         self._note(stage, "delivered", None, contexts.seq)
 
-    def refused(self, stage: Stage, contexts: ContextBatch, refused: Refused) -> None:
+    def refused(self, stage: CompiledStep, contexts: ContextBatch, refused: Refused) -> None:
         """Contexts that did not reach a sink, as their recipients want it."""
         for mask in refused.values():
             self._note(stage, "dropped", "preference", contexts.seq[mask])
 
-    def _note(self, stage: Stage, outcome: str, reason: str | None, seqs: Seqs) -> None:
+    def _note(self, stage: CompiledStep, outcome: str, reason: str | None, seqs: Seqs) -> None:
         if len(seqs):
-            self._endings[StepOutcome(stage.number, stage.step.method, outcome, reason)].append(seqs)
+            self._endings[OutcomeKind(stage.number, stage.operator.method, outcome, reason)].append(seqs)
 
 
 def sorted_seqs(parts: list[Seqs]) -> Seqs:

@@ -13,7 +13,7 @@ import numpy as np
 
 from flowdsl.events import FlowWarning
 from flowdsl.notebook.log_sample import LOOKED_AT
-from flowdsl.notebook.outcome_observer import EndingObserver, Seqs, StepOutcome
+from flowdsl.notebook.outcome_observer import EndingObserver, OutcomeKind, Seqs
 from flowdsl.results.error_counts import cause_counts
 from flowdsl.results.options import Options, whole_log
 from flowdsl.results.picture import result_picture
@@ -24,7 +24,7 @@ from flowdsl.values.json_types import MISSING
 if TYPE_CHECKING:
     from flowdsl.batches.context_batch import ContextBatch
     from flowdsl.diagrams.picture import Picture
-    from flowdsl.flow.plan import Stage
+    from flowdsl.flow.plan import CompiledStep
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.log import EventSource
@@ -49,7 +49,7 @@ class PreviewResult:
     picture: Picture
     examples: Mapping[str, list[Any]] = dataclasses.field(default_factory=dict)
     operands: Mapping[int, list[tuple[str, list[tuple[Any, int]]]]] = dataclasses.field(default_factory=dict)
-    endings: Mapping[StepOutcome, Seqs] = dataclasses.field(default_factory=dict)
+    endings: Mapping[OutcomeKind, Seqs] = dataclasses.field(default_factory=dict)
     options: Options | None = None
 
 
@@ -98,12 +98,12 @@ class _SampleCollector(EndingObserver):
         self.examples: dict[str, list[Any]] = {}
         self._read: dict[int, dict[str, Counter[Any]]] = {}
 
-    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
         """Some values of variables that are new, and all values of what a condition reads."""
         super().step(stage, entered, passed)
-        if stage.step.name == "filter" and stage.step.paths and len(entered):
+        if stage.operator.name == "filter" and stage.operator.paths and len(entered):
             read = self._read.setdefault(stage.number, {})
-            for path in sorted(stage.step.paths):
+            for path in sorted(stage.operator.paths):
                 texts = entered.column(path).to_json()
                 read.setdefault(".".join(path), Counter()).update(dict(texts.value_counts().iter_rows()))
         if len(passed):

@@ -19,9 +19,19 @@ from flowdsl.expressions.var import Var
 from flowdsl.kernels.batch_variable import BatchVariable, ItemLists
 from flowdsl.kernels.batch_without_timers import UntimedBatchKernel
 from flowdsl.kernels.held_rows import HeldRows, windows_text
-from flowdsl.kernels.kernel import FOREVER, Kernel, StepContext
+from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.open_windows import Open, OpenWindows
+from flowdsl.kernels.outcome import (
+    FOREVER,
+    Absorbed,
+    Dropped,
+    Failed,
+    StepOutcome,
+    Until,
+    dropped_held,
+    failed_where,
+)
 from flowdsl.kernels.timers import LAST_MOMENT, due
 from flowdsl.kernels.windows import Groups, Windows
 from flowdsl.operators.base import Kind, Operator
@@ -163,14 +173,13 @@ class BatchKernel(Kernel):
     def renumber(self, mapping: Versions) -> None:
         self._holding.renumber(mapping)
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         keys, failures = self._space.keys(contexts)
+        failed = failed_where(contexts, failures)
         if failures is not None:
-            step.failed(contexts, failures)
             good = np.flatnonzero(~failures.mask)
             contexts, keys = contexts.take(good), keys[good]
-        work = _Batching(self, contexts, keys, step)
-        return work.run()
+        return _Batching(self, contexts, keys, until, failed).run()
 
     def next_deadline(self) -> int | None:
         earliest = self._windows.earliest
@@ -191,18 +200,26 @@ class BatchKernel(Kernel):
 class _Batching:
     """One batch of contexts going through a batch step."""
 
-    def __init__(self, kernel: BatchKernel, contexts: ContextBatch, keys: Ints, step: StepContext) -> None:
+    def __init__(
+        self,
+        kernel: BatchKernel,
+        contexts: ContextBatch,
+        keys: Ints,
+        until: Until,
+        failed: tuple[Failed, ...],
+    ) -> None:
         self.kernel = kernel
         self.contexts = contexts
-        self.step = step
+        self.until = until
+        self.failed = failed
         self.chunk: Chunk = contexts.chunk
         self.window = kernel._options.window.microseconds
         self.groups = Groups.of(keys, contexts.moment)
         # those that a context may join or close, and those that are due
-        until = FOREVER if step.ending else max(step.horizon, int(contexts.moment.max(initial=0)))
-        self.carried, self.members = kernel._windows.take_out(self.groups.keys, until - self.window)
+        latest = FOREVER if until.ending else max(until.clock, int(contexts.moment.max(initial=0)))
+        self.carried, self.members = kernel._windows.take_out(self.groups.keys, latest - self.window)
 
-    def run(self) -> ContextBatch:
+    def run(self) -> StepOutcome:
         kernel, groups, carried = self.kernel, self.groups, self.carried
         joined = self._end_of_carried()
         found = self._closing_in_time(Windows.find(groups, joined, self.window))
@@ -214,13 +231,13 @@ class _Batching:
         )
         row_of_last = np.concatenate([self._rows_of_last(joined), groups.order[found.end - 1]])
         members = self.members.joined(self._joined_members(joined, found, fresh.numbers))
-        firing = due(self.chunk, windows.opened + self.window, windows.opened, seen, self.step)
+        firing = due(self.chunk, windows.opened + self.window, windows.opened, seen, self.until)
         firing |= windows.numbers <= self._last_closed_on_arrival(found, fresh.numbers)
         enough = windows.counts >= kernel._options.min_count
-        out = self._emit(windows, seen, row_of_last, members, np.flatnonzero(firing & enough))
-        self._drop(windows, members, np.flatnonzero(firing & ~enough))
+        out, absorbed = self._emit(windows, seen, row_of_last, members, np.flatnonzero(firing & enough))
+        dropped = self._drop(windows, members, np.flatnonzero(firing & ~enough))
         self._keep(windows, row_of_last, members, np.flatnonzero(~firing))
-        return out
+        return StepOutcome(out, self.failed, dropped, absorbed)
 
     # -- which windows there are -----------------------------------------------------------------------
 
@@ -233,8 +250,7 @@ class _Batching:
         failed = np.zeros(len(self.contexts), np.bool_)
         failed[self.groups.order[rows]] = True
         why = Failures.where(failed, "its window would close after the year 9999")
-        assert why is not None
-        self.step.failed(self.contexts, why)
+        self.failed += failed_where(self.contexts, why)
         return found.take(np.flatnonzero(~late))
 
     def _end_of_carried(self) -> Ints:
@@ -317,14 +333,14 @@ class _Batching:
 
     def _emit(
         self, windows: Open, seen: npt.NDArray[np.int32], rows: Ints, members: ItemLists, which: Index
-    ) -> ContextBatch:
+    ) -> tuple[ContextBatch, Absorbed | None]:
         if not len(which):
-            return self.contexts.take(np.zeros(0, np.int64))
+            return self.contexts.take(np.zeros(0, np.int64)), None
         deadlines = windows.opened[which] + self.window
         which = which[np.lexsort((windows.numbers[which], deadlines))]
         closing = windows.take(which)
         out = self._last_members(closing, rows[which])
-        closed = CLOSED_AT_END if self.step.ending else CLOSED_BY_TIMER
+        closed = CLOSED_AT_END if self.until.ending else CLOSED_BY_TIMER
         moments = closing.opened + self.window
         sees = np.maximum(self.chunk.seen_at(moments), seen[which])
         out = out.placed(moments, sees, np.full(len(out), closed, np.uint8))
@@ -332,8 +348,7 @@ class _Batching:
         items = members.lists(closing.numbers, self.chunk.interner)
         variable = BatchVariable(closing.counts, keys, items, closing.opened, closing.last_at, moments)
         out = out.having(dict.fromkeys(self.kernel._rules.batch_names, variable))
-        self._tell(members, closing, out)
-        return out
+        return out, Absorbed(int((closing.counts - 1).sum()), out, closing.numbers, members)
 
     def _last_members(self, closing: Open, rows: Ints) -> ContextBatch:
         """The last member of each window: a context of this batch, or one that was held."""
@@ -347,20 +362,12 @@ class _Batching:
         back[np.concatenate([now, earlier])] = np.arange(len(rows))
         return ContextBatch.concat(parts).take(back)
 
-    def _tell(self, members: ItemLists, closing: Open, out: ContextBatch) -> None:
-        self.step.absorbed(int((closing.counts - 1).sum()))
-        if self.step.observed:
-            inside = members.of(closing.numbers)
-            order = np.argsort(closing.numbers)
-            which = order[np.searchsorted(closing.numbers[order], inside.windows)]
-            self.step.gathered(inside, out, which)
-
-    def _drop(self, windows: Open, members: ItemLists, which: Index) -> None:
+    def _drop(self, windows: Open, members: ItemLists, which: Index) -> tuple[Dropped, ...]:
         if not len(which):
-            return
+            return ()
         dropped = windows.take(which)
-        self.step.dropped_earlier(members.of(dropped.numbers), "batch below min_count")
         self.kernel._holding.forget(dropped.last[dropped.last >= 0])
+        return dropped_held(members.of(dropped.numbers), "batch below min_count")
 
     def _keep(self, windows: Open, rows: Ints, members: ItemLists, which: Index) -> None:
         kernel = self.kernel

@@ -11,8 +11,9 @@ import numpy as np
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.durations import Duration, DurationLike
 from flowdsl.expressions.var import Var
-from flowdsl.kernels.kernel import Kernel, StepContext
+from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import Keys, KeySpace
+from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.kernels.windows import Groups, Windows
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import DURATION, PATHS, option
@@ -165,25 +166,25 @@ class DeduplicateKernel(Kernel):
         alive = {key for sightings in self._tables for key in sightings.since(expired)}
         return f"{count_text(len(alive), 'key')} seen within {self._options.window.text}" if alive else ""
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
-            return contexts
+            return StepOutcome(contexts)
         keys, failures = self._space.keys(contexts)
+        failed = failed_where(contexts, failures)
         if failures is not None:
-            step.failed(contexts, failures)
             good = np.flatnonzero(~failures.mask)
             contexts, keys = contexts.take(good), keys[good]
         window = self._options.window.microseconds
         if window == 0 or not len(contexts):
-            return contexts
+            return StepOutcome(contexts, failed)
         groups = Groups.of(keys, contexts.moment)
         start = self._first_outside(groups, window)
         found = Windows.find(groups, start, window)
         passing = np.zeros(len(contexts), np.bool_)
         passing[groups.order[found.first]] = True
         self._remember(groups, found, int(contexts.moment[-1]) - window)
-        step.dropped(contexts, np.flatnonzero(~passing), "duplicate")
-        return contexts.take(np.flatnonzero(passing))
+        dropped = dropped_rows(contexts, np.flatnonzero(~passing), "duplicate")
+        return StepOutcome(contexts.take(np.flatnonzero(passing)), failed, dropped)
 
     def _first_outside(self, groups: Groups, window: int) -> Keys:
         """Where in each group the window that is open from earlier ends."""

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import ConstantVariable
 from flowdsl.errors import BuildError
 from flowdsl.expressions.row_source import Failures
-from flowdsl.kernels.kernel import Kernel, Refused, StepContext
+from flowdsl.kernels.kernel import Kernel
+from flowdsl.kernels.outcome import Deliveries, Failed, StepOutcome, Until
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import Option, OptionType, check_text, option, text_schema
 from flowdsl.rules import Rules
@@ -136,47 +136,25 @@ class Deliver(Operator):
 
 
 class DeliverKernel(Kernel):
-    """Finds the recipient of each payload and tells the run."""
+    """Finds the recipient of each payload. What recipients want is for the engine to apply."""
 
     def __init__(self, options: Deliver, rules: Rules) -> None:
         self._sinks = list(options.sinks)
         self._recipient = rules.recipient
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
-            return contexts
+            return StepOutcome(contexts)
         payload = contexts.payload
         if payload is None:
             # only rules without early checks let a flow in that has no map before
             none = Failures(
                 np.ones(len(contexts), np.int32), ("deliver has no payload: there is no map before it",)
             )
-            step.failed(contexts, none)
-            return contexts.take(np.zeros(0, np.int64))
+            return StepOutcome(contexts.take(np.zeros(0, np.int64)), failed=(Failed(contexts, none),))
         recipient = _recipients(contexts, self._recipient)
-        refused = step.refusals(payload, recipient)
-        if refused is None:
-            step.delivered(contexts, payload, recipient)
-        else:
-            contexts = self._some(contexts, payload, recipient, refused, step)
-        return contexts.having({"_delivered_to": ConstantVariable(self._sinks, len(contexts))})
-
-    def _some(
-        self, contexts: ContextBatch, payload: Payload, recipient: Column, refused: Refused, step: StepContext
-    ) -> ContextBatch:
-        """Deliver where not all sinks refuse; what no sink takes ends here, unless it is still to be delivered elsewhere."""
-        nobody = np.logical_and.reduce(
-            [refused.get(sink, np.zeros(len(contexts), np.bool_)) for sink in self._sinks]
-        )
-        taken = np.flatnonzero(~nobody)
-        reached = contexts.take(taken)
-        if len(taken):
-            some = {sink: mask[taken] for sink, mask in refused.items()}
-            step.delivered(reached, payload.take(taken), recipient.take(taken), some)
-        if not step.last:
-            return contexts
-        step.dropped(contexts, np.flatnonzero(nobody), "preference")
-        return reached
+        passed = contexts.having({"_delivered_to": ConstantVariable(self._sinks, len(contexts))})
+        return StepOutcome(passed, delivered=Deliveries(contexts, payload, recipient))
 
 
 def _recipients(contexts: ContextBatch, places: Sequence[Path]) -> Column:

@@ -12,7 +12,8 @@ from flowdsl.batches.variables import EntityVariable, ValueVariable
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.graph.entities import AMBIGUOUS, NONE
-from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepContext
+from flowdsl.kernels.kernel import Kernel, NoDirectionKernel
+from flowdsl.kernels.outcome import Branched, StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.log.uuids import ID_COLUMNS, are_uuids
 from flowdsl.operators.base import Kind, Operator, link_caption
 from flowdsl.operators.options import (
@@ -29,7 +30,7 @@ from flowdsl.rules import Rules
 from flowdsl.scope import ANY, TEXT, Scope
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_types import Index
+from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.paths import Path, path_text
 
 MAX_BRANCHES: Final = 1 << 25
@@ -137,24 +138,31 @@ class FanOut(Operator):
 
 
 class FanOutKernel(Kernel):
-    """Repeats contexts over the links alive at each one's moment; what no branch changes stays with the parent."""
+    """Repeats contexts over the links alive at each one's moment; what no branch changes stays with the parent.
 
-    def __init__(self, options: FanOut, rules: Rules) -> None:
+    It counts the branches of the last event that it saw: an event may come in several batches, and has a limit.
+    """
+
+    def __init__(self, options: FanOut, rules: Rules, last: tuple[int, int] = (-1, 0)) -> None:
         self._options, self._rules = options, rules
+        self._last = last
+
+    def fork(self) -> FanOutKernel:
+        return FanOutKernel(self._options, self._rules, self._last)
 
     def most_branches(self, contexts: ContextBatch) -> Index | None:
         ids = contexts.id_codes(self._options.from_, uuids=self._rules.uuids)
         return contexts.chunk.graph.most_links(self._options.via, self._options.direction, ids)
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         options, chunk = self._options, contexts.chunk
         ids = contexts.id_codes(options.from_, uuids=self._rules.uuids)
         seqs = chunk.seq_seen(contexts.seen)
         row, others = chunk.graph.expand(options.via, options.direction, ids, seqs)
         counts = np.bincount(row, minlength=len(contexts))
-        over = step.too_many(contexts, counts, MAX_BRANCHES)
+        over = self._too_many(contexts, counts)
+        failed = () if over is None else failed_where(contexts, Failures.where(over, _TOO_MANY))
         if over is not None:
-            step.failed(contexts, Failures(over.astype(np.int32), (_TOO_MANY,)))
             within = np.flatnonzero(~over)
             ids, contexts, counts = ids[within], contexts.take(within), counts[within]
             keep = ~over[row]
@@ -162,10 +170,8 @@ class FanOutKernel(Kernel):
         if self._rules.uuids:
             ids = _known(contexts, ids, counts)
         no_id = Failures.where(ids <= 0, f"{path_text(options.from_)!r} holds no id")
-        if no_id is not None:
-            step.failed(contexts, no_id)
-        step.dropped(contexts, np.flatnonzero((counts == 0) & (ids > 0)), "no links")
-        step.branched(contexts, counts)
+        failed += failed_where(contexts, no_id)
+        dropped = dropped_rows(contexts, np.flatnonzero((counts == 0) & (ids > 0)), "no links")
         seen = contexts.seen.take(row) if chunk.graph.changing else contexts.seen
         versions = chunk.graph.find(others, seen, options.type)
         branches = contexts.fanned(
@@ -179,10 +185,25 @@ class FanOutKernel(Kernel):
         ambiguous = Failures.where(
             versions == AMBIGUOUS, f"{options.as_}_id names entities of several types; say which with type="
         )
-        if ambiguous is None:
-            return branches
-        step.failed(branches, ambiguous)
-        return branches.take(np.flatnonzero(~ambiguous.mask))
+        failed += failed_where(branches, ambiguous)
+        passed = branches if ambiguous is None else branches.take(np.flatnonzero(~ambiguous.mask))
+        return StepOutcome(passed, failed, dropped, branched=Branched(contexts, counts))
+
+    def _too_many(self, contexts: ContextBatch, branches: Index) -> Mask | None:
+        """Which contexts would give their event too many branches, with those made before; None where none does."""
+        if not len(contexts):
+            return None
+        seq = contexts.seq
+        event, made = self._last
+        begins = np.flatnonzero(np.diff(seq, prepend=seq[0] - 1))
+        total = np.cumsum(branches)
+        # of each context, what its event has up to and with it
+        before = np.where(begins > 0, total[begins - 1], 0)
+        before[0] -= made if seq[0] == event else 0
+        so_far = total - np.repeat(before, np.diff(begins, append=len(seq)))
+        self._last = int(seq[-1]), int(so_far[-1])
+        over: Mask = so_far > MAX_BRANCHES
+        return over if over.any() else None
 
 
 def _known(contexts: ContextBatch, ids: Codes, counts: Index) -> Codes:

@@ -19,7 +19,8 @@ from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.hints import word_hint
 from flowdsl.expressions.var import Var, unwrap
-from flowdsl.kernels.kernel import Kernel, StepContext
+from flowdsl.kernels.kernel import Kernel
+from flowdsl.kernels.outcome import Failed, StepOutcome, Until
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import OptionType, option
 from flowdsl.rules import Rules
@@ -190,15 +191,15 @@ class MapKernel(Kernel):
         self._template = template
         self._by_name = by_name
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         failures: list[Failures | None] = []
         payload = Payload(_rendered(self._template, contexts, failures, self._by_name), len(contexts))
         failed = first_failures(failures)
         done = contexts.having(payload=payload)
         if failed is None:
-            return done
-        step.failed(contexts, failed)
-        return done.take(np.flatnonzero(~failed.mask))
+            return StepOutcome(done)
+        passed = done.take(np.flatnonzero(~failed.mask))
+        return StepOutcome(passed, failed=(Failed(contexts, failed),))
 
 
 def leaves(node: Node) -> Iterator[Template | Expression]:

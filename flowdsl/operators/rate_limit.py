@@ -18,8 +18,9 @@ from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.kernels.buckets import NEVER, Buckets, DropBucket, FloatBucket, QueueBucket
 from flowdsl.kernels.held_rows import HeldRows
-from flowdsl.kernels.kernel import Kernel, StepContext
+from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import KeySpace
+from flowdsl.kernels.outcome import Failed, StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import DURATION, PATHS, STRATEGY, Strategy, count, option
@@ -147,8 +148,9 @@ class NoLimitKernel(Kernel):
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._space = _space(options, rules)
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
-        return _keyed(self._space, contexts, step)[0]
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
+        contexts, _, failed = _keyed(self._space, contexts)
+        return StepOutcome(contexts, failed)
 
 
 class DropKernel(Kernel):
@@ -174,13 +176,13 @@ class DropKernel(Kernel):
         used = self._buckets.used(clock)
         return f"{count_text(used, 'limit')} in use" if used else ""
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
-        contexts, keys = _keyed(self._space, contexts, step)
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
+        contexts, keys, failed = _keyed(self._space, contexts)
         if not len(contexts):
-            return contexts
+            return StepOutcome(contexts, failed)
         passing = self._buckets.take(keys, contexts.moment).astype(np.bool_)
-        step.dropped(contexts, np.flatnonzero(~passing), "rate limited")
-        return contexts.take(np.flatnonzero(passing))
+        dropped = dropped_rows(contexts, np.flatnonzero(~passing), "rate limited")
+        return StepOutcome(contexts.take(np.flatnonzero(passing)), failed, dropped)
 
 
 @dataclass(frozen=True)
@@ -245,22 +247,23 @@ class QueueKernel(Kernel):
     def renumber(self, mapping: Versions) -> None:
         self._holding.renumber(mapping)
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
-        contexts, keys = _keyed(self._space, contexts, step)
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
+        contexts, keys, failed = _keyed(self._space, contexts)
         moments = self._buckets.take(keys, contexts.moment)
         never = Failures.where(moments == NEVER, "its turn in the queue comes after the year 9999")
         if never is not None:
-            step.failed(contexts, never)
+            failed += (Failed(contexts, never),)
             good = np.flatnonzero(~never.mask)
             contexts, moments = contexts.take(good), moments[good]
-        fires = np.ones(len(moments), np.bool_) if step.ending else moments <= step.horizon
+        fires = np.ones(len(moments), np.bool_) if until.ending else moments <= until.clock
         waited = moments > contexts.moment
         earlier = np.flatnonzero(
-            np.ones(self.held, np.bool_) if step.ending else self._waiting.due <= step.horizon
+            np.ones(self.held, np.bool_) if until.ending else self._waiting.due <= until.clock
         )
-        out = self._released(contexts, moments, waited, np.flatnonzero(fires), earlier, step)
+        now = np.flatnonzero(fires)
+        out = self._released(contexts, moments, waited, now, earlier, ending=until.ending)
         self._hold(contexts, moments, np.flatnonzero(~fires), earlier)
-        return out
+        return StepOutcome(out, failed)
 
     def _released(
         self,
@@ -269,7 +272,8 @@ class QueueKernel(Kernel):
         waited: npt.NDArray[np.bool_],
         now: Ints,
         earlier: Ints,
-        step: StepContext,
+        *,
+        ending: bool,
     ) -> ContextBatch:
         held = self._holding.release(self._waiting.refs[earlier], contexts.chunk)
         fresh = contexts.take(now)
@@ -279,7 +283,7 @@ class QueueKernel(Kernel):
         first = len(earlier)
         moment = np.concatenate([self._waiting.due[earlier], moments[now]])
         late = np.concatenate([np.ones(first, np.bool_), waited[now]])
-        closed = _closed(parts, late, ending=step.ending)
+        closed = _closed(parts, late, ending=ending)
         chunk = contexts.chunk
         seen = np.concatenate([np.full(first, -1, np.int32), fresh.seen])
         seen = np.where(late, np.maximum(chunk.seen_at(moment), seen), seen)
@@ -314,15 +318,15 @@ def _space(options: RateLimit, rules: Rules) -> KeySpace | None:
     return KeySpace(options.key, typed=rules.typed_keys, nulls=rules.null_keys) if options.key else None
 
 
-def _keyed(space: KeySpace | None, contexts: ContextBatch, step: StepContext) -> tuple[ContextBatch, Ints]:
+def _keyed(space: KeySpace | None, contexts: ContextBatch) -> tuple[ContextBatch, Ints, tuple[Failed, ...]]:
+    """Return the contexts that have a key, with it, and the others as failures."""
     if space is None:
-        return contexts, np.zeros(len(contexts), np.int64)
+        return contexts, np.zeros(len(contexts), np.int64), ()
     keys, failures = space.keys(contexts)
     if failures is None:
-        return contexts, keys
-    step.failed(contexts, failures)
+        return contexts, keys, ()
     good = np.flatnonzero(~failures.mask)
-    return contexts.take(good), keys[good]
+    return contexts.take(good), keys[good], failed_where(contexts, failures)
 
 
 def _closed(parts: list[ContextBatch], late: npt.NDArray[np.bool_], *, ending: bool) -> npt.NDArray[np.uint8]:

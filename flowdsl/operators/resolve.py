@@ -12,7 +12,8 @@ from flowdsl.batches.variables import EntityVariable
 from flowdsl.expressions.row_source import Failures, first_failures
 from flowdsl.expressions.var import Var
 from flowdsl.graph.entities import AMBIGUOUS, NONE, Numbers
-from flowdsl.kernels.kernel import Kernel, NoDirectionKernel, StepContext
+from flowdsl.kernels.kernel import Kernel, NoDirectionKernel
+from flowdsl.kernels.outcome import Failed, StepOutcome, Until
 from flowdsl.operators.base import Kind, Operator, link_caption
 from flowdsl.operators.options import (
     DIRECTION,
@@ -141,16 +142,16 @@ class ResolveKernel(Kernel):
     def __init__(self, options: Resolve, rules: Rules) -> None:
         self._options, self._rules = options, rules
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         at, back = contexts.lift({self._options.from_})
         versions, failures = self._look_up(at)
         if back is not None:
             versions, failures = versions.take(back), None if failures is None else failures.take(back)
         found = contexts.having({self._options.as_: EntityVariable(versions)})
         if failures is None:
-            return found
-        step.failed(contexts, failures)
-        return found.take(np.flatnonzero(~failures.mask))
+            return StepOutcome(found)
+        passed = found.take(np.flatnonzero(~failures.mask))
+        return StepOutcome(passed, failed=(Failed(contexts, failures),))
 
     def _look_up(self, contexts: ContextBatch) -> tuple[Numbers, Failures | None]:
         options, graph, chunk = self._options, contexts.chunk.graph, contexts.chunk

@@ -12,7 +12,8 @@ from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.hoist import lifted
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.var import Var
-from flowdsl.kernels.kernel import Kernel, StepContext
+from flowdsl.kernels.kernel import Kernel
+from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import CONDITION, option
 from flowdsl.rules import Rules
@@ -104,9 +105,9 @@ class WhereKernel(Kernel):
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
 
-    def run(self, contexts: ContextBatch, step: StepContext) -> ContextBatch:
+    def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
-            return contexts
+            return StepOutcome(contexts)
         if self._condition.paths is None:
             holds, failures = self._condition.evaluate(contexts)
         else:
@@ -115,7 +116,9 @@ class WhereKernel(Kernel):
             )
         rest = ~holds
         if failures is not None:
-            step.failed(contexts, failures)
             holds, rest = holds & ~failures.mask, rest & ~failures.mask
-        step.dropped(contexts, np.flatnonzero(rest), "filtered")
-        return contexts.take(np.flatnonzero(holds))
+        return StepOutcome(
+            contexts.take(np.flatnonzero(holds)),
+            failed=failed_where(contexts, failures),
+            dropped=dropped_rows(contexts, np.flatnonzero(rest), "filtered"),
+        )

@@ -82,7 +82,7 @@ class Dispatching:
             self._keys.names.catch_up(before, local.position)
         self._local = local
         self._timed = plan.timed
-        self._store = DispatchingStore(recorder, sinks, self._keys, delivers_of(plan, local))
+        self._store = DispatchingStore(recorder, sinks, self._keys, delivers_of(plan))
         recorder.store, recorder.event_columns = self._store, EVENT_COLUMNS
         self.source = self._keys.names.source
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.expressions.row_source import Failures
-from flowdsl.flow.plan import Stage
+from flowdsl.flow.plan import CompiledStep
 from flowdsl.results.store import Store, StoredPart, TablePart
 from flowdsl.results.table_writer import TableRecorder, failure_rows
 
@@ -41,7 +41,7 @@ class _Found:
     count: int
     seq_no: int
     row: int
-    piece: TablePart | StoredPart | tuple[Stage, ContextBatch, Failures]
+    piece: TablePart | StoredPart | tuple[CompiledStep, ContextBatch, Failures]
 
     def add(self, later: _Found) -> None:
         """Add a count found later; the first example has the smallest `seq_no`."""
@@ -102,12 +102,14 @@ def _pending(recorder: TableRecorder | None) -> Iterable[tuple[Key, _Found]]:
             rows = np.flatnonzero(failures.codes == code)
             row = int(rows[seq[rows].argmin()])
             for flow in stage.flows:
-                found = _Found(stage.step.method, len(rows), int(seq[row]), row, (stage, contexts, failures))
+                found = _Found(
+                    stage.operator.method, len(rows), int(seq[row]), row, (stage, contexts, failures)
+                )
                 yield (flow, stage.number, failures.messages[code - 1]), found
 
 
 def _examples(found: Sequence[_Found], recorder: TableRecorder | None) -> list[dict[str, Any]]:
-    waiting: list[tuple[Stage, ContextBatch, Failures]] = []
+    waiting: list[tuple[CompiledStep, ContextBatch, Failures]] = []
     for one in found:
         if isinstance(one.piece, tuple):
             stage, contexts, failures = one.piece

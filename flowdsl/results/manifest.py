@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from flowdsl.errors import ReplayError
-from flowdsl.operators.deliver import Deliver
 from flowdsl.results.hints import field_hints
 from flowdsl.results.store import Store, TablePart
 from flowdsl.results.table_writer import TableRecorder, deliveries_table
 from flowdsl.sinks.frame import MOMENT
 
 if TYPE_CHECKING:
-    from flowdsl.engine.executor import FanOutHistogram
+    from flowdsl.engine.counts import FanOutHistogram
     from flowdsl.engine.local import LocalExecutor
     from flowdsl.flow.plan import Plan
 
@@ -28,10 +27,10 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalExecutor) -> di
     """What is known of a run beside its tables."""
     steps = step_rows(plan, local)
     fan_outs = [
-        {"number": flow, "step": stage.stage.number, **_sizes(stage.tally.sizes)}
-        for stage in local.stages()
-        if stage.stage.step.branches
-        for flow in stage.stage.flows
+        {"number": flow, "step": run.step.number, **_sizes(run.counts.sizes)}
+        for run in local.steps
+        if run.step.fans_out
+        for flow in run.step.flows
     ]
     fan_outs.sort(key=lambda f: (f["number"], f["step"]))
     counts = [
@@ -52,7 +51,7 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalExecutor) -> di
         "unmatched": recorder.unmatched_count,
         "trace": recorder.trace,
         "steps": steps,
-        "delivers": delivers_of(plan, local),
+        "delivers": delivers_of(plan),
         "fan_outs": fan_outs,
         "delivered": counts,
         "undelivered": recorder.undelivered_count,
@@ -60,19 +59,19 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalExecutor) -> di
     }
 
 
-def delivers_of(plan: Plan, local: LocalExecutor) -> list[dict[str, Any]]:
+def delivers_of(plan: Plan) -> list[dict[str, Any]]:
     """The deliver steps: where their deliveries are kept, whose they are, and what sinks and fields they have."""
     delivers: list[dict[str, Any]] = []
-    for stage in (run.stage for run in local.stages()):
-        if isinstance(stage.step, Deliver):
-            before = plan.flows[stage.flows[0]].steps[: stage.number]
+    for step in plan.steps:
+        if step.sinks:
+            before = plan.flows[step.flows[0]].steps[: step.number]
             delivers.append(
                 {
-                    "table": deliveries_table(stage.number, stage.flows),
-                    "flows": stage.flows,
-                    "sinks": list(stage.step.sinks),
+                    "table": deliveries_table(step.number, step.flows),
+                    "flows": step.flows,
+                    "sinks": list(step.sinks),
                     "timed": any(s.times for s in before),
-                    "fields": field_hints(before, plan.flows[stage.flows[0]].scopes()),
+                    "fields": field_hints(before, plan.flows[step.flows[0]].scopes()),
                 }
             )
     return sorted(delivers, key=lambda d: d["flows"][0])
@@ -81,18 +80,18 @@ def delivers_of(plan: Plan, local: LocalExecutor) -> list[dict[str, Any]]:
 def step_rows(plan: Plan, local: LocalExecutor) -> list[dict[str, Any]]:
     """What became of the contexts at every step, a row for each flow that has it."""
     rows: list[dict[str, Any]] = []
-    for stage in local.stages():
-        tally, step = stage.tally, stage.stage.step
-        for flow in stage.stage.flows:
+    for run in local.steps:
+        tally, step = run.counts, run.step
+        for flow in step.flows:
             rows.append(
                 {
                     "number": flow,
                     "flow": plan.flows[flow].name,
-                    "step": stage.stage.number,
+                    "step": step.number,
                     "operator": step.method,
-                    "text": step.text,
-                    "caption": step.caption,
-                    "sinks": list(step.sinks) if isinstance(step, Deliver) else [],
+                    "text": step.operator.text,
+                    "caption": step.operator.caption,
+                    "sinks": list(step.sinks),
                     "held_before": tally.held_before,
                     "entered": tally.entered,
                     "extra_branches": tally.extra_branches,
@@ -100,7 +99,7 @@ def step_rows(plan: Plan, local: LocalExecutor) -> list[dict[str, Any]]:
                     "dropped": sum(tally.dropped.values()),
                     "failed": tally.failed,
                     "absorbed": tally.absorbed,
-                    "held": stage.kernel.held,
+                    "held": run.kernel.held,
                     "seconds": round(tally.seconds, 6),
                     "reasons": dict(tally.dropped),
                     "refused": dict(tally.refused),
@@ -119,16 +118,16 @@ def _sizes(sizes: FanOutHistogram) -> dict[str, Any]:
 
 def record_open(plan: Plan, store: Store, local: LocalExecutor) -> None:
     """Write down the windows and queues that are open."""
-    for stage in local.stages():
-        rows = stage.kernel.open()
+    for run in local.steps:
+        rows = run.kernel.open()
         if not rows:
             continue
         frame = pl.DataFrame(rows).with_columns(
             pl.col("opened_at", "due_at").cast(MOMENT),
-            pl.lit(stage.stage.number, pl.Int32).alias("step"),
-            pl.lit(stage.stage.step.method).alias("operator"),
+            pl.lit(run.step.number, pl.Int32).alias("step"),
+            pl.lit(run.step.method).alias("operator"),
         )
-        for flow in stage.stage.flows:
+        for flow in run.step.flows:
             store.add(
                 "open",
                 TablePart(

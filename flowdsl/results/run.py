@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from flowdsl.engine.executor import Observer
 from flowdsl.engine.extension import fitted
 from flowdsl.engine.local import LocalExecutor
+from flowdsl.engine.observers import Observer, ObserverSink
 from flowdsl.engine.state import State, lost_text
 from flowdsl.errors import ReplayError
 from flowdsl.events import EVENT_COLUMNS, warn
@@ -93,10 +93,10 @@ def _both(hand_over: Callable[[], None], tick: Tick) -> Tick:
 
 
 def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Observer | None) -> LocalExecutor:
-    state = options.state
+    state, trace = options.state, None if observer is None else ObserverSink(observer)
     if state is None:
         graph = beside(lambda: (options.graph or EntityGraph()).start(plan.needs, plan.rules))
-        return LocalExecutor(plan, graph, recorder, observer, gates=options.gates)
+        return LocalExecutor(plan, graph, recorder, trace, gates=options.gates)
     if not isinstance(state, State):
         raise ReplayError(f"state is a {type(state).__name__}", allowed="result.state of an earlier replay")
     if options.graph is not None:
@@ -117,7 +117,7 @@ def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Obse
         )
     if not state.belongs_to(plan):
         state = fitted(state, plan, state.base, options.source, plan.event_columns)
-    local = LocalExecutor(plan, state.graph, recorder, observer, state.steps, gates=options.gates)
+    local = LocalExecutor(plan, state.graph, recorder, trace, state.steps, gates=options.gates)
     local.clock, local.position, local.stopped = state.clock, state.position, state.stopped
     return local
 

@@ -22,9 +22,9 @@ from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Versions
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.expressions.row_source import Failures
-from flowdsl.flow.plan import Stage
+from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.batch_variable import opened
-from flowdsl.kernels.kernel import EventRefs, Refused
+from flowdsl.kernels.outcome import Deliveries, Failed, StepOutcome
 from flowdsl.log import EventSource
 from flowdsl.log.event_rows import EventRows
 from flowdsl.progress import ProgressReporter, Tick, beat, silent
@@ -85,45 +85,42 @@ class TableRecorder:
         # columns of the event that are taken down with its deliveries, for sinks
         self.event_columns: tuple[str, ...] = ()
         self._source = source
-        self._pending: list[tuple[Stage, ContextBatch, Failures]] = []
+        self._pending: list[tuple[CompiledStep, ContextBatch, Failures]] = []
         self._pending_size = 0
         self._settles = True
 
-    def delivered(
-        self, stage: Stage, contexts: ContextBatch, payload: Payload, recipient: Column, refused: Refused | None = None
-    ) -> None:  # fmt: skip
-        """Deliveries of one step; `refused` says which of them did not reach one of its sinks."""
-        part = _delivery_part(stage, contexts, payload, recipient, self.event_columns, refused or {})
-        self.store.add(deliveries_table(stage.number, stage.flows), part)
-        for sink in stage.step.sinks:  # type: ignore[attr-defined]
-            lost = int(np.count_nonzero(refused[sink])) if refused and sink in refused else 0
-            for flow in stage.flows:
-                self.delivered_count[flow, sink] += len(contexts) - lost
+    def write(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
+        """Write down what was delivered and what failed; in a trace also what was dropped."""
+        for failed in outcome.failed:
+            self._failed(step, failed)
+        for dropped in outcome.dropped if self.trace else ():
+            refs = dropped.refs
+            frame = pl.DataFrame({"seq_no": refs.seq, "branch": branch_texts(refs.branches, len(dropped))})
+            self.store.add("dropped", TablePart(frame, {**_step_meta(step), "reason": dropped.reason}))
+        if outcome.delivered is not None:
+            self._delivered(step, outcome.delivered)
 
-    def failed(self, stage: Stage, contexts: ContextBatch, failures: Failures) -> None:
-        """Contexts that failed at one step."""
-        rows = np.flatnonzero(failures.codes)
+    def _delivered(self, step: CompiledStep, delivered: Deliveries) -> None:
+        part = _delivery_part(step, delivered, self.event_columns)
+        self.store.add(deliveries_table(step.number, step.flows), part)
+        refused = delivered.refused or {}
+        for sink in step.sinks:
+            lost = int(np.count_nonzero(refused[sink])) if sink in refused else 0
+            for flow in step.flows:
+                self.delivered_count[flow, sink] += len(delivered.contexts) - lost
+
+    def _failed(self, step: CompiledStep, one: Failed) -> None:
+        rows, contexts, failures = one.rows, one.contexts, one.failures
         failed, why = contexts.take(rows), Failures(failures.codes[rows], failures.messages)
         if self._source is None:
             events = failed.chunk.frame(failed.rows)
-            self.store.add("errors", error_part(stage, failed, why, events))
+            self.store.add("errors", error_part(step, failed, why, events))
             return
         # only the number of the event is kept: the rest is read again when somebody asks
         numbers = EventRows(pl.DataFrame({"seq_no": failed.seq}), contexts.chunk.interner)
-        self._pending.append((stage, failed.detached(numbers), why))
+        self._pending.append((step, failed.detached(numbers), why))
         self._pending_size += len(rows)
         self._settle_some()
-
-    def dropped(self, stage: Stage, contexts: ContextBatch, rows: Index, reason: str) -> None:
-        """Contexts that one step dropped; each is written down only in a trace."""
-        if self.trace:
-            taken = contexts.take(rows)
-            self._trace_rows(stage, taken.seq, taken.branches, reason)
-
-    def dropped_earlier(self, stage: Stage, members: EventRefs, reason: str) -> None:
-        """Contexts held since earlier that were dropped."""
-        if self.trace:
-            self._trace_rows(stage, members.seq, members.branches, reason)
 
     def late(self, chunk: Chunk, rows: Index) -> None:
         """Events older than the clock."""
@@ -180,7 +177,7 @@ class TableRecorder:
             self.store.add("errors", part)
 
     @property
-    def pending(self) -> Sequence[tuple[Stage, ContextBatch, Failures]]:
+    def pending(self) -> Sequence[tuple[CompiledStep, ContextBatch, Failures]]:
         """The failures that are kept as contexts: of their events only the number is known."""
         return self._pending
 
@@ -201,16 +198,12 @@ class TableRecorder:
 
     def renumber(self, mapping: Versions) -> None:
         """Entity versions got new numbers."""
-        self._pending = [(stage, contexts.renumbered(mapping), why) for stage, contexts, why in self._pending]
-
-    def _trace_rows(self, stage: Stage, seq: Any, branches: Any, reason: str) -> None:
-        frame = pl.DataFrame({"seq_no": seq, "branch": branch_texts(branches, len(seq))})
-        self.store.add("dropped", TablePart(frame, {**_stage_meta(stage), "reason": reason}))
+        self._pending = [(step, contexts.renumbered(mapping), why) for step, contexts, why in self._pending]
 
 
 def failure_rows(
     recorder: TableRecorder,
-    failed: Sequence[tuple[Stage, ContextBatch, Failures]],
+    failed: Sequence[tuple[CompiledStep, ContextBatch, Failures]],
     follower: ProgressReporter | None = None,
 ) -> Iterator[TablePart]:
     """Failures that were kept as contexts as rows of the table of errors, their events read again."""
@@ -219,10 +212,10 @@ def failure_rows(
     seqs = np.unique(np.concatenate([contexts.seq for _, contexts, _ in failed]))
     follower = follower or ProgressReporter()
     events = read_events_at(recorder.source, seqs, tick=follower.part(0.5))
-    for stage, contexts, failures in failed:
+    for step, contexts, failures in failed:
         rows = events[np.searchsorted(seqs, contexts.seq)]
         again = contexts.detached(EventRows(rows, contexts.chunk.interner))
-        yield error_part(stage, again, failures, rows)
+        yield error_part(step, again, failures, rows)
         beat()
 
 
@@ -239,13 +232,12 @@ def deliveries_table(step: int, flows: list[int]) -> str:
     return f"deliveries/{flows[0]}-{step}"
 
 
-def _stage_meta(stage: Stage) -> dict[str, Any]:
-    return {"flows": stage.flows, "step": stage.number, "operator": stage.step.method}
+def _step_meta(step: CompiledStep) -> dict[str, Any]:
+    return {"flows": step.flows, "step": step.number, "operator": step.method}
 
 
-def _delivery_part(
-    stage: Stage, contexts: ContextBatch, payload: Payload, recipient: Column, event_columns: Iterable[str], refused: Refused,
-) -> TablePart:  # fmt: skip
+def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Iterable[str]) -> TablePart:
+    contexts, payload, refused = delivered.contexts, delivered.payload, delivered.refused or {}
     frame = pl.DataFrame({"seq_no": contexts.seq})
     time = contexts.chunk.column(("event", "timestamp_us"), contexts.rows)
     columns: list[pl.Series] = [
@@ -253,13 +245,13 @@ def _delivery_part(
         pl.Series("event_time", time.ints).cast(MOMENT),
         pl.Series("delivered_at", contexts.moment).cast(MOMENT),
         closed_texts(contexts),
-        recipient.to_series()[0].alias("recipient_id"),
+        delivered.recipient.to_series()[0].alias("recipient_id"),
     ]
-    window = opened(contexts, stage.rules.batch_names)
+    window = opened(contexts, step.rules.batch_names)
     if window is not None:
         columns.append(pl.Series(OPENED_BY, window.seq))
     if event_columns:
-        origins = Origins.of(contexts, stage.rules.batch_names)
+        origins = Origins.of(contexts, step.rules.batch_names)
         parts: tuple[Any, ...] = (origins.seq, origins.moments, origins.branches)
         columns += [pl.Series(name, values) for name, values in zip(ORIGIN, parts, strict=True)]
     columns += [pl.Series(BRANCH.format(i), b) for i, b in enumerate(contexts.branches)]
@@ -273,7 +265,7 @@ def _delivery_part(
             json_fields.append(name)
         columns.append(series.alias(FIELD.format(name)))
     whole = not isinstance(payload.node, dict)
-    meta = {**_stage_meta(stage), "fields": names, "json": json_fields, "whole": whole}
+    meta = {**_step_meta(step), "fields": names, "json": json_fields, "whole": whole}
     if refused:
         meta["refused"] = {sink: REFUSED.format(i) for i, sink in enumerate(refused)}
     return TablePart(frame.with_columns(columns), meta)
@@ -347,7 +339,9 @@ def read_events_at(
     return joined
 
 
-def error_part(stage: Stage, contexts: ContextBatch, failures: Failures, events: pl.DataFrame) -> TablePart:
+def error_part(
+    step: CompiledStep, contexts: ContextBatch, failures: Failures, events: pl.DataFrame
+) -> TablePart:
     """Failed contexts with their whole events, as rows of the table of errors."""
     messages = pl.Series("error", [None, *failures.messages], dtype=pl.String)[failures.codes]
     frame = events.with_columns(
@@ -356,7 +350,7 @@ def error_part(stage: Stage, contexts: ContextBatch, failures: Failures, events:
         messages,
         variables_json(contexts),
     )
-    return TablePart(frame, _stage_meta(stage))
+    return TablePart(frame, _step_meta(step))
 
 
 def variables_json(contexts: ContextBatch) -> pl.Series:

@@ -17,7 +17,7 @@ import polars as pl
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.tracer import EventTracer
 from flowdsl.events import EVENT_COLUMNS
-from flowdsl.flow.plan import Stage
+from flowdsl.flow.plan import CompiledStep
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of, links_of
 from flowdsl.log import EventSource
@@ -50,10 +50,10 @@ class GraphReadTracer(EventTracer):
         self.readings: dict[GraphRead, None] = {}
         self._rules = rules
 
-    def step(self, stage: Stage, entered: ContextBatch, passed: ContextBatch) -> None:
+    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
         """A step let some contexts go on."""
         super().step(stage, entered, passed)
-        step = stage.step
+        step = stage.operator
         if isinstance(step, (Resolve, FanOut)) and len(entered):
             codes = entered.id_codes(step.from_, uuids=self._rules.uuids)
             ids = entered.chunk.interner.texts(codes).to_list()

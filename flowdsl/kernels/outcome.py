@@ -1,0 +1,144 @@
+"""What a kernel is given and what it returns: values only. A kernel calls nobody, so it can be tried at will."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.payload import Payload
+from flowdsl.expressions.row_source import Failures
+from flowdsl.kernels.batch_variable import ItemLists
+from flowdsl.values.columns import Column
+from flowdsl.values.json_types import Index, Mask
+
+FOREVER = int(np.iinfo(np.int64).max)
+Seqs = npt.NDArray[np.int64]
+# by sink, which contexts do not reach it
+Refused = Mapping[str, Mask]
+
+
+class EventRefs(Protocol):
+    """Contexts of which only the event and the branch are still known."""
+
+    @property
+    def seq(self) -> Seqs: ...
+
+    @property
+    def branches(self) -> tuple[npt.NDArray[np.int32], ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """How far time goes in one call: timers due at or before `clock` (µs) fire; `ending` says that the log is over."""
+
+    clock: int
+    ending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The contexts that end where `failures` says so."""
+
+    contexts: ContextBatch
+    failures: Failures
+
+    @property
+    def rows(self) -> Index:
+        """Where in `contexts` they are."""
+        return np.flatnonzero(self.failures.codes)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Contexts that end on purpose: some rows of a batch, or with `rows=None` all of what was held since earlier."""
+
+    contexts: ContextBatch | EventRefs
+    rows: Index | None
+    reason: str
+
+    def __len__(self) -> int:
+        return len(self.contexts.seq if self.rows is None else self.rows)
+
+    @property
+    def refs(self) -> ContextBatch | EventRefs:
+        """The contexts that were dropped, and no others."""
+        contexts = self.contexts
+        if self.rows is None:
+            return contexts
+        assert isinstance(contexts, ContextBatch)
+        return contexts.take(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Branched:
+    """The number of branches that a fan-out made of each context; of those without any, 0."""
+
+    contexts: ContextBatch
+    counts: Index
+
+
+@dataclass(frozen=True, slots=True)
+class Absorbed:
+    """Contexts that went into batches which go on as one context each: `count` of them are no more.
+
+    `batches` are the contexts that go on, `windows` the number of the window of each. Which contexts were in them is
+    looked up in `held` when somebody asks.
+    """
+
+    count: int
+    batches: ContextBatch
+    windows: Seqs
+    held: ItemLists
+
+    def members(self) -> tuple[ItemLists, Index]:
+        """All contexts of the windows, and which of `batches` each went into."""
+        inside = self.held.of(self.windows)
+        order = np.argsort(self.windows)
+        return inside, order[np.searchsorted(self.windows[order], inside.windows)]
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """Contexts that reach sinks; `refused` says which of them do not reach one of the sinks."""
+
+    contexts: ContextBatch
+    payload: Payload
+    recipient: Column
+    refused: Refused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """What became of a batch of contexts, and of what was held, at one step.
+
+    `passed` go on, in order. What came in and is in no part of it is held by the kernel. `refused` says for each sink
+    which of the contexts that came to it its preferences kept from it.
+    """
+
+    passed: ContextBatch
+    failed: tuple[Failed, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    absorbed: Absorbed | None = None
+    branched: Branched | None = None
+    delivered: Deliveries | None = None
+    refused: Refused | None = None
+
+
+def failed_where(contexts: ContextBatch, failures: Failures | None) -> tuple[Failed, ...]:
+    """Return the failures of a batch as a part of an outcome; nothing where there are none."""
+    return () if failures is None else (Failed(contexts, failures),)
+
+
+def dropped_rows(contexts: ContextBatch, rows: Index, reason: str) -> tuple[Dropped, ...]:
+    """Return the rows of a batch that end for a reason as a part of an outcome; nothing where there are none."""
+    return (Dropped(contexts, rows, reason),) if len(rows) else ()
+
+
+def dropped_held(members: EventRefs, reason: str) -> tuple[Dropped, ...]:
+    """Return contexts held since earlier that end for a reason as a part of an outcome; nothing where there are none."""
+    return (Dropped(members, None, reason),) if len(members.seq) else ()
