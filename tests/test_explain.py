@@ -9,7 +9,7 @@ import pytest
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
-from flowdsl.explanation.explain import ExplainedStep
+from flowdsl.explanation.paths import ExplainedStep
 from flowdsl.values.json_types import MISSING
 
 

@@ -16,7 +16,8 @@ from test_explain import FEED, LIKE, LOG, history
 
 import flowdsl as fd
 from flowdsl import Flow, on, var
-from flowdsl.explanation.why import DeliveryExplanation, FlowPath
+from flowdsl.explanation.paths import FlowPath
+from flowdsl.explanation.why import DeliveryExplanation
 from flowdsl.samples.datasets import write_sample
 
 EVE = ("ann", "bob", "cat")

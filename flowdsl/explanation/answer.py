@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowdsl.explanation.diagram import event_line
+from flowdsl.explanation.text import event_line
 from flowdsl.pluralize import count_text
 
 if TYPE_CHECKING:
-    from flowdsl.explanation.why import DeliveryExplanation, FlowPath
+    from flowdsl.explanation.paths import FlowPath, RecipientPaths
 
 UNMATCHED = 5
 """Flows that do not match such events and are still listed one by one."""
 
 
-def answer_text(answer: DeliveryExplanation) -> str:
+def answer_text(answer: RecipientPaths) -> str:
     """Return the event, the verdict, and a paragraph for each flow."""
     paths, left = listed_paths(answer)
     paragraphs = [f"{event_line(answer.event)}\n{verdict(answer)}"]
@@ -24,13 +24,13 @@ def answer_text(answer: DeliveryExplanation) -> str:
     return "\n\n".join([*paragraphs, *_rest(left)])
 
 
-def answer_sentences(answer: DeliveryExplanation) -> list[str]:
+def answer_sentences(answer: RecipientPaths) -> list[str]:
     """Return the verdict, and a line for each flow."""
     paths, left = listed_paths(answer)
     return [verdict(answer), *(f"{path.flow}: {' '.join(path.sentences)}" for path in paths), *_rest(left)]
 
 
-def verdict(answer: DeliveryExplanation) -> str:
+def verdict(answer: RecipientPaths) -> str:
     """Return yes or no, in a sentence."""
     by = [path.flow for path in answer.ways if path.reached]
     event = f"event {answer.event['seq_no']}"
@@ -39,7 +39,7 @@ def verdict(answer: DeliveryExplanation) -> str:
     return f"No: {event} did not reach {answer.recipient}."
 
 
-def listed_paths(answer: DeliveryExplanation) -> tuple[list[FlowPath], int]:
+def listed_paths(answer: RecipientPaths) -> tuple[list[FlowPath], int]:
     """Return the paths to list, and the number of flows left out because they do not match such events."""
     matched = [path for path in answer.ways if path.outcome != "not matched"]
     others = [path for path in answer.ways if path.outcome == "not matched"]

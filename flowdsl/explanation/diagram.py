@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 from flowdsl.diagrams.diagram import TRIGGER, Annotation, Diagram, FlowDiagram, Outflow
 from flowdsl.diagrams.flows import flow_chain
-from flowdsl.explanation.text import clipped, moment, shown
+from flowdsl.explanation.answer import verdict
+from flowdsl.explanation.text import clipped, event_line, shown
 from flowdsl.pluralize import count_text
 from flowdsl.values.json_types import MISSING
 
 if TYPE_CHECKING:
-    from flowdsl.explanation.explain import ExplainedStep, Explanation
-    from flowdsl.explanation.why import DeliveryExplanation, FlowPath
+    from flowdsl.explanation.paths import EventSteps, ExplainedStep, FlowPath, RecipientPaths
     from flowdsl.flow.spec import FlowSpec
 
 LEAVING: Final = ("dropped", "failed", "absorbed", "held")
 GONE_ON: Final = ("passed", "delivered")
 
 
-def explanation_diagram(explanation: Explanation) -> Diagram:
+def explanation_diagram(explanation: EventSteps) -> Diagram:
     """Build the flows that the event matched, with the count of its branches at each step and their ends."""
     chains, others = [], []
     for flow in explanation.flows:
@@ -38,12 +38,10 @@ def explanation_diagram(explanation: Explanation) -> Diagram:
     return Diagram(f"Event {explanation.event['seq_no']}", tuple(chains), notes=tuple(notes))
 
 
-def why_diagram(why: DeliveryExplanation) -> Diagram:
+def why_diagram(why: RecipientPaths) -> Diagram:
     """Build the flows that matched with the path of one recipient's branch, down to the step that stopped
     it.
     """
-    from flowdsl.explanation.answer import verdict
-
     by_name = {flow.name: flow for flow in why.flows}
     chains = [_way_to(by_name[way.flow], way) for way in why.ways if way.outcome != "not matched"]
     if not chains:
@@ -68,18 +66,6 @@ def _way_to(flow: FlowSpec, way: FlowPath) -> FlowDiagram:
             targets=targets,
         )
     return chain.marked(nodes={way.step: said})
-
-
-def event_line(event: Mapping[str, Any]) -> str:
-    """Return an event in one line."""
-    kind = event.get("link_type") or event.get("entity_type") or ""
-    between = (
-        f"{event.get('source_id')} → {event.get('target_id')}"
-        if "source_id" in event
-        else event.get("entity_id", "")
-    )
-    parts = [f"event {event['seq_no']}:", str(event["kind"]), str(kind), str(between)]
-    return " ".join(part for part in parts if part) + f", {moment(event['timestamp'])} UTC"
 
 
 def way_of(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) -> FlowDiagram:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime as dt
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import polars as pl
 from flowdsl.engine.tracer import EventTracer, StepTrace
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, FlowWarning
+from flowdsl.explanation.paths import EventSteps, ExplainedStep
 from flowdsl.flow.spec import FlowSpec, Trigger
 from flowdsl.log.columns import readable
 from flowdsl.operators.base import Kind
@@ -35,41 +35,12 @@ NOT_RUN: Final = "this replay did not run on it: see start, stop, only and state
 _SOME: Final = 1 << 10
 
 
-@dataclass(frozen=True)
-class ExplainedStep:
-    """What became of an event, or of one branch of it, at one step.
-
-    `step` is None for the trigger. `outcome` is `matched` or `not matched` there, and else `passed`, `delivered`, `dropped`,
-    `failed`, `absorbed` or `held`; `reason` says why, `at` is the log clock. `operands` has what the step read,
-    `variables` what there was after it.
-    """
-
-    flow: str
-    step: int | None
-    operator: str
-    text: str
-    branch: str | None
-    outcome: str
-    reason: str | None
-    at: dt.datetime | None
-    operands: tuple[tuple[str, Any], ...]
-    variables: Mapping[str, Any]
-    payload: Any
-    sinks: tuple[str, ...]
-    recipient_id: str | None
-
-
 @dataclass(frozen=True, repr=False)
-class Explanation:
+class Explanation(EventSteps):
     """The way of one event through flows: printed it reads step by step, `steps` and `to_pandas()` have the same as data.
 
     `more` counts, by flow, the branches of fan-outs that were not followed because there were so many.
     """
-
-    event: Mapping[str, Any]
-    steps: tuple[ExplainedStep, ...]
-    more: Mapping[str, int]
-    flows: tuple[FlowSpec, ...] = ()
 
     def picture(self) -> Picture:
         """The flows that matched, with how many branches of the event came to each step and where they ended."""

@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from flowdsl.diagrams.picture import Picture
 from flowdsl.explanation.answer import answer_sentences, listed_paths
+from flowdsl.explanation.diagram import explanation_diagram, why_diagram
 from flowdsl.explanation.text import fresh_variables, moment, shown
 from flowdsl.values.json_types import MISSING
 from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
-    from flowdsl.diagrams.picture import Picture
-    from flowdsl.explanation.explain import ExplainedStep, Explanation
-    from flowdsl.explanation.why import DeliveryExplanation
+    from flowdsl.explanation.paths import EventSteps, ExplainedStep, RecipientPaths
 
 ROWS: Final = 60
 
 
-def explanation_html(explanation: Explanation) -> str:
+def explanation_html(explanation: EventSteps) -> str:
     """Render the picture of an explanation and a row for each step of each branch."""
-    return _render([], explanation.picture(), explanation.steps)
+    return _render([], Picture(explanation_diagram(explanation)), explanation.steps)
 
 
-def answer_html(answer: DeliveryExplanation) -> str:
+def answer_html(answer: RecipientPaths) -> str:
     """Render the answer in sentences, its picture, and the steps of the paths that it tells of."""
     paths, _ = listed_paths(answer)
     return _render(
-        answer_sentences(answer), answer.picture(), [step for path in paths for step in path.steps]
+        answer_sentences(answer),
+        Picture(why_diagram(answer)),
+        [step for path in paths for step in path.steps],
     )
 
 

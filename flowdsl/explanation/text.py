@@ -12,14 +12,14 @@ from flowdsl.errors import one_line
 from flowdsl.values.json_types import MISSING
 
 if TYPE_CHECKING:
-    from flowdsl.explanation.explain import ExplainedStep, Explanation
+    from flowdsl.explanation.paths import EventSteps, ExplainedStep
 
 WIDTH: Final = 100
 # branches of a fan-out printed in full
 BRANCHES: Final = 3
 
 
-def explanation_text(explanation: Explanation) -> str:
+def explanation_text(explanation: EventSteps) -> str:
     """Return the path of the event through each flow, a paragraph a flow."""
     paragraphs = [_event_text(explanation.event)]
     for flow in dict.fromkeys(step.flow for step in explanation.steps):
@@ -103,6 +103,18 @@ def _step_lines(step: ExplainedStep, fresh: Mapping[str, Any]) -> Iterable[str]:
         lines.append(f"payload {shown(step.payload)}")
     lines += [f"→ {name} = {shown(value)}" for name, value in fresh.items()]
     yield from (f"                 {line}" for line in lines)
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """Return an event in one line."""
+    kind = event.get("link_type") or event.get("entity_type") or ""
+    between = (
+        f"{event.get('source_id')} → {event.get('target_id')}"
+        if "source_id" in event
+        else event.get("entity_id", "")
+    )
+    parts = [f"event {event['seq_no']}:", str(event["kind"]), str(kind), str(between)]
+    return " ".join(part for part in parts if part) + f", {moment(event['timestamp'])} UTC"
 
 
 def moment(at: dt.datetime) -> str:

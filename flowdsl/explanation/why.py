@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from flowdsl.errors import ReplayError
 from flowdsl.explanation.explain import (
     NOT_RUN,
-    ExplainedStep,
     asked_flows,
     event_at,
     explained,
@@ -21,6 +20,7 @@ from flowdsl.explanation.explain import (
     unmet,
 )
 from flowdsl.explanation.narrative import Narrator
+from flowdsl.explanation.paths import FlowPath, RecipientPaths
 from flowdsl.explanation.trace import GONE_ON, EventTrace, Parts, delivered_at, persons
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.progress import Progress, following
@@ -32,41 +32,8 @@ if TYPE_CHECKING:
     from flowdsl.diagrams.picture import Picture
 
 
-@dataclass(frozen=True)
-class FlowPath:
-    """The path of an event through one flow towards a recipient, and its end.
-
-    Attributes
-    ----------
-    flow : str
-        The name of the flow.
-    reached : bool
-        Whether the recipient got a delivery.
-    outcome : str
-        `delivered`, `dropped`, `failed`, `absorbed`, `held`, `not matched`, `not theirs` (it went to others)
-        or `nobody` (nothing was delivered).
-    step : int or None
-        The step at which the path ended.
-    sentences : tuple of str
-        The story of the path.
-    variables : Mapping
-        The variables at its end.
-    steps : tuple of ExplainedStep
-        The path step by step. If a batch absorbed the event, the steps of the event that it went on as
-        follow.
-    """
-
-    flow: str
-    reached: bool
-    outcome: str
-    step: int | None
-    sentences: tuple[str, ...]
-    variables: Mapping[str, Any]
-    steps: tuple[ExplainedStep, ...]
-
-
 @dataclass(frozen=True, repr=False)
-class DeliveryExplanation:
+class DeliveryExplanation(RecipientPaths):
     """The reasons that an event reached a recipient or not, which `result.why(seq_no, recipient)` returns.
 
     Printed it reads as sentences; a notebook shows a picture too.
@@ -96,16 +63,6 @@ class DeliveryExplanation:
     >>> print(answer.text.splitlines()[1])
     Yes: event 1 reached bob, by liked.
     """
-
-    event: Mapping[str, Any]
-    recipient: str
-    ways: tuple[FlowPath, ...]
-    flows: tuple[FlowSpec, ...]
-
-    @property
-    def reached(self) -> bool:
-        """Whether a flow delivered the event to the recipient."""
-        return any(way.reached for way in self.ways)
 
     @property
     def text(self) -> str:

@@ -27,8 +27,8 @@ from flowdsl.log.repeats import Repeated
 from flowdsl.values.interner import UNKNOWN, HashTable
 
 if TYPE_CHECKING:
-    from flowdsl.log.base import EventLog
     from flowdsl.log.segments import Segment
+    from flowdsl.log.source import EventSource
 
 Duplicates = Literal["keep", "drop"]
 FOLDER: Final = "ids"
@@ -50,7 +50,7 @@ def check_duplicates(duplicates: object) -> None:
 class KnownIds:
     """Ids of the events of a log that are not in files."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventSource) -> None:
         self._log = log
         self._recent = HashTable()
         self._seen = 0
@@ -70,7 +70,7 @@ class KnownIds:
 class KnownIdsInFiles(KnownIds):
     """Ids of the events of a log in a folder; those of its segments are indexed in files."""
 
-    def __init__(self, log: EventLog, folder: Path, segments: Callable[[], Sequence[Segment]]) -> None:
+    def __init__(self, log: EventSource, folder: Path, segments: Callable[[], Sequence[Segment]]) -> None:
         super().__init__(log)
         self._segments = segments
         self._folder = folder / FOLDER

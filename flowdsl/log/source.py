@@ -1,17 +1,11 @@
-"""Interface of event sources, and their construction from whatever users pass as a log."""
+"""Interface of event sources."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from numbers import Integral
-from pathlib import Path
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
-
-from flowdsl.errors import DataError
-from flowdsl.paths import path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +49,7 @@ class EventSource(Protocol):
 
         Examples
         --------
+        >>> from flowdsl.log import open_log
         >>> [chunk["seq_no"].to_list() for chunk in open_log([]).chunks([], 100)]
         []
         """
@@ -70,97 +65,6 @@ class EventSource(Protocol):
         """Rows that could not be read or are unusual: `place`, `row`, `problem`, `reason`, `text`."""
 
 
-def open_log(log: Any) -> EventSource:
-    """Open any log for the engine.
-
-    Parquet files and frames are read in place; their invalid rows are skipped and listed in `problems`. A
-    list is numbered by (timestamp, position).
-
-    Parameters
-    ----------
-    log
-        A log, a path, glob or folder of Parquet files, a frame of any library, or a list of events.
-
-    Returns
-    -------
-    EventSource
-        The events.
-
-    Raises
-    ------
-    DataError
-        If it is none of these, or an event of a list is invalid.
-
-    Examples
-    --------
-    >>> import polars as pl
-    >>> frame = pl.DataFrame({"kind": ["entity.deleted"], "timestamp": ["2024-01-01T00:00:00Z"],
-    ...                       "entity_type": ["user"], "entity_id": ["ann"]})
-    >>> [chunk["seq_no"].to_list() for chunk in open_log(frame).chunks([], 100)]
-    [[1]]
-    """
-    from flowdsl.log.frames import frame_table
-    from flowdsl.log.table import EventTable
-
-    if is_source(log):
-        source: EventSource = log
-        return source
-    if isinstance(log, (str, os.PathLike)):
-        return _open_path(path_of(log))
-    table = frame_table(log)
-    if table is not None:
-        return EventTable(table)
-    if isinstance(log, Iterable) and not isinstance(log, (Mapping, bytes)):
-        return _listed(log)
-    raise DataError(
-        f"{type(log).__name__} is no event log",
-        allowed="a log, a path or glob of Parquet files, a frame, an Arrow stream, a list of events",
-        hint="read_events(…) reads files of other shapes",
-    )
-
-
 def is_source(log: Any) -> bool:
     """Return True if an object is an `EventSource`; does not touch its `problems`, which may be expensive."""
     return callable(getattr(log, "chunks", None)) and callable(getattr(log, "clock_marks", None))
-
-
-def _open_path(path: Path) -> EventSource:
-    from flowdsl.log.catalog import has_catalog
-    from flowdsl.log.parquet import ParquetEventLog
-    from flowdsl.log.sources import ParquetFiles, files_of
-    from flowdsl.log.table import EventTable
-
-    if has_catalog(path):
-        return ParquetEventLog(path)
-    return EventTable(ParquetFiles(files_of(path)))
-
-
-def _is_seq_no(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and 0 < int(value) < 1 << 63
-
-
-def _listed(events: Iterable[Any]) -> EventSource:
-    from flowdsl.log.rows import rows_frame
-    from flowdsl.log.sources import FrameTable
-    from flowdsl.log.table import EventTable
-
-    events = list(events)
-    frame = rows_frame(events)
-    untimed = frame["timestamp"].is_null()
-    if untimed.any():
-        raise DataError(
-            "an event without timestamp",
-            place=f"event {untimed.arg_true()[0]}",
-            hint='give {"timestamp": …, "event": …}, or append it to a MemoryEventLog with a timestamp',
-        )
-    numbers = [event.get("seq_no") for event in events]
-    if any(number is not None for number in numbers):
-        for place, number in enumerate(numbers):
-            if not _is_seq_no(number):
-                raise DataError(
-                    f"seq_no is {number!r}",
-                    place=f"event {place}",
-                    allowed="whole numbers from 1 on, for all events or for none",
-                )
-        frame = frame.with_columns(pl.Series("seq_no", numbers, dtype=pl.Int64))
-    return EventTable(FrameTable(frame, place="list"))

@@ -17,7 +17,7 @@ from flowdsl.operators import OPERATORS
 from flowdsl.operators.where import Where
 
 if TYPE_CHECKING:
-    from flowdsl.explanation.explain import ExplainedStep
+    from flowdsl.explanation.paths import ExplainedStep
     from flowdsl.notebook.design_model import DesignModel
     from flowdsl.notebook.drafts import Problem, StepDraft
     from flowdsl.notebook.preview_run import PreviewResult

@@ -15,7 +15,8 @@ from flowdsl.notebook.outcome_observer import holds
 from flowdsl.values.json_types import MISSING
 
 if TYPE_CHECKING:
-    from flowdsl.explanation.explain import ExplainedStep, Explanation
+    from flowdsl.explanation.explain import Explanation
+    from flowdsl.explanation.paths import ExplainedStep
     from flowdsl.notebook.outcome_index import OutcomeIndex
     from flowdsl.notebook.outcome_observer import Seqs
 

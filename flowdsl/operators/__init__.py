@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowdsl.errors import did_you_mean
 from flowdsl.operators.base import Operator
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
@@ -24,3 +25,14 @@ OPERATORS: Registry[type[Operator]] = Registry(
 def is_own(step: Operator) -> bool:
     """Return True for a step whose operator is flowdsl's own."""
     return type(step) in _OWN
+
+
+def missing_method(owner: str, name: str) -> str:
+    """Return what to say where a flow or trigger has no attribute of that name."""
+    said = f"{owner!r} object has no attribute {name!r}"
+    if name.startswith("_"):
+        return said
+    if name in OPERATORS and name not in OPERATORS.own:
+        return f"{said}; {name} is an operator of another package: .then({OPERATORS[name].__name__}(…))"
+    hint = did_you_mean(name, [operator.method for operator in OPERATORS.own.values()])
+    return f"{said}; {hint}" if hint else said

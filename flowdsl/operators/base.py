@@ -264,16 +264,3 @@ def as_step(step: object) -> Operator:
             f"then takes a step, not {shown:.60}", allowed="an operator with its options: Sample(0.1)"
         )
     return step.read(**{name: getattr(step, name) for name in step.options()})
-
-
-def missing_method(owner: str, name: str) -> str:
-    """Return what to say where a flow or trigger has no attribute of that name."""
-    said = f"{owner!r} object has no attribute {name!r}"
-    if name.startswith("_"):
-        return said
-    from flowdsl.operators import OPERATORS
-
-    if name in OPERATORS and name not in OPERATORS.own:
-        return f"{said}; {name} is an operator of another package: .then({OPERATORS[name].__name__}(…))"
-    hint = did_you_mean(name, [operator.method for operator in OPERATORS.own.values()])
-    return f"{said}; {hint}" if hint else said

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Never, Self
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
-from flowdsl.operators.base import Operator, as_step, missing_method, refuse_unknown
+from flowdsl.operators import missing_method
+from flowdsl.operators.base import Operator, as_step, refuse_unknown
 from flowdsl.operators.options import Direction, Strategy
 
 

@@ -22,7 +22,8 @@ from flowdsl.testing.graph_slice import GraphReadTracer, GraphSlice, Row, number
 from flowdsl.testing.runner import run
 
 if TYPE_CHECKING:
-    from flowdsl.explanation.explain import ExplainedStep, Explanation
+    from flowdsl.explanation.explain import Explanation
+    from flowdsl.explanation.paths import ExplainedStep
     from flowdsl.results.options import Options
 
 MOST: Final = 500
