@@ -1,20 +1,20 @@
-"""What can go wrong, as one tree.
+"""Exceptions of flowdsl.
 
 ::
 
-    FlowError                     everything flowdsl raises on purpose
-    ├── BuildError                a flow that cannot be what was written (also a ValueError)
-    │   ├── ConditionError        a condition that does not parse or cannot be evaluated
-    │   ├── TemplateError         a template that does not parse or is refused
-    │   └── ExportError           a flow that production cannot say; `.problems` holds all that it cannot
-    ├── LoadError                 YAML that is refused; `.problems` holds all of them
-    ├── DataError                 events, entities, links or files that cannot be used (also a ValueError)
-    ├── ReplayError               a replay that cannot start or go on
-    ├── SinkError                 a sink that cannot be made or used as it is
-    ├── PluginError               something of another package that cannot be loaded, or is not what it should be
-    └── LiveError                 a live run that cannot start or go on
+    FlowError                     base class
+    ├── BuildError                invalid flow (also a ValueError)
+    │   ├── ConditionError        condition that does not parse or cannot be evaluated
+    │   ├── TemplateError         template that does not parse or is rejected
+    │   └── ExportError           flow that production cannot express; `.problems` lists every part
+    ├── LoadError                 rejected YAML; `.problems` lists every error
+    ├── DataError                 invalid events, entities, links or files (also a ValueError)
+    ├── ReplayError               replay that cannot start or continue
+    ├── SinkError                 sink that cannot be built or used
+    ├── PluginError               plug-in of another package that cannot be loaded or is not valid
+    └── LiveError                 live run that cannot start or continue
 
-Each says where it is (flow, step, file and line), what is wrong, what was allowed, and a hint.
+Each error has a location (flow, step, file and line), a message, the allowed alternatives, and a hint.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import Final
 
 
 class FlowError(Exception):
-    """Something flowdsl refuses, with its place, what was allowed instead, and a hint.
+    """Error with its place, the allowed alternatives, and a hint.
 
-    `what` is the sentence; `flow`, `step` (counted from 0, with its operator) and `place`
-    (`flows.yaml:12:5`) say where; `allowed` lists what would have been accepted.
+    `what` is the message; `flow`, `step` (counted from 0, with its operator) and `place` (`flows.yaml:12:5`) are the
+    location; `allowed` lists what would have been accepted.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FlowError(Exception):
     def located(
         self, *, flow: str | None = None, step: str | None = None, place: str | None = None
     ) -> FlowError:
-        """The same error with the parts of its place that it did not know yet."""
+        """Add the missing parts of the location, and return the error."""
         self.flow = self.flow or flow
         self.step = self.step or step
         self.place = self.place or place
@@ -78,17 +78,17 @@ class FlowError(Exception):
         return printable("\n".join(lines))
 
 
-# controls, ends of lines and paragraphs, what turns the direction of text, halves of surrogate pairs
+# controls, line and paragraph separators, direction marks, half surrogate pairs
 _UNSHOWN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """The text as any output takes it: half of a surrogate pair, which is no character, by its number."""
+    """Return text that any output can encode; half surrogate pairs are escaped."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def one_line(text: str) -> str:
-    r"""The text where a line break, or anything else that is not shown, would end what it stands in: by its number.
+    r"""Escape line breaks and invisible characters.
 
     >>> print(one_line("likes\nimport os"))
     likes\nimport os
@@ -101,19 +101,19 @@ def _shortened(text: str, most: int) -> str:
 
 
 class BuildError(FlowError, ValueError):
-    """A flow that cannot be what was written."""
+    """Invalid flow."""
 
 
 class ConditionError(BuildError):
-    """A condition that does not parse, or that cannot be evaluated at all."""
+    """Condition that does not parse or cannot be evaluated."""
 
 
 class TemplateError(BuildError):
-    """A template that does not parse, or that flowdsl refuses."""
+    """Template that does not parse or is rejected."""
 
 
 class ExportError(BuildError):
-    """A flow that cannot be said in production's language; `problems` holds every part that cannot, in order."""
+    """Flow that production cannot express; `problems` lists every part, in order."""
 
     def __init__(self, problems: Sequence[BuildError]) -> None:
         self.problems = tuple(problems)
@@ -124,30 +124,30 @@ class ExportError(BuildError):
 
 
 class DataError(FlowError, ValueError):
-    """Events, entities, links or files that cannot be used as they are."""
+    """Invalid events, entities, links or files."""
 
 
 class ReplayError(FlowError):
-    """A replay that cannot start or cannot go on."""
+    """Replay that cannot start or continue."""
 
 
 class SinkError(FlowError, ValueError):
-    """A sink that cannot be made, opened or used as it is."""
+    """Sink that cannot be built, opened or used."""
 
 
 class PluginError(FlowError):
-    """Something that another package adds and that cannot be loaded, or is not what it should be.
+    """Plug-in of another package that cannot be loaded or is not valid.
 
     `place` names the distribution and the object in it.
     """
 
 
 class LiveError(FlowError):
-    """A live run that cannot start or cannot go on."""
+    """Live run that cannot start or continue."""
 
 
 class LoadError(FlowError, ValueError):
-    """YAML that is refused; `problems` holds every refusal, in the order of the text."""
+    """Rejected YAML; `problems` lists every error, in the order of the text."""
 
     def __init__(self, problems: Sequence[FlowError]) -> None:
         self.problems = tuple(problems)
@@ -158,6 +158,6 @@ class LoadError(FlowError, ValueError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """A hint that names the known word nearest to `word`, or None where nothing is near."""
+    """Return a hint with the known word closest to `word`, or None."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else None

@@ -1,4 +1,4 @@
-"""Events: the five kinds, the columns of an event table, and the events that users write by hand.
+"""Events: the five kinds, the columns of an event table, and events written by hand.
 
 An event is a mapping in production's JSON form: the inner object (`{"kind": "link", "action": "created", …}`),
 or the envelope around it (`{"id", "timestamp", "event": {…}, "seq_no"}`). A row of an event table written as a
@@ -48,29 +48,29 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-# numbers from here on are no ids
+# integers from here on are not ids
 LONGEST_ID: Final = 10**1000
-# made once, for json.loads would make a decoder anew for each text
+# shared, as json.loads would build a decoder for each text
 _decode = json.JSONDecoder(parse_constant=_no_constant).decode
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
-# JSON nested deeper is refused, as production's reader does
+# JSON nested deeper is rejected, as in production
 MAX_NESTING: Final = 128
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
 
 
 class FlowWarning(UserWarning):
-    """Something flowdsl took a decision about that the user may want to take: a timestamp without a zone, say."""
+    """Warning about a decision made for the user, such as a timestamp without a time zone."""
 
 
-# what was warned about in the block at hand
+# warnings already emitted in the current block
 _said: ContextVar[set[str] | None] = ContextVar("said", default=None)
 
 
 @contextmanager
 def warned_once() -> Iterator[None]:
-    """A block in which each warning is given once, however many rows it is true of."""
+    """Emit each warning once within a block, however many rows cause it."""
     token = _said.set(_said.get() or set())
     try:
         yield
@@ -79,7 +79,7 @@ def warned_once() -> Iterator[None]:
 
 
 def warn(message: str) -> None:
-    """A `FlowWarning` that points at the line outside flowdsl that led to it."""
+    """Emit a `FlowWarning` that points at the calling line outside flowdsl."""
     said = _said.get()
     if said is not None:
         if message in said:
@@ -93,7 +93,7 @@ def warn(message: str) -> None:
 
 
 class EventRow(NamedTuple):
-    """One event as a row of an event table, without its `seq_no`.
+    """Event as a row of an event table, without its `seq_no`
 
     `timestamp` counts microseconds since 1970-01-01 UTC (None: not known); `data` and `metadata` are JSON text.
     """
@@ -278,7 +278,7 @@ def entity_deleted(entity_type: str, entity_id: str | int) -> dict[str, Any]:
 
 
 def event_row(event: Mapping[str, Any], *, place: str | None = None) -> EventRow:
-    """One event mapping as a row of an event table; `DataError` where it is no event.
+    """Convert an event mapping to a row of an event table. Raises `DataError` if it is invalid.
 
     `place` (`events.jsonl:12`) goes into the error. The mapping's own `seq_no` is not looked at.
 
@@ -311,7 +311,7 @@ def event_row(event: Mapping[str, Any], *, place: str | None = None) -> EventRow
 
 
 def event_mapping(row: EventRow, seq_no: int) -> dict[str, Any]:
-    """The envelope of a row, as production writes it: `{"id", "timestamp", "event": {…}, "seq_no"}`.
+    """Return a row as production writes it: `{"id", "timestamp", "event": {…}, "seq_no"}`
 
     >>> row = event_row({"timestamp": "2024-01-01T00:00:00Z", "event": entity_deleted("user", "ann")})
     >>> event_mapping(row, 3)["timestamp"], event_mapping(row, 3)["event"]["action"]
@@ -327,7 +327,7 @@ def event_mapping(row: EventRow, seq_no: int) -> dict[str, Any]:
 
 
 def needs_of(kind: str) -> str:
-    """The fields that an event of this kind cannot do without, as words.
+    """Return the required fields of an event of this kind, in words.
 
     >>> needs_of("link.deleted")
     'link_id, or link_type, source_id and target_id'
@@ -338,7 +338,7 @@ def needs_of(kind: str) -> str:
 
 
 def missing_field(kind: str, row: Mapping[str, Any]) -> str | None:
-    """The first field that this kind needs and the row lacks (null or empty), or None.
+    """Return the first required field that is null or empty in the row, or None.
 
     >>> missing_field("link.created", {"link_type": "likes", "source_id": None, "target_id": "b"})
     'source_id'
@@ -350,7 +350,7 @@ def missing_field(kind: str, row: Mapping[str, Any]) -> str | None:
 
 
 def id_text(value: Any, name: str, place: str | None = None) -> str | None:
-    """An id or a type as text, letter for letter; an integer as its decimal text; None stays None.
+    """Return an id or type as text; text is unchanged, an integer becomes decimal text, None stays None.
 
     >>> id_text(12, "source_id"), id_text("Ünal ", "source_id")
     ('12', 'Ünal ')
@@ -371,7 +371,7 @@ def id_text(value: Any, name: str, place: str | None = None) -> str | None:
 
 
 def json_text(value: Any, name: str = "data", place: str | None = None) -> str | None:
-    """A JSON value as compact JSON text; None where there is no value; `DataError` where it is no JSON value.
+    """Return a value as compact JSON text, or None for no value. Raises `DataError` if it is not JSON.
 
     >>> json_text({"n": 1, "tags": ["a"]})
     '{"n":1,"tags":["a"]}'
@@ -381,7 +381,7 @@ def json_text(value: Any, name: str = "data", place: str | None = None) -> str |
     try:
         text = _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        # one that goes round in itself is never walked through
+        # a value that contains itself would never end
         path = infinity(value, name) if str(error).startswith("Out of range float") else None
         if path is not None:
             raise _refusal(f"{path} {FAR}", place, "write it as text") from None
@@ -393,7 +393,7 @@ def json_text(value: Any, name: str = "data", place: str | None = None) -> str |
 
 
 def nesting_of(text: str) -> int:
-    """How deep arrays and objects of a JSON text are nested in one another.
+    """Return the nesting depth of arrays and objects in a JSON text.
 
     >>> nesting_of('{"a": [1, "[["]}')
     2
@@ -410,7 +410,7 @@ def nesting_of(text: str) -> int:
 
 
 def too_deep(text: str) -> bool:
-    """Whether a JSON text is nested deeper than any reader of it has to go."""
+    """Return True if a JSON text is nested deeper than the limit."""
     if len(text) <= 2 * MAX_NESTING or text.count("[") + text.count("{") <= MAX_NESTING:
         return False
     return nesting_of(text) > MAX_NESTING
@@ -425,7 +425,7 @@ def _shallow(text: str, name: str, place: str | None) -> str:
 
 
 def json_value(text: str) -> Any:
-    """What a JSON text says; `ValueError` where it is not JSON (NaN and Infinity are not).
+    """Parse a JSON text. Raises `ValueError` if it is not JSON (NaN and Infinity are not)
 
     >>> json_value('{"a": [1]}')
     {'a': [1]}
@@ -434,7 +434,8 @@ def json_value(text: str) -> Any:
 
 
 def timestamp_us(value: Any, *, place: str | None = None) -> int:
-    """Microseconds since 1970 of a datetime or an RFC 3339 text; finer digits are cut; without a zone it is UTC.
+    """Return microseconds since 1970 of a datetime or RFC 3339 text; finer digits are truncated; the default
+    zone is UTC.
 
     >>> timestamp_us("1970-01-01T01:00:00.0000019+01:00")
     1
@@ -452,7 +453,7 @@ def timestamp_us(value: Any, *, place: str | None = None) -> int:
         value = value.replace(tzinfo=UTC)
     micros = int((value - _EPOCH) // _MICROSECOND)
     if not _FIRST_US <= micros <= _LAST_US:
-        # its zone puts it there
+        # because of its time zone
         raise _refusal(
             f"timestamp {value.isoformat()} is beyond the years 1 to 9999 of UTC",
             place,
@@ -462,7 +463,7 @@ def timestamp_us(value: Any, *, place: str | None = None) -> int:
 
 
 def timestamp_text(microseconds: int) -> str:
-    """RFC 3339 text of a count of microseconds since 1970.
+    """Format microseconds since 1970 as RFC 3339.
 
     >>> timestamp_text(1_500_000)
     '1970-01-01T00:00:01.500000Z'
@@ -482,7 +483,9 @@ def _made(family: str, action: str, **fields: Any) -> dict[str, Any]:
 
 
 def _kind_of(inner: Mapping[str, Any], place: str | None) -> tuple[str, bool]:
-    """The kind, and whether `data` and `metadata` are JSON text (a row of an event table, not production's form)."""
+    """Return the kind, and True if `data` and `metadata` are JSON text (rows of an event table, not
+    production's form)
+    """
     named = inner.get("kind")
     kind = f"{named}.{inner['action']}" if "action" in inner else named
     if kind in KINDS:
@@ -509,7 +512,7 @@ def _checked_text(value: Any, name: str, place: str | None) -> str | None:
 
 
 def _kept(text: str, name: str, place: str | None) -> str:
-    """JSON text as it may stand in an event."""
+    """Return JSON text in the form that events keep."""
     path = far_number(_shallow(text, name, place), name)
     if path is not None:
         raise _refusal(f"{path} {FAR}", place, "write it as text")

@@ -1,8 +1,8 @@
-"""Any frame as a Polars frame: pandas, pyarrow, DuckDB relations, and whatever speaks Arrow's stream protocol.
+"""Conversion of any frame to Polars: pandas, pyarrow, DuckDB relations, and the Arrow stream protocol.
 
-Everything goes through Arrow, so that the same content gives the same columns whatever library holds it. What Arrow has and
-Polars lacks is made plain on the way: UUIDs are text, run-end encoded columns are spelled out, other extensions are what
-they are stored as. Polars meets nothing else, for on a foreign type it may end the process's work with a panic.
+Everything goes through Arrow, so that the same content gives the same columns from any library. Types that Polars lacks
+are converted first, as it may panic on them: UUIDs become text, run-end encoded columns are decoded, other extension
+types become their storage type.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from flowdsl.errors import DataError, FlowError
 if TYPE_CHECKING:
     import pandas as pd
 
-# the name and the values of a pandas column of Python objects -> the values as one type
+# name and values of a pandas column of Python objects -> values of one type
 Objects = Callable[[str, Any], Any]
 ACCEPTED = "pandas, polars or pyarrow tables, DuckDB relations, anything with the Arrow stream protocol"
 
 
-# what ends a program, a thread or a generator
+# exceptions that end a program, a thread or a generator
 _ENDINGS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 
 def is_frame(value: object) -> bool:
-    """Whether `to_polars` takes it."""
+    """Return True if `to_polars` accepts it."""
     return (
         isinstance(value, (pl.DataFrame, pl.LazyFrame))
         or hasattr(value, "__arrow_c_stream__")
@@ -46,19 +46,19 @@ def is_frame(value: object) -> bool:
 
 
 def rows_in(value: object) -> int | None:
-    """How many rows, items or keys there are; None where that cannot be told without work."""
+    """Return the number of rows, items or keys; None if counting takes work."""
     counted = (pl.DataFrame, pa.Table, pa.RecordBatch, list, tuple, dict)
     return len(value) if isinstance(value, counted) or is_pandas(value) else None  # type: ignore[arg-type]
 
 
 def is_pandas(value: object) -> bool:
-    """Whether it is a pandas frame; pandas is not imported for that."""
+    """Return True for a pandas frame, without importing pandas."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, pandas.DataFrame)
 
 
 def column_values(value: object) -> list[Any] | None:
-    """The values of a column that stands alone, without its nulls; None for anything else."""
+    """Return the values of a single column without nulls; None for anything else."""
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.Series):
         return list(value.dropna().tolist())
@@ -68,20 +68,20 @@ def column_values(value: object) -> list[Any] | None:
 
 
 def is_dataset(value: object) -> bool:
-    """Whether it is a dataset of pyarrow, or a scanner of one."""
+    """Return True for a pyarrow dataset or scanner."""
     dataset = sys.modules.get("pyarrow.dataset")
     return dataset is not None and isinstance(value, (dataset.Dataset, dataset.Scanner))
 
 
 def is_whole(dtype: pl.DataType) -> bool:
-    """Whether a column of this type holds whole numbers only; DuckDB's largest integers come as decimals."""
+    """Return True if a column of this type holds integers only; DuckDB's largest integers are decimals."""
     return dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
 
 
 def to_polars(
     value: Any, what: str, wanted: Callable[[str], bool] = lambda name: True, objects: Objects | None = None
 ) -> pl.DataFrame:
-    """The same rows as a Polars frame, without a copy where the columns are Arrow's; `what` names it in errors.
+    """Convert a frame to Polars, without copying Arrow columns; `what` names it in errors.
 
     Columns that are not `wanted` are left out before they are looked at; `objects` may prepare a pandas column of Python
     objects. `DataError` where a column has no plain type.
@@ -100,7 +100,7 @@ def to_polars(
 
 
 def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
-    """A pandas frame on the same Arrow memory."""
+    """Convert a frame to pandas on the same Arrow memory."""
     import pandas as pd
 
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -110,7 +110,7 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """A block in which what Polars, pyarrow and DuckDB raise is a `DataError` about `what`."""
+    """Convert errors of Polars, pyarrow and DuckDB within a block to a `DataError` about `what`"""
     try:
         yield
     except FlowError as error:
@@ -124,7 +124,7 @@ def translated(what: str) -> Iterator[None]:
 
 
 def is_foreign(error: BaseException, more: tuple[type[Exception], ...] = ()) -> bool:
-    """Whether Polars, pyarrow or DuckDB raised it, or it is one of `more`.
+    """Return True for an error of Polars, pyarrow or DuckDB, or of one of the types in `more`
 
     Their panics are no `Exception`s, as what ends a program is none either; that is never foreign.
     """
@@ -136,7 +136,9 @@ def is_foreign(error: BaseException, more: tuple[type[Exception], ...] = ()) -> 
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """The table with every column in a type that Polars has; `DataError` names a column that can have none."""
+    """Cast every column to a type that Polars has. Raises `DataError` with the name of a column that has
+    none.
+    """
     for i, field in enumerate(table.schema):
         try:
             target = plain_type(field.type)
@@ -152,7 +154,7 @@ def plain(table: pa.Table) -> pa.Table:
 
 
 def plain_type(dtype: pa.DataType) -> pa.DataType:
-    """The type that a column of this one gets; `TypeError` where there is none."""
+    """Return the type that a column of this type is cast to. Raises `TypeError` if there is none."""
     if isinstance(dtype, pa.UuidType):
         return pa.string()
     if isinstance(dtype, pa.Bool8Type):
@@ -181,7 +183,7 @@ def plain_type(dtype: pa.DataType) -> pa.DataType:
 
 def _plain_scalar(dtype: pa.DataType) -> pa.DataType:
     if pa.types.is_timestamp(dtype) and dtype.tz and not _is_zone(dtype.tz):
-        # the moments are UTC in any zone
+        # moments are stored in UTC, whatever the zone
         return pa.timestamp(dtype.unit, "UTC")
     if pa.types.is_interval(dtype):
         raise TypeError("an interval of months, which has no one length")
@@ -190,7 +192,7 @@ def _plain_scalar(dtype: pa.DataType) -> pa.DataType:
 
 @lru_cache(64)
 def _is_zone(name: str) -> bool:
-    """Whether Polars can name the zone: offsets are none, nor is what nobody knows."""
+    """Return True if Polars knows the time zone; it knows no offsets."""
     try:
         return bool(zoneinfo.ZoneInfo(name))
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
@@ -214,7 +216,9 @@ def _spelled_out(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArra
 
 
 def _has_no_cast(dtype: pa.DataType) -> bool:
-    """Whether pyarrow cannot cast it to its plain type, or casts it wrongly as it does list views with gaps."""
+    """Return True if pyarrow cannot cast it to its plain type, or does so wrongly, as for list views with
+    gaps.
+    """
     if isinstance(dtype, pa.UuidType) or pa.types.is_run_end_encoded(dtype):
         return True
     if isinstance(dtype, pa.BaseExtensionType):
@@ -249,7 +253,7 @@ def _without_extensions(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _arrow(value: Any, wanted: Callable[[str], bool]) -> pa.Table | None:
-    """A frame of Arrow's own, or of a library that gives one; None for anything else."""
+    """Convert an Arrow table, or an object that exports one; return None for anything else."""
     if hasattr(value, "to_arrow_table") and hasattr(value, "columns"):
         _refuse_repeated([name for name in value.columns if wanted(name)])
         quoted = ['"' + name.replace('"', '""') + '"' for name in value.columns if wanted(name)]
@@ -271,7 +275,7 @@ def _arrow(value: Any, wanted: Callable[[str], bool]) -> pa.Table | None:
 
 
 def _from_pandas(source: Any, wanted: Callable[[str], bool], objects: Objects | None) -> pa.Table:
-    # an index that has a name is a column: of times, or of ids
+    # a named index is a column, of times or ids
     named = [name for name in source.index.names if name is not None and name not in source.columns]
     if any(wanted(str(name)) for name in named):
         source = source.reset_index(named)
@@ -310,6 +314,6 @@ def _refuse_repeated(names: list[str]) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in short."""
+    """Return the first line of an error's message."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__

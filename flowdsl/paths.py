@@ -1,4 +1,4 @@
-"""Paths that somebody hands in, checked before the system sees them: what it says of some is no error of files."""
+"""Validation of file paths before they reach the operating system."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 
 from flowdsl.errors import DataError, FlowError
 
-# bytes that the name of a file may have, with all usual file systems
+# longest file name, in bytes, on all usual file systems
 _LONGEST_NAME: Final = 255
 
 
 def path_of(given: str | os.PathLike[str], error: type[FlowError] = DataError) -> Path:
-    """Return a path, or raise `error` where no file can have it.
+    """Return a path. Raises `error` if no file can have it.
 
     >>> path_of("data/events.jsonl").name
     'events.jsonl'

@@ -1,10 +1,10 @@
-"""Counts with what is counted, in words."""
+"""Counts with their nouns."""
 
 from __future__ import annotations
 
 
 def count_text(count: int, what: str) -> str:
-    """A count and what is counted.
+    """Return a count with its noun.
 
     >>> count_text(1, "delivery"), count_text(15322, "delivery"), count_text(2, "key")
     ('1 delivery', '15,322 deliveries', '2 keys')

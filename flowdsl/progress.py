@@ -1,7 +1,7 @@
-"""How far something is that takes its time: a bar with events a second and the time left, where somebody can see one.
+"""Progress reporting for long-running operations (tqdm bar, notebook line, or callback)
 
-Whatever may take longer than a second runs in a `following` block, and tells it what is done, in pieces that take a
-fraction of a second. What runs inside of such a block has no bar of its own.
+Operations that may take longer than a second run in a `following` block, and report to it several times a second. Nested
+operations have no bar of their own.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
 Progress = bool | Callable[[int, int | None], None] | None
-"""Whether progress is shown: True, False, None (where there is a terminal or a notebook), or a function that is called with
-the events done and the events in all (None: not known)."""
+"""True or False shows or hides progress; None shows it on a terminal or in a notebook; a function is called with the number
+of events done and of all events (None if unknown)."""
 Tick = Callable[[int], None]
-"""What is called with the events (or rows, or deliveries) done since the last call; with 0 to say that work goes on."""
+"""Callback for the number of events (or rows, or deliveries) done since the last call; 0 is a heartbeat."""
 
-# shorter waits are over before a bar is read
+# seconds before a bar appears; shorter waits need none
 DELAY: Final = 0.5
-# how often a bar is drawn anew that does not move, in seconds
+# interval in which an idle bar is redrawn, in seconds
 _BEAT: Final = 0.25
-# characters of a bar in a notebook, which has no width of its own
+# width of a bar in a notebook, in characters
 _WIDTH: Final = 100
 
 T = TypeVar("T")
 
 
 class ProgressReporter:
-    """A `Tick` of something that is followed. `total` is how much there is to do, None while that is not known."""
+    """Base reporter, called with the amount done since the last call; `total` is None if unknown."""
 
-    # whether somebody may be looking at a bar
+    # True if a bar may be visible
     seen = False
 
     def __init__(self, total: int | None = None) -> None:
@@ -41,25 +41,27 @@ class ProgressReporter:
         self.done = 0
 
     def __call__(self, done: int) -> None:
-        """So much was done since the last call."""
+        """Report the amount done since the last call."""
 
     def heard(self, done: int, total: int | None = None) -> None:
-        """What something within is to tell as its `progress`: what is done in all; of a second one only what is more."""
+        """Advance to an amount done in all, as a nested `progress` callback; a second pass counts only what
+        exceeds the first.
+        """
         self(max(done - self.done, 0))
 
     def part(self, worth: float) -> ProgressReporter:
-        """The follower of a part of the work, each unit of which is worth so much of the whole."""
+        """Return a reporter for part of the work, each unit of which is worth `worth` units of the whole."""
         return _Part(self, worth)
 
     def finish(self) -> None:
-        """All is done, also what was not told: left out, or lost in rounding."""
+        """Report the rest as done, including what was skipped or lost in rounding."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Close the bar."""
 
 
 class _Part(ProgressReporter):
-    """A part of something that is followed."""
+    """Reporter for a part of the work."""
 
     def __init__(self, whole: ProgressReporter, worth: float) -> None:
         super().__init__()
@@ -74,7 +76,7 @@ class _Part(ProgressReporter):
 
 
 class _CallbackReporter(ProgressReporter):
-    """Tells a function of the user's."""
+    """Reporter that calls a function of the user."""
 
     def __init__(
         self, progress: Callable[[int, int | None], None], total: int | None, outer: ProgressReporter | None
@@ -98,7 +100,7 @@ class _CallbackReporter(ProgressReporter):
 
 
 class _NestedReporter(ProgressReporter):
-    """Inside of something that is followed: that hears that work goes on."""
+    """Nested operation: forwards a heartbeat to the outer reporter."""
 
     def __init__(self, outer: ProgressReporter) -> None:
         super().__init__()
@@ -110,7 +112,7 @@ class _NestedReporter(ProgressReporter):
 
 
 class _BarReporter(ProgressReporter):
-    """A bar, from the first tick on that comes after a while."""
+    """Bar that appears after a delay."""
 
     seen = True
 
@@ -134,12 +136,12 @@ class _BarReporter(ProgressReporter):
         self._shown.total = self.total
         self._shown.update(done)
         if now >= self._drawn + _BEAT:
-            # it does so by itself only where it moved
+            # tqdm redraws only bars that moved
             self._shown.refresh()
             self._drawn = now
 
     def _show(self) -> None:
-        # imported late: it is slow to import, and most things are over before
+        # imported late: slow to import, and rarely needed
         from tqdm.std import tqdm
 
         self._line = _NotebookLine() if _in_notebook() else None
@@ -147,7 +149,7 @@ class _BarReporter(ProgressReporter):
             total=self.total, initial=0, unit=f" {self._unit}", unit_scale=True, desc=self._what, leave=False,
             file=self._line or sys.stderr, ncols=None if self._line is None else _WIDTH, delay=1e-9,
         )  # fmt: skip
-        # what was done before counts, and so does the time that it took
+        # count the amount and the time before the bar appeared
         self._shown.start_t = self._begun
         self._shown.n = self._shown.last_print_n = self.done
         self._shown.refresh()
@@ -160,10 +162,9 @@ class _BarReporter(ProgressReporter):
 
 
 class _NotebookLine:
-    """A file of one line in a notebook: what is written takes the place of what was, and at the end nothing is left.
+    """File of one line in a notebook, which each write replaces, and which is empty at the end.
 
-    A bar of ipywidgets would be kept in the saved notebook when it is over: its line of text in the outputs, and its
-    parts among the state of the widgets.
+    A bar of ipywidgets would stay in the saved notebook: its text in the outputs, and its parts in the widget state.
     """
 
     encoding = "utf-8"
@@ -172,7 +173,7 @@ class _NotebookLine:
         self._output: Any = None
 
     def write(self, text: str) -> None:
-        """Show a line; blanks over what was there are of no use here."""
+        """Show a line; the blanks that would erase the previous one are stripped."""
         from IPython.display import display
 
         line = text.strip()
@@ -182,15 +183,15 @@ class _NotebookLine:
             self._output.update({"text/plain": line}, raw=True)
 
     def flush(self) -> None:
-        """It is shown already."""
+        """Do nothing; lines are shown at once."""
 
     def clear(self) -> None:
-        """Leave an output of which nothing is shown: a single one cannot be taken away."""
+        """Empty the output; a single output cannot be removed."""
         if self._output is not None:
             self._output.update({}, raw=True)
 
 
-# whatever is followed in this thread
+# current reporter of this thread
 _CURRENT: ContextVar[ProgressReporter | None] = ContextVar("flowdsl_progress", default=None)
 
 
@@ -198,7 +199,7 @@ _CURRENT: ContextVar[ProgressReporter | None] = ContextVar("flowdsl_progress", d
 def following(
     progress: Progress, total: int | None, what: str = "replay", unit: str = "events"
 ) -> Iterator[ProgressReporter]:
-    """What to call with what was done since the last call, so that `progress` is told."""
+    """Report progress within a block; yield the reporter to call with the amount done."""
     follower = _follower(progress, total, what, unit)
     token = _CURRENT.set(follower)
     try:
@@ -222,7 +223,7 @@ def _follower(progress: Progress, total: int | None, what: str, unit: str) -> Pr
 
 
 def awaited(future: Future[T]) -> T:
-    """What a thread gives, waited for with the bar alive meanwhile."""
+    """Wait for a future while refreshing the progress bar."""
     current = _CURRENT.get()
     if current is not None:
         current(0)
@@ -232,7 +233,7 @@ def awaited(future: Future[T]) -> T:
 
 
 def counted(items: Iterable[T], tick: Tick, size: int = 1 << 14) -> Iterator[T]:
-    """The same items; `tick` hears of them, so many at a time."""
+    """Yield the items, and report them in groups of `size`"""
     number = 0
     for number, item in enumerate(items, 1):
         yield item
@@ -242,7 +243,7 @@ def counted(items: Iterable[T], tick: Tick, size: int = 1 << 14) -> Iterator[T]:
 
 
 def beside(work: Callable[[], T]) -> T:
-    """What one long step gives that cannot tell how far it is: a thread does it where there is a bar to keep alive."""
+    """Run a call that cannot report progress; use a thread so that the bar keeps refreshing."""
     current = _CURRENT.get()
     if current is None or not current.seen:
         return work()
@@ -251,14 +252,14 @@ def beside(work: Callable[[], T]) -> T:
 
 
 def beat(done: int = 0) -> None:
-    """Say to what is followed in this thread, if anything is, that work goes on, and no more."""
+    """Send a heartbeat to the current reporter of this thread, if any."""
     current = _CURRENT.get()
     if current is not None:
         current(0)
 
 
 def silent(done: int) -> None:
-    """A `Tick` that nobody hears."""
+    """Ignore progress."""
 
 
 def _in_notebook() -> bool:

@@ -1,4 +1,4 @@
-"""Things by name: those that flowdsl declares itself, and those that other packages add by entry points.
+"""Registries: declarations by name, from flowdsl itself and from the entry points of other packages.
 
 A package adds an operator, a sink, a filter, a function, a finding or a format of rows by an entry point whose name is the
 name of the thing, in one of the groups `flowdsl.operators`, `flowdsl.sinks`, … It is imported when it is first asked for.
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A mapping from names to declarations. What flowdsl has comes first, then the plug-ins by name.
+    """Mapping from names to declarations: flowdsl's own first, then plug-ins by name.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @property
     def own(self) -> Mapping[str, T]:
-        """Return what flowdsl declares itself."""
+        """Declarations of flowdsl itself."""
         return self._own
 
     def __getitem__(self, name: str) -> T:
@@ -76,14 +76,14 @@ class Registry(Mapping[str, T], Generic[T]):
         return {name: points[0] for name, points in found.items()}
 
     def _load(self, point: EntryPoint) -> T:
-        # what was loaded for another path may be another package of the same name
+        # what was loaded for another sys.path may be another package of the same name
         known = self._loaded.setdefault(tuple(sys.path), {})
         if point.name in known:
             return known[point.name]
         where = f"{_distribution(point)}: {point.value}"
         try:
             loaded: T = point.load()
-        # a package of somebody else may do anything when it is imported
+        # importing a plug-in may raise anything
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"the plug-in {point.name!r} cannot be loaded: {type(error).__name__}: {error}",

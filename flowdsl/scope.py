@@ -1,4 +1,4 @@
-"""Which variables exist at a step, and what is known of their shape, so that an impossible path is refused early."""
+"""Variables in scope at a step, with their static shapes, so that impossible paths are rejected early."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowdsl.values.paths import Path, path_text
 
 @dataclass(frozen=True)
 class ValueShape:
-    """What a variable can be: a value without parts, an object with known fields, or anything (`fields=None`)."""
+    """Shape of a variable: a scalar, an object with known fields, or anything (`fields=None`)"""
 
     what: str
     fields: Mapping[str, ValueShape] | None = None
@@ -42,26 +42,26 @@ TRIGGER_VARIABLES: dict[str, dict[str, ValueShape]] = {
 
 @dataclass(frozen=True)
 class Scope:
-    """The variables that a context holds before a step, in the order in which they were set."""
+    """Variables of a context before a step, in the order in which they were set."""
 
     variables: Mapping[str, ValueShape] = field(default_factory=dict)
     rules: Rules = FLOWDSL
 
     @classmethod
     def of_trigger(cls, kind: str, rules: Rules = FLOWDSL) -> Scope:
-        """The variables that an event of this kind starts with."""
+        """Return the initial variables for events of this kind."""
         own = {"event": EVENT} if rules.event_variable else {}
         return cls({**TRIGGER_VARIABLES[kind], **own}, rules)
 
     def having(self, **variables: ValueShape) -> Scope:
-        """The scope with these variables set."""
+        """Return the scope with these variables set."""
         return Scope({**self.variables, **variables}, self.rules)
 
     def __contains__(self, name: str) -> bool:
         return name in self.variables or not self.rules.early_checks
 
     def check(self, paths: Iterable[Path], what: str) -> None:
-        """Refuse a path that cannot exist here; `what` says who reads it."""
+        """Reject paths that cannot exist here; `what` names the reader in errors."""
         if not self.rules.early_checks:
             return
         for path in sorted(paths):
@@ -93,7 +93,7 @@ class Scope:
 
 
 def check_name(name: object, what: str) -> str:
-    """A name that a step may give to a variable: one that a path can reach."""
+    """Return a valid variable name, one that paths can reach. Raises `BuildError`"""
     if not isinstance(name, str) or not name.isidentifier() or name in {"true", "false", "null"}:
         raise BuildError(
             f"{what} {name!r} cannot name a variable",

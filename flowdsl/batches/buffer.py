@@ -1,4 +1,4 @@
-"""Contexts that outlive their chunk: those in windows and queues, with their event rows and variables."""
+"""Contexts buffered across chunks by windows and queues, with their event rows and variables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Refs = npt.NDArray[np.int64]
 
 
 class BufferedContexts(StateObject):
-    """Contexts put aside, in the order of their references, which ascend."""
+    """Block of buffered contexts, in ascending order of their references."""
 
     saved = keeps(
         refs=ArrayField(np.int64, 0, ascending=True),
@@ -78,11 +78,11 @@ class BufferedContexts(StateObject):
         return self._having(alive=self.alive.copy(), variables=dict(self.variables))
 
     def rows(self, refs: Refs) -> Index:
-        """Where these references are."""
+        """Return the rows of these references."""
         return np.searchsorted(self.refs, refs)
 
     def release(self, rows: Index, chunk: Chunk) -> ContextBatch:
-        """Contexts of the chunk again."""
+        """Return contexts as contexts of the current chunk."""
         start = chunk.bring(self.events.gather(rows))
         return ContextBatch(
             chunk,
@@ -95,7 +95,7 @@ class BufferedContexts(StateObject):
         )
 
     def swept(self) -> BufferedContexts:
-        """Without those that are held no more."""
+        """Return the block without released contexts."""
         if self.alive.all():
             return self
         rows = np.flatnonzero(self.alive)
@@ -110,13 +110,13 @@ class BufferedContexts(StateObject):
         )
 
     def goes_with(self, later: BufferedContexts) -> bool:
-        """Whether both can be one block: they say the same of their contexts, and neither dwarfs the other."""
+        """Return True if both blocks can be merged: they have the same variables, and similar sizes."""
         alike = self.variables.keys() == later.variables.keys() and len(self.branches) == len(later.branches)
         return alike and (self.payload is None) == (later.payload is None) and len(self) <= 2 * len(later)
 
     @staticmethod
     def joined(parts: Sequence[BufferedContexts]) -> BufferedContexts:
-        """All as one block, one behind the other; they say the same of their contexts."""
+        """Merge blocks that have the same variables."""
         if len(parts) == 1:
             return parts[0]
         swept = [part.swept() for part in parts]
@@ -141,21 +141,21 @@ class BufferedContexts(StateObject):
         )
 
     def versions(self) -> Iterable[Versions]:
-        """Entity versions that the contexts refer to."""
+        """Yield the entity versions that the contexts refer to."""
         for variable in self.variables.values():
             yield from variable.held_versions()
 
     def renumber(self, mapping: Versions) -> None:
-        """Entity versions got new numbers."""
+        """Apply new numbers of entity versions."""
         self.variables = {name: v.renumbered(mapping) for name, v in self.variables.items()}
 
     @property
     def seqs(self) -> npt.NDArray[np.int64]:
-        """The sequence numbers of the events."""
+        """Sequence numbers of the events."""
         return self.events.frame["seq_no"].to_numpy()
 
     def having_events(self, frame: pl.DataFrame) -> BufferedContexts:
-        """The same contexts with all columns of their events."""
+        """Return the same contexts with all columns of their events."""
         return self._having(events=self.events.replaced(frame))
 
     def _having(self, **changed: Any) -> BufferedContexts:
@@ -165,14 +165,14 @@ class BufferedContexts(StateObject):
 
 
 def branch_texts(levels: Sequence[npt.NDArray[np.int32]], size: int) -> list[str | None]:
-    """The position at each fan-out as text, such as `2.0`; None for contexts of no branch."""
+    """Return the position at each fan-out as text, such as `2.0`; None for contexts without branches."""
     if not levels:
         return [None] * size
     return [".".join(map(str, one)) for one in zip(*(level.tolist() for level in levels), strict=True)]
 
 
 class ContextBuffer(StateObject):
-    """Held contexts by reference: numbers that ascend in the order in which the contexts were put.
+    """Buffer of contexts by reference; references are numbers in the order of insertion.
 
     Blocks are joined at a geometric pace, so that there are few, however few contexts are put at a time.
     """
@@ -192,18 +192,18 @@ class ContextBuffer(StateObject):
         return super().restored(said, source)
 
     def has(self, refs: Refs) -> bool:
-        """Whether all of these are held."""
+        """Return True if all of these references are in the buffer."""
         there = [block.refs[block.alive] for block in self._blocks]
         return bool(np.isin(refs, np.concatenate([np.zeros(0, np.int64), *there])).all())
 
     def fork(self) -> ContextBuffer:
-        """A copy that can go its own way."""
+        """Return an independent copy."""
         forked = ContextBuffer()
         forked._blocks, forked._next = [block.fork() for block in self._blocks], self._next
         return forked
 
     def put(self, contexts: ContextBatch) -> Refs:
-        """Hold contexts; gives a reference to each."""
+        """Add contexts and return their references."""
         if not len(contexts):
             return np.zeros(0, np.int64)
         refs = np.arange(self._next, self._next + len(contexts))
@@ -215,7 +215,7 @@ class ContextBuffer(StateObject):
         return refs
 
     def release(self, refs: Refs, chunk: Chunk, *, keep: bool = False) -> ContextBatch | None:
-        """Held contexts as contexts of this chunk, in the order of `refs`; they are held no more."""
+        """Remove contexts and return them as contexts of this chunk, in the order of `refs`"""
         if not len(refs):
             return None
         pieces, places = [], []
@@ -232,7 +232,7 @@ class ContextBuffer(StateObject):
         return ContextBatch.concat(pieces).take(back)
 
     def forget(self, refs: Refs) -> None:
-        """These are held no more."""
+        """Remove contexts."""
         if not len(refs):
             return
         for block, mine in self._where(refs):
@@ -240,22 +240,22 @@ class ContextBuffer(StateObject):
         self._sweep()
 
     def versions(self) -> Iterable[Versions]:
-        """Entity versions that held contexts refer to."""
+        """Yield the entity versions that buffered contexts refer to."""
         for block in self._blocks:
             yield from block.versions()
 
     def renumber(self, mapping: Versions) -> None:
-        """Entity versions got new numbers."""
+        """Apply new numbers of entity versions."""
         for block in self._blocks:
             block.renumber(mapping)
 
     def lacking(self, columns: Collection[str]) -> npt.NDArray[np.int64]:
-        """The sequence numbers of events of which some of these columns were not kept."""
+        """Return the sequence numbers of events that lack some of these columns."""
         lacking = [block.seqs for block in self._blocks if not set(columns) <= {*block.events.frame.columns}]
         return np.concatenate([np.zeros(0, np.int64), *lacking])
 
     def complete(self, columns: Collection[str], events: pl.DataFrame) -> None:
-        """Have these columns of all events, as a frame has them in the order of their numbers."""
+        """Add columns to all events, from a frame in the order of their numbers."""
         numbers = events["seq_no"].to_numpy()
         for number, block in enumerate(self._blocks):
             if not set(columns) <= {*block.events.frame.columns}:
@@ -263,7 +263,7 @@ class ContextBuffer(StateObject):
                 self._blocks[number] = block.having_events(events[rows])
 
     def branches(self, refs: Refs) -> list[str | None]:
-        """The branches of held contexts, as text."""
+        """Return the branches of buffered contexts as text."""
         texts: list[str | None] = [None] * len(refs)
         for block, mine in self._where(refs):
             rows = block.rows(refs[mine])
@@ -274,20 +274,20 @@ class ContextBuffer(StateObject):
         return texts
 
     def seqs(self, refs: Refs) -> npt.NDArray[np.int64]:
-        """The sequence numbers of the events of held contexts."""
+        """Return the sequence numbers of the events of buffered contexts."""
         seqs = np.zeros(len(refs), np.int64)
         for block, mine in self._where(refs):
             seqs[mine] = block.events.frame["seq_no"].to_numpy()[block.rows(refs[mine])]
         return seqs
 
     def _where(self, refs: Refs) -> Iterator[tuple[BufferedContexts, Index]]:
-        """The blocks that hold some of these references, each with the places of those in `refs`."""
+        """Yield the blocks that hold some of these references, with the places of those in `refs`"""
         which = np.searchsorted([int(block.refs[0]) for block in self._blocks], refs, side="right") - 1
         for number in np.flatnonzero(np.bincount(which)).tolist():
             yield self._blocks[number], np.flatnonzero(which == number)
 
     def _sweep(self) -> None:
-        """Let go of blocks of which little is held any more, but for that."""
+        """Drop released contexts from blocks in which few remain."""
         swept = []
         for block in self._blocks:
             held = int(np.count_nonzero(block.alive))

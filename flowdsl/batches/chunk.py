@@ -1,7 +1,7 @@
-"""A stretch of the log as the operators see it: event rows as columns, the clock, and the graph beside them.
+"""Chunk of the log: event columns, the log clock, and the graph state that the events see.
 
-Rows `0 … fresh-1` are the events of the chunk, in order. Contexts that a window or a queue held since earlier
-chunks bring their event rows with them; these are added behind, and mean nothing for the clock.
+Rows `0 … fresh-1` are the events of the chunk, in order. The event rows of contexts that a window or queue has kept
+since earlier chunks are appended to them, and do not affect the clock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Micros = npt.NDArray[np.int64]
 
 
 class Chunk:
-    """The events of one stretch, their clock, the graph as it changes over them, and rows brought along."""
+    """Events of a chunk, their clock, the graph as it changes over them, and rows of earlier chunks."""
 
     def __init__(
         self, events: EventRows, clock: Micros, graph: GraphState, interner: Interner, *, seq_before: int = 0
@@ -44,11 +44,11 @@ class Chunk:
 
     @property
     def events(self) -> EventRows:
-        """The events of this chunk itself."""
+        """Events of this chunk itself."""
         return self._parts[0]
 
     def bring(self, rows: EventRows) -> int:
-        """Add rows kept from earlier chunks; their first one gets the number returned."""
+        """Append rows kept from earlier chunks, and return the number of the first one."""
         # flows may run on several threads
         with self._lock:
             start = self._total
@@ -58,7 +58,7 @@ class Chunk:
             return start
 
     def column(self, path: Path, rows: Index) -> Column:
-        """The values of an event variable at some rows."""
+        """Return the values of an event variable at some rows."""
         part = self._part_of(rows)
         if part is not None:
             start, events = part
@@ -66,7 +66,7 @@ class Chunk:
         return Column.concat([p.column(path) for p in self._parts]).take(rows)
 
     def codes(self, name: str, rows: Index) -> Codes:
-        """A text column as codes, at some rows."""
+        """Return a text column at some rows as codes."""
         part = self._part_of(rows)
         if part is not None:
             start, events = part
@@ -74,16 +74,16 @@ class Chunk:
         return np.concatenate([p.codes(name) for p in self._parts]).take(rows)
 
     def frame(self, rows: Index) -> pl.DataFrame:
-        """Some rows of the event table, in that order."""
+        """Return some rows of the event table, in the given order."""
         part = self._part_of(rows)
         if part is not None:
             start, events = part
             return events.frame[rows - start]
-        # an empty part may lack columns that were read for the rows of others
+        # empty parts may lack columns of the others
         return pl.concat([p.frame for p in self._parts if len(p)], how="diagonal")[rows]
 
     def keep(self, rows: Index) -> EventRows:
-        """A copy of some rows that outlives the chunk."""
+        """Copy some rows so that they can outlive the chunk."""
         part = self._part_of(rows)
         if part is not None:
             start, events = part
@@ -91,17 +91,17 @@ class Chunk:
         return EventRows(self.frame(rows), self.interner, self.events._hints)
 
     def seen_at(self, moments: Micros) -> npt.NDArray[np.int32]:
-        """For moments at which a timer fires: the last event processed before, -1 for none of this chunk."""
+        """Return the last event processed before each moment, -1 for none of this chunk."""
         return (np.searchsorted(self.clock, moments, side="left") - 1).astype(np.int32)
 
     def seq_seen(self, seen: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-        """The sequence number of the last event that is visible."""
+        """Return the sequence number of the last visible event."""
         if not self.fresh:
             return np.full(len(seen), self.seq_before, np.int64)
         return np.where(seen >= 0, self.seq.take(seen.clip(0)), self.seq_before)
 
     def _part_of(self, rows: Index) -> tuple[int, EventRows] | None:
-        """The one part that all these rows are in, and where it starts; None where they are in several."""
+        """Return the part that contains all these rows, and its first row; None if there are several."""
         if len(self._parts) == 1 or not len(rows):
             return 0, self._parts[0]
         low, high = int(rows.min()), int(rows.max())

@@ -1,8 +1,8 @@
-"""A batch of contexts as columns: what a flow carries from step to step.
+"""Batch of contexts as columns, passed from step to step.
 
-Production keeps a hash map for each event. Here a batch is a few integer columns: which event, which entity
-version a variable refers to, which branch. Texts are gathered only where something reads them. After a fan-out
-the batch keeps its parent and an index into it: whatever no branch changes is read, and rendered, once there.
+Production keeps a hash map for each event. Here a batch is a few integer columns: the event, the entity version of
+each variable, the branch. Texts are gathered only if something reads them. After a fan-out, the batch keeps its
+parent and an index into it: whatever is the same for all branches is read and rendered once, in the parent.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import MISSING, Index, Tag
 from flowdsl.values.paths import Path
 
-# what released a context last: nothing, a window's timer, the end of the log, or a queue
+# what released a context: nothing, a window's timer, the end of the log, or a queue
 NOT_CLOSED, CLOSED_BY_TIMER, CLOSED_AT_END, RELEASED = 0, 1, 2, 3
 
 
 class ContextBatch:
-    """Contexts of one flow, in order. Immutable: steps make new ones.
+    """Immutable, ordered batch of contexts of one flow.
 
-    `rows` are event rows of the chunk; `moment` the clock at which each is processed; `seen` the last event of the
-    chunk whose effect it sees; `branches` the position at each fan-out; `closed` what released it.
+    `rows` are event rows of the chunk, `moment` is the clock at which each is processed, `seen` the last event of the
+    chunk whose effect it sees, `branches` the position at each fan-out, `closed` what released it.
     """
 
     def __init__(
@@ -68,21 +68,21 @@ class ContextBatch:
 
     @property
     def moment(self) -> Micros:
-        """The log clock, in µs, at which each context is processed."""
+        """Log clock, in µs, at which each context is processed."""
         if self._moment is None:
             self._moment = self.chunk.clock.take(self.rows)
         return self._moment
 
     @property
     def seen(self) -> npt.NDArray[np.int32]:
-        """The last event of the chunk that each context sees the effect of."""
+        """Last event of the chunk whose effect each context sees."""
         if self._seen is None:
             self._seen = self.rows.astype(np.int32, copy=False)
         return self._seen
 
     @property
     def seq(self) -> npt.NDArray[np.int64]:
-        """The sequence number of each context's event."""
+        """Sequence number of each context's event."""
         if len(self.rows) and int(self.rows.max()) < self.chunk.fresh:
             return self.chunk.seq.take(self.rows)
         column = self.chunk.column(("event", "seq_no"), self.rows)
@@ -90,7 +90,7 @@ class ContextBatch:
 
     @property
     def payload(self) -> Payload | None:
-        """What the last `map` made."""
+        """Payload made by the last `map`"""
         if self._payload is None and self._origin is not None:
             parent, index = self._origin
             above = parent.payload
@@ -98,17 +98,17 @@ class ContextBatch:
         return self._payload
 
     def names(self) -> tuple[str, ...]:
-        """The variables that steps have set."""
+        """Return the variables set by steps."""
         above = self._origin[0].names() if self._origin else ()
         return tuple(dict.fromkeys([*above, *self._variables]))
 
     def roots(self) -> tuple[str, ...]:
-        """Every variable a context can hold, those of its event first."""
+        """Return every variable of the contexts, those of the event first."""
         payload = ("_payload",) if self.payload is not None else ()
         return tuple(dict.fromkeys([*sorted(self.event_roots), *self.names(), *payload]))
 
     def variable(self, name: str) -> Variable | None:
-        """What a step has set under this name."""
+        """Return the variable that a step has set under this name, or None."""
         if name in self._variables:
             return self._variables[name]
         if self._origin is None:
@@ -118,7 +118,7 @@ class ContextBatch:
         return None if above is None else above.take(index)
 
     def column(self, path: Path) -> Column:
-        """The values of a path in each context."""
+        """Return the values of a path in each context."""
         root = path[0]
         if root in self._variables:
             return self._variables[root].column(path[1:], self.chunk)
@@ -132,9 +132,9 @@ class ContextBatch:
         return Column(self.size, Tag.MISSING)
 
     def id_codes(self, path: Path, *, uuids: bool = False) -> Codes:
-        """Ids as codes of the interner, integers as their decimal text; 0 where the value is no id.
+        """Return ids as codes of the interner, integers as their decimal text; 0 for values that are not ids.
 
-        Where ids are `uuids`, integers are none, and all spellings of one have its code.
+        With `uuids`, integers are no ids, and all spellings of a UUID have one code.
         """
         root = path[0]
         if root not in self._own_names() and self._origin is not None:
@@ -150,7 +150,7 @@ class ContextBatch:
         return (uuid_codes if uuids else id_codes)(self.column(path), self.chunk)
 
     def lift(self, paths: Iterable[Path]) -> tuple[ContextBatch, Index | None]:
-        """The contexts furthest up, before fan-outs, that say all of `paths`, and how to get back from there."""
+        """Return the topmost ancestor that determines all of `paths`, and an index into it."""
         roots = {p[0] for p in paths}
         at, back = self, None
         while at._origin is not None and roots.isdisjoint(at._own_names()) and at._origin[0].size <= at.size:
@@ -159,7 +159,7 @@ class ContextBatch:
         return at, back
 
     def take(self, index: Index) -> ContextBatch:
-        """The contexts at `index`, in that order."""
+        """Return the contexts at `index`, in that order."""
         if len(index) == self.size and (
             not len(index) or (index[0] == 0 and index[-1] == len(index) - 1 and (np.diff(index) == 1).all())
         ):
@@ -178,7 +178,7 @@ class ContextBatch:
         )
 
     def slice(self, start: int, stop: int) -> ContextBatch:
-        """The contexts from `start` to before `stop`."""
+        """Return the contexts from `start` up to, not including, `stop`"""
         if start == 0 and stop >= len(self):
             return self
         return self.take(np.arange(start, min(stop, len(self))))
@@ -186,10 +186,10 @@ class ContextBatch:
     def having(
         self, variables: Mapping[str, Variable] | None = None, payload: Payload | None = None
     ) -> ContextBatch:
-        """These contexts with variables set, or another payload."""
+        """Return these contexts with variables set, or with another payload."""
         own = {**self._variables, **(variables or {})}
         if payload is None and "_payload" in own:
-            # an entity may be given the name of the payload, and is it then
+            # an entity stored under the payload's name becomes the payload
             payload = Payload(own["_payload"].column((), self.chunk), self.size)
         own.pop("_payload", None)
         return ContextBatch(
@@ -208,7 +208,9 @@ class ContextBatch:
     def fanned(
         self, index: Index, position: npt.NDArray[np.int32], variables: dict[str, Variable]
     ) -> ContextBatch:
-        """One context for each entry of `index`, which says whose branch it is; `position` counts them."""
+        """Return one context for each entry of `index`, which names its parent; `position` numbers the
+        branches.
+        """
         branches = ContextBatch(
             self.chunk,
             self.rows.take(index),
@@ -227,7 +229,7 @@ class ContextBatch:
     def placed(
         self, moment: Micros, seen: npt.NDArray[np.int32], closed: npt.NDArray[np.uint8]
     ) -> ContextBatch:
-        """These contexts at the moment at which a timer releases them, and with what they see then."""
+        """Return these contexts at the moment when a timer releases them, with what they see then."""
         held = {name: self.variable(name) for name in self.names()}
         return ContextBatch(
             self.chunk,
@@ -242,7 +244,7 @@ class ContextBatch:
         )
 
     def detached(self, events: EventRows) -> ContextBatch:
-        """The same contexts over these rows, in a chunk of their own that keeps nothing else of this one alive."""
+        """Copy the contexts into a chunk of their own, which keeps nothing of this one alive."""
         alone = Chunk(events, np.zeros(len(self), np.int64), self.chunk.graph, self.chunk.interner)
         held = {name: self.variable(name) for name in self.names()}
         return ContextBatch(
@@ -258,17 +260,17 @@ class ContextBatch:
         )
 
     def held_versions(self) -> Iterable[Versions]:
-        """The entity versions that variables refer to."""
+        """Yield the entity versions that variables refer to."""
         for variable in self._variables.values():
             yield from variable.held_versions()
 
     def renumbered(self, mapping: Versions) -> ContextBatch:
-        """The same after entity versions got new numbers; for contexts without a parent."""
+        """Return the contexts with new numbers of entity versions; not for contexts with a parent."""
         return self.having({name: v.renumbered(mapping) for name, v in self._variables.items()})
 
     @classmethod
     def concat(cls, parts: Sequence[ContextBatch]) -> ContextBatch:
-        """Contexts of one chunk, one part after the other; what is said of moments is lost."""
+        """Concatenate contexts of one chunk; their moments are reset."""
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
@@ -292,7 +294,7 @@ class ContextBatch:
         )
 
     def values(self, row: int) -> dict[str, Any]:
-        """One context's variables in Python, those that are missing left out."""
+        """Return the variables of one context as Python values, without missing ones."""
         one = self.take(np.array([row]))
         found = {name: one.column((name,)).values()[0] for name in one.roots()}
         return {name: value for name, value in found.items() if value is not MISSING}

@@ -1,7 +1,8 @@
-"""Evaluate an expression where it varies, not where it is asked for.
+"""Hoisting of expressions above fan-outs, and sharing of their values per entity version.
 
-What no branch of a fan-out changes is evaluated before the fan-out. What reads only one entity is evaluated once
-for each version of it, as soon as it was asked for as often as there are versions. Both are then only gathered.
+An expression that does not depend on the branch of a fan-out is evaluated before the fan-out. An expression over one
+entity is evaluated once per version, as soon as it was requested as often as there are versions. The results are
+gathered.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Evaluate = Callable[[Rows], tuple[Any, Failures | None]]
 
 
 class EntityRows:
-    """Versions of entities, each a context in which one variable is that entity."""
+    """Entity versions, each as a context whose only variable is that entity."""
 
     def __init__(self, name: str, versions: Versions, store: VersionStore) -> None:
         self._name = name
@@ -35,18 +36,20 @@ class EntityRows:
         return len(self._versions)
 
     def column(self, path: Path) -> Column:
-        """The values at a path below the entity."""
+        """Return the values at a path below the entity."""
         return self._store.column(path[1:], self._versions)
 
     def take(self, index: Index) -> EntityRows:
-        """The versions at `index`."""
+        """Return the versions at `index`"""
         return EntityRows(self._name, self._versions.take(index), self._store)
 
 
 def lifted(
     contexts: ContextBatch, key: object, paths: Iterable[Path], evaluate: Evaluate
 ) -> tuple[Any, Failures | None]:
-    """What `evaluate` gives for the contexts; `key` tells it from other evaluations over the same paths."""
+    """Evaluate an expression for the contexts where it is cheapest; `key` identifies it among those over the
+    same paths.
+    """
     paths = tuple(paths)
     at, back = contexts.lift(paths)
     by_version = _by_version(at, key, paths, evaluate)

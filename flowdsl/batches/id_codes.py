@@ -13,7 +13,7 @@ from flowdsl.values.json_types import Tag
 
 
 def id_codes(column: Column, chunk: Chunk) -> Codes:
-    """A column's ids as codes; integers count as their decimal text, other values and empty text as no id."""
+    """Return a column's ids as codes; integers count as their decimal text, other values and "" as no id."""
     if (
         isinstance(column.texts, DictionaryColumn)
         and column.texts.interner is chunk.interner
@@ -33,7 +33,7 @@ def id_codes(column: Column, chunk: Chunk) -> Codes:
 
 
 def uuid_codes(column: Column, chunk: Chunk) -> Codes:
-    """A column's ids as codes, every UUID in its one spelling; what is no text, or empty, is no id."""
+    """Return a column's ids as codes of normalized UUIDs; other types and "" are no ids."""
     codes = np.zeros(column.size, np.int32)
     rows = np.flatnonzero(column.is_(Tag.TEXT))
     if len(rows):

@@ -1,4 +1,4 @@
-"""The payload that `map` makes, for many contexts at once: the shape of the template with a column at each leaf."""
+"""Payloads of many contexts: the shape of the template with a column at each leaf."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Node = Column | Mapping[str, Any] | Sequence[Any]
 
 
 class PayloadShape(FieldKind):
-    """A tree of columns, all of one length."""
+    """Tree of columns of the same length."""
 
     @property
     def has_codes(self) -> bool:
@@ -59,7 +59,7 @@ class PayloadShape(FieldKind):
 
 @dataclass(frozen=True)
 class Payload(StateObject):
-    """`size` payloads of one shape: `node` is a column, a mapping of nodes, or a list of nodes."""
+    """`size` payloads of one shape; `node` is a column, a mapping of nodes, or a list of nodes."""
 
     saved = keeps(node=PayloadShape(), size=WholeField(0, MOST))
 
@@ -72,16 +72,16 @@ class Payload(StateObject):
         return cls(**said)
 
     def take(self, index: Index) -> Payload:
-        """The payloads at `index`."""
+        """Return the payloads at `index`"""
         return Payload(_mapped(self.node, lambda column: column.take(index)), len(index))
 
     @classmethod
     def concat(cls, parts: Sequence[Payload]) -> Payload:
-        """Payloads of the same shape, one part after the other."""
+        """Concatenate payloads of the same shape."""
         return cls(_joined([p.node for p in parts]), sum(p.size for p in parts))
 
     def column(self, path: Path) -> Column:
-        """The values at a path below the payloads."""
+        """Return the values at a path below the payloads."""
         node = self.node
         for depth, part in enumerate(path):
             if isinstance(node, Column):
@@ -95,7 +95,7 @@ class Payload(StateObject):
         return Column(self.size, tag, nested=Payload(node, self.size).json())
 
     def fields(self) -> Iterator[tuple[str, Column | Payload]]:
-        """The top-level fields; a payload that is no object is one field `payload`."""
+        """Return the top-level fields; a payload that is not an object is one field `payload`"""
         if isinstance(self.node, Mapping):
             for name, node in self.node.items():
                 yield name, node if isinstance(node, Column) else Payload(node, self.size)
@@ -103,7 +103,7 @@ class Payload(StateObject):
             yield "payload", self.node if isinstance(self.node, Column) else self
 
     def json(self) -> pl.Series:
-        """Each payload as compact JSON text."""
+        """Return each payload as compact JSON text."""
         pieces: list[str | pl.Series] = []
         _spell(self.node, pieces)
         joined: list[pl.Expr] = []
@@ -154,7 +154,7 @@ def _below(column: Column, path: Path) -> Column:
 
 def _spell(node: Any, pieces: list[str | pl.Series]) -> None:
     if isinstance(node, Column):
-        # a leaf is never missing in a payload; null stands for what could not be said
+        # leaves are never missing in a payload; failed ones are null
         pieces.append(node.to_json().fill_null("null"))
     elif isinstance(node, Mapping):
         pieces.append("{")

@@ -1,4 +1,4 @@
-"""What steps set in contexts: an entity, or a value, for each of them."""
+"""Variables set by steps: an entity or a value for each context."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ Versions = npt.NDArray[np.int32]
 
 
 class Variable(Protocol):
-    """What a step set: it can be read along paths and taken at rows."""
+    """Variable set by a step: readable along paths, and at selected rows."""
 
     def column(self, below: Path, chunk: Chunk) -> Column: ...
 
     def take(self, index: Index) -> Variable: ...
 
     def joined(self, parts: Sequence[Any]) -> Variable:
-        """One variable over several parts of contexts, this being the first; all are of its kind."""
+        """Concatenate variables of one kind over several batches, this one first."""
         ...
 
     def held_versions(self) -> Iterable[Versions]:
-        """The entity versions it refers to."""
+        """Yield the entity versions that it refers to."""
         ...
 
     def renumbered(self, mapping: Versions) -> Variable:
-        """The same after entity versions got new numbers."""
+        """Return the variable with new numbers of entity versions."""
         ...
 
 
 class StoredVariable(StateObject):
-    """A variable that can be kept in a file: it says for how many contexts it is."""
+    """Variable that can be saved, and knows its length."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -50,7 +50,7 @@ class StoredVariable(StateObject):
 
 @dataclass(frozen=True)
 class EntityVariable(StoredVariable):
-    """An entity for each context, as a version of it; where there is none, its id as text, or nothing (code 0)."""
+    """Entity for each context, as a version; if there is none, its id as text, or nothing (code 0)"""
 
     saved = keeps(versions=VERSIONS, ids=OptionalField(CODES))
 
@@ -98,7 +98,7 @@ class EntityVariable(StoredVariable):
 
 
 class ValueColumnVariable(StoredVariable):
-    """Variables that refer to no entity."""
+    """Variable that refers to no entity."""
 
     def held_versions(self) -> Iterable[Versions]:
         return ()
@@ -109,7 +109,7 @@ class ValueColumnVariable(StoredVariable):
 
 @dataclass(frozen=True)
 class ValueVariable(ValueColumnVariable):
-    """A value without known parts for each context."""
+    """JSON value for each context."""
 
     saved = keeps(values=COLUMN)
 
@@ -130,7 +130,7 @@ class ValueVariable(ValueColumnVariable):
 
 @dataclass(frozen=True)
 class ConstantVariable(ValueColumnVariable):
-    """The same value in every context."""
+    """Same value for every context."""
 
     saved = keeps(value=COLUMN, size=WholeField(0, MOST))
 

@@ -1,4 +1,4 @@
-"""Flows in the forms in which functions take them: one, several, or a project."""
+"""Conversion of what functions accept as flows: one, several, or a project."""
 
 from __future__ import annotations
 

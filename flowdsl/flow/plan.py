@@ -1,4 +1,4 @@
-"""What a flow is before it runs: its steps checked, what they read, and the operator graph."""
+"""Plans: validated flows, what their steps read, and the operator graph."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ Branch = tuple[CompiledStep, ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """Flows with the same trigger: where events come in."""
+    """Flows with the same trigger."""
 
     trigger: Trigger
     flows: tuple[int, ...]
@@ -76,7 +76,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """Several flows as one: what they have in common at their start is done once."""
+    """Several flows as one tree; shared first steps run once."""
 
     flows: tuple[FlowSpec, ...]
     entries: tuple[Entry, ...]
@@ -84,11 +84,11 @@ class Plan:
 
     @classmethod
     def of(cls, flows: Sequence[FlowSpec]) -> Plan:
-        """The plan of a list of flows, all by the same rules; each is checked as a whole."""
+        """Build the plan of flows that have the same rules; each is validated as a whole."""
         if not flows:
             raise ReplayError("there is no flow to run", hint="pass a flow, a list of them, or a project")
         rules = flows[0].rules
-        # where production may stop between two flows, each has steps of its own
+        # if production may stop between two flows, each has steps of its own
         shared = not may_stop(flows)
         numbers: dict[Trigger, list[int]] = {}
         trees: dict[Trigger, list[_Tree]] = {}
@@ -133,29 +133,29 @@ class Plan:
 
     @cached_property
     def fingerprints(self) -> frozenset[str]:
-        """Those of all steps."""
+        """Fingerprints of all steps."""
         return frozenset(step.fingerprint for step in self.steps)
 
     @cached_property
     def id_columns(self) -> tuple[str, ...]:
-        """The columns of the event table that look-ups and keys start from: they are wanted as codes."""
+        """Columns of the event table used by lookups and keys, which are needed as codes."""
         names = {"link_id", "source_id", "target_id", "entity_id"}
         starts = {path[0] for step in self.steps for path in step.key_paths if len(path) == 1}
         return tuple(sorted(names & starts))
 
     @cached_property
     def timed(self) -> bool:
-        """Whether a step may act because the clock moved, without an event of its own."""
+        """True if a step may act when the clock moves, without an event of its own."""
         return any(step.timed for step in self.steps)
 
     @cached_property
     def may_stop(self) -> bool:
-        """Whether production may stop in the middle of the log."""
+        """True if production may stop in the middle of the log."""
         return any(step.can_crash for step in self.steps)
 
     @cached_property
     def interest(self) -> ScanFilter:
-        """What of a log matters to the flows."""
+        """Events and columns of a log that the flows need."""
         triggers = tuple(
             (entry.trigger.kind, entry.trigger.filter and entry.trigger.filter[1]) for entry in self.entries
         )
@@ -164,7 +164,7 @@ class Plan:
 
     @cached_property
     def event_columns(self) -> frozenset[str]:
-        """The columns of the event table that are read."""
+        """Columns of the event table that are read."""
         columns = {"kind", "event_id"}
         for entry in self.entries:
             family = entry.trigger.kind.split(".")[0]
@@ -182,12 +182,14 @@ class Plan:
 
 
 def may_stop(flows: Sequence[FlowSpec]) -> bool:
-    """Whether a template of these flows can make production's engine crash, where that ends the run."""
+    """Return True if a template of these flows can crash production's engine, where that ends the run."""
     return flows[0].rules.crashes and any(step.can_crash for flow in flows for step in flow.steps)
 
 
 def fingerprints(flow: FlowSpec) -> list[str]:
-    """What the state of each step is found by, and at the end that of the whole flow; its name is no part of it."""
+    """Return the keys under which the state of each step is saved, and that of the whole flow, without its
+    name.
+    """
     found, before = [""], f"{flow.rules.name}\n{flow.trigger.text}"
     for step in flow.steps:
         before = hashlib.blake2b(
@@ -202,7 +204,7 @@ _Tree = dict[tuple[Operator, bool], tuple[CompiledStep, "_Tree"]]
 
 
 def _graft(tree: _Tree, flow: FlowSpec, number: int) -> None:
-    """Add the steps of a flow to a tree of steps, along those that it has in common with flows before."""
+    """Add the steps of a flow to a tree of stages, sharing those of earlier flows."""
     *early, _ = [place for place, step in enumerate(flow.steps) if isinstance(step, Deliver)] or [-1]
     for place, (operator, fingerprint) in enumerate(zip(flow.steps, fingerprints(flow), strict=False)):
         last = place not in early
@@ -242,7 +244,7 @@ def _needs(steps: Sequence[CompiledStep]) -> GraphRequirements:
 
 
 def operator_graph(flow: FlowSpec) -> nx.DiGraph:
-    """The trigger, the steps and the sinks of a flow, as nodes in the order of the flow."""
+    """Return the trigger, steps and sinks of a flow as nodes, in order."""
     import networkx as nx
 
     graph = nx.DiGraph(name=flow.name)

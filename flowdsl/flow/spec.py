@@ -1,4 +1,4 @@
-"""A flow as data: its trigger, its steps and the rules by which it runs."""
+"""Flows as data: trigger, steps and rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trigger:
-    """Which events a flow is for: their kind, and the link type or entity type they must have."""
+    """Trigger of a flow: the kind of events, and optionally their link or entity type."""
 
     kind: str
     link_type: str | None = None
@@ -28,7 +28,7 @@ class Trigger:
 
     @property
     def filter(self) -> tuple[str, str] | None:
-        """The column of the event table that must have a value, and the value; None where there is no such filter.
+        """Column of the event table and the value that it must have; None without a type.
 
         A filter of the other family, which only production's YAML can have, does nothing.
         """
@@ -38,7 +38,7 @@ class Trigger:
 
     @property
     def text(self) -> str:
-        """The trigger as it is written in Python."""
+        """Trigger as written in Python."""
         parts = [repr(self.kind)]
         parts += [
             f"{n}={v!r}" for n, v in (("link_type", self.link_type), ("entity_type", self.entity_type)) if v
@@ -47,7 +47,7 @@ class Trigger:
 
     @property
     def caption(self) -> str:
-        """The trigger in a few words, for pictures: `link.created likes`."""
+        """Short form for pictures, such as `link.created likes`"""
         return " ".join(part for part in (self.kind, self.link_type, self.entity_type) if part)
 
 
@@ -56,13 +56,13 @@ MAX_STEPS: Final = 128
 
 
 def too_many_steps(count: int) -> str | None:
-    """Why so many steps are too many, if they are."""
+    """Return an error message if a number of steps exceeds the limit, else None."""
     return f"a flow has {count:,} steps" if count > MAX_STEPS else None
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class FlowSpec:
-    """What is to happen on events of a kind, as data: the trigger, the steps, and the rules that they run by.
+    """Flow as data: trigger, steps, and the rules that they run by.
 
     Two of them are equal if they have the same parts. What a person holds is `flowdsl.Flow`, which adds the builder methods.
     """
@@ -109,7 +109,7 @@ class FlowSpec:
 
     @cached_property
     def name(self) -> str:
-        """The name given, or one made from the trigger and the sinks."""
+        """Given name, or one made from the trigger and the sinks."""
         if self.given_name is not None:
             return self.given_name
         of = self.trigger.link_type or self.trigger.entity_type
@@ -118,15 +118,15 @@ class FlowSpec:
 
     @cached_property
     def sinks(self) -> tuple[str, ...]:
-        """The sinks it delivers to, each once, in their order."""
+        """Distinct sinks that it delivers to, in order."""
         return tuple(dict.fromkeys(sink for s in self.steps if isinstance(s, Deliver) for sink in s.sinks))
 
     def named(self, name: str) -> Self:
-        """The same flow under another name."""
+        """Return the same flow under another name."""
         return replace(self, given_name=check_text(name, "the name of a flow"))
 
     def with_step(self, number: int, **options: Any) -> Self:
-        """The same flow with some options of a step, counted from 0, given anew as its builder method takes them.
+        """Return the same flow with some options of a step replaced, given as its builder method takes them.
 
         >>> from flowdsl import on
         >>> on("link.created").batch("target_id", window="1h").with_step(0, window="2h")
@@ -150,7 +150,9 @@ class FlowSpec:
         return flow
 
     def scopes(self) -> list[Scope]:
-        """The variables before each step, and after the last; a BuildError where a step cannot stand."""
+        """Return the variables before each step and after the last one. Raises `BuildError` for an invalid
+        step.
+        """
         scope = Scope.of_trigger(self.trigger.kind, self.rules)
         scopes = [scope]
         for number, step in enumerate(self.steps):
@@ -164,7 +166,7 @@ class FlowSpec:
 
     @property
     def variables(self) -> dict[str, ValueShape]:
-        """The variables that a context holds at the end."""
+        """Variables of a context after the last step."""
         return dict(self.scopes()[-1].variables)
 
     def __eq__(self, other: object) -> bool:

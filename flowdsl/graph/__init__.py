@@ -1,1 +1,1 @@
-"""The graph of entities and links as of each event: a snapshot, and what the log did to it."""
+"""Graph of entities and links as of each event: a snapshot, and the changes of the log."""

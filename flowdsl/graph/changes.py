@@ -1,4 +1,4 @@
-"""What events of the log do to links and entities, and which deletions among them meet nothing."""
+"""Effect of events on links and entities, and the deletions that match nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flowdsl.values.masks import where_present
 
 @dataclass(frozen=True)
 class LinkEvents:
-    """Some events of links, in the order of the log.
+    """Events of links, in the order of the log.
 
     `kinds` count the link types that are looked up; all other types, and none, are the number behind them.
     `made` are creations, the others deletions.
@@ -34,7 +34,7 @@ class LinkEvents:
 
 
 def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: LinkEvents) -> Mask:
-    """Take the events into the tables of the link types; says which are deletions that met no link.
+    """Apply events to the link tables; return a mask of the deletions that matched no link.
 
     A link ends with the next event of its identity, a deletion or a creation that replaces it, or with a
     deletion that names no id but its type and its ends, whichever comes first.
@@ -47,7 +47,7 @@ def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: Link
     ends[order[:-1]] = np.where(same_next[:-1], seqs[order[1:]], ALIVE)
     first = order[np.concatenate([[True], ~same_next[:-1]])]
     held, held_kinds = identities.holders(identity[first])
-    # of links without an id one at most is between two ends, and it has the identity that the deletion has
+    # at most one link without an id is between two ends, and it has the key of the deletion
     nameless = np.zeros(0, np.int64)
     if identities.any_ids and not made.all():
         nameless = np.flatnonzero(~made & ~where_present(events.link_ids))
@@ -72,25 +72,23 @@ def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: Link
 
 
 def _end_held(table: LinkTable, held: Numbers, seqs: Seqs, events: LinkEvents, nameless: Index) -> Seqs:
-    """End links that were there before, by their identity or by their ends; the sequence numbers that ended
-    one.
-    """
+    """End earlier links by their key or their ends; return the sequence numbers that ended one."""
     if len(nameless):
         row, between = table.between(events.sources[nameless], events.targets[nameless])
         held, seqs = np.concatenate([held, between]), np.concatenate([seqs, events.seqs[nameless[row]]])
         order = np.lexsort((seqs, held))
         once = order[np.concatenate([[True], held[order][1:] != held[order][:-1]])] if len(order) else order
         held, seqs = held[once], seqs[once]
-    # one that ended by its ends still has its identity
+    # a link ended by its ends still holds its key
     return seqs[table.kill(held, seqs)]
 
 
 def _next_nameless(events: LinkEvents, nameless: Index) -> Seqs:
-    """For each creation the first deletion behind it that names no id, but its type and its ends."""
+    """Return, for each creation, the first later deletion that gives only its type and ends."""
     rows = np.concatenate([nameless, np.flatnonzero(events.made)])
     pairs = events.sources[rows].astype(np.int64) << 32 | events.targets[rows]
     _, group = np.unique(pairs, return_inverse=True)
-    # ascending in the pair and the type, then in the log
+    # sorted by pair and type, then by position in the log
     group = group.astype(np.int64) * (int(events.kinds.max()) + 1) + events.kinds[rows]
     place = group * len(events.seqs) + rows
     deletions = np.sort(place[: len(nameless)])
@@ -104,9 +102,7 @@ def _next_nameless(events: LinkEvents, nameless: Index) -> Seqs:
 
 
 def first_said(keys: npt.NDArray[np.int64], deleted: Mask) -> tuple[Mask, Mask]:
-    """Where a row's key comes for the first time, and otherwise whether the row before it, of the same key,
-    is no deletion.
-    """
+    """Mark the first row of each key, and the rows whose previous row of the same key is not a deletion."""
     order = np.argsort(keys, kind="stable")
     again = np.concatenate([[False], keys[order][1:] == keys[order][:-1]])
     first, alive = np.ones(len(keys), np.bool_), np.zeros(len(keys), np.bool_)

@@ -1,4 +1,4 @@
-"""Which version of an entity is the one at a given event."""
+"""Index of entity versions by id, as of a given event."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from flowdsl.values.state_fields import VERSIONS, ArrayField, DictField, FlagFie
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 NONE, AMBIGUOUS = -1, -2
-# ids whose versions are numbered anew at a time: they stay near the processor
+# ids renumbered at once: they fit the processor's cache
 _RENUMBERED: Final = 1 << 16
 Numbers = npt.NDArray[np.int32]
 
 
 class EntityIndex(StateObject):
-    """The current version of each id, and what the chunk at hand does to it.
+    """Current version of each id, with the changes of the current chunk.
 
-    The state before the chunk is one plain array. Only ids that the chunk changes are looked for among its
-    changes, sorted by (id, position), with one binary search.
+    The state before the chunk is one array. Only ids that the chunk changes are searched among its changes, which are
+    sorted by (id, position), with one binary search.
     """
 
     saved = keeps(_current=VERSIONS, _touched=OptionalField(ArrayField(np.bool_)))
@@ -43,19 +43,21 @@ class EntityIndex(StateObject):
         return index
 
     def held_codes(self) -> Iterator[Any]:
-        # of ids that live the versions tell; here are those that are known for having been deleted
+        # live ids are known from the versions; these are the deleted ones
         if self._touched is not None:
             yield np.flatnonzero(self._touched)
 
     def fork(self) -> EntityIndex:
-        """An index that goes on from here without changing this one."""
+        """Return a copy-on-write fork."""
         self._owned = False
         forked = EntityIndex(self._current)
         forked._touched = None if self._touched is None else self._touched.copy()
         return forked
 
     def put(self, ids: Codes, positions: Numbers, versions: Numbers) -> None:
-        """The changes of a chunk, in order: from `positions` on, an id has this version (`NONE`: no entity)."""
+        """Set the changes of a chunk, in order: from each position on, the id has this version (`NONE`: no
+        entity)
+        """
         keys = ids.astype(np.int64) << 32 | positions
         order = np.argsort(keys, kind="stable")
         self._keys, self._versions = keys[order], versions[order]
@@ -65,7 +67,7 @@ class EntityIndex(StateObject):
         self._changed[ids] = True
 
     def set_base(self, ids: Codes, versions: Numbers) -> None:
-        """Versions that were there before the chunk."""
+        """Set versions as of before the chunk."""
         if not len(ids):
             return
         self._grow(int(ids.max()) + 1)
@@ -73,22 +75,24 @@ class EntityIndex(StateObject):
 
     @property
     def changing(self) -> bool:
-        """Whether the chunk at hand changes anything."""
+        """True if the current chunk changes anything."""
         return len(self._keys) > 0
 
     def untouched(self, ids: Codes) -> npt.NDArray[np.bool_]:
-        """Where no earlier chunk has said anything of an id."""
+        """Mark the ids that no earlier chunk has changed."""
         assert self._touched is not None
         touched: npt.NDArray[np.bool_] = _gather(self._touched, ids, fill=False)
         return ~touched
 
     def reserve(self, size: int) -> None:
-        """Make room for codes below `size`, so that `find` need not look whether they are known."""
+        """Make room for codes below `size`, so that `find` need not check for unknown ones."""
         if size > len(self._current):
             self._grow(size)
 
     def find(self, ids: Codes, seen: Numbers) -> Numbers:
-        """The version of each id after the event `seen` of the chunk; `NONE` or `AMBIGUOUS`."""
+        """Return the version of each id after the event `seen` of the chunk; `NONE` or `AMBIGUOUS` are
+        possible.
+        """
         found: Numbers = self._current.take(ids)
         if len(self._keys):
             rows = np.flatnonzero(_gather(self._changed, ids, fill=False))
@@ -100,7 +104,7 @@ class EntityIndex(StateObject):
         return found
 
     def commit(self) -> None:
-        """The chunk is over: its last changes are the state from now on."""
+        """Apply the chunk's last changes to the base state."""
         if len(self._keys):
             ids = (self._keys >> 32).astype(np.int32)
             last = np.concatenate([ids[1:] != ids[:-1], [True]])
@@ -114,25 +118,25 @@ class EntityIndex(StateObject):
             self._keys, self._versions = self._keys[:0], self._versions[:0]
 
     def live(self) -> Numbers:
-        """The versions that are current, and negative numbers."""
+        """Return the current versions; negative numbers are included."""
         return self._current
 
     def renumber(self, mapping: Numbers) -> None:
-        """Versions got new numbers; negative ones stay."""
+        """Apply new numbers of versions; negative ones stay."""
         self._own()
-        # of many ids few may live, and pages that are there need not be had anew
+        # few of many ids may be live; write in place, to avoid new memory pages
         for start in range(0, len(self._current), _RENUMBERED):
             some = self._current[start : start + _RENUMBERED]
             rows = np.flatnonzero(some >= 0)
             some[rows] = mapping.take(some[rows])
 
     def currents(self, ids: Codes) -> Numbers:
-        """The version of each id as it was before the chunk."""
+        """Return the version of each id as of before the chunk."""
         versions: Numbers = _gather(self._current, ids, fill=NONE)
         return versions
 
     def current(self, code: int) -> int:
-        """The version of one id between two chunks."""
+        """Return the version of one id between two chunks."""
         return int(self._current[code]) if code < len(self._current) else NONE
 
     def _own(self) -> None:
@@ -148,8 +152,7 @@ class EntityIndex(StateObject):
 
 
 class TypedVersions(StateObject):
-    """Ids that live, or once lived, in more than one entity type: what each type says, for the few that there
-    are.
+    """Versions by type of the few ids that exist, or existed, in more than one entity type.
 
     An id that lives in several means the `first` of them, or else it is ambiguous.
     """
@@ -170,32 +173,32 @@ class TypedVersions(StateObject):
         yield np.fromiter(self.of, np.int64, len(self.of))
 
     def forget_dead(self) -> None:
-        """Let go of ids that live nowhere: what they were makes no difference to what they may become."""
+        """Forget ids without a live version; their past does not affect later lookups."""
         for code in [code for code in self.of if self.meaning(code) == NONE]:
             del self.of[code]
 
     def fork(self, *, first: bool | None = None) -> TypedVersions:
-        """A copy."""
+        """Return a copy."""
         forked = TypedVersions(first=self.first if first is None else first)
         forked.of = {code: dict(held) for code, held in self.of.items()}
         return forked
 
     def apply(self, code: int, kind: int, version: int) -> int:
-        """One change; gives what the id stands for after it."""
+        """Apply one change, and return the version that the id has after it."""
         self.of[code][kind] = version
         return self.meaning(code)
 
     def meaning(self, code: int) -> int:
-        """What an id stands for."""
+        """Return the version of an id, `NONE` or `AMBIGUOUS`"""
         alive = [version for _, version in sorted(self.of[code].items()) if version != NONE]
         return NONE if not alive else alive[0] if len(alive) == 1 or self.first else AMBIGUOUS
 
     def live(self) -> Numbers:
-        """The versions held."""
+        """Return the versions held."""
         return np.array([v for held in self.of.values() for v in held.values() if v >= 0], np.int32)
 
     def renumber(self, mapping: Numbers) -> None:
-        """Versions got new numbers."""
+        """Apply new numbers of versions."""
         for held in self.of.values():
             for kind, version in held.items():
                 if version >= 0:
@@ -203,7 +206,7 @@ class TypedVersions(StateObject):
 
 
 def _gather(array: Any, ids: Codes, fill: object) -> Any:
-    """`array[ids]`, and `fill` for code 0 and for codes younger than the array."""
+    """Return `array[ids]`, with `fill` for code 0 and for codes beyond the array."""
     inside = (ids > 0) & (ids < len(array))
     if inside.all():
         return array.take(ids)

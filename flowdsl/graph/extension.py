@@ -1,4 +1,4 @@
-"""A graph that goes on for flows that read other parts of it."""
+"""Extension of a graph to flows that read other parts of it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from flowdsl.graph.state import GraphRequirements, GraphState
 def grown(
     graph: GraphState, needs: GraphRequirements, gathered: Callable[[GraphRequirements], GraphState]
 ) -> GraphState:
-    """The graph for other needs: what it has stays as it is, what it lacks is `gathered`, what nobody needs
-    is left out.
+    """Return the graph for other requirements: keep what it has, add what is `gathered`, drop what is unused.
 
     `gathered` gives a graph of such needs as of the same event, over the same interner and tables of
     identities.
@@ -66,7 +65,7 @@ def _identities(graph: GraphState) -> LinkKeys:
 
 
 def _index_of(graph: GraphState, kind: str) -> EntityIndex:
-    """The entities of one type, from what is known of all."""
+    """Build the index of one entity type from the index of all."""
     number = graph.type_numbers.setdefault(kind, len(graph.type_numbers))
     codes = np.flatnonzero(graph.type_of == number)
     current = np.full(len(graph.type_of), NONE, np.int32)

@@ -1,4 +1,4 @@
-"""Entities that a function is asked for: with many ids at once, and about each id only once."""
+"""Entities supplied by functions, which are called with many ids at once, and once for each id."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 
 class Fetcher:
-    """What a function said of ids, kept for all replays of a graph."""
+    """Function that supplies entities, with a cache shared by all replays of a graph."""
 
     def __init__(self, name: str, function: Callable[[list[str]], Any]) -> None:
         self.name = name
@@ -30,13 +30,13 @@ class Fetcher:
         self._answers: list[tuple[pl.Series, Documents]] = []
 
     def session(self) -> FetcherSession:
-        """The fetcher as one replay uses it."""
+        """Start a session for one replay."""
         return FetcherSession(self)
 
     def _called(self, ids: list[str]) -> Any:
         try:
             return self._function(ids)
-        # a user's function may raise anything: its words are kept, and the error itself is behind this one
+        # user functions may raise anything: keep the message, and chain the error
         except Exception as error:
             raise DataError(
                 f"the function for entities {self.name!r} raised {type(error).__name__}: {error}",
@@ -44,7 +44,7 @@ class Fetcher:
             ) from error
 
     def ask(self, texts: list[str]) -> list[tuple[pl.Series, Documents]]:
-        """Entities among these ids, as ids and objects."""
+        """Return the entities among these ids, as ids and objects."""
         with self._lock:
             unknown = [t for t in texts if t not in self._known]
             if unknown:
@@ -63,7 +63,7 @@ class Fetcher:
 
 
 class FetcherSession(StateObject):
-    """One replay's view of a fetcher: which ids it has asked for already."""
+    """Fetcher as used by one replay, with the ids that it has already requested."""
 
     saved = keeps(name=TextField(), _asked=ArrayField(np.bool_), fetchers=SharedField("fetchers"))
 
@@ -90,18 +90,18 @@ class FetcherSession(StateObject):
         return session
 
     def fork(self) -> FetcherSession:
-        """A copy."""
+        """Return a copy."""
         forked = FetcherSession(self._fetcher)
         forked._asked = self._asked.copy()
         return forked
 
     def fetch(self, ids: Codes, interner: Interner) -> list[tuple[Codes, Documents]]:
-        """Entities among ids that this replay had not asked for before."""
+        """Yield the entities among ids that this replay has not requested before."""
         fresh = self._unasked(np.unique(ids[ids > 0]))
         if not len(fresh):
             return []
         answers = self._fetcher.ask(interner.texts(fresh).to_list())
-        # only now: where the function failed, a live run asks again
+        # not earlier: after a failure, a live run asks again
         self._asked[fresh] = True
         return [(interner.intern(found), documents) for found, documents in answers]
 

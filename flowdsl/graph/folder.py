@@ -18,7 +18,7 @@ from flowdsl.paths import path_of
 from flowdsl.progress import Progress, Tick, beside, following
 
 FORMATS: Final = (".parquet", ".csv", ".jsonl")
-# which share of the work is reading the files
+# share of the work spent on reading the files
 _READING: Final = 0.3
 
 
@@ -77,19 +77,19 @@ def read_graph(folder: str | os.PathLike[str], *, progress: Progress = None) -> 
         read, made = follower.part(_READING), follower.part(1 - _READING)
         entities = {file.stem: _read(file, read) for file in files}
         linked = _read(links[0], read) if links else None
-        # of text files it is known only now
+        # known only now for text files
         follower.total = read.done
         return EntityGraph(entities, linked, progress=made.heard)
 
 
 def _rows_of(paths: list[Path]) -> int | None:
-    """How many rows files have in all; None where some do not say so."""
+    """Return the total number of rows of files; None if some of them do not store it."""
     if any(path.suffix != ".parquet" for path in paths):
         return None
     try:
         return sum(int(pq.read_metadata(path).num_rows) for path in paths)
     except (pa.ArrowException, OSError):
-        # reading it tells what is wrong
+        # reading it raises the error
         return None
 
 
@@ -106,7 +106,7 @@ def _frame(path: Path) -> pl.DataFrame:
         if path.suffix == ".jsonl":
             return pl.read_ndjson(path, infer_schema_length=None)
         frame = pl.read_csv(path, infer_schema_length=None, glob=False)
-        # 007 is an id, and no number
+        # 007 is an id, not a number
         ids = [name for name in frame.columns if name == "id" or name.endswith("_id")]
         return pl.read_csv(
             path, infer_schema_length=None, glob=False, schema_overrides=dict.fromkeys(ids, pl.String)

@@ -1,4 +1,4 @@
-"""Entities and links as users give them, checked and brought into one form."""
+"""Validation and conversion of entities and links that users pass in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ LINK_COLUMNS = ("link_type", "source_id", "target_id", "link_id", "metadata")
 
 
 def entity_documents(kind: str, entities: Any, tick: Tick = silent) -> tuple[pl.Series, Documents]:
-    """The ids and objects of one entity type, from a frame with an `id` column or a mapping id → object.
+    """Return the ids and objects of an entity type, from a frame with a column `id` or a mapping of ids to
+    objects.
 
     `tick` hears how many were read.
     """
@@ -37,9 +38,7 @@ def entity_documents(kind: str, entities: Any, tick: Tick = silent) -> tuple[pl.
 
 
 def _aside(given: Any, work: Callable[[], T]) -> T:
-    """Frames in memory are read by a thread; any other may run code of the user's, which stays on the user's
-    thread.
-    """
+    """Convert frames in memory in a thread; others may run user code, which stays on the user's thread."""
     return work() if rows_in(given) is None else beside(work)
 
 
@@ -91,7 +90,7 @@ def _from_mapping(entities: Mapping[Any, Any], what: str, tick: Tick) -> tuple[p
 
 
 def link_frame(links: Any, tick: Tick = silent) -> pl.DataFrame:
-    """Links as a frame of text columns `link_type, source_id, target_id, link_id`, in their order."""
+    """Return links as a frame of text columns `link_type, source_id, target_id, link_id`, in order."""
     if is_frame(links):
         frame = _aside(links, lambda: to_polars(links, "links"))
         tick(frame.height)
@@ -145,7 +144,7 @@ def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
 
 
 def id_texts(series: pl.Series, what: str) -> pl.Series:
-    """Ids as text: text stays letter for letter, integers become their decimal text."""
+    """Return ids as text: text is unchanged, integers become decimal text."""
     dtype = series.dtype
     if dtype in (pl.Categorical, pl.Enum, pl.Null) or is_whole(dtype):
         series = series.cast(pl.String)

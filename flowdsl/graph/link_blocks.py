@@ -1,4 +1,4 @@
-"""Some links of one type that follow each other, and the ways in which they are looked up."""
+"""Blocks of consecutive links of one type, indexed for lookups."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Mask
 
 FORWARD, REVERSE = "forward", "reverse"
-# not a direction that anybody looks along: links by both of their ends
+# index by both ends, not a lookup direction
 BETWEEN = "between"
-# so many dead links at least are worth being left out
+# least number of ended links worth removing
 DEAD_ABOVE = 64
 # where blocks are bounded, from how many times as many keys as there are links on these are searched for:
 # tables would be large, and never used for long
 FAR_APART = 4
-# when a link ended that is in another block now: before anything
+# end of a link that was moved to another block: before anything
 _MOVED = -1
 
 
 class LinkBlock:
-    """Links in the order of their numbers, sorted for each direction that is asked for."""
+    """Links in ascending order of their numbers, sorted for each direction in use."""
 
     def __init__(
         self, numbers: Numbers, source: Codes, target: Codes, born: Seqs, died: Seqs, *, bounded: bool = False
@@ -31,12 +31,12 @@ class LinkBlock:
         self.numbers = numbers
         self.source, self.target = source, target
         self.born, self.died = born, died
-        # whether another table has it as well: then it stays as it is
+        # True if another table shares it, so that it must not change
         self.shared = False
         self.ended = int(np.count_nonzero(died != ALIVE))
         self._bounded = bounded
         self._runs: dict[str, SortedRun] = {}
-        # the links before this one are in other blocks now
+        # the links before this one are in other blocks
         self._begin = 0
 
     def __len__(self) -> int:
@@ -44,21 +44,21 @@ class LinkBlock:
 
     @property
     def first(self) -> int:
-        """The number of the first link that is in no other block."""
+        """Number of the first link that is in no other block."""
         return int(self.numbers[self._begin])
 
     @property
     def alive(self) -> int:
-        """How many links have not ended."""
+        """Number of links that have not ended."""
         return len(self) - self.ended
 
     @property
     def crowded(self) -> bool:
-        """Whether most of the links have ended."""
+        """True if most of the links have ended."""
         return self.ended > DEAD_ABOVE and 2 * self.ended > len(self)
 
     def own(self) -> LinkBlock:
-        """The block itself if no other table has it, or else a copy that may be changed."""
+        """Return the block itself if no other table uses it, else a copy that may be changed."""
         if not self.shared:
             return self
         own = object.__new__(LinkBlock)
@@ -68,7 +68,7 @@ class LinkBlock:
         return own
 
     def run(self, direction: str) -> SortedRun:
-        """Its links in the order for one direction."""
+        """Return the links sorted for one direction."""
         run = self._runs.get(direction)
         if run is None:
             keys, others = (self.target, self.source) if direction == REVERSE else (self.source, self.target)
@@ -81,7 +81,7 @@ class LinkBlock:
         return run
 
     def places(self, numbers: Numbers) -> tuple[Numbers, Mask]:
-        """Where links lie, and which of them are here and have not ended."""
+        """Return the places of links, and a mask of those that are here and have not ended."""
         at = numbers - self.numbers[0]
         if int(self.numbers[-1] - self.numbers[0]) != len(self) - 1:
             at = np.searchsorted(self.numbers, numbers)
@@ -90,14 +90,14 @@ class LinkBlock:
         return at, alive
 
     def kill(self, at: Numbers, seqs: Seqs | int) -> None:
-        """The links at these places, none of which has ended, end at these sequence numbers."""
+        """End the links at these places, none of which has ended, at these sequence numbers."""
         self.died[at] = seqs
         self.ended += len(at)
         for run in self._runs.values():
             run.kill(at, seqs)
 
     def between(self, sources: Codes, targets: Codes, keys: Codes) -> tuple[Numbers, Numbers]:
-        """Every link alive now from a source to its target: the row of the two, and the link."""
+        """Return every live link from a source to its target, as the row of the pair and the link."""
         run = self.run(BETWEEN)
         row, place = spread(*run.bounds(keys))
         at = run.order.take(place)
@@ -106,7 +106,7 @@ class LinkBlock:
         return row[found], self.numbers.take(at[found])
 
     def split(self, most: int) -> LinkBlock:
-        """A block of those among the next so many links that have not ended; here they have, from now on."""
+        """Move the live ones among the next links into a block of their own; they count as ended here."""
         begin, self._begin = self._begin, min(self._begin + most, len(self))
         at = begin + np.flatnonzero(self.died[begin : self._begin] == ALIVE)
         piece = self._taken(at, bounded=True)
@@ -115,7 +115,7 @@ class LinkBlock:
 
     @property
     def left(self) -> bool:
-        """Whether any links are here that are in no other block."""
+        """True if any link here is in no other block."""
         return self._begin < len(self)
 
     def _taken(self, at: Numbers, *, bounded: bool) -> LinkBlock:
@@ -125,14 +125,14 @@ class LinkBlock:
         )
 
     def without_ended(self) -> LinkBlock:
-        """The links that have not ended."""
+        """Return the links that have not ended."""
         if not self.ended:
             return self
         return self._taken(np.flatnonzero(self.died == ALIVE), bounded=self._bounded)
 
     @staticmethod
     def joined(blocks: Sequence[LinkBlock], *, bounded: bool) -> LinkBlock:
-        """The links of several blocks that have not ended."""
+        """Merge the links of several blocks that have not ended."""
         parts = [block.without_ended() for block in blocks]
         columns = (
             np.concatenate([getattr(part, name) for part in parts])
@@ -142,6 +142,6 @@ class LinkBlock:
 
 
 def pair_keys(sources: Codes, targets: Codes) -> Codes:
-    """A number for each two ends; few others have the same."""
+    """Return a hash of each pair of ends; collisions are rare."""
     mixed = sources.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ targets.astype(np.uint64)
     return (mixed * np.uint64(0xC2B2AE3D27D4EB4F) >> np.uint64(33)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Which link an event of the log is about: by its link id, or by (type, source, target) where there is none."""
+"""Link keys: find the link of an event by link id, or by (type, source, target) if it has none."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ALL = int(np.iinfo(np.int64).max)
 
 @dataclass
 class LinkKeyTables(StateObject):
-    """Identities as codes, shared by all replays of a graph: they only ever grow."""
+    """Append-only codes of link keys, shared by all replays of a graph."""
 
     saved = keeps(ids=ObjectField(Interner), pairs=DictField(ObjectField(HashTable)))
 
@@ -51,7 +51,7 @@ class LinkKeyTables(StateObject):
         return cls(**said)
 
     def pair_codes(self, kind: str, sources: Codes, targets: Codes) -> Codes:
-        """The codes of the pairs of ids that links of one type join."""
+        """Return the codes of pairs of ids, for links of one type."""
         with self.lock:
             table = self.pairs.setdefault(kind, HashTable())
             return insert_pairs(table, sources.astype(np.uint64), targets.astype(np.uint64))
@@ -59,7 +59,7 @@ class LinkKeyTables(StateObject):
 
 @dataclass(frozen=True)
 class SnapshotLinkKeys:
-    """The links of one type that a snapshot has, and the codes of their identities."""
+    """Links of one type in a snapshot, with the codes of their keys."""
 
     kind: str
     by_id: Codes
@@ -69,7 +69,7 @@ class SnapshotLinkKeys:
     def of(
         cls, tables: LinkKeyTables, kind: str, sources: Codes, targets: Codes, link_ids: pl.Series
     ) -> SnapshotLinkKeys:
-        """Identify the links of a snapshot; a code is `NOBODY` where a link goes by the other identity."""
+        """Build the keys of a snapshot's links; a code is `NOBODY` if the link has the other kind of key."""
         named = where_present(link_ids)
         by_id, by_pair = np.full(len(named), NOBODY, np.int32), np.full(len(named), NOBODY, np.int32)
         if named.any():
@@ -80,7 +80,7 @@ class SnapshotLinkKeys:
 
     @classmethod
     def named(cls, tables: LinkKeyTables, kind: str, link_ids: pl.Series) -> SnapshotLinkKeys:
-        """Those that have an id, of a type of which nothing else is asked."""
+        """Build the keys of links with ids only, for a type that flows do not read."""
         by_id = np.full(len(link_ids), NOBODY, np.int32)
         named = where_present(link_ids)
         by_id[named] = tables.ids.intern(link_ids.filter(pl.Series(named)))
@@ -88,9 +88,7 @@ class SnapshotLinkKeys:
 
 
 class LinkKeys(StateObject):
-    """Which link holds each identity now. An identity is a number: its code, and the space that the code is
-    of.
-    """
+    """Current link of each key. A key is a number made of its code and its space."""
 
     saved = keeps(
         _tables=SharedField("tables"),
@@ -104,10 +102,10 @@ class LinkKeys(StateObject):
     ) -> None:
         self._tables = tables
         self._kinds = list(kinds)
-        # links of all other types, which have an identity where they have an id
+        # number of all other link types, whose links have a key only if they have an id
         self.others = len(self._kinds)
         self._spaces = len(self._kinds) + 1
-        # space 0 are link ids, space k + 1 the pairs of link type k
+        # space 0 holds link ids, space k + 1 the pairs of link type k
         self._holders = [np.full(1, NOBODY, np.int64) for _ in range(self._spaces)]
         self.any_ids = False
         for links in known:
@@ -128,18 +126,18 @@ class LinkKeys(StateObject):
         return identities
 
     def fork(self) -> LinkKeys:
-        """A copy that can go its own way."""
+        """Return an independent copy."""
         forked = LinkKeys(self._tables, self._kinds)
         forked._holders, forked.any_ids = [holder.copy() for holder in self._holders], self.any_ids
         return forked
 
     def held(self, kind: str | None, tables: Sequence[LinkTable]) -> Inside:
-        """The numbers that links hold, from 0 on: of link ids, or of the pairs of ends of one type of links.
+        """Return the key codes that links hold: of link ids, or of the pairs of one link type.
 
-        `tables` have the links of each type, and are not changed: a link may have ended without its identity
-        being told.
+        `tables` have the links of each type, and are not changed: links may have ended without releasing
+        their keys.
         """
-        # the code of no id at all is 0
+        # code 0 is no id
         space, first = (0, 1) if kind is None else (self._kinds.index(kind) + 1, 0)
         holders = self._holders[space][first:]
 
@@ -157,12 +155,12 @@ class LinkKeys(StateObject):
 
     @property
     def kinds(self) -> list[str]:
-        """The types of links, in the order in which they are numbered."""
+        """Link types, in the order of their numbers."""
         return self._kinds
 
     @classmethod
     def joined(cls, kinds: Sequence[str], parts: Sequence[LinkKeys]) -> LinkKeys:
-        """The identities of several parts of one graph, each with types of its own, for these types of links."""
+        """Merge the keys of several parts of one graph with different link types."""
         both = cls(parts[0]._tables, kinds)
         for part in parts:
             both.any_ids |= part.any_ids
@@ -177,20 +175,20 @@ class LinkKeys(StateObject):
                 both._room(to, len(holder))
                 links, of = np.divmod(holder[held], part._spaces)
                 of = number[of]
-                # a link of a type that this part does not have may be known to another
+                # another part may know the type of a link that is foreign to this one
                 fresh = (of != both.others) | (both._holders[to][held] == NOBODY)
                 both._holders[to][held[fresh]] = (links * both._spaces + of)[fresh]
         return both
 
     def fits(self, sizes: Sequence[int]) -> bool:
-        """Whether the links that hold identities are among so many of each type."""
+        """Return True if all links with keys have numbers below the sizes of their types."""
         held = np.concatenate([holder[holder != NOBODY] for holder in self._holders])
         links, kinds = np.divmod(held, self._spaces)
         return bool((links < np.array([*sizes, ALL])[kinds]).all())
 
     def numbers(self, kinds: Numbers, sources: Codes, targets: Codes, link_ids: pl.Series) -> Numbers:
-        """The identity of each link, known or new; `kinds` count the link types. One of another type has an
-        id.
+        """Return the key of each link, known or new; `kinds` are numbers of link types, links of other types
+        have ids.
         """
         result = np.zeros(len(kinds), np.int64)
         named = where_present(link_ids)
@@ -207,16 +205,14 @@ class LinkKeys(StateObject):
         return result
 
     def holders(self, identities: Numbers) -> tuple[Numbers, Numbers]:
-        """The link that holds each identity, as a number of its type and the type; `NOBODY` where there is
-        none.
-        """
+        """Return the link of each key, as its number and its type; `NOBODY` if there is none."""
         held = np.full(len(identities), NOBODY, np.int64)
         for space, rows in self._by_space(identities):
             held[rows] = self._holders[space][identities[rows] // self._spaces]
         return np.where(held >= 0, held // self._spaces, NOBODY), held % self._spaces
 
     def hold(self, identities: Numbers, links: Numbers, kinds: Numbers) -> None:
-        """These identities are held by these links from now on (`NOBODY`: by none)."""
+        """Assign links to keys (`NOBODY`: none)"""
         held = np.where(links >= 0, links * self._spaces + kinds, NOBODY)
         for space, rows in self._by_space(identities):
             self._holders[space][identities[rows] // self._spaces] = held[rows]

@@ -1,10 +1,9 @@
-"""The links of one type: who is linked to whom as of a given event, in the order in which links were created.
+"""Links of one type as of a given event, in order of creation.
 
-Links are numbered in that order, once and for all. A *block* holds some that follow each other, and for each
-direction that is asked for a *run* of them, sorted by the id that look-ups start from. Blocks are joined at a
-geometric pace as the log adds links; on the way those that have ended are left out. Each link knows the
-sequence numbers between which it lives. Where nothing may take long, as in a live run, blocks are of a size
-at most, and one at a time is made anew.
+Links are numbered in that order, permanently. A *block* holds consecutive links and, for each direction in
+use, a *run* of them sorted by the id that lookups start from. Blocks are merged at a geometric pace as the
+log adds links, which also removes ended links. Each link has the sequence numbers of its creation and its
+end. In live runs, where no step may take long, blocks are bounded, and one at a time is rebuilt.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from flowdsl.values.json_types import Mask
 from flowdsl.values.state_fields import CODES, ArrayField, ChoiceField, ListField, WholeField
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
-# blocks of any size
+# no limit on the size of blocks
 UNBOUNDED = 1 << 62
 # where blocks are bounded, how many links may be moved for each that comes or ends, so that there are fewer
 # blocks
 EACH = 4
-# more links of one type than anybody has
+# limit on the number of links of one type
 MOST_LINKS = 1 << 48
 
 
 class LinkTable(StateObject):
-    """All links of one type, in blocks one behind the other.
+    """All links of one type, in consecutive blocks.
 
-    `largest` is how many links are in a block at most, and so how many are moved at once. What was there
-    before may be in a larger one; when most of it has ended, the rest is moved into others, some at a time.
+    `largest` is the maximum number of links in a block, and so of links moved at once. Older blocks may be
+    larger; once most of their links have ended, the rest is moved out step by step.
     """
 
     saved = keeps(
@@ -52,31 +51,31 @@ class LinkTable(StateObject):
         self.next = 0
         self._blocks: list[LinkBlock] = []
         self._directions: list[str] = []
-        # how many links may be moved to have fewer blocks
+        # links that may still be moved to merge blocks
         self._due = 0
-        # how many were moved in all
+        # links moved in all
         self.moved = 0
 
     @classmethod
     def of(cls, sources: Codes, targets: Codes) -> LinkTable:
-        """A table of links that were there before the first event, numbered from 0 on."""
+        """Build a table of links that exist before the first event, numbered from 0."""
         table = cls()
         table.add(sources, targets, np.full(len(sources), -1), np.full(len(sources), ALIVE))
         return table
 
     @property
     def size(self) -> int:
-        """How many links there are, with those that have ended and were not left out yet."""
+        """Number of links, including ended ones that were not removed yet."""
         return sum(map(len, self._blocks))
 
     @property
     def blocks(self) -> int:
-        """How many blocks there are."""
+        """Number of blocks."""
         return len(self._blocks)
 
     @property
     def ends(self) -> tuple[Codes, Codes]:
-        """The sources and the targets of all links that have not ended, in their order."""
+        """Sources and targets of all live links, in order."""
         _, sources, targets = self._alive()
         return sources, targets
 
@@ -86,7 +85,7 @@ class LinkTable(StateObject):
             yield block.target
 
     def said(self) -> dict[str, Any]:
-        # when links began is no matter any more
+        # creation times no longer matter
         numbers, sources, targets = self._alive()
         directions = [d for d in (FORWARD, REVERSE) if d in self._directions]
         return {
@@ -111,7 +110,7 @@ class LinkTable(StateObject):
         return table
 
     def fork(self) -> LinkTable:
-        """A table that goes on from here without changing this one."""
+        """Return a copy-on-write fork."""
         forked = LinkTable()
         for block in self._blocks:
             block.shared = True
@@ -120,14 +119,14 @@ class LinkTable(StateObject):
         return forked
 
     def prepare(self, direction: str) -> None:
-        """Have the runs of a direction ready."""
+        """Sort the links for a direction."""
         if direction not in self._directions:
             self._directions.append(direction)
             for block in self._blocks:
                 block.run(direction)
 
     def add(self, sources: Codes, targets: Codes, born: Seqs, died: Seqs) -> int:
-        """Add links in the order of their creation; the first one gets the number returned."""
+        """Add links in order of creation, and return the number of the first one."""
         start, self.next = self.next, self.next + len(sources)
         if len(sources):
             numbers = np.arange(start, self.next)
@@ -136,14 +135,14 @@ class LinkTable(StateObject):
         return start
 
     def alive(self, numbers: Numbers) -> Mask:
-        """Which of these links have not ended."""
+        """Mark the links that have not ended."""
         alive = np.zeros(len(numbers), np.bool_)
         for place, rows in self._where(numbers):
             alive[rows] = self._blocks[place].places(numbers[rows])[1]
         return alive
 
     def kill(self, numbers: Numbers, seqs: Seqs) -> Mask:
-        """These links end at these sequence numbers; which of them had not ended before."""
+        """End links at these sequence numbers; return a mask of those that had not ended before."""
         ended = np.zeros(len(numbers), np.bool_)
         for place, rows in self._where(numbers):
             at, alive = self._blocks[place].places(numbers[rows])
@@ -155,7 +154,7 @@ class LinkTable(StateObject):
         return ended
 
     def between(self, sources: Codes, targets: Codes) -> tuple[Numbers, Numbers]:
-        """Every link alive now from a source to its target: the row of the two, and the link."""
+        """Return every live link from a source to its target, as the row of the pair and the link."""
         self.prepare(BETWEEN)
         keys = pair_keys(sources, targets)
         found = [block.between(sources, targets, keys) for block in self._blocks]
@@ -163,7 +162,7 @@ class LinkTable(StateObject):
         return np.concatenate(rows), np.concatenate(numbers)
 
     def commit(self) -> None:
-        """The chunk is over: join the last blocks, and where blocks are of any size leave out what has ended."""
+        """Finish the chunk: merge the last blocks, and remove ended links if blocks are unbounded."""
         blocks = self._blocks
         start, size = len(blocks) - 1, len(blocks[-1]) if blocks else 0
         while start > 0 and len(blocks[start - 1]) <= min(2 * size, self.largest - size):
@@ -177,8 +176,8 @@ class LinkTable(StateObject):
                     self._join(place, place + 1)
 
     def tidy(self) -> bool:
-        """Leave out some of what has ended, or join neighbours that became few, where blocks are bounded;
-        whether it did.
+        """Do a bounded amount of cleanup: remove ended links or merge small blocks; return False if there is
+        none to do.
 
         Half as many links are moved as there are in the largest block, at most.
         """
@@ -202,11 +201,11 @@ class LinkTable(StateObject):
         self._join(place, place + 2)
         return True
 
-    # -- look-ups --------------------------------------------------------------------------------------
+    # -- lookups --------------------------------------------------------------------------------------
 
     def expand(self, direction: str, ids: Codes, seen: Seqs) -> tuple[Numbers, Codes]:
-        """Every link of each id alive after sequence number `seen`: the row of the id, and the other end's
-        code.
+        """Return every link of each id that is live after sequence number `seen`: the row of the id, and the
+        code of the other end.
         """
         earliest = int(seen.min(initial=ALIVE))
         rows, others = [], []
@@ -230,7 +229,7 @@ class LinkTable(StateObject):
         return row[order], other[order]
 
     def most(self, direction: str, ids: Codes) -> Numbers:
-        """How many links each id has at most, those that ended included."""
+        """Return an upper bound of each id's number of links, which counts ended ones."""
         counts = np.zeros(len(ids), np.int64)
         for block in self._blocks:
             start, end = block.run(direction).bounds(ids)
@@ -238,7 +237,7 @@ class LinkTable(StateObject):
         return counts
 
     def first(self, direction: str, ids: Codes, seen: Seqs) -> Codes:
-        """The other end of the earliest link of each id alive after `seen`; 0 where there is none."""
+        """Return the other end of each id's earliest link that is live after `seen`, or 0."""
         found = np.zeros(len(ids), np.int32)
         looking = np.arange(len(ids))
         for block in self._blocks:
@@ -256,7 +255,7 @@ class LinkTable(StateObject):
         return self.largest < UNBOUNDED
 
     def _where(self, numbers: Numbers) -> Iterator[tuple[int, Numbers]]:
-        """The blocks that links are in if they are there at all, each with the places of those in `numbers`."""
+        """Yield the blocks that may contain links, with their places in `numbers`"""
         which = np.searchsorted([block.first for block in self._blocks], numbers, side="right")
         for place in np.flatnonzero(np.bincount(which)).tolist():
             if place:
@@ -268,12 +267,12 @@ class LinkTable(StateObject):
         self._blocks.append(block)
 
     def _join(self, start: int, end: int) -> None:
-        """Make one block of some that follow each other, or none where all of their links have ended."""
+        """Merge consecutive blocks into one, or none if all their links have ended."""
         joined = LinkBlock.joined(self._blocks[start:end], bounded=self._bounded)
         self._put(start, end, [joined])
 
     def _put(self, start: int, end: int, blocks: Sequence[LinkBlock]) -> None:
-        """Have blocks in place of others, the first of which is new."""
+        """Replace blocks by others, the first of which is new."""
         self.moved += len(blocks[0])
         for direction in self._directions if len(blocks[0]) else ():
             blocks[0].run(direction)

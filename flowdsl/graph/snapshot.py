@@ -24,9 +24,9 @@ from flowdsl.progress import Progress, ProgressReporter, Tick, beside, following
 from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.values.interner import Codes, Interner
 
-# which share of the work is reading rows
+# share of the work spent on reading rows
 _READING: Final = 0.4
-# ids that become numbers at once
+# ids interned at once
 _INTERNED: Final = 1 << 20
 
 
@@ -78,7 +78,7 @@ class EntityGraph:
                 f"entities are a {type(entities).__name__}", allowed="a mapping entity type → entities"
             )
         with following(progress, _rows(entities or {}, links), "graph", "rows") as follower:
-            # each row is read, and then its ids become numbers
+            # each row is read, then its ids are interned
             read, numbered = follower.part(_READING), follower.part(1 - _READING)
             for name, given in (entities or {}).items():
                 self._add_type(name, given, read, numbered)
@@ -224,7 +224,7 @@ class EntityGraph:
         return graph
 
     def _known(self, name: str, used: bool) -> list[SnapshotLinkKeys]:
-        """The identities of a type's links, if they are `used` or have ids; most replays never ask."""
+        """Return the keys of a type's links, if they are `used` or have ids; most replays need none."""
         table, ids = self._links[name], self._link_ids[name]
         if not used and ids.null_count() == len(ids):
             return []
@@ -249,7 +249,7 @@ class EntityGraph:
         self._blocks.append(VersionBlock(documents, codes, self._interner))
 
     def _interned(self, ids: pl.Series, tick: Tick) -> Codes:
-        """Ids as numbers, some at a time."""
+        """Return ids as codes, interned in parts."""
         parts = [np.zeros(0, np.int32)]
         for row in range(0, len(ids), _INTERNED):
             parts.append(self._interner.intern(ids.slice(row, _INTERNED)))
@@ -283,7 +283,7 @@ class EntityGraph:
         return current, type_of, several
 
     def _index(self, several: TypedVersions) -> EntityIndex:
-        """What each id stands for; `several` says what those of several types do."""
+        """Build the index of versions by id; `several` receives the ids of several types."""
         if not several.first or not several.of:
             return EntityIndex(self._anywhere)
         current = self._anywhere.copy()
@@ -292,7 +292,7 @@ class EntityGraph:
         return EntityIndex(current)
 
     def _one_spelling(self) -> EntityGraph:
-        """This graph with all spellings of a UUID as one id."""
+        """Return this graph with all spellings of a UUID as one id."""
         ends = [ids for table in self._links.values() for ids in table.ends]
         used = np.unique(
             np.concatenate([np.zeros(0, np.int32), *(codes for _, codes in self._types.values()), *ends])
@@ -309,7 +309,7 @@ class EntityGraph:
         return graph
 
     def _recoded(self, code_of: Codes, interner: Interner, link_ids: dict[str, pl.Series]) -> EntityGraph:
-        """This graph with other codes for its ids."""
+        """Return this graph with other codes for its ids."""
         graph = EntityGraph()
         graph._interner, graph._fetchers = interner, self._fetchers
         graph._types = {name: (start, code_of[codes]) for name, (start, codes) in self._types.items()}
@@ -331,29 +331,29 @@ class EntityGraph:
 
 
 def _rows(entities: Mapping[str, Any], links: Any) -> int | None:
-    """How many rows there are in all, where all can tell."""
+    """Return the total number of rows, or None if one is unknown."""
     given = [one for one in (*entities.values(), links) if one is not None and not callable(one)]
     rows = [rows_in(one) for one in given]
     return None if None in rows else sum(row for row in rows if row is not None)
 
 
 def _last_of_each_id(links: pl.DataFrame) -> pl.DataFrame:
-    """Of links with the same id, of whatever type, the last one; all that have none."""
+    """Keep the last link of each id, whatever its type, and all links without an id."""
     if links["link_id"].null_count() == links.height:
         return links
     return links.filter(pl.col("link_id").is_null() | _is_last(links, "link_id"))
 
 
 def _last_between_each_ends(links: pl.DataFrame) -> pl.DataFrame:
-    """Of links of one type without an id, the last one between each two ends; all that have an id."""
+    """Keep, of one type's links without an id, the last one between each pair of ends, and all links with an
+    id.
+    """
     return links.filter(
         pl.col("link_id").is_not_null() | _is_last(links, "source_id", "target_id", "link_id")
     )
 
 
 def _is_last(links: pl.DataFrame, *keys: str) -> pl.Series:
-    """Which rows are the last with their keys. The number is a column: `int_range` under `over` counts each
-    group anew.
-    """
+    """Mark the last row of each key; the row number is a column, as `int_range` counts each group anew."""
     numbered = links.with_row_index("number")
     return numbered.select(pl.col("number") == pl.col("number").last().over(keys)).to_series()

@@ -1,4 +1,4 @@
-"""What a graph that was handed over holds of a few ids."""
+"""Lookup of a few ids in a graph before the first event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowdsl.graph.snapshot import EntityGraph
 
 
 def entities_of(graph: EntityGraph, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """For each of the ids that is there its data by entity type.
+    """Return the data of the given ids, grouped by entity type; absent ids are left out.
 
     >>> entities_of(EntityGraph({"user": {"ann": {"name": "Ann"}}}), ["ann", "bob"])
     {'ann': {'user': {'name': 'Ann'}}}
@@ -38,7 +38,8 @@ def entities_of(graph: EntityGraph, ids: Iterable[str]) -> dict[str, dict[str, A
 def links_of(
     graph: EntityGraph, link_type: str, direction: str, ids: Iterable[str]
 ) -> list[tuple[str, str, str | None]]:
-    """The links of a type from the ids, or with `reverse` to them: source, target and link id, in link order.
+    """Return the links of a type from the ids, or with `reverse` to them: source, target and link id, in link
+    order.
 
     >>> links_of(EntityGraph(links=[{"link_type": "owns", "source_id": "a", "target_id": "b"}]), "owns", "reverse", ["b"])
     [('a', 'b', None)]

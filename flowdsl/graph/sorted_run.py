@@ -1,4 +1,4 @@
-"""Links sorted by the id that look-ups start from."""
+"""Links sorted by the id that lookups start from."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from flowdsl.values.interner import Codes
 from flowdsl.values.ranges import ranges
 
 ALIVE = np.iinfo(np.int64).max
-# in fewer links than this a key is searched for; in more there is a table of where each key starts
+# below this size, keys are found by search; above it, by a table of start positions
 SEARCHED_BELOW = 4096
 Seqs = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.int64]
 
 
 class SortedRun:
-    """Links sorted by (key, place in their block): all that a key is linked to lies side by side."""
+    """Links sorted by key and place in their block, so that the links of a key are adjacent."""
 
     def __init__(
         self, keys: Codes, others: Codes, born: Seqs, died: Seqs, *, far_apart: bool = False
     ) -> None:
-        """`far_apart`: there may be many times as many keys as there are links."""
+        """Sort links; `far_apart` is for many times as many keys as links."""
         # one sort of (key, position) packed into an integer is several times faster than a stable argsort
         packed = keys.astype(np.int64) << 32 | np.arange(len(keys))
         packed.sort()
@@ -42,14 +42,14 @@ class SortedRun:
         return len(self.keys)
 
     def fork(self) -> SortedRun:
-        """A run that can lose links without this one noticing."""
+        """Return a copy-on-write fork."""
         forked = object.__new__(SortedRun)
         forked.__dict__.update(self.__dict__)
         forked.died = self.died.copy()
         return forked
 
     def kill(self, at: Numbers, seqs: Seqs | int) -> None:
-        """The links at these places of the block, none of which has ended, end at these sequence numbers."""
+        """End the links at these places of the block, none of which has ended, at these sequence numbers."""
         if self._place is None:
             place = np.empty(len(self.order), np.int64)
             place[self.order] = np.arange(len(self.order))
@@ -58,7 +58,7 @@ class SortedRun:
         self.deaths += len(at)
 
     def first_others(self, ids: Codes) -> Codes:
-        """The other end of each id's very first link in this run, dead or alive; 0 where there is none."""
+        """Return the other end of each id's very first link in this run, live or not, or 0."""
         if self._far_apart:
             at = np.searchsorted(self.keys, ids)
             hit = self.keys.take(at, mode="clip") == ids
@@ -72,9 +72,9 @@ class SortedRun:
         return self._first.take(ids) if known.all() else self._first.take(np.where(known, ids, 0))
 
     def bounds(self, ids: Codes) -> tuple[Numbers, Numbers]:
-        """Where the links of each id start and end in this run."""
+        """Return the start and end of each id's links in this run."""
         if self._far_apart:
-            # of most ids there is nothing here
+            # most ids have no links here
             start = np.searchsorted(self.keys, ids)
             end, hit = start.copy(), np.flatnonzero(self.keys.take(start, mode="clip") == ids)
             end[hit] = np.searchsorted(self.keys, ids[hit], side="right")
@@ -89,7 +89,7 @@ class SortedRun:
         return start, np.where(outside, start, end) if outside.any() else end
 
     def first(self, ids: Codes, seen: Seqs) -> Codes:
-        """The other end of the earliest link of each id alive after `seen`; 0 where there is none."""
+        """Return the other end of each id's earliest link that is live after `seen`, or 0."""
         if not self.deaths and self.last_born <= int(seen.min(initial=ALIVE)):
             return self.first_others(ids)
         start, end = self.bounds(ids)
@@ -105,7 +105,8 @@ class SortedRun:
 
 
 def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, found: Codes) -> None:
-    """Where the very first link is dead or not born yet: from when on is each later one the first alive?
+    """Precompute, for keys whose first link is not valid, from which event each later link becomes the first
+    valid one.
 
     Link i is the first from the latest end among those before it (and its own birth) until its own end. Those
     spans ascend within a key, so one binary search finds the link for a moment. Only keys in need are worked
@@ -124,7 +125,7 @@ def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, fou
     before = np.maximum(before, base) - base
     since = np.maximum(before, born)
     lives = since < died
-    # a later link is born after an earlier one, so `since` ascends within a key
+    # later links are created later, so `since` ascends within a key
     starts = (base + since)[lives]
     at = np.searchsorted(starts, which * width + asked, side="right") - 1
     candidates = np.flatnonzero(lives)[at.clip(0)] if len(starts) else np.zeros(len(rest), np.int64)
@@ -134,6 +135,6 @@ def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, fou
 
 
 def spread(start: Numbers, end: Numbers) -> tuple[Numbers, Numbers]:
-    """All of `start … end-1` for each row, one after the other: the row, and the number."""
+    """Concatenate the ranges `start … end-1` of all rows: the row, and the number."""
     counts = end - start
     return np.repeat(np.arange(len(counts)), counts), ranges(start, counts)

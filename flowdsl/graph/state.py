@@ -1,7 +1,7 @@
-"""The graph while a log goes by: the state before the chunk at hand, and what the chunk's events change.
+"""Graph during a run: the state before the current chunk, and the changes of its events.
 
-Every look-up says which event it sees the effect of, so one pass over a chunk answers for all its events at
-once, and nothing later can leak into an earlier answer.
+Every lookup names the event whose effect it sees. So one pass over a chunk answers for all its events at once, and
+later changes cannot leak into earlier answers.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def _pair(texts: Sequence[str]) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class GraphRequirements(StateObject):
-    """What a set of flows reads of the graph: nothing else is kept of the log."""
+    """Parts of the graph that a set of flows reads; nothing else is kept of the log."""
 
-    # which paths are read is a hint, and that of the flows which go on
+    # paths are a hint, taken from the flows that resume
     saved = keeps(
         entities=FlagField(),
         paths=SharedField("hints"),
@@ -75,7 +75,7 @@ class GraphRequirements(StateObject):
         return cls(**said)
 
     def union(self, other: GraphRequirements) -> GraphRequirements:
-        """What both need."""
+        """Return the requirements of both."""
         return GraphRequirements(
             self.entities or other.entities,
             self.paths | other.paths,
@@ -86,7 +86,7 @@ class GraphRequirements(StateObject):
 
 @dataclass
 class GraphState(StateObject):
-    """Entities and links as of each event of the chunk that was last `advance`d to."""
+    """Entities and links as of each event of the chunk that was last passed to `advance`"""
 
     saved = keeps(
         interner=INTERNER,
@@ -120,7 +120,7 @@ class GraphState(StateObject):
     frozen: bool = False
 
     def said(self) -> dict[str, Any]:
-        # what a snapshot knows of its links is asked for at the first change: here is the last chance
+        # the keys of a snapshot's links are usually built at the first change; a saved state needs them now
         if self.identities is None and self.links:
             return {
                 **super().said(),
@@ -139,7 +139,7 @@ class GraphState(StateObject):
         return cls(**said)
 
     def fork(self) -> GraphState:
-        """A state that goes on from here without changing this one."""
+        """Return a copy-on-write fork."""
         return GraphState(
             self.interner,
             self.needs,
@@ -156,16 +156,16 @@ class GraphState(StateObject):
             None if self.identities is None else self.identities.fork(),
         )
 
-    # -- look-ups --------------------------------------------------------------------------------------
+    # -- lookups --------------------------------------------------------------------------------------
 
     @property
     def changing(self) -> bool:
-        """Whether the chunk at hand changes any entity: only then does it matter what a look-up sees."""
+        """True if the current chunk changes any entity, so that lookups depend on their event."""
         return self.anywhere.changing or any(index.changing for index in self.by_type.values())
 
     def find(self, ids: Codes, seen: Numbers, kind: str | None = None) -> Numbers:
-        """The version of each entity after the event `seen` of the chunk; `NONE` or `AMBIGUOUS` (in several
-        types).
+        """Return the version of each entity after the event `seen` of the chunk; `NONE`, or `AMBIGUOUS` if it
+        has several types.
         """
         if kind is not None:
             if kind in self.fetchers:
@@ -184,24 +184,26 @@ class GraphState(StateObject):
         return index.find(ids, seen)
 
     def first_link(self, kind: str, direction: str, ids: Codes, seqs: SeqNos) -> Codes:
-        """The other end of each id's earliest link after the event `seqs`; 0 where there is none."""
+        """Return the other end of each id's earliest link after the event `seqs`, or 0."""
         return self.links[kind].first(direction, ids, self._visible(seqs))
 
     def expand(self, kind: str, direction: str, ids: Codes, seqs: SeqNos) -> tuple[Index, Codes]:
-        """All links of each id after the event `seqs`, in link order: the row of the id, and the other end."""
+        """Return all links of each id after the event `seqs`, in link order: the row of the id, and the other
+        end.
+        """
         return self.links[kind].expand(direction, ids, self._visible(seqs))
 
     def most_links(self, kind: str, direction: str, ids: Codes) -> Index:
-        """How many links each id has at most, at any moment."""
+        """Return an upper bound of each id's number of links at any moment."""
         return self.links[kind].most(direction, ids)
 
     def _visible(self, seqs: SeqNos) -> SeqNos:
-        # the final state, on purpose: every link that did not end counts as seen from anywhere
+        # the final state, on purpose: every link that did not end is visible to all events
         return np.full(len(seqs), ALIVE - 1) if self.frozen else seqs
 
     def _fetch(self, kind: str, ids: Codes) -> None:
-        """Ask a fetcher about ids it was never asked about. All ids looked up are asked about, whatever else
-        they are, so that what is known does not depend on where chunks begin.
+        """Request ids from a fetcher. All ids looked up are requested, so that results do not depend on where
+        chunks begin.
         """
         for codes, documents in self.fetchers[kind].fetch(ids, self.interner):
             start = self.versions.add(documents, codes)
@@ -209,13 +211,13 @@ class GraphState(StateObject):
             versions = (start + np.arange(len(codes))).astype(np.int32)
             self.by_type[kind].set_base(codes[untouched], versions[untouched])
 
-    # -- the log goes by -------------------------------------------------------------------------------
+    # -- applying events -------------------------------------------------------------------------------
 
     def advance(self, events: EventRows) -> Index:
-        """Take in the changes that a chunk's events make; the rows of deletions that met nothing.
+        """Apply the changes of a chunk's events; return the rows of deletions that matched nothing.
 
-        Those of links count where their type is looked up, or where they name none; those of entities where
-        entities are looked up, unless a function answers for their type.
+        Deletions of links count if their type is looked up, or if they name none; those of entities if
+        entities are looked up, unless a function supplies their type.
         """
         unmet: list[Index] = []
         if not self.frozen and len(events):
@@ -226,7 +228,7 @@ class GraphState(StateObject):
         return np.sort(np.concatenate(unmet)) if any(map(len, unmet)) else _NO_ROWS
 
     def commit(self) -> None:
-        """The chunk is over: its changes are the state from now on."""
+        """Apply the chunk's changes to the base state."""
         self.anywhere.commit()
         for index in self.by_type.values():
             index.commit()
@@ -254,14 +256,14 @@ class GraphState(StateObject):
             mine = types == self.type_numbers.get(name, -1)
             if mine.any():
                 index.put(ids[mine], positions[mine], versions[mine])
-        # what fetchers answer for is kept by type only: `find` joins it to the rest
+        # entities of fetchers are kept by type only; `find` merges them
         rest = ~fetched
         if rest.any():
             self._put_anywhere(ids[rest], positions[rest], types[rest], versions[rest])
         return rows[unmet]
 
     def _unmet(self, ids: Codes, types: npt.NDArray[np.int16], deleted: Mask) -> Mask:
-        """Which of these changes are deletions of entities that are not there."""
+        """Mark the deletions of entities that do not exist."""
         if not deleted.any():
             return deleted
         first, alive = first_said(ids.astype(np.int64) * len(self.type_numbers) + types, deleted)
@@ -284,7 +286,7 @@ class GraphState(StateObject):
             grown = np.full(max(size, 2 * len(self.type_of)), -1, np.int16)
             grown[: len(self.type_of)] = self.type_of
             self.type_of = grown
-        # the first type an id was ever seen in; any other makes it one of the few that live in several
+        # the first type of an id; with any other, the id joins the few that have several
         fresh = np.flatnonzero(self.type_of[ids] == -1)
         self.type_of[ids[fresh[::-1]]] = types[fresh[::-1]]
         for row in np.flatnonzero(self.type_of[ids] != types).tolist():
@@ -299,7 +301,7 @@ class GraphState(StateObject):
 
     def _type_codes(self, types: pl.Series) -> npt.NDArray[np.int16]:
         types = types.cast(pl.String)
-        # numbered as they appear: the first type of an id must not depend on chance
+        # numbered in order of appearance, so that the first type of an id is deterministic
         for name in types.unique(maintain_order=True).to_list():
             self.type_numbers.setdefault(name, len(self.type_numbers))
         return types.replace_strict(self.type_numbers, return_dtype=pl.Int16).to_numpy()
@@ -311,7 +313,7 @@ class GraphState(StateObject):
             return _NO_ROWS
         frame = events.frame
         link_ids = frame["link_id"][rows] if "link_id" in frame.columns else _nulls(len(rows))
-        # an identity is a link id, whatever its type: a link of another type replaces one that is used here
+        # link ids are unique across types: a link of another type replaces one that is used here
         used = _among(frame["link_type"], list(self.links))[rows] | where_present(link_ids)
         if not used.any():
             return _NO_ROWS
@@ -335,22 +337,22 @@ class GraphState(StateObject):
     # -- upkeep ----------------------------------------------------------------------------------------
 
     def forget_ids(self, codes: npt.NDArray[np.integer[Any]]) -> None:
-        """These codes stand for other ids from now on."""
+        """Forget what is known of codes that are about to be reused."""
         self.type_of[codes[codes < len(self.type_of)]] = -1
 
     def held_identities(self, kind: str | None) -> Iterator[Inside]:
-        """What identities links hold: ids, or pairs of ends of links of one type."""
+        """Yield the keys that links hold: of ids, or of pairs of one link type."""
         if self.identities is not None and (kind is None or kind in self.links):
             yield self.identities.held(kind, [table.fork() for table in self.links.values()])
 
     def bound(self, largest: int) -> None:
-        """Move no more than so many versions or links of a type at once from now on."""
+        """Limit the number of versions or links of a type that are moved at once."""
         self.versions.largest = largest
         for table in self.links.values():
             table.largest = largest
 
     def crowded(self, held: Callable[[], int]) -> bool:
-        """Whether most versions of the log are of no use any more; `held` counts those that contexts hold."""
+        """Return True if most versions of the log are unused; `held` counts those in buffered contexts."""
         fresh = self.versions.size - self.versions.base
         return fresh > COMPACT_ABOVE and fresh > 2 * (self._live_count() + held())
 
@@ -358,14 +360,14 @@ class GraphState(StateObject):
         return int(np.count_nonzero(self.anywhere.live() >= self.versions.base))
 
     def compaction(self, held: Iterable[Numbers]) -> Compaction:
-        """Begin to forget versions that are neither current nor `held` by contexts."""
+        """Start to remove versions that are neither current nor `held` by contexts."""
         indexes = [self.anywhere, *self.by_type.values()]
         return self.versions.compaction(
             chain([index.live() for index in indexes], [self.several.live()], held)
         )
 
     def renumber(self, mapping: Numbers) -> None:
-        """Versions got new numbers."""
+        """Apply new numbers of versions."""
         for index in (self.anywhere, *self.by_type.values()):
             index.renumber(mapping)
         self.several.renumber(mapping)

@@ -1,4 +1,4 @@
-"""Every version of every entity that can still be referred to, and the values of paths below them."""
+"""Store of all entity versions that can still be referred to, and of values below them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ID: Path = ("id",)
 
 
 class VersionBlock(StateObject):
-    """Versions that came together, each an object and the id of its entity; columns are read once for all."""
+    """Versions added together: objects and entity ids; columns are parsed once for all of them."""
 
     saved = keeps(documents=ObjectField(Documents), ids=CODES, own_id=FlagField(), _interner=INTERNER)
 
     def __init__(self, documents: Documents, ids: Codes, interner: Interner, *, own_id: bool = True) -> None:
         self.documents = documents
         self.ids = ids
-        # whether an entity has its id also where its data lacks it
+        # True if entities have their id even if their data lacks it
         self.own_id = own_id
         self._interner = interner
         self._id_column: Column | None = None
@@ -52,7 +52,7 @@ class VersionBlock(StateObject):
         return len(self.ids)
 
     def column(self, below: Path) -> Column:
-        """The values at a path; the whole object for the empty one, always with its `id`."""
+        """Return the values at a path; for the empty path, whole objects including their `id`"""
         if not self.own_id:
             return self.documents.column(below)
         if below == ID:
@@ -64,26 +64,25 @@ class VersionBlock(StateObject):
         return self.documents.column(below)
 
     def has(self, below: Path) -> bool:
-        """Whether reading a path takes no parsing."""
+        """Return True if a path can be read without parsing."""
         if below == ID and self._id_column is not None:
             return True
         return self.documents.has(below)
 
     def _read_ids(self) -> Column:
-        """`id` as the data has it; the entity's own where it lacks one, or has it as a number."""
+        """Return `id` from the data, or the entity's own if it is missing or a number."""
         own = Column.coded(self.ids, self._interner)
         found = self.documents.column(ID)
         if found.all_(Tag.MISSING):
             return own if self._all_objects() else self._only_objects(own)
         if found.all_(Tag.TEXT):
-            # looked for only: whatever reads this later may do so when the codes of other texts are given
-            # anew
+            # find only, do not intern: codes of new texts may be reused before this is read
             return own if (self._interner.find(found.text_series()) == self.ids).all() else found
         replaced = self._numbered(found) | (found.is_(Tag.MISSING) & self._objects())
         return Column.concat([found, own]).take(np.arange(len(self)) + np.where(replaced, len(self), 0))
 
     def _numbered(self, found: Column) -> npt.NDArray[np.bool_]:
-        """Where the data has the entity's id as a number."""
+        """Mark data that has the entity's id as a number."""
         number = found.is_(Tag.INT)
         if number.any() and found.ints is not None:
             own = Column.coded(self.ids, self._interner).text_series()
@@ -91,7 +90,7 @@ class VersionBlock(StateObject):
         return number
 
     def _objects(self) -> npt.NDArray[np.bool_]:
-        """Where the data is an object, or there is none (which stands for an empty object)."""
+        """Mark data that is an object, or null (which stands for an empty object)"""
         if self.documents.series.dtype != pl.String:
             return np.ones(len(self), np.bool_)
         head = self.documents.series.str.strip_chars_start().str.slice(0, 1)
@@ -107,9 +106,7 @@ class VersionBlock(StateObject):
         return Column(own.size, np.where(objects, own.tag_array(), np.uint8(Tag.MISSING)), texts=own.texts)
 
     def _whole(self) -> Column:
-        """The objects, each with its id put first where its data lacks one, and as text where that has a
-        number.
-        """
+        """Return the objects with their ids as text, added first if missing."""
         whole, found = self.documents.column(()), self.documents.column(ID)
         numbered = np.flatnonzero(self._numbered(found))
         if len(numbered):
@@ -144,18 +141,18 @@ class VersionBlock(StateObject):
         )  # fmt: skip
 
     def gather(self, rows: Index) -> VersionBlock:
-        """A copy of some versions."""
+        """Return a copy of some versions."""
         return VersionBlock(
             self.documents.gather(rows), self.ids.take(rows), self._interner, own_id=self.own_id
         )
 
     def bare(self) -> VersionBlock:
-        """The same versions without an id that their data lacks."""
+        """Return the same versions without ids that their data lacks."""
         return VersionBlock(self.documents, self.ids, self._interner, own_id=False)
 
     @classmethod
     def joined(cls, first: VersionBlock, second: VersionBlock, hints: Iterable[Path]) -> VersionBlock:
-        """Two blocks as one."""
+        """Concatenate two blocks."""
         ids = np.concatenate([first.ids, second.ids])
         documents = Documents.joined(first.documents, second.documents, hints)
         both = cls(documents, ids, first._interner, own_id=first.own_id)
@@ -165,15 +162,15 @@ class VersionBlock(StateObject):
 
 
 class DerivedColumns:
-    """What was evaluated for all versions of a block, and how often each evaluation was asked for before."""
+    """Cache of expressions evaluated for all versions of a block, with the number of requests."""
 
     def __init__(self) -> None:
         self._asked: dict[tuple[int, object], int] = {}
         self._known: dict[tuple[int, object], Any] = {}
 
     def get(self, block: int, key: object, asked: int, size: int) -> Any:
-        """What is known; True where it is time to evaluate it, None where evaluating the rows asked is less
-        work.
+        """Return the cached value; True if it is time to compute it, None if evaluating only the rows is
+        cheaper.
         """
         known = self._known.get((block, key))
         if known is not None:
@@ -183,18 +180,18 @@ class DerivedColumns:
         return True if total >= size else None
 
     def put(self, block: int, key: object, value: Any) -> None:
-        """Keep what was evaluated."""
+        """Cache a value."""
         self._known[block, key] = value
 
     def forget(self, blocks_from: int) -> None:
-        """Blocks from this number on are no more what they were."""
+        """Drop the values of blocks from this number on."""
         for held in (self._asked, self._known):
             for name in [n for n in held if n[0] >= blocks_from]:
                 del held[name]
 
 
 class VersionStore(StateObject):
-    """Blocks of versions, numbered through. The first `base` of them belong to a snapshot and never change."""
+    """Numbered blocks of versions; the first `base` versions are the snapshot's, and immutable."""
 
     saved = keeps(
         _blocks=ListField(ObjectField(VersionBlock)),
@@ -218,12 +215,12 @@ class VersionStore(StateObject):
         self._blocks = [block if block.own_id == own_ids else block.bare() for block in blocks]
         self._base_blocks = len(self._blocks)
         self._hints = tuple(hints)
-        # blocks that would have more versions together are not joined
+        # blocks are not merged beyond this number of versions
         self.largest = 1 << 62
         self._renumber()
         self.base = self.size
         self.derived = DerivedColumns()
-        # the versions last picked out: the next path is often read at the same ones
+        # the last selection: the next path is often read at the same versions
         self._picked: tuple[npt.NDArray[np.int32], VersionBlock, Index] | None = None
 
     @classmethod
@@ -236,7 +233,7 @@ class VersionStore(StateObject):
         return store
 
     def fork(self) -> VersionStore:
-        """A store that goes on from here without changing this one."""
+        """Return a copy-on-write fork."""
         forked = VersionStore(self._interner, self._blocks, self._hints, own_ids=self._own_ids)
         forked._base_blocks, forked.base, forked.largest = self._base_blocks, self.base, self.largest
         return forked
@@ -246,11 +243,11 @@ class VersionStore(StateObject):
 
     @property
     def size(self) -> int:
-        """How many versions there are."""
+        """Number of versions."""
         return int(self._starts[-1])
 
     def add(self, documents: Documents, ids: Codes) -> int:
-        """Add versions; the first one gets the number returned."""
+        """Add versions, and return the number of the first one."""
         start = self.size
         self._blocks.append(VersionBlock(documents, ids, self._interner, own_id=self._own_ids))
         self._join(self._blocks, self._base_blocks)
@@ -259,7 +256,7 @@ class VersionStore(StateObject):
         return start
 
     def _join(self, blocks: list[VersionBlock], first: int = 0) -> None:
-        """Join blocks at a geometric pace, so that their number stays small and each row moves seldom."""
+        """Merge blocks at a geometric pace, so that there are few of them, and each row is moved seldom."""
         while (
             len(blocks) - first > 1
             and len(blocks[-2]) <= 2 * len(blocks[-1])
@@ -269,14 +266,16 @@ class VersionStore(StateObject):
             blocks[-1] = VersionBlock.joined(blocks[-1], last, self._hints)
 
     def block_of(self, low: int, high: int) -> tuple[int, int] | None:
-        """The block that all versions from `low` to `high` are in: its first version and how many it has."""
+        """Return the first version and the size of the block that contains all versions from `low` to `high`,
+        or None.
+        """
         first = int(np.searchsorted(self._starts, low, side="right")) - 1
         return (
             (int(self._starts[first]), len(self._blocks[first])) if high < self._starts[first + 1] else None
         )
 
     def column(self, below: Path, versions: npt.NDArray[np.int32]) -> Column:
-        """The values at a path below each version; missing where the version is negative."""
+        """Return the values at a path below each version; missing for negative versions."""
         absent = versions < 0
         if not self.size or absent.all():
             return Column(len(versions), Tag.MISSING)
@@ -289,7 +288,7 @@ class VersionStore(StateObject):
 
     @staticmethod
     def _any_of(versions: npt.NDArray[np.int32]) -> np.int32:
-        """A number to stand in where there is no version: one of the same block, so that reading stays local."""
+        """Return a valid number to use for negative versions, from the same block to keep reads local."""
         return np.int32(versions.max())
 
     def _take(self, below: Path, versions: npt.NDArray[np.int32]) -> Column:
@@ -313,7 +312,7 @@ class VersionStore(StateObject):
         # whole objects are rare and heavy, and of a log's versions many are never read: only those asked for
         # are taken apart, until it would have been less work to take them all
         if not below or (not held.has(below) and self._pays_to_pick(block, below, len(versions))):
-            # read once: another thread may pick others meanwhile
+            # read once: another thread may replace it
             picked = self._picked
             if picked is None or picked[0] is not versions:
                 wanted, back = np.unique(versions - start, return_inverse=True)
@@ -326,32 +325,34 @@ class VersionStore(StateObject):
         return self.derived.get(start, ("read", below), asked, len(self._blocks[block])) is None
 
     def compaction(self, live: Iterable[npt.NDArray[np.int32]]) -> Compaction:
-        """Begin to forget all versions of the log but `live`; negative numbers are none."""
+        """Start to remove all versions of the log but `live`; negative numbers are ignored."""
         return Compaction(self, live)
 
 
 class Compaction:
-    """Versions that are of use, gathered some at a time, while the store is used and added to as it was.
+    """Incremental copy of the versions in use, while the store is used and grows.
 
     What is of no use when it begins is of none later on, and whatever is added meanwhile is gathered as well.
     """
 
     def __init__(self, store: VersionStore, live: Iterable[npt.NDArray[np.int32]]) -> None:
         self._store = store
-        # two places more, which negative numbers are of
+        # two more places, for the negative numbers
         used = np.zeros(store.size + 2, np.bool_)
         for versions in live:
             used[versions] = True
         self._kept = store.base + np.flatnonzero(used[store.base : -2])
         self._size, self._at = store.size, 0
-        # the new number of each old one, and of -2 and -1 themselves
+        # new number of each old version, and of -2 and -1 themselves
         self._mapping = np.full(store.size + 2, -1, np.int32)
         self._mapping[: store.base] = np.arange(store.base)
         self._blocks: list[VersionBlock] = []
         self.gathered = 0
 
     def step(self, most: int) -> bool:
-        """Gather so many versions; whether all are, and `finish` can be called before more are added."""
+        """Copy some versions; return True once all are copied and `finish` may be called before more are
+        added.
+        """
         while most > 0:
             if self._at == len(self._kept):
                 size = self._store.size
@@ -376,7 +377,7 @@ class Compaction:
         return len(rows)
 
     def finish(self) -> npt.NDArray[np.int32]:
-        """Let the store have only what was gathered; gives the new number of each old one, and of -2 and -1
+        """Switch the store to the copied versions; return the new number of each old one, and of -2 and -1
         themselves.
         """
         store, mapping = self._store, self._mapping

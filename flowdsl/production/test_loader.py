@@ -1,4 +1,4 @@
-"""Tests of flows as they stand in YAML, read strictly: what is unknown or of a wrong type is refused with its place."""
+"""Strict loader of flow tests in YAML: unknown keys and wrong types are rejected with their place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ZONE: Final = re.compile(r"([Zz]|[+-]\d\d:?\d\d)$")
 
 
 def check_tests(item: Item, problems: list[FlowError]) -> None:
-    """What is wrong with the tests of a document goes to `problems`."""
+    """Validate the tests of a document, and append their errors to `problems`"""
     if isinstance(item.value, list):
         for one in item.value:
             read_test(one, problems)
@@ -27,7 +27,7 @@ def check_tests(item: Item, problems: list[FlowError]) -> None:
 
 
 def read_test(item: Item, problems: list[FlowError]) -> dict[str, Any]:
-    """One test as a plain mapping without what is not given; what is wrong with it goes to `problems`."""
+    """Read one test as a plain mapping without unset keys, and append its errors to `problems`"""
     before = len(problems)
 
     def refuse(where: Item, what: str, **more: Any) -> None:
@@ -44,24 +44,24 @@ def read_test(item: Item, problems: list[FlowError]) -> dict[str, Any]:
 
 
 def moment(text: str, start: int) -> int:
-    """The moment, in µs since 1970, that a time after a start or a timestamp says."""
+    """Return the moment, in µs since 1970, of a timestamp or of a duration since the start."""
     if re.match(DURATION_PATTERN, text):
         return start + parse_duration(text).microseconds
     return timestamp_us(text if _ZONE.search(text) else f"{text}Z")
 
 
 def production_event(event: Mapping[str, Any]) -> dict[str, Any]:
-    """The event of a test in production's JSON form, without its envelope."""
+    """Return the event of a test as production's JSON, without its envelope."""
     family, action = str(event["kind"]).split(".")
     rest = {name: value for name, value in event.items() if name not in ("at", "id", "kind")}
     return {"kind": family, "action": action, **rest}
 
 
-# -- what takes more than the shape ------------------------------------------------------------------------
+# -- checks beyond the schema ------------------------------------------------------------------------
 
 
 def _check_meaning(item: Item, refuse: Refuse) -> None:
-    """Moments that are none, and events that lack what their kind needs."""
+    """Report invalid moments, and events that lack fields of their kind."""
     start = _moment(item.value.get("start"), 0, refuse) or timestamp_us(START)
     for event in item.value["events"].value:
         _moment(event.value.get("at"), start, refuse)
@@ -86,7 +86,7 @@ def _moment(item: Item | None, start: int, refuse: Refuse) -> int | None:
 
 
 def _given(item: Item, declared: Mapping[str, Any]) -> Any:
-    """A declared value in Python's own types, without the keys that are null and mean nothing by it."""
+    """Return a declared value as Python types, without null keys that mean nothing."""
     if isinstance(item.value, list) and "items" in declared:
         return [_given(one, declared["items"]) for one in item.value]
     if not isinstance(item.value, dict) or "properties" not in declared:

@@ -1,4 +1,4 @@
-"""What a test of flows may say, as JSON Schema: what reads tests, and what editors are told, both come from here."""
+"""JSON Schema of flow tests, used both to read tests and by editors."""
 
 from __future__ import annotations
 
@@ -188,5 +188,5 @@ TESTS: Final = _list(
     "Tests", "tests of the flows, run by `flowdsl test`; production ignores them", TEST,
     [{"name": "nothing comes of nothing", "events": []}],
 )  # fmt: skip
-# what stands for an option that is not given, where null does not
+# defaults of unset options that are not null
 NULL_SAYS: Final = ("recipient", "payload", "data", "metadata")

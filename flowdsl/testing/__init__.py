@@ -1,4 +1,4 @@
-"""Tests of flows: events and a graph, and what is to come of them, run with the replay engine."""
+"""Tests of flows: events, a graph, and the expected results, run by the replay engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOME: Final = {"FlowTest": "cases", "Outcome": "runner", "read_tests": "runner"
 
 
 def __getattr__(name: str) -> Any:
-    # late, for `load` reads this package's declarations and needs no engine
+    # imported late: `load` needs this package's declarations, not the engine
     if name not in _HOME:
         raise AttributeError(f"module 'flowdsl.testing' has no attribute {name!r}")
     return getattr(importlib.import_module(f"flowdsl.testing.{_HOME[name]}"), name)

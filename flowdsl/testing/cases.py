@@ -1,4 +1,4 @@
-"""A test of flows as a value: what there is, what happens, and what is to come of it."""
+"""Tests of flows as values: the graph, the events and the expectations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Entry = Mapping[str, Any]
 WIDTH: Final = 100
-# the list of tests, a test and its parts
+# nesting of a test: the list, the test, its parts
 _OPEN: Final = 2
 EXPECTATIONS: Final = ("deliveries", "drops", "failures")
 
@@ -227,7 +227,7 @@ class FlowTest:
 
 
 def _event(given: Any) -> Any:
-    """An event as tests write it, from any form in which Python has it."""
+    """Convert an event from any form accepted in Python to the form of tests."""
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping):
         return {"at": _at(given[0]), **_event(given[1])}
     if not isinstance(given, Mapping):
@@ -250,14 +250,14 @@ def _at(value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    """Mappings and sequences as dicts and lists."""
+    """Convert mappings and sequences to dicts and lists."""
     if isinstance(value, Mapping):
         return {key: _listed(inner) for key, inner in value.items()}
     return [_listed(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _lines(value: Any, depth: int = 0) -> list[str]:
-    """YAML in which small things inside of a test stand on one line."""
+    """Format YAML with small values of a test on one line."""
     if not isinstance(value, (dict, list)) or not value:
         return list(block_lines(value))
     line = inline(value)
@@ -277,7 +277,7 @@ def _lines(value: Any, depth: int = 0) -> list[str]:
 
 
 def _flat(value: Any) -> bool:
-    """Whether nothing in it is text of several lines."""
+    """Return True if no text in a value has several lines."""
     if isinstance(value, dict):
         return all(map(_flat, value.values()))
     return all(map(_flat, value)) if isinstance(value, list) else "\n" not in str(value)

@@ -1,4 +1,4 @@
-"""What was to come beside what came: the expectations that hold stay, the others become what came."""
+"""Comparison of expected and actual results: expectations that hold are kept, others are replaced."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Delivered:
-    """One delivery that came: `at` in µs since 1970."""
+    """Actual delivery; `at` is in µs since 1970."""
 
     flow: str
     sink: str
@@ -29,7 +29,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Counted:
-    """Contexts that a step dropped or that failed there, and why; `steps` has every way to name the step."""
+    """Number of contexts dropped or failed at a step, and why; `steps` has every name of the step."""
 
     flow: str
     steps: tuple[int | str, ...]
@@ -43,9 +43,9 @@ class Counted:
 def settled_deliveries(
     expected: Sequence[Entry], came: Sequence[Delivered], start: int, *, several: bool
 ) -> list[Entry]:
-    """The expectations, in their order, as they would have to be for what came; equal where all of them hold.
+    """Return the expectations, in order, corrected to the actual deliveries; unchanged if all hold.
 
-    `several` says whether it must be told which flow a delivery is from.
+    With `several` flows, entries name their flow.
     """
     taken = _assigned([[i for i, one in enumerate(came) if fits(e, one, start)] for e in expected], len(came))
     left = [i for i in range(len(came)) if i not in taken.values()]
@@ -62,7 +62,7 @@ def settled_deliveries(
 
 
 def fits(entry: Entry, one: Delivered, start: int) -> bool:
-    """Whether a delivery is as it was to be."""
+    """Return True if a delivery meets an expectation."""
     return (
         entry["sink"] == one.sink
         and ("recipient" not in entry or entry["recipient"] == one.recipient)
@@ -73,18 +73,18 @@ def fits(entry: Entry, one: Delivered, start: int) -> bool:
 
 
 def delivery_entry(one: Delivered, *, several: bool) -> dict[str, Any]:
-    """A delivery as tests write it."""
+    """Return a delivery as an entry of a test."""
     entry: dict[str, Any] = {"flow": one.flow} if several else {}
     return {**entry, "sink": one.sink, "recipient": one.recipient, "payload": one.payload}
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same JSON: for Python 1 and True are equal."""
+    """Return True if two values are the same JSON; in Python, 1 and True are equal."""
     return json.dumps(one) == json.dumps(other)
 
 
 def _rewritten(entry: Entry, one: Delivered, start: int) -> dict[str, Any]:
-    """The same keys with what came."""
+    """Return an entry with the same keys and the actual values."""
     exact = entry.get("exact", False)
     now = {
         "recipient": one.recipient,
@@ -108,25 +108,23 @@ def _holds(wanted: Any, found: Any, *, exact: bool) -> bool:
 
 
 def _part(wanted: Any, found: Any) -> Any:
-    """Of what came what was named; all of it where that is nothing."""
+    """Return the fields of an actual value that were named, or all if none was."""
     if not isinstance(wanted, dict) or not isinstance(found, dict):
         return found
     return {key: _part(value, found[key]) for key, value in wanted.items() if key in found} or found
 
 
 def moment_text(at: int, start: int) -> str:
-    """A moment as tests write it: the time after the start where that says it exactly, else a timestamp."""
+    """Return a moment as text: the duration since the start if that is exact, else a timestamp."""
     try:
         return parse_duration(dt.timedelta(microseconds=at - start)).text
     except BuildError:
-        # before the start, or finer than durations are
+        # before the start, or finer than durations can be
         return timestamp_text(at)
 
 
 def _assigned(choices: Sequence[Sequence[int]], size: int) -> dict[int, int]:
-    """For as many as possible one of their choices, each given once: augmenting paths, first come first
-    served.
-    """
+    """Match as many as possible to one of their choices, each used once (augmenting paths, in order)"""
     holder: dict[int, int] = {}
 
     def give(number: int, seen: set[int]) -> bool:
@@ -139,7 +137,7 @@ def _assigned(choices: Sequence[Sequence[int]], size: int) -> dict[int, int]:
         return False
 
     for number in range(len(choices)):
-        # most find one that nobody has: no path need be looked for
+        # most find a free choice, without searching for a path
         free = next((choice for choice in choices[number] if choice not in holder), None)
         if free is not None:
             holder[free] = number
@@ -154,8 +152,8 @@ def _assigned(choices: Sequence[Sequence[int]], size: int) -> dict[int, int]:
 def settled_counts(
     expected: Sequence[Entry], came: Sequence[Counted], says: str, *, several: bool
 ) -> list[Entry]:
-    """As `settled_deliveries`, for drops (`says` is `reason`) and failures (`error`): what came belongs to
-    the first entry that it fits.
+    """Return expected drops (`says` is `reason`) or failures (`error`) corrected to the actual ones, matched
+    first to first.
     """
     holds: Callable[[str, str], bool] = (
         str.__eq__ if says == "reason" else lambda wanted, text: wanted in text
@@ -183,7 +181,7 @@ def settled_counts(
 
 
 def count_entry(one: Counted, says: str, *, several: bool) -> dict[str, Any]:
-    """Drops or failures as tests write them."""
+    """Return drops or failures as an entry of a test."""
     entry: dict[str, Any] = {"flow": one.flow} if several else {}
     entry |= {"step": one.steps[-1], says: one.text}
     return entry if one.count == 1 else {**entry, "count": one.count}

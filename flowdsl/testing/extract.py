@@ -1,4 +1,4 @@
-"""A test made from a real event: just the events and the part of the graph that made come of it what came."""
+"""Extraction of a test from a real event, with only the events and graph that determine its result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FIELDS: Final = (
 
 
 def as_test(options: Options, seq_no: int, name: str | None = None, progress: Progress = None) -> FlowTest:
-    """A test of what came of one event in the flows that it concerns.
+    """Build a test of one event's results in the flows that it concerns.
 
     Raises `ReplayError` where no flow ran on the event, where more than 500 events or entities and links
     would be needed, and where the part does not tell the same as the whole (the sequence number in a message,
@@ -60,7 +60,7 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
     ours = dataclasses.replace(options, flows=flows)
     whole = [step for step in explanation.steps if step.flow in names]
     if options.open_windows != "flush" and all(step.outcome != "held" for step in whole):
-        # what a later event of the log let go on goes on at the end of the test
+        # contexts that a later event releases are released at the end of the test
         ours = dataclasses.replace(ours, open_windows="flush")
         historian = CausalTracer(seq_no, rules)
         watch(ours, historian, explaining.heard)
@@ -83,7 +83,9 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
 def _made(
     options: Options, seq_no: int, name: str, needed: set[int], follower: ProgressReporter
 ) -> tuple[FlowTest, int] | None:
-    """A test without expectations, and the number of the event in it; None where it would be too large."""
+    """Build a test without expectations, and return the number of the event in it; None if it would be too
+    large.
+    """
     rules = options.flows[0].rules
     if len(needed) > MOST:
         return None
@@ -135,7 +137,7 @@ def _events(rows: Iterable[Row], start: int, *, with_ids: bool) -> Iterable[dict
 
 
 def _clocked(options: Options, events: set[int]) -> set[int]:
-    """The events, and for each that came late the one that had set the clock."""
+    """Return the events and, for each late one, the event that had set the clock."""
     found, clock, setter = set(events), None, 0
     for frame in options.source.chunks((), 1 << 16):
         times, seqs = frame["timestamp"].to_physical().to_numpy(), frame["seq_no"].to_numpy()
@@ -158,9 +160,7 @@ def _name(explanation: Explanation) -> str:
 
 
 def _said(steps: Iterable[ExplainedStep]) -> list[tuple[Any, ...]]:
-    """What must be the same in the test: outcomes, reasons of drops and failures, payloads, sinks and
-    recipients.
-    """
+    """Return what must be equal in the test: outcomes, reasons, payloads, sinks and recipients."""
     return [
         (
             step.flow, step.step, step.branch, step.outcome, step.sinks, step.recipient_id, repr(step.payload),

@@ -1,4 +1,4 @@
-"""Tests of flows at work: the engine of `replay` runs them, and what came is laid beside what was to come."""
+"""Runner of flow tests: replays their events, and compares the results with the expectations."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def run_tests(project: ProjectSpec, tests: Iterable[FlowTest] | None = None) -> 
 
 
 def run(test: FlowTest, flows: Any) -> Outcome:
-    """What comes of a test with these flows. Raises `FlowError` where it cannot run."""
+    """Run a test with these flows. Raises `FlowError` if it cannot run."""
     chosen = _chosen(test, as_flows(flows))
     start = timestamp_us(test.start)
     log = MemoryEventLog()
@@ -150,7 +150,7 @@ def run(test: FlowTest, flows: Any) -> Outcome:
 
 
 def delivered(result: ResultData) -> list[Delivered]:
-    """The deliveries of a replay, in their order."""
+    """Return the deliveries of a replay, in order."""
     frame = result.polars(columns=["flow", "sink", "recipient_id", "payload", "delivered_at"])
     moments = frame["delivered_at"].to_physical().to_list()
     return [
@@ -160,7 +160,7 @@ def delivered(result: ResultData) -> list[Delivered]:
 
 
 def failed(result: ResultData, flows: Iterable[FlowSpec]) -> list[Counted]:
-    """The failures of a replay, those alike counted."""
+    """Return the failures of a replay, counted by message."""
     errors = result.errors
     rows = zip(errors["flow"], errors["step"], errors["error"], strict=True)
     named = {flow.name: flow for flow in flows}
@@ -171,7 +171,7 @@ def failed(result: ResultData, flows: Iterable[FlowSpec]) -> list[Counted]:
 
 
 def dropped(result: ResultData, flows: Iterable[FlowSpec]) -> list[Counted]:
-    """The drops of a replay, counted by flow, step and reason."""
+    """Return the drops of a replay, counted by flow, step and reason."""
     named = {flow.name: flow for flow in flows}
     return [
         Counted(step["flow"], _ways(named[step["flow"]], step["step"]), reason, count)
@@ -181,7 +181,7 @@ def dropped(result: ResultData, flows: Iterable[FlowSpec]) -> list[Counted]:
 
 
 def _ways(flow: FlowSpec, number: int) -> tuple[int | str, ...]:
-    """How a step can be named: its number and its operator, what is best written last."""
+    """Return the names of a step: its number and its operator, the preferred one last."""
     step = flow.steps[number]
     alone = sum(other.name == step.name for other in flow.steps) == 1
     return (number, step.method, step.name) if alone else (step.method, step.name, number)
@@ -200,7 +200,7 @@ def _chosen(test: FlowTest, flows: tuple[FlowSpec, ...]) -> tuple[FlowSpec, ...]
 
 
 def _events(test: FlowTest, start: int) -> list[dict[str, Any]]:
-    """The events as a log takes them."""
+    """Return the events as a log takes them."""
     at = start
     events = []
     for event in test.events:

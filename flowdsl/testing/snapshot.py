@@ -1,4 +1,4 @@
-"""The expectations of tests rewritten in their file; every other byte stays as it is, comments and order too."""
+"""Update of expectations in a file of tests; everything else in the file stays byte for byte."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from flowdsl.testing.runner import Outcome
 
 
 def updated(text: str, outcomes: Mapping[int, Outcome]) -> str:
-    """The YAML text with the expectations that hold; `outcomes` are those of its tests, by their number in
-    the list.
+    """Return the YAML text with corrected expectations; `outcomes` maps positions of tests to their outcomes.
 
     Entries that hold already stay as they are written. Where an alias in the tests stands for what changes,
     the aliases are written out first. Raises `ReplayError` where not even that says the same.
@@ -43,7 +42,7 @@ def _written(text: str, document: Any) -> Iterator[str]:
 
 
 def _changes(written: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
-    """The expectations of a test that change; entries that hold as they are written."""
+    """Return the changed expectations of a test; entries that hold are kept as written."""
     changed = {}
     for name in EXPECTATIONS:
         before, after = getattr(outcome.test, name), getattr(outcome.settled, name)
@@ -54,7 +53,7 @@ def _changes(written: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
 
 
 def _kept(entry: Any, kept: list[tuple[Any, Any]]) -> Any:
-    """An entry as it is written where it is there already; each of them once."""
+    """Return an entry as it is already written, if it is, each at most once."""
     for number, (before, as_written) in enumerate(kept):
         if same(before, entry):
             del kept[number]
