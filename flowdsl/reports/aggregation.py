@@ -126,35 +126,40 @@ def _measure_tables(
     """Measure all tables, and the recipients and times of each group of rows."""
     passes = max(1, -(-rows // _PASS))
     # a delivery is one row for each of its sinks and flows
-    read = sum(piece.rows for table in tables.values() for piece in table.pieces)
+    read = sum(table.rows for table in tables.values())
     tick = follower.part(_COUNTING * rows / max(read * passes, 1))
-    kept: dict[Rows, _Measured] = {}
-    told: list[dict[_Group, RecipientCounts]] = []
+    first: dict[Rows, _Measured] = {}
+    counts: dict[_Group, list[RecipientCounts]] = {}
     for number in range(passes):
         found = _pass(tables, (number, passes), tick)
-        kept = kept or found
+        first = first or found
         days = {key: beside(partial(DailyCounts.joined, measured.days)) for key, measured in found.items()}
-        held = [_reduced(group, days) for group in groups]
-        told.append(
-            {
-                group: beside(partial(_crowd, group, days))
-                for group in dict.fromkeys(group for group, _ in held)
-            }
-        )
-    first = {code for one in told for crowd in one.values() for code, *_ in crowd.first}
-    names = look_up(first, _recipients(tables))
-    people = {group: named([one[group] for one in told], names) for group in told[0]}
-    timelines = {key: Timeline.joined(measured.timelines) for key, measured in kept.items()}
+        for group in {_reduced(weights, days)[0]: None for weights in groups}:
+            counts.setdefault(group, []).append(beside(partial(_count_people, group, days)))
+    people = _name_people(counts, tables)
+    timelines = {key: Timeline.joined(measured.timelines) for key, measured in first.items()}
+    reduced = [_reduced(weights, first) for weights in groups]
     return [
-        (
-            people[group].times(factor),
-            Timeline.joined([timelines[key] for key, _ in group], [factor * times for _, times in group]),
-        )
-        for group, factor in held
+        (people[group].times(factor), _weighted_timeline(group, factor, timelines))
+        for group, factor in reduced
     ]
 
 
-def _crowd(group: _Group, days: Mapping[Rows, DailyCounts]) -> RecipientCounts:
+def _name_people(
+    counts: Mapping[_Group, Sequence[RecipientCounts]], tables: Mapping[str, _StepTotals]
+) -> dict[_Group, RecipientMetrics]:
+    top = {code for parts in counts.values() for part in parts for code, *_ in part.first}
+    names = look_up(top, _recipients(tables))
+    return {group: named(parts, names) for group, parts in counts.items()}
+
+
+def _weighted_timeline(
+    group: _Group, factor: int, timelines: Mapping[Rows, Timeline | None]
+) -> Timeline | None:
+    return Timeline.joined([timelines[key] for key, _ in group], [factor * times for _, times in group])
+
+
+def _count_people(group: _Group, days: Mapping[Rows, DailyCounts]) -> RecipientCounts:
     return RecipientCounts.of(
         DailyCounts.joined([days[key] for key, _ in group], [times for _, times in group])
     )
@@ -251,9 +256,8 @@ def _open(result: ResultData) -> tuple[OpenMetrics, ...]:
     if not frames:
         return ()
     order = {name: number for number, name in enumerate(result.flows)}
-    windows = pl.concat(frames).group_by("flow", "step", "operator").agg(
-        pl.len(), pl.col("held").sum().alias("all_held"), pl.col("due_at").min().to_physical()
-    )  # fmt: skip
+    held, due = pl.col("held").sum().alias("all_held"), pl.col("due_at").min().to_physical()
+    windows = pl.concat(frames).group_by("flow", "step", "operator").agg(pl.len(), held, due)
     found = [OpenMetrics(*row) for row in windows.iter_rows()]
     return tuple(sorted(found, key=lambda o: (order[o.flow], o.step)))
 

@@ -15,14 +15,26 @@ from flowdsl.charts.formats import DAY, HOUR, MINUTE, SECOND
 Ints = npt.NDArray[np.int64]
 # leading bits of a duration that count: a relative error below 1 / 4096
 _BITS: Final = 12
-_SPANS: Final = (
-    0, 1_000, SECOND, 10 * SECOND, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY,
-    2 * DAY, 7 * DAY, 30 * DAY, 365 * DAY,
-)  # fmt: skip
-_SPAN_NAMES: Final = (
-    "none", "1 ms", "1 s", "10 s", "1 min", "5 min", "15 min", "1 h", "3 h", "6 h", "12 h", "1 d", "2 d", "7 d",
-    "30 d", "1 year",
-)  # fmt: skip
+_SPAN_CLASSES: Final = {
+    "none": 0,
+    "1 ms": 1_000,
+    "1 s": SECOND,
+    "10 s": 10 * SECOND,
+    "1 min": MINUTE,
+    "5 min": 5 * MINUTE,
+    "15 min": 15 * MINUTE,
+    "1 h": HOUR,
+    "3 h": 3 * HOUR,
+    "6 h": 6 * HOUR,
+    "12 h": 12 * HOUR,
+    "1 d": DAY,
+    "2 d": 2 * DAY,
+    "7 d": 7 * DAY,
+    "30 d": 30 * DAY,
+    "1 year": 365 * DAY,
+}
+_SPANS: Final = tuple(_SPAN_CLASSES.values())
+_SPAN_NAMES: Final = tuple(_SPAN_CLASSES)
 
 
 @dataclass(frozen=True, eq=False)

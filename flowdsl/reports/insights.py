@@ -29,10 +29,10 @@ class Note:
 
 def notes_of(figures: Figures, manifest: Mapping[str, Any]) -> list[Note]:
     """Return the main points, problems first."""
-    return [*_wrong(figures, manifest), *_telling(figures, manifest)]
+    return [*_problems(figures, manifest), *_notable(figures, manifest)]
 
 
-def _wrong(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
+def _problems(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
     if manifest.get("stopped"):
         yield Note(f"{Stopped(**manifest['stopped'])}; no later event is processed, by any flow", bad=True)
     for cause in figures.causes[:_NAMED]:
@@ -56,21 +56,45 @@ def _wrong(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
 def _silent(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the flows that delivered nothing, and the first step that let nothing pass."""
     for number, (name, steps) in enumerate(zip(manifest["flows"], by_flow(manifest), strict=True)):
-        if any(s["passed"] for s in steps if s["operator"] == "deliver"):
+        if any(step["passed"] for step in steps if step["operator"] == "deliver"):
             continue
-        dry = next((s for s in steps if not s["passed"]), None)
+        dry = next((step for step in steps if not step["passed"]), None)
         if dry is None:
             continue
-        came = dry["entered"] + dry["held_before"]
-        if dry is steps[0] and not came:
+        entered = dry["entered"] + dry["held_before"]
+        if dry is steps[0] and not entered:
             yield name, f"no event matched {manifest['triggers'][number]}"
-            continue
-        went = [f"{count:,} {reason}" for reason, count in dry["reasons"].items()]
-        went += [f"{dry[how]:,} {how}" for how in ("failed", "absorbed", "held") if dry[how]]
-        yield name, f"none of {_contexts(came)} passed step {dry['step']}, {dry['text']} ({', '.join(went)})"
+        else:
+            yield name, f"none of {_contexts(entered)} passed {_dry_step(dry)}"
 
 
-def _telling(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
+def _dry_step(step: Mapping[str, Any]) -> str:
+    """Return a step that let nothing pass, with what became of its contexts."""
+    ends = [f"{count:,} {reason}" for reason, count in step["reasons"].items()]
+    ends += [f"{step[end]:,} {end}" for end in ("failed", "absorbed", "held") if step[end]]
+    return f"step {step['step']}, {step['text']} ({', '.join(ends)})"
+
+
+def _notable(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
+    yield from _people(figures)
+    yield from _fan_outs(figures)
+    yield from _limits(figures)
+    if figures.everyone.nobody:
+        yield Note(f"{count_text(figures.everyone.nobody, 'delivery')} without a recipient")
+    if figures.late.count:
+        latest = span_text(figures.late.lateness.max)
+        yield Note(f"{count_text(figures.late.count, 'event')} came late, the latest by {latest}")
+    if manifest["ahead"]:
+        yield Note(f"{count_text(manifest['ahead'], 'event')} dated in the future left the clock alone")
+    if manifest["unmatched"]:
+        yield Note(f"{count_text(manifest['unmatched'], 'deletion')} met no link and no entity")
+    if figures.open:
+        windows = count_text(sum(step.windows for step in figures.open), "window")
+        held = _contexts(sum(step.held for step in figures.open))
+        yield Note(f"{windows} or queues left open hold {held}")
+
+
+def _people(figures: Figures) -> Iterator[Note]:
     everyone = figures.everyone
     if everyone.top:
         most = everyone.top[0]
@@ -84,33 +108,24 @@ def _telling(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
             f"Nobody gets more than {count_text(worst.max, 'delivery')} in a day;"
             f" 95 % of people never more than {worst.p95:,}"
         )
+
+
+def _fan_outs(figures: Figures) -> Iterator[Note]:
     for fan_out in figures.fan_outs[:_NAMED]:
         if fan_out.largest > 1:
             yield Note(
-                f"Event {fan_out.seq_no} goes to {fan_out.largest:,} at once (“{fan_out.flow}”, step {fan_out.step});"
+                f"Event {fan_out.seq_no} goes to {fan_out.largest:,} at once"
+                f" (“{fan_out.flow}”, step {fan_out.step});"
                 f" 95 % of events to at most {fan_out.sizes.p95:,}"
             )
-    limited = sum(d.count for d in figures.drops if d.reason == "rate limited")
-    if limited:
-        came = sum(d.came for d in figures.drops if d.reason == "rate limited")
-        yield Note(
-            f"Rate limits drop {_contexts(limited)} ({share_text(limited, came)} of those that come to them)"
-        )
-    if everyone.nobody:
-        yield Note(f"{count_text(everyone.nobody, 'delivery')} without a recipient")
-    if figures.late.count:
-        yield Note(
-            f"{count_text(figures.late.count, 'event')} came late, the latest by {span_text(figures.late.lateness.max)}"
-        )
-    if manifest["ahead"]:
-        yield Note(f"{count_text(manifest['ahead'], 'event')} dated in the future left the clock alone")
-    if manifest["unmatched"]:
-        yield Note(f"{count_text(manifest['unmatched'], 'deletion')} met no link and no entity")
-    if figures.open:
-        held = sum(o.held for o in figures.open)
-        yield Note(
-            f"{count_text(sum(o.windows for o in figures.open), 'window')} or queues left open hold {_contexts(held)}"
-        )
+
+
+def _limits(figures: Figures) -> Iterator[Note]:
+    limits = [drop for drop in figures.drops if drop.reason == "rate limited"]
+    if limits:
+        dropped = sum(drop.count for drop in limits)
+        share = share_text(dropped, sum(drop.came for drop in limits))
+        yield Note(f"Rate limits drop {_contexts(dropped)} ({share} of those that come to them)")
 
 
 def _contexts(count: int) -> str:

@@ -122,28 +122,36 @@ class Figures:
 
 def fan_outs_of(manifest: dict[str, Any]) -> tuple[FanOutMetrics, ...]:
     """Return the fan-outs of a result from its manifest; nothing is read."""
-    steps = {(s["number"], s["step"]): s for s in manifest["steps"]}
-    found = []
-    for fan_out in manifest["fan_outs"]:
-        step = steps[fan_out["number"], fan_out["step"]]
-        sizes = Distribution.of_pairs(fan_out["sizes"])
-        found.append(
-            FanOutMetrics(
-                step["flow"], step["step"], step["text"], sizes, fan_out["largest"], fan_out["seq_no"],
-                step["reasons"].get("no links", 0),
-            )
-        )  # fmt: skip
-    return tuple(found)
+    steps = {(step["number"], step["step"]): step for step in manifest["steps"]}
+    return tuple(
+        _fan_out(fan_out, steps[fan_out["number"], fan_out["step"]]) for fan_out in manifest["fan_outs"]
+    )
+
+
+def _fan_out(fan_out: dict[str, Any], step: dict[str, Any]) -> FanOutMetrics:
+    return FanOutMetrics(
+        step["flow"],
+        step["step"],
+        step["text"],
+        Distribution.of_pairs(fan_out["sizes"]),
+        fan_out["largest"],
+        fan_out["seq_no"],
+        step["reasons"].get("no links", 0),
+    )
 
 
 def drops_of(manifest: dict[str, Any]) -> tuple[Drop, ...]:
     """Return the drops of each step by reason, in the order of the flows."""
     return tuple(
-        Drop(s["flow"], s["step"], s["text"], reason, count, s["held_before"] + s["entered"] + s["extra_branches"])
-        for s in manifest["steps"]
-        for reason, count in sorted(s["reasons"].items())
+        Drop(step["flow"], step["step"], step["text"], reason, count, _came(step))
+        for step in manifest["steps"]
+        for reason, count in sorted(step["reasons"].items())
         if count
-    )  # fmt: skip
+    )
+
+
+def _came(step: dict[str, Any]) -> int:
+    return int(step["held_before"] + step["entered"] + step["extra_branches"])
 
 
 def refused_of(manifest: dict[str, Any]) -> tuple[Refused, ...]:

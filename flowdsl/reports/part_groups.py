@@ -5,8 +5,9 @@ alone.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Final
 
@@ -49,13 +50,17 @@ def jobs(pieces: Sequence[Piece]) -> Iterator[Numbered]:
         yield held
 
 
+def _is_read(columns: Container[str], wanted: Callable[[str], bool], name: str) -> bool:
+    return name in columns or wanted(name)
+
+
 def read(job: Numbered, wanted: Callable[[str], bool]) -> Iterator[PartGroup]:
     """Yield the parts of a job, grouped by equal columns; refusals are always read."""
     frames = []
     for number, piece in job:
         refused: dict[str, str] = piece.meta.get("refused", {})
         columns = {*refused.values()}
-        frames.append((number, refused, piece.read(lambda name, own=columns: name in own or wanted(name))))  # type: ignore[misc]
+        frames.append((number, refused, piece.read(partial(_is_read, columns, wanted))))
     for (refused, _), same in groupby(frames, key=lambda item: (item[1], item[2].schema)):
         numbers, parts = [], []
         for number, _, frame in same:

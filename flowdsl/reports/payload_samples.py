@@ -73,10 +73,9 @@ class Candidates:
         """Add the candidates of a later part."""
         self.rows += later.rows
         self.first, self.last = self.first or later.first, later.last or self.last
-        if later.shortest and (self.shortest is None or later.shortest[0] < self.shortest[0]):
-            self.shortest = later.shortest
-        if later.longest and (self.longest is None or later.longest[0] > self.longest[0]):
-            self.longest = later.longest
+        # the earlier one of two that are equally long
+        self.shortest = min(filter(None, (self.shortest, later.shortest)), key=_length, default=None)
+        self.longest = max(filter(None, (self.longest, later.longest)), key=_length, default=None)
         for names, (count, row) in later.shapes.items():
             if names in self.shapes:
                 known, first = self.shapes[names]
@@ -99,6 +98,10 @@ class Candidates:
             if place is not None:
                 reasons.setdefault(place, []).append(why)
         return [(", ".join(why), place) for place, why in reasons.items()]
+
+
+def _length(known: tuple[int, tuple[int, int]]) -> int:
+    return known[0]
 
 
 def is_payload(column: str) -> bool:

@@ -8,7 +8,7 @@ people of a share of all hashes, so that memory does not grow with the deliverie
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -146,26 +146,26 @@ def hashes_of(recipients: pl.Series) -> Hashes:
     return hashes
 
 
-def named(crowds: Sequence[RecipientCounts], names: Mapping[int, str]) -> RecipientMetrics:
+def named(parts: Sequence[RecipientCounts], names: Mapping[int, str]) -> RecipientMetrics:
     """Merge the people of all shares, and name those at the top."""
-    deliveries = Distribution.joined([c.deliveries for c in crowds])
+    deliveries = Distribution.joined([part.deliveries for part in parts])
     # below this, some share had too many people with the same count to keep them all
-    cut = max((crowd.cut for crowd in crowds if crowd.crowded), default=0)
-    people = [
-        Person(names[code], total, worst, (EPOCH + dt.timedelta(days=day)).date())
-        for crowd in crowds
-        for code, total, worst, day in crowd.first
-        if total > cut
-    ]
-    people.sort(key=lambda p: (-p.deliveries, p.recipient))
+    cut = max((part.cut for part in parts if part.crowded), default=0)
+    people = [person for part in parts for person in _people(part, names) if person.deliveries > cut]
+    people.sort(key=lambda person: (-person.deliveries, person.recipient))
     tied = int(deliveries.counts[deliveries.values == cut].sum())
     return RecipientMetrics(
         deliveries,
-        Distribution.joined([c.worst_day for c in crowds]),
+        Distribution.joined([part.worst_day for part in parts]),
         tuple(people[:TOP]),
         (cut, tied) if tied and len(people) < TOP else None,
-        sum(c.nobody for c in crowds),
+        sum(part.nobody for part in parts),
     )
+
+
+def _people(part: RecipientCounts, names: Mapping[int, str]) -> Iterator[Person]:
+    for code, total, worst, day in part.first:
+        yield Person(names[code], total, worst, (EPOCH + dt.timedelta(days=day)).date())
 
 
 def look_up(wanted: Collection[int], pieces: Iterable[pl.Series]) -> dict[int, str]:
@@ -233,5 +233,5 @@ def _worst_days(days: DailyCounts, people: Hashes, worst: Ints) -> list[int]:
         hit = (hashes[places] == people) & (counts[places] == worst) & ~known
         found[hit] = day
         known |= hit
-    said: list[int] = found.tolist()
-    return said
+    first: list[int] = found.tolist()
+    return first

@@ -85,8 +85,9 @@ class Report:
         try:
             Path(path).write_bytes(text.encode())
         except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise DataError(
-                f"the report cannot be written to {os.fspath(path)!r}: {getattr(error, 'strerror', None) or error}",
+                f"the report cannot be written to {os.fspath(path)!r}: {reason}",
                 hint="name a file in a folder that is there and may be written to",
             ) from error
 

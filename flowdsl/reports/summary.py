@@ -46,9 +46,10 @@ def _people(figures: Figures) -> Iterator[str]:
     if len(rows) > 1:
         rows.insert(0, ("all sinks", figures.everyone))
     table = [
-        (name, p.count, p.deliveries.sum, p.deliveries.p50, p.deliveries.p95, p.deliveries.max, p.worst_day.max)
-        for name, p in rows
-    ]  # fmt: skip
+        (name, people.count, often.sum, often.p50, often.p95, often.max, people.worst_day.max)
+        for name, people in rows
+        for often in (people.deliveries,)
+    ]
     yield from _table(("told", "people", "deliveries", "p50", "p95", "max", "worst day"), table)
 
 

@@ -12,13 +12,21 @@ from flowdsl.charts.formats import DAY, HOUR, MINUTE, SECOND, moment
 from flowdsl.charts.ticks import WEEK, month_start
 from flowdsl.reports.distribution import Ints
 
-# each divides the next one
-_STRETCHES: Final = (
-    SECOND, 5 * SECOND, 15 * SECOND, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY,
-)  # fmt: skip
-_NAMES: Final = (
-    "second", "5 s", "15 s", "minute", "5 min", "15 min", "hour", "3 h", "6 h", "12 h", "day"
-)  # fmt: skip
+# by their names; each divides the next one
+_INTERVALS: Final = {
+    "second": SECOND,
+    "5 s": 5 * SECOND,
+    "15 s": 15 * SECOND,
+    "minute": MINUTE,
+    "5 min": 5 * MINUTE,
+    "15 min": 15 * MINUTE,
+    "hour": HOUR,
+    "3 h": 3 * HOUR,
+    "6 h": 6 * HOUR,
+    "12 h": 12 * HOUR,
+    "day": DAY,
+}
+_WIDTHS: Final = tuple(_INTERVALS.values())
 # intervals kept, and columns shown
 _KEPT: Final = 1 << 14
 SHOWN: Final = 130
@@ -39,21 +47,23 @@ class Timeline:
             return None
         low, high = int(times.min()), int(times.max())
         level = _level(low, high)
-        width = _STRETCHES[level]
+        width = _WIDTHS[level]
         return cls(level, low // width, np.bincount(times // width - low // width))
 
     @classmethod
     def joined(cls, parts: Iterable[Timeline | None], times: Iterable[int] | None = None) -> Timeline | None:
         """Merge timelines with weights; None if there is nothing to count."""
         held = list(parts)
-        weights = list(times) if times is not None else [1] * len(held)
-        weighed = [(part, weight) for part, weight in zip(held, weights, strict=True) if part is not None]
-        if not weighed:
+        weights = [1] * len(held) if times is None else list(times)
+        weighted = [(part, weight) for part, weight in zip(held, weights, strict=True) if part is not None]
+        if not weighted:
             return None
-        level = max(max(p.level for p, _ in weighed), _level(*_ends([p for p, _ in weighed])))
-        coarse = [(part.coarser(level), weight) for part, weight in weighed]
-        first = min(p.first for p, _ in coarse)
-        counts = np.zeros(max(p.first + len(p.counts) for p, _ in coarse) - first, np.int64)
+        low, high = _ends([part for part, _ in weighted])
+        level = max(_level(low, high), *(part.level for part, _ in weighted))
+        coarse = [(part.coarser(level), weight) for part, weight in weighted]
+        width = _WIDTHS[level]
+        first, last = low // width, -(-high // width)
+        counts = np.zeros(last - first, np.int64)
         for part, weight in coarse:
             counts[part.first - first : part.first - first + len(part.counts)] += weight * part.counts
         return cls(level, first, counts)
@@ -62,7 +72,7 @@ class Timeline:
         """Return the same counts in longer intervals."""
         if level == self.level:
             return self
-        times = _STRETCHES[level] // _STRETCHES[self.level]
+        times = _WIDTHS[level] // _WIDTHS[self.level]
         places = (np.arange(len(self.counts)) + self.first) // times
         first = self.first // times
         return Timeline(level, first, np.bincount(places - first, self.counts).astype(np.int64))
@@ -70,12 +80,12 @@ class Timeline:
     @property
     def ends(self) -> tuple[int, int]:
         """The start of the first interval and the end of the last one, in µs."""
-        width = _STRETCHES[self.level]
+        width = _WIDTHS[self.level]
         return self.first * width, (self.first + len(self.counts)) * width
 
     def within(self, edges: Sequence[int]) -> list[int]:
         """Count between each edge (µs) and the next; edges lie where intervals begin."""
-        width = _STRETCHES[self.level]
+        width = _WIDTHS[self.level]
         starts = (np.arange(len(self.counts)) + self.first) * width
         places = np.searchsorted(np.array(edges), starts, side="right") - 1
         counts: list[int] = (
@@ -93,23 +103,26 @@ def shown_edges(timelines: Iterable[Timeline | None]) -> tuple[list[int], str]:
         return [0, HOUR], "hour"
     finest = max(t.level for t in held)
     low, high = _ends(held)
-    for width, name in list(zip(_STRETCHES, _NAMES, strict=True))[finest:]:
+    for name, width in list(_INTERVALS.items())[finest:]:
         if (high - 1) // width - low // width < SHOWN:
             return _even(low, high, width, 0), name
     if (high - low) / WEEK < SHOWN:
         return _even(low, high, WEEK, 4 * DAY), "week"
-    months = (
-        12 * moment(low).year + moment(low).month - 1,
-        12 * moment(high - 1).year + moment(high - 1).month,
-    )
-    if months[1] - months[0] <= SHOWN:
-        return [month_start(n) for n in range(months[0], months[1] + 1)], "month"
-    years = months[0] // 12, (months[1] - 1) // 12 + 1
-    step = -(-(years[1] - years[0]) // SHOWN)
-    starts = [month_start(12 * year) for year in range(years[0], min(years[1] + step, 9999), step)]
-    return [*starts, max(high, starts[-1] + DAY)] if starts[-1] < high else starts, (
-        "year" if step == 1 else f"{step} years"
-    )
+    return _calendar_edges(low, high)
+
+
+def _calendar_edges(low: int, high: int) -> tuple[list[int], str]:
+    """Return edges at the starts of months, or of years if there are too many months."""
+    start, end = moment(low), moment(high - 1)
+    first, last = 12 * start.year + start.month - 1, 12 * end.year + end.month
+    if last - first <= SHOWN:
+        return [month_start(number) for number in range(first, last + 1)], "month"
+    first, last = first // 12, (last - 1) // 12 + 1
+    step = -(-(last - first) // SHOWN)
+    starts = [month_start(12 * year) for year in range(first, min(last + step, 9999), step)]
+    if starts[-1] < high:
+        starts.append(max(high, starts[-1] + DAY))
+    return starts, "year" if step == 1 else f"{step} years"
 
 
 def _even(low: int, high: int, width: int, start: int) -> list[int]:
@@ -123,7 +136,7 @@ def _ends(parts: Sequence[Timeline]) -> tuple[int, int]:
 
 
 def _level(low: int, high: int) -> int:
-    for level, width in enumerate(_STRETCHES):
+    for level, width in enumerate(_WIDTHS):
         if high // width - low // width < _KEPT:
             return level
-    return len(_STRETCHES) - 1
+    return len(_WIDTHS) - 1
