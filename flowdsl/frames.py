@@ -13,7 +13,7 @@ import zoneinfo
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 import polars as pl
@@ -32,6 +32,23 @@ ACCEPTED = "pandas, polars or pyarrow tables, DuckDB relations, anything with th
 
 # exceptions that end a program, a thread or a generator
 _ENDINGS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+
+
+class ArrowStream(Protocol):
+    """A table that gives its rows as a stream of Arrow batches."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> object:
+        """Return the stream as a capsule."""
+
+
+class ArrowArray(Protocol):
+    """A table that gives its rows as one Arrow array of structs."""
+
+    def __arrow_c_array__(self, requested_schema: Any = None) -> object:
+        """Return schema and array as capsules."""
+
+
+FrameLike: TypeAlias = "pl.DataFrame | pl.LazyFrame | pd.DataFrame | ArrowStream | ArrowArray"
 
 
 def is_frame(value: object) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowdsl.api.flow import Flow
+from flowdsl.log.source import LogLike
 from flowdsl.notebook.designer import FlowDesigner
 from flowdsl.rules import Target
 
@@ -27,7 +28,7 @@ class Designer(FlowDesigner):
 
 
 def design(
-    log: Any,
+    log: LogLike,
     graph: EntityGraph | None = None,
     flow: Flow | None = None,
     *,

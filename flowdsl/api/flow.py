@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flowdsl.diagrams.picture import Picture
     from flowdsl.findings import Finding
     from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.log.source import LogLike
     from flowdsl.notebook.explorer import Explorer
     from flowdsl.progress import Progress
 
@@ -101,7 +102,7 @@ class Flow(FlowSpec, Steps):
         self,
         target: Target | None = None,
         *,
-        log: Any = None,
+        log: LogLike | None = None,
         graph: EntityGraph | None = None,
         max_ahead_of_next: str | dt.timedelta | None = None,
         progress: Progress = None,
@@ -140,7 +141,9 @@ class Flow(FlowSpec, Steps):
 
         return check_flow(self, target, log, graph, max_ahead_of_next, progress)
 
-    def explore(self, log: Any, graph: EntityGraph | None = None, *, progress: Progress = None) -> Explorer:
+    def explore(
+        self, log: LogLike, graph: EntityGraph | None = None, *, progress: Progress = None
+    ) -> Explorer:
         """Open a widget that steps through what happens to each event of a log.
 
         Parameters
@@ -173,7 +176,7 @@ class Flow(FlowSpec, Steps):
 
     def design(
         self,
-        log: Any,
+        log: LogLike,
         graph: EntityGraph | None = None,
         *,
         target: Target | None = None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.api.flow import Flow
+from flowdsl.log.source import LogLike
 from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.yaml import load_source
 from flowdsl.rules import Target, rules_of
@@ -65,7 +66,7 @@ class Project(ProjectSpec):
         self,
         target: Target | None = None,
         *,
-        log: Any = None,
+        log: LogLike | None = None,
         graph: EntityGraph | None = None,
         max_ahead_of_next: str | dt.timedelta | None = None,
         progress: Progress = None,

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from flowdsl.api.result import Result
 from flowdsl.engine.state import State
+from flowdsl.flow.inputs import FlowLike
+from flowdsl.frames import FrameLike
 from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.log.source import LogLike
 from flowdsl.progress import Progress
 from flowdsl.results.dispatch import opened_sinks
 from flowdsl.results.options import options_of
 from flowdsl.results.run import run
 from flowdsl.results.store import FolderStore, MemoryStore, Store
 from flowdsl.rules import AsOf, Target, WindowsAtEnd
+from flowdsl.sinks.base import SinkLike
 
 
 def replay(
-    flows: Any,
-    log: Any,
+    flows: FlowLike,
+    log: LogLike,
     graph: EntityGraph | None = None,
     *,
     start: int | dt.datetime | str | None = None,
     stop: int | dt.datetime | str | None = None,
     target: Target | None = None,
-    sinks: Mapping[str, Any] | None = None,
+    sinks: Mapping[str, SinkLike] | None = None,
     open_windows: WindowsAtEnd = "flush",
     state: State | None = None,
-    only: Any = None,
+    only: FrameLike | Iterable[int] | None = None,
     as_of: AsOf = "event",
     out: str | os.PathLike[str] | None = None,
     dispatch: bool = False,

@@ -16,6 +16,7 @@ from flowdsl.rules import Target, WindowsAtEnd
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.log.source import LogLike
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,7 +77,7 @@ class Sweep(SweepData):
 
 def sweep(
     flow: Flow | Mapping[str, Flow],
-    log: Any,
+    log: LogLike,
     graph: EntityGraph | None = None,
     *,
     start: int | dt.datetime | str | None = None,

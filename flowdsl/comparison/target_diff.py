@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flowdsl.comparison.comparison import Comparison, compare
 from flowdsl.errors import LoadError
 from flowdsl.events import FlowWarning
+from flowdsl.log.source import LogLike
 from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.yaml import load_bytes, merged
 from flowdsl.results.run import replayed
@@ -60,7 +61,7 @@ class Prediction:
 
 
 def predict_sources(
-    sources: Sequence[tuple[bytes, str]], target: Target, log: Any, graph: EntityGraph | None = None, *,
+    sources: Sequence[tuple[bytes, str]], target: Target, log: LogLike, graph: EntityGraph | None = None, *,
     start: int | dt.datetime | str | None = None, stop: int | dt.datetime | str | None = None,
 ) -> Prediction:  # fmt: skip
     """Predict what a runtime makes of several YAML texts, taken as one project, over a log.

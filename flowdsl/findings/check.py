@@ -13,6 +13,7 @@ from flowdsl.errors import FlowError, LoadError
 from flowdsl.events import FlowWarning
 from flowdsl.findings.base import SEVERITIES, Finding, Rule, Violation, rules
 from flowdsl.findings.views import ProjectView, TemplateView
+from flowdsl.log.source import LogLike
 from flowdsl.rules import FLOWDSL, Rules, Target, rules_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _LET_IN: Final = frozenset(("deliver-without-payload", "filter-of-other-family")
 def check_flow(
     flow: FlowSpec,
     target: Target | None = None,
-    log: Any = None,
+    log: LogLike | None = None,
     graph: EntityGraph | None = None,
     max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
@@ -56,7 +57,7 @@ def check_flow(
 def check_project(
     project: ProjectSpec,
     target: Target | None = None,
-    log: Any = None,
+    log: LogLike | None = None,
     graph: EntityGraph | None = None,
     max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
@@ -77,7 +78,7 @@ def _from_log(
     view: ProjectView,
     flows: Sequence[FlowSpec],
     target: Target | None,
-    log: Any,
+    log: LogLike | None,
     graph: EntityGraph | None,
     max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
@@ -104,7 +105,7 @@ def check_source(
     source: str | bytes,
     name: str,
     target: Target | None = None,
-    log: Any = None,
+    log: LogLike | None = None,
     graph: EntityGraph | None = None,
 ) -> list[Finding]:
     """Return the findings of YAML, including what loading rejects; places begin with `name`
@@ -120,7 +121,7 @@ def check_source(
 def check_sources(
     sources: Sequence[tuple[str | bytes, str]],
     target: Target | None = None,
-    log: Any = None,
+    log: LogLike | None = None,
     graph: EntityGraph | None = None,
 ) -> list[Finding]:
     """Return the findings of several documents that form one project, such as flows and their sinks."""

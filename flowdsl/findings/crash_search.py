@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flowdsl.errors import FlowError
 from flowdsl.events import FlowWarning
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flowdsl.engine.crashes import Stopped
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.log.source import LogLike
 
 STOPS: Final = "stops-at-event"
 
@@ -38,7 +39,7 @@ def exported(flows: Iterable[FlowSpec], target: Rules) -> list[FlowSpec]:
 
 
 def stops_in_log(
-    flows: Sequence[FlowSpec], log: Any, graph: EntityGraph | None, places: Mapping[tuple[str, int], str]
+    flows: Sequence[FlowSpec], log: LogLike, graph: EntityGraph | None, places: Mapping[tuple[str, int], str]
 ) -> Iterator[Finding]:
     """Yield a finding for the first event at which each flow stops the runtime for good."""
     for stopped in _stops([flow for flow in flows if may_stop((flow,))], log, graph):
@@ -50,7 +51,7 @@ def stops_in_log(
         )  # fmt: skip
 
 
-def _stops(flows: list[FlowSpec], log: Any, graph: EntityGraph | None) -> Iterator[Stopped]:
+def _stops(flows: list[FlowSpec], log: LogLike, graph: EntityGraph | None) -> Iterator[Stopped]:
     """Yield the stop of each flow, found by replays that end there.
 
     A replay of several flows finds the first one that stops; the rest are halved. So there are at most two replays for
@@ -66,7 +67,7 @@ def _stops(flows: list[FlowSpec], log: Any, graph: EntityGraph | None) -> Iterat
             groups += [left[: len(left) // 2], left[len(left) // 2 :]]
 
 
-def _first_stop(flows: list[FlowSpec], log: Any, graph: EntityGraph | None) -> Stopped | None:
+def _first_stop(flows: list[FlowSpec], log: LogLike, graph: EntityGraph | None) -> Stopped | None:
     options = options_of(flows, log, graph, target=flows[0].rules.target)
     with warnings.catch_warnings():
         # the first replay of the log has warned already

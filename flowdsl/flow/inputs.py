@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from flowdsl.errors import ReplayError
 from flowdsl.flow.spec import FlowSpec
 
 
-def as_flows(flows: Any) -> tuple[FlowSpec, ...]:
+class HasFlows(Protocol):
+    """A project, or anything else that holds flows."""
+
+    @property
+    def flows(self) -> Sequence[FlowSpec]:
+        """Return the flows in order."""
+
+
+FlowLike = FlowSpec | Iterable[FlowSpec] | HasFlows
+
+
+def as_flows(flows: FlowLike) -> tuple[FlowSpec, ...]:
     """Return the flows of a flow, a list or a project; raise `ReplayError` for anything else."""
     if isinstance(flows, FlowSpec):
         return (flows,)

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from flowdsl.engine.local import LocalExecutor
 from flowdsl.engine.state import State
@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     import pandas as pd
+
+    from flowdsl.flow.inputs import FlowLike
+    from flowdsl.frames import FrameLike
+    from flowdsl.sinks.base import SinkLike
 
 _LOG: Final = logging.getLogger("flowdsl.live")
 _COLUMNS: Final = (
@@ -117,13 +121,13 @@ class Runtime:
 
     def __init__(
         self,
-        flows: Any,
+        flows: FlowLike,
         log: EventLog | str | os.PathLike[str],
         graph: EntityGraph | None = None,
-        sinks: Mapping[str, Any] | None = None,
+        sinks: Mapping[str, SinkLike] | None = None,
         consumer_name: str = "flow-runtime",
         *,
-        state: State | str | None = None,
+        state: State | Literal["keep", "discard"] | None = None,
         checkpoint_every: float = 10.0,
         clock: Callable[[], dt.datetime] | None = None,
         max_ahead: str | dt.timedelta | None = MAX_AHEAD,
@@ -393,7 +397,7 @@ class Runtime:
         """
         return self._consumer.forget_given_up()
 
-    def retry(self, letters: Any = None, *, progress: Progress = None) -> pd.DataFrame:
+    def retry(self, letters: FrameLike | None = None, *, progress: Progress = None) -> pd.DataFrame:
         """Retry dead letters.
 
         A delivery goes to its sink again, with its original key. A failed context is run again from its event, as of its event, and
@@ -428,7 +432,7 @@ class Runtime:
         with following(progress, None, "retry") as follower:
             return letters_frame(retried(self, self._consumer, self._labels, self._chosen(letters), follower))
 
-    def discard(self, letters: Any = None) -> int:
+    def discard(self, letters: FrameLike | None = None) -> int:
         """Remove dead letters without retrying them.
 
         Parameters
@@ -456,7 +460,7 @@ class Runtime:
         self._consumer.settle([letter.key for letter in chosen], self.log.last_seq_no())
         return len(chosen)
 
-    def _chosen(self, letters: Any) -> list[DeadLetter]:
+    def _chosen(self, letters: FrameLike | None) -> list[DeadLetter]:
         return chosen_letters(self._consumer.letters(), letters)
 
     # -- inside ----------------------------------------------------------------------------------------

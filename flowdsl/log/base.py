@@ -15,7 +15,7 @@ from flowdsl.events import EVENT_COLUMNS, event_mapping, id_text, timestamp_us
 from flowdsl.log.columns import TIME, chunk_columns, empty_events, readable
 from flowdsl.log.duplicates import Duplicates, Fresh, KnownIds, check_duplicates
 from flowdsl.log.forks import watch
-from flowdsl.log.ingest import are_few, count_of
+from flowdsl.log.ingest import EventsLike, are_few, count_of
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.position import Position, first_after
 from flowdsl.log.problems import RowProblems
@@ -68,7 +68,7 @@ class EventLog(ABC):
 
     def append(
         self,
-        events: Any,
+        events: EventsLike,
         timestamp: datetime | str | None = None,
         *,
         duplicates: Duplicates = "keep",
@@ -122,7 +122,7 @@ class EventLog(ABC):
     @abstractmethod
     def _append(
         self,
-        events: Any,
+        events: EventsLike,
         timestamp: datetime | str | None,
         follower: ProgressReporter,
         fresh: Fresh | None = None,

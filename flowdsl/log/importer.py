@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import polars as pl
 import pyarrow.parquet as pq
 
 from flowdsl.errors import DataError
 from flowdsl.events import warned_once
-from flowdsl.frames import rows_in
+from flowdsl.frames import FrameLike, rows_in
 from flowdsl.log.columns import SCHEMA, SchemaCoercer, check_types
 from flowdsl.log.duplicates import Duplicates, check_duplicates
 from flowdsl.log.errors import reading
@@ -49,8 +49,11 @@ Columns = Mapping[str, Origin]
 Kinds = Mapping[str, str | None] | Callable[[Row], str | None]
 
 
+TableLike: TypeAlias = "str | os.PathLike[str] | FrameLike | Iterable[Mapping[str, Any]]"
+
+
 def read_events(
-    source: Any,
+    source: TableLike,
     columns: Columns | None = None,
     kinds: Kinds | None = None,
     split: Split | None = None,
@@ -107,7 +110,7 @@ class Converted:
 
 
 def convert(
-    source: Any,
+    source: TableLike,
     log: ParquetEventLog,
     columns: Columns | None = None,
     kinds: Kinds | None = None,
@@ -166,7 +169,7 @@ class EventImporter:
         self._order = OutOfOrder()
         self._repeated = Repeated()
 
-    def frames(self, source: Any) -> Iterator[pl.DataFrame]:
+    def frames(self, source: TableLike) -> Iterator[pl.DataFrame]:
         """Frames of events with `data` and `metadata` as JSON text, and `seq_no` where the source has it."""
         import duckdb
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import polars as pl
 import pyarrow as pa
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, EventRow, event_row, timestamp_us, warned_once
-from flowdsl.frames import rows_in
+from flowdsl.frames import FrameLike, rows_in
 from flowdsl.log.columns import SCHEMA, SchemaCoercer, readable, row_in_python
 from flowdsl.log.frames import frame_table
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import ROW_SCHEMA
-from flowdsl.log.source import is_source
+from flowdsl.log.source import EventSource, is_source
 from flowdsl.log.sources import RawTable, StreamTable
 from flowdsl.log.table import together
 from flowdsl.log.validation import FAR, excerpt, faults, without
@@ -26,6 +26,10 @@ from flowdsl.progress import Tick, counted, silent
 
 _BLOCK: Final = 131_072
 _FEW: Final = 1_000
+
+
+EventsLike: TypeAlias = "Mapping[str, Any] | Iterable[Mapping[str, Any]] | FrameLike | EventSource"
+"""One event, several, a frame with the columns of an event table, or another log."""
 
 
 def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = silent) -> list[EventRow] | None:

@@ -15,13 +15,13 @@ from flowdsl.log.catalog import has_catalog
 from flowdsl.log.frames import frame_table
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.rows import rows_frame
-from flowdsl.log.source import EventSource, is_source
+from flowdsl.log.source import EventSource, LogLike, is_source
 from flowdsl.log.sources import FrameTable, ParquetFiles, files_of
 from flowdsl.log.table import EventTable
 from flowdsl.paths import path_of
 
 
-def open_log(log: Any) -> EventSource:
+def open_log(log: LogLike) -> EventSource:
     """Open any log for the engine.
 
     Parquet files and frames are read in place; their invalid rows are skipped and listed in `problems`. A
@@ -51,8 +51,7 @@ def open_log(log: Any) -> EventSource:
     [[1]]
     """
     if is_source(log):
-        source: EventSource = log
-        return source
+        return log
     if isinstance(log, (str, os.PathLike)):
         return _open_path(path_of(log))
     table = frame_table(log)

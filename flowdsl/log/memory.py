@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -18,7 +18,7 @@ from flowdsl.log.base import EventLog
 from flowdsl.log.buffer import Blocks, picked
 from flowdsl.log.columns import SCHEMA, chunk_columns
 from flowdsl.log.duplicates import Fresh, KnownIds
-from flowdsl.log.ingest import frames_of, rows_of
+from flowdsl.log.ingest import EventsLike, frames_of, rows_of
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import frame_of
@@ -115,7 +115,7 @@ class MemoryEventLog(EventLog):
 
     def _append(
         self,
-        events: Any,
+        events: EventsLike,
         timestamp: datetime | str | None,
         follower: ProgressReporter,
         fresh: Fresh | None = None,

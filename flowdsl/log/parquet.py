@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -22,7 +22,7 @@ from flowdsl.log.columns import TIME, chunk_columns, empty_events, within_years
 from flowdsl.log.duplicates import Fresh, KnownIds, KnownIdsInFiles
 from flowdsl.log.errors import reading
 from flowdsl.log.handle import LogFolder
-from flowdsl.log.ingest import frames_of, rows_of
+from flowdsl.log.ingest import EventsLike, frames_of, rows_of
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.log.recovery import lacks_catalog
@@ -120,7 +120,7 @@ class ParquetEventLog(EventLog):
 
     def _append(
         self,
-        events: Any,
+        events: EventsLike,
         timestamp: datetime | str | None,
         follower: ProgressReporter,
         fresh: Fresh | None = None,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard
 
 import polars as pl
 
 if TYPE_CHECKING:
+    import os
+
     import pandas as pd
 
+    from flowdsl.frames import FrameLike
     from flowdsl.log.pushdown import ScanFilter
 
 
@@ -65,6 +68,9 @@ class EventSource(Protocol):
         """Rows that could not be read or are unusual: `place`, `row`, `problem`, `reason`, `text`."""
 
 
-def is_source(log: Any) -> bool:
+LogLike: TypeAlias = "EventSource | str | os.PathLike[str] | FrameLike | Iterable[Mapping[str, Any]]"
+
+
+def is_source(log: object) -> TypeGuard[EventSource]:
     """Return True if an object is an `EventSource`; does not touch its `problems`, which may be expensive."""
     return callable(getattr(log, "chunks", None)) and callable(getattr(log, "clock_marks", None))

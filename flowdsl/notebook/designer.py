@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import FlowError
+from flowdsl.log.source import LogLike
 from flowdsl.notebook.design_model import DesignModel
 from flowdsl.notebook.design_view import design_view
 from flowdsl.notebook.edits import EDITS
@@ -41,7 +42,7 @@ class FlowDesigner:
 
     def __init__(
         self,
-        log: Any,
+        log: LogLike,
         graph: EntityGraph | None = None,
         flow: FlowSpec | None = None,
         *,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.errors import FlowError
+from flowdsl.log.source import LogLike
 from flowdsl.notebook.explore_model import FILTERS, ExploreModel, Filter
 from flowdsl.notebook.latest_task import Cancelled, LatestOnlyExecutor
 from flowdsl.notebook.messages import EXPLORE, heard
@@ -27,7 +28,7 @@ class Explorer:
     """
 
     def __init__(
-        self, flow: FlowSpec, log: Any, graph: EntityGraph | None = None, *, progress: Progress = None
+        self, flow: FlowSpec, log: LogLike, graph: EntityGraph | None = None, *, progress: Progress = None
     ) -> None:
         require_widgets()
         self.model = ExploreModel(OutcomeIndex(flow, log, graph, progress))

@@ -16,6 +16,7 @@ import polars as pl
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.log import EventSource, open_log
 from flowdsl.log.nested_columns import as_json_text
+from flowdsl.log.source import LogLike
 from flowdsl.progress import Progress, following
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class SampledLog:
     `kinds` counts the events of each kind and type (link type or entity type) in all of the log.
     """
 
-    def __init__(self, log: Any, graph: EntityGraph | None = None, progress: Progress = None) -> None:
+    def __init__(self, log: LogLike, graph: EntityGraph | None = None, progress: Progress = None) -> None:
         self.source = open_log(log)
         self.graph = graph
         self.kinds: Counter[tuple[str, str | None]] = Counter()

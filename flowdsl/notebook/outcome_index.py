@@ -15,6 +15,7 @@ import polars as pl
 from flowdsl.events import FlowWarning
 from flowdsl.explanation.explain import Explanation, explain
 from flowdsl.log.nested_columns import as_json_text
+from flowdsl.log.source import LogLike
 from flowdsl.notebook.outcome_observer import EndingObserver, OutcomeKind, Seqs, holds, sorted_seqs
 from flowdsl.progress import Progress, ProgressReporter, Tick, following
 from flowdsl.results.options import whole_log
@@ -45,7 +46,7 @@ class OutcomeIndex:
     """
 
     def __init__(
-        self, flow: FlowSpec, log: Any, graph: EntityGraph | None = None, progress: Progress = None
+        self, flow: FlowSpec, log: LogLike, graph: EntityGraph | None = None, progress: Progress = None
     ) -> None:
         self.flow = flow
         self.options = whole_log(flow, log, graph)

@@ -22,6 +22,7 @@ from flowdsl.sinks.base import (
     Failure,
     Outcome,
     Sink,
+    SinkLike,
     checked_outcomes,
     open_sinks,
 )
@@ -42,21 +43,23 @@ UNDELIVERED_SCHEMA: Final[dict[str, Any]] = {
 BATCH: Final = 1_000
 
 
-def opened_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, Any] | None) -> dict[str, Sink]:
+def opened_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, SinkLike] | None) -> dict[str, Sink]:
     """Open the sinks that flows deliver to, before anything runs."""
     if sinks is None:
         raise ReplayError(
             "dispatch=True without sinks",
             hint="sinks={'in-app': flowdsl.sinks.InApp(path)} says where deliveries go",
         )
-    named = {sink: sinks[sink] for flow in flows for sink in flow.sinks}
-    for name, sink in named.items():
+    named: dict[str, Sink] = {}
+    for name in dict.fromkeys(name for flow in flows for name in flow.sinks):
+        sink = sinks[name]
         if not isinstance(sink, Sink):
             raise ReplayError(
                 f"the sink {name!r} is a {type(sink).__name__}",
                 allowed="a sink of flowdsl.sinks, or one derived from flowdsl.sinks.Sink",
                 hint="flowdsl.sinks.Custom(function) makes a sink of a function" if callable(sink) else None,
             )
+        named[name] = sink
     open_sinks(named)
     return named
 

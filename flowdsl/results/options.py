@@ -15,15 +15,17 @@ from flowdsl.engine.recipient_filter import RecipientFilter
 from flowdsl.engine.state import State
 from flowdsl.errors import BuildError, ReplayError, did_you_mean
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.flow.inputs import as_flows
+from flowdsl.flow.inputs import FlowLike, as_flows
 from flowdsl.flow.spec import FlowSpec
+from flowdsl.frames import FrameLike
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource, open_log
 from flowdsl.log.future_events import AheadOfNext
+from flowdsl.log.source import LogLike
 from flowdsl.log.uuids import NormalizedUuids
 from flowdsl.production.targets import by_rules
 from flowdsl.rules import AsOf, Target, WindowsAtEnd, rules_of
-from flowdsl.sinks.base import Sink
+from flowdsl.sinks.base import Sink, SinkLike
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,17 @@ class Options:
 
 
 def options_of(
-    flows: Any,
-    log: Any,
+    flows: FlowLike,
+    log: LogLike,
     graph: EntityGraph | None = None,
     *,
     start: int | dt.datetime | str | None = None,
     stop: int | dt.datetime | str | None = None,
     target: Target | None = None,
-    sinks: Mapping[str, Any] | None = None,
+    sinks: Mapping[str, SinkLike] | None = None,
     open_windows: WindowsAtEnd = "flush",
     state: State | None = None,
-    only: Any = None,
+    only: FrameLike | Iterable[int] | None = None,
     as_of: AsOf = "event",
     chunk_size: int | None = None,
     max_ahead_of_next: str | dt.timedelta | None = None,
@@ -85,7 +87,7 @@ def options_of(
     )
 
 
-def opened(log: Any, max_ahead_of_next: str | dt.timedelta | None = None) -> EventSource:
+def opened(log: LogLike, max_ahead_of_next: str | dt.timedelta | None = None) -> EventSource:
     """A log as it is replayed, with `max_ahead_of_next` as `replay` takes it."""
     source = open_log(log)
     if max_ahead_of_next is None:
@@ -93,7 +95,7 @@ def opened(log: Any, max_ahead_of_next: str | dt.timedelta | None = None) -> Eve
     return AheadOfNext(source, _duration("max_ahead_of_next", max_ahead_of_next))
 
 
-def whole_log(flow: FlowSpec, log: Any, graph: EntityGraph | None = None) -> Options:
+def whole_log(flow: FlowSpec, log: LogLike, graph: EntityGraph | None = None) -> Options:
     """The options of a replay of one flow over all of a log, as `replay` has them when nothing else is said."""
     _check_graph(graph)
     return Options(
@@ -178,7 +180,7 @@ def _check_chunk_size(size: object) -> None:
     raise ReplayError(f"chunk_size is {size!r}", allowed="a whole number of at least 1, or None")
 
 
-def _check_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, Any] | None) -> None:
+def _check_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, SinkLike] | None) -> None:
     if sinks is None:
         return
     if not isinstance(sinks, Mapping):

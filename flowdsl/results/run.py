@@ -11,9 +11,11 @@ from flowdsl.engine.observers import Observer, ObserverSink
 from flowdsl.engine.state import State, lost_text
 from flowdsl.errors import ReplayError
 from flowdsl.events import EVENT_COLUMNS, warn
+from flowdsl.flow.inputs import FlowLike
 from flowdsl.flow.plan import Plan
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource
+from flowdsl.log.source import LogLike
 from flowdsl.progress import Progress, ProgressReporter, Tick, beside, following
 from flowdsl.results.dispatch import Dispatching
 from flowdsl.results.options import Options, options_of
@@ -123,7 +125,12 @@ def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Obse
 
 
 def replayed(
-    flows: Any, log: Any, graph: EntityGraph | None = None, *, progress: Progress = None, **options: Any
+    flows: FlowLike,
+    log: LogLike,
+    graph: EntityGraph | None = None,
+    *,
+    progress: Progress = None,
+    **options: Any,
 ) -> ResultData:
     """Run flows over a log with `options` as `options_of` takes them, and keep the tables in memory."""
     return run(options_of(flows, log, graph, **options), MemoryStore(), progress=progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
@@ -330,6 +330,10 @@ def open_sinks(sinks: Mapping[str, Sink]) -> None:
             raise
         except Exception as error:
             raise SinkError(f"the sink {name!r} cannot be opened: {type(error).__name__}: {error}") from error
+
+
+SinkLike = Sink | Callable[[Delivery], object]
+"""A sink, or a function that each delivery is handed to."""
 
 
 def checked_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome]:

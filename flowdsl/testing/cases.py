@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import LoadError
 from flowdsl.expressions.durations import parse_duration
+from flowdsl.flow.inputs import FlowLike
 from flowdsl.production.emitter import block_lines, inline
 from flowdsl.production.nodes import read_mapping
 from flowdsl.production.test_loader import read_test
@@ -127,7 +128,7 @@ class FlowTest:
             raise LoadError(problems)
         return cls(**plain)
 
-    def run(self, flows: Any) -> Outcome:
+    def run(self, flows: FlowLike) -> Outcome:
         """Run the test.
 
         Parameters
@@ -150,7 +151,7 @@ class FlowTest:
 
         return run(self, flows)
 
-    def check(self, flows: Any) -> None:
+    def check(self, flows: FlowLike) -> None:
         """Run the test and raise an error if it fails; for pytest and the like.
 
         Parameters
