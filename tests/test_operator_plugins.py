@@ -20,6 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from flowdsl.kernels.kernel import Kernel
+from flowdsl.kernels.outcome import StepOutcome, dropped_rows
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import PATH, FLAG, number, option
 
@@ -48,12 +49,12 @@ class SampleKernel(Kernel):
     def __init__(self, options):
         self.options = options
 
-    def run(self, contexts, step):
+    def run(self, contexts, until):
         values = contexts.column(self.options.key).values()
         kept = np.array([(sum(map(ord, str(v))) % 100 < self.options.fraction * 100) for v in values], bool)
         kept ^= self.options.inverted
-        step.dropped(contexts, np.flatnonzero(~kept), "not sampled")
-        return contexts.take(np.flatnonzero(kept))
+        dropped = dropped_rows(contexts, np.flatnonzero(~kept), "not sampled")
+        return StepOutcome(contexts.take(np.flatnonzero(kept)), dropped=dropped)
 """
 LOG = "| at | source |\n" + "\n".join(f"| {number} | u{number} |" for number in range(10))
 

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Final, Literal
 
+from flowdsl.registry import Registry, instance_problem
+
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 
@@ -103,9 +105,9 @@ for code in ("ids-not-uuid", "keys-collide", "keys-split", "compared-across-type
 
 
 @cache
-def rules() -> dict[str, Rule]:
-    """Return all rules by code; import every module of the package `rules`"""
+def rules() -> Registry[Rule]:
+    """Return all rules by code: those of the package `rules`, and those of other packages (`flowdsl.findings`)."""
     package = importlib.import_module("flowdsl.findings.rules")
     for module in sorted(found.name for found in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"{package.__name__}.{module}")
-    return dict(sorted(_RULES.items()))
+    return Registry("flowdsl.findings", dict(sorted(_RULES.items())), instance_problem(Rule, "code"))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.errors import FlowError, LoadError
+from flowdsl.errors import FlowError, LoadError, PluginError
 from flowdsl.events import FlowWarning
 from flowdsl.findings.base import SEVERITIES, Finding, Rule, Violation, rules
 from flowdsl.findings.views import ProjectView, TemplateView
@@ -222,8 +222,19 @@ def ordered(findings: Iterable[Finding], view: ProjectView, names: Sequence[str]
 def _apply(asked: Iterable[Rule], view: Any, flow: str | None) -> Iterator[Finding]:
     for rule in asked:
         if rule.view is type(view) and rule.look is not None:
-            for remark in rule.look(view):
+            for remark in _remarks(rule, view):
                 yield _finding(rule, remark, flow)
+
+
+def _remarks(rule: Rule, view: Any) -> Iterable[Violation]:
+    assert rule.look is not None
+    if rule.code in rules().own:
+        return rule.look(view)
+    try:
+        return list(rule.look(view))
+    # a rule of another package may raise anything
+    except Exception as error:
+        raise PluginError(f"the finding {rule.code!r} raised {type(error).__name__}: {error}") from error
 
 
 def _finding(rule: Rule, remark: Violation, flow: str | None) -> Finding:

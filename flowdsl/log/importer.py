@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import polars as pl
-import pyarrow.parquet as pq
 
 from flowdsl.errors import DataError
 from flowdsl.events import warned_once
@@ -21,6 +20,7 @@ from flowdsl.frames import FrameLike, rows_in
 from flowdsl.log.columns import SCHEMA, SchemaCoercer, check_types
 from flowdsl.log.duplicates import Duplicates, check_duplicates
 from flowdsl.log.errors import reading
+from flowdsl.log.formats import BLOCK, file_blocks, row_count, suffixes
 from flowdsl.log.frames import polars_frame
 from flowdsl.log.memory import MemoryEventLog
 from flowdsl.log.nested_columns import as_json_text
@@ -29,9 +29,9 @@ from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.repeats import Repeated
 from flowdsl.log.row_mapper import ROW, RowShape, check_columns, excerpt_of, map_block
-from flowdsl.log.sources import ParquetFiles, files_of, in_arrow_only, read_with_pyarrow
+from flowdsl.log.sources import ParquetFiles, files_of
 from flowdsl.log.table import EventTable, refuse_repeated, told
-from flowdsl.log.text_readers import TextBlock, csv_blocks, format_of, json_blocks
+from flowdsl.log.text_readers import TextBlock
 from flowdsl.log.timestamps import TimeUnit
 from flowdsl.log.validation import faults, without
 from flowdsl.paths import path_of
@@ -40,11 +40,8 @@ from flowdsl.progress import Progress, beside, following
 if TYPE_CHECKING:
     import pandas as pd
 
-_BLOCK: Final = 65_536
 # which share of the work is reading; the rest is putting in order, or writing
 _READING: Final = 0.7
-_TEXT_FILES: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
-_SUFFIXES: Final = (".parquet", *(name + packed for name in _TEXT_FILES for packed in ("", ".gz", ".zst")))
 Columns = Mapping[str, Origin]
 Kinds = Mapping[str, str | None] | Callable[[Row], str | None]
 
@@ -245,16 +242,16 @@ def _shape(
 
 def _blocks(source: Any, problems: RowProblems) -> Iterator[TextBlock]:
     if isinstance(source, (str, os.PathLike)):
-        for path in files_of(path_of(source), _SUFFIXES):
-            yield from _file_blocks(path, problems)
+        for path in files_of(path_of(source), suffixes()):
+            yield from file_blocks(path, problems)
         return
     if isinstance(source, pl.LazyFrame):
         with reading("frame"):
             source = source.collect()
     frame = polars_frame(source, all_columns=True)
     if frame is not None:
-        for row in range(0, frame.height, _BLOCK):
-            part = frame.slice(row, _BLOCK)
+        for row in range(0, frame.height, BLOCK):
+            part = frame.slice(row, BLOCK)
             yield TextBlock("frame", range(row, row + part.height), part)
         return
     if not isinstance(source, Iterable) or isinstance(source, (Mapping, bytes)):
@@ -268,7 +265,7 @@ def _blocks(source: Any, problems: RowProblems) -> Iterator[TextBlock]:
 
 def _listed(source: Iterable[Any], problems: RowProblems) -> Iterator[TextBlock]:
     numbered = enumerate(source)
-    while some := list(islice(numbered, _BLOCK)):
+    while some := list(islice(numbered, BLOCK)):
         for row, item in some:
             if not isinstance(item, Mapping):
                 problems.add("list", row, "broken", f"{type(item).__name__} is no mapping", str(item))
@@ -276,33 +273,12 @@ def _listed(source: Iterable[Any], problems: RowProblems) -> Iterator[TextBlock]
         yield TextBlock("list", [row for row, _ in good], [item for _, item in good])
 
 
-def _file_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    shape = format_of(path)
-    if shape == "json":
-        yield from json_blocks(path, problems)
-    elif shape != "parquet":
-        yield from csv_blocks(path, problems)
-    else:
-        with reading(str(path)):
-            metadata = pq.read_metadata(path)
-            rows, odd = metadata.num_rows, in_arrow_only(metadata.schema.to_arrow_schema())
-            for row in range(0, rows, _BLOCK):
-                if odd:
-                    part = read_with_pyarrow(str(path), None, row, _BLOCK)
-                else:
-                    part = pl.scan_parquet(path, glob=False).slice(row, _BLOCK).collect()
-                yield TextBlock(str(path), range(row, row + part.height), part)
-
-
 def _rows_in(source: Any) -> int | None:
     """How many rows there are to read; None where that is not known without reading them."""
     if not isinstance(source, (str, os.PathLike)):
         return rows_in(source)
-    paths = files_of(path_of(source), _SUFFIXES)
-    if any(format_of(path) != "parquet" for path in paths):
-        return None
     with reading(str(source)):
-        return sum(int(pq.read_metadata(path).num_rows) for path in paths)
+        return row_count(list(files_of(path_of(source), suffixes())))
 
 
 def _in_order(frames: list[pl.DataFrame], renumber: bool) -> pl.DataFrame:

@@ -34,28 +34,10 @@ class TextBlock:
     texts: Sequence[str] | None = None
 
 
-def format_of(path: Path) -> str:
-    """`json`, `csv` or `parquet`, by the name, else by how the file begins.
-
-    >>> format_of(Path("events.jsonl.gz"))
-    'json'
-    """
-    known = {
-        ".jsonl": "json",
-        ".ndjson": "json",
-        ".json": "json",
-        ".csv": "csv",
-        ".tsv": "csv",
-        ".parquet": "parquet",
-    }
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".zst")]
-    if suffixes and suffixes[-1] in known:
-        return known[suffixes[-1]]
-    with reading(str(path)), _opened(path) as file:
-        begin = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if begin.startswith(b"PAR1"):
-        return "parquet"
-    return "json" if begin[:1] in (b"{", b"[") else "csv"
+def beginning(path: Path) -> bytes:
+    """Return the first bytes of a file, unpacked, without a mark of the encoding and white space."""
+    with _opened(path) as file:
+        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
