@@ -92,7 +92,7 @@ def counterparts(before: ResultData, after: ResultData) -> Counterparts | None:
 
 
 def _check_one_log(before: ResultData, after: ResultData) -> None:
-    """Refuse results of two logs of which the events are not at hand, and say where it is not known."""
+    """Raise if the results are of two logs whose events are not at hand, or warn if that is unknown."""
     one, other = (result.manifest["log"] for result in (before, after))
     if one is not None and other is not None and one != other:
         raise ReplayError(

@@ -1,6 +1,4 @@
-"""Where the contexts of some events end in a replay, when they are not delivered: its steps watched once
-more.
-"""
+"""Endings of undelivered contexts of some events in a replay, found by running it once more."""
 
 from __future__ import annotations
 
@@ -36,16 +34,16 @@ _KEY: Final = ("flow", "seq_no", "branch", "step")
 
 
 def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64]) -> pl.DataFrame:
-    """A row for each place at which a context of these events ends undelivered in one of these flows, by
-    their numbers.
+    """Return a row for each place at which a context of these events ends undelivered in one of these flows,
+    by their numbers.
 
-    A replay with these options runs once more; it is watched, and nothing of it is kept but this.
+    A replay with these options runs once more with tracing on; nothing else of it is kept.
     """
-    # with a state all of its flows must run
+    # a state belongs to all of its flows, so all must run
     kept = list(range(len(options.flows))) if options.state is not None else sorted(set(flows))
     observer = _OutcomeCollector(np.unique(seqs))
     with warnings.catch_warnings():
-        # the replay itself has warned already
+        # the replay itself has already warned
         warnings.simplefilter("ignore", FlowWarning)
         chosen = dataclasses.replace(options, flows=tuple(options.flows[number] for number in kept))
         with following(None, chosen.source.count(), "causes") as follower:
@@ -61,40 +59,40 @@ def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64])
 
 
 class _OutcomeCollector:
-    """An observer that takes down how contexts of some events end."""
+    """Observer that records how contexts of some events end."""
 
     def __init__(self, seqs: npt.NDArray[np.int64]) -> None:
         self._seqs = seqs
         self._parts: list[pl.DataFrame] = []
-        # contexts that went into a window or a queue, and those that came out of one
+        # contexts that entered a window or a queue, and those that left one
         self._waiting: list[pl.DataFrame] = []
         self._released: list[pl.DataFrame] = []
 
     def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
-        """What enters a window or a queue waits there until it comes out."""
+        """Record what enters and leaves a window or a queue."""
         if stage.operator.times:
             self._waiting.append(self._rows(stage, entered.seq, entered.branches, "held", None))
             self._released.append(self._rows(stage, passed.seq, passed.branches, "held", None))
 
     def dropped(self, stage: CompiledStep, contexts: ContextBatch, rows: Index, reason: str) -> None:
-        """Contexts that one step dropped."""
+        """Record contexts that one step dropped."""
         taken = contexts.take(rows)
         self._parts.append(self._rows(stage, taken.seq, taken.branches, "dropped", reason))
 
     def dropped_earlier(self, stage: CompiledStep, members: EventRefs, reason: str) -> None:
-        """Contexts held since earlier that were dropped."""
+        """Record dropped contexts that were held since earlier."""
         self._parts.append(self._rows(stage, members.seq, members.branches, "dropped", reason))
 
     def failed(self, stage: CompiledStep, contexts: ContextBatch, failures: Failures) -> None:
-        """Contexts that failed at one step."""
+        """Record contexts that failed at one step."""
         rows = np.flatnonzero(failures.codes)
         messages = pl.Series([None, *failures.messages], dtype=pl.String).gather(failures.codes[rows])
         taken = contexts.take(rows)
         self._parts.append(self._rows(stage, taken.seq, taken.branches, "failed", messages))
 
     def gathered(self, stage: CompiledStep, members: EventRefs, batches: ContextBatch, which: Index) -> None:
-        """Members of a window go on as one context: the last of them, or the event that found the window
-        over.
+        """Record members of a window that go on as one context: the last of them, or the event that closed
+        the window.
         """
         goes_on = batches.seq[which] == members.seq
         for level, mine in zip(batches.branches, members.branches, strict=True):
@@ -102,13 +100,13 @@ class _OutcomeCollector:
         rows = np.flatnonzero(~goes_on & np.isin(members.seq, self._seqs))
         branches = tuple(level[rows] for level in members.branches)
         into = batches.take(which[rows])
-        # what becomes of the window is what became of them
+        # the window's ending is theirs
         self._seqs = np.union1d(self._seqs, into.seq)
         absorbed = self._rows(stage, members.seq[rows], branches, "absorbed", None, into)
         self._parts.append(absorbed)
 
     def refused(self, stage: CompiledStep, contexts: ContextBatch, refused: Refused) -> None:
-        """Contexts that reached sinks, but not all of them."""
+        """Record contexts that reached some of their sinks only."""
         rows = np.flatnonzero(np.logical_or.reduce(list(refused.values())))
         taken = contexts.take(rows)
         self._parts.append(self._rows(stage, taken.seq, taken.branches, "dropped", "preference"))
@@ -116,10 +114,10 @@ class _OutcomeCollector:
     def delivered(
         self, stage: CompiledStep, contexts: ContextBatch, payload: Payload, recipient: Column
     ) -> None:
-        """A delivery is no ending that has to be explained."""
+        """Ignore deliveries: they need no explanation."""
 
     def frame(self) -> pl.DataFrame:
-        """All endings; what went into a window or a queue and did not come out otherwise is held there.
+        """Return all endings; a context that entered a window or a queue and never left it is held there.
 
         What came out of one and was delivered, though not as the delivery that is asked for, has `passed`
         there.
@@ -159,8 +157,8 @@ class _OutcomeCollector:
 
 
 def ending_of(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """For each row of `wanted` (`row, seq_no, branch`) how its context ended: `row, step, operator, outcome,
-    reason`.
+    """Return how the context of each row of `wanted` (`row, seq_no, branch`) ended: `row, step, operator,
+    outcome, reason`.
 
     The ending of the same branch counts first, then that of the branch it grew out of, then that of one which
     grew out of it. What went into a window ended as the window did. Rows without any ending are left out.
@@ -183,7 +181,7 @@ def ending_of(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _first_endings(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """The ending of each branch, or else of the nearest branch that it grew out of."""
+    """Return the ending of each branch, or else of the nearest branch that it grew out of."""
     known = _with_ancestors(found)
     left, parts = wanted.select("row", "seq_no", pl.col("branch").alias("at")), []
     while True:
@@ -201,7 +199,7 @@ def _first_endings(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_ancestors(found: pl.DataFrame) -> pl.DataFrame:
-    """Endings by `seq_no` and `branch`, each once, those of the branch itself before those of its own
+    """Return endings by `seq_no` and `branch`, each once, those of the branch itself before those of its own
     branches.
     """
     levels, level, depth = [], found, 0
@@ -216,5 +214,5 @@ def _with_ancestors(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _parent(name: str) -> pl.Expr:
-    """A branch without its last position; null for one of the first fan-out."""
+    """Return a branch without its last position; null for one of the first fan-out."""
     return pl.col(name).str.extract(r"^(.*)\.[0-9]+$").alias(name)

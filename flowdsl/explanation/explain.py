@@ -1,4 +1,4 @@
-"""What happened to one event: its replay again, watched step by step."""
+"""`explain`: the replay of one event again, traced step by step."""
 
 from __future__ import annotations
 
@@ -37,13 +37,48 @@ _SOME: Final = 1 << 10
 
 @dataclass(frozen=True, repr=False)
 class Explanation(EventSteps):
-    """The way of one event through flows: printed it reads step by step, `steps` and `to_pandas()` have the same as data.
+    """The path of one event through flows, which `result.explain(seq_no)` returns.
 
-    `more` counts, by flow, the branches of fan-outs that were not followed because there were so many.
+    Printed it reads step by step; a notebook shows a picture and a table.
+
+    Attributes
+    ----------
+    event : Mapping
+        The event.
+    steps : tuple of ExplainedStep
+        Every step of every branch, flow by flow.
+    more : Mapping
+        The number of branches that were too many to follow, by flow.
+    flows : tuple of Flow
+        The flows.
+
+    Examples
+    --------
+    >>> from flowdsl import link_created, on, replay
+    >>> flow = on("link.created", name="liked").map(recipient_id="{{ target_id }}").deliver("push")
+    >>> events = [{"timestamp": "2026-01-01T00:00:00Z", "event": link_created("likes", "ann", "bob")}]
+    >>> explanation = replay(flow, events).explain(1)
+    >>> [(step.operator, step.outcome) for step in explanation.steps]
+    [('on', 'matched'), ('map', 'passed'), ('deliver', 'delivered')]
     """
 
     def picture(self) -> Picture:
-        """The flows that matched, with how many branches of the event came to each step and where they ended."""
+        """Draw the flows that matched, with the number of branches at each step and their ends.
+
+        Returns
+        -------
+        Picture
+            All flows if none matched.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="liked").map(recipient_id="{{ target_id }}").deliver("push")
+        >>> events = [{"timestamp": "2026-01-01T00:00:00Z", "event": link_created("likes", "ann", "bob")}]
+        >>> explanation = replay(flow, events).explain(1)
+        >>> print(explanation.picture().text.splitlines()[0])
+        Event 1
+        """
         from flowdsl.diagrams.picture import Picture
         from flowdsl.explanation.diagram import explanation_diagram
 
@@ -60,7 +95,22 @@ class Explanation(EventSteps):
         return explanation_text(self)
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row for each step of each branch; operands, variables and payload as JSON text."""
+        """Return a row for each step of each branch.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Operands, variables and payload are JSON text.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created", name="liked").map(recipient_id="{{ target_id }}").deliver("push")
+        >>> events = [{"timestamp": "2026-01-01T00:00:00Z", "event": link_created("likes", "ann", "bob")}]
+        >>> explanation = replay(flow, events).explain(1)
+        >>> explanation.to_pandas()["outcome"].tolist()
+        ['matched', 'passed', 'delivered']
+        """
         return steps_frame(self.steps)
 
 
@@ -71,16 +121,37 @@ def explain(
     watcher: EventTracer | None = None,
     progress: Progress = None,
 ) -> Explanation:
-    """What happened to one event of a replay, in all flows or the one named.
+    """Explain one event of a replay.
 
-    The replay runs again up to that event, and further only while the event waits in a window or a queue; a `watcher` of
-    one's own learns what it wants to on the way. Raises `ReplayError` where the log has no such event, or the replay no
-    such flow.
+    The replay runs again up to that event, and further only while the event waits in a window or a queue.
+
+    Parameters
+    ----------
+    options
+        The options of the replay.
+    seq_no
+        The number of the event.
+    flow
+        The name of one flow; None explains all.
+    watcher
+        A tracer of your own, which records what it needs on the way.
+    progress
+        As for `replay`.
+
+    Returns
+    -------
+    Explanation
+        The path of the event through the flows.
+
+    Raises
+    ------
+    ReplayError
+        If the log has no such event, or the replay no such flow.
     """
     event = event_at(options.source, seq_no)
     asked = asked_flows(options, flow)
     matching = [f for f in asked if unmet(options, f, event) is None and f.steps]
-    # with a state all of its flows must run; otherwise only those that the event concerns
+    # a state belongs to all of its flows, so all must run; otherwise only those that match the event
     running = list(options.flows) if options.state is not None else matching
     watcher = watcher or EventTracer(int(event["seq_no"]))
     if matching:
@@ -91,7 +162,7 @@ def explain(
 
 
 def trigger_step(flow: FlowSpec, mismatch: str | None, variables: Mapping[str, Any]) -> ExplainedStep:
-    """The trigger as a step: what an event brought, or why it did not match."""
+    """Return the trigger as a step: the variables of the event, or why it did not match."""
     outcome = "matched" if mismatch is None else "not matched"
     return ExplainedStep(
         flow.name,
@@ -111,7 +182,7 @@ def trigger_step(flow: FlowSpec, mismatch: str | None, variables: Mapping[str, A
 
 
 def asked_flows(options: Options, flow: str | None) -> list[FlowSpec]:
-    """All flows of a replay, or those of the name; a `ReplayError` where there is none."""
+    """Return all flows of a replay, or those of the name; a `ReplayError` if there is none."""
     names = [f.name for f in options.flows]
     if flow is not None and flow not in names:
         raise ReplayError(
@@ -121,7 +192,7 @@ def asked_flows(options: Options, flow: str | None) -> list[FlowSpec]:
 
 
 def steps_frame(steps: Sequence[ExplainedStep]) -> pd.DataFrame:
-    """A row for each step; operands, variables and payload as JSON text."""
+    """Return a row for each step; operands, variables and payload as JSON text."""
     import pandas as pd
 
     from flowdsl.explanation.text import json_text
@@ -139,7 +210,7 @@ def steps_frame(steps: Sequence[ExplainedStep]) -> pd.DataFrame:
 
 
 def mismatch(trigger: Trigger, event: Mapping[str, Any]) -> str | None:
-    """Why a trigger does not want an event; None where it does."""
+    """Return why a trigger does not match an event; None if it does."""
     if event["kind"] != trigger.kind:
         return f"the trigger wants {trigger.kind}, this is {event['kind']}"
     if trigger.filter is not None:
@@ -150,7 +221,9 @@ def mismatch(trigger: Trigger, event: Mapping[str, Any]) -> str | None:
 
 
 def unmet(options: Options, flow: FlowSpec, event: Mapping[str, Any]) -> str | None:
-    """Why a flow did not run on an event: its trigger does not want it, or production had stopped; None where it did."""
+    """Return why a flow did not run on an event: its trigger does not match, or production had stopped; None
+    if it ran.
+    """
     stopped, names = options.stopped, [f.name for f in options.flows]
     if stopped is not None and (event["seq_no"], names.index(flow.name)) > (
         stopped.seq_no,
@@ -161,14 +234,14 @@ def unmet(options: Options, flow: FlowSpec, event: Mapping[str, Any]) -> str | N
 
 
 class _EnoughError(Exception):
-    """Nothing that comes later matters."""
+    """Raised when no later event matters."""
 
 
 def watch(options: Options, watcher: EventTracer, progress: Progress = None) -> None:
-    """Replay until the watched event is through, and while it waits in a window or a queue."""
+    """Replay until the traced event is through, and while it waits in a window or a queue."""
     memoryless = all(s.kind in (Kind.PER_EVENT, Kind.SINK) for f in options.flows for s in f.steps)
     if memoryless and options.span.only is None:
-        # what happens to other events means nothing to this one, but for the graph
+        # other events matter to this one only through the graph
         import numpy as np
 
         only = np.array([watcher.seq_no])
@@ -180,14 +253,14 @@ def watch(options: Options, watcher: EventTracer, progress: Progress = None) -> 
             raise _EnoughError
 
     with following(progress, options.source.count(), "explain") as follower, warnings.catch_warnings():
-        # the replay itself has warned already
+        # the replay itself has already warned
         warnings.simplefilter("ignore", FlowWarning)
         with contextlib.suppress(_EnoughError):
             run(options, NoStore(), progress=enough, observer=watcher, columns=frozenset(EVENT_COLUMNS))
 
 
 def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:
-    """One event of a log, without its nulls; a `ReplayError` where there is none of the number."""
+    """Return one event of a log, without its nulls; a `ReplayError` if there is none of the number."""
     if isinstance(seq_no, bool) or not hasattr(seq_no, "__index__"):
         raise ReplayError(f"seq_no is {seq_no!r}", allowed="the sequence number of an event")
     number = seq_no.__index__()
@@ -222,7 +295,7 @@ def _seen(watcher: EventTracer, number: int) -> list[StepTrace]:
 
 
 def explained(flow: FlowSpec, seen: StepTrace) -> ExplainedStep:
-    """What was seen of a context at a step, as users get it."""
+    """Return the trace of a context at a step as a public step."""
     step = seen.stage.operator
     return ExplainedStep(
         flow=flow.name,

@@ -1,4 +1,4 @@
-"""What became of an event on its way to a recipient, said in plain sentences."""
+"""The path of an event to a recipient, in plain sentences."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ NAMED: Final = 3
 
 
 class Narrator:
-    """Tells the ways of one event through one flow, for one recipient."""
+    """Writer of sentences about the paths of one event through one flow, for one recipient."""
 
     def __init__(self, trail: EventTrace, flow: FlowSpec) -> None:
         self.flow, self.trail = flow, trail
         self.seq_no, self.recipient = trail.seq_no, trail.recipient
 
     def story(self, way: Parts) -> Story:
-        """What became of a way: where it waited, what was delivered, and how it ended."""
+        """Return the story of a path: its waits, its deliveries, and its end."""
         told: Story = []
         seeker = self.trail.seeker(self.seq_no)
         for part in way:
@@ -49,7 +49,7 @@ class Narrator:
         return told
 
     def unaddressed(self, way: Parts) -> Story:
-        """What is to be added where the branch of the recipient was delivered without a recipient."""
+        """Return a remark if the branch of the recipient was delivered without a recipient."""
         end = way[-1][-1]
         if end.outcome != "delivered" or end.recipient_id is not None:
             return []
@@ -58,13 +58,13 @@ class Narrator:
         ]
 
     def others_of_theirs(self, count: int) -> Story:
-        """That there are more branches of the recipient's."""
+        """Return a remark if the recipient has more branches."""
         return (
             [f"{count:,} more of its branches {'is' if count == 1 else 'are'} theirs, too."] if count else []
         )
 
     def unknown(self, way: Parts) -> Story:
-        """What is to be added where it ended before anybody could tell whom it is for."""
+        """Return a remark if the path ended before its recipient was known."""
         end = way[-1][-1]
         if end.outcome in GONE_ON:
             return []
@@ -74,7 +74,7 @@ class Narrator:
         return ["That was before it was known for whom it would be."]
 
     def for_others(self, ways: Sequence[Parts]) -> tuple[Parts, Story]:
-        """That it was for others: the way to tell it by, and the sentences."""
+        """Return a path that led to others, and the sentences about it."""
         fan = self._deciding_fan_out([way[0] for way in ways])
         if fan is not None:
             step, seen = fan
@@ -95,8 +95,6 @@ class Narrator:
             f"It would have been for {others[0]}, not for {self.recipient}{source}.",
         ]
 
-    # -- ends ------------------------------------------------------------------------------------------
-
     def _end(self, seeker: RecipientTracer, seen: StepTrace) -> Story:
         if seen.outcome == "delivered":
             return self._delivered(seen)
@@ -107,7 +105,7 @@ class Narrator:
         return [self._stopped(seeker, seen)]
 
     def _kept(self, seen: StepTrace) -> Story:
-        """That no sink of a deliver step took it: then it is dropped, or goes on undelivered."""
+        """Return a sentence if no sink of a deliver step took the delivery."""
         if not isinstance(seen.stage.operator, Deliver) or seen.outcome == "delivered":
             return []
         whom = recipient_of(self.flow, seen) or "its recipient"
@@ -194,7 +192,7 @@ class Narrator:
         return f"its window for {_named(seen.operands)}, which {self._event(opened[0])} opened, had {opened[1]} {least} contexts"
 
     def _window(self, seeker: RecipientTracer, seen: StepTrace, step: Batch) -> tuple[int, int] | None:
-        """The event that opened the window, and how many contexts it had."""
+        """Return the event that opened the window, and the number of its contexts."""
         beside = seeker.beside(seen.stage, seen.branch)
         if beside is None or not self.flow.rules.timers:
             return None
@@ -212,10 +210,8 @@ class Narrator:
             return [f"At {place} it went on for a batch of {count}{_at(seen)}, {seen.reason}."]
         return [f"At {place} it waited until{_at(seen).removeprefix(' at')}, {seen.reason}."]
 
-    # -- fan-outs --------------------------------------------------------------------------------------
-
     def _deciding_fan_out(self, ways: Sequence[list[StepTrace]]) -> tuple[FanOut, list[StepTrace]] | None:
-        """The fan-out that decides who gets it, and what was seen of its branches."""
+        """Return the fan-out that decides the recipient, and the trace of its branches."""
         roots = recipient_roots(self.flow)
         steps = [s for s in self.flow.steps if isinstance(s, FanOut)]
         deciding = [s for s in steps if {s.as_, f"{s.as_}_id"} & roots]
@@ -223,7 +219,7 @@ class Narrator:
             all(seen.recipient_id is None for way in ways for seen in way)
             and recipient_node(self.flow) is None
         ):
-            # nobody is named: a branch is for whom it was made
+            # no recipient is named: a branch belongs to the id of its fan-out
             deciding = deciding or steps
         if not deciding:
             return None
@@ -235,7 +231,9 @@ class Narrator:
         return (deciding[-1], list(seen.values())) if seen else None
 
     def _near_miss(self, step: FanOut, seen: Sequence[StepTrace], count: int) -> Story:
-        """That the recipient was not among the branches, and when they were or will be."""
+        """Return sentences about the recipient's absence from the branches, and when they were or will be
+        linked.
+        """
         number, start = seen[0].stage.number, _at_path(seen[0])
         place, links = f"Step {number} (fan_out)", f"by {step.via!r} links {_side(step)}"
         if len({shown(_at_path(one)) for one in seen}) > 1:
@@ -251,7 +249,7 @@ class Narrator:
         return [told, self._history(step, start)] if isinstance(start, str) else [told]
 
     def _history(self, step: FanOut, start: str) -> str:
-        """When there was a link between the two."""
+        """Return a sentence about the intervals with a link between the two."""
         one, other = (start, self.recipient) if step.direction == "forward" else (self.recipient, start)
         times = linked(self.trail.options, step.via, one, other)
         earlier = [time for time in times if time.until is not None and time.until <= self.seq_no]
@@ -272,7 +270,7 @@ class Narrator:
 
 
 def _lasting(microseconds: int) -> str:
-    """A length of time, as `1h 2m` or `3s 5ms`."""
+    """Return a duration, as `1h 2m` or `3s 5ms`."""
     rest, parts = microseconds // 1_000, []
     for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
         count, rest = divmod(rest, length)
@@ -309,7 +307,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Some of the names, and how many more there are."""
+    """Return some of the names, and the number of the others."""
     if len(names) <= NAMED + 1:
         return _listed(names)
     return f"{', '.join(names[:NAMED])} and {len(names) - NAMED:,} others"

@@ -12,11 +12,35 @@ from flowdsl.flow.spec import FlowSpec
 
 @dataclass(frozen=True)
 class ExplainedStep:
-    """What became of an event, or of one branch of it, at one step.
+    """The outcome of an event, or of one branch of it, at one step.
 
-    `step` is None for the trigger. `outcome` is `matched` or `not matched` there, and else `passed`, `delivered`, `dropped`,
-    `failed`, `absorbed` or `held`; `reason` says why, `at` is the log clock. `operands` has what the step read,
-    `variables` what there was after it.
+    Attributes
+    ----------
+    flow : str
+        The name of the flow.
+    step : int or None
+        The number of the step; None for the trigger.
+    operator, text : str
+        The operator, and the step as it was written.
+    branch : str or None
+        The branch of the event.
+    outcome : str
+        `matched` or `not matched` for the trigger, otherwise `passed`, `delivered`, `dropped`, `failed`,
+        `absorbed` or `held`.
+    reason : str or None
+        The reason of the outcome.
+    at : datetime or None
+        The log clock (UTC).
+    operands : tuple of (str, value)
+        The values that the step read.
+    variables : Mapping
+        The variables after the step.
+    payload : value
+        The payload after the step.
+    sinks : tuple of str
+        The sinks that got a delivery.
+    recipient_id : str or None
+        The recipient of the delivery.
     """
 
     flow: str
@@ -36,7 +60,19 @@ class ExplainedStep:
 
 @dataclass(frozen=True, repr=False)
 class EventSteps:
-    """The steps of one event in flows, and the number of branches that were not followed, by flow."""
+    """The steps of one event in flows.
+
+    Attributes
+    ----------
+    event : Mapping
+        The event.
+    steps : tuple of ExplainedStep
+        Every step of every branch, flow by flow.
+    more : Mapping
+        The number of branches that were too many to follow, by flow.
+    flows : tuple of Flow
+        The flows.
+    """
 
     event: Mapping[str, Any]
     steps: tuple[ExplainedStep, ...]

@@ -1,4 +1,4 @@
-"""Watches one event for the sake of one recipient: the branches that lead to them, and who else took part."""
+"""Trace of one event for one recipient: the branches that lead to them, and the other contexts involved."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from flowdsl.operators.fan_out import FanOut
 from flowdsl.rules import Rules
 from flowdsl.values.json_types import Index
 
-# of too many branches so many others are followed besides those that have to do with the recipient
+# other branches to follow, besides the recipient's, if there are too many
 _OTHERS: Final = 50
 
 
 class RecipientTracer(WindowPeers):
-    """Follows, of a fan-out with very many branches, those whose id is the recipient's, and notes who came to the steps that remember."""
+    """Tracer that follows, of a fan-out with very many branches, those with the recipient's id."""
 
     def __init__(self, seq_no: int, recipient: str, flows: Sequence[FlowSpec], rules: Rules) -> None:
         super().__init__(seq_no, rules)
@@ -27,7 +27,7 @@ class RecipientTracer(WindowPeers):
         self._flows = flows
 
     def choose(self, stage: CompiledStep, contexts: ContextBatch, rows: Index) -> list[int]:
-        """Those that bear the recipient's id, and a few others to compare with."""
+        """Choose the branches with the recipient's id, and a few others to compare with."""
         steps = self._flows[stage.flows[0]].steps[: stage.number + 1]
         chosen: dict[int, None] = {}
         for step in steps:
@@ -38,12 +38,14 @@ class RecipientTracer(WindowPeers):
         return sorted(chosen)[:FOLLOWED]
 
     def of_flow(self, number: int) -> list[StepTrace]:
-        """All that was seen of the event in one flow, branch by branch."""
+        """Return the whole trace of the event in one flow, branch by branch."""
         seen = [one for stage in self.stages.values() for one in stage.values() if number in one.stage.flows]
         return sorted(seen, key=lambda one: (one.branch, one.stage.number))
 
     def beside(self, stage: CompiledStep, branch: Branch) -> tuple[list[int], list[int], int] | None:
-        """The events and moments of the contexts that shared a key with a branch at a step, and which of them it was."""
+        """Return the events and times of the contexts that shared a key with a branch at a step, and its
+        index among them.
+        """
         arrivals = self._arrivals.get(id(stage))
         if arrivals is None:
             return None

@@ -1,4 +1,4 @@
-"""The ways of an event through flows, and on through the batches that took it in."""
+"""The paths of an event through flows, and on through the batches that absorbed it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class EventTrace:
     ) -> None:
         self._progress = progress
         self.options, self.recipient, self.seq_no = options, recipient, seq_no
-        # with a state all of its flows must run; otherwise only those that the event concerns
+        # a state belongs to all of its flows, so all must run; otherwise only those that match the event
         running = options.flows if options.state is not None else [flow for flow in flows if flow.steps]
         self.running = list(running)
         self._seekers: dict[int, RecipientTracer] = {}
 
     def seeker(self, seq_no: int) -> RecipientTracer:
-        """What was seen of an event."""
+        """Return the trace of an event."""
         if seq_no not in self._seekers:
             seeker = RecipientTracer(seq_no, self.recipient, self.running, self.options.flows[0].rules)
             if self.running:
@@ -47,25 +47,27 @@ class EventTrace:
         return self._seekers[seq_no]
 
     def number(self, flow: FlowSpec) -> int:
-        """The place of a flow among those that ran."""
+        """Return the index of a flow among those that ran."""
         return self.running.index(flow)
 
     def triggered(self, flow: FlowSpec) -> Mapping[str, Any]:
-        """What the event brought to a flow; empty where it did not run on it."""
+        """Return the variables that the event gave a flow; empty if the flow did not run on it."""
         return self.seeker(self.seq_no).triggered.get(self.number(flow), {})
 
     def ways(self, flow: FlowSpec) -> list[Parts]:
-        """The ways of all branches of the event through a flow, each down to where it ended."""
+        """Return the paths of all branches of the event through a flow, each down to its end."""
         seen = self.seeker(self.seq_no).of_flow(self.number(flow))
         ways = [self._to(seen, end.branch, end.stage.number) for end in _ends(flow, seen)]
-        # what a batch made of a context is followed where it may be theirs: each is a replay of its own
+        # a batch is followed only if it may be theirs: each is a replay of its own
         return [
             self.whole(flow, way) if recipient_of(flow, way[-1]) in (None, self.recipient) else [way]
             for way in ways
         ]
 
     def on(self, flow: FlowSpec, into: tuple[int, Branch], step: int) -> list[StepTrace]:
-        """How the batch went on that took a context in: the steps after that one, of the event that it went on as."""
+        """Return the path of the batch that absorbed a context: the steps after that one, of the event that
+        it went on as.
+        """
         seq_no, branch = into
         seen = self.seeker(seq_no).of_flow(self.number(flow))
         after = [one for one in seen if one.stage.number > step and one.branch[: len(branch)] == branch]
@@ -75,7 +77,7 @@ class EventTrace:
         return self._to(after, chosen[0].branch, chosen[0].stage.number) if chosen else []
 
     def whole(self, flow: FlowSpec, way: list[StepTrace]) -> Parts:
-        """A way and what it went on as: one list for each event, the first one for the event itself."""
+        """Return a path and what it went on as: a list for each event, the first one for the event itself."""
         parts = [way]
         while parts[-1] and parts[-1][-1].into is not None:
             end = parts[-1][-1]
@@ -89,7 +91,7 @@ class EventTrace:
 
 
 def persons(flow: FlowSpec, way: Parts) -> set[str]:
-    """Whom a way is for: whom it was delivered to, else whom it would be for, else whose branch it is."""
+    """Return the recipients of a path: delivered, else inferred, else the fan-out branch."""
     delivered = {seen.recipient_id for part in way for seen in part if seen.recipient_id is not None}
     end = way[-1][-1]
     coming = recipient_of(flow, end) or (None if delivered else branch_of(flow, end))
@@ -97,7 +99,7 @@ def persons(flow: FlowSpec, way: Parts) -> set[str]:
 
 
 def delivered_at(way: Parts, recipient: str) -> StepTrace | None:
-    """Where a way reached the recipient, past their preferences; None where it did not."""
+    """Return the step at which a path reached the recipient, past their preferences; None if it did not."""
     for part in way:
         for seen in part:
             sinks: tuple[str, ...] = getattr(seen.stage.operator, "sinks", ())

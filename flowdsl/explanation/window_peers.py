@@ -1,4 +1,4 @@
-"""Who else came to a step that remembers: the contexts that share a window or a limit with one."""
+"""Contexts that share a window or a limit with another one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass
 class Arrivals:
-    """The contexts that came to a step, in order: event, key and log clock (µs) of each, and the branches of one event."""
+    """The contexts that entered a step, in order: event, key and log clock (µs) of each, and the branches of
+    one event.
+    """
 
     number: int
     step: Operator
@@ -35,13 +37,13 @@ class Arrivals:
 
     @classmethod
     def at(cls, stage: CompiledStep, rules: Rules, watched: int) -> Arrivals:
-        """None so far, at a step."""
+        """Start without contexts at a step."""
         paths = sorted(stage.operator.key_paths)
         space = KeySpace(paths, typed=rules.typed_keys, nulls=rules.null_keys) if paths else None
         return cls(stage.number, stage.operator, space, watched)
 
     def add(self, contexts: ContextBatch) -> None:
-        """Note contexts; those without a key fail, and are nobody's business."""
+        """Add contexts; those without a key fail and are left out."""
         seq, moments = contexts.seq.copy(), contexts.moment.copy()
         keys, branches = np.zeros(len(seq), np.int64), contexts.branches
         if self.space is not None and len(seq):
@@ -55,12 +57,14 @@ class Arrivals:
         self.parts.append((seq, keys, moments))
 
     def settle(self) -> None:
-        """Put the parts together."""
+        """Concatenate the parts."""
         columns: list[Ints] = [np.concatenate(c) for c in zip(*self.parts, strict=True)] if self.parts else []
         self.seq, self.keys, self.moments = columns or [np.zeros(0, np.int64)] * 3
 
     def beside_branch(self, branch: tuple[int, ...]) -> tuple[list[int], list[int], int] | None:
-        """The events and moments of all contexts that share the key of one branch of the event, and which of them it is."""
+        """Return the events and times of all contexts with the key of one branch of the event, and its index
+        among them.
+        """
         if branch not in self.own:
             return None
         row = np.flatnonzero(self.seq == self.watched)[self.own.index(branch)]
@@ -69,7 +73,9 @@ class Arrivals:
         return self.seq[rows].tolist(), self.moments[rows].tolist(), rows.tolist().index(int(row))
 
     def beside(self, seq_no: int) -> Iterable[tuple[list[int], list[int], list[int]]]:
-        """For each key of an event: the events and moments of all contexts of that key, and which are the event's."""
+        """Yield, for each key of an event, the events and times of all its contexts, and the indexes of the
+        event's own.
+        """
         for key in np.unique(self.keys[self.seq == seq_no]):
             rows = np.flatnonzero(self.keys == key)
             rows = rows[np.argsort(self.moments[rows], kind="stable")]
@@ -78,7 +84,7 @@ class Arrivals:
 
 
 class WindowPeers(EventTracer):
-    """Watches one event, and notes who else came to the steps that remember."""
+    """Tracer of one event that also records the other contexts at steps with state."""
 
     def __init__(self, seq_no: int, rules: Rules) -> None:
         super().__init__(seq_no)
@@ -86,7 +92,7 @@ class WindowPeers(EventTracer):
         self._arrivals: dict[int, Arrivals] = {}
 
     def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
-        """A step let some contexts go on."""
+        """Record the contexts that entered a step."""
         super().step(stage, entered, passed)
         if stage.operator.kind in (Kind.PER_KEY, Kind.WHOLE) and len(entered):
             if id(stage) not in self._arrivals:
@@ -95,7 +101,7 @@ class WindowPeers(EventTracer):
 
 
 def windows(moments: list[int], length: int) -> list[int]:
-    """For each moment the row that opened its window."""
+    """Return, for each time, the row that opened its window."""
     starts: list[int] = []
     opener = -1
     for row, moment in enumerate(moments):
@@ -106,7 +112,7 @@ def windows(moments: list[int], length: int) -> list[int]:
 
 
 def takers(step: RateLimit, moments: list[int], row: int, *, queue: bool) -> list[int]:
-    """The fewest contexts before one that had to take tokens for it to find what it found."""
+    """Return the fewest earlier contexts whose tokens explain the outcome of one."""
     went = _released(step, moments[: row + 1], queue=queue)
     takers = [before for before in range(row) if went[before] is not None]
 
@@ -114,13 +120,13 @@ def takers(step: RateLimit, moments: list[int], row: int, *, queue: bool) -> lis
         last = takers[len(takers) - count :]
         return bool(_released(step, [moments[r] for r in (*last, row)], queue=queue)[-1] == went[row])
 
-    # the more took tokens before, the later it gets its own
+    # the more tokens are taken before, the later it gets its own
     fewest = bisect.bisect_left(range(len(takers)), True, key=same)
     return takers[len(takers) - fewest :]
 
 
 def _released(step: RateLimit, moments: list[int], *, queue: bool) -> list[Any]:
-    """When each context gets its token from a bucket that is full at first; None where it gets none."""
+    """Return when each context gets its token from a bucket that starts full; None if it gets none."""
     per, most = step.per.microseconds, step.max
     tokens, at = Fraction(most), moments[0] if moments else 0
     found: list[Any] = []
