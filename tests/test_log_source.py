@@ -388,7 +388,6 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sorting outside memory with files of a few rows, so that small histories take the long way."""
     monkeypatch.setattr(external_sort, "ROWS_A_FILE", 5)
     monkeypatch.setattr(external_sort.Sample, "STEP", 2)
-    return
 
 
 @settings(max_examples=60, deadline=None)

@@ -21,7 +21,7 @@ from flowdsl.rules import AsOf, Target, WindowsAtEnd
 from flowdsl.sinks.base import SinkLike
 
 
-def replay(
+def replay(  # noqa: PLR0913 -- all of them by name
     flows: FlowLike,
     log: LogLike,
     graph: EntityGraph | None = None,

@@ -152,7 +152,6 @@ def _columns(options: argparse.Namespace) -> dict[str, Any]:
 
 def _joined(pattern: str) -> Callable[[Mapping[str, Any]], str | None]:
     """Fill placeholders in a text with values of a row; None if one of them is missing."""
-
     from flowdsl.log.origins import Paths
 
     def join(row: Mapping[str, Any]) -> str | None:

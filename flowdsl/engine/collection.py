@@ -53,7 +53,7 @@ class RunForgetting:
         return self._ids.rounds
 
     def keep(self, state: State) -> None:
-        """This state was taken of the run."""
+        """Note that this state was taken of the run."""
         self._states.append(weakref.ref(state))
 
     def wait_for(self, reader: Any) -> None:

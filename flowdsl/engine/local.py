@@ -207,7 +207,8 @@ class LocalExecutor:
 
     def _prepared(self, frames: Iterable[pl.DataFrame], span: ReplayRange) -> Iterator[EventRows]:
         """Frames with their ids as codes and their JSON taken apart: much of the work of a simple flow, done while
-        the last one is run."""
+        the last one is run.
+        """
 
         def prepare(frame: pl.DataFrame) -> EventRows:
             events = EventRows(readable(frame), self.graph.interner, self.plan.event_paths)

@@ -88,7 +88,7 @@ class ProjectSpec:
         return replace(self, flows=(*self.flows[:at], flow, *self.flows[at + 1 :]))
 
     def merge(self, *others: ProjectSpec) -> Self:
-        """This project and others as one, by production's rules.
+        """Return this project and others as one, by production's rules.
 
         Flows and consumers one after the other (two flows of one name both run), of sinks of one name the last, and
         the last backend that is not the usual one. Of other top-level keys lists are joined, mappings too, and of

@@ -45,7 +45,7 @@ class Options:
     """Where production stopped in it, once that is known."""
 
 
-def options_of(
+def options_of(  # noqa: PLR0913 -- those of `replay`
     flows: FlowLike,
     log: LogLike,
     graph: EntityGraph | None = None,

@@ -46,7 +46,7 @@ def joined(one: Kind, other: Kind) -> Kind:
     >>> joined("natural", "number"), joined({"a": "text"}, {"b": "natural"}), joined(["text"], "text")
     ('number', {'a': 'text', 'b': 'natural'}, 'several')
     """
-    if one == other or other == NOTHING:
+    if other in (one, NOTHING):
         return one
     if one == NOTHING:
         return other
