@@ -1,6 +1,6 @@
 """Progress reporting for long-running operations (tqdm bar, notebook line, or callback)
 
-Operations that may take longer than a second run in a `following` block, and report to it several times a second. Nested
+Operations that may take longer than a second run in a `track` block, and report to it several times a second. Nested
 operations have no bar of their own.
 """
 
@@ -43,7 +43,7 @@ class ProgressReporter:
     def __call__(self, done: int) -> None:
         """Report the amount done since the last call."""
 
-    def heard(self, done: int, total: int | None = None) -> None:
+    def advance_to(self, done: int, total: int | None = None) -> None:
         """Advance to an amount done in all, as a nested `progress` callback; a second pass counts only what
         exceeds the first.
         """
@@ -65,14 +65,14 @@ class _Part(ProgressReporter):
 
     def __init__(self, whole: ProgressReporter, worth: float) -> None:
         super().__init__()
-        self._whole, self._worth, self._told = whole, worth, 0
+        self._whole, self._worth, self._reported = whole, worth, 0
         self.seen = whole.seen
 
     def __call__(self, done: int) -> None:
         self.done += done
         now = int(self._worth * self.done)
-        self._whole(now - self._told)
-        self._told = now
+        self._whole(now - self._reported)
+        self._reported = now
 
 
 class _CallbackReporter(ProgressReporter):
@@ -196,7 +196,7 @@ _CURRENT: ContextVar[ProgressReporter | None] = ContextVar("flowdsl_progress", d
 
 
 @contextlib.contextmanager
-def following(
+def track(
     progress: Progress, total: int | None, what: str = "replay", unit: str = "events"
 ) -> Iterator[ProgressReporter]:
     """Report progress within a block; yield the reporter to call with the amount done."""
@@ -222,7 +222,7 @@ def _follower(progress: Progress, total: int | None, what: str, unit: str) -> Pr
     return ProgressReporter(total)
 
 
-def awaited(future: Future[T]) -> T:
+def wait_with_progress(future: Future[T]) -> T:
     """Wait for a future while refreshing the progress bar."""
     current = _CURRENT.get()
     if current is not None:
@@ -232,7 +232,7 @@ def awaited(future: Future[T]) -> T:
     return future.result()
 
 
-def counted(items: Iterable[T], tick: Tick, size: int = 1 << 14) -> Iterator[T]:
+def count_items(items: Iterable[T], tick: Tick, size: int = 1 << 14) -> Iterator[T]:
     """Yield the items, and report them in groups of `size`"""
     number = 0
     for number, item in enumerate(items, 1):
@@ -242,23 +242,23 @@ def counted(items: Iterable[T], tick: Tick, size: int = 1 << 14) -> Iterator[T]:
     tick(number % size)
 
 
-def beside(work: Callable[[], T]) -> T:
+def run_in_background(work: Callable[[], T]) -> T:
     """Run a call that cannot report progress; use a thread so that the bar keeps refreshing."""
     current = _CURRENT.get()
     if current is None or not current.seen:
         return work()
-    with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-beside") as pool:
-        return awaited(pool.submit(work))
+    with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-background") as pool:
+        return wait_with_progress(pool.submit(work))
 
 
-def beat(done: int = 0) -> None:
+def heartbeat(done: int = 0) -> None:
     """Send a heartbeat to the current reporter of this thread, if any."""
     current = _CURRENT.get()
     if current is not None:
         current(0)
 
 
-def silent(done: int) -> None:
+def noop(done: int) -> None:
     """Ignore progress."""
 
 

@@ -338,7 +338,7 @@ def test_a_terminal_shows_one_bar_and_keeps_nothing_of_it(
 
 def test_a_bar_says_how_far_it_is_and_how_fast(terminal: Terminal, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(progress, "DELAY", 0.2)
-    with progress.following(None, 300_000) as tick:
+    with progress.track(None, 300_000) as tick:
         tick(60_000)
         time.sleep(0.2)
         tick(60_000)
@@ -402,8 +402,8 @@ def test_a_bar_stays_alive_while_one_long_step_takes_its_time(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(progress, "DELAY", 0.1)
-    with progress.following(None, 10, "wait"):
-        assert progress.beside(lambda: time.sleep(0.7) or "done") == "done"
+    with progress.track(None, 10, "wait"):
+        assert progress.run_in_background(lambda: time.sleep(0.7) or "done") == "done"
         assert len(terminal.lines) >= 2
     assert terminal.is_clear
 

@@ -16,7 +16,7 @@ from flowdsl.comparison.members import members_of
 from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
-from flowdsl.progress import Progress, ProgressReporter, following
+from flowdsl.progress import Progress, ProgressReporter, track
 from flowdsl.results.result_data import ResultData
 from flowdsl.sinks.frame import MOMENT
 
@@ -318,7 +318,7 @@ def _compared(
     differences = [pl.DataFrame(schema={"pair": pl.Int64, **ROWS})]
     counts: list[dict[str, Any]] = []
     total = sum(side.count(sink) for pair in pairs for side in pair.sides for sink in side.sinks)
-    with following(progress, total, "compare", "deliveries") as follower:
+    with track(progress, total, "compare", "deliveries") as follower:
         for number, pair in enumerate(pairs):
             for sink, tally, rows in _by_sink(pair, follower, logs):
                 both = sum(tally.values()) - tally["added"] - tally["removed"]

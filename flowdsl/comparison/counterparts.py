@@ -15,7 +15,7 @@ from flowdsl.log import EventSource
 from flowdsl.log.event_ids import Occurrences, content_texts
 from flowdsl.log.future_events import AheadOfNext
 from flowdsl.log.uuids import NormalizedUuids
-from flowdsl.progress import beat
+from flowdsl.progress import heartbeat
 from flowdsl.results.result_data import ResultData
 from flowdsl.values.interner import hashes, pair_hash
 from flowdsl.values.masks import where_present
@@ -46,7 +46,7 @@ class Events:
             nth = equal.nth(texts).astype(np.uint64)
             numbers.append(frame["seq_no"].to_numpy())
             words.append(pair_hash(pair_hash(*hashes([texts])[0]), nth).view(np.int64))
-            beat()
+            heartbeat()
         return cls(np.concatenate(numbers), np.concatenate(words))
 
     def words(self, numbers: pl.Series) -> pl.Series:
@@ -126,5 +126,5 @@ def _same(one: EventSource, other: EventSource) -> bool:
     for left, right in zip_longest(*chunks):
         if left is None or right is None or not left.equals(right):
             return False
-        beat()
+        heartbeat()
     return True

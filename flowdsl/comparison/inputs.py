@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from flowdsl.flow.spec import FlowSpec
-from flowdsl.progress import Tick, silent
+from flowdsl.progress import Tick, noop
 from flowdsl.results.result_data import ResultData
 from flowdsl.results.tables import deliveries_with_origin, sink_table
 
@@ -53,14 +53,14 @@ class FlowResult:
         mine = [d for d in manifest["delivered"] if (d["flow"], d["sink"]) == (self.name, sink)]
         return sum(d["count"] for d in mine)
 
-    def deliveries(self, sink: str, tick: Tick = silent) -> pl.DataFrame:
+    def deliveries(self, sink: str, tick: Tick = noop) -> pl.DataFrame:
         """Return its deliveries to a sink, with `origin` and `place`; `tick` gets the number of rows made."""
         manifest = self.result.manifest
         return deliveries_with_origin(
             self.result.store, self.result.flows, manifest["delivers"], self.number, sink, tick
         )
 
-    def columns(self, sink: str, columns: Sequence[str], tick: Tick = silent) -> pl.DataFrame:
+    def columns(self, sink: str, columns: Sequence[str], tick: Tick = noop) -> pl.DataFrame:
         """Return some columns of its deliveries to a sink; `tick` gets the number of rows made."""
         manifest = self.result.manifest
         mine = [{**step, "flows": [self.number]} for step in self._delivers]

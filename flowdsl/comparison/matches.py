@@ -18,7 +18,7 @@ import polars as pl
 
 from flowdsl.comparison.counterparts import Counterparts
 from flowdsl.comparison.members import with_most_in_common
-from flowdsl.progress import Tick, beside, silent
+from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.values.interner import Hashes, hashes, pair_hash
 
 CHANGES: Final = ("added", "removed", "readdressed", "changed", "moved")
@@ -58,7 +58,7 @@ def matched(
     after: pl.DataFrame,
     *,
     timed: bool,
-    tick: Tick = silent,
+    tick: Tick = noop,
     logs: Counterparts | None = None,
     members: Callable[[], Sequence[pl.DataFrame]] | None = None,
 ) -> tuple[dict[str, int], pl.DataFrame]:
@@ -100,7 +100,7 @@ def matched(
         }
     )
     tick(len(alone[0]) + len(alone[1]))
-    return counts, beside(lambda: _spelled_out(rows, before, after))
+    return counts, run_in_background(lambda: _spelled_out(rows, before, after))
 
 
 def _code(change: str) -> int:
@@ -176,7 +176,7 @@ class _Pairs:
         for columns in common:
             if not self.is_open:
                 return
-            self._take(*beside(partial(_first_with_first, *self._keys(columns))))
+            self._take(*run_in_background(partial(_first_with_first, *self._keys(columns))))
 
     def find_by_members(
         self, before: pl.DataFrame, after: pl.DataFrame, members: Sequence[pl.DataFrame]

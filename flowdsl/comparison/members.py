@@ -18,7 +18,7 @@ from flowdsl.events import FlowWarning
 from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.outcome import EventRefs, Refused
-from flowdsl.progress import following
+from flowdsl.progress import track
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
 from flowdsl.results.table_writer import branch_texts
@@ -46,8 +46,8 @@ def members_of(side: FlowResult, events: Events) -> pl.DataFrame:
         # the replay itself has already warned
         warnings.simplefilter("ignore", FlowWarning)
         chosen = dataclasses.replace(options, flows=flows)
-        with following(None, chosen.source.count(), "members") as follower:
-            run(chosen, NoStore(), progress=follower.heard, observer=collector)
+        with track(None, chosen.source.count(), "members") as follower:
+            run(chosen, NoStore(), progress=follower.advance_to, observer=collector)
     found = pl.concat([pl.DataFrame(schema=_SCHEMA), *collector.parts])
     return found.with_columns(events.words(found["member"]).alias("word"))
 

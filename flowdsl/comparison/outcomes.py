@@ -17,7 +17,7 @@ from flowdsl.events import FlowWarning
 from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.outcome import EventRefs, Refused
-from flowdsl.progress import following
+from flowdsl.progress import track
 from flowdsl.results.options import Options
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
@@ -46,8 +46,8 @@ def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64])
         # the replay itself has already warned
         warnings.simplefilter("ignore", FlowWarning)
         chosen = dataclasses.replace(options, flows=tuple(options.flows[number] for number in kept))
-        with following(None, chosen.source.count(), "causes") as follower:
-            run(chosen, NoStore(), progress=follower.heard, observer=observer)
+        with track(None, chosen.source.count(), "causes") as follower:
+            run(chosen, NoStore(), progress=follower.advance_to, observer=observer)
     found = observer.frame()
     numbers = pl.DataFrame(
         {"flow": range(len(kept)), "number": kept}, schema={"flow": pl.Int64, "number": pl.Int64}

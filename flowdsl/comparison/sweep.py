@@ -17,7 +17,7 @@ from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import to_pandas
-from flowdsl.progress import Tick, following
+from flowdsl.progress import Tick, track
 from flowdsl.results.result_data import ResultData
 from flowdsl.views.templates import render
 
@@ -176,7 +176,7 @@ class SweepData:
                 for name, _ in self.variants[0].values
             }
         )
-        with following(None, len(self.result), "sweep", "deliveries") as tick:
+        with track(None, len(self.result), "sweep", "deliveries") as tick:
             sides = (FlowResult(self.result, number) for number in range(len(self.variants)))
             delivered = [_deliveries(side, tick) for side in sides]
         counted = [_counts(FlowResult(self.result, number)) for number in range(len(self.variants))]

@@ -18,7 +18,7 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.state import GraphRequirements, GraphState
 from flowdsl.log import EventSource
 from flowdsl.log.event_rows import EventRows
-from flowdsl.progress import Tick, silent
+from flowdsl.progress import Tick, noop
 
 
 def fitted(
@@ -27,7 +27,7 @@ def fitted(
     base: EntityGraph | None,
     source: EventSource,
     columns: Collection[str],
-    tick: Tick = silent,
+    tick: Tick = noop,
 ) -> State:
     """The state for a plan: with the graph that its flows read, and contexts that have these columns of their events.
 

@@ -29,7 +29,7 @@ from flowdsl.log import EventSource
 from flowdsl.log.columns import readable
 from flowdsl.log.event_rows import EventRows
 from flowdsl.log.pushdown import ScanFilter
-from flowdsl.progress import Tick, awaited, silent
+from flowdsl.progress import Tick, noop, wait_with_progress
 from flowdsl.scope import TRIGGER_VARIABLES
 from flowdsl.values.masks import where_equal
 
@@ -123,7 +123,7 @@ class LocalExecutor:
         self._workers = [Worker(steps_of, alone=alone) for steps_of in branches]
 
     def run(
-        self, source: EventSource, span: ReplayRange, *, chunk_size: int | None = None, progress: Tick = silent,
+        self, source: EventSource, span: ReplayRange, *, chunk_size: int | None = None, progress: Tick = noop,
         columns: frozenset[str] | None = None, judge: Judge | None = None,
     ) -> None:  # fmt: skip
         """Take the events after the current position through the flows; none where production has stopped.
@@ -225,14 +225,14 @@ class LocalExecutor:
                     self._behind = int(whole["seq_no"][frame.height])
                 coming = pool.submit(prepare, frame)
                 if waiting is not None:
-                    yield awaited(waiting)
+                    yield wait_with_progress(waiting)
                 waiting = coming
                 if ended:
                     break
             if waiting is not None:
-                yield awaited(waiting)
+                yield wait_with_progress(waiting)
 
-    def gather_final_graph(self, source: EventSource, span: ReplayRange, progress: Tick = silent) -> None:
+    def gather_final_graph(self, source: EventSource, span: ReplayRange, progress: Tick = noop) -> None:
         """Take in what the whole log does to the graph, and let nothing change it from here on."""
         for frame in source.chunks(self.plan.event_columns, CHUNK, self.position):
             frame, ended = span.cut(frame)

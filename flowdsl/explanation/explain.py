@@ -19,7 +19,7 @@ from flowdsl.flow.spec import FlowSpec, Trigger
 from flowdsl.log.columns import readable
 from flowdsl.operators.base import Kind
 from flowdsl.operators.deliver import Deliver
-from flowdsl.progress import Progress, following
+from flowdsl.progress import Progress, track
 from flowdsl.results.options import Options
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
@@ -248,11 +248,11 @@ def watch(options: Options, watcher: EventTracer, progress: Progress = None) -> 
         options = dataclasses.replace(options, span=dataclasses.replace(options.span, only=only))
 
     def enough(done: int, total: int | None) -> None:
-        follower.heard(done)
+        follower.advance_to(done)
         if watcher.position >= watcher.seq_no and not watcher.waiting:
             raise _EnoughError
 
-    with following(progress, options.source.count(), "explain") as follower, warnings.catch_warnings():
+    with track(progress, options.source.count(), "explain") as follower, warnings.catch_warnings():
         # the replay itself has already warned
         warnings.simplefilter("ignore", FlowWarning)
         with contextlib.suppress(_EnoughError):

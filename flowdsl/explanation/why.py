@@ -23,7 +23,7 @@ from flowdsl.explanation.narrative import Narrator
 from flowdsl.explanation.paths import FlowPath, RecipientPaths
 from flowdsl.explanation.trace import GONE_ON, EventTrace, Parts, delivered_at, persons
 from flowdsl.flow.spec import FlowSpec
-from flowdsl.progress import Progress, following
+from flowdsl.progress import Progress, track
 from flowdsl.results.options import Options
 
 if TYPE_CHECKING:
@@ -158,9 +158,9 @@ def why(
     event = event_at(options.source, seq_no)
     asked = asked_flows(options, flow)
     matching = [f for f in asked if unmet(options, f, event) is None]
-    with following(progress, options.source.count(), "why") as follower:
+    with track(progress, options.source.count(), "why") as follower:
         # an event absorbed by a batch is traced on in a replay of the event that closed it
-        trail = EventTrace(options, int(event["seq_no"]), recipient, matching, follower.heard)
+        trail = EventTrace(options, int(event["seq_no"]), recipient, matching, follower.advance_to)
         ways = [_way(trail, one, event, unmet(options, one, event)) for one in asked]
     return DeliveryExplanation(
         event,

@@ -26,7 +26,7 @@ from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.fan_out import FanOut
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.where import Where
-from flowdsl.progress import Progress, Tick, following
+from flowdsl.progress import Progress, Tick, track
 from flowdsl.results.options import Options
 from flowdsl.results.run import run
 from flowdsl.values.canonical_json import spelled
@@ -162,11 +162,11 @@ def findings_from_log(
     The flows are replayed once by flowdsl's own rules, and watched.
     """
     seen, noted = _Seen(target is not None), Noted()
-    with following(progress, options.source.count(), "check") as follower:
+    with track(progress, options.source.count(), "check") as follower:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FlowWarning)
             replayed = follower if target is None else follower.part(1 - _READING)
-            run(options, noted, progress=replayed.heard, observer=seen)
+            run(options, noted, progress=replayed.advance_to, observer=seen)
         found = [
             *_large_fan_outs(seen, options.flows, places),
             *_null_keys(seen, options.flows, places),

@@ -15,7 +15,7 @@ from flowdsl.errors import DataError
 from flowdsl.frames import to_polars
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.paths import path_of
-from flowdsl.progress import Progress, Tick, beside, following
+from flowdsl.progress import Progress, Tick, run_in_background, track
 
 FORMATS: Final = (".parquet", ".csv", ".jsonl")
 # share of the work spent on reading the files
@@ -73,13 +73,13 @@ def read_graph(folder: str | os.PathLike[str], *, progress: Progress = None) -> 
         )
     if len(links) > 1:
         raise DataError("links stand in two files", place=str(links[1]))
-    with following(progress, _rows_of([*files, *links]), "graph", "rows") as follower:
+    with track(progress, _rows_of([*files, *links]), "graph", "rows") as follower:
         read, made = follower.part(_READING), follower.part(1 - _READING)
         entities = {file.stem: _read(file, read) for file in files}
         linked = _read(links[0], read) if links else None
         # known only now for text files
         follower.total = read.done
-        return EntityGraph(entities, linked, progress=made.heard)
+        return EntityGraph(entities, linked, progress=made.advance_to)
 
 
 def _rows_of(paths: list[Path]) -> int | None:
@@ -94,7 +94,7 @@ def _rows_of(paths: list[Path]) -> int | None:
 
 
 def _read(path: Path, tick: Tick) -> pl.DataFrame:
-    frame = beside(lambda: _frame(path))
+    frame = run_in_background(lambda: _frame(path))
     tick(frame.height)
     return frame
 

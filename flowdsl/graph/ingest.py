@@ -11,14 +11,14 @@ import polars as pl
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import LONGEST_ID, MAX_NESTING, too_deep
 from flowdsl.frames import is_frame, is_whole, rows_in, to_polars
-from flowdsl.progress import Tick, beside, counted, silent
+from flowdsl.progress import Tick, count_items, noop, run_in_background
 from flowdsl.values.json_extraction import Documents
 
 T = TypeVar("T")
 LINK_COLUMNS = ("link_type", "source_id", "target_id", "link_id", "metadata")
 
 
-def entity_documents(kind: str, entities: Any, tick: Tick = silent) -> tuple[pl.Series, Documents]:
+def entity_documents(kind: str, entities: Any, tick: Tick = noop) -> tuple[pl.Series, Documents]:
     """Return the ids and objects of an entity type, from a frame with a column `id` or a mapping of ids to
     objects.
 
@@ -39,7 +39,7 @@ def entity_documents(kind: str, entities: Any, tick: Tick = silent) -> tuple[pl.
 
 def _aside(given: Any, work: Callable[[], T]) -> T:
     """Convert frames in memory in a thread; others may run user code, which stays on the user's thread."""
-    return work() if rows_in(given) is None else beside(work)
+    return work() if rows_in(given) is None else run_in_background(work)
 
 
 def _from_frame(frame: pl.DataFrame, what: str) -> tuple[pl.Series, Documents]:
@@ -72,7 +72,7 @@ def _from_mapping(entities: Mapping[Any, Any], what: str, tick: Tick) -> tuple[p
     ids = pl.Series([_id_text(key, what) for key in entities], dtype=pl.String)
     _refuse_duplicates(ids, what)
     texts = []
-    for key, value in counted(entities.items(), tick):
+    for key, value in count_items(entities.items(), tick):
         try:
             text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
             text.encode()
@@ -89,7 +89,7 @@ def _from_mapping(entities: Mapping[Any, Any], what: str, tick: Tick) -> tuple[p
     return ids, Documents(pl.Series(texts, dtype=pl.String))
 
 
-def link_frame(links: Any, tick: Tick = silent) -> pl.DataFrame:
+def link_frame(links: Any, tick: Tick = noop) -> pl.DataFrame:
     """Return links as a frame of text columns `link_type, source_id, target_id, link_id`, in order."""
     if is_frame(links):
         frame = _aside(links, lambda: to_polars(links, "links"))
@@ -123,7 +123,7 @@ def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
     if not isinstance(links, Iterable) or isinstance(links, (str, bytes, Mapping)):
         raise DataError(f"links are a {type(links).__name__}", allowed="a frame or a list of mappings")
     rows = []
-    for number, link in enumerate(counted(links, tick)):
+    for number, link in enumerate(count_items(links, tick)):
         if not isinstance(link, Mapping):
             raise DataError(f"links: number {number} is a {type(link).__name__}", allowed="a mapping")
         for key in link:

@@ -20,7 +20,7 @@ from flowdsl.graph.links import LinkTable
 from flowdsl.graph.state import GraphRequirements, GraphState
 from flowdsl.graph.versions import VersionBlock, VersionStore
 from flowdsl.log.uuids import one_spelling
-from flowdsl.progress import Progress, ProgressReporter, Tick, beside, following
+from flowdsl.progress import Progress, ProgressReporter, Tick, run_in_background, track
 from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.values.interner import Codes, Interner
 
@@ -77,7 +77,7 @@ class EntityGraph:
             raise DataError(
                 f"entities are a {type(entities).__name__}", allowed="a mapping entity type → entities"
             )
-        with following(progress, _rows(entities or {}, links), "graph", "rows") as follower:
+        with track(progress, _rows(entities or {}, links), "graph", "rows") as follower:
             # each row is read, then its ids are interned
             read, numbered = follower.part(_READING), follower.part(1 - _READING)
             for name, given in (entities or {}).items():
@@ -257,11 +257,11 @@ class EntityGraph:
         return np.concatenate(parts)
 
     def _add_links(self, given: pl.DataFrame, numbered: ProgressReporter) -> None:
-        frame = beside(lambda: _last_of_each_id(given))
+        frame = run_in_background(lambda: _last_of_each_id(given))
         # both ends of each link
         tick = numbered.part(0.5)
         for (name,), part in frame.group_by("link_type", maintain_order=True):
-            part = beside(partial(_last_between_each_ends, part))
+            part = run_in_background(partial(_last_between_each_ends, part))
             sources, targets = (self._interned(part[end], tick) for end in ("source_id", "target_id"))
             self._links[str(name)] = LinkTable.of(sources, targets)
             self._link_ids[str(name)] = part["link_id"]

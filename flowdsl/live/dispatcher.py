@@ -23,7 +23,7 @@ from flowdsl.live.dead_letters import letter_of_delivery
 from flowdsl.live.log_cursor import LogPosition
 from flowdsl.live.metrics import SinkStats
 from flowdsl.live.spans import Tracer
-from flowdsl.progress import beat
+from flowdsl.progress import heartbeat
 from flowdsl.sinks.base import Delivery, DurableSink, Failure, Outcome, Sink, checked_outcomes
 
 # deliveries that wait for one sink at most, and that it is given at once
@@ -143,7 +143,7 @@ class SinkWorker:
             if time.monotonic() > end:
                 return False
             self._changed.wait(_TURN)
-            beat()
+            heartbeat()
         return self._waiting <= WAITING
 
     def keep(self, number: int) -> None:
@@ -166,7 +166,7 @@ class SinkWorker:
         with self._changed:
             while self.done < number and not self.dead and (left := end - time.monotonic()) > 0:
                 self._changed.wait(min(left, _TURN))
-                beat()
+                heartbeat()
             return self.done >= number
 
     def stop(self, timeout: float) -> None:

@@ -45,7 +45,7 @@ from flowdsl.log.base import EventLog
 from flowdsl.log.errors import reading
 from flowdsl.pluralize import count_text
 from flowdsl.production.targets import by_rules
-from flowdsl.progress import Progress, ProgressReporter, following
+from flowdsl.progress import Progress, ProgressReporter, track
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.manifest import step_rows
 from flowdsl.rules import FLOWDSL
@@ -183,7 +183,7 @@ class Runtime:
         >>> runtime = Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).start()
         >>> runtime.stop()
         """
-        with following(progress, None, "start") as follower:
+        with track(progress, None, "start") as follower:
             self._begin(position, Position.LATEST, follower)
         self._thread = threading.Thread(
             target=self._follow, name=f"flowdsl-{self.consumer_name}", daemon=True
@@ -294,7 +294,7 @@ class Runtime:
             timeout = checked_seconds(timeout, "timeout")
         if self.running:
             return self._wait_until_idle(timeout, progress)
-        with following(progress, None, "run") as follower:
+        with track(progress, None, "run") as follower:
             self._begin(position, Position.BEGINNING, follower)
             live = self._live
             assert live is not None
@@ -429,7 +429,7 @@ class Runtime:
         from flowdsl.live.retry import retried
 
         open_sinks(self.sinks)
-        with following(progress, None, "retry") as follower:
+        with track(progress, None, "retry") as follower:
             return letters_frame(retried(self, self._consumer, self._labels, self._chosen(letters), follower))
 
     def discard(self, letters: FrameLike | None = None) -> int:
@@ -546,12 +546,12 @@ class Runtime:
         live.awaited = True
         begun = live.place.seq_no
         try:
-            with following(progress, max(self.log.last_seq_no() - begun, 0), "run") as follower:
+            with track(progress, max(self.log.last_seq_no() - begun, 0), "run") as follower:
                 while self.running and not live.idle:
                     if end is not None and time.monotonic() > end:
                         raise LiveError(f"the runtime was not idle within {timeout} seconds")
                     time.sleep(0.002)
-                    follower.heard(live.place.seq_no - begun)
+                    follower.advance_to(live.place.seq_no - begun)
         finally:
             live.awaited = False
         return self

@@ -26,7 +26,7 @@ from flowdsl.live.future_events import AheadOfClock, moment
 from flowdsl.live.log_cursor import LogCursor, LogPosition, LogSlice
 from flowdsl.live.spans import Tracer
 from flowdsl.log.base import EventLog
-from flowdsl.progress import Tick, silent
+from flowdsl.progress import Tick, noop
 from flowdsl.values.json_extraction import Documents
 
 # how long a run sleeps at most, in seconds: so soon it sees that it is to stop, and clock marks of other runs
@@ -79,7 +79,7 @@ class LiveWorker:
         # whether somebody waits until the run is idle
         self.awaited = False
         # who hears of the events that are run, on the thread of the run
-        self.told: Tick = silent
+        self.told: Tick = noop
         self._setting = setting
         self._run = begun.run
         self._earlier = begun.earlier

@@ -20,7 +20,7 @@ from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.position import Position, first_after
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import event_rows
-from flowdsl.progress import Progress, ProgressReporter, following
+from flowdsl.progress import Progress, ProgressReporter, track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,12 +111,12 @@ class EventLog(ABC):
         check_duplicates(duplicates)
         if duplicates == "drop":
             # nobody else may append an id between the question whether it is there and the append
-            with self._dropping, following(progress, count_of(events), "append") as follower:
+            with self._dropping, track(progress, count_of(events), "append") as follower:
                 return self._append(events, timestamp, follower, self.fresh(self._problems))
         if progress is None and are_few(events):
             # so a live log grows, and it is in a hurry
             return self._append(events, timestamp, ProgressReporter())
-        with following(progress, count_of(events), "append") as follower:
+        with track(progress, count_of(events), "append") as follower:
             return self._append(events, timestamp, follower)
 
     @abstractmethod

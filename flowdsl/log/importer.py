@@ -35,7 +35,7 @@ from flowdsl.log.text_readers import TextBlock
 from flowdsl.log.timestamps import TimeUnit
 from flowdsl.log.validation import faults, without
 from flowdsl.paths import path_of
-from flowdsl.progress import Progress, beside, following
+from flowdsl.progress import Progress, run_in_background, track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ def read_events(
     1
     """
     reader = EventImporter(_shape(columns, kinds, split, time_unit, time_format), duplicates)
-    with warned_once(), following(progress, _rows_in(source), "read") as follower:
+    with warned_once(), track(progress, _rows_in(source), "read") as follower:
         frames = [
             pl.DataFrame(schema=SCHEMA).drop("seq_no"),
             *told(reader.frames(source), follower.part(_READING)),
@@ -90,7 +90,7 @@ def read_events(
         follower.total = sum(frame.height for frame in frames)
         if not follower.total:
             reader.refuse_nothing()
-        events = beside(lambda: _in_order(frames, renumber=bool(split)))
+        events = run_in_background(lambda: _in_order(frames, renumber=bool(split)))
         return MemoryEventLog.of(events, reader.problems, reader.skipped)
 
 
@@ -133,7 +133,7 @@ def convert(
     with (
         tempfile.TemporaryDirectory(prefix="flowdsl-convert-") as folder,
         warned_once(),
-        following(progress, _rows_in(source), "convert") as follower,
+        track(progress, _rows_in(source), "convert") as follower,
     ):
         read = follower.part(_READING)
         frames = told(reader.frames(source), read)
@@ -145,7 +145,7 @@ def convert(
         follower.total = read.done
         if not read.done:
             reader.refuse_nothing()
-        written = follower.part(1 - _READING).heard
+        written = follower.part(1 - _READING).advance_to
         last = log.append(EventTable(ParquetFiles(spool)), progress=written) if spool else before
     dropped = reader.dropped + (0 if fresh is None else fresh.dropped)
     return Converted(last - before, reader.skipped, reader.problems.frame(), dropped)

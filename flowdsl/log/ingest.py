@@ -22,7 +22,7 @@ from flowdsl.log.source import EventSource, is_source
 from flowdsl.log.sources import RawTable, StreamTable
 from flowdsl.log.table import together
 from flowdsl.log.validation import FAR, excerpt, faults, without
-from flowdsl.progress import Tick, counted, silent
+from flowdsl.progress import Tick, count_items, noop
 
 _BLOCK: Final = 131_072
 _FEW: Final = 1_000
@@ -32,7 +32,7 @@ EventsLike: TypeAlias = "Mapping[str, Any] | Iterable[Mapping[str, Any]] | Frame
 """One event, several, a frame with the columns of an event table, or another log."""
 
 
-def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = silent) -> list[EventRow] | None:
+def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = noop) -> list[EventRow] | None:
     """Return event mappings as rows with a time: `timestamp`, else the event's own, else now. None for frames
     and logs.
 
@@ -49,7 +49,7 @@ def rows_of(events: Any, timestamp: datetime | str | None, tick: Tick = silent) 
         rows = [event_row(events)]
     else:
         with warned_once():
-            rows = [event_row(event, place=f"event {i}") for i, event in enumerate(counted(events, tick))]
+            rows = [event_row(event, place=f"event {i}") for i, event in enumerate(count_items(events, tick))]
     now = timestamp_us(datetime.now(UTC)) if at is None else at
     return [
         row if at is None and row.timestamp is not None else row._replace(timestamp=now if at is None else at)

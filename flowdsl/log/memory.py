@@ -24,7 +24,7 @@ from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import frame_of
 from flowdsl.log.table import cut, marks_frame, together, told
 from flowdsl.pluralize import count_text
-from flowdsl.progress import ProgressReporter, beside
+from flowdsl.progress import ProgressReporter, run_in_background
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +138,7 @@ class MemoryEventLog(EventLog):
                 self._changed.notify_all()
                 return self._last
         if rows is not None:
-            frames = [beside(lambda: frame_of(rows))]
+            frames = [run_in_background(lambda: frame_of(rows))]
         else:
             coming = told(frames_of(events, timestamp, self._problems), follower)
             frames = list(coming if fresh is None else fresh.frames(coming))

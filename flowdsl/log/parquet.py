@@ -35,7 +35,7 @@ from flowdsl.log.validation import FAR
 from flowdsl.log.wal import NAME as TAIL
 from flowdsl.log.writer import DURABILITIES, Durability, Limits, LogWriter
 from flowdsl.paths import path_of
-from flowdsl.progress import Progress, ProgressReporter, beside, following
+from flowdsl.progress import Progress, ProgressReporter, run_in_background, track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +135,7 @@ class ParquetEventLog(EventLog):
                 coming = told(frames_of(events, timestamp, self._problems), follower)
                 return writer.append_frames(coming if fresh is None else fresh.frames(coming))
             if len(rows) > self._seal_rows:
-                frame = beside(lambda: frame_of(rows))
+                frame = run_in_background(lambda: frame_of(rows))
                 parts = frame.iter_slices(ROWS_A_GROUP)
                 return writer.append_frames(told(parts, follower.part(1 - _LOOKING)))
             return writer.append_rows(rows)
@@ -384,7 +384,7 @@ class ParquetEventLog(EventLog):
         """
         from flowdsl.log.maintenance import compact
 
-        with following(progress, None, "compact") as follower, self._writing():
+        with track(progress, None, "compact") as follower, self._writing():
             return compact(self._to_write(), self._sealed, follower)
 
     def retain(
@@ -463,7 +463,7 @@ class ParquetEventLog(EventLog):
 
         if self._plain:
             raise DataError("plain Parquet files have no checksums to verify", place=str(self.folder))
-        with following(progress, None, "verify") as follower, self._writing("cannot be verified"):
+        with track(progress, None, "verify") as follower, self._writing("cannot be verified"):
             self._sealed.forget()
             if repair:
                 self.close()

@@ -18,7 +18,7 @@ from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.repeats import Repeated
 from flowdsl.log.sources import LazyTable, RawTable, TableSlice
 from flowdsl.log.validation import bad_json, bad_rows, excerpt, faults
-from flowdsl.progress import Tick, awaited, following
+from flowdsl.progress import Tick, track, wait_with_progress
 
 if TYPE_CHECKING:
     import duckdb
@@ -97,7 +97,7 @@ class EventTable:
     def all_problems(self) -> RowProblems:
         """Return the problems before they become a table."""
         found, order, repeated = RowProblems(), OutOfOrder(), Repeated()
-        with following(None, self.count(), "problems", "rows") as tick:
+        with track(None, self.count(), "problems", "rows") as tick:
             for piece in self._raw.pieces(EVENT_COLUMNS, _SCAN // 8):
                 self._look_at(piece, found, order, repeated)
                 tick(piece.frame.height)
@@ -295,7 +295,7 @@ def told(frames: Iterator[pl.DataFrame], tick: Tick) -> Iterator[pl.DataFrame]:
 def ahead(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """Yield the same frames while a thread reads the next one ahead."""
     with ThreadPoolExecutor(1, thread_name_prefix="flowdsl-read") as pool:
-        following = pool.submit(next, frames, None)
-        while (frame := awaited(following)) is not None:
-            following = pool.submit(next, frames, None)
+        track = pool.submit(next, frames, None)
+        while (frame := wait_with_progress(track)) is not None:
+            track = pool.submit(next, frames, None)
             yield frame

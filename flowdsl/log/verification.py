@@ -20,7 +20,7 @@ from flowdsl.log.segments import FOREIGN, Segment, checksum_of, described, ident
 from flowdsl.log.wal import NAME as TAIL
 from flowdsl.log.wal import WalScan, scan
 from flowdsl.pluralize import count_text
-from flowdsl.progress import ProgressReporter, beat
+from flowdsl.progress import ProgressReporter, heartbeat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +147,7 @@ def bad_groups(path: Path, segment: Segment) -> list[tuple[int, int, str]] | Non
     begin = segment.first
     for number, height in enumerate(heights):
         columns = ", ".join(_bad_columns(file, number, begin, height))
-        beat()
+        heartbeat()
         if columns:
             end = begin + height - 1
             bad.append((begin, end, f"row group {number} (events {begin} to {end}) is damaged in {columns}"))
@@ -177,7 +177,7 @@ def usable(path: Path, identity: str | None = None) -> Segment | None:
         whose = identity_in(path)
     except (*FOREIGN, DataError):
         return None
-    beat()
+    heartbeat()
     if segment is None or (segment.first, segment.last) != numbers_in(path.name):
         return None
     bad = None if identity not in (None, whose) else bad_groups(path, segment)

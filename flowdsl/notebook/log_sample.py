@@ -17,7 +17,7 @@ from flowdsl.events import EVENT_COLUMNS
 from flowdsl.log import EventSource, open_log
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.source import LogLike
-from flowdsl.progress import Progress, following
+from flowdsl.progress import Progress, track
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
@@ -73,7 +73,7 @@ class SampledLog:
         self.graph = graph
         self.kinds: Counter[tuple[str, str | None]] = Counter()
         self._samples: dict[tuple[str, str], EventSample] = {}
-        with following(progress, self.source.count(), "scan") as tick:
+        with track(progress, self.source.count(), "scan") as tick:
             for chunk in self.source.chunks(("kind", "link_type", "entity_type"), _SCANNED):
                 pairs = chunk.select(
                     pl.col("kind").cast(pl.String), pl.coalesce("link_type", "entity_type").alias("type")

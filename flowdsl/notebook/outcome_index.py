@@ -17,7 +17,7 @@ from flowdsl.explanation.explain import Explanation, explain
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.source import LogLike
 from flowdsl.notebook.outcome_observer import EndingObserver, OutcomeKind, Seqs, holds, sorted_seqs
-from flowdsl.progress import Progress, ProgressReporter, Tick, following
+from flowdsl.progress import Progress, ProgressReporter, Tick, track
 from flowdsl.results.options import whole_log
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
@@ -53,7 +53,7 @@ class OutcomeIndex:
         self._states: list[State] = []
         self._explained = functools.lru_cache(32)(self._explain)
         observer = EndingObserver()
-        with following(progress, self.options.source.count(), "explore") as follower:
+        with track(progress, self.options.source.count(), "explore") as follower:
             replaying, reading = follower.part(1 - _READING), follower.part(_READING)
             self._replay(observer, replaying)
             self.entered, self.endings = observer.entered, observer.endings()
@@ -174,4 +174,4 @@ class OutcomeIndex:
 def _from(begun: int, follower: ProgressReporter) -> Callable[[int, int | None], None]:
     """Return the progress callback of a replay that continues after some events."""
     # a section reports the rest of the log as done when it ends
-    return lambda done, total: follower.heard(begun + done) if done != total else None
+    return lambda done, total: follower.advance_to(begun + done) if done != total else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from flowdsl.progress import ProgressReporter, Tick, beside
+from flowdsl.progress import ProgressReporter, Tick, run_in_background
 from flowdsl.reports.distribution import Distribution, Spans
 from flowdsl.reports.metrics import (
     DeliveryMetrics,
@@ -133,9 +133,12 @@ def _measure_tables(
     for number in range(passes):
         found = _pass(tables, (number, passes), tick)
         first = first or found
-        days = {key: beside(partial(DailyCounts.joined, measured.days)) for key, measured in found.items()}
+        days = {
+            key: run_in_background(partial(DailyCounts.joined, measured.days))
+            for key, measured in found.items()
+        }
         for group in {_reduced(weights, days)[0]: None for weights in groups}:
-            counts.setdefault(group, []).append(beside(partial(_count_people, group, days)))
+            counts.setdefault(group, []).append(run_in_background(partial(_count_people, group, days)))
     people = _name_people(counts, tables)
     timelines = {key: Timeline.joined(measured.timelines) for key, measured in first.items()}
     reduced = [_reduced(weights, first) for weights in groups]

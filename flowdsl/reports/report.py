@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.errors import DataError
-from flowdsl.progress import Progress, following
+from flowdsl.progress import Progress, track
 from flowdsl.reports.aggregation import measure
 from flowdsl.reports.metrics import Figures
 from flowdsl.reports.page import MOST_DRAWN, render_fragment, render_page
@@ -53,7 +53,7 @@ class Report:
     def figures(self) -> Figures:
         """All metrics of the report."""
         # each part of the deliveries is measured once, or several times if there are very many
-        with following(self._progress, len(self._result), "report", "deliveries") as follower:
+        with track(self._progress, len(self._result), "report", "deliveries") as follower:
             return measure(self._result, follower)
 
     @cached_property

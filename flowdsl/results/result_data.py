@@ -13,7 +13,7 @@ import polars as pl
 from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.frames import to_pandas
-from flowdsl.progress import Progress, ProgressReporter, beside, following
+from flowdsl.progress import Progress, ProgressReporter, run_in_background, track
 from flowdsl.results.derived_tables import DerivedTables
 from flowdsl.results.manifest import check_sums, manifest_of, record_open
 from flowdsl.results.store import FolderStore, Store
@@ -122,7 +122,7 @@ class ResultData:
         0
         """
         with self._following(sink, table) as tick:
-            return beside(self._made(sink, columns, table, tick).to_arrow)
+            return run_in_background(self._made(sink, columns, table, tick).to_arrow)
 
     def to_pandas(
         self, sink: str | None = None, columns: Sequence[str] | None = None, *, table: str = "deliveries"
@@ -147,7 +147,7 @@ class ResultData:
         """
         with self._following(sink, table) as tick:
             frame = self._made(sink, columns, table, tick)
-            return beside(lambda: to_pandas(frame))
+            return run_in_background(lambda: to_pandas(frame))
 
     def polars(self, sink: str | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return deliveries as a Polars frame; short for `to_polars`.
@@ -290,7 +290,7 @@ class ResultData:
         target = FolderStore.create(folder)
         self._settle(progress)
         tables = {table: sum(part.rows for part in self.store.pieces(table)) for table in self.store.tables()}
-        with following(progress, sum(tables.values()), "write", "rows") as follower:
+        with track(progress, sum(tables.values()), "write", "rows") as follower:
             for table in tables:
                 for part in self.store.parts(table):
                     target.add(table, part)
@@ -313,7 +313,7 @@ class ResultData:
         """Spell out the failures that are kept short; for that their events are read again."""
         if self.recorder is None or not self.recorder.pending:
             return
-        with following(progress, self.recorder.source.count(), "read failures") as follower:
+        with track(progress, self.recorder.source.count(), "read failures") as follower:
             self.recorder.settle(follower)
 
     def _following(self, sink: str | None, table: str) -> AbstractContextManager[ProgressReporter]:
@@ -323,7 +323,7 @@ class ResultData:
             rows = sum(d["count"] for d in self.manifest["delivered"] if sink in (None, d["sink"]))
         elif table == "errors":
             rows = sum(step["failed"] for step in self.manifest["steps"])
-        return following(None, rows, table, "rows")
+        return track(None, rows, table, "rows")
 
     def _made(
         self, sink: str | None, columns: Sequence[str] | None, table: str, follower: ProgressReporter
@@ -357,8 +357,8 @@ class ResultData:
             raise ReplayError(f"the table {name!r} is not kept by sink", hint=f"leave out {sink!r}")
         if name == "errors":
             share = (follower.total or 0) / max(self.manifest["events"], 1)
-            self._settle(follower.part(_PARTS * share).heard)
-        return beside(makers[name])
+            self._settle(follower.part(_PARTS * share).advance_to)
+        return run_in_background(makers[name])
 
     def _cached(self, name: str) -> pd.DataFrame:
         if name not in self._cache:

@@ -16,7 +16,7 @@ from flowdsl.flow.plan import Plan
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource
 from flowdsl.log.source import LogLike
-from flowdsl.progress import Progress, ProgressReporter, Tick, beside, following
+from flowdsl.progress import Progress, ProgressReporter, Tick, run_in_background, track
 from flowdsl.results.dispatch import Dispatching
 from flowdsl.results.options import Options, options_of
 from flowdsl.results.result_data import ResultData, finished
@@ -40,7 +40,7 @@ def run(
     if isinstance(store, FolderStore):
         # failures are written with their whole events as they come, not looked up again later
         columns = frozenset(EVENT_COLUMNS)
-    with following(progress, options.source.count()) as follower:
+    with track(progress, options.source.count()) as follower:
         local = _begin(plan, options, recorder, observer)
         if local.position and follower.total is not None:
             # of a log that has lost its oldest events it is not known how many are behind a number
@@ -67,7 +67,7 @@ def run(
             warn(
                 f"{broken} rows of the log are no events, or hold text that is no JSON, and were left out so far; see log.problems"
             )
-        return beside(lambda: finished(plan, options, store, recorder, local, state))
+        return run_in_background(lambda: finished(plan, options, store, recorder, local, state))
 
 
 def _sources(options: Options) -> tuple[EventSource, ...]:
@@ -97,7 +97,7 @@ def _both(hand_over: Callable[[], None], tick: Tick) -> Tick:
 def _begin(plan: Plan, options: Options, recorder: TableRecorder, observer: Observer | None) -> LocalExecutor:
     state, trace = options.state, None if observer is None else ObserverSink(observer)
     if state is None:
-        graph = beside(lambda: (options.graph or EntityGraph()).start(plan.needs, plan.rules))
+        graph = run_in_background(lambda: (options.graph or EntityGraph()).start(plan.needs, plan.rules))
         return LocalExecutor(plan, graph, recorder, trace, gates=options.gates)
     if not isinstance(state, State):
         raise ReplayError(f"state is a {type(state).__name__}", allowed="result.state of an earlier replay")

@@ -15,7 +15,7 @@ import polars as pl
 from flowdsl.errors import DataError, ReplayError
 from flowdsl.log.errors import reading
 from flowdsl.paths import path_of
-from flowdsl.progress import beat
+from flowdsl.progress import heartbeat
 from flowdsl.results.validation import checked_manifest, checked_meta
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class FolderStore:
                 rows = pq.read_table(path)
                 frame = pl.from_arrow(rows)
             meta = checked_meta((rows.schema.metadata or {}).get(META, b"{}"), str(path))
-            beat()
+            heartbeat()
             assert isinstance(frame, pl.DataFrame)
             yield TablePart(frame, meta)
 

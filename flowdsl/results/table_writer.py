@@ -27,7 +27,7 @@ from flowdsl.kernels.batch_variable import opened
 from flowdsl.kernels.outcome import Deliveries, Failed, StepOutcome
 from flowdsl.log import EventSource
 from flowdsl.log.event_rows import EventRows
-from flowdsl.progress import ProgressReporter, Tick, beat, silent
+from flowdsl.progress import ProgressReporter, Tick, heartbeat, noop
 from flowdsl.results.store import MemoryStore, Store, TablePart
 from flowdsl.sinks.frame import CLOSED, MOMENT
 from flowdsl.values.columns import Column
@@ -216,7 +216,7 @@ def failure_rows(
         rows = events[np.searchsorted(seqs, contexts.seq)]
         again = contexts.detached(EventRows(rows, contexts.chunk.interner))
         yield error_part(step, again, failures, rows)
-        beat()
+        heartbeat()
 
 
 def _beside_clock(chunk: Chunk, rows: Index) -> pl.DataFrame:
@@ -323,7 +323,7 @@ def branch_texts(branches: Any, size: int) -> pl.Series:
 
 
 def read_events_at(
-    source: EventSource, seqs: Seqs, columns: Collection[str] = EVENT_COLUMNS, tick: Tick = silent
+    source: EventSource, seqs: Seqs, columns: Collection[str] = EVENT_COLUMNS, tick: Tick = noop
 ) -> pl.DataFrame:
     """The events of these sequence numbers, which ascend, with all columns that the source has."""
     found = []

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
-from flowdsl.progress import Tick, beside, silent
+from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.results.store import Store, TablePart
 from flowdsl.results.table_writer import FIELD, OPENED_BY
 from flowdsl.sinks.frame import FIXED
@@ -30,7 +30,7 @@ def sink_table(
     sink: str,
     steps: Sequence[dict[str, Any]],
     columns: Sequence[str] | None = None,
-    tick: Tick = silent,
+    tick: Tick = noop,
 ) -> pl.DataFrame:
     """Return the table of one sink: the fixed columns, then the union of the payloads' fields.
 
@@ -72,7 +72,7 @@ def all_deliveries(
     names: Sequence[str],
     steps: Sequence[dict[str, Any]],
     more: Mapping[str, Any] | None = None,
-    tick: Tick = silent,
+    tick: Tick = noop,
 ) -> pl.DataFrame:
     """Return the deliveries to all sinks: the fixed columns, `sink`, the payload as JSON text, and `more`
     columns of the parts.
@@ -119,7 +119,7 @@ def deliveries_with_origin(
     steps: Sequence[dict[str, Any]],
     flow: int,
     sink: str,
-    tick: Tick = silent,
+    tick: Tick = noop,
 ) -> pl.DataFrame:
     """Return what one flow delivered to one sink: the fixed columns, `payload` as JSON text, and what
     identifies deliveries across runs: `origin`, the event they come from or that opened their window, and
@@ -176,7 +176,7 @@ def _cell_json(part: TablePart, name: str) -> pl.Series:
 
 
 def _delivered(
-    store: Store, steps: Sequence[dict[str, Any]], sink: str | None, tick: Tick = silent
+    store: Store, steps: Sequence[dict[str, Any]], sink: str | None, tick: Tick = noop
 ) -> Iterable[tuple[int, TablePart]]:
     """Yield the parts of all deliver steps, once for each flow that has the step."""
     for step in steps:
@@ -222,7 +222,7 @@ def _in_order(
     keys = ["delivered_at", "seq_no", "__flow", *levels, "step", *last]
     if not ordered and (joined.height < _SORTED_AT_ONCE or not is_ordered(joined, keys)):
         whole = joined
-        joined = beside(lambda: whole.sort(keys, nulls_last=False, maintain_order=True))
+        joined = run_in_background(lambda: whole.sort(keys, nulls_last=False, maintain_order=True))
     return joined
 
 

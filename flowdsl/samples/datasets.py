@@ -18,7 +18,7 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.log.table import told
-from flowdsl.progress import Progress, beside, following
+from flowdsl.progress import Progress, run_in_background, track
 from flowdsl.samples.words import COMMENT, LINK, POST, USER, comments, people, posts, spelled, uuids
 
 Ints = npt.NDArray[np.int64]
@@ -75,11 +75,11 @@ def write_sample(
         raise DataError(f"a sample of {events} events is none", allowed="at least 1 event")
     sample = sample_in(folder)
     (sample.graph / "entities").mkdir(parents=True, exist_ok=True)
-    with following(progress, events, "sample") as follower:
-        history = beside(lambda: _History(events, np.random.default_rng(seed), np.uint64(seed)))
+    with track(progress, events, "sample") as follower:
+        history = run_in_background(lambda: _History(events, np.random.default_rng(seed), np.uint64(seed)))
         drawn, written = follower.part(_DRAWING), follower.part(1 - _DRAWING)
         drawn(events)
-        beside(lambda: _write_graph(history, sample.graph))
+        run_in_background(lambda: _write_graph(history, sample.graph))
         _write(told(history.blocks(), written), sample.log)
     sample.flows.write_bytes(FLOWS.read_bytes())
     return sample

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import polars as pl
 
 from flowdsl.frames import to_pandas
-from flowdsl.progress import beside, counted, following
+from flowdsl.progress import count_items, run_in_background, track
 from flowdsl.sinks.base import Delivery, Outcome, Sink
 from flowdsl.values.json_decoder import column_of_kind
 from flowdsl.values.json_texts import storable
@@ -100,14 +100,14 @@ class Frame(Sink):
         deliveries = self.deliveries
         kinds: dict[str, Kind] = {}
         rows: list[dict[str, Any]] = []
-        with following(None, len(deliveries), "frame", "deliveries") as tick:
-            for delivery in counted(deliveries, tick):
+        with track(None, len(deliveries), "frame", "deliveries") as tick:
+            for delivery in count_items(deliveries, tick):
                 rows.append(
                     delivery.payload if isinstance(delivery.payload, dict) else {"payload": delivery.payload}
                 )
                 for name, value in rows[-1].items():
                     kinds[name] = joined(kinds.get(name, NOTHING), kind_of(value))
-            return beside(lambda: _frame(deliveries, rows, kinds))
+            return run_in_background(lambda: _frame(deliveries, rows, kinds))
 
     def clear(self) -> None:
         """Discard the collected deliveries.

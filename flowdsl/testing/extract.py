@@ -13,7 +13,7 @@ from flowdsl.errors import ReplayError
 from flowdsl.events import JSON_COLUMNS, timestamp_text, timestamp_us
 from flowdsl.explanation.explain import explain, watch
 from flowdsl.graph.snapshot import EntityGraph
-from flowdsl.progress import Progress, ProgressReporter, following
+from flowdsl.progress import Progress, ProgressReporter, track
 from flowdsl.rules import FLOWDSL, Target
 from flowdsl.testing.cases import FlowTest
 from flowdsl.testing.causal_slice import CausalTracer, SliceExtent
@@ -44,7 +44,7 @@ def as_test(options: Options, seq_no: int, name: str | None = None, progress: Pr
             "a test starts from a graph and its events, and this replay did not",
             hint="replay the whole log without state= and as_of='end'",
         )
-    with following(progress, options.source.count(), "as_test") as follower:
+    with track(progress, options.source.count(), "as_test") as follower:
         return _cut_down(options, seq_no, name, follower)
 
 
@@ -52,7 +52,7 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
     rules = options.flows[0].rules if options.flows else FLOWDSL
     historian = CausalTracer(seq_no, rules)
     explaining, making = follower.part(0.5), follower.part(0.5)
-    explanation = explain(options, seq_no, watcher=historian, progress=explaining.heard)
+    explanation = explain(options, seq_no, watcher=historian, progress=explaining.advance_to)
     names = [step.flow for step in explanation.steps if step.step is None and step.outcome == "matched"]
     if not names:
         raise ReplayError(f"no flow ran on event {seq_no}", hint="result.explain says why")
@@ -63,7 +63,7 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
         # contexts that a later event releases are released at the end of the test
         ours = dataclasses.replace(ours, open_windows="flush")
         historian = CausalTracer(seq_no, rules)
-        watch(ours, historian, explaining.heard)
+        watch(ours, historian, explaining.advance_to)
     for reach in SliceExtent:
         made = _made(ours, seq_no, name or _name(explanation), historian.needed(reach), making)
         if made is None:
@@ -91,7 +91,7 @@ def _made(
         return None
     reader = GraphReadTracer(seq_no, rules)
     span = dataclasses.replace(options.span, only=np.array(sorted(needed)))
-    watch(dataclasses.replace(options, span=span), reader, follower.heard)
+    watch(dataclasses.replace(options, span=span), reader, follower.advance_to)
     around = surroundings(
         options.source, options.graph or EntityGraph(), reader.readings, _clocked(options, needed)
     )

@@ -8,7 +8,7 @@ import nbformat
 
 SLOW = """import time
 from flowdsl import progress
-with progress.following(True, 100, "count") as tick:
+with progress.track(True, 100, "count") as tick:
     for _ in range(20):
         tick(5)
         time.sleep(0.1)"""
