@@ -14,8 +14,9 @@ from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log.source import LogLike
 from flowdsl.progress import Progress
 from flowdsl.results.dispatch import opened_sinks
+from flowdsl.results.engine import Engine, EngineName
 from flowdsl.results.options import options_of
-from flowdsl.results.run import run
+from flowdsl.results.run import engine_of, run
 from flowdsl.results.store import FolderStore, MemoryStore, Store
 from flowdsl.rules import AsOf, Target, WindowsAtEnd
 from flowdsl.sinks.base import SinkLike
@@ -40,6 +41,7 @@ def replay(  # noqa: PLR0913 -- all of them by name
     progress: Progress = None,
     chunk_size: int | None = None,
     max_ahead_of_next: str | dt.timedelta | None = None,
+    engine: EngineName | Engine = "local",
 ) -> Result:
     """Run flows over an event log and collect what every sink would have received.
 
@@ -63,6 +65,9 @@ def replay(  # noqa: PLR0913 -- all of them by name
     at least half of the next ten events, and than all before it that are not so, does not move the log clock
     (`result.ahead`). What live runs marked so in a log never does.
 
+    `engine` says what runs the flows: `"local"`, in this process, or an object with the one method of
+    `flowdsl.results.engine.Engine`. The result is the same, whatever the engine; `explain`, `why` and `as_test` always run locally.
+
     `out` names a folder that the tables are written to as they come, so that memory does not grow with them.
     `trace=True` writes down every dropped context. `progress` is True, False, None (where there is a terminal or a
     notebook that takes longer than half a second) or a function of (events done, events in all), in the end of all of them. Raises `ReplayError`, `DataError`, `BuildError` and
@@ -81,5 +86,6 @@ def replay(  # noqa: PLR0913 -- all of them by name
         state=state, only=only, as_of=as_of, chunk_size=chunk_size, max_ahead_of_next=max_ahead_of_next,
     )  # fmt: skip
     dispatched = opened_sinks(options.flows, sinks) if dispatch else {}
+    chosen = engine_of(engine)
     store: Store = MemoryStore() if out is None else FolderStore.create(out)
-    return Result.of(run(options, store, trace=trace, progress=progress, dispatch=dispatched))
+    return Result.of(run(options, store, trace=trace, progress=progress, dispatch=dispatched, engine=chosen))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.crashes import Crash
+from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.outcome import StepOutcome
 from flowdsl.values.json_types import Index
 
@@ -111,3 +113,16 @@ class StepCounts:
         """Note a crash, if it is before the one that is known."""
         if crash is not None and (self.crash is None or crash < self.crash):
             self.crash = crash
+
+
+@dataclass(frozen=True)
+class StepTotals:
+    """The totals of a step at the end of a run: its counts, and what its windows and queues hold.
+
+    `open` has a row for each window or queued context: `held`, `last_seq_no`, `opened_at` and `due_at` (µs).
+    """
+
+    step: CompiledStep
+    counts: StepCounts
+    held: int
+    open: list[dict[str, Any]]

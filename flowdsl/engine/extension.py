@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.batches.buffer import ContextBuffer
-from flowdsl.engine.local import CHUNK
+from flowdsl.engine.range import CHUNK
 from flowdsl.engine.state import State, flows_of
 from flowdsl.errors import DataError
 from flowdsl.flow.plan import Plan

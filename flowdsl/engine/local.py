@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ import polars as pl
 from flowdsl.batches.chunk import Chunk, Micros
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import Versions
-from flowdsl.engine.counts import StepCounts
+from flowdsl.engine.counts import StepCounts, StepTotals
 from flowdsl.engine.crashes import Crash, Stopped
 from flowdsl.engine.executor import OutcomeSink, Recorder, StepExecutor, run_steps
+from flowdsl.engine.range import BEGINNING, CHUNK, ReplayRange, micros
 from flowdsl.engine.recipient_filter import RecipientFilter
 from flowdsl.engine.scheduler import WORKERS, Worker
 from flowdsl.engine.state import State, StepState, flows_of
@@ -33,45 +34,9 @@ from flowdsl.progress import Tick, noop, wait_with_progress
 from flowdsl.scope import TRIGGER_VARIABLES
 from flowdsl.values.masks import where_equal
 
-CHUNK = 1 << 17
-BEGINNING = -(1 << 62)
 ALL_AT_ONCE = 1 << 62
 # the events among those of a frame that do not move the clock (µs), which is as given before them: `seq_no`, `clock`
 Judge = Callable[[pl.DataFrame, int], pl.DataFrame]
-
-
-@dataclass(frozen=True)
-class ReplayRange:
-    """Which events flows run on: from `start` on, before `stop`, as sequence numbers or as µs; `only` some of them."""
-
-    start: int | None = None
-    stop: int | None = None
-    start_time: int | None = None
-    stop_time: int | None = None
-    only: npt.NDArray[np.int64] | None = None
-
-    def cut(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
-        """The part of a frame that is not behind the end, and whether the end was reached."""
-        stops = np.zeros(frame.height, np.bool_)
-        if self.stop is not None:
-            # numbers have 63 bits, what is asked for may have more
-            stops |= (frame["seq_no"] >= max(0, min(self.stop, 2**63 - 1))).to_numpy()
-        if self.stop_time is not None:
-            stops |= micros(frame) >= self.stop_time
-        if not stops.any():
-            return frame, False
-        return frame.head(int(stops.argmax())), True
-
-    def runs(self, chunk: Chunk, times: Micros) -> npt.NDArray[np.bool_] | None:
-        """Where flows run; None for everywhere."""
-        parts: list[npt.NDArray[np.bool_]] = []
-        if self.start is not None:
-            parts.append(chunk.seq >= self.start)
-        if self.start_time is not None:
-            parts.append(times >= self.start_time)
-        if self.only is not None:
-            parts.append(np.isin(chunk.seq, self.only))
-        return np.logical_and.reduce(parts) if parts else None
 
 
 class LocalExecutor:
@@ -253,6 +218,13 @@ class LocalExecutor:
         steps = tuple(_state_of(one, labels) for one in self.steps if one.kernel.saved)
         return State(self.graph, self.clock, self.position, steps, flows, stopped=self.stopped)
 
+    def totals(self, *, with_open: bool = True) -> list[StepTotals]:
+        """Return what became of the contexts at every step, and with `with_open` the windows and queues that hold some."""
+        return [
+            StepTotals(one.step, one.counts, one.kernel.held, one.kernel.open() if with_open else [])
+            for one in self.steps
+        ]
+
     def flush(self) -> None:
         """The log is over: windows close and queues empty as if time went on."""
         self._advance(self.empty_chunk(), FOREVER, ending=True)
@@ -425,11 +397,6 @@ def _without_ahead(
     moving = times.copy()
     moving[rows] = ahead["clock"].cast(pl.Int64).to_numpy()[place[rows]]
     return moving, rows
-
-
-def micros(frame: pl.DataFrame) -> Micros:
-    """Timestamps as microseconds since 1970."""
-    return frame["timestamp"].cast(pl.Int64).to_numpy()
 
 
 def _kernel_of(step: CompiledStep, given: Mapping[str, Kernel]) -> Kernel:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.engine.local import CHUNK
+from flowdsl.engine.range import CHUNK
 from flowdsl.events import FlowWarning
 from flowdsl.expressions.conditions.nodes import Compare
 from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from flowdsl.engine.local import BEGINNING, CHUNK, micros
+from flowdsl.engine.range import BEGINNING, CHUNK, micros
 from flowdsl.events import timestamp_text
 from flowdsl.findings.base import Finding, rules
 from flowdsl.log import EventSource

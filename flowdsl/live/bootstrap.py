@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowdsl.engine.extension import fitted
-from flowdsl.engine.local import LocalExecutor, ReplayRange
+from flowdsl.engine.local import LocalExecutor
+from flowdsl.engine.range import ReplayRange
 from flowdsl.engine.state import State, StepState, flows_of, lost_text
 from flowdsl.errors import LiveError
 from flowdsl.events import EVENT_COLUMNS, warn

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from flowdsl.engine.local import BEGINNING, micros
+from flowdsl.engine.range import BEGINNING, micros
 from flowdsl.log.base import EventLog
 from flowdsl.log.columns import readable
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowdsl.engine.local import LocalExecutor, ReplayRange
+from flowdsl.engine.local import LocalExecutor
+from flowdsl.engine.range import ReplayRange
 from flowdsl.flow.plan import Plan
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live.collector import LiveRecorder

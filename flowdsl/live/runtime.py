@@ -350,7 +350,7 @@ class Runtime:
             live.recorder.ahead_count, live.recorder.unmatched_count, letters,
             live.checkpoints, p50, p95, p99,
             tuple(SinkMetrics.of(name, meter) for name, meter in meters.items()),
-            tuple(step_rows(self._plan, live.local)),
+            tuple(step_rows(self._plan, live.local.totals(with_open=False))),
         )  # fmt: skip
 
     @property

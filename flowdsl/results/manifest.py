@@ -9,13 +9,15 @@ import polars as pl
 from flowdsl.errors import ReplayError
 from flowdsl.results.hints import field_hints
 from flowdsl.results.store import Store, TablePart
-from flowdsl.results.table_writer import TableRecorder, deliveries_table
+from flowdsl.results.table_writer import deliveries_table
 from flowdsl.sinks.frame import MOMENT
 
 if TYPE_CHECKING:
-    from flowdsl.engine.counts import FanOutHistogram
-    from flowdsl.engine.local import LocalExecutor
+    from collections.abc import Sequence
+
+    from flowdsl.engine.counts import FanOutHistogram, StepTotals
     from flowdsl.flow.plan import Plan
+    from flowdsl.results.engine import RunTotals
 
 OPEN_SCHEMA = {
     "flow": pl.String, "step": pl.Int32, "operator": pl.String, "held": pl.Int64, "opened_at": MOMENT, "due_at": MOMENT,
@@ -23,19 +25,18 @@ OPEN_SCHEMA = {
 }  # fmt: skip
 
 
-def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalExecutor) -> dict[str, Any]:
+def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool) -> dict[str, Any]:
     """What is known of a run beside its tables."""
-    steps = step_rows(plan, local)
     fan_outs = [
-        {"number": flow, "step": run.step.number, **_sizes(run.counts.sizes)}
-        for run in local.steps
-        if run.step.fans_out
-        for flow in run.step.flows
+        {"number": flow, "step": one.step.number, **_sizes(one.counts.sizes)}
+        for one in totals.steps
+        if one.step.fans_out
+        for flow in one.step.flows
     ]
     fan_outs.sort(key=lambda f: (f["number"], f["step"]))
     counts = [
         {"flow": plan.flows[f].name, "sink": sink, "count": n}
-        for (f, sink), n in sorted(recorder.delivered_count.items())
+        for (f, sink), n in sorted(totals.delivered.items())
     ]
     return {
         "flows": [flow.name for flow in plan.flows],
@@ -43,19 +44,19 @@ def manifest_of(plan: Plan, recorder: TableRecorder, local: LocalExecutor) -> di
         "triggers": [flow.trigger.text for flow in plan.flows],
         "captions": [flow.trigger.caption for flow in plan.flows],
         "descriptions": [flow.description for flow in plan.flows],
-        "events": local.events,
-        "span": None if local.began is None else [local.began, local.clock],
-        "position": local.position,
-        "late": recorder.late_count,
-        "ahead": recorder.ahead_count,
-        "unmatched": recorder.unmatched_count,
-        "trace": recorder.trace,
-        "steps": steps,
+        "events": totals.events,
+        "span": None if totals.span is None else [*totals.span],
+        "position": totals.position,
+        "late": totals.late,
+        "ahead": totals.ahead,
+        "unmatched": totals.unmatched,
+        "trace": trace,
+        "steps": step_rows(plan, totals.steps),
         "delivers": delivers_of(plan),
         "fan_outs": fan_outs,
         "delivered": counts,
-        "undelivered": recorder.undelivered_count,
-        "stopped": None if local.stopped is None else local.stopped.to_dict(),
+        "undelivered": totals.undelivered,
+        "stopped": None if totals.stopped is None else totals.stopped.to_dict(),
     }
 
 
@@ -77,11 +78,11 @@ def delivers_of(plan: Plan) -> list[dict[str, Any]]:
     return sorted(delivers, key=lambda d: d["flows"][0])
 
 
-def step_rows(plan: Plan, local: LocalExecutor) -> list[dict[str, Any]]:
+def step_rows(plan: Plan, steps: Sequence[StepTotals]) -> list[dict[str, Any]]:
     """What became of the contexts at every step, a row for each flow that has it."""
     rows: list[dict[str, Any]] = []
-    for run in local.steps:
-        tally, step = run.counts, run.step
+    for one in steps:
+        tally, step = one.counts, one.step
         for flow in step.flows:
             rows.append(
                 {
@@ -99,7 +100,7 @@ def step_rows(plan: Plan, local: LocalExecutor) -> list[dict[str, Any]]:
                     "dropped": sum(tally.dropped.values()),
                     "failed": tally.failed,
                     "absorbed": tally.absorbed,
-                    "held": run.kernel.held,
+                    "held": one.held,
                     "seconds": round(tally.seconds, 6),
                     "reasons": dict(tally.dropped),
                     "refused": dict(tally.refused),
@@ -116,18 +117,18 @@ def _sizes(sizes: FanOutHistogram) -> dict[str, Any]:
     }
 
 
-def record_open(plan: Plan, store: Store, local: LocalExecutor) -> None:
+def record_open(plan: Plan, store: Store, steps: Sequence[StepTotals]) -> None:
     """Write down the windows and queues that are open."""
-    for run in local.steps:
-        rows = run.kernel.open()
+    for one in steps:
+        rows = one.open
         if not rows:
             continue
         frame = pl.DataFrame(rows).with_columns(
             pl.col("opened_at", "due_at").cast(MOMENT),
-            pl.lit(run.step.number, pl.Int32).alias("step"),
-            pl.lit(run.step.method).alias("operator"),
+            pl.lit(one.step.number, pl.Int32).alias("step"),
+            pl.lit(one.step.method).alias("operator"),
         )
-        for flow in run.step.flows:
+        for flow in one.step.flows:
             store.add(
                 "open",
                 TablePart(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowdsl.engine.crashes import Stopped
-from flowdsl.engine.local import ReplayRange
+from flowdsl.engine.range import ReplayRange
 from flowdsl.engine.recipient_filter import RecipientFilter
 from flowdsl.engine.state import State
 from flowdsl.errors import BuildError, ReplayError, did_you_mean

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from flowdsl.engine.local import LocalExecutor
     from flowdsl.engine.state import State
     from flowdsl.flow.plan import Plan
+    from flowdsl.results.engine import RunTotals
     from flowdsl.results.options import Options
 
 # which share of the making of a table is making its parts
@@ -366,14 +366,13 @@ class ResultData:
         return self._cache[name]
 
 
-def finished(
-    plan: Plan, options: Options, store: Store, recorder: TableRecorder, local: LocalExecutor, state: State
-) -> ResultData:
-    """The result of a run that is over."""
-    manifest = manifest_of(plan, recorder, local)
+def finished(plan: Plan, options: Options, store: Store, totals: RunTotals, *, trace: bool) -> ResultData:
+    """Return the result of a run that is over."""
+    manifest = manifest_of(plan, totals, trace=trace)
     manifest["log"] = getattr(options.source, "identity", None)
-    record_open(plan, store, local)
-    result = ResultData(store, manifest, state, replace(options, stopped=local.stopped), recorder)
+    record_open(plan, store, totals.steps)
+    options = replace(options, stopped=totals.stopped)
+    result = ResultData(store, manifest, totals.state, options, totals.recorder)
     if isinstance(store, FolderStore):
         store.write_manifest(manifest)
     check_sums(manifest)

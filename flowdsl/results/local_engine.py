@@ -1,0 +1,130 @@
+"""The engine of one machine, as replays use it: it runs a plan chunk by chunk and writes the tables of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from flowdsl.engine.executor import OutcomeSink
+from flowdsl.engine.extension import fitted
+from flowdsl.engine.local import LocalExecutor
+from flowdsl.engine.state import State, lost_text
+from flowdsl.errors import ReplayError
+from flowdsl.events import EVENT_COLUMNS
+from flowdsl.flow.plan import Plan
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.log import EventSource
+from flowdsl.progress import ProgressReporter, Tick, run_in_background, track
+from flowdsl.results.dispatch import Dispatching
+from flowdsl.results.engine import RunRequest, RunTotals
+from flowdsl.results.options import Options
+from flowdsl.results.store import FolderStore, Store
+from flowdsl.results.table_writer import TableRecorder
+
+# which part of a replay with the final graph is the gathering of that graph
+_GATHERING: Final = 0.3
+
+
+class LocalEngine:
+    """Runs a plan in this process, on two threads at most."""
+
+    def run(self, plan: Plan, options: Options, store: Store, request: RunRequest) -> RunTotals:
+        """Run a plan, write the tables of its result to a store, and return its totals."""
+        columns, source = request.columns, options.source
+        recorder = TableRecorder(
+            store, trace=request.trace, source=None if isinstance(store, FolderStore) else source
+        )
+        if isinstance(store, FolderStore):
+            # failures are written with their whole events as they come, not looked up again later
+            columns = frozenset(EVENT_COLUMNS)
+        with track(request.progress, source.count()) as follower:
+            local = _begin(plan, options, recorder, request.outcomes)
+            if local.position and follower.total is not None:
+                # of a log that has lost its oldest events it is not known how many are behind a number
+                follower.total = follower.total - local.position if local.position <= follower.total else None
+            hand_over = None
+            if request.dispatch:
+                earlier = () if options.state is None else options.state.sources
+                dispatching = Dispatching(plan, local, recorder, request.dispatch, source, earlier)
+                source, hand_over = dispatching.source, dispatching.hand_over
+                columns = columns or plan.event_columns | {*recorder.event_columns}
+            tick = _gathered(local, options, follower)
+            ticked = tick if hand_over is None else _both(hand_over, tick)
+            local.run(source, options.span, chunk_size=options.chunk_size, progress=ticked, columns=columns)
+            state = local.state()
+            state.base = options.graph if options.state is None else options.state.base
+            state.sources = _sources(options)
+            if options.open_windows == "flush" and local.stopped is None:
+                local.flush()
+            if hand_over is not None:
+                hand_over()
+        return RunTotals(
+            events=local.events,
+            position=local.position,
+            span=None if local.began is None else (local.began, local.clock),
+            steps=local.totals(),
+            delivered=recorder.delivered_count,
+            late=recorder.late_count,
+            ahead=recorder.ahead_count,
+            unmatched=recorder.unmatched_count,
+            undelivered=recorder.undelivered_count,
+            stopped=local.stopped,
+            state=state,
+            recorder=recorder,
+        )
+
+
+def _sources(options: Options) -> tuple[EventSource, ...]:
+    """What a next replay has to read to know what events are known by; of a log with an identity that is nothing."""
+    if getattr(options.source, "identity", None) is not None:
+        return ()
+    earlier = () if options.state is None else options.state.sources
+    return earlier if earlier and earlier[-1] is options.source else (*earlier, options.source)
+
+
+def _gathered(local: LocalExecutor, options: Options, follower: ProgressReporter) -> Tick:
+    """What to tell of the events that are run, once the final graph is there where it is wanted."""
+    if options.as_of != "end":
+        return follower
+    local.gather_final_graph(options.source, options.span, follower.part(_GATHERING))
+    return follower.part(1 - _GATHERING)
+
+
+def _both(hand_over: Callable[[], None], tick: Tick) -> Tick:
+    def ticked(events: int) -> None:
+        hand_over()
+        tick(events)
+
+    return ticked
+
+
+def _begin(
+    plan: Plan, options: Options, recorder: TableRecorder, outcomes: OutcomeSink | None
+) -> LocalExecutor:
+    state = options.state
+    if state is None:
+        graph = run_in_background(lambda: (options.graph or EntityGraph()).start(plan.needs, plan.rules))
+        return LocalExecutor(plan, graph, recorder, outcomes, gates=options.gates)
+    if not isinstance(state, State):
+        raise ReplayError(f"state is a {type(state).__name__}", allowed="result.state of an earlier replay")
+    if options.graph is not None:
+        raise ReplayError(
+            "graph and state were both given", hint="the state holds the graph already; leave graph out"
+        )
+    lost = state.lost_with(plan)
+    if lost:
+        raise ReplayError(
+            f"the state belongs to other flows: {lost_text(lost, state.clock)}",
+            hint="replay flows in which these steps, and all before them, are as they were; "
+            "or leave state out, and replay the log from its beginning",
+        )
+    state = state.fork()
+    if state.stopped is not None and not state.belongs_to(plan):
+        raise ReplayError(
+            f"no other flows go on from this state: {state.stopped}", hint="replay the log from its beginning"
+        )
+    if not state.belongs_to(plan):
+        state = fitted(state, plan, state.base, options.source, plan.event_columns)
+    local = LocalExecutor(plan, state.graph, recorder, outcomes, state.steps, gates=options.gates)
+    local.clock, local.position, local.stopped = state.clock, state.position, state.stopped
+    return local
