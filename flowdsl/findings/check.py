@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 # production does not compile these; the finding is more specific than the rejection
 _NOT_COMPILED: Final = frozenset(
-    ("condition-refused", "condition-spaces", "condition-stops-production", "duration-refused")
+    (
+        "condition-refused",
+        "condition-spaces",
+        "condition-stops-production",
+        "duration-refused",
+        "not-portable",
+    )
 )
 # flowdsl rejects these at another place of the step or trigger than the finding
 _LET_IN: Final = frozenset(("deliver-without-payload", "filter-of-other-family"))

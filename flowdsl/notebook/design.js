@@ -31,7 +31,7 @@ const control = (view, step, place, field) => {
   const common = { "aria-label": label, title: field.doc, placeholder: field.placeholder, value: field.value, field: send, spellcheck: "false", autocomplete: "off", dir: "auto",
     disabled: field.fixed, "data-word": field.offers && wordKind(field), "data-offers": field.offers, "data-place": place, "data-examples": field.offers === "examples" ? JSON.stringify(field.examples) : null };
   if (field.code) return h("input", { ...common, class: "code wide" });
-  return h("input", { ...common, class: field.kind === "list" || field.kind === "paths" ? "code middle" : field.kind === "count" || field.kind === "duration" ? "code short" : "code" });
+  return h("input", { ...common, class: field.kind === "list" || field.kind === "paths" ? "code middle" : field.kind === "count" || field.kind === "number" || field.kind === "duration" ? "code short" : "code" });
 };
 
 const template = (view, step, place, field) => h("div", { class: "rows" },

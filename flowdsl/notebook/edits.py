@@ -81,9 +81,18 @@ def typed_value(option: Option, value: Any) -> Any:
     if option.schema.get("type") == "integer":
         digits = text.removeprefix("-")
         return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else text
+    if option.schema.get("type") == "number":
+        return _number(text)
     if option.schema.get("type") == "array" or (option.type is PATHS and "," in text):
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def set_row(draft: Draft, key: int, row: int, name: str, value: str) -> Draft:

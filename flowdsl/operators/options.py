@@ -221,6 +221,7 @@ DURATION: Final = OptionType(
     lambda duration: duration.text,
     offers="examples",
 )
+TEXT: Final = OptionType("text", text_schema("text"), check_text)
 FLAG: Final = OptionType(
     "flag", {"type": "boolean", "examples": [False]}, lambda value, what: check_flag(value, what)
 )

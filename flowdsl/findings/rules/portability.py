@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from flowdsl.errors import BuildError, FlowError, did_you_mean
 from flowdsl.expressions.durations import parse_duration, parse_production_duration
+from flowdsl.expressions.templates.filters import FILTERS
+from flowdsl.expressions.templates.visitors import filter_calls
 from flowdsl.findings.base import Violation, rule
 from flowdsl.findings.views import FlowView, ProjectView, StepView
 from flowdsl.operators import OPERATORS
@@ -18,6 +20,8 @@ def not_portable(flow: FlowView) -> Iterator[Violation]:
     from flowdsl.production.portable import portable
 
     if flow.flow is None:
+        for view in flow.steps:
+            yield from _unknown_there(view)
         return
     try:
         portable(flow.flow)
@@ -28,6 +32,23 @@ def not_portable(flow: FlowView) -> Iterator[Violation]:
             where = flow.place if step is None else flow.steps[step].place
             hints = [f"allowed: {problem.allowed}" if problem.allowed else None, problem.hint]
             yield Violation(where, problem.what, "; ".join(h for h in hints if h) or None, step)
+
+
+def _unknown_there(step: StepView) -> Iterator[Violation]:
+    """Report what other packages add to flowdsl, in a file that production reads."""
+    operator = OPERATORS.get(step.name)
+    if operator is not None and not operator.portable:
+        yield step.remark(f"production has no operator {step.name!r}", operator.nearest)
+    for leaf in step.leaves:
+        for call in filter_calls(leaf.template.body) if leaf.template is not None else ():
+            declared = FILTERS.get(call.name)
+            if declared is not None and not declared.portable:
+                yield Violation(
+                    leaf.place,
+                    f"production's Tera has no filter `{call.name}`",
+                    "let the events carry the filtered text, and print that",
+                    step.number,
+                )
 
 
 @rule("option-ignored", "error", StepView, target=True)
