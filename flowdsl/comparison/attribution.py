@@ -18,9 +18,15 @@ from flowdsl.results.result_data import ResultData
 from flowdsl.values.json_extraction import Documents
 
 SCHEMA: Final[dict[str, Any]] = {
-    "flow": pl.String, "change": pl.String, "count": pl.Int64, "step": pl.Int64, "operator": pl.String,
-    "outcome": pl.String, "reason": pl.String, "example": pl.Int64,
-}  # fmt: skip
+    "flow": pl.String,
+    "change": pl.String,
+    "count": pl.Int64,
+    "step": pl.Int64,
+    "operator": pl.String,
+    "outcome": pl.String,
+    "reason": pl.String,
+    "example": pl.Int64,
+}
 _BY: Final = ("change", "step", "operator", "outcome", "reason")
 
 
@@ -57,9 +63,6 @@ def causes_of(pairs: list[FlowPair], rows: pl.DataFrame, logs: Counterparts | No
     )
 
 
-# -- what only one of the runs delivers ----------------------------------------------------------------------
-
-
 def _ended(
     sides: list[FlowResult | None], rows: pl.DataFrame, name: str, logs: Counterparts | None
 ) -> pl.DataFrame:
@@ -67,16 +70,16 @@ def _ended(
     wanted = rows.select(
         "pair", pl.col(f"seq_no_{name}").alias("seq_no"), pl.col(f"branch_{name}").alias("branch"), "change"
     ).with_row_index("row")
-    told = wanted["seq_no"]
+    seqs = wanted["seq_no"]
     if logs is not None:
-        wanted = wanted.with_columns(logs.other(0 if name == "before" else 1, told))
+        wanted = wanted.with_columns(logs.other(0 if name == "before" else 1, seqs))
     runs = _endings_by_pair(sides, wanted)
     parts = []
     for number, side in enumerate(sides):
         mine = wanted.filter(pl.col("pair") == number)
         ended = ending_of(mine, runs.get(number, pl.DataFrame(schema=ENDINGS)))
         absent = "the flow is not there" if side is None else "it has no such context"
-        mine = mine.with_columns(told.gather(mine["row"]).alias("example"))
+        mine = mine.with_columns(seqs.gather(mine["row"]).alias("example"))
         joined = mine.join(ended, on="row", how="left", maintain_order="left")
         parts.append(
             _after_stop(joined, None if side is None else side.result.stopped).with_columns(
@@ -126,9 +129,6 @@ def _endings_by_pair(sides: list[FlowResult | None], wanted: pl.DataFrame) -> di
     return {number: found.filter(pl.col("flow") == flow) for number, flow in flows.items()}
 
 
-# -- what both deliver, each in its way ----------------------------------------------------------------------
-
-
 def _redone(pair: FlowPair, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     side = pair.after
     if side is None or pair.before is None:
@@ -137,13 +137,13 @@ def _redone(pair: FlowPair, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     rows = rows.with_columns(example)
     moved = rows.filter(pl.col("change") == "moved")
     if moved.height:
-        yield _told(moved, _timed_step(side), "moved", None)
+        yield _redone_rows(moved, _timed_step(side), "moved", None)
     readdressed = rows.filter(pl.col("change") == "readdressed")
     if readdressed.height:
-        yield _told(readdressed, _step(side, "map"), "readdressed", None)
+        yield _redone_rows(readdressed, _step(side, "map"), "readdressed", None)
     changed = rows.filter(pl.col("change") == "changed")
     for field, where in _differing(changed):
-        yield _told(
+        yield _redone_rows(
             changed.filter(where),
             _step(side, "map"),
             "changed",
@@ -151,7 +151,9 @@ def _redone(pair: FlowPair, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         )
 
 
-def _told(rows: pl.DataFrame, step: dict[str, Any] | None, outcome: str, reason: str | None) -> pl.DataFrame:
+def _redone_rows(
+    rows: pl.DataFrame, step: dict[str, Any] | None, outcome: str, reason: str | None
+) -> pl.DataFrame:
     return rows.select(
         "example",
         pl.col("change").cast(pl.String),
@@ -195,6 +197,7 @@ def _field_names(payloads: pl.Series) -> list[str]:
     with duckdb.connect() as connection:
         connection.register("payloads", pl.DataFrame({"payload": payloads}).to_arrow())
         found = connection.execute(
-            "SELECT DISTINCT unnest(json_keys(payload)) AS name FROM payloads WHERE json_type(payload) = 'OBJECT' ORDER BY name"
+            "SELECT DISTINCT unnest(json_keys(payload)) AS name FROM payloads"
+            " WHERE json_type(payload) = 'OBJECT' ORDER BY name"
         ).fetchall()
     return [name for (name,) in found]

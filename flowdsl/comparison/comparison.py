@@ -26,12 +26,18 @@ if TYPE_CHECKING:
     from flowdsl.diagrams.picture import Picture
 
 _TYPES: Final = {
-    "seq_no": pl.Int64, "delivered_at": MOMENT, "branch": pl.String, "recipient_id": pl.String, "payload": pl.String,
-}  # fmt: skip
+    "seq_no": pl.Int64,
+    "delivered_at": MOMENT,
+    "branch": pl.String,
+    "recipient_id": pl.String,
+    "payload": pl.String,
+}
 ROWS: Final[dict[str, Any]] = {
-    "change": CHANGE, "flow": pl.String, "sink": pl.String,
+    "change": CHANGE,
+    "flow": pl.String,
+    "sink": pl.String,
     **{f"{name}_{side}": _TYPES[name] for name in SIDE for side in ("before", "after")},
-}  # fmt: skip
+}
 COUNTS: Final = ("before", "after", SAME, *CHANGES)
 
 
@@ -82,7 +88,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether both results have the same deliveries, to the same recipients, at the same times."""
+        """True if both results have the same deliveries, to the same recipients, at the same times."""
         return not self._differences.height
 
     def __len__(self) -> int:
@@ -169,7 +175,7 @@ class Comparison:
 
     @property
     def other_rules(self) -> bool:
-        """Whether the two ran by different rules: one as flowdsl, the other as a production runtime."""
+        """True if the two ran by different rules: one as flowdsl, the other as a production runtime."""
         return len({flow.rules for pair in self._pairs for flow in pair.flows}) > 1
 
     @property

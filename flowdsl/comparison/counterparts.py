@@ -103,8 +103,8 @@ def _check_one_log(before: ResultData, after: ResultData) -> None:
     seen = [[result.manifest[name] for name in ("log", "events", "span")] for result in (before, after)]
     if (one is None or other is None) and seen[0] != seen[1]:
         warn(
-            "a result that was read back does not say which events it is of: events are matched by number, which is right "
-            "only where both were replayed over the same ones"
+            "a result that was read back does not say which events it is of: events are matched by number,"
+            " which is right only where both were replayed over the same ones"
         )
 
 

@@ -65,19 +65,21 @@ def _place(flow: FlowSpec, name: str) -> tuple[int, str]:
     ]
     if len(places) == 1:
         return places[0][0], places[0][2]
+    if places:
+        raise _ambiguous_option(flow, name, places)
     known = sorted({option for step in flow.steps for option in step.options()})
-    if not places:
-        raise ReplayError(
-            f"no step of {flow.name!r} has an option {name!r}",
-            flow=flow.name,
-            allowed=", ".join(known),
-            hint=did_you_mean(name, known),
-        )
-    several = [f"step_{number}_{option}" for number, _, option in places]
-    methods = {method for _, method, _ in places}
-    if len(methods) == len(places):
-        several = [f"{method}_{option}" for _, method, option in places]
     raise ReplayError(
+        f"no step of {flow.name!r} has an option {name!r}",
+        flow=flow.name,
+        allowed=", ".join(known),
+        hint=did_you_mean(name, known),
+    )
+
+
+def _ambiguous_option(flow: FlowSpec, name: str, places: list[tuple[int, str, str]]) -> ReplayError:
+    once = len({method for _, method, _ in places}) == len(places)
+    several = [f"{method if once else f'step_{number}'}_{option}" for number, method, option in places]
+    return ReplayError(
         f"{len(places)} steps of {flow.name!r} have an option {name!r}",
         flow=flow.name,
         allowed=", ".join(several),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from flowdsl.comparison.alignment import beside
+from flowdsl.comparison.alignment import align_steps
 from flowdsl.comparison.inputs import FlowPair
 from flowdsl.comparison.matches import CHANGES
 from flowdsl.comparison.text import changes_text, heading
@@ -27,21 +27,25 @@ def comparison_picture(comparison: Comparison, pairs: Sequence[FlowPair]) -> Pic
     counts = comparison.to_dict()["counts"]
     differing = {row["flow"] for row in counts if any(row[change] for change in CHANGES)}
     drawn = [pair for pair in pairs if pair.name in differing] or list(pairs)
-    sinks: dict[str, tuple[int, int]] = {}
-    for row in counts:
-        if row["flow"] in {pair.name for pair in drawn}:
-            before, after = sinks.get(row["sink"], (0, 0))
-            sinks[row["sink"]] = before + row["before"], after + row["after"]
     chains = [
-        comparison_chain(pair.name, [side.trigger for side in pair.sides], list(beside(pair)))
+        comparison_chain(pair.name, [side.trigger for side in pair.sides], list(align_steps(pair)))
         for pair in drawn
     ]
-    same = len(pairs) - len(drawn)
-    notes = [
-        changes_text(comparison.totals()),
-        *([f"{count_text(same, 'flow')} more, the same on both sides"] if same else []),
-    ]
+    notes = [changes_text(comparison.totals())]
+    if len(drawn) < len(pairs):
+        notes.append(f"{count_text(len(pairs) - len(drawn), 'flow')} more, the same on both sides")
+    sinks = _sink_totals(counts, {pair.name for pair in drawn})
     return Picture(comparison_diagram("Before and after", chains, sinks, notes))
+
+
+def _sink_totals(counts: Sequence[dict[str, Any]], flows: set[str]) -> dict[str, tuple[int, int]]:
+    """Return the deliveries before and after to each sink of these flows."""
+    totals: dict[str, tuple[int, int]] = {}
+    for row in counts:
+        if row["flow"] in flows:
+            before, after = totals.get(row["sink"], (0, 0))
+            totals[row["sink"]] = before + row["before"], after + row["after"]
+    return totals
 
 
 def comparison_html(comparison: Comparison) -> str:

@@ -33,7 +33,7 @@ class FlowResult:
 
     @property
     def timed(self) -> bool:
-        """Whether windows or queues come before its deliveries."""
+        """True if windows or queues come before its deliveries."""
         return any(step["timed"] for step in self._delivers)
 
     @property
@@ -103,7 +103,7 @@ class FlowPair:
 
     @property
     def timed(self) -> bool:
-        """Whether windows or queues may have moved deliveries from one side to the other."""
+        """True if windows or queues may have moved deliveries from one side to the other."""
         return len(self.sides) == 2 and any(side.timed for side in self.sides)
 
 
@@ -113,11 +113,16 @@ def pairs_of(before: ResultData, after: ResultData) -> list[FlowPair]:
     right = [FlowResult(after, number) for number in range(len(after.flows))]
     pairs: list[FlowPair] = []
     for side in left:
-        other = next((s for s in right if s.name == side.name), None)
+        other = next((candidate for candidate in right if candidate.name == side.name), None)
         if other is not None:
             right.remove(other)
         pairs.append(FlowPair(side, other))
-    alone = [i for i, pair in enumerate(pairs) if pair.after is None]
+    _pair_renamed(pairs, right)
+    return [*pairs, *(FlowPair(None, side) for side in right)]
+
+
+def _pair_renamed(pairs: list[FlowPair], right: list[FlowResult]) -> None:
+    """Pair the only flow left before with the only one left after."""
+    alone = [number for number, pair in enumerate(pairs) if pair.after is None]
     if len(alone) == 1 and len(right) == 1:
         pairs[alone[0]] = FlowPair(pairs[alone[0]].before, right.pop())
-    return [*pairs, *(FlowPair(None, side) for side in right)]

@@ -22,8 +22,9 @@ from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.values.interner import Hashes, hashes, pair_hash
 
 CHANGES: Final = ("added", "removed", "readdressed", "changed", "moved")
-"""What may have become of a delivery: it is new, it is gone, it goes to another recipient, it has another payload, or it
-comes at another time. The first that applies is said."""
+"""The changes of a delivery: new, gone, to another recipient, with another payload, at another time.
+
+The first that applies counts."""
 SAME: Final = "same"
 CHANGE: Final = pl.Enum([*CHANGES, SAME])
 # columns that pairs have in common, in the order of search
@@ -162,7 +163,7 @@ class _Pairs:
 
     @property
     def is_open(self) -> bool:
-        """Whether there may be more matches."""
+        """True if there may be more matches."""
         return all(len(rows) > 0 for rows in self.alone)
 
     @property

@@ -27,9 +27,16 @@ from flowdsl.values.json_types import Index
 
 OUTCOMES: Final = pl.Enum(["dropped", "failed", "absorbed", "held", "passed"])
 SCHEMA: Final[dict[str, Any]] = {
-    "flow": pl.Int64, "seq_no": pl.Int64, "branch": pl.String, "step": pl.Int64, "operator": pl.String,
-    "outcome": OUTCOMES, "reason": pl.String, "into": pl.Int64, "into_branch": pl.String,
-}  # fmt: skip
+    "flow": pl.Int64,
+    "seq_no": pl.Int64,
+    "branch": pl.String,
+    "step": pl.Int64,
+    "operator": pl.String,
+    "outcome": OUTCOMES,
+    "reason": pl.String,
+    "into": pl.Int64,
+    "into_branch": pl.String,
+}
 _KEY: Final = ("flow", "seq_no", "branch", "step")
 
 
@@ -131,11 +138,16 @@ class _OutcomeCollector:
         return pl.concat([ended, held, released.with_columns(pl.lit("passed", OUTCOMES).alias("outcome"))])
 
     def _rows(
-        self, stage: CompiledStep, seq: npt.NDArray[np.int64], branches: tuple[npt.NDArray[np.int32], ...], outcome: str,
-        reason: str | pl.Series | None, into: ContextBatch | None = None,
-    ) -> pl.DataFrame:  # fmt: skip
+        self,
+        stage: CompiledStep,
+        seq: npt.NDArray[np.int64],
+        branches: tuple[npt.NDArray[np.int32], ...],
+        outcome: str,
+        reason: str | pl.Series | None,
+        into: ContextBatch | None = None,
+    ) -> pl.DataFrame:
         rows = np.flatnonzero(np.isin(seq, self._seqs))
-        said = {
+        ending = {
             "step": pl.lit(stage.number, pl.Int64),
             "operator": pl.lit(stage.operator.method),
             "outcome": pl.lit(outcome, OUTCOMES),
@@ -147,7 +159,7 @@ class _OutcomeCollector:
         }
         frame = pl.DataFrame(
             {"seq_no": seq[rows], "branch": branch_texts(tuple(b[rows] for b in branches), len(rows))}
-        ).with_columns(**said)
+        ).with_columns(**ending)
         return pl.concat(
             [
                 frame.with_columns(pl.lit(flow, pl.Int64).alias("flow")).select(list(SCHEMA))

@@ -59,8 +59,10 @@ class SweepData:
         >>> from flowdsl import MemoryEventLog, link_created, on, sweep
         >>> log = MemoryEventLog()
         >>> for minute in (0, 1, 3, 20):
-        ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
-        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+        ...     like = link_created("likes", "ann", "post")
+        ...     _ = log.append(like, timestamp=f"2026-01-01T00:{minute:02}:00Z")
+        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}")
+        >>> digest = digest.deliver("push")
         >>> tried = sweep(digest, log, window=["1m", "1h"])
         >>> tried.polars()["deliveries"].to_list()
         [4, 1]
@@ -89,8 +91,10 @@ class SweepData:
         >>> from flowdsl import MemoryEventLog, link_created, on, sweep
         >>> log = MemoryEventLog()
         >>> for minute in (0, 1, 3, 20):
-        ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
-        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+        ...     like = link_created("likes", "ann", "post")
+        ...     _ = log.append(like, timestamp=f"2026-01-01T00:{minute:02}:00Z")
+        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}")
+        >>> digest = digest.deliver("push")
         >>> tried = sweep(digest, log, window=["1m", "1h"])
         >>> tried.compare("window=1m", "window=1h").totals()["removed"]
         3
@@ -121,8 +125,10 @@ class SweepData:
         >>> from flowdsl import MemoryEventLog, link_created, on, sweep
         >>> log = MemoryEventLog()
         >>> for minute in (0, 1, 3, 20):
-        ...     _ = log.append(link_created("likes", "ann", "post"), timestamp=f"2026-01-01T00:{minute:02}:00Z")
-        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}").deliver("push")
+        ...     like = link_created("likes", "ann", "post")
+        ...     _ = log.append(like, timestamp=f"2026-01-01T00:{minute:02}:00Z")
+        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}")
+        >>> digest = digest.deliver("push")
         >>> tried = sweep(digest, log, window=["1m", "1h"])
         >>> print(tried.plot())
         deliveries by window
@@ -132,31 +138,39 @@ class SweepData:
         """
         from flowdsl.charts.lines import line_chart
 
-        names = [name for name, _ in self.variants[0].values]
         columns = [of] if isinstance(of, str) else list(of)
         for column in columns:
-            if column not in self._table.columns or column in names:
-                known = [name for name in self._table.columns if name not in names]
-                raise ReplayError(
-                    f"there is no column {column!r}",
-                    allowed=", ".join(known),
-                    hint=did_you_mean(str(column), known),
-                )
-        places = list(dict.fromkeys(dict(v.values)[names[0]] for v in self.variants))
+            self._check_column(column)
+        first = self.variants[0].values[0][0]
+        places = list(dict.fromkeys(variant.values[0][1] for variant in self.variants))
+        return line_chart(
+            [_span(place) for place in places],
+            {name: [line.get(place) for place in places] for name, line in self._lines(columns).items()},
+            title=f"{' and '.join(columns)} by {first}",
+            x_label=first,
+            y_label=" and ".join(columns),
+        )
+
+    def _check_column(self, column: str) -> None:
+        parameters = [name for name, _ in self.variants[0].values]
+        known = [name for name in self._table.columns if name not in parameters]
+        if column not in known:
+            raise ReplayError(
+                f"there is no column {column!r}",
+                allowed=", ".join(known),
+                hint=did_you_mean(str(column), known),
+            )
+
+    def _lines(self, columns: Sequence[str]) -> dict[str, dict[Any, Any]]:
+        """Return, for each line of the plot, the values by the first parameter."""
         lines: dict[str, dict[Any, Any]] = {}
         for row, variant in zip(self._table.to_dicts(), self.variants, strict=True):
             (_, place), *others = variant.values
-            said = ", ".join(f"{name}={value}" for name, value in others)
+            setting = ", ".join(f"{name}={value}" for name, value in others)
             for column in columns:
-                name = ", ".join(
-                    part for part in (column if len(columns) > 1 or not said else "", said) if part
-                )
-                lines.setdefault(name, {})[place] = row[column]
-        return line_chart(
-            [_span(place) for place in places],
-            {name: [line.get(place) for place in places] for name, line in lines.items()},
-            title=f"{' and '.join(columns)} by {names[0]}", x_label=names[0], y_label=" and ".join(columns),
-        )  # fmt: skip
+                parts = [column, setting] if len(columns) > 1 else [setting or column]
+                lines.setdefault(", ".join(filter(None, parts)), {})[place] = row[column]
+        return lines
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         html = render(
@@ -248,12 +262,12 @@ def _deliveries(side: FlowResult, tick: Tick) -> dict[str, Any]:
         if frames
         else pl.Series([0])
     )
-    said: dict[str, Any] = {"deliveries": delivered.height, "recipients": len(each)}
+    outcome: dict[str, Any] = {"deliveries": delivered.height, "recipients": len(each)}
     for name, share in (("each_p50", 0.5), ("each_p95", 0.95), ("each_max", 1.0)):
-        said[name] = None if not len(each) else int(each.quantile(share, "higher") or 0)
+        outcome[name] = None if not len(each) else int(each.quantile(share, "higher") or 0)
     for name, share in (("delay_p50", 0.5), ("delay_p95", 0.95)):
-        said[name] = round((delay.quantile(share, "higher") or 0) / 1e6, 3) if delivered.height else None
-    return said
+        outcome[name] = round((delay.quantile(share, "higher") or 0) / 1e6, 3) if delivered.height else None
+    return outcome
 
 
 def _counts(side: FlowResult) -> dict[str, Any]:

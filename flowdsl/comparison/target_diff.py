@@ -61,9 +61,14 @@ class Prediction:
 
 
 def predict_sources(
-    sources: Sequence[tuple[bytes, str]], target: Target, log: LogLike, graph: EntityGraph | None = None, *,
-    start: int | dt.datetime | str | None = None, stop: int | dt.datetime | str | None = None,
-) -> Prediction:  # fmt: skip
+    sources: Sequence[tuple[bytes, str]],
+    target: Target,
+    log: LogLike,
+    graph: EntityGraph | None = None,
+    *,
+    start: int | dt.datetime | str | None = None,
+    stop: int | dt.datetime | str | None = None,
+) -> Prediction:
     """Predict what a runtime makes of several YAML texts, taken as one project, over a log.
 
     Raises `LoadError` where it, or flowdsl, can run no flow of them.

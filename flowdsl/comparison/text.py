@@ -8,6 +8,7 @@ import polars as pl
 
 from flowdsl.comparison.matches import CHANGES
 from flowdsl.errors import one_line
+from flowdsl.text import clip
 
 if TYPE_CHECKING:
     from flowdsl.comparison.comparison import Comparison
@@ -24,24 +25,27 @@ _WAITING = {
 
 def comparison_text(comparison: Comparison) -> str:
     """Return the totals, then each flow and sink that differs, with its causes if they are known."""
-    said = comparison.to_dict()
-    causes = said.get("causes", [])
+    facts = comparison.to_dict()
     lines = [heading(comparison)]
     if comparison.stopped is not None:
         lines.append(f"! {comparison.stopped}; no later event is processed, by any flow")
-    differing = [row for row in said["counts"] if any(row[change] for change in CHANGES)]
+    differing = [row for row in facts["counts"] if any(row[change] for change in CHANGES)]
     flows = list(dict.fromkeys(row["flow"] for row in differing))
     for flow in flows[:MOST]:
-        lines.append("")
-        lines += [
-            f"{flow} to {row['sink']}: {row['before']:,} → {row['after']:,}   {changes_text(row)}"
-            for row in differing
-            if row["flow"] == flow
-        ]
-        lines += [_cause(cause, comparison) for cause in causes if cause["flow"] == flow]
+        lines += ["", *map(_row, _of_flow(differing, flow))]
+        lines += [_cause(cause, comparison) for cause in _of_flow(facts.get("causes", []), flow)]
     if len(flows) > MOST:
         lines += ["", f"… and {len(flows) - MOST} flows more: comparison.counts"]
     return "\n".join(map(one_line, lines))
+
+
+def _of_flow(rows: list[dict[str, Any]], flow: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["flow"] == flow]
+
+
+def _row(row: dict[str, Any]) -> str:
+    counts = f"{row['before']:,} → {row['after']:,}"
+    return f"{row['flow']} to {row['sink']}: {counts}   {changes_text(row)}"
 
 
 def heading(comparison: Comparison) -> str:
@@ -55,30 +59,27 @@ def heading(comparison: Comparison) -> str:
 
 def changes_text(counts: dict[str, Any]) -> str:
     """Return the count of each change, and of deliveries without one."""
-    said = [f"{counts[change]:,} {change}" for change in CHANGES if counts[change]]
-    return ", ".join([f"{counts['same']:,} the same", *said]) if said else "all the same"
+    changes = [f"{counts[change]:,} {change}" for change in CHANGES if counts[change]]
+    return ", ".join([f"{counts['same']:,} the same", *changes]) if changes else "all the same"
 
 
 def _cause(cause: dict[str, Any], comparison: Comparison) -> str:
     step = "" if cause["step"] is None else f"{cause['operator']}, step {cause['step']}"
     why = _recipients(cause, comparison) if cause["outcome"] == "readdressed" else cause["reason"]
     why = _WAITING.get(cause["outcome"], why)
-    told = ": ".join(part for part in (step, why) if part)
+    text = ": ".join(part for part in (step, why) if part)
     found = f"  [{cause['finding']}]" if cause.get("finding") else ""
-    return f"  {cause['count']:>9,} {cause['change']:<11}  {told}{found}  event {cause['example']}"
+    return f"  {cause['count']:>9,} {cause['change']:<11}  {text}{found}  event {cause['example']}"
 
 
 def _recipients(cause: dict[str, Any], comparison: Comparison) -> str:
     """Return an intended recipient, and the one who gets the delivery instead."""
-    rows = comparison.polars().filter(
-        (pl.col("flow") == cause["flow"]) & (pl.col("change") == "readdressed")
-        & (pl.coalesce("seq_no_after", "seq_no_before") == cause["example"])
-    )  # fmt: skip
-    before, after = (_clipped(rows[f"recipient_id_{side}"][0]) for side in ("before", "after"))
+    mine = (pl.col("flow") == cause["flow"]) & (pl.col("change") == "readdressed")
+    example = pl.coalesce("seq_no_after", "seq_no_before") == cause["example"]
+    rows = comparison.polars().filter(mine & example)
+    before, after = (_recipient(rows[f"recipient_id_{side}"][0]) for side in ("before", "after"))
     return f"to {after} instead of {before}"
 
 
-def _clipped(recipient: str | None) -> str:
-    if recipient is None:
-        return "nobody"
-    return repr(recipient if len(recipient) <= _WIDEST else f"{recipient[: _WIDEST - 1]}…")
+def _recipient(name: str | None) -> str:
+    return "nobody" if name is None else repr(clip(name, _WIDEST))

@@ -11,6 +11,7 @@ import unicodedata
 from typing import Final
 
 from flowdsl.expressions.templates.graphemes import graphemes
+from flowdsl.text import clip
 
 # characters by their width in hundredths of the font size
 _BY_WIDTH: Final = {
@@ -74,8 +75,7 @@ def printable(text: str, most: int = _MOST) -> str:
     >>> printable("a\\x00b\\nc\\u202ed")
     'a␀b c�d'
     """
-    cut = text if len(text) <= most else text[: most - 1] + "…"
-    seen = "".join(map(_visible, cut.replace("\r\n", "\n")))
+    seen = "".join(map(_visible, clip(text, most).replace("\r\n", "\n")))
     # no letter has more accents; a pile of them would reach far beyond its line
     return _PILE.sub(r"\1", seen)
 

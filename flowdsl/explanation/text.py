@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import one_line
+from flowdsl.text import clip
 from flowdsl.values.json_types import MISSING
 
 if TYPE_CHECKING:
@@ -139,4 +140,4 @@ def json_text(value: Any) -> str:
 
 def clipped(text: str) -> str:
     """Return text cut to a line."""
-    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+    return clip(text, WIDTH)

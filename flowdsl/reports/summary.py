@@ -10,6 +10,7 @@ from flowdsl.diagrams.text_width import printable
 from flowdsl.pluralize import count_text
 from flowdsl.reports.insights import notes_of
 from flowdsl.reports.metrics import Figures
+from flowdsl.text import clip
 
 _NAME: Final = 36
 _LINE: Final = 160
@@ -35,8 +36,7 @@ def _head(figures: Figures) -> str:
 
 
 def _note(text: str, *, bad: bool) -> str:
-    shown = printable(text)
-    return f"{'!' if bad else '-'} {shown if len(shown) <= _LINE else shown[: _LINE - 1] + '…'}"
+    return f"{'!' if bad else '-'} {clip(printable(text), _LINE)}"
 
 
 def _people(figures: Figures) -> Iterator[str]:
@@ -92,7 +92,4 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[s
 
 
 def _cell(cell: object) -> str:
-    if isinstance(cell, int):
-        return f"{cell:,}"
-    text = str(cell)
-    return text if len(text) <= _NAME else text[: _NAME - 1] + "…"
+    return f"{cell:,}" if isinstance(cell, int) else clip(str(cell), _NAME)

@@ -6,6 +6,7 @@ import math
 from typing import Final, Protocol
 
 from flowdsl.errors import ConditionError
+from flowdsl.text import clip
 
 MAX_TEXT: Final = 100_000
 Scalar = None | bool | int | float | str
@@ -64,8 +65,7 @@ def found(kind: str) -> str:
 
 def clipped(expression: object, longest: int = 80) -> str:
     """Return the text of an expression, shortened for a message."""
-    text = str(expression)
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return clip(str(expression), longest)
 
 
 def constant(value: Scalar) -> Scalar:
