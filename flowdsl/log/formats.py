@@ -11,10 +11,11 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from flowdsl.errors import DataError, FlowError
+from flowdsl.log.csv_reader import csv_blocks
 from flowdsl.log.errors import reading
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.sources import in_arrow_only, read_with_pyarrow
-from flowdsl.log.text_readers import TextBlock, beginning, csv_blocks, json_blocks
+from flowdsl.log.text_readers import TextBlock, beginning, json_blocks
 from flowdsl.registry import Registry, instance_problem
 
 BLOCK: Final = 65_536

@@ -285,11 +285,17 @@ def _in_order(frames: list[pl.DataFrame], renumber: bool) -> pl.DataFrame:
     events = pl.concat(frames, how="diagonal")
     if "seq_no" in events.columns:
         return _by_number(events, renumber)
-    return events.sort("timestamp", maintain_order=True)
+    return _sorted(events, "timestamp")
+
+
+def _sorted(events: pl.DataFrame, key: str) -> pl.DataFrame:
+    if events[key].is_sorted() and not events[key].null_count():
+        return events
+    return events.sort(key, maintain_order=True)
 
 
 def _by_number(events: pl.DataFrame, renumber: bool) -> pl.DataFrame:
-    events = events.sort("seq_no", maintain_order=True)
+    events = _sorted(events, "seq_no")
     if renumber:
         return events.drop("seq_no")
     numbers = events["seq_no"]

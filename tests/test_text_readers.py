@@ -1,0 +1,103 @@
+"""What columns are read of JSON lines and CSV is what plain Python reads of them, row by row, problems included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flowdsl.errors import DataError
+from flowdsl.log import importer, literal, read_events, text_lines
+from tests.oracle import plain_readers
+
+quiet = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+pytestmark = pytest.mark.filterwarnings("ignore:.*without a zone")
+
+
+def told(path: Path, **how: Any) -> Any:
+    """Return the events and the problems of a file, or what is said where it is refused."""
+    try:
+        log = read_events(path, **how)
+    except DataError as error:
+        return str(error)
+    events = [row for batch in log.read() for row in batch.to_pylist()]
+    return events, log.skipped, list(log.problems.itertuples(index=False, name=None))
+
+
+def told_plainly(path: Path, **how: Any) -> Any:
+    """Return the same as plain Python reads it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importer, "file_blocks", plain_readers.file_blocks)
+        return told(path, **how)
+
+
+def in_place(said: Any) -> Any:
+    """Return what was told with the problems in the order of their rows: small blocks tell them in another."""
+    return "refused" if isinstance(said, str) else (*said[:2], sorted(said[2], key=repr))
+
+
+def check(path: Path, piece: int, **how: Any) -> None:
+    """Compare both ways, in one piece and in many."""
+    plain = told_plainly(path, **how)
+    assert told(path, **how) == plain
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_lines, "PIECE", piece)
+        assert in_place(told(path, **how)) == in_place(plain)
+
+
+LINKS = {"timestamp": "at", "kind": literal("link.created"), "link_type": literal("l"), "source_id": "a", "target_id": "b"}  # fmt: skip
+CELLS = st.one_of(
+    st.sampled_from(["", "a", " b ", "1", "-0", "ü", "\x00", "a b", '"', '""', '"a"', '"a,b"', '"a""b"', '""""', 'a"b',
+                     '"a', 'b"', '"a"b', '"a\nb"', '"\r\n"', "\r", "\ufeff", "\u2028", "\x85", "NA", "#", "'x'", '"" "', "\\"]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+)  # fmt: skip
+TIMES = st.sampled_from(["1", "2", "2.5", "", "soon", "2024-01-01T00:00:00Z", '"3"'])
+
+
+@quiet
+@given(
+    st.lists(st.tuples(TIMES, CELLS, CELLS, st.sampled_from([None, None, None, 2, 4])), max_size=16),
+    st.sampled_from([",", ";", "\t", "|"]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["", "\ufeff", "\n", "x\n", '"\n']),
+    st.booleans(),
+    st.binary(max_size=2),
+    st.integers(1, 40),
+)
+def test_csv_is_read_as_python_reads_it(
+    tmp_path: Path, rows: list[Any], between: str, end: str, before: str, whole: bool, odd: bytes, piece: int
+) -> None:
+    lines = [between.join(["at", "a", "b"])]
+    for at, a, b, width in rows:
+        fields = [at, a, b] if width is None else [at, a, b, a][:width]
+        lines.append(between.join(fields))
+    content = (before + end.join(lines) + end * whole).encode()
+    path = tmp_path / "a.csv"
+    path.write_bytes(content + (end.encode() + odd if odd else b""))
+    check(path, piece, columns=LINKS, time_unit="s")
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("cell", ['""', "", "x", '"x"', '"a\nb"'])
+def test_few_columns_and_blank_lines_are_read_alike(columns: int, cell: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    header, more = ",".join(["a", "b"][:columns]), ",y" * (columns - 1)
+    path.write_text(f"{header}\n\n{cell}{more}\n\nz{more}\n")
+    how = {"timestamp": literal("2024-01-01T00:00:00Z"), "source_id": "a", "target_id": literal("t")}
+    check(path, 3, columns={**LINKS, **how})
+
+
+def test_long_cells_and_unclosed_quotes_over_many_pieces_are_read_alike(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    long = "x" * 140_000
+    path.write_text(
+        f'at,a,b\n1,{long},b\n2,"{long}",b\n3,"a\n' + "4,a,b\n" * 40 + f'5,"{long[:999]}\n",b\n6,"a,b\n'
+    )
+    check(path, 100, columns=LINKS, time_unit="s")
