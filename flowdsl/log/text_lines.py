@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from flowdsl.progress import awaited
+from flowdsl.progress import wait_with_progress
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -99,9 +99,9 @@ def in_threads(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
         for item in items:
             waiting.append(pool.submit(work, item))
             if len(waiting) > _THREADS:
-                yield awaited(waiting.popleft())
+                yield wait_with_progress(waiting.popleft())
         while waiting:
-            yield awaited(waiting.popleft())
+            yield wait_with_progress(waiting.popleft())
 
 
 def _utf8(file: BinaryIO, size: int, *, utf16: bool) -> Iterator[bytes]:
