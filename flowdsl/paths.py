@@ -28,3 +28,11 @@ def path_of(given: str | os.PathLike[str], error: type[FlowError] = DataError) -
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
         raise error(f"the path {str(path)!r:.80} has a name of more than {_LONGEST_NAME} bytes")
     return path
+
+
+def make_folders(path: Path, mode: int = 0o777) -> None:
+    """Create a folder and its parents, as far as they do not exist.
+
+    `missing/..` creates nothing: what a path goes back from is no parent of the folder.
+    """
+    Path(os.path.realpath(path)).mkdir(mode=mode, parents=True, exist_ok=True)

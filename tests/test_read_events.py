@@ -504,3 +504,9 @@ def test_the_real_two_hours_have_938_stars_and_277_follows_and_no_row_is_lost() 
     assert all("null" in why or "failed" in why for _, why in broken(log))
     assert log.problem_counts["out of order"] > 1000
     assert next(log.read()).schema.names == list(EVENT_COLUMNS)
+
+
+@pytest.mark.parametrize("spelling", ["\udcff%Y", "%Y\0", 7])
+def test_a_time_format_that_is_none_is_refused(spelling: Any) -> None:
+    with pytest.raises(DataError, match="time_format has"):
+        read_events([{"at": "2024"}], columns={"timestamp": "at"}, time_format=[spelling])

@@ -328,3 +328,11 @@ def test_a_folder_may_have_any_name_and_its_tables_are_its_own(name: str, tmp_pa
         assert "mine" in page.read_text()
         assert "other" not in re.findall(r">([^<>]*)<", page.read_text())
         assert [json.loads(text)["title"] for text in result.deliveries["payload"]] == ["mine"]
+
+
+def test_a_folder_that_a_path_only_passes_by_is_not_made(tmp_path: Path) -> None:
+    flow = on("link.created").map(title="hello").deliver("in-app")
+    (tmp_path / "here").mkdir()
+    with pytest.raises(fd.ReplayError, match="is not empty"):
+        fd.replay(flow, [], out=tmp_path / "missing" / "..")
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]

@@ -237,6 +237,11 @@ def _shape(
     time_format: str | Sequence[str] | None,
 ) -> RowShape:
     formats = (time_format,) if isinstance(time_format, str) else tuple(time_format or ())
+    for spelling in formats:
+        if not isinstance(spelling, str) or not spelling.isprintable():
+            raise DataError(
+                f"time_format has {spelling!a:.80}", allowed="strptime formats, such as '%d.%m.%Y %H:%M'"
+            )
     return RowShape(columns or {}, kinds or {}, parts_of(split or {}), time_unit, formats)
 
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from flowdsl.errors import DataError, ReplayError
 from flowdsl.log.errors import reading
-from flowdsl.paths import path_of
+from flowdsl.paths import make_folders, path_of
 from flowdsl.progress import heartbeat
 from flowdsl.results.validation import checked_manifest, checked_meta
 
@@ -163,7 +163,7 @@ class FolderStore:
         """Create a store in a new or empty folder."""
         path = _path(folder)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folders(path)
             if any(path.iterdir()):
                 raise ReplayError(
                     f"out={str(folder)!r} is not empty", hint="name a new folder, or empty this one"
@@ -190,7 +190,7 @@ class FolderStore:
         number = self._next.get(table, 0)
         self._next[table] = number + 1
         folder = self.folder / table
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
         rows = part.frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         rows = rows.replace_schema_metadata({META: json.dumps(part.meta).encode()})
         pq.write_table(rows, folder / f"{number:06}.parquet", compression="zstd", compression_level=1)

@@ -45,7 +45,7 @@ def check(rng: random.Random) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FlowWarning)
             try:
-                project = load_text(text, rules=rules, skip_invalid=rng.random() < 0.5)
+                project = Project.of(load_text(text, rules=rules, skip_invalid=rng.random() < 0.5))
             except LoadError as error:
                 # it can be printed, whatever is in it
                 str(error).encode()
@@ -63,7 +63,7 @@ def _saves(project: Project) -> None:
         text = changed.to_yaml()
     except FlowError:
         return
-    again = load_text(text, skip_invalid=bool(project.skipped))
+    again = Project.of(load_text(text, skip_invalid=bool(project.skipped)))
     assert again == changed
     assert len(again.left_out) == len(project.left_out)
 
