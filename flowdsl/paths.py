@@ -30,9 +30,11 @@ def path_of(given: str | os.PathLike[str], error: type[FlowError] = DataError) -
     return path
 
 
-def make_folders(path: Path, mode: int = 0o777) -> None:
-    """Create a folder and its parents, as far as they do not exist.
+def make_folders(path: Path, mode: int = 0o777) -> Path:
+    """Create a folder and its parents, as far as they do not exist; return its real path.
 
     `missing/..` creates nothing: what a path goes back from is no parent of the folder.
     """
-    Path(os.path.realpath(path)).mkdir(mode=mode, parents=True, exist_ok=True)
+    real = Path(os.path.realpath(path))
+    real.mkdir(mode=mode, parents=True, exist_ok=True)
+    return real

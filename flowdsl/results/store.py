@@ -163,7 +163,7 @@ class FolderStore:
         """Create a store in a new or empty folder."""
         path = _path(folder)
         try:
-            make_folders(path)
+            path = make_folders(path)
             if any(path.iterdir()):
                 raise ReplayError(
                     f"out={str(folder)!r} is not empty", hint="name a new folder, or empty this one"
