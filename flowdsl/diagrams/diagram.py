@@ -133,7 +133,7 @@ class Diagram:
 
     @property
     def counted(self) -> bool:
-        """Whether any edge has a note."""
+        """True if any edge has a note."""
         return any(mark.label for mark in self.marks())
 
     def marks(self) -> Iterable[Annotation]:

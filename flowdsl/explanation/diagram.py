@@ -55,59 +55,60 @@ def _way_to(flow: FlowSpec, way: FlowPath) -> FlowDiagram:
     if way.reached or way.step is None:
         return chain
     # the step that stopped it shows the reason, even if other branches passed it
-    said = Annotation(" ".join(way.sentences), tone="stopped")
+    reason = Annotation(" ".join(way.sentences), tone="stopped")
     later = range(way.step + 1, len(flow.steps))
     faded = Annotation(tone="faded")
     targets = {(n, sink): faded for n in later for sink in getattr(flow.steps[n], "sinks", ())}
     if way.outcome != "not theirs" or way.steps[-1].outcome != "delivered":
         return chain.marked(
-            nodes={way.step: said, **dict.fromkeys(later, faded)},
+            nodes={way.step: reason, **dict.fromkeys(later, faded)},
             into=dict.fromkeys(later, faded),
             targets=targets,
         )
-    return chain.marked(nodes={way.step: said})
+    return chain.marked(nodes={way.step: reason})
 
 
 def way_of(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) -> FlowDiagram:
     """Return a flow with the paths of an event; steps that it did not reach are faded."""
-    chain = flow_chain(flow)
     into: dict[int, Annotation] = {}
     nodes: dict[int, Annotation] = {TRIGGER: Annotation(tone="passed")}
     exits: dict[int, list[Outflow]] = {}
     targets: dict[tuple[int, str], Annotation] = {}
     coming = 1
-    for number in range(len(flow.steps)):
+    for number, operator in enumerate(flow.steps):
         here = [step for step in steps if step.step == number]
+        gone = [step for step in here if step.outcome in GONE_ON]
         # contexts absorbed by a batch go on as another event
-        coming = coming or len(here)
-        into[number] = Annotation(str(coming), coming) if coming else Annotation(tone="faded")
+        into[number] = _count(coming or len(here))
         nodes[number] = _node(here)
         exits[number] = list(_exits(here))
-        gone = [step for step in here if step.outcome in GONE_ON]
-        for sink in getattr(flow.steps[number], "sinks", ()):
-            reached = [step for step in gone if sink in step.sinks]
-            targets[number, sink] = (
-                Annotation(str(len(reached)), len(reached)) if reached else Annotation(tone="faded")
-            )
-        coming = len(gone)
-        if more and getattr(flow.steps[number], "branches", False) and gone:
-            exits[number].append(
-                Outflow("branches", "branches more, not followed", Annotation(f"{more:,}", more))
-            )
+        for sink in getattr(operator, "sinks", ()):
+            targets[number, sink] = _count(sum(sink in step.sinks for step in gone))
+        if gone and getattr(operator, "branches", False):
+            exits[number] += _left_branches(more)
             more = 0
-    return chain.marked(into=into, nodes=nodes, exits=exits, targets=targets)
+        coming = len(gone)
+    return flow_chain(flow).marked(into=into, nodes=nodes, exits=exits, targets=targets)
+
+
+def _left_branches(more: int) -> list[Outflow]:
+    return [Outflow("branches", "branches more, not followed", Annotation(f"{more:,}", more))] if more else []
+
+
+def _count(count: int) -> Annotation:
+    return Annotation(str(count), count) if count else Annotation(tone="faded")
 
 
 def _node(here: Sequence[ExplainedStep]) -> Annotation:
     if not here:
         return Annotation(tone="faded")
     gone = any(step.outcome in GONE_ON for step in here)
-    note = "; ".join(_said(here[0])) if len(here) == 1 else ""
+    note = "; ".join(_values(here[0])) if len(here) == 1 else ""
     waits = all(step.outcome in ("absorbed", "held") for step in here)
     return Annotation(note, tone="passed" if gone else "plain" if waits else "stopped", title=note)
 
 
-def _said(step: ExplainedStep) -> Iterator[str]:
+def _values(step: ExplainedStep) -> Iterator[str]:
     """Yield the values of one context at a step."""
     if step.operator == "map" and step.payload is not MISSING:
         yield f"payload {shown(step.payload)}"

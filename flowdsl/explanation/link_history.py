@@ -29,10 +29,8 @@ class LinkInterval:
 
 def linked(options: Options, kind: str, source: str, target: str) -> list[LinkInterval]:
     """Return the intervals with a link of a type from one id to the other, in order."""
-    alive: dict[tuple[str, ...], int] = {}
-    if options.graph is not None:
-        for link_id in options.graph.links_between(kind, source, target):
-            alive[_identity(link_id, kind, source, target)] = START
+    at_start = [] if options.graph is None else options.graph.links_between(kind, source, target)
+    alive = {_identity(link_id, kind, source, target): START for link_id in at_start}
     found: list[LinkInterval] = []
     for event in _events(options, kind, source, target, {key[1] for key in alive if key[0] == "id"}):
         identity = _identity(event["link_id"], kind, event["source_id"], event["target_id"])
@@ -43,7 +41,7 @@ def linked(options: Options, kind: str, source: str, target: str) -> list[LinkIn
         if made:
             alive[identity] = event["seq_no"]
     found += [LinkInterval(since, None) for since in alive.values()]
-    return sorted(found, key=lambda one: one.since)
+    return sorted(found, key=lambda interval: interval.since)
 
 
 def _identity(link_id: str | None, *ends: Any) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from flowdsl.engine.tracer import StepTrace
-from flowdsl.explanation.link_history import linked
+from flowdsl.explanation.link_history import LinkInterval, linked
 from flowdsl.explanation.recipient_tracer import RecipientTracer
 from flowdsl.explanation.recipients import recipient_node, recipient_of, recipient_roots
 from flowdsl.explanation.text import clipped, moment, shown
@@ -26,7 +26,7 @@ from flowdsl.pluralize import count_text
 
 Story = list[str]
 NAMED: Final = 3
-"""Events that are named one by one."""
+"""Events listed one by one."""
 
 
 class Narrator:
@@ -38,24 +38,23 @@ class Narrator:
 
     def story(self, way: Parts) -> Story:
         """Return the story of a path: its waits, its deliveries, and its end."""
-        told: Story = []
+        sentences: Story = []
         seeker = self.trail.seeker(self.seq_no)
         for part in way:
             for seen in part[:-1]:
-                told += self._kept(seen) or self._delivered(seen) or self._waited(seen)
-            told += self._end(seeker, part[-1])
+                sentences += self._kept(seen) or self._delivered(seen) or self._waited(seen)
+            sentences += self._end(seeker, part[-1])
             if part[-1].into is not None:
                 seeker = self.trail.seeker(part[-1].into[0])
-        return told
+        return sentences
 
     def unaddressed(self, way: Parts) -> Story:
         """Return a remark if the branch of the recipient was delivered without a recipient."""
         end = way[-1][-1]
         if end.outcome != "delivered" or end.recipient_id is not None:
             return []
-        return [
-            f"That is the branch of {self.recipient}, but it names no recipient: give the payload a recipient_id."
-        ]
+        remark = f"That is the branch of {self.recipient}, but it names no recipient"
+        return [f"{remark}: give the payload a recipient_id."]
 
     def others_of_theirs(self, count: int) -> Story:
         """Return a remark if the recipient has more branches."""
@@ -115,13 +114,14 @@ class Narrator:
         if not isinstance(seen.stage.operator, Deliver):
             return []
         took = [sink for sink in seen.stage.operator.sinks if sink not in seen.refused_by]
-        told = []
+        sentences = []
         if took:
             whom = f" to {seen.recipient_id}" if seen.recipient_id else ""
-            told.append(f"It was delivered{whom} through {_listed(took)}{_at(seen)}.")
+            sentences.append(f"It was delivered{whom} through {_listed(took)}{_at(seen)}.")
         if seen.refused_by:
-            told.append(f"The preferences of {seen.recipient_id} kept it from {_listed(seen.refused_by)}.")
-        return told
+            refused = _listed(seen.refused_by)
+            sentences.append(f"The preferences of {seen.recipient_id} kept it from {refused}.")
+        return sentences
 
     def _stopped(self, seeker: RecipientTracer, seen: StepTrace) -> str:
         step, place = seen.stage.operator, f"step {seen.stage.number} ({seen.stage.operator.method})"
@@ -133,21 +133,23 @@ class Narrator:
             return f"It still waits at {place}: when the replay ended, {waits}."
         if seen.outcome == "absorbed":
             return self._absorbed(seeker, seen, place)
+        return f"It was dropped at {place}{self._drop_reason(seeker, seen)}."
+
+    def _drop_reason(self, seeker: RecipientTracer, seen: StepTrace) -> str:
+        step = seen.stage.operator
         if isinstance(step, Where):
             (condition, _), *operands = seen.operands or [(step.condition.text, False)]
             read = _values(operands)
-            return (
-                f"It was dropped at {place}: {clipped(condition)} is false{f', for {read}' if read else ''}."
-            )
+            return f": {clipped(condition)} is false{f', for {read}' if read else ''}"
         if isinstance(step, FanOut):
-            return f"It was dropped at {place}: there was no {step.via!r} link {_side(step)} {_start(seen)}."
+            return f": there was no {step.via!r} link {_side(step)} {_start(seen)}"
         if isinstance(step, Deduplicate):
-            return f"It was dropped at {place} as a duplicate{self._duplicate(seeker, seen, step)}."
+            return f" as a duplicate{self._duplicate(seeker, seen, step)}"
         if isinstance(step, RateLimit):
-            return f"It was dropped at {place}: there was no token{self._tokens(seeker, seen, step)}."
+            return f": there was no token{self._tokens(seeker, seen, step)}"
         if isinstance(step, Batch):
-            return f"It was dropped at {place}: {self._small(seeker, seen, step)}."
-        return f"It was dropped at {place}: {seen.reason}."
+            return f": {self._small(seeker, seen, step)}"
+        return f": {seen.reason}"
 
     def _absorbed(self, seeker: RecipientTracer, seen: StepTrace, place: str) -> str:
         assert isinstance(seen.stage.operator, Batch)
@@ -155,7 +157,10 @@ class Narrator:
         opened = self._window(seeker, seen, seen.stage.operator)
         count = f" with {count_text(opened[1], 'context')}" if opened else ""
         first = f", which {self._event(opened[0])} opened" if opened else ""
-        return f"At {place} it went into the batch for {_named(seen.operands)}{first}; that closed{_at(seen)}{count} and went on as event {seen.into[0]}."
+        return (
+            f"At {place} it went into the batch for {_named(seen.operands)}{first};"
+            f" that closed{_at(seen)}{count} and went on as event {seen.into[0]}."
+        )
 
     def _duplicate(self, seeker: RecipientTracer, seen: StepTrace, step: Deduplicate) -> str:
         beside = seeker.beside(seen.stage, seen.branch)
@@ -167,7 +172,8 @@ class Narrator:
             return f", of one before this replay's state: both have {_named(seen.operands)}"
         ago = _lasting(moments[mine] - moments[first])
         which = f"event {seqs[first]}" if seqs[first] != self.seq_no else "an earlier branch of this event"
-        return f" of {which}, {ago} before: both have {_named(seen.operands)}, and {step.window.text} must lie between"
+        both = f"both have {_named(seen.operands)}, and {step.window.text} must lie between"
+        return f" of {which}, {ago} before: {both}"
 
     def _tokens(self, seeker: RecipientTracer, seen: StepTrace, step: RateLimit) -> str:
         for_key = f" for {_named(seen.operands)}" if step.key else ""
@@ -187,9 +193,10 @@ class Narrator:
             return "it found its window over and too small, and went with it"
         opened = self._window(seeker, seen, step)
         least = f"of at least {step.min_count}"
+        window = f"its window for {_named(seen.operands)}"
         if opened is None:
-            return f"its window for {_named(seen.operands)} had fewer contexts than {step.min_count}"
-        return f"its window for {_named(seen.operands)}, which {self._event(opened[0])} opened, had {opened[1]} {least} contexts"
+            return f"{window} had fewer contexts than {step.min_count}"
+        return f"{window}, which {self._event(opened[0])} opened, had {opened[1]} {least} contexts"
 
     def _window(self, seeker: RecipientTracer, seen: StepTrace, step: Batch) -> tuple[int, int] | None:
         """Return the event that opened the window, and the number of its contexts."""
@@ -212,23 +219,21 @@ class Narrator:
 
     def _deciding_fan_out(self, ways: Sequence[list[StepTrace]]) -> tuple[FanOut, list[StepTrace]] | None:
         """Return the fan-out that decides the recipient, and the trace of its branches."""
+        step = self._deciding_step(ways)
+        branches = {one.branch: one for way in ways for one in way if one.stage.operator == step}
+        return (step, list(branches.values())) if step is not None and branches else None
+
+    def _deciding_step(self, ways: Sequence[list[StepTrace]]) -> FanOut | None:
         roots = recipient_roots(self.flow)
-        steps = [s for s in self.flow.steps if isinstance(s, FanOut)]
-        deciding = [s for s in steps if {s.as_, f"{s.as_}_id"} & roots]
-        if (
-            all(seen.recipient_id is None for way in ways for seen in way)
-            and recipient_node(self.flow) is None
-        ):
-            # no recipient is named: a branch belongs to the id of its fan-out
-            deciding = deciding or steps
-        if not deciding:
+        steps = [step for step in self.flow.steps if isinstance(step, FanOut)]
+        deciding = [step for step in steps if not roots.isdisjoint((step.as_, f"{step.as_}_id"))]
+        if deciding:
+            return deciding[-1]
+        named = any(seen.recipient_id is not None for way in ways for seen in way)
+        if not steps or named or recipient_node(self.flow) is not None:
             return None
-        seen: dict[tuple[int, ...], StepTrace] = {}
-        for way in ways:
-            for one in way:
-                if one.stage.operator == deciding[-1]:
-                    seen[one.branch] = one
-        return (deciding[-1], list(seen.values())) if seen else None
+        # no recipient is named: a branch belongs to the id of its fan-out
+        return steps[-1]
 
     def _near_miss(self, step: FanOut, seen: Sequence[StepTrace], count: int) -> Story:
         """Return sentences about the recipient's absence from the branches, and when they were or will be
@@ -241,32 +246,36 @@ class Narrator:
         found = [one.variables.get(f"{step.as_}_id") for one in seen]
         names = [str(name) for name in found if name is not None]
         if count > NAMED or len(names) < count:
-            told = f"{place} found {count:,} {links} {start}; {self.recipient} is not among them."
+            sentence = f"{place} found {count:,} {links} {start}; {self.recipient} is not among them."
         elif count == 1:
-            told = f"{place} found only {names[0]} {links} {start}."
+            sentence = f"{place} found only {names[0]} {links} {start}."
         else:
-            told = f"{place} found {_listed(names)} {links} {start}; {self.recipient} is not among them."
-        return [told, self._history(step, start)] if isinstance(start, str) else [told]
+            sentence = f"{place} found {_listed(names)} {links} {start}; {self.recipient} is not among them."
+        return [sentence, self._history(step, start)] if isinstance(start, str) else [sentence]
 
     def _history(self, step: FanOut, start: str) -> str:
         """Return a sentence about the intervals with a link between the two."""
         one, other = (start, self.recipient) if step.direction == "forward" else (self.recipient, start)
         times = linked(self.trail.options, step.via, one, other)
-        earlier = [time for time in times if time.until is not None and time.until <= self.seq_no]
-        later = [time for time in times if time.since > self.seq_no]
         if not times:
             return f"Neither the graph nor the log ever has a {step.via!r} link from {one} to {other}."
-        if not earlier and not later:
-            return f"There is a {step.via!r} link from {one} to {other} at this event, but not at the moment of the step."
-        said = f"{one} "
+        earlier = [time for time in times if time.until is not None and time.until <= self.seq_no]
+        later = [time for time in times if time.since > self.seq_no]
+        link = f"a {step.via!r} link"
         if earlier:
-            since = "the start" if earlier[-1].since == 0 else f"event {earlier[-1].since}"
-            said += f"had a {step.via!r} link to {other} from {since} until event {earlier[-1].until}"
-            return said + (f", and again since event {later[0].since}." if later else ".")
-        return said + f"has a {step.via!r} link to {other} only since event {later[0].since}."
+            return f"{one} had {link} to {other} {_interval(earlier[-1], later[:1])}."
+        if later:
+            return f"{one} has {link} to {other} only since event {later[0].since}."
+        return f"There is {link} from {one} to {other} at this event, but not at the moment of the step."
 
     def _event(self, seq_no: int) -> str:
         return "this event" if seq_no == self.seq_no else f"event {seq_no}"
+
+
+def _interval(last: LinkInterval, later: Sequence[LinkInterval]) -> str:
+    since = "the start" if last.since == 0 else f"event {last.since}"
+    again = f", and again since event {later[0].since}" if later else ""
+    return f"from {since} until event {last.until}{again}"
 
 
 def _lasting(microseconds: int) -> str:

@@ -124,5 +124,5 @@ class RecipientPaths:
 
     @property
     def reached(self) -> bool:
-        """Whether a flow delivered the event to the recipient."""
+        """True if a flow delivered the event to the recipient."""
         return any(way.reached for way in self.ways)

@@ -25,9 +25,7 @@ def recipient_of(flow: FlowSpec, seen: StepTrace) -> str | None:
     if seen.recipient_id is not None:
         return seen.recipient_id
     at = seen.stage.number
-    delivers = [
-        number for number, step in enumerate(flow.steps) if isinstance(step, Deliver) and number >= at
-    ]
+    delivers = [number for number, step in enumerate(flow.steps[at:], at) if isinstance(step, Deliver)]
     if not delivers:
         return None
     before = flow.steps[: delivers[0]]
@@ -35,9 +33,9 @@ def recipient_of(flow: FlowSpec, seen: StepTrace) -> str | None:
     coming = before[at if seen.outcome in ("dropped", "failed", "held", "absorbed") else at + 1 :]
     for place in flow.rules.recipient:
         if place[0] == "_payload":
-            value, known = _written(before, coming, seen)
+            value, known = _in_payload(before, coming, seen)
         else:
-            value, known = value_at(seen.variables, place), not any(_sets(step, place[0]) for step in coming)
+            value, known = value_at(seen.variables, place), not _any_sets(coming, place[0])
         if not known:
             return None
         if isinstance(value, str):
@@ -70,22 +68,24 @@ def recipient_roots(flow: FlowSpec) -> set[str]:
     return {place[0] for place in flow.rules.recipient}
 
 
-def _written(before: Sequence[Operator], coming: Sequence[Operator], seen: StepTrace) -> tuple[Any, bool]:
+def _in_payload(before: Sequence[Operator], coming: Sequence[Operator], seen: StepTrace) -> tuple[Any, bool]:
     """Return the recipient in the payload, and whether it is known."""
-    if not any(isinstance(step, Map) for step in coming) and seen.payload is not MISSING:
+    maps = [step for step in coming if isinstance(step, Map)]
+    if not maps and seen.payload is not MISSING:
         return (seen.payload.get(_FIELD, MISSING) if isinstance(seen.payload, Mapping) else MISSING), True
     maps = [step for step in before if isinstance(step, Map)]
     node = _field(maps[-1]) if maps else None
-    if node is None:
+    if node is None or isinstance(node, ConstantNode):
         return MISSING, True
-    if isinstance(node, ConstantNode):
-        return MISSING, True
-    if not isinstance(node, (Template, Reference)):
-        return MISSING, False
+    if isinstance(node, (Template, Reference)) and _is_settled(node, coming, seen.variables):
+        return _rendered(node, seen.variables)
+    return MISSING, False
+
+
+def _is_settled(node: Template | Reference, coming: Sequence[Operator], variables: Mapping[str, Any]) -> bool:
+    """Return whether all variables of an expression are known, and none of them will change."""
     roots = {path[0] for path in node.paths}
-    if any(root not in seen.variables or any(_sets(step, root) for step in coming) for root in roots):
-        return MISSING, False
-    return _rendered(node, seen.variables)
+    return all(root in variables and not _any_sets(coming, root) for root in roots)
 
 
 def _rendered(node: Template | Reference, variables: Mapping[str, Any]) -> tuple[Any, bool]:
@@ -105,7 +105,9 @@ def _field(step: Map) -> Node | None:
     return fields.get(_FIELD)
 
 
-def _sets(step: Operator, name: str) -> bool:
-    """Return whether a step gives a variable a value."""
-    names = {step.entity_variable, f"{step.as_}_id" if isinstance(step, FanOut) else None}
-    return name in names
+def _any_sets(steps: Sequence[Operator], name: str) -> bool:
+    """Return whether one of the steps gives a variable a value."""
+    return any(
+        name == step.entity_variable or (isinstance(step, FanOut) and name == f"{step.as_}_id")
+        for step in steps
+    )

@@ -43,24 +43,25 @@ def _event_text(event: Mapping[str, Any]) -> str:
 
 
 def _flow_lines(steps: list[ExplainedStep], more: int) -> Iterable[str]:
-    branches = [b for b in dict.fromkeys(s.branch for s in steps) if b is not None]
-    printed = {None, *branches[:BRANCHES]} if len(branches) > BRANCHES + 1 else {None, *branches}
+    branches = list(dict.fromkeys(step.branch for step in steps if step.branch is not None))
+    printed = branches[:BRANCHES] if len(branches) > BRANCHES + 1 else branches
     known: dict[str | None, Mapping[str, Any]] = {None: {}}
-    for step in steps:
-        if step.branch not in printed:
-            continue
-        if step.branch not in known and step.branch is not None:
+    for step in (step for step in steps if step.branch in (None, *printed)):
+        if step.branch not in known:
             yield f"  branch {step.branch}"
         yield from _step_lines(step, _fresh(step, known))
         known[step.branch] = step.variables
-    left = [b for b in branches if b not in printed]
+    left = branches[len(printed) :]
     if left or more:
-        ends = {
-            s.branch: s.reason if s.outcome == "dropped" else s.outcome for s in steps if s.branch in left
-        }
-        counts = [f"{n:,} {outcome}" for outcome, n in Counter(ends.values()).items()]
-        counts += [f"{more:,} not followed"] if more else []
-        yield f"  … and {len(left) + more:,} branches more: {', '.join(counts)}"
+        ends = _ends([step for step in steps if step.branch in left], more)
+        yield f"  … and {len(left) + more:,} branches more: {ends}"
+
+
+def _ends(steps: list[ExplainedStep], more: int) -> str:
+    """Count the ends of branches, and those that were not followed."""
+    ends = {step.branch: step.reason if step.outcome == "dropped" else step.outcome for step in steps}
+    counts = [f"{count:,} {end}" for end, count in Counter(ends.values()).items()]
+    return ", ".join([*counts, f"{more:,} not followed"] if more else counts)
 
 
 def fresh_variables(steps: Iterable[ExplainedStep]) -> Iterable[tuple[ExplainedStep, Mapping[str, Any]]]:
@@ -90,20 +91,22 @@ def _parent(branch: str | None) -> str | None:
 def _step_lines(step: ExplainedStep, fresh: Mapping[str, Any]) -> Iterable[str]:
     number = "" if step.step is None else str(step.step)
     yield f"  {number:>2}  {step.outcome:<9}  {clipped(step.text)}"
-    lines = []
-    if step.reason:
-        lines.append(step.reason)
-    if step.sinks:
-        lines.append(
-            f"to {', '.join(step.sinks)}" + (f" for {step.recipient_id}" if step.recipient_id else "")
-        )
-    if step.at is not None and (step.reason or step.sinks):
-        lines[-1] += f", at {moment(step.at)}"
+    lines = _outcome_lines(step)
     lines += [f"{name} is {shown(value)}" for name, value in step.operands]
     if step.operator == "map" and step.payload is not MISSING:
         lines.append(f"payload {shown(step.payload)}")
     lines += [f"→ {name} = {shown(value)}" for name, value in fresh.items()]
     yield from (f"                 {line}" for line in lines)
+
+
+def _outcome_lines(step: ExplainedStep) -> list[str]:
+    lines = [step.reason] if step.reason else []
+    if step.sinks:
+        recipient = f" for {step.recipient_id}" if step.recipient_id else ""
+        lines.append(f"to {', '.join(step.sinks)}{recipient}")
+    if lines and step.at is not None:
+        lines[-1] += f", at {moment(step.at)}"
+    return lines
 
 
 def event_line(event: Mapping[str, Any]) -> str:

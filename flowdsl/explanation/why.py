@@ -179,22 +179,21 @@ def _way(trail: EventTrace, flow: FlowSpec, event: Mapping[str, Any], reason: st
         return _ended(flow, "nobody", "The flow has no steps: nothing is delivered.")
     if not trail.triggered(flow):
         return _ended(flow, "not matched", f"{NOT_RUN[0].upper()}{NOT_RUN[1:]}.")
-    teller = Narrator(trail, flow)
-    ways = trail.ways(flow)
+    return _traced_path(trail, flow)
+
+
+def _traced_path(trail: EventTrace, flow: FlowSpec) -> FlowPath:
+    narrator, ways = Narrator(trail, flow), trail.ways(flow)
     theirs = [way for way in ways if trail.recipient in persons(flow, way)]
-    reached = [way for way in theirs if delivered_at(way, trail.recipient) is not None]
     if theirs:
-        way = (reached or theirs)[0]
-        return _found(
-            trail,
-            flow,
-            way,
-            [*teller.story(way), *teller.unaddressed(way), *teller.others_of_theirs(len(theirs) - 1)],
-        )
-    unknown = [way for way in ways if not persons(flow, way)]
-    if unknown:
-        return _found(trail, flow, unknown[0], [*teller.story(unknown[0]), *teller.unknown(unknown[0])])
-    way, sentences = teller.for_others(ways)
+        reached = (way for way in theirs if delivered_at(way, trail.recipient) is not None)
+        way = next(reached, theirs[0])
+        remarks = [*narrator.unaddressed(way), *narrator.others_of_theirs(len(theirs) - 1)]
+        return _found(trail, flow, way, [*narrator.story(way), *remarks])
+    unknown = next((way for way in ways if not persons(flow, way)), None)
+    if unknown is not None:
+        return _found(trail, flow, unknown, [*narrator.story(unknown), *narrator.unknown(unknown)])
+    way, sentences = narrator.for_others(ways)
     return dataclasses.replace(_found(trail, flow, way, sentences), outcome="not theirs")
 
 
