@@ -9,7 +9,7 @@ PARALLEL := -n 3 --dist loadgroup
 
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: demo test pytest coverage docs package test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
+.PHONY: demo test pytest coverage docs package pyright test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
@@ -67,6 +67,9 @@ check: .venv/.tests-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/deptry .
+
+pyright: .venv/.tests-installed  ## types once more, by the checker that editors use
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: .venv/.tests-installed  ## put the code into its form
 	$(BIN)/python -m flowdsl.operators.generate

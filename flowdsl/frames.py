@@ -39,6 +39,7 @@ class ArrowStream(Protocol):
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> object:
         """Return the stream as a capsule."""
+        ...
 
 
 class ArrowArray(Protocol):
@@ -46,6 +47,7 @@ class ArrowArray(Protocol):
 
     def __arrow_c_array__(self, requested_schema: Any = None) -> object:
         """Return schema and array as capsules."""
+        ...
 
 
 FrameLike: TypeAlias = "pl.DataFrame | pl.LazyFrame | pd.DataFrame | ArrowStream | ArrowArray"
@@ -77,11 +79,12 @@ def is_pandas(value: object) -> bool:
 def column_values(value: object) -> list[Any] | None:
     """Return the values of a single column without nulls; None for anything else."""
     pandas = sys.modules.get("pandas")
+    column: Any = value
     if pandas is not None and isinstance(value, pandas.Series):
-        return list(value.dropna().tolist())
+        return list(column.dropna().tolist())
     if isinstance(value, pl.Series):
         return value.drop_nulls().to_list()
-    return value.drop_null().to_pylist() if isinstance(value, (pa.Array, pa.ChunkedArray)) else None
+    return column.drop_null().to_pylist() if isinstance(value, (pa.Array, pa.ChunkedArray)) else None
 
 
 def is_dataset(value: object) -> bool:
@@ -148,7 +151,7 @@ def is_foreign(error: BaseException, more: tuple[type[Exception], ...] = ()) -> 
     if not isinstance(error, Exception):
         return not isinstance(error, _ENDINGS)
     duckdb = sys.modules.get("duckdb")
-    own = (pl.exceptions.PolarsError, pa.lib.ArrowException, *((duckdb.Error,) if duckdb else ()))
+    own = (pl.exceptions.PolarsError, pa.ArrowException, *((duckdb.Error,) if duckdb else ()))
     return isinstance(error, own + more)
 
 
@@ -224,7 +227,7 @@ def _spelled_out(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArra
     if isinstance(column.type, pa.UuidType):
         return _uuid_texts(column)
     if pa.types.is_run_end_encoded(column.type):
-        chunks = [pc.run_end_decode(chunk) for chunk in column.chunks]
+        chunks = [pc.run_end_decode(chunk) for chunk in column.chunks]  # pyright: ignore[reportAttributeAccessIssue]
         decoded = pa.chunked_array(chunks, column.type.value_type)
         return decoded if decoded.type == target else _spelled_out(decoded, target)
     if _has_no_cast(column.type):

@@ -81,11 +81,10 @@ def _count(step: Step, name: str) -> int | None:
 
 
 def _exits(before: Step, after: Step) -> Iterator[Outflow]:
-    ways: list[tuple[Leave, str, int | None, int | None]] = [
-        ("dropped", reason, _drops(before, reason), _drops(after, reason))
-        for reason in sorted({*_reasons(before), *_reasons(after)})
-    ]
-    ways += [(leave, name, _count(before, leave), _count(after, leave)) for leave, name in _LEAVES]
+    ways: list[tuple[Leave, str, int | None, int | None]] = []
+    for reason in sorted({*_reasons(before), *_reasons(after)}):
+        ways.append(("dropped", reason, _drops(before, reason), _drops(after, reason)))
+    ways.extend([(leave, name, _count(before, leave), _count(after, leave)) for leave, name in _LEAVES])
     for leave, reason, one, other in ways:
         if one or other:
             yield Outflow(leave, reason, count_change(one, other))

@@ -50,13 +50,13 @@ def exits_of(step: Mapping[str, Any], causes: Counter[str]) -> tuple[Outflow, ..
         ("came", "held before", step["held_before"]),
         ("branches", "more by branching", step["extra_branches"]),
     ]
-    ways += [("dropped", reason, count) for reason, count in sorted(step["reasons"].items())]
-    ways += [("failed", cause, count) for cause, count in _main_errors(causes, step["failed"])]
-    ways += [("absorbed", "into batches", step["absorbed"]), ("held", "still held", step["held"])]
+    ways.extend([("dropped", reason, count) for reason, count in sorted(step["reasons"].items())])
+    ways.extend([("failed", cause, count) for cause, count in _main_errors(causes, step["failed"])])
+    ways.extend([("absorbed", "into batches", step["absorbed"]), ("held", "still held", step["held"])])
     # these contexts go on to the other sinks
-    ways += [
-        ("dropped", f"kept from {sink} by preferences", n) for sink, n in step.get("refused", {}).items()
-    ]
+    ways.extend(
+        [("dropped", f"kept from {sink} by preferences", n) for sink, n in step.get("refused", {}).items()]
+    )
     return tuple(Outflow(leave, reason, count_mark(count)) for leave, reason, count in ways if count)
 
 

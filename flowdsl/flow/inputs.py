@@ -15,6 +15,7 @@ class HasFlows(Protocol):
     @property
     def flows(self) -> Sequence[FlowSpec]:
         """Return the flows in order."""
+        ...
 
 
 FlowLike = FlowSpec | Iterable[FlowSpec] | HasFlows

@@ -70,11 +70,12 @@ class CountedBatch(ValueColumnVariable):
         """The values of a field; the whole object for the empty path."""
         if not below:
             return Payload({name: self.column((name,), chunk) for name in NAMES}, len(self.counts)).column(())
-        if len(below) > 1 or below[0] not in NAMES:
+        field, *deeper = below
+        if deeper or field not in NAMES:
             return Column(len(self.counts), Tag.MISSING)
-        if below[0] == "key":
+        if field == "key":
             return self.keys
-        if below[0] == "items":
+        if field == "items":
             return self.items.column()
         return Column(len(self.counts), Tag.INT, ints=self.counts)
 

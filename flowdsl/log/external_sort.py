@@ -166,5 +166,5 @@ def _parts(
 
 
 def _writer(path: Path, schema: Any) -> Any:
-    repeating = [name for name in ("kind", "entity_type", "link_type") if name in schema.names]
+    repeating: Any = [name for name in ("kind", "entity_type", "link_type") if name in schema.names]
     return pq.ParquetWriter(path, schema, compression="lz4", use_dictionary=repeating, write_statistics=False)

@@ -30,7 +30,7 @@ class LogFolder:
     def __init__(self, folder: Path, durability: Durability, limits: Limits) -> None:
         self.folder = folder
         self.sealed_before = 0
-        self._durability = durability
+        self._durability: Durability = durability
         self._limits = limits
         self._opening = threading.RLock()
         self._writer: LogWriter | None = None

@@ -34,7 +34,7 @@ _NAME: Final = re.compile(rf"{PREFIX}([0-9]{{20}})-([0-9]{{20}})\.parquet")
 MOST: Final = 1 << 62
 _BLOCK: Final = 1 << 22
 # what readers of a damaged file may raise
-FOREIGN: Final = (OSError, pa.lib.ArrowException, ValueError, KeyError, TypeError)
+FOREIGN: Final = (OSError, pa.ArrowException, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class _Writer:
     def abandon(self) -> None:
         for part in (self._parquet, self._file):
             # both write what they still hold, which may be what went wrong before
-            with contextlib.suppress(OSError, ValueError, pa.lib.ArrowException):
+            with contextlib.suppress(OSError, ValueError, pa.ArrowException):
                 if part is not None:
                     part.close()
         with contextlib.suppress(OSError):

@@ -22,9 +22,11 @@ class EventSource(Protocol):
     @property
     def broken(self) -> int:
         """Number of rows that the last reading skipped because they cannot be events."""
+        ...
 
     def count(self) -> int | None:
         """Return the number of rows, broken ones included; None if only reading would tell."""
+        ...
 
     def chunks(
         self, columns: Collection[str], size: int, after: int = 0, interest: ScanFilter | None = None
@@ -56,16 +58,20 @@ class EventSource(Protocol):
         >>> [chunk["seq_no"].to_list() for chunk in open_log([]).chunks([], 100)]
         []
         """
+        ...
 
     def clock_marks(self) -> pl.DataFrame:
         """Return `seq_no`, `clock`: the clock of a live run after an event, where a timer fired without one."""
+        ...
 
     def ahead_marks(self) -> pl.DataFrame:
         """Return `seq_no`, `clock`: the events that do not move the log clock, and the clock at them."""
+        ...
 
     @property
     def problems(self) -> pd.DataFrame:
         """Rows that could not be read or are unusual: `place`, `row`, `problem`, `reason`, `text`."""
+        ...
 
 
 LogLike: TypeAlias = "EventSource | str | os.PathLike[str] | FrameLike | Iterable[Mapping[str, Any]]"

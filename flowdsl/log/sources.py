@@ -43,9 +43,11 @@ class RawTable(Protocol):
 
     def schemas(self) -> Mapping[str, Mapping[str, pl.DataType]]:
         """Return the columns of each place (a file, or "frame")."""
+        ...
 
     def count(self) -> int | None:
         """Return the number of rows, if known without reading them."""
+        ...
 
     def pieces(
         self, columns: Collection[str], size: int, judged: bool = True, after: int = 0
@@ -55,6 +57,7 @@ class RawTable(Protocol):
 
         Rows whose `seq_no` is `after` or less may be left out where that saves reading them.
         """
+        ...
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class DesignModel:
         self, history: SampledLog, flow: FlowSpec | None = None, target: Target | None = None
     ) -> None:
         self.history = history
-        self.target = target
+        self.target: Target | None = target
         self.draft = Draft(kind=_usual_kind(history)) if flow is None else draft_of(flow)
         self.built = built(self.draft)
         self.rehearsal: PreviewResult | None = None

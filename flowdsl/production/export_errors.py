@@ -66,7 +66,8 @@ class StepExportScope:
     def check(self, paths: Iterable[Path]) -> None:
         """Report the paths that production does not have."""
         for path in sorted(paths):
-            shape = self.scope.variables.get(path[0])
+            root = path[0]
+            shape = self.scope.variables.get(root)
             if shape is EVENT:
                 self.refuse(
                     f"production has no {path_text(path)!r}: the event itself is no variable there",
@@ -78,7 +79,7 @@ class StepExportScope:
                     allowed=", ".join(f"_batch.{part}" for part in BATCH_PARTS),
                     hint="use _batch.count, _batch.key or _batch.items",
                 )
-            elif path[0] == "batch" and shape is BATCH and self.scope.variables.get("_batch") is not BATCH:
+            elif root == "batch" and shape is BATCH and self.scope.variables.get("_batch") is not BATCH:
                 self.refuse(
                     "production names the batch '_batch', and here that is another variable",
                     hint="give that variable another name",

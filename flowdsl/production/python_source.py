@@ -216,7 +216,8 @@ def _binary(node: Compare | Arithmetic) -> tuple[str, int]:
 
 def _joined(node: And | Or) -> tuple[str, int]:
     sign, tightness = ("&", _AND) if isinstance(node, And) else ("|", _OR)
-    first, second = node.operands[:2] if len(node.operands) > 1 else (node.operands[0], None)
+    first, *others = node.operands
+    second = others[0] if others else None
     if second is None or (isinstance(first, ConditionLiteral) and isinstance(second, ConditionLiteral)):
         raise _NoPython
     return f" {sign} ".join(_python(operand, tightness + 1) for operand in node.operands), tightness

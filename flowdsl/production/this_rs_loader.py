@@ -144,7 +144,7 @@ class ProductionReader(Shapes):
         finally:
             for problem in self.problems[before:]:
                 problem.located(flow=name)
-        if len(self.problems) == before:
+        if name is not None and len(self.problems) == before:
             steps = self._compiled(name, given["trigger"], trigger, listed)
             if len(self.problems) == before:
                 return FlowSpec(trigger, tuple(steps), name, description, THIS_RS)
@@ -243,7 +243,8 @@ class ProductionReader(Shapes):
         given = self._struct(item, "deliver", ("sink", "sinks"))
         sink = self._optional(given.get("sink"))
         sinks = self._each(self._there(given.get("sinks")), "deliver: sinks", self._text)
-        names = tuple(dict.fromkeys([*([] if sink is None else [sink]), *sinks]))
+        listed: list[str] = [*([] if sink is None else [sink]), *sinks]
+        names = tuple(dict.fromkeys(listed))
 
         def compile_step() -> Operator:
             if not names:

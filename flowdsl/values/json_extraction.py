@@ -191,7 +191,7 @@ class _Connection:
         self._duckdb = duckdb.connect(config={"enable_external_access": "false"})
 
     def sql_over(self, frame: pl.DataFrame, query: str) -> object:
-        relation = self._duckdb.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        relation: Any = self._duckdb.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
         return relation.query("documents", query).to_arrow_table()
 
 

@@ -61,7 +61,8 @@ class ColumnKind(FieldKind):
         source.check(codes is None or said["texts"] is None, "text twice")
         if codes is not None:
             said["texts"] = DictionaryColumn(codes, source.given["interner"])
-        column = Column(**said | {"tags": tags if isinstance(tags, np.ndarray) else Tag(tags)})
+        fields: dict[str, Any] = said | {"tags": tags if isinstance(tags, np.ndarray) else Tag(tags)}
+        column = Column(**fields)
         nested = column.nested
         for tag, there in (
             (Tag.BOOL, column.bools),

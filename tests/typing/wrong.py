@@ -1,5 +1,6 @@
 """Mistakes that type checkers find: an `ignore` that nothing needs is an error, in mypy and in pyright."""
 
+# pyright: reportUnnecessaryTypeIgnoreComment=true
 from __future__ import annotations
 
 import flowdsl as fd

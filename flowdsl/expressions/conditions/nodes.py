@@ -83,7 +83,7 @@ class ConditionLiteral(Expression):
 
     value: Scalar
     depth: int = field(init=False, default=1, compare=False, repr=False)
-    kind: str = field(init=False, compare=False, repr=False)
+    kind: str = field(init=False, compare=False, repr=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __post_init__(self) -> None:
         value = constant(self.value)
@@ -154,7 +154,7 @@ class FunctionCall(Expression):
     function: str
     arguments: tuple[Expression, ...]
     depth: int = field(init=False, compare=False, repr=False)
-    kind: str = field(init=False, compare=False, repr=False)
+    kind: str = field(init=False, compare=False, repr=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __post_init__(self) -> None:
         self._measure()

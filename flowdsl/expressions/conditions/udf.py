@@ -51,7 +51,7 @@ class Context(Mapping[str, Any]):
 
 def evaluate_function(function: Function, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]:
     """Call a function for each row; its exceptions become failures of the row."""
-    roots: tuple[str, ...] = rows.roots() if hasattr(rows, "roots") else ()
+    roots: tuple[str, ...] = getattr(rows, "roots", tuple)()
     columns: dict[str, list[Any]] = {}
     values = np.zeros(rows.size, np.bool_)
     codes = np.zeros(rows.size, np.int32)

@@ -59,6 +59,7 @@ class Operands(Scanner):
         """Clear the memoized results: no rule looks back into an earlier tag."""
         self.memory.clear()
 
+    @remembered
     def any_value(self, at: int) -> tuple[Expr, int] | None:
         """Parse what may be an argument."""
         raise NotImplementedError

@@ -142,10 +142,11 @@ def entity_id(step: StepView) -> Iterator[Violation]:
 def maybe_missing(view: TemplateView) -> Iterator[Violation]:
     """Report a template that reads a value that may be missing, and fails without it."""
     for path in sorted(view.leaf.sure_paths):
-        what = view.step.known.get(path[0])
+        root = path[0]
+        what = view.step.known.get(root)
         if what in UNCERTAIN and (len(path) > 1 or what != LINKED):
             yield view.remark(
-                f"{path_text(path)!r} is not always there ({path[0]!r} is {what}), and where it is not the event fails",
+                f"{path_text(path)!r} is not always there ({root!r} is {what}), and where it is not the event fails",
                 _safer(path, what),
             )
 
@@ -161,10 +162,11 @@ def _safer(path: Path, what: str) -> str:
 def key_may_miss(step: StepView) -> Iterator[Violation]:
     """Report a step that reads a key or id that may be missing, and fails without it."""
     for option, path in step.read:
-        what = step.known.get(path[0])
+        root = path[0]
+        what = step.known.get(root)
         if what in UNCERTAIN and (len(path) > 1 or what != LINKED):
             yield step.remark(
-                f"{path_text(path)!r} is not always there ({path[0]!r} is {what}), and where it is not the event fails",
+                f"{path_text(path)!r} is not always there ({root!r} is {what}), and where it is not the event fails",
                 f"let only events through that have it: filter {path_text(path)} exists",
                 option,
             )

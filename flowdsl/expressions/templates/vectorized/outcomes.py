@@ -48,14 +48,14 @@ def asked(question: Callable[[Any], Any], items: Iterable[Any]) -> tuple[list[An
     # a text that a template throws may say what a crash says: the two are told apart by their types
     messages: dict[tuple[type, str], int] = {}
     for item in items:
-        message = ""
+        answer, message = MISSING, ""
         try:
             answer = question(item)
         except RenderError as failure:
             message = failure.reason
         except RecursionError:
             message = "the values are nested too deeply"
-        answers.append(MISSING if message else answer)
+        answers.append(answer)
         codes.append(messages.setdefault((type(message), message), len(messages) + 1) if message else 0)
     if not messages:
         return answers, None
