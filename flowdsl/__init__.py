@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flowdsl.api.project import Project, load
     from flowdsl.api.replay import replay
     from flowdsl.api.result import Result, read_result
+    from flowdsl.api.runtime import Runtime
     from flowdsl.api.sweep import Sweep, sweep
     from flowdsl.comparison.comparison import Comparison, compare
     from flowdsl.errors import (
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from flowdsl.expressions.var import var
     from flowdsl.graph.folder import read_graph
     from flowdsl.graph.snapshot import EntityGraph
-    from flowdsl.live.runtime import Runtime
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
     from flowdsl.production.schema import schema
 
@@ -66,7 +66,7 @@ _HOME = {
     "Project": "api.project",
     "ReplayError": "errors",
     "Result": "api.result",
-    "Runtime": "live.runtime",
+    "Runtime": "api.runtime",
     "SinkError": "errors",
     "Sweep": "api.sweep",
     "TemplateError": "errors",

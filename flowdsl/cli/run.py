@@ -33,7 +33,7 @@ from flowdsl.live import MAX_AHEAD
 
 if TYPE_CHECKING:
     from flowdsl.api.project import Project
-    from flowdsl.live.runtime import Runtime
+    from flowdsl.api.runtime import Runtime
     from flowdsl.log import ParquetEventLog
     from flowdsl.log.duplicates import Duplicates
 
@@ -103,7 +103,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run until stopped; return 1 if anything went wrong."""
-    from flowdsl.live.runtime import Runtime
+    from flowdsl.api.runtime import Runtime
     from flowdsl.log import ParquetEventLog
 
     if options.append and options.flows == "-":

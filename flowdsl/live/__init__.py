@@ -1,7 +1,7 @@
-"""Live runs: follow a log as it grows and deliver to real sinks.
+"""Live runs: events of a growing log go through flows and their deliveries to real sinks, and a crash loses nothing.
 
-`runtime.py` is what users meet, `story.py` what is read from the log, `recording.py` what comes out of a batch,
-`dispatch.py` how that reaches the sinks, `consumer.py` and `checkpoints.py` what survives a crash.
+Goes in: what `flowdsl.Runtime` puts together — the worker, checkpoints, dead letters, the dispatcher. Stays out: the steps
+themselves, which a replay runs too (`flowdsl.engine`).
 """
 
 from __future__ import annotations

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from flowdsl.engine.local import LocalExecutor
 from flowdsl.engine.range import ReplayRange
 from flowdsl.flow.plan import Plan
+from flowdsl.flow.spec import FlowSpec
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.live.collector import LiveRecorder
 from flowdsl.live.consumer_store import ConsumerStore
@@ -21,12 +23,19 @@ from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.table_writer import Seqs
 from flowdsl.sinks.base import Delivery, Sink, checked_outcomes
 
-if TYPE_CHECKING:
-    from flowdsl.live.runtime import Runtime
+
+@dataclass(frozen=True)
+class Retry:
+    """What letters are retried with: flows, log, graph and sinks as they are now."""
+
+    flows: tuple[FlowSpec, ...]
+    log: EventLog
+    graph: EntityGraph | None
+    sinks: dict[str, Sink]
 
 
 def retried(
-    runtime: Runtime,
+    job: Retry,
     consumer: ConsumerStore,
     labels: list[str],
     letters: Sequence[DeadLetter],
@@ -43,12 +52,12 @@ def retried(
             errors[letter.key] = f"there is no flow {letter.flow!r} any more"
     again = [letter for letter in contexts if letter.key not in errors]
     if again:
-        found, failed = _rerun(runtime, labels, again, follower)
+        found, failed = _rerun(job, labels, again, follower)
         errors |= failed
         wanted |= {key: deliveries for key, deliveries in found.items() if key not in errors}
-    errors |= _delivered(runtime.sinks, wanted)
+    errors |= _delivered(job.sinks, wanted)
     consumer.tried_again(list(errors.items()))
-    consumer.settle([letter.key for letter in letters if letter.key not in errors], runtime.log.last_seq_no())
+    consumer.settle([letter.key for letter in letters if letter.key not in errors], job.log.last_seq_no())
     failed_again = {letter.key: letter for letter in consumer.letters()}
     return [failed_again[key] for key in errors if key in failed_again]
 
@@ -80,16 +89,16 @@ def _outcomes(sink: Sink, deliveries: list[Delivery]) -> list[str | None]:
 
 
 def _rerun(
-    runtime: Runtime, labels: list[str], letters: Sequence[DeadLetter], follower: ProgressReporter
+    job: Retry, labels: list[str], letters: Sequence[DeadLetter], follower: ProgressReporter
 ) -> tuple[dict[str, list[Delivery]], dict[str, str]]:
     """Run the events of letters again; return by letter what comes out after the failed step, and what fails
     again.
     """
-    plan = Plan.of(runtime.flows)
-    keys = DeliveryKeys(runtime.flows, runtime.log)
+    plan = Plan.of(job.flows)
+    keys = DeliveryKeys(job.flows, job.log)
     recorder = LiveRecorder(keys)
-    graph = (runtime.graph or EntityGraph()).start(plan.needs, plan.rules)
-    local = LocalExecutor(plan, graph, recorder, gates=runtime.sinks, spares=True)
+    graph = (job.graph or EntityGraph()).start(plan.needs, plan.rules)
+    local = LocalExecutor(plan, graph, recorder, gates=job.sinks, spares=True)
     seqs = np.unique([letter.seq_no for letter in letters])
     follower.total = int(seqs[-1])
     local.run(keys.names.source, ReplayRange(stop=int(seqs[-1]) + 1, only=seqs), progress=follower)
@@ -114,7 +123,7 @@ def _rerun(
         for row in errors[letter.flow, letter.seq_no]
         if _comes_from(letter, row["branch"], row["step"] + 1)
     }
-    seen = _numbers_in(runtime.log, seqs)
+    seen = _numbers_in(job.log, seqs)
     failed |= {letter.key: "the log has its event no more" for letter in letters if letter.seq_no not in seen}
     return found, failed
 

@@ -426,11 +426,12 @@ class Runtime:
         >>> len(Runtime(on("link.created").map(title="hello").deliver("in-app"), MemoryEventLog()).retry())
         0
         """
-        from flowdsl.live.retry import retried
+        from flowdsl.live.retry import Retry, retried
 
         open_sinks(self.sinks)
+        job = Retry(self.flows, self.log, self.graph, self.sinks)
         with track(progress, None, "retry") as follower:
-            return letters_frame(retried(self, self._consumer, self._labels, self._chosen(letters), follower))
+            return letters_frame(retried(job, self._consumer, self._labels, self._chosen(letters), follower))
 
     def discard(self, letters: FrameLike | None = None) -> int:
         """Remove dead letters without retrying them.
