@@ -10,21 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.payload import Payload
 from flowdsl.comparison.counterparts import Events
 from flowdsl.comparison.inputs import FlowResult
+from flowdsl.engine.trace import ABSORBED, Trace
 from flowdsl.events import FlowWarning
-from flowdsl.expressions.row_source import Failures
-from flowdsl.flow.plan import CompiledStep
-from flowdsl.kernels.outcome import EventRefs, Refused
 from flowdsl.progress import track
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
-from flowdsl.results.table_writer import branch_texts
-from flowdsl.values.columns import Column
 from flowdsl.values.interner import Hashes, pair_hash
-from flowdsl.values.json_types import Index
 
 Rows = npt.NDArray[np.int64]
 _SCHEMA = {"seq_no": pl.Int64, "branch": pl.String, "member": pl.Int64}
@@ -41,50 +34,24 @@ def members_of(side: FlowResult, events: Events) -> pl.DataFrame:
         return pl.DataFrame(schema={**_SCHEMA, "word": pl.Int64})
     # a state belongs to all of its flows, so all must run
     flows = options.flows if options.state is not None else (options.flows[side.number],)
-    collector = _MemberCollector(side.number if options.state is not None else 0)
+    number = side.number if options.state is not None else 0
+    trace = Trace(lambda step, outcome: outcome == ABSORBED and number in step.flows)
     with warnings.catch_warnings():
         # the replay itself has already warned
         warnings.simplefilter("ignore", FlowWarning)
         chosen = dataclasses.replace(options, flows=flows)
         with track(None, chosen.source.count(), "members") as follower:
-            run(chosen, NoStore(), progress=follower.advance_to, observer=collector)
-    found = pl.concat([pl.DataFrame(schema=_SCHEMA), *collector.parts])
+            run(chosen, NoStore(), progress=follower.advance_to, outcomes=trace)
+    found = (
+        trace.frame()
+        .filter(pl.col("flow") == number)
+        .select(
+            pl.col("into").alias("seq_no"),
+            pl.col("into_branch").alias("branch"),
+            pl.col("seq_no").alias("member"),
+        )
+    )
     return found.with_columns(events.words(found["member"]).alias("word"))
-
-
-class _MemberCollector:
-    """Observer of the events that windows release together."""
-
-    def __init__(self, flow: int) -> None:
-        self.parts: list[pl.DataFrame] = []
-        self._flow = flow
-
-    def gathered(self, stage: CompiledStep, members: EventRefs, batches: ContextBatch, which: Index) -> None:
-        """Record members of a window that go on as one context."""
-        if self._flow in stage.flows and len(members.seq):
-            seqs, branches = pl.Series(batches.seq), branch_texts(batches.branches, len(batches))
-            parts = [seqs.gather(which).alias("seq_no"), branches.gather(which).alias("branch")]
-            self.parts.append(pl.DataFrame([*parts, pl.Series("member", members.seq)]))
-
-    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
-        """Ignore what passes a step."""
-
-    def dropped(self, stage: CompiledStep, contexts: ContextBatch, rows: Index, reason: str) -> None:
-        """Ignore dropped contexts."""
-
-    def dropped_earlier(self, stage: CompiledStep, members: EventRefs, reason: str) -> None:
-        """Ignore dropped contexts."""
-
-    def failed(self, stage: CompiledStep, contexts: ContextBatch, failures: Failures) -> None:
-        """Ignore failures."""
-
-    def delivered(
-        self, stage: CompiledStep, contexts: ContextBatch, payload: Payload, recipient: Column
-    ) -> None:
-        """Ignore deliveries: they are in the result."""
-
-    def refused(self, stage: CompiledStep, contexts: ContextBatch, refused: Refused) -> None:
-        """Ignore refused deliveries."""
 
 
 def with_most_in_common(

@@ -11,19 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.payload import Payload
+from flowdsl.engine.trace import DELIVERED, ENTERED, PASSED, Trace
 from flowdsl.events import FlowWarning
-from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
-from flowdsl.kernels.outcome import EventRefs, Refused
 from flowdsl.progress import track
 from flowdsl.results.options import Options
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
-from flowdsl.results.table_writer import branch_texts
-from flowdsl.values.columns import Column
-from flowdsl.values.json_types import Index
 
 OUTCOMES: Final = pl.Enum(["dropped", "failed", "absorbed", "held", "passed"])
 SCHEMA: Final[dict[str, Any]] = {
@@ -48,14 +42,14 @@ def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64])
     """
     # a state belongs to all of its flows, so all must run
     kept = list(range(len(options.flows))) if options.state is not None else sorted(set(flows))
-    observer = _OutcomeCollector(np.unique(seqs))
+    trace = Trace(_keeps, seqs=np.unique(seqs))
     with warnings.catch_warnings():
         # the replay itself has already warned
         warnings.simplefilter("ignore", FlowWarning)
         chosen = dataclasses.replace(options, flows=tuple(options.flows[number] for number in kept))
         with track(None, chosen.source.count(), "causes") as follower:
-            run(chosen, NoStore(), progress=follower.advance_to, observer=observer)
-    found = observer.frame()
+            run(chosen, NoStore(), progress=follower.advance_to, outcomes=trace)
+    found = _endings_of(trace.frame())
     numbers = pl.DataFrame(
         {"flow": range(len(kept)), "number": kept}, schema={"flow": pl.Int64, "number": pl.Int64}
     )
@@ -65,107 +59,25 @@ def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64])
     return renumbered.select(list(SCHEMA)).filter(pl.col("flow").is_in(list(flows)))
 
 
-class _OutcomeCollector:
-    """Observer that records how contexts of some events end."""
+def _keeps(step: CompiledStep, outcome: str) -> bool:
+    # what enters a window or a queue, and does not come out otherwise, is held there
+    return step.timed if outcome in (ENTERED, PASSED) else outcome != DELIVERED
 
-    def __init__(self, seqs: npt.NDArray[np.int64]) -> None:
-        self._seqs = seqs
-        self._parts: list[pl.DataFrame] = []
-        # contexts that entered a window or a queue, and those that left one
-        self._waiting: list[pl.DataFrame] = []
-        self._released: list[pl.DataFrame] = []
 
-    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
-        """Record what enters and leaves a window or a queue."""
-        if stage.operator.times:
-            self._waiting.append(self._rows(stage, entered.seq, entered.branches, "held", None))
-            self._released.append(self._rows(stage, passed.seq, passed.branches, "held", None))
+def _endings_of(found: pl.DataFrame) -> pl.DataFrame:
+    """Return all endings; what went into a window or a queue and did not come out otherwise is held there.
 
-    def dropped(self, stage: CompiledStep, contexts: ContextBatch, rows: Index, reason: str) -> None:
-        """Record contexts that one step dropped."""
-        taken = contexts.take(rows)
-        self._parts.append(self._rows(stage, taken.seq, taken.branches, "dropped", reason))
-
-    def dropped_earlier(self, stage: CompiledStep, members: EventRefs, reason: str) -> None:
-        """Record dropped contexts that were held since earlier."""
-        self._parts.append(self._rows(stage, members.seq, members.branches, "dropped", reason))
-
-    def failed(self, stage: CompiledStep, contexts: ContextBatch, failures: Failures) -> None:
-        """Record contexts that failed at one step."""
-        rows = np.flatnonzero(failures.codes)
-        messages = pl.Series([None, *failures.messages], dtype=pl.String).gather(failures.codes[rows])
-        taken = contexts.take(rows)
-        self._parts.append(self._rows(stage, taken.seq, taken.branches, "failed", messages))
-
-    def gathered(self, stage: CompiledStep, members: EventRefs, batches: ContextBatch, which: Index) -> None:
-        """Record members of a window that go on as one context: the last of them, or the event that closed
-        the window.
-        """
-        goes_on = batches.seq[which] == members.seq
-        for level, mine in zip(batches.branches, members.branches, strict=True):
-            goes_on &= level[which] == mine
-        rows = np.flatnonzero(~goes_on & np.isin(members.seq, self._seqs))
-        branches = tuple(level[rows] for level in members.branches)
-        into = batches.take(which[rows])
-        # the window's ending is theirs
-        self._seqs = np.union1d(self._seqs, into.seq)
-        absorbed = self._rows(stage, members.seq[rows], branches, "absorbed", None, into)
-        self._parts.append(absorbed)
-
-    def refused(self, stage: CompiledStep, contexts: ContextBatch, refused: Refused) -> None:
-        """Record contexts that reached some of their sinks only."""
-        rows = np.flatnonzero(np.logical_or.reduce(list(refused.values())))
-        taken = contexts.take(rows)
-        self._parts.append(self._rows(stage, taken.seq, taken.branches, "dropped", "preference"))
-
-    def delivered(
-        self, stage: CompiledStep, contexts: ContextBatch, payload: Payload, recipient: Column
-    ) -> None:
-        """Ignore deliveries: they need no explanation."""
-
-    def frame(self) -> pl.DataFrame:
-        """Return all endings; a context that entered a window or a queue and never left it is held there.
-
-        What came out of one and was delivered, though not as the delivery that is asked for, has `passed`
-        there.
-        """
-        ended = pl.concat([pl.DataFrame(schema=SCHEMA), *self._parts])
-        waiting, released = (
-            pl.concat([pl.DataFrame(schema=SCHEMA), *parts]) for parts in (self._waiting, self._released)
-        )
-        gone = pl.concat([released, ended]).select(_KEY)
-        held = waiting.join(gone, on=_KEY, how="anti", nulls_equal=True, maintain_order="left")
-        return pl.concat([ended, held, released.with_columns(pl.lit("passed", OUTCOMES).alias("outcome"))])
-
-    def _rows(
-        self,
-        stage: CompiledStep,
-        seq: npt.NDArray[np.int64],
-        branches: tuple[npt.NDArray[np.int32], ...],
-        outcome: str,
-        reason: str | pl.Series | None,
-        into: ContextBatch | None = None,
-    ) -> pl.DataFrame:
-        rows = np.flatnonzero(np.isin(seq, self._seqs))
-        ending = {
-            "step": pl.lit(stage.number, pl.Int64),
-            "operator": pl.lit(stage.operator.method),
-            "outcome": pl.lit(outcome, OUTCOMES),
-            "reason": reason.gather(rows) if isinstance(reason, pl.Series) else pl.lit(reason, pl.String),
-            "into": pl.lit(None, pl.Int64) if into is None else pl.Series(into.seq),
-            "into_branch": pl.lit(None, pl.String)
-            if into is None
-            else branch_texts(into.branches, len(into)),
-        }
-        frame = pl.DataFrame(
-            {"seq_no": seq[rows], "branch": branch_texts(tuple(b[rows] for b in branches), len(rows))}
-        ).with_columns(**ending)
-        return pl.concat(
-            [
-                frame.with_columns(pl.lit(flow, pl.Int64).alias("flow")).select(list(SCHEMA))
-                for flow in stage.flows
-            ]
-        )
+    What came out of one and was delivered, though not as the delivery that is asked for, has `passed` there.
+    """
+    is_entry, is_exit = pl.col("outcome") == ENTERED, pl.col("outcome") == PASSED
+    # one member of a window goes on as it
+    goes_on = (pl.col("into") == pl.col("seq_no")) & pl.col("into_branch").eq_missing(pl.col("branch"))
+    ended = found.filter(~is_entry & ~is_exit & ~goes_on.fill_null(value=False))
+    waiting, released = found.filter(is_entry), found.filter(is_exit)
+    gone = pl.concat([released, ended]).select(_KEY)
+    held = waiting.join(gone, on=_KEY, how="anti", nulls_equal=True, maintain_order="left")
+    parts = [ended, held.with_columns(pl.lit("held").alias("outcome")), released]
+    return pl.concat([part.with_columns(pl.col("outcome").cast(pl.String).cast(OUTCOMES)) for part in parts])
 
 
 def ending_of(wanted: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from flowdsl.engine.tracer import EventTracer, StepTrace
+from flowdsl.engine.event_reading import EventReading, StepTrace
+from flowdsl.engine.trace import Reading, Trace
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, FlowWarning
 from flowdsl.explanation.paths import EventSteps, ExplainedStep
@@ -118,7 +119,7 @@ def explain(
     options: Options,
     seq_no: int,
     flow: str | None = None,
-    watcher: EventTracer | None = None,
+    readings: Sequence[Reading] = (),
     progress: Progress = None,
 ) -> Explanation:
     """Explain one event of a replay.
@@ -133,8 +134,8 @@ def explain(
         The number of the event.
     flow
         The name of one flow; None explains all.
-    watcher
-        A tracer of your own, which records what it needs on the way.
+    readings
+        What takes other values out of the trace of the replay on the way.
     progress
         As for `replay`.
 
@@ -153,11 +154,11 @@ def explain(
     matching = [f for f in asked if unmet(options, f, event) is None and f.steps]
     # a state belongs to all of its flows, so all must run; otherwise only those that match the event
     running = list(options.flows) if options.state is not None else matching
-    watcher = watcher or EventTracer(int(event["seq_no"]))
+    traced = EventReading(int(event["seq_no"]))
     if matching:
-        watch(dataclasses.replace(options, flows=tuple(running)), watcher, progress)
-    steps = [step for f in asked for step in _steps(f, unmet(options, f, event), running, watcher)]
-    more = {running[number].name: count for number, count in watcher.more.items()}
+        trace_event(dataclasses.replace(options, flows=tuple(running)), traced, readings, progress)
+    steps = [step for f in asked for step in _steps(f, unmet(options, f, event), running, traced)]
+    more = {running[number].name: count for number, count in traced.more.items()}
     return Explanation(event, tuple(steps), more, tuple(asked))
 
 
@@ -237,26 +238,29 @@ class _EnoughError(Exception):
     """Raised when no later event matters."""
 
 
-def watch(options: Options, watcher: EventTracer, progress: Progress = None) -> None:
+def trace_event(
+    options: Options, traced: EventReading, readings: Sequence[Reading] = (), progress: Progress = None
+) -> None:
     """Replay until the traced event is through, and while it waits in a window or a queue."""
     memoryless = all(s.kind in (Kind.PER_EVENT, Kind.SINK) for f in options.flows for s in f.steps)
     if memoryless and options.span.only is None:
         # other events matter to this one only through the graph
         import numpy as np
 
-        only = np.array([watcher.seq_no])
+        only = np.array([traced.seq_no])
         options = dataclasses.replace(options, span=dataclasses.replace(options.span, only=only))
 
     def enough(done: int, total: int | None) -> None:
         follower.advance_to(done)
-        if watcher.position >= watcher.seq_no and not watcher.waiting:
+        if traced.position >= traced.seq_no and not traced.waiting:
             raise _EnoughError
 
     with track(progress, options.source.count(), "explain") as follower, warnings.catch_warnings():
         # the replay itself has already warned
         warnings.simplefilter("ignore", FlowWarning)
         with contextlib.suppress(_EnoughError):
-            run(options, NoStore(), progress=enough, observer=watcher, columns=frozenset(EVENT_COLUMNS))
+            trace = Trace(readings=(traced, *readings))
+            run(options, NoStore(), progress=enough, outcomes=trace, columns=frozenset(EVENT_COLUMNS))
 
 
 def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:
@@ -279,19 +283,14 @@ def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:
 
 
 def _steps(
-    flow: FlowSpec, why: str | None, running: list[FlowSpec], watcher: EventTracer
+    flow: FlowSpec, why: str | None, running: list[FlowSpec], traced: EventReading
 ) -> Iterator[ExplainedStep]:
     number = running.index(flow) if flow in running else -1
-    seen = sorted(_seen(watcher, number), key=lambda s: (s.branch, s.stage.number))
-    if why is None and flow.steps and number not in watcher.triggered:
+    if why is None and flow.steps and number not in traced.triggered:
         why = NOT_RUN
-    yield trigger_step(flow, why, watcher.triggered.get(number, {}))
-    for one in seen:
+    yield trigger_step(flow, why, traced.triggered.get(number, {}))
+    for one in traced.of_flow(number):
         yield explained(flow, one)
-
-
-def _seen(watcher: EventTracer, number: int) -> list[StepTrace]:
-    return [s for stage in watcher.stages.values() for s in stage.values() if number in s.stage.flows]
 
 
 def explained(flow: FlowSpec, seen: StepTrace) -> ExplainedStep:

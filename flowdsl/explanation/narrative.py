@@ -6,9 +6,9 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Final
 
-from flowdsl.engine.tracer import StepTrace
+from flowdsl.engine.event_reading import StepTrace
 from flowdsl.explanation.link_history import LinkInterval, linked
-from flowdsl.explanation.recipient_tracer import RecipientTracer
+from flowdsl.explanation.recipient_tracer import RecipientTrace
 from flowdsl.explanation.recipients import recipient_node, recipient_of, recipient_roots
 from flowdsl.explanation.text import clipped, moment, shown
 from flowdsl.explanation.trace import GONE_ON, EventTrace, Parts, persons
@@ -78,7 +78,7 @@ class Narrator:
         if fan is not None:
             step, seen = fan
             trunk = [one for one in ways[0][0] if one.stage.number <= seen[0].stage.number]
-            more = sum(self.trail.seeker(self.seq_no).more.values())
+            more = sum(self.trail.seeker(self.seq_no).steps.more.values())
             return [trunk], self._near_miss(step, seen, len(seen) + more)
         way, others = ways[0], sorted(set().union(*(persons(self.flow, way) for way in ways)))
         node = recipient_node(self.flow)
@@ -94,7 +94,7 @@ class Narrator:
             f"It would have been for {others[0]}, not for {self.recipient}{source}.",
         ]
 
-    def _end(self, seeker: RecipientTracer, seen: StepTrace) -> Story:
+    def _end(self, seeker: RecipientTrace, seen: StepTrace) -> Story:
         if seen.outcome == "delivered":
             return self._delivered(seen)
         if isinstance(seen.stage.operator, Deliver) and seen.reason == "preference":
@@ -123,7 +123,7 @@ class Narrator:
             sentences.append(f"The preferences of {seen.recipient_id} kept it from {refused}.")
         return sentences
 
-    def _stopped(self, seeker: RecipientTracer, seen: StepTrace) -> str:
+    def _stopped(self, seeker: RecipientTrace, seen: StepTrace) -> str:
         step, place = seen.stage.operator, f"step {seen.stage.number} ({seen.stage.operator.method})"
         if seen.outcome == "failed":
             read = _values(seen.operands)
@@ -135,7 +135,7 @@ class Narrator:
             return self._absorbed(seeker, seen, place)
         return f"It was dropped at {place}{self._drop_reason(seeker, seen)}."
 
-    def _drop_reason(self, seeker: RecipientTracer, seen: StepTrace) -> str:
+    def _drop_reason(self, seeker: RecipientTrace, seen: StepTrace) -> str:
         step = seen.stage.operator
         if isinstance(step, Where):
             (condition, _), *operands = seen.operands or [(step.condition.text, False)]
@@ -151,7 +151,7 @@ class Narrator:
             return f": {self._small(seeker, seen, step)}"
         return f": {seen.reason}"
 
-    def _absorbed(self, seeker: RecipientTracer, seen: StepTrace, place: str) -> str:
+    def _absorbed(self, seeker: RecipientTrace, seen: StepTrace, place: str) -> str:
         assert isinstance(seen.stage.operator, Batch)
         assert seen.into is not None
         opened = self._window(seeker, seen, seen.stage.operator)
@@ -162,8 +162,8 @@ class Narrator:
             f" that closed{_at(seen)}{count} and went on as event {seen.into[0]}."
         )
 
-    def _duplicate(self, seeker: RecipientTracer, seen: StepTrace, step: Deduplicate) -> str:
-        beside = seeker.beside(seen.stage, seen.branch)
+    def _duplicate(self, seeker: RecipientTrace, seen: StepTrace, step: Deduplicate) -> str:
+        beside = seeker.peers.beside(seen.stage, seen.branch)
         if beside is None:
             return ""
         seqs, moments, mine = beside
@@ -175,10 +175,10 @@ class Narrator:
         both = f"both have {_named(seen.operands)}, and {step.window.text} must lie between"
         return f" of {which}, {ago} before: {both}"
 
-    def _tokens(self, seeker: RecipientTracer, seen: StepTrace, step: RateLimit) -> str:
+    def _tokens(self, seeker: RecipientTrace, seen: StepTrace, step: RateLimit) -> str:
         for_key = f" for {_named(seen.operands)}" if step.key else ""
         limit = f"{count_text(step.max, 'token')}, refilled over {step.per.text}{for_key}"
-        beside = seeker.beside(seen.stage, seen.branch)
+        beside = seeker.peers.beside(seen.stage, seen.branch)
         if beside is None or step.max == 0:
             return f" ({limit})"
         seqs, moments, mine = beside
@@ -188,7 +188,7 @@ class Narrator:
             return f" ({limit})"
         return f": of {limit}, the last {'was' if len(took) == 1 else 'were'} taken by {_events(took)}"
 
-    def _small(self, seeker: RecipientTracer, seen: StepTrace, step: Batch) -> str:
+    def _small(self, seeker: RecipientTrace, seen: StepTrace, step: Batch) -> str:
         if seen.reason == "in no batch":
             return "it found its window over and too small, and went with it"
         opened = self._window(seeker, seen, step)
@@ -198,9 +198,9 @@ class Narrator:
             return f"{window} had fewer contexts than {step.min_count}"
         return f"{window}, which {self._event(opened[0])} opened, had {opened[1]} {least} contexts"
 
-    def _window(self, seeker: RecipientTracer, seen: StepTrace, step: Batch) -> tuple[int, int] | None:
+    def _window(self, seeker: RecipientTrace, seen: StepTrace, step: Batch) -> tuple[int, int] | None:
         """Return the event that opened the window, and the number of its contexts."""
-        beside = seeker.beside(seen.stage, seen.branch)
+        beside = seeker.peers.beside(seen.stage, seen.branch)
         if beside is None or not self.flow.rules.timers:
             return None
         seqs, moments, mine = beside

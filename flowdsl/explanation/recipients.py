@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from flowdsl.engine.tracer import StepTrace, value_at
+from flowdsl.engine.event_reading import StepTrace, value_at
 from flowdsl.expressions.conditions.nodes import Reference
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.failures import RenderError

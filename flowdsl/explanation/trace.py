@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from flowdsl.engine.tracer import Branch, StepTrace
-from flowdsl.explanation.explain import watch
-from flowdsl.explanation.recipient_tracer import RecipientTracer
+from flowdsl.engine.event_reading import Branch, StepTrace
+from flowdsl.explanation.explain import trace_event
+from flowdsl.explanation.recipient_tracer import RecipientTrace
 from flowdsl.explanation.recipients import branch_of, recipient_of
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.progress import Progress
@@ -35,14 +35,19 @@ class EventTrace:
         # a state belongs to all of its flows, so all must run; otherwise only those that match the event
         running = options.flows if options.state is not None else [flow for flow in flows if flow.steps]
         self.running = list(running)
-        self._seekers: dict[int, RecipientTracer] = {}
+        self._seekers: dict[int, RecipientTrace] = {}
 
-    def seeker(self, seq_no: int) -> RecipientTracer:
+    def seeker(self, seq_no: int) -> RecipientTrace:
         """Return the trace of an event."""
         if seq_no not in self._seekers:
-            seeker = RecipientTracer(seq_no, self.recipient, self.running, self.options.flows[0].rules)
+            seeker = RecipientTrace(seq_no, self.recipient, self.running, self.options.flows[0].rules)
             if self.running:
-                watch(dataclasses.replace(self.options, flows=tuple(self.running)), seeker, self._progress)
+                trace_event(
+                    dataclasses.replace(self.options, flows=tuple(self.running)),
+                    seeker.steps,
+                    [seeker.peers],
+                    self._progress,
+                )
             self._seekers[seq_no] = seeker
         return self._seekers[seq_no]
 
@@ -52,11 +57,11 @@ class EventTrace:
 
     def triggered(self, flow: FlowSpec) -> Mapping[str, Any]:
         """Return the variables that the event gave a flow; empty if the flow did not run on it."""
-        return self.seeker(self.seq_no).triggered.get(self.number(flow), {})
+        return self.seeker(self.seq_no).steps.triggered.get(self.number(flow), {})
 
     def ways(self, flow: FlowSpec) -> list[Parts]:
         """Return the paths of all branches of the event through a flow, each down to its end."""
-        seen = self.seeker(self.seq_no).of_flow(self.number(flow))
+        seen = self.seeker(self.seq_no).steps.of_flow(self.number(flow))
         ways = [self._to(seen, end.branch, end.stage.number) for end in _ends(flow, seen)]
         # a batch is followed only if it may be theirs: each is a replay of its own
         return [
@@ -69,7 +74,7 @@ class EventTrace:
         it went on as.
         """
         seq_no, branch = into
-        seen = self.seeker(seq_no).of_flow(self.number(flow))
+        seen = self.seeker(seq_no).steps.of_flow(self.number(flow))
         after = [one for one in seen if one.stage.number > step and one.branch[: len(branch)] == branch]
         ends = _ends(flow, after)
         theirs = [end for end in ends if recipient_of(flow, end) == self.recipient]

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.engine.tracer import EventTracer
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.keys import KeySpace
-from flowdsl.operators.base import Kind, Operator
+from flowdsl.kernels.outcome import StepOutcome
+from flowdsl.operators.base import Operator
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.rules import Rules
 
@@ -83,21 +83,35 @@ class Arrivals:
             yield seq.tolist(), self.moments[rows].tolist(), np.flatnonzero(seq == seq_no).tolist()
 
 
-class WindowPeers(EventTracer):
-    """Tracer of one event that also records the other contexts at steps with state."""
+class WindowPeers:
+    """A reading of a trace: the contexts that entered the steps with state, beside those of one event."""
 
     def __init__(self, seq_no: int, rules: Rules) -> None:
-        super().__init__(seq_no)
-        self._rules = rules
+        self.seq_no, self.rules = seq_no, rules
         self._arrivals: dict[int, Arrivals] = {}
 
-    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
+    def __call__(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
         """Record the contexts that entered a step."""
-        super().step(stage, entered, passed)
-        if stage.operator.kind in (Kind.PER_KEY, Kind.WHOLE) and len(entered):
-            if id(stage) not in self._arrivals:
-                self._arrivals[id(stage)] = Arrivals.at(stage, self._rules, self.seq_no)
-            self._arrivals[id(stage)].add(entered)
+        if not step.stateless and len(entered):
+            if id(step) not in self._arrivals:
+                self._arrivals[id(step)] = Arrivals.at(step, self.rules, self.seq_no)
+            self._arrivals[id(step)].add(entered)
+
+    def arrivals(self) -> list[Arrivals]:
+        """Return the contexts that entered each step with state."""
+        for arrivals in self._arrivals.values():
+            arrivals.settle()
+        return list(self._arrivals.values())
+
+    def beside(self, step: CompiledStep, branch: tuple[int, ...]) -> tuple[list[int], list[int], int] | None:
+        """Return the events and times of the contexts that shared a key with a branch at a step, and its
+        index among them.
+        """
+        arrivals = self._arrivals.get(id(step))
+        if arrivals is None:
+            return None
+        arrivals.settle()
+        return arrivals.beside_branch(branch)
 
 
 def windows(moments: list[int], length: int) -> list[int]:

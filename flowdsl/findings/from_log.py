@@ -12,6 +12,7 @@ import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.engine.range import CHUNK
+from flowdsl.engine.trace import Trace
 from flowdsl.events import FlowWarning
 from flowdsl.expressions.conditions.nodes import Compare
 from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values
@@ -19,6 +20,7 @@ from flowdsl.findings.base import Finding, rules
 from flowdsl.findings.histories import MANY, Noted, findings_of, is_common
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.keys import typed_spelling
+from flowdsl.kernels.outcome import StepOutcome
 from flowdsl.log import EventSource
 from flowdsl.log.uuids import ID_COLUMNS, are_uuids, one_spelling
 from flowdsl.operators.batch import Batch
@@ -59,7 +61,7 @@ class _Tally:
 
 @dataclass
 class _Seen:
-    """An observer that takes down keys, comparisons and fan-outs as they really are."""
+    """A reading of a trace that takes down keys, comparisons and fan-outs as they really are."""
 
     target: bool
     keys: dict[tuple[int, Path], list[pl.DataFrame]] = field(default_factory=dict)
@@ -68,7 +70,7 @@ class _Seen:
     nulls: dict[tuple[int, Path], _Tally] = field(default_factory=dict)
     stages: dict[int, CompiledStep] = field(default_factory=dict)
 
-    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
+    def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
         """Contexts came to a step."""
         if not len(entered):
             return
@@ -77,7 +79,7 @@ class _Seen:
             for path in stage.operator.key_paths:
                 self._nulls(stage, path, entered)
         if isinstance(stage.operator, FanOut):
-            self._fan_out(stage, passed)
+            self._fan_out(stage, outcome.passed)
         elif self.target and isinstance(stage.operator, (Batch, Deduplicate)):
             for path in stage.operator.key_paths:
                 self._key(stage, path, entered)
@@ -89,11 +91,6 @@ class _Seen:
             for node in stage.operator.condition.expression.walk():
                 if isinstance(node, Compare) and node.operator in ("==", "!="):
                     self._comparison(stage, node, entered)
-
-    def dropped(self, *_: Any) -> None:
-        """Nothing to take down."""
-
-    dropped_earlier = failed = gathered = delivered = refused = dropped
 
     def _fan_out(self, stage: CompiledStep, passed: ContextBatch) -> None:
         if not len(passed):
@@ -166,7 +163,7 @@ def findings_from_log(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FlowWarning)
             replayed = follower if target is None else follower.part(1 - _READING)
-            run(options, noted, progress=replayed.advance_to, observer=seen)
+            run(options, noted, progress=replayed.advance_to, outcomes=Trace(readings=[seen]))
         found = [
             *_large_fan_outs(seen, options.flows, places),
             *_null_keys(seen, options.flows, places),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.notebook.latest_task import Cancelled
     from flowdsl.notebook.log_sample import EventSample, SampledLog
-    from flowdsl.notebook.outcome_observer import OutcomeKind, Seqs
+    from flowdsl.notebook.outcome_kinds import OutcomeKind, Seqs
     from flowdsl.operators.base import Operator
     from flowdsl.scope import ValueShape
 

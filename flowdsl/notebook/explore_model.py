@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from flowdsl.explanation.text import moment, shown
-from flowdsl.notebook.outcome_observer import holds
+from flowdsl.notebook.outcome_kinds import holds
 from flowdsl.values.json_types import MISSING
 
 if TYPE_CHECKING:
     from flowdsl.explanation.explain import Explanation
     from flowdsl.explanation.paths import ExplainedStep
     from flowdsl.notebook.outcome_index import OutcomeIndex
-    from flowdsl.notebook.outcome_observer import Seqs
+    from flowdsl.notebook.outcome_kinds import Seqs
 
 LISTED: Final = 10
 # longest value shown: enough to read, small enough to send

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from flowdsl.engine.tracer import value_at
+from flowdsl.engine.event_reading import value_at
 from flowdsl.errors import FlowError
 from flowdsl.explanation.text import shown
 from flowdsl.expressions.conditions import Condition, EvaluationError

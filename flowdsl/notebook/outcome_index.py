@@ -12,11 +12,20 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.engine.trace import Trace
 from flowdsl.events import FlowWarning
 from flowdsl.explanation.explain import Explanation, explain
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.source import LogLike
-from flowdsl.notebook.outcome_observer import EndingObserver, OutcomeKind, Seqs, holds, sorted_seqs
+from flowdsl.notebook.outcome_kinds import (
+    OutcomeKind,
+    Seqs,
+    endings_of,
+    entered_events,
+    holds,
+    keeps_endings,
+    sorted_seqs,
+)
 from flowdsl.progress import Progress, ProgressReporter, Tick, track
 from flowdsl.results.options import whole_log
 from flowdsl.results.run import run
@@ -52,11 +61,11 @@ class OutcomeIndex:
         self.options = whole_log(flow, log, graph)
         self._states: list[State] = []
         self._explained = functools.lru_cache(32)(self._explain)
-        observer = EndingObserver()
+        trace = Trace(keeps_endings)
         with track(progress, self.options.source.count(), "explore") as follower:
             replaying, reading = follower.part(1 - _READING), follower.part(_READING)
-            self._replay(observer, replaying)
-            self.entered, self.endings = observer.entered, observer.endings()
+            self._replay(trace, replaying)
+            self.entered, self.endings = entered_events(trace), endings_of(trace)
             self.seqs, self._kinds, self.kinds = self._read_kinds(reading)
 
     def of_kind(self, kind: str | None, type_: str | None) -> Seqs:
@@ -115,7 +124,7 @@ class OutcomeIndex:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _replay(self, observer: EndingObserver, follower: ProgressReporter) -> None:
+    def _replay(self, trace: Trace, follower: ProgressReporter) -> None:
         stretch = max(SHORTEST, (self.options.source.count() or 0) // STRETCHES)
         options, events = self.options, 0
         for stop in self._stops(stretch):
@@ -126,7 +135,7 @@ class OutcomeIndex:
                 if stop is not None:
                     # warn about rows of the log once, at the end
                     warnings.simplefilter("ignore", FlowWarning)
-                result = run(part, NoStore(), progress=_from(events, follower), observer=observer)
+                result = run(part, NoStore(), progress=_from(events, follower), outcomes=trace)
             events += result.manifest["events"]
             if stop is not None and result.state is not None:
                 self._states.append(result.state)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from flowdsl.engine.trace import Trace
 from flowdsl.events import FlowWarning
 from flowdsl.notebook.log_sample import LOOKED_AT
-from flowdsl.notebook.outcome_observer import EndingObserver, OutcomeKind, Seqs
+from flowdsl.notebook.outcome_kinds import OutcomeKind, Seqs, endings_of, keeps_endings
 from flowdsl.results.error_counts import cause_counts
 from flowdsl.results.options import Options, whole_log
 from flowdsl.results.picture import result_picture
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from flowdsl.flow.plan import CompiledStep
     from flowdsl.flow.spec import FlowSpec
     from flowdsl.graph.snapshot import EntityGraph
+    from flowdsl.kernels.outcome import StepOutcome
     from flowdsl.log import EventSource
     from flowdsl.notebook.latest_task import Cancelled
 
@@ -59,14 +61,15 @@ class CancelledError(Exception):
 
 def rehearse(flow: FlowSpec, source: EventSource, graph: EntityGraph | None) -> PreviewResult:
     """The flow on a sample, with examples of what its variables hold."""
-    observer = _SampleCollector()
+    samples = _SampleReading()
+    trace = Trace(keeps_endings, readings=[samples])
     options = whole_log(flow, source, graph)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FlowWarning)
-        result = run(options, MemoryStore(), progress=False, observer=observer)
+        result = run(options, MemoryStore(), progress=False, outcomes=trace)
     return PreviewResult(
-        flow, result.manifest["events"], _steps(result), result_picture(result), observer.examples, observer.operands(),
-        observer.endings(), options,
+        flow, result.manifest["events"], _steps(result), result_picture(result), samples.examples, samples.operands(),
+        endings_of(trace), options,
     )  # fmt: skip
 
 
@@ -90,17 +93,16 @@ def count_all(
     return PreviewResult(flow, result.manifest["events"], _steps(result), result_picture(result))
 
 
-class _SampleCollector(EndingObserver):
-    """Overhears endings, and looks at some contexts for what their variables hold."""
+class _SampleReading:
+    """A reading of a trace: what the variables of some contexts hold."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.examples: dict[str, list[Any]] = {}
         self._read: dict[int, dict[str, Counter[Any]]] = {}
 
-    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
+    def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
         """Some values of variables that are new, and all values of what a condition reads."""
-        super().step(stage, entered, passed)
+        passed = outcome.passed
         if stage.operator.name == "filter" and stage.operator.paths and len(entered):
             read = self._read.setdefault(stage.number, {})
             for path in sorted(stage.operator.paths):

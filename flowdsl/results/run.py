@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flowdsl.engine.executor import OutcomeSink
-from flowdsl.engine.observers import Observer, ObserverSink
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.events import warn
 from flowdsl.flow.inputs import FlowLike
@@ -49,14 +48,13 @@ def run(
     *,
     trace: bool = False,
     progress: Progress = None,
-    observer: Observer | None = None,
+    outcomes: OutcomeSink | None = None,
     columns: frozenset[str] | None = None,
     dispatch: Mapping[str, Sink] | None = None,
     engine: Engine = _LOCAL,
 ) -> ResultData:
     """Run a replay with these options into a store; deliveries are handed to the sinks of `dispatch`."""
     plan = Plan.of(options.flows)
-    outcomes: OutcomeSink | None = None if observer is None else ObserverSink(observer)
     totals = engine.run(plan, options, store, RunRequest(trace, columns, dispatch or {}, progress, outcomes))
     broken = options.source.broken
     if broken:

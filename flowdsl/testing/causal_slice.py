@@ -28,44 +28,40 @@ class SliceExtent(Enum):
     ALL = "all that share a key"
 
 
-class CausalTracer(WindowPeers):
-    """Watches one event as `explain` does, and finds which others matter to it."""
+def needed(peers: WindowPeers, reach: SliceExtent) -> set[int]:
+    """Return the event and those that matter to it, as sequence numbers."""
+    found: dict[int, int] = {peers.seq_no: _LAST}
+    waiting = [peers.seq_no]
+    steps = peers.arrivals()
+    while waiting:
+        seq_no = waiting.pop()
+        for arrivals in steps:
+            if arrivals.number >= found[seq_no]:
+                continue
+            upto = arrivals.number if reach is SliceExtent.FEW else _LAST
+            for seqs, moments, own in arrivals.beside(seq_no):
+                every = reach is SliceExtent.ALL
+                rows = (
+                    range(len(seqs))
+                    if every
+                    else _rows(arrivals.step, moments, own, timers=peers.rules.timers)
+                )
+                for other in {seqs[row] for row in rows}:
+                    if found.get(other, -1) < upto:
+                        found[other] = upto
+                        waiting.append(other)
+    return set(found)
 
-    def needed(self, reach: SliceExtent) -> set[int]:
-        """The event and those that matter to it, as sequence numbers."""
-        for arrivals in self._arrivals.values():
-            arrivals.settle()
-        found: dict[int, int] = {self.seq_no: _LAST}
-        waiting = [self.seq_no]
-        while waiting:
-            seq_no = waiting.pop()
-            for arrivals in self._arrivals.values():
-                if arrivals.number >= found[seq_no]:
-                    continue
-                upto = arrivals.number if reach is SliceExtent.FEW else _LAST
-                for seqs, moments, own in arrivals.beside(seq_no):
-                    rows = (
-                        range(len(seqs))
-                        if reach is SliceExtent.ALL
-                        else self._rows(arrivals.step, moments, own)
-                    )
-                    for other in {seqs[row] for row in rows}:
-                        if found.get(other, -1) < upto:
-                            found[other] = upto
-                            waiting.append(other)
-        return set(found)
 
-    def _rows(self, step: Operator, moments: list[int], own: list[int]) -> Iterable[int]:
-        if isinstance(step, Deduplicate):
-            starts = windows(moments, step.window.microseconds)
-            return {starts[row] for row in own}
-        if isinstance(step, Batch) and self._rules.timers:
-            starts = windows(moments, step.window.microseconds)
-            mine = {starts[row] for row in own}
-            return [row for row, start in enumerate(starts) if start in mine]
-        if isinstance(step, RateLimit):
-            return {before for row in own for before in takers(step, moments, row, queue=self._queues(step))}
-        return range(len(moments))
-
-    def _queues(self, step: RateLimit) -> bool:
-        return step.strategy == "queue" and self._rules.timers
+def _rows(step: Operator, moments: list[int], own: list[int], *, timers: bool) -> Iterable[int]:
+    if isinstance(step, Deduplicate):
+        starts = windows(moments, step.window.microseconds)
+        return {starts[row] for row in own}
+    if isinstance(step, Batch) and timers:
+        starts = windows(moments, step.window.microseconds)
+        mine = {starts[row] for row in own}
+        return [row for row, start in enumerate(starts) if start in mine]
+    if isinstance(step, RateLimit):
+        queue = step.strategy == "queue" and timers
+        return {before for row in own for before in takers(step, moments, row, queue=queue)}
+    return range(len(moments))

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from flowdsl.engine.event_reading import EventReading
 from flowdsl.errors import ReplayError
 from flowdsl.events import JSON_COLUMNS, timestamp_text, timestamp_us
-from flowdsl.explanation.explain import explain, watch
+from flowdsl.explanation.explain import explain, trace_event
+from flowdsl.explanation.window_peers import WindowPeers
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.progress import Progress, ProgressReporter, track
 from flowdsl.rules import FLOWDSL, Target
 from flowdsl.testing.cases import FlowTest
-from flowdsl.testing.causal_slice import CausalTracer, SliceExtent
+from flowdsl.testing.causal_slice import SliceExtent
+from flowdsl.testing.causal_slice import needed as needed_events
 from flowdsl.testing.expectations import moment_text
-from flowdsl.testing.graph_slice import GraphReadTracer, GraphSlice, Row, numbered_rows, surroundings
+from flowdsl.testing.graph_slice import GraphReads, GraphSlice, Row, numbered_rows, surroundings
 from flowdsl.testing.runner import run
 
 if TYPE_CHECKING:
@@ -50,9 +53,9 @@ def as_test(options: Options, seq_no: int, name: str | None = None, progress: Pr
 
 def _cut_down(options: Options, seq_no: int, name: str | None, follower: ProgressReporter) -> FlowTest:
     rules = options.flows[0].rules if options.flows else FLOWDSL
-    historian = CausalTracer(seq_no, rules)
+    peers = WindowPeers(seq_no, rules)
     explaining, making = follower.part(0.5), follower.part(0.5)
-    explanation = explain(options, seq_no, watcher=historian, progress=explaining.advance_to)
+    explanation = explain(options, seq_no, readings=[peers], progress=explaining.advance_to)
     names = [step.flow for step in explanation.steps if step.step is None and step.outcome == "matched"]
     if not names:
         raise ReplayError(f"no flow ran on event {seq_no}", hint="result.explain says why")
@@ -62,10 +65,10 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
     if options.open_windows != "flush" and all(step.outcome != "held" for step in whole):
         # contexts that a later event releases are released at the end of the test
         ours = dataclasses.replace(ours, open_windows="flush")
-        historian = CausalTracer(seq_no, rules)
-        watch(ours, historian, explaining.advance_to)
+        peers = WindowPeers(seq_no, rules)
+        trace_event(ours, EventReading(seq_no), [peers], explaining.advance_to)
     for reach in SliceExtent:
-        made = _made(ours, seq_no, name or _name(explanation), historian.needed(reach), making)
+        made = _made(ours, seq_no, name or _name(explanation), needed_events(peers, reach), making)
         if made is None:
             break
         test, number = made
@@ -89,11 +92,11 @@ def _made(
     rules = options.flows[0].rules
     if len(needed) > MOST:
         return None
-    reader = GraphReadTracer(seq_no, rules)
+    reads = GraphReads(rules)
     span = dataclasses.replace(options.span, only=np.array(sorted(needed)))
-    watch(dataclasses.replace(options, span=span), reader, follower.advance_to)
+    trace_event(dataclasses.replace(options, span=span), EventReading(seq_no), [reads], follower.advance_to)
     around = surroundings(
-        options.source, options.graph or EntityGraph(), reader.readings, _clocked(options, needed)
+        options.source, options.graph or EntityGraph(), reads.found, _clocked(options, needed)
     )
     if len(around.events) > MOST or sum(map(len, around.entities.values())) + len(around.links) > MOST:
         return None

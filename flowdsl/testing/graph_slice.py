@@ -15,11 +15,11 @@ from typing import Any, Final
 import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.engine.tracer import EventTracer
 from flowdsl.events import EVENT_COLUMNS
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.graph.snapshot_lookup import entities_of, links_of
+from flowdsl.kernels.outcome import StepOutcome
 from flowdsl.log import EventSource
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.operators.fan_out import FanOut
@@ -42,26 +42,24 @@ class GraphRead:
     all: bool
 
 
-class GraphReadTracer(EventTracer):
-    """Watches one event as `explain` does, and notes what all events read of the graph."""
+class GraphReads:
+    """A reading of a trace: what all events look up in the graph."""
 
-    def __init__(self, seq_no: int, rules: Rules) -> None:
-        super().__init__(seq_no)
-        self.readings: dict[GraphRead, None] = {}
+    def __init__(self, rules: Rules) -> None:
+        self.found: dict[GraphRead, None] = {}
         self._rules = rules
 
-    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
-        """A step let some contexts go on."""
-        super().step(stage, entered, passed)
-        step = stage.operator
-        if isinstance(step, (Resolve, FanOut)) and len(entered):
-            codes = entered.id_codes(step.from_, uuids=self._rules.uuids)
-            ids = entered.chunk.interner.texts(codes).to_list()
-            for one, code, seen in zip(
-                ids, codes.tolist(), entered.chunk.seq_seen(entered.seen).tolist(), strict=True
-            ):
-                if code > 0:
-                    self.readings[GraphRead(step.via, step.direction, one, seen, step.branches)] = None
+    def __call__(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
+        """Record the look-ups of the contexts that entered a step."""
+        operator = step.operator
+        if not isinstance(operator, (Resolve, FanOut)) or not len(entered):
+            return
+        codes = entered.id_codes(operator.from_, uuids=self._rules.uuids)
+        ids = entered.chunk.interner.texts(codes).to_list()
+        seen = entered.chunk.seq_seen(entered.seen).tolist()
+        for one, code, at in zip(ids, codes.tolist(), seen, strict=True):
+            if code > 0:
+                self.found[GraphRead(operator.via, operator.direction, one, at, step.fans_out)] = None
 
 
 @dataclass(frozen=True, eq=False)

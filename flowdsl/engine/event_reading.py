@@ -1,10 +1,10 @@
-"""Watches one event on its way through the steps, for `explain`."""
+"""What became of one event at each step, with its variables: taken out of a run by its trace, for `explain`."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,12 +12,9 @@ import numpy as np
 
 from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, RELEASED, ContextBatch
-from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import EntityVariable
-from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
-from flowdsl.kernels.outcome import EventRefs, Refused
-from flowdsl.values.columns import Column
+from flowdsl.kernels.outcome import Absorbed, Deliveries, Dropped, Failed, StepOutcome
 from flowdsl.values.json_types import MISSING, Index
 from flowdsl.values.paths import Path
 
@@ -29,6 +26,9 @@ _RELEASED: Final = {
     CLOSED_AT_END: "at the end of the log, as if time went on",
     RELEASED: "when there was a token",
 }
+
+
+Choice = Callable[[CompiledStep, ContextBatch, Index], list[int]]
 
 
 @dataclass
@@ -49,19 +49,21 @@ class StepTrace:
     """The event and branch as which the batch goes on that took it in."""
 
 
-class EventTracer:
-    """An observer that takes down every step of one event.
+class EventReading:
+    """A reading of a trace: the steps of one event.
 
     `position` is the last event that went through the flows; `stages` has for each stage, by its `id`, what became of
-    each branch; `triggered` what each flow began with; `more` how many branches of a flow were not followed.
+    each branch; `triggered` what each flow began with; `more` how many branches of a flow were not followed. `choose` says
+    which of too many branches are followed, as places in the rows given.
     """
 
-    def __init__(self, seq_no: int) -> None:
+    def __init__(self, seq_no: int, choose: Choice | None = None) -> None:
         self.position = 0
         self.stages: dict[int, dict[Branch, StepTrace]] = {}
         self.triggered: dict[int, dict[str, Any]] = {}
         self.more: dict[int, int] = {}
         self.seq_no = seq_no
+        self._choose = choose or _first_ones
         self._entities: tuple[Chunk | None, dict[int, Any]] = (None, {})
         self._followed: dict[int, dict[int, set[Branch]]] = {}
 
@@ -70,8 +72,24 @@ class EventTracer:
         """Whether a context of the event is held in a window or a queue."""
         return any(seen.outcome == "held" for stage in self.stages.values() for seen in stage.values())
 
-    def step(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
-        """A step let some contexts go on; what entered and did not come out otherwise is held."""
+    def of_flow(self, number: int) -> list[StepTrace]:
+        """Return all that was seen of the event in one flow, branch by branch."""
+        seen = [one for stage in self.stages.values() for one in stage.values() if number in one.stage.flows]
+        return sorted(seen, key=lambda one: (one.branch, one.stage.number))
+
+    def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
+        """Take down what became of the event's contexts; what entered and did not come out is held."""
+        for failed in outcome.failed:
+            self._failed(stage, failed)
+        for dropped in outcome.dropped:
+            self._dropped(stage, dropped)
+        if outcome.absorbed is not None:
+            self._absorbed(stage, outcome.absorbed)
+        if outcome.delivered is not None:
+            self._delivered(stage, outcome.delivered)
+        self._passed(stage, entered, outcome.passed)
+
+    def _passed(self, stage: CompiledStep, entered: ContextBatch, passed: ContextBatch) -> None:
         self.position = max(self.position, _last(entered.chunk))
         came, went = self._mine(stage, entered), self._mine(stage, passed, bound=True)
         before = dict(came.variables())
@@ -91,27 +109,24 @@ class EventTracer:
         for branch, variables in before.items():
             self._complete(stage, branch, variables)
 
-    def dropped(self, stage: CompiledStep, contexts: ContextBatch, rows: Index, reason: str) -> None:
-        """Contexts that a step dropped."""
-        mine = self._mine(stage, contexts, rows)
-        for i, branch in enumerate(mine.branches):
-            self._put(stage, branch, "dropped", reason, mine.moments[i])
+    def _dropped(self, stage: CompiledStep, dropped: Dropped) -> None:
+        contexts = dropped.contexts
+        if isinstance(contexts, ContextBatch):
+            mine = self._mine(stage, contexts, dropped.rows)
+            for i, branch in enumerate(mine.branches):
+                self._put(stage, branch, "dropped", dropped.reason, mine.moments[i])
+            return
+        for row in np.flatnonzero(contexts.seq == self.seq_no).tolist():
+            self._put(stage, _branch(contexts.branches, row), "dropped", dropped.reason)
 
-    def dropped_earlier(self, stage: CompiledStep, members: EventRefs, reason: str) -> None:
-        """Contexts held since earlier that a step dropped."""
-        for row in np.flatnonzero(members.seq == self.seq_no).tolist():
-            self._put(stage, _branch(members.branches, row), "dropped", reason)
-
-    def failed(self, stage: CompiledStep, contexts: ContextBatch, failures: Failures) -> None:
-        """Contexts that failed at a step."""
-        rows = np.flatnonzero(failures.codes)
-        mine = self._mine(stage, contexts, rows)
+    def _failed(self, stage: CompiledStep, failed: Failed) -> None:
+        mine = self._mine(stage, failed.contexts, failed.rows)
         for i, branch in enumerate(mine.branches):
-            error = failures.messages[int(failures.codes[mine.rows[i]]) - 1]
+            error = failed.failures.message(int(mine.rows[i]))
             self._put(stage, branch, "failed", error, mine.moments[i])
 
-    def gathered(self, stage: CompiledStep, members: EventRefs, batches: ContextBatch, which: Index) -> None:
-        """Contexts that went into batches."""
+    def _absorbed(self, stage: CompiledStep, absorbed: Absorbed) -> None:
+        batches, (members, which) = absorbed.batches, absorbed.members()
         for row in np.flatnonzero(members.seq == self.seq_no).tolist():
             branch, batch = _branch(members.branches, row), int(which[row])
             last = int(batches.seq[batch])
@@ -121,23 +136,13 @@ class EventTracer:
             seen = self._put(stage, branch, "absorbed", reason, batches.moment[batch])
             seen.into = last, _branch(batches.branches, batch)
 
-    def delivered(
-        self, stage: CompiledStep, contexts: ContextBatch, payload: Payload, recipient: Column
-    ) -> None:
-        """Contexts that reached sinks."""
-        mine = self._mine(stage, contexts)
-        texts = recipient.take(mine.rows).values()
+    def _delivered(self, stage: CompiledStep, delivered: Deliveries) -> None:
+        mine = self._mine(stage, delivered.contexts)
+        texts, refused = delivered.recipient.take(mine.rows).values(), delivered.refused or {}
         for i, branch in enumerate(mine.branches):
             seen = self._put(stage, branch, "delivered", moment=mine.moments[i])
             seen.recipient_id = texts[i] if isinstance(texts[i], str) else None
-
-    def refused(self, stage: CompiledStep, contexts: ContextBatch, refused: Refused) -> None:
-        """Of contexts that reached sinks, which did not reach one of them."""
-        mine = self._mine(stage, contexts)
-        for i, branch in enumerate(mine.branches):
-            self.stages[id(stage)][branch].refused_by = tuple(
-                sink for sink, mask in refused.items() if mask[mine.rows[i]]
-            )
+            seen.refused_by = tuple(sink for sink, mask in refused.items() if mask[mine.rows[i]])
 
     def _mine(
         self, stage: CompiledStep, contexts: ContextBatch, rows: Index | None = None, *, bound: bool = False
@@ -150,7 +155,7 @@ class EventTracer:
             keep = [i for i, one in enumerate(branches) if len(one) < depth or one[:depth] in followed]
             found, branches = found[keep], [branches[i] for i in keep]
         if bound and len(branches) > FOLLOWED:
-            keep = self.choose(stage, contexts, found)
+            keep = self._choose(stage, contexts, found)
             for flow in stage.flows:
                 depth = len(contexts.branches)
                 self._followed.setdefault(flow, {})[depth] = {branches[i] for i in keep}
@@ -160,10 +165,6 @@ class EventTracer:
             # the versions of entities have other numbers in another chunk
             self._entities = (contexts.chunk, {})
         return _TracedRows(contexts, found, branches, self._entities[1])
-
-    def choose(self, stage: CompiledStep, contexts: ContextBatch, rows: Index) -> list[int]:
-        """Which of too many branches are followed, as places in `rows`: the first ones."""
-        return list(range(FOLLOWED))
 
     def _put(
         self,
@@ -237,6 +238,10 @@ class _TracedRows:
             read = EntityVariable(np.array(new, np.int32)).column((), taken.chunk).values()
             self.entities.update(zip(new, read, strict=True))
         return [self.entities[version] for version in versions]
+
+
+def _first_ones(stage: CompiledStep, contexts: ContextBatch, rows: Index) -> list[int]:
+    return list(range(FOLLOWED))
 
 
 def value_at(variables: Mapping[str, Any], path: Path) -> Any:

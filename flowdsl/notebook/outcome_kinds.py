@@ -1,0 +1,62 @@
+"""How the contexts of events end at the steps of a flow, from the trace of a replay as columns of sequence numbers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.engine.trace import ENTERED, PASSED, Trace
+from flowdsl.flow.plan import CompiledStep
+
+Seqs = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class OutcomeKind:
+    """A way in which contexts end at a step: `delivered`, `dropped`, `failed` or `absorbed`, with the reason of a drop."""
+
+    step: int
+    operator: str
+    outcome: str
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.outcome} at {self.step} {self.operator}"
+        return f"{text}: {self.reason}" if self.reason else text
+
+
+def keeps_endings(step: CompiledStep, outcome: str) -> bool:
+    """Return whether a trace has the rows that the functions below read: the first step tells which events the trigger took."""
+    return step.number == 0 if outcome == ENTERED else outcome != PASSED
+
+
+def entered_events(trace: Trace) -> Seqs:
+    """Return the events that the trigger took, ascending."""
+    return sorted_seqs([rows.seq for rows in trace.rows if rows.outcome == ENTERED])
+
+
+def endings_of(trace: Trace) -> dict[OutcomeKind, Seqs]:
+    """Return the events that ended in each way, ascending, in the order of the steps."""
+    found: dict[OutcomeKind, list[Seqs]] = defaultdict(list)
+    for rows in trace.rows:
+        # one member of a batch goes on as it
+        seqs = rows.seq if rows.into is None else rows.seq[rows.seq != rows.into[0]]
+        if rows.outcome != ENTERED and len(seqs):
+            reason = rows.reason if isinstance(rows.reason, str) else None
+            found[OutcomeKind(rows.step.number, rows.step.method, rows.outcome, reason)].append(seqs)
+    order = sorted(found, key=lambda e: (e.step, e.outcome, e.reason or ""))
+    return {ending: sorted_seqs(found[ending]) for ending in order}
+
+
+def sorted_seqs(parts: list[Seqs]) -> Seqs:
+    """Sequence numbers as one column, ascending, each once."""
+    return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+
+
+def holds(seqs: Seqs, seq_no: int) -> bool:
+    """Whether a number is among those, which ascend."""
+    at = int(np.searchsorted(seqs, seq_no))
+    return at < len(seqs) and int(seqs[at]) == seq_no
