@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import flowdsl as fd
@@ -121,3 +122,30 @@ def test_findings_know_it_and_say_that_production_does_not() -> None:
     with pytest.raises(fd.ExportError) as refused:
         flow().to_yaml()
     assert [problem.step for problem in refused.value.problems] == ["0 (where)", "1 (sample)", "2 (map)"]
+
+
+def test_it_runs_live_and_goes_on_after_a_stop(log: Any, tmp_path: Path) -> None:
+    project = fd.load(YAML)
+    wanted = len(fd.replay(project, log)["post"])
+    live = fd.ParquetEventLog(tmp_path / "log")
+    events = [event for chunk in log.read() for event in pl.from_arrow(chunk).to_dicts()]
+    sent: list[Any] = []
+    for part in (events[:4], events[4:]):
+        live.append(part)
+        sinks = project.build_sinks()
+        fd.Runtime(project, live, sinks=sinks).run_until_idle()
+        sent += sinks["post"].sent
+    assert sent == [("us@example.org", "A")] * wanted
+
+
+def test_reports_comparisons_and_why_take_it(log: Any, tmp_path: Path) -> None:
+    project = fd.load(YAML)
+    result = fd.replay(project, log)
+    everybody = fd.replay(flow().with_step(1, fraction=1), log)
+    assert "sample" in result.report(tmp_path / "report.html").html
+    compared = fd.compare(result, everybody)
+    assert sum(row["after"] - row["before"] for row in compared.to_dict()["counts"]) == 8 - len(
+        result["post"]
+    )
+    dropped = next(n for n in range(1, 9) if "not sampled" in str(result.explain(n)))
+    assert "not sampled" in str(result.why(dropped, "p"))

@@ -352,14 +352,20 @@ class OneOfField(FieldKind):
         return value.held_codes()  # type: ignore[no-any-return]
 
     def write(self, value: Any, to: StateWriter) -> list[Any]:
-        return [type(value).__name__, ObjectField(type(value)).write(value, to)]
+        return [_name_of(type(value)), ObjectField(type(value)).write(value, to)]
 
     def read(self, node: Any, source: StateReader) -> Any:
-        known = {kind.__name__: kind for kind in below(self.base) if kind.saved}
+        known = {_name_of(kind): kind for kind in below(self.base) if kind.saved}
         name, said = node if isinstance(node, list) and len(node) == 2 else (None, None)
         if not isinstance(name, str) or name not in known:
             source.refuse(f"none of {', '.join(sorted(known))}")
         return source.below(name, ObjectField(known[name]), said)
+
+
+def _name_of(kind: type) -> str:
+    """Return the name of a class in a state: classes of other packages have their module before it."""
+    own = kind.__module__.partition(".")[0] == "flowdsl"
+    return kind.__name__ if own else f"{kind.__module__}.{kind.__name__}"
 
 
 def below(base: type[StateObject]) -> Iterator[type[StateObject]]:
