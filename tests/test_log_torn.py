@@ -114,6 +114,23 @@ def test_segments_of_a_log_of_which_all_else_is_gone_are_not_taken_for_plain_fil
     assert read(folder) == {i + 1: str(i) for i in range(10)}
 
 
+def test_a_log_of_which_only_the_lock_is_left_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    folder = made(tmp_path / "log")
+    for path in folder.iterdir():
+        if path.name != "writer.lock":
+            path.unlink()
+    for use in (lambda log: list(log.read()), lambda log: log.append(entity_created("user", "x", {}), AT)):
+        with pytest.raises(DataError, match=r"log\.sqlite is missing"), ParquetEventLog(folder) as log:
+            use(log)
+    with ParquetEventLog(folder) as log:
+        assert not log.verify().ok
+        log.verify(repair=True)
+        assert log.verify().ok
+        assert log.append(entity_created("user", "after", {}), AT) == 11
+    assert gaps(folder) == [(1, 10)]
+    assert read(folder) == {11: "after"}
+
+
 def test_the_other_events_of_a_segment_that_overlaps_known_ones_are_taken_in(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     with ParquetEventLog(folder, seal_rows=10) as log:

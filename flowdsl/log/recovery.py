@@ -146,6 +146,9 @@ def lacks_catalog(folder: Path) -> bool:
     """Return True if a folder was a log whose catalog is lost."""
     if has_catalog(folder):
         return False
+    note = said(folder / WRITER)
+    if note is not None and note.number:
+        return True
     tail = folder / TAIL
     if not tail.is_file():
         # segments know whose they are: those of a log are not read as if they were any files
