@@ -1,1 +1,4 @@
-"""Graph of entities and links as of each event: a snapshot, and the changes of the log."""
+"""Graph of entities and links as of each event: a snapshot, and the changes of the log.
+
+Goes in: entities, links and their versions, and look-ups as of an event. Stays out: who looks up.
+"""

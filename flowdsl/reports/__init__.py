@@ -1,1 +1,4 @@
-"""Reports: the volume, recipients and payloads of a result, as text and HTML."""
+"""Reports: the volume, recipients and payloads of a result, as text and HTML.
+
+Goes in: measuring a result, and the page. Stays out: pictures and charts, which know no result (`diagrams`, `charts`).
+"""

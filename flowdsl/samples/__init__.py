@@ -1,4 +1,7 @@
-"""Synthetic data of any size."""
+"""Synthetic data of any size.
+
+Goes in: made-up events. Stays out: flows.
+"""
 
 from flowdsl.samples.datasets import Sample, write_sample
 

@@ -1,1 +1,4 @@
-"""JSON values of many rows as columns, and texts as small integers."""
+"""JSON values of many rows as columns, and texts as small integers.
+
+Goes in: kinds, conversion and saving of values. Stays out: what they mean in events, graphs or flows.
+"""
