@@ -122,10 +122,10 @@ append(log, "parent")
 
 def test_a_child_that_lives_on_does_not_keep_the_log_or_the_consumer_of_its_parent(tmp_path: Path) -> None:
     code = """
-from flowdsl.live.consumer_store import Consumer
+from flowdsl.live.consumer_store import ConsumerStore
 log = fd.ParquetEventLog(sys.argv[1])
 append(log, "parent")
-consumer = Consumer.of(log, "c")
+consumer = ConsumerStore.of(log, "c")
 consumer.acquire()
 ready, go = os.pipe()
 def work():
@@ -139,7 +139,7 @@ log.close()
 consumer.release()
 other = fd.ParquetEventLog(sys.argv[1])
 append(other, "other")
-again = Consumer.of(other, "c")
+again = ConsumerStore.of(other, "c")
 again.acquire()
 os.write(go, b".")
 os.waitpid(child, 0)
