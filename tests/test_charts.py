@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowdsl.charts.axes import beside
+from flowdsl.charts.axes import thin_labels
 from flowdsl.charts.chart import SERIES, Chart
 from flowdsl.charts.columns import class_chart, time_chart
 from flowdsl.charts.formats import micros, share_text, short_text, span_text
@@ -185,7 +185,7 @@ def test_the_day_stands_below_the_hours_and_the_year_below_the_days():
 
 @given(st.lists(st.tuples(st.integers(0, 900), st.text("0k–:", min_size=1, max_size=12)), max_size=30))
 def test_labels_never_run_into_one_another(named: list[tuple[int, str]]):
-    shown = list(beside(sorted(named), 5_000))
+    shown = list(thin_labels(sorted(named), 5_000))
     for (x, label), (later, other) in itertools.pairwise(shown):
         assert later - x >= (width(label, 11) + width(other, 11)) / 2
     assert bool(shown) == bool(named)

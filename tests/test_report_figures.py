@@ -23,7 +23,7 @@ from flowdsl.reports import aggregation, payload_samples, recipients
 from flowdsl.reports.distribution import Distribution, Spans
 from flowdsl.reports.metrics import Figures
 from flowdsl.reports.recipients import RecipientMetrics
-from flowdsl.reports.timeline import SHOWN, Timeline, shown_edges
+from flowdsl.reports.timeline import SHOWN, Timeline, calendar_edges
 from flowdsl.sinks import Feed, InApp
 
 
@@ -291,7 +291,7 @@ def test_times_are_counted_where_they_are(parts: list[list[int]]):
     lines = [Timeline.of(np.array(part, np.int64)) for part in parts]
     joined = Timeline.joined(lines)
     times = np.array(list(chain.from_iterable(parts)), np.int64)
-    edges, unit = shown_edges(lines)
+    edges, unit = calendar_edges(lines)
     assert unit
     assert edges == sorted(set(edges))
     assert len(edges) <= SHOWN + 3
@@ -306,7 +306,7 @@ def test_times_are_counted_where_they_are(parts: list[list[int]]):
 
 def test_stretches_are_hours_days_weeks_months_or_years():
     def unit(days: float) -> str:
-        return shown_edges([Timeline.of(np.array([0, int(days * DAY)]))])[1]
+        return calendar_edges([Timeline.of(np.array([0, int(days * DAY)]))])[1]
 
     spans = (1e-5, 0.001, 0.05, 1, 3, 30, 100, 500, 3_000, 30_000, 300_000)
     assert [unit(d) for d in spans] == [

@@ -370,9 +370,9 @@ class Flow(FlowSpec, Steps):
         return grown
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from flowdsl.diagrams.picture import shown
+        from flowdsl.diagrams.picture import mime_bundle
 
-        return shown(self.picture(), str(self))
+        return mime_bundle(self.picture(), str(self))
 
 
 def on(

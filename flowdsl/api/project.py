@@ -270,9 +270,9 @@ class Project(ProjectSpec):
         save(self, path, overwrite=overwrite)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from flowdsl.diagrams.picture import shown
+        from flowdsl.diagrams.picture import mime_bundle
 
-        return shown(self.picture(), str(self) or repr(self))
+        return mime_bundle(self.picture(), str(self) or repr(self))
 
 
 def load(

@@ -74,11 +74,11 @@ class Field:
         room: float | None = None,
     ) -> None:
         """Draw one line of text, cut to its room."""
-        shown = text if room is None else elided(text, room, FONT)
+        fitted = text if room is None else elided(text, room, FONT)
         where = "" if anchor == "start" else f' text-anchor="{anchor}"'
         style = f' class="{css}"' if css else ""
         self.parts.append(
-            f'<text x="{short_number(x)}" y="{short_number(y)}"{where}{style}>{escape_text(shown)}</text>'
+            f'<text x="{short_number(x)}" y="{short_number(y)}"{where}{style}>{escape_text(fitted)}</text>'
         )
 
     def column(self, x1: float, x2: float, value: float, title: str, css: str = "f0") -> None:
@@ -100,14 +100,14 @@ class Field:
                 for t, label in zip(ticks, labels, strict=True)
                 if label
             ]
-            for x, label in beside(named, self.width):
+            for x, label in thin_labels(named, self.width):
                 self.text(x, self.bottom + (line + 1) * _LINE + 1, label, anchor="middle")
         for tick in ticks:
             x = place(tick.at)
             self.line(x, self.bottom, x, self.bottom + 4, "axis")
 
 
-def beside(named: Sequence[tuple[float, str]], limit: float) -> Iterator[tuple[float, str]]:
+def thin_labels(named: Sequence[tuple[float, str]], limit: float) -> Iterator[tuple[float, str]]:
     """Yield the labels that do not overlap: every nth of evenly spaced ones, otherwise those that fit."""
     widths = [width(label, FONT) for _, label in named]
 

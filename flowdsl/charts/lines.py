@@ -81,20 +81,25 @@ class _XAxis:
 
 def _x_axis(x: Sequence[Any]) -> _XAxis:
     if _have_type(x, dt.datetime):
-        texts = [moment_text(micros(value), seconds=True) for value in x]
-        return _XAxis([float(micros(value)) for value in x], texts, _time_ticks, label_rows=2)
+        times = [micros(value) for value in x]
+        texts = [moment_text(time, seconds=True) for time in times]
+        return _XAxis([float(time) for time in times], texts, _time_ticks, label_rows=2)
     if _have_type(x, dt.timedelta):
         return _span_axis([value / dt.timedelta(microseconds=1) for value in x])
-    texts = [str(value) for value in x]
     if _have_type(x, (int, float)) and not any(isinstance(value, bool) for value in x):
-        given = sorted(set(x))
-        return _XAxis([float(v) for v in x], texts, lambda low, high, most: _number_marks(given, most))
-    names = [Tick(number, text) for number, text in enumerate(texts)]
-    return _XAxis([tick.at for tick in names], texts, lambda low, high, most: names)
+        return _number_axis(x)
+    names = [Tick(number, str(value)) for number, value in enumerate(x)]
+    return _XAxis([tick.at for tick in names], [tick.label for tick in names], lambda low, high, most: names)
 
 
 def _have_type(x: Sequence[Any], kind: type | tuple[type, ...]) -> bool:
     return bool(x) and all(isinstance(value, kind) for value in x)
+
+
+def _number_axis(x: Sequence[float]) -> _XAxis:
+    given = sorted(set(x))
+    positions, texts = [float(value) for value in x], [str(value) for value in x]
+    return _XAxis(positions, texts, lambda low, high, most: _number_marks(given, most))
 
 
 def _span_axis(spans: list[float]) -> _XAxis:

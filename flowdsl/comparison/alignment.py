@@ -23,7 +23,7 @@ SCHEMA: Final[dict[str, Any]] = {
 Step = dict[str, Any]
 
 
-def aligned(pair: FlowPair) -> list[Step]:
+def step_rows(pair: FlowPair) -> list[Step]:
     """Return a row for each step of either side, with its counts before and after."""
     return [_row(pair.name, one, other) for one, other in align_steps(pair)]
 

@@ -37,16 +37,18 @@ def causes_of(pairs: list[FlowPair], rows: pl.DataFrame, logs: Counterparts | No
     `rows` are the differences of all flows with `pair`, the number of the flow. Added deliveries are searched
     in the run before, removed ones in the run after; `step` counts there.
     """
-    removed = _ended(
+    removed = _find_endings(
         [pair.after for pair in pairs], rows.filter(pl.col("change") == "removed"), "before", logs
     )
-    added = _ended([pair.before for pair in pairs], rows.filter(pl.col("change") == "added"), "after", logs)
+    added = _find_endings(
+        [pair.before for pair in pairs], rows.filter(pl.col("change") == "added"), "after", logs
+    )
     parts = [pl.DataFrame(schema=SCHEMA)]
     for number, pair in enumerate(pairs):
         mine = rows.filter(pl.col("pair") == number)
         listed = [
             *(frame.filter(pl.col("pair") == number).drop("pair") for frame in (removed, added)),
-            *_redone(pair, mine),
+            *_both_delivered(pair, mine),
         ]
         for frame in listed:
             counted = frame.group_by(*_BY, maintain_order=True).agg(
@@ -63,7 +65,7 @@ def causes_of(pairs: list[FlowPair], rows: pl.DataFrame, logs: Counterparts | No
     )
 
 
-def _ended(
+def _find_endings(
     sides: list[FlowResult | None], rows: pl.DataFrame, name: str, logs: Counterparts | None
 ) -> pl.DataFrame:
     """Find how the contexts behind these rows ended on the sides that did not deliver them."""
@@ -129,7 +131,7 @@ def _endings_by_pair(sides: list[FlowResult | None], wanted: pl.DataFrame) -> di
     return {number: found.filter(pl.col("flow") == flow) for number, flow in flows.items()}
 
 
-def _redone(pair: FlowPair, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _both_delivered(pair: FlowPair, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     side = pair.after
     if side is None or pair.before is None:
         return

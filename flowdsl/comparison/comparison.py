@@ -11,7 +11,7 @@ import polars as pl
 from flowdsl.comparison import alignment, attribution
 from flowdsl.comparison.counterparts import Counterparts, counterparts
 from flowdsl.comparison.inputs import FlowPair, pairs_of
-from flowdsl.comparison.matches import CHANGE, CHANGES, SAME, SIDE, matched
+from flowdsl.comparison.matches import CHANGE, CHANGES, SAME, SIDE, match_deliveries
 from flowdsl.comparison.members import members_of
 from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import ReplayError, did_you_mean
@@ -149,7 +149,7 @@ class Comparison:
     @property
     def steps(self) -> pd.DataFrame:
         """The aligned steps of both sides, with the counts of contexts at each."""
-        rows = [row for pair in self._pairs for row in alignment.aligned(pair)]
+        rows = [row for pair in self._pairs for row in alignment.step_rows(pair)]
         return to_pandas(pl.DataFrame(rows, schema=alignment.SCHEMA))
 
     @property
@@ -228,12 +228,16 @@ class Comparison:
         >>> sorted(comparison.to_dict())
         ['counts', 'same', 'totals']
         """
-        said: dict[str, Any] = {"same": self.same, "totals": self.totals(), "counts": self._counts.to_dicts()}
+        facts: dict[str, Any] = {
+            "same": self.same,
+            "totals": self.totals(),
+            "counts": self._counts.to_dicts(),
+        }
         if self.stopped is not None:
-            said["stopped"] = self.stopped.to_dict()
+            facts["stopped"] = self.stopped.to_dict()
         if "_causes" in self.__dict__:
-            said["causes"] = self._causes.to_dicts()
-        return said
+            facts["causes"] = self._causes.to_dicts()
+        return facts
 
     def picture(self) -> Picture:
         """Draw the flows that differ, with the steps of both versions in one chain and counts before → after.
@@ -359,7 +363,7 @@ def _by_sink(
         )
         nothing = (before if after is None else after).head(0)  # type: ignore[union-attr]
         both = (nothing if side is None else side for side in (before, after))
-        yield sink, *matched(*both, timed=pair.timed, tick=placed, logs=logs, members=members)
+        yield sink, *match_deliveries(*both, timed=pair.timed, tick=placed, logs=logs, members=members)
 
 
 def _members_of(pair: FlowPair, logs: Counterparts | None) -> Callable[[], list[pl.DataFrame]] | None:

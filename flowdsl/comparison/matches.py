@@ -54,7 +54,7 @@ _HASHED: Final = 1 << 18
 Rows = npt.NDArray[np.int64]
 
 
-def matched(
+def match_deliveries(
     before: pl.DataFrame,
     after: pl.DataFrame,
     *,
@@ -101,7 +101,7 @@ def matched(
         }
     )
     tick(len(alone[0]) + len(alone[1]))
-    return counts, run_in_background(lambda: _spelled_out(rows, before, after))
+    return counts, run_in_background(lambda: _difference_rows(rows, before, after))
 
 
 def _code(change: str) -> int:
@@ -112,7 +112,7 @@ def _filled(value: int, like: Rows) -> Rows:
     return np.full(len(like), value, np.int64)
 
 
-def _spelled_out(rows: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+def _difference_rows(rows: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(
         pl.col("change").replace_strict(dict(enumerate((*CHANGES, SAME))), return_dtype=CHANGE),
         *(
@@ -192,7 +192,7 @@ class _Pairs:
                 self._take(*with_most_in_common(rows[0], rows[1], (one, other), members))
 
     def _keys(self, columns: Sequence[str]) -> list[Hashes]:
-        return [_joined(side, columns, rows) for side, rows in zip(self._sides, self.alone, strict=True)]
+        return [_combine(side, columns, rows) for side, rows in zip(self._sides, self.alone, strict=True)]
 
     def _take(self, one: Rows, other: Rows) -> None:
         self._tick(len(one) + len(other))
@@ -200,7 +200,7 @@ class _Pairs:
         self.alone = [np.delete(rows, taken) for rows, taken in zip(self.alone, (one, other), strict=True)]
 
 
-def _joined(words: dict[str, Hashes], columns: Sequence[str], rows: Rows) -> Hashes:
+def _combine(words: dict[str, Hashes], columns: Sequence[str], rows: Rows) -> Hashes:
     """Combine several columns to one word a row."""
     key = words[columns[0]][rows]
     for name in columns[1:]:

@@ -56,7 +56,7 @@ def draw_column(diagram: Diagram) -> tuple[Canvas, float, float]:
         if number > TRIGGER:
             down(canvas, column.spine, above, top + place.card, node.into, column.scale)
         above = column.node(top, number, node, place)
-        bottom = max(bottom, above, top + place.beside + _beside(node))
+        bottom = max(bottom, above, top + place.side + _side_height(node))
     return canvas, column.wide, bottom + MARGIN
 
 
@@ -66,7 +66,7 @@ class _Place:
 
     card: float
     tall: float
-    beside: float
+    side: float
 
     def contains(self, middle: float) -> bool:
         """Return whether an edge at this height leaves the card straight."""
@@ -88,7 +88,7 @@ class _Column:
         self.types = {sink.name: sink.type for sink in diagram.sinks}
         self.places = self._place_cards()
         # curves need room to turn
-        straight = all(_beside(node) <= self.height(node) for node in chain.nodes)
+        straight = all(_side_height(node) <= self.height(node) for node in chain.nodes)
         self.arm = _ARM if straight else _ARM + 16
         labels = [edge_label(target.mark) for node in chain.nodes for target in node.targets]
         self.sink_arm = max([self.arm, *(width(label, COUNT, bold=True) + 30 for label in labels)])
@@ -118,13 +118,13 @@ class _Column:
         places: list[_Place] = []
         card = free = 0.0
         for node in self.chain.nodes:
-            tall, beside = self.height(node), _beside(node)
-            wanted = card + (tall - beside) / 2
+            tall, side = self.height(node), _side_height(node)
+            wanted = card + (tall - side) / 2
             # move the card down rather than make its edges too steep
-            card += max(free - wanted - _SHIFT, 0.0) if beside else 0.0
-            place = _Place(card, tall, max(card + (tall - beside) / 2, free) if beside else card)
+            card += max(free - wanted - _SHIFT, 0.0) if side else 0.0
+            place = _Place(card, tall, max(card + (tall - side) / 2, free) if side else card)
             places.append(place)
-            free = place.beside + beside + 4 if beside else free
+            free = place.side + side + 4 if side else free
             card += tall + self.gap
         return places
 
@@ -168,7 +168,7 @@ class _Column:
     def _draw_exits(self, top: float, node: Node, place: _Place) -> None:
         """Draw the edges to sinks, then the other exits, from the right side of a card."""
         canvas, left = self.canvas, self.right
-        count, y = len(node.targets) + len(node.exits), place.beside
+        count, y = len(node.targets) + len(node.exits), place.side
         ways: list[tuple[Target | Outflow, float]] = [
             *((target, _SINK_ROW) for target in node.targets),
             *((way, _ROW) for way in node.exits),
@@ -237,6 +237,6 @@ def _middles(top: float, rows: Sequence[float]) -> list[float]:
     return [top + sum(rows[:at]) + row / 2 for at, row in enumerate(rows)]
 
 
-def _beside(node: Node) -> float:
+def _side_height(node: Node) -> float:
     """Return the height of what stands to the right of a card."""
     return _SINK_ROW * len(node.targets) + _ROW * len(node.exits)

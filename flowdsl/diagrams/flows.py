@@ -20,11 +20,11 @@ def flow_chain(flow: FlowSpec) -> FlowDiagram:
     graph = operator_graph(flow)
     nodes = []
     for name in itertools.chain.from_iterable(nx.topological_generations(graph)):
-        said = graph.nodes[name]
-        if said["operator"] != "sink":
+        node = graph.nodes[name]
+        if node["operator"] != "sink":
             sinks = [graph.nodes[n]["text"] for n in graph[name] if graph.nodes[n]["operator"] == "sink"]
             targets = tuple(map(Target, sinks))
-            nodes.append(Node(said["operator"], said["caption"], said["text"], targets=targets))
+            nodes.append(Node(node["operator"], node["caption"], node["text"], targets=targets))
     return FlowDiagram(flow.name, tuple(nodes), flow.description)
 
 

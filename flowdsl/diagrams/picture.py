@@ -82,10 +82,10 @@ class Picture:
         return f"<Picture {self.diagram.title!r}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return shown(self, self.text)
+        return mime_bundle(self, self.text)
 
 
-def shown(picture: Picture, text: str) -> dict[str, str]:
+def mime_bundle(picture: Picture, text: str) -> dict[str, str]:
     """Return the MIME bundle of a picture, with a text for where pictures are not shown.
 
     The HTML is an `<img>`, which untrusted notebooks show too and screen readers announce; exports to other

@@ -181,5 +181,5 @@ def pill_width(sink: SinkNode) -> float:
 def node_title(node: Node, number: int) -> str:
     """Return the tooltip of a node."""
     place = "trigger" if number < 0 else f"step {number}"
-    said = f": {node.mark.title or node.mark.label}" if node.mark.title or node.mark.label else ""
-    return f"{place}: {node.text}{said}"
+    note = node.mark.title or node.mark.label
+    return f"{place}: {node.text}{f': {note}' if note else ''}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from flowdsl.diagrams.diagram import TRIGGER, Annotation, Diagram, FlowDiagram, Outflow
 from flowdsl.diagrams.flows import flow_chain
 from flowdsl.explanation.answer import verdict
-from flowdsl.explanation.text import clipped, event_line, shown
+from flowdsl.explanation.text import clip_line, event_line, format_value
 from flowdsl.pluralize import count_text
 from flowdsl.values.json_types import MISSING
 
@@ -27,7 +27,7 @@ def explanation_diagram(explanation: EventSteps) -> Diagram:
     for flow in explanation.flows:
         steps = [step for step in explanation.steps if step.flow == flow.name]
         if steps and steps[0].outcome == "matched":
-            chains.append(way_of(flow, steps, explanation.more.get(flow.name, 0)))
+            chains.append(path_diagram(flow, steps, explanation.more.get(flow.name, 0)))
         elif steps:
             others.append((flow, steps[0].reason))
     notes = [event_line(explanation.event)]
@@ -51,7 +51,7 @@ def why_diagram(why: RecipientPaths) -> Diagram:
 
 
 def _way_to(flow: FlowSpec, way: FlowPath) -> FlowDiagram:
-    chain = way_of(flow, way.steps)
+    chain = path_diagram(flow, way.steps)
     if way.reached or way.step is None:
         return chain
     # the step that stopped it shows the reason, even if other branches passed it
@@ -68,7 +68,7 @@ def _way_to(flow: FlowSpec, way: FlowPath) -> FlowDiagram:
     return chain.marked(nodes={way.step: reason})
 
 
-def way_of(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) -> FlowDiagram:
+def path_diagram(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) -> FlowDiagram:
     """Return a flow with the paths of an event; steps that it did not reach are faded."""
     into: dict[int, Annotation] = {}
     nodes: dict[int, Annotation] = {TRIGGER: Annotation(tone="passed")}
@@ -111,18 +111,18 @@ def _node(here: Sequence[ExplainedStep]) -> Annotation:
 def _values(step: ExplainedStep) -> Iterator[str]:
     """Yield the values of one context at a step."""
     if step.operator == "map" and step.payload is not MISSING:
-        yield f"payload {shown(step.payload)}"
+        yield f"payload {format_value(step.payload)}"
         return
     if step.reason and step.outcome in GONE_ON:
         yield step.reason
-    yield from (f"{name} is {shown(value)}" for name, value in step.operands)
+    yield from (f"{name} is {format_value(value)}" for name, value in step.operands)
 
 
 def _exits(here: Sequence[ExplainedStep]) -> Iterator[Outflow]:
     for outcome in LEAVING:
         reasons = Counter(step.reason or "" for step in here if step.outcome == outcome)
         for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
-            yield Outflow(outcome, clipped(reason), Annotation(str(count), count))
+            yield Outflow(outcome, clip_line(reason), Annotation(str(count), count))
 
 
 def _unmatched(flow: FlowSpec, reason: str | None) -> FlowDiagram:

@@ -196,15 +196,15 @@ def steps_frame(steps: Sequence[ExplainedStep]) -> pd.DataFrame:
     """Return a row for each step; operands, variables and payload as JSON text."""
     import pandas as pd
 
-    from flowdsl.explanation.text import json_text
+    from flowdsl.explanation.text import format_json
 
     rows = []
     for step in steps:
         row = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
         row["sinks"] = ", ".join(step.sinks) or None
-        row["operands"] = json_text(dict(step.operands))
-        row["variables"] = json_text(step.variables)
-        row["payload"] = None if step.payload is MISSING else json_text(step.payload)
+        row["operands"] = format_json(dict(step.operands))
+        row["variables"] = format_json(step.variables)
+        row["payload"] = None if step.payload is MISSING else format_json(step.payload)
         rows.append(row)
     frame = pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(ExplainedStep)])
     return frame.astype({"step": "Int64"})

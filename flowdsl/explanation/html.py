@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flowdsl.diagrams.picture import Picture
 from flowdsl.explanation.answer import answer_sentences, listed_paths
 from flowdsl.explanation.diagram import explanation_diagram, why_diagram
-from flowdsl.explanation.text import fresh_variables, moment, shown
+from flowdsl.explanation.text import format_time, format_value, new_variables
 from flowdsl.values.json_types import MISSING
 from flowdsl.views.templates import render
 
@@ -44,16 +44,16 @@ def _render(sentences: Sequence[str], picture: Picture, steps: Sequence[Explaine
         sentences=sentences,
         picture=picture,
         columns=columns,
-        rows=[_row(step, fresh) for step, fresh in fresh_variables(steps[:ROWS])],
+        rows=[_row(step, fresh) for step, fresh in new_variables(steps[:ROWS])],
         left=len(steps) - ROWS,
     )
 
 
 def _row(step: ExplainedStep, fresh: Mapping[str, Any]) -> dict[str, Any]:
-    new = [(name, shown(value)) for name, value in fresh.items()]
+    new = [(name, format_value(value)) for name, value in fresh.items()]
     if step.operator == "map" and step.payload is not MISSING:
-        new.append(("payload", shown(step.payload)))
-    read = [(name, shown(value)) for name, value in step.operands]
+        new.append(("payload", format_value(step.payload)))
+    read = [(name, format_value(value)) for name, value in step.operands]
     return {"step": step, "reason": _reason(step), "read": read, "new": new}
 
 
@@ -61,4 +61,4 @@ def _reason(step: ExplainedStep) -> str:
     reason = step.reason or (f"to {', '.join(step.sinks)}" if step.sinks else "")
     if step.sinks and step.recipient_id and not step.reason:
         reason += f" for {step.recipient_id}"
-    return f"{reason}, at {moment(step.at)}" if reason and step.at is not None else reason
+    return f"{reason}, at {format_time(step.at)}" if reason and step.at is not None else reason

@@ -27,12 +27,13 @@ class LinkInterval:
     until: int | None
 
 
-def linked(options: Options, kind: str, source: str, target: str) -> list[LinkInterval]:
+def link_intervals(options: Options, kind: str, source: str, target: str) -> list[LinkInterval]:
     """Return the intervals with a link of a type from one id to the other, in order."""
     at_start = [] if options.graph is None else options.graph.links_between(kind, source, target)
     alive = {_identity(link_id, kind, source, target): START for link_id in at_start}
     found: list[LinkInterval] = []
-    for event in _events(options, kind, source, target, {key[1] for key in alive if key[0] == "id"}):
+    ids = {link_id for link_id in at_start if link_id is not None}
+    for event in _events(options, kind, source, target, ids):
         identity = _identity(event["link_id"], kind, event["source_id"], event["target_id"])
         between = (event["source_id"], event["target_id"]) == (source, target)
         made = event["kind"] == "link.created" and between and event["link_type"] == kind

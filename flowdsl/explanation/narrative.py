@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from flowdsl.engine.event_reading import StepTrace
-from flowdsl.explanation.link_history import LinkInterval, linked
+from flowdsl.explanation.link_history import LinkInterval, link_intervals
 from flowdsl.explanation.recipient_tracer import RecipientTrace
 from flowdsl.explanation.recipients import recipient_node, recipient_of, recipient_roots
-from flowdsl.explanation.text import clipped, moment, shown
+from flowdsl.explanation.text import clip_line, format_time, format_value
 from flowdsl.explanation.trace import GONE_ON, EventTrace, Parts, persons
 from flowdsl.explanation.window_peers import takers, windows
 from flowdsl.expressions.conditions.nodes import Reference
@@ -83,7 +83,9 @@ class Narrator:
         way, others = ways[0], sorted(set().union(*(persons(self.flow, way) for way in ways)))
         node = recipient_node(self.flow)
         source = (
-            f", for {_text(node)} is {shown(others[0])}" if isinstance(node, (Template, Reference)) else ""
+            f", for {_text(node)} is {format_value(others[0])}"
+            if isinstance(node, (Template, Reference))
+            else ""
         )
         if len(others) > 1:
             return way, [f"It was for {_some(others)}, and {self.recipient} is not among them."]
@@ -127,7 +129,7 @@ class Narrator:
         step, place = seen.stage.operator, f"step {seen.stage.number} ({seen.stage.operator.method})"
         if seen.outcome == "failed":
             read = _values(seen.operands)
-            return f"It failed at {place}: {clipped(seen.reason or '')}{f'; {read}' if read else ''}."
+            return f"It failed at {place}: {clip_line(seen.reason or '')}{f'; {read}' if read else ''}."
         if seen.outcome == "held":
             waits = "its window was still open" if isinstance(step, Batch) else "it had no token yet"
             return f"It still waits at {place}: when the replay ended, {waits}."
@@ -140,7 +142,7 @@ class Narrator:
         if isinstance(step, Where):
             (condition, _), *operands = seen.operands or [(step.condition.text, False)]
             read = _values(operands)
-            return f": {clipped(condition)} is false{f', for {read}' if read else ''}"
+            return f": {clip_line(condition)} is false{f', for {read}' if read else ''}"
         if isinstance(step, FanOut):
             return f": there was no {step.via!r} link {_side(step)} {_start(seen)}"
         if isinstance(step, Deduplicate):
@@ -241,7 +243,7 @@ class Narrator:
         """
         number, start = seen[0].stage.number, _at_path(seen[0])
         place, links = f"Step {number} (fan_out)", f"by {step.via!r} links {_side(step)}"
-        if len({shown(_at_path(one)) for one in seen}) > 1:
+        if len({format_value(_at_path(one)) for one in seen}) > 1:
             return [f"{place} found {count:,} {links} several ids; {self.recipient} is not among them."]
         found = [one.variables.get(f"{step.as_}_id") for one in seen]
         names = [str(name) for name in found if name is not None]
@@ -256,7 +258,7 @@ class Narrator:
     def _history(self, step: FanOut, start: str) -> str:
         """Return a sentence about the intervals with a link between the two."""
         one, other = (start, self.recipient) if step.direction == "forward" else (self.recipient, start)
-        times = linked(self.trail.options, step.via, one, other)
+        times = link_intervals(self.trail.options, step.via, one, other)
         if not times:
             return f"Neither the graph nor the log ever has a {step.via!r} link from {one} to {other}."
         earlier = [time for time in times if time.until is not None and time.until <= self.seq_no]
@@ -288,15 +290,15 @@ def _lasting(microseconds: int) -> str:
 
 
 def _values(operands: Sequence[tuple[str, Any]]) -> str:
-    return " and ".join(f"{name} is {shown(value)}" for name, value in operands)
+    return " and ".join(f"{name} is {format_value(value)}" for name, value in operands)
 
 
 def _named(operands: Sequence[tuple[str, Any]]) -> str:
-    return " and ".join(f"{name} {shown(value)}" for name, value in operands)
+    return " and ".join(f"{name} {format_value(value)}" for name, value in operands)
 
 
 def _start(seen: StepTrace) -> str:
-    return " and ".join(f"{shown(value)} ({name})" for name, value in seen.operands) or "the id"
+    return " and ".join(f"{format_value(value)} ({name})" for name, value in seen.operands) or "the id"
 
 
 def _at_path(seen: StepTrace) -> Any:
@@ -308,7 +310,7 @@ def _side(step: FanOut) -> str:
 
 
 def _at(seen: StepTrace) -> str:
-    return f" at {moment(seen.at)} UTC" if isinstance(seen.at, dt.datetime) else ""
+    return f" at {format_time(seen.at)} UTC" if isinstance(seen.at, dt.datetime) else ""
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -330,4 +332,4 @@ def _events(seqs: Sequence[int]) -> str:
 
 
 def _text(node: Template | Reference) -> str:
-    return clipped(node.text if isinstance(node, Template) else str(node))
+    return clip_line(node.text if isinstance(node, Template) else str(node))

@@ -54,10 +54,8 @@ def branch_of(flow: FlowSpec, seen: StepTrace) -> str | None:
 
 def recipient_node(flow: FlowSpec) -> Node | None:
     """Return the expression of the payload's recipient; None if it has none."""
-    for step in reversed(flow.steps):
-        if isinstance(step, Map):
-            return _field(step)
-    return None
+    last = _last_map(flow.steps)
+    return None if last is None else _field(last)
 
 
 def recipient_roots(flow: FlowSpec) -> set[str]:
@@ -70,11 +68,10 @@ def recipient_roots(flow: FlowSpec) -> set[str]:
 
 def _in_payload(before: Sequence[Operator], coming: Sequence[Operator], seen: StepTrace) -> tuple[Any, bool]:
     """Return the recipient in the payload, and whether it is known."""
-    maps = [step for step in coming if isinstance(step, Map)]
-    if not maps and seen.payload is not MISSING:
+    if seen.payload is not MISSING and _last_map(coming) is None:
         return (seen.payload.get(_FIELD, MISSING) if isinstance(seen.payload, Mapping) else MISSING), True
-    maps = [step for step in before if isinstance(step, Map)]
-    node = _field(maps[-1]) if maps else None
+    last = _last_map(before)
+    node = None if last is None else _field(last)
     if node is None or isinstance(node, ConstantNode):
         return MISSING, True
     if isinstance(node, (Template, Reference)) and _is_settled(node, coming, seen.variables):
@@ -98,6 +95,10 @@ def _rendered(node: Template | Reference, variables: Mapping[str, Any]) -> tuple
         return node.render_row(lookup), True
     except RenderError:
         return MISSING, False
+
+
+def _last_map(steps: Sequence[Operator]) -> Map | None:
+    return next((step for step in reversed(steps) if isinstance(step, Map)), None)
 
 
 def _field(step: Map) -> Node | None:

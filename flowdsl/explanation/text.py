@@ -33,17 +33,19 @@ def explanation_text(explanation: EventSteps) -> str:
 def _event_text(event: Mapping[str, Any]) -> str:
     names = [event["kind"], event.get("link_type") or event.get("entity_type")]
     lines = [
-        f"event {event['seq_no']}: {' '.join(n for n in names if n)} at {moment(event['timestamp'])} UTC"
+        f"event {event['seq_no']}: {' '.join(n for n in names if n)} at {format_time(event['timestamp'])} UTC"
     ]
     for name, value in event.items():
         if name not in ("seq_no", "kind", "timestamp", "link_type", "entity_type"):
             # data and metadata are JSON text already
-            lines.append(f"  {name}: {clipped(value) if name in ('data', 'metadata') else shown(value)}")
+            lines.append(
+                f"  {name}: {clip_line(value) if name in ('data', 'metadata') else format_value(value)}"
+            )
     return "\n".join(map(one_line, lines))
 
 
 def _flow_lines(steps: list[ExplainedStep], more: int) -> Iterable[str]:
-    branches = list(dict.fromkeys(step.branch for step in steps if step.branch is not None))
+    branches = list(filter(None, dict.fromkeys(step.branch for step in steps)))
     printed = branches[:BRANCHES] if len(branches) > BRANCHES + 1 else branches
     known: dict[str | None, Mapping[str, Any]] = {None: {}}
     for step in (step for step in steps if step.branch in (None, *printed)):
@@ -64,7 +66,7 @@ def _ends(steps: list[ExplainedStep], more: int) -> str:
     return ", ".join([*counts, f"{more:,} not followed"] if more else counts)
 
 
-def fresh_variables(steps: Iterable[ExplainedStep]) -> Iterable[tuple[ExplainedStep, Mapping[str, Any]]]:
+def new_variables(steps: Iterable[ExplainedStep]) -> Iterable[tuple[ExplainedStep, Mapping[str, Any]]]:
     """Yield each step with the variables that it added or changed; those of the event are left out."""
     known: dict[tuple[str, str | None], Mapping[str, Any]] = {}
     for step in steps:
@@ -90,12 +92,12 @@ def _parent(branch: str | None) -> str | None:
 
 def _step_lines(step: ExplainedStep, fresh: Mapping[str, Any]) -> Iterable[str]:
     number = "" if step.step is None else str(step.step)
-    yield f"  {number:>2}  {step.outcome:<9}  {clipped(step.text)}"
+    yield f"  {number:>2}  {step.outcome:<9}  {clip_line(step.text)}"
     lines = _outcome_lines(step)
-    lines += [f"{name} is {shown(value)}" for name, value in step.operands]
+    lines += [f"{name} is {format_value(value)}" for name, value in step.operands]
     if step.operator == "map" and step.payload is not MISSING:
-        lines.append(f"payload {shown(step.payload)}")
-    lines += [f"→ {name} = {shown(value)}" for name, value in fresh.items()]
+        lines.append(f"payload {format_value(step.payload)}")
+    lines += [f"→ {name} = {format_value(value)}" for name, value in fresh.items()]
     yield from (f"                 {line}" for line in lines)
 
 
@@ -105,7 +107,7 @@ def _outcome_lines(step: ExplainedStep) -> list[str]:
         recipient = f" for {step.recipient_id}" if step.recipient_id else ""
         lines.append(f"to {', '.join(step.sinks)}{recipient}")
     if lines and step.at is not None:
-        lines[-1] += f", at {moment(step.at)}"
+        lines[-1] += f", at {format_time(step.at)}"
     return lines
 
 
@@ -118,29 +120,29 @@ def event_line(event: Mapping[str, Any]) -> str:
         else event.get("entity_id", "")
     )
     parts = [f"event {event['seq_no']}:", str(event["kind"]), str(kind), str(between)]
-    return " ".join(part for part in parts if part) + f", {moment(event['timestamp'])} UTC"
+    return " ".join(part for part in parts if part) + f", {format_time(event['timestamp'])} UTC"
 
 
-def moment(at: dt.datetime) -> str:
+def format_time(at: dt.datetime) -> str:
     """Return a timestamp without trailing zeros."""
     text = f"{at:%Y-%m-%d %H:%M:%S.%f}".rstrip("0")
     return text.rstrip(".")
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as JSON, cut if it is long; `missing`, or why there is none."""
     if value is MISSING:
         return "missing"
-    return clipped(f"no value: {value}" if isinstance(value, Exception) else json_text(value))
+    return clip_line(f"no value: {value}" if isinstance(value, Exception) else format_json(value))
 
 
-def json_text(value: Any) -> str:
+def format_json(value: Any) -> str:
     """Return a value as JSON text; missing fields are left out, errors give their message."""
     if isinstance(value, Mapping):
         value = {key: inner for key, inner in value.items() if inner is not MISSING}
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def clipped(text: str) -> str:
+def clip_line(text: str) -> str:
     """Return text cut to a line."""
     return clip(text, WIDTH)

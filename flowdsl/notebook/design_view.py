@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import FlowError
 from flowdsl.events import KINDS
-from flowdsl.explanation.text import clipped, moment, shown
+from flowdsl.explanation.text import clip_line, format_time, format_value
 from flowdsl.expressions.conditions import Condition
 from flowdsl.notebook.completions import control, examples_of, offered_by, operator_list, types_of
 from flowdsl.notebook.expression_preview import condition_preview, row_preview
@@ -172,7 +172,7 @@ def _operands(model: DesignModel, place: int) -> list[dict[str, Any]]:
     ):
         return []
     return [
-        {"path": path, "values": [["missing" if v is None else clipped(v), n] for v, n in values]}
+        {"path": path, "values": [["missing" if v is None else clip_line(v), n] for v, n in values]}
         for path, values in rehearsal.operands.get(place, ())
     ]
 
@@ -204,7 +204,7 @@ def _preview(
         return {}
     before = variables or {}
     new = {n: v for n, v in explained.variables.items() if n not in _OWN and before.get(n) != v}
-    lines = [{"name": name, "text": shown(value)} for name, value in new.items()] if variables else []
+    lines = [{"name": name, "text": format_value(value)} for name, value in new.items()] if variables else []
     if explained.sinks and explained.recipient_id is not None:
         lines.append({"name": "recipient", "text": explained.recipient_id})
     return {"lines": lines}
@@ -225,6 +225,6 @@ def _event_view(model: DesignModel) -> Mapping[str, Any] | None:
     ids = [row[name] for name in ("source_id", "target_id", "entity_id") if row.get(name) is not None]
     return {
         "seq_no": seq_no,
-        "time": moment(row["timestamp"].replace(microsecond=0)),
+        "time": format_time(row["timestamp"].replace(microsecond=0)),
         "ids": " → ".join(map(str, ids)),
     }

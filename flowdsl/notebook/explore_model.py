@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from flowdsl.explanation.text import moment, shown
+from flowdsl.explanation.text import format_time, format_value
 from flowdsl.notebook.outcome_kinds import holds
 from flowdsl.values.json_types import MISSING
 
@@ -220,7 +220,7 @@ class ExploreModel:
             rows.append(
                 {
                     "seq_no": row["seq_no"],
-                    "time": moment(row["timestamp"].replace(microsecond=0)),
+                    "time": format_time(row["timestamp"].replace(microsecond=0)),
                     "kind": row["kind"],
                     "type": row["link_type"] or row["entity_type"] or "",
                     "ids": clipped_text(str(ends or ""), 200),
@@ -249,7 +249,7 @@ class ExploreModel:
         return {
             "seq_no": event["seq_no"],
             "title": " ".join(part for part in (event["kind"], of) if part),
-            "time": f"{moment(event['timestamp'])} UTC",
+            "time": f"{format_time(event['timestamp'])} UTC",
             "fields": [[name, clipped_text(str(value), LONGEST)] for name, value in fields.items()],
         }
 
@@ -280,7 +280,7 @@ class ExploreModel:
             "sinks": list(step.sinks),
             "recipient": step.recipient_id,
             "goes_on": _goes_on(step, self.seq_no),
-            "at": None if step.at is None else f"{moment(step.at)} UTC",
+            "at": None if step.at is None else f"{format_time(step.at)} UTC",
         }
 
 
@@ -305,7 +305,7 @@ def _goes_on(step: ExplainedStep, own: int | None) -> int | None:
 def value_text(value: Any) -> str:
     """Return a value as indented JSON, truncated if long; else `missing`, or the reason why there is none."""
     if value is MISSING or isinstance(value, Exception):
-        return shown(value)
+        return format_value(value)
     text = json.dumps(value, ensure_ascii=False, default=str)
     if len(text) > 80:
         text = json.dumps(value, ensure_ascii=False, default=str, indent=1)

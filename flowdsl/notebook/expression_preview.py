@@ -8,7 +8,7 @@ from typing import Any
 
 from flowdsl.engine.event_reading import value_at
 from flowdsl.errors import FlowError
-from flowdsl.explanation.text import shown
+from flowdsl.explanation.text import format_value
 from flowdsl.expressions.conditions import Condition, EvaluationError
 from flowdsl.expressions.conditions.scalar import row_form
 from flowdsl.expressions.templates import Template
@@ -38,7 +38,7 @@ def row_preview(row: Row, variables: Mapping[str, Any]) -> Line:
 def condition_preview(condition: Condition, variables: Mapping[str, Any]) -> list[Line]:
     """Return each comparison, call and path of a condition with its value."""
     found = condition.operands(lambda path: value_at(variables, path))
-    return [{"name": name, "text": shown(value)} for name, value in found]
+    return [{"name": name, "text": format_value(value)} for name, value in found]
 
 
 def _rendered(node: Node, variables: Mapping[str, Any]) -> Any:

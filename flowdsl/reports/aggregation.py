@@ -28,7 +28,7 @@ from flowdsl.reports.metrics import (
 )
 from flowdsl.reports.part_groups import Numbered, Piece, jobs, read
 from flowdsl.reports.payload_samples import Candidates, is_payload, samples_of
-from flowdsl.reports.recipients import DailyCounts, RecipientCounts, RecipientMetrics, look_up, named
+from flowdsl.reports.recipients import DailyCounts, RecipientCounts, RecipientMetrics, look_up, name_people
 from flowdsl.reports.timeline import Timeline
 from flowdsl.results.dispatch import UNDELIVERED
 from flowdsl.results.error_counts import error_causes
@@ -137,11 +137,11 @@ def _measure_tables(
             key: run_in_background(partial(DailyCounts.joined, measured.days))
             for key, measured in found.items()
         }
-        for group in {_reduced(weights, days)[0]: None for weights in groups}:
+        for group in {_without_common_factor(weights, days)[0]: None for weights in groups}:
             counts.setdefault(group, []).append(run_in_background(partial(_count_people, group, days)))
     people = _name_people(counts, tables)
     timelines = {key: Timeline.joined(measured.timelines) for key, measured in first.items()}
-    reduced = [_reduced(weights, first) for weights in groups]
+    reduced = [_without_common_factor(weights, first) for weights in groups]
     return [
         (people[group].times(factor), _weighted_timeline(group, factor, timelines))
         for group, factor in reduced
@@ -153,7 +153,7 @@ def _name_people(
 ) -> dict[_Group, RecipientMetrics]:
     top = {code for parts in counts.values() for part in parts for code, *_ in part.first}
     names = look_up(top, _recipients(tables))
-    return {group: named(parts, names) for group, parts in counts.items()}
+    return {group: name_people(parts, names) for group, parts in counts.items()}
 
 
 def _weighted_timeline(
@@ -168,7 +168,7 @@ def _count_people(group: _Group, days: Mapping[Rows, DailyCounts]) -> RecipientC
     )
 
 
-def _reduced(group: Weights, there: Container[Rows]) -> tuple[_Group, int]:
+def _without_common_factor(group: Weights, there: Container[Rows]) -> tuple[_Group, int]:
     """Return weights without their common factor, and the factor: sinks that get the same share their
     recipients.
     """

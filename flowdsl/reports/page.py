@@ -14,7 +14,7 @@ from flowdsl.diagrams.palette import DARK, LIGHT, MONO, SANS
 from flowdsl.reports.insights import notes_of
 from flowdsl.reports.metrics import DeliveryMetrics, FanOutMetrics, Figures, StepMetrics
 from flowdsl.reports.payload_samples import PayloadSample
-from flowdsl.reports.timeline import shown_edges
+from flowdsl.reports.timeline import calendar_edges
 from flowdsl.results.error_counts import Cause
 from flowdsl.views.templates import render
 
@@ -78,7 +78,7 @@ def _largest(items: Sequence[_T], size: Callable[[_T], int], most: int = MOST) -
 def _timelines(sinks: Sequence[DeliveryMetrics]) -> list[tuple[DeliveryMetrics, Chart]]:
     """Draw the deliveries to each sink over time, all on one axis."""
     drawn = _largest([sink for sink in sinks if sink.timeline is not None], lambda sink: sink.deliveries)
-    edges, unit = shown_edges(sink.timeline for sink in drawn)
+    edges, unit = calendar_edges(sink.timeline for sink in drawn)
     height = 150 if len(drawn) <= 4 else 116
     return [
         (

@@ -95,7 +95,7 @@ class DailyCounts:
             order = np.argsort(days, kind="stable")
             hashes, days = hashes[order], days[order]
         edges = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)] if len(days) else []
-        return cls({int(days[a]): _counted(hashes[a:b]) for a, b in pairwise(edges)}, nobody)
+        return cls({int(days[a]): _count_hashes(hashes[a:b]) for a, b in pairwise(edges)}, nobody)
 
     @classmethod
     def joined(cls, parts: Sequence[DailyCounts], times: Sequence[int] | None = None) -> DailyCounts:
@@ -107,7 +107,7 @@ class DailyCounts:
         for part, weight in zip(parts, weights, strict=True):
             for day, (hashes, counts) in part.days.items():
                 found.setdefault(day, []).append((hashes, counts if weight == 1 else weight * counts))
-        merged = {day: _more_than_none(*_merged(pieces)[:2]) for day, pieces in sorted(found.items())}
+        merged = {day: _positive(*_merge_counts(pieces)[:2]) for day, pieces in sorted(found.items())}
         return cls(merged, sum(w * part.nobody for part, w in zip(parts, weights, strict=True)))
 
 
@@ -126,7 +126,7 @@ class RecipientCounts:
     @classmethod
     def of(cls, days: DailyCounts) -> RecipientCounts:
         """Count the people of these days."""
-        hashes, totals, worst = _merged(list(days.days.values()))
+        hashes, totals, worst = _merge_counts(list(days.days.values()))
         if not len(hashes):
             none = Distribution.of([])
             return cls(none, none, days.nobody, ())
@@ -146,25 +146,25 @@ def hashes_of(recipients: pl.Series) -> Hashes:
     return hashes
 
 
-def named(parts: Sequence[RecipientCounts], names: Mapping[int, str]) -> RecipientMetrics:
+def name_people(parts: Sequence[RecipientCounts], names: Mapping[int, str]) -> RecipientMetrics:
     """Merge the people of all shares, and name those at the top."""
     deliveries = Distribution.joined([part.deliveries for part in parts])
     # below this, some share had too many people with the same count to keep them all
     cut = max((part.cut for part in parts if part.crowded), default=0)
-    people = [person for part in parts for person in _people(part, names) if person.deliveries > cut]
+    people = [person for part in parts for person in _people(part, names, cut)]
     people.sort(key=lambda person: (-person.deliveries, person.recipient))
     tied = int(deliveries.counts[deliveries.values == cut].sum())
-    return RecipientMetrics(
-        deliveries,
-        Distribution.joined([part.worst_day for part in parts]),
-        tuple(people[:TOP]),
-        (cut, tied) if tied and len(people) < TOP else None,
-        sum(part.nobody for part in parts),
-    )
+    unnamed = (cut, tied) if tied and len(people) < TOP else None
+    worst_day = Distribution.joined([part.worst_day for part in parts])
+    nobody = sum(part.nobody for part in parts)
+    return RecipientMetrics(deliveries, worst_day, tuple(people[:TOP]), unnamed, nobody)
 
 
-def _people(part: RecipientCounts, names: Mapping[int, str]) -> Iterator[Person]:
+def _people(part: RecipientCounts, names: Mapping[int, str], cut: int) -> Iterator[Person]:
+    """Yield the people with more deliveries than `cut`, by name."""
     for code, total, worst, day in part.first:
+        if total <= cut:
+            continue
         yield Person(names[code], total, worst, (EPOCH + dt.timedelta(days=day)).date())
 
 
@@ -185,12 +185,12 @@ def look_up(wanted: Collection[int], pieces: Iterable[pl.Series]) -> dict[int, s
     return names
 
 
-def _more_than_none(hashes: Hashes, counts: Ints) -> tuple[Hashes, Ints]:
+def _positive(hashes: Hashes, counts: Ints) -> tuple[Hashes, Ints]:
     left = counts > 0
     return (hashes, counts) if left.all() else (hashes[left], counts[left])
 
 
-def _counted(hashes: Hashes) -> tuple[Hashes, Ints]:
+def _count_hashes(hashes: Hashes) -> tuple[Hashes, Ints]:
     ordered = np.sort(hashes)
     starts = _starts(ordered)
     if len(starts) == len(ordered):
@@ -198,7 +198,7 @@ def _counted(hashes: Hashes) -> tuple[Hashes, Ints]:
     return ordered[starts], np.diff(np.append(starts, len(ordered)))
 
 
-def _merged(pieces: Sequence[tuple[Hashes, Ints]]) -> tuple[Hashes, Ints, Ints]:
+def _merge_counts(pieces: Sequence[tuple[Hashes, Ints]]) -> tuple[Hashes, Ints, Ints]:
     """Return hashes with the sum and the largest of their counts."""
     if not pieces:
         return np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -208,7 +208,7 @@ def _merged(pieces: Sequence[tuple[Hashes, Ints]]) -> tuple[Hashes, Ints, Ints]:
     counts = np.concatenate([n for _, n in pieces])
     if len(counts) and (counts == counts[0]).all():
         # equal counts: a plain sort is far cheaper than an argsort
-        found, often = _counted(hashes)
+        found, often = _count_hashes(hashes)
         return found, often * counts[0], np.full(len(found), counts[0])
     order = np.argsort(hashes)
     hashes, counts = hashes[order], counts[order]

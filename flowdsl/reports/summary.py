@@ -31,8 +31,10 @@ def _head(figures: Figures) -> str:
         if figures.span is None
         else f", {moment_text(figures.span[0])} to {moment_text(figures.span[1])} UTC"
     )
-    told = f"{count_text(figures.deliveries, 'delivery')} to {count_text(figures.everyone.count, 'person')}"
-    return f"{count_text(figures.events, 'event')}{span}: {told}"
+    deliveries = (
+        f"{count_text(figures.deliveries, 'delivery')} to {count_text(figures.everyone.count, 'person')}"
+    )
+    return f"{count_text(figures.events, 'event')}{span}: {deliveries}"
 
 
 def _note(text: str, *, bad: bool) -> str:
@@ -63,11 +65,11 @@ def _latency(figures: Figures) -> Iterator[str]:
 
 
 def _fan_outs(figures: Figures) -> Iterator[str]:
-    told = [f for f in figures.fan_outs if f.sizes.total]
-    if told:
+    used = [f for f in figures.fan_outs if f.sizes.total]
+    if used:
         rows = [
             (f"{f.flow}, step {f.step}", f.sizes.p50, f.sizes.p95, f.largest, f"event {f.seq_no}")
-            for f in told
+            for f in used
         ]
         yield from _table(("fan-out", "p50", "p95", "max", "largest"), rows)
 

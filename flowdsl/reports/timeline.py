@@ -94,7 +94,7 @@ class Timeline:
         return counts
 
 
-def shown_edges(timelines: Iterable[Timeline | None]) -> tuple[list[int], str]:
+def calendar_edges(timelines: Iterable[Timeline | None]) -> tuple[list[int], str]:
     """Return edges (µs) in calendar units that cover all timelines, in at most `SHOWN` intervals, and the
     unit's name.
     """
@@ -108,10 +108,10 @@ def shown_edges(timelines: Iterable[Timeline | None]) -> tuple[list[int], str]:
             return _even(low, high, width, 0), name
     if (high - low) / WEEK < SHOWN:
         return _even(low, high, WEEK, 4 * DAY), "week"
-    return _calendar_edges(low, high)
+    return _month_edges(low, high)
 
 
-def _calendar_edges(low: int, high: int) -> tuple[list[int], str]:
+def _month_edges(low: int, high: int) -> tuple[list[int], str]:
     """Return edges at the starts of months, or of years if there are too many months."""
     start, end = moment(low), moment(high - 1)
     first, last = 12 * start.year + start.month - 1, 12 * end.year + end.month
