@@ -97,7 +97,7 @@ TARGETS: Final[dict[str, Rules]] = {THIS_RS.name: THIS_RS}
 
 
 def rules_of(target: str | None) -> Rules:
-    """The rules of a production runtime by its name; flowdsl's own for None.
+    """Return the rules of a production runtime by its name; flowdsl's own for None.
 
     >>> rules_of(None).timers, rules_of("this-rs").timers
     (True, False)

@@ -130,7 +130,7 @@ class Project(ProjectSpec):
         return Picture(flow_diagram(self.flows, {sink.name: sink.type for sink in self.sinks}))
 
     def __getitem__(self, name: str) -> Flow:
-        """The first flow of that name."""
+        """Return the first flow of that name."""
         return Flow.of(super().__getitem__(name))
 
     def build_sinks(
@@ -281,7 +281,8 @@ def load(
     *,
     skip_invalid: bool = False,
 ) -> Project:
-    """The flows, sinks and consumers of a YAML file, of YAML text, or of the same as mappings and lists.
+    """Return the flows, sinks and consumers of a YAML file, of YAML text, or of the same as mappings and
+    lists.
 
     A list of paths gives one project, merged by production's rules as by `Project.merge`.
 

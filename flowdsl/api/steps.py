@@ -21,7 +21,7 @@ class Steps:
 
     @abstractmethod
     def _then(self, step: Operator) -> Self:
-        """The flow with one step more."""
+        """Return the flow with one step more."""
 
     def then(self, step: Operator) -> Self:
         """Append a step that is an operator with its options: operators of other packages have no method here.

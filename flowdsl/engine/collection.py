@@ -49,7 +49,7 @@ class RunForgetting:
 
     @property
     def rounds(self) -> int:
-        """How often it was found out which ids are of no use."""
+        """Return how often it was found out which ids are of no use."""
         return self._ids.rounds
 
     def keep(self, state: State) -> None:

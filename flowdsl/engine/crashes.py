@@ -34,7 +34,7 @@ class Crash:
 
     @classmethod
     def first(cls, contexts: ContextBatch, failures: Failures, crashed: Mask, flow: int, step: int) -> Crash:
-        """The first of the contexts, which come in order, at which it crashes."""
+        """Return the first of the contexts, which come in order, at which it crashes."""
         row = int(crashed.argmax())
         one = contexts.slice(row, row + 1)
         branch = tuple(int(level[0]) for level in one.branches)
@@ -67,7 +67,7 @@ class Crash:
         return replace(outcome, passed=passed, failed=tuple(failed), dropped=tuple(dropped))
 
     def behind(self, contexts: ContextBatch) -> Mask:
-        """Which contexts of its flow production comes to only after it."""
+        """Return which contexts of its flow production comes to only after it."""
         of_event = contexts.seq == self.seq_no
         later, level_with = np.zeros(len(contexts), np.bool_), of_event
         for mine, level in zip(self.branch, contexts.branches, strict=False):
@@ -76,7 +76,7 @@ class Crash:
         return later
 
     def at(self, contexts: ContextBatch) -> Mask:
-        """Which of the contexts of its step it is."""
+        """Return which of the contexts of its step it is."""
         same: Mask = contexts.seq == self.seq_no
         for mine, level in zip(self.branch, contexts.branches, strict=True):
             same = same & (level == mine)
@@ -98,7 +98,7 @@ class Stopped:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the same as plain values."""
         return asdict(self)
 
     def __str__(self) -> str:

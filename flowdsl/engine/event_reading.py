@@ -69,7 +69,7 @@ class EventReading:
 
     @property
     def waiting(self) -> bool:
-        """Whether a context of the event is held in a window or a queue."""
+        """Return True if a context of the event is held in a window or a queue."""
         return any(seen.outcome == "held" for stage in self.stages.values() for seen in stage.values())
 
     def of_flow(self, number: int) -> list[StepTrace]:
@@ -147,7 +147,7 @@ class EventReading:
     def _mine(
         self, stage: CompiledStep, contexts: ContextBatch, rows: Index | None = None, *, bound: bool = False
     ) -> _TracedRows:
-        """The event's contexts among these, as far as its branches are followed."""
+        """Return the event's contexts among these, as far as its branches are followed."""
         inside = contexts.seq == self.seq_no
         found = np.flatnonzero(inside) if rows is None else rows[inside[rows]]
         branches = [_branch(contexts.branches, row) for row in found.tolist()]
@@ -217,7 +217,7 @@ class _TracedRows:
         self._payloads = None if payload is None else payload.json().to_list()
 
     def payload(self, i: int) -> Any:
-        """The payload of a context, `MISSING` before any."""
+        """Return the payload of a context, `MISSING` before any."""
         return MISSING if self._payloads is None else json.loads(self._payloads[i])
 
     def variables(self) -> Iterator[tuple[Branch, dict[str, Any]]]:
@@ -245,7 +245,7 @@ def _first_ones(stage: CompiledStep, contexts: ContextBatch, rows: Index) -> lis
 
 
 def value_at(variables: Mapping[str, Any], path: Path) -> Any:
-    """The value at a path, `MISSING` where there is none."""
+    """Return the value at a path, `MISSING` where there is none."""
     value: Any = variables
     for part in path:
         if not isinstance(value, Mapping) or part not in value:

@@ -29,7 +29,8 @@ def fitted(
     columns: Collection[str],
     tick: Tick = noop,
 ) -> State:
-    """The state for a plan: with the graph that its flows read, and contexts that have these columns of their events.
+    """Return the state for a plan: with the graph that its flows read, and contexts that have these
+    columns of their events.
 
     What it lacks is read from the log again, over the graph `base` that it began with. The state given is used up.
     """

@@ -122,7 +122,9 @@ class LocalExecutor:
     def _interest(
         self, marks: pl.DataFrame, ahead: pl.DataFrame, span: ReplayRange, passed: Callable[[int], None], *, whole: bool
     ) -> ScanFilter:  # fmt: skip
-        """What of a log matters from here on; `passed` is told how many events were left out, unless the `whole` is wanted."""
+        """Return what of a log matters from here on; `passed` is told how many events were left out,
+        unless the `whole` is wanted.
+        """
         # a mark may put the clock past events to come: they are late, and late events are told with their ids
         latest = marks["clock"].cast(pl.Datetime("us", "UTC")).to_physical().max() if marks.height else None
         return replace(
@@ -150,18 +152,18 @@ class LocalExecutor:
         self._chunk(events, ReplayRange(), marks, ahead, pool)
 
     def move_clock(self, clock: int) -> None:
-        """The clock (µs) moved without an event: timers fire up to it."""
+        """Move the clock (µs) without an event: timers fire up to it."""
         if clock > self.clock:
             self.clock = clock
             self._advance(self.empty_chunk(), clock, ending=False)
 
     def next_deadline(self) -> int | None:
-        """When the next timer is due (µs), if no event comes before; None where none is set."""
+        """Return when the next timer is due (µs), if no event comes before; None where none is set."""
         due = (one.kernel.next_deadline() for one in self._timed)
         return min((clock for clock in due if clock is not None), default=None)
 
     def last_deadline(self, until: int) -> int | None:
-        """When the last of the timers is due that are due by `until` (µs); None where none is."""
+        """Return when the last of the timers is due that are due by `until` (µs); None where none is."""
         first = self.next_deadline()
         if first is None or first > until:
             return None
@@ -212,7 +214,7 @@ class LocalExecutor:
         self.graph.frozen = True
 
     def state(self) -> State:
-        """What a next run goes on from."""
+        """Return what a next run goes on from."""
         flows = flows_of(self.plan)
         labels = [label for label, _ in flows]
         steps = tuple(_state_of(one, labels) for one in self.steps if one.kernel.saved)
@@ -226,7 +228,7 @@ class LocalExecutor:
         ]
 
     def flush(self) -> None:
-        """The log is over: windows close and queues empty as if time went on."""
+        """End the log: windows close and queues empty as if time went on."""
         self._advance(self.empty_chunk(), FOREVER, ending=True)
 
     def _chunk(
@@ -352,11 +354,13 @@ class LocalExecutor:
         return frozenset({*TRIGGER_VARIABLES[entry.trigger.kind], *own})
 
     def chunk_apart(self) -> Chunk:
-        """A chunk without events, over the versions of entities as they are: another thread may read them."""
+        """Return a chunk without events, over the versions of entities as they are: another thread may
+        read them.
+        """
         return self.empty_chunk(replace(self.graph, versions=self.graph.versions.fork()))
 
     def empty_chunk(self, graph: GraphState | None = None) -> Chunk:
-        """A chunk without events, over the graph as it is."""
+        """Return a chunk without events, over the graph as it is."""
         schema: dict[str, Any] = dict.fromkeys(
             ("event_id", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id"),
             pl.String,
@@ -390,7 +394,7 @@ class LocalExecutor:
 def _without_ahead(
     times: Micros, seq: npt.NDArray[np.int64], ahead: pl.DataFrame
 ) -> tuple[Micros, npt.NDArray[np.intp]]:
-    """Times with the clock itself in place of what does not move it, and where that is."""
+    """Return times with the clock itself in place of what does not move it, and where that is."""
     numbers = ahead["seq_no"].to_numpy()
     place = np.searchsorted(numbers, seq).clip(0, len(numbers) - 1)
     rows = np.flatnonzero(numbers[place] == seq)

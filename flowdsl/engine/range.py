@@ -27,7 +27,7 @@ class ReplayRange:
     only: npt.NDArray[np.int64] | None = None
 
     def cut(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
-        """The part of a frame that is not behind the end, and whether the end was reached."""
+        """Return the part of a frame that is not behind the end, and whether the end was reached."""
         stops = np.zeros(frame.height, np.bool_)
         if self.stop is not None:
             # numbers have 63 bits, what is asked for may have more
@@ -39,7 +39,7 @@ class ReplayRange:
         return frame.head(int(stops.argmax())), True
 
     def runs(self, chunk: Chunk, times: Micros) -> npt.NDArray[np.bool_] | None:
-        """Where flows run; None for everywhere."""
+        """Return where flows run; None for everywhere."""
         parts: list[npt.NDArray[np.bool_]] = []
         if self.start is not None:
             parts.append(chunk.seq >= self.start)

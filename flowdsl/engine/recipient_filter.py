@@ -21,7 +21,7 @@ class RecipientFilter(Protocol):
     """A sink that may refuse deliveries because of what recipients want."""
 
     def accepts(self, recipients: pl.Series, types: pl.Series) -> Mask | None:
-        """Whom it lets through, by recipient and notification type; None for everybody."""
+        """Return whom it lets through, by recipient and notification type; None for everybody."""
         ...
 
 
@@ -64,7 +64,7 @@ def _refused(gates: Mapping[str, RecipientFilter], payload: Payload, recipient: 
 
 
 def _types(payload: Payload) -> pl.Series:
-    """The type of each notification, which recipients opt out of."""
+    """Return the type of each notification, which recipients opt out of."""
     column = payload.column(("notification_type",))
     if column.all_(Tag.TEXT):
         return column.text_series()

@@ -36,7 +36,7 @@ class StepState:
     told: str | None = None
 
     def remembers(self, clock: int) -> str:
-        """What would be lost with it at a clock (µs), in words; empty where that is nothing."""
+        """Return what would be lost with it at a clock (µs), in words; empty where that is nothing."""
         return self.kernel.remembers(clock) if self.told is None else self.told
 
 
@@ -61,16 +61,16 @@ class State:
     sources: tuple[EventSource, ...] = ()
 
     def fork(self) -> State:
-        """A copy that can go its own way."""
+        """Return a copy that can go its own way."""
         steps = tuple(_forked(step) for step in self.steps)
         return replace(self, graph=self.graph.fork(), steps=steps)
 
     def belongs_to(self, plan: Plan) -> bool:
-        """Whether it is of a plan's own flows, whatever their order."""
+        """Return True if it is of a plan's own flows, whatever their order."""
         return sorted(self.flows) == sorted(flows_of(plan))
 
     def lost_with(self, plan: Plan) -> list[StepState]:
-        """The steps that remember something, and are not among those of a plan."""
+        """Return the steps that remember something, and are not among those of a plan."""
         there = plan.fingerprints
         return [s for s in self.steps if s.fingerprint not in there and s.remembers(self.clock)]
 
@@ -83,13 +83,13 @@ class State:
 
 
 def flows_of(plan: Plan) -> tuple[tuple[str, str], ...]:
-    """The flows of a plan, each by its name and the fingerprint of all of it."""
+    """Return the flows of a plan, each by its name and the fingerprint of all of it."""
     labels = flow_labels(flow.name for flow in plan.flows)
     return tuple((label, fingerprints(flow)[-1]) for label, flow in zip(labels, plan.flows, strict=True))
 
 
 def lost_text(lost: Sequence[StepState], clock: int) -> str:
-    """What would be lost, step by step."""
+    """Return what would be lost, step by step."""
     told = [
         f"flow {', '.join(map(repr, step.flows))}, step {step.number} ({step.operator}): {step.remembers(clock)}"
         for step in lost[:_TOLD]

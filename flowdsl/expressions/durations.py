@@ -52,7 +52,7 @@ class Duration:
     microseconds: int
 
     def portable(self) -> str:
-        """The duration in production's form: one number of h, m, s or ms.
+        """Return the duration in production's form: one number of h, m, s or ms.
 
         >>> parse_duration("7d").portable()
         '168h'

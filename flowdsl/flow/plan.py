@@ -114,7 +114,7 @@ class Plan:
 
     @cached_property
     def needs(self) -> GraphRequirements:
-        """What the flows read of the graph."""
+        """Return what the flows read of the graph."""
         steps: list[list[CompiledStep]] = [[] for _ in self.flows]
         for step in self.steps:
             for number in step.flows:
@@ -217,7 +217,9 @@ def _graft(tree: _Tree, flow: FlowSpec, number: int) -> None:
 
 
 def _branches(trees: Iterable[_Tree]) -> Iterator[Branch]:
-    """The branches of trees of steps, each sorted so that a step stands behind the one that feeds it."""
+    """Return the branches of trees of steps, each sorted so that a step stands behind the one that feeds
+    it.
+    """
     for tree in trees:
         for first, below in tree.values():
             branch: list[CompiledStep] = []
@@ -235,7 +237,7 @@ def _flatten(step: CompiledStep, below: _Tree, after: int, branch: list[Compiled
 
 
 def _needs(steps: Sequence[CompiledStep]) -> GraphRequirements:
-    """What the steps of one flow read of the graph."""
+    """Return what the steps of one flow read of the graph."""
     names = {step.entity_variable for step in steps if step.entity_variable is not None}
     paths = frozenset(p[1:] for step in steps for p in step.paths or () if p[0] in names and len(p) > 1)
     links = frozenset(link for step in steps for link in step.links)

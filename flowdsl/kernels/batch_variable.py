@@ -73,7 +73,7 @@ class Roots(StateObject):
         return Roots(self.seq[rows], tuple(level[rows] for level in self.branches))
 
     def joined(self, later: Roots) -> Roots:
-        """These, then others."""
+        """Return these, then others."""
         levels = zip(self.branches, later.branches, strict=True)
         return Roots(np.concatenate([self.seq, later.seq]), tuple(np.concatenate(level) for level in levels))
 
@@ -115,7 +115,8 @@ class ItemLists(StateObject):
     def of_contexts(
         cls, contexts: ContextBatch, rows: Index, windows: Ints, names: Sequence[str]
     ) -> ItemLists:
-        """Some contexts as members of these windows; an item is the event's source id, else its entity id.
+        """Return some contexts as members of these windows; an item is the event's source id, else its
+        entity id.
 
         `names` are those of the variable of a window.
         """
@@ -136,7 +137,7 @@ class ItemLists(StateObject):
         return len(self.windows)
 
     def joined(self, later: ItemLists) -> ItemLists:
-        """These members, then others that came later."""
+        """Return these members, then others that came later."""
         if not len(self):
             return later
         levels = zip(self.branches, later.branches, strict=True) if len(later) else ()
@@ -149,7 +150,7 @@ class ItemLists(StateObject):
         )
 
     def grouped(self, windows: Ints) -> tuple[ItemLists, Ints]:
-        """The members of these windows, one window after the other, and where those of each begin."""
+        """Return the members of these windows, one window after the other, and where those of each begin."""
         place = self._among(windows)
         order = stable_order(place)
         order = order[np.searchsorted(place[order], 0) :]
@@ -170,12 +171,12 @@ class ItemLists(StateObject):
         )
 
     def of(self, windows: Ints) -> ItemLists:
-        """The members of these windows only."""
+        """Return the members of these windows only."""
         rows = np.flatnonzero(self._among(windows) >= 0)
         return self if len(rows) == len(self) else self._at(rows)
 
     def lists(self, windows: Ints, interner: Interner) -> BatchItems:
-        """The items of each of these windows, in their order."""
+        """Return the items of each of these windows, in their order."""
         inside, starts = self.grouped(windows)
         first = Roots(inside.seq, inside.branches) if inside.roots is None else inside.roots
         first = first.take(starts)
@@ -194,7 +195,7 @@ class ItemLists(StateObject):
         return table[self.windows - low]
 
     def _found_among(self, windows: Ints) -> Ints:
-        """The same where a table of all numbers would be large for so few."""
+        """Return the same where a table of all numbers would be large for so few."""
         order = np.argsort(windows)
         at = np.searchsorted(windows, self.windows, sorter=order).clip(0, len(windows) - 1)
         place = order[at]
@@ -236,7 +237,7 @@ class BatchItems(StateObject):
         return cls(**said)
 
     def take(self, index: Index) -> BatchItems:
-        """The lists at `index`."""
+        """Return the lists at `index`."""
         starts, counts = self.offsets[index], self.offsets[index + 1] - self.offsets[index]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         opened_in = tuple(level[index] for level in self.opened_in)
@@ -245,7 +246,7 @@ class BatchItems(StateObject):
 
     @classmethod
     def joined(cls, parts: Sequence[BatchItems]) -> BatchItems:
-        """The lists of several parts, one part after the other."""
+        """Return the lists of several parts, one part after the other."""
         shifts = np.cumsum([0, *(int(p.offsets[-1]) for p in parts[:-1])])
         ends = [p.offsets[1:] + shift for p, shift in zip(parts, shifts, strict=True)]
         return cls(
@@ -257,7 +258,7 @@ class BatchItems(StateObject):
         )
 
     def column(self) -> Column:
-        """The lists as JSON arrays; an event without an id counts as empty text."""
+        """Return the lists as JSON arrays; an event without an id counts as empty text."""
         if not len(self):
             return Column(0, Tag.ARRAY)
         texts = quoted(self.interner.texts(self.codes)).fill_null('""')
@@ -294,7 +295,7 @@ class BatchVariable(ValueColumnVariable):
         return cls(**said)
 
     def column(self, below: Path, chunk: Chunk) -> Column:
-        """The values of a field; the whole object for the empty path."""
+        """Return the values of a field; the whole object for the empty path."""
         if not below:
             names = ("count", "key", "items", "first_at", "last_at", "closed_at")
             return Payload({name: self.column((name,), chunk) for name in names}, len(self.counts)).column(())
@@ -342,7 +343,9 @@ class Opened:
 
 
 def opened(contexts: ContextBatch, names: Sequence[str]) -> Opened | None:
-    """How the last window was opened that each context came out of; None where they came out of none."""
+    """Return how the last window was opened that each context came out of; None where they came out of
+    none.
+    """
     variable = _window_of(contexts, names)
     if variable is None:
         return None
@@ -354,6 +357,6 @@ def opened(contexts: ContextBatch, names: Sequence[str]) -> Opened | None:
 
 
 def _window_of(contexts: ContextBatch, names: Sequence[str]) -> Variable | None:
-    """The variable of the last window that contexts came out of."""
+    """Return the variable of the last window that contexts came out of."""
     found = (contexts.variable(name) for name in names)
     return next((v for v in found if isinstance(getattr(v, "items", None), BatchItems)), None)

@@ -67,7 +67,7 @@ class CountedBatch(ValueColumnVariable):
         return cls(**said)
 
     def column(self, below: Path, chunk: Chunk) -> Column:
-        """The values of a field; the whole object for the empty path."""
+        """Return the values of a field; the whole object for the empty path."""
         if not below:
             return Payload({name: self.column((name,), chunk) for name in NAMES}, len(self.counts)).column(())
         field, *deeper = below
@@ -220,7 +220,7 @@ class UntimedBatchKernel(Kernel):
     def _go_on(
         self, contexts: ContextBatch, windows: _Windows, members: ItemLists
     ) -> tuple[ContextBatch, Absorbed | None]:
-        """The events that found a window over, with what waited in it."""
+        """Return the events that found a window over, with what waited in it."""
         windows = windows.take(np.argsort(windows.found_by))
         out = contexts.take(windows.found_by)
         if not len(out):
@@ -247,13 +247,15 @@ class UntimedBatchKernel(Kernel):
 
 
 def _finders(groups: Groups, group: Ints, ends: Ints) -> Ints:
-    """The row that comes after each window, -1 where there is none."""
+    """Return the row that comes after each window, -1 where there is none."""
     there = ends < groups.ends[group]
     return np.where(there, groups.order.take(np.where(there, ends, 0)), -1)
 
 
 def _items(contexts: ContextBatch) -> Codes:
-    """What a batch keeps of each context: the text of `source_id`, else of `entity_id`, else nothing (code 0)."""
+    """Return what a batch keeps of each context: the text of `source_id`, else of `entity_id`, else
+    nothing (code 0).
+    """
     texts = spelled(contexts.column(("source_id",)))
     if texts.null_count():
         other = spelled(contexts.column(("entity_id",)))

@@ -40,7 +40,7 @@ class DropBucket:
 
     @classmethod
     def fresh(cls, capacity: int, period: int, at: int) -> DropBucket:
-        """A bucket that has not been used yet: full."""
+        """Return a bucket that has not been used yet: full."""
         return cls(capacity, period, capacity * period, at)
 
     def take(self, times: list[int]) -> list[int]:
@@ -62,7 +62,7 @@ class DropBucket:
         return passed
 
     def idle(self, now: int) -> bool:
-        """Whether it is full again, and so no different from a fresh one."""
+        """Return True if it is full again, and so no different from a fresh one."""
         return self.units + (now - self.at) * self.capacity >= self.capacity * self.period
 
 
@@ -77,7 +77,7 @@ class FloatBucket:
 
     @classmethod
     def fresh(cls, capacity: int, period: int, at: int) -> FloatBucket:
-        """A bucket that has not been used yet: full."""
+        """Return a bucket that has not been used yet: full."""
         return cls(capacity, period, float(capacity), at)
 
     def take(self, times: list[int]) -> list[int]:
@@ -100,7 +100,7 @@ class FloatBucket:
         return passed
 
     def idle(self, now: int) -> bool:
-        """Whether it is full again, and so no different from a fresh one."""
+        """Return True if it is full again, and so no different from a fresh one."""
         return (
             self.tokens + _seconds(now - self.at) * (self.capacity / _seconds(self.period)) >= self.capacity
         )
@@ -120,7 +120,7 @@ class QueueBucket:
 
     @classmethod
     def fresh(cls, capacity: int, period: int, at: int) -> QueueBucket:
-        """A bucket that has not been used yet: full."""
+        """Return a bucket that has not been used yet: full."""
         return cls(capacity, period, at * capacity)
 
     def take(self, times: list[int]) -> list[int]:
@@ -146,7 +146,9 @@ class QueueBucket:
         return moments
 
     def _take_arrays(self, times: list[int]) -> list[int]:
-        """The same as a running maximum: what a context waits for is the busiest stretch that ends with it."""
+        """Return the same as a running maximum: what a context waits for is the busiest stretch that ends
+        with it.
+        """
         base = times[0]
         at = (np.array(times) - base) * self.capacity
         cost = np.arange(len(times)) * self.period
@@ -163,12 +165,12 @@ class QueueBucket:
         return moments.tolist()  # type: ignore[no-any-return]
 
     def idle(self, now: int) -> bool:
-        """Whether it is full again, and so no different from a fresh one."""
+        """Return True if it is full again, and so no different from a fresh one."""
         return self.empty_until <= now * self.capacity
 
 
 def _seconds(microseconds: int) -> float:
-    """A span as production has it: whole seconds plus nanoseconds ÷ 10⁹, in floats."""
+    """Return a span as production has it: whole seconds plus nanoseconds ÷ 10⁹, in floats."""
     whole, rest = divmod(microseconds, 1_000_000)
     return float(whole) + rest * 1_000 / 1_000_000_000
 
@@ -232,7 +234,7 @@ class Buckets(StateObject):
         return cls(kind, 0, 0, by_key, said["_swept"])
 
     def goes_on_for(self, step: Buckets, source: StateReader) -> Buckets:
-        """The same buckets, as large as a step's own."""
+        """Return the same buckets, as large as a step's own."""
         source.check(self.kind is step.kind, f"no {step.kind.__name__}")
         for bucket in self._by_key.values():
             vars(bucket).update(capacity=step.capacity, period=step.period)
@@ -240,20 +242,20 @@ class Buckets(StateObject):
         return self
 
     def fork(self) -> Buckets:
-        """A copy that can go its own way."""
+        """Return a copy that can go its own way."""
         copies = {key: replace(bucket) for key, bucket in self._by_key.items()}  # type: ignore[type-var]
         return Buckets(self.kind, self.capacity, self.period, copies, self._swept)
 
     def keys_held(self) -> list[int]:
-        """The keys that have a bucket."""
+        """Return the keys that have a bucket."""
         return list(self._by_key)
 
     def used(self, now: int) -> int:
-        """How many of them differ from a fresh one."""
+        """Return how many of them differ from a fresh one."""
         return sum(not bucket.idle(now) for bucket in self._by_key.values())
 
     def take(self, keys: Ints, times: Ints) -> Ints:
-        """What `take` of its bucket says of each context; times ascend."""
+        """Return what `take` of its bucket says of each context; times ascend."""
         result = np.empty(len(keys), np.int64)
         if not len(keys):
             return result

@@ -35,7 +35,9 @@ class HeldRows:
 
     @classmethod
     def of_windows(cls, windows: Any, members: ItemLists, space: KeySpace, interner: Interner) -> HeldRows:
-        """The members of windows, in the order of their events; a window has `numbers`, `keys` and `opened`."""
+        """Return the members of windows, in the order of their events; a window has `numbers`, `keys` and
+        `opened`.
+        """
         order = np.argsort(windows.numbers)
         of = order[np.searchsorted(windows.numbers[order], members.windows)]
         keys = space.texts(windows.keys, interner)
@@ -50,7 +52,7 @@ class HeldRows:
 
 
 def windows_text(windows: int, members: int) -> str:
-    """How many windows are open, and with how many contexts, in words."""
+    """Return how many windows are open, and with how many contexts, in words."""
     if not windows:
         return ""
     return f"{count_text(windows, 'open window')} with {count_text(members, 'context')}"

@@ -46,7 +46,7 @@ class Kernel(StateObject):
         return getattr(self, "_space", None)
 
     def keys_held(self) -> Iterable[Held]:
-        """The keys that it remembers, in arrays that nobody changes."""
+        """Return the keys that it remembers, in arrays that nobody changes."""
         return ()
 
     def held_codes(self) -> Iterator[Any]:
@@ -61,19 +61,19 @@ class Kernel(StateObject):
 
     @property
     def held(self) -> int:
-        """How many contexts are held in windows or queues."""
+        """Return how many contexts are held in windows or queues."""
         return 0
 
     def remembers(self, clock: int) -> str:
-        """What would be lost with it at a clock (µs), in words; empty where that is nothing."""
+        """Return what would be lost with it at a clock (µs), in words; empty where that is nothing."""
         return ""
 
     def members(self, interner: Interner) -> HeldRows:
-        """The contexts that it holds; asked of a kernel that was read without its step, too."""
+        """Return the contexts that it holds; asked of a kernel that was read without its step, too."""
         return HeldRows.none()
 
     def most_branches(self, contexts: ContextBatch) -> Index | None:
-        """How many branches each context makes at most; None for a step that makes none."""
+        """Return how many branches each context makes at most; None for a step that makes none."""
         return None
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
@@ -81,7 +81,7 @@ class Kernel(StateObject):
         raise NotImplementedError
 
     def fork(self) -> Kernel:
-        """A kernel that goes on from here without changing this one."""
+        """Return a kernel that goes on from here without changing this one."""
         return self
 
     def held_versions(self) -> Iterable[Versions]:
@@ -92,16 +92,18 @@ class Kernel(StateObject):
         """Entity versions got new numbers."""
 
     def next_deadline(self) -> int | None:
-        """When the next timer is due that would fire without another event, as a clock in µs; None where there is none."""
+        """Return when the next timer is due that would fire without another event, as a clock in µs; None
+        where there is none.
+        """
         due = self.deadlines()
         return int(due.min()) if len(due) else None
 
     def deadlines(self) -> npt.NDArray[np.int64]:
-        """When all these timers are due, in any order."""
+        """Return when all these timers are due, in any order."""
         return np.zeros(0, np.int64)
 
     def open(self) -> list[dict[str, Any]]:
-        """What is held, a row for each window or queued context."""
+        """Return what is held, a row for each window or queued context."""
         return []
 
 

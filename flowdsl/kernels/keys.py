@@ -46,13 +46,13 @@ class KeySpace(StateObject):
         return iter(())
 
     def goes_on_for(self, step: KeySpace, source: StateReader) -> KeySpace:
-        """The same numbers, for the paths of a step's own space."""
+        """Return the same numbers, for the paths of a step's own space."""
         source.agree(paths=len(step._paths), pairs=len(self._pairs) + 1)
         self._paths, self._typed, self._nulls = step._paths, step._typed, step._nulls
         return self
 
     def texts(self, keys: Keys, interner: Interner) -> list[str | None]:
-        """The values that numbers stand for, as text; None for keys of several paths."""
+        """Return the values that numbers stand for, as text; None for keys of several paths."""
         if self._pairs:
             return [None] * len(keys)
         codes = keys >> 1
@@ -73,7 +73,7 @@ class KeySpace(StateObject):
             self._others.forget(codes + 1)
 
     def held_in(self, table: int, keys: Iterable[Held]) -> Iterator[Inside]:
-        """The codes of one of the tables that keys refer to."""
+        """Return the codes of one of the tables that keys refer to."""
         if table == 0:
             yield from self._read(keys, lambda n: (n[n & 1 == 1] >> 1) - 1)
         elif table == len(self._pairs):
@@ -82,11 +82,13 @@ class KeySpace(StateObject):
             yield Inside(self._pairs[table].words[1], lambda words: _halves(words)[0])
 
     def codes_in(self, keys: Iterable[Held]) -> Iterator[Inside]:
-        """The codes of texts that keys refer to."""
+        """Return the codes of texts that keys refer to."""
         return self._read(keys, lambda n: n[n & 1 == 0] >> 1)
 
     def _read(self, keys: Iterable[Held], read: Callable[[Keys], Keys]) -> Iterator[Inside]:
-        """What is read of the numbers of single values that keys are made of: of several paths all that are in the tables."""
+        """Return what is read of the numbers of single values that keys are made of: of several paths all
+        that are in the tables.
+        """
         if not self._pairs:
             yield from (Inside(some, read) for some in keys)
         for number, table in enumerate(self._pairs):
@@ -99,7 +101,7 @@ class KeySpace(StateObject):
             )
 
     def keys(self, contexts: ContextBatch) -> tuple[Keys, Failures | None]:
-        """The key of each context; it fails where a value is missing or null."""
+        """Return the key of each context; it fails where a value is missing or null."""
         parts, failures = [], []
         for path in self._paths:
             column = contexts.column(path)
@@ -136,7 +138,7 @@ class KeySpace(StateObject):
 
 
 def _halves(words: Hashes) -> tuple[Keys, Keys]:
-    """The two numbers that each pair is made of, where it is one."""
+    """Return the two numbers that each pair is made of, where it is one."""
     words = words[words != GONE]
     return (words >> np.uint64(32)).astype(np.int64), (words & np.uint64(0xFFFF_FFFF)).astype(np.int64)
 

@@ -72,18 +72,18 @@ class _Tier(StateObject):
         return tier
 
     def fork(self) -> _Tier:
-        """A copy that can go its own way."""
+        """Return a copy that can go its own way."""
         forked = object.__new__(_Tier)
         forked.__dict__.update(self.__dict__, there=self.there.copy())
         return forked
 
     @property
     def earliest(self) -> int:
-        """When the first window opened; there is one."""
+        """Return when the first window opened; there is one."""
         return int(self.windows.opened[self._by_opening()[0]])
 
     def find(self, keys: Ints, opened_by: int) -> Index:
-        """The windows of these keys (in order, each once), and those opened at or before a clock."""
+        """Return the windows of these keys (in order, each once), and those opened at or before a clock."""
         at = np.searchsorted(self.windows.keys, keys).clip(0, len(self.windows) - 1)
         rows: Index = at[self.windows.keys[at] == keys]
         if self._opened_from <= opened_by:
@@ -95,7 +95,7 @@ class _Tier(StateObject):
         return there
 
     def _by_opening(self) -> Index:
-        """The windows in the order in which they opened, from the first that is still here."""
+        """Return the windows in the order in which they opened, from the first that is still here."""
         if self._order is None:
             self._order = np.argsort(self.windows.opened)
         while not self.there[self._order[self._gone]]:
@@ -103,7 +103,7 @@ class _Tier(StateObject):
         return self._order[self._gone :]
 
     def take_out(self, rows: Index) -> tuple[Open, ItemLists]:
-        """These windows and their members; they are here no more."""
+        """Return these windows and their members; they are here no more."""
         self.there[rows] = False
         self.size -= len(rows)
         taken = self.windows.take(rows)
@@ -111,7 +111,7 @@ class _Tier(StateObject):
         return taken, self.members.runs(self.starts[rows], taken.counts)
 
     def rest(self) -> tuple[Open, ItemLists]:
-        """What is still here."""
+        """Return what is still here."""
         rows = np.flatnonzero(self.there)
         left = self.windows.take(rows)
         return left, self.members.runs(self.starts[rows], left.counts)
@@ -126,19 +126,19 @@ class OpenWindows(StateObject):
         self._tiers: list[_Tier] = []
 
     def fork(self) -> OpenWindows:
-        """A copy that can go its own way."""
+        """Return a copy that can go its own way."""
         forked = OpenWindows()
         forked._tiers = [tier.fork() for tier in self._tiers]
         return forked
 
     @property
     def held(self) -> int:
-        """How many members the windows have."""
+        """Return how many members the windows have."""
         return sum(tier.held for tier in self._tiers)
 
     @property
     def earliest(self) -> int | None:
-        """When the first of the windows opened."""
+        """Return when the first of the windows opened."""
         return min((tier.earliest for tier in self._tiers), default=None)
 
     def all(self) -> Open:
@@ -149,7 +149,7 @@ class OpenWindows(StateObject):
         return found.take(np.argsort(found.numbers))
 
     def keys_held(self) -> list[Ints]:
-        """The keys of the windows, and of some that are closed."""
+        """Return the keys of the windows, and of some that are closed."""
         return [tier.windows.keys for tier in self._tiers]
 
     def everything(self) -> tuple[Open, ItemLists]:
@@ -161,7 +161,9 @@ class OpenWindows(StateObject):
         return windows, members
 
     def take_out(self, keys: Ints, opened_by: int) -> tuple[Open, ItemLists]:
-        """The windows of these keys (in order, each once) and those opened at or before a clock, sorted by key."""
+        """Return the windows of these keys (in order, each once) and those opened at or before a clock,
+        sorted by key.
+        """
         windows, members = Open.none(), ItemLists.none()
         for tier in self._tiers:
             rows = tier.find(keys, opened_by)
@@ -181,7 +183,7 @@ class OpenWindows(StateObject):
         self._tiers.append(_Tier(windows, members))
 
     def _swept(self) -> Iterator[_Tier]:
-        """The tiers without those of which little is left, but for that."""
+        """Return the tiers without those of which little is left, but for that."""
         for tier in self._tiers:
             if tier.size:
                 yield tier if 4 * tier.size > len(tier.windows) else _Tier(*tier.rest())

@@ -49,7 +49,7 @@ class Failed:
 
     @property
     def rows(self) -> Index:
-        """Where in `contexts` they are."""
+        """Return where in `contexts` they are."""
         return np.flatnonzero(self.failures.codes)
 
 

@@ -37,11 +37,11 @@ class Arrays(StateObject):
         return len(getattr(self, fields(self)[0].name))
 
     def take(self, index: Index) -> Self:
-        """The rows at `index`, in that order."""
+        """Return the rows at `index`, in that order."""
         return type(self)(*(getattr(self, field.name).take(index) for field in fields(self)))
 
     def joined(self, later: Self) -> Self:
-        """These rows, then others."""
+        """Return these rows, then others."""
         names = [field.name for field in fields(self)]
         return type(self)(*(np.concatenate([getattr(self, n), getattr(later, n)]) for n in names))
 

@@ -16,7 +16,7 @@ LAST_MOMENT: Final = 253_402_300_799_999_999
 
 
 def due(chunk: Chunk, deadlines: Micros, opened: Micros, seen: Seen, until: Until) -> npt.NDArray[np.bool_]:
-    """Which timers fire: those due by then, once an event comes after what set them.
+    """Return which timers fire: those due by then, once an event comes after what set them.
 
     A timer fires before any event at or after its deadline. One that is due at the very moment it is set
     (a window of 0s) waits for the next event, even if that comes at the same clock.

@@ -68,7 +68,7 @@ class _Scale:
 
     @classmethod
     def of(cls, times: Ints, groups: int) -> _Scale:
-        """The scale for these times, which ascend, in so many groups."""
+        """Return the scale for these times, which ascend, in so many groups."""
         if not len(times):
             return cls(0, 2)
         earliest, width = int(times[0]), int(times[-1]) - int(times[0]) + 2
@@ -121,7 +121,9 @@ class Windows(Arrays):
 
 
 def _loop(groups: Groups, group: int, first: int, window: int, gap: int) -> tuple[Ints, Ints]:
-    """The rows of one group that open a window, one after the other, and where each of these windows ends."""
+    """Return the rows of one group that open a window, one after the other, and where each of these
+    windows ends.
+    """
     end = int(groups.ends[group])
     if window == 0:
         every = np.arange(first, end, 1 + gap)
@@ -141,7 +143,9 @@ def _loop(groups: Groups, group: int, first: int, window: int, gap: int) -> tupl
 
 
 def stable_order(keys: Ints) -> Ints:
-    """The order that sorts keys and keeps equal ones as they were: one sort of (key, position) in an integer."""
+    """Return the order that sorts keys and keeps equal ones as they were: one sort of (key, position) in
+    an integer.
+    """
     if not len(keys):
         return np.zeros(0, np.int64)
     bits = int(len(keys) - 1).bit_length()

@@ -123,7 +123,7 @@ class Catalog:
         abandon(self._connection)
 
     def last_sealed(self) -> int:
-        """Number of the last event that was ever in a segment."""
+        """Return the number of the last event that was ever in a segment."""
         rows = self._rows("counter")
         if len(rows) != 1 or not 0 <= rows[0][0] <= MOST:
             raise self._nonsense("counter", rows)

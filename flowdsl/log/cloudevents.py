@@ -16,12 +16,12 @@ _TAKEN: Final = frozenset(
 
 
 def is_cloud_event(row: Mapping[str, Any]) -> bool:
-    """Whether a JSON object is meant as a CloudEvent."""
+    """Return True if a JSON object is meant as a CloudEvent."""
     return "specversion" in row and "type" in row
 
 
 def cloud_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an event table that a CloudEvent gives.
+    """Return the fields of an event table that a CloudEvent gives.
 
     `event_id` is `source` and `id` with a space between (no URI holds one), `timestamp` its `time`, `kind`
     its `type`; the members of its `data` are the other fields. Extensions, `subject` and `dataschema` go into

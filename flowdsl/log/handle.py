@@ -66,7 +66,7 @@ class LogFolder:
         return catalog
 
     def last(self) -> int:
-        """Number of the last event, or 0."""
+        """Return the number of the last event, or 0."""
         if self._writer is not None:
             return self._writer.last
         with reading(str(self.folder), REPAIR):

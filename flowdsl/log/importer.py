@@ -60,7 +60,8 @@ def read_events(
     duplicates: Duplicates = "keep",
     progress: Progress = None,
 ) -> MemoryEventLog:
-    """A log in memory of the events of a file, a glob of files, a frame or a list of mappings, whatever their
+    """Return a log in memory of the events of a file, a glob of files, a frame or a list of mappings,
+    whatever their
     shape.
 
     Known without being told: envelopes and events of production, CloudEvents 1.0, event tables. `columns`
@@ -279,7 +280,7 @@ def _listed(source: Iterable[Any], problems: RowProblems) -> Iterator[TextBlock]
 
 
 def _rows_in(source: Any) -> int | None:
-    """How many rows there are to read; None where that is not known without reading them."""
+    """Return how many rows there are to read; None where that is not known without reading them."""
     if not isinstance(source, (str, os.PathLike)):
         return rows_in(source)
     with reading(str(source)):
@@ -314,7 +315,9 @@ def _by_number(events: pl.DataFrame, renumber: bool) -> pl.DataFrame:
 
 
 def _spool(frames: Iterator[pl.DataFrame], folder: Path, numbered: bool) -> list[Path]:
-    """The frames as Parquet files, in the order given; files of one block, so that what they lack may differ."""
+    """Return the frames as Parquet files, in the order given; files of one block, so that what they lack
+    may differ.
+    """
     paths = []
     for i, frame in enumerate(frames):
         path = folder / f"{i:08}.parquet"

@@ -28,7 +28,7 @@ _OWN: Final = tuple(name for name in EVENT_COLUMNS if name not in ("seq_no", "ti
 
 
 def literal(value: Any) -> ConstantOrigin:
-    """A field that is the same in every row, for `read_events(columns=…)`.
+    """Return a field that is the same in every row, for `read_events(columns=…)`.
 
     >>> literal("likes")
     ConstantOrigin(value='likes')
@@ -56,7 +56,7 @@ class PartOrigin:
 
 
 def parts_of(split: Split) -> dict[str, tuple[PartOrigin, ...]]:
-    """What the rows of each kind are split into; a mistake is a `DataError`.
+    """Return what the rows of each kind are split into; a mistake is a `DataError`.
 
     >>> parts_of({"u": ["link.deleted"]})
     {'u': (PartOrigin(kind='link.deleted', columns={}),)}
@@ -97,7 +97,8 @@ class Paths:
         self._read: dict[str, Any] = {}
 
     def at(self, row: Row, path: str) -> Any:
-        """The value at a path; None where there is none. Raises `ValueError` where a path leads into text
+        """Return the value at a path; None where there is none. Raises `ValueError` where a path leads
+        into text
         that is no JSON.
 
         >>> Paths().at({"properties": '{"video_id": 5279}'}, "properties.video_id")

@@ -99,7 +99,7 @@ def check_columns(block: TextBlock, shape: RowShape) -> None:
 
 
 def excerpt_of(block: TextBlock, row: int) -> str:
-    """A row of a block as short text."""
+    """Return a row of a block as short text."""
     if block.texts is not None:
         return block.texts[row][:300].encode("utf-8", "replace").decode()
     content = block.content
@@ -118,7 +118,7 @@ class _Source:
         self._known = [] if isinstance(block.content, pl.DataFrame) else self._recognised(block.content)
 
     def fields(self, at: Ints) -> list[pl.Series]:
-        """The fields of the rows `at`, each a column; a field that no row has is left out."""
+        """Return the fields of the rows `at`, each a column; a field that no row has is left out."""
         found = (self.field(name, at) for name in EVENT_COLUMNS if name != "kind")
         return [column for column in found if column is not None]
 
@@ -143,7 +143,7 @@ class _Source:
         return self._series(name, at, [self._known[i].get(name) for i in at.tolist()])
 
     def values(self, origin: Origin, name: str, at: Ints) -> list[Any]:
-        """What a constant, a path or a function gives for each of the rows `at`."""
+        """Return what a constant, a path or a function gives for each of the rows `at`."""
         if isinstance(origin, ConstantOrigin):
             return [origin.value] * len(at)
         picked: Iterable[Row]
@@ -210,7 +210,7 @@ def _rows(table: pl.DataFrame, at: Ints) -> Sequence[Row]:
 
 
 def _known_fields(row: dict[str, Any]) -> Row:
-    """The fields of a row whose shape is known: a CloudEvent, production's envelope or event, an event
+    """Return the fields of a row whose shape is known: a CloudEvent, production's envelope or event, an event
     table's row.
     """
     if is_cloud_event(row):
@@ -376,7 +376,7 @@ def _with_own(events: pl.DataFrame, which: Ints, parts: list[PartOrigin], source
 
 
 def _put(column: pl.Series, places: Ints, values: pl.Series) -> pl.Series:
-    """A column with other values at some places; of two types text is the one that holds both."""
+    """Return a column with other values at some places; of two types text is the one that holds both."""
     if column.dtype != values.dtype:
         column, values = column.cast(pl.String), values.cast(pl.String)
     return column.clone().scatter(places, values) if len(places) else column

@@ -45,7 +45,8 @@ def beginning(path: Path) -> bytes:
 
 
 def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
-    """The objects of a file of JSON lines, or of one JSON array; rows are lines from 1 (items of an array
+    """Return the objects of a file of JSON lines, or of one JSON array; rows are lines from 1 (items of an
+    array
     from 0).
     """
     place = str(path)

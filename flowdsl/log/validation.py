@@ -29,7 +29,7 @@ _SUSPECT = ["NaN", "Infinity", ",}", ",]", ", }", ", ]", ",  ", ",\n", ",\r", ",
 
 
 def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | None:
-    """A mask of the rows that cannot be events (their JSON apart), or None where all can.
+    """Return a mask of the rows that cannot be events (their JSON apart), or None where all can.
 
     `sound` names columns known to hold neither null nor "" where a kind needs them; they need not be there.
     Any other column that is absent is null.
@@ -56,7 +56,8 @@ def bad_rows(shaped: pl.DataFrame, sound: Collection[str] = ()) -> pl.Series | N
 
 
 def bad_json(shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dict[str, list[int]]:
-    """The rows whose `data` or `metadata` is text that is not JSON, by column; columns without such rows are
+    """Return the rows whose `data` or `metadata` is text that is not JSON, by column; columns without such
+    rows are
     left out.
     """
     found: dict[str, list[int]] = {}
@@ -77,7 +78,7 @@ def bad_json(shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection) -> dic
 def faults(
     raw: pl.DataFrame, shaped: pl.DataFrame, connection: duckdb.DuckDBPyConnection, *, to_keep: bool = True
 ) -> dict[int, str]:
-    """The rows of a piece that cannot be events, JSON included, each with the reason.
+    """Return the rows of a piece that cannot be events, JSON included, each with the reason.
 
     What is not kept but replayed where it stands may have numbers beyond any float: they are infinities
     there. To look for them takes as long as to see that a text is JSON.
@@ -97,7 +98,7 @@ def faults(
 
 
 def _far_numbers(shaped: pl.DataFrame) -> Iterator[tuple[int, str]]:
-    """The rows with a number that no float holds in `data` or `metadata`, with the path to it."""
+    """Return the rows with a number that no float holds in `data` or `metadata`, with the path to it."""
     for name in JSON_COLUMNS:
         if name not in shaped.columns or shaped.schema[name] != pl.String:
             continue
@@ -109,7 +110,7 @@ def _far_numbers(shaped: pl.DataFrame) -> Iterator[tuple[int, str]]:
 
 
 def _reason(raw: dict[str, Any], shaped: dict[str, Any]) -> str:
-    """Why a row that `bad_rows` marked cannot be an event; `raw` is the row as the source has it."""
+    """Return why a row that `bad_rows` marked cannot be an event; `raw` is the row as the source has it."""
     if shaped.get(NOT_UTF8):
         return "text that is not UTF-8"
     if shaped["kind"] is None:
@@ -129,7 +130,7 @@ def _reason(raw: dict[str, Any], shaped: dict[str, Any]) -> str:
 
 
 def without(frame: pl.DataFrame, rows: Collection[int]) -> pl.DataFrame:
-    """A frame without some of its rows.
+    """Return a frame without some of its rows.
 
     >>> without(pl.DataFrame({"a": [1, 2, 3]}), [1])["a"].to_list()
     [1, 3]
@@ -138,12 +139,12 @@ def without(frame: pl.DataFrame, rows: Collection[int]) -> pl.DataFrame:
 
 
 def excerpt(raw: dict[str, Any]) -> str:
-    """A row as short text: the fields that are not null."""
+    """Return a row as short text: the fields that are not null."""
     return ", ".join(f"{name}={_shown(value)}" for name, value in raw.items() if value is not None)[:200]
 
 
 def _gap(needed: tuple[str, ...], names: list[str], sound: Collection[str]) -> pl.Expr | None:
-    """Where one of the needed columns is null or empty; None where none can be."""
+    """Return where one of the needed columns is null or empty; None where none can be."""
     if any(name not in names and name not in sound for name in needed):
         return pl.lit(True)
     gaps = [pl.col(name).is_null() | (pl.col(name) == "") for name in needed if name not in sound]

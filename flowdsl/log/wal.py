@@ -201,7 +201,7 @@ class WalReader:
         self._rows = TailRows(1)
 
     def last(self) -> int:
-        """Number of the last event."""
+        """Return the number of the last event."""
         with self._lock:
             self._look()
             return self._head.last

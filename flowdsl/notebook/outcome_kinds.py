@@ -57,6 +57,6 @@ def sorted_seqs(parts: list[Seqs]) -> Seqs:
 
 
 def holds(seqs: Seqs, seq_no: int) -> bool:
-    """Whether a number is among those, which ascend."""
+    """Return True if a number is among those, which ascend."""
     at = int(np.searchsorted(seqs, seq_no))
     return at < len(seqs) and int(seqs[at]) == seq_no

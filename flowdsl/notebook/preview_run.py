@@ -60,7 +60,7 @@ class CancelledError(Exception):
 
 
 def rehearse(flow: FlowSpec, source: EventSource, graph: EntityGraph | None) -> PreviewResult:
-    """The flow on a sample, with examples of what its variables hold."""
+    """Return the flow on a sample, with examples of what its variables hold."""
     samples = _SampleReading()
     trace = Trace(keeps_endings, readings=[samples])
     options = whole_log(flow, source, graph)
@@ -80,7 +80,9 @@ def count_all(
     cancelled: Cancelled,
     told: Callable[[int, int | None], None],
 ) -> PreviewResult:
-    """The counts of the flow over all of a log; `told` hears how far it is. Raises `CancelledError` when cancelled."""
+    """Return the counts of the flow over all of a log; `told` hears how far it is. Raises `CancelledError`
+    when cancelled.
+    """
 
     def progress(done: int, total: int | None) -> None:
         if cancelled():
@@ -126,7 +128,7 @@ class _SampleReading:
 
 
 def _commonest(counts: Counter[Any]) -> list[tuple[Any, int]]:
-    """The commonest values, in the same order every time."""
+    """Return the commonest values, in the same order every time."""
     return sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:SHOWN]
 
 

@@ -51,12 +51,12 @@ class Operator:
 
     @property
     def kind(self) -> Kind:
-        """Where this step may run."""
+        """Return where this step may run."""
         raise NotImplementedError
 
     @functools.cached_property
     def paths(self) -> frozenset[Path] | None:
-        """The paths it reads; None when it may read anything."""
+        """Return the paths it reads; None when it may read anything."""
         return self._paths_of(lambda option: True)
 
     @property
@@ -66,12 +66,12 @@ class Operator:
 
     @property
     def branches(self) -> bool:
-        """Whether one context can become many."""
+        """Return True if one context can become many."""
         return False
 
     @property
     def times(self) -> bool:
-        """Whether timers release contexts, at other moments than those of events."""
+        """Return True if timers release contexts, at other moments than those of events."""
         return False
 
     @property
@@ -97,16 +97,16 @@ class Operator:
 
     @property
     def can_crash(self) -> bool:
-        """Whether there are values at which production's engine crashes here, instead of failing."""
+        """Return True if there are values at which production's engine crashes here, instead of failing."""
         return False
 
     def check(self, scope: Scope) -> Scope:
-        """The variables after this step; a BuildError where it cannot stand here."""
+        """Return the variables after this step; a BuildError where it cannot stand here."""
         scope.check(self.paths or (), self.method)
         return scope
 
     def kernel(self, rules: Rules) -> Kernel:
-        """A fresh kernel that runs this step by these rules."""
+        """Return a fresh kernel that runs this step by these rules."""
         raise NotImplementedError
 
     @property
@@ -120,21 +120,23 @@ class Operator:
 
     @property
     def identity(self) -> str:
-        """What tells it from any step that does something else: its state is found by that."""
+        """Return what tells it from any step that does something else: its state is found by that."""
         return self.text
 
     @property
     def caption(self) -> str:
-        """What it does in a few words, for pictures: `target_id ←owns– owner`."""
+        """Return what it does in a few words, for pictures: `target_id ←owns– owner`."""
         return ", ".join(f"{name} {value}" for name, value in self.given.items())
 
     def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
-        """What it reads in one context, each with its value, where `lookup` gives the value at a path."""
+        """Return what it reads in one context, each with its value, where `lookup` gives the value at a
+        path.
+        """
         return [(path_text(path), lookup(path)) for path in sorted(self.paths or ())]
 
     @classmethod
     def options(cls) -> dict[str, Option]:
-        """The declared options by the name of their field."""
+        """Return the declared options by the name of their field."""
         if cls not in _DECLARED:
             _DECLARED[cls] = {
                 field.name: dataclasses.replace(field.metadata["option"], yaml=field.name.rstrip("_"))
@@ -156,12 +158,14 @@ class Operator:
 
     @classmethod
     def yaml_options(cls) -> dict[str, Option]:
-        """The declared options by the name they have in YAML."""
+        """Return the declared options by the name they have in YAML."""
         return {option.yaml: option for option in cls.options().values()}
 
     @classmethod
     def from_yaml(cls, options: Mapping[str, Any]) -> Operator:
-        """The step that a mapping of YAML options says, strictly: unknown and missing options are refused."""
+        """Return the step that a mapping of YAML options says, strictly: unknown and missing options are
+        refused.
+        """
         declared = {o.yaml: (name, o) for name, o in cls.options().items()}
         for key in options:
             if key not in declared:
@@ -179,7 +183,9 @@ class Operator:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Operator:
-        """The step with these options by field name; operators whose builder method differs override it."""
+        """Return the step with these options by field name; operators whose builder method differs
+        override it.
+        """
         return cls.build(**options)
 
     @classmethod
@@ -220,7 +226,9 @@ class Operator:
         )
 
     def with_options(self, **changes: Any) -> Operator:
-        """The same step with some options, by field name, given anew as its builder method takes them."""
+        """Return the same step with some options, by field name, given anew as its builder method takes
+        them.
+        """
         kept = {
             name: declared.kind.plain(value)
             for name, declared in self.options().items()
@@ -233,7 +241,7 @@ _DECLARED: dict[type, dict[str, Option]] = {}
 
 
 def link_caption(start: Path, via: str | None, direction: str, end: str) -> str:
-    """A look-up as an arrow that points as the link does: `target_id ←owns– owner`."""
+    """Return a look-up as an arrow that points as the link does: `target_id ←owns– owner`."""
     if via is None:
         return f"{path_text(start)} → {end}"
     arrow = f"–{via}→" if direction == "forward" else f"←{via}–"

@@ -242,7 +242,9 @@ class _Batching:
     # -- which windows there are -----------------------------------------------------------------------
 
     def _closing_in_time(self, found: Windows) -> Windows:
-        """The windows without those that would close after the last moment there is: their contexts fail."""
+        """Return the windows without those that would close after the last moment there is: their contexts
+        fail.
+        """
         late = self.groups.times[found.first] > LAST_MOMENT - self.window
         if not late.any():
             return found
@@ -271,7 +273,7 @@ class _Batching:
         return at, groups.keys[at] == carried.keys
 
     def _grown(self, joined: Ints) -> Open:
-        """The windows carried in, with what joined them in this batch."""
+        """Return the windows carried in, with what joined them in this batch."""
         groups, carried = self.groups, self.carried
         at, present = self._group_of_carried()
         more = np.zeros(len(carried.keys), np.int64)
@@ -284,7 +286,9 @@ class _Batching:
         )
 
     def _rows_of_last(self, joined: Ints) -> Ints:
-        """The row of this batch that is the last member of each window carried in; -1 where none joined."""
+        """Return the row of this batch that is the last member of each window carried in; -1 where none
+        joined.
+        """
         groups = self.groups
         at, present = self._group_of_carried()
         rows = np.full(len(self.carried.keys), -1, np.int64)
@@ -324,7 +328,9 @@ class _Batching:
         )
 
     def _last_closed_on_arrival(self, found: Windows, numbers: Ints) -> int:
-        """The last window that a context of its key closed by coming when it was due; it and all before it fire."""
+        """Return the last window that a context of its key closed by coming when it was due; it and all
+        before it fire.
+        """
         latest = np.zeros(len(self.groups.keys), np.int64)
         np.maximum.at(latest, found.group, found.first)
         return int(numbers[found.first < latest[found.group]].max(initial=-1))
@@ -351,7 +357,7 @@ class _Batching:
         return out, Absorbed(int((closing.counts - 1).sum()), out, closing.numbers, members)
 
     def _last_members(self, closing: Open, rows: Ints) -> ContextBatch:
-        """The last member of each window: a context of this batch, or one that was held."""
+        """Return the last member of each window: a context of this batch, or one that was held."""
         now, earlier = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         parts = [self.contexts.take(rows[now])] if len(now) else []
         held = self.kernel._holding.release(closing.last[earlier], self.chunk)

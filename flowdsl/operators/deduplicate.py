@@ -109,7 +109,7 @@ class _Sightings(StateObject):
         return len(self.keys)
 
     def find(self, keys: Keys) -> tuple[Keys, Keys]:
-        """Which of these keys are here, and when their windows opened."""
+        """Return which of these keys are here, and when their windows opened."""
         if not len(self):
             return np.zeros(0, np.int64), self.opened
         at = np.searchsorted(self.keys, keys).clip(0, len(self) - 1)
@@ -117,7 +117,7 @@ class _Sightings(StateObject):
         return known, self.opened[at[known]]
 
     def since(self, expired: int) -> list[int]:
-        """The keys whose windows are open."""
+        """Return the keys whose windows are open."""
         return self.keys[self.opened > expired].tolist()  # type: ignore[no-any-return]
 
     def updated(self, newer: _Sightings, expired: int) -> _Sightings:
@@ -187,7 +187,7 @@ class DeduplicateKernel(Kernel):
         return StepOutcome(contexts.take(np.flatnonzero(passing)), failed, dropped)
 
     def _first_outside(self, groups: Groups, window: int) -> Keys:
-        """Where in each group the window that is open from earlier ends."""
+        """Return where in each group the window that is open from earlier ends."""
         start = groups.starts.copy()
         # of a key that is in several the newest sighting counts
         for sightings in self._tables:

@@ -88,7 +88,7 @@ class Deliver(Operator):
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Deliver:
-        """The step from a YAML mapping: `sink`, `sinks` or both, `sink` first."""
+        """Return the step from a YAML mapping: `sink`, `sinks` or both, `sink` first."""
         sinks = options.get("sinks", [])
         if not isinstance(sinks, list):
             raise BuildError(
@@ -158,7 +158,7 @@ class DeliverKernel(Kernel):
 
 
 def _recipients(contexts: ContextBatch, places: Sequence[Path]) -> Column:
-    """What stands at the first of these places that holds text."""
+    """Return what stands at the first of these places that holds text."""
     found = contexts.column(places[0])
     for path in places[1:]:
         if found.all_(Tag.TEXT):

@@ -190,7 +190,9 @@ class FanOutKernel(Kernel):
         return StepOutcome(passed, failed, dropped, branched=Branched(contexts, counts))
 
     def _too_many(self, contexts: ContextBatch, branches: Index) -> Mask | None:
-        """Which contexts would give their event too many branches, with those made before; None where none does."""
+        """Return which contexts would give their event too many branches, with those made before; None
+        where none does.
+        """
         if not len(contexts):
             return None
         seq = contexts.seq

@@ -36,7 +36,7 @@ class Steps:
 
     @abstractmethod
     def _then(self, step: Operator) -> Self:
-        """The flow with one step more."""
+        """Return the flow with one step more."""
 
     def then(self, step: Operator) -> Self:
         """Append a step that is an operator with its options: operators of other packages have no method here.
@@ -58,7 +58,7 @@ class Steps:
 
 
 def source() -> str:
-    """The text of the module."""
+    """Return the text of the module."""
     return HEAD + "".join(_method(operator) for operator in OPERATORS.own.values())
 
 

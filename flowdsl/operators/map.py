@@ -127,7 +127,7 @@ class Map(Operator):
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Map:
-        """The step with the template of a YAML file."""
+        """Return the step with the template of a YAML file."""
         return cls.read(template=options["template"])
 
     @property
@@ -203,7 +203,7 @@ class MapKernel(Kernel):
 
 
 def leaves(node: Node) -> Iterator[Template | Expression]:
-    """The templates and expressions of a template, in their order."""
+    """Return the templates and expressions of a template, in their order."""
     if isinstance(node, Fields):
         for _, value in node.items:
             yield from leaves(value)

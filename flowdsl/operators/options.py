@@ -114,7 +114,7 @@ def option(
 
 
 def text_schema(*examples: str) -> dict[str, Any]:
-    """The schema of text that is not empty."""
+    """Return the schema of text that is not empty."""
     return {"type": "string", "minLength": 1, "pattern": r"\S", "examples": list(examples)}
 
 
@@ -155,14 +155,14 @@ def check_text(value: object, what: str) -> str:
 
 
 def check_flag(value: object, what: str) -> bool:
-    """True or false."""
+    """Declare an option that is true or false."""
     if not isinstance(value, bool):
         raise BuildError(f"{what} must be True or False, not {value!r}")
     return value
 
 
 def check_count(value: object, what: str, least: int) -> int:
-    """A whole number of at least `least`, in 64 bits."""
+    """Declare an option that is a whole number of at least `least`, in 64 bits."""
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
         raise BuildError(
             f"{what} is beyond 64 bits", allowed=f"a whole number from {least} to {(1 << 63) - 1:,}"

@@ -61,7 +61,7 @@ class ProjectSpec:
     rules: Rules = field(default=FLOWDSL, compare=False)
 
     def __getitem__(self, name: str) -> FlowSpec:
-        """The first flow of that name."""
+        """Return the first flow of that name."""
         for flow in self.flows:
             if flow.name == name:
                 return flow
@@ -73,7 +73,7 @@ class ProjectSpec:
         )
 
     def with_flow(self, flow: FlowSpec) -> Self:
-        """The project with this flow in the place of the first of its name, or at the end.
+        """Return the project with this flow in the place of the first of its name, or at the end.
 
         >>> from flowdsl import load, on
         >>> project = load("# ours\\n- name: a  # first\\n  trigger: {kind: link.created}\\n  pipeline: []\\n")
@@ -136,7 +136,7 @@ class ProjectSpec:
 
 
 def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of both; lists and mappings of one key are joined, of anything else the last counts."""
+    """Return the keys of both; lists and mappings of one key are joined, of anything else the last counts."""
     joined = {**one, **other}
     for key in one.keys() & other.keys():
         mine, its = one[key], other[key]

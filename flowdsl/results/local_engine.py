@@ -75,7 +75,9 @@ class LocalEngine:
 
 
 def _sources(options: Options) -> tuple[EventSource, ...]:
-    """What a next replay has to read to know what events are known by; of a log with an identity that is nothing."""
+    """Return what a next replay has to read to know what events are known by; of a log with an identity
+    that is nothing.
+    """
     if getattr(options.source, "identity", None) is not None:
         return ()
     earlier = () if options.state is None else options.state.sources
@@ -83,7 +85,7 @@ def _sources(options: Options) -> tuple[EventSource, ...]:
 
 
 def _gathered(local: LocalExecutor, options: Options, follower: ProgressReporter) -> Tick:
-    """What to tell of the events that are run, once the final graph is there where it is wanted."""
+    """Return what to tell of the events that are run, once the final graph is there where it is wanted."""
     if options.as_of != "end":
         return follower
     local.gather_final_graph(options.source, options.span, follower.part(_GATHERING))

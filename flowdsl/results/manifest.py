@@ -26,7 +26,7 @@ OPEN_SCHEMA = {
 
 
 def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool) -> dict[str, Any]:
-    """What is known of a run beside its tables."""
+    """Return what is known of a run beside its tables."""
     fan_outs = [
         {"number": flow, "step": one.step.number, **_sizes(one.counts.sizes)}
         for one in totals.steps
@@ -61,7 +61,9 @@ def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool) -> dict[str, Any]
 
 
 def delivers_of(plan: Plan) -> list[dict[str, Any]]:
-    """The deliver steps: where their deliveries are kept, whose they are, and what sinks and fields they have."""
+    """Return the deliver steps: where their deliveries are kept, whose they are, and what sinks and fields
+    they have.
+    """
     delivers: list[dict[str, Any]] = []
     for step in plan.steps:
         if step.sinks:
@@ -79,7 +81,7 @@ def delivers_of(plan: Plan) -> list[dict[str, Any]]:
 
 
 def step_rows(plan: Plan, steps: Sequence[StepTotals]) -> list[dict[str, Any]]:
-    """What became of the contexts at every step, a row for each flow that has it."""
+    """Return what became of the contexts at every step, a row for each flow that has it."""
     rows: list[dict[str, Any]] = []
     for one in steps:
         tally, step = one.counts, one.step

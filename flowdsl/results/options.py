@@ -61,7 +61,7 @@ def options_of(  # noqa: PLR0913 -- those of `replay`
     chunk_size: int | None = None,
     max_ahead_of_next: str | dt.timedelta | None = None,
 ) -> Options:
-    """What `replay` was asked for, checked."""
+    """Return what `replay` was asked for, checked."""
     _check_choice("open_windows", open_windows, ("flush", "keep"))
     _check_choice("as_of", as_of, ("event", "end"))
     _check_graph(graph)
@@ -88,7 +88,7 @@ def options_of(  # noqa: PLR0913 -- those of `replay`
 
 
 def opened(log: LogLike, max_ahead_of_next: str | dt.timedelta | None = None) -> EventSource:
-    """A log as it is replayed, with `max_ahead_of_next` as `replay` takes it."""
+    """Return a log as it is replayed, with `max_ahead_of_next` as `replay` takes it."""
     source = open_log(log)
     if max_ahead_of_next is None:
         return source
@@ -96,7 +96,9 @@ def opened(log: LogLike, max_ahead_of_next: str | dt.timedelta | None = None) ->
 
 
 def whole_log(flow: FlowSpec, log: LogLike, graph: EntityGraph | None = None) -> Options:
-    """The options of a replay of one flow over all of a log, as `replay` has them when nothing else is said."""
+    """Return the options of a replay of one flow over all of a log, as `replay` has them when nothing else
+    is said.
+    """
     _check_graph(graph)
     return Options(
         by_rules((flow,), rules_of(None)), open_log(log), graph, ReplayRange(), None, "flush", "event", None
@@ -151,7 +153,7 @@ def _only(only: Any) -> Any:
 
 
 def _duration(name: str, value: object) -> int:
-    """A duration in microseconds."""
+    """Return a duration in microseconds."""
     try:
         return parse_duration(value).microseconds
     except BuildError as error:

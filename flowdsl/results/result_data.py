@@ -60,7 +60,7 @@ class ResultData:
         return tuple(self.manifest["flows"])
 
     def __getitem__(self, sink: str) -> pd.DataFrame:
-        """What one sink received, a row a delivery, in the order of delivery."""
+        """Return what one sink received, a row a delivery, in the order of delivery."""
         key = f"sink {sink}"
         if key not in self._cache:
             self._cache[key] = self.to_pandas(sink)
@@ -201,7 +201,7 @@ class ResultData:
         return self._cached("deliveries")
 
     def __len__(self) -> int:
-        """How many deliveries there are."""
+        """Return how many deliveries there are."""
         return sum(d["count"] for d in self.manifest["delivered"])
 
     # -- everything else -------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ class ResultData:
 
     @property
     def steps(self) -> pd.DataFrame:
-        """What became of the contexts that entered each step, and the time it took in seconds."""
+        """Return what became of the contexts that entered each step, and the time it took in seconds."""
         return self._cached("steps")
 
     @property
@@ -256,7 +256,8 @@ class ResultData:
 
     @property
     def stopped(self) -> Stopped | None:
-        """Where production would stop for good: `seq_no`, `flow`, `step` and `reason`; None if it does not.
+        """Return where production would stop for good: `seq_no`, `flow`, `step` and `reason`; None if it
+        does not.
 
         No later event was processed, by any flow. Of that event, earlier flows and earlier branches were processed.
         """

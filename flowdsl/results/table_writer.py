@@ -136,7 +136,7 @@ class TableRecorder:
         self.ahead_count += len(rows)
 
     def unmatched(self, chunk: Chunk, rows: Index) -> None:
-        """Deletions that met nothing."""
+        """Note deletions that met nothing."""
         frame = chunk.events.frame[rows]
         columns = [
             pl.col(name).cast(pl.String) if name == "kind" else pl.col(name)
@@ -147,7 +147,7 @@ class TableRecorder:
         self.unmatched_count += len(rows)
 
     def branch(self) -> TableRecorder:
-        """A recorder for one piece of work, whose records are put in their place by `join`."""
+        """Return a recorder for one piece of work, whose records are put in their place by `join`."""
         branch = TableRecorder(MemoryStore(), trace=self.trace, source=self._source)
         branch._settles = False
         branch.event_columns = self.event_columns
@@ -183,7 +183,7 @@ class TableRecorder:
 
     @property
     def source(self) -> EventSource:
-        """Where the events of failures are read again."""
+        """Return where the events of failures are read again."""
         assert self._source is not None
         return self._source
 
@@ -220,7 +220,7 @@ def failure_rows(
 
 
 def _beside_clock(chunk: Chunk, rows: Index) -> pl.DataFrame:
-    """Some events with the clock at which they were processed."""
+    """Return some events with the clock at which they were processed."""
     frame = chunk.events.frame[rows]
     columns = [c for c in ("seq_no", "event_id", "timestamp", "kind") if c in frame.columns]
     clock = pl.Series("clock", chunk.clock[rows]).cast(MOMENT)
@@ -228,7 +228,7 @@ def _beside_clock(chunk: Chunk, rows: Index) -> pl.DataFrame:
 
 
 def deliveries_table(step: int, flows: list[int]) -> str:
-    """The name of the table of one deliver step; flows that share the step share the table."""
+    """Return the name of the table of one deliver step; flows that share the step share the table."""
     return f"deliveries/{flows[0]}-{step}"
 
 
@@ -272,7 +272,9 @@ def _delivery_part(step: CompiledStep, delivered: Deliveries, event_columns: Ite
 
 
 def field_series(value: Column | Payload) -> tuple[pl.Series, bool]:
-    """A payload field in the plainest type, and whether that is JSON text: structs for objects, lists where one type fits."""
+    """Return a payload field in the plainest type, and whether that is JSON text: structs for objects,
+    lists where one type fits.
+    """
     if isinstance(value, Column):
         return value.to_series()
     if isinstance(value.node, dict) and value.node:
@@ -290,7 +292,7 @@ def field_series(value: Column | Payload) -> tuple[pl.Series, bool]:
 
 
 def _text_variable(name: str, contexts: ContextBatch) -> pl.Series:
-    """A variable where it is text, else null."""
+    """Return a variable where it is text, else null."""
     column = contexts.column((name,))
     return only(column.text_series(), column.is_(Tag.TEXT))
 
@@ -303,7 +305,7 @@ def _optional_text(name: str, contexts: ContextBatch) -> pl.Series:
 
 
 def closed_texts(contexts: ContextBatch) -> pl.Series:
-    """What released each context: `timer`, `end` or null."""
+    """Return what released each context: `timer`, `end` or null."""
     if contexts.closed is None:
         return pl.Series("closed_by", [None], dtype=CLOSED).new_from_index(0, len(contexts))
     codes = pl.Series("closed_by", contexts.closed)
@@ -325,7 +327,7 @@ def branch_texts(branches: Any, size: int) -> pl.Series:
 def read_events_at(
     source: EventSource, seqs: Seqs, columns: Collection[str] = EVENT_COLUMNS, tick: Tick = noop
 ) -> pl.DataFrame:
-    """The events of these sequence numbers, which ascend, with all columns that the source has."""
+    """Return the events of these sequence numbers, which ascend, with all columns that the source has."""
     found = []
     for chunk in source.chunks(columns, 1 << 17, int(seqs[0]) - 1):
         numbers = chunk["seq_no"].to_numpy()

@@ -240,7 +240,7 @@ class Counter(KeptSink[Change]):
         )
 
     def _start(self, key: Key) -> Number:
-        """Where a number starts: at what the graph has, or at 0."""
+        """Return where a number starts: at what the graph has, or at 0."""
         if self._graph is None:
             return 0
         entity_type, entity_id, field = key
@@ -260,12 +260,12 @@ def _changed(old: Number, change: Change) -> Number:
 
 
 def _stored(number: Number) -> Number:
-    """A number as it can be kept: whole ones beyond 64 bits as floats."""
+    """Return a number as it can be kept: whole ones beyond 64 bits as floats."""
     return float(number) if isinstance(number, int) and not -(2**63) <= number < 2**63 else number
 
 
 def _sum(one: Number, other: Number) -> Number:
-    """The sum; of floats whose sum is beyond all floats, the greatest one."""
+    """Return the sum; of floats whose sum is beyond all floats, the greatest one."""
     if isinstance(one, int) and isinstance(other, int):
         return one + other
     return min(max(float(one) + float(other), -_MOST), _MOST)

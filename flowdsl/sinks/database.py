@@ -257,7 +257,8 @@ class Database:
 
 
 def _is_no_database(path: Path) -> bool:
-    """Whether a file holds something that is too short for a page: SQLite would write over it without a word.
+    """Return True if a file holds something that is too short for a page: SQLite would write over it
+    without a word.
 
     With a journal beside it, it may be a database whose first page was being written.
     """

@@ -298,7 +298,7 @@ class KeptSink(DurableSink, Generic[Row]):
         return found
 
     def _row(self, delivery: Delivery, key: StoredKey) -> Row | Failure:
-        """A delivery as a row, or why it cannot be kept; `key` is its key as it is kept."""
+        """Return a delivery as a row, or why it cannot be kept; `key` is its key as it is kept."""
         raise NotImplementedError
 
     def _write(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> Sequence[Any]:
@@ -314,7 +314,8 @@ class KeptSink(DurableSink, Generic[Row]):
 
 
 def stored_key(key: str) -> StoredKey:
-    """A key as it is kept, that of a provisional delivery being that of the final one; one made elsewhere
+    """Return a key as it is kept, that of a provisional delivery being that of the final one; one made
+    elsewhere
     stays text.
 
     >>> stored_key("00" * 15 + "ff-end") == stored_key("00" * 15 + "ff") == bytes(15) + b"\\xff", stored_key("mine")
@@ -325,7 +326,7 @@ def stored_key(key: str) -> StoredKey:
 
 
 def told_key(stored: StoredKey) -> str:
-    """A kept key as text."""
+    """Return a kept key as text."""
     return stored.hex() if isinstance(stored, bytes) else stored
 
 
@@ -347,14 +348,14 @@ def changed_by_id(database: Database, sql: str, recipient: str, ids: Sequence[st
 
 
 def no_recipient(sink: str) -> Failure:
-    """The failure of a delivery that is for nobody."""
+    """Return the failure of a delivery that is for nobody."""
     return Failure(
         f"{sink} needs a recipient, and there is none: give the payload a recipient_id", permanent=True
     )
 
 
 def json_text(value: Any) -> str:
-    """A JSON value as compact text."""
+    """Return a JSON value as compact text."""
     return _COMPACT.encode(value) if _ENCODE is None else "".join(_ENCODE(value, 0))
 
 

@@ -66,7 +66,7 @@ class Tokens:
 
 
 def checked_secret(secret: str) -> bytes:
-    """A secret as the key that it is; one that is too short is refused."""
+    """Return a secret as the key that it is; one that is too short is refused."""
     key = secret.encode()
     if len(key) < LEAST_SECRET:
         raise SinkError(

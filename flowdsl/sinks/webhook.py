@@ -242,7 +242,7 @@ class Webhook(Sink):
         raise PermanentError(f"the server redirects more than {_HOPS} times")
 
     def _redirected(self, url: str, own: Origin, status: int, location: str | None) -> str:
-        """Where a redirect leads, if it may be followed."""
+        """Return where a redirect leads, if it may be followed."""
         if status not in (307, 308) or location is None:
             raise PermanentError(
                 f"the server answered {status}, a redirect that would not carry the payload on", status
@@ -264,7 +264,7 @@ class Webhook(Sink):
 
 
 def origin(url: str, what: str) -> Origin:
-    """The scheme, host and port of a URL; a `SinkError` where it has none, which does not show it."""
+    """Return the scheme, host and port of a URL; a `SinkError` where it has none, which does not show it."""
     try:
         parts: SplitResult = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -276,7 +276,7 @@ def origin(url: str, what: str) -> Origin:
 
 
 def shown_url(url: Any) -> str:
-    """A URL as it may be shown: the server alone, for a path may be as secret as a password.
+    """Return a URL as it may be shown: the server alone, for a path may be as secret as a password.
 
     >>> shown_url("https://ann:pw@hooks.example.org/services/T0/B0?key=x")
     'https://hooks.example.org/…'
@@ -290,7 +290,7 @@ def shown_url(url: Any) -> str:
 
 
 def seconds(timeout: Any) -> float:
-    """A time as seconds."""
+    """Return a time as seconds."""
     if isinstance(timeout, str):
         try:
             timeout = parse_duration(timeout).microseconds / 1e6
@@ -304,7 +304,7 @@ def seconds(timeout: Any) -> float:
 
 
 def whole(name: str, number: Any) -> int:
-    """A whole number from 1 up."""
+    """Return a whole number from 1 up."""
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise SinkError(f"{name} is {number!r:.40}", allowed="a whole number from 1 up")
     return number

@@ -75,7 +75,7 @@ class Link:
     died: list[int]
 
     def lives(self, seen: int) -> bool:
-        """Whether it is there after an event."""
+        """Return True if it is there after an event."""
         return self.born <= seen and (not self.died or self.died[0] > seen)
 
     @property
@@ -98,7 +98,7 @@ class GraphSlice:
 def surroundings(
     source: EventSource, base: EntityGraph, readings: Iterable[GraphRead], events: set[int]
 ) -> GraphSlice:
-    """What the readings need around these events."""
+    """Return what the readings need around these events."""
     readings = list(readings)
     world = _LogAndGraph(source, base, max((r.seen for r in readings), default=0))
     lists = world.lists([r for r in readings if r.via is not None])
@@ -183,7 +183,7 @@ class _States:
         return state
 
     def since(self, kind: str, data: Any) -> int:
-        """The last event that made an entity this."""
+        """Return the last event that made an entity this."""
         return max(at for at, change in self.changes.items() if change == (kind, data))
 
 
@@ -195,7 +195,7 @@ class _LogAndGraph:
         self._order: dict[Link, int] = {}
 
     def order(self, link: Link) -> int:
-        """Where a link stands among all."""
+        """Return where a link stands among all."""
         return self._order[link]
 
     def lists(self, readings: Iterable[GraphRead]) -> dict[tuple[Any, ...], list[Link]]:
@@ -224,7 +224,7 @@ class _LogAndGraph:
         }  # fmt: skip
 
     def states(self, readings: Iterable[tuple[str, int]]) -> dict[str, _States]:
-        """What each id was, and when."""
+        """Return what each id was, and when."""
         ids = sorted({one for one, _ in readings})
         base = entities_of(self._base, ids)
         states = {one: _States(base.get(one, {}), {}) for one in ids}
@@ -239,7 +239,7 @@ class _LogAndGraph:
 
 
 def rows_of(source: EventSource, where: pl.Expr, until: int = _NEVER) -> list[Row]:
-    """The events for which an expression holds, up to a sequence number."""
+    """Return the events for which an expression holds, up to a sequence number."""
     wanted: list[int] = []
     # first without the heavy columns: most events are none of those that are wanted
     for frame in source.chunks(where.meta.root_names(), _SOME):
@@ -250,7 +250,7 @@ def rows_of(source: EventSource, where: pl.Expr, until: int = _NEVER) -> list[Ro
 
 
 def numbered_rows(source: EventSource, seq_nos: list[int]) -> list[Row]:
-    """The events with these sequence numbers, which ascend."""
+    """Return the events with these sequence numbers, which ascend."""
     rows: list[Row] = []
     if not seq_nos:
         return rows
@@ -264,7 +264,7 @@ def numbered_rows(source: EventSource, seq_nos: list[int]) -> list[Row]:
 
 
 def _data(text: str | None) -> Any:
-    """What an entity is: an empty object where an event says nothing of it."""
+    """Return what an entity is: an empty object where an event says nothing of it."""
     value = json.loads(text) if text is not None else None
     return {} if value is None else value
 

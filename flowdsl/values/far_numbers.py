@@ -21,7 +21,8 @@ _FIRST_BEYOND: Final = 2**1024 - 2**970
 
 
 def far_number(text: str, name: str = "") -> str | None:
-    """The path to the first number of a JSON text that no 64-bit float holds; None where there is none.
+    """Return the path to the first number of a JSON text that no 64-bit float holds; None where there is
+    none.
 
     >>> far_number('{"a": [1, {"b": 1e400}]}', "data")
     'data.a[1].b'
@@ -34,7 +35,8 @@ def far_number(text: str, name: str = "") -> str | None:
 
 
 def infinity(value: object, name: str = "") -> str | None:
-    """The path to the first number in dictionaries and lists that is not finite; None where it is NaN, or
+    """Return the path to the first number in dictionaries and lists that is not finite; None where it is
+    NaN, or
     there is none.
     """
     pending: list[tuple[str, Any]] = [(name, value)]

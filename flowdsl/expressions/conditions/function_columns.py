@@ -92,7 +92,7 @@ def _letters(function: Literal["lower", "upper"], texts: pl.Series) -> pl.Series
 
 
 def _find(function: str, whole: Operand, part: Operand) -> Mask:
-    """Where a text begins with, ends with or contains another; what is no text counts for nothing."""
+    """Return where a text begins with, ends with or contains another; what is no text counts for nothing."""
     size = max(len(one.text_series()) for one in (whole, part) if not isinstance(one, ConstantOperand))
     texts = _texts(whole, size)
     if function == "contains":

@@ -189,7 +189,7 @@ class _Evaluation:
     # -- functions -------------------------------------------------------------------------------------
 
     def call(self, function: Function, node: Expression) -> Evaluated:
-        """A function of the values of the node's children."""
+        """Return a function of the values of the node's children."""
         evaluated = [self.value(child) for child in node.children]
         operands = [operand for operand, _ in evaluated]
         present: Where = np.True_
@@ -219,7 +219,7 @@ class _Evaluation:
     def checked(
         self, function: Function, node: Expression, operands: list[Operand]
     ) -> tuple[Where, Failures | None]:
-        """The rows where no operand is missing, and those of them where one has a wrong type."""
+        """Return the rows where no operand is missing, and those of them where one has a wrong type."""
         tags = [tagged(operand) for operand in operands]
         present = ~either([of_type(found, Tag.MISSING) for found in tags])
         refusals = OperandErrors(self.size)
@@ -252,7 +252,9 @@ class _Evaluation:
 
 
 def _where(present: Where, result: Column, function: Function) -> Column:
-    """The results of a function where its arguments are present, and its answer for missing ones elsewhere."""
+    """Return the results of a function where its arguments are present, and its answer for missing ones
+    elsewhere.
+    """
     if present is np.True_:
         return result
     mask = spread(present, len(result))
@@ -273,7 +275,7 @@ def _taken(operand: Operand, index: Index) -> Column:
 def _per_distinct(
     function: Function, node: Expression, columns: list[Column]
 ) -> tuple[Column, Failures | None]:
-    """The results of a function, called once for each distinct combination of values that it takes."""
+    """Return the results of a function, called once for each distinct combination of values that it takes."""
     first, group = _distinct(columns)
     answers: list[Any] = []
     codes = np.zeros(len(first), np.int32)
