@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flowdsl.errors import DataError
-from flowdsl.events import FlowWarning, entity_created, entity_deleted
+from flowdsl.events import FlowWarning, entity_created
 from flowdsl.log import ParquetEventLog
 from flowdsl.log import segments as writing
 
@@ -198,16 +198,3 @@ def test_a_file_that_is_gone_is_named_and_the_rest_can_be_used(folder: Path, nam
 def test_verify_needs_a_log(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no log"):
         ParquetEventLog(tmp_path / "none").verify()
-
-
-def test_a_log_of_which_only_the_lock_is_left_is_no_new_one(tmp_path: Path) -> None:
-    with ParquetEventLog(tmp_path) as log:
-        log.append([entity_deleted("user", name) for name in ("ann", "bob")])
-    for name in ("log.sqlite", "tail.log"):
-        (tmp_path / name).unlink()
-    with pytest.raises(DataError, match="verify"):
-        ParquetEventLog(tmp_path).last_seq_no()
-    with ParquetEventLog(tmp_path) as log:
-        log.verify(repair=True)
-        assert [(row.problem, row.reason) for row in log.problems.itertuples()]
-        assert log.append(entity_deleted("user", "zoe")) == 3
