@@ -11,6 +11,7 @@ entry point               what it refers to            where it is then used
 `flowdsl.functions`       a `Function`                 conditions: `name(x)`, and `fn.name(var.x)`
 `flowdsl.findings`        a `Rule`                     `check`
 `flowdsl.formats`         a `FileFormat`               `read_events`, `convert`
+`flowdsl.rows`            a `RowFormat`                `read_events`, `convert`
 ========================  ===========================  ==============================================
 """
 
@@ -26,6 +27,7 @@ from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.log.formats import FileFormat
 from flowdsl.log.problems import RowProblems
+from flowdsl.log.row_formats import RowFormat
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import (
@@ -74,6 +76,7 @@ __all__ = [
     "Option",
     "OptionType",
     "ProjectView",
+    "RowFormat",
     "RowProblems",
     "Rule",
     "Sink",

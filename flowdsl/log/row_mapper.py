@@ -13,10 +13,10 @@ import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS, id_text, json_text, timestamp_us
-from flowdsl.log.cloudevents import cloud_fields, is_cloud_event
 from flowdsl.log.columns import TIME, SchemaCoercer, row_in_python, within_years
 from flowdsl.log.origins import ConstantOrigin, Origin, PartOrigin, Paths, Row, check_kind, check_origin
 from flowdsl.log.problems import RowProblems
+from flowdsl.log.row_formats import ROW_FORMATS, known_fields
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.log.timestamps import PER_SECOND, TimeUnit, instants
 from flowdsl.log.validation import without
@@ -178,11 +178,16 @@ class _Source:
 
     def _recognised(self, rows: list[dict[str, Any]]) -> list[Row]:
         known: list[Row] = []
+        shapes = list(ROW_FORMATS.values())
         for i, row in enumerate(rows):
             try:
-                known.append(_known_fields(row))
+                known.append(known_fields(row, shapes))
             except DataError as error:
                 self.broken[i] = error.what
+                known.append({})
+            # a shape of another package was not written for every row
+            except _ROW_ERRORS as error:
+                self.broken[i] = f"{type(error).__name__}: {error}"[:200]
                 known.append({})
         return known
 
@@ -207,31 +212,6 @@ def _rows(table: pl.DataFrame, at: Ints) -> Sequence[Row]:
         # moments beyond what Python knows
         return [row_in_python(table, i) for i in at.tolist()]
     return rows.rows(named=True)
-
-
-def _known_fields(row: dict[str, Any]) -> Row:
-    """Return the fields of a row whose shape is known: a CloudEvent, production's envelope or event, an event
-    table's row.
-    """
-    if is_cloud_event(row):
-        fields = cloud_fields(row)
-        return {**fields, **{name: json_text(fields.get(name), name) for name in JSON_COLUMNS}}
-    inner = row.get("event")
-    if isinstance(inner, Mapping):
-        fields = {
-            **inner,
-            "event_id": row.get("id"),
-            "timestamp": row.get("timestamp"),
-            "seq_no": row.get("seq_no"),
-        }
-    else:
-        fields = {**row, "event_id": row.get("event_id", row.get("id") if "action" in row else None)}
-    if "action" in fields and isinstance(fields.get("kind"), str):
-        fields["kind"] = f"{fields['kind']}.{fields['action']}"
-    if "action" in fields:
-        # in production's form a text is a JSON value; a row of an event table holds JSON text
-        fields |= {name: json_text(fields.get(name), name) for name in JSON_COLUMNS}
-    return fields
 
 
 def _json_or_text(value: Any, name: str) -> str | None:
