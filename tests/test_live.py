@@ -595,6 +595,39 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(tmp_path: Pa
             Runtime(once, log, sinks={"in-app": in_app}).run_until_idle()
 
 
+def test_files_of_another_consumer_are_refused(tmp_path: Path) -> None:
+    with fd.ParquetEventLog(tmp_path / "log") as log:
+        for name in ("a", "b"):
+            log.append(like(name))
+            Runtime(told, log, consumer_name=name).run_until_idle()
+        a, b = (tmp_path / "log" / "consumers" / name for name in ("a", "b"))
+        for path in a.glob("checkpoint-*"):
+            path.write_bytes(next(b.glob("checkpoint-*")).read_bytes())
+        with pytest.raises(LiveError, match="that of the consumer 'b'"):
+            Runtime(told, log, consumer_name="a").run_until_idle()
+        (b / "consumer.sqlite").write_bytes((a / "consumer.sqlite").read_bytes())
+        with pytest.raises(LiveError, match=r"consumer\.sqlite of the consumer 'b' is that of 'a'"):
+            Runtime(told, log, consumer_name="b").run_until_idle()
+
+
+def test_a_missing_file_of_a_consumer_is_not_taken_for_a_new_consumer(tmp_path: Path) -> None:
+    with fd.ParquetEventLog(tmp_path / "log") as log:
+        log.append(like("ann"))
+        Runtime(once, log).run_until_idle()
+        kept = {path: path.read_bytes() for path in checkpoints(tmp_path)}
+        for path in kept:
+            path.unlink()
+        with pytest.raises(
+            LiveError, match="no checkpoint of the consumer 'flow-runtime' can be read: there is none"
+        ):
+            Runtime(once, log).run_until_idle()
+        for path, content in kept.items():
+            path.write_bytes(content)
+        (tmp_path / "log" / "consumers" / "flow-runtime" / "consumer.sqlite").unlink()
+        with pytest.raises(LiveError, match=r"consumer\.sqlite of the consumer 'flow-runtime' is missing"):
+            Runtime(once, log).run_until_idle()
+
+
 def test_dead_letters_that_were_given_up_stay_so_where_the_checkpoint_before_is_used(tmp_path: Path) -> None:
     flow = on("link.created").map(title="{{ metadata.title }}").deliver("in-app")
     with fd.ParquetEventLog(tmp_path / "log") as log:

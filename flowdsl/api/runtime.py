@@ -484,6 +484,7 @@ class Runtime:
     def _run_from(
         self, position: Position | str | int | None, first: Position, follower: ProgressReporter
     ) -> LiveWorker:
+        self._consumer.check_whose()
         fetchers = {} if self.graph is None else self.graph.fetchers
         checkpoints = Checkpoints(self._consumer, self._plan, fetchers)
         beginning = Bootstrap(

@@ -27,9 +27,10 @@ from flowdsl.live.log_cursor import LogPosition
 from flowdsl.live.state_codec import BlobWriter, SerializedState, read_state, write_state
 from flowdsl.log.fsync import created, put_in_place, sync, write_whole
 
-_HEAD: Final = b"flowdsl checkpoint 2\n"
+_HEAD: Final = b"flowdsl checkpoint 3\n"
 _BLOB: Final = re.compile(r"[0-9a-f]{32}")
 _HELD: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "consumer": lambda name: isinstance(name, str),
     "run": lambda run: isinstance(run, str),
     "place": lambda place: isinstance(place, list) and len(place) == 3 and all(map(_is_count, place)),
     "earlier": lambda runs: isinstance(runs, list) and all(map(_is_earlier, runs)),
@@ -80,6 +81,7 @@ class Checkpoints:
         written = write_state(checkpoint.state, self._blobs)
         place = checkpoint.place
         head = {
+            "consumer": self._consumer.name,
             "run": checkpoint.run,
             "place": [place.seq_no, place.marks, place.here],
             "earlier": [[one.run, sorted(one.flows)] for one in checkpoint.earlier],
@@ -108,9 +110,10 @@ class Checkpoints:
             for problem in problems:
                 warnings.warn(f"{problem}; the one before it is used", FlowWarning, stacklevel=2)
             return found
-        if problems:
+        if problems or self._consumer.has_run:
+            why = problems[0] if problems else "there is none any more"
             raise LiveError(
-                f"no checkpoint of the consumer {self._consumer.name!r} can be read: {problems[0]}",
+                f"no checkpoint of the consumer {self._consumer.name!r} can be read: {why}",
                 hint='state="discard" (flowdsl run --discard-state) goes on from the last position without what windows, '
                 "queues and limits remembered",
             )
@@ -140,6 +143,8 @@ class Checkpoints:
 
     def _read(self, path: Path) -> Checkpoint:
         head, content = _head(path)
+        if head["consumer"] != self._consumer.name:
+            raise DataError(f"a checkpoint is that of the consumer {head['consumer']!r}", place=str(path))
         if _digest(content) != head["digest"]:
             raise DataError("a checkpoint is damaged", place=str(path))
         try:

@@ -45,6 +45,7 @@ _BESIDE: Final = "consumers"
 UNUSABLE: Final = "is the folder there, is it this user's, and is there room on the disk?"
 # a process that is just going holds the lock for a moment longer
 _GOING: Final = 0.5
+_BRING_BACK: Final = "bring back its own file; a consumer_name that is new begins anew beside it"
 # deliveries that become dead letters at once
 _BURIED: Final = 1 << 12
 
@@ -150,6 +151,25 @@ class ConsumerStore:
     def has_run(self) -> bool:
         """Return True if this consumer has run before."""
         return self.fact("acknowledged") is not None
+
+    def check_whose(self) -> None:
+        """Reject the file of another consumer, and one that was removed or replaced by a new one."""
+        if self.folder is None:
+            return
+        whose = self.fact("consumer")
+        if whose == self.name:
+            return
+        if whose is not None:
+            raise LiveError(
+                f"{_FILE} of the consumer {self.name!r} is that of {whose!r}", place=str(self.folder / _FILE), hint=_BRING_BACK
+            )  # fmt: skip
+        # it says whose it is before there is any checkpoint
+        if any(self.folder.glob("checkpoint-*")):
+            raise LiveError(
+                f"{_FILE} of the consumer {self.name!r} is missing, with its dead letters",
+                place=str(self.folder / _FILE), hint=_BRING_BACK,
+            )  # fmt: skip
+        self.keep_fact("consumer", self.name)
 
     def begin(self, run: str, earlier: Sequence[str] = ()) -> None:
         """Start a new run; forget the progress of other runs, except the `earlier` ones that it continues."""
