@@ -1,4 +1,4 @@
-"""Which rules a flow runs by: the one place that says where a production runtime differs from flowdsl, and how.
+"""Rules that a flow runs by: the one place that says where a production runtime differs from flowdsl, and how.
 
 Operators, graph and engine ask a `Rules` for a behaviour, never for the name of a runtime. `FLOWDSL` are the rules of
 `on(…)`, `THIS_RS` those of the production runtime as its engine was seen to behave; `rules_of` finds them by name. How
@@ -16,7 +16,7 @@ from flowdsl.values.paths import Path
 
 @dataclass(frozen=True)
 class Rules:
-    """What may differ between runtimes, one field a behaviour."""
+    """Behaviour that may differ between runtimes, one field each."""
 
     name: str
     early_checks: bool

@@ -1,4 +1,4 @@
-"""What users hold and call: `Flow`, `Project`, `Result`, `Runtime`, `replay`, `load` and the rest of
+"""Public classes and functions: `Flow`, `Project`, `Result`, `Runtime`, `replay`, `load` and the rest of
 `flowdsl.__all__`.
 
 Goes in: classes and functions that only put together what lies below, with their documentation. Stays out:

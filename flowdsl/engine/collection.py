@@ -1,4 +1,4 @@
-"""What a live run forgets: ids, keys and identities of links that nothing refers to any more."""
+"""Garbage collection of a live run: ids, keys and identities of links that nothing refers to any more."""
 
 from __future__ import annotations
 

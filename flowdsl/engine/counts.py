@@ -20,7 +20,7 @@ _USUAL = 1 << 16
 
 
 class FanOutHistogram:
-    """How many branches a fan-out made of each context: how often each number came, and where the largest was."""
+    """Histogram of branches per context of a fan-out, and the place of the largest number."""
 
     def __init__(self) -> None:
         # by number of branches; the few that are larger than it has room for are counted one by one
@@ -64,7 +64,7 @@ class FanOutHistogram:
 
 @dataclass
 class StepCounts:
-    """What became of the contexts that entered a step."""
+    """Counts of the contexts that entered a step, by outcome."""
 
     held_before: int = 0
     entered: int = 0

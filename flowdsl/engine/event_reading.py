@@ -1,4 +1,4 @@
-"""What became of one event at each step, with its variables: taken out of a run by its trace, for `explain`."""
+"""Outcomes of one event at each step, with its variables: taken out of a run by its trace, for `explain`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Choice = Callable[[CompiledStep, ContextBatch, Index], list[int]]
 
 @dataclass
 class StepTrace:
-    """What became of one context of the event at one step."""
+    """Outcome of one context of the event at one step."""
 
     stage: CompiledStep
     branch: Branch
@@ -184,7 +184,7 @@ class EventReading:
         return seen
 
     def _complete(self, stage: CompiledStep, branch: Branch, before: dict[str, Any]) -> None:
-        """What the step read, for every outcome of a context that entered it."""
+        """Note what the step read, for every outcome of a context that entered it."""
         operands = stage.operator.operands(lambda path: value_at(before, path))
         mine = self.stages[id(stage)]
         for own in (

@@ -53,7 +53,7 @@ class LocalExecutor:
         spares: bool = False,
         gates: Mapping[str, RecipientFilter] | None = None,
     ) -> None:
-        """`steps`: what the steps of the plan among them remember. `spares`: an unexpected error of a step fails the contexts that met it, and the run goes on."""
+        """Start a run; `steps` is what the steps of the plan remember. `spares`: an unexpected error of a step fails the contexts that met it, and the run goes on."""
         self.plan = plan
         self.graph = graph
         self.recorder = recorder

@@ -1,4 +1,4 @@
-"""What recipients want, asked in columns: which deliveries the sinks of a step do not accept."""
+"""Preferences of recipients, asked in columns: which deliveries the sinks of a step do not accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves for the next one: the graph, the clock, and what each step remembers, found again by the step."""
+"""State that a run leaves for the next one: the graph, the clock, and what each step remembers, found again by the step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOLD = 20
 
 @dataclass(frozen=True)
 class StepState:
-    """What one step remembers, and which step that is.
+    """State of one step, and which step that is.
 
     `fingerprint` says all that it depends on: the trigger, the rules, the steps up to it. `flows` have the step, under
     `number`; `text` is how it is written.
@@ -42,7 +42,7 @@ class StepState:
 
 @dataclass
 class State:
-    """What a later replay or a live run goes on from, as it was before anything was flushed at the end.
+    """State that a later replay or a live run goes on from, as it was before anything was flushed at the end.
 
     It holds the graph, the log clock (µs), the sequence number of the last event, and what windows, queues and limits
     remember, each with the fingerprint of its step; `flows` are the names and fingerprints of the flows that ran.

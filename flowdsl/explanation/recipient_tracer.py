@@ -19,7 +19,7 @@ _OTHERS: Final = 50
 
 
 class RecipientTrace:
-    """What became of one event, and who else came to the steps with state.
+    """Trace of one event, and of the others that came to the steps with state.
 
     Of a fan-out with very many branches those with the recipient's id are followed, and a few others to compare with.
     """

@@ -1,4 +1,4 @@
-"""What stateful steps are made of: keys, windows, buckets and timers over columns.
+"""Building blocks of stateful steps: keys, windows, buckets and timers over columns.
 
 Goes in: what several operators share. Stays out: options and their checks, which are the operators' own.
 """

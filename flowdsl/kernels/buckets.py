@@ -176,7 +176,7 @@ def _seconds(microseconds: int) -> float:
 
 
 class Bucket(Protocol):
-    """What both kinds can."""
+    """Methods of both kinds of buckets."""
 
     @classmethod
     def fresh(cls, capacity: int, period: int, at: int) -> Self: ...

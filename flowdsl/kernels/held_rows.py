@@ -1,4 +1,4 @@
-"""What a step holds, as rows: one for each context in its windows or its queue."""
+"""Contexts that a step holds, as rows: one for each context in its windows or its queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs a step: a kernel takes batch after batch of contexts, and remembers what it must between them."""
+"""Kernels, which run steps: a kernel takes batch after batch of contexts, and remembers what it must between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kernel is given and what it returns: values only. A kernel calls nobody, so it can be tried at will."""
+"""Input and output of a kernel: values only. A kernel calls nobody, so it can be tried at will."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class EventRefs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """How far time goes in one call: timers due at or before `clock` (µs) fire; `ending` says that the log is over."""
+    """Time that passes in one call: timers due at or before `clock` (µs) fire; `ending` says that the log is over."""
 
     clock: int
     ending: bool = False
@@ -114,7 +114,7 @@ class Deliveries:
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """What became of a batch of contexts, and of what was held, at one step.
+    """Outcome of a batch of contexts, and of held ones, at one step.
 
     `passed` go on, in order. What came in and is in no part of it is held by the kernel. `refused` says for each sink
     which of the contexts that came to it its preferences kept from it.

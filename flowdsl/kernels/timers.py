@@ -1,4 +1,4 @@
-"""What batch and a queueing rate limit share: when a timer fires, and what its context then sees."""
+"""Timers of batch and of a queueing rate limit: when a timer fires, and what its context then sees."""
 
 from __future__ import annotations
 

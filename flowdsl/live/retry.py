@@ -26,7 +26,7 @@ from flowdsl.sinks.base import Delivery, Sink, checked_outcomes
 
 @dataclass(frozen=True)
 class Retry:
-    """What letters are retried with: flows, log, graph and sinks as they are now."""
+    """Surroundings in which letters are retried: flows, log, graph and sinks as they are now."""
 
     flows: tuple[FlowSpec, ...]
     log: EventLog

@@ -97,7 +97,7 @@ def read_events(
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion did: events appended, source rows left out on purpose, rows with problems, and how
+    """Summary of a conversion: events appended, source rows left out on purpose, rows with problems, and how
     many events were left out because the log had their ids already, or the source twice.
     """
 

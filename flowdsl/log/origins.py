@@ -1,4 +1,4 @@
-"""Where the fields of an event come from in a file of another shape: columns, paths, constants, functions of
+"""Origins of an event's fields in a file of another shape: columns, paths, constants, functions of
 a row.
 """
 

@@ -28,7 +28,7 @@ _logger = logging.getLogger("flowdsl.log")
 
 @dataclass(frozen=True)
 class Holdings:
-    """Where event numbers are: missing ones, segments that hold events found nowhere else, and the rest."""
+    """Places of event numbers: missing ones, segments that hold events found nowhere else, and the rest."""
 
     holes: list[Span]
     unknown: list[Path]

@@ -1,4 +1,4 @@
-"""How the rows of a file of another shape become events: which column is which field, what its kinds mean."""
+"""Mapping of the rows of a file of another shape to events: which column is which field, what its kinds mean."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ROW_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticErr
 
 @dataclass(frozen=True)
 class RowShape:
-    """What `read_events` was told about a source; a mistake is a `DataError` when this is made."""
+    """Description of a source, as given to `read_events`; a mistake is a `DataError` when this is made."""
 
     columns: Mapping[str, Origin] = field(default_factory=dict)
     kinds: Mapping[str, str | None] | Callable[[Row], str | None] = field(default_factory=dict)

@@ -25,7 +25,7 @@ Listed = Callable[[int], Sequence[Segment]]
 
 @dataclass(frozen=True)
 class SegmentSelection:
-    """How much to read of each segment; `wanted` segments not listed otherwise are read whole.
+    """Parts to read of each segment; `wanted` segments not listed otherwise are read whole.
 
     Of those in `bare` numbers, times and kinds alone; of those in `ends` nothing: their first and last event
     stand for them, and `passed` is told how many others there are.

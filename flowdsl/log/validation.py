@@ -1,4 +1,4 @@
-"""Which rows of a table cannot be events, and why.
+"""Validation of rows: those that cannot be events, and why.
 
 The common case, that nothing is wrong, costs one pass over null masks. Reasons are worked out only for bad
 rows.

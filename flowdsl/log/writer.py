@@ -47,7 +47,7 @@ _logger = logging.getLogger("flowdsl.log")
 
 @dataclass(frozen=True)
 class Limits:
-    """When a tail is sealed: after so many events, bytes, or seconds since its first event."""
+    """Limits at which a tail is sealed: after so many events, bytes, or seconds since its first event."""
 
     rows: int
     bytes: int

@@ -1,4 +1,4 @@
-"""How the contexts of events end at the steps of a flow, from the trace of a replay as columns of sequence numbers."""
+"""Ends of the contexts of events at the steps of a flow, from the trace of a replay as columns of sequence numbers."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class _SampleReading:
         self._read: dict[int, dict[str, Counter[Any]]] = {}
 
     def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
-        """Some values of variables that are new, and all values of what a condition reads."""
+        """Note some values of variables that are new, and all values of what a condition reads."""
         passed = outcome.passed
         if stage.operator.name == "filter" and stage.operator.paths and len(entered):
             read = self._read.setdefault(stage.number, {})

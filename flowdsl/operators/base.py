@@ -1,4 +1,4 @@
-"""What every operator declares about itself.
+"""Declarations that every operator makes about itself.
 
 An operator is one file: a frozen dataclass with its options, `build` with the signature of its builder method,
 `check` (what it needs, what variables it adds) and the kernel that runs it on columns. The builder methods, the
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """Where a step may run: engines ask this, never the operator's name."""
+    """Kinds of places in which a step may run: engines ask this, never the operator's name."""
 
     PER_EVENT = "each context by itself"
     PER_KEY = "all contexts of a key, in order"

@@ -89,7 +89,7 @@ LARGEST = 1 << 18
 
 @dataclass(frozen=True)
 class _Sightings(StateObject):
-    """When the window of each key opened; sorted by key."""
+    """Opening times of the window of each key; sorted by key."""
 
     saved = keeps(keys=ArrayField(np.int64, ascending=True), opened=INTS)
 

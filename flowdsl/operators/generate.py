@@ -30,7 +30,7 @@ from flowdsl.operators.options import Direction, Strategy
 
 
 class Steps:
-    """What can be put after a trigger or another step."""
+    """Builder methods: the steps that can follow a trigger or another step."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What a replay asks of an engine: to run a plan over a log and a graph, and to write the tables of a result.
+"""Interface of an engine: to run a plan over a log and a graph, and to write the tables of a result.
 
 The local engine is one; another stands beside it by these classes alone, for nothing else of a result knows how it was made.
 """
@@ -26,7 +26,7 @@ EngineName = Literal["local"]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a run does beside filling the tables of deliveries, failures, late events and so on.
+    """Tasks of a run beside filling the tables of deliveries, failures, late events and so on.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a replay is asked for: checked, and kept so that a part of it can be run again."""
+"""Options of a replay: checked, and kept so that a part of it can be run again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from flowdsl.sinks.base import Sink, SinkLike
 
 @dataclass(frozen=True)
 class Options:
-    """What a replay was asked for, so that a part of it can be run again."""
+    """Options of a replay, kept so that a part of it can be run again."""
 
     flows: tuple[FlowSpec, ...]
     source: EventSource

@@ -1,4 +1,4 @@
-"""What a replay gives: deliveries by sink, failures, drops, counts of every step, late events, open windows."""
+"""Data of a result: deliveries by sink, failures, drops, counts of every step, late events, open windows."""
 
 from __future__ import annotations
 
@@ -318,7 +318,7 @@ class ResultData:
             self.recorder.settle(follower)
 
     def _following(self, sink: str | None, table: str) -> AbstractContextManager[ProgressReporter]:
-        """What follows the making of a table."""
+        """Report the progress of making a table."""
         rows = None
         if table == "deliveries":
             rows = sum(d["count"] for d in self.manifest["delivered"] if sink in (None, d["sink"]))

@@ -53,7 +53,7 @@ Seqs = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Origins:
-    """Where contexts come from: the event, or the one that opened the window, its time or when that was (µs), the branch."""
+    """Origin of contexts: the event, or the one that opened the window, its time or when that was (µs), the branch."""
 
     seq: Seqs
     moments: Seqs

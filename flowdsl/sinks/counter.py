@@ -43,7 +43,7 @@ Key = tuple[str, str, str]
 
 
 class Change(NamedTuple):
-    """What one delivery does to one number."""
+    """Effect of one delivery on one number."""
 
     key: Key
     operation: str

@@ -22,7 +22,7 @@ _LONGEST: Final = 1 << 13
 
 @dataclass(frozen=True)
 class Grant:
-    """What a token grants: deliveries to `recipients` (None for all) until `end`, in seconds since 1970."""
+    """Grant of a token: deliveries to `recipients` (None for all) until `end`, in seconds since 1970."""
 
     recipients: frozenset[str] | None
     end: float

@@ -1,4 +1,4 @@
-"""Which earlier events have a part in what became of one event: those that share a window or a limit with it.
+"""Earlier events that have a part in what became of one event: those that share a window or a limit with it.
 
 A replay is watched once. For every step that remembers (deduplicate, batch, rate_limit) the contexts that
 came to it are noted; from those of one key it follows which of them matter to which, and so, step after step
@@ -21,7 +21,7 @@ _LAST: Final = 1 << 30
 
 
 class SliceExtent(Enum):
-    """How many others are taken along."""
+    """Number of others that are taken along."""
 
     FEW = "those that must come to the step at which they matter"
     MORE = "those that matter to these at later steps too"

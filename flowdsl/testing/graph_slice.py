@@ -167,7 +167,7 @@ def _entities(
 
 @dataclass
 class _States:
-    """What an id was, by entity type, from which event on."""
+    """Data of an id, by entity type, and the event from which on it holds."""
 
     base: dict[str, Any]
     changes: dict[int, tuple[str, Any]]

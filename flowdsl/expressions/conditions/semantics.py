@@ -1,4 +1,4 @@
-"""What operators give on single JSON values; the other forms of evaluation agree with these."""
+"""Results of operators on single JSON values; the other forms of evaluation agree with these."""
 
 from __future__ import annotations
 
