@@ -22,7 +22,7 @@ from flowdsl import on
 from flowdsl.cli.main import main
 from flowdsl.production.test_schema import TEST
 from flowdsl.testing import FlowTest, Outcome, read_tests, run_tests
-from flowdsl.testing.snapshot import updated
+from flowdsl.flow_tests.snapshot import updated
 
 FLOWS = """\
 # what people hear of

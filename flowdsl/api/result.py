@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flowdsl.explanation.explain import Explanation
     from flowdsl.explanation.why import DeliveryExplanation
     from flowdsl.reports.report import Report
-    from flowdsl.testing.cases import FlowTest
+    from flowdsl.api.testing import FlowTest
 
 
 @dataclass(repr=False)
@@ -194,13 +194,14 @@ class Result(ResultData):
         >>> len(replay(flow, [event]).as_test(1).deliveries)
         1
         """
-        from flowdsl.testing.extract import as_test
+        from flowdsl.api.testing import FlowTest
+        from flowdsl.flow_tests.extract import as_test
 
         if self.options is None:
             raise ReplayError(
                 "a result that was read back has no log and no flows to make a test of", hint="replay again"
             )
-        return as_test(self.options, seq_no, name, progress)
+        return FlowTest.from_spec(as_test(self.options, seq_no, name, progress))
 
     # -- shown -----------------------------------------------------------------------------------------
 

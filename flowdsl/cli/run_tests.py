@@ -16,7 +16,7 @@ from flowdsl.cli.console import UsageError, existing, load_project, say, show, s
 from flowdsl.pluralize import count_text
 
 if TYPE_CHECKING:
-    from flowdsl.testing.runner import Outcome
+    from flowdsl.api.testing import Outcome
 
 SUMMARY = "run the tests of flows"
 _COLOURS: Final = {"+": "32", "-": "31", "@": "36"}
@@ -61,8 +61,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _outcomes(path: str, options: argparse.Namespace) -> list[Outcome]:
-    from flowdsl.testing.runner import read_tests, run_tests
-    from flowdsl.testing.snapshot import updated
+    from flowdsl.api.testing import read_tests, run_tests
+    from flowdsl.flow_tests.snapshot import updated
 
     project = load_project(path)
     tests = read_tests(project)
@@ -99,7 +99,7 @@ def _painted(text: str, colour: str) -> str:
 
 
 def _as_json(path: str, outcome: Outcome, options: argparse.Namespace) -> dict[str, Any]:
-    from flowdsl.testing.cases import EXPECTATIONS
+    from flowdsl.flow_tests.cases import EXPECTATIONS
 
     def part(test: Any) -> dict[str, Any]:
         given = test.to_dict()

@@ -17,12 +17,12 @@ from flowdsl.explanation.window_peers import WindowPeers
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.progress import Progress, ProgressReporter, track
 from flowdsl.rules import FLOWDSL, Target
-from flowdsl.testing.cases import FlowTest
-from flowdsl.testing.causal_slice import SliceExtent
-from flowdsl.testing.causal_slice import needed as needed_events
-from flowdsl.testing.expectations import moment_text
-from flowdsl.testing.graph_slice import GraphReads, GraphSlice, Row, numbered_rows, surroundings
-from flowdsl.testing.runner import run
+from flowdsl.flow_tests.cases import FlowTestSpec
+from flowdsl.flow_tests.causal_slice import SliceExtent
+from flowdsl.flow_tests.causal_slice import needed as needed_events
+from flowdsl.flow_tests.expectations import moment_text
+from flowdsl.flow_tests.graph_slice import GraphReads, GraphSlice, Row, numbered_rows, surroundings
+from flowdsl.flow_tests.runner import run
 
 if TYPE_CHECKING:
     from flowdsl.explanation.explain import Explanation
@@ -35,7 +35,9 @@ _FIELDS: Final = (
 )  # fmt: skip
 
 
-def as_test(options: Options, seq_no: int, name: str | None = None, progress: Progress = None) -> FlowTest:
+def as_test(
+    options: Options, seq_no: int, name: str | None = None, progress: Progress = None
+) -> FlowTestSpec:
     """Build a test of one event's results in the flows that it concerns.
 
     Raises `ReplayError` where no flow ran on the event, where more than 500 events or entities and links
@@ -51,7 +53,7 @@ def as_test(options: Options, seq_no: int, name: str | None = None, progress: Pr
         return _cut_down(options, seq_no, name, follower)
 
 
-def _cut_down(options: Options, seq_no: int, name: str | None, follower: ProgressReporter) -> FlowTest:
+def _cut_down(options: Options, seq_no: int, name: str | None, follower: ProgressReporter) -> FlowTestSpec:
     rules = options.flows[0].rules if options.flows else FLOWDSL
     peers = WindowPeers(seq_no, rules)
     explaining, making = follower.part(0.5), follower.part(0.5)
@@ -85,7 +87,7 @@ def _cut_down(options: Options, seq_no: int, name: str | None, follower: Progres
 
 def _made(
     options: Options, seq_no: int, name: str, needed: set[int], follower: ProgressReporter
-) -> tuple[FlowTest, int] | None:
+) -> tuple[FlowTestSpec, int] | None:
     """Build a test without expectations, and return the number of the event in it; None if it would be too
     large.
     """
@@ -106,12 +108,12 @@ def _made(
 
 def _test(
     name: str, options: Options, around: GraphSlice, rows: list[Row], target: Target | None
-) -> FlowTest:
+) -> FlowTestSpec:
     start = timestamp_us(rows[0]["timestamp"])
     paths = [step.paths for flow in options.flows for step in flow.steps]
     ids = any(read is None or ("event", "id") in read or ("event",) in read for read in paths)
     graph = {key: value for key, value in (("entities", around.entities), ("links", around.links)) if value}
-    return FlowTest(
+    return FlowTestSpec(
         name=name,
         flows=[flow.name for flow in options.flows],
         target=target,

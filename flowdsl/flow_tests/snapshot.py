@@ -9,12 +9,12 @@ from typing import Any
 from flowdsl.errors import LoadError, ReplayError
 from flowdsl.production.nodes import read_text
 from flowdsl.production.yaml_patch import PatchError, spliced, without_aliases
-from flowdsl.testing.cases import EXPECTATIONS
-from flowdsl.testing.expectations import same
-from flowdsl.testing.runner import Outcome
+from flowdsl.flow_tests.cases import EXPECTATIONS
+from flowdsl.flow_tests.expectations import same
+from flowdsl.flow_tests.runner import RunOutcome
 
 
-def updated(text: str, outcomes: Mapping[int, Outcome]) -> str:
+def updated(text: str, outcomes: Mapping[int, RunOutcome]) -> str:
     """Return the YAML text with corrected expectations; `outcomes` maps positions of tests to their outcomes.
 
     Entries that hold already stay as they are written. Where an alias in the tests stands for what changes,
@@ -41,7 +41,7 @@ def _written(text: str, document: Any) -> Iterator[str]:
         yield spliced(without_aliases(text, "tests"), document)
 
 
-def _changes(written: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+def _changes(written: dict[str, Any], outcome: RunOutcome) -> dict[str, Any]:
     """Return the changed expectations of a test; entries that hold are kept as written."""
     changed = {}
     for name in EXPECTATIONS:

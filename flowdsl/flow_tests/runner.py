@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,35 +22,16 @@ from flowdsl.production.yaml import load_source
 from flowdsl.results.result_data import ResultData
 from flowdsl.results.run import replayed
 from flowdsl.rules import FLOWDSL
-from flowdsl.testing.cases import EXPECTATIONS, FlowTest
-from flowdsl.testing.expectations import Counted, Delivered, same, settled_counts, settled_deliveries
+from flowdsl.flow_tests.cases import EXPECTATIONS, FlowTestSpec
+from flowdsl.flow_tests.expectations import Counted, Delivered, same, settled_counts, settled_deliveries
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Outcome of a test.
+class RunOutcome:
+    """A test, how it would hold, its replay, or why there is none."""
 
-    Attributes
-    ----------
-    test
-        The test.
-    settled
-        The test as it would pass: its expectations replaced by what happened.
-    result
-        The replay, or None if it did not run.
-    error
-        Why it did not run, or None.
-
-    Examples
-    --------
-    >>> from flowdsl import on
-    >>> from flowdsl.testing import FlowTest
-    >>> FlowTest(name="nothing happens", events=[]).run(on("link.created").map(title="hello").deliver("in-app")).error is None
-    True
-    """
-
-    test: FlowTest
-    settled: FlowTest
+    test: FlowTestSpec
+    settled: FlowTestSpec
     result: ResultData | None = None
     error: FlowError | None = None
 
@@ -73,64 +54,13 @@ class Outcome:
         return f"<Outcome of {self.test.name!r}: {'passed' if self.passed else 'failed'}>"
 
 
-def read_tests(source: Any) -> tuple[FlowTest, ...]:
-    """Read the tests of a project.
-
-    Parameters
-    ----------
-    source
-        A project, or anything that `load` accepts.
-
-    Returns
-    -------
-    tuple of FlowTest
-        The tests.
-
-    Raises
-    ------
-    LoadError
-        If a test is not valid.
-
-    Examples
-    --------
-    >>> read_tests({"sinks": [], "tests": [{"name": "nothing happens", "events": []}]})
-    (<FlowTest 'nothing happens': 0 events>,)
-    """
+def read_tests(source: Any) -> list[Mapping[str, Any]]:
+    """Return the tests of a project, or of anything that `load` accepts, as they are written."""
     project = source if isinstance(source, ProjectSpec) else load_source(source, FLOWDSL)
-    return tuple(map(FlowTest.of, project.other.get("tests") or ()))
+    return list(project.other.get("tests") or ())
 
 
-def run_tests(project: ProjectSpec, tests: Iterable[FlowTest] | None = None) -> list[Outcome]:
-    """Run tests of a project.
-
-    Parameters
-    ----------
-    project
-        The project.
-    tests
-        The tests; those of the project by default.
-
-    Returns
-    -------
-    list of Outcome
-        One outcome per test; a test that cannot run has an `error`.
-
-    Examples
-    --------
-    >>> from flowdsl import load
-    >>> run_tests(load({"events": {"flows": []}}))
-    []
-    """
-    outcomes = []
-    for test in read_tests(project) if tests is None else tests:
-        try:
-            outcomes.append(run(test, project))
-        except FlowError as error:
-            outcomes.append(Outcome(test, test, error=error))
-    return outcomes
-
-
-def run(test: FlowTest, flows: Any) -> Outcome:
+def run(test: FlowTestSpec, flows: Any) -> RunOutcome:
     """Run a test with these flows. Raises `FlowError` if it cannot run."""
     chosen = _chosen(test, as_flows(flows))
     start = timestamp_us(test.start)
@@ -146,7 +76,7 @@ def run(test: FlowTest, flows: Any) -> Outcome:
     }
     if test.drops is not None:
         settled["drops"] = settled_counts(test.drops, dropped(result, chosen), "reason", several=several)
-    return Outcome(test, replace(test, **settled), result)
+    return RunOutcome(test, replace(test, **settled), result)
 
 
 def delivered(result: ResultData) -> list[Delivered]:
@@ -187,7 +117,7 @@ def _ways(flow: FlowSpec, number: int) -> tuple[int | str, ...]:
     return (number, step.method, step.name) if alone else (step.method, step.name, number)
 
 
-def _chosen(test: FlowTest, flows: tuple[FlowSpec, ...]) -> tuple[FlowSpec, ...]:
+def _chosen(test: FlowTestSpec, flows: tuple[FlowSpec, ...]) -> tuple[FlowSpec, ...]:
     names = [flow.name for flow in flows]
     for name in test.flows or ():
         if name not in names:
@@ -199,7 +129,7 @@ def _chosen(test: FlowTest, flows: tuple[FlowSpec, ...]) -> tuple[FlowSpec, ...]
     return tuple(flow for flow in flows if test.flows is None or flow.name in test.flows)
 
 
-def _events(test: FlowTest, start: int) -> list[dict[str, Any]]:
+def _events(test: FlowTestSpec, start: int) -> list[dict[str, Any]]:
     """Return the events as a log takes them."""
     at = start
     events = []
@@ -210,6 +140,6 @@ def _events(test: FlowTest, start: int) -> list[dict[str, Any]]:
     return events
 
 
-def _expected_lines(test: FlowTest) -> list[str]:
+def _expected_lines(test: FlowTestSpec) -> list[str]:
     given = test.to_dict()
     return list(block_lines({name: given[name] for name in EXPECTATIONS if name in given}))
