@@ -20,9 +20,9 @@ from strategies import Case, cases
 import flowdsl as fd
 from flowdsl import on
 from flowdsl.cli.main import main
+from flowdsl.flow_tests.snapshot import updated
 from flowdsl.production.test_schema import TEST
 from flowdsl.testing import FlowTest, Outcome, read_tests, run_tests
-from flowdsl.flow_tests.snapshot import updated
 
 FLOWS = """\
 # what people hear of

@@ -12,11 +12,11 @@ from flowdsl.results.result_data import ResultData
 from flowdsl.results.store import FolderStore
 
 if TYPE_CHECKING:
+    from flowdsl.api.testing import FlowTest
     from flowdsl.diagrams.picture import Picture
     from flowdsl.explanation.explain import Explanation
     from flowdsl.explanation.why import DeliveryExplanation
     from flowdsl.reports.report import Report
-    from flowdsl.api.testing import FlowTest
 
 
 @dataclass(repr=False)

@@ -14,15 +14,15 @@ from flowdsl.errors import ReplayError
 from flowdsl.events import JSON_COLUMNS, timestamp_text, timestamp_us
 from flowdsl.explanation.explain import explain, trace_event
 from flowdsl.explanation.window_peers import WindowPeers
-from flowdsl.graph.snapshot import EntityGraph
-from flowdsl.progress import Progress, ProgressReporter, track
-from flowdsl.rules import FLOWDSL, Target
 from flowdsl.flow_tests.cases import FlowTestSpec
 from flowdsl.flow_tests.causal_slice import SliceExtent
 from flowdsl.flow_tests.causal_slice import needed as needed_events
 from flowdsl.flow_tests.expectations import moment_text
 from flowdsl.flow_tests.graph_slice import GraphReads, GraphSlice, Row, numbered_rows, surroundings
 from flowdsl.flow_tests.runner import run
+from flowdsl.graph.snapshot import EntityGraph
+from flowdsl.progress import Progress, ProgressReporter, track
+from flowdsl.rules import FLOWDSL, Target
 
 if TYPE_CHECKING:
     from flowdsl.explanation.explain import Explanation

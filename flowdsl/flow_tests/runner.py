@@ -13,6 +13,8 @@ from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.events import timestamp_text, timestamp_us
 from flowdsl.flow.inputs import as_flows
 from flowdsl.flow.spec import FlowSpec
+from flowdsl.flow_tests.cases import EXPECTATIONS, FlowTestSpec
+from flowdsl.flow_tests.expectations import Counted, Delivered, same, settled_counts, settled_deliveries
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import MemoryEventLog
 from flowdsl.production.emitter import block_lines
@@ -22,8 +24,6 @@ from flowdsl.production.yaml import load_source
 from flowdsl.results.result_data import ResultData
 from flowdsl.results.run import replayed
 from flowdsl.rules import FLOWDSL
-from flowdsl.flow_tests.cases import EXPECTATIONS, FlowTestSpec
-from flowdsl.flow_tests.expectations import Counted, Delivered, same, settled_counts, settled_deliveries
 
 
 @dataclass(frozen=True)

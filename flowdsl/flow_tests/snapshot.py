@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowdsl.errors import LoadError, ReplayError
-from flowdsl.production.nodes import read_text
-from flowdsl.production.yaml_patch import PatchError, spliced, without_aliases
 from flowdsl.flow_tests.cases import EXPECTATIONS
 from flowdsl.flow_tests.expectations import same
 from flowdsl.flow_tests.runner import RunOutcome
+from flowdsl.production.nodes import read_text
+from flowdsl.production.yaml_patch import PatchError, spliced, without_aliases
 
 
 def updated(text: str, outcomes: Mapping[int, RunOutcome]) -> str:
