@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from flowdsl.errors import DataError
-from flowdsl.log import importer, literal, read_events, text_lines
+from flowdsl.log import importer, json_lines, literal, read_events, text_lines
 from tests.oracle import plain_readers
 
 quiet = settings(
-    max_examples=150,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -47,6 +48,10 @@ def check(path: Path, piece: int, **how: Any) -> None:
     """Compare both ways, in one piece and in many."""
     plain = told_plainly(path, **how)
     assert told(path, **how) == plain
+    with pytest.MonkeyPatch.context() as patch:
+        # lines are few here
+        patch.setattr(json_lines, "_FEW", 0)
+        assert told(path, **how) == plain
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_lines, "PIECE", piece)
         assert in_place(told(path, **how)) == in_place(plain)
@@ -101,3 +106,68 @@ def test_long_cells_and_unclosed_quotes_over_many_pieces_are_read_alike(tmp_path
         f'at,a,b\n1,{long},b\n2,"{long}",b\n3,"a\n' + "4,a,b\n" * 40 + f'5,"{long[:999]}\n",b\n6,"a,b\n'
     )
     check(path, 100, columns=LINKS, time_unit="s")
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([2**53 + 1, 2**63, -(2**70), 1.5, 1e16, -0.0, 1e-7, 0.1 + 0.2]),
+    st.sampled_from(["", "a", "ü", "a b", 'q"', "b\\", "\n", "\x7f", "\x01", "\u2028", "\U0001f600", "\ud800", ", ", ": ", "{", "nan"]),
+)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abc"), inner, max_size=2), max_leaves=5
+)  # fmt: skip
+WHEN = st.sampled_from(
+    [AT := "2024-01-01T00:00:00Z", "2024-01-01T00:00:01.5+01:00", AT, AT, 7, None, "", "soon"]
+)
+IDS = st.sampled_from(["a", "b", "a", "b", 7, None, "", 1.5, True, [], "q\\u0022", "-0"])
+KIND = st.sampled_from(["link.created", "entity.created", "link.created", "link.deleted", "?", None, 3])
+ROWS = st.fixed_dictionaries(
+    {"kind": KIND, "timestamp": WHEN, "link_type": IDS, "source_id": IDS, "target_id": IDS},
+    optional={"entity_type": IDS, "entity_id": IDS, "data": VALUES | st.just('{"a":1}'), "metadata": VALUES, "seq_no": st.sampled_from([1, 2, None, "3"]),
+              "event_id": IDS, "id": IDS, "action": st.sampled_from(["created", "updated", None, 1]), "extra": VALUES, "a.b": IDS},
+)  # fmt: skip
+EVENTS = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["entity", "entity", "link", 1]),
+        "action": st.sampled_from(["created", "deleted", None]),
+    },
+    optional={"entity_type": IDS, "entity_id": IDS, "data": VALUES, "metadata": VALUES, "timestamp": WHEN},
+)
+ENVELOPES = st.fixed_dictionaries(
+    {"id": IDS, "timestamp": WHEN, "event": EVENTS | VALUES}, optional={"seq_no": st.integers(1, 9)}
+)
+CLOUD = st.fixed_dictionaries(
+    {"specversion": st.sampled_from(["1.0", "1.0", "0.3"]), "id": IDS, "source": IDS, "type": KIND},
+    optional={"time": WHEN, "data": ROWS | VALUES, "subject": IDS, "data_base64": st.just("e30=")},
+)
+LINES = st.builds(
+    lambda value, spaces, plain, odd: odd(json.dumps(value, separators=(",", ":") if spaces else None, ensure_ascii=plain)),
+    st.one_of(ROWS, ROWS, ENVELOPES, CLOUD, VALUES), st.booleans(), st.booleans(),
+    st.sampled_from([str, str, str, str, str, lambda s: s[:-1], lambda s: s + ",", lambda s: s[:-1] + ',"kind":"link.deleted"}',
+                     lambda s: s.replace(":1", ":-0"), lambda s: s.replace("1.5", "1.50"), lambda s: s.replace("1.5", "15e-1"), lambda s: s.replace(":7", ":NaN"),
+                     lambda s: " " + s + "\r", lambda s: "\xa0" + s, lambda s: s.replace("}", ",}"), lambda s: "", lambda s: s.replace(":", " : "), lambda s: s + s]),
+)  # fmt: skip
+PATHS: Any = [
+    {},
+    {"time_unit": "s"},
+    {"columns": {"source_id": "data.a", "metadata": "data"}},
+    {"columns": {"kind": "action", "entity_id": "event.data.a", "event_id": "extra.a.b", "seq_no": literal(None)}, "kinds": {"created": "entity.created", None: None}},
+    {"columns": {"target_id": "a.b", "data": "extra", "metadata": lambda row: row["extra"]}},
+    {"split": {"link.created": ["link.deleted", {"kind": "link.created", "source_id": "event_id"}]}, "duplicates": "drop"},
+]  # fmt: skip
+
+
+@quiet
+@given(
+    st.lists(LINES, max_size=4), st.lists(st.integers(0, 3), max_size=10), st.sampled_from(PATHS), st.integers(1, 400),
+    st.sampled_from([b"", b"", b"", "\ufeff".encode(), b"\xff\n"]),
+)  # fmt: skip
+def test_json_lines_are_read_as_python_reads_them(
+    tmp_path: Path, made: list[str], order: list[int], how: dict[str, Any], piece: int, before: bytes
+) -> None:
+    lines = [made[i % len(made)] for i in order] if made else []
+    path = tmp_path / "a.jsonl"
+    text = "\n".join([*lines, *made])
+    # that is one array
+    assume(not text.lstrip().startswith("["))
+    path.write_bytes(before + text.encode("utf-8", "surrogatepass"))
+    check(path, piece, **how)

@@ -13,6 +13,8 @@ from flowdsl.events import json_value
 _TAKEN: Final = frozenset(
     ("id", "source", "specversion", "type", "time", "data", "data_base64", "datacontenttype")
 )
+# those of a CloudEvent without extensions whose data is plain JSON
+PLAIN_ATTRIBUTES: Final = _TAKEN - {"data_base64"}
 
 
 def is_cloud_event(row: Mapping[str, Any]) -> bool:

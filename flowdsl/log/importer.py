@@ -28,10 +28,10 @@ from flowdsl.log.origins import Origin, Row, Split, parts_of
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.repeats import Repeated
-from flowdsl.log.row_mapper import ROW, RowShape, check_columns, excerpt_of, map_block
+from flowdsl.log.row_mapper import ROW, RowShape, check_columns, excerpt_of, map_block, requests_of
 from flowdsl.log.sources import ParquetFiles, files_of
 from flowdsl.log.table import EventTable, refuse_repeated, told
-from flowdsl.log.text_readers import TextBlock
+from flowdsl.log.text_readers import TextBlock, with_objects
 from flowdsl.log.timestamps import TimeUnit
 from flowdsl.log.validation import faults, without
 from flowdsl.paths import path_of
@@ -163,6 +163,7 @@ class EventImporter:
         self.skipped = self.dropped = 0
         self._drops = duplicates == "drop"
         self._shape = shape
+        self._requests = requests_of(shape)
         self._shaper = SchemaCoercer()
         self._order = OutOfOrder()
         self._repeated = Repeated()
@@ -172,7 +173,8 @@ class EventImporter:
         import duckdb
 
         connection = duckdb.connect(config={"threads": 1})
-        for block in _blocks(source, self.problems):
+        for read in _blocks(source, self.problems):
+            block = with_objects(read, self._requests, self.problems)
             if not len(block.rows):
                 check_columns(block, self._shape)
                 continue

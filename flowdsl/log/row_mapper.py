@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -12,10 +11,13 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS, id_text, json_text, timestamp_us
-from flowdsl.log.columns import TIME, SchemaCoercer, row_in_python, within_years
+from flowdsl.events import EVENT_COLUMNS, KINDS
+from flowdsl.log.columns import SchemaCoercer, row_in_python, within_years
+from flowdsl.log.json_lines import JsonRows
+from flowdsl.log.json_shapes import Request
 from flowdsl.log.origins import ConstantOrigin, Origin, PartOrigin, Paths, Row, check_kind, check_origin
 from flowdsl.log.problems import RowProblems
+from flowdsl.log.row_fields import CONVERT, column_of
 from flowdsl.log.row_formats import ROW_FORMATS, known_fields
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.log.timestamps import PER_SECOND, TimeUnit, instants
@@ -87,6 +89,21 @@ def map_block(block: TextBlock, shape: RowShape, shaper: SchemaCoercer, problems
     return MappedRows(events, skipped)
 
 
+def requests_of(shape: RowShape) -> list[Request] | None:
+    """Return the fields that rows are asked for; None where a function is to see whole rows."""
+    if len(list(ROW_FORMATS.values())) > len(ROW_FORMATS.own):
+        # a shape of another package looks at whole rows
+        return None
+    own = [part.columns for parts in shape.split.values() for part in parts]
+    origins = [origin for columns in (shape.columns, *own) for origin in columns.values()]
+    if callable(shape.kinds) or any(callable(origin) for origin in origins):
+        return None
+    asked: list[tuple[str, Origin | None]] = [(name, shape.columns.get(name)) for name in EVENT_COLUMNS]
+    asked += [item for columns in own for item in columns.items()]
+    found = [(name, origin) for name, origin in asked if origin is None or isinstance(origin, str)]
+    return list(dict.fromkeys(found))
+
+
 def check_columns(block: TextBlock, shape: RowShape) -> None:
     """Refuse a table that lacks a column which `shape` names, also where no row of it could be read."""
     if isinstance(block.content, pl.DataFrame):
@@ -103,7 +120,9 @@ def excerpt_of(block: TextBlock, row: int) -> str:
     if block.texts is not None:
         return block.texts[row][:300].encode("utf-8", "replace").decode()
     content = block.content
-    return str(row_in_python(content, row) if isinstance(content, pl.DataFrame) else content[row])[:300]
+    if isinstance(content, pl.DataFrame):
+        return str(row_in_python(content, row))[:300]
+    return str(content[row] if isinstance(content, list) else "")[:300]
 
 
 class _Source:
@@ -114,8 +133,16 @@ class _Source:
         self.shape = shape
         self.broken = broken
         self._paths = Paths()
-        self._table = block.content if isinstance(block.content, pl.DataFrame) else None
-        self._known = [] if isinstance(block.content, pl.DataFrame) else self._recognised(block.content)
+        content = block.content
+        self._table = content if isinstance(content, pl.DataFrame) else None
+        # fields that were read without making objects of their rows
+        self._columns = content.columns if isinstance(content, JsonRows) else {}
+        self._objects: Mapping[int, dict[str, Any]] = {}
+        if isinstance(content, JsonRows):
+            self._objects = content.plain
+        elif isinstance(content, list):
+            self._objects = dict(enumerate(content))
+        self._known = self._recognised(self._objects)
 
     def fields(self, at: Ints) -> list[pl.Series]:
         """Return the fields of the rows `at`, each a column; a field that no row has is left out."""
@@ -136,22 +163,58 @@ class _Source:
             if origin is None:
                 return None
             self.check(origin, self._table)
-        if origin is not None:
-            return self._series(name, at, self.values(origin, name, at))
-        if not any(fields.get(name) is not None for fields in self._known):
-            return None
-        return self._series(name, at, [self._known[i].get(name) for i in at.tolist()])
-
-    def values(self, origin: Origin, name: str, at: Ints) -> list[Any]:
-        """Return what a constant, a path or a function gives for each of the rows `at`."""
         if isinstance(origin, ConstantOrigin):
-            return [origin.value] * len(at)
-        picked: Iterable[Row]
-        if isinstance(self.block.content, pl.DataFrame):
-            picked = _rows(self.block.content, at)
-        else:
-            content = self.block.content
-            picked = (content[i] for i in at.tolist())
+            return self._constant(name, at, origin.value)
+        if self._columns:
+            return self._with_columns(name, at, origin)
+        if origin is None and not self._is_known(name):
+            return None
+        return column_of(name, self._found(name, at, origin))
+
+    def _with_columns(self, name: str, at: Ints, origin: Origin | None) -> pl.Series | None:
+        """Return a field that some rows have in columns and others as objects."""
+        assert origin is None or isinstance(origin, str)
+        column = self._columns[name, origin]
+        if origin is None and column.null_count() == len(column) and not self._is_known(name):
+            return None
+        fast = _picked(column, at).alias(name)
+        if name == "timestamp" and fast.null_count() == len(fast):
+            fast = column_of(name, fast.to_list())
+        places = np.flatnonzero(np.isin(at, list(self._objects))) if self._objects else at[:0]
+        if not len(places):
+            return fast
+        plain = self._found(name, at[places], origin)
+        made = column_of(name, plain)
+        if made.null_count() == len(made):
+            return fast
+        if made.dtype == fast.dtype:
+            return fast.scatter(places, made)
+        # moments of several kinds
+        values = fast.to_list()
+        for place, value in zip(places.tolist(), plain, strict=True):
+            values[place] = value
+        return column_of(name, values)
+
+    def _is_known(self, name: str) -> bool:
+        return any(fields.get(name) is not None for fields in self._known.values())
+
+    def _found(self, name: str, at: Ints, origin: str | Callable[[Row], Any] | None) -> list[Any]:
+        """Return a field of rows that are objects, or of whatever a path or a function sees, as it is stored."""
+        if origin is None:
+            return self._converted(name, at, [self._known[i].get(name) for i in at.tolist()])
+        return self._converted(name, at, self.values(origin, name, at))
+
+    def _constant(self, name: str, at: Ints, value: Any) -> pl.Series:
+        one = column_of(name, self._converted(name, at[:1], [value]))
+        if one.null_count() or not len(at):
+            # what is wrong with it is wrong in every row
+            return column_of(name, self._converted(name, at, [value] * len(at)))
+        return one.new_from_index(0, len(at))
+
+    def values(self, origin: str | Callable[[Row], Any], name: str, at: Ints) -> list[Any]:
+        """What a path or a function gives for each of the rows `at`."""
+        table, objects = self._table, self._objects
+        picked: Iterable[Row] = (objects[i] for i in at.tolist()) if table is None else _rows(table, at)
         found: list[Any] = []
         for i, row in zip(at.tolist(), picked, strict=True):
             try:
@@ -162,9 +225,9 @@ class _Source:
                 found.append(None)
         return found
 
-    def _series(self, name: str, at: Ints, values: list[Any]) -> pl.Series:
-        """Python values as a column of the type that this field has."""
-        convert = _CONVERT[name]
+    def _converted(self, name: str, at: Ints, values: list[Any]) -> list[Any]:
+        """Return Python values as this field has them."""
+        convert = CONVERT[name]
         found = []
         for i, value in zip(at.tolist(), values, strict=True):
             try:
@@ -172,23 +235,21 @@ class _Source:
             except DataError as error:
                 self.broken.setdefault(i, error.what)
                 found.append(None)
-        if name == "timestamp":
-            return _stamps(found)
-        return pl.Series(name, found, dtype=pl.Int64 if name == "seq_no" else pl.String)
+        return found
 
-    def _recognised(self, rows: list[dict[str, Any]]) -> list[Row]:
-        known: list[Row] = []
-        shapes = list(ROW_FORMATS.values())
-        for i, row in enumerate(rows):
+    def _recognised(self, rows: Mapping[int, dict[str, Any]]) -> dict[int, Row]:
+        known: dict[int, Row] = {}
+        shapes = list(ROW_FORMATS.values()) if rows else []
+        for i, row in rows.items():
             try:
-                known.append(known_fields(row, shapes))
+                known[i] = known_fields(row, shapes)
             except DataError as error:
                 self.broken[i] = error.what
-                known.append({})
+                known[i] = {}
             # a shape of another package was not written for every row
             except _ROW_ERRORS as error:
                 self.broken[i] = f"{type(error).__name__}: {error}"[:200]
-                known.append({})
+                known[i] = {}
         return known
 
     def check(self, origin: str, table: pl.DataFrame) -> None:
@@ -212,37 +273,6 @@ def _rows(table: pl.DataFrame, at: Ints) -> Sequence[Row]:
         # moments beyond what Python knows
         return [row_in_python(table, i) for i in at.tolist()]
     return rows.rows(named=True)
-
-
-def _json_or_text(value: Any, name: str) -> str | None:
-    return value if isinstance(value, str) else json_text(value, name)
-
-
-def _number(value: Any, name: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
-        return value
-    raise DataError(f"{name} is {value!r:.40}, not an integer")
-
-
-def _stamps(values: list[Any]) -> pl.Series:
-    there = [value for value in values if value is not None]
-    if all(isinstance(value, datetime) for value in there):
-        micros = [None if value is None else timestamp_us(value) for value in values]
-        return pl.Series("timestamp", micros, dtype=pl.Int64).cast(TIME)
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in there):
-        exact = all(isinstance(value, int) for value in there)
-        return pl.Series("timestamp", values, dtype=pl.Int64 if exact else pl.Float64)
-    texts = [value.isoformat() if isinstance(value, datetime) else value for value in values]
-    return pl.Series("timestamp", [None if text is None else str(text) for text in texts], dtype=pl.String)
-
-
-_CONVERT: Final[dict[str, Callable[[Any, str], Any]]] = {
-    "seq_no": _number,
-    "timestamp": lambda value, name: _number(value, name) if type(value) is int else value,
-    "kind": id_text,
-    **dict.fromkeys(TEXT_COLUMNS, id_text),
-    **dict.fromkeys(JSON_COLUMNS, _json_or_text),
-}
 
 
 def _kinds(source: _Source) -> pl.Series:

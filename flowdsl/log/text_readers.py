@@ -16,8 +16,10 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.events import json_value
 from flowdsl.log.errors import reading
+from flowdsl.log.json_lines import JsonLines, JsonRows
+from flowdsl.log.json_shapes import Request
 from flowdsl.log.problems import RowProblems
-from flowdsl.log.text_lines import opened
+from flowdsl.log.text_lines import opened, whole_lines
 
 _BLOCK: Final = 20_000
 
@@ -29,12 +31,21 @@ class RowTexts(Protocol):
 
 
 @dataclass(frozen=True)
+class JsonPiece:
+    """Lines of JSON that were not looked at yet, the first of them the line `line` of its file."""
+
+    reader: JsonLines
+    data: bytes
+    line: int
+
+
+@dataclass(frozen=True)
 class TextBlock:
     """Some rows of a source: JSON objects, or a table; with the place, the row or line of each, and its text."""
 
     place: str
     rows: Sequence[int] | npt.NDArray[np.int64]
-    content: list[dict[str, Any]] | pl.DataFrame
+    content: list[dict[str, Any]] | pl.DataFrame | JsonRows | JsonPiece
     texts: RowTexts | None = None
 
 
@@ -55,30 +66,30 @@ def json_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
         if begin.startswith(b"["):
             yield from _array_blocks(file.read(), place, problems)
             return
-        rows: list[int] = []
-        found: list[dict[str, Any]] = []
-        texts: list[str] = []
-        for number, line in enumerate(file, 1):
-            text = _decoded(
-                line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, place, number, problems
-            )
-            if text is None or not (text := text.strip()):
-                continue
-            value = _parsed(text, place, number, problems)
-            if value is not None:
-                rows.append(number)
-                found.append(value)
-                texts.append(text)
-            if len(rows) >= _BLOCK:
-                yield TextBlock(place, rows, found, texts)
-                rows, found, texts = [], [], []
-        yield TextBlock(place, rows, found, texts)
+        reader, line = JsonLines(), 1
+        for data in whole_lines(file):
+            yield TextBlock(place, range(0), JsonPiece(reader, data, line))
+            line += data.count(b"\n")
+
+
+def with_objects(block: TextBlock, requests: list[Request] | None, problems: RowProblems) -> TextBlock:
+    """Return a block of JSON lines with what they hold: fields, or whole objects where there are no requests."""
+    piece = block.content
+    if not isinstance(piece, JsonPiece):
+        return block
+    found = piece.reader.read(piece.data, requests)
+    for line, why, text in found.broken:
+        problems.add(block.place, piece.line + line, "broken", why, text)
+    return TextBlock(block.place, found.lines + piece.line, found.rows, found.texts)
 
 
 def _array_blocks(content: bytes, place: str, problems: RowProblems) -> Iterator[TextBlock]:
-    text = _decoded(content, place, 1, problems)
     try:
-        items = json_value(text.lstrip("\ufeff")) if text is not None else []
+        items = json_value(content.decode().lstrip("\ufeff"))
+    except UnicodeDecodeError as error:
+        why = f"text that is not UTF-8, at byte {error.start} of the line"
+        problems.add(place, 1, "broken", why, content.decode(errors="replace").strip())
+        return
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"a JSON array that is not JSON: {error}", place=place, hint="write one object a line"
@@ -90,24 +101,3 @@ def _array_blocks(content: bytes, place: str, problems: RowProblems) -> Iterator
     for begin in range(0, len(rows), _BLOCK):
         some = rows[begin : begin + _BLOCK]
         yield TextBlock(place, some, [items[row] for row in some])
-
-
-def _decoded(line: bytes, place: str, number: int, problems: RowProblems) -> str | None:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        why = f"text that is not UTF-8, at byte {error.start} of the line"
-        problems.add(place, number, "broken", why, line.decode(errors="replace").strip())
-        return None
-
-
-def _parsed(text: str, place: str, number: int, problems: RowProblems) -> dict[str, Any] | None:
-    try:
-        value = json_value(text)
-    except (ValueError, RecursionError) as error:
-        problems.add(place, number, "broken", f"a line that is not JSON ({error})", text)
-        return None
-    if isinstance(value, dict):
-        return value
-    problems.add(place, number, "broken", "a line that is no JSON object", text)
-    return None

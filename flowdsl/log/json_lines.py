@@ -1,0 +1,188 @@
+"""JSON lines as columns of fields: lines of known shapes are read by Polars and DuckDB, the others by Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.events import json_value
+from flowdsl.log.json_shapes import LineShape, Request, shape_of
+from flowdsl.log.text_lines import bounds_of, is_utf8, lines_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+Ints = npt.NDArray[np.int64]
+# how many lines are worth a shape, how many shapes are looked for in one piece, and how many are remembered
+_FEW: Final = 100
+_NEW: Final = 10
+_KEPT: Final = 30
+# blanks that Python's `strip` takes and JSON does not know are for Python
+_BLANK: Final = " \t\r\n"
+
+
+@dataclass(frozen=True)
+class JsonRows:
+    """Objects of JSON lines: the fields asked for as columns, and the objects that had to be read by Python."""
+
+    columns: dict[Request, pl.Series]
+    plain: dict[int, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class LineTexts:
+    """The texts of some lines of a piece."""
+
+    data: bytes
+    bounds: Ints
+    lines: Ints
+
+    def __getitem__(self, row: int) -> str:
+        begin, end = self.bounds[self.lines[row] : self.lines[row] + 2]
+        return self.data[begin:end].decode(errors="replace").strip()
+
+
+@dataclass
+class FoundRows:
+    """What a piece of JSON lines holds."""
+
+    lines: Ints
+    rows: JsonRows | list[dict[str, Any]]
+    texts: LineTexts
+    # lines that hold no object, with the reason and what is there
+    broken: list[tuple[int, str, str]]
+
+
+@dataclass
+class JsonLines:
+    """Reads pieces of one file; the shapes of the lines of one piece are tried on the next."""
+
+    _shapes: list[LineShape] = field(default_factory=list)
+
+    def read(self, data: bytes, requests: list[Request] | None) -> FoundRows:
+        """Return the objects of a piece, as fields of these paths; as they are where there are no requests."""
+        data, broken = _in_utf8(data)
+        bounds = bounds_of(data)
+        left = np.arange(len(bounds) - 1)
+        found: list[tuple[Ints, dict[Request, pl.Series]]] = []
+        if requests is not None and len(left) >= _FEW:
+            left, found = self._shaped(lines_of(data, bounds), left, requests)
+        plain: dict[int, dict[str, Any]] = {}
+        for line in left.tolist():
+            text = data[bounds[line] : bounds[line + 1]].decode().strip()
+            if text:
+                value, why = _object_in(text)
+                if value is None:
+                    broken.append((line, why, text))
+                else:
+                    plain[line] = value
+        broken.sort()
+        slow = np.fromiter(plain, np.int64, len(plain))
+        if not found:
+            return FoundRows(slow, list(plain.values()), LineTexts(data, bounds, slow), broken)
+        lines = np.concatenate([*(at for at, _ in found), slow])
+        order = np.argsort(lines)
+        lines = lines[order]
+        columns = _together([fields for _, fields in found], len(slow), order)
+        places = np.searchsorted(lines, slow).tolist()
+        rows = JsonRows(columns, dict(zip(places, plain.values(), strict=True)))
+        return FoundRows(lines, rows, LineTexts(data, bounds, lines), broken)
+
+    def _shaped(
+        self, lines: pl.Series, left: Ints, requests: list[Request]
+    ) -> tuple[Ints, list[tuple[Ints, dict[Request, pl.Series]]]]:
+        """Return the lines that fit no shape, and those that fit one with their fields."""
+        found: list[tuple[Ints, dict[Request, pl.Series]]] = []
+        types: dict[Request, pl.DataType] = {}
+        odd: list[int] = []
+        self._shapes.sort(key=lambda shape: -shape.used)
+        del self._shapes[_KEPT:]
+        known = list(self._shapes)
+        while len(left) and (known or len(odd) + len(self._shapes) < _KEPT + _NEW):
+            shape = known.pop(0) if known else shape_of(lines[int(left[0])].strip(_BLANK), requests)
+            some = lines if len(left) == len(lines) else lines.gather(left)
+            fits, fields = _nothing(left) if shape is None else self._read(shape, some)
+            # a moment is a count or a text in all lines
+            if not fits.any() or any(types.setdefault(r, c.dtype) != c.dtype for r, c in fields.items()):
+                if shape not in self._shapes:
+                    odd.append(int(left[0]))
+                    left = left[1:]
+                continue
+            assert shape is not None
+            if shape not in self._shapes:
+                self._shapes.append(shape)
+            mask = fits.to_numpy()
+            shape.used += int(mask.sum())
+            found.append(
+                (left[mask], fields if mask.all() else {r: c.filter(fits) for r, c in fields.items()})
+            )
+            left = left[~mask]
+        return np.sort(np.concatenate([left, np.array(odd, np.int64)])), found
+
+    def _read(self, shape: LineShape, lines: pl.Series) -> tuple[pl.Series, dict[Request, pl.Series]]:
+        try:
+            return shape.read(lines, self._compacted)
+        except pl.exceptions.PolarsError:
+            # an expression too large
+            return _nothing(lines)
+
+    def _compacted(self, texts: pl.Series) -> pl.Series:
+        """Return JSON texts as Python writes them, provided that a shape has let them through; null for a JSON null."""
+        frame = pl.DataFrame({"d": texts}).to_arrow(compat_level=pl.CompatLevel.oldest())
+        query = "SELECT nullif(CAST(json_extract(d, '$') AS VARCHAR), 'null') AS d FROM documents"
+        found = pl.from_arrow(self._connection.from_arrow(frame).query("documents", query).to_arrow_table())
+        assert isinstance(found, pl.DataFrame)
+        return found["d"].cast(pl.String)
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        return duckdb.connect(config={"threads": 1})
+
+
+def _nothing(lines: Sized) -> tuple[pl.Series, dict[Request, pl.Series]]:
+    return pl.Series([False]).new_from_index(0, len(lines)), {}
+
+
+def _together(found: list[dict[Request, pl.Series]], plain: int, order: Ints) -> dict[Request, pl.Series]:
+    """Return the fields of all lines in their order, null for those that Python reads."""
+    if len(found) == 1 and not plain:
+        return found[0]
+    columns = {}
+    for request, first in found[0].items():
+        nothing = first.clear().extend_constant(None, plain)
+        columns[request] = pl.concat([*(fields[request] for fields in found), nothing], rechunk=True).gather(
+            order
+        )
+    return columns
+
+
+def _in_utf8(data: bytes) -> tuple[bytes, list[tuple[int, str, str]]]:
+    """Return a piece with blank lines in place of those that are not UTF-8, and these."""
+    broken: list[tuple[int, str, str]] = []
+    if is_utf8(data):
+        return data, broken
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            why = f"text that is not UTF-8, at byte {error.start} of the line"
+            broken.append((number, why, line.decode(errors="replace").strip()))
+            lines[number] = b""
+    return b"\n".join(lines), broken
+
+
+def _object_in(text: str) -> tuple[dict[str, Any] | None, str]:
+    try:
+        value = json_value(text)
+    except (ValueError, RecursionError) as error:
+        return None, f"a line that is not JSON ({error})"
+    return (value, "") if isinstance(value, dict) else (None, "a line that is no JSON object")

@@ -1,0 +1,51 @@
+"""The fields of rows that are Python objects: which they are in a known shape, and as which values they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+
+from flowdsl.errors import DataError
+from flowdsl.events import JSON_COLUMNS, TEXT_COLUMNS, id_text, json_text, timestamp_us
+from flowdsl.log.columns import TIME
+
+
+def _json_or_text(value: Any, name: str) -> str | None:
+    return value if isinstance(value, str) else json_text(value, name)
+
+
+def _number(value: Any, name: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return value
+    raise DataError(f"{name} is {value!r:.40}, not an integer")
+
+
+def _stamps(values: list[Any]) -> pl.Series:
+    there = [value for value in values if value is not None]
+    if all(isinstance(value, datetime) for value in there):
+        micros = [None if value is None else timestamp_us(value) for value in values]
+        return pl.Series("timestamp", micros, dtype=pl.Int64).cast(TIME)
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in there):
+        exact = all(isinstance(value, int) for value in there)
+        return pl.Series("timestamp", values, dtype=pl.Int64 if exact else pl.Float64)
+    texts = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return pl.Series("timestamp", [None if text is None else str(text) for text in texts], dtype=pl.String)
+
+
+CONVERT: Final[dict[str, Callable[[Any, str], Any]]] = {
+    "seq_no": _number,
+    "timestamp": lambda value, name: _number(value, name) if type(value) is int else value,
+    "kind": id_text,
+    **dict.fromkeys(TEXT_COLUMNS, id_text),
+    **dict.fromkeys(JSON_COLUMNS, _json_or_text),
+}
+
+
+def column_of(name: str, values: list[Any]) -> pl.Series:
+    """Return values as a column of the type that this field has."""
+    if name == "timestamp":
+        return _stamps(values)
+    return pl.Series(name, values, dtype=pl.Int64 if name == "seq_no" else pl.String)
