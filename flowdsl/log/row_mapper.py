@@ -212,7 +212,7 @@ class _Source:
         return one.new_from_index(0, len(at))
 
     def values(self, origin: str | Callable[[Row], Any], name: str, at: Ints) -> list[Any]:
-        """What a path or a function gives for each of the rows `at`."""
+        """Return what a path or a function gives for each of the rows `at`."""
         table, objects = self._table, self._objects
         picked: Iterable[Row] = (objects[i] for i in at.tolist()) if table is None else _rows(table, at)
         found: list[Any] = []
