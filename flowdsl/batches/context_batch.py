@@ -271,6 +271,8 @@ class ContextBatch:
     @classmethod
     def concat(cls, parts: Sequence[ContextBatch]) -> ContextBatch:
         """Concatenate contexts of one chunk; their moments are reset."""
+        # a part without contexts may lack variables and branches that the others have
+        parts = [part for part in parts if len(part)] or parts[:1]
         if len(parts) == 1:
             return parts[0]
         first = parts[0]
