@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from flowdsl.api.result import Result
 from flowdsl.cli.console import UsageError, existing, load_project, natural, say, show, show_json, table_text
@@ -88,7 +90,8 @@ def print_result(result: Result, rows: int, *, as_json: bool = False) -> None:
     """Print the summary and the first deliveries of each sink, or the counts as JSON."""
     if as_json:
         kept = ("events", "stopped", "late", "ahead", "unmatched", "delivered", "steps")
-        show_json({name: result.manifest[name] for name in kept})
+        manifest: Mapping[str, Any] = result.manifest
+        show_json({name: manifest[name] for name in kept})
         return
     show(repr(result))
     for sink in result.sinks if rows else ():

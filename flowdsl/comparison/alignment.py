@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -20,10 +20,10 @@ SCHEMA: Final[dict[str, Any]] = {
     "text_after": pl.String,
     **{f"{name}_{side}": pl.Int64 for name in COUNTS for side in ("before", "after")},
 }
-Step = dict[str, Any]
+Step = Mapping[str, Any]
 
 
-def step_rows(pair: FlowPair) -> list[Step]:
+def step_rows(pair: FlowPair) -> list[dict[str, Any]]:
     """Return a row for each step of either side, with its counts before and after."""
     return [_row(pair.name, one, other) for one, other in align_steps(pair)]
 
@@ -40,7 +40,9 @@ def align_steps(pair: FlowPair) -> Iterator[tuple[Step | None, Step | None]]:
             yield from _align_operators(before[i:i_end], after[j:j_end])
 
 
-def _align_operators(left: list[Step], right: list[Step]) -> Iterator[tuple[Step | None, Step | None]]:
+def _align_operators(
+    left: Sequence[Step], right: Sequence[Step]
+) -> Iterator[tuple[Step | None, Step | None]]:
     """Pair steps with different texts by their operators, in order."""
     for step in left:
         operators = [other["operator"] for other in right]
@@ -54,7 +56,7 @@ def _align_operators(left: list[Step], right: list[Step]) -> Iterator[tuple[Step
     yield from ((None, other) for other in right)
 
 
-def _row(flow: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, Any]:
+def _row(flow: str, before: Step | None, after: Step | None) -> dict[str, Any]:
     row: dict[str, Any] = {"flow": flow, "operator": (before or after or {})["operator"]}
     for side, step in (("before", before), ("after", after)):
         row |= {f"step_{side}": step and step["step"], f"text_{side}": step and step["text"]}

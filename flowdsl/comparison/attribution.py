@@ -14,6 +14,7 @@ from flowdsl.comparison.inputs import FlowPair, FlowResult
 from flowdsl.comparison.outcomes import SCHEMA as ENDINGS
 from flowdsl.comparison.outcomes import ending_of, endings
 from flowdsl.engine.crashes import STOPPED, Stopped
+from flowdsl.results.manifest_schema import StepRow
 from flowdsl.results.result_data import ResultData
 from flowdsl.values.json_extraction import Documents
 
@@ -153,9 +154,7 @@ def _both_delivered(pair: FlowPair, rows: pl.DataFrame) -> Iterator[pl.DataFrame
         )
 
 
-def _redone_rows(
-    rows: pl.DataFrame, step: dict[str, Any] | None, outcome: str, reason: str | None
-) -> pl.DataFrame:
+def _redone_rows(rows: pl.DataFrame, step: StepRow | None, outcome: str, reason: str | None) -> pl.DataFrame:
     return rows.select(
         "example",
         pl.col("change").cast(pl.String),
@@ -166,12 +165,12 @@ def _redone_rows(
     )
 
 
-def _step(side: FlowResult, operator: str) -> dict[str, Any] | None:
+def _step(side: FlowResult, operator: str) -> StepRow | None:
     """Return the last step of an operator."""
     return next((step for step in reversed(side.steps) if step["operator"] == operator), None)
 
 
-def _timed_step(side: FlowResult) -> dict[str, Any] | None:
+def _timed_step(side: FlowResult) -> StepRow | None:
     """Return the first step that makes contexts wait."""
     return next((step for step in side.steps if step["operator"] in ("batch", "rate_limit")), None)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.progress import Tick, noop
+from flowdsl.results.manifest_schema import DeliverRow, StepRow
 from flowdsl.results.result_data import ResultData
 from flowdsl.results.tables import deliveries_with_origin, sink_table
 
@@ -37,7 +37,7 @@ class FlowResult:
         return any(step["timed"] for step in self._delivers)
 
     @property
-    def steps(self) -> list[dict[str, Any]]:
+    def steps(self) -> list[StepRow]:
         """The counts of contexts at each of its steps."""
         return [step for step in self.result.manifest["steps"] if step["number"] == self.number]
 
@@ -63,11 +63,11 @@ class FlowResult:
     def columns(self, sink: str, columns: Sequence[str], tick: Tick = noop) -> pl.DataFrame:
         """Return some columns of its deliveries to a sink; `tick` gets the number of rows made."""
         manifest = self.result.manifest
-        mine = [{**step, "flows": [self.number]} for step in self._delivers]
+        mine: list[DeliverRow] = [{**step, "flows": [self.number]} for step in self._delivers]
         return sink_table(self.result.store, manifest["flows"], sink, mine, columns, tick)
 
     @property
-    def _delivers(self) -> list[dict[str, Any]]:
+    def _delivers(self) -> list[DeliverRow]:
         return [step for step in self.result.manifest["delivers"] if self.number in step["flows"]]
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from flowdsl.results.manifest_schema import StepRow
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -134,7 +136,7 @@ class Metrics:
     latency_p95: float | None
     latency_p99: float | None
     sinks: tuple[SinkMetrics, ...] = ()
-    steps: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    steps: tuple[StepRow, ...] = field(default=(), repr=False)
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -146,7 +148,7 @@ class Metrics:
         """Return what became of the contexts that entered each step, like `result.steps`."""
         from flowdsl.results.derived_tables import STEP_SCHEMA
 
-        return _frame([{name: step[name] for name in STEP_SCHEMA} for step in self.steps], list(STEP_SCHEMA))
+        return _frame([*map(dict, self.steps)], list(STEP_SCHEMA))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the metrics as JSON values, without those of the steps."""

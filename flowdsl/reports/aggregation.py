@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -32,6 +32,7 @@ from flowdsl.reports.recipients import DailyCounts, RecipientCounts, RecipientMe
 from flowdsl.reports.timeline import Timeline
 from flowdsl.results.dispatch import UNDELIVERED
 from flowdsl.results.error_counts import error_causes
+from flowdsl.results.manifest_schema import DeliverRow
 
 if TYPE_CHECKING:
     from flowdsl.results.result_data import ResultData
@@ -108,7 +109,7 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
     )
 
 
-def _weights(delivers: Sequence[dict[str, Any]], sink: str | None) -> Weights:
+def _weights(delivers: Sequence[DeliverRow], sink: str | None) -> Weights:
     """Return the weight of each group of rows for a sink, or for all sinks together."""
     weights: dict[Rows, int] = {}
     for step in delivers:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from flowdsl.charts.formats import share_text, span_text
 from flowdsl.diagrams.results import by_flow
 from flowdsl.engine.crashes import Stopped
 from flowdsl.pluralize import count_text
 from flowdsl.reports.metrics import Figures
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from flowdsl.results.manifest_schema import Manifest
 
 # causes, flows and sinks listed one by one
 _NAMED: Final = 3
@@ -27,14 +25,14 @@ class Note:
     bad: bool = False
 
 
-def notes_of(figures: Figures, manifest: Mapping[str, Any]) -> list[Note]:
+def notes_of(figures: Figures, manifest: Manifest) -> list[Note]:
     """Return the main points, problems first."""
     return [*_problems(figures, manifest), *_notable(figures, manifest)]
 
 
-def _problems(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
-    if manifest.get("stopped"):
-        yield Note(f"{Stopped(**manifest['stopped'])}; no later event is processed, by any flow", bad=True)
+def _problems(figures: Figures, manifest: Manifest) -> Iterator[Note]:
+    if (stopped := manifest["stopped"]) is not None:
+        yield Note(f"{Stopped(**stopped)}; no later event is processed, by any flow", bad=True)
     for cause in figures.causes[:_NAMED]:
         where = f"“{cause.flow}”, step {cause.step} ({cause.operator})"
         yield Note(f"{_contexts(cause.count)} failed at {where}: {cause.error}", bad=True)
@@ -53,7 +51,7 @@ def _problems(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
         yield Note(f"{count_text(len(silent) - _NAMED, 'other flow')} delivered nothing", bad=True)
 
 
-def _silent(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _silent(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Yield the flows that delivered nothing, and the first step that let nothing pass."""
     for number, (name, steps) in enumerate(zip(manifest["flows"], by_flow(manifest), strict=True)):
         if any(step["passed"] for step in steps if step["operator"] == "deliver"):
@@ -75,7 +73,7 @@ def _dry_step(step: Mapping[str, Any]) -> str:
     return f"step {step['step']}, {step['text']} ({', '.join(ends)})"
 
 
-def _notable(figures: Figures, manifest: Mapping[str, Any]) -> Iterator[Note]:
+def _notable(figures: Figures, manifest: Manifest) -> Iterator[Note]:
     yield from _people(figures)
     yield from _fan_outs(figures)
     yield from _limits(figures)

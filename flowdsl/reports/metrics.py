@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowdsl.reports.distribution import Distribution
 from flowdsl.reports.payload_samples import PayloadSample
 from flowdsl.reports.recipients import RecipientMetrics
 from flowdsl.reports.timeline import Timeline
+from flowdsl.results.manifest_schema import FanOutRow, Manifest, StepRow
 
 if TYPE_CHECKING:
     from flowdsl.results.error_counts import Cause
@@ -120,7 +121,7 @@ class Figures:
     undelivered: tuple[tuple[str, str, int], ...]
 
 
-def fan_outs_of(manifest: dict[str, Any]) -> tuple[FanOutMetrics, ...]:
+def fan_outs_of(manifest: Manifest) -> tuple[FanOutMetrics, ...]:
     """Return the fan-outs of a result from its manifest; nothing is read."""
     steps = {(step["number"], step["step"]): step for step in manifest["steps"]}
     return tuple(
@@ -128,7 +129,7 @@ def fan_outs_of(manifest: dict[str, Any]) -> tuple[FanOutMetrics, ...]:
     )
 
 
-def _fan_out(fan_out: dict[str, Any], step: dict[str, Any]) -> FanOutMetrics:
+def _fan_out(fan_out: FanOutRow, step: StepRow) -> FanOutMetrics:
     return FanOutMetrics(
         step["flow"],
         step["step"],
@@ -140,7 +141,7 @@ def _fan_out(fan_out: dict[str, Any], step: dict[str, Any]) -> FanOutMetrics:
     )
 
 
-def drops_of(manifest: dict[str, Any]) -> tuple[Drop, ...]:
+def drops_of(manifest: Manifest) -> tuple[Drop, ...]:
     """Return the drops of each step by reason, in the order of the flows."""
     return tuple(
         Drop(step["flow"], step["step"], step["text"], reason, count, _came(step))
@@ -150,11 +151,11 @@ def drops_of(manifest: dict[str, Any]) -> tuple[Drop, ...]:
     )
 
 
-def _came(step: dict[str, Any]) -> int:
+def _came(step: StepRow) -> int:
     return int(step["held_before"] + step["entered"] + step["extra_branches"])
 
 
-def refused_of(manifest: dict[str, Any]) -> tuple[Refused, ...]:
+def refused_of(manifest: Manifest) -> tuple[Refused, ...]:
     """Return the deliveries that preferences held back."""
     return tuple(
         Refused(s["flow"], s["step"], sink, count)

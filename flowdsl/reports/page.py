@@ -16,6 +16,7 @@ from flowdsl.reports.metrics import DeliveryMetrics, FanOutMetrics, Figures, Ste
 from flowdsl.reports.payload_samples import PayloadSample
 from flowdsl.reports.timeline import calendar_edges
 from flowdsl.results.error_counts import Cause
+from flowdsl.results.manifest_schema import Manifest
 from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
@@ -28,13 +29,13 @@ MOST: Final = 12
 MOST_DRAWN: Final = 500
 
 
-def render_page(figures: Figures, manifest: dict[str, Any], picture: Picture | None) -> str:
+def render_page(figures: Figures, manifest: Manifest, picture: Picture | None) -> str:
     """Render the report as one HTML file that needs nothing beside itself."""
     context = _context(figures, manifest, picture, inline=True)
     return render("reports/page.html.j2", **context, chart_style=chart_style(".fd-report.fd-report .chart"))
 
 
-def render_fragment(figures: Figures, manifest: dict[str, Any], picture: Picture | None) -> str:
+def render_fragment(figures: Figures, manifest: Manifest, picture: Picture | None) -> str:
     """Render the report with its style for a notebook.
 
     Charts and the picture are images there: a notebook that is not trusted strips SVG down to the texts in
@@ -49,7 +50,7 @@ def render_style() -> str:
 
 
 def _context(
-    figures: Figures, manifest: dict[str, Any], picture: Picture | None, *, inline: bool
+    figures: Figures, manifest: Manifest, picture: Picture | None, *, inline: bool
 ) -> dict[str, Any]:
     return {
         "figures": figures,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from flowdsl.charts.formats import moment_text, share_text, span_text
 from flowdsl.diagrams.text_width import printable
 from flowdsl.pluralize import count_text
 from flowdsl.reports.insights import notes_of
 from flowdsl.reports.metrics import Figures
+from flowdsl.results.manifest_schema import Manifest
 from flowdsl.text import clip
 
 _NAME: Final = 36
 _LINE: Final = 160
 
 
-def report_text(figures: Figures, manifest: Mapping[str, Any]) -> str:
+def report_text(figures: Figures, manifest: Manifest) -> str:
     """Return the head of the report, its insights, and its tables in a few lines each."""
     blocks = [[_head(figures)], [_note(n.text, bad=n.bad) for n in notes_of(figures, manifest)]]
     blocks += [

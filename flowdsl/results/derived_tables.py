@@ -10,6 +10,7 @@ import polars as pl
 from flowdsl.results.dispatch import UNDELIVERED, UNDELIVERED_SCHEMA
 from flowdsl.results.failures import dropped_table, error_table
 from flowdsl.results.manifest import OPEN_SCHEMA
+from flowdsl.results.manifest_schema import Manifest
 from flowdsl.results.store import Store
 from flowdsl.results.table_writer import ENTITY_COLUMNS, LINK_COLUMNS
 from flowdsl.sinks.frame import MOMENT
@@ -42,7 +43,7 @@ UNMATCHED_SCHEMA: Final[dict[str, Any]] = {
 class DerivedTables:
     """Tables of everything that was not delivered, from a run's store and manifest."""
 
-    def __init__(self, store: Store, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, store: Store, manifest: Manifest) -> None:
         self._store = store
         self._manifest = manifest
         self._flows: Sequence[str] = tuple(manifest["flows"])
@@ -72,7 +73,10 @@ class DerivedTables:
         )
 
     def _steps(self) -> pl.DataFrame:
-        rows = [{name: row[name] for name in STEP_SCHEMA} for row in self._manifest["steps"]]
+        rows = [
+            {name: value for name, value in row.items() if name in STEP_SCHEMA}
+            for row in self._manifest["steps"]
+        ]
         return pl.DataFrame(rows, schema=STEP_SCHEMA)
 
     def _refused(self) -> pl.DataFrame:

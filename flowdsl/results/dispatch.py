@@ -14,6 +14,7 @@ from flowdsl.flow.spec import FlowSpec
 from flowdsl.log.source import EventSource
 from flowdsl.results.delivery_keys import DeliveryKeys
 from flowdsl.results.manifest import delivers_of
+from flowdsl.results.manifest_schema import DeliverRow
 from flowdsl.results.store import MemoryStore, StoredPart, TablePart
 from flowdsl.results.table_writer import EVENT, ORIGIN, TableRecorder
 from flowdsl.results.tables import all_deliveries
@@ -108,7 +109,7 @@ class DispatchingStore:
         recorder: TableRecorder,
         sinks: Mapping[str, Sink],
         keys: DeliveryKeys,
-        steps: Sequence[dict[str, Any]],
+        steps: Sequence[DeliverRow],
     ) -> None:
         self.inner = recorder.store
         self._recorder = recorder

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from flowdsl.errors import ReplayError
 from flowdsl.results.hints import field_hints
+from flowdsl.results.manifest_schema import DeliveredRow, DeliverRow, FanOutRow, Manifest, StepRow, StoppedRow
 from flowdsl.results.store import Store, TablePart
 from flowdsl.results.table_writer import deliveries_table
 from flowdsl.sinks.frame import MOMENT
@@ -15,7 +16,8 @@ from flowdsl.sinks.frame import MOMENT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flowdsl.engine.counts import FanOutHistogram, StepTotals
+    from flowdsl.engine.counts import StepTotals
+    from flowdsl.engine.crashes import Stopped
     from flowdsl.flow.plan import Plan
     from flowdsl.results.engine import RunTotals
 
@@ -25,16 +27,11 @@ OPEN_SCHEMA = {
 }  # fmt: skip
 
 
-def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool) -> dict[str, Any]:
+def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool, log: str | None) -> Manifest:
     """Return what is known of a run beside its tables."""
-    fan_outs = [
-        {"number": flow, "step": one.step.number, **_sizes(one.counts.sizes)}
-        for one in totals.steps
-        if one.step.fans_out
-        for flow in one.step.flows
-    ]
+    fan_outs = [_fan_out(flow, one) for one in totals.steps if one.step.fans_out for flow in one.step.flows]
     fan_outs.sort(key=lambda f: (f["number"], f["step"]))
-    counts = [
+    counts: list[DeliveredRow] = [
         {"flow": plan.flows[f].name, "sink": sink, "count": n}
         for (f, sink), n in sorted(totals.delivered.items())
     ]
@@ -56,15 +53,16 @@ def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool) -> dict[str, Any]
         "fan_outs": fan_outs,
         "delivered": counts,
         "undelivered": totals.undelivered,
-        "stopped": None if totals.stopped is None else totals.stopped.to_dict(),
+        "stopped": None if totals.stopped is None else _stopped(totals.stopped),
+        "log": log,
     }
 
 
-def delivers_of(plan: Plan) -> list[dict[str, Any]]:
+def delivers_of(plan: Plan) -> list[DeliverRow]:
     """Return the deliver steps: where their deliveries are kept, whose they are, and what sinks and fields
     they have.
     """
-    delivers: list[dict[str, Any]] = []
+    delivers: list[DeliverRow] = []
     for step in plan.steps:
         if step.sinks:
             before = plan.flows[step.flows[0]].steps[: step.number]
@@ -80,9 +78,9 @@ def delivers_of(plan: Plan) -> list[dict[str, Any]]:
     return sorted(delivers, key=lambda d: d["flows"][0])
 
 
-def step_rows(plan: Plan, steps: Sequence[StepTotals]) -> list[dict[str, Any]]:
+def step_rows(plan: Plan, steps: Sequence[StepTotals]) -> list[StepRow]:
     """Return what became of the contexts at every step, a row for each flow that has it."""
-    rows: list[dict[str, Any]] = []
+    rows: list[StepRow] = []
     for one in steps:
         tally, step = one.counts, one.step
         for flow in step.flows:
@@ -111,8 +109,22 @@ def step_rows(plan: Plan, steps: Sequence[StepTotals]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda s: (s["number"], s["step"]))
 
 
-def _sizes(sizes: FanOutHistogram) -> dict[str, Any]:
+def _stopped(stopped: Stopped) -> StoppedRow:
     return {
+        "seq_no": stopped.seq_no,
+        "flow": stopped.flow,
+        "step": stopped.step,
+        "operator": stopped.operator,
+        "branch": stopped.branch,
+        "reason": stopped.reason,
+    }
+
+
+def _fan_out(flow: int, one: StepTotals) -> FanOutRow:
+    sizes = one.counts.sizes
+    return {
+        "number": flow,
+        "step": one.step.number,
         "sizes": [list(pair) for pair in sizes.counts()],
         "largest": sizes.largest,
         "seq_no": sizes.seq_no,
@@ -139,7 +151,7 @@ def record_open(plan: Plan, store: Store, steps: Sequence[StepTotals]) -> None:
             )
 
 
-def check_sums(manifest: dict[str, Any]) -> None:
+def check_sums(manifest: Manifest) -> None:
     """Hold every step to it that nothing is lost (rule 18)."""
     for s in manifest["steps"]:
         came = s["held_before"] + s["entered"] + s["extra_branches"]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -16,6 +16,7 @@ from flowdsl.frames import to_pandas
 from flowdsl.progress import Progress, ProgressReporter, run_in_background, track
 from flowdsl.results.derived_tables import DerivedTables
 from flowdsl.results.manifest import check_sums, manifest_of, record_open
+from flowdsl.results.manifest_schema import DeliverRow, Manifest
 from flowdsl.results.store import FolderStore, Store
 from flowdsl.results.table_writer import TableRecorder
 from flowdsl.results.tables import all_deliveries, known_columns, sink_table
@@ -41,7 +42,7 @@ class ResultData:
     """
 
     store: Store
-    manifest: dict[str, Any]
+    manifest: Manifest
     state: State | None = None
     options: Options | None = None
     recorder: TableRecorder | None = None
@@ -306,9 +307,8 @@ class ResultData:
     # -- inside ----------------------------------------------------------------------------------------
 
     @property
-    def _steps(self) -> list[dict[str, Any]]:
-        steps: list[dict[str, Any]] = self.manifest["delivers"]
-        return steps
+    def _steps(self) -> list[DeliverRow]:
+        return self.manifest["delivers"]
 
     def _settle(self, progress: Progress = None) -> None:
         """Spell out the failures that are kept short; for that their events are read again."""
@@ -369,8 +369,8 @@ class ResultData:
 
 def finished(plan: Plan, options: Options, store: Store, totals: RunTotals, *, trace: bool) -> ResultData:
     """Return the result of a run that is over."""
-    manifest = manifest_of(plan, totals, trace=trace)
-    manifest["log"] = getattr(options.source, "identity", None)
+    log = getattr(options.source, "identity", None)
+    manifest = manifest_of(plan, totals, trace=trace, log=log)
     record_open(plan, store, totals.steps)
     options = replace(options, stopped=totals.stopped)
     result = ResultData(store, manifest, totals.state, options, totals.recorder)

@@ -16,6 +16,7 @@ from flowdsl.errors import DataError, ReplayError
 from flowdsl.log.errors import reading
 from flowdsl.paths import make_folders, path_of
 from flowdsl.progress import heartbeat
+from flowdsl.results.manifest_schema import Manifest
 from flowdsl.results.validation import checked_manifest, checked_meta
 
 if TYPE_CHECKING:
@@ -216,13 +217,13 @@ class FolderStore:
         """Return the names of the tables with rows."""
         return sorted({str(p.parent.relative_to(self.folder)) for p in self.folder.rglob("*.parquet")})
 
-    def write_manifest(self, manifest: dict[str, Any]) -> None:
+    def write_manifest(self, manifest: Manifest) -> None:
         """Write what the tables belong to; a folder without it is not a result."""
         path = self.folder / MANIFEST
         path.with_suffix(".tmp").write_text(json.dumps(manifest, indent=1, ensure_ascii=False), "utf-8")
         path.with_suffix(".tmp").replace(path)
 
-    def read_manifest(self) -> dict[str, Any]:
+    def read_manifest(self) -> Manifest:
         """Read what the tables belong to."""
         path = self.folder / MANIFEST
         with reading(str(path)):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flowdsl.engine.crashes import Stopped
 from flowdsl.errors import one_line
+from flowdsl.results.manifest_schema import Manifest, StepRow
 
 MOST = 12
 
 
-def summary(manifest: dict[str, Any]) -> str:
+def summary(manifest: Manifest) -> str:
     """Summarize the deliveries by sink, and for each flow the outcomes at each step."""
     lines = [
         f"{_n(manifest['events'], 'event')} replayed, {_n(sum(d['count'] for d in manifest['delivered']), 'delivery')}"
     ]
-    if manifest.get("stopped"):
-        lines += [f"! {Stopped(**manifest['stopped'])}", "  no later event is processed, by any flow"]
+    if (stopped := manifest["stopped"]) is not None:
+        lines += [f"! {Stopped(**stopped)}", "  no later event is processed, by any flow"]
     for row in manifest["delivered"]:
         lines.append(f"  {row['count']:>12,} to {row['sink']} by {row['flow']}")
     for number, name in list(enumerate(manifest["flows"]))[:MOST]:
@@ -45,7 +44,7 @@ def summary(manifest: dict[str, Any]) -> str:
     return "\n".join(map(one_line, lines))
 
 
-def _step(step: dict[str, Any]) -> str:
+def _step(step: StepRow) -> str:
     went = [f"{count:,} {reason}" for reason, count in step["reasons"].items()]
     went += [f"{step[name]:,} {name}" for name in ("failed", "absorbed", "held") if step[name]]
     text = step["text"] if len(step["text"]) <= 60 else step["text"][:59] + "…"

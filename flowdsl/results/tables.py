@@ -10,6 +10,7 @@ import polars as pl
 
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.progress import Tick, noop, run_in_background
+from flowdsl.results.manifest_schema import DeliverRow
 from flowdsl.results.store import Store, TablePart
 from flowdsl.results.table_writer import FIELD, OPENED_BY
 from flowdsl.sinks.frame import FIXED
@@ -28,7 +29,7 @@ def sink_table(
     store: Store,
     names: Sequence[str],
     sink: str,
-    steps: Sequence[dict[str, Any]],
+    steps: Sequence[DeliverRow],
     columns: Sequence[str] | None = None,
     tick: Tick = noop,
 ) -> pl.DataFrame:
@@ -62,7 +63,7 @@ def sink_table(
     )
 
 
-def _ordered(steps: Sequence[dict[str, Any]]) -> bool:
+def _ordered(steps: Sequence[DeliverRow]) -> bool:
     """Return True if parts are in total order already: one step of one flow, without timers before it."""
     return len(steps) == 1 and len(steps[0]["flows"]) == 1 and not steps[0]["timed"]
 
@@ -70,7 +71,7 @@ def _ordered(steps: Sequence[dict[str, Any]]) -> bool:
 def all_deliveries(
     store: Store,
     names: Sequence[str],
-    steps: Sequence[dict[str, Any]],
+    steps: Sequence[DeliverRow],
     more: Mapping[str, Any] | None = None,
     tick: Tick = noop,
 ) -> pl.DataFrame:
@@ -116,7 +117,7 @@ def _rows_reaching(part: TablePart, sink: str) -> Index:
 def deliveries_with_origin(
     store: Store,
     names: Sequence[str],
-    steps: Sequence[dict[str, Any]],
+    steps: Sequence[DeliverRow],
     flow: int,
     sink: str,
     tick: Tick = noop,
@@ -140,7 +141,7 @@ def deliveries_with_origin(
     return _in_order(frames, extra).select(*FIXED, *extra)
 
 
-def _number(step: dict[str, Any]) -> int:
+def _number(step: DeliverRow) -> int:
     return int(step["table"].rpartition("-")[2])
 
 
@@ -176,7 +177,7 @@ def _cell_json(part: TablePart, name: str) -> pl.Series:
 
 
 def _delivered(
-    store: Store, steps: Sequence[dict[str, Any]], sink: str | None, tick: Tick = noop
+    store: Store, steps: Sequence[DeliverRow], sink: str | None, tick: Tick = noop
 ) -> Iterable[tuple[int, TablePart]]:
     """Yield the parts of all deliver steps, once for each flow that has the step."""
     for step in steps:
@@ -241,7 +242,7 @@ def is_ordered(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
     return not frame.lazy().select(wrong.slice(1).any()).collect().item()
 
 
-def _field_kinds(store: Store, steps: Sequence[dict[str, Any]]) -> dict[str, Kind]:
+def _field_kinds(store: Store, steps: Sequence[DeliverRow]) -> dict[str, Kind]:
     """Return the payload fields of a sink with the common kind of their values, or else of the templates."""
     kinds: dict[str, Kind] = {}
     hints: dict[str, Kind] = {}

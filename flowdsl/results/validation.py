@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Never
+from typing import Any, Final, Never, cast
 
 from flowdsl.errors import DataError
+from flowdsl.results.manifest_schema import Manifest
 from flowdsl.values import kinds
 from flowdsl.values.state_fields import (
     FlagField,
@@ -82,11 +83,11 @@ _PART: Final[Mapping[str, FieldKind]] = {
 }  # fmt: skip
 
 
-def checked_manifest(text: str | bytes, place: str) -> dict[str, Any]:
+def checked_manifest(text: str | bytes, place: str) -> Manifest:
     """Read the manifest of a stored result; raise `DataError` for an invalid field."""
     source = StateReader(_no_bytes)
     try:
-        manifest: dict[str, Any] = _MANIFEST.read(_parsed(text), source)
+        manifest = cast("Manifest", _MANIFEST.read(_parsed(text), source))
         _check_whole(manifest, source)
     except DataError as error:
         raise DataError(
@@ -117,7 +118,7 @@ def _parsed(text: str | bytes) -> Any:
         raise DataError("it is no JSON") from None
 
 
-def _check_whole(manifest: Mapping[str, Any], source: StateReader) -> None:
+def _check_whole(manifest: Manifest, source: StateReader) -> None:
     """Raise an error for parts that do not fit together."""
     names = manifest["flows"]
     for name in ("text", "triggers", "captions", "descriptions"):
