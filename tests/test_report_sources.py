@@ -58,7 +58,7 @@ def test_sizes_agree_with_the_counts_of_the_step(case: Case):
 
 
 def test_a_fan_out_larger_than_what_is_counted_in_an_array(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("flowdsl.engine.executor._USUAL", 3)
+    monkeypatch.setattr("flowdsl.engine.counts._USUAL", 3)
     links = [
         {"link_type": "l", "source_id": f"u{i}", "target_id": f"t{k}"} for i in range(6) for k in range(i)
     ]
