@@ -81,9 +81,7 @@ class _XAxis:
 
 def _x_axis(x: Sequence[Any]) -> _XAxis:
     if _have_type(x, dt.datetime):
-        times = [micros(value) for value in x]
-        texts = [moment_text(time, seconds=True) for time in times]
-        return _XAxis([float(time) for time in times], texts, _time_ticks, label_rows=2)
+        return _time_axis([micros(value) for value in x])
     if _have_type(x, dt.timedelta):
         return _span_axis([value / dt.timedelta(microseconds=1) for value in x])
     if _have_type(x, (int, float)) and not any(isinstance(value, bool) for value in x):
@@ -94,6 +92,11 @@ def _x_axis(x: Sequence[Any]) -> _XAxis:
 
 def _have_type(x: Sequence[Any], kind: type | tuple[type, ...]) -> bool:
     return bool(x) and all(isinstance(value, kind) for value in x)
+
+
+def _time_axis(times: list[int]) -> _XAxis:
+    texts = [moment_text(time, seconds=True) for time in times]
+    return _XAxis([float(time) for time in times], texts, _time_ticks, label_rows=2)
 
 
 def _number_axis(x: Sequence[float]) -> _XAxis:

@@ -96,7 +96,8 @@ def _check_one_log(before: ResultData, after: ResultData) -> None:
     one, other = (result.manifest["log"] for result in (before, after))
     if one is not None and other is not None and one != other:
         raise ReplayError(
-            "the results are of two logs, and a folder does not keep which event of one is which of the other",
+            "the results are of two logs,"
+            " and a folder does not keep which event of one is which of the other",
             hint="replay both here, and compare what that gives",
         )
     # files and frames have no identity, but these facts show that they differ

@@ -77,7 +77,7 @@ def path_diagram(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) 
     coming = 1
     for number, operator in enumerate(flow.steps):
         here = [step for step in steps if step.step == number]
-        gone = [step for step in here if step.outcome in GONE_ON]
+        gone = _gone_on(here)
         # contexts absorbed by a batch go on as another event
         into[number] = _count(coming or len(here))
         nodes[number] = _node(here)
@@ -91,6 +91,10 @@ def path_diagram(flow: FlowSpec, steps: Sequence[ExplainedStep], more: int = 0) 
     return flow_chain(flow).marked(into=into, nodes=nodes, exits=exits, targets=targets)
 
 
+def _gone_on(steps: Sequence[ExplainedStep]) -> list[ExplainedStep]:
+    return [step for step in steps if step.outcome in GONE_ON]
+
+
 def _left_branches(more: int) -> list[Outflow]:
     return [Outflow("branches", "branches more, not followed", Annotation(f"{more:,}", more))] if more else []
 
@@ -102,7 +106,7 @@ def _count(count: int) -> Annotation:
 def _node(here: Sequence[ExplainedStep]) -> Annotation:
     if not here:
         return Annotation(tone="faded")
-    gone = any(step.outcome in GONE_ON for step in here)
+    gone = bool(_gone_on(here))
     note = "; ".join(_values(here[0])) if len(here) == 1 else ""
     waits = all(step.outcome in ("absorbed", "held") for step in here)
     return Annotation(note, tone="passed" if gone else "plain" if waits else "stopped", title=note)

@@ -35,11 +35,10 @@ def link_intervals(options: Options, kind: str, source: str, target: str) -> lis
     ids = {link_id for link_id in at_start if link_id is not None}
     for event in _events(options, kind, source, target, ids):
         identity = _identity(event["link_id"], kind, event["source_id"], event["target_id"])
-        between = (event["source_id"], event["target_id"]) == (source, target)
-        made = event["kind"] == "link.created" and between and event["link_type"] == kind
         if identity in alive:
             found.append(LinkInterval(alive.pop(identity), event["seq_no"]))
-        if made:
+        ends = (event["kind"], event["link_type"], event["source_id"], event["target_id"])
+        if ends == ("link.created", kind, source, target):
             alive[identity] = event["seq_no"]
     found += [LinkInterval(since, None) for since in alive.values()]
     return sorted(found, key=lambda interval: interval.since)

@@ -228,14 +228,14 @@ class Narrator:
     def _deciding_step(self, ways: Sequence[list[StepTrace]]) -> FanOut | None:
         roots = recipient_roots(self.flow)
         steps = [step for step in self.flow.steps if isinstance(step, FanOut)]
-        deciding = [step for step in steps if not roots.isdisjoint((step.as_, f"{step.as_}_id"))]
-        if deciding:
-            return deciding[-1]
+        for step in reversed(steps):
+            if not roots.isdisjoint((step.as_, f"{step.as_}_id")):
+                return step
         named = any(seen.recipient_id is not None for way in ways for seen in way)
-        if not steps or named or recipient_node(self.flow) is not None:
+        if named or recipient_node(self.flow) is not None:
             return None
         # no recipient is named: a branch belongs to the id of its fan-out
-        return steps[-1]
+        return next(reversed(steps), None)
 
     def _near_miss(self, step: FanOut, seen: Sequence[StepTrace], count: int) -> Story:
         """Return sentences about the recipient's absence from the branches, and when they were or will be

@@ -21,7 +21,8 @@ _OTHERS: Final = 50
 class RecipientTrace:
     """Trace of one event, and of the others that came to the steps with state.
 
-    Of a fan-out with very many branches those with the recipient's id are followed, and a few others to compare with.
+    Of a fan-out with very many branches those with the recipient's id are followed, and a few others to
+    compare with.
     """
 
     def __init__(self, seq_no: int, recipient: str, flows: Sequence[FlowSpec], rules: Rules) -> None:

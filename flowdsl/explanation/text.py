@@ -55,13 +55,16 @@ def _flow_lines(steps: list[ExplainedStep], more: int) -> Iterable[str]:
         known[step.branch] = step.variables
     left = branches[len(printed) :]
     if left or more:
-        ends = _ends([step for step in steps if step.branch in left], more)
-        yield f"  … and {len(left) + more:,} branches more: {ends}"
+        yield f"  … and {len(left) + more:,} branches more: {_ends(steps, left, more)}"
 
 
-def _ends(steps: list[ExplainedStep], more: int) -> str:
-    """Count the ends of branches, and those that were not followed."""
-    ends = {step.branch: step.reason if step.outcome == "dropped" else step.outcome for step in steps}
+def _ends(steps: list[ExplainedStep], branches: list[str], more: int) -> str:
+    """Count the ends of these branches, and those that were not followed."""
+    ends = {
+        step.branch: step.reason if step.outcome == "dropped" else step.outcome
+        for step in steps
+        if step.branch in branches
+    }
     counts = [f"{count:,} {end}" for end, count in Counter(ends.values()).items()]
     return ", ".join([*counts, f"{more:,} not followed"] if more else counts)
 
