@@ -281,21 +281,34 @@ def load(
     *,
     skip_invalid: bool = False,
 ) -> Project:
-    """Return the flows, sinks and consumers of a YAML file, of YAML text, or of the same as mappings and
-    lists.
+    """Load flows, sinks and consumers from YAML.
 
-    A list of paths gives one project, merged by production's rules as by `Project.merge`.
+    The YAML is read strictly: unknown keys, wrong types, repeated keys, and flows that could not be built in Python
+    are refused.
 
-    It is read strictly: what is unknown, of a wrong type or said twice, and every flow that could not be
-    built in Python, is refused. Raises `LoadError`, whose `problems` has every refusal with its place
-    (`flows.yaml:12:5`). A list of flows, or a single flow, is accepted as well as production's `events:
-    {flows: […]}`.
+    Parameters
+    ----------
+    source
+        A path, YAML text, or the same as mappings and lists. A list of flows or a single flow is accepted as well
+        as production's `events: {flows: […]}`. A list of paths gives one project, merged as by `Project.merge`.
+    target
+        `"this-rs"` reads as that runtime does: it refuses what the runtime refuses, ignores unknown keys, and
+        conditions, templates and durations mean what they mean there. Such flows run by its rules.
+    skip_invalid
+        Whether flows that are refused are left out, with a `FlowWarning` for each problem.
 
-    With `target="this-rs"` it is read as that runtime reads it: refused is what it refuses, unknown keys are
-    ignored, and conditions, templates and durations mean what they mean there; such flows run by its rules.
-    `skip_invalid=True` leaves out flows that are refused, as that runtime does, with a `FlowWarning` for each
-    problem; if no flow is left, that is an error.
+    Returns
+    -------
+    Project
+        The flows, sinks and consumers.
 
+    Raises
+    ------
+    LoadError
+        With every problem and its place (`flows.yaml:12:5`) in `problems`; also if no flow is left.
+
+    Examples
+    --------
     >>> project = load('''
     ... - name: notify
     ...   trigger: {kind: link.created, link_type: follows}

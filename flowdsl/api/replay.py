@@ -45,34 +45,74 @@ def replay(  # noqa: PLR0913 -- all of them by name
 ) -> Result:
     """Run flows over an event log and collect what every sink would have received.
 
-    `flows` is a flow, a list of them or a project; `log` an event log, a path or glob of Parquet files, a frame or
-    a list of events; `graph` the entities and links before the first event. Nothing leaves the machine
-    unless `dispatch=True` says so.
+    Nothing leaves the machine unless `dispatch=True`.
 
-    `start` (included) and `stop` (not included) are sequence numbers or timestamps: events before `start` only
-    change the graph and the clock. `state` goes on from an earlier result's `.state`; `only` runs just the events
-    of a frame with `seq_no` (such as `result.errors`). `open_windows="keep"` leaves windows and queues open at
-    the end (`result.open`) where `"flush"` closes them as if time went on. `as_of="end"` looks everything up in the
-    final graph, on purpose. `target="this-rs"` replays what that production runtime would do, with what it gets wrong
-    and what it loses; flows built with `on` are first said in its language (`ExportError` where that cannot be).
+    Parameters
+    ----------
+    flows
+        A flow, a list of flows, or a project.
+    log
+        An event log, a path or glob of Parquet files, a frame, or a list of events.
+    graph
+        The entities and links before the first event; without it, state comes from the log alone.
+    start, stop
+        The first event (included) and the last one (not included), as sequence numbers or timestamps. Events
+        before `start` only change the graph and the clock.
+    target
+        `"this-rs"` replays what that production runtime would do, with what it gets wrong and what it loses. Flows
+        built with `on` are first said in its language.
+    sinks
+        A mapping from names to sinks. A sink that it lacks is refused, and preferences of recipients are honoured
+        where a sink keeps them (drops with the reason `preference`, `result.refused`).
+    open_windows
+        `"flush"` closes windows and queues at the end as if time went on; `"keep"` leaves them open
+        (`result.open`).
+    state
+        The `.state` of an earlier result, to go on from.
+    only
+        A frame with `seq_no`, such as `result.errors`, or sequence numbers: only these events are run.
+    as_of
+        `"event"` looks things up as they were at each event, `"end"` in the final graph.
+    out
+        A folder to which the tables are written as they come, so that memory does not grow with them.
+    dispatch
+        Whether every delivery is also handed to its sink, in the total order. `result.undelivered` has what could
+        not be delivered; sinks stay open.
+    trace
+        Whether `result.dropped` has a row for every dropped context.
+    progress
+        True, False, None (in a terminal or notebook, from half a second on), or a function of (events done, events
+        in all).
+    chunk_size
+        The number of events that are processed at a time; chosen by flowdsl by default. It changes no result.
+    max_ahead_of_next
+        For logs in which some clocks are wrong, such as `"1h"`: an event dated further ahead than that of at least
+        half of the next ten events, and of all good ones before it, does not move the log clock (`result.ahead`).
+        Events that a live run has marked so never do.
+    engine
+        `"local"`, or an object with the method of `flowdsl.results.engine.Engine`. The result is the same;
+        `explain`, `why` and `as_test` always run locally.
 
-    `sinks` is a registry, a mapping from names to sinks: a sink that it lacks is refused, and what recipients want is
-    honoured where a sink keeps it (drops with the reason `preference`, `result.refused`). With `dispatch=True` every
-    delivery is handed to its sink too, in the total order; `result.undelivered` has what could not be delivered, and
-    sinks stay open.
+    Returns
+    -------
+    Result
+        Deliveries by sink, errors, drops, and counts of every step.
 
-    `max_ahead_of_next="1h"` is for a log in which some clocks cannot be right: an event dated more than an hour later than
-    at least half of the next ten events, and than all before it that are not so, does not move the log clock
-    (`result.ahead`). What live runs marked so in a log never does.
+    Raises
+    ------
+    ReplayError
+        If an option is wrong, or `state` does not fit the flows.
+    DataError
+        If the log or the graph cannot be read.
+    BuildError
+        If there is no flow, or two have the same name.
+    ExportError
+        If `target` cannot say what a flow does.
+    SinkError
+        If a sink cannot be opened with `dispatch=True`.
 
-    `engine` says what runs the flows: `"local"`, in this process, or an object with the one method of
-    `flowdsl.results.engine.Engine`. The result is the same, whatever the engine; `explain`, `why` and `as_test` always run locally.
-
-    `out` names a folder that the tables are written to as they come, so that memory does not grow with them.
-    `trace=True` writes down every dropped context. `progress` is True, False, None (where there is a terminal or a
-    notebook that takes longer than half a second) or a function of (events done, events in all), in the end of all of them. Raises `ReplayError`, `DataError`, `BuildError` and
-    `SinkError`.
-
+    Examples
+    --------
     >>> from flowdsl import MemoryEventLog, link_created, on, replay
     >>> log = MemoryEventLog()
     >>> log.append(link_created("follows", "ann", "bob"), timestamp="2026-01-01T00:00:00Z")

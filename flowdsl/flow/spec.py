@@ -122,12 +122,53 @@ class FlowSpec:
         return tuple(dict.fromkeys(sink for s in self.steps if isinstance(s, Deliver) for sink in s.sinks))
 
     def named(self, name: str) -> Self:
-        """Return the same flow under another name."""
+        """Return the same flow under another name.
+
+        Parameters
+        ----------
+        name
+            Text that is not empty.
+
+        Returns
+        -------
+        Flow
+            The flow with that name.
+
+        Raises
+        ------
+        BuildError
+            If the name is empty or no text.
+
+        Examples
+        --------
+        >>> from flowdsl import on
+        >>> on("link.created").named("notify").name
+        'notify'
+        """
         return replace(self, given_name=check_text(name, "the name of a flow"))
 
     def with_step(self, number: int, **options: Any) -> Self:
-        """Return the same flow with some options of a step replaced, given as its builder method takes them.
+        """Return the same flow with some options of a step replaced.
 
+        Parameters
+        ----------
+        number
+            The step, counted from 0.
+        **options
+            The options, as the step's builder method takes them.
+
+        Returns
+        -------
+        Flow
+            The changed flow.
+
+        Raises
+        ------
+        BuildError
+            If there is no such step or option, or the flow cannot stand with it.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> on("link.created").batch("target_id", window="1h").with_step(0, window="2h")
         <Flow 'link.created': on('link.created').batch('target_id', window='2h')>

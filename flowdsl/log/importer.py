@@ -60,21 +60,44 @@ def read_events(
     duplicates: Duplicates = "keep",
     progress: Progress = None,
 ) -> MemoryEventLog:
-    """Return a log in memory of the events of a file, a glob of files, a frame or a list of mappings,
-    whatever their
-    shape.
+    """Read events from a file, a glob of files, a frame or a list of mappings, whatever their shape.
 
-    Known without being told: envelopes and events of production, CloudEvents 1.0, event tables. `columns`
-    says where the fields of an event come from: a column or a dotted path, `literal(x)`, or a function of a
-    row. `kinds` says what the values of `kind` mean (None: leave the row out), or is a function of a row;
-    `split` makes several events of one row: kinds, or mappings with a `kind` and the columns of that event
-    alone (a row without its ids has no such event). Paths lead into columns of JSON text as well. Timestamps
-    are RFC 3339 unless `time_unit` (`s`, `ms`, `us`, `ns`) or `time_format` (strptime formats) says
-    otherwise. Events are in the order of `seq_no` where there is one, else of (timestamp, position), numbered
-    from 1. Rows that cannot be read are in `.problems` with file and line (JSON lines and CSV count from 1,
-    other rows from 0); where none can, a `DataError` says why. A row whose event id stands above already is
-    listed there too, and left out with `duplicates="drop"`. `progress` is as in `replay`.
+    Events are in the order of `seq_no` if there is one, else of (timestamp, position), numbered from 1.
 
+    Parameters
+    ----------
+    source
+        A path or glob of JSON lines, CSV or Parquet files, a frame, or a list of mappings.
+    columns
+        The origin of each field of an event: a column, a dotted path (also into columns of JSON text), `literal(x)`,
+        or a function of a row. Envelopes and events of production, CloudEvents 1.0 and event tables need none.
+    kinds
+        What the values of `kind` mean (None: leave the row out), or a function of a row.
+    split
+        Kinds that become several events: a list of kinds, or of mappings with a `kind` and the columns of that
+        event alone. A row without its ids has no such event.
+    time_unit
+        `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers.
+    time_format
+        One or more strptime formats, for timestamps that are not RFC 3339.
+    duplicates
+        `"drop"` leaves out rows whose event id was there before; `"keep"` only lists them in the problems.
+    progress
+        As in `replay`.
+
+    Returns
+    -------
+    MemoryEventLog
+        The events. Rows that cannot be read are in its `problems`, with file and line (JSON lines and CSV count
+        from 1, other rows from 0).
+
+    Raises
+    ------
+    DataError
+        If nothing can be read, with the commonest reasons, or an option is wrong.
+
+    Examples
+    --------
     >>> from flowdsl.log import literal
     >>> log = read_events([{"at": 5, "who": "ann", "what": "post-1"}], time_unit="s", columns={
     ...     "timestamp": "at", "kind": literal("link.created"), "link_type": literal("likes"),
@@ -119,10 +142,45 @@ def convert(
     duplicates: Duplicates = "keep",
     progress: Progress = None,
 ) -> Converted:
-    """Append to a log what `read_events` would read, without holding it in memory; all of it or nothing.
+    """Append to a log what `read_events` would read, without holding it in memory.
 
-    With `duplicates="drop"` events are left out whose id stands above already, or is in the log.
+    All events are appended or none.
 
+    Parameters
+    ----------
+    source
+        A path or glob of JSON lines, CSV or Parquet files, a frame, or a list of mappings.
+    log
+        The log to append to; with `duplicates="drop"`, events whose id it has are left out too.
+    columns
+        The origin of each field of an event: a column, a dotted path (also into columns of JSON text), `literal(x)`,
+        or a function of a row. Envelopes and events of production, CloudEvents 1.0 and event tables need none.
+    kinds
+        What the values of `kind` mean (None: leave the row out), or a function of a row.
+    split
+        Kinds that become several events: a list of kinds, or of mappings with a `kind` and the columns of that
+        event alone. A row without its ids has no such event.
+    time_unit
+        `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers.
+    time_format
+        One or more strptime formats, for timestamps that are not RFC 3339.
+    duplicates
+        `"drop"` leaves out rows whose event id was there before; `"keep"` only lists them in the problems.
+    progress
+        As in `replay`.
+
+    Returns
+    -------
+    Converted
+        The numbers of events and of rows left out, and the problems.
+
+    Raises
+    ------
+    DataError
+        If nothing can be read, with the commonest reasons, or an option is wrong.
+
+    Examples
+    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     convert([{"kind": "entity.deleted", "timestamp": "2024-01-01T00:00:00Z", "entity_type": "user",

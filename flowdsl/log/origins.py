@@ -28,8 +28,20 @@ _OWN: Final = tuple(name for name in EVENT_COLUMNS if name not in ("seq_no", "ti
 
 
 def literal(value: Any) -> ConstantOrigin:
-    """Return a field that is the same in every row, for `read_events(columns=…)`.
+    """Declare a field that is the same in every row, for `read_events(columns=…)`.
 
+    Parameters
+    ----------
+    value
+        The value of the field.
+
+    Returns
+    -------
+    ConstantOrigin
+        What `columns` takes.
+
+    Examples
+    --------
     >>> literal("likes")
     ConstantOrigin(value='likes')
     """
