@@ -155,3 +155,4 @@ def test_a_broken_one_is_an_error_that_names_its_distribution(
     with pytest.raises(fd.PluginError, match=what) as refused:
         fd.load("{name: f, trigger: {kind: link.created}, pipeline: [{sample: {}}]}")
     assert "acme-broken" in str(refused.value)
+    assert not hasattr(fd.on("link.created"), "sample")

@@ -6,7 +6,7 @@ not know.
 
 from __future__ import annotations
 
-from flowdsl.errors import did_you_mean
+from flowdsl.errors import PluginError, did_you_mean
 from flowdsl.operators.base import Operator
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
@@ -36,7 +36,11 @@ def missing_method(owner: str, name: str) -> str:
     said = f"{owner!r} object has no attribute {name!r}"
     if name.startswith("_"):
         return said
-    if name in OPERATORS and name not in OPERATORS.own:
-        return f"{said}; {name} is an operator of another package: .then({OPERATORS[name].__name__}(…))"
+    try:
+        if name in OPERATORS and name not in OPERATORS.own:
+            return f"{said}; {name} is an operator of another package: .then({OPERATORS[name].__name__}(…))"
+    except PluginError as error:
+        # a missing attribute stays one
+        return f"{said}; {error}"
     hint = did_you_mean(name, [operator.method for operator in OPERATORS.own.values()])
     return f"{said}; {hint}" if hint else said
