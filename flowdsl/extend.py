@@ -1,4 +1,5 @@
-"""Names for packages that add operators, sinks, filters, functions, findings and formats; see `docs/extend.md`.
+"""Interface for packages that add operators, sinks, filters, functions, findings and formats; see
+`docs/extend.md`
 
 Each is declared in one place and registered by an entry point whose name is its name:
 

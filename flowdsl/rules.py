@@ -1,4 +1,4 @@
-"""Rules that a flow runs by: the one place that says where a production runtime differs from flowdsl, and how.
+"""Rules of a runtime: the single place that defines how production differs from flowdsl.
 
 Operators, graph and engine ask a `Rules` for a behaviour, never for the name of a runtime. `FLOWDSL` are the rules of
 `on(…)`, `THIS_RS` those of the production runtime as its engine was seen to behave; `rules_of` finds them by name. How
@@ -16,7 +16,7 @@ from flowdsl.values.paths import Path
 
 @dataclass(frozen=True)
 class Rules:
-    """Behaviour that may differ between runtimes, one field each."""
+    """Behaviours that differ between runtimes, one field each."""
 
     name: str
     early_checks: bool
@@ -97,7 +97,7 @@ TARGETS: Final[dict[str, Rules]] = {THIS_RS.name: THIS_RS}
 
 
 def rules_of(target: str | None) -> Rules:
-    """Return the rules of a production runtime by its name; flowdsl's own for None.
+    """Return the rules of a production runtime by name, or flowdsl's own for None.
 
     >>> rules_of(None).timers, rules_of("this-rs").timers
     (True, False)

@@ -61,7 +61,7 @@ class _Tally:
 
 @dataclass
 class _Seen:
-    """A reading of a trace that takes down keys, comparisons and fan-outs as they really are."""
+    """Trace reader that collects the actual keys, comparisons and fan-outs."""
 
     target: bool
     keys: dict[tuple[int, Path], list[pl.DataFrame]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class _Seen:
     stages: dict[int, CompiledStep] = field(default_factory=dict)
 
     def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
-        """Contexts came to a step."""
+        """Record the contexts that entered a step."""
         if not len(entered):
             return
         self.stages[id(stage)] = stage

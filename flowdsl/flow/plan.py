@@ -114,7 +114,7 @@ class Plan:
 
     @cached_property
     def needs(self) -> GraphRequirements:
-        """Return what the flows read of the graph."""
+        """Parts of the graph that the flows read."""
         steps: list[list[CompiledStep]] = [[] for _ in self.flows]
         for step in self.steps:
             for number in step.flows:
@@ -217,9 +217,7 @@ def _graft(tree: _Tree, flow: FlowSpec, number: int) -> None:
 
 
 def _branches(trees: Iterable[_Tree]) -> Iterator[Branch]:
-    """Return the branches of trees of steps, each sorted so that a step stands behind the one that feeds
-    it.
-    """
+    """Yield the branches of trees of steps, each in the order of the flow."""
     for tree in trees:
         for first, below in tree.values():
             branch: list[CompiledStep] = []
@@ -237,7 +235,7 @@ def _flatten(step: CompiledStep, below: _Tree, after: int, branch: list[Compiled
 
 
 def _needs(steps: Sequence[CompiledStep]) -> GraphRequirements:
-    """Return what the steps of one flow read of the graph."""
+    """Return the parts of the graph that the steps of one flow read."""
     names = {step.entity_variable for step in steps if step.entity_variable is not None}
     paths = frozenset(p[1:] for step in steps for p in step.paths or () if p[0] in names and len(p) > 1)
     links = frozenset(link for step in steps for link in step.links)

@@ -1,8 +1,8 @@
 """Earlier events that have a part in what became of one event: those that share a window or a limit with it.
 
-A replay is watched once. For every step that remembers (deduplicate, batch, rate_limit) the contexts that
-came to it are noted; from those of one key it follows which of them matter to which, and so, step after step
-back, which events do.
+A replay is traced once, and the contexts that entered each stateful step (deduplicate, batch, rate_limit) are
+recorded. From those of one key follows which contexts influence which others and so, going back step by step,
+which events do.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SliceExtent(Enum):
 
 
 def needed(peers: WindowPeers, reach: SliceExtent) -> set[int]:
-    """Return the event and those that matter to it, as sequence numbers."""
+    """Return the event and those that influence it, as sequence numbers."""
     found: dict[int, int] = {peers.seq_no: _LAST}
     waiting = [peers.seq_no]
     steps = peers.arrivals()

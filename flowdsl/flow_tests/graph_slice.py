@@ -1,4 +1,4 @@
-"""The part of the graph that some events read, and the events between them that change it.
+"""Part of the graph that some events read, and the events that change it in between.
 
 What every reading found the same goes into the graph of the test. Where two readings of one thing differ, or
 where an event of the test makes or ends it, the graph has it as it was before the first event, and its
@@ -33,7 +33,7 @@ _NEVER: Final = 1 << 62
 
 @dataclass(frozen=True)
 class GraphRead:
-    """One look-up: the links of an id, or with no `via` the entity; it saw the events up to `seen`."""
+    """Lookup of the links of an id, or without `via` of the entity, as of event `seen`"""
 
     via: str | None
     direction: str
@@ -43,14 +43,14 @@ class GraphRead:
 
 
 class GraphReads:
-    """A reading of a trace: what all events look up in the graph."""
+    """Trace reader that collects the lookups of all events in the graph."""
 
     def __init__(self, rules: Rules) -> None:
         self.found: dict[GraphRead, None] = {}
         self._rules = rules
 
     def __call__(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
-        """Record the look-ups of the contexts that entered a step."""
+        """Record the lookups of the contexts that entered a step."""
         operator = step.operator
         if not isinstance(operator, (Resolve, FanOut)) or not len(entered):
             return
@@ -64,7 +64,7 @@ class GraphReads:
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """One link and the events between which it lived; -1 where it was there before the log."""
+    """Link with the events of its creation and its ends; -1 if it existed before the log."""
 
     type: str
     source: str
@@ -75,12 +75,12 @@ class Link:
     died: list[int]
 
     def lives(self, seen: int) -> bool:
-        """Return True if it is there after an event."""
+        """Return True if the link exists after an event."""
         return self.born <= seen and (not self.died or self.died[0] > seen)
 
     @property
     def mapping(self) -> dict[str, Any]:
-        """The link as tests write it."""
+        """Link as an entry of a test."""
         made: dict[str, Any] = {"link_type": self.type, "source_id": self.source, "target_id": self.target}
         made |= {"link_id": self.link_id} if self.link_id is not None else {}
         return made | ({"metadata": json.loads(self.metadata)} if self.metadata is not None else {})
@@ -88,7 +88,7 @@ class Link:
 
 @dataclass(frozen=True)
 class GraphSlice:
-    """The graph of a test, and the events that it needs."""
+    """Graph of a test, and the events that it needs."""
 
     entities: dict[str, dict[str, Any]]
     links: list[dict[str, Any]]
@@ -98,7 +98,7 @@ class GraphSlice:
 def surroundings(
     source: EventSource, base: EntityGraph, readings: Iterable[GraphRead], events: set[int]
 ) -> GraphSlice:
-    """Return what the readings need around these events."""
+    """Return the slice of graph and log that these lookups and events need."""
     readings = list(readings)
     world = _LogAndGraph(source, base, max((r.seen for r in readings), default=0))
     lists = world.lists([r for r in readings if r.via is not None])
@@ -183,23 +183,23 @@ class _States:
         return state
 
     def since(self, kind: str, data: Any) -> int:
-        """Return the last event that made an entity this."""
+        """Return the last event that gave an entity its state."""
         return max(at for at, change in self.changes.items() if change == (kind, data))
 
 
 class _LogAndGraph:
-    """Graph and log, asked about a few ids."""
+    """Graph and log, read for a few ids."""
 
     def __init__(self, source: EventSource, base: EntityGraph, until: int) -> None:
         self._source, self._base, self._until = source, base, until
         self._order: dict[Link, int] = {}
 
     def order(self, link: Link) -> int:
-        """Return where a link stands among all."""
+        """Return the position of a link among all."""
         return self._order[link]
 
     def lists(self, readings: Iterable[GraphRead]) -> dict[tuple[Any, ...], list[Link]]:
-        """For each reading's links all that there ever were, in link order."""
+        """Return all links that ever existed for each lookup, in link order."""
         wanted: dict[tuple[str, str], set[str]] = {}
         for reading in readings:
             wanted.setdefault((str(reading.via), reading.direction), set()).add(reading.id)
@@ -224,7 +224,7 @@ class _LogAndGraph:
         }  # fmt: skip
 
     def states(self, readings: Iterable[tuple[str, int]]) -> dict[str, _States]:
-        """Return what each id was, and when."""
+        """Return the history of each id."""
         ids = sorted({one for one, _ in readings})
         base = entities_of(self._base, ids)
         states = {one: _States(base.get(one, {}), {}) for one in ids}
@@ -250,7 +250,7 @@ def rows_of(source: EventSource, where: pl.Expr, until: int = _NEVER) -> list[Ro
 
 
 def numbered_rows(source: EventSource, seq_nos: list[int]) -> list[Row]:
-    """Return the events with these sequence numbers, which ascend."""
+    """Return the events with these ascending sequence numbers."""
     rows: list[Row] = []
     if not seq_nos:
         return rows
@@ -264,7 +264,7 @@ def numbered_rows(source: EventSource, seq_nos: list[int]) -> list[Row]:
 
 
 def _data(text: str | None) -> Any:
-    """Return what an entity is: an empty object where an event says nothing of it."""
+    """Return the data of an entity; an empty object if the event has none."""
     value = json.loads(text) if text is not None else None
     return {} if value is None else value
 
@@ -282,7 +282,7 @@ def _from(link: Link, direction: str) -> str:
 
 
 def _lived(given: list[Link], rows: Mapping[int, Row]) -> list[Link]:
-    """All links in their order, each with its end: a link ends when it is deleted, or made again."""
+    """Return all links in order with their ends; a link ends when it is deleted or created again."""
     links: list[Link] = []
     current: dict[tuple[str | None, ...], Link] = {}
 

@@ -1,4 +1,4 @@
-"""Ends of the contexts of events at the steps of a flow, from the trace of a replay as columns of sequence numbers."""
+"""Outcomes of contexts at the steps of a flow, from a trace, as columns of sequence numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Seqs = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class OutcomeKind:
-    """A way in which contexts end at a step: `delivered`, `dropped`, `failed` or `absorbed`, with the reason of a drop."""
+    """Outcome at a step: `delivered`, `dropped`, `failed` or `absorbed`, with the reason of a drop."""
 
     step: int
     operator: str
@@ -29,17 +29,17 @@ class OutcomeKind:
 
 
 def keeps_endings(step: CompiledStep, outcome: str) -> bool:
-    """Return whether a trace has the rows that the functions below read: the first step tells which events the trigger took."""
+    """Return True for rows of a trace that the functions below read: matches of the trigger, and endings."""
     return step.number == 0 if outcome == ENTERED else outcome != PASSED
 
 
 def entered_events(trace: Trace) -> Seqs:
-    """Return the events that the trigger took, ascending."""
+    """Return the events that the trigger matched, ascending."""
     return sorted_seqs([rows.seq for rows in trace.rows if rows.outcome == ENTERED])
 
 
 def endings_of(trace: Trace) -> dict[OutcomeKind, Seqs]:
-    """Return the events that ended in each way, ascending, in the order of the steps."""
+    """Return the events by outcome, ascending, in the order of the steps."""
     found: dict[OutcomeKind, list[Seqs]] = defaultdict(list)
     for rows in trace.rows:
         # one member of a batch goes on as it
@@ -52,11 +52,11 @@ def endings_of(trace: Trace) -> dict[OutcomeKind, Seqs]:
 
 
 def sorted_seqs(parts: list[Seqs]) -> Seqs:
-    """Sequence numbers as one column, ascending, each once."""
+    """Return distinct sequence numbers as one ascending column."""
     return np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
 
 
 def holds(seqs: Seqs, seq_no: int) -> bool:
-    """Return True if a number is among those, which ascend."""
+    """Return True if an ascending column contains a number."""
     at = int(np.searchsorted(seqs, seq_no))
     return at < len(seqs) and int(seqs[at]) == seq_no

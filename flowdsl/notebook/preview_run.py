@@ -1,4 +1,4 @@
-"""A flow tried on a sample: what became of the contexts at each step, and what its variables look like there."""
+"""Preview runs of a flow on a sample: outcomes at each step, and sample values of variables."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHOWN: Final = 6
 
 @dataclass(frozen=True)
 class PreviewResult:
-    """A replay of a flow over a sample, or over all of a log.
+    """Replay of a flow over a sample, or over the whole log.
 
     `steps` has the counts of each step (as in `result.steps`, with `reasons` of drops and `causes` of failures);
     `examples` values of each variable that steps set; `operands` for each step with a condition the commonest values of
@@ -56,11 +56,11 @@ class PreviewResult:
 
 
 class CancelledError(Exception):
-    """Nobody waits for this replay any more."""
+    """Raised when a preview run was cancelled."""
 
 
 def rehearse(flow: FlowSpec, source: EventSource, graph: EntityGraph | None) -> PreviewResult:
-    """Return the flow on a sample, with examples of what its variables hold."""
+    """Replay the flow over a sample, and collect sample values of its variables."""
     samples = _SampleReading()
     trace = Trace(keeps_endings, readings=[samples])
     options = whole_log(flow, source, graph)
@@ -80,9 +80,7 @@ def count_all(
     cancelled: Cancelled,
     told: Callable[[int, int | None], None],
 ) -> PreviewResult:
-    """Return the counts of the flow over all of a log; `told` hears how far it is. Raises `CancelledError`
-    when cancelled.
-    """
+    """Replay the flow over the whole log and count outcomes, reporting progress. Raises `CancelledError`"""
 
     def progress(done: int, total: int | None) -> None:
         if cancelled():
@@ -96,14 +94,14 @@ def count_all(
 
 
 class _SampleReading:
-    """A reading of a trace: what the variables of some contexts hold."""
+    """Trace reader that collects sample values of variables."""
 
     def __init__(self) -> None:
         self.examples: dict[str, list[Any]] = {}
         self._read: dict[int, dict[str, Counter[Any]]] = {}
 
     def __call__(self, stage: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
-        """Note some values of variables that are new, and all values of what a condition reads."""
+        """Collect some values of new variables, and all values of a condition's operands."""
         passed = outcome.passed
         if stage.operator.name == "filter" and stage.operator.paths and len(entered):
             read = self._read.setdefault(stage.number, {})
@@ -120,7 +118,7 @@ class _SampleReading:
                     self.examples[name] = [value for value in values if value is not MISSING]
 
     def operands(self) -> dict[int, list[tuple[str, list[tuple[Any, int]]]]]:
-        """For each step with a condition what it reads, with the commonest values (JSON text; None: missing)."""
+        """Return the operands of each condition with their most common values (JSON text; None: missing)"""
         return {
             step: [(path, _commonest(counts)) for path, counts in read.items()]
             for step, read in self._read.items()
@@ -128,7 +126,7 @@ class _SampleReading:
 
 
 def _commonest(counts: Counter[Any]) -> list[tuple[Any, int]]:
-    """Return the commonest values, in the same order every time."""
+    """Return the most common values, in a deterministic order."""
     return sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:SHOWN]
 
 

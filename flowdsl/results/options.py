@@ -1,4 +1,4 @@
-"""Options of a replay: checked, and kept so that a part of it can be run again."""
+"""Options of a replay, validated, and kept so that a part of it can be run again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from flowdsl.sinks.base import Sink, SinkLike
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a replay, kept so that a part of it can be run again."""
+    """Validated options of a replay, from which a part of it can be run again."""
 
     flows: tuple[FlowSpec, ...]
     source: EventSource
@@ -61,7 +61,7 @@ def options_of(  # noqa: PLR0913 -- those of `replay`
     chunk_size: int | None = None,
     max_ahead_of_next: str | dt.timedelta | None = None,
 ) -> Options:
-    """Return what `replay` was asked for, checked."""
+    """Validate the options of `replay`"""
     _check_choice("open_windows", open_windows, ("flush", "keep"))
     _check_choice("as_of", as_of, ("event", "end"))
     _check_graph(graph)
@@ -88,7 +88,7 @@ def options_of(  # noqa: PLR0913 -- those of `replay`
 
 
 def opened(log: LogLike, max_ahead_of_next: str | dt.timedelta | None = None) -> EventSource:
-    """Return a log as it is replayed, with `max_ahead_of_next` as `replay` takes it."""
+    """Open a log for a replay, with `max_ahead_of_next` as in `replay`"""
     source = open_log(log)
     if max_ahead_of_next is None:
         return source
@@ -96,9 +96,7 @@ def opened(log: LogLike, max_ahead_of_next: str | dt.timedelta | None = None) ->
 
 
 def whole_log(flow: FlowSpec, log: LogLike, graph: EntityGraph | None = None) -> Options:
-    """Return the options of a replay of one flow over all of a log, as `replay` has them when nothing else
-    is said.
-    """
+    """Return the options of a replay of one flow over the whole log, with the defaults of `replay`"""
     _check_graph(graph)
     return Options(
         by_rules((flow,), rules_of(None)), open_log(log), graph, ReplayRange(), None, "flush", "event", None
@@ -153,7 +151,7 @@ def _only(only: Any) -> Any:
 
 
 def _duration(name: str, value: object) -> int:
-    """Return a duration in microseconds."""
+    """Parse a duration into microseconds."""
     try:
         return parse_duration(value).microseconds
     except BuildError as error:
