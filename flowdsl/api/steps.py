@@ -15,13 +15,13 @@ from flowdsl.operators.options import Direction, Strategy
 
 
 class Steps:
-    """Methods that append a step, shared by triggers and flows."""
+    """Builder methods: the steps that can follow a trigger or another step."""
 
     __slots__ = ()
 
     @abstractmethod
     def _then(self, step: Operator) -> Self:
-        """Return the flow with one more step."""
+        """Return the flow with one step more."""
 
     def then(self, step: Operator) -> Self:
         """Append a step that is an operator with its options: operators of other packages have no method here.
