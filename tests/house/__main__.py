@@ -1,4 +1,4 @@
-"""Print the table of measures of the tree: `python -m tests.house [--list KEY] [--record]`."""
+"""Print the table of measures of the tree: `python -m tests.house [--list KEY] [--record] [--accept KEY …]`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.house", description=__doc__)
     parser.add_argument("--list", metavar="KEY", help="print the places behind one line of the table")
     parser.add_argument("--record", action="store_true", help="lower the record to what the tree has now")
+    parser.add_argument(
+        "--accept", metavar="KEY", nargs="+", default=[], help="record these lines though they are worse"
+    )
     chosen = parser.parse_args()
     found = measures()
     if chosen.list:
         print(*next(measure.places for measure in found if measure.key == chosen.list), sep="\n")
         return
-    print(table(found, record(found) if chosen.record else recorded()))
+    print(table(found, record(found, chosen.accept) if chosen.record or chosen.accept else recorded()))
     print(f"\n{line_count():,} lines of flowdsl/ in all")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,9 +83,13 @@ def recorded() -> dict[str, float]:
     return dict(json.loads(RECORD.read_text("utf-8")))
 
 
-def record(found: list[Measure]) -> dict[str, float]:
-    """Lower the record where the tree is better than it, and return it; a new measure is taken in."""
-    before = recorded() if RECORD.exists() else {}
-    best = {measure.key: min(measure.value, before.get(measure.key, measure.value)) for measure in found}
+def record(found: list[Measure], accepted: Collection[str] = ()) -> dict[str, float]:
+    """Lower the record where the tree is better than it, and return it; a new measure is taken in.
+
+    The keys `accepted` are recorded as they are, worse ones too.
+    """
+    before = {} if not RECORD.exists() else recorded()
+    kept = {key: value for key, value in before.items() if key not in accepted}
+    best = {measure.key: min(measure.value, kept.get(measure.key, measure.value)) for measure in found}
     RECORD.write_text(json.dumps(best, indent=2) + "\n", "utf-8")
     return best
