@@ -157,7 +157,9 @@ class LoadError(FlowError, ValueError):
         return self.what
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+def did_you_mean(word: object, known: Iterable[str]) -> str | None:
     """Return a hint with the known word closest to `word`, or None."""
+    if not isinstance(word, str):
+        return None
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else None

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args
 
 from flowdsl.errors import DataError, did_you_mean
+from flowdsl.text import short_repr
 from flowdsl.values.far_numbers import FAR, far_number, infinity
 
 EventKind = Literal["link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted"]
@@ -366,7 +367,9 @@ def id_text(value: Any, name: str, place: str | None = None) -> str | None:
             raise _refusal(f"{name} is a number of more than 1,000 digits", place, "write it as text")
         return str(value)
     raise _refusal(
-        f"{name} is {type(value).__name__} {value!r:.40}, not text or an integer", place, "write it as text"
+        f"{name} is {type(value).__name__} {short_repr(value, 40)}, not text or an integer",
+        place,
+        "write it as text",
     )
 
 
@@ -444,7 +447,7 @@ def timestamp_us(value: Any, *, place: str | None = None) -> int:
         value = _parsed(value, place)
     if not isinstance(value, datetime):
         raise _refusal(
-            f"timestamp is {type(value).__name__} {value!r:.40}, not a datetime or RFC 3339 text",
+            f"timestamp is {type(value).__name__} {short_repr(value, 40)}, not a datetime or RFC 3339 text",
             place,
             "a count of seconds has a unit that only you know: read_events(…, time_unit='s')",
         )
@@ -482,16 +485,20 @@ def _made(family: str, action: str, **fields: Any) -> dict[str, Any]:
     return event
 
 
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else short_repr(value)
+
+
 def _kind_of(inner: Mapping[str, Any], place: str | None) -> tuple[str, bool]:
     """Return the kind, and True if `data` and `metadata` are JSON text (rows of an event table, not
     production's form)
     """
     named = inner.get("kind")
-    kind = f"{named}.{inner['action']}" if "action" in inner else named
-    if kind in KINDS:
+    kind = f"{_plain(named)}.{_plain(inner['action'])}" if "action" in inner else named
+    if isinstance(kind, str) and kind in KINDS:
         return str(kind), "action" not in inner
-    hint = did_you_mean(str(kind), KINDS) or 'like {"kind": "link", "action": "created", …}'
-    what = "an event without kind" if named is None else f"unknown kind {kind!r:.60}"
+    hint = did_you_mean(kind, KINDS) or 'like {"kind": "link", "action": "created", …}'
+    what = "an event without kind" if named is None else f"unknown kind {short_repr(kind)}"
     raise DataError(what, place=place, allowed=", ".join(KINDS), hint=hint)
 
 
@@ -528,7 +535,7 @@ def _parsed(text: str, place: str | None) -> datetime:
         except ValueError:
             pass
     raise _refusal(
-        f"timestamp {text!r:.60} is not RFC 3339",
+        f"timestamp {short_repr(text)} is not RFC 3339",
         place,
         "like 2024-05-01T12:00:00Z; or read_events(time_format=…)",
     )

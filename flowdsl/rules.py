@@ -108,6 +108,6 @@ def rules_of(target: str | None) -> Rules:
         raise FlowError(
             f"target={target!r} is not known",
             allowed=f"None, {', '.join(map(repr, TARGETS))}",
-            hint=did_you_mean(str(target), TARGETS),
+            hint=did_you_mean(target, TARGETS),
         )
     return TARGETS[target]

@@ -10,3 +10,19 @@ def clip(text: str, most: int) -> str:
     ('a lon…', 'short')
     """
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def short_repr(value: object, most: int = 60) -> str:
+    """Return the `repr` of any object, cut to `most` characters; one that has none is told by its type.
+
+    >>> short_repr("a" * 100, 5), short_repr(10**5000)
+    ("'aaaa", '<int of 16610 bits>')
+    """
+    try:
+        return repr(value)[:most]
+    # whatever an object of somebody else does, and numbers of more digits than Python writes
+    except Exception:
+        name = type(value).__name__
+        return (
+            f"<int of {value.bit_length()} bits>" if type(value) is int else f"<{name} that cannot be shown>"
+        )

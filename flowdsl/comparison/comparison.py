@@ -142,7 +142,7 @@ class Comparison:
             raise ReplayError(
                 f"there is no change {change!r}",
                 allowed=", ".join(CHANGES),
-                hint=did_you_mean(str(change), CHANGES),
+                hint=did_you_mean(change, CHANGES),
             )
         return to_pandas(self.polars().filter(pl.col("change") == change))
 

@@ -158,7 +158,7 @@ class SweepData:
             raise ReplayError(
                 f"there is no column {column!r}",
                 allowed=", ".join(known),
-                hint=did_you_mean(str(column), known),
+                hint=did_you_mean(column, known),
             )
 
     def _lines(self, columns: Sequence[str]) -> dict[str, dict[Any, Any]]:
@@ -200,7 +200,7 @@ class SweepData:
         names = [variant.name for variant in self.variants]
         if name not in names:
             raise ReplayError(
-                f"there is no variant {name!r}", allowed=", ".join(names), hint=did_you_mean(str(name), names)
+                f"there is no variant {name!r}", allowed=", ".join(names), hint=did_you_mean(name, names)
             )
         return names.index(name)
 

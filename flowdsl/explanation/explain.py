@@ -24,6 +24,7 @@ from flowdsl.progress import Progress, track
 from flowdsl.results.options import Options
 from flowdsl.results.run import run
 from flowdsl.results.store import NoStore
+from flowdsl.text import short_repr
 from flowdsl.values.json_types import MISSING
 
 if TYPE_CHECKING:
@@ -266,8 +267,8 @@ def trace_event(
 def event_at(source: EventSource, seq_no: int) -> dict[str, Any]:
     """Return one event of a log, without its nulls; a `ReplayError` if there is none of the number."""
     if isinstance(seq_no, bool) or not hasattr(seq_no, "__index__"):
-        raise ReplayError(f"seq_no is {seq_no!r}", allowed="the sequence number of an event")
-    number = seq_no.__index__()
+        raise ReplayError(f"seq_no is {short_repr(seq_no, 200)}", allowed="the sequence number of an event")
+    number = min(max(seq_no.__index__(), -1 << 62), 1 << 62)
     last = 0
     for frame in source.chunks(EVENT_COLUMNS, _SOME, max(number - 1, 0)):
         found = readable(frame.filter(pl.col("seq_no") == number))

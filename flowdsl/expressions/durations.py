@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from flowdsl.errors import BuildError
+from flowdsl.text import short_repr
 
 _UNITS: Final = {
     "w": 604_800_000_000,
@@ -81,8 +82,10 @@ def parse_duration(value: object) -> Duration:
     if isinstance(value, timedelta):
         return _from_timedelta(value)
     if not isinstance(value, str):
-        hint = f"a bare number has no unit: '{value}s' is seconds" if _is_count(value) else None
-        raise BuildError(f"a duration is text or a timedelta, not {value!r}", allowed=_ALLOWED, hint=hint)
+        hint = f"a bare number has no unit: '{short_repr(value)}s' is seconds" if _is_count(value) else None
+        raise BuildError(
+            f"a duration is text or a timedelta, not {short_repr(value, 200)}", allowed=_ALLOWED, hint=hint
+        )
     text = value.strip()
     if not _SUM.fullmatch(text):
         raise BuildError(f"{_clipped(value)} is not a duration", allowed=_ALLOWED, hint=_hint(text))

@@ -15,6 +15,7 @@ from flowdsl.findings.base import Finding, rules
 from flowdsl.log import EventSource
 from flowdsl.log.columns import readable
 from flowdsl.results.store import NoStore, TablePart
+from flowdsl.text import short_repr
 
 MANY: Final = 10
 """Least number of unmatched deletions, or of late events, that is a finding."""
@@ -64,7 +65,7 @@ def _unmatched(noted: Noted, source: EventSource) -> Iterator[Finding]:
         return
     first = noted.first_unmatched
     names = ("link_type", "link_id", "source_id", "target_id", "entity_type", "entity_id")
-    said = ", ".join(f"{name}={first[name]!r:.60}" for name in names if first.get(name) is not None)
+    said = ", ".join(f"{name}={short_repr(first[name])}" for name in names if first.get(name) is not None)
     yield _finding(
         "deletions-unmatched",
         f"{noted.unmatched:,} of {deletions:,} deletions meet no link or entity: first event {first['seq_no']}, {said}",

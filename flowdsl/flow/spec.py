@@ -13,6 +13,7 @@ from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.options import check_text
 from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.scope import Scope
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     from flowdsl.scope import ValueShape
@@ -90,7 +91,9 @@ class FlowSpec:
         """Return a flow without steps for events of a kind; raise `BuildError` for a trigger that cannot be."""
         if kind not in KINDS:
             raise BuildError(
-                f"{kind!r} is no kind of event", allowed=", ".join(KINDS), hint=did_you_mean(str(kind), KINDS)
+                f"{short_repr(kind, 200)} is no kind of event",
+                allowed=", ".join(KINDS),
+                hint=did_you_mean(kind, KINDS),
             )
         wrong, right = (
             ("entity_type", "link_type") if kind.startswith("link") else ("link_type", "entity_type")

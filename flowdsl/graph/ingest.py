@@ -131,7 +131,7 @@ def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
                 raise DataError(
                     f"links: number {number} has the key {key!r}",
                     allowed=", ".join(LINK_COLUMNS),
-                    hint=did_you_mean(str(key), LINK_COLUMNS),
+                    hint=did_you_mean(key, LINK_COLUMNS),
                 )
         what = f"links: number {number}"
         rows.append(

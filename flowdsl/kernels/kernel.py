@@ -15,6 +15,7 @@ from flowdsl.expressions.row_source import Failures
 from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.keys import Held, KeySpace
 from flowdsl.kernels.outcome import StepOutcome, Until, failed_where
+from flowdsl.text import short_repr
 from flowdsl.values.interner import Interner
 from flowdsl.values.json_types import Index
 from flowdsl.values.state_objects import StateObject, StateReader
@@ -111,7 +112,7 @@ class NoDirectionKernel(Kernel):
     """Follows links in a direction that does not exist, where such a flow is let in: every context fails."""
 
     def __init__(self, direction: str) -> None:
-        self._message = f"direction {direction!r:.60} is neither 'forward' nor 'reverse'"
+        self._message = f"direction {short_repr(direction)} is neither 'forward' nor 'reverse'"
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         every = Failures.where(np.ones(len(contexts), np.bool_), self._message)

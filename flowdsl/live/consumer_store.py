@@ -25,6 +25,7 @@ from flowdsl.log.fsync import check_own, make_folder
 from flowdsl.log.locks import FileLock
 from flowdsl.sinks.base import Failure
 from flowdsl.sinks.database import Database, insert, marks, sealed
+from flowdsl.text import short_repr
 
 _SCHEMA: Final = (
     "create table if not exists progress (sink text, run text, number integer not null, crc integer not null, primary key (sink, run)) without rowid",
@@ -77,7 +78,9 @@ class ConsumerStore:
             # no name can lead elsewhere, be hidden or be too long for the file system
             safe = quote(name, safe="").replace(".", "%2E")
             if len(safe) > 200:
-                raise LiveError(f"the consumer's name {name!r:.60} is too long", allowed="up to 200 letters")
+                raise LiveError(
+                    f"the consumer's name {short_repr(name)} is too long", allowed="up to 200 letters"
+                )
             return cls(name, Path(folder) / _BESIDE / safe)
         with _MEMORY_LOCK:
             return _IN_MEMORY.setdefault(log, {}).setdefault(name, cls(name, None))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,10 @@ from flowdsl.log.base import EventLog
 from flowdsl.log.fsync import make_folder
 from flowdsl.sinks.base import Sink
 from flowdsl.sinks.frame import Frame
+from flowdsl.text import short_repr
+
+# seconds beyond any clock, and within what a float is
+_FOREVER = 1e300
 
 
 def checked_log(log: Any) -> EventLog:
@@ -48,7 +51,9 @@ def checked_graph(graph: Any) -> EntityGraph | None:
 def checked_consumer(name: object) -> str:
     """Return the name of a consumer."""
     if not isinstance(name, str) or not name:
-        raise LiveError(f"a consumer is named by text, not {name!r}", hint="like 'flow-runtime'")
+        raise LiveError(
+            f"a consumer is named by text, not {short_repr(name, 200)}", hint="like 'flow-runtime'"
+        )
     return name
 
 
@@ -59,7 +64,7 @@ def checked_clock(clock: Any) -> Callable[[], dt.datetime]:
     now = clock() if callable(clock) else None
     if not isinstance(now, dt.datetime) or now.utcoffset() is None:
         raise LiveError(
-            f"clock is {clock!r:.60}" if now is None else f"clock() gives {now!r:.60}",
+            f"clock is {short_repr(clock)}" if now is None else f"clock() gives {short_repr(now)}",
             allowed="a function that gives a datetime with a time zone, or None",
         )
     return cast("Callable[[], dt.datetime]", clock)
@@ -67,8 +72,8 @@ def checked_clock(clock: Any) -> Callable[[], dt.datetime]:
 
 def checked_seconds(seconds: object, name: str) -> float:
     """Return a number of seconds, at least 0."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
-        raise LiveError(f"{name} is {seconds!r:.60}", allowed="seconds, from 0 up")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < _FOREVER:
+        raise LiveError(f"{name} is {short_repr(seconds)}", allowed="seconds, from 0 up")
     return float(seconds)
 
 
@@ -80,7 +85,7 @@ def checked_ahead(most: Any) -> int | None:
         return parse_duration(most).microseconds
     except BuildError as error:
         raise LiveError(
-            f"max_ahead is {most!r:.60}",
+            f"max_ahead is {short_repr(most)}",
             allowed="a duration like '5m', or None: every event moves the clock",
             hint=error.hint,
         ) from error
@@ -94,7 +99,7 @@ def checked_state(state: Any) -> State | str | None:
         return None
     if state == DISCARD:
         return DISCARD
-    raise LiveError(f"state is {state!r:.60}", allowed='result.state of a replay, "keep" or "discard"')
+    raise LiveError(f"state is {short_repr(state)}", allowed='result.state of a replay, "keep" or "discard"')
 
 
 def checked_sinks(
@@ -123,7 +128,7 @@ def checked_sinks(
             if not isinstance(sink, Sink):
                 if not callable(sink) or isinstance(sink, type):
                     raise LiveError(
-                        f"the sink {name!r} is {sink!r:.60}", allowed="a sink, or a function of a delivery",
+                        f"the sink {name!r} is {short_repr(sink)}", allowed="a sink, or a function of a delivery",
                         hint=f"{sink.__name__}(…) makes one" if isinstance(sink, type) else None,
                     )  # fmt: skip
                 sink = Custom(sink)

@@ -21,6 +21,7 @@ from flowdsl.log.position import Position, first_after
 from flowdsl.log.problems import RowProblems
 from flowdsl.log.rows import event_rows
 from flowdsl.progress import Progress, ProgressReporter, track
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -416,7 +417,7 @@ class EventLog(ABC):
         """
         if not isinstance(seq_no, int) or not 0 <= seq_no <= self.last_seq_no():
             raise DataError(
-                f"there is no event {seq_no} to acknowledge", allowed=f"0 to {self.last_seq_no()}",
+                f"there is no event {short_repr(seq_no)} to acknowledge", allowed=f"0 to {self.last_seq_no()}",
                 hint="seek() moves a consumer to a place that is still to come",
             )  # fmt: skip
         self._store_position(_named(consumer), seq_no)
@@ -568,7 +569,9 @@ class Subscription:
 
 def _named(consumer: str) -> str:
     if not isinstance(consumer, str) or not consumer:
-        raise DataError(f"a consumer is named by text, not {consumer!r}", hint="like 'flow-runtime'")
+        raise DataError(
+            f"a consumer is named by text, not {short_repr(consumer, 200)}", hint="like 'flow-runtime'"
+        )
     return id_text(consumer, "consumer") or consumer
 
 

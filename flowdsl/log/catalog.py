@@ -27,6 +27,7 @@ from flowdsl.errors import DataError
 from flowdsl.log.forks import abandon, quiet
 from flowdsl.log.fsync import check_own, created, put_in_place
 from flowdsl.log.segments import MOST, Segment, Statistics, segment_name
+from flowdsl.text import short_repr
 
 NAME: Final = "log.sqlite"
 _FORMAT: Final = 3
@@ -164,7 +165,7 @@ class Catalog:
             if not _are_numbers(first, last) or name != segment_name(first, last):
                 raise self._nonsense(
                     "segments",
-                    f"{name!r:.200} is no name of a segment of events {first!r:.30} to {last!r:.30}",
+                    f"{short_repr(name, 200)} is no name of a segment of events {short_repr(first, 30)} to {short_repr(last, 30)}",
                 )
         return rows
 
@@ -263,7 +264,7 @@ class Catalog:
         for *row, crc in rows:
             if crc != row_checksum(tuple(row)):
                 raise DataError(
-                    f"a row of {table} is damaged: {row!r:.80}",
+                    f"a row of {table} is damaged: {short_repr(row, 80)}",
                     place=str(self._path),
                     hint=_REPAIR,
                 )

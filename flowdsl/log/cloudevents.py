@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from flowdsl.errors import DataError
 from flowdsl.events import json_value
+from flowdsl.text import short_repr
 
 _TAKEN: Final = frozenset(
     ("id", "source", "specversion", "type", "time", "data", "data_base64", "datacontenttype")
@@ -35,7 +36,9 @@ def cloud_fields(row: Mapping[str, Any]) -> dict[str, Any]:
  'metadata': {'trace': 't1'}}
     """
     if row["specversion"] != "1.0":
-        raise DataError(f"CloudEvents {row['specversion']!r:.20}", allowed="1.0", hint="convert them to 1.0")
+        raise DataError(
+            f"CloudEvents {short_repr(row['specversion'], 20)}", allowed="1.0", hint="convert them to 1.0"
+        )
     for name in ("id", "source", "type"):
         if not isinstance(row.get(name), str) or not row[name]:
             raise DataError(

@@ -15,6 +15,7 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS, warn
 from flowdsl.frames import is_whole
+from flowdsl.text import short_repr
 
 KIND: Final = pl.Enum(KINDS)
 TIME: Final = pl.Datetime("us", "UTC")
@@ -132,7 +133,7 @@ class SchemaCoercer:
         times = within_years(times)
         if not self._seen_time and len(times) and times.null_count() == len(times) > text.null_count():
             raise DataError(
-                f"column 'timestamp' is text that is not RFC 3339: {text.drop_nulls()[0]!r:.60}",
+                f"column 'timestamp' is text that is not RFC 3339: {short_repr(text.drop_nulls()[0])}",
                 place=place,
                 allowed=_ALLOWED["timestamp"],
                 hint="read_events(…, time_format='%Y/%m/%d %H:%M:%S %z') reads other spellings",

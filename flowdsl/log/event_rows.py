@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.events import EVENT_COLUMNS, KINDS
+from flowdsl.text import short_repr
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
@@ -70,7 +71,7 @@ class EventRows(StateObject):
         columns = said["columns"]
         source.agree(**{name: len(series) for name, series in columns.items()})
         for name, series in columns.items():
-            source.check(name in EVENT_COLUMNS, f"with a column {name!r:.60}, which events have not")
+            source.check(name in EVENT_COLUMNS, f"with a column {short_repr(name)}, which events have not")
             wanted = _TYPES.get(name)
             source.check(wanted is None or series.dtype in wanted, f"with {name} as {series.dtype}")
         source.check({"seq_no", "timestamp", "kind"} <= columns.keys(), "without the columns of every event")

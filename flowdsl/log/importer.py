@@ -36,6 +36,7 @@ from flowdsl.log.timestamps import TimeUnit
 from flowdsl.log.validation import faults, without
 from flowdsl.paths import path_of
 from flowdsl.progress import Progress, run_in_background, track
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -334,7 +335,7 @@ def _listed(source: Iterable[Any], problems: RowProblems) -> Iterator[TextBlock]
     while some := list(islice(numbered, BLOCK)):
         for row, item in some:
             if not isinstance(item, Mapping):
-                problems.add("list", row, "broken", f"{type(item).__name__} is no mapping", str(item))
+                problems.add("list", row, "broken", f"{type(item).__name__} is no mapping", _text(item))
         good = [(row, dict(item)) for row, item in some if isinstance(item, Mapping)]
         yield TextBlock("list", [row for row, _ in good], [item for _, item in good])
 
@@ -386,3 +387,7 @@ def _spool(frames: Iterator[pl.DataFrame], folder: Path, numbered: bool) -> list
             (plain if numbered else plain.drop("seq_no", strict=False)).write_parquet(path, compression="lz4")
         paths.append(path)
     return paths
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else short_repr(value, 200)

@@ -17,6 +17,7 @@ from flowdsl.log.segments import Segment, write_segments
 from flowdsl.log.table import told
 from flowdsl.log.writer import LogWriter
 from flowdsl.progress import ProgressReporter
+from flowdsl.text import short_repr
 
 
 def compact(writer: LogWriter, sealed: SealedEvents, follower: ProgressReporter) -> int:
@@ -44,7 +45,7 @@ def retain(
     if max_bytes is not None and (
         not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 0
     ):
-        raise DataError(f"max_bytes={max_bytes!r}", allowed="a whole number of bytes")
+        raise DataError(f"max_bytes={short_repr(max_bytes, 200)}", allowed="a whole number of bytes")
     with writer.maintaining() as catalog:
         listed = catalog.segments()
         if max_age is not None:

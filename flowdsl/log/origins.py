@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, KINDS, json_value
+from flowdsl.text import short_repr
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ def check_origin(where: str, name: str, origin: object, known: Sequence[str] = E
         )
     if not isinstance(origin, (str, ConstantOrigin)) and not callable(origin):
         raise DataError(
-            f"{where} has {name}={origin!r:.40}", allowed="a column name, literal(…), or a function of a row",
-            hint=f"literal({origin!r:.40}) is that value in every row",
+            f"{where} has {name}={short_repr(origin, 40)}", allowed="a column name, literal(…), or a function of a row",
+            hint=f"literal({short_repr(origin, 40)}) is that value in every row",
         )  # fmt: skip
 
 
@@ -98,7 +99,7 @@ def check_kind(kind: object) -> None:
     if kind not in KINDS:
         raise DataError(
             f"{kind!r} is no kind of event", allowed=", ".join(KINDS),
-            hint=did_you_mean(str(kind), KINDS) or "split= makes several events of one row",
+            hint=did_you_mean(kind, KINDS) or "split= makes several events of one row",
         )  # fmt: skip
 
 
@@ -132,14 +133,14 @@ class Paths:
             try:
                 self._read[text] = json_value(text)
             except (ValueError, RecursionError):
-                raise ValueError(f"a path leads into text that is not JSON: {text!r:.60}") from None
+                raise ValueError(f"a path leads into text that is not JSON: {short_repr(text)}") from None
         return self._read[text]
 
 
 def _listed(value: str, parts: object) -> Sequence[Any]:
     if isinstance(parts, (str, Mapping)) or not isinstance(parts, Sequence) or not parts:
         raise DataError(
-            f"split[{value!r}] is {parts!r:.60}",
+            f"split[{value!r}] is {short_repr(parts)}",
             allowed="a list of kinds, or of mappings with a kind and the columns of that event",
             hint="{'u': ['link.deleted', 'link.created']}; kinds={'u': None} leaves such rows out",
         )
@@ -152,7 +153,7 @@ def _part(value: str, part: Any) -> PartOrigin:
         return PartOrigin(part)
     if "kind" not in part:
         raise DataError(
-            f"a part of split[{value!r}] has no kind: {dict(part)!r:.60}",
+            f"a part of split[{value!r}] has no kind: {short_repr(dict(part))}",
             allowed=", ".join(KINDS),
             hint="{'kind': 'link.deleted', 'source_id': 'old'}",
         )

@@ -36,6 +36,7 @@ from flowdsl.log.wal import NAME as TAIL
 from flowdsl.log.writer import DURABILITIES, Durability, Limits, LogWriter
 from flowdsl.paths import path_of
 from flowdsl.progress import Progress, ProgressReporter, run_in_background, track
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,11 +98,11 @@ class ParquetEventLog(EventLog):
     ) -> None:
         if durability not in DURABILITIES:
             raise DataError(
-                f"durability={durability!r} is not known", allowed=" or ".join(map(repr, DURABILITIES)),
-                hint=did_you_mean(str(durability), DURABILITIES),
+                f"durability={short_repr(durability, 200)} is not known", allowed=" or ".join(map(repr, DURABILITIES)),
+                hint=did_you_mean(durability, DURABILITIES),
             )  # fmt: skip
         if seal_rows is not None and (not isinstance(seal_rows, int) or seal_rows < 1):
-            raise DataError(f"seal_rows={seal_rows!r}", allowed="a whole number of at least 1")
+            raise DataError(f"seal_rows={short_repr(seal_rows, 200)}", allowed="a whole number of at least 1")
         self.folder = path_of(folder)
         self.durability = durability
         seconds = parse_duration(seal_after).microseconds / 1e6

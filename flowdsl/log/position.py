@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from flowdsl.errors import DataError, did_you_mean
+from flowdsl.text import short_repr
 
 
 class Position(StrEnum):
@@ -38,14 +39,16 @@ def first_after(position: Position | str | int, acknowledged: int, last: int) ->
     """
     if isinstance(position, int) and not isinstance(position, bool):
         if position < 0:
-            raise DataError(f"position {position} is negative", hint='"beginning" is before the first event')
+            raise DataError(
+                f"position {short_repr(position)} is negative", hint='"beginning" is before the first event'
+            )
         return max(position - 1, 0)
     ends = {Position.BEGINNING: 0, Position.LATEST: last, Position.LAST_ACKNOWLEDGED: acknowledged}
-    if position not in ends:
+    if not isinstance(position, str) or position not in ends:
         names = ", ".join(repr(str(name)) for name in Position)
         raise DataError(
-            f"unknown position {position!r}",
+            f"unknown position {short_repr(position, 200)}",
             allowed=f"{names}, or a sequence number",
-            hint=did_you_mean(str(position), map(str, Position)),
+            hint=did_you_mean(position, map(str, Position)),
         )
     return ends[Position(position)]

@@ -11,6 +11,7 @@ import polars as pl
 from flowdsl.errors import DataError
 from flowdsl.events import JSON_COLUMNS, TEXT_COLUMNS, id_text, json_text, timestamp_us
 from flowdsl.log.columns import TIME
+from flowdsl.text import short_repr
 
 
 def _json_or_text(value: Any, name: str) -> str | None:
@@ -20,7 +21,7 @@ def _json_or_text(value: Any, name: str) -> str | None:
 def _number(value: Any, name: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return value
-    raise DataError(f"{name} is {value!r:.40}, not an integer")
+    raise DataError(f"{name} is {short_repr(value, 40)}, not an integer")
 
 
 def _stamps(values: list[Any]) -> pl.Series:

@@ -22,6 +22,7 @@ from flowdsl.log.row_formats import ROW_FORMATS, known_fields
 from flowdsl.log.text_readers import TextBlock
 from flowdsl.log.timestamps import PER_SECOND, TimeUnit, instants
 from flowdsl.log.validation import without
+from flowdsl.text import short_repr
 
 ROW: Final = "__row"
 Ints = npt.NDArray[np.int64]
@@ -78,7 +79,7 @@ def map_block(block: TextBlock, shape: RowShape, shaper: SchemaCoercer, problems
         times = instants(frame["timestamp"], block.place, shaper, shape.time_unit, shape.time_format)
         for i in (times.is_null() & frame["timestamp"].is_not_null()).arg_true():
             stamp = row_in_python(frame.select("timestamp"), i)["timestamp"]
-            broken.setdefault(int(at[i]), f"timestamp {stamp!r:.60} cannot be read")
+            broken.setdefault(int(at[i]), f"timestamp {short_repr(stamp)} cannot be read")
         frame = frame.with_columns(times.alias("timestamp"))
     events = _split(frame, kinds, source)
     if shape.split:
@@ -319,7 +320,7 @@ def _meaning(
         if kind in KINDS or kind in shape.split or (kind is None and (by_function or name is not None)):
             continue
         meant[name] = None
-        why = f"unknown kind {kind!r:.60}; kinds= may say what it means (None: leave it out)"
+        why = f"unknown kind {short_repr(kind)}; kinds= may say what it means (None: leave it out)"
         for i in rows_of(name):
             source.broken.setdefault(int(i), "kind is null" if kind is None else why)
     return meant

@@ -13,6 +13,7 @@ import polars as pl
 
 from flowdsl.events import JSON_COLUMNS, KINDS, MAX_NESTING, json_value, missing_field, needs_of, too_deep
 from flowdsl.log.columns import BEYOND, NOT_UTF8, row_in_python
+from flowdsl.text import short_repr
 from flowdsl.values.far_numbers import FAR as FAR_NUMBER
 from flowdsl.values.far_numbers import MAY_BE_FAR, far_number
 
@@ -178,4 +179,4 @@ def _is_json(text: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return f"{value!r:.60}" if isinstance(value, (str, bytes)) else f"{value!s:.60}"
+    return short_repr(value) if isinstance(value, (str, bytes)) else f"{value!s:.60}"

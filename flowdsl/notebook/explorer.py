@@ -14,6 +14,7 @@ from flowdsl.notebook.latest_task import Cancelled, LatestOnlyExecutor
 from flowdsl.notebook.messages import EXPLORE, heard
 from flowdsl.notebook.outcome_index import OutcomeIndex
 from flowdsl.notebook.widget import Panel, require_widgets, static_html
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     from flowdsl.flow.spec import FlowSpec
@@ -97,7 +98,7 @@ class Explorer:
 
     def _filter(self, name: str, value: str) -> None:
         if name not in FILTERS:
-            raise FlowError(f"events are not filtered by {name!r:.60}", allowed=", ".join(FILTERS))
+            raise FlowError(f"events are not filtered by {short_repr(name)}", allowed=", ".join(FILTERS))
         chosen: str | int | None = value or None
         if name == "ending" and value.startswith("#"):
             digits = value[1:]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Never
 
 from flowdsl.errors import DataError, FlowError
+from flowdsl.text import short_repr
 from flowdsl.values.state_fields import FlagField, TextField, WholeField
 from flowdsl.values.state_objects import FieldKind, StateReader
 
@@ -89,7 +90,7 @@ def heard(message: object, known: Mapping[str, Message]) -> tuple[str, dict[str,
         assert isinstance(message, Mapping)
         what = message.get("do")
         if not isinstance(what, str) or what not in known:
-            source.refuse(f"no message of this widget: do is {what!r:.60}")
+            source.refuse(f"no message of this widget: do is {short_repr(what)}")
         said = {name: value for name, value in message.items() if name != "do" and value is not None}
         allowed = {**known[what].fields, **known[what].more}
         source.check(said.keys() <= allowed.keys(), f"a message {what!r} with a field that it does not have")
@@ -112,7 +113,7 @@ def file_beside(name: str) -> Path:
         inside = plain = False
     if not inside or not plain or path.is_dir():
         raise FlowError(
-            f"{name!r:.80} is no name of a file here",
+            f"{short_repr(name, 80)} is no name of a file here",
             allowed="the name of a file in the notebook's folder, or in one below it",
             hint="designer.save(path) writes anywhere",
         )

@@ -18,6 +18,7 @@ from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.operators.options import Option
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
+from flowdsl.text import short_repr
 from flowdsl.values.paths import Path, path_text
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class Operator:
                 raise BuildError(
                     f"{cls.name} has no option {key!r}",
                     allowed=", ".join(declared),
-                    hint=did_you_mean(str(key), declared),
+                    hint=did_you_mean(key, declared),
                 )
         missing = [key for key, (_, o) in declared.items() if o.required and key not in options]
         if missing:
@@ -267,7 +268,7 @@ def as_step(step: object) -> Operator:
         if it is no step, or an option is not of its type
     """
     if not isinstance(step, Operator):
-        shown = step.__name__ if isinstance(step, type) else repr(step)
+        shown = step.__name__ if isinstance(step, type) else short_repr(step)
         raise BuildError(
             f"then takes a step, not {shown:.60}", allowed="an operator with its options: Sample(0.1)"
         )

@@ -13,6 +13,7 @@ from flowdsl.expressions.conditions.nodes import Reference
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.expressions.var import Var, unwrap
 from flowdsl.scope import check_name
+from flowdsl.text import short_repr
 from flowdsl.values.paths import Path, parse_path, path_text
 
 Control = Literal[
@@ -150,7 +151,7 @@ DURATION_SCHEMA: dict[str, Any] = {
 def check_text(value: object, what: str) -> str:
     """Text that is not empty."""
     if not isinstance(value, str) or not value.strip():
-        raise BuildError(f"{what} must be text that is not empty, not {value!r}")
+        raise BuildError(f"{what} must be text that is not empty, not {short_repr(value, 200)}")
     return value
 
 
@@ -168,7 +169,7 @@ def check_count(value: object, what: str, least: int) -> int:
             f"{what} is beyond 64 bits", allowed=f"a whole number from {least} to {(1 << 63) - 1:,}"
         )
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BuildError(f"{what} must be a whole number of at least {least}, not {value!r:.60}")
+        raise BuildError(f"{what} must be a whole number of at least {least}, not {short_repr(value)}")
     return value
 
 
@@ -251,7 +252,7 @@ def number(least: float, most: float, *examples: float) -> OptionType:
 
     def read(value: Any, what: str) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-            raise BuildError(f"{what} must be a number from {least} to {most}, not {value!r:.60}")
+            raise BuildError(f"{what} must be a number from {least} to {most}, not {short_repr(value)}")
         return float(value)
 
     schema = {"type": "number", "minimum": least, "maximum": most, "examples": list(examples or (most,))}
@@ -264,9 +265,9 @@ def choice(*values: str, example: str, meanings: str | None = None) -> OptionTyp
     def read(value: Any, what: str) -> str:
         if value not in values:
             raise BuildError(
-                f"{what} {value!r} is not known",
+                f"{what} {short_repr(value, 200)} is not known",
                 allowed=meanings or " or ".join(map(repr, values)),
-                hint=did_you_mean(str(value), values),
+                hint=did_you_mean(value, values),
             )
         return str(value)
 

@@ -25,6 +25,7 @@ from flowdsl.production.project_spec import (
 from flowdsl.production.test_loader import check_tests
 from flowdsl.scope import Scope, ValueShape
 from flowdsl.sinks.registry import SINKS
+from flowdsl.text import short_repr
 
 T = TypeVar("T")
 FLOW_KEYS = ("name", "description", "trigger", "pipeline")
@@ -270,7 +271,9 @@ class DocumentReader:
         if isinstance(item.value, str) and item.value.strip():
             return item.value
         shown = (
-            f"{item.kind}: {item.value!r:.40}" if isinstance(item.value, (bool, int, float)) else item.kind
+            f"{item.kind}: {short_repr(item.value, 40)}"
+            if isinstance(item.value, (bool, int, float))
+            else item.kind
         )
         self.refuse(
             item.place,
@@ -288,7 +291,7 @@ class DocumentReader:
         shown = repr(item.value) if not isinstance(item.value, (dict, list)) else item.kind
         self.refuse(
             item.place, f"{what} {shown} is not known", allowed=", ".join(allowed),
-            hint=did_you_mean(str(item.value), allowed),
+            hint=did_you_mean(item.value, allowed),
         )  # fmt: skip
         return None
 

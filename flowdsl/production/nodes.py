@@ -16,6 +16,7 @@ from flowdsl.errors import FlowError, LoadError
 from flowdsl.production.parser import DEPTH, QUOTE_TEMPLATES, parse
 from flowdsl.production.problems import DocumentProblems
 from flowdsl.production.scalars import SCALAR_TAGS, TAG, plain_scalar, production_value
+from flowdsl.text import short_repr
 
 # values of a document, those that an alias repeats counted again
 VALUES: Final = 250_000
@@ -176,7 +177,7 @@ class _NodeBuilder:
             if tag == f"{TAG}float" and type(value) is int:
                 value = float(value)
             if type(value) not in SCALAR_TAGS[tag]:
-                self._mind(f"{text!r:.60} is no {tag.rpartition(':')[2]}", place)
+                self._mind(f"{short_repr(text)} is no {tag.rpartition(':')[2]}", place)
         elif tag not in (None, "!", f"{TAG}str"):
             self._refuse_tag(tag, place)
         self._add(Item(value, place, written=None if event.style else text), event.anchor)
@@ -241,7 +242,7 @@ class _NodeBuilder:
             around.repeated[key] = item.place
         elif key in around.keys:
             self.problems.append(FlowError(
-                f"the key {key!r:.60} stands twice", place=item.place, hint=f"the first is at {around.keys[key]}"
+                f"the key {short_repr(key)} stands twice", place=item.place, hint=f"the first is at {around.keys[key]}"
             ))  # fmt: skip
         else:
             around.keys[key] = item.place
@@ -290,7 +291,7 @@ def _item(value: Any, place: str, deeper: int, problems: list[FlowError]) -> Ite
         items: dict[str, Item] = {}
         for key, inner in value.items():
             if not isinstance(key, str):
-                problems.append(FlowError(f"the key {key!r:.60} is no text", place=here))
+                problems.append(FlowError(f"the key {short_repr(key)} is no text", place=here))
                 continue
             items[key] = _item(inner, f"{place}.{key}" if place else key, deeper - 1, problems)
         return Item(items, here, {key: item.place for key, item in items.items()})
@@ -301,4 +302,11 @@ def _item(value: Any, place: str, deeper: int, problems: list[FlowError]) -> Ite
     # text is as if it stood in quotes
     if isinstance(value, str):
         return Item(value, here, style='"')
-    return Item(value, here, written=json.dumps(value, default=str))
+    return Item(
+        value, here, written=json.dumps(value, default=str) if _can_be_written(value) else short_repr(value)
+    )
+
+
+def _can_be_written(value: object) -> bool:
+    """Return False for an integer of more digits than Python writes."""
+    return not isinstance(value, int) or value.bit_length() < 1 << 13

@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any, Final
 
+from flowdsl.text import short_repr
+
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 _BASED = re.compile(r"0x[0-9a-fA-F]{1,15}|0o[0-7]{1,20}")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -76,7 +78,7 @@ def production_value(text: str, tag: str | None, style: str) -> tuple[Any, str |
     found: Any
     if kind == "null":
         found = None if text in NULLS else text
-        return found, None if found is None else f"{text!r:.60} is not null"
+        return found, None if found is None else f"{short_repr(text)} is not null"
     if kind == "bool":
         found = NAMED.get(text) if isinstance(NAMED.get(text), bool) else None
     elif kind == "int":
@@ -86,7 +88,7 @@ def production_value(text: str, tag: str | None, style: str) -> tuple[Any, str |
         found = named if isinstance(named, float) else _float(text)
     else:
         return text, None
-    return (text, f"{text!r:.60} is no {kind}") if found is None else (found, None)
+    return (text, f"{short_repr(text)} is no {kind}") if found is None else (found, None)
 
 
 def production_count(text: str) -> int | None:

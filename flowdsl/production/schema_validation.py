@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from flowdsl.errors import did_you_mean
 from flowdsl.production.nodes import Item
+from flowdsl.text import short_repr
 
 _TYPES: Final[dict[str, Callable[[Any], bool]]] = {
     "string": lambda value: isinstance(value, str),
@@ -38,7 +39,7 @@ def check_shape(
     value = item.value
     if "enum" in declared:
         if value not in declared["enum"]:
-            hint = did_you_mean(str(value), declared["enum"]) if isinstance(value, str) else None
+            hint = did_you_mean(value, declared["enum"]) if isinstance(value, str) else None
             shown = repr(value) if not isinstance(value, (dict, list)) else item.kind
             refuse(
                 item, f"{what} {shown} is not known", allowed=", ".join(map(str, declared["enum"])), hint=hint
@@ -52,7 +53,7 @@ def check_shape(
     elif isinstance(value, str):
         if len(value) < declared.get("minLength", 0) or not re.search(declared.get("pattern", ""), value):
             such = ", ".join(map(str, declared["examples"]))
-            refuse(item, f"{what} is {value!r:.60}", allowed=f"text such as {such}")
+            refuse(item, f"{what} is {short_repr(value)}", allowed=f"text such as {such}")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         if value < declared.get("minimum", value):
             refuse(item, f"{what} is {value}", allowed=f"at least {declared['minimum']}")

@@ -15,6 +15,7 @@ from flowdsl.production.project_spec import SinkConfig
 from flowdsl.production.schema_validation import check_shape
 from flowdsl.sinks.registry import SINKS
 from flowdsl.sinks.sqlite_sink import PATH
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
@@ -56,7 +57,9 @@ def check_config(kind: str, item: Item) -> list[FlowError]:
     given = {key: value.plain() for key, value in item.value.items() if value.value is not None}
     path = item.value.get("path")
     if not problems and path is not None and isinstance(path.value, str) and _leads_out(path.value):
-        refuse(path, f"{kind}: path {path.value!r:.200} leads out of the folder", allowed=_IN_FOLDER)
+        refuse(
+            path, f"{kind}: path {short_repr(path.value, 200)} leads out of the folder", allowed=_IN_FOLDER
+        )
     complete = all(option.yaml in given for option in options_of(kind).values() if option.required)
     if not problems and complete and kind != "custom":
         try:
@@ -167,7 +170,7 @@ def _path(given: str | None, name: str, folder: Path | None) -> Path | None:
     inside = given if given is not None else f"{quote(name, safe='').replace('.', '%2E')[:200]}.sqlite"
     file = Path(inside) if folder is None else folder / inside
     if not file.resolve().is_relative_to((folder or Path()).resolve()):
-        raise SinkError(f"path {inside!r:.200} leads out of the folder", allowed=_IN_FOLDER)
+        raise SinkError(f"path {short_repr(inside, 200)} leads out of the folder", allowed=_IN_FOLDER)
     return file
 
 
@@ -189,7 +192,7 @@ def _recipients(name: str, options: dict[str, Any], folder: Path | None, others:
         raise SinkError(
             f"there is no in_app sink {asked!r}",
             allowed=", ".join(known),
-            hint=did_you_mean(str(asked), known),
+            hint=did_you_mean(asked, known),
         )
     if asked is not None:
         return known[asked]
@@ -203,5 +206,5 @@ def _check_custom(own: Mapping[str, Any], by_name: Mapping[str, SinkConfig]) -> 
         if name not in by_name:
             raise SinkError(
                 f"custom has {name!r}, and there is no such sink", allowed=", ".join(by_name),
-                hint=did_you_mean(str(name), by_name),
+                hint=did_you_mean(name, by_name),
             )  # fmt: skip

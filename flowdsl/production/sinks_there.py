@@ -15,6 +15,7 @@ from flowdsl.production.project_spec import SinkConfig
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, Outcome, Sink
 from flowdsl.sinks.counter import DECREMENT, INCREMENT, OPERATIONS, SET
 from flowdsl.sinks.custom import Custom
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,7 +197,7 @@ class CounterThere(SinkThere):
                 return _fails(f"counter has no {name}")
         said = _text(delivery, "operation", self.config.get("operation", INCREMENT))
         if said not in OPERATIONS:
-            return _fails(f"counter has no operation {said!r:.60}")
+            return _fails(f"counter has no operation {short_repr(said)}")
         key = (str(names["entity_type"]), str(names["entity_id"]), str(names["field"]))
         amount, current = _number(delivery.field("value")), self.value(*key)
         operation = OPERATIONS[said]
@@ -228,7 +229,7 @@ class NothingThere(SinkThere):
     summary: ClassVar[str] = "a sink that production lacks"
 
     def _taken(self, delivery: Delivery) -> Outcome:
-        return _fails(f"production has no sink {delivery.sink!r:.60}")
+        return _fails(f"production has no sink {short_repr(delivery.sink)}")
 
 
 def _fails(why: str) -> Failure:

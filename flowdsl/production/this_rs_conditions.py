@@ -17,6 +17,7 @@ import numpy.typing as npt
 from flowdsl.errors import ConditionError
 from flowdsl.expressions.durations import RUST_SPACES
 from flowdsl.expressions.row_source import Failures, Rows
+from flowdsl.text import short_repr
 from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column, DictionaryColumn
 from flowdsl.values.float_parser import as_read
@@ -63,7 +64,7 @@ class TextCondition:
             left, found, right = trimmed.partition(f" {sign} ")
             if found:
                 return cls(text, sign, _path(left), *_right(right.strip(RUST_SPACES)))
-        raise ConditionError(f"production cannot read the condition {text!r:.80}", allowed=_FORMS)
+        raise ConditionError(f"production cannot read the condition {short_repr(text, 80)}", allowed=_FORMS)
 
     @property
     def paths(self) -> frozenset[Path]:

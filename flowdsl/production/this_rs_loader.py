@@ -43,6 +43,7 @@ from flowdsl.production.this_rs_shapes import ShapeError, Shapes, is_empty
 from flowdsl.production.this_rs_surroundings import check_surroundings
 from flowdsl.rules import THIS_RS
 from flowdsl.sinks.registry import production_types
+from flowdsl.text import short_repr
 
 DOCUMENT_KEYS: Final = ("entities", "links", "validation_rules", "events", "sinks")
 FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
@@ -185,7 +186,7 @@ class ProductionReader(Shapes):
         if trigger.kind not in KINDS:
             hint = did_you_mean(trigger.kind, KINDS)
             self.problems.append(
-                FlowError(f"{trigger.kind!r:.60} is no kind of event", flow=name, place=kind.place,
+                FlowError(f"{short_repr(trigger.kind)} is no kind of event", flow=name, place=kind.place,
                           allowed=", ".join(KINDS), hint=hint)
             )  # fmt: skip
         steps = []

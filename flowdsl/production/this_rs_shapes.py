@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from flowdsl.errors import FlowError
 from flowdsl.production.nodes import ENDLESS, Item
 from flowdsl.production.scalars import NULLS, TAG, production_count
+from flowdsl.text import short_repr
 from flowdsl.values.paths import Path
 
 T = TypeVar("T")
@@ -91,7 +92,7 @@ class Shapes:
         written = str(item.value) if item.written is None else item.written
         if item.tag == f"{TAG}null":
             if written not in NULLS:
-                raise self._refused(item, f"{written!r:.60} is not null")
+                raise self._refused(item, f"{short_repr(written)} is not null")
             return None
         return item if item.tag is not None or (written and written not in NULLS) else None
 
@@ -116,7 +117,9 @@ class Shapes:
         number = production_count(item.written) if plain and item.written is not None else None
         if number is None or number >= _U32:
             raise self._refused(
-                item, f"there is {item.kind}: {item.value!r:.40}", "a whole number from 0 to 4294967295"
+                item,
+                f"there is {item.kind}: {short_repr(item.value, 40)}",
+                "a whole number from 0 to 4294967295",
             )
         return number
 
@@ -125,7 +128,7 @@ class Shapes:
         # a tag is the choice, and nothing stands behind it
         text = self._text(item) if tag is None else tag[1:] or tag
         if text not in allowed:
-            raise self._refused(item, f"{what} {text!r:.60} is not known", ", ".join(allowed))
+            raise self._refused(item, f"{what} {short_repr(text)} is not known", ", ".join(allowed))
         if tag is not None and (item.style or item.written is None or item.written not in ("", *NULLS)):
             raise self._refused(item, f"{what}: something stands behind the tag {tag:.60}", "nothing")
         return text

@@ -26,6 +26,7 @@ from flowdsl.log.uuids import NormalizedUuids
 from flowdsl.production.targets import by_rules
 from flowdsl.rules import AsOf, Target, WindowsAtEnd, rules_of
 from flowdsl.sinks.base import Sink, SinkLike
+from flowdsl.text import short_repr
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _position(name: str, value: Any) -> tuple[int | None, int | None]:
         moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
         return None, (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
     raise ReplayError(
-        f"{name}={value!r} is no place in a log",
+        f"{name}={short_repr(value, 200)} is no place in a log",
         allowed="a sequence number, a datetime, or text such as '2026-01-31T12:00:00Z'",
     )
 
@@ -156,16 +157,16 @@ def _duration(name: str, value: object) -> int:
         return parse_duration(value).microseconds
     except BuildError as error:
         raise ReplayError(
-            f"{name} is {value!r:.60}", allowed="a duration like '1h', or None", hint=error.hint
+            f"{name} is {short_repr(value)}", allowed="a duration like '1h', or None", hint=error.hint
         ) from error
 
 
 def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise ReplayError(
-            f"{name}={value!r} is not known",
+            f"{name}={short_repr(value, 200)} is not known",
             allowed=" or ".join(map(repr, allowed)),
-            hint=did_you_mean(str(value), allowed),
+            hint=did_you_mean(value, allowed),
         )
 
 

@@ -20,6 +20,7 @@ from flowdsl.results.manifest_schema import DeliverRow, Manifest
 from flowdsl.results.store import FolderStore, Store
 from flowdsl.results.table_writer import TableRecorder
 from flowdsl.results.tables import all_deliveries, known_columns, sink_table
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -339,9 +340,9 @@ class ResultData:
             return sink_table(self.store, self.flows, sink, self._steps, columns, tick)
         else:
             raise ReplayError(
-                f"no flow delivers to {sink!r}",
+                f"no flow delivers to {short_repr(sink, 200)}",
                 allowed=", ".join(self.sinks),
-                hint=did_you_mean(str(sink), self.sinks),
+                hint=did_you_mean(sink, self.sinks),
             )
         return frame if columns is None else frame.select(known_columns(frame, columns, table))
 
@@ -352,7 +353,7 @@ class ResultData:
             raise ReplayError(
                 f"a result has no table {name!r}",
                 allowed=", ".join(known),
-                hint=did_you_mean(str(name), known),
+                hint=did_you_mean(name, known),
             )
         if sink is not None:
             raise ReplayError(f"the table {name!r} is not kept by sink", hint=f"leave out {sink!r}")

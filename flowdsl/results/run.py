@@ -19,6 +19,7 @@ from flowdsl.results.options import Options, options_of
 from flowdsl.results.result_data import ResultData, finished
 from flowdsl.results.store import MemoryStore, Store
 from flowdsl.sinks.base import Sink
+from flowdsl.text import short_repr
 
 _LOCAL: Final = LocalEngine()
 ENGINES: Final[Mapping[str, Engine]] = {"local": _LOCAL}
@@ -36,7 +37,7 @@ def engine_of(engine: EngineName | Engine) -> Engine:
     else:
         hint = "an object with a method run(plan, options, store, request) is one: see flowdsl.results.engine"
     raise ReplayError(
-        f"engine={engine!r:.60} is not known",
+        f"engine={short_repr(engine)} is not known",
         allowed=f"{' or '.join(map(repr, ENGINES))}, or an engine",
         hint=hint,
     )

@@ -285,6 +285,6 @@ def known_columns(frame: pl.DataFrame, columns: Sequence[str], table: str = "del
             raise ReplayError(
                 f"{table} have no column {name!r}",
                 allowed=", ".join(frame.columns),
-                hint=did_you_mean(str(name), frame.columns),
+                hint=did_you_mean(name, frame.columns),
             )
     return list(columns)

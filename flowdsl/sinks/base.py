@@ -12,6 +12,7 @@ import polars as pl
 
 from flowdsl.errors import FlowError, SinkError
 from flowdsl.operators.options import Option
+from flowdsl.text import short_repr
 from flowdsl.values.json_texts import storable as storable
 
 if TYPE_CHECKING:
@@ -347,7 +348,7 @@ def checked_outcomes(answer: object, sink: Sink, count: int) -> Sequence[Outcome
     ):
         return answer
     raise SinkError(
-        f"{type(sink).__name__} answered {answer!r:.60} to {count} deliveries, and not None or a Failure for each"
+        f"{type(sink).__name__} answered {short_repr(answer)} to {count} deliveries, and not None or a Failure for each"
     )
 
 

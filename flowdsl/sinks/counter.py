@@ -14,6 +14,7 @@ from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.base import Delivery, Failure, storable
 from flowdsl.sinks.database import Database, insert, sealed
 from flowdsl.sinks.sqlite_sink import CHECKED, KEYS, PATH, KeptSink, StoredKey, json_text
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,12 +106,12 @@ class Counter(KeptSink[Change]):
         graph: EntityGraph | None = None,
     ) -> None:
         if field is not None and (not isinstance(field, str) or not field):
-            raise SinkError(f"field is {field!r:.60}", allowed="text that is not empty, or None")
+            raise SinkError(f"field is {short_repr(field)}", allowed="text that is not empty, or None")
         if operation not in OPERATIONS:
             raise SinkError(
-                f"operation {operation!r:.60} is not known",
+                f"operation {short_repr(operation)} is not known",
                 allowed=", ".join(OPERATIONS),
-                hint=did_you_mean(str(operation), OPERATIONS),
+                hint=did_you_mean(operation, OPERATIONS),
             )
         if graph is not None and not isinstance(graph, EntityGraph):
             raise SinkError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")

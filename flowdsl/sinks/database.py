@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from flowdsl.errors import SinkError
 from flowdsl.log.forks import abandon, quiet, watch
 from flowdsl.paths import path_of
+from flowdsl.text import short_repr
 
 T = TypeVar("T")
 # how long a writer waits for another process to finish
@@ -103,7 +104,7 @@ class Database:
         for row in found:
             if row[-1] != zlib.crc32(repr(row[first:-1]).encode("utf-8", "surrogatepass")):
                 raise SinkError(
-                    f"{self!r} is damaged: a row of {table} is not what was written, {row[first:-1]!r:.80}",
+                    f"{self!r} is damaged: a row of {table} is not what was written, {short_repr(row[first:-1], 80)}",
                     hint=_REPAIR,
                 )
         return [row[:-1] for row in found]

@@ -12,6 +12,7 @@ import polars as pl
 
 from flowdsl.errors import SinkError
 from flowdsl.sinks.database import Database, marks, sealed
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     from flowdsl.values.json_types import Mask
@@ -398,7 +399,7 @@ class Recipients:
         for value in values:
             if not isinstance(value, str) or not value:
                 raise SinkError(
-                    f"there is {value!r:.60}",
+                    f"there is {short_repr(value)}",
                     allowed="recipients, types and tokens are text that is not empty",
                 )
 

@@ -13,6 +13,7 @@ from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.base import PROVISIONAL, Delivery, DurableSink, Failure, Outcome, storable
 from flowdsl.sinks.database import Database, insert, marks, sealed
+from flowdsl.text import short_repr
 
 Row = TypeVar("Row")
 PATH: Final = Option(
@@ -366,5 +367,5 @@ def check_page(*, limit: object, **places: object) -> None:
     for name, number, least in (("limit", limit, 1), *((name, place, 0) for name, place in places.items())):
         if isinstance(number, bool) or not isinstance(number, int) or not least <= number < _COUNTABLE:
             raise SinkError(
-                f"{name} is {number!r:.60}", allowed=f"a whole number from {least} up, of 63 bits"
+                f"{name} is {short_repr(number)}", allowed=f"a whole number from {least} up, of 63 bits"
             )

@@ -11,6 +11,7 @@ from typing import Any, Final
 from flowdsl.errors import BuildError, SinkError
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.sinks.http_client import need
+from flowdsl.text import short_repr
 
 # what HS256 asks of its key
 LEAST_SECRET: Final = 32
@@ -81,10 +82,14 @@ def checked_recipients(recipients: object) -> list[str]:
     """One recipient or several, as a list."""
     given = [recipients] if isinstance(recipients, str) else recipients
     if not isinstance(given, Iterable):
-        raise SinkError(f"recipients is {recipients!r:.60}", allowed="a recipient's id, or a list of them")
+        raise SinkError(
+            f"recipients is {short_repr(recipients)}", allowed="a recipient's id, or a list of them"
+        )
     several = list(given)
     if not several or not all(isinstance(one, str) and one for one in several):
-        raise SinkError(f"recipients is {recipients!r:.60}", allowed="a recipient's id, or a list of them")
+        raise SinkError(
+            f"recipients is {short_repr(recipients)}", allowed="a recipient's id, or a list of them"
+        )
     return several
 
 
@@ -96,4 +101,4 @@ def _seconds(lasts: object) -> float:
         raise SinkError(
             f"lasts: {error.what}", allowed="a duration, such as '1h'", hint=error.hint
         ) from error
-    raise SinkError(f"lasts is {lasts!r:.40}", allowed="a duration, such as '1h'")
+    raise SinkError(f"lasts is {short_repr(lasts, 40)}", allowed="a duration, such as '1h'")

@@ -17,6 +17,7 @@ from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import ATTEMPTS, PermanentError, accepted, ask, client, need, tried
 from flowdsl.sinks.sqlite_sink import json_text
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     import httpx
@@ -124,7 +125,7 @@ class Webhook(Sink):
         if self._url.plain is not None:
             origin(url, "url")
         if method not in METHODS:
-            raise SinkError(f"method {method!r:.20} is not known", allowed=", ".join(METHODS))
+            raise SinkError(f"method {short_repr(method, 20)} is not known", allowed=", ".join(METHODS))
         self._method = method
         self._headers = _headers(headers or {})
         self._timeout = seconds(timeout)
@@ -298,7 +299,8 @@ def seconds(timeout: Any) -> float:
             raise SinkError(f"timeout: {error.what}", allowed="seconds, or text such as '10s'") from error
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= 3_600:
         raise SinkError(
-            f"timeout is {timeout!r:.40}", allowed="seconds from above 0 to 3600, or text such as '10s'"
+            f"timeout is {short_repr(timeout, 40)}",
+            allowed="seconds from above 0 to 3600, or text such as '10s'",
         )
     return float(timeout)
 
@@ -306,7 +308,7 @@ def seconds(timeout: Any) -> float:
 def whole(name: str, number: Any) -> int:
     """Return a whole number from 1 up."""
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise SinkError(f"{name} is {number!r:.40}", allowed="a whole number from 1 up")
+        raise SinkError(f"{name} is {short_repr(number, 40)}", allowed="a whole number from 1 up")
     return number
 
 
@@ -316,7 +318,7 @@ def _headers(given: Any) -> dict[str, EnvText]:
     for name in given:
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise SinkError(
-                f"a header cannot have the name {name!r:.60}", allowed="letters, digits and dashes"
+                f"a header cannot have the name {short_repr(name)}", allowed="letters, digits and dashes"
             )
         if name.lower() in _FRAMING:
             raise SinkError(f"the header {name} is set by the connection itself", hint="leave it out")

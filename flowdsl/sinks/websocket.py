@@ -24,6 +24,7 @@ from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import need
 from flowdsl.sinks.tokens import Grant, Tokens, checked_recipients, checked_secret
 from flowdsl.sinks.webhook import whole
+from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import Server, ServerConnection
@@ -130,13 +131,13 @@ class WebSocket(Sink):
         listeners: int = 1_000,
     ) -> None:
         if not isinstance(host, str) or not host:
-            raise SinkError(f"host is {host!r:.60}", allowed="an address, such as '127.0.0.1'")
+            raise SinkError(f"host is {short_repr(host)}", allowed="an address, such as '127.0.0.1'")
         if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 1 << 16:
-            raise SinkError(f"port is {port!r:.20}", allowed="a whole number from 0 to 65535")
+            raise SinkError(f"port is {short_repr(port, 20)}", allowed="a whole number from 0 to 65535")
         if isinstance(origins, str):
             raise SinkError("origins is text", allowed="a list of sites, such as ['https://app.example.org']")
         if not isinstance(public, bool):
-            raise SinkError(f"public is {public!r:.20}", allowed="True or False")
+            raise SinkError(f"public is {short_repr(public, 20)}", allowed="True or False")
         if public and secret is not None:
             raise SinkError("a public server asks for no token, and has no use for a secret")
         if public and not _is_here(host):

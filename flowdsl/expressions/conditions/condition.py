@@ -13,6 +13,7 @@ from flowdsl.errors import BuildError, ConditionError
 from flowdsl.expressions.conditions.grammar import parse_expression
 from flowdsl.expressions.conditions.nodes import Expression
 from flowdsl.expressions.conditions.typecheck import clipped, found
+from flowdsl.text import short_repr
 from flowdsl.values.paths import Path
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Condition:
         if callable(source):
             return cls(function=_checked(source))
         raise BuildError(
-            f"a condition cannot be {clipped(repr(source))}",
+            f"a condition cannot be {short_repr(source, 80)}",
             allowed="text, an expression built with var, or a function of one argument",
             hint="compare with var on one side at least" if isinstance(source, bool) else None,
         )
