@@ -29,7 +29,7 @@ def check(rng: random.Random) -> int:
 
 
 def _check_stores(rng: random.Random) -> int:
-    stores: list[Any] = [InApp(), Feed(), Counter(field="n")]
+    stores: list[Any] = [InApp(keep=1 << 40), Feed(), Counter(field="n")]
     # by key: up to when it was known (None: for good), and what is there; what has no key is there each time
     keyed: dict[str, tuple[int | None, int]] = {}
     loose: list[int] = []
