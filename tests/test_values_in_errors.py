@@ -45,6 +45,11 @@ PLACES: dict[str, Callable[[Any, Path], object]] = {
     "checkpoint_every": lambda value, _: fd.Runtime(told, fd.MemoryEventLog(), checkpoint_every=value),
     "consumer_name": lambda value, _: fd.Runtime(told, fd.MemoryEventLog(), consumer_name=value),
     "timeout": lambda value, _: sinks.Webhook("http://example.com", timeout=value),
+    "keep": lambda value, _: sinks.InApp(keep=value),
+    "operation": lambda value, _: sinks.Counter(operation=value),
+    "time_unit": lambda value, _: fd.read_events([EVENT], time_unit=value),
+    "time_format": lambda value, _: fd.read_events([EVENT], time_format=value),
+    "kinds": lambda value, _: fd.read_events([EVENT], kinds={"a": value}),
     "field": lambda value, _: sinks.Counter(None, field=value),
 }
 

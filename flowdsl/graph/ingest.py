@@ -12,6 +12,7 @@ from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import LONGEST_ID, MAX_NESTING, too_deep
 from flowdsl.frames import is_frame, is_whole, rows_in, to_polars
 from flowdsl.progress import Tick, count_items, noop, run_in_background
+from flowdsl.text import short_repr
 from flowdsl.values.json_extraction import Documents
 
 T = TypeVar("T")
@@ -164,7 +165,7 @@ def _id_text(value: object, what: str) -> str:
         return str(value)
     if isinstance(value, str) and value and _is_unicode(value):
         return value
-    shown = "a number of more than 1,000 digits" if isinstance(value, int) else repr(value)
+    shown = "a number of more than 1,000 digits" if isinstance(value, int) else short_repr(value)
     raise DataError(f"{what}: {shown} is no id", allowed="text that is not empty, or an integer")
 
 

@@ -298,11 +298,15 @@ def _shape(
     time_unit: TimeUnit | None,
     time_format: str | Sequence[str] | None,
 ) -> RowShape:
-    formats = (time_format,) if isinstance(time_format, str) else tuple(time_format or ())
+    several = isinstance(time_format, Sequence) and not isinstance(time_format, str)
+    formats: tuple[Any, ...] = (
+        tuple(time_format or ()) if several else () if time_format is None else (time_format,)
+    )
     for spelling in formats:
         if not isinstance(spelling, str) or not spelling.isprintable():
             raise DataError(
-                f"time_format has {spelling!a:.80}", allowed="strptime formats, such as '%d.%m.%Y %H:%M'"
+                f"time_format has {short_repr(spelling, 80)}",
+                allowed="strptime formats, such as '%d.%m.%Y %H:%M'",
             )
     return RowShape(columns or {}, kinds or {}, parts_of(split or {}), time_unit, formats)
 

@@ -96,9 +96,9 @@ def check_origin(where: str, name: str, origin: object, known: Sequence[str] = E
 
 def check_kind(kind: object) -> None:
     """Refuse what is no kind of event."""
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise DataError(
-            f"{kind!r} is no kind of event", allowed=", ".join(KINDS),
+            f"{short_repr(kind)} is no kind of event", allowed=", ".join(KINDS),
             hint=did_you_mean(kind, KINDS) or "split= makes several events of one row",
         )  # fmt: skip
 

@@ -44,8 +44,8 @@ class RowShape:
     def __post_init__(self) -> None:
         for name, origin in self.columns.items():
             check_origin("columns=", name, origin)
-        if self.time_unit is not None and self.time_unit not in PER_SECOND:
-            raise DataError(f"time_unit={self.time_unit!r}", allowed="'s', 'ms', 'us' or 'ns'")
+        if self.time_unit is not None and not _is_unit(self.time_unit):
+            raise DataError(f"time_unit={short_repr(self.time_unit)}", allowed="'s', 'ms', 'us' or 'ns'")
         named = list(self.kinds.values()) if isinstance(self.kinds, Mapping) else []
         for kind in named:
             if kind is not None and kind not in self.split:
@@ -391,3 +391,7 @@ def _put(column: pl.Series, places: Ints, values: pl.Series) -> pl.Series:
     if column.dtype != values.dtype:
         column, values = column.cast(pl.String), values.cast(pl.String)
     return column.clone().scatter(places, values) if len(places) else column
+
+
+def _is_unit(value: object) -> bool:
+    return isinstance(value, str) and value in PER_SECOND

@@ -107,7 +107,7 @@ class Counter(KeptSink[Change]):
     ) -> None:
         if field is not None and (not isinstance(field, str) or not field):
             raise SinkError(f"field is {short_repr(field)}", allowed="text that is not empty, or None")
-        if operation not in OPERATIONS:
+        if not isinstance(operation, str) or operation not in OPERATIONS:
             raise SinkError(
                 f"operation {short_repr(operation)} is not known",
                 allowed=", ".join(OPERATIONS),

@@ -32,6 +32,7 @@ from flowdsl.sinks.sqlite_sink import (
     no_recipient,
     told_key,
 )
+from flowdsl.text import short_repr
 
 # how many notifications of a recipient are kept
 KEEP: Final = 1_000
@@ -151,8 +152,8 @@ class InApp(Recipients, KeptSink[Row]):
     )  # fmt: skip
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, keep: int = KEEP) -> None:
-        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-            raise SinkError(f"keep is {keep!r}", allowed="a whole number from 1 up")
+        if isinstance(keep, bool) or not isinstance(keep, int) or not 1 <= keep < 1 << 63:
+            raise SinkError(f"keep is {short_repr(keep)}", allowed="a whole number from 1 up, of 63 bits")
         KeptSink.__init__(self, Database(path, "in_app", _SCHEMA, _CHECKED))
         self._kept_at_most = keep
         self._news = threading.Condition()
