@@ -57,7 +57,23 @@ class Flow(FlowSpec, Steps):
 
     @classmethod
     def of(cls, spec: FlowSpec) -> Flow:
-        """Return the flow that a specification describes."""
+        """Return the flow that a specification describes.
+
+        Parameters
+        ----------
+        spec
+            The specification.
+
+        Returns
+        -------
+        Flow
+            The flow, equal to the specification.
+
+        Examples
+        --------
+        >>> Flow.of(on("link.created")) == on("link.created")
+        True
+        """
         if isinstance(spec, cls):
             return spec
         return cls(spec.trigger, spec.steps, spec.given_name, spec.description, spec.rules)

@@ -56,7 +56,24 @@ class Project(ProjectSpec):
 
     @classmethod
     def of(cls, spec: ProjectSpec) -> Project:
-        """Return the project that a specification describes, its flows as `Flow`s."""
+        """Return the project that a specification describes, its flows as `Flow`s.
+
+        Parameters
+        ----------
+        spec
+            The specification.
+
+        Returns
+        -------
+        Project
+            The project.
+
+        Examples
+        --------
+        >>> from flowdsl.production.project_spec import ProjectSpec
+        >>> Project.of(ProjectSpec()).flows
+        ()
+        """
         if isinstance(spec, cls):
             return spec
         parts = {field.name: getattr(spec, field.name) for field in fields(spec)}

@@ -39,7 +39,25 @@ class Result(ResultData):
 
     @classmethod
     def of(cls, data: ResultData) -> Result:
-        """Return the result that holds these data."""
+        """Return the result that holds these data.
+
+        Parameters
+        ----------
+        data
+            The tables and the manifest of a run.
+
+        Returns
+        -------
+        Result
+            The result.
+
+        Examples
+        --------
+        >>> from flowdsl import on, replay
+        >>> flow = on("link.created").map(title="hello").deliver("in-app")
+        >>> type(Result.of(replay(flow, []))).__name__
+        'Result'
+        """
         return cls(**{part.name: getattr(data, part.name) for part in fields(data)})
 
     def picture(self) -> Picture:

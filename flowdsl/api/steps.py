@@ -24,10 +24,25 @@ class Steps:
         """Return the flow with one step more."""
 
     def then(self, step: Operator) -> Self:
-        """Append a step that is an operator with its options: operators of other packages have no method here.
+        """Append an operator of another package, which has no method of its own.
 
-        Raises `BuildError` where an option is not of its type, or the step cannot stand here.
+        Parameters
+        ----------
+        step
+            The operator.
 
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If an option has a wrong type, or the step is not valid at its place.
+
+        Examples
+        --------
         >>> from flowdsl import on
         >>> from flowdsl.operators import Where
         >>> on("link.created").then(Where("source_id != target_id"))

@@ -66,7 +66,23 @@ class FlowTest(FlowTestSpec):
 
     @classmethod
     def from_spec(cls, spec: FlowTestSpec) -> FlowTest:
-        """Return the test that a specification describes."""
+        """Return the test that a specification describes.
+
+        Parameters
+        ----------
+        spec
+            The specification.
+
+        Returns
+        -------
+        FlowTest
+            The test.
+
+        Examples
+        --------
+        >>> FlowTest.from_spec(FlowTest(name="nothing happens", events=[])).name
+        'nothing happens'
+        """
         return spec if isinstance(spec, cls) else cls(**{f.name: getattr(spec, f.name) for f in fields(spec)})
 
     def run(self, flows: FlowLike) -> Outcome:
@@ -142,7 +158,25 @@ class Outcome(RunOutcome):
 
     @classmethod
     def of(cls, run: RunOutcome) -> Outcome:
-        """Return the outcome of a run, its result one that explains and reports."""
+        """Return the outcome of a run.
+
+        Parameters
+        ----------
+        run
+            The run of a test.
+
+        Returns
+        -------
+        Outcome
+            The outcome, with a result that explains and reports.
+
+        Examples
+        --------
+        >>> from flowdsl import on
+        >>> flow = on("link.created").map(title="hello").deliver("in-app")
+        >>> FlowTest(name="nothing happens", events=[]).run(flow).passed
+        True
+        """
         result = None if run.result is None else Result.of(run.result)
         return cls(FlowTest.from_spec(run.test), FlowTest.from_spec(run.settled), result, run.error)
 

@@ -88,7 +88,35 @@ class FlowSpec:
         name: str | None = None,
         description: str | None = None,
     ) -> Self:
-        """Return a flow without steps for events of a kind; raise `BuildError` for a trigger that cannot be."""
+        """Return a flow without steps; `on` with the same arguments.
+
+        Parameters
+        ----------
+        kind
+            The kind of events.
+        link_type, entity_type
+            Only links, or entities, of this type.
+        name
+            The name of the flow.
+        description
+            Text for readers.
+
+        Returns
+        -------
+        Flow
+            The flow.
+
+        Raises
+        ------
+        BuildError
+            If the kind is unknown, or a type does not belong to it.
+
+        Examples
+        --------
+        >>> from flowdsl import Flow
+        >>> Flow.begin("link.created").steps
+        ()
+        """
         if kind not in KINDS:
             raise BuildError(
                 f"{short_repr(kind, 200)} is no kind of event",
@@ -194,8 +222,23 @@ class FlowSpec:
         return flow
 
     def scopes(self) -> list[Scope]:
-        """Return the variables before each step and after the last one. Raises `BuildError` for an invalid
-        step.
+        """Return the variables before each step and after the last one.
+
+        Returns
+        -------
+        list of Scope
+            One more than there are steps.
+
+        Raises
+        ------
+        BuildError
+            If a step is not valid at its place.
+
+        Examples
+        --------
+        >>> from flowdsl import on
+        >>> len(on("link.created").map(title="hello").scopes())
+        2
         """
         scope = Scope.of_trigger(self.trigger.kind, self.rules)
         scopes = [scope]

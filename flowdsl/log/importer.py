@@ -121,8 +121,25 @@ def read_events(
 
 @dataclass(frozen=True)
 class Converted:
-    """Summary of a conversion: events appended, source rows left out on purpose, rows with problems, and how
-    many events were left out because the log had their ids already, or the source twice.
+    """Summary of a conversion.
+
+    Attributes
+    ----------
+    events
+        How many events were appended.
+    skipped
+        How many source rows were left out on purpose.
+    problems
+        The rows with problems, as a table.
+    duplicates
+        How many events were left out because the log had their ids already, or the source had them twice.
+
+    Examples
+    --------
+    >>> from flowdsl import MemoryEventLog, convert, link_created
+    >>> event = {"timestamp": "2026-01-01T00:00:00Z", "event": link_created("follows", "ann", "bob")}
+    >>> convert([event], MemoryEventLog()).events
+    1
     """
 
     events: int

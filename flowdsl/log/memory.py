@@ -66,7 +66,12 @@ class MemoryEventLog(EventLog):
         self._process = os.getpid()
 
     def after_fork(self) -> None:
-        """Replace locks that a thread of the parent process may hold."""
+        """Replace locks that a thread of the parent process may hold.
+
+        Examples
+        --------
+        >>> MemoryEventLog().after_fork()
+        """
         super().after_fork()
         self._changed = threading.Condition()
 

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 class EventSource(Protocol):
-    """Events in order of `seq_no`, read in chunks, any number of times."""
+    """Interface of event sources: events in order of `seq_no`, read in chunks, any number of times.
+
+    Examples
+    --------
+    >>> from flowdsl.log import open_log
+    >>> isinstance(open_log([]), EventSource)
+    True
+    """
 
     @property
     def broken(self) -> int:
@@ -25,7 +32,19 @@ class EventSource(Protocol):
         ...
 
     def count(self) -> int | None:
-        """Return the number of rows, broken ones included; None if only reading would tell."""
+        """Return the number of rows, broken ones included.
+
+        Returns
+        -------
+        int or None
+            The number, or None if only reading would tell.
+
+        Examples
+        --------
+        >>> from flowdsl.log import open_log
+        >>> open_log([]).count()
+        0
+        """
         ...
 
     def chunks(
@@ -61,11 +80,35 @@ class EventSource(Protocol):
         ...
 
     def clock_marks(self) -> pl.DataFrame:
-        """Return `seq_no`, `clock`: the clock of a live run after an event, where a timer fired without one."""
+        """Return the clock marks of a live run.
+
+        Returns
+        -------
+        polars.DataFrame
+            `seq_no` and `clock`: the clock after an event at which a timer fired without one.
+
+        Examples
+        --------
+        >>> from flowdsl.log import open_log
+        >>> open_log([]).clock_marks().columns
+        ['seq_no', 'clock']
+        """
         ...
 
     def ahead_marks(self) -> pl.DataFrame:
-        """Return `seq_no`, `clock`: the events that do not move the log clock, and the clock at them."""
+        """Return the events that do not move the log clock.
+
+        Returns
+        -------
+        polars.DataFrame
+            `seq_no` and `clock`, the clock at the event unless it is later already.
+
+        Examples
+        --------
+        >>> from flowdsl.log import open_log
+        >>> open_log([]).ahead_marks().columns
+        ['seq_no', 'clock']
+        """
         ...
 
     @property

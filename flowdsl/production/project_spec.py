@@ -73,10 +73,22 @@ class ProjectSpec:
         )
 
     def with_flow(self, flow: FlowSpec) -> Self:
-        """Return the project with this flow in the place of the first of its name, or at the end.
+        r"""Return the project with a flow that replaces the first one of its name, or is appended.
 
+        Parameters
+        ----------
+        flow
+            The flow.
+
+        Returns
+        -------
+        Project
+            The changed project.
+
+        Examples
+        --------
         >>> from flowdsl import load, on
-        >>> project = load("# ours\\n- name: a  # first\\n  trigger: {kind: link.created}\\n  pipeline: []\\n")
+        >>> project = load("# ours\n- name: a  # first\n  trigger: {kind: link.created}\n  pipeline: []\n")
         >>> print(project.with_flow(on("link.deleted", name="a")).to_yaml(), end="")
         # ours
         - name: a  # first
@@ -88,12 +100,24 @@ class ProjectSpec:
         return replace(self, flows=(*self.flows[:at], flow, *self.flows[at + 1 :]))
 
     def merge(self, *others: ProjectSpec) -> Self:
-        """Return this project and others as one, by production's rules.
+        """Merge this project with others, by production's rules.
 
-        Flows and consumers one after the other (two flows of one name both run), of sinks of one name the last, and
-        the last backend that is not the usual one. Of other top-level keys lists are joined, mappings too, and of
-        anything else the last counts. The text of this project stays, with what comes to it.
+        Flows and consumers are concatenated (two flows of one name both run). Of sinks of one name the last counts, and so does the
+        last backend other than the default. Other top-level keys are joined if they are lists or mappings, otherwise the last counts.
+        The text of this project is kept and extended.
 
+        Parameters
+        ----------
+        *others
+            The other projects.
+
+        Returns
+        -------
+        Project
+            The merged project.
+
+        Examples
+        --------
         >>> from flowdsl import Project, on
         >>> one, two = Project((on("link.created", name="a"),)), Project((on("link.deleted", name="b"),))
         >>> [flow.name for flow in one.merge(two).flows]
