@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     if options.report:
         # fail before a long replay, not after it
         existing(str(Path(options.report).parent), "folder")
-        if Path(options.report).exists() and Path(options.report).suffix.lower() not in (".html", ".htm"):
+        if Path(options.report).is_file() and Path(options.report).suffix.lower() not in (".html", ".htm"):
             raise UsageError(
                 f"--report would write over {options.report!r}, which is no page: name one that ends in .html"
             )
