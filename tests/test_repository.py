@@ -16,6 +16,7 @@ import pytest
 from importlinter.cli import lint_imports
 
 import flowdsl
+from tests.house.imports import import_cycles
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowdsl"
@@ -88,6 +89,12 @@ def part_of(module: str) -> str:
 def test_imports_go_one_way():
     # the layers stand in pyproject.toml
     assert lint_imports(str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True) == 0
+
+
+def test_no_import_cycle_has_more_than_three_files():
+    packages, files = import_cycles()
+    assert packages == 0
+    assert files <= 3, "python -m tests.house.imports lists them"
 
 
 def test_operators_know_neither_one_another_nor_an_engine():
