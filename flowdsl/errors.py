@@ -28,8 +28,8 @@ from typing import Final
 class FlowError(Exception):
     """Error with its place, the allowed alternatives, and a hint.
 
-    `what` is the message; `flow`, `step` (counted from 0, with its operator) and `place` (`flows.yaml:12:5`) are the
-    location; `allowed` lists what would have been accepted.
+    `what` is the message; `flow`, `step` (counted from 0, with its operator) and `place` (`flows.yaml:12:5`)
+    are the location; `allowed` lists what would have been accepted.
     """
 
     def __init__(

@@ -1,8 +1,9 @@
 """Events: the five kinds, the columns of an event table, and events written by hand.
 
-An event is a mapping in production's JSON form: the inner object (`{"kind": "link", "action": "created", …}`),
-or the envelope around it (`{"id", "timestamp", "event": {…}, "seq_no"}`). A row of an event table written as a
-mapping (`{"kind": "link.created", "timestamp": …, "source_id": …}`) is taken too. Nothing heavy is imported here.
+An event is a mapping in production's JSON form: the inner object (`{"kind": "link", "action": "created",
+…}`), or the envelope around it (`{"id", "timestamp", "event": {…}, "seq_no"}`). A row of an event table
+written as a mapping (`{"kind": "link.created", "timestamp": …, "source_id": …}`) is taken too. Nothing heavy
+is imported here.
 """
 
 from __future__ import annotations
@@ -27,12 +28,28 @@ from flowdsl.values.far_numbers import FAR, far_number, infinity
 EventKind = Literal["link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted"]
 KINDS: Final[tuple[EventKind, ...]] = get_args(EventKind)
 EVENT_COLUMNS: Final = (
-    "seq_no", "event_id", "timestamp", "kind", "entity_type", "entity_id",
-    "link_type", "link_id", "source_id", "target_id", "data", "metadata",
-)  # fmt: skip
+    "seq_no",
+    "event_id",
+    "timestamp",
+    "kind",
+    "entity_type",
+    "entity_id",
+    "link_type",
+    "link_id",
+    "source_id",
+    "target_id",
+    "data",
+    "metadata",
+)
 TEXT_COLUMNS: Final = (
-    "event_id", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id",
-)  # fmt: skip
+    "event_id",
+    "entity_type",
+    "entity_id",
+    "link_type",
+    "link_id",
+    "source_id",
+    "target_id",
+)
 JSON_COLUMNS: Final = ("data", "metadata")
 
 _LINK = ("link_type", "source_id", "target_id")
@@ -96,7 +113,8 @@ def warn(message: str) -> None:
 class EventRow(NamedTuple):
     """Event as a row of an event table, without its `seq_no`
 
-    `timestamp` counts microseconds since 1970-01-01 UTC (None: not known); `data` and `metadata` are JSON text.
+    `timestamp` counts microseconds since 1970-01-01 UTC (None: not known); `data` and `metadata` are JSON
+    text.
     """
 
     event_id: str | None
@@ -147,8 +165,15 @@ def link_created(
     >>> link_created("likes", "ann", "post-1")
     {'kind': 'link', 'action': 'created', 'link_type': 'likes', 'source_id': 'ann', 'target_id': 'post-1'}
     """
-    return _made("link", "created", link_type=link_type, link_id=link_id, source_id=source_id,
-                 target_id=target_id, metadata=metadata)  # fmt: skip
+    return _made(
+        "link",
+        "created",
+        link_type=link_type,
+        link_id=link_id,
+        source_id=source_id,
+        target_id=target_id,
+        metadata=metadata,
+    )
 
 
 def link_deleted(

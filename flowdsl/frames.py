@@ -1,8 +1,8 @@
 """Conversion of any frame to Polars: pandas, pyarrow, DuckDB relations, and the Arrow stream protocol.
 
-Everything goes through Arrow, so that the same content gives the same columns from any library. Types that Polars lacks
-are converted first, as it may panic on them: UUIDs become text, run-end encoded columns are decoded, other extension
-types become their storage type.
+Everything goes through Arrow, so that the same content gives the same columns from any library. Types that
+Polars lacks are converted first, as it may panic on them: UUIDs become text, run-end encoded columns are
+decoded, other extension types become their storage type.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def to_polars(
 ) -> pl.DataFrame:
     """Convert a frame to Polars, without copying Arrow columns; `what` names it in errors.
 
-    Columns that are not `wanted` are left out before they are looked at; `objects` may prepare a pandas column of Python
-    objects. `DataError` where a column has no plain type.
+    Columns that are not `wanted` are left out before they are looked at; `objects` may prepare a pandas
+    column of Python objects. `DataError` where a column has no plain type.
     """
     with translated(what):
         if isinstance(value, pl.LazyFrame):

@@ -1,7 +1,7 @@
 """Progress reporting for long-running operations (tqdm bar, notebook line, or callback)
 
-Operations that may take longer than a second run in a `track` block, and report to it several times a second. Nested
-operations have no bar of their own.
+Operations that may take longer than a second run in a `track` block, and report to it several times a second.
+Nested operations have no bar of their own.
 """
 
 from __future__ import annotations
@@ -146,9 +146,16 @@ class _BarReporter(ProgressReporter):
 
         self._line = _NotebookLine() if _in_notebook() else None
         self._shown = tqdm(
-            total=self.total, initial=0, unit=f" {self._unit}", unit_scale=True, desc=self._what, leave=False,
-            file=self._line or sys.stderr, ncols=None if self._line is None else _WIDTH, delay=1e-9,
-        )  # fmt: skip
+            total=self.total,
+            initial=0,
+            unit=f" {self._unit}",
+            unit_scale=True,
+            desc=self._what,
+            leave=False,
+            file=self._line or sys.stderr,
+            ncols=None if self._line is None else _WIDTH,
+            delay=1e-9,
+        )
         # count the amount and the time before the bar appeared
         self._shown.start_t = self._begun
         self._shown.n = self._shown.last_print_n = self.done
@@ -164,7 +171,8 @@ class _BarReporter(ProgressReporter):
 class _NotebookLine:
     """File of one line in a notebook, which each write replaces, and which is empty at the end.
 
-    A bar of ipywidgets would stay in the saved notebook: its text in the outputs, and its parts in the widget state.
+    A bar of ipywidgets would stay in the saved notebook: its text in the outputs, and its parts in the widget
+    state.
     """
 
     encoding = "utf-8"

@@ -1,7 +1,8 @@
 """Registries: declarations by name, from flowdsl itself and from the entry points of other packages.
 
-A package adds an operator, a sink, a filter, a function, a finding or a format of rows by an entry point whose name is the
-name of the thing, in one of the groups `flowdsl.operators`, `flowdsl.sinks`, … It is imported when it is first asked for.
+A package adds an operator, a sink, a filter, a function, a finding or a format of rows by an entry point
+whose name is the name of the thing, in one of the groups `flowdsl.operators`, `flowdsl.sinks`, … It is
+imported when it is first asked for.
 """
 
 from __future__ import annotations

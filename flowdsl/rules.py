@@ -1,8 +1,8 @@
 """Rules of a runtime: the single place that defines how production differs from flowdsl.
 
-Operators, graph and engine ask a `Rules` for a behaviour, never for the name of a runtime. `FLOWDSL` are the rules of
-`on(…)`, `THIS_RS` those of the production runtime as its engine was seen to behave; `rules_of` finds them by name. How
-this-rs reads YAML is in `flowdsl.production`.
+Operators, graph and engine ask a `Rules` for a behaviour, never for the name of a runtime. `FLOWDSL` are the
+rules of `on(…)`, `THIS_RS` those of the production runtime as its engine was seen to behave; `rules_of` finds
+them by name. How this-rs reads YAML is in `flowdsl.production`.
 """
 
 from __future__ import annotations

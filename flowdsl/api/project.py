@@ -300,14 +300,15 @@ def load(
 ) -> Project:
     """Load flows, sinks and consumers from YAML.
 
-    The YAML is read strictly: unknown keys, wrong types, repeated keys, and flows that could not be built in Python
-    are refused.
+    The YAML is read strictly: unknown keys, wrong types, repeated keys, and flows that could not be built in
+    Python are refused.
 
     Parameters
     ----------
     source
-        A path, YAML text, or the same as mappings and lists. A list of flows or a single flow is accepted as well
-        as production's `events: {flows: […]}`. A list of paths gives one project, merged as by `Project.merge`.
+        A path, YAML text, or the same as mappings and lists. A list of flows or a single flow is accepted as
+        well as production's `events: {flows: […]}`. A list of paths gives one project, merged as by
+        `Project.merge`.
     target
         `"this-rs"` reads as that runtime does: it refuses what the runtime refuses, ignores unknown keys, and
         conditions, templates and durations mean what they mean there. Such flows run by its rules.

@@ -59,11 +59,11 @@ def replay(  # noqa: PLR0913 -- all of them by name
         The first event (included) and the last one (not included), as sequence numbers or timestamps. Events
         before `start` only change the graph and the clock.
     target
-        `"this-rs"` replays what that production runtime would do, with what it gets wrong and what it loses. Flows
-        built with `on` are first said in its language.
+        `"this-rs"` replays what that production runtime would do, with what it gets wrong and what it loses.
+        Flows built with `on` are first said in its language.
     sinks
-        A mapping from names to sinks. A sink that it lacks is refused, and preferences of recipients are honoured
-        where a sink keeps them (drops with the reason `preference`, `result.refused`).
+        A mapping from names to sinks. A sink that it lacks is refused, and preferences of recipients are
+        honoured where a sink keeps them (drops with the reason `preference`, `result.refused`).
     open_windows
         `"flush"` closes windows and queues at the end as if time went on; `"keep"` leaves them open
         (`result.open`).
@@ -76,19 +76,19 @@ def replay(  # noqa: PLR0913 -- all of them by name
     out
         A folder to which the tables are written as they come, so that memory does not grow with them.
     dispatch
-        Whether every delivery is also handed to its sink, in the total order. `result.undelivered` has what could
-        not be delivered; sinks stay open.
+        Whether every delivery is also handed to its sink, in the total order. `result.undelivered` has what
+        could not be delivered; sinks stay open.
     trace
         Whether `result.dropped` has a row for every dropped context.
     progress
-        True, False, None (in a terminal or notebook, from half a second on), or a function of (events done, events
-        in all).
+        True, False, None (in a terminal or notebook, from half a second on), or a function of (events done,
+        events in all).
     chunk_size
         The number of events that are processed at a time; chosen by flowdsl by default. It changes no result.
     max_ahead_of_next
-        For logs in which some clocks are wrong, such as `"1h"`: an event dated further ahead than that of at least
-        half of the next ten events, and of all good ones before it, does not move the log clock (`result.ahead`).
-        Events that a live run has marked so never do.
+        For logs in which some clocks are wrong, such as `"1h"`: an event dated further ahead than that of at
+        least half of the next ten events, and of all good ones before it, does not move the log clock
+        (`result.ahead`). Events that a live run has marked so never do.
     engine
         `"local"`, or an object with the method of `flowdsl.results.engine.Engine`. The result is the same;
         `explain`, `why` and `as_test` always run locally.
@@ -122,9 +122,20 @@ def replay(  # noqa: PLR0913 -- all of them by name
     [['bob', 'ann follows you']]
     """
     options = options_of(
-        flows, log, graph, start=start, stop=stop, target=target, sinks=sinks, open_windows=open_windows,
-        state=state, only=only, as_of=as_of, chunk_size=chunk_size, max_ahead_of_next=max_ahead_of_next,
-    )  # fmt: skip
+        flows,
+        log,
+        graph,
+        start=start,
+        stop=stop,
+        target=target,
+        sinks=sinks,
+        open_windows=open_windows,
+        state=state,
+        only=only,
+        as_of=as_of,
+        chunk_size=chunk_size,
+        max_ahead_of_next=max_ahead_of_next,
+    )
     dispatched = opened_sinks(options.flows, sinks) if dispatch else {}
     chosen = engine_of(engine)
     store: Store = MemoryStore() if out is None else FolderStore.create(out)

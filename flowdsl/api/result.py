@@ -23,8 +23,20 @@ if TYPE_CHECKING:
 class Result(ResultData):
     """Result of a replay: what every sink would have received, and what became of everything else.
 
-    `result["in-app"]` is the table of one sink, `result.deliveries` that of all. Tables are pandas with Arrow types; `to_polars`
-    and `to_arrow` return them without a copy, and anything that reads Arrow streams accepts a result.
+    `result["in-app"]` is the table of one sink, `result.deliveries` that of all. Tables are pandas with Arrow
+    types; `to_polars` and `to_arrow` return them without a copy, and anything that reads Arrow streams
+    accepts a result.
+
+    Attributes
+    ----------
+    sinks, flows
+        The names of the sinks and flows.
+    deliveries, errors, dropped, steps, refused, undelivered, late, ahead, unmatched, open
+        Tables of what happened, each with an explanation of its own.
+    stopped
+        Where production would stop for good, or None.
+    state
+        What a later replay continues from.
 
     Examples
     --------
@@ -135,8 +147,8 @@ class Result(ResultData):
     ) -> DeliveryExplanation:
         """Explain why one event reached a recipient or did not, down to the step that stopped it.
 
-        The explanation follows the recipient's branch through fan-outs, batches and limits, and names earlier events that played a
-        part. If the recipient is in no branch, it says when they were or will be.
+        The explanation follows the recipient's branch through fan-outs, batches and limits, and names earlier
+        events that played a part. If the recipient is in no branch, it says when they were or will be.
 
         Parameters
         ----------
@@ -182,8 +194,8 @@ class Result(ResultData):
     def as_test(self, seq_no: int, name: str | None = None, *, progress: Progress = None) -> FlowTest:
         """Make a test from what came of one event.
 
-        The test contains only the events and the part of the graph that matter: earlier events are included if they share a window
-        or limit with the event, or change what is looked up.
+        The test contains only the events and the part of the graph that matter: earlier events are included
+        if they share a window or limit with the event, or change what is looked up.
 
         Parameters
         ----------
@@ -266,7 +278,8 @@ class Result(ResultData):
 
 
 def read_result(folder: str | os.PathLike[str]) -> Result:
-    """Read a result that `replay(…, out=folder)` or `result.to_parquet(folder)` wrote. Tables are read when they are used.
+    """Read a result that `replay(…, out=folder)` or `result.to_parquet(folder)` wrote. Tables are read when
+    they are used.
 
     Parameters
     ----------

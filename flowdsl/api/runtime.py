@@ -62,16 +62,27 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger("flowdsl.live")
 _COLUMNS: Final = (
-    "event_id", "kind", "entity_type", "entity_id", "link_type", "link_id", "source_id", "target_id", "data", "metadata",
-)  # fmt: skip
+    "event_id",
+    "kind",
+    "entity_type",
+    "entity_id",
+    "link_type",
+    "link_id",
+    "source_id",
+    "target_id",
+    "data",
+    "metadata",
+)
 
 
 class Runtime:
-    """Run flows live: events appended to a log go through the flows as they come, and deliveries to real sinks.
+    """Run flows live: events appended to a log go through the flows as they come, and deliveries to real
+    sinks.
 
-    `start` runs on a thread, `run_until_idle` in this one; a runtime is a context manager. Over a log in a folder nothing is lost
-    and durable sinks get nothing twice, even if the process is killed at any moment; other sinks may get the last batch again,
-    with the same keys. Over a log in memory both hold until the program ends.
+    `start` runs on a thread, `run_until_idle` in this one; a runtime is a context manager. Over a log in a
+    folder nothing is lost and durable sinks get nothing twice, even if the process is killed at any moment;
+    other sinks may get the last batch again, with the same keys. Over a log in memory both hold until the
+    program ends.
 
     Parameters
     ----------
@@ -87,15 +98,16 @@ class Runtime:
     consumer_name
         The name under which position, checkpoints and dead letters are stored with the log.
     state
-        `result.state` of a replay of the same log to continue from. If the flows changed since the last run, state of steps that
-        are gone is discarded with `"discard"` (listed by `discarded`); with `"keep"` the run is refused.
+        `result.state` of a replay of the same log to continue from. If the flows changed since the last run,
+        state of steps that are gone is discarded with `"discard"` (listed by `discarded`); with `"keep"` the
+        run is refused.
     checkpoint_every
         The time between two checkpoints, in seconds.
     clock
         A function that returns the time as a datetime with a time zone.
     max_ahead
-        Events dated further ahead of the clock than this do not move the log clock, and are marked in the log for every replay;
-        None lets every event move it.
+        Events dated further ahead of the clock than this do not move the log clock, and are marked in the log
+        for every replay; None lets every event move it.
 
     Raises
     ------
@@ -157,13 +169,15 @@ class Runtime:
     def start(self, position: Position | str | int | None = None, *, progress: Progress = None) -> Self:
         """Start the run on a thread of its own.
 
-        Every event appended after this returns is run. Events before the start position make up the graph and the clock.
+        Every event appended after this returns is run. Events before the start position make up the graph and
+        the clock.
 
         Parameters
         ----------
         position
-            `"beginning"`, `"latest"` (only events to come), `"last_acknowledged"` (where this consumer stopped, or the beginning), or
-            the number of the first event. By default a consumer continues where it stopped, and a new one starts at `"latest"`.
+            `"beginning"`, `"latest"` (only events to come), `"last_acknowledged"` (where this consumer
+            stopped, or the beginning), or the number of the first event. By default a consumer continues
+            where it stopped, and a new one starts at `"latest"`.
         progress
             As in `replay`, for the events before.
 
@@ -266,7 +280,8 @@ class Runtime:
         Parameters
         ----------
         position
-            As in `start`; by default a consumer continues where it stopped, and a new one starts at the beginning.
+            As in `start`; by default a consumer continues where it stopped, and a new one starts at the
+            beginning.
         timeout
             The longest time to wait for a running thread, in seconds.
         progress
@@ -345,32 +360,47 @@ class Runtime:
         meters = {name: lane.meter for name, lane in live.dispatch.lanes.items()}
         p50, p95, p99 = percentiles(meters.values())
         return Metrics(
-            self.running, live.local.events, live.batches, live.place.seq_no, max(last - live.place.seq_no, 0),
-            sum(meter.delivered for meter in meters.values()), live.failures, live.recorder.late_count,
-            live.recorder.ahead_count, live.recorder.unmatched_count, letters,
-            live.checkpoints, p50, p95, p99,
+            self.running,
+            live.local.events,
+            live.batches,
+            live.place.seq_no,
+            max(last - live.place.seq_no, 0),
+            sum(meter.delivered for meter in meters.values()),
+            live.failures,
+            live.recorder.late_count,
+            live.recorder.ahead_count,
+            live.recorder.unmatched_count,
+            letters,
+            live.checkpoints,
+            p50,
+            p95,
+            p99,
             tuple(SinkMetrics.of(name, meter) for name, meter in meters.items()),
             tuple(step_rows(self._plan, live.local.totals(with_open=False))),
-        )  # fmt: skip
+        )
 
     @property
     def dead_letters(self) -> pd.DataFrame:
         """Failed contexts and failed deliveries, as a table.
 
-        Columns: the event, `flow, step, operator, branch, error, variables`, then `sink, recipient_id, payload, attempts, failed_at,
-        key`; `sink` is null if a step failed. Of the event of a delivery it has the number, id, time and entity.
+        Columns: the event, `flow, step, operator, branch, error, variables`, then `sink, recipient_id,
+        payload, attempts, failed_at, key`; `sink` is null if a step failed. Of the event of a delivery it has
+        the number, id, time and entity.
 
-        `fd.replay(flows, log, graph, only=runtime.dead_letters)` shows what would come of them now; `retry` delivers it.
+        `fd.replay(flows, log, graph, only=runtime.dead_letters)` shows what would come of them now; `retry`
+        delivers it.
         """
         return letters_frame(self._consumer.letters())
 
     @property
     def discarded(self) -> pd.DataFrame:
-        """State that was discarded with `state="discard"`, or left behind by a run started at a later position, as a table.
+        """State that was discarded with `state="discard"`, or left behind by a run started at a later
+        position, as a table.
 
-        One row for each context that a window or queue held: `flow, step, operator, key, branch, seq_no, held_since, what,
-        discarded_at`, where `what` is `context`. Keys and limits that other flows remembered are one row per step, without `seq_no`.
-        `fd.replay(flows, log, graph, only=runtime.discarded)` shows what would come of the contexts now.
+        One row for each context that a window or queue held: `flow, step, operator, key, branch, seq_no,
+        held_since, what, discarded_at`, where `what` is `context`. Keys and limits that other flows
+        remembered are one row per step, without `seq_no`. `fd.replay(flows, log, graph,
+        only=runtime.discarded)` shows what would come of the contexts now.
         """
         return given_up_frame(self._consumer.given_up())
 
@@ -400,8 +430,9 @@ class Runtime:
     def retry(self, letters: FrameLike | None = None, *, progress: Progress = None) -> pd.DataFrame:
         """Retry dead letters.
 
-        A delivery goes to its sink again, with its original key. A failed context is run again from its event, as of its event, and
-        what it now delivers after the failed step is delivered. What succeeds is removed from the dead letters.
+        A delivery goes to its sink again, with its original key. A failed context is run again from its
+        event, as of its event, and what it now delivers after the failed step is delivered. What succeeds is
+        removed from the dead letters.
 
         Parameters
         ----------
@@ -488,14 +519,29 @@ class Runtime:
         fetchers = {} if self.graph is None else self.graph.fetchers
         checkpoints = Checkpoints(self._consumer, self._plan, fetchers)
         beginning = Bootstrap(
-            self.log, self._plan, self.graph, self._consumer, checkpoints, first, follower, self._now, self._ahead
-        )  # fmt: skip
+            self.log,
+            self._plan,
+            self.graph,
+            self._consumer,
+            checkpoints,
+            first,
+            follower,
+            self._now,
+            self._ahead,
+        )
         found = beginning.at(position, self._state)
         # it was used: what comes next goes on from what the run remembers
         self._state = None
         setting = RunConfig(
-            self.log, self._consumer, checkpoints, self._labels, self._now, self._every, self._tracer, self._ahead
-        )  # fmt: skip
+            self.log,
+            self._consumer,
+            checkpoints,
+            self._labels,
+            self._now,
+            self._every,
+            self._tracer,
+            self._ahead,
+        )
         if found.place.seq_no:
             self._keys.names.catch_up(self.log, found.place.seq_no)
         recorder = LiveRecorder(self._keys)

@@ -75,8 +75,8 @@ class Steps:
         as_
             The name of the variable.
         via
-            A link type. The entity is then the one at the other end of the id's earliest link of that type; without it, the entity
-            with that id.
+            A link type. The entity is then the one at the other end of the id's earliest link of that type;
+            without it, the entity with that id.
         direction
             `"forward"` if the id is the source of the link, `"reverse"` if it is its target.
         type
@@ -119,8 +119,8 @@ class Steps:
     ) -> Self:
         """Continue once for each link of an id, in the order in which the links were created.
 
-        Each branch has the entity at the other end as the variable `as_` (or its id if there is no such entity), and its id as
-        `<as_>_id`. An event without links is dropped as `no links`.
+        Each branch has the entity at the other end as the variable `as_` (or its id if there is no such
+        entity), and its id as `<as_>_id`. An event without links is dropped as `no links`.
 
         Parameters
         ----------
@@ -167,8 +167,8 @@ class Steps:
         Parameters
         ----------
         condition
-            Text, an expression built with `var`, or a function that takes the context as a mapping. A flow with a function can be
-            replayed but not exported.
+            Text, an expression built with `var`, or a function that takes the context as a mapping. A flow
+            with a function can be replayed but not exported.
 
         Returns
         -------
@@ -198,8 +198,8 @@ class Steps:
     ) -> Self:
         """Let the first context of each key pass, and drop those less than `window` after it as `duplicate`.
 
-        The window starts with the first context and is not extended; at exactly `window` the next one passes. A context whose key
-        is missing or null fails.
+        The window starts with the first context and is not extended; at exactly `window` the next one passes.
+        A context whose key is missing or null fails.
 
         Parameters
         ----------
@@ -232,8 +232,8 @@ class Steps:
     def batch(self, key: str | Var, *, window: DurationLike, min_count: int = 1, **unknown: Never) -> Self:
         """Collect the contexts of a key for a duration, then continue with one context for all of them.
 
-        The window of a key starts with its first context. The context that continues has the variables of the last member, and
-        `batch` with `count, key, items, first_at, last_at, closed_at`.
+        The window of a key starts with its first context. The context that continues has the variables of the
+        last member, and `batch` with `count, key, items, first_at, last_at, closed_at`.
 
         Parameters
         ----------
@@ -276,7 +276,8 @@ class Steps:
     ) -> Self:
         """Limit contexts by a token bucket, which is full at the start and refilled evenly.
 
-        Up to `max` contexts pass at once, and up to twice `max` within any `per`: for a hard limit this is not the right step.
+        Up to `max` contexts pass at once, and up to twice `max` within any `per`: for a hard limit this is
+        not the right step.
 
         Parameters
         ----------
@@ -313,8 +314,8 @@ class Steps:
     def map(self, template: Any = None, /, **fields: Any) -> Self:
         """Render the payload.
 
-        Every text is a Tera template; expressions built with `var` keep their type. A variable that is missing for an event fails
-        that event.
+        Every text is a Tera template; expressions built with `var` keep their type. A variable that is
+        missing for an event fails that event.
 
         Parameters
         ----------
@@ -348,7 +349,8 @@ class Steps:
     def deliver(self, *sinks: str, **unknown: Never) -> Self:
         """Deliver the payload to sinks, and continue.
 
-        The recipient is the payload's `recipient_id`, else the variable `recipient_id`, else `target_id` if that is text, else none.
+        The recipient is the payload's `recipient_id`, else the variable `recipient_id`, else `target_id` if
+        that is text, else none.
 
         Parameters
         ----------

@@ -125,7 +125,14 @@ def sweep(
     """
     variants = variants_to_try(flow, parameters)
     result = replay(
-        [variant.flow for variant in variants], log, graph, start=start, stop=stop, target=target,
-        open_windows=open_windows, max_ahead_of_next=max_ahead_of_next, progress=progress,
-    )  # fmt: skip
+        [variant.flow for variant in variants],
+        log,
+        graph,
+        start=start,
+        stop=stop,
+        target=target,
+        open_windows=open_windows,
+        max_ahead_of_next=max_ahead_of_next,
+        progress=progress,
+    )
     return Sweep(result, tuple(variants))

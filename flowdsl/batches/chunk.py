@@ -1,7 +1,7 @@
 """Chunk of the log: event columns, the log clock, and the graph state that the events see.
 
-Rows `0 … fresh-1` are the events of the chunk, in order. The event rows of contexts that a window or queue has kept
-since earlier chunks are appended to them, and do not affect the clock.
+Rows `0 … fresh-1` are the events of the chunk, in order. The event rows of contexts that a window or queue
+has kept since earlier chunks are appended to them, and do not affect the clock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Batch of contexts as columns, passed from step to step.
 
-Production keeps a hash map for each event. Here a batch is a few integer columns: the event, the entity version of
-each variable, the branch. Texts are gathered only if something reads them. After a fan-out, the batch keeps its
-parent and an index into it: whatever is the same for all branches is read and rendered once, in the parent.
+Production keeps a hash map for each event. Here a batch is a few integer columns: the event, the entity
+version of each variable, the branch. Texts are gathered only if something reads them. After a fan-out, the
+batch keeps its parent and an index into it: whatever is the same for all branches is read and rendered once,
+in the parent.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ NOT_CLOSED, CLOSED_BY_TIMER, CLOSED_AT_END, RELEASED = 0, 1, 2, 3
 class ContextBatch:
     """Immutable, ordered batch of contexts of one flow.
 
-    `rows` are event rows of the chunk, `moment` is the clock at which each is processed, `seen` the last event of the
-    chunk whose effect it sees, `branches` the position at each fan-out, `closed` what released it.
+    `rows` are event rows of the chunk, `moment` is the clock at which each is processed, `seen` the last
+    event of the chunk whose effect it sees, `branches` the position at each fan-out, `closed` what released
+    it.
     """
 
     def __init__(

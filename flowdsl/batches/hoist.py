@@ -1,8 +1,8 @@
 """Hoisting of expressions above fan-outs, and sharing of their values per entity version.
 
-An expression that does not depend on the branch of a fan-out is evaluated before the fan-out. An expression over one
-entity is evaluated once per version, as soon as it was requested as often as there are versions. The results are
-gathered.
+An expression that does not depend on the branch of a fan-out is evaluated before the fan-out. An expression
+over one entity is evaluated once per version, as soon as it was requested as often as there are versions. The
+results are gathered.
 """
 
 from __future__ import annotations

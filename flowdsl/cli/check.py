@@ -1,10 +1,11 @@
 """Check flows before they are shipped: report mistakes, traps, and differences in production.
 
-With --log, the flows are also replayed over its events, by flowdsl's rules and by production's. The events lead to
-more findings, and a prediction lists, for each flow, how many deliveries production would make, lose, or send to
-someone else, with an example and the finding that explains it.
+With --log, the flows are also replayed over its events, by flowdsl's rules and by production's. The events
+lead to more findings, and a prediction lists, for each flow, how many deliveries production would make, lose,
+or send to someone else, with an example and the finding that explains it.
 
-The exit code is 1 if there are errors or warnings; notes alone leave it 0. Each code has an entry in docs/findings.md.
+The exit code is 1 if there are errors or warnings; notes alone leave it 0. Each code has an entry in
+docs/findings.md.
 """
 
 from __future__ import annotations

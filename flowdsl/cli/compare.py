@@ -1,7 +1,7 @@
 """Compare two results, or two versions of flows over the same events, delivery by delivery.
 
-BEFORE and AFTER are folders written by replay --out, or YAML files of flows to replay over --log. The exit code is 1 if
-anything differs.
+BEFORE and AFTER are folders written by replay --out, or YAML files of flows to replay over --log. The exit
+code is 1 if anything differs.
 """
 
 from __future__ import annotations

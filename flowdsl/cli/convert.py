@@ -1,11 +1,11 @@
 """Append events from files of another shape to a log: JSON lines, CSV, CloudEvents, Parquet.
 
---column maps a field of the event to a column, to a dotted path in JSON, or to a text with several of them in braces.
---literal sets a field to the same text in every row. --kind maps the values of the kind column.
+--column maps a field of the event to a column, to a dotted path in JSON, or to a text with several of them in
+braces. --literal sets a field to the same text in every row. --kind maps the values of the kind column.
 
   flowdsl convert stars.jsonl log --column kind=type --kind WatchEvent=link.created --kind '*=' \\
-      --literal link_type=stars --column source_id=actor --column 'target_id={repository.owner}/{repository.name}' \\
-      --column timestamp=created_at
+      --literal link_type=stars --column source_id=actor --column
+      'target_id={repository.owner}/{repository.name}' \\ --column timestamp=created_at
 
 Rows that cannot be read are reported with their place, and the exit code is 1.
 """
@@ -46,13 +46,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--literal", action="append", default=[], metavar="FIELD=TEXT", help="constant value of a field"
     )
     parser.add_argument(
-        "--kind", action="append", default=[], metavar="VALUE=KIND",
+        "--kind",
+        action="append",
+        default=[],
+        metavar="VALUE=KIND",
         help="kind of event for a value of the kind column; nothing after = skips such rows, '*=' all others",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--split", action="append", default=[], metavar="VALUE=KIND,KIND",
+        "--split",
+        action="append",
+        default=[],
+        metavar="VALUE=KIND,KIND",
         help="several events of one row: 'u=link.deleted(source_id=old),link.created(source_id=new)', with columns where they differ",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--time-unit", choices=("s", "ms", "us", "ns"), help="unit of timestamps that are numbers"
     )
@@ -69,9 +75,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="format of stdin (jsonl)",
     )
     parser.add_argument(
-        "--duplicates", choices=("keep", "drop"), default="keep",
+        "--duplicates",
+        choices=("keep", "drop"),
+        default="keep",
         help="events whose id occurred before, in the input or in the log: keep or drop (keep)",
-    )  # fmt: skip
+    )
     parser.add_argument("--json", action="store_true", help="print counts and problems as JSON")
 
 
@@ -83,9 +91,15 @@ def run(options: argparse.Namespace) -> int:
     splits = {value: _parts(parts) for value, parts in pairs(options.split, "--split")}
     with _source(options) as source, ParquetEventLog(options.log) as log:
         done = convert(
-            source, log, columns, _kinds(options, columns, splits), splits,
-            time_unit=options.time_unit, time_format=options.time_format, duplicates=options.duplicates,
-        )  # fmt: skip
+            source,
+            log,
+            columns,
+            _kinds(options, columns, splits),
+            splits,
+            time_unit=options.time_unit,
+            time_format=options.time_format,
+            duplicates=options.duplicates,
+        )
         last = log.last_seq_no()
     return _told(done, options, last)
 

@@ -1,7 +1,7 @@
 """Command line: `flowdsl demo | replay | compare | check | test | show | sample | convert | run | schema`
 
-Data goes to stdout, messages and progress to stderr. The exit code is 0 where all is well, 1 for failures and findings,
-2 for wrong use.
+Data goes to stdout, messages and progress to stderr. The exit code is 0 where all is well, 1 for failures and
+findings, 2 for wrong use.
 """
 
 from __future__ import annotations

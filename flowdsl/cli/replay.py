@@ -1,7 +1,7 @@
 """Replay flows over an event log and print what would have been delivered.
 
-The log is the folder of a log, Parquet files (a path, folder or glob), or a file of JSON lines or CSV that needs no
-mapping; `flowdsl convert` makes a log of any other file. The exit code is 1 if contexts failed.
+The log is the folder of a log, Parquet files (a path, folder or glob), or a file of JSON lines or CSV that
+needs no mapping; `flowdsl convert` makes a log of any other file. The exit code is 1 if contexts failed.
 """
 
 from __future__ import annotations
@@ -64,9 +64,15 @@ def run(options: argparse.Namespace) -> int:
     graph, log = graph_of(options), log_of(options)
     began = time.perf_counter()
     result = replay(
-        project, log, graph, start=position(options.start), stop=position(options.stop),
-        open_windows=options.open_windows, out=options.out, target=options.target,
-    )  # fmt: skip
+        project,
+        log,
+        graph,
+        start=position(options.start),
+        stop=position(options.stop),
+        open_windows=options.open_windows,
+        out=options.out,
+        target=options.target,
+    )
     say(f"{result.manifest['events']:,} events in {time.perf_counter() - began:.2f} s")
     if options.out:
         say(f"written to {options.out}")

@@ -1,11 +1,11 @@
 """Run flows live over an event log, into the sinks of the YAML, until SIGINT or SIGTERM.
 
-The log is a folder, created if missing. The sinks in_app, feed, counter and push keep SQLite files in the folder
-`sinks` of the log, or in the folder given by --sinks. A consumer that has run before resumes where it stopped; a new
-one starts where the YAML's consumer says (`seek`), or with new events. The status is a line that is redrawn on a
-terminal, and JSON lines on standard output elsewhere. Lines of standard input that are not events are reported on
-standard error and skipped. If the log cannot be written, the run ends and reports the first line that is missing. The
-exit code is 1 if the run ended with an error, or if lines were skipped.
+The log is a folder, created if missing. The sinks in_app, feed, counter and push keep SQLite files in the
+folder `sinks` of the log, or in the folder given by --sinks. A consumer that has run before resumes where it
+stopped; a new one starts where the YAML's consumer says (`seek`), or with new events. The status is a line
+that is redrawn on a terminal, and JSON lines on standard output elsewhere. Lines of standard input that are
+not events are reported on standard error and skipped. If the log cannot be written, the run ends and reports
+the first line that is missing. The exit code is 1 if the run ended with an error, or if lines were skipped.
 """
 
 from __future__ import annotations
@@ -73,9 +73,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="read events from standard input, one JSON object a line, and append them",
     )
     parser.add_argument(
-        "--duplicates", choices=("keep", "drop"), default="keep",
+        "--duplicates",
+        choices=("keep", "drop"),
+        default="keep",
         help="events from standard input whose id is in the log: keep or drop (keep)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--until-idle",
         action="store_true",
@@ -115,10 +117,14 @@ def run(options: argparse.Namespace) -> int:
     with ParquetEventLog(options.log) as log:
         name = options.consumer or _consumer(project)
         runtime = Runtime(
-            project, log, graph_of(options), _sinks(project, options), name,
+            project,
+            log,
+            graph_of(options),
+            _sinks(project, options),
+            name,
             state="discard" if options.discard_state else None,
             max_ahead=options.max_ahead,
-        )  # fmt: skip
+        )
         _stop_at_signals(stop)
         # the command reports the error that ends the run
         logging.getLogger("flowdsl.live").addHandler(logging.NullHandler())

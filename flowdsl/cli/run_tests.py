@@ -1,7 +1,7 @@
 """Run the tests in YAML files of flows, and show differences from what they expect.
 
-The events of each test are replayed with its flows, graph and target. --update replaces failed expectations in the
-file by the actual results, and leaves everything else as it is. The exit code is 1 if a test fails.
+The events of each test are replayed with its flows, graph and target. --update replaces failed expectations
+in the file by the actual results, and leaves everything else as it is. The exit code is 1 if a test fails.
 """
 
 from __future__ import annotations

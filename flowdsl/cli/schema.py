@@ -1,7 +1,7 @@
 """Print the JSON Schema of flows in YAML, for completion and validation in editors.
 
-It is also a file of the package. Editors with a YAML language server look for it beside a file of flows that has this
-line on top, as those have that flowdsl writes:
+It is also a file of the package. Editors with a YAML language server look for it beside a file of flows that
+has this line on top, as those have that flowdsl writes:
 
   # yaml-language-server: $schema=flowdsl.schema.json
 """

@@ -24,8 +24,9 @@ LARGEST = 1 << 16
 class RunForgetting:
     """Forgets for one run, step by step, between two batches.
 
-    Whatever keeps codes from one batch to the next is part of the run's graph, of a kernel or of the recorder, and says
-    them as `held_codes`; a state that was taken of the run does, too, for as long as somebody has it.
+    Whatever keeps codes from one batch to the next is part of the run's graph, of a kernel or of the
+    recorder, and says them as `held_codes`; a state that was taken of the run does, too, for as long as
+    somebody has it.
     """
 
     def __init__(self, run: LocalExecutor) -> None:

@@ -1,8 +1,9 @@
 """Early ends of a run, because production's engine crashes: found in the order in which production processes.
 
-Production runs flow after flow for each event, and in a flow branch after branch. A crash at one context ends all: the
-contexts before it in that order are through, those after it are never begun. Here a step takes the contexts of a whole
-chunk at once, so a chunk is run on copies first; where it has a crash, it is run again with what comes before it.
+Production runs flow after flow for each event, and in a flow branch after branch. A crash at one context ends
+all: the contexts before it in that order are through, those after it are never begun. Here a step takes the
+contexts of a whole chunk at once, so a chunk is run on copies first; where it has a crash, it is run again
+with what comes before it.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ class Crash:
 
 @dataclass(frozen=True)
 class Stopped:
-    """Place at which production stops for good: the event, the flow and the step at which its engine crashes, and why.
+    """Place at which production stops for good: the event, the flow and the step at which its engine crashes,
+    and why.
 
     That event is never acknowledged, and no later one is processed, by any flow.
     """

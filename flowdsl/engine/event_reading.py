@@ -52,9 +52,9 @@ class StepTrace:
 class EventReading:
     """A reading of a trace: the steps of one event.
 
-    `position` is the last event that went through the flows; `stages` has for each stage, by its `id`, what became of
-    each branch; `triggered` what each flow began with; `more` how many branches of a flow were not followed. `choose` says
-    which of too many branches are followed, as places in the rows given.
+    `position` is the last event that went through the flows; `stages` has for each stage, by its `id`, what
+    became of each branch; `triggered` what each flow began with; `more` how many branches of a flow were not
+    followed. `choose` says which of too many branches are followed, as places in the rows given.
     """
 
     def __init__(self, seq_no: int, choose: Choice | None = None) -> None:

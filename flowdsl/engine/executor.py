@@ -1,7 +1,7 @@
 """Runs contexts through compiled steps: one after the other, each on what the one before it let pass.
 
-Data only goes down. A kernel returns an outcome, the outcome is counted and written down, and what passed is handed to
-the steps that follow.
+Data only goes down. A kernel returns an outcome, the outcome is counted and written down, and what passed is
+handed to the steps that follow.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ class StepExecutor:
     def _spared(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         """Return the outcome of the contexts that raise no error; the others fail.
 
-        A kernel that remembers nothing is tried on halves until those contexts are found. One that remembers may have
-        taken note of some already: all that came with them fail.
+        A kernel that remembers nothing is tried on halves until those contexts are found. One that remembers
+        may have taken note of some already: all that came with them fail.
         """
         try:
             outcome = self._outcome(contexts, until)
@@ -169,7 +169,9 @@ class StepExecutor:
     def _searched(
         self, contexts: ContextBatch, rows: Index, error: Exception
     ) -> Iterator[tuple[Index, Exception]]:
-        """Yield the contexts among `rows` that raise, each with its error; `error` is what all of `rows` together raised."""
+        """Yield the contexts among `rows` that raise, each with its error; `error` is what all of `rows`
+        together raised.
+        """
         if len(rows) == 1:
             yield rows, error
             return

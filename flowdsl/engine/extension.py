@@ -32,7 +32,8 @@ def fitted(
     """Return the state for a plan: with the graph that its flows read, and contexts that have these
     columns of their events.
 
-    What it lacks is read from the log again, over the graph `base` that it began with. The state given is used up.
+    What it lacks is read from the log again, over the graph `base` that it began with. The state given is
+    used up.
     """
 
     def gathered(needs: GraphRequirements) -> GraphState:

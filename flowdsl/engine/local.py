@@ -35,7 +35,8 @@ from flowdsl.scope import TRIGGER_VARIABLES
 from flowdsl.values.masks import where_equal
 
 ALL_AT_ONCE = 1 << 62
-# the events among those of a frame that do not move the clock (µs), which is as given before them: `seq_no`, `clock`
+# the events among those of a frame that do not move the clock (µs), which is as given before them: `seq_no`,
+# `clock`
 Judge = Callable[[pl.DataFrame, int], pl.DataFrame]
 
 
@@ -53,7 +54,9 @@ class LocalExecutor:
         spares: bool = False,
         gates: Mapping[str, RecipientFilter] | None = None,
     ) -> None:
-        """Start a run; `steps` is what the steps of the plan remember. `spares`: an unexpected error of a step fails the contexts that met it, and the run goes on."""
+        """Start a run; `steps` is what the steps of the plan remember. `spares`: an unexpected error of a
+        step fails the contexts that met it, and the run goes on.
+        """
         self.plan = plan
         self.graph = graph
         self.recorder = recorder
@@ -88,9 +91,15 @@ class LocalExecutor:
         self._workers = [Worker(steps_of, alone=alone) for steps_of in branches]
 
     def run(
-        self, source: EventSource, span: ReplayRange, *, chunk_size: int | None = None, progress: Tick = noop,
-        columns: frozenset[str] | None = None, judge: Judge | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        source: EventSource,
+        span: ReplayRange,
+        *,
+        chunk_size: int | None = None,
+        progress: Tick = noop,
+        columns: frozenset[str] | None = None,
+        judge: Judge | None = None,
+    ) -> None:
         """Take the events after the current position through the flows; none where production has stopped.
 
         `judge` says which events do not move the clock, where the log itself does not say it.
@@ -120,8 +129,14 @@ class LocalExecutor:
         self._mark_clock(marks, self._behind)
 
     def _interest(
-        self, marks: pl.DataFrame, ahead: pl.DataFrame, span: ReplayRange, passed: Callable[[int], None], *, whole: bool
-    ) -> ScanFilter:  # fmt: skip
+        self,
+        marks: pl.DataFrame,
+        ahead: pl.DataFrame,
+        span: ReplayRange,
+        passed: Callable[[int], None],
+        *,
+        whole: bool,
+    ) -> ScanFilter:
         """Return what of a log matters from here on; `passed` is told how many events were left out,
         unless the `whole` is wanted.
         """
@@ -141,7 +156,8 @@ class LocalExecutor:
     def follow(
         self, frame: pl.DataFrame, marks: pl.DataFrame, ahead: pl.DataFrame, pool: ThreadPoolExecutor
     ) -> None:
-        """Take the next events of a log through the flows; `marks` are the clock marks made before the last of them.
+        """Take the next events of a log through the flows; `marks` are the clock marks made before the last
+        of them.
 
         `ahead` says which of them do not move the clock.
         """
@@ -173,8 +189,8 @@ class LocalExecutor:
     # -- one chunk -------------------------------------------------------------------------------------
 
     def _prepared(self, frames: Iterable[pl.DataFrame], span: ReplayRange) -> Iterator[EventRows]:
-        """Frames with their ids as codes and their JSON taken apart: much of the work of a simple flow, done while
-        the last one is run.
+        """Frames with their ids as codes and their JSON taken apart: much of the work of a simple flow, done
+        while the last one is run.
         """
 
         def prepare(frame: pl.DataFrame) -> EventRows:
@@ -221,7 +237,9 @@ class LocalExecutor:
         return State(self.graph, self.clock, self.position, steps, flows, stopped=self.stopped)
 
     def totals(self, *, with_open: bool = True) -> list[StepTotals]:
-        """Return what became of the contexts at every step, and with `with_open` the windows and queues that hold some."""
+        """Return what became of the contexts at every step, and with `with_open` the windows and queues that
+        hold some.
+        """
         return [
             StepTotals(one.step, one.counts, one.kernel.held, one.kernel.open() if with_open else [])
             for one in self.steps
@@ -232,8 +250,13 @@ class LocalExecutor:
         self._advance(self.empty_chunk(), FOREVER, ending=True)
 
     def _chunk(
-        self, events: EventRows, span: ReplayRange, marks: pl.DataFrame, ahead: pl.DataFrame, pool: ThreadPoolExecutor
-    ) -> None:  # fmt: skip
+        self,
+        events: EventRows,
+        span: ReplayRange,
+        marks: pl.DataFrame,
+        ahead: pl.DataFrame,
+        pool: ThreadPoolExecutor,
+    ) -> None:
         times = micros(events.frame)
         seq = events.frame["seq_no"].to_numpy()
         moving, still = _without_ahead(times, seq, ahead) if ahead.height else (times, None)
@@ -271,7 +294,9 @@ class LocalExecutor:
     def _crash(
         self, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, horizon: int, pool: ThreadPoolExecutor
     ) -> Crash | None:
-        """Take a chunk through the flows if production does not stop in it; the crash, and nothing done, if it does."""
+        """Take a chunk through the flows if production does not stop in it; the crash, and nothing done, if
+        it does.
+        """
         before = [(one.kernel, one.counts) for one in self.steps]
         recorder = self.recorder.branch()
         for one in self.steps:
@@ -305,8 +330,13 @@ class LocalExecutor:
             worker.run(_triggered(entry, chunk, runs, self._roots(entry)), clock, pool, recorder, trace)
 
     def _until(
-        self, crash: Crash, chunk: Chunk, runs: npt.NDArray[np.bool_] | None, horizon: int, pool: ThreadPoolExecutor
-    ) -> None:  # fmt: skip
+        self,
+        crash: Crash,
+        chunk: Chunk,
+        runs: npt.NDArray[np.bool_] | None,
+        horizon: int,
+        pool: ThreadPoolExecutor,
+    ) -> None:
         """Take what is before a crash through the flows; of its event the flows after its flow see nothing."""
         for entry, branches in self._entries:
             triggered = _triggered(entry, chunk, runs, self._roots(entry))
@@ -319,9 +349,13 @@ class LocalExecutor:
                 Worker([branch], alone=True).run(contexts, horizon, pool, self.recorder, self._trace)
         step = next(s for s in self.plan.steps if s.flows[0] == crash.flow and s.number == crash.step)
         self.stopped = Stopped(
-            crash.seq_no, self.plan.flows[crash.flow].name, crash.step, step.method,
-            ".".join(map(str, crash.branch)) or None, crash.reason,
-        )  # fmt: skip
+            crash.seq_no,
+            self.plan.flows[crash.flow].name,
+            crash.step,
+            step.method,
+            ".".join(map(str, crash.branch)) or None,
+            crash.reason,
+        )
 
     def _clock(self, times: Micros, seq: npt.NDArray[np.int64], marks: pl.DataFrame) -> Micros:
         clock = times.copy()

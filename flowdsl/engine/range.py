@@ -18,7 +18,9 @@ BEGINNING = -(1 << 62)
 
 @dataclass(frozen=True)
 class ReplayRange:
-    """Range of events that flows run on: from `start` on, before `stop`, as sequence numbers or as µs; `only` some of them."""
+    """Range of events that flows run on: from `start` on, before `stop`, as sequence numbers or as µs; `only`
+    some of them.
+    """
 
     start: int | None = None
     stop: int | None = None

@@ -1,5 +1,5 @@
-"""Runs a chunk's contexts through branches of steps: in slices that bound their branches, on two threads where order
-inside a step does not matter.
+"""Runs a chunk's contexts through branches of steps: in slices that bound their branches, on two threads
+where order inside a step does not matter.
 
 What each piece of work records is kept apart and put together in the order of the flows and of the events, so
 that a result does not depend on the threads.

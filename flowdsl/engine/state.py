@@ -1,4 +1,6 @@
-"""State that a run leaves for the next one: the graph, the clock, and what each step remembers, found again by the step."""
+"""State that a run leaves for the next one: the graph, the clock, and what each step remembers, found again
+by the step.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ _TOLD = 20
 class StepState:
     """State of one step, and which step that is.
 
-    `fingerprint` says all that it depends on: the trigger, the rules, the steps up to it. `flows` have the step, under
-    `number`; `text` is how it is written.
+    `fingerprint` says all that it depends on: the trigger, the rules, the steps up to it. `flows` have the
+    step, under `number`; `text` is how it is written.
     """
 
     fingerprint: str
@@ -44,8 +46,9 @@ class StepState:
 class State:
     """State that a later replay or a live run goes on from, as it was before anything was flushed at the end.
 
-    It holds the graph, the log clock (µs), the sequence number of the last event, and what windows, queues and limits
-    remember, each with the fingerprint of its step; `flows` are the names and fingerprints of the flows that ran.
+    It holds the graph, the log clock (µs), the sequence number of the last event, and what windows, queues
+    and limits remember, each with the fingerprint of its step; `flows` are the names and fingerprints of the
+    flows that ran.
     """
 
     graph: GraphState
@@ -57,7 +60,8 @@ class State:
     base: EntityGraph | None = None
     # where production stopped, after which nothing goes on
     stopped: Stopped | None = None
-    # where the events stand that came so far, of files and frames: what later ones are known by depends on them
+    # where the events stand that came so far, of files and frames: what later ones are known by depends on
+    # them
     sources: tuple[EventSource, ...] = ()
 
     def fork(self) -> State:

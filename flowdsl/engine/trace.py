@@ -1,7 +1,7 @@
 """The trace of a run: what became of contexts at each step, as rows.
 
-`explain`, `why`, `as_test`, `compare`, the designer and the findings that need a log all read it: a run writes a trace of
-the rows that they ask for.
+`explain`, `why`, `as_test`, `compare`, the designer and the findings that need a log all read it: a run
+writes a trace of the rows that they ask for.
 """
 
 from __future__ import annotations
@@ -22,23 +22,35 @@ from flowdsl.values.json_types import Index
 
 Seqs = npt.NDArray[np.int64]
 ENTERED, PASSED, DROPPED, FAILED, ABSORBED, DELIVERED = OUTCOMES = (
-    "entered", "passed", "dropped", "failed", "absorbed", "delivered",
-)  # fmt: skip
+    "entered",
+    "passed",
+    "dropped",
+    "failed",
+    "absorbed",
+    "delivered",
+)
 Reading = Callable[[CompiledStep, ContextBatch, StepOutcome], None]
 """Takes values out of the contexts that entered a step, and of its outcome, while they are there."""
 SCHEMA: Final[dict[str, Any]] = {
-    "flow": pl.Int64, "seq_no": pl.Int64, "branch": pl.String, "step": pl.Int64, "operator": pl.String,
-    "outcome": pl.Enum(OUTCOMES), "reason": pl.String, "into": pl.Int64, "into_branch": pl.String,
-}  # fmt: skip
+    "flow": pl.Int64,
+    "seq_no": pl.Int64,
+    "branch": pl.String,
+    "step": pl.Int64,
+    "operator": pl.String,
+    "outcome": pl.Enum(OUTCOMES),
+    "reason": pl.String,
+    "into": pl.Int64,
+    "into_branch": pl.String,
+}
 
 
 @dataclass(frozen=True)
 class TraceRows:
     """Contexts with the same outcome at a step: event and branch of each, and why.
 
-    `outcome` is `entered`, `passed`, `dropped`, `failed`, `absorbed` or `delivered`; a context that does not reach one of its
-    sinks is `dropped` with the reason `preference` as well. `into` are the event and branch that a batch goes on with;
-    one of its members goes on, and is in its rows too.
+    `outcome` is `entered`, `passed`, `dropped`, `failed`, `absorbed` or `delivered`; a context that does not
+    reach one of its sinks is `dropped` with the reason `preference` as well. `into` are the event and branch
+    that a batch goes on with; one of its members goes on, and is in its rows too.
     """
 
     step: CompiledStep
@@ -81,7 +93,8 @@ class Trace:
     keeps
         Which outcomes of a step have rows; None for no rows at all.
     seqs
-        The events that have rows; None for all. With those of a batch come those of the event that it goes on with.
+        The events that have rows; None for all. With those of a batch come those of the event that it goes on
+        with.
     readings
         What takes values out of contexts at each step.
     """

@@ -108,8 +108,8 @@ def parse_duration(value: object) -> Duration:
 def parse_production_duration(text: object) -> Duration:
     """Parse a duration by production's rule: digits and ms, s, m or h, with optional spaces around.
 
-    Minutes and hours are counted in seconds of 64 bits, and begin anew where those are used up. What lasts longer than
-    10,000 years counts as 10,000 years.
+    Minutes and hours are counted in seconds of 64 bits, and begin anew where those are used up. What lasts
+    longer than 10,000 years counts as 10,000 years.
 
     >>> parse_production_duration(" +5m ").microseconds
     300000000

@@ -1,7 +1,8 @@
-"""Writes `flowdsl/expressions/fn.py`: the functions of conditions as methods that type checkers and completion know.
+"""Writes `flowdsl/expressions/fn.py`: the functions of conditions as methods that type checkers and
+completion know.
 
-Run `python -m flowdsl.expressions.generate` after a change to a declaration in `conditions/functions.py`; a test holds the
-file to them.
+Run `python -m flowdsl.expressions.generate` after a change to a declaration in `conditions/functions.py`; a
+test holds the file to them.
 """
 
 from __future__ import annotations

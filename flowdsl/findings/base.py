@@ -1,7 +1,7 @@
 """Findings, and the registry of the rules that produce them.
 
-A rule is a function over one view of the flows (`views.py`): a project, a flow, a step or a template. The decorator
-`rule` registers it under its code. It yields a `Violation` for each problem.
+A rule is a function over one view of the flows (`views.py`): a project, a flow, a step or a template. The
+decorator `rule` registers it under its code. It yields a `Violation` for each problem.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 class Finding:
     """Problem or remark about a flow, found before it is shipped.
 
-    `code` is stable and has an entry in docs/findings.md; `severity` is `error` (contexts get lost, fail or reach the
-    wrong person), `warning` (they may) or `note`; `step` counts from 0; `where` is the place in the YAML
-    (`flows.yaml:12:5`), or the text of the step.
+    `code` is stable and has an entry in docs/findings.md; `severity` is `error` (contexts get lost, fail or
+    reach the wrong person), `warning` (they may) or `note`; `step` counts from 0; `where` is the place in the
+    YAML (`flows.yaml:12:5`), or the text of the step.
 
     >>> print(Finding("no-deliver", "warning", "f", None, "flows.yaml:3:5", "nothing is delivered", "add a deliver"))
     flows.yaml:3:5: warning: nothing is delivered [no-deliver]
@@ -106,7 +106,9 @@ for code in ("ids-not-uuid", "keys-collide", "keys-split", "compared-across-type
 
 @cache
 def rules() -> Registry[Rule]:
-    """Return all rules by code: those of the package `rules`, and those of other packages (`flowdsl.findings`)."""
+    """Return all rules by code: those of the package `rules`, and those of other packages
+    (`flowdsl.findings`).
+    """
     package = importlib.import_module("flowdsl.findings.rules")
     for module in sorted(found.name for found in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"{package.__name__}.{module}")

@@ -45,17 +45,21 @@ def stops_in_log(
     for stopped in _stops([flow for flow in flows if may_stop((flow,))], log, graph):
         where = places.get((stopped.flow, stopped.step), f"{stopped.step} {stopped.operator}")
         yield Finding(
-            STOPS, rules()[STOPS].severity, stopped.flow, stopped.step, where,
+            STOPS,
+            rules()[STOPS].severity,
+            stopped.flow,
+            stopped.step,
+            where,
             f"production stops at event {stopped.seq_no}: {stopped.reason}; no later event is processed, by any flow",
             "what stops it has a finding of its own, with what helps: stops-production or can-stop-production",
-        )  # fmt: skip
+        )
 
 
 def _stops(flows: list[FlowSpec], log: LogLike, graph: EntityGraph | None) -> Iterator[Stopped]:
     """Yield the stop of each flow, found by replays that end there.
 
-    A replay of several flows finds the first one that stops; the rest are halved. So there are at most two replays for
-    each flow that stops, one if none does, and each flow is in few of them.
+    A replay of several flows finds the first one that stops; the rest are halved. So there are at most two
+    replays for each flow that stops, one if none does, and each flow is in few of them.
     """
     groups = [flows]
     while groups:

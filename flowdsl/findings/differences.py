@@ -16,14 +16,31 @@ from flowdsl.flow.spec import FlowSpec
 
 # findings that may explain a different outcome at a step, likeliest first
 _CONDITIONS: Final = (
-    "condition-and", "condition-bare-word", "condition-quoted-left", "condition-quoted-operator", "number-spelling",
-    "quoted-number", "object-compared", "batch-name", "batch-part", "event-variable", "undefined-variable", "entity-id",
-    "compared-across-types", "compared-as-text",
-)  # fmt: skip
+    "condition-and",
+    "condition-bare-word",
+    "condition-quoted-left",
+    "condition-quoted-operator",
+    "number-spelling",
+    "quoted-number",
+    "object-compared",
+    "batch-name",
+    "batch-part",
+    "event-variable",
+    "undefined-variable",
+    "entity-id",
+    "compared-across-types",
+    "compared-as-text",
+)
 _TEMPLATES: Final = (
-    "batch-name", "batch-part", "event-variable", "undefined-in-template", "template-fails", "impure-function",
-    "entity-id", "maybe-missing",
-)  # fmt: skip
+    "batch-name",
+    "batch-part",
+    "event-variable",
+    "undefined-in-template",
+    "template-fails",
+    "impure-function",
+    "entity-id",
+    "maybe-missing",
+)
 _BATCHES: Final = (
     "batch-no-timer",
     "batch-loses-event",

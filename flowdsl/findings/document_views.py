@@ -50,18 +50,34 @@ def view_of_flow(flow: FlowSpec) -> FlowView:
     """
     trigger, filed = flow.trigger, not flow.rules.early_checks
     view = FlowView(
-        flow.name, trigger.kind, trigger.text, trigger.link_type, trigger.entity_type, filed=filed,
+        flow.name,
+        trigger.kind,
+        trigger.text,
+        trigger.link_type,
+        trigger.entity_type,
+        filed=filed,
         flow=None if filed else flow,
-    )  # fmt: skip
+    )
     following = ScopeTracker(trigger.kind)
     for number, operator in enumerate(flow.steps):
         options = _options(operator)
         leaves = tuple(_leaves(operator.template, "", operator.text)) if isinstance(operator, Map) else ()
         keys = tuple(_keys(operator.template, operator.text)) if isinstance(operator, Map) else ()
-        view.steps.append(StepView(
-            view, number, operator.name, operator, options, operator.text, following.scope, following.known,
-            leaves=leaves, keys=keys, filed=filed,
-        ))  # fmt: skip
+        view.steps.append(
+            StepView(
+                view,
+                number,
+                operator.name,
+                operator,
+                options,
+                operator.text,
+                following.scope,
+                following.known,
+                leaves=leaves,
+                keys=keys,
+                filed=filed,
+            )
+        )
         following.step(operator.name, operator, options)
     return view
 
@@ -182,9 +198,13 @@ def _flow(item: Item) -> FlowView:
     trigger = _part(item, "trigger")
     kind = _text(trigger, "kind")
     view = FlowView(
-        _text(item, "name"), kind, item.place, _text(trigger, "link_type") or None,
-        _text(trigger, "entity_type") or None, filed=True,
-    )  # fmt: skip
+        _text(item, "name"),
+        kind,
+        item.place,
+        _text(trigger, "link_type") or None,
+        _text(trigger, "entity_type") or None,
+        filed=True,
+    )
     if trigger is not None:
         view.places = {key: value.place for key, value in trigger.value.items()}
     view.ignored = (

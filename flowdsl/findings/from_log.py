@@ -208,10 +208,13 @@ def _large_fan_outs(
     for key, tally in seen.fan_outs.items():
         if tally.seen > LARGE_FAN_OUT:
             yield from _finding(
-                "fan-out-large", seen.stages[key], flows, places,
+                "fan-out-large",
+                seen.stages[key],
+                flows,
+                places,
                 f"event {tally.example} becomes {tally.seen:,} contexts, one for each link",
                 "a where before it, or a rate_limit with a key, keeps one event from reaching so many",
-            )  # fmt: skip
+            )
 
 
 def _null_keys(
@@ -220,11 +223,14 @@ def _null_keys(
     for (key, path), tally in seen.nulls.items():
         if tally.seen >= MANY and is_common(tally.seen, tally.of):
             yield from _finding(
-                "keys-null", seen.stages[key], flows, places,
+                "keys-null",
+                seen.stages[key],
+                flows,
+                places,
                 f"{path_text(path)} is null or missing for {tally.seen:,} of {tally.of:,} contexts, first for event "
                 f"{tally.example}: without a key they fail",
-                f"where(\"{path_text(path)} != null and {path_text(path)} exists\") before it lets go on what has a key",
-            )  # fmt: skip
+                f'where("{path_text(path)} != null and {path_text(path)} exists") before it lets go on what has a key',
+            )
 
 
 def _ids(source: EventSource, tick: Tick) -> Iterator[Finding]:
@@ -245,10 +251,14 @@ def _ids(source: EventSource, tick: Tick) -> Iterator[Finding]:
         tick(frame.height)
     if example is not None:
         yield Finding(
-            "ids-not-uuid", rules()["ids-not-uuid"].severity, None, None, "the log",
+            "ids-not-uuid",
+            rules()["ids-not-uuid"].severity,
+            None,
+            None,
+            "the log",
             f"production cannot read {events:,} events, whose ids are no UUIDs: {example}",
             "a prediction takes such ids as they are; production's own log has UUIDs",
-        )  # fmt: skip
+        )
 
 
 def _keys(seen: _Seen, flows: tuple[FlowSpec, ...], places: dict[tuple[str, int], str]) -> Iterator[Finding]:
@@ -269,11 +279,14 @@ def _keys(seen: _Seen, flows: tuple[FlowSpec, ...], places: dict[tuple[str, int]
             values = " and ".join(first[apart].unique(maintain_order=True).head(2).to_list())
             contexts, events = int(groups["count"].sum()), groups["seq_no"].to_list()
             yield from _finding(
-                code, seen.stages[key], flows, places,
+                code,
+                seen.stages[key],
+                flows,
+                places,
                 f"{path_text(path)}: {values} {what}; so it is for {contexts:,} contexts, first for event "
                 f"{min(events)}",
                 "write the key in one type wherever events are made",
-            )  # fmt: skip
+            )
 
 
 def _comparisons(
@@ -282,8 +295,11 @@ def _comparisons(
     for (key, _), tally in seen.comparisons.items():
         if tally.seen:
             yield from _finding(
-                "compared-across-types", seen.stages[key], flows, places,
+                "compared-across-types",
+                seen.stages[key],
+                flows,
+                places,
                 f"production compares text, and finds otherwise for {tally.seen:,} of {tally.of:,} contexts: at event "
                 f"{tally.example} {tally.text}",
                 "write the value in one type and spelling wherever events are made",
-            )  # fmt: skip
+            )

@@ -71,8 +71,8 @@ class TemplateLeaf:
 class StepView:
     """Step: its options as in YAML, and its operator if flowdsl can build it.
 
-    `known` holds the contents of variables before the step, where more is known than their shape. `filed` is true for a
-    step of a file, which production reads as it is.
+    `known` holds the contents of variables before the step, where more is known than their shape. `filed` is
+    true for a step of a file, which production reads as it is.
     """
 
     flow: FlowView

@@ -199,7 +199,8 @@ def fingerprints(flow: FlowSpec) -> list[str]:
     return found[1:] or found
 
 
-# the steps that follow another one, by their operator and whether they are the last to deliver, each with those that follow it
+# the steps that follow another one, by their operator and whether they are the last to deliver, each with
+# those that follow it
 _Tree = dict[tuple[Operator, bool], tuple[CompiledStep, "_Tree"]]
 
 

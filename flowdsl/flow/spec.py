@@ -65,7 +65,8 @@ def too_many_steps(count: int) -> str | None:
 class FlowSpec:
     """Flow as data: trigger, steps, and the rules that they run by.
 
-    Two of them are equal if they have the same parts. What a person holds is `flowdsl.Flow`, which adds the builder methods.
+    Two of them are equal if they have the same parts. What a person holds is `flowdsl.Flow`, which adds the
+    builder methods.
     """
 
     trigger: Trigger

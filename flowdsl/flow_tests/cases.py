@@ -104,8 +104,16 @@ class FlowTestSpec:
             "events",
             *EXPECTATIONS,
         )
-        silent: dict[str, Any] = {"description": None, "flows": None, "target": None, "open_windows": "flush", "graph": None,
-                  "start": START, "drops": None, "failures": []}  # fmt: skip
+        silent: dict[str, Any] = {
+            "description": None,
+            "flows": None,
+            "target": None,
+            "open_windows": "flush",
+            "graph": None,
+            "start": START,
+            "drops": None,
+            "failures": [],
+        }
         given = {name: _listed(getattr(self, name)) for name in order}
         return {name: value for name, value in given.items() if name not in silent or value != silent[name]}
 

@@ -31,8 +31,15 @@ if TYPE_CHECKING:
 
 MOST: Final = 500
 _FIELDS: Final = (
-    "link_type", "source_id", "target_id", "link_id", "metadata", "entity_type", "entity_id", "data",
-)  # fmt: skip
+    "link_type",
+    "source_id",
+    "target_id",
+    "link_id",
+    "metadata",
+    "entity_type",
+    "entity_id",
+    "data",
+)
 
 
 def as_test(
@@ -168,8 +175,14 @@ def _said(steps: Iterable[ExplainedStep]) -> list[tuple[Any, ...]]:
     """Return what must be equal in the test: outcomes, reasons, payloads, sinks and recipients."""
     return [
         (
-            step.flow, step.step, step.branch, step.outcome, step.sinks, step.recipient_id, repr(step.payload),
+            step.flow,
+            step.step,
+            step.branch,
+            step.outcome,
+            step.sinks,
+            step.recipient_id,
+            repr(step.payload),
             step.reason if step.outcome in ("dropped", "failed") else None,
         )
         for step in steps
-    ]  # fmt: skip
+    ]

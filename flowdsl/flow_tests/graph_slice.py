@@ -206,12 +206,18 @@ class _LogAndGraph:
         if not wanted:
             return {}
         given = [
-            Link(kind, *ends, None, -1, []) for (kind, way), ids in wanted.items()
+            Link(kind, *ends, None, -1, [])
+            for (kind, way), ids in wanted.items()
             for ends in links_of(self._base, kind, way, ids)
-        ]  # fmt: skip
-        rows = self._rows(lambda: pl.any_horizontal(*(
-            (pl.col("link_type") == kind) & pl.col(_end(way)).is_in(list(ids)) for (kind, way), ids in wanted.items()
-        )))  # fmt: skip
+        ]
+        rows = self._rows(
+            lambda: pl.any_horizontal(
+                *(
+                    (pl.col("link_type") == kind) & pl.col(_end(way)).is_in(list(ids))
+                    for (kind, way), ids in wanted.items()
+                )
+            )
+        )
         named = {link.link_id for link in given} | {row["link_id"] for row in rows}
         named.discard(None)
         if named:
@@ -220,8 +226,9 @@ class _LogAndGraph:
         self._order = {link: number for number, link in enumerate(links)}
         return {
             (kind, way, one): [link for link in links if link.type == kind and _from(link, way) == one]
-            for (kind, way), ids in wanted.items() for one in ids
-        }  # fmt: skip
+            for (kind, way), ids in wanted.items()
+            for one in ids
+        }
 
     def states(self, readings: Iterable[tuple[str, int]]) -> dict[str, _States]:
         """Return the history of each id."""

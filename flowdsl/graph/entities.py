@@ -21,8 +21,8 @@ Numbers = npt.NDArray[np.int32]
 class EntityIndex(StateObject):
     """Current version of each id, with the changes of the current chunk.
 
-    The state before the chunk is one array. Only ids that the chunk changes are searched among its changes, which are
-    sorted by (id, position), with one binary search.
+    The state before the chunk is one array. Only ids that the chunk changes are searched among its changes,
+    which are sorted by (id, position), with one binary search.
     """
 
     saved = keeps(_current=VERSIONS, _touched=OptionalField(ArrayField(np.bool_)))

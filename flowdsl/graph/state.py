@@ -1,7 +1,7 @@
 """Graph during a run: the state before the current chunk, and the changes of its events.
 
-Every lookup names the event whose effect it sees. So one pass over a chunk answers for all its events at once, and
-later changes cannot leak into earlier answers.
+Every lookup names the event whose effect it sees. So one pass over a chunk answers for all its events at
+once, and later changes cannot leak into earlier answers.
 """
 
 from __future__ import annotations

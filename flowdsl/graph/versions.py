@@ -137,8 +137,12 @@ class VersionBlock(StateObject):
         return Column(
             len(self),
             np.where(lacking, np.uint8(Tag.OBJECT), whole.tag_array()),
-            texts=whole.texts, ints=whole.ints, floats=whole.floats, bools=whole.bools, nested=built,
-        )  # fmt: skip
+            texts=whole.texts,
+            ints=whole.ints,
+            floats=whole.floats,
+            bools=whole.bools,
+            nested=built,
+        )
 
     def gather(self, rows: Index) -> VersionBlock:
         """Return a copy of some versions."""

@@ -40,9 +40,11 @@ _SPARSE: Final = 256
 
 @dataclass(frozen=True)
 class Roots(StateObject):
-    """Of contexts that came out of windows, the events that opened those, the first of several windows, and their branches.
+    """Of contexts that came out of windows, the events that opened those, the first of several windows, and
+    their branches.
 
-    The event that a window ends with is another when there is more of the log; the one that it began with stays.
+    The event that a window ends with is another when there is more of the log; the one that it began with
+    stays.
     """
 
     saved = keeps(seq=INTS, branches=ListField(ArrayField(np.int32, 0), tuple))
@@ -52,7 +54,9 @@ class Roots(StateObject):
 
     @classmethod
     def of(cls, contexts: ContextBatch, names: Sequence[str]) -> Roots | None:
-        """Those of contexts; None where they came out of no window. `names` are those of the variable of a window."""
+        """Those of contexts; None where they came out of no window. `names` are those of the variable of a
+        window.
+        """
         variable = _window_of(contexts, names)
         if variable is None:
             return None
@@ -80,7 +84,8 @@ class Roots(StateObject):
 
 @dataclass(frozen=True)
 class ItemLists(StateObject):
-    """Members of windows, those of one window in the order in which they came: the window each is in, its item, event and branch.
+    """Members of windows, those of one window in the order in which they came: the window each is in, its
+    item, event and branch.
 
     `roots` are there where the members came out of other windows.
     """
@@ -206,8 +211,8 @@ class ItemLists(StateObject):
 class BatchItems(StateObject):
     """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`.
 
-    `opened_by` is the event that it begins with, of windows of what came out of windows that of the first of these;
-    `opened_in` is the branch of it.
+    `opened_by` is the event that it begins with, of windows of what came out of windows that of the first of
+    these; `opened_in` is the branch of it.
     """
 
     saved = keeps(

@@ -1,7 +1,8 @@
-"""Batches without a timer: a window ends only when an event comes by after its time, and that event is in none.
+"""Batches without a timer: a window ends only when an event comes by after its time, and that event is in
+none.
 
-The event that finds a window over goes on in the place of all that waited in it; where the window has too few, it is
-dropped with them. What is open at the end never comes out.
+The event that finds a window over goes on in the place of all that waited in it; where the window has too
+few, it is dropped with them. What is open at the end never comes out.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ class CountedBatch(ValueColumnVariable):
 
 @dataclass(frozen=True)
 class _Windows(Arrays):
-    """Windows: their key, number (ascending in the order of opening), start, count, and the row that finds each over."""
+    """Windows: their key, number (ascending in the order of opening), start, count, and the row that finds
+    each over.
+    """
 
     keys: Ints
     numbers: Ints
@@ -100,7 +103,9 @@ class _Windows(Arrays):
 
 
 class UntimedBatchKernel(Kernel):
-    """Remembers of each open window when it began and the items in it; of contexts that wait nothing else is needed."""
+    """Remembers of each open window when it began and the items in it; of contexts that wait nothing else is
+    needed.
+    """
 
     saved = keeps(
         _space=ObjectField(KeySpace),
@@ -174,7 +179,9 @@ class UntimedBatchKernel(Kernel):
         return StepOutcome(out, failed, dropped, absorbed)
 
     def _windows(self, groups: Groups) -> tuple[_Windows, Ints]:
-        """All windows, those carried in first, and for each row the number of the window it waits in, -1 for none."""
+        """All windows, those carried in first, and for each row the number of the window it waits in, -1 for
+        none.
+        """
         window, carried = self._window, self._open
         start = groups.starts.copy()
         place = np.searchsorted(groups.keys, carried.keys).clip(0, len(groups.keys) - 1)

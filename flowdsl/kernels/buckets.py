@@ -68,7 +68,9 @@ class DropBucket:
 
 @dataclass
 class FloatBucket:
-    """A bucket in 64-bit floats, refilled at each context: the order of its operations is what production does."""
+    """A bucket in 64-bit floats, refilled at each context: the order of its operations is what production
+    does.
+    """
 
     capacity: int
     period: int
@@ -110,8 +112,9 @@ class FloatBucket:
 class QueueBucket:
     """A bucket whose contexts all go on, in order, each when there is a token for it, unless that is `NEVER`.
 
-    `empty_until` is when the bucket would be full again, in units: each context moves it a token further, from
-    its own time if that is later. A context may go on once no more than all other tokens are missing then.
+    `empty_until` is when the bucket would be full again, in units: each context moves it a token further,
+    from its own time if that is later. A context may go on once no more than all other tokens are missing
+    then.
     """
 
     capacity: int
@@ -275,7 +278,8 @@ class Buckets(StateObject):
         return result
 
     def _forget_idle(self, now: int, most: int) -> None:
-        # a batch may be a single event: keys are gone through only once they are twice as many, and some at a time
+        # a batch may be a single event: keys are gone through only once they are twice as many, and some at a
+        # time
         if not self._left:
             if len(self._by_key) < 2 * self._swept:
                 return

@@ -21,7 +21,9 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class HeldRows:
-    """Contexts that are held: their events, branches, since when (µs), and the text of their keys where it is known."""
+    """Contexts that are held: their events, branches, since when (µs), and the text of their keys where it is
+    known.
+    """
 
     seq: Ints
     branches: list[str | None]

@@ -1,4 +1,6 @@
-"""Kernels, which run steps: a kernel takes batch after batch of contexts, and remembers what it must between them."""
+"""Kernels, which run steps: a kernel takes batch after batch of contexts, and remembers what it must between
+them.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ class Kernel(StateObject):
         return None
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
-        """Return what becomes of contexts, which come in order, after those of earlier calls, and of what is held."""
+        """Return what becomes of contexts, which come in order, after those of earlier calls, and of what is
+        held.
+        """
         raise NotImplementedError
 
     def fork(self) -> Kernel:

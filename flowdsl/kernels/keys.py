@@ -1,4 +1,6 @@
-"""The keys of stateful steps as integers: the same number for the same typed value, as long as the step lives."""
+"""The keys of stateful steps as integers: the same number for the same typed value, as long as the step
+lives.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ Held = Keys | list[int]
 class KeySpace(StateObject):
     """Numbers for the values of one or several paths: text by itself, numbers as numbers, all types apart.
 
-    With `typed=False` values are the same if their text is: 1 and "1", but not 1 and 1.0. Null is a key only with `nulls`.
+    With `typed=False` values are the same if their text is: 1 and "1", but not 1 and 1.0. Null is a key only
+    with `nulls`.
     """
 
     saved = keeps(_others=ObjectField(Interner), _pairs=ListField(ObjectField(HashTable)))

@@ -1,7 +1,9 @@
-"""The open windows of a batch step: most of them sleep, and only those that a context or the clock wakes are worked on.
+"""The open windows of a batch step: most of them sleep, and only those that a context or the clock wakes are
+worked on.
 
-Windows lie in tiers, sorted by key. A window that is woken is taken out of its tier; if it stays open it comes back in
-a new tier, and tiers are joined at a geometric pace. So a few contexts cost little, however many windows are open.
+Windows lie in tiers, sorted by key. A window that is woken is taken out of its tier; if it stays open it
+comes back in a new tier, and tiers are joined at a geometric pace. So a few contexts cost little, however
+many windows are open.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ _LARGEST: Final = 1 << 17
 
 @dataclass(frozen=True)
 class Open(Arrays):
-    """Open windows: their key, number (ascending in the order of opening), start, members, the last one's time and context."""
+    """Open windows: their key, number (ascending in the order of opening), start, members, the last one's
+    time and context.
+    """
 
     keys: Ints
     numbers: Ints
@@ -52,8 +56,8 @@ class _Tier(StateObject):
         self.windows, self.members, self.starts, self.there = windows, members, starts, there
         self.size = int(np.count_nonzero(there))
         self.held = int(windows.counts[there].sum())
-        # windows by the clock at which they opened, and so by their deadlines, and how many of the first are gone:
-        # known from when it is first asked for, until then no window opened before this clock
+        # windows by the clock at which they opened, and so by their deadlines, and how many of the first are
+        # gone: known from when it is first asked for, until then no window opened before this clock
         self._order: Index | None = None
         self._gone = 0
         self._opened_from = int(self.windows.opened.min())

@@ -34,7 +34,9 @@ class EventRefs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Time that passes in one call: timers due at or before `clock` (µs) fire; `ending` says that the log is over."""
+    """Time that passes in one call: timers due at or before `clock` (µs) fire; `ending` says that the log is
+    over.
+    """
 
     clock: int
     ending: bool = False
@@ -55,7 +57,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Contexts that end on purpose: some rows of a batch, or with `rows=None` all of what was held since earlier."""
+    """Contexts that end on purpose: some rows of a batch, or with `rows=None` all of what was held since
+    earlier.
+    """
 
     contexts: ContextBatch | EventRefs
     rows: Index | None
@@ -86,8 +90,8 @@ class Branched:
 class Absorbed:
     """Contexts that went into batches which go on as one context each: `count` of them are no more.
 
-    `batches` are the contexts that go on, `windows` the number of the window of each. Which contexts were in them is
-    looked up in `held` when somebody asks.
+    `batches` are the contexts that go on, `windows` the number of the window of each. Which contexts were in
+    them is looked up in `held` when somebody asks.
     """
 
     count: int
@@ -116,8 +120,8 @@ class Deliveries:
 class StepOutcome:
     """Outcome of a batch of contexts, and of held ones, at one step.
 
-    `passed` go on, in order. What came in and is in no part of it is held by the kernel. `refused` says for each sink
-    which of the contexts that came to it its preferences kept from it.
+    `passed` go on, in order. What came in and is in no part of it is held by the kernel. `refused` says for
+    each sink which of the contexts that came to it its preferences kept from it.
     """
 
     passed: ContextBatch
@@ -140,5 +144,7 @@ def dropped_rows(contexts: ContextBatch, rows: Index, reason: str) -> tuple[Drop
 
 
 def dropped_held(members: EventRefs, reason: str) -> tuple[Dropped, ...]:
-    """Return contexts held since earlier that end for a reason as a part of an outcome; nothing where there are none."""
+    """Return contexts held since earlier that end for a reason as a part of an outcome; nothing where there
+    are none.
+    """
     return (Dropped(members, None, reason),) if len(members.seq) else ()

@@ -57,9 +57,11 @@ class Groups:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Times as numbers from 0 to before `width`, in the same order: µs since the first, or places among all times.
+    """Times as numbers from 0 to before `width`, in the same order: µs since the first, or places among all
+    times.
 
-    The former costs nothing; the latter is for so many groups over so long a time that both together leave 64 bits.
+    The former costs nothing; the latter is for so many groups over so long a time that both together leave 64
+    bits.
     """
 
     earliest: int
@@ -86,7 +88,9 @@ class _Scale:
 
 @dataclass(frozen=True)
 class Windows(Arrays):
-    """Windows that open in a batch, by group and time: rows `first … end-1` of the sorted batch are their members."""
+    """Windows that open in a batch, by group and time: rows `first … end-1` of the sorted batch are their
+    members.
+    """
 
     group: Ints
     first: Ints

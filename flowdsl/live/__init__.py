@@ -1,7 +1,8 @@
-"""Live runs: events of a growing log go through flows and their deliveries to real sinks, and a crash loses nothing.
+"""Live runs: events of a growing log go through flows and their deliveries to real sinks, and a crash loses
+nothing.
 
-Goes in: what `flowdsl.Runtime` puts together — the worker, checkpoints, dead letters, the dispatcher. Stays out: the steps
-themselves, which a replay runs too (`flowdsl.engine`).
+Goes in: what `flowdsl.Runtime` puts together — the worker, checkpoints, dead letters, the dispatcher. Stays
+out: the steps themselves, which a replay runs too (`flowdsl.engine`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Backlog on disk for sinks that hang or are slow, so that neither the run nor its memory waits for them.
 
-What stands here was promised: checkpoints count it as handed over. It is removed once the sink has it. Of a log in
-memory it lies in a temporary file, as long as the log lasts.
+What stands here was promised: checkpoints count it as handed over. It is removed once the sink has it. Of a
+log in memory it lies in a temporary file, as long as the log lasts.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _TIMES: Final = ("event_time", "delivered_at")
 class Parcel:
     """Deliveries of one batch to one sink, each with the moment (µs) at which it was due.
 
-    Batches follow each other by `era`, which counts runs, and by `number`. This one ends with the event `seq_no`, and its
-    deliveries wait `since` a time (µs); `kept` says whether they stand on disk.
+    Batches follow each other by `era`, which counts runs, and by `number`. This one ends with the event
+    `seq_no`, and its deliveries wait `since` a time (µs); `kept` says whether they stand on disk.
     """
 
     number: int

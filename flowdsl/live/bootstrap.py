@@ -108,8 +108,8 @@ class Bootstrap:
             )
         if found.state.belongs_to(self.plan):
             return found
-        # a run of its own, which is yet to be named: that of the other flows may have handed over more than the
-        # checkpoint has, and what flows that it did not have hand over must not be taken for that
+        # a run of its own, which is yet to be named: that of the other flows may have handed over more than
+        # the checkpoint has, and what flows that it did not have hand over must not be taken for that
         carried = _carried(found.state.flows, flows_of(self.plan))
         earlier = [Earlier(found.run, frozenset(carried))]
         earlier += [

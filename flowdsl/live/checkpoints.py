@@ -1,7 +1,7 @@
 """Checkpoints of a consumer: its state at one position of the log, stored atomically.
 
-A checkpoint is a file that names its blobs; it counts once it has its name. The last two are kept: where the newer
-one is damaged, the older one tells the same, only from further back.
+A checkpoint is a file that names its blobs; it counts once it has its name. The last two are kept: where the
+newer one is damaged, the older one tells the same, only from further back.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Collector of what a batch of a live run produces: deliveries for each sink in total order, and failed
 contexts.
 
-Deliveries become rows at once, for sinks take rows. Failures are kept as contexts, and spelled out with all their
-variables when there is time: that costs several times what a batch costs.
+Deliveries become rows at once, for sinks take rows. Failures are kept as contexts, and spelled out with all
+their variables when there is time: that costs several times what a batch costs.
 """
 
 from __future__ import annotations
@@ -195,15 +195,33 @@ class LiveRecorder:
         return FailedContexts(list(failed.values()))
 
     def _delivery(
-        self, flow: int, step: int, sink: str, branch: str | None, fields: list[Any], origin: tuple[EventName, str | None]
-    ) -> Delivery:  # fmt: skip
+        self,
+        flow: int,
+        step: int,
+        sink: str,
+        branch: str | None,
+        fields: list[Any],
+        origin: tuple[EventName, str | None],
+    ) -> Delivery:
         seq_no, event_id, event_time, at, closed_by, recipient, payload, entity_type, entity_id = fields
         name = self._keys.labels[flow]
         key = self._keys.key(origin[0], flow, origin[1], step, sink, closed_by)
         return Delivery(
-            payload, recipient, key, sink, name, step, branch, seq_no, event_id, event_time, at, closed_by,
-            entity_type, entity_id,
-        )  # fmt: skip
+            payload,
+            recipient,
+            key,
+            sink,
+            name,
+            step,
+            branch,
+            seq_no,
+            event_id,
+            event_time,
+            at,
+            closed_by,
+            entity_type,
+            entity_id,
+        )
 
 
 def _by_order(row: tuple[Order, Delivery]) -> Order:

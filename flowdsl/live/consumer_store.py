@@ -1,7 +1,7 @@
 """Durable data of a consumer, stored beside its log: progress of each sink, dead letters, discarded state.
 
-Of a log in a folder that is the folder `consumers/<name>` in it, with one SQLite file, the checkpoints and a lock; of
-a log in memory it lasts as long as the log.
+Of a log in a folder that is the folder `consumers/<name>` in it, with one SQLite file, the checkpoints and a
+lock; of a log in memory it lasts as long as the log.
 """
 
 from __future__ import annotations
@@ -164,14 +164,17 @@ class ConsumerStore:
             return
         if whose is not None:
             raise LiveError(
-                f"{_FILE} of the consumer {self.name!r} is that of {whose!r}", place=str(self.folder / _FILE), hint=_BRING_BACK
-            )  # fmt: skip
+                f"{_FILE} of the consumer {self.name!r} is that of {whose!r}",
+                place=str(self.folder / _FILE),
+                hint=_BRING_BACK,
+            )
         # it says whose it is before there is any checkpoint
         if any(self.folder.glob("checkpoint-*")):
             raise LiveError(
                 f"{_FILE} of the consumer {self.name!r} is missing, with its dead letters",
-                place=str(self.folder / _FILE), hint=_BRING_BACK,
-            )  # fmt: skip
+                place=str(self.folder / _FILE),
+                hint=_BRING_BACK,
+            )
         self.keep_fact("consumer", self.name)
 
     def begin(self, run: str, earlier: Sequence[str] = ()) -> None:

@@ -58,9 +58,20 @@ LETTERS: Final = (
     "create index if not exists letters_open on letters (settled, seq_no)",
 )
 COLUMNS: Final = (
-    *EVENT_COLUMNS, "flow", "step", "operator", "branch", "error", "variables", "sink", "recipient_id", "payload",
-    "attempts", "failed_at", "key",
-)  # fmt: skip
+    *EVENT_COLUMNS,
+    "flow",
+    "step",
+    "operator",
+    "branch",
+    "error",
+    "variables",
+    "sink",
+    "recipient_id",
+    "payload",
+    "attempts",
+    "failed_at",
+    "key",
+)
 _TYPES: Final[dict[str, Any]] = {
     **{name: pl.Int64 if name in _INTEGERS else pl.String for name in COLUMNS},
     "timestamp": MOMENT,
@@ -89,14 +100,26 @@ def letter_of_delivery(delivery: Delivery, failure: Failure, now: int) -> DeadLe
         "closed_by": delivery.closed_by,
     }
     fields: dict[str, Any] = {
-        **dict.fromkeys(EVENT_COLUMNS), "key": delivery.key, "seq_no": delivery.seq_no, "event_id": delivery.event_id,
-        "timestamp": _micros(delivery.event_time), "entity_type": delivery.entity_type, "entity_id": delivery.entity_id,
-        "flow": delivery.flow, "step": delivery.step, "operator": "deliver", "branch": delivery.branch,
-        "error": storable(failure.error), "variables": None, "sink": delivery.sink,
+        **dict.fromkeys(EVENT_COLUMNS),
+        "key": delivery.key,
+        "seq_no": delivery.seq_no,
+        "event_id": delivery.event_id,
+        "timestamp": _micros(delivery.event_time),
+        "entity_type": delivery.entity_type,
+        "entity_id": delivery.entity_id,
+        "flow": delivery.flow,
+        "step": delivery.step,
+        "operator": "deliver",
+        "branch": delivery.branch,
+        "error": storable(failure.error),
+        "variables": None,
+        "sink": delivery.sink,
         "recipient_id": None if delivery.recipient is None else storable(delivery.recipient),
-        "payload": json.dumps(delivery.payload), "delivery": json.dumps(rest), "attempts": failure.attempts,
+        "payload": json.dumps(delivery.payload),
+        "delivery": json.dumps(rest),
+        "attempts": failure.attempts,
         "failed_at": now,
-    }  # fmt: skip
+    }
     return DeadLetter(**fields)
 
 
@@ -104,10 +127,21 @@ def delivery_of(letter: DeadLetter) -> Delivery:
     """Return the delivery of a letter, with its original key."""
     rest = json.loads(letter.delivery or "{}")
     return Delivery(
-        json.loads(letter.payload or "null"), letter.recipient_id, letter.key, letter.sink or "", letter.flow,
-        letter.step, letter.branch, letter.seq_no, letter.event_id, dt.datetime.fromisoformat(rest["event_time"]),
-        dt.datetime.fromisoformat(rest["delivered_at"]), rest["closed_by"], letter.entity_type, letter.entity_id,
-    )  # fmt: skip
+        json.loads(letter.payload or "null"),
+        letter.recipient_id,
+        letter.key,
+        letter.sink or "",
+        letter.flow,
+        letter.step,
+        letter.branch,
+        letter.seq_no,
+        letter.event_id,
+        dt.datetime.fromisoformat(rest["event_time"]),
+        dt.datetime.fromisoformat(rest["delivered_at"]),
+        rest["closed_by"],
+        letter.entity_type,
+        letter.entity_id,
+    )
 
 
 def letters_frame(letters: Sequence[DeadLetter]) -> pd.DataFrame:

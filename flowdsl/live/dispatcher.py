@@ -1,8 +1,9 @@
 """Dispatch of deliveries to sinks: one worker per sink, so that a slow or broken sink delays no other.
 
-A lane takes batches in order. What waits in it goes to the sink together, as one batch that has the number of the
-last: a sink that commits pays for one commit. A lane that is full makes the run wait, as long as its sink gets on. What comes
-for a sink that does not waits on disk, until the sink has caught up: it stops only itself.
+A lane takes batches in order. What waits in it goes to the sink together, as one batch that has the number of
+the last: a sink that commits pays for one commit. A lane that is full makes the run wait, as long as its sink
+gets on. What comes for a sink that does not waits on disk, until the sink has caught up: it stops only
+itself.
 """
 
 from __future__ import annotations
@@ -40,9 +41,17 @@ class SinkWorker:
     """Thread that hands batches to one sink."""
 
     def __init__(
-        self, name: str, sink: Sink, consumer: ConsumerStore, run: str, earlier: Sequence[Earlier], begun: int, now: Callable[[], int], tracer: Tracer,
+        self,
+        name: str,
+        sink: Sink,
+        consumer: ConsumerStore,
+        run: str,
+        earlier: Sequence[Earlier],
+        begun: int,
+        now: Callable[[], int],
+        tracer: Tracer,
         failed: Callable[[BaseException], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name = name
         self.meter = SinkStats()
         self._sink = sink
@@ -58,7 +67,8 @@ class SinkWorker:
         # what an earlier run could not deliver, and may be delivered now because it is handed over again
         self._owed = consumer.owed(name)
         self._changed = threading.Condition()
-        # what waits: the parcels in hand, then those in memory, then those that are only on disk, behind a place there
+        # what waits: the parcels in hand, then those in memory, then those that are only on disk, behind a
+        # place there
         self._hand: list[Parcel] = []
         self._parcels: deque[Parcel] = deque()
         self._waiting = 0

@@ -19,7 +19,8 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 class AheadOfClock:
     """Finds events that must not move the log clock, and records them in the log.
 
-    `most` is how far ahead (µs) an event may be dated; with None nothing is found, and what other runs found counts.
+    `most` is how far ahead (µs) an event may be dated; with None nothing is found, and what other runs found
+    counts.
     """
 
     log: EventLog
@@ -39,7 +40,8 @@ class AheadOfClock:
             if int(times.max()) > now + self.most:
                 ahead = times > now + self.most
                 if clock == BEGINNING:
-                    # a log without a clock yet: it begins with the first event that is right, if that is known already
+                    # a log without a clock yet: it begins with the first event that is right, if that is
+                    # known already
                     clock = now if ahead.all() else int(times[~ahead][0])
                 self.log.mark_ahead(events["seq_no"].to_numpy()[ahead].tolist(), moment(clock))
         last = int(events["seq_no"][-1])

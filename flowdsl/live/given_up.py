@@ -39,9 +39,16 @@ GIVEN_UP: Final = (
     "create unique index if not exists given_up_once on given_up (flow, step, operator, branch, coalesce(seq_no, what))",
 )
 _TYPES: Final[dict[str, Any]] = {
-    "flow": pl.String, "step": pl.Int32, "operator": pl.String, "key": pl.String, "branch": pl.String,
-    "seq_no": pl.Int64, "held_since": MOMENT, "what": pl.String, "discarded_at": MOMENT,
-}  # fmt: skip
+    "flow": pl.String,
+    "step": pl.Int32,
+    "operator": pl.String,
+    "key": pl.String,
+    "branch": pl.String,
+    "seq_no": pl.Int64,
+    "held_since": MOMENT,
+    "what": pl.String,
+    "discarded_at": MOMENT,
+}
 
 
 def given_up(state: State, lost: Iterable[StepState], now: int, until: int | None = None) -> list[GivenUp]:

@@ -85,8 +85,8 @@ class SinkMetrics:
     """Metrics of one sink: deliveries made, failed (dead letters), waiting, and of these on disk; latencies
     in seconds.
 
-    `waiting_since` is when the first of those that wait came, as text; None where none does. Where that is long ago the sink
-    hangs, or is too slow.
+    `waiting_since` is when the first of those that wait came, as text; None where none does. Where that is
+    long ago the sink hangs, or is too slow.
     """
 
     sink: str
@@ -105,19 +105,28 @@ class SinkMetrics:
     def of(cls, sink: str, meter: SinkStats) -> SinkMetrics:
         """Return the present metrics of a counter."""
         return cls(
-            sink, meter.delivered, meter.failed, meter.waiting, meter.on_disk, _text(meter.waiting_since), meter.batches, round(meter.seconds, 6),
+            sink,
+            meter.delivered,
+            meter.failed,
+            meter.waiting,
+            meter.on_disk,
+            _text(meter.waiting_since),
+            meter.batches,
+            round(meter.seconds, 6),
             *(meter.latencies.percentile(p) for p in (50, 95, 99)),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)
 class Metrics:
     """Metrics of a live run since it was started.
 
-    `events` were processed in `batches`; `position` is the last of them, `lag` how many the log has behind it.
-    `failures` are contexts that failed at a step, `dead_letters` all that wait to be tried again, `late` events older
-    than the clock, `ahead` events dated in the future that did not move it, `unmatched` deletions that met no link and no entity. A latency is the time from the moment at which a delivery was due (its `delivered_at`) until its sink had
-    it, in seconds: `latency_p50` of all sinks, `sinks` has each. Print it, or take `.frame`.
+    `events` were processed in `batches`; `position` is the last of them, `lag` how many the log has behind
+    it. `failures` are contexts that failed at a step, `dead_letters` all that wait to be tried again, `late`
+    events older than the clock, `ahead` events dated in the future that did not move it, `unmatched`
+    deletions that met no link and no entity. A latency is the time from the moment at which a delivery was
+    due (its `delivered_at`) until its sink had it, in seconds: `latency_p50` of all sinks, `sinks` has each.
+    Print it, or take `.frame`.
     """
 
     running: bool

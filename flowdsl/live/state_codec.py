@@ -1,8 +1,9 @@
 """Encoding of a run's state to bytes: the graph, the clock, and what windows, queues and limits hold.
 
-The bytes are JSON of what each class declares in `saved`, then the arrays (raw numbers) and columns (Arrow IPC) that it
-refers to; large ones are blobs outside, so that one that did not change need not be written again. What the program has
-anyway (the steps of the flows, functions that fetch entities) is named, not written.
+The bytes are JSON of what each class declares in `saved`, then the arrays (raw numbers) and columns (Arrow
+IPC) that it refers to; large ones are blobs outside, so that one that did not change need not be written
+again. What the program has anyway (the steps of the flows, functions that fetch entities) is named, not
+written.
 """
 
 from __future__ import annotations
@@ -158,8 +159,12 @@ def _read(said: Any, plan: Plan, fetchers: Mapping[str, Fetcher], source: StateR
         raise DataError("a checkpoint holds something else than a state")
     stages = {step.fingerprint: step for step in plan.steps}
     source.given |= {
-        "hints": plan.needs.paths, "event_paths": plan.event_paths, "stages": stages, "fetchers": fetchers, "versions": 0,
-    }  # fmt: skip
+        "hints": plan.needs.paths,
+        "event_paths": plan.event_paths,
+        "stages": stages,
+        "fetchers": fetchers,
+        "versions": 0,
+    }
     source.given["interner"] = source.below("interner", ObjectField(Interner), said["interner"])
     source.given["interner"].private = True
     source.given["tables"] = source.below("tables", ObjectField(LinkKeyTables), said["tables"])

@@ -31,9 +31,10 @@ def checked_log(log: Any) -> EventLog:
         log = ParquetEventLog(log)
     if not isinstance(log, EventLog):
         raise LiveError(
-            f"{type(log).__name__} cannot be followed", allowed="a ParquetEventLog, its folder, or a MemoryEventLog",
+            f"{type(log).__name__} cannot be followed",
+            allowed="a ParquetEventLog, its folder, or a MemoryEventLog",
             hint="log.append(frame) makes a log of a frame",
-        )  # fmt: skip
+        )
     if isinstance(log, ParquetEventLog) and log.read_only:
         raise LiveError(
             "plain Parquet files do not grow", hint="append them to a ParquetEventLog, or replay them"
@@ -121,16 +122,19 @@ def checked_sinks(
         for name in flow.sinks:
             if name not in sinks:
                 raise LiveError(
-                    f"there is no sink {name!r}", flow=flow.name, allowed=", ".join(map(str, sinks)),
+                    f"there is no sink {name!r}",
+                    flow=flow.name,
+                    allowed=", ".join(map(str, sinks)),
                     hint=did_you_mean(name, map(str, sinks)),
-                )  # fmt: skip
+                )
             sink = sinks[name]
             if not isinstance(sink, Sink):
                 if not callable(sink) or isinstance(sink, type):
                     raise LiveError(
-                        f"the sink {name!r} is {short_repr(sink)}", allowed="a sink, or a function of a delivery",
+                        f"the sink {name!r} is {short_repr(sink)}",
+                        allowed="a sink, or a function of a delivery",
                         hint=f"{sink.__name__}(…) makes one" if isinstance(sink, type) else None,
-                    )  # fmt: skip
+                    )
                 sink = Custom(sink)
             found[name] = sink
     return found

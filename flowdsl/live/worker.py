@@ -112,8 +112,8 @@ class LiveWorker:
     def work(self, stop: threading.Event, *, until_idle: bool) -> None:
         """Follow the log until `stop` is set; with `until_idle` only to its present end.
 
-        At the end it waits `patience` seconds at most for sinks to be done: what they are not done with, the next run
-        hands over again.
+        At the end it waits `patience` seconds at most for sinks to be done: what they are not done with, the
+        next run hands over again.
         """
         self._next_save = time.monotonic() + self._setting.every
         warm_up()
@@ -237,7 +237,8 @@ class LiveWorker:
             errors = failed.table(chunk, setting.flows)
             for some in errors.iter_slices(_AT_ONCE):
                 setting.consumer.put(letters_of_failures(some, setting.now()))
-                # what runs flows and hands over waits for the same interpreter and the same file: now it has its turn
+                # what runs flows and hands over waits for the same interpreter and the same file: now it has
+                # its turn
                 time.sleep(_TURN)
 
         self._later(spell)

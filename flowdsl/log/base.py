@@ -417,9 +417,10 @@ class EventLog(ABC):
         """
         if not isinstance(seq_no, int) or not 0 <= seq_no <= self.last_seq_no():
             raise DataError(
-                f"there is no event {short_repr(seq_no)} to acknowledge", allowed=f"0 to {self.last_seq_no()}",
+                f"there is no event {short_repr(seq_no)} to acknowledge",
+                allowed=f"0 to {self.last_seq_no()}",
                 hint="seek() moves a consumer to a place that is still to come",
-            )  # fmt: skip
+            )
         self._store_position(_named(consumer), seq_no)
 
     def seek(self, consumer: str, position: Position | str | int) -> None:

@@ -293,9 +293,11 @@ class Catalog:
             raise DataError("it is empty, or no catalog of a log", place=str(self._path), hint=_REPAIR)
         if version != _FORMAT:
             raise DataError(
-                f"the log has format {version}", place=str(self._path), allowed=f"format {_FORMAT}",
+                f"the log has format {version}",
+                place=str(self._path),
+                allowed=f"format {_FORMAT}",
                 hint=f"it was written by another version of flowdsl, or is damaged: {_REPAIR}",
-            )  # fmt: skip
+            )
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[_Run]:

@@ -1,8 +1,8 @@
 """CSV as blocks of rows: Polars reads the lines that are plainly records, Python's reader the others.
 
-A line is plainly a record where it has as many fields as the header, and its quotes open and close whole fields. All other
-lines, and those that a quoted field runs into, go record by record through `csv.reader`, which is strict and has the last
-word on what is broken.
+A line is plainly a record where it has as many fields as the header, and its quotes open and close whole
+fields. All other lines, and those that a quoted field runs into, go record by record through `csv.reader`,
+which is strict and has the last word on what is broken.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _AS_TEXT: Final[Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newli
 def csv_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
     """Read the rows of a CSV file with a header, all values text, empty ones null; rows are lines from 1.
 
-    Fields stand between commas, semicolons, tabs or bars, whichever the header has most of. The text is UTF-8, or UTF-16
-    where its first bytes say so.
+    Fields stand between commas, semicolons, tabs or bars, whichever the header has most of. The text is
+    UTF-8, or UTF-16 where its first bytes say so.
     """
     place = str(path)
     with reading(place), opened(path) as file:
@@ -58,7 +58,7 @@ def csv_blocks(path: Path, problems: RowProblems) -> Iterator[TextBlock]:
         yield records.block(held, form, last=True)
 
 
-class _Piece:
+class _CsvPiece:
     """Some whole lines; those that Polars cannot read as they are, have a stray quote in their place."""
 
     def __init__(self, data: bytes) -> None:
@@ -87,7 +87,7 @@ class _Piece:
 class _Prepared:
     """A piece with what Polars made of the lines that are plainly records, and those that are nothing."""
 
-    piece: _Piece
+    piece: _CsvPiece
     clean: Mask
     blank: Mask
     table: pl.DataFrame
@@ -107,7 +107,7 @@ class _Form:
 
     def prepared(self, data: bytes) -> _Prepared:
         """Find the lines that are plainly records and read them."""
-        piece = _Piece(data)
+        piece = _CsvPiece(data)
         clean, blank, quotes = self._judged(piece)
         table = self._table(piece, clean, quotes=quotes)
         if table.height != clean.sum():
@@ -126,8 +126,10 @@ class _Form:
             ]
         )
 
-    def _judged(self, piece: _Piece) -> tuple[Mask, Mask, bool]:
-        """Return which lines are plainly records, which hold nothing, and whether one that is a record has quotes."""
+    def _judged(self, piece: _CsvPiece) -> tuple[Mask, Mask, bool]:
+        """Return which lines are plainly records, which hold nothing, and whether one that is a record has
+        quotes.
+        """
         data = np.frombuffer(piece.data, np.uint8)
         begins, stops = piece.bounds[:-1], piece.bounds[1:].copy()
         for end in b"\n\r":
@@ -144,7 +146,7 @@ class _Form:
             clean[lines] = whole & (sizes[lines] <= _LONGEST)
         return clean, sizes == 0, bool(clean[lines].any())
 
-    def _table(self, piece: _Piece, clean: Mask, *, quotes: bool) -> pl.DataFrame:
+    def _table(self, piece: _CsvPiece, clean: Mask, *, quotes: bool) -> pl.DataFrame:
         if not clean.any():
             return self.table([])
         data = piece.data if clean.all() else piece.lines.filter(clean).str.join("")[0].encode()
@@ -257,7 +259,9 @@ class _Records:
     def _record(
         self, line: Callable[[int], str], at: int, end: int, *, last: bool
     ) -> tuple[int, list[str] | None]:
-        """Return how many lines the record takes that begins at a line, and its fields; None where it is broken."""
+        """Return how many lines the record takes that begins at a line, and its fields; None where it is
+        broken.
+        """
 
         def lines() -> Iterator[str]:
             yield from map(line, range(at, end))

@@ -1,4 +1,6 @@
-"""Formats of files of events: JSON lines, CSV and Parquet, and those that other packages add (`flowdsl.formats`)."""
+"""Formats of files of events: JSON lines, CSV and Parquet, and those that other packages add
+(`flowdsl.formats`).
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ class FileFormat:
     blocks
         the function from a file, and where problems of rows go, to blocks of rows
     begins
-        the function that tells from the first bytes of a file without a known suffix whether it has this format
+        the function that tells from the first bytes of a file without a known suffix whether it has this
+        format
     packed
         True if its files may be compressed: `.gz` or `.zst` behind the suffix
     rows

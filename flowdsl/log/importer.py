@@ -70,13 +70,14 @@ def read_events(
     source
         A path or glob of JSON lines, CSV or Parquet files, a frame, or a list of mappings.
     columns
-        The origin of each field of an event: a column, a dotted path (also into columns of JSON text), `literal(x)`,
-        or a function of a row. Envelopes and events of production, CloudEvents 1.0 and event tables need none.
+        The origin of each field of an event: a column, a dotted path (also into columns of JSON text),
+        `literal(x)`, or a function of a row. Envelopes and events of production, CloudEvents 1.0 and event
+        tables need none.
     kinds
         What the values of `kind` mean (None: leave the row out), or a function of a row.
     split
-        Kinds that become several events: a list of kinds, or of mappings with a `kind` and the columns of that
-        event alone. A row without its ids has no such event.
+        Kinds that become several events: a list of kinds, or of mappings with a `kind` and the columns of
+        that event alone. A row without its ids has no such event.
     time_unit
         `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers.
     time_format
@@ -89,8 +90,8 @@ def read_events(
     Returns
     -------
     MemoryEventLog
-        The events. Rows that cannot be read are in its `problems`, with file and line (JSON lines and CSV count
-        from 1, other rows from 0).
+        The events. Rows that cannot be read are in its `problems`, with file and line (JSON lines and CSV
+        count from 1, other rows from 0).
 
     Raises
     ------
@@ -171,13 +172,14 @@ def convert(
     log
         The log to append to; with `duplicates="drop"`, events whose id it has are left out too.
     columns
-        The origin of each field of an event: a column, a dotted path (also into columns of JSON text), `literal(x)`,
-        or a function of a row. Envelopes and events of production, CloudEvents 1.0 and event tables need none.
+        The origin of each field of an event: a column, a dotted path (also into columns of JSON text),
+        `literal(x)`, or a function of a row. Envelopes and events of production, CloudEvents 1.0 and event
+        tables need none.
     kinds
         What the values of `kind` mean (None: leave the row out), or a function of a row.
     split
-        Kinds that become several events: a list of kinds, or of mappings with a `kind` and the columns of that
-        event alone. A row without its ids has no such event.
+        Kinds that become several events: a list of kinds, or of mappings with a `kind` and the columns of
+        that event alone. A row without its ids has no such event.
     time_unit
         `"s"`, `"ms"`, `"us"` or `"ns"`, for timestamps that are numbers.
     time_format

@@ -133,7 +133,9 @@ class JsonLines:
             return _nothing(lines)
 
     def _compacted(self, texts: pl.Series) -> pl.Series:
-        """Return JSON texts as Python writes them, provided that a shape has let them through; null for a JSON null."""
+        """Return JSON texts as Python writes them, provided that a shape has let them through; null for a
+        JSON null.
+        """
         frame = pl.DataFrame({"d": texts}).to_arrow(compat_level=pl.CompatLevel.oldest())
         query = "SELECT nullif(CAST(json_extract(d, '$') AS VARCHAR), 'null') AS d FROM documents"
         found = pl.from_arrow(self._connection.from_arrow(frame).query("documents", query).to_arrow_table())

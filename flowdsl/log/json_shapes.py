@@ -1,8 +1,9 @@
 """Shapes of JSON lines: lines with the same keys are read by one regular expression, which also proves them.
 
-A shape is made of one line and fits those that have the same keys in the same order, with any texts, numbers and lists
-of these in their places. What fits is JSON, has no key twice and no value that Python would write in another way than
-DuckDB does, so that the fields of events can be taken as they stand. All other lines are for Python to read.
+A shape is made of one line and fits those that have the same keys in the same order, with any texts, numbers
+and lists of these in their places. What fits is JSON, has no key twice and no value that Python would write
+in another way than DuckDB does, so that the fields of events can be taken as they stand. All other lines are
+for Python to read.
 """
 
 from __future__ import annotations
@@ -50,8 +51,10 @@ class _UnfitError(Exception):
 
 
 @dataclass(frozen=True)
-class Field:
-    """Where a field stands in lines of a shape: one path, or two whose texts are joined; none where it has no value."""
+class JsonField:
+    """Where a field stands in lines of a shape: one path, or two whose texts are joined; none where it has no
+    value.
+    """
 
     name: str
     paths: tuple[Path, ...] = ()
@@ -102,7 +105,7 @@ class LineShape:
         )
         return fits, {request: self._read(field, written, nothing) for request, field in self._fields.items()}
 
-    def _read(self, field: Field, raw: Mapping[Path, pl.Series], nothing: pl.Series) -> pl.Series:
+    def _read(self, field: JsonField, raw: Mapping[Path, pl.Series], nothing: pl.Series) -> pl.Series:
         if not field.paths:
             return nothing.cast(pl.Int64) if field.name == "seq_no" else nothing
         parts = [raw[path] for path in field.paths]
@@ -182,7 +185,7 @@ def _key(key: str) -> str:
     return _META.sub(lambda found: "\\" + found.group(), key)
 
 
-def _field(row: dict[str, Any], request: Request, modes: dict[Path, str]) -> Field:
+def _field(row: dict[str, Any], request: Request, modes: dict[Path, str]) -> JsonField:
     """Return where a field stands, and take down in `modes` what its values have to be."""
     name, origin = request
     found = _known_field(row, name) if origin is None else _field_at(row, name, origin, modes)
@@ -218,7 +221,7 @@ def _own_mode(name: str, *, in_json: bool) -> str:
     return {"seq_no": "count", "timestamp": "time"}.get(name, "text")
 
 
-def _field_at(row: dict[str, Any], name: str, origin: str, modes: dict[Path, str]) -> Field:
+def _field_at(row: dict[str, Any], name: str, origin: str, modes: dict[Path, str]) -> JsonField:
     """Return the field at a dotted path."""
     path = (origin,) if origin in row else tuple(origin.split("."))
     value: Any = row
@@ -227,15 +230,17 @@ def _field_at(row: dict[str, Any], name: str, origin: str, modes: dict[Path, str
             # a text would be read as JSON
             if not isinstance(value, list):
                 _settle(modes, path[:depth], "no text")
-            return Field(name)
+            return JsonField(name)
         if part not in value:
-            return Field(name)
+            return JsonField(name)
         value = value[part]
-    return Field(name, (path,), mode=_own_mode(name, in_json=False))
+    return JsonField(name, (path,), mode=_own_mode(name, in_json=False))
 
 
-def _known_field(row: dict[str, Any], name: str) -> Field:
-    """Return a field of a row whose shape is known: a CloudEvent, production's envelope or event, an event table's row."""
+def _known_field(row: dict[str, Any], name: str) -> JsonField:
+    """Return a field of a row whose shape is known: a CloudEvent, production's envelope or event, an event
+    table's row.
+    """
     if is_cloud_event(row):
         return _cloud_field(row, name)
     inner = row.get("event")
@@ -243,29 +248,35 @@ def _known_field(row: dict[str, Any], name: str) -> Field:
     within: Path = ("event",) if isinstance(inner, dict) else ()
     if within and name in ("event_id", "timestamp", "seq_no"):
         key = "id" if name == "event_id" else name
-        return Field(name, ((key,),), mode=_own_mode(name, in_json=True)) if key in row else Field(name)
+        return (
+            JsonField(name, ((key,),), mode=_own_mode(name, in_json=True)) if key in row else JsonField(name)
+        )
     if name == "event_id" and "event_id" not in row:
-        return Field(name, (("id",),)) if "id" in row and "action" in row else Field(name)
+        return JsonField(name, (("id",),)) if "id" in row and "action" in row else JsonField(name)
     if name == "kind" and "action" in fields:
         if not isinstance(fields.get("kind"), str) or not isinstance(fields["action"], str):
             raise _UnfitError
-        return Field(name, ((*within, "kind"), (*within, "action")), between=".")
+        return JsonField(name, ((*within, "kind"), (*within, "action")), between=".")
     mode = _own_mode(name, in_json="action" in fields)
-    return Field(name, ((*within, name),), mode=mode) if name in fields else Field(name)
+    return JsonField(name, ((*within, name),), mode=mode) if name in fields else JsonField(name)
 
 
-def _cloud_field(row: dict[str, Any], name: str) -> Field:
+def _cloud_field(row: dict[str, Any], name: str) -> JsonField:
     if not PLAIN_ATTRIBUTES.issuperset(row) or not all(isinstance(row.get(n), str) for n in ("id", "source")):
         # extensions go into the metadata
         raise _UnfitError
     if name == "event_id":
-        return Field(name, (("source",), ("id",)), between=" ")
+        return JsonField(name, (("source",), ("id",)), between=" ")
     if name in ("timestamp", "kind"):
         key = {"timestamp": "time", "kind": "type"}[name]
-        return Field(name, ((key,),), mode=_own_mode(name, in_json=True)) if key in row else Field(name)
+        return (
+            JsonField(name, ((key,),), mode=_own_mode(name, in_json=True)) if key in row else JsonField(name)
+        )
     data = row.get("data")
     there = isinstance(data, dict) and name in data
-    return Field(name, (("data", name),), mode=_own_mode(name, in_json=True)) if there else Field(name)
+    return (
+        JsonField(name, (("data", name),), mode=_own_mode(name, in_json=True)) if there else JsonField(name)
+    )
 
 
 def _at(row: Any, path: Path) -> Any:

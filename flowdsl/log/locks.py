@@ -63,9 +63,10 @@ class FileLock:
         """Return why the lock was lost, or None."""
         if self._process != os.getpid():
             return DataError(
-                f"opened by process {self._process}, of which this one was forked off", place=str(self.path.parent),
+                f"opened by process {self._process}, of which this one was forked off",
+                place=str(self.path.parent),
                 hint="open it anew in this process",
-            )  # fmt: skip
+            )
         try:
             there = _file(os.stat(self.path, follow_symlinks=False))
         except OSError:
@@ -125,9 +126,11 @@ def lock_writer(folder: Path) -> FileLock:
 
     def refused(by: str) -> DataError:
         return DataError(
-            f"the log is being written by {by}", place=str(folder), allowed="one writer at a time, any number of readers",
+            f"the log is being written by {by}",
+            place=str(folder),
+            allowed="one writer at a time, any number of readers",
             hint="close() the other one, or end that process",
-        )  # fmt: skip
+        )
 
     return FileLock(folder / WRITER, refused)
 

@@ -36,9 +36,12 @@ def compact(writer: LogWriter, sealed: SealedEvents, follower: ProgressReporter)
 
 
 def retain(
-    writer: LogWriter, sealed: SealedEvents, max_age: str | timedelta | None, max_bytes: int | None,
+    writer: LogWriter,
+    sealed: SealedEvents,
+    max_age: str | timedelta | None,
+    max_bytes: int | None,
     now: datetime | str | None,
-) -> int:  # fmt: skip
+) -> int:
     """Drop the oldest segments beyond `max_age` or `max_bytes`; return the number of events dropped."""
     if (max_age is None) == (max_bytes is None):
         raise DataError("retain needs one limit", allowed="max_age='90d', or max_bytes=10_000_000_000")

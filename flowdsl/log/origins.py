@@ -89,18 +89,20 @@ def check_origin(where: str, name: str, origin: object, known: Sequence[str] = E
         )
     if not isinstance(origin, (str, ConstantOrigin)) and not callable(origin):
         raise DataError(
-            f"{where} has {name}={short_repr(origin, 40)}", allowed="a column name, literal(…), or a function of a row",
+            f"{where} has {name}={short_repr(origin, 40)}",
+            allowed="a column name, literal(…), or a function of a row",
             hint=f"literal({short_repr(origin, 40)}) is that value in every row",
-        )  # fmt: skip
+        )
 
 
 def check_kind(kind: object) -> None:
     """Refuse what is no kind of event."""
     if not isinstance(kind, str) or kind not in KINDS:
         raise DataError(
-            f"{short_repr(kind)} is no kind of event", allowed=", ".join(KINDS),
+            f"{short_repr(kind)} is no kind of event",
+            allowed=", ".join(KINDS),
             hint=did_you_mean(kind, KINDS) or "split= makes several events of one row",
-        )  # fmt: skip
+        )
 
 
 class Paths:

@@ -98,9 +98,10 @@ class ParquetEventLog(EventLog):
     ) -> None:
         if durability not in DURABILITIES:
             raise DataError(
-                f"durability={short_repr(durability, 200)} is not known", allowed=" or ".join(map(repr, DURABILITIES)),
+                f"durability={short_repr(durability, 200)} is not known",
+                allowed=" or ".join(map(repr, DURABILITIES)),
                 hint=did_you_mean(durability, DURABILITIES),
-            )  # fmt: skip
+            )
         if seal_rows is not None and (not isinstance(seal_rows, int) or seal_rows < 1):
             raise DataError(f"seal_rows={short_repr(seal_rows, 200)}", allowed="a whole number of at least 1")
         self.folder = path_of(folder)
@@ -389,9 +390,12 @@ class ParquetEventLog(EventLog):
             return compact(self._to_write(), self._sealed, follower)
 
     def retain(
-        self, max_age: str | timedelta | None = None, max_bytes: int | None = None, *,
+        self,
+        max_age: str | timedelta | None = None,
+        max_bytes: int | None = None,
+        *,
         now: datetime | str | None = None,
-    ) -> int:  # fmt: skip
+    ) -> int:
         """Drop the oldest segments. Sequence numbers and positions stay as they are.
 
         Parameters

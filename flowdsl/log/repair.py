@@ -24,7 +24,7 @@ from flowdsl.log.catalog import (
     make_catalog,
     new_identity,
     row_checksum,
-)  # fmt: skip
+)
 from flowdsl.log.catalog import NAME as CATALOG
 from flowdsl.log.columns import KIND
 from flowdsl.log.fsync import make_folder, read_own, sync_folder

@@ -1,4 +1,6 @@
-"""The fields of rows that are Python objects: which they are in a known shape, and as which values they are stored."""
+"""The fields of rows that are Python objects: which they are in a known shape, and as which values they are
+stored.
+"""
 
 from __future__ import annotations
 

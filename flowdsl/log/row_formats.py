@@ -24,7 +24,8 @@ class RowFormat:
     matches
         the function that tells whether a row has it
     fields
-        the function from such a row to the fields of an event table; raises `DataError` where it cannot be read
+        the function from such a row to the fields of an event table; raises `DataError` where it cannot be
+        read
 
     >>> ROW_FORMATS["cloudevents"].matches({"specversion": "1.0", "type": "link.created"})
     True
@@ -57,8 +58,12 @@ def _with_action(fields: dict[str, Any]) -> Fields:
 _OWN: Final = (
     RowFormat("cloudevents", is_cloud_event, lambda row: with_json_text(cloud_fields(row))),
     RowFormat("envelope", lambda row: isinstance(row.get("event"), Mapping), _envelope_fields),
-    RowFormat("event", lambda row: "action" in row, lambda row: _with_action({**row, "event_id": row.get("event_id", row.get("id"))})),
-)  # fmt: skip
+    RowFormat(
+        "event",
+        lambda row: "action" in row,
+        lambda row: _with_action({**row, "event_id": row.get("event_id", row.get("id"))}),
+    ),
+)
 ROW_FORMATS: Final[Registry[RowFormat]] = Registry(
     "flowdsl.rows", {known.name: known for known in _OWN}, instance_problem(RowFormat)
 )
@@ -66,7 +71,9 @@ ROW_FORMATS: Final[Registry[RowFormat]] = Registry(
 
 
 def known_fields(row: dict[str, Any], shapes: Sequence[RowFormat]) -> Fields:
-    """Return the fields of a row by the first shape that it has; one that has none is a row of an event table."""
+    """Return the fields of a row by the first shape that it has; one that has none is a row of an event
+    table.
+    """
     for shape in shapes:
         if shape.matches(row):
             return shape.fields(row)

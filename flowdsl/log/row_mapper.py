@@ -257,9 +257,11 @@ class _Source:
         """Refuse a path that begins with no column of the table."""
         if origin.partition(".")[0] not in table.columns:
             raise DataError(
-                f"there is no column {origin!r}", place=self.block.place, allowed=", ".join(table.columns),
+                f"there is no column {origin!r}",
+                place=self.block.place,
+                allowed=", ".join(table.columns),
                 hint=did_you_mean(origin, table.columns) or f"literal({origin!r}) is that text in every row",
-            )  # fmt: skip
+            )
 
 
 def _picked(column: pl.Series, at: Ints) -> pl.Series:

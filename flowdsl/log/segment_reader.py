@@ -47,9 +47,15 @@ class SealedEvents:
         watch(self)
 
     def frames(
-        self, listed: Listed, segments: Sequence[Segment], names: list[str], size: int, after: int,
-        tail: pl.DataFrame, choice: SegmentSelection,
-    ) -> Iterator[pl.DataFrame]:  # fmt: skip
+        self,
+        listed: Listed,
+        segments: Sequence[Segment],
+        names: list[str],
+        size: int,
+        after: int,
+        tail: pl.DataFrame,
+        choice: SegmentSelection,
+    ) -> Iterator[pl.DataFrame]:
         """Yield the events after `after` of the segments, restricted by `choice`, then those of the tail.
 
         `listed` tells the segments after some event as they are now.
@@ -87,10 +93,11 @@ class SealedEvents:
         read = BARE if bare else names
         for piece in files.pieces(read, max(size, READ), judged=False, after=after):
             frame = piece.frame.select(
-                pl.col(name).cast(KIND if name == "kind" else SCHEMA[name]) if name in piece.frame.columns
+                pl.col(name).cast(KIND if name == "kind" else SCHEMA[name])
+                if name in piece.frame.columns
                 else pl.lit(None, SCHEMA[name]).alias(name)
                 for name in names
-            )  # fmt: skip
+            )
             yield from cut(iter([frame.filter(pl.col("seq_no") > after) if after else frame]), size)
 
     def check(self, segment: Segment) -> None:
@@ -103,8 +110,10 @@ class SealedEvents:
             size, crc = checksum_of(path)
         if (size, crc) != (segment.bytes, segment.crc):
             raise DataError(
-                f"the segment of events {segment.first} to {segment.last} is damaged", place=str(path), hint=REPAIR
-            )  # fmt: skip
+                f"the segment of events {segment.first} to {segment.last} is damaged",
+                place=str(path),
+                hint=REPAIR,
+            )
         with self._lock:
             self._checked.add(segment.name)
 
@@ -121,9 +130,11 @@ class SealedEvents:
 def _ends(segment: Segment, names: list[str]) -> pl.DataFrame:
     """Return the first and last event of a segment in time order, as far as its statistics tell."""
     there = segment.statistics
-    known = pl.DataFrame({
-        "seq_no": pl.Series([segment.first, segment.last], dtype=pl.Int64),
-        "timestamp": pl.Series([there.min_time, there.max_time], dtype=pl.Int64).cast(TIME),
-        "kind": pl.Series([there.kinds[0]] * 2, dtype=KIND),
-    })  # fmt: skip
+    known = pl.DataFrame(
+        {
+            "seq_no": pl.Series([segment.first, segment.last], dtype=pl.Int64),
+            "timestamp": pl.Series([there.min_time, there.max_time], dtype=pl.Int64).cast(TIME),
+            "kind": pl.Series([there.kinds[0]] * 2, dtype=KIND),
+        }
+    )
     return known.select(pl.col(n) if n in BARE else pl.lit(None, SCHEMA[n]).alias(n) for n in names)

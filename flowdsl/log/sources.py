@@ -235,10 +235,14 @@ class _RowGroups:
         # a link that has its type and both ends needs no link_id, only none that is ""
         whole = all(self._full(group, name) for name in LINK for group in groups)
         return frozenset(
-            name for name in names
+            name
+            for name in names
             if name not in ("kind", "timestamp")
-            and (name not in needed or all(self._full(g, name, gaps=whole and name == "link_id") for g in groups))
-        )  # fmt: skip
+            and (
+                name not in needed
+                or all(self._full(g, name, gaps=whole and name == "link_id") for g in groups)
+            )
+        )
 
     def _full(self, group: int, name: str, gaps: bool = False) -> bool:
         """Return True if a column has no empty text, and no null unless `gaps` are allowed."""

@@ -1,4 +1,6 @@
-"""Text files as pieces of whole lines, plain or compressed, in UTF-8; and work on pieces that threads do ahead."""
+"""Text files as pieces of whole lines, plain or compressed, in UTF-8; and work on pieces that threads do
+ahead.
+"""
 
 from __future__ import annotations
 

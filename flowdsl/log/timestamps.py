@@ -45,10 +45,16 @@ def instants(
     if raw.dtype.is_numeric() and unit:
         return _counted(raw, unit)
     if not isinstance(raw.dtype, (pl.String, pl.Categorical, pl.Enum)):
-        raise _unit_needed(place) if raw.dtype.is_numeric() else DataError(
-            f"timestamps are {raw.dtype}", place=place, allowed="a timestamp type, text, or a count with time_unit=",
-            hint="columns={'timestamp': function} may make a datetime of a row",
-        )  # fmt: skip
+        raise (
+            _unit_needed(place)
+            if raw.dtype.is_numeric()
+            else DataError(
+                f"timestamps are {raw.dtype}",
+                place=place,
+                allowed="a timestamp type, text, or a count with time_unit=",
+                hint="columns={'timestamp': function} may make a datetime of a row",
+            )
+        )
     text = raw.cast(pl.String)
     if unit:
         whole = text.cast(pl.Int64, strict=False)

@@ -169,9 +169,10 @@ class WalWriter:
         """Raise an error if the file was removed, since nobody would find what is written to it."""
         if not os.fstat(self._handle).st_nlink:
             raise DataError(
-                f"{NAME} was removed while it was written", place=str(self._path),
+                f"{NAME} was removed while it was written",
+                place=str(self._path),
                 hint="what it held is written anew at the next append; this append is not in the log",
-            )  # fmt: skip
+            )
 
     def cut(self) -> None:
         """Remove what a failed append may have left at the end."""

@@ -211,9 +211,16 @@ def _preview(
 
 
 def _problem(problems: list[Problem]) -> dict[str, Any] | None:
-    return None if not problems else {
-        "what": problems[0].what, "allowed": problems[0].allowed, "hint": problems[0].hint, "mild": problems[0].mild,
-    }  # fmt: skip
+    return (
+        None
+        if not problems
+        else {
+            "what": problems[0].what,
+            "allowed": problems[0].allowed,
+            "hint": problems[0].hint,
+            "mild": problems[0].mild,
+        }
+    )
 
 
 def _event_view(model: DesignModel) -> Mapping[str, Any] | None:

@@ -91,8 +91,8 @@ class FlowDesigner:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the flow to a file: Python for names that end in `.py`, else YAML.
 
-        Existing files are kept unless this designer wrote them, or with `overwrite=True`. Raises `FlowError` if the file exists,
-        or the flow is not finished.
+        Existing files are kept unless this designer wrote them, or with `overwrite=True`. Raises `FlowError`
+        if the file exists, or the flow is not finished.
         """
         target = Path(path)
         if not overwrite and target.exists() and target.resolve() not in self._written:
@@ -153,8 +153,13 @@ class FlowDesigner:
     def _choose(self, how: Mapping[str, Any]) -> None:
         endings = {} if self.model.rehearsal is None else self.model.rehearsal.endings
         ending = next(
-            (e for e in endings if [e.step, e.outcome, e.reason] == [how.get(n) for n in ("step", "outcome", "reason")]), None
-        )  # fmt: skip
+            (
+                e
+                for e in endings
+                if [e.step, e.outcome, e.reason] == [how.get(n) for n in ("step", "outcome", "reason")]
+            ),
+            None,
+        )
         self.model.choose(how.get("forward", True), ending)
         self._draw()
         self._latest.submit(self._preview_and_count)

@@ -126,9 +126,18 @@ def move_row(draft: Draft, key: int, row: int, by: int) -> Draft:
 EDITS: Final[Mapping[str, Callable[..., Draft]]] = {
     edit.__name__: edit
     for edit in (
-        set_trigger, add, remove, move, duplicate, set_option, set_row, add_row, remove_row, move_row,
+        set_trigger,
+        add,
+        remove,
+        move,
+        duplicate,
+        set_option,
+        set_row,
+        add_row,
+        remove_row,
+        move_row,
     )
-}  # fmt: skip
+}
 """Edits by name."""
 
 

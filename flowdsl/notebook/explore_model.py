@@ -27,8 +27,8 @@ OUTCOMES: Final = ("delivered", "dropped", "failed", "absorbed", "not matched")
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Filter of the listed events; `ending` is one of `OUTCOMES`, or the number of an ending of the index."""
+class EventFilter:
+    """EventFilter of the listed events; `ending` is one of `OUTCOMES`, or the number of an ending of the index."""
 
     text: str = ""
     kind: str | None = None
@@ -36,19 +36,19 @@ class Filter:
     ending: str | int | None = None
 
 
-FILTERS: Final = tuple(field.name for field in fields(Filter))
+FILTERS: Final = tuple(field.name for field in fields(EventFilter))
 
 
 class ExploreModel:
     """Events that match a filter, the open event, its branch and step.
 
-    `matches` has the listed sequence numbers, `seq_no` is the open event or None, `step` the index of its step, 0 for the
-    trigger.
+    `matches` has the listed sequence numbers, `seq_no` is the open event or None, `step` the index of its
+    step, 0 for the trigger.
     """
 
     def __init__(self, journal: OutcomeIndex) -> None:
         self.journal = journal
-        self.filter = Filter()
+        self.filter = EventFilter()
         self._ended: dict[str | int, Seqs] = {}
         self.matches: Seqs = journal.seqs
         self.seq_no: int | None = None
@@ -61,7 +61,7 @@ class ExploreModel:
 
     # -- list of events ----------------------------------------------------------------------------------
 
-    def find(self, wanted: Filter, cancelled: Callable[[], bool] = lambda: False) -> Seqs | None:
+    def find(self, wanted: EventFilter, cancelled: Callable[[], bool] = lambda: False) -> Seqs | None:
         """Return the events that match a filter, ascending, without changing anything; None if cancelled."""
         seqs = self.journal.of_kind(wanted.kind, wanted.type)
         if wanted.ending is not None:
@@ -74,7 +74,7 @@ class ExploreModel:
             seqs = found
         return None if cancelled() else seqs
 
-    def put(self, wanted: Filter, seqs: Seqs) -> None:
+    def put(self, wanted: EventFilter, seqs: Seqs) -> None:
         """List the events that `find` returned for a filter; open the nearest one if the open one is not
         listed.
         """
@@ -164,10 +164,15 @@ class ExploreModel:
         return {
             "flow": self.journal.flow.name,
             "filter": {
-                "text": self.filter.text, "kind": self.filter.kind, "type": self.filter.type, "ending": self.filter.ending,
+                "text": self.filter.text,
+                "kind": self.filter.kind,
+                "type": self.filter.type,
+                "ending": self.filter.ending,
             },
             "kinds": sorted({kind for kind, _ in self.journal.kinds}),
-            "types": sorted({t for k, t in self.journal.kinds if t is not None and self.filter.kind in (None, k)}),
+            "types": sorted(
+                {t for k, t in self.journal.kinds if t is not None and self.filter.kind in (None, k)}
+            ),
             "outcomes": self._outcomes(),
             "endings": [
                 {"label": str(ending), "outcome": ending.outcome, "count": len(seqs)}
@@ -182,7 +187,7 @@ class ExploreModel:
             "path": [step_view(step) for step in self.path],
             "step": self.step,
             "detail": self._detail(),
-        }  # fmt: skip
+        }
 
     def __str__(self) -> str:
         counts = ", ".join(f"{row['count']:,} {row['name']}" for row in self._outcomes() if row["count"])

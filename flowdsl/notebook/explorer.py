@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowdsl.errors import FlowError
 from flowdsl.log.source import LogLike
-from flowdsl.notebook.explore_model import FILTERS, ExploreModel, Filter
+from flowdsl.notebook.explore_model import FILTERS, EventFilter, ExploreModel
 from flowdsl.notebook.latest_task import Cancelled, LatestOnlyExecutor
 from flowdsl.notebook.messages import EXPLORE, heard
 from flowdsl.notebook.outcome_index import OutcomeIndex
@@ -110,7 +110,7 @@ class Explorer:
         wanted = self._wanted
         self._latest.submit(lambda cancelled: self._find(wanted, cancelled))
 
-    def _find(self, wanted: Filter, cancelled: Cancelled) -> None:
+    def _find(self, wanted: EventFilter, cancelled: Cancelled) -> None:
         self._panel.draw({**self._panel.view, "busy": "searching…"})
         seqs = self.model.find(wanted, cancelled)
         with self._lock:

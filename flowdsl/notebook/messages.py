@@ -60,7 +60,14 @@ DESIGN: Final[Mapping[str, Message]] = {
     "undo": Message(),
     "redo": Message(),
     "save": Message({"value": _SHORT}),
-    "choose": Message(more={"forward": FlagField(), "step": _NUMBER, "outcome": _SHORT, "reason": _Any((_SHORT, WholeField(0, 0)))}),
+    "choose": Message(
+        more={
+            "forward": FlagField(),
+            "step": _NUMBER,
+            "outcome": _SHORT,
+            "reason": _Any((_SHORT, WholeField(0, 0))),
+        }
+    ),
     "set_trigger": Message({"name": _SHORT, "value": _SHORT}),
     "add": Message({"operator": _SHORT}, {"at": WholeField(0, _MOST)}),
     "remove": Message(_KEY),
@@ -71,7 +78,7 @@ DESIGN: Final[Mapping[str, Message]] = {
     "add_row": Message(_KEY),
     "remove_row": Message(_ROW),
     "move_row": Message({**_ROW, "by": _NUMBER}),
-}  # fmt: skip
+}
 EXPLORE: Final[Mapping[str, Message]] = {
     "filter": Message({"name": _SHORT, "value": _SHORT}),
     "open": Message({"seq_no": WholeField(0, _MOST)}),

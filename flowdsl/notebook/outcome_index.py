@@ -50,8 +50,9 @@ _BRIEF: Final = ("kind", "entity_type", "entity_id", "link_type", "source_id", "
 class OutcomeIndex:
     """Replay of a flow over a log, indexed by outcome, that explains any event quickly.
 
-    `endings` has the sequence numbers, ascending, of the events that ended in each way (an event can end in several:
-    its branches are each by themselves), in the order of the steps; `entered` of those that the trigger took.
+    `endings` has the sequence numbers, ascending, of the events that ended in each way (an event can end in
+    several: its branches are each by themselves), in the order of the steps; `entered` of those that the
+    trigger took.
     """
 
     def __init__(

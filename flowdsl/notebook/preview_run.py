@@ -40,9 +40,10 @@ SHOWN: Final = 6
 class PreviewResult:
     """Replay of a flow over a sample, or over the whole log.
 
-    `steps` has the counts of each step (as in `result.steps`, with `reasons` of drops and `causes` of failures);
-    `examples` values of each variable that steps set; `operands` for each step with a condition the commonest values of
-    what it reads; `endings` which events ended where. Only what was replayed over a sample has the last three.
+    `steps` has the counts of each step (as in `result.steps`, with `reasons` of drops and `causes` of
+    failures); `examples` values of each variable that steps set; `operands` for each step with a condition
+    the commonest values of what it reads; `endings` which events ended where. Only what was replayed over a
+    sample has the last three.
     """
 
     flow: FlowSpec
@@ -68,9 +69,15 @@ def rehearse(flow: FlowSpec, source: EventSource, graph: EntityGraph | None) -> 
         warnings.simplefilter("ignore", FlowWarning)
         result = run(options, MemoryStore(), progress=False, outcomes=trace)
     return PreviewResult(
-        flow, result.manifest["events"], _steps(result), result_picture(result), samples.examples, samples.operands(),
-        endings_of(trace), options,
-    )  # fmt: skip
+        flow,
+        result.manifest["events"],
+        _steps(result),
+        result_picture(result),
+        samples.examples,
+        samples.operands(),
+        endings_of(trace),
+        options,
+    )
 
 
 def count_all(

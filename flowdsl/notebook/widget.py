@@ -1,7 +1,7 @@
 """Widget that draws a view (plain JSON) in the browser and sends back user input.
 
-Names and values of data are only set as text there. A widget loses its state when the notebook is reloaded, so each one
-has a static form next to it, which is hidden while the widget is alive.
+Names and values of data are only set as text there. A widget loses its state when the notebook is reloaded,
+so each one has a static form next to it, which is hidden while the widget is alive.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def require_widgets() -> None:
 class Panel:
     """Widget in a notebook that shows a view, and passes user input to `handler`
 
-    `script` names the JavaScript file next to this module that draws it. `draw(view)` and `fall_back(html, text)` may be
-    called from any thread, before and after it is displayed.
+    `script` names the JavaScript file next to this module that draws it. `draw(view)` and `fall_back(html,
+    text)` may be called from any thread, before and after it is displayed.
     """
 
     def __init__(self, script: str, handler: Handler) -> None:

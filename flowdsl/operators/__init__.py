@@ -1,7 +1,7 @@
 """The eight operators, each in a file of its own, and those that other packages add (`flowdsl.operators`).
 
-Goes in: one file an operator, with its options, checks and kernel. Stays out: other operators and engines, which an operator does
-not know.
+Goes in: one file an operator, with its options, checks and kernel. Stays out: other operators and engines,
+which an operator does not know.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Declarations that every operator makes about itself.
 
-An operator is one file: a frozen dataclass with its options, `build` with the signature of its builder method,
-`check` (what it needs, what variables it adds) and the kernel that runs it on columns. The builder methods, the
-reading of YAML, its schema and the documentation are made from these declarations.
+An operator is one file: a frozen dataclass with its options, `build` with the signature of its builder
+method, `check` (what it needs, what variables it adds) and the kernel that runs it on columns. The builder
+methods, the reading of YAML, its schema and the documentation are made from these declarations.
 """
 
 from __future__ import annotations

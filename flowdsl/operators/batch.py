@@ -47,8 +47,15 @@ from flowdsl.values.state_objects import StateReader, keeps
 
 BATCH = ValueShape(
     "a batch",
-    {"count": NUMBER, "key": ANY, "items": ValueShape("a list", scalar=True), "first_at": TEXT, "last_at": TEXT, "closed_at": TEXT},
-)  # fmt: skip
+    {
+        "count": NUMBER,
+        "key": ANY,
+        "items": ValueShape("a list", scalar=True),
+        "first_at": TEXT,
+        "last_at": TEXT,
+        "closed_at": TEXT,
+    },
+)
 Ints = npt.NDArray[np.int64]
 
 
@@ -70,8 +77,8 @@ class Batch(Operator):
     def build(cls, key: str | Var, *, window: DurationLike, min_count: int = 1) -> Batch:
         """Collect the contexts of a key for a duration, then continue with one context for all of them.
 
-        The window of a key starts with its first context. The context that continues has the variables of the last member, and
-        `batch` with `count, key, items, first_at, last_at, closed_at`.
+        The window of a key starts with its first context. The context that continues has the variables of the
+        last member, and `batch` with `count, key, items, first_at, last_at, closed_at`.
 
         Parameters
         ----------

@@ -41,8 +41,8 @@ class Deduplicate(Operator):
     def build(cls, key: str | Var | Sequence[str | Var], *, window: DurationLike) -> Deduplicate:
         """Let the first context of each key pass, and drop those less than `window` after it as `duplicate`.
 
-        The window starts with the first context and is not extended; at exactly `window` the next one passes. A context whose key
-        is missing or null fails.
+        The window starts with the first context and is not extended; at exactly `window` the next one passes.
+        A context whose key is missing or null fails.
 
         Parameters
         ----------
@@ -132,8 +132,9 @@ class _Sightings(StateObject):
 class DeduplicateKernel(Kernel):
     """Remembers for each key when its window opened, while that matters.
 
-    What is new is in a small table behind the large ones, so that a batch of one event costs no more where there are
-    a million keys; and the large ones, oldest first, are no larger than what takes no time to go through.
+    What is new is in a small table behind the large ones, so that a batch of one event costs no more where
+    there are a million keys; and the large ones, oldest first, are no larger than what takes no time to go
+    through.
     """
 
     saved = keeps(

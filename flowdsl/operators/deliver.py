@@ -59,7 +59,8 @@ class Deliver(Operator):
     def build(cls, *sinks: str) -> Deliver:
         """Deliver the payload to sinks, and continue.
 
-        The recipient is the payload's `recipient_id`, else the variable `recipient_id`, else `target_id` if that is text, else none.
+        The recipient is the payload's `recipient_id`, else the variable `recipient_id`, else `target_id` if
+        that is text, else none.
 
         Parameters
         ----------

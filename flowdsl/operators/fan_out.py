@@ -71,8 +71,8 @@ class FanOut(Operator):
     ) -> FanOut:
         """Continue once for each link of an id, in the order in which the links were created.
 
-        Each branch has the entity at the other end as the variable `as_` (or its id if there is no such entity), and its id as
-        `<as_>_id`. An event without links is dropped as `no links`.
+        Each branch has the entity at the other end as the variable `as_` (or its id if there is no such
+        entity), and its id as `<as_>_id`. An event without links is dropped as `no links`.
 
         Parameters
         ----------
@@ -138,9 +138,11 @@ class FanOut(Operator):
 
 
 class FanOutKernel(Kernel):
-    """Repeats contexts over the links alive at each one's moment; what no branch changes stays with the parent.
+    """Repeats contexts over the links alive at each one's moment; what no branch changes stays with the
+    parent.
 
-    It counts the branches of the last event that it saw: an event may come in several batches, and has a limit.
+    It counts the branches of the last event that it saw: an event may come in several batches, and has a
+    limit.
     """
 
     def __init__(self, options: FanOut, rules: Rules, last: tuple[int, int] = (-1, 0)) -> None:

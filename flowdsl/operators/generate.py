@@ -1,6 +1,8 @@
-"""Writes `flowdsl/api/steps.py`: the builder methods, as real code that type checkers and completion understand.
+"""Writes `flowdsl/api/steps.py`: the builder methods, as real code that type checkers and completion
+understand.
 
-Run `python -m flowdsl.operators.generate` after a change to an operator's `build`; a test holds the file to it.
+Run `python -m flowdsl.operators.generate` after a change to an operator's `build`; a test holds the file to
+it.
 """
 
 from __future__ import annotations

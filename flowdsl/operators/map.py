@@ -89,8 +89,8 @@ class Map(Operator):
     def build(cls, template: Any = None, /, **fields: Any) -> Map:
         """Render the payload.
 
-        Every text is a Tera template; expressions built with `var` keep their type. A variable that is missing for an event fails
-        that event.
+        Every text is a Tera template; expressions built with `var` keep their type. A variable that is
+        missing for an event fails that event.
 
         Parameters
         ----------

@@ -1,4 +1,6 @@
-"""Options of operators and sinks: what a declaration says of one, and the types that options of operators have."""
+"""Options of operators and sinks: what a declaration says of one, and the types that options of operators
+have.
+"""
 
 from __future__ import annotations
 
@@ -52,10 +54,11 @@ class OptionType:
 
 @dataclass(frozen=True)
 class Option:
-    """One option as users meet it: its name in YAML, a sentence, its JSON Schema, and whether production has it.
+    """One option as users meet it: its name in YAML, a sentence, its JSON Schema, and whether production has
+    it.
 
-    Options of operators also have a type, which reads and writes them, and say whether they are keys: values that
-    are looked up or counted by.
+    Options of operators also have a type, which reads and writes them, and say whether they are keys: values
+    that are looked up or counted by.
     """
 
     yaml: str
@@ -121,7 +124,8 @@ def text_schema(*examples: str) -> dict[str, Any]:
 
 # names joined by dots, of which one is not blank
 _PATH_PATTERN = r"^(?=[\s\S]*\S)[^.]+(\.[^.]+)*$"
-# as `str.isidentifier`, but for letters beyond ASCII, which are all taken; `$` alone would let a line break follow
+# as `str.isidentifier`, but for letters beyond ASCII, which are all taken; `$` alone would let a line break
+# follow
 _NAME_PATTERN = r"^(?!(true|false|null)$)[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f][^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]*$(?!\n)"
 # each unit at most once, from large to small
 DURATION_PATTERN = (
@@ -130,8 +134,11 @@ DURATION_PATTERN = (
     + r"\s*$"
 )
 PATH_SCHEMA: dict[str, Any] = {
-    "type": "string", "minLength": 1, "pattern": _PATH_PATTERN, "examples": ["target_id", "owner.id"],
-}  # fmt: skip
+    "type": "string",
+    "minLength": 1,
+    "pattern": _PATH_PATTERN,
+    "examples": ["target_id", "owner.id"],
+}
 PATHS_SCHEMA: dict[str, Any] = {
     "type": ["string", "array"],
     "minLength": 1,
@@ -141,11 +148,16 @@ PATHS_SCHEMA: dict[str, Any] = {
     "examples": ["target_id", ["source_id", "target_id"]],
 }
 NAME_SCHEMA: dict[str, Any] = {
-    "type": "string", "minLength": 1, "pattern": _NAME_PATTERN, "examples": ["owner"],
-}  # fmt: skip
+    "type": "string",
+    "minLength": 1,
+    "pattern": _NAME_PATTERN,
+    "examples": ["owner"],
+}
 DURATION_SCHEMA: dict[str, Any] = {
-    "type": "string", "pattern": DURATION_PATTERN, "examples": ["30s", "5m", "1h"],
-}  # fmt: skip
+    "type": "string",
+    "pattern": DURATION_PATTERN,
+    "examples": ["30s", "5m", "1h"],
+}
 
 
 def check_text(value: object, what: str) -> str:

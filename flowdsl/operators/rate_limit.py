@@ -82,7 +82,8 @@ class RateLimit(Operator):
     ) -> RateLimit:
         """Limit contexts by a token bucket, which is full at the start and refilled evenly.
 
-        Up to `max` contexts pass at once, and up to twice `max` within any `per`: for a hard limit this is not the right step.
+        Up to `max` contexts pass at once, and up to twice `max` within any `per`: for a hard limit this is
+        not the right step.
 
         Parameters
         ----------
@@ -287,8 +288,8 @@ class QueueKernel(Kernel):
         chunk = contexts.chunk
         seen = np.concatenate([np.full(first, -1, np.int32), fresh.seen])
         seen = np.where(late, np.maximum(chunk.seen_at(moment), seen), seen)
-        # of what goes on at one moment: what an event brought, then what timers release before the next event,
-        # those of an earlier step before those of this queue; among each other as they came
+        # of what goes on at one moment: what an event brought, then what timers release before the next
+        # event, those of an earlier step before those of this queue; among each other as they came
         rank = np.where(late, 2, np.where(closed == NOT_CLOSED, 0, 1))
         order = np.lexsort((np.arange(len(moment)), rank, seen, moment))
         return ContextBatch.concat(parts).placed(moment, seen, closed).take(order)

@@ -80,8 +80,8 @@ class Resolve(Operator):
         as_
             The name of the variable.
         via
-            A link type. The entity is then the one at the other end of the id's earliest link of that type; without it, the entity
-            with that id.
+            A link type. The entity is then the one at the other end of the id's earliest link of that type;
+            without it, the entity with that id.
         direction
             `"forward"` if the id is the source of the link, `"reverse"` if it is its target.
         type

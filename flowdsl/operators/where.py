@@ -42,8 +42,8 @@ class Where(Operator):
         Parameters
         ----------
         condition
-            Text, an expression built with `var`, or a function that takes the context as a mapping. A flow with a function can be
-            replayed but not exported.
+            Text, an expression built with `var`, or a function that takes the context as a mapping. A flow
+            with a function can be replayed but not exported.
 
         Returns
         -------

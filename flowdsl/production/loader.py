@@ -290,9 +290,11 @@ class DocumentReader:
             return str(item.value)
         shown = repr(item.value) if not isinstance(item.value, (dict, list)) else item.kind
         self.refuse(
-            item.place, f"{what} {shown} is not known", allowed=", ".join(allowed),
+            item.place,
+            f"{what} {shown} is not known",
+            allowed=", ".join(allowed),
             hint=did_you_mean(item.value, allowed),
-        )  # fmt: skip
+        )
         return None
 
 

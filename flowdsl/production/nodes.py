@@ -1,8 +1,8 @@
 """YAML nodes with their places; hostile documents are refused before they become expensive.
 
-The events of the parser are put together here, not by a loader: so there is a place for every key and value, scalars
-mean what YAML 1.2 says (`on` and `yes` are text), no tag can make an object, and depth, size and the growth through
-aliases are counted as they come.
+The events of the parser are put together here, not by a loader: so there is a place for every key and value,
+scalars mean what YAML 1.2 says (`on` and `yes` are text), no tag can make an object, and depth, size and the
+growth through aliases are counted as they come.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _PLAIN_TAGS: Final = "text, numbers, true, false, null, lists and mappings, with
 
 
 _NOTHING: Final[Mapping[str, str]] = {}
-# the value of an alias inside of what it stands for; production finds out where it reads that, and not where it is ignored
+# the value of an alias inside of what it stands for; production finds out where it reads that, and not where
+# it is ignored
 ENDLESS: Final = object()
 
 
@@ -34,12 +35,13 @@ ENDLESS: Final = object()
 class Item:
     """Value of a document and its place: a scalar, a list of items, or a mapping from text to items.
 
-    `keys` has the places of a mapping's keys; `size` counts the values in it, `height` how deep it goes. `written` is a
-    scalar without quotes as it stands there.
+    `keys` has the places of a mapping's keys; `size` counts the values in it, `height` how deep it goes.
+    `written` is a scalar without quotes as it stands there.
 
-    Where production reads, `written` is the text of any scalar, `style` says how it is quoted (nothing: not at all), and
-    `tag` what its tag is. `repeated` has the places of keys that stand again, `overwritten` their values but the last, which
-    counts; `strange` is the place of a key that is no text. `odd` says why it cannot be a value.
+    Where production reads, `written` is the text of any scalar, `style` says how it is quoted (nothing: not
+    at all), and `tag` what its tag is. `repeated` has the places of keys that stand again, `overwritten`
+    their values but the last, which counts; `strange` is the place of a key that is no text. `odd` says why
+    it cannot be a value.
     """
 
     value: Any
@@ -83,8 +85,8 @@ class Item:
 def read_text(text: str, name: str, *, lenient: bool = False) -> tuple[Item, list[FlowError]]:
     """Return the document in a text, and the problems that did not prevent reading it.
 
-    Raises `LoadError` where it cannot be read at all. `name` is what places begin with. `lenient` leaves it to the
-    reader to mind keys that stand twice or are no text, and tags.
+    Raises `LoadError` where it cannot be read at all. `name` is what places begin with. `lenient` leaves it
+    to the reader to mind keys that stand twice or are no text, and tags.
     """
     builder = _NodeBuilder(name, lenient=lenient)
     for event in parse(text, name, keep_mark=lenient):
@@ -138,9 +140,17 @@ class _NodeBuilder:
             done = self._open.pop()
             size, height = done.size, done.height
             item = Item(
-                done.value, done.place, done.keys, size, height, repeated=done.repeated, odd=done.odd, tag=done.tag,
-                overwritten=done.overwritten, strange=done.strange,
-            )  # fmt: skip
+                done.value,
+                done.place,
+                done.keys,
+                size,
+                height,
+                repeated=done.repeated,
+                odd=done.odd,
+                tag=done.tag,
+                overwritten=done.overwritten,
+                strange=done.strange,
+            )
             self._add(item, done.anchor)
         elif kind == "AliasEvent":
             self._alias(event.anchor, place)
@@ -185,9 +195,10 @@ class _NodeBuilder:
     def _alias(self, anchor: str, place: str) -> None:
         if anchor not in self._anchors:
             self._stop(
-                f"*{anchor:.60} stands for nothing: there is no &{anchor:.60} before it", place,
+                f"*{anchor:.60} stands for nothing: there is no &{anchor:.60} before it",
+                place,
                 hint="text that begins with * goes in quotes",
-            )  # fmt: skip
+            )
         target = self._anchors[anchor]
         if target is None and self._lenient:
             target = Item(ENDLESS, place, odd=f"*{anchor:.60} stands inside of what it stands for")
@@ -216,7 +227,8 @@ class _NodeBuilder:
         if isinstance(around.value, list):
             around.value.append(item)
         else:
-            # of a key that stands twice the first counts, and one that is no text counts not at all: both are problems
+            # of a key that stands twice the first counts, and one that is no text counts not at all: both are
+            # problems
             key, around.key = around.key, None
             if key in around.keys and (self._lenient or key not in around.value):
                 if key in around.value:
@@ -234,16 +246,20 @@ class _NodeBuilder:
             simple = not isinstance(key, (dict, list))
             shown = f"the key {json.dumps(key)}" if simple else "a key"
             hint = "put it in quotes" if simple else QUOTE_TEMPLATES if _is_braced(item) else None
-            self.problems.append(FlowError(
-                f"{shown} is {item.kind}", place=item.place, allowed="text", hint=hint
-            ))  # fmt: skip
+            self.problems.append(
+                FlowError(f"{shown} is {item.kind}", place=item.place, allowed="text", hint=hint)
+            )
             key = f"\0{item.place}"
         elif key in around.keys and self._lenient:
             around.repeated[key] = item.place
         elif key in around.keys:
-            self.problems.append(FlowError(
-                f"the key {short_repr(key)} stands twice", place=item.place, hint=f"the first is at {around.keys[key]}"
-            ))  # fmt: skip
+            self.problems.append(
+                FlowError(
+                    f"the key {short_repr(key)} stands twice",
+                    place=item.place,
+                    hint=f"the first is at {around.keys[key]}",
+                )
+            )
         else:
             around.keys[key] = item.place
         around.key = key

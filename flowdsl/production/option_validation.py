@@ -58,9 +58,14 @@ def check_options(operator: type[Operator], item: Item, problems: list[FlowError
     for key, value in item.value.items():
         if key not in declared:
             hint = unknown_hint(key, declared)
-            problems.append(FlowError(
-                f"{operator.name} has no option {key!r}", place=item.keys[key], allowed=", ".join(declared), hint=hint,
-            ))  # fmt: skip
+            problems.append(
+                FlowError(
+                    f"{operator.name} has no option {key!r}",
+                    place=item.keys[key],
+                    allowed=", ".join(declared),
+                    hint=hint,
+                )
+            )
         elif value.value is not None or "null" in _types(declared[key].schema):
             wrong = _wrong_type(value, declared[key].schema)
             if wrong is None:

@@ -1,7 +1,7 @@
 """Parser of YAML text to events; syntax errors are reported with their place.
 
-The parser is libyaml, by way of PyYAML: production's own is a port of it, so both take the same texts, and it reads
-two megabytes in a fraction of a second whatever is in them.
+The parser is libyaml, by way of PyYAML: production's own is a port of it, so both take the same texts, and it
+reads two megabytes in a fraction of a second whatever is in them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def parse(text: str, name: str, *, keep_mark: bool = False) -> Iterator[Any]:
         place = name if mark is None else f"{name}:{mark.line + 1}:{mark.column + 1}"
         why = " ".join(part for part in (error.problem, error.context) if part)
         if "nesting depth" in why:
-            # newer versions of libyaml have a limit of their own, and may meet it before this reader meets its
+            # newer versions of libyaml have a limit of their own, and may meet it before this reader meets
+            # its
             raise LoadError([FlowError(f"it is nested more than {DEPTH} deep", place=place)]) from None
         raise LoadError(
             [FlowError(f"this is no YAML: {why}", place=place, hint=_hint(why, text, mark))]
@@ -70,7 +71,8 @@ def parse(text: str, name: str, *, keep_mark: bool = False) -> Iterator[Any]:
 def compose(text: str) -> Any:
     """Return the PyYAML root node of a text that was read before; unquoted scalars have the tag `PLAIN`.
 
-    Raises `LoadError` where an anchor stands for one thing and then for another, which PyYAML does not put together.
+    Raises `LoadError` where an anchor stands for one thing and then for another, which PyYAML does not put
+    together.
     """
     import yaml
 

@@ -34,8 +34,8 @@ T = TypeVar("T")
 def edited(text: str, project: ProjectSpec) -> str | None:
     """Return the text patched where the project differs from it, or None if it must be written anew.
 
-    Flows that are equal to what the text says stay as they are written, what production cannot say in them too; the
-    others are lowered. Raises `ExportError` where one of those cannot be.
+    Flows that are equal to what the text says stay as they are written, what production cannot say in them
+    too; the others are lowered. Raises `ExportError` where one of those cannot be.
     """
     rules, skips = project.rules, bool(project.skipped)
     try:

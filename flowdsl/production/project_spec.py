@@ -44,9 +44,10 @@ class Backend:
 class ProjectSpec:
     """Flows with the sinks and consumers that belong to them, as data.
 
-    `other` holds the top-level keys that are none of flowdsl's business (`entities`, `links` …), `text` the YAML it was
-    read from, comments and all, `name` what places in it begin with, `skipped` why flows were left out, and `left_out`
-    which of the flows of the text they are, `rules` those by which it was read; none of these makes two projects differ.
+    `other` holds the top-level keys that are none of flowdsl's business (`entities`, `links` …), `text` the
+    YAML it was read from, comments and all, `name` what places in it begin with, `skipped` why flows were
+    left out, and `left_out` which of the flows of the text they are, `rules` those by which it was read; none
+    of these makes two projects differ.
     """
 
     flows: tuple[FlowSpec, ...] = ()
@@ -102,9 +103,9 @@ class ProjectSpec:
     def merge(self, *others: ProjectSpec) -> Self:
         """Merge this project with others, by production's rules.
 
-        Flows and consumers are concatenated (two flows of one name both run). Of sinks of one name the last counts, and so does the
-        last backend other than the default. Other top-level keys are joined if they are lists or mappings, otherwise the last counts.
-        The text of this project is kept and extended.
+        Flows and consumers are concatenated (two flows of one name both run). Of sinks of one name the last
+        counts, and so does the last backend other than the default. Other top-level keys are joined if they
+        are lists or mappings, otherwise the last counts. The text of this project is kept and extended.
 
         Parameters
         ----------

@@ -24,8 +24,8 @@ _FLOW_KEYS: Final = ("name", "description", "trigger", "pipeline")
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of YAML documents: a project, a list of flows, or a single flow.
 
-    It accepts what `load` accepts, and rejects every structural error: unknown and missing keys, wrong types, invalid values.
-    Conditions, templates and variables are only checked by `load`.
+    It accepts what `load` accepts, and rejects every structural error: unknown and missing keys, wrong types,
+    invalid values. Conditions, templates and variables are only checked by `load`.
 
     Returns
     -------
@@ -166,8 +166,11 @@ def _flow() -> dict[str, Any]:
 
 def _trigger() -> dict[str, Any]:
     kind = {
-        "title": "Kind", "description": "the kind of event", "enum": list(KINDS), "examples": ["link.created"],
-    }  # fmt: skip
+        "title": "Kind",
+        "description": "the kind of event",
+        "enum": list(KINDS),
+        "examples": ["link.created"],
+    }
     families = [
         {
             "if": {"properties": {"kind": {"pattern": f"^{family}\\."}}, "required": ["kind"]},
@@ -238,16 +241,21 @@ def _sink_config(kind: str) -> dict[str, Any]:
     }
     return {
         **_config(shown or _examples(options)),
-        "title": f"{kind}: config", "description": f"what this type wants to know: {class_of(kind).summary}",
-        "properties": properties, "additionalProperties": False,
-    }  # fmt: skip
+        "title": f"{kind}: config",
+        "description": f"what this type wants to know: {class_of(kind).summary}",
+        "properties": properties,
+        "additionalProperties": False,
+    }
 
 
 def _consumer() -> dict[str, Any]:
     seek = {
-        "title": "Seek", "description": "where it begins to read", "enum": [*SEEKS, None], "default": "latest",
+        "title": "Seek",
+        "description": "where it begins to read",
+        "enum": [*SEEKS, None],
+        "default": "latest",
         "examples": ["last_acknowledged"],
-    }  # fmt: skip
+    }
     return _object(
         "Consumer",
         "someone who reads the log",
@@ -259,18 +267,24 @@ def _consumer() -> dict[str, Any]:
 
 def _backend() -> dict[str, Any]:
     kind = {
-        "title": "Type", "description": "what sort of log it is", "enum": [*BACKENDS, None], "default": "memory",
+        "title": "Type",
+        "description": "what sort of log it is",
+        "enum": [*BACKENDS, None],
+        "default": "memory",
         "examples": ["memory"],
-    }  # fmt: skip
+    }
     backend = _object("Backend", "what keeps the events", {"type": kind, "config": _config({})})
     return {**_nullable(backend), "examples": [{"type": "memory"}]}
 
 
 def _config(example: dict[str, Any]) -> dict[str, Any]:
     return {
-        "title": "Config", "description": "what this type wants to know", "type": ["object", "null"], "default": None,
+        "title": "Config",
+        "description": "what this type wants to know",
+        "type": ["object", "null"],
+        "default": None,
         "examples": [example],
-    }  # fmt: skip
+    }
 
 
 def _text(title: str, description: str, example: str, **more: Any) -> dict[str, Any]:
@@ -282,16 +296,25 @@ def _object(
     title: str, description: str, properties: Mapping[str, Any], required: tuple[str, ...] = (), **more: Any
 ) -> dict[str, Any]:
     return {
-        "title": title, "description": description, "type": "object", "properties": dict(properties),
-        "required": list(required), "additionalProperties": False, **more,
-    }  # fmt: skip
+        "title": title,
+        "description": description,
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(required),
+        "additionalProperties": False,
+        **more,
+    }
 
 
 def _listed(title: str, description: str, name: str, example: dict[str, Any]) -> dict[str, Any]:
     return {
-        "title": title, "description": description, "type": ["array", "null"], "items": _ref(name), "default": None,
+        "title": title,
+        "description": description,
+        "type": ["array", "null"],
+        "items": _ref(name),
+        "default": None,
         "examples": [[example]],
-    }  # fmt: skip
+    }
 
 
 def _ref(name: str) -> dict[str, Any]:

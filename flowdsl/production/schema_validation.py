@@ -21,20 +21,31 @@ _TYPES: Final[dict[str, Callable[[Any], bool]]] = {
     "null": lambda value: value is None,
 }
 _WORDS: Final = {
-    "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false", "array": "a list", "object": "a mapping",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
     "null": "null",
-}  # fmt: skip
+}
 Refuse = Callable[..., None]
 """Takes the part, what is wrong with it, and what an error has besides."""
 
 
 def check_shape(
-    item: Item, declared: Mapping[str, Any], what: str, refuse: Refuse, *, parts: bool = True, null_says: Collection[str] = (),
-) -> None:  # fmt: skip
+    item: Item,
+    declared: Mapping[str, Any],
+    what: str,
+    refuse: Refuse,
+    *,
+    parts: bool = True,
+    null_says: Collection[str] = (),
+) -> None:
     """Report what a JSON Schema does not allow, for the keywords used in our declarations.
 
-    `what` names the part; what is in it is named `what: key`, or with `parts=False` by its key alone. Null stands for what
-    is not given, except under the keys of `null_says`.
+    `what` names the part; what is in it is named `what: key`, or with `parts=False` by its key alone. Null
+    stands for what is not given, except under the keys of `null_says`.
     """
     value = item.value
     if "enum" in declared:
@@ -84,9 +95,12 @@ def _check_mapping(
                 check_shape(value, known[key], named, refuse, null_says=null_says)
         elif others is False:
             refuse(
-                item, f"{what} has no key {key!r}", place=item.keys[key],
-                allowed=", ".join(known), hint=did_you_mean(key, known),
-            )  # fmt: skip
+                item,
+                f"{what} has no key {key!r}",
+                place=item.keys[key],
+                allowed=", ".join(known),
+                hint=did_you_mean(key, known),
+            )
         elif others:
             check_shape(value, others, f"{what} {key!r}", refuse, null_says=null_says)
     missing = [

@@ -205,6 +205,7 @@ def _check_custom(own: Mapping[str, Any], by_name: Mapping[str, SinkConfig]) -> 
     for name in own:
         if name not in by_name:
             raise SinkError(
-                f"custom has {name!r}, and there is no such sink", allowed=", ".join(by_name),
+                f"custom has {name!r}, and there is no such sink",
+                allowed=", ".join(by_name),
                 hint=did_you_mean(name, by_name),
-            )  # fmt: skip
+            )

@@ -1,8 +1,8 @@
 """Production's sinks, simulated in memory; nothing leaves the machine.
 
-Production reads single fields of a payload, takes each only if it has the right type, and has a default for what it
-does not take: a title that is a number is no title there. So what a sink shows, counts or sends can differ from what it
-is handed.
+Production reads single fields of a payload, takes each only if it has the right type, and has a default for
+what it does not take: a title that is a number is no title there. So what a sink shows, counts or sends can
+differ from what it is handed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def sinks_there(
     """Return production's sinks by name; any name without a configuration gets a sink that rejects
     everything.
 
-    Of several configurations of one name the last counts. `custom` has functions, or sinks, of the program. Counters
-    start from what `graph` has.
+    Of several configurations of one name the last counts. `custom` has functions, or sinks, of the program.
+    Counters start from what `graph` has.
     """
     types: dict[str, type[SinkThere]] = {
         kind.type: kind for kind in (InAppThere, PushThere, WebhookThere, WebSocketThere)

@@ -39,15 +39,25 @@ def _object(
     title: str, description: str, properties: dict[str, Any], *required: str, **more: Any
 ) -> dict[str, Any]:
     return {
-        "title": title, "description": description, "type": "object", "properties": properties,
-        "required": list(required), "additionalProperties": False, **more,
-    }  # fmt: skip
+        "title": title,
+        "description": description,
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+        **more,
+    }
 
 
 def _list(title: str, description: str, items: dict[str, Any], *examples: Any, **more: Any) -> dict[str, Any]:
     return {
-        "title": title, "description": description, "type": "array", "items": items, "examples": list(examples), **more,
-    }  # fmt: skip
+        "title": title,
+        "description": description,
+        "type": "array",
+        "items": items,
+        "examples": list(examples),
+        **more,
+    }
 
 
 _LINK = {
@@ -62,8 +72,11 @@ _EVENT = _object(
     "one event of the log, with the fields of its kind",
     {
         "at": _field(
-            "At", "when: a time after the start of the test, or a timestamp; by default with the event before",
-            {"type": "string", "pattern": _MOMENT}, "5m", "2026-01-01T09:00:00Z",
+            "At",
+            "when: a time after the start of the test, or a timestamp; by default with the event before",
+            {"type": "string", "pattern": _MOMENT},
+            "5m",
+            "2026-01-01T09:00:00Z",
         ),
         "id": _id("Id", "the event's own id", "e-1"),
         "kind": _field("Kind", "what happened", {"enum": list(KINDS)}, "link.created"),
@@ -73,31 +86,42 @@ _EVENT = _object(
         "data": _anything("Data", "the whole of the entity", {"name": "Ann"}),
     },
     "kind",
-)  # fmt: skip
+)
 _GRAPH = _object(
     "Graph",
     "entities and links as they are before the first event",
     {
         "entities": _field(
-            "Entities", "for each entity type its entities by their ids",
-            {"type": "object", "additionalProperties": {
-                "type": ["object", "null"], "additionalProperties": {"type": "object"},
-            }},
-            {"user": {"ann": {"name": "Ann"}}}, default={},
+            "Entities",
+            "for each entity type its entities by their ids",
+            {
+                "type": "object",
+                "additionalProperties": {
+                    "type": ["object", "null"],
+                    "additionalProperties": {"type": "object"},
+                },
+            },
+            {"user": {"ann": {"name": "Ann"}}},
+            default={},
         ),
         "links": _list(
-            "Links", "the links, in the order in which they were made",
+            "Links",
+            "the links, in the order in which they were made",
             _object("Link", "one link", _LINK, "link_type", "source_id", "target_id"),
-            [{"link_type": "follows", "source_id": "ann", "target_id": "bob"}], default=[],
+            [{"link_type": "follows", "source_id": "ann", "target_id": "bob"}],
+            default=[],
         ),
     },
     examples=[{"entities": {"user": {"ann": {"name": "Ann"}}}}],
-)  # fmt: skip
+)
 _FLOW = _text("Flow", "the name of the flow; any by default", "notify-like")
 _STEP = _field(
-    "Step", "the step: its number, counted from 0, or its operator; any by default",
-    {"type": ["integer", "string"], "minimum": 0, "minLength": 1}, 2, "filter",
-)  # fmt: skip
+    "Step",
+    "the step: its number, counted from 0, or its operator; any by default",
+    {"type": ["integer", "string"], "minimum": 0, "minLength": 1},
+    2,
+    "filter",
+)
 _COUNT = _field("Count", "how often", {"type": "integer", "minimum": 0}, 3, default=1)
 _DELIVERY = _object(
     "Delivery",
@@ -105,10 +129,14 @@ _DELIVERY = _object(
     {
         "sink": _text("Sink", "the sink that it goes to", "in-app"),
         "recipient": _field(
-            "Recipient", "who it goes to, null for nobody; anyone by default", {"type": ["string", "null"]}, "ann"
+            "Recipient",
+            "who it goes to, null for nobody; anyone by default",
+            {"type": ["string", "null"]},
+            "ann",
         ),
         "payload": _anything(
-            "Payload", "fields that the payload has, nested objects likewise; lists and values are equal",
+            "Payload",
+            "fields that the payload has, nested objects likewise; lists and values are equal",
             {"title": "Ann liked your post"},
         ),
         "exact": _field(
@@ -116,12 +144,14 @@ _DELIVERY = _object(
         ),
         "flow": _FLOW,
         "at": _field(
-            "At", "when: a time after the start of the test, or a timestamp; any by default",
-            {"type": "string", "pattern": _MOMENT}, "5m",
+            "At",
+            "when: a time after the start of the test, or a timestamp; any by default",
+            {"type": "string", "pattern": _MOMENT},
+            "5m",
         ),
     },
     "sink",
-)  # fmt: skip
+)
 _DROP = _object(
     "Drop",
     "contexts that are to be dropped",
@@ -149,44 +179,72 @@ TEST: Final = _object(
         "name": _text("Name", "what the test shows, as a sentence", "a like is told to the owner"),
         "description": _text("Description", "more about it", "the owner hears of it, the fan does not"),
         "flows": _field(
-            "Flows", "the names of the flows to run; all by default",
-            {"type": "array", "minItems": 1, "items": text_schema("notify-like")}, ["notify-like"],
+            "Flows",
+            "the names of the flows to run; all by default",
+            {"type": "array", "minItems": 1, "items": text_schema("notify-like")},
+            ["notify-like"],
         ),
         "target": _field(
             "Target", "whose behaviour to replay; flowdsl's own by default", {"enum": list(TARGETS)}, *TARGETS
         ),
         "open_windows": _field(
-            "Open windows", "what happens to windows and queues that are open at the end",
-            {"enum": ["flush", "keep"]}, "keep", default="flush",
+            "Open windows",
+            "what happens to windows and queues that are open at the end",
+            {"enum": ["flush", "keep"]},
+            "keep",
+            default="flush",
         ),
         "graph": _GRAPH,
         "start": _field(
-            "Start", "the moment that times count from", {"type": "string", "pattern": f"^{_DAY}$(?!\\n)"},
-            "2026-01-01T09:00:00Z", default=START,
+            "Start",
+            "the moment that times count from",
+            {"type": "string", "pattern": f"^{_DAY}$(?!\\n)"},
+            "2026-01-01T09:00:00Z",
+            default=START,
         ),
         "events": _list(
-            "Events", "the log, in its order", _EVENT,
-            [{"at": "5m", "kind": "link.created", "link_type": "follows", "source_id": "ann", "target_id": "bob"}],
+            "Events",
+            "the log, in its order",
+            _EVENT,
+            [
+                {
+                    "at": "5m",
+                    "kind": "link.created",
+                    "link_type": "follows",
+                    "source_id": "ann",
+                    "target_id": "bob",
+                }
+            ],
         ),
         "deliveries": _list(
-            "Deliveries", "every delivery that is to happen, in any order; none by default", _DELIVERY,
-            [{"sink": "in-app", "recipient": "bob", "payload": {"title": "Ann follows you"}}], default=[],
+            "Deliveries",
+            "every delivery that is to happen, in any order; none by default",
+            _DELIVERY,
+            [{"sink": "in-app", "recipient": "bob", "payload": {"title": "Ann follows you"}}],
+            default=[],
         ),
         "drops": _list(
-            "Drops", "every drop that is to happen; by default they are not looked at", _DROP,
+            "Drops",
+            "every drop that is to happen; by default they are not looked at",
+            _DROP,
             [{"step": "filter", "reason": "filtered", "count": 2}],
         ),
         "failures": _list(
-            "Failures", "every failure that is to happen; none by default", _FAILURE,
-            [{"step": 0, "error": "no entity has the id"}], default=[],
+            "Failures",
+            "every failure that is to happen; none by default",
+            _FAILURE,
+            [{"step": 0, "error": "no entity has the id"}],
+            default=[],
         ),
     },
     "name",
     "events",
-)  # fmt: skip
+)
 TESTS: Final = _list(
-    "Tests", "tests of the flows, run by `flowdsl test`; production ignores them", TEST,
+    "Tests",
+    "tests of the flows, run by `flowdsl test`; production ignores them",
+    TEST,
     [{"name": "nothing comes of nothing", "events": []}],
-)  # fmt: skip
+)
 # defaults of unset options that are not null
 NULL_SAYS: Final = ("recipient", "payload", "data", "metadata")

@@ -1,7 +1,7 @@
 """Loader of documents by the rules of this-rs: accepts what it accepts, even if it fails at every event.
 
-Two things can go wrong there. A document of a wrong shape is refused as a whole. A flow that has the right shape but
-does not compile (its kind, a condition, a duration, no sink) is left out, and the others run.
+Two things can go wrong there. A document of a wrong shape is refused as a whole. A flow that has the right
+shape but does not compile (its kind, a condition, a duration, no sink) is left out, and the others run.
 """
 
 from __future__ import annotations
@@ -186,9 +186,14 @@ class ProductionReader(Shapes):
         if trigger.kind not in KINDS:
             hint = did_you_mean(trigger.kind, KINDS)
             self.problems.append(
-                FlowError(f"{short_repr(trigger.kind)} is no kind of event", flow=name, place=kind.place,
-                          allowed=", ".join(KINDS), hint=hint)
-            )  # fmt: skip
+                FlowError(
+                    f"{short_repr(trigger.kind)} is no kind of event",
+                    flow=name,
+                    place=kind.place,
+                    allowed=", ".join(KINDS),
+                    hint=hint,
+                )
+            )
         steps = []
         for number, (operator, item, compile_step) in enumerate(listed):
             try:

@@ -1,7 +1,7 @@
 """Shapes that this-rs expects: mappings, lists, text and numbers as its YAML reader takes them.
 
-It asks for a type and takes what is written for it: a scalar without quotes is text where text is wanted, nothing at all
-is an empty mapping or list, and unknown keys are ignored.
+It asks for a type and takes what is written for it: a scalar without quotes is text where text is wanted,
+nothing at all is an empty mapping or list, and unknown keys are ignored.
 """
 
 from __future__ import annotations
@@ -69,8 +69,12 @@ class Shapes:
         twice = [key for key in item.repeated if key in fields]
         for key in twice:
             self.problems.append(
-                FlowError(f"the key {key!r} stands twice", place=item.repeated[key], hint=f"the first is at {item.keys[key]}")
-            )  # fmt: skip
+                FlowError(
+                    f"the key {key!r} stands twice",
+                    place=item.repeated[key],
+                    hint=f"the first is at {item.keys[key]}",
+                )
+            )
         missing = [key for key in required if key not in value]
         if missing:
             raise self._refused(item, f"{what} needs {' and '.join(map(repr, missing))}", ", ".join(fields))

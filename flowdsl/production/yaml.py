@@ -83,8 +83,8 @@ def load_bytes(raw: bytes, name: str, *, rules: Rules = FLOWDSL, skip_invalid: b
 def decoded(raw: bytes, name: str, *, keep_mark: bool = False) -> str:
     """Decode the text of a file; raise `LoadError` if it is too long or not UTF-8.
 
-    A byte order mark is left out, unless it is to be kept: it takes up a column for production, which then reads another
-    document.
+    A byte order mark is left out, unless it is to be kept: it takes up a column for production, which then
+    reads another document.
     """
     if len(raw) > BYTES:
         raise LoadError([too_long(name)])

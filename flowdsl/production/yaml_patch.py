@@ -1,9 +1,9 @@
 """Patch of YAML text where its value changes; every other byte is kept: comments, order, spelling, white
 space.
 
-The text is composed into nodes that know where they stand. Old and new value are compared from the top down, and the
-smallest nodes that differ are written anew; where that cannot be, the next larger one is, up to a whole flow, sink or test.
-What stands for a node in several places (an alias) is never touched.
+The text is composed into nodes that know where they stand. Old and new value are compared from the top down,
+and the smallest nodes that differ are written anew; where that cannot be, the next larger one is, up to a
+whole flow, sink or test. What stands for a node in several places (an alias) is never touched.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ class _Splicer:
     def _node(self, node: Any, value: Any, column: int, *, inside: bool, item: bool) -> Iterator[_Edit]:
         """Return the edits of a node.
 
-        `column` is where the key or dash before it stands, `inside` says whether braces hold it, `item` whether it is, or is
-        in, an item of a list: only there it may be written anew as a whole.
+        `column` is where the key or dash before it stands, `inside` says whether braces hold it, `item`
+        whether it is, or is in, an item of a list: only there it may be written anew as a whole.
         """
         old = _plain(node)
         if _same(old, value):

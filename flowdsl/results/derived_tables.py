@@ -16,28 +16,51 @@ from flowdsl.results.table_writer import ENTITY_COLUMNS, LINK_COLUMNS
 from flowdsl.sinks.frame import MOMENT
 
 STEP_SCHEMA: Final[dict[str, Any]] = {
-    "flow": pl.String, "step": pl.Int64, "operator": pl.String, "held_before": pl.Int64, "entered": pl.Int64,
-    "extra_branches": pl.Int64, "passed": pl.Int64, "dropped": pl.Int64, "failed": pl.Int64, "absorbed": pl.Int64,
-    "held": pl.Int64, "seconds": pl.Float64,
-}  # fmt: skip
+    "flow": pl.String,
+    "step": pl.Int64,
+    "operator": pl.String,
+    "held_before": pl.Int64,
+    "entered": pl.Int64,
+    "extra_branches": pl.Int64,
+    "passed": pl.Int64,
+    "dropped": pl.Int64,
+    "failed": pl.Int64,
+    "absorbed": pl.Int64,
+    "held": pl.Int64,
+    "seconds": pl.Float64,
+}
 DROPPED_SCHEMA: Final[dict[str, Any]] = {
-    "flow": pl.String, "step": pl.Int32, "operator": pl.String, "reason": pl.String, "count": pl.Int64,
-}  # fmt: skip
+    "flow": pl.String,
+    "step": pl.Int32,
+    "operator": pl.String,
+    "reason": pl.String,
+    "count": pl.Int64,
+}
 REFUSED_SCHEMA: Final[dict[str, Any]] = {
-    "flow": pl.String, "step": pl.Int64, "sink": pl.String, "count": pl.Int64,
-}  # fmt: skip
+    "flow": pl.String,
+    "step": pl.Int64,
+    "sink": pl.String,
+    "count": pl.Int64,
+}
 LATE_SCHEMA: Final[dict[str, Any]] = {
-    "seq_no": pl.Int64, "event_id": pl.String, "timestamp": MOMENT, "kind": pl.String, "clock": MOMENT,
+    "seq_no": pl.Int64,
+    "event_id": pl.String,
+    "timestamp": MOMENT,
+    "kind": pl.String,
+    "clock": MOMENT,
     "lateness": pl.Duration("us"),
-}  # fmt: skip
-
+}
 AHEAD_SCHEMA: Final[dict[str, Any]] = {
-    **{name: dtype for name, dtype in LATE_SCHEMA.items() if name != "lateness"}, "ahead": pl.Duration("us"),
-}  # fmt: skip
+    **{name: dtype for name, dtype in LATE_SCHEMA.items() if name != "lateness"},
+    "ahead": pl.Duration("us"),
+}
 UNMATCHED_SCHEMA: Final[dict[str, Any]] = {
-    "seq_no": pl.Int64, "event_id": pl.String, "event_time": MOMENT, "kind": pl.String,
+    "seq_no": pl.Int64,
+    "event_id": pl.String,
+    "event_time": MOMENT,
+    "kind": pl.String,
     **dict.fromkeys((*LINK_COLUMNS, *ENTITY_COLUMNS), pl.String),
-}  # fmt: skip
+}
 
 
 class DerivedTables:

@@ -37,9 +37,14 @@ EVENT_COLUMNS: Final = ("entity_type", "entity_id")
 _TOLD: Final[dict[str, Any]] = {**{EVENT.format(name): pl.String for name in EVENT_COLUMNS}, **ORIGIN}
 UNDELIVERED: Final = "undelivered"
 UNDELIVERED_SCHEMA: Final[dict[str, Any]] = {
-    **FIXED, "sink": pl.String, "payload": pl.String, "key": pl.String, "error": pl.String, "attempts": pl.Int64,
+    **FIXED,
+    "sink": pl.String,
+    "payload": pl.String,
+    "key": pl.String,
+    "error": pl.String,
+    "attempts": pl.Int64,
     "permanent": pl.Boolean,
-}  # fmt: skip
+}
 # deliveries handed over at once
 BATCH: Final = 1_000
 
@@ -68,8 +73,8 @@ def opened_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, SinkLike] | None
 class Dispatching:
     """Holds the deliveries of a replay back until they are handed over.
 
-    `source` is what the replay reads in place of its log, so that it is known what its events are known by; `earlier`
-    has those of which events are held since an earlier replay.
+    `source` is what the replay reads in place of its log, so that it is known what its events are known by;
+    `earlier` has those of which events are held since an earlier replay.
     """
 
     def __init__(
@@ -100,8 +105,8 @@ class Dispatching:
 class DispatchingStore:
     """Store that forwards to another one and holds deliveries until they are handed over.
 
-    Deliveries of a chunk of events come before those of the next one in the total order: timers that are due have
-    fired by its end. `steps` are the deliver steps, as the manifest has them.
+    Deliveries of a chunk of events come before those of the next one in the total order: timers that are due
+    have fired by its end. `steps` are the deliver steps, as the manifest has them.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Interface of an engine: to run a plan over a log and a graph, and to write the tables of a result.
 
-The local engine is one; another stands beside it by these classes alone, for nothing else of a result knows how it was made.
+The local engine is one; another stands beside it by these classes alone, for nothing else of a result knows
+how it was made.
 """
 
 from __future__ import annotations
@@ -53,9 +54,10 @@ class RunRequest:
 class RunTotals:
     """The numbers of a run, which are the manifest of its result.
 
-    `steps` has the totals of each step of the plan, in its order; `delivered` the deliveries by number of the flow and
-    name of the sink; `span` the log clock (µs) at the first and the last event. `state` is None for an engine from whose
-    results no replay can go on; `recorder` is what still has to write failures when somebody asks for them.
+    `steps` has the totals of each step of the plan, in its order; `delivered` the deliveries by number of the
+    flow and name of the sink; `span` the log clock (µs) at the first and the last event. `state` is None for
+    an engine from whose results no replay can go on; `recorder` is what still has to write failures when
+    somebody asks for them.
     """
 
     events: int

@@ -1,4 +1,6 @@
-"""The engine of one machine, as replays use it: it runs a plan chunk by chunk and writes the tables of the result."""
+"""The engine of one machine, as replays use it: it runs a plan chunk by chunk and writes the tables of the
+result.
+"""
 
 from __future__ import annotations
 

@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from flowdsl.results.engine import RunTotals
 
 OPEN_SCHEMA = {
-    "flow": pl.String, "step": pl.Int32, "operator": pl.String, "held": pl.Int64, "opened_at": MOMENT, "due_at": MOMENT,
+    "flow": pl.String,
+    "step": pl.Int32,
+    "operator": pl.String,
+    "held": pl.Int64,
+    "opened_at": MOMENT,
+    "due_at": MOMENT,
     "last_seq_no": pl.Int64,
-}  # fmt: skip
+}
 
 
 def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool, log: str | None) -> Manifest:

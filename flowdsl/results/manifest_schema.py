@@ -29,7 +29,9 @@ class StepRow(TypedDict):
 
 
 class DeliverRow(TypedDict):
-    """A deliver step: the table of its deliveries, the numbers of its flows, its sinks and the kinds of its fields."""
+    """A deliver step: the table of its deliveries, the numbers of its flows, its sinks and the kinds of its
+    fields.
+    """
 
     table: str
     flows: list[int]

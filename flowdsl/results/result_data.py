@@ -80,8 +80,8 @@ class ResultData:
         columns
             The columns; all by default. Only these are read.
         table
-            Another table: `"errors"`, `"dropped"`, `"steps"`, `"refused"`, `"undelivered"`, `"late"`, `"ahead"`, `"unmatched"` or
-            `"open"`.
+            Another table: `"errors"`, `"dropped"`, `"steps"`, `"refused"`, `"undelivered"`, `"late"`,
+            `"ahead"`, `"unmatched"` or `"open"`.
 
         Returns
         -------
@@ -243,12 +243,16 @@ class ResultData:
 
     @property
     def ahead(self) -> pd.DataFrame:
-        """Events dated so far in the future that they did not move the log clock, with the clock and how far ahead they are."""
+        """Events dated so far in the future that they did not move the log clock, with the clock and how far
+        ahead they are.
+        """
         return self._cached("ahead")
 
     @property
     def unmatched(self) -> pd.DataFrame:
-        """Deletions of links and entities that did not exist: number, id, time and kind of the event, and its ids."""
+        """Deletions of links and entities that did not exist: number, id, time and kind of the event, and its
+        ids.
+        """
         return self._cached("unmatched")
 
     @property
@@ -261,7 +265,8 @@ class ResultData:
         """Return where production would stop for good: `seq_no`, `flow`, `step` and `reason`; None if it
         does not.
 
-        No later event was processed, by any flow. Of that event, earlier flows and earlier branches were processed.
+        No later event was processed, by any flow. Of that event, earlier flows and earlier branches were
+        processed.
         """
         said = self.manifest.get("stopped")
         return None if said is None else Stopped(**said)

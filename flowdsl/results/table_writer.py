@@ -35,7 +35,8 @@ from flowdsl.values.json_texts import only
 from flowdsl.values.json_types import Index, Tag
 
 BRANCH = "branch_{}"
-# the event that opened the window that a delivery came out of: it is the same in runs that close the window at another event
+# the event that opened the window that a delivery came out of: it is the same in runs that close the window
+# at another event
 OPENED_BY = "opened_by"
 # where deliveries are handed over: where each comes from, as `Origins` has it
 ORIGIN = {"origin.seq": pl.Int64(), "origin.moment": pl.Int64(), "origin.branch": pl.String()}
@@ -53,7 +54,9 @@ Seqs = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Origins:
-    """Origin of contexts: the event, or the one that opened the window, its time or when that was (µs), the branch."""
+    """Origin of contexts: the event, or the one that opened the window, its time or when that was (µs), the
+    branch.
+    """
 
     seq: Seqs
     moments: Seqs

@@ -51,10 +51,25 @@ class _Hint(FieldKind):
 
 
 _STEP: Final = RecordField(
-    number=_COUNT, flow=TextField(), step=_COUNT, operator=TextField(), text=TextField(), caption=TextField(), sinks=_TEXTS,
-    held_before=_COUNT, entered=_COUNT, extra_branches=_COUNT, passed=_COUNT, dropped=_COUNT, failed=_COUNT,
-    absorbed=_COUNT, held=_COUNT, seconds=NumberField(), reasons=_COUNTS, refused=_COUNTS,
-)  # fmt: skip
+    number=_COUNT,
+    flow=TextField(),
+    step=_COUNT,
+    operator=TextField(),
+    text=TextField(),
+    caption=TextField(),
+    sinks=_TEXTS,
+    held_before=_COUNT,
+    entered=_COUNT,
+    extra_branches=_COUNT,
+    passed=_COUNT,
+    dropped=_COUNT,
+    failed=_COUNT,
+    absorbed=_COUNT,
+    held=_COUNT,
+    seconds=NumberField(),
+    reasons=_COUNTS,
+    refused=_COUNTS,
+)
 _DELIVER: Final = RecordField(
     table=_TableName(), flows=ListField(_COUNT), sinks=_TEXTS, timed=FlagField(), fields=NamedField(_Hint())
 )
@@ -70,17 +85,37 @@ _STOPPED: Final = RecordField(
     reason=TextField(),
 )
 _MANIFEST: Final = RecordField(
-    flows=_TEXTS, text=_TEXTS, triggers=_TEXTS, captions=_TEXTS, descriptions=ListField(OptionalField(TextField())), events=_COUNT,
-    span=OptionalField(ListField(WholeField())), position=_COUNT, late=_COUNT, ahead=_COUNT, unmatched=_COUNT, trace=FlagField(),
-    steps=ListField(_STEP), delivers=ListField(_DELIVER), fan_outs=ListField(_FAN_OUT),
-    delivered=ListField(RecordField(flow=TextField(), sink=TextField(), count=_COUNT)), undelivered=_COUNT, stopped=OptionalField(_STOPPED),
+    flows=_TEXTS,
+    text=_TEXTS,
+    triggers=_TEXTS,
+    captions=_TEXTS,
+    descriptions=ListField(OptionalField(TextField())),
+    events=_COUNT,
+    span=OptionalField(ListField(WholeField())),
+    position=_COUNT,
+    late=_COUNT,
+    ahead=_COUNT,
+    unmatched=_COUNT,
+    trace=FlagField(),
+    steps=ListField(_STEP),
+    delivers=ListField(_DELIVER),
+    fan_outs=ListField(_FAN_OUT),
+    delivered=ListField(RecordField(flow=TextField(), sink=TextField(), count=_COUNT)),
+    undelivered=_COUNT,
+    stopped=OptionalField(_STOPPED),
     log=OptionalField(TextField()),
-)  # fmt: skip
+)
 # what every part of a table says of itself; deliveries, errors and drops say more
 _PART: Final[Mapping[str, FieldKind]] = {
-    "flows": ListField(_COUNT), "step": _COUNT, "operator": TextField(), "reason": TextField(), "fields": _TEXTS, "json": _TEXTS,
-    "whole": FlagField(), "refused": NamedField(TextField()),
-}  # fmt: skip
+    "flows": ListField(_COUNT),
+    "step": _COUNT,
+    "operator": TextField(),
+    "reason": TextField(),
+    "fields": _TEXTS,
+    "json": _TEXTS,
+    "whole": FlagField(),
+    "refused": NamedField(TextField()),
+}
 
 
 def checked_manifest(text: str | bytes, place: str) -> Manifest:

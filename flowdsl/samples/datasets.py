@@ -1,7 +1,8 @@
 """Synthetic log of a small product whose users post, follow, like and comment; reproducible for a seed.
 
-Every event is drawn as numbers in columns; texts and ids are spelled out block by block on the way to disk, so that
-ten million events need little memory. Links end, posts are edited and deleted, people sign up, some events come late.
+Every event is drawn as numbers in columns; texts and ids are spelled out block by block on the way to disk,
+so that ten million events need little memory. Links end, posts are edited and deleted, people sign up, some
+events come late.
 """
 
 from __future__ import annotations
@@ -34,18 +35,42 @@ FLOWS: Final = Path(__file__).with_name("flows.yaml")
 LIKE, FOLLOW, COMMENTED, POSTED, OWNS, UNLIKE, UNFOLLOW, EDIT_POST, EDIT_USER, JOIN, DELETE_POST = range(11)
 # probability of each kind; impossible ones (a link that exists, or is gone) become comments
 _SHARES: Final = {
-    LIKE: 0.54, FOLLOW: 0.15, COMMENTED: 0.14, UNLIKE: 0.04, UNFOLLOW: 0.03, EDIT_POST: 0.04, EDIT_USER: 0.02, JOIN: 0.03,
+    LIKE: 0.54,
+    FOLLOW: 0.15,
+    COMMENTED: 0.14,
+    UNLIKE: 0.04,
+    UNFOLLOW: 0.03,
+    EDIT_POST: 0.04,
+    EDIT_USER: 0.02,
+    JOIN: 0.03,
     DELETE_POST: 0.01,
-}  # fmt: skip
+}
 _KINDS: Final = {
-    LIKE: "link.created", FOLLOW: "link.created", OWNS: "link.created", UNLIKE: "link.deleted", UNFOLLOW: "link.deleted",
-    COMMENTED: "entity.created", POSTED: "entity.created", JOIN: "entity.created", EDIT_POST: "entity.updated",
-    EDIT_USER: "entity.updated", DELETE_POST: "entity.deleted",
-}  # fmt: skip
+    LIKE: "link.created",
+    FOLLOW: "link.created",
+    OWNS: "link.created",
+    UNLIKE: "link.deleted",
+    UNFOLLOW: "link.deleted",
+    COMMENTED: "entity.created",
+    POSTED: "entity.created",
+    JOIN: "entity.created",
+    EDIT_POST: "entity.updated",
+    EDIT_USER: "entity.updated",
+    DELETE_POST: "entity.deleted",
+}
 _TYPES: Final = {
-    LIKE: "likes", UNLIKE: "likes", FOLLOW: "follows", UNFOLLOW: "follows", OWNS: "owns", COMMENTED: "comment",
-    POSTED: "post", EDIT_POST: "post", DELETE_POST: "post", JOIN: "user", EDIT_USER: "user",
-}  # fmt: skip
+    LIKE: "likes",
+    UNLIKE: "likes",
+    FOLLOW: "follows",
+    UNFOLLOW: "follows",
+    OWNS: "owns",
+    COMMENTED: "comment",
+    POSTED: "post",
+    EDIT_POST: "post",
+    DELETE_POST: "post",
+    JOIN: "user",
+    EDIT_USER: "user",
+}
 
 
 @dataclass(frozen=True)
@@ -62,8 +87,9 @@ def write_sample(
 ) -> Sample:
     """Write a sample of `events` events into a folder, and the same files for the same numbers every time.
 
-    `events.parquet` is the log, `graph/` holds `entities/user.parquet`, `entities/post.parquet` and `links.parquet` as they
-    were before it, `flows.yaml` flows that fit them. `progress` is as in `replay`. Raises `DataError` for fewer than 1 event.
+    `events.parquet` is the log, `graph/` holds `entities/user.parquet`, `entities/post.parquet` and
+    `links.parquet` as they were before it, `flows.yaml` flows that fit them. `progress` is as in `replay`.
+    Raises `DataError` for fewer than 1 event.
 
     >>> import tempfile, flowdsl
     >>> with tempfile.TemporaryDirectory() as folder:

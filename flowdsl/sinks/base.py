@@ -92,8 +92,15 @@ class Delivery(NamedTuple):
 
 
 def delivery_key(
-    event: str, flow: str, branch: str | None, place: int, sink: str, *, moment: int | None = None, provisional: bool = False
-) -> str:  # fmt: skip
+    event: str,
+    flow: str,
+    branch: str | None,
+    place: int,
+    sink: str,
+    *,
+    moment: int | None = None,
+    provisional: bool = False,
+) -> str:
     """Return the key of a delivery: 32 hexadecimal digits, followed by `-end` if it is provisional (rule 31).
 
     Parameters

@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 Number = int | float
 INCREMENT, DECREMENT, SET = "increment", "decrement", "set"
 OPERATIONS: Final = {
-    INCREMENT: INCREMENT, "inc": INCREMENT, "add": INCREMENT,
-    DECREMENT: DECREMENT, "dec": DECREMENT, "sub": DECREMENT, "subtract": DECREMENT,
+    INCREMENT: INCREMENT,
+    "inc": INCREMENT,
+    "add": INCREMENT,
+    DECREMENT: DECREMENT,
+    "dec": DECREMENT,
+    "sub": DECREMENT,
+    "subtract": DECREMENT,
     SET: SET,
-}  # fmt: skip
+}
 _SCHEMA: Final = (
     """create table if not exists counts (
         entity_type text, entity_id text, field text, value not null, crc integer not null,
@@ -92,10 +97,11 @@ class Counter(KeptSink[Change]):
         PATH,
         Option("field", "what is counted, where the payload does not say it", text_schema("likes")),
         Option(
-            "operation", "what is done, where the payload does not say it",
+            "operation",
+            "what is done, where the payload does not say it",
             {"enum": list(OPERATIONS), "default": INCREMENT, "examples": [DECREMENT]},
         ),
-    )  # fmt: skip
+    )
 
     def __init__(
         self,

@@ -95,8 +95,13 @@ class Database:
             return self.rows_in(self._connected(), table, rest, parameters, beside)
 
     def rows_in(
-        self, connection: sqlite3.Connection, table: str, rest: str = "", parameters: Sequence[Any] = (), beside: str = ""
-    ) -> list[tuple[Any, ...]]:  # fmt: skip
+        self,
+        connection: sqlite3.Connection,
+        table: str,
+        rest: str = "",
+        parameters: Sequence[Any] = (),
+        beside: str = "",
+    ) -> list[tuple[Any, ...]]:
         """Return checked rows inside a transaction."""
         first = beside.count(",") + 1 if beside else 0
         columns = ", ".join(filter(None, (beside, self._checked[table], "crc")))

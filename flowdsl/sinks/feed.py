@@ -152,9 +152,11 @@ class Feed(KeptSink[Row]):
         check_page(limit=limit, before=0 if before is None else before)
         end = "" if before is None else "and number < ? "
         rows = self._database.rows(
-            "items", f"where recipient = ? {end}order by number desc limit ?",
-            (recipient, *(() if before is None else (before,)), limit + 1), "number",
-        )  # fmt: skip
+            "items",
+            f"where recipient = ? {end}order by number desc limit ?",
+            (recipient, *(() if before is None else (before,)), limit + 1),
+            "number",
+        )
         # one more than asked for tells whether there is another page
         more = len(rows) > limit
         items = [

@@ -92,9 +92,15 @@ def _not_ours(record: logging.LogRecord) -> bool:
 
 
 async def ask(
-    http: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, bytes], content: bytes, timeout: float,
-    *, body: bool = False,
-) -> HttpResponse:  # fmt: skip
+    http: httpx.AsyncClient,
+    method: str,
+    url: str,
+    headers: Mapping[str, bytes],
+    content: bytes,
+    timeout: float,
+    *,
+    body: bool = False,
+) -> HttpResponse:
     """Send a request and return the response within `timeout` seconds, however slowly the server sends; read
     the body only if asked.
     """
@@ -178,8 +184,11 @@ async def tried(request: Callable[[], Awaitable[T]], attempts: int, what: str) -
     def told(state: Any) -> None:
         _log.info(
             "%s: attempt %d failed, %s; again in %.2f s",
-            what, state.attempt_number, state.outcome.exception(), state.next_action.sleep,
-        )  # fmt: skip
+            what,
+            state.attempt_number,
+            state.outcome.exception(),
+            state.next_action.sleep,
+        )
 
     async def attempt() -> T:
         return await request()

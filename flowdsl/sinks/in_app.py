@@ -146,10 +146,12 @@ class InApp(Recipients, KeptSink[Row]):
     options: ClassVar[tuple[Option, ...]] = (
         PATH,
         Option(
-            "keep", "how many notifications of a recipient are kept, the newest",
-            {"type": "integer", "minimum": 1, "default": KEEP, "examples": [KEEP]}, portable=False,
+            "keep",
+            "how many notifications of a recipient are kept, the newest",
+            {"type": "integer", "minimum": 1, "default": KEEP, "examples": [KEEP]},
+            portable=False,
         ),
-    )  # fmt: skip
+    )
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, keep: int = KEEP) -> None:
         if isinstance(keep, bool) or not isinstance(keep, int) or not 1 <= keep < 1 << 63:

@@ -107,21 +107,39 @@ class Push(Sink):
     summary: ClassVar[str] = "notifications to the devices of a recipient, by Expo's push service"
     options: ClassVar[tuple[Option, ...]] = (
         Option(
-            "recipients", "the in_app sink that knows devices and preferences; by default the only one, if there is one",
-            text_schema("in-app"), portable=False,
-        ),
-        Option("path", "the SQLite file of devices and preferences, where no in_app sink knows them", text_schema("devices.sqlite"), portable=False),
-        Option("url", "the server of the push service", {**text_schema(EXPO), "default": EXPO}, portable=False),
-        Option("token", "the access token, as {{ env.NAME }}", text_schema("{{ env.EXPO_TOKEN }}"), portable=False),
-        Option(
-            "timeout", "how long one request may take, in seconds or as text",
-            TIMEOUT, portable=False,
+            "recipients",
+            "the in_app sink that knows devices and preferences; by default the only one, if there is one",
+            text_schema("in-app"),
+            portable=False,
         ),
         Option(
-            "attempts", "how often it is tried in all",
-            {"type": "integer", "minimum": 1, "default": ATTEMPTS, "examples": [ATTEMPTS]}, portable=False,
+            "path",
+            "the SQLite file of devices and preferences, where no in_app sink knows them",
+            text_schema("devices.sqlite"),
+            portable=False,
         ),
-    )  # fmt: skip
+        Option(
+            "url", "the server of the push service", {**text_schema(EXPO), "default": EXPO}, portable=False
+        ),
+        Option(
+            "token",
+            "the access token, as {{ env.NAME }}",
+            text_schema("{{ env.EXPO_TOKEN }}"),
+            portable=False,
+        ),
+        Option(
+            "timeout",
+            "how long one request may take, in seconds or as text",
+            TIMEOUT,
+            portable=False,
+        ),
+        Option(
+            "attempts",
+            "how often it is tried in all",
+            {"type": "integer", "minimum": 1, "default": ATTEMPTS, "examples": [ATTEMPTS]},
+            portable=False,
+        ),
+    )
 
     def __init__(
         self,
@@ -436,6 +454,7 @@ def _outcome(messages: Sequence[_Message]) -> Outcome:
     said = dict.fromkeys(failure.error for failure in real or failures)
     attempts = max(failure.attempts for failure in failures)
     return Failure(
-        f"{len(real or failures)} of {len(messages)} devices: {', '.join(said)}", attempts,
+        f"{len(real or failures)} of {len(messages)} devices: {', '.join(said)}",
+        attempts,
         permanent=all(failure.permanent for failure in real or failures),
-    )  # fmt: skip
+    )

@@ -1,4 +1,6 @@
-"""Types of sinks by the name that they have in YAML: flowdsl's own, and those that other packages add (`flowdsl.sinks`)."""
+"""Types of sinks by the name that they have in YAML: flowdsl's own, and those that other packages add
+(`flowdsl.sinks`).
+"""
 
 from __future__ import annotations
 

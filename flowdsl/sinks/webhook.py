@@ -23,16 +23,30 @@ if TYPE_CHECKING:
     import httpx
 
 TIMEOUT: Final = {
-    "type": ["number", "string"], "pattern": DURATION_PATTERN, "maximum": 3_600, "default": 10, "examples": [10, "10s"],
-}  # fmt: skip
+    "type": ["number", "string"],
+    "pattern": DURATION_PATTERN,
+    "maximum": 3_600,
+    "default": 10,
+    "examples": [10, "10s"],
+}
 METHODS: Final = ("POST", "PUT", "PATCH")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # everything, also what is no URL: what is not taken for the server is not shown
 _SERVER: Final = re.compile(r"(?P<scheme>([A-Za-z][A-Za-z0-9+.-]*|\{\{[^{}]*\}\})://)?(?P<server>[^/?#\\]*)")
 # they say how a message is cut out of a connection: that is known only when it is sent
 _FRAMING: Final = frozenset(
-    ("connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
-)  # fmt: skip
+    (
+        "connection",
+        "content-length",
+        "expect",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
 _PORTS: Final = {"http": 80, "https": 443}
 # redirects that are followed, one after the other
 _HOPS: Final = 5
@@ -82,32 +96,48 @@ class Webhook(Sink):
     portable: ClassVar[bool] = True
     summary: ClassVar[str] = "each payload as JSON to a URL"
     options: ClassVar[tuple[Option, ...]] = (
-        Option("url", "where payloads are sent; {{ env.NAME }} for what is secret", text_schema("https://example.org/hook"), required=True),
-        Option("method", "how they are sent", {"enum": list(METHODS), "default": "POST", "examples": ["PUT"]}),
         Option(
-            "headers", "what is sent with them; {{ env.NAME }} for what is secret",
+            "url",
+            "where payloads are sent; {{ env.NAME }} for what is secret",
+            text_schema("https://example.org/hook"),
+            required=True,
+        ),
+        Option(
+            "method", "how they are sent", {"enum": list(METHODS), "default": "POST", "examples": ["PUT"]}
+        ),
+        Option(
+            "headers",
+            "what is sent with them; {{ env.NAME }} for what is secret",
             {
-                "type": "object", "additionalProperties": {"type": "string"},
+                "type": "object",
+                "additionalProperties": {"type": "string"},
                 "examples": [{"Authorization": "Bearer {{ env.TOKEN }}"}],
             },
         ),
         Option(
-            "timeout", "how long one attempt may take, in seconds or as text",
+            "timeout",
+            "how long one attempt may take, in seconds or as text",
             TIMEOUT,
         ),
         Option(
-            "attempts", "how often it is tried in all",
-            {"type": "integer", "minimum": 1, "default": ATTEMPTS, "examples": [ATTEMPTS]}, portable=False,
+            "attempts",
+            "how often it is tried in all",
+            {"type": "integer", "minimum": 1, "default": ATTEMPTS, "examples": [ATTEMPTS]},
+            portable=False,
         ),
         Option(
-            "connections", "how many recipients are served at once",
-            {"type": "integer", "minimum": 1, "default": 8, "examples": [8]}, portable=False,
+            "connections",
+            "how many recipients are served at once",
+            {"type": "integer", "minimum": 1, "default": 8, "examples": [8]},
+            portable=False,
         ),
         Option(
-            "redirects", "other servers that a redirect may lead to",
-            {"type": "array", "items": {"type": "string"}, "examples": [["https://hooks.example.org"]]}, portable=False,
+            "redirects",
+            "other servers that a redirect may lead to",
+            {"type": "array", "items": {"type": "string"}, "examples": [["https://hooks.example.org"]]},
+            portable=False,
         ),
-    )  # fmt: skip
+    )
 
     def __init__(
         self,

@@ -92,32 +92,49 @@ class WebSocket(Sink):
     portable: ClassVar[bool] = True
     summary: ClassVar[str] = "a server that hands deliveries on to whoever listens"
     options: ClassVar[tuple[Option, ...]] = (
-        Option("host", "the address that it listens on", {**text_schema("127.0.0.1"), "default": "127.0.0.1"}, portable=False),
         Option(
-            "port", "the port that it listens on; 0 for any free one",
-            {"type": "integer", "minimum": 0, "maximum": 65535, "default": 0, "examples": [8765]}, portable=False,
+            "host",
+            "the address that it listens on",
+            {**text_schema("127.0.0.1"), "default": "127.0.0.1"},
+            portable=False,
         ),
         Option(
-            "secret", "what listeners' tokens are signed with, as {{ env.NAME }}",
-            text_schema("{{ env.LISTEN_SECRET }}"), portable=False,
+            "port",
+            "the port that it listens on; 0 for any free one",
+            {"type": "integer", "minimum": 0, "maximum": 65535, "default": 0, "examples": [8765]},
+            portable=False,
         ),
         Option(
-            "public", "whether anybody on this machine may listen to everything, without a token",
-            {"type": "boolean", "default": False, "examples": [True]}, portable=False,
+            "secret",
+            "what listeners' tokens are signed with, as {{ env.NAME }}",
+            text_schema("{{ env.LISTEN_SECRET }}"),
+            portable=False,
         ),
         Option(
-            "origins", "the sites whose pages may listen",
-            {"type": "array", "items": {"type": "string"}, "examples": [["https://app.example.org"]]}, portable=False,
+            "public",
+            "whether anybody on this machine may listen to everything, without a token",
+            {"type": "boolean", "default": False, "examples": [True]},
+            portable=False,
         ),
         Option(
-            "queue", "how many deliveries wait for one listener from one batch to the next",
-            {"type": "integer", "minimum": 1, "default": 256, "examples": [256]}, portable=False,
+            "origins",
+            "the sites whose pages may listen",
+            {"type": "array", "items": {"type": "string"}, "examples": [["https://app.example.org"]]},
+            portable=False,
         ),
         Option(
-            "listeners", "how many may listen at once",
-            {"type": "integer", "minimum": 1, "default": 1_000, "examples": [1_000]}, portable=False,
+            "queue",
+            "how many deliveries wait for one listener from one batch to the next",
+            {"type": "integer", "minimum": 1, "default": 256, "examples": [256]},
+            portable=False,
         ),
-    )  # fmt: skip
+        Option(
+            "listeners",
+            "how many may listen at once",
+            {"type": "integer", "minimum": 1, "default": 1_000, "examples": [1_000]},
+            portable=False,
+        ),
+    )
 
     def __init__(
         self,

@@ -69,9 +69,15 @@ def as_read(column: Column) -> Column:
     if floats is column.floats and nested is column.nested:
         return column
     return Column(
-        column.size, column.tags, texts=column.texts, ints=column.ints, floats=floats, bools=column.bools, nested=nested,
+        column.size,
+        column.tags,
+        texts=column.texts,
+        ints=column.ints,
+        floats=floats,
+        bools=column.bools,
+        nested=nested,
         wide=column.wide,
-    )  # fmt: skip
+    )
 
 
 def _floats_as_read(floats: Any, there: Any) -> Any:

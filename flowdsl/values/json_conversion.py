@@ -106,9 +106,10 @@ def _without_nulls(cells: pl.Expr, dtype: Any) -> pl.Expr:
         return pl.concat_str(pl.lit("["), items.list.join(","), pl.lit("]"))
     if isinstance(dtype, pl.Map):
         entry = pl.concat_str(
-            _written(pl.element().struct.field("key")), pl.lit(":"),
+            _written(pl.element().struct.field("key")),
+            pl.lit(":"),
             _without_nulls(pl.element().struct.field("value"), dtype.value).fill_null("null"),
-        )  # fmt: skip
+        )
         items = cells.map.entries().list.eval(entry)
         return pl.concat_str(pl.lit("{"), items.list.join(","), pl.lit("}"))
     there = cells.is_finite() if dtype.is_float() else cells.is_not_null()

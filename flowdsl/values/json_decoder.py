@@ -37,12 +37,22 @@ _MANY: Final = 1 << 11
 # them
 _DOUBTFUL: Final = r"[0-9]{18}|[eE]\+?[0-9]{3}|\\u[dD][89a-fA-F]|\\u0000"
 _WORDS: Final = {
-    "NULL": NOTHING, "BOOLEAN": BOOLEAN, "UBIGINT": NATURAL, "BIGINT": INTEGER, "HUGEINT": INTEGER, "DOUBLE": NUMBER,
+    "NULL": NOTHING,
+    "BOOLEAN": BOOLEAN,
+    "UBIGINT": NATURAL,
+    "BIGINT": INTEGER,
+    "HUGEINT": INTEGER,
+    "DOUBLE": NUMBER,
     "VARCHAR": TEXT,
-}  # fmt: skip
+}
 _TYPES: Final = {
-    NOTHING: "VARCHAR", BOOLEAN: "BOOLEAN", NATURAL: "BIGINT", INTEGER: "BIGINT", NUMBER: "DOUBLE", TEXT: "VARCHAR",
-}  # fmt: skip
+    NOTHING: "VARCHAR",
+    BOOLEAN: "BOOLEAN",
+    NATURAL: "BIGINT",
+    INTEGER: "BIGINT",
+    NUMBER: "DOUBLE",
+    TEXT: "VARCHAR",
+}
 
 
 class _AmbiguousValueError(Exception):

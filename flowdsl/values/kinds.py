@@ -34,9 +34,15 @@ MAX_DEPTH: Final = 32
 
 _WHOLE: Final = frozenset((NATURAL, INTEGER, UNSIGNED))
 _DTYPES: Final[dict[str, Any]] = {
-    NOTHING: pl.String(), BOOLEAN: pl.Boolean(), NATURAL: pl.Int64(), INTEGER: pl.Int64(), UNSIGNED: pl.UInt64(),
-    NUMBER: pl.Float64(), TEXT: pl.String(), SEVERAL: pl.String(),
-}  # fmt: skip
+    NOTHING: pl.String(),
+    BOOLEAN: pl.Boolean(),
+    NATURAL: pl.Int64(),
+    INTEGER: pl.Int64(),
+    UNSIGNED: pl.UInt64(),
+    NUMBER: pl.Float64(),
+    TEXT: pl.String(),
+    SEVERAL: pl.String(),
+}
 WORDS: Final = frozenset(_DTYPES)
 
 

@@ -72,6 +72,8 @@ def lacking(value: Callable[..., Any]) -> list[str]:
 
 
 def _takes_arguments(value: Callable[..., Any]) -> bool:
+    if getattr(value, "_is_protocol", False):
+        return False
     try:
         parameters = list(inspect.signature(value).parameters)
     except ValueError:

@@ -1,7 +1,8 @@
 """Declarations of the functions of the condition language; other packages add some (`flowdsl.functions`).
 
-A declaration has the types of the arguments, the function for single values and, optionally, one for columns. Without the
-latter, and for rows that it leaves open, the function is called once for each distinct combination of values.
+A declaration has the types of the arguments, the function for single values and, optionally, one for columns.
+Without the latter, and for rows that it leaves open, the function is called once for each distinct
+combination of values.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Function:
     usage
         a call, such as `lower(owner.name)`
     arguments
-        for each argument the types that it may have: `boolean`, `number`, `text`, `array`, `object`; empty for any
+        for each argument the types that it may have: `boolean`, `number`, `text`, `array`, `object`; empty
+        for any
     result
         the type of every result; a result may also be missing
     scalar

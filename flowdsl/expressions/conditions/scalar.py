@@ -68,7 +68,9 @@ _CHECKS: Final = {"and": "'and'", "or": "'or'", "condition": "a condition"}
 
 
 class _Callables(dict[str, Callable[..., Any]]):
-    """Functions that a tree may call: those that see to booleans, and the functions of conditions, those of plug-ins included."""
+    """Functions that a tree may call: those that see to booleans, and the functions of conditions, those of
+    plug-ins included.
+    """
 
     def __missing__(self, name: str) -> Callable[..., Any]:
         return FUNCTIONS[name].evaluate

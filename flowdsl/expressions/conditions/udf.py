@@ -78,7 +78,8 @@ def call_row(function: Function, lookup: Callable[[Path], Any], roots: Iterable[
 def _call(function: Function, context: Context) -> bool:
     try:
         result = function(context)
-    # a user's function may raise anything, and that ends this context only: the failure is kept with its words
+    # a user's function may raise anything, and that ends this context only: the failure is kept with its
+    # words
     except Exception as error:
         words = f"{type(error).__name__}: {clipped(error, 300)}"
         raise EvaluationError(f"{function_name(function)} raised {words}") from error

@@ -1,7 +1,8 @@
 """Constructs at which production's engine can crash, as far as the template alone shows.
 
-A crash is more than a failure: production processes no later event. What is listed here is wide: where a value
-decides, the construct is listed; that it does crash at a value is found where the value is met (`Crash`).
+A crash is more than a failure: production processes no later event. What is listed here is wide: where a
+value decides, the construct is listed; that it does crash at a value is found where the value is met
+(`Crash`).
 """
 
 from __future__ import annotations

@@ -79,7 +79,8 @@ _REFUSED = {
 def parse_template(text: str, *, lenient: bool = False) -> Body:
     """Parse a template; white space that its tags trim is removed.
 
-    `lenient` takes what Tera takes: includes, `super()` and keys that Tera misreads are then met when it is rendered.
+    `lenient` takes what Tera takes: includes, `super()` and keys that Tera misreads are then met when it is
+    rendered.
     """
     if len(text) > MAX_TEMPLATE:
         raise template_error(

@@ -11,18 +11,39 @@ from flowdsl.errors import did_you_mean
 _NO_NULL: Final = "null has no name in Tera: ask {% if x %}, or write x | default(value=…)"
 _WORDS: Final = {
     "filter": {
-        "count": "length", "d": "default(value=…)", "e": "escape", "forceescape": "escape", "len": "length",
-        "lstrip": "trim_start", "nl2br": "linebreaksbr", "rejectattr": "filter(attribute=…, value=…)",
-        "rstrip": "trim_end", "selectattr": "filter(attribute=…, value=…)", "size": "length", "str": "as_str",
-        "string": "as_str", "strip": "trim", "striphtml": "striptags", "to_json": "json_encode()",
-        "tojson": "json_encode()", "upcase": "upper", "downcase": "lower", "url_encode": "urlencode",
+        "count": "length",
+        "d": "default(value=…)",
+        "e": "escape",
+        "forceescape": "escape",
+        "len": "length",
+        "lstrip": "trim_start",
+        "nl2br": "linebreaksbr",
+        "rejectattr": "filter(attribute=…, value=…)",
+        "rstrip": "trim_end",
+        "selectattr": "filter(attribute=…, value=…)",
+        "size": "length",
+        "str": "as_str",
+        "string": "as_str",
+        "strip": "trim",
+        "striphtml": "striptags",
+        "to_json": "json_encode()",
+        "tojson": "json_encode()",
+        "upcase": "upper",
+        "downcase": "lower",
+        "url_encode": "urlencode",
     },
     "test": {
-        "contains": "containing", "endswith": "ending_with", "float": "number", "integer": "number", "mapping": "object",
-        "match": "matching", "sequence": "iterable", "startswith": "starting_with",
+        "contains": "containing",
+        "endswith": "ending_with",
+        "float": "number",
+        "integer": "number",
+        "mapping": "object",
+        "match": "matching",
+        "sequence": "iterable",
+        "startswith": "starting_with",
     },
     "function": {"len": "the filter length"},
-}  # fmt: skip
+}
 _SENTENCES: Final = {
     ("test", "none"): _NO_NULL,
     ("test", "null"): _NO_NULL,
@@ -36,7 +57,7 @@ _SYNTAX: Final = (
     (r"", r"if\b", "an inline `if` is written `{% if … %}…{% else %}…{% endif %}`"),
     (r"\bnot$", r"\(", "`not` stands before a value, not before parentheses"),
     (r"", r"\(", "values have no methods; filters are written `value | name(argument=…)`"),
-    (r"/$", r"/", "whole numbers come from `a / b | round(method=\"floor\")`"),
+    (r"/$", r"/", 'whole numbers come from `a / b | round(method="floor")`'),
     (r"\*$", r"\*", "there are no powers"),
     (r"\|$", r"\|", "`||` is written `or`"),
     (r"", r"&", "`&&` is written `and`"),
@@ -48,7 +69,7 @@ _SYNTAX: Final = (
     (r"\[[^\]]*$", r":", "`slice(start=…, end=…)` takes a part of a list"),
     (r"\w\([^()]*$", r"[\"'`\w]", "arguments have names, as in `truncate(length=20)`"),
     (r"\d$", r"[eE][-+]?\d", "numbers are written without an exponent"),
-)  # fmt: skip
+)
 
 
 def word_hint(kind: str, name: str, known: Iterable[str]) -> str | None:

@@ -1,7 +1,7 @@
 """Syntax tree of templates.
 
-The tree keeps the shape of Tera's own, because Tera's answers follow from that shape: an `Expr` is a value with
-filters and perhaps a `not`, and which of the three is looked at depends on where the expression stands.
+The tree keeps the shape of Tera's own, because Tera's answers follow from that shape: an `Expr` is a value
+with filters and perhaps a `not`, and which of the three is looked at depends on where the expression stands.
 Chains of one operator are flat (`a + b + c` is one `Math`), so that a long one is no deep one.
 """
 
@@ -17,8 +17,9 @@ from flowdsl.values.paths import Path
 class Ident:
     """Path as written: a root, then names, numbers and paths in brackets.
 
-    `odd` is the place of the first step of which Tera may make other names than the one that is written. `inner` are the
-    paths that it looks up on the way: those in brackets, and what it takes for one inside of a key.
+    `odd` is the place of the first step of which Tera may make other names than the one that is written.
+    `inner` are the paths that it looks up on the way: those in brackets, and what it takes for one inside of
+    a key.
     """
 
     text: str

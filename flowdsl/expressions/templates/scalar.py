@@ -1,8 +1,8 @@
 """Scalar renderer: one event after the other, on Python values.
 
-It is an interpreter of our own over the tree, and not Jinja2's compiler in its sandbox: every operator, test and
-filter of Tera gives other answers than Jinja2's, a step limit has no place there, and where nothing but JSON
-values is ever touched there is nothing to shut in.
+It is an interpreter of our own over the tree, and not Jinja2's compiler in its sandbox: every operator, test
+and filter of Tera gives other answers than Jinja2's, a step limit has no place there, and where nothing but
+JSON values is ever touched there is nothing to shut in.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from flowdsl.expressions.templates.values import MOST_U64
 class TemplateFunction:
     """Declaration of a function: its name, its implementation, and the names of its arguments.
 
-    A function that is refused says why; it has no names of arguments and can be met only in text of production.
+    A function that is refused says why; it has no names of arguments and can be met only in text of
+    production.
     """
 
     name: str

@@ -24,13 +24,15 @@ class TeraTest:
     Parameters
     ----------
     holds
-        the function from a value and the arguments to true or false; None for tests of whether there is a value
+        the function from a value and the arguments to true or false; None for tests of whether there is a
+        value
     arguments
         how many it takes
     types
         the JSON types for which it is true, of a test of types: names of `Tag`
     column
-        the form for columns, from a column and the arguments to a mask; None where it leaves a column to `holds`
+        the form for columns, from a column and the arguments to a mask; None where it leaves a column to
+        `holds`
     """
 
     name: str

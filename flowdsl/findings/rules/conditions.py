@@ -79,10 +79,13 @@ def condition_and(step: StepView) -> Iterator[Violation]:
         yield step.remark(
             f"production knows no {word!r}: it compares the variable {found.left!r} with "
             f"{found.right or 'nothing'!r}, names that do not exist",
-            "write a filter for each part" if word == "and" else "make a flow for each part" if word == "or" else
-            "turn the comparison: != for ==, not_exists for exists",
+            "write a filter for each part"
+            if word == "and"
+            else "make a flow for each part"
+            if word == "or"
+            else "turn the comparison: != for ==, not_exists for exists",
             "condition",
-        )  # fmt: skip
+        )
 
 
 @rule("condition-bare-word", "error", StepView, target=True)

@@ -10,10 +10,14 @@ from flowdsl.findings.rules.projects import used_sinks
 from flowdsl.findings.views import StepView, TemplateLeaf, payload_before
 
 _DEFAULTS: Final[Mapping[str, str]] = {
-    "title": "the title is `Notification`", "body": "the body is empty", "notification_type": "the type is `generic`",
-    "entity_type": "the variable of that name is taken", "entity_id": "the variable of that name is taken",
-    "field": "that of the configuration is taken", "operation": "that of the configuration is taken",
-}  # fmt: skip
+    "title": "the title is `Notification`",
+    "body": "the body is empty",
+    "notification_type": "the type is `generic`",
+    "entity_type": "the variable of that name is taken",
+    "entity_id": "the variable of that name is taken",
+    "field": "that of the configuration is taken",
+    "operation": "that of the configuration is taken",
+}
 _TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
     "in_app": ("title", "body", "notification_type"),
     "push": ("title", "body", "notification_type"),

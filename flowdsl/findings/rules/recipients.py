@@ -41,9 +41,11 @@ def _same(step: StepView, leaf: TemplateLeaf, variable: str) -> bool:
     if f"{path[0]}_id" == variable and any(s.get("as") == path[0] for s in _fanned(step)):
         return True
     setting = [s for s in step.flow.steps[: step.number] if s.get("as") == path[0]]
-    return bool(setting) and setting[-1].name == "resolve" and (
-        setting[-1].get("via") is None and setting[-1].get("from") == variable
-    )  # fmt: skip
+    return (
+        bool(setting)
+        and setting[-1].name == "resolve"
+        and (setting[-1].get("via") is None and setting[-1].get("from") == variable)
+    )
 
 
 @rule("recipient-is-target", "error", StepView, target=True)

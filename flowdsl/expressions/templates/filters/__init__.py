@@ -1,6 +1,7 @@
 """Tera's filters by name, and those that other packages add (`flowdsl.filters`).
 
-Each takes the value and its arguments and gives a value or fails; none reads a clock, a file or anything else.
+Each takes the value and its arguments and gives a value or fails; none reads a clock, a file or anything
+else.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Filter `date`: formats a time given as text or in seconds.
 
-The codes are those of production's library (chrono) in English; `locale` is taken and means nothing there either.
+The codes are those of production's library (chrono) in English; `locale` is taken and means nothing there
+either.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Declarations of template filters: name, arguments, type of the result, and the form for columns if there is one."""
+"""Declarations of template filters: name, arguments, type of the result, and the form for columns if there is
+one.
+"""
 
 from __future__ import annotations
 

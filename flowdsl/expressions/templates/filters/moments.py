@@ -1,7 +1,7 @@
 """Times as production's library (chrono) has them: years -262143 to 262142, and leap seconds.
 
-Python's own end at the years 1 and 9999. The calendar repeats itself after 400 years, so a time is kept as one of Python's
-in the years from 1970 to 2369, and how many years it is away from there.
+Python's own end at the years 1 and 9999. The calendar repeats itself after 400 years, so a time is kept as
+one of Python's in the years from 1970 to 2369, and how many years it is away from there.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _WITHOUT_OFFSET: Final = re.compile(_DATE + _BLANKS + "T" + _CLOCK)
 class Moment:
     """Time with nanoseconds in some zone.
 
-    `offset` is how far that clock is from UTC, in seconds, and `zone` what it is called; both None where that is not
-    known. In a leap second there are more than a thousand million nanoseconds.
+    `offset` is how far that clock is from UTC, in seconds, and `zone` what it is called; both None where that
+    is not known. In a leap second there are more than a thousand million nanoseconds.
     """
 
     seconds: int

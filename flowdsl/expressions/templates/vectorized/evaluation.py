@@ -1,7 +1,8 @@
 """Vectorized evaluation of template expressions.
 
-Where columns have no answer of their own (arrays written out, functions, arguments that vary) the expression is
-put to the row form once for each distinct set of its inputs. Both forms give the same answers and the same failures.
+Where columns have no answer of their own (arrays written out, functions, arguments that vary) the expression
+is put to the row form once for each distinct set of its inputs. Both forms give the same answers and the same
+failures.
 """
 
 from __future__ import annotations
