@@ -387,7 +387,7 @@ def histories(draw: st.DrawFn) -> pl.DataFrame:
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sorting outside memory with files of a few rows, so that small histories take the long way."""
     monkeypatch.setattr(external_sort, "ROWS_A_FILE", 5)
-    monkeypatch.setattr(external_sort.Sample, "STEP", 2)
+    monkeypatch.setattr(external_sort.KeySample, "STEP", 2)
 
 
 @settings(max_examples=60, deadline=None)
@@ -397,7 +397,7 @@ def test_any_chunk_size_and_any_row_groups_give_the_order_of_time_and_position(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(external_sort, "ROWS_A_FILE", 5)
-        patch.setattr(external_sort.Sample, "STEP", 2)
+        patch.setattr(external_sort.KeySample, "STEP", 2)
         good = frame.filter(pl.col("kind") == "link.created").sort("timestamp", maintain_order=True)
         path = written(frame, tmp_path_factory.mktemp("h") / "a.parquet", row_group_size=groups)
         for log in (frame, path):

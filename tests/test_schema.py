@@ -363,6 +363,10 @@ def mutations(draw: st.DrawFn) -> Any:
     return document
 
 
+def test_a_document_of_production_without_flows_is_valid() -> None:
+    assert_agree({"entities": {"user": {"fields": ["name"]}}, "links": []})
+
+
 @settings(max_examples=600)
 @given(mutations())
 def test_schema_and_reader_agree_on_what_is_left_of_valid_documents(document: Any):

@@ -137,7 +137,7 @@ def _project() -> dict[str, Any]:
         "description": "Flows with their sinks and tests; other keys, such as entities and links, are production's own.",
         "type": "object",
         "properties": properties,
-        "anyOf": [{"required": ["events"]}, {"required": ["sinks"]}],
+        "anyOf": [{"required": ["events"]}, {"required": ["sinks"]}, {"required": ["entities", "links"]}],
         "examples": [{"events": {"flows": [_FLOW_EXAMPLE]}, "sinks": [_SINK_EXAMPLE]}],
     }
 
