@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,12 @@ def test_rule_36_what_is_given_up_is_listed_and_can_be_run_again(log: Any) -> No
     assert len(live([edited, slow], log, state="discard").discarded) == 4
 
 
-def test_rule_36_giving_up_is_said_once(log: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_rule_36_giving_up_is_said_once(
+    log: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # whatever was configured by a library that another test has loaded
+    monkeypatch.setattr(logging.getLogger("flowdsl.live"), "disabled", False)
+    caplog.set_level(logging.WARNING, logger="flowdsl.live")
     like(log, "ann")
     live(OLD, log)
     live(first, log, state="discard")
