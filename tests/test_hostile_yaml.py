@@ -171,6 +171,7 @@ def cost_of_a_project(size: int) -> float:
     return time.process_time() - began
 
 
+@pytest.mark.slow  # compares times
 def test_a_large_project_costs_as_much_as_many_small_ones():
     cost_of_a_project(1)
     # twice as much for each flow, where something that looks at all the others for each takes eight times as much
