@@ -31,13 +31,3 @@ def path_of(given: str | os.PathLike[str], error: type[FlowError] = DataError) -
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
         raise error(f"the path {short_repr(str(path), 80)} has a name of more than {_LONGEST_NAME} bytes")
     return path
-
-
-def make_folders(path: Path, mode: int = 0o777) -> Path:
-    """Create a folder and its parents, as far as they do not exist; return its real path.
-
-    `missing/..` creates nothing: what a path goes back from is no parent of the folder.
-    """
-    real = Path(os.path.realpath(path))
-    real.mkdir(mode=mode, parents=True, exist_ok=True)
-    return real

@@ -300,3 +300,10 @@ def test_read_gives_arrow_batches_across_segments_and_tail(tmp_path: Path, small
     log.append(users(30, 33), AT)
     got = [n for batch in log.read(28, 33) for n in batch.column("seq_no").to_pylist()]
     assert got == [28, 29, 30, 31, 32]
+
+
+def test_a_path_may_go_back_from_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    folder = tmp_path / "missing" / ".." / "log"
+    with ParquetEventLog(folder) as log:
+        log.append(entity_deleted("user", "ann"))
+    assert ParquetEventLog(folder).count() == 1

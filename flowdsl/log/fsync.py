@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from flowdsl.errors import DataError
-from flowdsl.paths import make_folders
 
 _NO_OTHER: Final = "remove it, or put the file itself there: links would lead out of the folder"
 
@@ -26,7 +25,7 @@ def make_folder(folder: Path, *, inside: bool = False) -> None:
     if inside and folder.is_symlink():
         raise DataError("is a symbolic link", place=str(folder), allowed="a folder", hint=_NO_OTHER)
     if not folder.is_dir():
-        make_folders(folder, 0o700)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(folder.parent)
 
 

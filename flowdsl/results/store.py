@@ -14,7 +14,7 @@ import polars as pl
 
 from flowdsl.errors import DataError, ReplayError
 from flowdsl.log.errors import reading
-from flowdsl.paths import make_folders, path_of
+from flowdsl.paths import path_of
 from flowdsl.progress import heartbeat
 from flowdsl.results.manifest_schema import Manifest
 from flowdsl.results.validation import checked_manifest, checked_meta
@@ -164,7 +164,9 @@ class FolderStore:
         """Create a store in a new or empty folder."""
         path = _path(folder)
         try:
-            path = make_folders(path)
+            # `missing/..` makes nothing: what a path only passes by is no folder of the result
+            path = Path(os.path.realpath(path))
+            path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
                 raise ReplayError(
                     f"out={str(folder)!r} is not empty", hint="name a new folder, or empty this one"
@@ -191,7 +193,7 @@ class FolderStore:
         number = self._next.get(table, 0)
         self._next[table] = number + 1
         folder = self.folder / table
-        make_folders(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         rows = part.frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         rows = rows.replace_schema_metadata({META: json.dumps(part.meta).encode()})
         pq.write_table(rows, folder / f"{number:06}.parquet", compression="zstd", compression_level=1)

@@ -19,7 +19,6 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.log.table import told
-from flowdsl.paths import make_folders
 from flowdsl.progress import Progress, run_in_background, track
 from flowdsl.samples.words import COMMENT, LINK, POST, USER, comments, people, posts, spelled, uuids
 
@@ -101,7 +100,7 @@ def write_sample(
     if events < 1:
         raise DataError(f"a sample of {events} events is none", allowed="at least 1 event")
     sample = sample_in(folder)
-    make_folders(sample.graph / "entities")
+    (sample.graph / "entities").mkdir(parents=True, exist_ok=True)
     with track(progress, events, "sample") as follower:
         history = run_in_background(lambda: _History(events, np.random.default_rng(seed), np.uint64(seed)))
         drawn, written = follower.part(_DRAWING), follower.part(1 - _DRAWING)
