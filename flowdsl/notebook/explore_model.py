@@ -12,6 +12,7 @@ import numpy as np
 
 from flowdsl.explanation.text import format_time, format_value
 from flowdsl.notebook.outcome_kinds import holds
+from flowdsl.text import clip
 from flowdsl.values.json_types import MISSING
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class ExploreModel:
                     "time": format_time(row["timestamp"].replace(microsecond=0)),
                     "kind": row["kind"],
                     "type": row["link_type"] or row["entity_type"] or "",
-                    "ids": clipped_text(str(ends or ""), 200),
+                    "ids": clip(str(ends or ""), 200),
                     "outcomes": self._outcomes_of(row["seq_no"]),
                     "open": row["seq_no"] == self.seq_no,
                 }
@@ -255,7 +256,7 @@ class ExploreModel:
             "seq_no": event["seq_no"],
             "title": " ".join(part for part in (event["kind"], of) if part),
             "time": f"{format_time(event['timestamp'])} UTC",
-            "fields": [[name, clipped_text(str(value), LONGEST)] for name, value in fields.items()],
+            "fields": [[name, clip(str(value), LONGEST)] for name, value in fields.items()],
         }
 
     def _ends(self) -> list[dict[str, str]]:
@@ -293,7 +294,7 @@ def step_view(step: ExplainedStep) -> dict[str, Any]:
     """Return a step of an event's path as plain JSON."""
     return {
         "number": step.step,
-        "text": clipped_text(step.text, 300),
+        "text": clip(step.text, 300),
         "operator": step.operator,
         "outcome": step.outcome,
         "reason": step.reason,
@@ -314,9 +315,4 @@ def value_text(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     if len(text) > 80:
         text = json.dumps(value, ensure_ascii=False, default=str, indent=1)
-    return clipped_text(text, LONGEST)
-
-
-def clipped_text(text: str, longest: int) -> str:
-    """Truncate text to a number of characters."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return clip(text, LONGEST)
