@@ -21,9 +21,9 @@ from flowdsl.sinks.sqlite_sink import (
     KeptSink,
     StoredKey,
     changed_by_id,
-    check_page,
     json_text,
     no_recipient,
+    page_of,
     told_key,
 )
 
@@ -149,21 +149,12 @@ class Feed(KeptSink[Row]):
         >>> Feed().page("ann").next is None
         True
         """
-        check_page(limit=limit, before=0 if before is None else before)
-        end = "" if before is None else "and number < ? "
-        rows = self._database.rows(
-            "items",
-            f"where recipient = ? {end}order by number desc limit ?",
-            (recipient, *(() if before is None else (before,)), limit + 1),
-            "number",
-        )
-        # one more than asked for tells whether there is another page
-        more = len(rows) > limit
-        items = [
+        rows, following = page_of(self._database, "items", "number", recipient, before, limit)
+        items = (
             FeedItem(told_key(name), json.loads(text), _EPOCH + at * _MICROSECOND)
-            for _, name, _, text, at in rows[:limit]
-        ]
-        return FeedPage(tuple(items), rows[limit - 1][0] if more else None)
+            for _, name, _, text, at in rows
+        )
+        return FeedPage(tuple(items), following)
 
     def items(self, recipient: str) -> Iterator[FeedItem]:
         """Iterate over a recipient's whole feed, newest items first.

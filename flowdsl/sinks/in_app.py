@@ -30,6 +30,7 @@ from flowdsl.sinks.sqlite_sink import (
     check_page,
     json_text,
     no_recipient,
+    page_of,
     told_key,
 )
 from flowdsl.text import short_repr
@@ -221,14 +222,8 @@ class InApp(Recipients, KeptSink[Row]):
         >>> [n.title for n in page.items], [n.title for n in in_app.page("ann", page.next).items]
         (['c', 'b'], ['a'])
         """
-        check_page(limit=limit, before=0 if before is None else before)
-        end = "" if before is None else "and number < ? "
-        given = () if before is None else (before,)
-        rest = f"where recipient = ? {end}order by number desc limit ?"
-        # one more than asked for tells whether there is another page
-        rows = self._database.rows("notifications", rest, (recipient, *given, limit + 1), _BESIDE)
-        more = len(rows) > limit
-        return NotificationPage(tuple(map(_notification, rows[:limit])), rows[limit - 1][0] if more else None)
+        rows, following = page_of(self._database, "notifications", _BESIDE, recipient, before, limit)
+        return NotificationPage(tuple(map(_notification, rows)), following)
 
     def total(self, recipient: str) -> int:
         """Return the number of a recipient's notifications.

@@ -369,3 +369,18 @@ def check_page(*, limit: object, **places: object) -> None:
             raise SinkError(
                 f"{name} is {short_repr(number)}", allowed=f"a whole number from {least} up, of 63 bits"
             )
+
+
+def page_of(
+    database: Database, table: str, beside: str, recipient: str, before: int | None, limit: int
+) -> tuple[list[Any], int | None]:
+    """Return a recipient's newest rows before a number, and the number at which the next page begins.
+
+    `number` is the first of the columns `beside`.
+    """
+    check_page(limit=limit, before=0 if before is None else before)
+    end, given = ("", ()) if before is None else ("and number < ? ", (before,))
+    # one more than asked for tells whether there is another page
+    rest = f"where recipient = ? {end}order by number desc limit ?"
+    rows = database.rows(table, rest, (recipient, *given, limit + 1), beside)
+    return rows[:limit], rows[limit - 1][0] if len(rows) > limit else None
