@@ -162,35 +162,9 @@ class MemoryEventLog(EventLog):
         return KnownIds(self)
 
     def last_seq_no(self) -> int:
-        """Return the number of the last event.
-
-        Returns
-        -------
-        int
-            The number, or 0 if the log is empty.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().last_seq_no()
-        0
-        """
         return self._last
 
     def count(self) -> int | None:
-        """Return the number of rows.
-
-        Returns
-        -------
-        int or None
-            The number, or None if it is unknown without reading.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().count()
-        0
-        """
         with self._changed:
             return self._blocks.height + len(self._tail)
 
@@ -228,156 +202,41 @@ class MemoryEventLog(EventLog):
         return together(cut(picked(frames, names), size), size)
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
-        """Store that a live run's clock was at this time after an event, because a timer fired without an
-        event.
-
-        Parameters
-        ----------
-        clock
-            The clock.
-        after
-            The event; the last one by default.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog, entity_deleted
-        >>> log = MemoryEventLog()
-        >>> _ = log.append(entity_deleted("user", "ann"), timestamp="2024-01-01T00:00:00Z")
-        >>> log.mark_clock("2024-01-01T01:00:00Z")
-        """
         with self._changed:
             self._marks.append((self._last if after is None else after, timestamp_us(clock)))
 
     def clock_marks(self, since: int = 0) -> pl.DataFrame:
-        """Return the clock marks.
-
-        Parameters
-        ----------
-        since
-            Only marks made after this event or later.
-
-        Returns
-        -------
-        polars.DataFrame
-            One row per mark with `seq_no` and `clock`, in the order they were made.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().clock_marks().columns
-        ['seq_no', 'clock']
-        """
         marks = self._marks
         # the newest come last, and a live run asks for no others
         begin = bisect.bisect_left(marks, since, key=lambda mark: mark[0])
         return marks_frame(marks[begin:])
 
     def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
-        """Store that these events, which are dated in the future, do not move the log clock.
-
-        A live run stores this before it processes the events (`max_ahead`). The first mark of an event
-        counts.
-
-        Parameters
-        ----------
-        seq_nos
-            The events.
-        clock
-            The clock at them, unless it is later already.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog, entity_deleted
-        >>> log = MemoryEventLog()
-        >>> _ = log.append(entity_deleted("user", "ann"), timestamp="2077-01-01T00:00:00Z")
-        >>> log.mark_ahead([1], "2024-01-01T00:00:00Z")
-        """
         with self._changed:
             known = {seq_no for seq_no, _ in self._ahead}
             fresh = [(seq_no, timestamp_us(clock)) for seq_no in seq_nos if seq_no not in known]
             self._ahead = sorted(self._ahead + fresh)
 
     def ahead_marks(self, since: int = 0) -> pl.DataFrame:
-        """Return the events that do not move the log clock.
-
-        Parameters
-        ----------
-        since
-            Only events from this number on.
-
-        Returns
-        -------
-        polars.DataFrame
-            One row per event with `seq_no` and `clock`, the clock at it unless it is later already.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().ahead_marks().columns
-        ['seq_no', 'clock']
-        """
         marks = self._ahead
         return marks_frame(marks[bisect.bisect_left(marks, since, key=lambda mark: mark[0]) :])
 
     @property
     def problems(self) -> pd.DataFrame:
-        """Rows that could not be read or are unusual, as a table: `place`, `row`, `problem`, `reason`,
-        `text`.
-        """
         return self._problems.frame()
 
     @property
     def problem_counts(self) -> dict[str, int]:
-        """Number of problems of each sort."""
         return dict(self._problems.counts)
 
     @property
     def broken(self) -> int:
-        """Number of rows that were skipped because they cannot be events."""
         return self._problems.counts["broken"]
 
     def position(self, consumer: str) -> int:
-        """Return the position of a consumer.
-
-        Parameters
-        ----------
-        consumer
-            The name of the consumer.
-
-        Returns
-        -------
-        int
-            The number of the last event it has acknowledged, or 0.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().position("mailer")
-        0
-        """
         return self._positions.get(consumer, 0)
 
     def wait(self, after: int, timeout: float | None) -> bool:
-        """Wait for events after a number.
-
-        Parameters
-        ----------
-        after
-            The number.
-        timeout
-            The longest time to wait, in seconds; None waits without limit.
-
-        Returns
-        -------
-        bool
-            True if there are such events.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().wait(0, timeout=0)
-        False
-        """
         if self._last > after:
             return True
         with self._changed:

@@ -171,37 +171,11 @@ class ParquetEventLog(EventLog):
         return catalog.identity if catalog else None
 
     def last_seq_no(self) -> int:
-        """Return the number of the last event.
-
-        Returns
-        -------
-        int
-            The number, or 0 if the log is empty.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().last_seq_no()
-        0
-        """
         if self._plain:
             return self._plain_last
         return self._log.last()
 
     def count(self) -> int | None:
-        """Return the number of rows.
-
-        Returns
-        -------
-        int or None
-            The number, or None if it is unknown without reading.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().count()
-        0
-        """
         if self._plain:
             return self._plain.count()
         catalog, rows = self._log.held()
@@ -263,23 +237,6 @@ class ParquetEventLog(EventLog):
         return ahead(together(cut(found, size), size))
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
-        """Store that a live run's clock was at this time after an event, because a timer fired without an
-        event.
-
-        Parameters
-        ----------
-        clock
-            The clock.
-        after
-            The event; the last one by default.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog, entity_deleted
-        >>> log = MemoryEventLog()
-        >>> _ = log.append(entity_deleted("user", "ann"), timestamp="2024-01-01T00:00:00Z")
-        >>> log.mark_clock("2024-01-01T01:00:00Z")
-        """
         clock_us = timestamp_us(clock)
         with self._writing():
             if self._log.writing:
@@ -290,47 +247,10 @@ class ParquetEventLog(EventLog):
                 catalog.mark_clock(self.last_seq_no() if after is None else after, clock_us)
 
     def clock_marks(self, since: int = 0) -> pl.DataFrame:
-        """Return the clock marks.
-
-        Parameters
-        ----------
-        since
-            Only marks made after this event or later.
-
-        Returns
-        -------
-        polars.DataFrame
-            One row per mark with `seq_no` and `clock`, in the order they were made.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().clock_marks().columns
-        ['seq_no', 'clock']
-        """
         catalog = None if self._plain else self._log.catalog()
         return marks_frame(catalog.clock_marks(since) if catalog else [])
 
     def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
-        """Store that these events, which are dated in the future, do not move the log clock.
-
-        A live run stores this before it processes the events (`max_ahead`). The first mark of an event
-        counts.
-
-        Parameters
-        ----------
-        seq_nos
-            The events.
-        clock
-            The clock at them, unless it is later already.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog, entity_deleted
-        >>> log = MemoryEventLog()
-        >>> _ = log.append(entity_deleted("user", "ann"), timestamp="2077-01-01T00:00:00Z")
-        >>> log.mark_ahead([1], "2024-01-01T00:00:00Z")
-        """
         clock_us = timestamp_us(clock)
         with self._writing():
             if self._log.writing:
@@ -339,24 +259,6 @@ class ParquetEventLog(EventLog):
                 self._log.catalog_to_change().mark_ahead(seq_nos, clock_us)
 
     def ahead_marks(self, since: int = 0) -> pl.DataFrame:
-        """Return the events that do not move the log clock.
-
-        Parameters
-        ----------
-        since
-            Only events from this number on.
-
-        Returns
-        -------
-        polars.DataFrame
-            One row per event with `seq_no` and `clock`, the clock at it unless it is later already.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().ahead_marks().columns
-        ['seq_no', 'clock']
-        """
         catalog = None if self._plain else self._log.catalog()
         return marks_frame(catalog.ahead_marks(since) if catalog else [])
 
@@ -486,59 +388,19 @@ class ParquetEventLog(EventLog):
 
     @property
     def broken(self) -> int:
-        """Number of rows that were skipped because they cannot be events."""
         return self._plain.broken if self._plain else self._problems.counts["broken"]
 
     @property
     def problem_counts(self) -> dict[str, int]:
-        """Number of problems of each sort."""
         return self._plain.problem_counts if self._plain else dict(self._all_problems.counts)
 
     def position(self, consumer: str) -> int:
-        """Return the position of a consumer.
-
-        Parameters
-        ----------
-        consumer
-            The name of the consumer.
-
-        Returns
-        -------
-        int
-            The number of the last event it has acknowledged, or 0.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().position("mailer")
-        0
-        """
         if self._plain:
             return self._positions.get(consumer, 0)
         catalog = self._log.catalog()
         return catalog.position(consumer) if catalog else 0
 
     def wait(self, after: int, timeout: float | None) -> bool:
-        """Wait for events after a number.
-
-        Parameters
-        ----------
-        after
-            The number.
-        timeout
-            The longest time to wait, in seconds; None waits without limit.
-
-        Returns
-        -------
-        bool
-            True if there are such events.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog
-        >>> MemoryEventLog().wait(0, timeout=0)
-        False
-        """
         if self._plain:
             return self.last_seq_no() > after
         return self._log.wait(after, timeout)

@@ -57,7 +57,8 @@ def incomplete_callables() -> list[str]:
 
 def lacking(value: Callable[..., Any]) -> list[str]:
     """Return the sections that a callable's docstring should have and has not."""
-    text = inspect.cleandoc(value.__doc__ or "")
+    # a method that says nothing has the docstring of the one that it overrides
+    text = inspect.getdoc(value) or ""
     needed = {
         "Parameters": ("Parameters", "Attributes") if _takes_arguments(value) else (),
         "Returns": ("Returns", "Yields") if _gives_something(value) else (),
