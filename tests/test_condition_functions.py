@@ -109,3 +109,49 @@ def test_a_broken_plug_in_is_an_error_that_names_its_distribution(tmp_path, monk
         fd.on("link.created").where("broken(source_id) == 'a'")
     assert what in str(refused.value)
     assert "acme-broken" in str(refused.value)
+
+
+PADDED = """
+from flowdsl.expressions.conditions.functions import Function
+
+PADDED = Function(
+    "padded", "The text, filled up on its left.", "padded(source_id, 4, fill='0')",
+    {"text": ("text",), "size": ("number",), "fill": ("text",)}, "text",
+    lambda text, size, fill: text.rjust(int(size), fill), defaults={"fill": " "},
+)
+"""
+
+
+@pytest.fixture
+def padded(tmp_path, monkeypatch):
+    """A function whose last argument has a default."""
+    install(tmp_path, monkeypatch, "acme-padded", PADDED, {"flowdsl.functions:padded": "PADDED"})
+
+
+def test_an_argument_with_a_default_is_given_by_name_or_left_out(padded):
+    bare, filled = "padded(source_id, 3) == ' ab'", 'padded(source_id, 3, fill="0") == "0ab"'
+    for condition in (bare, filled, fd.fn.padded(fd.var.source_id, 3, fill="0") == "0ab"):
+        flow = fd.on("link.created").where(condition).map(a="b").deliver("s")
+        assert len(fd.replay(flow, log_of("| at | source |\n | 1 | ab |\n | 2 | c |"))["s"]) == 1
+        assert eval(f"fd.{flow.steps[0].text}", {"fd": fd.on("link.created")}).steps == flow.steps[:1]
+    whole = fd.on("link.created").where("padded(source_id, 3, fill=' ') == ' ab'")
+    assert whole == fd.on("link.created").where(bare.replace("3)", "3, ' ')"))
+    assert whole.steps[0].text == """where('padded(source_id, 3) == " ab"')"""
+
+
+@pytest.mark.parametrize(
+    ("condition", "what", "hint"),
+    [
+        ("padded(source_id, 3, fil='0') == 'a'", "no argument 'fil' that is given by name", "did you mean 'fill'"),
+        ("padded(source_id, 3, '1', fill='0') == 'a'", "has the argument 'fill' twice", None),
+        ("padded(source_id, 3, fill='1', fill='0') == 'a'", "'fill' is given twice", None),
+        ("padded(source_id, fill='1', 3) == 'a'", "an argument without a name behind one with a name", None),
+        ("padded(source_id, fill='1') == 'a'", "padded takes two arguments, not 1", None),
+        ("lower(source_id = 1) == 'a'", "no argument 'source_id' that is given by name", "equality is =="),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_named_argument_is_said(padded, condition, what, hint):
+    with pytest.raises(fd.ConditionError) as refused:
+        fd.on("link.created").where(condition)
+    assert what in str(refused.value)
+    assert hint is None or hint in str(refused.value.hint)

@@ -16,8 +16,8 @@ class _Plugin:
         self.name = name
         self.__doc__ = FUNCTIONS[name].doc
 
-    def __call__(self, *arguments: object) -> Var:
-        return called(self.name, *arguments)
+    def __call__(self, *arguments: object, **named: object) -> Var:
+        return called(self.name, *arguments, **named)
 
     def __repr__(self) -> str:
         return f"fn.{self.name}"

@@ -31,8 +31,8 @@ class _Plugin:
         self.name = name
         self.__doc__ = FUNCTIONS[name].doc
 
-    def __call__(self, *arguments: object) -> Var:
-        return called(self.name, *arguments)
+    def __call__(self, *arguments: object, **named: object) -> Var:
+        return called(self.name, *arguments, **named)
 
     def __repr__(self) -> str:
         return f"fn.{self.name}"
@@ -75,16 +75,20 @@ def source() -> str:
 def _method(function: Function) -> str:
     usage = parse_expression(function.usage)
     assert isinstance(usage, FunctionCall)
-    parameters = ", ".join(f"{name}: object" for name in function.arguments)
+    first = [name for name in function.arguments if name not in function.defaults]
+    parameters = [f"{name}: object" for name in first]
+    parameters += [f"{name}: object = {value!r}" for name, value in function.defaults.items()]
+    passed = [*first, *(f"{name}={name}" for name in function.defaults)]
+    written = (f"{name}={_python(node)}" if name else _python(node) for name, node in usage.written)
     return f'''
-    def {function.name}(self, {parameters}) -> Var:
+    def {function.name}(self, {", ".join(parameters)}) -> Var:
         """{function.doc}
 
         >>> from flowdsl import fn, var
-        >>> fn.{function.name}({", ".join(map(_python, usage.arguments))})
+        >>> fn.{function.name}({", ".join(written)})
         var({str(usage)!r})
         """
-        return called("{function.name}", {", ".join(function.arguments)})
+        return called("{function.name}", {", ".join(passed)})
 '''
 
 

@@ -232,9 +232,10 @@ def _computed(operator: str, left: object, right: object) -> Var:
     return Var(Arithmetic(operator, _node(left), _node(right)))
 
 
-def called(function: str, *arguments: object) -> Var:
+def called(function: str, *arguments: object, **named: object) -> Var:
     """Return the call of a function of conditions."""
-    return Var(FunctionCall(function, tuple(_node(argument) for argument in arguments)))
+    by_name = {name: _node(argument) for name, argument in named.items()}
+    return Var(FunctionCall.of(function, [_node(argument) for argument in arguments], by_name))
 
 
 def _method_hint(name: str, of: str) -> str | None:

@@ -189,7 +189,8 @@ def _with_tightness(node: Expression) -> tuple[str, int]:
     if isinstance(node, ListOf):
         return f"[{', '.join(literal(item.value) for item in node.items)}]", _ATOM
     if isinstance(node, FunctionCall):
-        arguments = ", ".join(_python(argument, 0) for argument in node.arguments)
+        written = ((name, _python(argument, 0)) for name, argument in node.written)
+        arguments = ", ".join(f"{name}={text}" if name else text for name, text in written)
         return f"fn.{node.function}({arguments})", _ATOM
     if isinstance(node, (Not, Negative)):
         if isinstance(node.operand, (ConditionLiteral, ListOf)):

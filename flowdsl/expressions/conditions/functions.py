@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from flowdsl.expressions.conditions.semantics import OperandTypeError, equal, kind, within_64_bits
-from flowdsl.expressions.conditions.typecheck import EvaluationError, clipped
+from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clipped
 from flowdsl.registry import Registry, instance_problem, late
 from flowdsl.values.missing import MISSING
 
@@ -57,6 +57,8 @@ class Function:
         the same for columns
     portable
         whether production has it, written behind its path: `a.b exists`
+    defaults
+        constants for the last arguments, which may be left out and are given by name: `bucket(x, 10, salt="a")`
 
     >>> Function("double", "Twice the number.", "double(data.n)", {"number": ("number",)}, "number", lambda n: 2 * n).evaluate(4)
     8
@@ -70,6 +72,7 @@ class Function:
     scalar: Callable[..., Any]
     vectorized: Vectorized | None = None
     portable: bool = False
+    defaults: Mapping[str, Scalar] = field(default_factory=dict)
 
     @cached_property
     def takes_missing(self) -> bool:

@@ -93,7 +93,7 @@ class _Parser:
         token = self.token
         if token.kind == "end":
             return self.error(token, "the condition ends too early", allowed=allowed)
-        hint = None
+        hint = "equality is ==" if token.text == "=" else None
         if token.kind == "word":
             hint = _WORDS.get(token.text.lower())
             if token.text.lower() in ("and", "or", "not", "in"):
@@ -268,12 +268,29 @@ class _Parser:
     def call(self, name: Token) -> Expression:
         opened = self.next()
         arguments: list[Expression] = []
-        if not self.takes(")"):
-            arguments.append(self.expression(0))
-            while self.takes(","):
-                arguments.append(self.expression(0))
-            self.expect(")", opened)
-        return self.placed(name, FunctionCall, name.text, tuple(arguments))
+        named: dict[str, Expression] = {}
+        while not self.takes(")"):
+            if arguments or named:
+                self.expect(",", opened)
+            start, word = self.token, self.argument_name()
+            if word is None and named:
+                raise self.error(start, "an argument without a name behind one with a name")
+            if word in named:
+                raise self.error(start, f"the argument {word!r} is given twice")
+            argument = self.expression(0)
+            if word is None:
+                arguments.append(argument)
+            else:
+                named[word] = argument
+        return self.placed(name, FunctionCall.of, name.text, arguments, named)
+
+    def argument_name(self) -> str | None:
+        """Consume `name=` before an argument, and return the name."""
+        token, following = self.token, self.tokens[min(self.at + 1, len(self.tokens) - 1)]
+        if token.kind != "word" or following.text != "=":
+            return None
+        self.at += 2
+        return token.text
 
     def list_of(self, opened: Token) -> Expression:
         items: list[ConditionLiteral] = []

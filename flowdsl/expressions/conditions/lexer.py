@@ -17,13 +17,12 @@ _TOKEN: Final = re.compile(
     |(?P<bad_number>[0-9][\w.]*)
     |(?P<text>"[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*')
     |(?P<word>[^\W\d]\w*)
-    |(?P<foreign>===|!==|<>|=>|=<|&&|\|\||\*\*|//|\{\{|=(?!=)|!(?!=)|[&|~^“”‘’`])
-    |(?P<sign>==|!=|<=|>=|[<>()\[\],.+\-*/%$])""",
+    |(?P<foreign>===|!==|<>|=>|=<|&&|\|\||\*\*|//|\{\{|!(?!=)|[&|~^“”‘’`])
+    |(?P<sign>==|!=|<=|>=|[=<>()\[\],.+\-*/%$])""",
     re.VERBOSE,
 )
 # what people write in other languages, and what it is here
 _FOREIGN: Final = {
-    "=": "equality is ==",
     "===": "equality is ==",
     "!==": "inequality is !=",
     "<>": "inequality is !=",

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Final
 
 from flowdsl.errors import ConditionError, did_you_mean
-from flowdsl.expressions.conditions.functions import FUNCTIONS, PATH
+from flowdsl.expressions.conditions.functions import FUNCTIONS, PATH, Function
 from flowdsl.expressions.conditions.typecheck import (
     Scalar,
     check_text,
@@ -157,20 +157,14 @@ class FunctionCall(Expression):
     kind: str = field(init=False, compare=False, repr=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __post_init__(self) -> None:
+        known = _function(self.function)
+        left_out = list(known.arguments)[len(self.arguments) :]
+        if all(name in known.defaults for name in left_out):
+            defaults = (ConditionLiteral(known.defaults[name]) for name in left_out)
+            object.__setattr__(self, "arguments", (*self.arguments, *defaults))
         self._measure()
-        known = FUNCTIONS.get(self.function)
-        if known is None:
-            raise ConditionError(
-                f"there is no function {self.function!r}",
-                allowed=", ".join(FUNCTIONS),
-                hint=did_you_mean(self.function, FUNCTIONS),
-            )
         if len(self.arguments) != len(known.arguments):
-            count = len(known.arguments)
-            wanted = {1: "one argument", 2: "two arguments"}.get(count, f"{count} arguments")
-            raise ConditionError(
-                f"{self.function} takes {wanted}, not {len(self.arguments)}", allowed=known.usage
-            )
+            raise _miscounted(known, len(self.arguments))
         for argument, kinds in zip(self.arguments, known.arguments.values(), strict=True):
             if kinds == PATH and not isinstance(argument, Reference):
                 raise ConditionError(
@@ -180,12 +174,67 @@ class FunctionCall(Expression):
                 require(self.function, kinds, argument)
         object.__setattr__(self, "kind", known.result)
 
+    @classmethod
+    def of(
+        cls, function: str, arguments: Sequence[Expression], named: Mapping[str, Expression]
+    ) -> FunctionCall:
+        """Build a call whose last arguments may be given by name."""
+        if not named:
+            return cls(function, tuple(arguments))
+        known = _function(function)
+        places = {name: place for place, name in enumerate(known.arguments)}
+        given = dict(enumerate(arguments))
+        if len(given) < len(places) - len(known.defaults):
+            raise _miscounted(known, len(given))
+        for name, argument in named.items():
+            if name not in known.defaults:
+                raise ConditionError(
+                    f"{function} has no argument {name!r} that is given by name",
+                    allowed=known.usage,
+                    hint=did_you_mean(name, known.defaults) or "equality is ==",
+                )
+            if places[name] in given:
+                raise ConditionError(f"{function} has the argument {name!r} twice", allowed=known.usage)
+            given[places[name]] = argument
+        for name, default in known.defaults.items():
+            given.setdefault(places[name], ConditionLiteral(default))
+        return cls(function, tuple(argument for _, argument in sorted(given.items())))
+
     @property
     def children(self) -> tuple[Expression, ...]:
         return self.arguments
 
+    @property
+    def written(self) -> list[tuple[str | None, Expression]]:
+        """The arguments as they are written: those with a default by name, where they are not at it."""
+        known = FUNCTIONS[self.function]
+        named = zip(known.arguments, self.arguments, strict=True)
+        return [
+            (name if name in known.defaults else None, argument)
+            for name, argument in named
+            if name not in known.defaults or argument != ConditionLiteral(known.defaults[name])
+        ]
+
     def __str__(self) -> str:
-        return f"{self.function}({', '.join(str(argument) for argument in self.arguments)})"
+        arguments = (f"{name}={node}" if name else str(node) for name, node in self.written)
+        return f"{self.function}({', '.join(arguments)})"
+
+
+def _miscounted(known: Function, given: int) -> ConditionError:
+    count = len(known.arguments) - len(known.defaults)
+    wanted = {1: "one argument", 2: "two arguments"}.get(count, f"{count} arguments")
+    return ConditionError(f"{known.name} takes {wanted}, not {given}", allowed=known.usage)
+
+
+def _function(name: str) -> Function:
+    known = FUNCTIONS.get(name)
+    if known is None:
+        raise ConditionError(
+            f"there is no function {name!r}",
+            allowed=", ".join(FUNCTIONS),
+            hint=did_you_mean(name, FUNCTIONS),
+        )
+    return known
 
 
 @dataclass(frozen=True)
