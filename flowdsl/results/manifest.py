@@ -12,6 +12,7 @@ from flowdsl.results.manifest_schema import DeliveredRow, DeliverRow, FanOutRow,
 from flowdsl.results.store import Store, TablePart
 from flowdsl.results.table_writer import deliveries_table
 from flowdsl.sinks.frame import MOMENT
+from flowdsl.values.zones import TZDATA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,7 @@ def manifest_of(plan: Plan, totals: RunTotals, *, trace: bool, log: str | None) 
         "undelivered": totals.undelivered,
         "stopped": None if totals.stopped is None else _stopped(totals.stopped),
         "log": log,
+        "tzdata": TZDATA_VERSION,
     }
 
 

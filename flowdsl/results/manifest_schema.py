@@ -70,7 +70,9 @@ class StoppedRow(TypedDict):
 
 
 class Manifest(TypedDict):
-    """What is known of a run beside its tables. `span` is the log clock (µs) at its first and last event."""
+    """What is known of a run beside its tables. `span` is the log clock (µs) at its first and last event,
+    `tzdata` the version of the zone data.
+    """
 
     flows: list[str]
     text: list[str]
@@ -91,3 +93,4 @@ class Manifest(TypedDict):
     undelivered: int
     stopped: StoppedRow | None
     log: str | None
+    tzdata: str

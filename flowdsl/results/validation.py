@@ -104,6 +104,7 @@ _MANIFEST: Final = RecordField(
     undelivered=_COUNT,
     stopped=OptionalField(_STOPPED),
     log=OptionalField(TextField()),
+    tzdata=TextField(),
 )
 # what every part of a table says of itself; deliveries, errors and drops say more
 _PART: Final[Mapping[str, FieldKind]] = {

@@ -1,0 +1,97 @@
+"""Zones and durations that a step reads in each context, or has from its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.errors import BuildError
+from flowdsl.expressions.durations import Duration, parse_duration
+from flowdsl.expressions.row_source import Failures
+from flowdsl.values.json_types import Tag
+from flowdsl.values.paths import Path, path_text
+from flowdsl.values.zones import Zones, zone_number
+
+Ints = npt.NDArray[np.int64]
+_NONE: Final = -1
+
+
+class ZoneReader:
+    """Reads the time zone of each context.
+
+    Parameters
+    ----------
+    zone
+        the name of a zone, the path to one, or None for UTC
+    default
+        the zone where the path has no name of one; None if the context then fails
+    """
+
+    def __init__(self, zone: str | Path | None, default: str | None = None) -> None:
+        self._path = zone if isinstance(zone, tuple) else None
+        self._fixed = _number("UTC" if zone is None or self._path else str(zone))
+        self._default = _NONE if default is None else _number(default)
+
+    def read(self, contexts: ContextBatch) -> tuple[Zones, Failures | None]:
+        """Return the zone of each context, or one for all; where it fails, any."""
+        if self._path is None:
+            return self._fixed, None
+        zones = _by_text(contexts, self._path, zone_number)
+        unknown = zones == _NONE
+        zones[unknown] = self._fixed if self._default == _NONE else self._default
+        if self._default != _NONE:
+            return zones, None
+        return zones, Failures.where(unknown, f"{path_text(self._path)!r} has no name of a time zone")
+
+
+class DurationReader:
+    """Reads the duration of each context: an option, or text at a path such as `"5m"`."""
+
+    def __init__(self, duration: Duration | Path) -> None:
+        self._duration = duration
+
+    def read(self, contexts: ContextBatch) -> tuple[Ints | int, Failures | None]:
+        """Return the durations in µs, or one for all; where it fails, any."""
+        if isinstance(self._duration, Duration):
+            return self._duration.microseconds, None
+        lengths = _by_text(contexts, self._duration, _microseconds)
+        unreadable = lengths == _NONE
+        lengths[unreadable] = 0
+        return lengths, Failures.where(unreadable, f"{path_text(self._duration)!r} has no duration")
+
+
+def _number(name: str) -> int:
+    found = zone_number(name)
+    assert found is not None, f"options are read before, and {name!r} is no zone"
+    return found
+
+
+def _microseconds(text: str) -> int | None:
+    try:
+        return parse_duration(text).microseconds
+    except BuildError:
+        return None
+
+
+def _by_text(contexts: ContextBatch, path: Path, read: Callable[[str], int | None]) -> Ints:
+    """Return what is read of the text at a path, once for each distinct one; where there is none, `_NONE`."""
+    column = contexts.column(path)
+    found = np.full(column.size, _NONE, np.int64)
+    rows = np.flatnonzero(column.is_(Tag.TEXT))
+    if not len(rows):
+        return found
+    texts = column.text_series()
+    if len(rows) < column.size:
+        texts = texts[rows]
+    distinct = texts.unique().to_list()
+    values = [_NONE if (value := read(text)) is None else value for text in distinct]
+    if len(distinct) == 1:
+        found[rows] = values[0]
+    else:
+        found[rows] = texts.replace_strict(distinct, values, return_dtype=pl.Int64).to_numpy()
+    return found

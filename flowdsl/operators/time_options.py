@@ -1,0 +1,193 @@
+"""Types of options about time: zones, local times of day, days, hours, and durations that data may say."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from flowdsl.errors import BuildError, did_you_mean
+from flowdsl.expressions.durations import Duration, parse_duration
+from flowdsl.expressions.var import Var
+from flowdsl.operators.options import DURATION_PATTERN, OptionType, as_path, choice, text_schema
+from flowdsl.text import short_repr
+from flowdsl.values.local_time import HOUR, MINUTE, PERIODS, Every, Schedule
+from flowdsl.values.paths import Path, path_text
+from flowdsl.values.zones import DAY, SECOND, zone_names
+
+Zone = str | Path
+"""The name of a zone, or the path to one."""
+DurationOrPath = Duration | Path
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
+_CLOCK_PATTERN: Final = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
+
+
+def _read_zone_name(value: Any, what: str) -> str:
+    if isinstance(value, str) and value in zone_names():
+        return value
+    raise BuildError(
+        f"{what} {short_repr(value, 200)} is no time zone",
+        allowed="an IANA name, such as 'Europe/Berlin' or 'UTC'",
+        hint=did_you_mean(value, zone_names()) if isinstance(value, str) else None,
+    )
+
+
+def _read_zone(value: Any, what: str) -> Zone:
+    if isinstance(value, str) and (value in zone_names() or "/" in value):
+        return _read_zone_name(value, what)
+    path = as_path(value)
+    if path_text(path) in zone_names():
+        raise BuildError(
+            f"{what}: {path_text(path)!r} is the name of a zone, and cannot be that of a variable here",
+            hint="set the variable under another name",
+        )
+    return path
+
+
+def _read_duration(value: Any, what: str) -> DurationOrPath:
+    if isinstance(value, str) and not re.match(r"\s*[-+0-9.]|\s*$", value):
+        return as_path(value)
+    if not isinstance(value, (Var, tuple)):
+        return parse_duration(value)
+    path = as_path(value)
+    if path[0][:1].isdigit():
+        raise BuildError(
+            f"{what}: {path_text(path)!r} begins with a digit, as durations do", hint="rename it"
+        )
+    return path
+
+
+def clock_text(time: int) -> str:
+    """Return a time of day as options have it.
+
+    >>> clock_text(9 * HOUR), clock_text(9 * HOUR + 30 * SECOND)
+    ('09:00', '09:00:30')
+    """
+    seconds = time // SECOND
+    text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}"
+    return f"{text}:{seconds % 60:02}" if seconds % 60 else text
+
+
+def _read_clock(value: Any, what: str) -> int:
+    found = _CLOCK.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        padded = f"0{value}" if isinstance(value, str) else ""
+        raise BuildError(
+            f"{what} {short_repr(value, 200)} is no time of day",
+            allowed="hours and minutes of a day, such as '09:00', with seconds if need be",
+            hint=f"did you mean '{padded}'?" if _CLOCK.fullmatch(padded) else None,
+        )
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return hours * HOUR + minutes * MINUTE + seconds * SECOND
+
+
+def _read_hours(value: Any, what: str) -> tuple[int, int]:
+    begin, dash, end = value.partition("-") if isinstance(value, str) else ("", "", "")
+    if not dash:
+        raise BuildError(
+            f"{what} {short_repr(value, 200)} is no stretch of hours", allowed="such as '08:00-22:00'"
+        )
+    hours = (
+        _read_clock(begin.strip(), what),
+        DAY if end.strip() == "24:00" else _read_clock(end.strip(), what),
+    )
+    if hours[0] == hours[1]:
+        raise BuildError(f"{what} {value!r} begins when it ends", allowed="two different times of day")
+    return hours
+
+
+def _hours_text(hours: tuple[int, int]) -> str:
+    return f"{clock_text(hours[0])}-{clock_text(hours[1])}"
+
+
+def _read_day(value: Any, what: str) -> str | int:
+    if value in WEEKDAYS or (type(value) is int and 1 <= value <= 31):
+        found: str | int = value
+        return found
+    raise BuildError(
+        f"{what} {short_repr(value, 200)} is no day",
+        allowed=f"{', '.join(map(repr, WEEKDAYS))}, or a day of the month from 1 to 31",
+        hint=did_you_mean(value[:3].lower(), WEEKDAYS) if isinstance(value, str) else None,
+    )
+
+
+ZONE: Final = OptionType(
+    "path",
+    text_schema("Europe/Berlin", "person.tz"),
+    _read_zone,
+    lambda zone: zone if isinstance(zone, str) else path_text(zone),
+    lambda zone: frozenset() if isinstance(zone, str) else frozenset({zone}),
+    "paths",
+)
+ZONE_NAME: Final = OptionType("text", text_schema("Europe/Berlin"), _read_zone_name, offers="examples")
+CLOCK: Final = OptionType(
+    "text",
+    {"type": "string", "pattern": f"^{_CLOCK_PATTERN}$", "examples": ["09:00"]},
+    _read_clock,
+    clock_text,
+    offers="examples",
+)
+HOURS: Final = OptionType(
+    "text",
+    {
+        "type": "string",
+        "pattern": rf"^\s*{_CLOCK_PATTERN}\s*-\s*({_CLOCK_PATTERN}|24:00)\s*$",
+        "examples": ["08:00-22:00"],
+    },
+    _read_hours,
+    _hours_text,
+    offers="examples",
+)
+ON_DAY: Final = OptionType(
+    "text",
+    {"enum": [*WEEKDAYS, *range(1, 32)], "examples": ["mon", 1]},
+    _read_day,
+    offers="examples",
+)
+EVERY: Final = choice(*PERIODS, example="week")
+DURATION_OR_PATH: Final = OptionType(
+    "duration",
+    {
+        "type": "string",
+        "minLength": 1,
+        "pattern": rf"{DURATION_PATTERN}|^[^-+.0-9\s]",
+        "examples": ["30s", "5m", "data.delay"],
+    },
+    _read_duration,
+    lambda value: value.text if isinstance(value, Duration) else path_text(value),
+    lambda value: frozenset() if isinstance(value, Duration) else frozenset({value}),
+    "paths",
+)
+
+
+def schedule_of(method: str, every: Every, at: int | None, on: str | int | None) -> Schedule:
+    """Return the local moments that options say: midnight, Monday and the first of the month if not given.
+
+    Raises
+    ------
+    BuildError
+        if `at` or `on` does not fit to `every`
+    """
+    if every == "hour" and at is not None and at >= HOUR:
+        raise BuildError(
+            f"{method}: at={clock_text(at)!r} is beyond an hour",
+            allowed="the minutes of each hour: '00:15' is a quarter past",
+        )
+    if on is not None and (every in ("hour", "day") or (every == "week") != isinstance(on, str)):
+        allowed = {"week": "a weekday, such as 'mon'", "month": "a day of the month, 1 to 31"}.get(every)
+        raise BuildError(
+            f"{method}: on={on!r} does not fit to every={every!r}",
+            allowed=allowed or "on only with every='week' or 'month'",
+        )
+    day = WEEKDAYS.index(on) + 1 if isinstance(on, str) else on or 1
+    return Schedule(every, at or 0, day)
+
+
+def check_zones(method: str, tz: Zone | None, default_tz: str | None) -> None:
+    """Refuse a default that nothing would ever need."""
+    if default_tz is not None and not isinstance(tz, tuple):
+        raise BuildError(
+            f"{method}: default_tz is for a tz that data says",
+            allowed="tz= with a path, or no default_tz",
+            hint=None if tz is not None else f"did you mean tz={default_tz!r}?",
+        )
