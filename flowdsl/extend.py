@@ -19,7 +19,7 @@ entry point               what it refers to            where it is then used
 from __future__ import annotations
 
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.expressions.conditions.functions import Function
+from flowdsl.expressions.conditions.declaration import Function
 from flowdsl.expressions.templates.filters import Filter
 from flowdsl.expressions.templates.filters.arguments import Arguments
 from flowdsl.findings.base import Rule, Violation

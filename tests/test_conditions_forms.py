@@ -1,5 +1,7 @@
 """The column form, the row form and a plain reading of the rules agree, in values and in failures."""
 
+import fractions
+import hashlib
 import math
 import operator
 
@@ -163,9 +165,16 @@ def plain_arithmetic(sign, left, right):
 def plain_call(function, arguments):
     if function == "exists":
         return arguments[0] is not MISSING
+    if function == "coalesce":
+        there = [a for a in arguments if a is not MISSING and a is not None]
+        return there[0] if there else MISSING
     if MISSING in [a for a in arguments if a is MISSING]:
-        return MISSING if len(arguments) == 1 else False
+        return False if function in ("startswith", "endswith", "contains") else MISSING
     types = [type_of(argument) for argument in arguments]
+    if function in ("abs", "round", "min", "max"):
+        return plain_number(function, [number(argument) for argument in arguments])
+    if function == "bucket":
+        return plain_bucket(*arguments)
     if function == "contains" and types[0] == "array":
         return any(same(item, arguments[1]) for item in arguments[0])
     if function == "len" and types[0] in ("array", "object"):
@@ -174,7 +183,50 @@ def plain_call(function, arguments):
         raise FailedError
     if function == "contains":
         return arguments[1] in arguments[0]
+    if function == "trim":
+        kept = list(arguments[0])
+        while kept and is_white(kept[-1]):
+            kept.pop()
+        while kept and is_white(kept[0]):
+            kept.pop(0)
+        return "".join(kept)
     return len(arguments[0]) if function == "len" else getattr(str, function)(*arguments)
+
+
+def plain_number(function, numbers):
+    if not all(math.isfinite(n) for n in numbers):
+        raise FailedError
+    if function == "round":
+        x, digits = numbers
+        if digits != int(digits) or not 0 <= digits <= 15:
+            raise FailedError
+        if isinstance(x, int):
+            return x
+        scale = 10 ** int(digits)
+        exact = abs(fractions.Fraction(x)) * scale
+        whole = math.floor(exact + fractions.Fraction(1, 2)) * (1 if x >= 0 else -1)
+        return bounded(whole) if digits == 0 else float(fractions.Fraction(whole, scale))
+    if function == "abs":
+        return bounded(abs(numbers[0]))
+    best = numbers[0]
+    for n in numbers[1:]:
+        best = n if (n < best if function == "min" else n > best) else best
+    return best
+
+
+def plain_bucket(value, count, salt):
+    if type_of(value) not in ("text", "number") or type_of(salt) != "text":
+        raise FailedError
+    if number(count) != count or not math.isfinite(count) or count != int(count) or not 1 <= count < 2**63:
+        raise FailedError
+    if isinstance(value, float) and math.isfinite(value) and value == int(value) and abs(value) < 2**63:
+        value = int(value)
+    first = hashlib.sha256(salt.encode() + b"\0" + str(value).encode()).hexdigest()[:16]
+    return int(first, 16) % int(count)
+
+
+def is_white(character):
+    return character.isspace() and character not in "\x1c\x1d\x1e\x1f"
 
 
 # -- random expressions and columns ------------------------------------------------------------------------
@@ -184,11 +236,50 @@ INTEGERS = st.sampled_from(
     [0, 1, -1, 2, 3, 7, -5, 2**53, 2**53 + 1, -(2**53) - 1, 2**62, 2**63 - 1, -(2**63), 3037000500]
 )
 FINITE = st.sampled_from(
-    [0.0, -0.0, 0.5, 1.0, -1.0, 3.0, 2.5, float(2**53), 2.0**53 + 2, 2.0**63, -(2.0**63), 1e308, 1e-300]
+    [
+        0.0,
+        -0.0,
+        0.5,
+        -0.5,
+        0.49999999999999994,
+        2.675,
+        -1.05,
+        1.0,
+        -1.0,
+        3.0,
+        2.5,
+        float(2**53),
+        2.0**53 + 2,
+        2.0**63,
+        -(2.0**63),
+        1e308,
+        1e-300,
+    ]
 )
 FLOATS = FINITE | st.sampled_from([math.nan, math.inf, -math.inf])
 TEXTS = st.sampled_from(
-    ["", "a", "b", "ab", "A", "ß", "İ", "ΑΣ", "Σ", "ας", "é", "e\u0301", "𝒳", "\uffff", "ŉ", "a'\"\\\n", "1"]
+    [
+        "",
+        "a",
+        "b",
+        "ab",
+        "A",
+        "ß",
+        "İ",
+        "ΑΣ",
+        "Σ",
+        "ας",
+        "é",
+        "e\u0301",
+        "𝒳",
+        "\uffff",
+        "ŉ",
+        "a'\"\\\n",
+        "1",
+        " a ",
+        "\x1f\u2003b\xa0",
+        "\t\x1c\n",
+    ]
 )
 SCALARS = st.none() | st.booleans() | INTEGERS | FINITE | TEXTS
 NESTED = st.recursive(
@@ -232,6 +323,9 @@ def tables(draw, max_size=12):
 
 REFERENCES = st.sampled_from(PATHS).map(Reference)
 LITERALS = SCALARS.map(ConditionLiteral)
+DIGITS = st.sampled_from([(), (0,), (1,), (2,)]).map(
+    lambda some: tuple(map(ConditionLiteral, some))
+) | st.tuples(REFERENCES)
 LISTS = st.lists(LITERALS, max_size=4).map(lambda items: ListOf(tuple(items)))
 
 
@@ -245,6 +339,19 @@ def numbers_of(level):
         | st.builds(Arithmetic, st.sampled_from("+-*/%"), inner, inner)
         | st.builds(nodes.negative, inner)
         | st.builds(lambda x: FunctionCall("len", (x,)), texts_of(level - 1) | LISTS)
+        | st.builds(lambda x: FunctionCall("abs", (x,)), inner)
+        | st.builds(lambda x, d: FunctionCall("round", (x, *d)), inner, DIGITS)
+        | st.builds(
+            lambda f, xs: FunctionCall(f, tuple(xs)),
+            st.sampled_from(["min", "max"]),
+            st.lists(inner, min_size=1, max_size=3),
+        )
+        | st.builds(
+            lambda x, n, salt: FunctionCall("bucket", (x, n, *salt)),
+            texts_of(level - 1) | inner,
+            st.sampled_from([1, 2, 10, 3.0]).map(ConditionLiteral) | REFERENCES,
+            st.lists(texts_of(level - 1), max_size=1),
+        )
     )
 
 
@@ -253,12 +360,23 @@ def texts_of(level):
     if level == 0:
         return simple
     return simple | st.builds(
-        lambda f, x: FunctionCall(f, (x,)), st.sampled_from(["lower", "upper"]), texts_of(level - 1)
+        lambda f, x: FunctionCall(f, (x,)), st.sampled_from(["lower", "upper", "trim"]), texts_of(level - 1)
     )
 
 
 def anything(level):
-    return LITERALS | REFERENCES | LISTS | numbers_of(level) | texts_of(level) | booleans_of(level)
+    return (
+        LITERALS
+        | REFERENCES
+        | LISTS
+        | numbers_of(level)
+        | texts_of(level)
+        | booleans_of(level)
+        | st.builds(
+            lambda xs: FunctionCall("coalesce", tuple(xs)),
+            st.lists(LITERALS | REFERENCES | REFERENCES | LISTS, min_size=1, max_size=3),
+        )
+    )
 
 
 def booleans_of(level):
@@ -407,7 +525,9 @@ def built(node):
         case Negative():
             return -as_var(node.operand)
         case FunctionCall():
-            return getattr(fn, node.function)(*(built(argument) for argument in node.arguments))
+            given = [built(argument) for name, argument in node.written if name is None]
+            named = {name: built(argument) for name, argument in node.written if name is not None}
+            return getattr(fn, node.function)(*given, **named)
     if node.operator == "in":
         return fn.is_in(built(node.left), built(node.right))
     signs = {

@@ -100,6 +100,69 @@ class Functions:
         """
         return called("contains", whole, part)
 
+    def coalesce(self, *values: object) -> Var:
+        """Return the first of the values that is neither missing nor null.
+
+        >>> from flowdsl import fn, var
+        >>> fn.coalesce(var.owner.nick, var.owner.name, "someone")
+        var('coalesce(owner.nick, owner.name, "someone")')
+        """
+        return called("coalesce", *values)
+
+    def trim(self, text: object) -> Var:
+        """Remove white space at both ends of a text.
+
+        >>> from flowdsl import fn, var
+        >>> fn.trim(var.owner.name)
+        var('trim(owner.name)')
+        """
+        return called("trim", text)
+
+    def abs(self, number: object) -> Var:
+        """Return a number without its sign.
+
+        >>> from flowdsl import fn, var
+        >>> fn.abs(var.data.change)
+        var('abs(data.change)')
+        """
+        return called("abs", number)
+
+    def round(self, number: object, digits: object = 0) -> Var:
+        """Round a number, halves away from zero: to a whole number, or to some digits behind the point.
+
+        >>> from flowdsl import fn, var
+        >>> fn.round(var.data.price, digits=2)
+        var('round(data.price, digits=2)')
+        """
+        return called("round", number, digits=digits)
+
+    def min(self, *numbers: object) -> Var:
+        """Return the least of some numbers.
+
+        >>> from flowdsl import fn, var
+        >>> fn.min(var.data.price, var.data.offer)
+        var('min(data.price, data.offer)')
+        """
+        return called("min", *numbers)
+
+    def max(self, *numbers: object) -> Var:
+        """Return the greatest of some numbers.
+
+        >>> from flowdsl import fn, var
+        >>> fn.max(var.data.price, var.data.offer)
+        var('max(data.price, data.offer)')
+        """
+        return called("max", *numbers)
+
+    def bucket(self, value: object, n: object, salt: object = "") -> Var:
+        """Return a number from 0 to n - 1 that is always the same for a text or number, as for A/B tests.
+
+        >>> from flowdsl import fn, var
+        >>> fn.bucket(var.source_id, 10, salt="spring")
+        var('bucket(source_id, 10, salt="spring")')
+        """
+        return called("bucket", value, n, salt=salt)
+
     def is_in(self, value: object, whole: object) -> Var:
         """Test whether a value is in a list, in an array, or part of a text.
 

@@ -7,11 +7,14 @@ test holds the file to them.
 
 from __future__ import annotations
 
+import json
 import pathlib
 
-from flowdsl.expressions.conditions.functions import FUNCTIONS, Function
+from flowdsl.expressions.conditions.declaration import Function
+from flowdsl.expressions.conditions.functions import FUNCTIONS
 from flowdsl.expressions.conditions.grammar import parse_expression
 from flowdsl.expressions.conditions.nodes import ConditionLiteral, Expression, FunctionCall
+from flowdsl.expressions.conditions.typecheck import Scalar
 
 HEAD = '''"""Functions for expressions in Python. Written by `python -m flowdsl.expressions.generate`."""
 
@@ -76,8 +79,10 @@ def _method(function: Function) -> str:
     usage = parse_expression(function.usage)
     assert isinstance(usage, FunctionCall)
     first = [name for name in function.arguments if name not in function.defaults]
+    if function.several:
+        first[-1] = f"*{first[-1]}"
     parameters = [f"{name}: object" for name in first]
-    parameters += [f"{name}: object = {value!r}" for name, value in function.defaults.items()]
+    parameters += [f"{name}: object = {_constant(value)}" for name, value in function.defaults.items()]
     passed = [*first, *(f"{name}={name}" for name in function.defaults)]
     written = (f"{name}={_python(node)}" if name else _python(node) for name, node in usage.written)
     return f'''
@@ -90,6 +95,10 @@ def _method(function: Function) -> str:
         """
         return called("{function.name}", {", ".join(passed)})
 '''
+
+
+def _constant(value: Scalar) -> str:
+    return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
 def _python(node: Expression) -> str:

@@ -25,7 +25,7 @@ from flowdsl.operators.map import ConstantNode, Fields, ListNode, Node
 from flowdsl.production.export_errors import StepExportScope
 from flowdsl.scope import TEXT
 
-_FILTERS = {"len": "length", "lower": "lower", "upper": "upper"}
+_FILTERS = {"len": "length", "lower": "lower", "upper": "upper", "trim": "trim", "abs": "abs"}
 
 
 def lowered_template(node: Node, names: StepExportScope) -> Node:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from flowdsl.expressions.conditions import Expression
+from flowdsl.expressions.conditions.functions import FUNCTIONS
 from flowdsl.expressions.conditions.nodes import (
     Arithmetic,
     ConditionLiteral,
@@ -68,7 +69,7 @@ def _of_expression(node: Expression, scope: Scope) -> Kind:
         return kind_of(node.value)
     if isinstance(node, Reference):
         return _of_path(node.path, scope)
-    if isinstance(node, FunctionCall) and node.function == "len":
+    if isinstance(node, FunctionCall) and FUNCTIONS[node.function].natural:
         return NATURAL
     if isinstance(node, Arithmetic) and node.operator != "/":
         kind = joined(_of_expression(node.left, scope), _of_expression(node.right, scope))

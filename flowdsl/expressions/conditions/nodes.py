@@ -15,7 +15,8 @@ from functools import cached_property
 from typing import ClassVar, Final
 
 from flowdsl.errors import ConditionError, did_you_mean
-from flowdsl.expressions.conditions.functions import FUNCTIONS, PATH, Function
+from flowdsl.expressions.conditions.declaration import PATH, Function
+from flowdsl.expressions.conditions.functions import FUNCTIONS
 from flowdsl.expressions.conditions.typecheck import (
     Scalar,
     check_text,
@@ -154,7 +155,7 @@ class FunctionCall(Expression):
     function: str
     arguments: tuple[Expression, ...]
     depth: int = field(init=False, compare=False, repr=False)
-    kind: str = field(init=False, compare=False, repr=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+    kind: str | None = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         known = _function(self.function)
@@ -163,16 +164,25 @@ class FunctionCall(Expression):
             defaults = (ConditionLiteral(known.defaults[name]) for name in left_out)
             object.__setattr__(self, "arguments", (*self.arguments, *defaults))
         self._measure()
-        if len(self.arguments) != len(known.arguments):
-            raise _miscounted(known, len(self.arguments))
-        for argument, kinds in zip(self.arguments, known.arguments.values(), strict=True):
+        count = len(self.arguments)
+        if count < len(known.arguments) or (count > len(known.arguments) and not known.several):
+            raise _miscounted(known, count)
+        for argument, kinds in zip(self.arguments, known.types(count), strict=True):
             if kinds == PATH and not isinstance(argument, Reference):
                 raise ConditionError(
                     f"{self.function} takes a path, not {clipped(argument)}", allowed=known.usage
                 )
             if kinds and kinds != PATH:
                 require(self.function, kinds, argument)
-        object.__setattr__(self, "kind", known.result)
+        self._check_constants(known)
+        object.__setattr__(self, "kind", None if known.result == "any" else known.result)
+
+    def _check_constants(self, known: Function) -> None:
+        for name, argument in zip(known.arguments, self.arguments, strict=False):
+            if isinstance(argument, ConditionLiteral) and name in known.constants:
+                problem = known.constants[name](argument.value)
+                if problem is not None:
+                    raise ConditionError(problem, allowed=known.usage)
 
     @classmethod
     def of(
@@ -184,8 +194,6 @@ class FunctionCall(Expression):
         known = _function(function)
         places = {name: place for place, name in enumerate(known.arguments)}
         given = dict(enumerate(arguments))
-        if len(given) < len(places) - len(known.defaults):
-            raise _miscounted(known, len(given))
         for name, argument in named.items():
             if name not in known.defaults:
                 raise ConditionError(
@@ -196,6 +204,8 @@ class FunctionCall(Expression):
             if places[name] in given:
                 raise ConditionError(f"{function} has the argument {name!r} twice", allowed=known.usage)
             given[places[name]] = argument
+        if len(arguments) < len(places) - len(known.defaults):
+            raise _miscounted(known, len(arguments))
         for name, default in known.defaults.items():
             given.setdefault(places[name], ConditionLiteral(default))
         return cls(function, tuple(argument for _, argument in sorted(given.items())))
@@ -208,6 +218,8 @@ class FunctionCall(Expression):
     def written(self) -> list[tuple[str | None, Expression]]:
         """The arguments as they are written: those with a default by name, where they are not at it."""
         known = FUNCTIONS[self.function]
+        if known.several:
+            return [(None, argument) for argument in self.arguments]
         named = zip(known.arguments, self.arguments, strict=True)
         return [
             (name if name in known.defaults else None, argument)
@@ -223,6 +235,7 @@ class FunctionCall(Expression):
 def _miscounted(known: Function, given: int) -> ConditionError:
     count = len(known.arguments) - len(known.defaults)
     wanted = {1: "one argument", 2: "two arguments"}.get(count, f"{count} arguments")
+    wanted += " or more" * known.several
     return ConditionError(f"{known.name} takes {wanted}, not {given}", allowed=known.usage)
 
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.expressions.conditions import arithmetic, comparison, semantics
-from flowdsl.expressions.conditions.functions import FUNCTIONS, MEMBERSHIP, Function
+from flowdsl.expressions.conditions.declaration import Function
+from flowdsl.expressions.conditions.functions import FUNCTIONS, MEMBERSHIP
 from flowdsl.expressions.conditions.nodes import (
     And,
     Arithmetic,
@@ -223,7 +224,7 @@ class _Evaluation:
         tags = [tagged(operand) for operand in operands]
         present = ~either([of_type(found, Tag.MISSING) for found in tags])
         refusals = OperandErrors(self.size)
-        for child, kinds, found in zip(node.children, function.arguments.values(), tags, strict=True):
+        for child, kinds, found in zip(node.children, function.types(len(tags)), tags, strict=True):
             if kinds:
                 refusals.wrong_types(function.name, kinds, child, found, present)
         return present, refusals.failures()
@@ -262,7 +263,14 @@ def _where(present: Where, result: Column, function: Function) -> Column:
         return boolean(result.bools & mask)
     tags = np.where(mask, result.tag_array(), np.uint8(Tag.MISSING))
     return Column(
-        result.size, tags, texts=result.texts, ints=result.ints, floats=result.floats, bools=result.bools
+        result.size,
+        tags,
+        texts=result.texts,
+        ints=result.ints,
+        floats=result.floats,
+        bools=result.bools,
+        nested=result.nested,
+        wide=result.wide,
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
 
 from flowdsl.expressions.templates.nodes import (
     BlockTag,
@@ -26,12 +25,7 @@ from flowdsl.expressions.templates.nodes import (
     Text,
     Ws,
 )
-
-WHITE_SPACE: Final = (
-    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000"
-)
-"""What Unicode calls white space; Python's `str.strip` takes U+001C to U+001F besides."""
+from flowdsl.values.white_space import WHITE_SPACE
 
 
 def without_space(nodes: Iterable[Node], around: Ws | None = None) -> Body:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
-from flowdsl.expressions.templates.whitespace import WHITE_SPACE
+from flowdsl.values.white_space import WHITE_SPACE
 
 _DAY: Final = 86_400
 _CYCLE: Final = 146_097 * _DAY

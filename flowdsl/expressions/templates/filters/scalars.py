@@ -19,8 +19,8 @@ from flowdsl.expressions.templates.values import (
     printed,
     saturated,
 )
-from flowdsl.expressions.templates.whitespace import WHITE_SPACE
 from flowdsl.registry import late
+from flowdsl.values.white_space import WHITE_SPACE
 
 _FLOAT = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
 _PREFIXES = {2: "0b", 8: "0o", 16: "0x"}

@@ -10,8 +10,8 @@ from flowdsl.expressions.templates.filters.arguments import Arguments, text_of
 from flowdsl.expressions.templates.filters.declaration import TextColumn, text_filter, value_filter
 from flowdsl.expressions.templates.graphemes import graphemes
 from flowdsl.expressions.templates.slugs import slug
-from flowdsl.expressions.templates.whitespace import WHITE_SPACE
 from flowdsl.registry import late
+from flowdsl.values.white_space import WHITE_SPACE
 
 if TYPE_CHECKING:
     import polars as pl
