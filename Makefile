@@ -9,7 +9,7 @@ PARALLEL := -n 3 --dist loadgroup
 
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: demo test pytest coverage docs package pyright test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
+.PHONY: demo test pytest coverage docs site pictures package pyright test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
@@ -23,9 +23,16 @@ pytest: .venv/.tests-installed $(if $(CHROMIUM),.venv/.browser-installed)
 coverage: .venv/.tests-installed  ## the everyday tests, which are to reach 95 % of the lines
 	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term:skip-covered
 
-docs: .venv/.tests-installed  ## run the examples in docs, docstrings and notebooks
+docs: .venv/.tests-installed site  ## run the examples in docs, docstrings and notebooks, and build the site
 	$(BIN)/pytest tests/test_readme.py tests/test_notebooks.py
 	$(BIN)/pytest tests/test_repository.py -k examples
+
+# a broken link, an undocumented parameter or a public name that is on no page is an error
+site: .venv/.docs-installed  ## build the documentation site into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+pictures: .venv/.browser-installed chromium  ## draw the pictures of README.md anew
+	$(BIN)/python docs/make_pictures.py
 
 package: .venv/.tests-installed  ## build the wheel and the sdist, and try each in an environment of its own
 	rm -rf build dist
@@ -98,6 +105,10 @@ clean:
 
 .venv/.browser-installed: .venv/.tests-installed
 	$(INSTALL) --editable '.[browser]'
+	@touch $@
+
+.venv/.docs-installed: .venv/.installed
+	$(INSTALL) --editable '.[docs]'
 	@touch $@
 
 .venv/.bench-installed: .venv/.installed

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
+import importlib.util
 import io
 import os
 import re
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import flowdsl as fd
 from flowdsl.operators import OPERATORS
@@ -93,6 +96,13 @@ def run_console(block: Block, where: str) -> None:
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")
         folder: Path | None = None
+        if command.startswith("pip install "):
+            # that it names this project, and extras that there are
+            requirement = Requirement(command.removeprefix("pip install ").strip("'"))
+            metadata = importlib.metadata.metadata("flowdsl")
+            assert requirement.name == "flowdsl", f"{where}: {command}"
+            assert requirement.extras <= set(metadata.get_all("Provides-Extra", [])), f"{where}: {command}"
+            continue
         if command.startswith("make "):
             # that the target is there; the tests are what it runs
             command, folder = command.replace("make", "make -n", 1), ROOT
@@ -129,16 +139,30 @@ def test_the_table_of_operators_says_what_the_operators_declare():
         *map(operator_row, OPERATORS.values()),
     ]
     table = "\n".join(rows)
-    text = (ROOT / "README.md").read_text("utf-8")
+    text = (ROOT / "docs" / "operators.md").read_text("utf-8")
     found = re.search(r"<!-- operators[^\n]*-->\n(.*?)\n?<!-- /operators -->", text, re.DOTALL)
     assert found is not None
-    assert found[1].strip() == table, f"this should stand in README.md:\n{table}"
+    assert found[1].strip() == table, f"this should stand in docs/operators.md:\n{table}"
 
 
 def test_links_to_files_lead_somewhere():
     for path in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_pictures_of_the_readme_show_what_its_first_block_replays():
+    spec = importlib.util.spec_from_file_location("make_pictures", ROOT / "docs" / "make_pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    make_pictures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_pictures)
+    picture, report = make_pictures.drawn()
+    images = ROOT / "docs" / "images"
+    assert (images / "likes.svg").read_text("utf-8") == picture, "draw it anew: make pictures"
+    assert (images / "report.sha256").read_text("utf-8") == make_pictures.checksum(report), (
+        "draw it anew: make pictures"
+    )
 
 
 def test_a_wrong_output_would_be_noticed():

@@ -39,8 +39,8 @@ class Flow(FlowSpec, Steps):
         The kind of events, and the type of link or entity.
     steps
         The steps, in order.
-    name
-        The name; by default it describes trigger and sinks.
+    given_name
+        The name that was given; without one, the name describes trigger and sinks.
     description
         Text for readers.
 
