@@ -45,7 +45,7 @@ HEAVY_ALLOWED = {
 }
 TOP = {
     ".ci", ".github", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in",
-    "Makefile", "README.md", "SECURITY.md", "data", "docs", "findings", "flowdsl", "notebooks",
+    "Makefile", "README.md", "mkdocs.yml", "SECURITY.md", "data", "docs", "findings", "flowdsl", "notebooks",
     "pyproject.toml", "tests",
 }  # fmt: skip
 
