@@ -282,6 +282,18 @@ def _fan_out(draw: st.DrawFn, flow: Flow) -> Flow:
     )
 
 
+@st.composite
+def list_paths(draw: st.DrawFn, flow: Flow) -> str:
+    """A path that often holds a list."""
+    likely = [p for name, shape in flow.variables.items() for p in _paths_of(name, shape)]
+    likely = [p for p in likely if p.rpartition(".")[2] in ("tags", "more", "y", "items", "x")]
+    return draw(st.sampled_from(likely)) if likely and draw(st.integers(0, 7)) else draw(paths(flow))
+
+
+def _for_each(draw: st.DrawFn, flow: Flow) -> Flow:
+    return flow.for_each(draw(list_paths(flow)), as_=draw(names))
+
+
 def _where(draw: st.DrawFn, flow: Flow) -> Flow:
     if draw(st.integers(0, 9)) == 0:
         return flow.where(draw(st.sampled_from([only_users, has_batch])))
@@ -323,6 +335,7 @@ names = st.sampled_from(["u", "u", "v", "v", "w", "recipient", "recipient_id", "
 GROWTH: dict[str, Callable[[st.DrawFn, Flow], Flow]] = {
     "resolve": _resolve,
     "fan_out": _fan_out,
+    "for_each": _for_each,
     "where": _where,
     "deduplicate": _deduplicate,
     "batch": _batch,
@@ -336,6 +349,7 @@ GROWTH: dict[str, Callable[[st.DrawFn, Flow], Flow]] = {
 WEIGHTS = {
     "resolve": 2,
     "fan_out": 3,
+    "for_each": 2,
     "where": 1,
     "deduplicate": 2,
     "batch": 3,

@@ -49,15 +49,13 @@ def test_an_event_with_too_many_branches_fails_from_there_on_and_the_others_go_o
     streamed: int, chunk_size: int | None, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("flowdsl.engine.executor.STREAMED", streamed)
-    monkeypatch.setattr("flowdsl.operators.fan_out.MAX_BRANCHES", 100)
+    monkeypatch.setattr("flowdsl.kernels.branch_limit.MAX_BRANCHES", 100)
     result = fd.replay(TWICE, POSTS, GRAPH, chunk_size=chunk_size)
     # three times 30 fit into 100, and the other 27 branches of each event fail
     assert result["s"]["seq_no"].value_counts().to_dict() == {1: 90, 3: 90}
     assert result["s"]["title"].unique().tolist() == ["u0", "u1", "u2"]
     assert result.errors["seq_no"].value_counts().to_dict() == {1: 27, 3: 27}
-    assert result.errors["error"].unique().tolist() == [
-        "its event goes into more than 33,554,432 branches here"
-    ]
+    assert result.errors["error"].unique().tolist() == ["its event goes into more than 100 branches here"]
     assert result.steps["failed"].tolist() == [0, 54, 0, 0]
 
 
@@ -160,7 +158,7 @@ def test_the_page_on_limits_tells_what_the_code_has():
     from flowdsl.engine.executor import STREAMED
     from flowdsl.expressions.conditions import lexer, nodes, typecheck
     from flowdsl.expressions.templates import failures, scanner
-    from flowdsl.operators.fan_out import MAX_BRANCHES
+    from flowdsl.kernels.branch_limit import MAX_BRANCHES
     from flowdsl.sinks.base import LONGEST_FAILURE
     from flowdsl.values import kinds
 

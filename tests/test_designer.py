@@ -159,6 +159,7 @@ def test_every_operator_and_option_has_a_field(designer: Designer):
             "from": "path", "as": "name", "via": "text", "direction": "choice", "type": "text", "required": "flag",
         },
         "fan_out": {"from": "path", "via": "text", "as": "name", "direction": "choice", "type": "text"},
+        "for_each": {"path": "text", "as": "name"},
         "where": {"condition": "text"},
         "deduplicate": {"key": "paths", "window": "duration"},
         "batch": {"key": "path", "window": "duration", "min_count": "count"},

@@ -157,6 +157,44 @@ class Steps:
         refuse_unknown("fan_out", unknown, ("via", "as_", "direction", "type"))
         return self._then(FanOut.build(from_, via=via, as_=as_, direction=direction, type=type))
 
+    def for_each(self, path: str | Var | Expression, *, as_: str, **unknown: Never) -> Self:
+        """Continue once for each element of a list, in the order of the list.
+
+        Each branch has the element, which may be any JSON value, as the variable `as_`, and its position from
+        0 as `<as_>_index`. Where the list is empty, null or missing, the context is dropped as `no items`;
+        any other value fails.
+
+        Parameters
+        ----------
+        path
+            The path of the list, or an expression that gives one, such as `added(data.mentions)`.
+        as_
+            The name of the variable.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        ConditionError
+            If the expression cannot be parsed.
+        BuildError
+            If a path cannot exist at this step, or an option is not valid.
+
+        Examples
+        --------
+        >>> from flowdsl import on
+        >>> flow = on("entity.created").for_each("data.mentions", as_="who").resolve("who", as_="person")
+        >>> flow.steps[0].text
+        "for_each('data.mentions', as_='who')"
+        """
+        from flowdsl.operators.for_each import ForEach
+
+        refuse_unknown("for_each", unknown, ("as_",))
+        return self._then(ForEach.build(path, as_=as_))
+
     def where(
         self,
         condition: str | Var | Expression | Condition | Callable[[Mapping[str, Any]], bool],

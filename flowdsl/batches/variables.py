@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.batches.chunk import Chunk
+from flowdsl.batches.payload import Payload
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import Index, Tag
@@ -119,7 +120,7 @@ class ValueVariable(ValueColumnVariable):
         return len(self.values)
 
     def column(self, below: Path, chunk: Chunk) -> Column:
-        return self.values if not below else Column(self.values.size, Tag.MISSING)
+        return Payload(self.values, self.values.size).column(below)
 
     def take(self, index: Index) -> ValueVariable:
         return ValueVariable(self.values.take(index))

@@ -15,6 +15,7 @@ _SHAPES: Final = {
     "on": ("([", "])"),
     "where": ("{{", "}}"),
     "fan_out": ("[/", "\\]"),
+    "for_each": ("[/", "\\]"),
     "batch": ("[[", "]]"),
     "deduplicate": ("[[", "]]"),
     "rate_limit": ("[[", "]]"),

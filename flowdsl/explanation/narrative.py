@@ -20,6 +20,7 @@ from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.fan_out import FanOut
+from flowdsl.operators.for_each import ForEach
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.where import Where
 from flowdsl.pluralize import count_text
@@ -151,6 +152,8 @@ class Narrator:
             return f": there was no token{self._tokens(seeker, seen, step)}"
         if isinstance(step, Batch):
             return f": {self._small(seeker, seen, step)}"
+        if isinstance(step, ForEach) and seen.operands:
+            return f": there is nothing in it, for {_values(seen.operands[:1])}"
         return f": {seen.reason}"
 
     def _absorbed(self, seeker: RecipientTrace, seen: StepTrace, place: str) -> str:

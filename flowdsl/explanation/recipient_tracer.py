@@ -10,7 +10,6 @@ from flowdsl.engine.event_reading import FOLLOWED, EventReading
 from flowdsl.explanation.window_peers import WindowPeers
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.flow.spec import FlowSpec
-from flowdsl.operators.fan_out import FanOut
 from flowdsl.rules import Rules
 from flowdsl.values.json_types import Index
 
@@ -33,8 +32,8 @@ class RecipientTrace:
     def _choose(self, step: CompiledStep, contexts: ContextBatch, rows: Index) -> list[int]:
         chosen: dict[int, None] = {}
         for operator in self._flows[step.flows[0]].steps[: step.number + 1]:
-            if isinstance(operator, FanOut):
-                ids = contexts.take(rows).column((f"{operator.as_}_id",)).values()
+            if operator.branch_variable is not None:
+                ids = contexts.take(rows).column((operator.branch_variable,)).values()
                 chosen.update(dict.fromkeys(i for i, one in enumerate(ids) if one == self._recipient))
         chosen.update(dict.fromkeys(range(_OTHERS if chosen else FOLLOWED)))
         return sorted(chosen)[:FOLLOWED]

@@ -12,7 +12,6 @@ from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
-from flowdsl.operators.fan_out import FanOut
 from flowdsl.operators.map import ConstantNode, Fields, Map, Node
 from flowdsl.values.json_types import MISSING
 from flowdsl.values.paths import Path
@@ -44,10 +43,10 @@ def recipient_of(flow: FlowSpec, seen: StepTrace) -> str | None:
 
 
 def branch_of(flow: FlowSpec, seen: StepTrace) -> str | None:
-    """Return the id that the last fan-out gave a branch: its recipient if nothing else names one."""
+    """Return the id that the last step that branches gave a branch: its recipient if nothing else names one."""
     for step in reversed(flow.steps[: seen.stage.number + 1]):
-        if isinstance(step, FanOut):
-            value = seen.variables.get(f"{step.as_}_id")
+        if step.branch_variable is not None:
+            value = seen.variables.get(step.branch_variable)
             return value if isinstance(value, str) else None
     return None
 
@@ -108,7 +107,4 @@ def _field(step: Map) -> Node | None:
 
 def _any_sets(steps: Sequence[Operator], name: str) -> bool:
     """Return whether one of the steps gives a variable a value."""
-    return any(
-        name == step.entity_variable or (isinstance(step, FanOut) and name == f"{step.as_}_id")
-        for step in steps
-    )
+    return any(name in step.variables for step in steps)

@@ -157,7 +157,10 @@ class Var:
         )
 
     def __iter__(self) -> NoReturn:
-        raise BuildError(f"{self!r} cannot be iterated over", hint="fan_out makes a branch for each link")
+        raise BuildError(
+            f"{self!r} cannot be iterated over",
+            hint="for_each makes a branch for each element of a list, fan_out for each link",
+        )
 
     def __len__(self) -> NoReturn:
         raise BuildError(f"{self!r} has no length before an event is seen", hint="write fn.len(x)")

@@ -25,7 +25,6 @@ from flowdsl.log import EventSource
 from flowdsl.log.uuids import ID_COLUMNS, are_uuids, one_spelling
 from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
-from flowdsl.operators.fan_out import FanOut
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.where import Where
 from flowdsl.progress import Progress, Tick, track
@@ -78,7 +77,7 @@ class _Seen:
         if isinstance(stage.operator, (Batch, Deduplicate, RateLimit)):
             for path in stage.operator.key_paths:
                 self._nulls(stage, path, entered)
-        if isinstance(stage.operator, FanOut):
+        if stage.fans_out:
             self._fan_out(stage, outcome.passed)
         elif self.target and isinstance(stage.operator, (Batch, Deduplicate)):
             for path in stage.operator.key_paths:
@@ -212,7 +211,7 @@ def _large_fan_outs(
                 seen.stages[key],
                 flows,
                 places,
-                f"event {tally.example} becomes {tally.seen:,} contexts, one for each link",
+                f"event {tally.example} becomes {tally.seen:,} contexts at once",
                 "a where before it, or a rate_limit with a key, keeps one event from reaching so many",
             )
 

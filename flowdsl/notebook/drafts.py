@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.errors import FlowError
-from flowdsl.expressions.conditions import Condition
+from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import Duration
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.notebook.template_rows import rows_of, template_of
@@ -161,6 +161,8 @@ def _plain(value: Any, is_path: bool) -> Any:
         return value.text
     if isinstance(value, Condition):
         return value.text if value.function is None else value
+    if isinstance(value, Expression):
+        return str(value)
     if is_path:
         return path_text(value)
     if isinstance(value, tuple):
@@ -179,5 +181,5 @@ def _problem(place: int, step: StepDraft, error: FlowError) -> Problem:
 def _meant(step: StepDraft, scope: Scope) -> list[str]:
     """Return the variables that a step will set once it is valid."""
     as_ = step.options.get("as")
-    names = [as_, f"{as_}_id"] if isinstance(as_, str) and as_.isidentifier() else []
+    names = [as_, f"{as_}_id", f"{as_}_index"] if isinstance(as_, str) and as_.isidentifier() else []
     return [*names, *{"batch": scope.rules.batch_names, "map": ("_payload",)}.get(step.operator, ())]

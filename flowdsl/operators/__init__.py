@@ -1,4 +1,4 @@
-"""The eight operators, each in a file of its own, and those that other packages add (`flowdsl.operators`).
+"""The operators, each in a file of its own, and those that other packages add (`flowdsl.operators`).
 
 Goes in: one file an operator, with its options, checks and kernel. Stays out: other operators and engines,
 which an operator does not know.
@@ -12,6 +12,7 @@ from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.fan_out import FanOut
+from flowdsl.operators.for_each import ForEach
 from flowdsl.operators.map import Map
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
@@ -19,7 +20,7 @@ from flowdsl.operators.where import Where
 from flowdsl.registry import Registry, subclass_problem
 
 # in the order in which documentation lists them
-_OWN = (Resolve, FanOut, Where, Deduplicate, Batch, RateLimit, Map, Deliver)
+_OWN = (Resolve, FanOut, ForEach, Where, Deduplicate, Batch, RateLimit, Map, Deliver)
 OPERATORS: Registry[type[Operator]] = Registry(
     "flowdsl.operators", {operator.name: operator for operator in _OWN}, subclass_problem(Operator)
 )

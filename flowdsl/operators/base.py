@@ -80,6 +80,16 @@ class Operator:
         """The variable that it sets to an entity."""
         return None
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables that it sets, as far as they are named by its options."""
+        return () if self.entity_variable is None else (self.entity_variable,)
+
+    @property
+    def branch_variable(self) -> str | None:
+        """The variable in which each of its branches has an id of its own."""
+        return None
+
     @functools.cached_property
     def key_paths(self) -> frozenset[Path]:
         """Those of the paths whose values are looked up or counted by: ids and keys."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from flowdsl.batches.variables import EntityVariable, ValueVariable
 from flowdsl.expressions.row_source import Failures
 from flowdsl.expressions.var import Var
 from flowdsl.graph.entities import AMBIGUOUS, NONE
+from flowdsl.kernels.branch_limit import BranchLimit, positions
 from flowdsl.kernels.kernel import Kernel, NoDirectionKernel
 from flowdsl.kernels.outcome import Branched, StepOutcome, Until, dropped_rows, failed_where
 from flowdsl.log.uuids import ID_COLUMNS, are_uuids
@@ -30,12 +31,8 @@ from flowdsl.rules import Rules
 from flowdsl.scope import ANY, TEXT, Scope
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_types import Index, Mask
+from flowdsl.values.json_types import Index
 from flowdsl.values.paths import Path, path_text
-
-MAX_BRANCHES: Final = 1 << 25
-"""The branches that one event may go into at a step."""
-_TOO_MANY: Final = f"its event goes into more than {MAX_BRANCHES:,} branches here"
 
 
 @dataclass(frozen=True)
@@ -123,6 +120,14 @@ class FanOut(Operator):
         return self.as_
 
     @property
+    def variables(self) -> tuple[str, ...]:
+        return self.as_, f"{self.as_}_id"
+
+    @property
+    def branch_variable(self) -> str:
+        return f"{self.as_}_id"
+
+    @property
     def caption(self) -> str:
         found = f"{self.as_} ({self.type})" if self.type else self.as_
         return link_caption(self.from_, self.via, self.direction, f"each {found}")
@@ -140,17 +145,14 @@ class FanOut(Operator):
 class FanOutKernel(Kernel):
     """Repeats contexts over the links alive at each one's moment; what no branch changes stays with the
     parent.
-
-    It counts the branches of the last event that it saw: an event may come in several batches, and has a
-    limit.
     """
 
-    def __init__(self, options: FanOut, rules: Rules, last: tuple[int, int] = (-1, 0)) -> None:
+    def __init__(self, options: FanOut, rules: Rules, limit: BranchLimit | None = None) -> None:
         self._options, self._rules = options, rules
-        self._last = last
+        self._limit = limit or BranchLimit()
 
     def fork(self) -> FanOutKernel:
-        return FanOutKernel(self._options, self._rules, self._last)
+        return FanOutKernel(self._options, self._rules, self._limit.fork())
 
     def most_branches(self, contexts: ContextBatch) -> Index | None:
         ids = contexts.id_codes(self._options.from_, uuids=self._rules.uuids)
@@ -162,12 +164,12 @@ class FanOutKernel(Kernel):
         seqs = chunk.seq_seen(contexts.seen)
         row, others = chunk.graph.expand(options.via, options.direction, ids, seqs)
         counts = np.bincount(row, minlength=len(contexts))
-        over = self._too_many(contexts, counts)
-        failed = () if over is None else failed_where(contexts, Failures.where(over, _TOO_MANY))
-        if over is not None:
-            within = np.flatnonzero(~over)
+        refused = self._limit.refusals(contexts, counts)
+        failed = failed_where(contexts, refused)
+        if refused is not None:
+            within = np.flatnonzero(~refused.mask)
+            keep = ~refused.mask[row]
             ids, contexts, counts = ids[within], contexts.take(within), counts[within]
-            keep = ~over[row]
             row, others = np.repeat(np.arange(len(within)), counts), others[keep]
         if self._rules.uuids:
             ids = _known(contexts, ids, counts)
@@ -178,7 +180,7 @@ class FanOutKernel(Kernel):
         versions = chunk.graph.find(others, seen, options.type)
         branches = contexts.fanned(
             row,
-            _positions(row, counts),
+            positions(row, counts),
             {
                 options.as_: EntityVariable(np.maximum(versions, NONE), others),
                 f"{options.as_}_id": ValueVariable(Column.coded(others, chunk.interner)),
@@ -190,24 +192,6 @@ class FanOutKernel(Kernel):
         failed += failed_where(branches, ambiguous)
         passed = branches if ambiguous is None else branches.take(np.flatnonzero(~ambiguous.mask))
         return StepOutcome(passed, failed, dropped, branched=Branched(contexts, counts))
-
-    def _too_many(self, contexts: ContextBatch, branches: Index) -> Mask | None:
-        """Return which contexts would give their event too many branches, with those made before; None
-        where none does.
-        """
-        if not len(contexts):
-            return None
-        seq = contexts.seq
-        event, made = self._last
-        begins = np.flatnonzero(np.diff(seq, prepend=seq[0] - 1))
-        total = np.cumsum(branches)
-        # of each context, what its event has up to and with it
-        before = np.where(begins > 0, total[begins - 1], 0)
-        before[0] -= made if seq[0] == event else 0
-        so_far = total - np.repeat(before, np.diff(begins, append=len(seq)))
-        self._last = int(seq[-1]), int(so_far[-1])
-        over: Mask = so_far > MAX_BRANCHES
-        return over if over.any() else None
 
 
 def _known(contexts: ContextBatch, ids: Codes, counts: Index) -> Codes:
@@ -223,9 +207,3 @@ def _known(contexts: ContextBatch, ids: Codes, counts: Index) -> Codes:
     ids = ids.copy()
     ids[rows[~known]] = 0
     return ids
-
-
-def _positions(row: Index, counts: Index) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    """0, 1, 2 … within each context's branches."""
-    starts = np.cumsum(counts) - counts
-    return (np.arange(len(row)) - starts.take(row)).astype(np.int32)

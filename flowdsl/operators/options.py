@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from flowdsl.errors import BuildError, did_you_mean
-from flowdsl.expressions.conditions import Condition
+from flowdsl.expressions.conditions import Condition, Expression, parse_expression
 from flowdsl.expressions.conditions.nodes import Reference
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.expressions.var import Var, unwrap
@@ -210,6 +210,15 @@ def as_paths(value: object, what: str) -> tuple[Path, ...]:
     return (as_path(value),)
 
 
+def as_expression(value: object, what: str) -> Expression:
+    """Return an expression given as text, built with `var`, or as an expression."""
+    if isinstance(value, Expression):
+        return value
+    if isinstance(value, Var):
+        return unwrap(value)
+    return parse_expression(check_text(value, what))
+
+
 # -- types of options --------------------------------------------------------------------------------------
 
 
@@ -249,6 +258,14 @@ CONDITION: Final = OptionType(
     text_schema("source_id != owner.id", "data.status == 'open' and data.amount > 10"),
     lambda value, what: Condition.of(value),
     paths=lambda condition: condition.paths,
+    offers="paths",
+)
+EXPRESSION: Final = OptionType(
+    "text",
+    text_schema("data.mentions", "added(data.mentions)"),
+    lambda value, what: as_expression(value, what),
+    str,
+    paths=lambda expression: expression.paths,
     offers="paths",
 )
 

@@ -212,10 +212,15 @@ def over_documents(documents: pl.Series, query: str) -> pl.Series:
     """Return column `d` of a DuckDB query over `documents`, whose columns are the texts `d` and their
     positions `n`.
     """
+    return query_documents(documents, query)["d"]
+
+
+def query_documents(documents: pl.Series, query: str) -> pl.DataFrame:
+    """Return the result of a DuckDB query over `documents`, as `over_documents`."""
     frame = pl.DataFrame({"n": np.arange(len(documents)), "d": documents})
     table = pl.from_arrow(_connection().sql_over(frame, query))
     assert isinstance(table, pl.DataFrame)
-    return table["d"]
+    return table
 
 
 def _literal(text: str) -> str:

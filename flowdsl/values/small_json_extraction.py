@@ -31,7 +31,7 @@ class _AmbiguousError(Exception):
 
 def extract_few(documents: pl.Series, paths: Sequence[Path]) -> list[Column] | None:
     """Extract the values at several paths like `extract`, or return None if DuckDB has to do it."""
-    if len(documents) > _TEXTS or documents.estimated_size() > _BYTES:
+    if not _are_few(documents):
         return None
     found: list[list[Any]] = [[] for _ in paths]
     try:
@@ -42,6 +42,20 @@ def extract_few(documents: pl.Series, paths: Sequence[Path]) -> list[Column] | N
     except (ValueError, RecursionError, _AmbiguousError):
         return None
     return [Column.of(values) for values in found]
+
+
+def elements_of_few(lists: pl.Series) -> list[list[Any]] | None:
+    """Return the elements of JSON arrays, or None if DuckDB has to take them apart."""
+    if not _are_few(lists):
+        return None
+    try:
+        return [[_at(one, ()) for one in _document(text)] for text in lists.to_list()]
+    except (ValueError, RecursionError, _AmbiguousError):
+        return None
+
+
+def _are_few(texts: pl.Series) -> bool:
+    return len(texts) <= _TEXTS and texts.estimated_size() <= _BYTES
 
 
 def _document(text: str) -> Any:

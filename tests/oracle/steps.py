@@ -1,4 +1,4 @@
-"""The eight operators, each as the rule about it says, for one context at a time (rules 10 to 17)."""
+"""The operators, each as the rule about it says, for one context at a time (rules 10 to 17, 22)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.fan_out import FanOut
+from flowdsl.operators.for_each import ForEach
 from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
@@ -143,6 +144,26 @@ class FanOutStep(Step):
                 place.fail(branch)
                 continue
             place.go_on(branch.having(**{options.as_: found[0]}) if found else branch)
+
+
+class ForEachStep(Step):
+    """Rule 22."""
+
+    def take(self, context: Context) -> None:
+        options, place = self.options, self.place
+        try:
+            items = row_form(options.path, whole=False).evaluate_at(context.__getitem__)
+        except EvaluationError as failure:
+            raise FailedError from failure
+        if items is MISSING or items is None or items == []:
+            place.drop([context], "no items")
+            return
+        if not isinstance(items, list):
+            raise FailedError("no list")
+        place.branch_off(len(items) - 1)
+        for position, item in enumerate(items):
+            branch = replace(context, branch=(*context.branch, position))
+            place.go_on(branch.having(**{options.as_: item, f"{options.as_}_index": position}))
 
 
 class WhereStep(Step):
@@ -386,6 +407,7 @@ class DeliverStep(Step):
 STEPS: dict[type[Operator], type[Step]] = {
     Resolve: ResolveStep,
     FanOut: FanOutStep,
+    ForEach: ForEachStep,
     Where: WhereStep,
     Deduplicate: DeduplicateStep,
     Batch: BatchStep,

@@ -1,0 +1,120 @@
+"""Lists of JSON values taken apart: the elements of a column of lists as a column of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.values.columns import Column
+from flowdsl.values.json_extraction import query_documents
+from flowdsl.values.json_types import Index, Mask, Tag
+from flowdsl.values.ranges import ranges
+from flowdsl.values.small_json_extraction import elements_of_few
+
+Counts = npt.NDArray[np.int64]
+_NO_ELEMENTS = "[]"
+
+
+@dataclass(frozen=True)
+class JsonLists:
+    """Elements of several lists, one list after the other, and how many each list has."""
+
+    counts: Counts
+    elements: Column
+
+    @classmethod
+    def of(cls, column: Column) -> JsonLists:
+        """Take the lists of a column apart; a value that is no list has no elements."""
+        counts = np.zeros(column.size, np.int64)
+        rows = np.flatnonzero(column.is_(Tag.ARRAY))
+        if not len(rows) or column.nested is None:
+            return cls(counts, Column(0, Tag.MISSING))
+        texts = column.nested if len(rows) == column.size else column.nested.gather(rows)
+        counts[rows], elements = _taken_apart(texts)
+        return cls(counts, elements)
+
+    def take(self, index: Index) -> JsonLists:
+        """Return the lists at `index`."""
+        counts = self.counts.take(index)
+        starts = (np.cumsum(self.counts) - self.counts).take(index)
+        return JsonLists(counts, self.elements.take(ranges(starts, counts)))
+
+    def where(self, kept: Mask) -> JsonLists:
+        """Return the lists with nothing in those outside of a mask."""
+        inside = np.repeat(kept, self.counts)
+        return JsonLists(np.where(kept, self.counts, 0), self.elements.take(np.flatnonzero(inside)))
+
+
+def most_elements(column: Column) -> Counts:
+    """Return how many elements the lists of a column have at most, without taking them apart."""
+    most = np.zeros(column.size, np.int64)
+    rows = np.flatnonzero(column.is_(Tag.ARRAY))
+    if len(rows) and column.nested is not None:
+        most[rows] = column.nested.gather(rows).str.count_matches(",", literal=True).to_numpy() + 1
+    return most
+
+
+def _taken_apart(texts: pl.Series) -> tuple[Counts, Column]:
+    """Return the number of elements of each list, and all elements."""
+    few = elements_of_few(texts)
+    if few is not None:
+        return np.array([len(items) for items in few], np.int64), Column.of(
+            [one for items in few for one in items]
+        )
+    pieces, plain = _split(texts)
+    if plain.all():
+        return _counted(pieces), _texts(pieces)
+    counts = np.zeros(len(texts), np.int64)
+    simple, others = np.flatnonzero(plain), np.flatnonzero(~plain)
+    split = pieces.gather(simple)
+    counts[simple] = _counted(split)
+    rows, parsed = _parsed(texts.gather(others))
+    counts[others] = np.bincount(rows, minlength=len(others))
+    both = Column.concat([_texts(split), parsed])
+    # where the elements of each list begin in `both`
+    starts = np.zeros(len(texts), np.int64)
+    starts[simple] = np.cumsum(counts[simple]) - counts[simple]
+    starts[others] = np.cumsum(counts[others]) - counts[others] + int(counts[simple].sum())
+    return counts, both.take(ranges(starts, counts))
+
+
+def _split(texts: pl.Series) -> tuple[pl.Series, Mask]:
+    """Return lists cut at `","`, and a mask of those for which this gives the elements.
+
+    It does for lists of texts without escapes: between two pieces are two quotes, and if there are no others
+    than those and the outer two, each piece is one text.
+    """
+    found = pl.DataFrame({"t": texts}).select(
+        pl.col("t").str.slice(2).str.head(-2).str.split('","').alias("pieces"),
+        quotes=pl.col("t").str.count_matches('"', literal=True),
+        bare=pl.col("t").str.starts_with('["')
+        & pl.col("t").str.ends_with('"]')
+        & ~pl.col("t").str.contains("\\", literal=True),
+    )
+    plain = found["bare"] & (found["quotes"] == 2 * found["pieces"].list.len())
+    empty = texts == _NO_ELEMENTS
+    pieces = found["pieces"]
+    if empty.any():
+        nothing = pl.lit([], pl.List(pl.String))
+        pieces = found.select(pl.when(empty).then(nothing).otherwise("pieces").alias("pieces"))["pieces"]
+    return pieces, (plain | empty).to_numpy()
+
+
+def _counted(lists: pl.Series) -> Counts:
+    return lists.list.len().cast(pl.Int64).to_numpy()
+
+
+def _texts(lists: pl.Series) -> Column:
+    texts = lists.list.explode(empty_as_null=False, keep_nulls=False)
+    return Column(len(texts), Tag.TEXT, texts=texts)
+
+
+def _parsed(texts: pl.Series) -> tuple[Index, Column]:
+    """Return the list that each element is of, and the elements of lists of any values."""
+    found = query_documents(texts, "SELECT n, unnest(CAST(d AS JSON[])) AS d FROM documents")
+    if not found["n"].is_sorted():
+        found = found.sort("n", maintain_order=True)
+    return found["n"].to_numpy(), Column.from_json(found["d"].cast(pl.String))
