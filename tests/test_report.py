@@ -120,7 +120,7 @@ def test_the_report_says_what_matters_first(result: fd.Result):
     order = [
         "Replay of notify-like and feed-update", "10 events, 2026-01-01 00:00 to 2026-01-02 01:00 (UTC)",
         "1 context failed at “notify-like”, step 1 (resolve): no entity of type 'user' has the id in 'source_id'",
-        "“ann” gets the most: 4 deliveries", "Event 5 goes to 2 at once", "1 event came late, the latest by 5 s",
+        "“Ann” gets the most: 4 deliveries", "Event 5 goes to 2 at once", "1 event came late, the latest by 5 s",
         "Flows", "Deliveries over time", "How often each person is told", "Who gets most", "Latency", "Fan-out sizes",
         "What was not delivered", "Samples of payloads",
     ]  # fmt: skip
@@ -150,7 +150,7 @@ def test_errors_stand_by_cause_with_an_example(result: fd.Result):
 def test_payloads_stand_as_they_were_rendered(result: fd.Result):
     text = shown(result).text
     assert "Bob <b> and 1 more" in text
-    assert "to ann , 2026-01-02 02:00:00, event 10" in text
+    assert "to Ann ann , 2026-01-02 02:00:00, event 10" in text
 
 
 def test_the_text_is_short(result: fd.Result):
@@ -443,3 +443,17 @@ def test_ten_million_deliveries_are_displayed_in_two_seconds():
         50,
     )
     assert len(shown["text/html"]) < 200_000
+
+
+def test_people_have_their_names_as_the_graph_has_them_at_the_end(tmp_path: Path):
+    flow = on("link.created").resolve("target_id", as_="who").map(recipient_id="{{ who.id }}").deliver("push")
+    graph = fd.EntityGraph({"user": {"u1": {"name": "Ann"}, "u2": {"username": "bob"}, "u3": {"age": 3}}})
+    log = fd.MemoryEventLog()
+    log.append([fd.link_created("likes", "x", person) for person in ("u1", "u1", "u2", "u3")])
+    log.append(fd.entity_updated("user", "u1", {"name": "Anna"}))
+    result = fd.replay(flow, log, graph)
+    assert result.report().figures.names == {"u1": "Anna", "u2": "bob"}
+    assert "“Anna” gets the most: 2 deliveries" in result.report().text
+    result.to_parquet(tmp_path / "result")
+    # files hold no graph
+    assert "“u1” gets the most: 2 deliveries" in fd.read_result(tmp_path / "result").report().text

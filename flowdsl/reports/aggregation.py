@@ -26,6 +26,7 @@ from flowdsl.reports.metrics import (
     fan_outs_of,
     refused_of,
 )
+from flowdsl.reports.names import names_of
 from flowdsl.reports.part_groups import Numbered, Piece, jobs, read
 from flowdsl.reports.payload_samples import Candidates, is_payload, samples_of
 from flowdsl.reports.recipients import DailyCounts, RecipientCounts, RecipientMetrics, look_up, name_people
@@ -87,6 +88,7 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
     sinks = [*result.sinks, None]
     weights = [_weights(manifest["delivers"], sink) for sink in sinks]
     measured = _measure_tables(tables, weights, len(result), follower or ProgressReporter())
+    steps = _steps(result, tables)
     return Figures(
         flows=result.flows,
         events=manifest["events"],
@@ -97,7 +99,7 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
             DeliveryMetrics(sink, counts[sink], timeline, recipients)
             for sink, (recipients, timeline) in zip(result.sinks, measured, strict=False)
         ),
-        steps=_steps(result, tables),
+        steps=steps,
         fan_outs=fan_outs_of(manifest),
         drops=drops_of(manifest),
         refused=refused_of(manifest),
@@ -106,7 +108,19 @@ def measure(result: ResultData, follower: ProgressReporter | None = None) -> Fig
         late=_late(result),
         open=_open(result),
         undelivered=_undelivered(result),
+        names=_names(result, [recipients for recipients, _ in measured], steps),
     )
+
+
+def _names(
+    result: ResultData, metrics: Sequence[RecipientMetrics], steps: Sequence[StepMetrics]
+) -> dict[str, str]:
+    """Return the names of the recipients that are mentioned one by one."""
+    if result.state is None:
+        return {}
+    mentioned = {person.recipient for one in metrics for person in one.top}
+    mentioned |= {s.recipient for step in steps for s in step.samples if s.recipient is not None}
+    return names_of(result.state.graph, mentioned)
 
 
 def _weights(delivers: Sequence[DeliverRow], sink: str | None) -> Weights:

@@ -97,7 +97,7 @@ def _people(figures: Figures) -> Iterator[Note]:
     if everyone.top:
         most = everyone.top[0]
         yield Note(
-            f"“{most.recipient}” gets the most: {count_text(most.deliveries, 'delivery')};"
+            f"“{figures.name(most.recipient)}” gets the most: {count_text(most.deliveries, 'delivery')};"
             f" half of all {count_text(everyone.count, 'person')} get at most {everyone.deliveries.p50:,}"
         )
     if everyone.count:

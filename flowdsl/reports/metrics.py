@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,8 @@ class Figures:
     """All metrics of a report. Durations are whole microseconds, timestamps microseconds since 1970 in UTC.
 
     `undelivered` has (sink, error, count) of deliveries that sinks rejected in a replay with `dispatch=True`.
+    `names` has the names of the recipients that the report mentions, where the graph has them; a result that
+    was read from files has no graph.
     """
 
     flows: tuple[str, ...]
@@ -119,6 +122,11 @@ class Figures:
     late: LateMetrics
     open: tuple[OpenMetrics, ...]
     undelivered: tuple[tuple[str, str, int], ...]
+    names: Mapping[str, str]
+
+    def name(self, recipient: str) -> str:
+        """Return the name of a recipient, or the id where no name is known."""
+        return self.names.get(recipient, recipient)
 
 
 def fan_outs_of(manifest: Manifest) -> tuple[FanOutMetrics, ...]:
