@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowdsl.api.result import Result, read_result
     from flowdsl.api.runtime import Runtime
     from flowdsl.api.sweep import Sweep, sweep
+    from flowdsl.api.tune import Tuning, tune
     from flowdsl.comparison.comparison import Comparison, compare
     from flowdsl.errors import (
         BuildError,
@@ -69,6 +70,7 @@ _HOME = {
     "Runtime": "api.runtime",
     "SinkError": "errors",
     "Sweep": "api.sweep",
+    "Tuning": "api.tune",
     "TemplateError": "errors",
     "compare": "comparison.comparison",
     "convert": "log",
@@ -88,6 +90,7 @@ _HOME = {
     "replay": "api.replay",
     "schema": "production.schema",
     "sweep": "api.sweep",
+    "tune": "api.tune",
     "var": "expressions.var",
 }
 
@@ -117,6 +120,7 @@ __all__ = [
     "SinkError",
     "Sweep",
     "TemplateError",
+    "Tuning",
     "compare",
     "convert",
     "design",
@@ -135,6 +139,7 @@ __all__ = [
     "replay",
     "schema",
     "sweep",
+    "tune",
     "var",
 ]
 __version__ = "0.2.0"

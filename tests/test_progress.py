@@ -309,6 +309,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 LONG: dict[str, tuple[str, Callable[[fd.Result, pl.DataFrame, Path], Any]]] = {
     "replay": ("replay", lambda result, events, folder: fd.replay(DELIVERED, events)),
     "sweep": ("replay", lambda result, events, folder: fd.sweep(REMEMBERING, events, window=["1s", "1h"])),
+    "tune": ("replay", lambda result, events, folder: fd.tune(REMEMBERING, events, vary={"0.window": ["1s", "1h"]})),
     "compare": ("compare", lambda result, events, folder: fd.compare(result, result)),
     "graph": ("graph", lambda result, events, folder: fd.EntityGraph({"user": users(9)}, links(9))),
     "deliveries": ("deliveries", lambda result, events, folder: fd.replay(DELIVERED, events, progress=False).deliveries),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.flow.spec import FlowSpec
+
+MOST_VARIANTS: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,43 @@ def variants_of(flow: FlowSpec, parameters: Mapping[str, Iterable[Any]]) -> list
     """Build the flow with every combination of these options; the first parameter changes slowest.
 
     A parameter is the name of an option (`window`), with the step before it if several steps have it
-    (`batch_window`, `step_3_window`).
+    (`batch_window`, `step_3_window`, `3.window`).
     """
-    places = {name: _place(flow, name) for name in parameters}
+    places = places_of(flow, parameters)
     given = [[(name, value) for value in _listed(name, values)] for name, values in parameters.items()]
+    count = math.prod(map(len, given))
+    if count > MOST_VARIANTS:
+        raise ReplayError(
+            f"{' × '.join(str(len(values)) for values in given)} values are {count:,} variants",
+            flow=flow.name,
+            allowed=f"at most {MOST_VARIANTS:,} in one replay",
+            hint="begin with a few values that lie far apart, then try more around the best",
+        )
     return [_variant(flow, places, values) for values in itertools.product(*given)]
+
+
+def places_of(flow: FlowSpec, parameters: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Return the step and the option of each parameter; two parameters of one option are refused."""
+    places: dict[str, tuple[int, str]] = {}
+    for name in parameters:
+        place = _place(flow, name)
+        if place in places.values():
+            other = next(known for known, taken in places.items() if taken == place)
+            raise ReplayError(f"{other!r} and {name!r} are the same option", flow=flow.name)
+        places[name] = place
+    return places
 
 
 def _variant(
     flow: FlowSpec, places: Mapping[str, tuple[int, str]], values: tuple[tuple[str, Any], ...]
 ) -> Variant:
+    steps: dict[int, dict[str, Any]] = {}
     for name, value in values:
         number, option = places[name]
-        flow = flow.with_step(number, **{option: value})
+        steps.setdefault(number, {})[option] = value
+    # those of one step together: each alone may not stand
+    for number, options in steps.items():
+        flow = flow.with_step(number, **options)
     variant = Variant(flow, values)
     return replace(variant, flow=flow.named(variant.name))
 
@@ -67,12 +94,20 @@ def _place(flow: FlowSpec, name: str) -> tuple[int, str]:
         return places[0][0], places[0][2]
     if places:
         raise _ambiguous_option(flow, name, places)
-    known = sorted({option for step in flow.steps for option in step.options()})
+    numbered = re.match(r"([0-9]+)\.", str(name))
+    if numbered and int(numbered[1]) >= len(flow.steps):
+        raise ReplayError(
+            f"there is no step {numbered[1]} in {flow.name!r}",
+            flow=flow.name,
+            allowed=f"0 to {len(flow.steps) - 1}",
+        )
+    steps = flow.steps if numbered is None else [flow.steps[int(numbered[1])]]
+    known = sorted({option for step in steps for option in step.options()})
     raise ReplayError(
         f"no step of {flow.name!r} has an option {name!r}",
         flow=flow.name,
         allowed=", ".join(known),
-        hint=did_you_mean(name, known),
+        hint=did_you_mean(re.sub(r"^[0-9]+\.", "", str(name)), known),
     )
 
 
@@ -89,4 +124,4 @@ def _ambiguous_option(flow: FlowSpec, name: str, places: list[tuple[int, str, st
 
 def _names(number: int, method: str, option: str) -> set[str]:
     plain = re.sub(r"_$", "", option)
-    return {option, plain, f"{method}_{plain}", f"step_{number}_{plain}"}
+    return {option, plain, f"{method}_{plain}", f"step_{number}_{plain}", f"{number}.{plain}"}

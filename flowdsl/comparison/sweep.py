@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from flowdsl.comparison.comparison import Comparison
 from flowdsl.comparison.grid import Variant, variants_of
-from flowdsl.comparison.inputs import FlowPair, FlowResult
+from flowdsl.comparison.inputs import FlowResult
+from flowdsl.comparison.variants import VariantsData, parameter_column
 from flowdsl.errors import FlowError, ReplayError, did_you_mean
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import to_pandas
 from flowdsl.progress import Tick, track
-from flowdsl.results.result_data import ResultData
 from flowdsl.views.templates import render
 
 if TYPE_CHECKING:
@@ -30,11 +29,8 @@ COUNTS: Final = ("dropped", "failed", "absorbed", "held")
 
 
 @dataclass(frozen=True, repr=False)
-class SweepData:
+class SweepData(VariantsData):
     """The outcome of each variant of a flow, and the replay of all of them."""
-
-    result: ResultData
-    variants: tuple[Variant, ...]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -68,39 +64,6 @@ class SweepData:
         [4, 1]
         """
         return self._table
-
-    def flow(self, name: str) -> FlowSpec:
-        """Return the flow of a variant by its name."""
-        return self.variants[self._number(name)].flow
-
-    def compare(self, before: str, after: str) -> Comparison:
-        """Compare two variants, delivery by delivery.
-
-        Parameters
-        ----------
-        before, after
-            The names of the variants, such as `window=5m`.
-
-        Returns
-        -------
-        Comparison
-            The differences between the two.
-
-        Examples
-        --------
-        >>> from flowdsl import MemoryEventLog, link_created, on, sweep
-        >>> log = MemoryEventLog()
-        >>> for minute in (0, 1, 3, 20):
-        ...     like = link_created("likes", "ann", "post")
-        ...     _ = log.append(like, timestamp=f"2026-01-01T00:{minute:02}:00Z")
-        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}")
-        >>> digest = digest.deliver("push")
-        >>> tried = sweep(digest, log, window=["1m", "1h"])
-        >>> tried.compare("window=1m", "window=1h").totals()["removed"]
-        3
-        """
-        one, other = (FlowResult(self.result, self._number(name)) for name in (before, after))
-        return Comparison([FlowPair(one, other)])
 
     def plot(self, of: str | Sequence[str] = "deliveries") -> Chart:
         """Draw columns of the table over the first parameter.
@@ -186,7 +149,7 @@ class SweepData:
     def _table(self) -> pl.DataFrame:
         parameters = pl.DataFrame(
             {
-                name: _column([dict(v.values)[name] for v in self.variants])
+                name: parameter_column([dict(v.values)[name] for v in self.variants])
                 for name, _ in self.variants[0].values
             }
         )
@@ -195,18 +158,6 @@ class SweepData:
             delivered = [_deliveries(side, tick) for side in sides]
         counted = [_counts(FlowResult(self.result, number)) for number in range(len(self.variants))]
         return pl.concat([parameters, pl.DataFrame(delivered), pl.DataFrame(counted)], how="horizontal")
-
-    def _number(self, name: str) -> int:
-        names = [variant.name for variant in self.variants]
-        if name not in names:
-            raise ReplayError(
-                f"there is no variant {name!r}", allowed=", ".join(names), hint=did_you_mean(name, names)
-            )
-        return names.index(name)
-
-    def __len__(self) -> int:
-        """Return the number of variants."""
-        return len(self.variants)
 
     def __repr__(self) -> str:
         text: str = self.table.to_string(index=False)
@@ -242,14 +193,6 @@ def _span(place: Any) -> Any:
         )
     except FlowError:
         return place
-
-
-def _column(values: list[Any]) -> pl.Series:
-    """Return parameters as given if they have one plain type, otherwise as text."""
-    kinds = {type(value) for value in values}
-    if kinds <= {int} or kinds <= {bool} or kinds <= {int, float} or kinds <= {dt.timedelta}:
-        return pl.Series(values)
-    return pl.Series([str(value) for value in values], dtype=pl.String)
 
 
 def _deliveries(side: FlowResult, tick: Tick) -> dict[str, Any]:

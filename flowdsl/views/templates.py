@@ -12,7 +12,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from flowdsl.charts.formats import moment_text, share_text, span_text
+from flowdsl.charts.formats import moment_text, number_text, share_text, span_text
 from flowdsl.diagrams.text_width import printable
 from flowdsl.pluralize import count_text
 
@@ -58,6 +58,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         number=format_number,
+        figure=number_text,
         pluralize=count_text,
         share=share_text,
         span=span_text,

@@ -56,6 +56,8 @@ text: str = likes.to_yaml()
 codes: list[str] = [finding.code for finding in likes.check(target="this-rs", log=log)]
 comparison: fd.Comparison = fd.compare(result, again)
 tried: fd.Sweep = fd.sweep(likes, log, graph, window=["1m", "5m"])
+tuned: fd.Tuning = fd.tune(likes, log, graph, vary={"0.window": ["1m", "5m"]}, subject_to=["delay.p90 <= 1h"])
+chosen: fd.Flow | None = tuned.best
 bigger: fd.Flow = likes.with_step(5, window="6h").named("slower")
 test: testing.FlowTest = result.as_test(1)
 passed: bool = test.run(likes).passed

@@ -1,0 +1,128 @@
+"""Dots beside names: several numbers of each, every kind of number in a panel of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from flowdsl.charts.axes import FONT
+from flowdsl.charts.chart import Chart
+from flowdsl.charts.formats import number_text, short_text, span_text
+from flowdsl.diagrams.svg import escape_text, short_number
+from flowdsl.diagrams.text_width import elided
+from flowdsl.diagrams.text_width import width as text_width
+
+WIDTH: Final = 760.0
+_ROW: Final = 20.0
+_TOP: Final = 40.0
+_NAMES: Final = 240.0
+_GAP: Final = 8.0
+_NARROW: Final = 60.0
+
+
+@dataclass(frozen=True)
+class DotPanel:
+    """One number of each name: counts, or seconds; a `mark` such as a bound is drawn through all rows, with
+    `sign` before it.
+    """
+
+    title: str
+    values: Sequence[float | None]
+    seconds: bool = False
+    mark: float | None = None
+    sign: str = ""
+
+    def text(self, value: float | None) -> str:
+        """Return a number as it is written beside its dot; nothing for None."""
+        if value is None:
+            return ""
+        return span_text(value * 1e6) if self.seconds else short_text(value)
+
+    def exact(self, value: float | None) -> str:
+        """Return a number with all its digits."""
+        if value is None:
+            return ""
+        return span_text(value * 1e6) if self.seconds else number_text(value)
+
+
+def dot_chart(
+    names: Sequence[str],
+    panels: Sequence[DotPanel],
+    shades: Sequence[int],
+    *,
+    title: str,
+    width: float = WIDTH,
+) -> Chart:
+    """Draw a row for each name with a dot in every panel; `shades` are the numbers of the rows' colours.
+
+    >>> panels = [DotPanel("messages", [90, 12]), DotPanel("delay", [60, 3600], seconds=True)]
+    >>> chart = dot_chart(["1m", "1h"], panels, [0, 7], title="windows")
+    >>> print(chart)
+    windows
+        messages  delay
+    1m  90        1 min
+    1h  12        1 h
+    """
+    parts: list[str] = []
+    names_end = min(max((text_width(name, FONT) for name in names), default=0.0), _NAMES) + 8
+    # as wide as its title, if all fit
+    sizes = [max(text_width(panel.title, FONT), _NARROW) + 2 * _GAP for panel in panels]
+    scale = (width - names_end - 8) / max(sum(sizes), 1)
+    height = _TOP + _ROW * len(names) + 8
+    for row, (name, shade) in enumerate(zip(names, shades, strict=True)):
+        y = _TOP + (row + 0.5) * _ROW
+        _text(parts, 4, y + 4, name, _NAMES, f"f{shade}")
+        parts.append(_line(names_end, y, width - 8, y, "grid"))
+    left = names_end
+    for panel, size in zip(panels, sizes, strict=True):
+        _draw_panel(parts, panel, shades, (left, size * scale - _GAP), height)
+        left += size * scale
+    table = [["", *(panel.title for panel in panels)]]
+    for row, name in enumerate(names):
+        table.append([name, *(panel.exact(panel.values[row]) for panel in panels)])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in table
+    ]
+    described = f"{len(names)} rows with {', '.join(panel.title for panel in panels)}"
+    return Chart(title, described, width, height, "".join(parts), "\n".join([title, *lines]))
+
+
+def _draw_panel(
+    parts: list[str], panel: DotPanel, shades: Sequence[int], across: tuple[float, float], height: float
+) -> None:
+    left, room = across
+    texts = [panel.text(value) for value in panel.values]
+    widest = max((text_width(text, FONT) for text in texts), default=0.0)
+    most = max([value for value in (*panel.values, panel.mark) if value is not None], default=0.0)
+    length = max(room - widest - 16, 10.0)
+
+    def x(value: float) -> float:
+        return left + 6 + (value / most * length if most else 0.0)
+
+    _text(parts, left, 14, panel.title, room, "")
+    parts.append(_line(left + 6, _TOP - 4, left + 6, height - 6, "axis"))
+    if panel.mark is not None:
+        parts.append(_line(x(panel.mark), _TOP - 4, x(panel.mark), height - 6, "l1"))
+        _text(parts, left, 28, f"{panel.sign} {panel.text(panel.mark)}".strip(), room, "f1")
+    for row, (value, text, shade) in enumerate(zip(panel.values, texts, shades, strict=True)):
+        if value is None:
+            continue
+        y = _TOP + (row + 0.5) * _ROW
+        at = f'cx="{short_number(x(value))}" cy="{short_number(y)}"'
+        parts.append(
+            f'<circle {at} r="4" class="f{shade}"><title>{escape_text(panel.exact(value))}</title></circle>'
+        )
+        _text(parts, x(value) + 7, y + 4, text, room, "halo")
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+    ends = f'x1="{short_number(x1)}" y1="{short_number(y1)}" x2="{short_number(x2)}" y2="{short_number(y2)}"'
+    return f'<line {ends} class="{css}"/>'
+
+
+def _text(parts: list[str], x: float, y: float, text: str, room: float, css: str) -> None:
+    style = f' class="{css}"' if css else ""
+    fitted = escape_text(elided(text, room, FONT))
+    parts.append(f'<text x="{short_number(x)}" y="{short_number(y)}"{style}>{fitted}</text>')

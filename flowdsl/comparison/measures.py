@@ -1,0 +1,185 @@
+"""Measures of a setting: messages, people reached, how late events are told, how much each person gets."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+import polars as pl
+
+from flowdsl.errors import ReplayError, did_you_mean
+
+Unit = Literal["count", "seconds"]
+Better = Literal["more", "less"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The deliveries of one setting, and how long the events that they tell of waited."""
+
+    deliveries: pl.DataFrame
+    told: pl.DataFrame
+
+    @cached_property
+    def people(self) -> pl.DataFrame:
+        """The deliveries that have a recipient."""
+        return self.deliveries.select("recipient_id", "delivered_at").drop_nulls()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Values in ascending order, and how often each occurs."""
+
+    values: pl.Series
+    counts: pl.Series
+
+    def at(self, statistic: str) -> float | None:
+        """Return a statistic; None where there are no values. `p95`: 95 of 100 are at most so large."""
+        total = int(self.counts.sum()) if len(self.counts) else 0
+        if not total:
+            return None
+        if statistic == "mean":
+            return float((self.values.cast(pl.Float64) * self.counts).sum()) / total
+        share = {"min": 0.0, "max": 100.0}.get(statistic)
+        wanted = float(statistic[1:]) if share is None else share
+        # in whole hundredths, so that 0.95 × 20 is 19
+        rank = max(math.ceil(round(wanted) * total / 100), 1)
+        place = int(self.counts.cum_sum().search_sorted(rank))
+        return float(self.values[place])
+
+
+Reader = Callable[[Effect], "float | Spread"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing that is measured: a number, or a number for each person or event, of which a statistic is
+    taken.
+    """
+
+    name: str
+    doc: str
+    better: Better
+    read: Reader
+    distribution: bool = False
+    unit: Unit = "count"
+
+
+def _told(effect: Effect) -> float:
+    return float(effect.told["told"].sum())
+
+
+def _delays(effect: Effect) -> Spread:
+    return Spread(effect.told["delay"] / 1e6, effect.told["told"])
+
+
+def _load(every: str | None) -> Reader:
+    """Return the most that each person gets in any stretch of the calendar."""
+
+    def read(effect: Effect) -> Spread:
+        people = effect.people
+        by = [pl.col("recipient_id")]
+        if every is not None:
+            by.append(pl.col("delivered_at").dt.truncate(every).alias("stretch"))
+        counted = people.group_by(by).len("n").group_by("recipient_id").agg(pl.col("n").max())
+        of_each = counted.group_by("n").len("people").sort("n")
+        return Spread(of_each["n"], of_each["people"])
+
+    return read
+
+
+_STRETCHES: Final = {"hour": "1h", "day": "1d", "week": "1w", "month": "1mo"}
+MEASURES: Final[dict[str, Measure]] = {
+    measure.name: measure
+    for measure in (
+        Measure("volume", "messages that go out", "less", lambda d: float(d.deliveries.height)),
+        Measure(
+            "told",
+            "events that somebody is told of: a digest of five tells of five, an event told to two people "
+            "counts twice",
+            "more",
+            _told,
+        ),
+        Measure(
+            "reach",
+            "people who get at least one message",
+            "more",
+            lambda d: float(d.people["recipient_id"].n_unique()),
+        ),
+        Measure(
+            "delay",
+            "how long an event waits to be told, for every event of a digest",
+            "less",
+            _delays,
+            distribution=True,
+            unit="seconds",
+        ),
+        *(
+            Measure(
+                f"per_person_per_{name}",
+                f"messages that a person gets in their fullest {name} (UTC)",
+                "less",
+                _load(every),
+                distribution=True,
+            )
+            for name, every in _STRETCHES.items()
+        ),
+        Measure("per_person", "messages that a person gets in all", "less", _load(None), distribution=True),
+    )
+}
+STATISTICS: Final = "p1 to p99, min, max or mean"
+_STATISTIC: Final = re.compile(r"p[1-9][0-9]?|min|max|mean")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measure, and the statistic of it: `reach`, `delay.p90`."""
+
+    measure: Measure
+    statistic: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its column, which is also how demands are written."""
+        return self.measure.name if self.statistic is None else f"{self.measure.name}.{self.statistic}"
+
+    def of(self, effect: Effect) -> float | None:
+        """Return the figure of a setting; None where nothing was delivered that has one."""
+        found = self.measure.read(effect)
+        if isinstance(found, Spread):
+            assert self.statistic is not None
+            return found.at(self.statistic)
+        return found
+
+    @classmethod
+    def parse(cls, text: str, place: str) -> Figure:
+        """Return the figure of a text such as `delay.p90`; raise `ReplayError` with its place."""
+        name, _, statistic = text.partition(".")
+        measure = MEASURES.get(name)
+        if measure is None:
+            raise ReplayError(
+                f"nothing is measured as {name!r}",
+                place=place,
+                allowed=", ".join(MEASURES),
+                hint=did_you_mean(name, MEASURES),
+            )
+        if not measure.distribution:
+            if statistic:
+                raise ReplayError(
+                    f"{name} is one number, and has no {statistic!r}", place=place, allowed=name
+                )
+            return cls(measure)
+        if not _STATISTIC.fullmatch(statistic):
+            each = "event" if measure.unit == "seconds" else "person"
+            raise ReplayError(
+                f"{name} has a value for each {each}"
+                + (f", and {statistic!r} is no statistic" if statistic else ": say which"),
+                place=place,
+                allowed=STATISTICS,
+                hint=f"{name}.p95 holds for 95 of 100",
+            )
+        return cls(measure, statistic)

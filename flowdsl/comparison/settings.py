@@ -1,0 +1,61 @@
+"""Settings of a flow that are tried: its options with other values, and the flow as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from flowdsl.comparison.grid import Variant, places_of, variants_of
+from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.flow.spec import FlowSpec
+from flowdsl.text import short_repr
+
+TODAY: Final = "today"
+
+
+def settings_to_try(flow: FlowSpec, vary: Mapping[str, Iterable[Any]]) -> tuple[list[Variant], int]:
+    """Return the settings of a flow, and which of them is the flow as it is; it comes first where no setting
+    is.
+    """
+    if not isinstance(flow, FlowSpec):
+        raise ReplayError(f"a {type(flow).__name__} is no flow", allowed="a flow")
+    if not isinstance(vary, Mapping) or not vary:
+        raise ReplayError(
+            f"vary={short_repr(vary)} names no options",
+            flow=flow.name,
+            allowed="options of steps with the values to try, such as vary={'0.window': ['5m', '1h']}",
+        )
+    variants = variants_of(flow, vary)
+    same = [number for number, variant in enumerate(variants) if variant.flow.steps == flow.steps]
+    if same:
+        return variants, same[0]
+    values = []
+    for name, (number, option) in places_of(flow, vary).items():
+        step = flow.steps[number]
+        value = getattr(step, option)
+        values.append((name, None if value is None else step.options()[option].kind.plain(value)))
+    return [_Today(flow.named(TODAY), tuple(values)), *variants], 0
+
+
+class _Today(Variant):
+    """The flow as it is."""
+
+    @property
+    def name(self) -> str:
+        return TODAY
+
+
+def check_sink(flow: FlowSpec, sink: str | None) -> None:
+    """Raise `ReplayError` if a flow does not deliver to a sink, or to none."""
+    known = list(dict.fromkeys(name for step in flow.steps for name in getattr(step, "sinks", ())))
+    if not known:
+        raise ReplayError(
+            "the flow delivers nothing that could be measured", flow=flow.name, hint="end it with deliver"
+        )
+    if sink is not None and sink not in known:
+        raise ReplayError(
+            f"the flow does not deliver to {short_repr(sink)}",
+            flow=flow.name,
+            allowed=", ".join(known),
+            hint=did_you_mean(sink, known),
+        )

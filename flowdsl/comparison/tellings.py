@@ -1,0 +1,108 @@
+"""Tellings: which events the deliveries of a run tell of, and how late each is told.
+
+A delivery tells of its own event, or of all members of the windows that it came out of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.comparison.inputs import FlowResult
+from flowdsl.engine.trace import ABSORBED, Trace, TraceRows
+from flowdsl.flow.plan import CompiledStep
+from flowdsl.log import EventSource
+from flowdsl.progress import Tick, noop
+from flowdsl.results.table_writer import branch_texts, read_events_at
+from flowdsl.sinks.frame import MOMENT
+
+# of a delivery, what is needed to find the events it tells of
+DELIVERED: Final = ("seq_no", "event_time", "delivered_at", "step", "branch", "recipient_id")
+_GROUP: Final = ("seq_no", "prefix", "delivered_at", "step")
+
+
+def member_trace() -> Trace:
+    """Return a trace that a run fills with the members of its windows."""
+    return Trace(lambda step, outcome: outcome == ABSORBED)
+
+
+class Tellings:
+    """The members of all windows of a run, with the time of each, for many flows that share steps."""
+
+    def __init__(self, trace: Trace, source: EventSource) -> None:
+        parts: dict[int, list[TraceRows]] = {}
+        self._steps: dict[int, CompiledStep] = {}
+        for rows in trace.rows:
+            parts.setdefault(id(rows.step), []).append(rows)
+            self._steps[id(rows.step)] = rows.step
+        times = _times([rows.seq for rows in trace.rows], source)
+        self._members = {step: _members(found, times) for step, found in parts.items()}
+
+    def of(self, side: FlowResult, deliveries: pl.DataFrame) -> pl.DataFrame:
+        """Return how long events waited to be told by some deliveries of a flow (`DELIVERED`).
+
+        `delay` is in microseconds, `told` how many events were told after it; an event that is told to
+        several people, or twice, counts as often.
+        """
+        left = deliveries.group_by("seq_no", "branch", "event_time", "delivered_at", "step").agg(
+            pl.len().cast(pl.Int64).alias("told")
+        )
+        for step in self._windows_of(side):
+            left = _opened(left, self._members[id(step)], step)
+        delay = (pl.col("delivered_at") - pl.col("event_time")).dt.total_microseconds().alias("delay")
+        return left.group_by(delay).agg(pl.col("told").sum()).sort("delay")
+
+    def _windows_of(self, side: FlowResult) -> Iterable[CompiledStep]:
+        """Return the steps with windows that a flow has, the last one first."""
+        mine = [step for step in self._steps.values() if side.number in step.flows]
+        return sorted(mine, key=lambda step: -step.number)
+
+
+def _opened(left: pl.DataFrame, members: pl.DataFrame, step: CompiledStep) -> pl.DataFrame:
+    """Put the members of a step's windows in the place of what came out of these."""
+    behind = pl.col("step") > step.number
+    levels = int(members["levels"][0])
+    # a later fan-out extends the branch of its window
+    prefix = (
+        pl.lit(None, pl.String)
+        if not levels
+        else pl.col("branch").str.split(".").list.head(levels).list.join(".")
+    )
+    out = left.filter(behind).with_columns(prefix.alias("prefix")).group_by(_GROUP).agg(pl.col("told").sum())
+    inside = out.join(
+        members, left_on=["seq_no", "prefix"], right_on=["into", "into_branch"], nulls_equal=True
+    ).select(pl.col("member").alias("seq_no"), "branch", "event_time", "delivered_at", "step", "told")
+    return pl.concat([left.filter(~behind), inside])
+
+
+def _members(parts: list[TraceRows], times: pl.DataFrame) -> pl.DataFrame:
+    frame = pl.concat(list(_rows(parts)))
+    return frame.join(times, left_on="member", right_on="seq_no")
+
+
+def _rows(parts: list[TraceRows]) -> Iterator[pl.DataFrame]:
+    for rows in parts:
+        assert rows.into is not None
+        seqs, branches = rows.into
+        yield pl.DataFrame(
+            {
+                "member": rows.seq,
+                "branch": pl.Series(branch_texts(rows.branches, len(rows.seq)), dtype=pl.String),
+                "into": seqs,
+                "into_branch": pl.Series(branches, dtype=pl.String),
+                "levels": pl.Series([len(rows.branches)], dtype=pl.Int32).new_from_index(0, len(rows.seq)),
+            }
+        )
+
+
+def _times(seqs: list[npt.NDArray[np.int64]], source: EventSource, tick: Tick = noop) -> pl.DataFrame:
+    if not seqs:
+        return pl.DataFrame(schema={"seq_no": pl.Int64, "event_time": MOMENT})
+    events = read_events_at(source, np.unique(np.concatenate(seqs)), ("seq_no", "timestamp"), tick)
+    return events.select(
+        pl.col("seq_no").cast(pl.Int64), pl.col("timestamp").cast(MOMENT).alias("event_time")
+    )

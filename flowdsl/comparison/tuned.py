@@ -1,0 +1,361 @@
+"""Settings of a flow measured against demands: which keep them, what each costs, and which no other beats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.comparison.demands import Demand
+from flowdsl.comparison.inputs import FlowResult
+from flowdsl.comparison.measures import Effect, Figure
+from flowdsl.comparison.settings import TODAY
+from flowdsl.comparison.tellings import DELIVERED, Tellings
+from flowdsl.comparison.variants import VariantsData, parameter_column
+from flowdsl.flow.spec import FlowSpec
+from flowdsl.frames import to_pandas
+from flowdsl.pluralize import count_text
+from flowdsl.progress import track
+from flowdsl.views.templates import render
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from flowdsl.charts.chart import Chart
+
+# the figures that every table has; of a measure that demands name otherwise, theirs stand in their place
+DEFAULT: Final = ("volume", "told", "reach", "delay.p90", "per_person_per_day.p95")
+_ROWS: Final = 30
+_KEEPS, _FALLS_SHORT = 0, 7
+
+
+@dataclass(frozen=True, repr=False)
+class TuningData(VariantsData):
+    """Settings of a flow, what each gives, and what is asked of them.
+
+    `given` is the flow as it is today, and `today` the number of the variant that is the same.
+    """
+
+    tellings: Tellings
+    given: FlowSpec
+    today: int
+    demands: tuple[Demand, ...]
+    criterion: Figure
+    sink: str | None = None
+
+    # -- tables ----------------------------------------------------------------------------------------
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row a setting: its options, its figures, and how it does.
+
+        `keeps` says whether it keeps every demand, `front` whether no other setting beats it: is at least as
+        good in every figure, and better in one. Figures of time are in seconds.
+        """
+        return to_pandas(self.polars())
+
+    @property
+    def kept(self) -> pd.DataFrame:
+        """The settings that keep every demand, the best first."""
+        ranked = self.polars()[self._ranked]
+        return to_pandas(ranked.filter(pl.col("keeps")))
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The settings that no other beats, the best first."""
+        ranked = self.polars()[self._ranked]
+        return to_pandas(ranked.filter(pl.col("front")))
+
+    @property
+    def costs(self) -> pd.DataFrame:
+        """The cost of each setting: its figures less those of today."""
+        table, names = self.polars(), [figure.name for figure in self.figures]
+        return to_pandas(table.with_columns(pl.col(name) - table[name][self.today] for name in names))
+
+    @property
+    def asked(self) -> pd.DataFrame:
+        """A row a demand: today's figure, how many settings keep it, which comes nearest, and what it costs.
+
+        `without` is the best value of what is tuned for among the settings that keep all the other demands;
+        `with` is that value with this demand too. Both are null where no setting keeps them.
+        """
+        return to_pandas(self._asked)
+
+    def polars(self) -> pl.DataFrame:
+        """Return `table` as a Polars frame.
+
+        Returns
+        -------
+        polars.DataFrame
+            A row a setting.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, link_created, on, tune
+        >>> log = MemoryEventLog()
+        >>> for minute in (0, 1, 3, 20):
+        ...     like = link_created("likes", "ann", "post")
+        ...     _ = log.append(like, timestamp=f"2026-01-01T00:{minute:02}:00Z")
+        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}")
+        >>> tuned = tune(digest.deliver("push"), log, vary={"0.window": ["1m", "1h"]})
+        >>> tuned.polars()["volume"].to_list()
+        [4.0, 1.0]
+        """
+        return self._table
+
+    def arrow(self) -> pa.Table:
+        """Return `table` as an Arrow table, without a copy.
+
+        Returns
+        -------
+        pyarrow.Table
+            A row a setting.
+
+        Examples
+        --------
+        >>> from flowdsl import on, tune
+        >>> flow = on("link.created").rate_limit(1, per="1m").map(title="hello").deliver("push")
+        >>> tune(flow, [], vary={"0.max": [1, 2]}).arrow().num_rows
+        2
+        """
+        return self.polars().to_arrow()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """`table` as an Arrow stream."""
+        return self.polars().__arrow_c_stream__(requested_schema)
+
+    # -- the best --------------------------------------------------------------------------------------
+
+    @property
+    def best_name(self) -> str | None:
+        """The name of the best setting that keeps every demand; None if no setting does."""
+        place = self._best
+        return None if place is None else self.variants[place].name
+
+    @property
+    def best(self) -> FlowSpec | None:
+        """The flow with the best setting that keeps every demand, under its own name; None if none does."""
+        place = self._best
+        if place is None:
+            return None
+        return replace(self.variants[place].flow, given_name=self.given.given_name)
+
+    @cached_property
+    def figures(self) -> tuple[Figure, ...]:
+        """The figures of the tables, which settings are compared by."""
+        named = [demand.figure for demand in self.demands] + [self.criterion]
+        wanted = {figure.measure.name for figure in named}
+        kinds = {_kind(name) for name in wanted}
+        defaults = [Figure.parse(name, "") for name in DEFAULT]
+        kept = [figure for figure in defaults if _kind(figure.measure.name) not in kinds]
+        found = {figure.name: figure for figure in [*kept, *named]}
+        order = list(dict.fromkeys(_kind(figure.measure.name) for figure in defaults))
+        return tuple(sorted(found.values(), key=lambda figure: order.index(_kind(figure.measure.name))))
+
+    @cached_property
+    def _table(self) -> pl.DataFrame:
+        names = [name for name, _ in self.variants[0].values]
+        parameters = {
+            name: parameter_column([dict(variant.values)[name] for variant in self.variants])
+            for name in names
+        }
+        with track(None, len(self.result), "tune", "deliveries") as tick:
+            measured = [self._measured(FlowResult(self.result, i), tick) for i in range(len(self.variants))]
+        figures = {
+            figure.name: pl.Series([one[i] for one in measured], dtype=pl.Float64)
+            for i, figure in enumerate(self.figures)
+        }
+        frame = pl.DataFrame({**parameters, **figures})
+        keeps = np.array([self._keeps(dict(zip(figures, one, strict=True)), measured) for one in measured])
+        return frame.with_columns(
+            pl.Series("keeps", keeps, pl.Boolean),
+            pl.Series("front", _unbeaten(self._scores(frame)), pl.Boolean),
+            pl.Series(TODAY, [i == self.today for i in range(len(self.variants))], pl.Boolean),
+        )
+
+    def _measured(self, side: FlowResult, tick: Any) -> list[float | None]:
+        sinks = side.sinks if self.sink is None else (self.sink,)
+        frames = [side.columns(sink, DELIVERED, tick) for sink in sinks]
+        deliveries = pl.concat(frames)
+        effect = Effect(deliveries, self.tellings.of(side, deliveries))
+        return [figure.of(effect) for figure in self.figures]
+
+    def _keeps(self, figures: Mapping[str, float | None], measured: Sequence[Sequence[float | None]]) -> bool:
+        today = dict(zip((figure.name for figure in self.figures), measured[self.today], strict=True))
+        return all(
+            demand.keeps(figures[demand.figure.name], today[demand.figure.name]) for demand in self.demands
+        )
+
+    def _scores(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """Return a row a setting, of which more is always better; what was not delivered is not late."""
+        columns = []
+        for figure in self.figures:
+            values = frame[figure.name].fill_null(0.0).to_numpy()
+            columns.append(values if figure.measure.better == "more" else -values)
+        return np.column_stack(columns)
+
+    @cached_property
+    def _ranked(self) -> list[int]:
+        """The settings, the best first: by what is tuned for, then by the other figures in their order."""
+        scores, names = self._scores(self._table), [figure.name for figure in self.figures]
+        first = names.index(self.criterion.name)
+        # what helps people comes before what spares them
+        order = [first, *(i for i in self._by_benefit() if i != first)]
+        return sorted(range(len(self.variants)), key=lambda row: [-scores[row, i] for i in order])
+
+    def _by_benefit(self) -> list[int]:
+        return sorted(range(len(self.figures)), key=lambda i: self.figures[i].measure.better == "less")
+
+    @cached_property
+    def _best(self) -> int | None:
+        keeps = self._table["keeps"]
+        return next((row for row in self._ranked if keeps[row]), None)
+
+    @cached_property
+    def _asked(self) -> pl.DataFrame:
+        rows = []
+        kept = {demand: self._kept_by([demand]) for demand in self.demands}
+        for demand in self.demands:
+            figures = self._table[demand.figure.name].to_list()
+            today = figures[self.today]
+            others = self._kept_by([other for other in self.demands if other is not demand])
+            short = [demand.missing(figure, today) for figure in figures]
+            nearest = min(self._ranked, key=lambda row: short[row])
+            rows.append(
+                {
+                    "demand": demand.text,
+                    "bound": demand.bound(today),
+                    "today": today,
+                    "kept": int(kept[demand].sum()),
+                    "nearest": figures[nearest],
+                    "at": self.variants[nearest].name,
+                    "without": self._best_of(others),
+                    "with": self._best_of(others & kept[demand]),
+                }
+            )
+        schema = {"demand": pl.String, "bound": pl.Float64, "today": pl.Float64, "kept": pl.Int64}
+        more = {"nearest": pl.Float64, "at": pl.String, "without": pl.Float64, "with": pl.Float64}
+        return pl.DataFrame(rows, schema={**schema, **more})
+
+    def _kept_by(self, demands: Iterable[Demand]) -> npt.NDArray[np.bool_]:
+        kept = np.ones(len(self.variants), np.bool_)
+        for demand in demands:
+            figures = self._table[demand.figure.name].to_list()
+            kept &= np.array([demand.keeps(figure, figures[self.today]) for figure in figures])
+        return kept
+
+    def _best_of(self, which: npt.NDArray[np.bool_]) -> float | None:
+        found = next((row for row in self._ranked if which[row]), None)
+        return None if found is None else self._table[self.criterion.name][found]
+
+    # -- how it is shown -------------------------------------------------------------------------------
+
+    def plot(self) -> Chart:
+        """Draw the settings that no other beats, and today's: every figure in a panel, bounds as lines.
+
+        Settings that keep every demand are blue, the others grey.
+
+        Returns
+        -------
+        Chart
+            A row a setting, the best first.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, link_created, on, tune
+        >>> log = MemoryEventLog()
+        >>> for minute in (0, 1, 3, 20):
+        ...     like = link_created("likes", "ann", "post")
+        ...     _ = log.append(like, timestamp=f"2026-01-01T00:{minute:02}:00Z")
+        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}")
+        >>> tuned = tune(digest.deliver("push"), log, vary={"0.window": ["1m", "1h"]}, best="volume")
+        >>> print(tuned.plot())
+        settings that no other beats
+                           volume  told  reach  delay.p90  per_person_per_day.p95
+        0.window=1h        1       4     1      1 h        1
+        0.window=1m today  4       4     1      1 min      4
+        """
+        from flowdsl.charts.dots import DotPanel, dot_chart
+
+        table, rows = self._table, self._shown
+        bounds = {demand.figure.name: demand for demand in self.demands}
+        panels = []
+        for figure in self.figures:
+            values = table[figure.name].to_list()
+            demand = bounds.get(figure.name)
+            mark = None if demand is None else demand.bound(values[self.today])
+            seconds = figure.measure.unit == "seconds"
+            sign = "" if demand is None else demand.operator.replace("<=", "≤").replace(">=", "≥")
+            panels.append(DotPanel(figure.name, [values[row] for row in rows], seconds, mark, sign))
+        names = [self._label(row) for row in rows]
+        shades = [_KEEPS if table["keeps"][row] else _FALLS_SHORT for row in rows]
+        return dot_chart(names, panels, shades, title="settings that no other beats")
+
+    @cached_property
+    def _shown(self) -> list[int]:
+        table = self._table
+        rows = [row for row in self._ranked if table["front"][row] or row == self.today]
+        rows.sort(key=lambda row: not table["keeps"][row])
+        shown = rows[:_ROWS]
+        return shown if self.today in shown else [*shown[:-1], self.today]
+
+    def _label(self, row: int) -> str:
+        name = self.variants[row].name
+        return f"{name} {TODAY}" if row == self.today and name != TODAY else name
+
+    @property
+    def _heading(self) -> str:
+        count, table = len(self.variants), self._table
+        said = f"{count_text(count, 'setting')}, {int(table['front'].sum())} that no other beats"
+        if not self.demands:
+            return f"{said}; best by {self.criterion.name}: {self.best_name}"
+        kept = int(table["keeps"].sum())
+        demands = "the demand" if len(self.demands) == 1 else f"all {len(self.demands)} demands"
+        if not kept:
+            return f"{said}; none keeps {demands}"
+        verb = "keeps" if kept == 1 else "keep"
+        return f"{said}; {kept} {verb} {demands}, the best by {self.criterion.name}: {self.best_name}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        table = self._table
+        ranked = sorted(self._ranked, key=lambda row: not table["keeps"][row])
+        html = render(
+            "comparison/tuned.html.j2",
+            heading=self._heading,
+            asked=list(zip(self.demands, self._asked.to_dicts(), strict=True)),
+            criterion=self.criterion,
+            figures=self.figures,
+            today=table.row(self.today, named=True),
+            parameters=[name for name, _ in self.variants[0].values],
+            rows=[table.row(row, named=True) for row in ranked[:_ROWS]],
+            left=len(ranked) - len(ranked[:_ROWS]),
+            chart=self.plot(),
+        )
+        return {"text/plain": repr(self), "text/html": html}
+
+    def __repr__(self) -> str:
+        ranked = sorted(self._ranked, key=lambda row: not self._table["keeps"][row])
+        shown = to_pandas(self._table[ranked[:_ROWS]])
+        more = len(ranked) - len(shown)
+        lines = [self._heading, "", shown.to_string(index=False)]
+        if self.demands:
+            asked = self.asked[["demand", "today", "kept", "nearest", "without", "with"]]
+            lines[1:1] = ["", asked.to_string(index=False)]
+        return "\n".join([*lines, *([f"… and {more:,} more: see .table"] if more else [])])
+
+
+def _kind(measure: str) -> str:
+    """Return what a measure is about: all loads of people are one kind."""
+    return "per_person" if measure.startswith("per_person") else measure
+
+
+def _unbeaten(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return which rows no other row beats: is nowhere worse than, and somewhere better."""
+    beaten = [bool(((scores >= row).all(axis=1) & (scores > row).any(axis=1)).any()) for row in scores]
+    return ~np.array(beaten)

@@ -1,0 +1,78 @@
+"""Variants of a flow that ran in one replay."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from flowdsl.comparison.comparison import Comparison
+from flowdsl.comparison.grid import Variant
+from flowdsl.comparison.inputs import FlowPair, FlowResult
+from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.flow.spec import FlowSpec
+from flowdsl.results.result_data import ResultData
+
+
+@dataclass(frozen=True, repr=False)
+class VariantsData:
+    """Variants of a flow, and the replay of all of them."""
+
+    result: ResultData
+    variants: tuple[Variant, ...]
+
+    def flow(self, name: str) -> FlowSpec:
+        """Return the flow of a variant by its name."""
+        return self.variants[self._number(name)].flow
+
+    def compare(self, before: str, after: str) -> Comparison:
+        """Compare two variants, delivery by delivery.
+
+        Parameters
+        ----------
+        before, after
+            The names of the variants, such as `window=5m`.
+
+        Returns
+        -------
+        Comparison
+            The differences between the two.
+
+        Examples
+        --------
+        >>> from flowdsl import MemoryEventLog, link_created, on, sweep
+        >>> log = MemoryEventLog()
+        >>> for minute in (0, 1, 3, 20):
+        ...     like = link_created("likes", "ann", "post")
+        ...     _ = log.append(like, timestamp=f"2026-01-01T00:{minute:02}:00Z")
+        >>> digest = on("link.created").batch("target_id", window="1m").map(title="{{ batch.count }}")
+        >>> digest = digest.deliver("push")
+        >>> tried = sweep(digest, log, window=["1m", "1h"])
+        >>> tried.compare("window=1m", "window=1h").totals()["removed"]
+        3
+        """
+        one, other = (FlowResult(self.result, self._number(name)) for name in (before, after))
+        return Comparison([FlowPair(one, other)])
+
+    def _number(self, name: str) -> int:
+        names = [variant.name for variant in self.variants]
+        if name not in names:
+            raise ReplayError(
+                f"there is no variant {name!r}", allowed=", ".join(names), hint=did_you_mean(name, names)
+            )
+        return names.index(name)
+
+    def __len__(self) -> int:
+        """Return the number of variants."""
+        return len(self.variants)
+
+
+def parameter_column(values: Sequence[Any]) -> pl.Series:
+    """Return parameters as given if they have one plain type, otherwise as text."""
+    kinds = {type(value) for value in values}
+    if kinds <= {int} or kinds <= {bool} or kinds <= {int, float} or kinds <= {dt.timedelta}:
+        return pl.Series(values)
+    return pl.Series([str(value) for value in values], dtype=pl.String)
