@@ -46,10 +46,12 @@ if TYPE_CHECKING:
     from flowdsl.graph.folder import read_graph
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
+    from flowdsl.operators.cap import Cap
     from flowdsl.production.schema import schema
 
 _HOME = {
     "BuildError": "errors",
+    "Cap": "operators.cap",
     "Comparison": "comparison.comparison",
     "ConditionError": "errors",
     "DataError": "errors",
@@ -99,6 +101,7 @@ _MODULES = ("sinks", "testing")
 
 __all__ = [
     "BuildError",
+    "Cap",
     "Comparison",
     "ConditionError",
     "DataError",

@@ -322,6 +322,17 @@ def _rate_limit(draw: st.DrawFn, flow: Flow) -> Flow:
     )
 
 
+def _cap(draw: st.DrawFn, flow: Flow) -> Flow:
+    per = draw(st.sampled_from(["1s", "1500ms", "3s", "10s", "day", "week", "month"]))
+    local = per in ("day", "week", "month")
+    return flow.cap(
+        draw(st.integers(0, 3)),
+        per=per,
+        key=draw(st.none() | paths(flow) | st.lists(id_paths(flow), min_size=1, max_size=2)),
+        tz=draw(st.sampled_from([None, "Atlantic/Cape_Verde", "Asia/Kathmandu"])) if local else None,
+    )
+
+
 def _map(draw: st.DrawFn, flow: Flow) -> Flow:
     return flow.map(draw(payloads(flow)))
 
@@ -340,6 +351,7 @@ GROWTH: dict[str, Callable[[st.DrawFn, Flow], Flow]] = {
     "deduplicate": _deduplicate,
     "batch": _batch,
     "rate_limit": _rate_limit,
+    "cap": _cap,
     "map": _map,
     "deliver": _deliver,
 }
@@ -354,6 +366,7 @@ WEIGHTS = {
     "deduplicate": 2,
     "batch": 3,
     "rate_limit": 3,
+    "cap": 2,
     "map": 1,
     "deliver": 1,
 }

@@ -21,6 +21,7 @@ import flowdsl as fd
 from flowdsl.engine import collection
 from flowdsl.graph import link_blocks, state
 from flowdsl.graph.versions import Compaction, VersionStore
+from flowdsl.kernels import key_memory
 from flowdsl.kernels.buckets import SWEPT_EACH, SWEPT_FROM, Buckets, DropBucket
 from flowdsl.live import log_cursor
 from flowdsl.operators import deduplicate
@@ -45,6 +46,8 @@ def everything_is_forgotten(request: pytest.FixtureRequest, monkeypatch: pytest.
     monkeypatch.setattr(link_blocks, "FAR_APART", 0)
     monkeypatch.setattr(collection, "LARGEST", 4)
     monkeypatch.setattr(state, "COMPACT_ABOVE", 0)
+    monkeypatch.setattr(key_memory, "TOGETHER", 2)
+    monkeypatch.setattr(key_memory, "LARGEST", 4)
     monkeypatch.setattr(deduplicate, "TOGETHER", 2)
     monkeypatch.setattr(deduplicate, "LARGEST", 4)
 

@@ -160,6 +160,9 @@ SIZES = {
     "kernels.windows.LOOP_BELOW": 1,
     "kernels.buckets.ARRAYS_FROM": 1,
     "kernels.buckets.SWEPT_FROM": 0,
+    "kernels.cap_counts.LOOP_BELOW": 1,
+    "kernels.key_memory.TOGETHER": 1,
+    "kernels.key_memory.LARGEST": 4,
     "operators.deduplicate.TOGETHER": 1,
     "results.tables._SORTED_AT_ONCE": 0,
 }

@@ -349,6 +349,55 @@ class Steps:
         refuse_unknown("rate_limit", unknown, ("per", "strategy", "key"))
         return self._then(RateLimit.build(max, per=per, strategy=strategy, key=key))
 
+    def cap(
+        self,
+        max: int,
+        *,
+        per: DurationLike,
+        key: str | Var | Sequence[str | Var] | None = None,
+        tz: str | Var | None = None,
+        default_tz: str | None = None,
+        **unknown: Never,
+    ) -> Self:
+        """Let at most `max` contexts go on in every stretch of `per`; others are dropped as `capped`.
+
+        Only those that go on are counted. At exactly `per` after the first of them the next one passes.
+        A context whose key or time zone is missing or null fails.
+
+        Parameters
+        ----------
+        max
+            How many contexts go on at most.
+        per
+            A duration, such as `"24h"`; or `"day"`, `"week"` (from Monday) or `"month"` for local ones.
+        key
+            A path, or several, each value of which is counted apart; None to count all contexts together.
+        tz
+            The time zone of days, weeks and months, as `"Europe/Berlin"`, or the path to one; UTC by default.
+        default_tz
+            The time zone where the path has no name of one.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or an option is not valid.
+
+        Examples
+        --------
+        >>> from flowdsl import on
+        >>> on("link.created").cap(3, per="day", key="target_id", tz="Europe/Berlin").steps[0].text
+        "cap(3, per='day', key='target_id', tz='Europe/Berlin')"
+        """
+        from flowdsl.operators.cap import Cap
+
+        refuse_unknown("cap", unknown, ("per", "key", "tz", "default_tz"))
+        return self._then(Cap.build(max, per=per, key=key, tz=tz, default_tz=default_tz))
+
     def map(self, template: Any = None, /, **fields: Any) -> Self:
         """Render the payload.
 

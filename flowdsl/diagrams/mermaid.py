@@ -19,6 +19,7 @@ _SHAPES: Final = {
     "batch": ("[[", "]]"),
     "deduplicate": ("[[", "]]"),
     "rate_limit": ("[[", "]]"),
+    "cap": ("[[", "]]"),
     "deliver": ("[/", "/]"),
 }
 _ESCAPED: Final = str.maketrans({c: f"#{ord(c)};" for c in '#&<>"`\\{}%$'})

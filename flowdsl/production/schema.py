@@ -35,7 +35,7 @@ def schema() -> dict[str, Any]:
     Examples
     --------
     >>> sorted(schema()["$defs"]["step"]["properties"])
-    ['batch', 'deduplicate', 'deliver', 'fan_out', 'filter', 'for_each', 'map', 'rate_limit', 'resolve']
+    ['batch', 'cap', 'deduplicate', 'deliver', 'fan_out', 'filter', 'for_each', 'map', 'rate_limit', 'resolve']
     """
     definitions = {
         "project": _project(),

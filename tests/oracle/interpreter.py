@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowdsl import Flow
+from flowdsl.operators.cap import Cap
+from oracle.caps import CapStep
 from oracle.events import Event, PlainGraph
 from oracle.steps import STEPS, Context, Step
 from oracle.values import FailedError
 
 FOREVER = 1 << 62
+OPERATORS = {**STEPS, Cap: CapStep}
 BEGINNING = -(1 << 62)
 
 
@@ -176,7 +179,7 @@ class _World:
         after: Step | None = None
         for number in reversed(range(len(flow.steps))):
             options = flow.steps[number]
-            after = STEPS[type(options)](_Place(self, flow_number, number, after), options)
+            after = OPERATORS[type(options)](_Place(self, flow_number, number, after), options)
             steps.insert(0, after)
         return steps
 

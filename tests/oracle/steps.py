@@ -188,7 +188,7 @@ class DeduplicateStep(Step):
         self.first_seen: dict[str, int] = {}
 
     def take(self, context: Context) -> None:
-        key = _key(context, self.options.key)
+        key = key_of_context(context, self.options.key)
         first = self.first_seen.get(key)
         if first is not None and self.place.now < first + self.options.window.microseconds:
             self.place.drop([context], "duplicate")
@@ -214,7 +214,7 @@ class BatchStep(Step):
         self.windows: dict[str, Window] = {}
 
     def take(self, context: Context) -> None:
-        key = _key(context, [self.options.key])
+        key = key_of_context(context, [self.options.key])
         window = self.windows.get(key)
         if window is not None and self.place.now >= self._deadline(window):
             self._close_up_to(window)
@@ -304,7 +304,7 @@ class RateLimitStep(Step):
         self.per = options.per.microseconds
 
     def take(self, context: Context) -> None:
-        key = _key(context, self.options.key)
+        key = key_of_context(context, self.options.key)
         bucket = self.buckets.setdefault(key, Bucket(Fraction(self.most), self.place.now))
         self._fill(bucket)
         if not bucket.queue and (self._unlimited() or bucket.tokens >= 1):
@@ -417,7 +417,7 @@ STEPS: dict[type[Operator], type[Step]] = {
 }
 
 
-def _key(context: Context, paths: Sequence[Sequence[str]]) -> str:
+def key_of_context(context: Context, paths: Sequence[Sequence[str]]) -> str:
     """The key of a context; it fails where a value is missing or null (rule 33)."""
     values = [context[path] for path in paths]
     if any(value is MISSING or value is None for value in values):
