@@ -24,6 +24,7 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.text import short_repr
 from flowdsl.values.far_numbers import FAR, far_number, infinity
+from flowdsl.values.python_values import encode_json
 
 EventKind = Literal["link.created", "link.deleted", "entity.created", "entity.updated", "entity.deleted"]
 KINDS: Final[tuple[EventKind, ...]] = get_args(EventKind)
@@ -70,7 +71,6 @@ def _no_constant(name: str) -> NoReturn:
 LONGEST_ID: Final = 10**1000
 # shared, as json.loads would build a decoder for each text
 _decode = json.JSONDecoder(parse_constant=_no_constant).decode
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 # JSON nested deeper is rejected, as in production
@@ -407,15 +407,20 @@ def json_text(value: Any, name: str = "data", place: str | None = None) -> str |
     if value is None:
         return None
     try:
-        text = _encode(value)
+        text = encode_json(value, name)
     except (TypeError, ValueError, RecursionError) as error:
         # a value that contains itself would never end
         path = infinity(value, name) if str(error).startswith("Out of range float") else None
         if path is not None:
             raise _refusal(f"{path} {FAR}", place, "write it as text") from None
         raise _refusal(
-            f"{name} is not a JSON value ({error})", place, "use text, numbers, booleans, lists and mappings"
+            f"{name} is not a JSON value ({error})",
+            place,
+            "use text, numbers, booleans, dates, lists and mappings",
         ) from None
+    if text == "null":
+        # NaN, and other missing values of pandas
+        return None
     # nothing is nested too deep in a short text, and the only numbers too large are whole ones of 309 digits
     return _kept(text, name, place) if len(text) > 2 * MAX_NESTING else _unicode(text, name, place)
 

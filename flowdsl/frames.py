@@ -34,6 +34,10 @@ ACCEPTED = "pandas, polars or pyarrow tables, DuckDB relations, anything with th
 _ENDINGS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 
+class MixedColumnError(DataError):
+    """A column of Python objects of several types, which no column of Arrow can hold."""
+
+
 class ArrowStream(Protocol):
     """A table that gives its rows as a stream of Arrow batches."""
 
@@ -321,7 +325,7 @@ def _from_pandas_column(column: Any, name: str, objects: Objects | None) -> Any:
     try:
         return pa.Array.from_pandas(column)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise DataError(
+        raise MixedColumnError(
             f"column {name!r} holds values of several types: {first_line(error)[:160]}",
             hint="make the column text, or give it one type",
         ) from error

@@ -190,11 +190,11 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "an id that is a tuple": (lambda: fd.EntityGraph({"user": {(1, 2): {}}}), "(1, 2) is no id"),
     "an id that is half a character": (lambda: fd.EntityGraph({"user": {"\ud800": {}}}), "is no id"),
     "half a character inside": (lambda: fd.EntityGraph({"user": {"a": {"x": "\ud800"}}}), "'a' is not JSON"),
-    "a number that is none": (lambda: fd.EntityGraph({"user": {"a": {"x": float("nan")}}}), "'a' is not JSON"),
+    "a number beyond all": (lambda: fd.EntityGraph({"user": {"a": {"x": float("inf")}}}), "'a' is not JSON"),
     "an object that is none": (lambda: fd.EntityGraph({"user": {"a": object()}}), "'a' is not JSON"),
-    "a column of many types": (
-        lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", "b"], "x": [{"y": 1}, 5]})}),
-        "column 'x' holds values of several types",
+    "bytes in a column of many types": (
+        lambda: fd.EntityGraph({"user": pd.DataFrame({"id": ["a", "b"], "x": [{"y": b"1"}, 5]})}),
+        "x.y holds bytes; decode them to text",
     ),
     "links that are a number": (lambda: fd.EntityGraph({}, 5), "links are a int"),
     "links that are a name": (lambda: fd.EntityGraph({}, "links.csv"), "links are a str"),

@@ -268,7 +268,7 @@ def test_a_number_that_a_float_holds_is_taken_on_every_way_into_a_log(text: str,
     ("value", "kept"),
     [
         (None, None), ("", ""), ("\0", "\0"), (2**64 - 1, 2**64 - 1), (-0.0, -0.0), (1e300, 1e300), ("😀" * 100, "😀" * 100),
-        ([[[]]], [[[]]]), ({"": {"": None}}, {"": {"": None}}), (HALF, None), (float("nan"), None),
+        ([[[]]], [[[]]]), ({"": {"": None}}, {"": {"": None}}), (HALF, None), (float("inf"), None),
         (nested(500), None), (b"x", None),
     ],
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -10,10 +9,11 @@ import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import LONGEST_ID, MAX_NESTING, too_deep
-from flowdsl.frames import is_frame, is_whole, rows_in, to_polars
+from flowdsl.frames import MixedColumnError, is_frame, is_whole, rows_in, to_polars
 from flowdsl.progress import Tick, count_items, noop, run_in_background
 from flowdsl.text import short_repr
 from flowdsl.values.json_extraction import Documents
+from flowdsl.values.python_values import encode_json
 
 T = TypeVar("T")
 LINK_COLUMNS = ("link_type", "source_id", "target_id", "link_id", "metadata")
@@ -27,7 +27,7 @@ def entity_documents(kind: str, entities: Any, tick: Tick = noop) -> tuple[pl.Se
     """
     what = f"entities {kind!r}"
     if is_frame(entities):
-        read = _aside(entities, lambda: _from_frame(to_polars(entities, what), what))
+        read = _aside(entities, lambda: _from_any_frame(entities, what))
         tick(len(read[0]))
         return read
     if isinstance(entities, Mapping):
@@ -41,6 +41,18 @@ def entity_documents(kind: str, entities: Any, tick: Tick = noop) -> tuple[pl.Se
 def _aside(given: Any, work: Callable[[], T]) -> T:
     """Convert frames in memory in a thread; others may run user code, which stays on the user's thread."""
     return work() if rows_in(given) is None else run_in_background(work)
+
+
+def _from_any_frame(entities: Any, what: str) -> tuple[pl.Series, Documents]:
+    try:
+        return _from_frame(to_polars(entities, what), what)
+    except MixedColumnError:
+        # a pandas column of JSON values: each row is an object of its own
+        frame = to_polars(entities, what, "id".__eq__)
+        if "id" not in frame.columns:
+            raise
+        ids = id_texts(frame["id"], f"{what}, column 'id'")
+        return ids, Documents(_json_texts(zip(ids, entities.to_dict("records"), strict=True), what))
 
 
 def _from_frame(frame: pl.DataFrame, what: str) -> tuple[pl.Series, Documents]:
@@ -72,22 +84,27 @@ def _decoded(column: pl.Series, what: str) -> pl.Series:
 def _from_mapping(entities: Mapping[Any, Any], what: str, tick: Tick) -> tuple[pl.Series, Documents]:
     ids = pl.Series([_id_text(key, what) for key in entities], dtype=pl.String)
     _refuse_duplicates(ids, what)
+    return ids, Documents(_json_texts(count_items(entities.items(), tick), what))
+
+
+def _json_texts(rows: Iterable[tuple[Any, Any]], what: str) -> pl.Series:
+    """Return the objects of ids as JSON."""
     texts = []
-    for key, value in count_items(entities.items(), tick):
+    for key, value in rows:
         try:
-            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            text = encode_json(value)
             text.encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise DataError(
                 f"{what}: {key!r} is not JSON: {error}",
-                allowed="objects of text, numbers, true, false, null, lists and objects",
+                allowed="objects of text, numbers, booleans, dates, null, lists and objects",
             ) from error
         if too_deep(text):
             raise DataError(
                 f"{what}: {key!r} is nested deeper than {MAX_NESTING} levels", hint="keep deep values as text"
             )
         texts.append(text)
-    return ids, Documents(pl.Series(texts, dtype=pl.String))
+    return pl.Series(texts, dtype=pl.String)
 
 
 def link_frame(links: Any, tick: Tick = noop) -> pl.DataFrame:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +14,6 @@ from flowdsl.frames import is_dataset, is_frame, to_polars
 from flowdsl.log.columns import SCHEMA
 from flowdsl.log.errors import reading
 from flowdsl.log.sources import DatasetTable, FrameTable, LazyTable, RawTable
-from flowdsl.values.json_conversion import as_text
 
 # A frame of failed events (`result.errors`) has these beside the columns of an event table.
 _OF_ERRORS = {"seq_no", "flow", "step", "operator", "error"}
@@ -73,24 +70,4 @@ def _json_cell(value: Any, name: str) -> str | None:
     # NaN and NaT are no values, and alone in not being equal to themselves
     if isinstance(value, float | dt.datetime) and value != value:
         return None
-    return json_text(_in_json(value), name, "frame")
-
-
-def _in_json(value: Any) -> Any:
-    """Convert Python objects to what they are in JSON."""
-    if isinstance(value, dict):
-        return {key: _in_json(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_in_json(inner) for inner in value]
-    if hasattr(value, "tolist"):
-        # arrays and numbers of NumPy
-        return _in_json(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, dt.date | dt.time | dt.timedelta):
-        return as_text(pl.Series([value]))[0]
-    if isinstance(value, bytes):
-        return value.decode()
-    return str(value) if isinstance(value, UUID) else value
+    return json_text(value, name, "frame")

@@ -1,0 +1,113 @@
+"""JSON of the values that Python programs hold: decimals, UUIDs, dates, enums, numbers of NumPy and pandas.
+
+They become what a column of a frame with such values becomes, so that a mapping and a frame of the same
+content are the same data.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import json
+import math
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def encode_json(value: Any, name: str = "") -> str:
+    """Return a Python value as compact JSON text; `name` begins the paths in errors.
+
+    NaN and pandas' other missing values are null, as in frames.
+
+    Raises
+    ------
+    ValueError
+        if a value has no JSON form; it names the path to it
+
+    Examples
+    --------
+    >>> encode_json({"price": Decimal("1.50"), "day": dt.date(2026, 1, 2), "size": float("nan")})
+    '{"price":1.5,"day":"2026-01-02","size":null}'
+    """
+    try:
+        return _encode(value)
+    except (TypeError, ValueError):
+        return _encode(_plain(value, name))
+
+
+def _plain(value: Any, path: str) -> Any:
+    if value is None or isinstance(value, (str, bool, int)):
+        return value.value if isinstance(value, enum.Enum) else value
+    if isinstance(value, dict):
+        return {_key(key, path): _plain(inner, _member(path, key)) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner, f"{path}[{number}]") for number, inner in enumerate(value)]
+    if isinstance(value, enum.Enum):
+        return _plain(value.value, path)
+    # NaN, NaT, and decimals that are none are no values, and alone in not being equal to themselves
+    if isinstance(value, (float, Decimal, dt.datetime)) and value != value:
+        return None
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, Decimal):
+        return _number(value, path)
+    if isinstance(value, (dt.date, dt.time, dt.timedelta)):
+        return _time_text(value)
+    if isinstance(value, UUID):
+        return str(value)
+    return _foreign(value, path)
+
+
+def _time_text(value: dt.date | dt.time | dt.timedelta) -> str:
+    # events can be made without loading Polars
+    import polars as pl
+
+    from flowdsl.values.json_conversion import as_text
+
+    text: str = as_text(pl.Series([value]))[0]
+    return text
+
+
+def _foreign(value: Any, path: str) -> Any:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise ValueError(f"{_place(path)}holds bytes; decode them to text")
+    if isinstance(value, (set, frozenset)):
+        raise ValueError(f"{_place(path)}holds a set, which has no order; make it a list")
+    if type(value).__module__.partition(".")[0] == "pandas" and type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if hasattr(value, "tolist") and type(value).__module__.partition(".")[0] in ("numpy", "pandas", "polars"):
+        return _plain(value.tolist(), path)
+    if hasattr(value, "to_list") and type(value).__module__.partition(".")[0] in ("pandas", "polars"):
+        return _plain(value.to_list(), path)
+    raise ValueError(f"{_place(path)}holds a value of type {type(value).__name__}, which has no JSON form")
+
+
+def _number(value: Decimal, path: str) -> float | int:
+    if not value.is_finite():
+        raise ValueError(f"{_place(path)}holds {value}, which has no JSON form")
+    number = float(value)
+    if math.isinf(number):
+        raise ValueError(f"{_place(path)}holds a number beyond any float")
+    # a column of decimals without fractions is one of whole numbers
+    return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else number
+
+
+def _key(key: Any, path: str) -> Any:
+    if isinstance(key, enum.Enum):
+        key = key.value
+    if isinstance(key, (UUID, dt.date)):
+        return str(key)
+    if key is None or isinstance(key, (str, int, float, bool)):
+        return key
+    raise ValueError(f"{_place(path)}has a key that is a {type(key).__name__}, not text")
+
+
+def _member(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _place(path: str) -> str:
+    return f"{path} " if path else ""

@@ -1,0 +1,147 @@
+"""Values of Python, NumPy and pandas inside events, frames and graphs are the JSON values that they stand for."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import flowdsl as fd
+from flowdsl import on
+
+TIME = pd.Timestamp("2026-01-01", tz="UTC")
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    DEEP = Decimal("0.5")
+
+
+class Size(enum.IntEnum):
+    SMALL = 1
+
+
+VALUES: dict[str, tuple[Any, str]] = {
+    "a decimal": (Decimal("1.50"), "1.5"),
+    "a whole decimal": (Decimal(12), "12"),
+    "a decimal that is none": (Decimal("NaN"), ""),
+    "a UUID": (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+    "a date": (dt.date(2026, 1, 2), "2026-01-02"),
+    "a time in a zone": (dt.datetime(2026, 1, 2, 3, 4, 5, 600_000, dt.UTC), "2026-01-02T03:04:05.600Z"),
+    "a pandas time": (pd.Timestamp("2026-01-02 03:04", tz="Europe/Berlin"), "2026-01-02T02:04:00Z"),
+    "a duration": (dt.timedelta(days=1, seconds=5), "P1DT5S"),
+    "an enum": (Colour.RED, "red"),
+    "an enum of decimals": (Colour.DEEP, "0.5"),
+    "an enum of numbers": (Size.SMALL, "1"),
+    "a NumPy integer": (np.int64(3), "3"),
+    "a NumPy float": (np.float32(1.5), "1.5"),
+    "a NumPy boolean": (np.bool_(True), "true"),
+    "a NumPy array": (np.array([1, 2]), "[1, 2]"),
+    "a tuple": ((1, Decimal("2.5")), "[1, 2.5]"),
+    "NaN": (float("nan"), ""),
+    "NaT": (pd.NaT, ""),
+    "NA": (pd.NA, ""),
+}
+REFUSED: dict[str, tuple[Any, str]] = {
+    "bytes": (b"x", "data.list[1].v holds bytes; decode them to text"),
+    "a set": ({1}, "data.list[1].v holds a set, which has no order; make it a list"),
+    "an object": (object(), "data.list[1].v holds a value of type object, which has no JSON form"),
+    "an infinite decimal": (Decimal("Infinity"), "data.list[1].v holds Infinity, which has no JSON form"),
+}
+SHOWN = on("entity.created").map(text="{{ data.v }}").deliver("out")
+
+
+def shown(log: Any) -> str:
+    text: str = fd.replay(SHOWN, log)["out"]["text"].item()
+    return text
+
+
+def from_an_event(value: Any) -> str:
+    log = fd.MemoryEventLog()
+    log.append(fd.entity_created("thing", "t", {"v": value}), timestamp=TIME)
+    return shown(log)
+
+
+def from_a_frame(value: Any) -> str:
+    row = {"timestamp": TIME, "kind": "entity.created", "entity_type": "thing", "entity_id": "t"}
+    return shown(pd.DataFrame([row]).assign(data=pd.Series([{"v": value}], dtype=object)))
+
+
+def from_a_function_of_rows(value: Any) -> str:
+    columns = {
+        "timestamp": "at",
+        "kind": fd.literal("entity.created"),
+        "entity_type": fd.literal("thing"),
+        "entity_id": fd.literal("t"),
+        "data": lambda row: {"v": value},
+    }
+    return shown(fd.read_events(pd.DataFrame({"at": [TIME]}), columns=columns))
+
+
+def from_entities(entities: Any) -> str:
+    flow = on("link.created").resolve("source_id", as_="thing").map(text="{{ thing.v }}").deliver("out")
+    log = fd.MemoryEventLog()
+    log.append(fd.link_created("l", "t", "x"), timestamp=TIME)
+    text: str = fd.replay(flow, log, fd.EntityGraph({"thing": entities}))["out"]["text"].item()
+    return text
+
+
+def from_a_mapping_of_entities(value: Any) -> str:
+    return from_entities({"t": {"v": value}})
+
+
+def from_a_frame_of_entities_of_many_types(value: Any) -> str:
+    others = [{"a": 1}, "text", 5]
+    frame = pd.DataFrame({"id": ["t", "a", "b", "c"]})
+    return from_entities(frame.assign(v=pd.Series([value, *others], dtype=object)))
+
+
+WAYS: list[Callable[[Any], str]] = [
+    from_an_event,
+    from_a_frame,
+    from_a_function_of_rows,
+    from_a_mapping_of_entities,
+    from_a_frame_of_entities_of_many_types,
+]
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_a_value_is_the_same_data_from_whatever_holds_it(way: Callable[[Any], str], name: str):
+    value, text = VALUES[name]
+    assert way(value) == text
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_json_form_is_refused_with_its_path(name: str):
+    value, reason = REFUSED[name]
+    with pytest.raises(fd.DataError) as error:
+        fd.MemoryEventLog().append(fd.entity_created("thing", "t", {"list": [0, {"v": value}]}))
+    assert reason in str(error.value)
+
+
+def test_keys_that_are_no_text_are_refused_by_their_place():
+    with pytest.raises(fd.DataError, match=r"data.v has a key that is a tuple, not text"):
+        fd.MemoryEventLog().append(fd.entity_created("thing", "t", {"v": {(1, 2): 3}}))
+
+
+def test_a_frame_of_mixed_values_keeps_the_types_of_its_other_columns():
+    frame = pd.DataFrame({"id": [1, 2], "n": [3, 4], "v": [{"a": 1}, 5]})
+    graph = fd.EntityGraph({"thing": frame})
+    flow = (
+        on("link.created")
+        .resolve("source_id", as_="t")
+        .where("t.n == 4 and t.v == 5")
+        .map(n="{{ t.n }}")
+        .deliver("out")
+    )
+    log = fd.MemoryEventLog()
+    log.append([fd.link_created("l", one, "x") for one in ("1", "2")])
+    assert fd.replay(flow, log, graph)["out"]["seq_no"].tolist() == [2]
