@@ -393,3 +393,40 @@ def test_nonsense_in_arguments_is_wrong_use_and_costs_nothing(
 def test_a_path_that_no_file_can_have_is_a_typed_error(use: Any, path: str):
     with pytest.raises(fd.FlowError, match=r"NUL|half a surrogate|255 bytes"):
         use(path)
+
+
+def test_explain_prints_what_happened_to_one_event(sample: Sample, capsys: Captured):
+    flows, history = str(sample.flows), ["--log", str(sample.log), "--graph", str(sample.graph)]
+    assert main(["explain", flows, "1", *history, "--flow", "notify-like"]) == 0
+    text = capsys.readouterr().out
+    project, graph = fd.load(sample.flows), fd.read_graph(sample.graph)
+    assert text == f"{fd.replay(project, str(sample.log), graph).explain(1, 'notify-like')}\n"
+    assert main(["explain", flows, "1", *history, "--format", "svg"]) == 0
+    ET.fromstring(capsys.readouterr().out)
+    assert main(["explain", flows, "999999", *history]) == 1
+    assert "the log has no event 999999" in capsys.readouterr().err
+
+
+def test_why_answers_for_one_recipient_with_its_exit_code(sample: Sample, capsys: Captured):
+    flows, history = str(sample.flows), ["--log", str(sample.log), "--graph", str(sample.graph)]
+    delivered = fd.replay(fd.load(sample.flows), str(sample.log), fd.read_graph(sample.graph)).deliveries
+    seq_no, recipient = delivered[["seq_no", "recipient_id"]].iloc[0].tolist()
+    assert main(["why", flows, str(seq_no), recipient, *history]) == 0
+    assert f"Yes: event {seq_no} reached {recipient}" in capsys.readouterr().out
+    assert main(["why", flows, str(seq_no), "nobody", *history]) == 1
+    assert f"No: event {seq_no} did not reach nobody" in capsys.readouterr().out
+
+
+def test_a_shell_completes_commands_and_options_by_the_script(tmp_path: Path):
+    script = subprocess.run(
+        [sys.executable, "-m", "flowdsl", "completion", "bash"], capture_output=True, text=True, check=True
+    ).stdout
+    (tmp_path / "completion.bash").write_text(script)
+    asked = """
+    source completion.bash
+    COMP_WORDS=(flowdsl re); COMP_CWORD=1; _shtab_flowdsl; echo "${COMPREPLY[@]}"
+    COMP_WORDS=(flowdsl replay --op); COMP_CWORD=2; _shtab_flowdsl; echo "${COMPREPLY[@]}"
+    COMP_WORDS=(flowdsl replay --target th); COMP_CWORD=3; _shtab_flowdsl; echo "${COMPREPLY[@]}"
+    """
+    answer = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["replay", "--open-windows", "this-rs"]

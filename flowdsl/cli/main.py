@@ -1,4 +1,4 @@
-"""Command line: `flowdsl demo | replay | compare | check | test | show | sample | convert | run | schema`
+"""Command line: `flowdsl COMMAND`
 
 Data goes to stdout, messages and progress to stderr. The exit code is 0 where all is well, 1 for failures and
 findings, 2 for wrong use.
@@ -18,12 +18,40 @@ from flowdsl.cli.console import UsageError, say
 from flowdsl.errors import FlowError
 from flowdsl.events import FlowWarning
 
-COMMANDS = ("demo", "replay", "compare", "check", "test", "show", "sample", "convert", "run", "schema")
+COMMANDS = (
+    "demo",
+    "replay",
+    "explain",
+    "why",
+    "compare",
+    "check",
+    "test",
+    "show",
+    "sample",
+    "convert",
+    "run",
+    "schema",
+    "completion",
+)
 # commands whose module has another name, to avoid names of the standard library
 MODULES = {"test": "run_tests"}
 # files, folders and names
 _NAMED = frozenset(
-    ("flows", "log", "out", "report", "graph", "before", "after", "source", "folder", "sinks", "consumer")
+    [
+        "flows",
+        "log",
+        "out",
+        "report",
+        "graph",
+        "before",
+        "after",
+        "source",
+        "folder",
+        "sinks",
+        "consumer",
+        "flow",
+        "recipient",
+    ]
 )
 
 
@@ -92,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=parser)
     return parser
 
 

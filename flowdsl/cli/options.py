@@ -1,4 +1,4 @@
-"""Options of commands that replay: events, graph, start and stop."""
+"""Options of commands that replay: events, graph, start and stop, or one event."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowdsl.cli.console import duration, existing, say, signed
+from flowdsl.cli.console import duration, existing, load_project, natural, say, signed
 
 if TYPE_CHECKING:
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.log.source import EventSource
+    from flowdsl.results.options import Options
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
@@ -65,3 +66,32 @@ def position(text: str | None) -> int | str | None:
         return None
     number = signed(text)
     return text if number is None else number
+
+
+def add_event(parser: argparse.ArgumentParser) -> None:
+    """Declare the flows, one event, --log, --flow, --target and --format."""
+    parser.add_argument("flows", metavar="FLOWS.yaml", help="the flows; - reads them from stdin")
+    parser.add_argument("seq_no", type=natural, metavar="SEQ_NO", help="the number of the event")
+    parser.add_argument("--log", required=True, metavar="PATH", help="the events")
+    parser.add_argument("--flow", metavar="NAME", help="only this flow")
+    parser.add_argument("--target", choices=("this-rs",), help="by the rules of that runtime")
+    parser.add_argument(
+        "--format",
+        choices=("text", "svg", "mermaid"),
+        default="text",
+        help="text (default), or a picture: svg or mermaid",
+    )
+
+
+def replay_options(options: argparse.Namespace) -> Options:
+    """Return what `replay` would run with the flows, the log and the graph that were given."""
+    from flowdsl.results.options import options_of
+
+    return options_of(
+        load_project(options.flows, options.target),
+        log_of(options),
+        graph_of(options),
+        start=position(options.start),
+        stop=position(options.stop),
+        target=options.target,
+    )

@@ -44,5 +44,13 @@ def missing_method(owner: str, name: str) -> str:
     except PluginError as error:
         # a missing attribute stays one
         return f"{said}; {error}"
+    meant = synonym_of(name)
+    if meant is not None:
+        return f"{said}; that is {meant.method!r} here: {meant.summary}"
     hint = did_you_mean(name, [operator.method for operator in OPERATORS.own.values()])
     return f"{said}; {hint}" if hint else said
+
+
+def synonym_of(name: str) -> type[Operator] | None:
+    """Return the operator that other tools, or YAML, call by this name."""
+    return next((o for o in OPERATORS.own.values() if name in (o.name, o.method, *o.synonyms)), None)

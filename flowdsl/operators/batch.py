@@ -67,6 +67,17 @@ class Batch(Operator):
     method: ClassVar[str] = "batch"
     summary: ClassVar[str] = "gather the contexts of a key until a window closes, then go on as one"
     example: ClassVar[str] = 'batch("target_id", window="5m")'
+    synonyms: ClassVar[tuple[str, ...]] = (
+        "digest",
+        "group_by",
+        "groupby",
+        "reduce",
+        "aggregate",
+        "window",
+        "collect",
+        "debounce",
+        "session",
+    )
     portable: ClassVar[bool] = True
 
     key: Path = option(PATH, "the path that says what belongs together", key=True)

@@ -68,6 +68,7 @@ class Cap(Operator):
         "let at most `max` contexts go on in any stretch of `per`, or in a local day, week or month; drop the others"
     )
     example: ClassVar[str] = 'cap(3, per="day", key="target_id", tz="Europe/Berlin")'
+    synonyms: ClassVar[tuple[str, ...]] = ("limit", "quota", "at_most", "max_per")
     nearest: ClassVar[str] = (
         "rate_limit with the same max and per as a duration comes nearest, but means less: "
         "it is a token bucket, and lets up to twice as many through"

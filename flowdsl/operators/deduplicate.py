@@ -32,6 +32,7 @@ class Deduplicate(Operator):
     method: ClassVar[str] = "deduplicate"
     summary: ClassVar[str] = "of contexts with the same key let only the first in each window go on"
     example: ClassVar[str] = 'deduplicate("source_id", window="1h")'
+    synonyms: ClassVar[tuple[str, ...]] = ("dedupe", "dedup", "distinct", "unique", "drop_duplicates")
     portable: ClassVar[bool] = True
 
     key: tuple[Path, ...] = option(PATHS, "the path, or list of paths, that says what is the same", key=True)

@@ -45,6 +45,16 @@ class Deliver(Operator):
     method: ClassVar[str] = "deliver"
     summary: ClassVar[str] = "hand the payload and its recipient to each sink, and go on"
     example: ClassVar[str] = 'deliver("in-app", "push")'
+    synonyms: ClassVar[tuple[str, ...]] = (
+        "send",
+        "sink",
+        "emit",
+        "output",
+        "publish",
+        "notify",
+        "to",
+        "write",
+    )
     portable: ClassVar[bool] = True
     option_rules: ClassVar[Mapping[str, Any]] = {
         "anyOf": [

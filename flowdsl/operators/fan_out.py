@@ -43,6 +43,7 @@ class FanOut(Operator):
     method: ClassVar[str] = "fan_out"
     summary: ClassVar[str] = "go on once for each link of an id, with the entity at its other end"
     example: ClassVar[str] = 'fan_out("data.author_id", via="follows", direction="reverse", as_="follower")'
+    synonyms: ClassVar[tuple[str, ...]] = ("fanout", "broadcast", "followers", "topic", "spread")
     portable: ClassVar[bool] = True
     text_order: ClassVar[tuple[str, ...]] = ("from_", "via", "direction", "as_")
 

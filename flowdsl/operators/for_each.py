@@ -38,6 +38,15 @@ class ForEach(Operator):
     method: ClassVar[str] = "for_each"
     summary: ClassVar[str] = "go on once for each element of a list"
     example: ClassVar[str] = 'for_each("data.mentions", as_="who")'
+    synonyms: ClassVar[tuple[str, ...]] = (
+        "flat_map",
+        "flatmap",
+        "explode",
+        "unnest",
+        "flatten",
+        "foreach",
+        "unarchive",
+    )
     nearest: ClassVar[str] = (
         "log a link for each element, and branch over the links: "
         'fan_out("entity_id", via="mentions", as_="who"), which sees those of then, not the list of the event'

@@ -81,6 +81,16 @@ class Map(Operator):
     method: ClassVar[str] = "map"
     summary: ClassVar[str] = "render the payload: every text in the template is a Tera template"
     example: ClassVar[str] = 'map(recipient_id="{{ owner.id }}", title="{{ fan.name }} liked your post")'
+    synonyms: ClassVar[tuple[str, ...]] = (
+        "template",
+        "render",
+        "transform",
+        "mapping",
+        "remap",
+        "payload",
+        "with_columns",
+        "assign",
+    )
     portable: ClassVar[bool] = True
 
     template: Node = option(TEMPLATE, "the payload, each text in it a template")

@@ -45,6 +45,7 @@ class RateLimit(Operator):
         "the others are dropped, or wait"
     )
     example: ClassVar[str] = 'rate_limit(100, per="1m", strategy="drop")'
+    synonyms: ClassVar[tuple[str, ...]] = ("throttle", "limit_rate", "token_bucket")
     portable: ClassVar[bool] = True
     option_rules: ClassVar[Mapping[str, Any]] = {
         "if": {"properties": {"strategy": {"const": "queue"}}, "required": ["strategy"]},

@@ -41,6 +41,16 @@ class Resolve(Operator):
     method: ClassVar[str] = "resolve"
     summary: ClassVar[str] = "look up one entity, directly or over a link, and keep it as a variable"
     example: ClassVar[str] = 'resolve("target_id", via="owns", direction="reverse", as_="owner")'
+    synonyms: ClassVar[tuple[str, ...]] = (
+        "lookup",
+        "look_up",
+        "join",
+        "enrich",
+        "fetch",
+        "get",
+        "find",
+        "branch",
+    )
     portable: ClassVar[bool] = True
     text_order: ClassVar[tuple[str, ...]] = ("from_", "via", "direction", "as_")
 

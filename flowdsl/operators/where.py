@@ -29,6 +29,7 @@ class Where(Operator):
     method: ClassVar[str] = "where"
     summary: ClassVar[str] = "go on only where a condition holds"
     example: ClassVar[str] = "where(var.source_id != var.owner.id)"
+    synonyms: ClassVar[tuple[str, ...]] = ("when", "select", "keep", "only_if", "condition", "if_")
     portable: ClassVar[bool] = True
 
     condition: Condition = option(CONDITION, "an expression over paths; what it is not true for is dropped")

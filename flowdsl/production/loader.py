@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from flowdsl.errors import BuildError, FlowError, did_you_mean
 from flowdsl.flow.spec import MAX_STEPS, FlowSpec, too_many_steps
-from flowdsl.operators import OPERATORS
+from flowdsl.operators import OPERATORS, synonym_of
 from flowdsl.operators.base import Operator
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options, unknown_hint
@@ -190,8 +190,8 @@ class DocumentReader:
         ((name, options),) = item.value.items()
         operator = OPERATORS.get(name)
         if operator is None:
-            methods = {o.method: o.name for o in OPERATORS.values()}
-            hint = f"did you mean {methods[name]!r}?" if name in methods else did_you_mean(name, OPERATORS)
+            meant = synonym_of(name)
+            hint = did_you_mean(name, OPERATORS) if meant is None else f"did you mean {meant.name!r}?"
             self.refuse(
                 item.keys[name], f"there is no operator {name!r}", step=str(number), allowed=names, hint=hint
             )
