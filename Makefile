@@ -9,7 +9,7 @@ PARALLEL := -n 3 --dist loadgroup
 
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: demo test pytest coverage docs site pictures package pyright test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
+.PHONY: demo test pytest coverage docs site pictures recipes package pyright test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
@@ -33,6 +33,9 @@ site: .venv/.docs-installed  ## build the documentation site into build/site
 
 pictures: .venv/.browser-installed chromium  ## draw the pictures of README.md anew
 	$(BIN)/python docs/make_pictures.py
+
+recipes: .venv/.tests-installed  ## make the notebook of recipes out of docs/recipes.md
+	$(BIN)/python docs/make_notebook.py
 
 package: .venv/.tests-installed  ## build the wheel and the sdist, and try each in an environment of its own
 	rm -rf build dist

@@ -127,7 +127,7 @@ def test_rule_35_commands_that_replay_leave_the_clock_where_the_next_events_say(
     assert "[future-event]" in run(capsys, *check)[1]
     checked = run(capsys, *check, "--max-ahead-of-next", "1h")[1]
     assert "[future-event]" not in checked
-    assert "1 deliveries as meant, 1 in production" in checked
+    assert "1 delivery as meant, 1 in production" in checked
     assert (
         run(capsys, "compare", "once.yaml", "good.yaml", "--log", "log", "--max-ahead-of-next", "1h")[0] == 1
     )

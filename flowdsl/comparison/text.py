@@ -8,6 +8,7 @@ import polars as pl
 
 from flowdsl.comparison.matches import CHANGES
 from flowdsl.errors import one_line
+from flowdsl.pluralize import count_text
 from flowdsl.text import clip
 
 if TYPE_CHECKING:
@@ -52,9 +53,8 @@ def heading(comparison: Comparison) -> str:
     """Return the totals in one line."""
     totals = comparison.totals()
     where = ("as meant", "in production") if comparison.other_rules else ("before", "after")
-    return (
-        f"{totals['before']:,} deliveries {where[0]}, {totals['after']:,} {where[1]}: {changes_text(totals)}"
-    )
+    before = count_text(totals["before"], "delivery")
+    return f"{before} {where[0]}, {totals['after']:,} {where[1]}: {changes_text(totals)}"
 
 
 def changes_text(counts: dict[str, Any]) -> str:
