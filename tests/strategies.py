@@ -97,6 +97,14 @@ def links(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def said_links(draw: st.DrawFn, data: Any) -> dict[str, Any]:
+    """A link with what it says, as a graph is given it."""
+    metadata = draw(st.none() | data)
+    link = draw(links())
+    return link if metadata is None else {**link, "metadata": metadata}
+
+
+@st.composite
 def inner_events(draw: st.DrawFn, full: bool = False) -> dict[str, Any]:
     """The inner object of an event of any kind."""
     family, action = draw(st.sampled_from([*KINDS, *["link.created"] * 4, "entity.updated"])).split(".")
@@ -137,7 +145,8 @@ def worlds(draw: st.DrawFn, max_events: int = 20, full: bool = False) -> World:
         kind: draw(st.dictionaries(ids, data, min_size=2, max_size=3))
         for kind in draw(st.sampled_from([["user"], ["user", "post"], ["post"], []]))
     }
-    return World(held, draw(st.lists(links(), min_size=4, max_size=9)), draw(logs(max_events, full)))
+    said = said_links(full_documents if full else documents)
+    return World(held, draw(st.lists(said, min_size=4, max_size=9)), draw(logs(max_events, full)))
 
 
 # -- flows ----------------------------------------------------------------------------------------------
@@ -188,7 +197,7 @@ literals = st.sampled_from(["1", "0", "2.5", "'a'", "'1'", "'Ann'", "true", "nul
 @st.composite
 def conditions(draw: st.DrawFn, flow: Flow, depth: int = 2) -> str:
     """A condition as text."""
-    shape = draw(st.sampled_from([*["compare"] * 6, "exists", "call", "arithmetic", "in", *["not", "and", "or"] * (depth > 0)]))  # fmt: skip
+    shape = draw(st.sampled_from([*["compare"] * 6, "exists", "call", "graph", "graph", "arithmetic", "in", *["not", "and", "or"] * (depth > 0)]))  # fmt: skip
     path = draw(paths(flow))
     if shape == "exists":
         return draw(st.sampled_from([f"{path} exists", f"exists({path})", f"{path} not_exists"]))
@@ -196,6 +205,8 @@ def conditions(draw: st.DrawFn, flow: Flow, depth: int = 2) -> str:
         return draw(
             st.sampled_from([f"len({path}) > 1", f"startswith({path}, 'a')", f"lower({path}) != 'ann'"])
         )
+    if shape == "graph":
+        return draw(graph_conditions(flow))
     if shape == "arithmetic":
         return f"{path} {draw(st.sampled_from('+-*/%'))} {draw(st.sampled_from(['1', '2', path]))} > 1"
     if shape == "in":
@@ -206,6 +217,31 @@ def conditions(draw: st.DrawFn, flow: Flow, depth: int = 2) -> str:
         return f"({draw(conditions(flow, depth - 1))}) {shape} ({draw(conditions(flow, depth - 1))})"
     other = draw(literals | paths(flow))
     return f"{path} {draw(st.sampled_from(['!=', '!=', '!=', '==', '<', '<=', '>', '>=']))} {other}"
+
+
+@st.composite
+def graph_calls(draw: st.DrawFn, flow: Flow) -> str:
+    """A question to the graph (rule 27)."""
+    ids = id_paths(flow) | st.sampled_from(["'a'", "'nobody'", "1"])
+    kind, direction = draw(st.sampled_from(LINK_TYPES)), draw(st.sampled_from(["", ", direction='reverse'"]))
+    if draw(st.booleans()):
+        return f"linked({draw(ids)}, '{kind}', {draw(ids)})"
+    function = draw(st.sampled_from(["count_links", "count_links", "first_link"]))
+    return f"{function}({draw(ids)}, '{kind}'{direction})"
+
+
+@st.composite
+def graph_conditions(draw: st.DrawFn, flow: Flow) -> str:
+    """A condition on what the graph answers."""
+    call = draw(graph_calls(flow))
+    if call.startswith("linked"):
+        return draw(st.sampled_from([call, f"not {call}", f"{call} == true"]))
+    if call.startswith("count"):
+        return f"{call} {draw(st.sampled_from(['== 1', 'in [1, 2]', '> 0', '!= metadata.n' if 'metadata' in flow.variables else '< 2']))}"
+    part = draw(st.sampled_from([".name == 'Ann'", ".n > 0", ".tags == []", " == null", ".more.x != 1"]))
+    return draw(
+        st.sampled_from([f"{call}{part}", f"exists({call})", f"exists({call}.n)", f"{call} == {call}"])
+    )
 
 
 def only_users(context: Mapping[str, Any]) -> bool:
@@ -245,6 +281,7 @@ def leaves(draw: st.DrawFn, flow: Flow) -> Any:
         templates(flow)
         | templates(flow)
         | st.sampled_from([parse_expression(path), parse_expression(f"len({path})"), parse_expression(f"{path} + 1")])
+        | graph_calls(flow).map(parse_expression)
         | st.sampled_from([1, 1.5, True, None, {}, []])
     )  # fmt: skip
 

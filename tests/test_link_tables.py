@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from flowdsl.graph import link_blocks, links
 from flowdsl.graph.links import LinkTable
 from flowdsl.graph.sorted_run import ALIVE
+from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_types import MISSING, Tag
 from flowdsl.values.state_objects import StateReader
 
 IDS = 6
@@ -33,6 +36,10 @@ class Remembered:
         near, far = (0, 1) if direction == "forward" else (1, 0)
         return [self.links[n][far] for n in self.alive(seen) if self.links[n][near] == code]
 
+    def first(self, direction: str, code: int, seen: int) -> int | None:
+        near = 0 if direction == "forward" else 1
+        return next((n for n in self.alive(seen) if self.links[n][near] == code), None)
+
     def fork(self) -> Remembered:
         forked = Remembered()
         forked.links = [list(link) for link in self.links]
@@ -45,6 +52,13 @@ def codes(values: Any) -> Any:
 
 def seqs(values: Any) -> Any:
     return np.array(values, np.int64)
+
+
+def numbered(start: int, count: int) -> Documents:
+    """Metadata that says the number of each link."""
+    return Documents(
+        pl.Series([f'{{"n": {start + i}}}' for i in range(count)], dtype=pl.String), none=Tag.MISSING
+    )
 
 
 def assert_same(table: LinkTable, known: Remembered, moments: range) -> None:
@@ -60,6 +74,16 @@ def assert_same(table: LinkTable, known: Remembered, moments: range) -> None:
         assert found == expected
         assert table.first(direction, ids, seen).tolist() == [(each or [0])[0] for each in expected]
         assert (table.most(direction, ids) >= list(map(len, expected))).all()
+        counts = table.counts(direction, ids, seen)
+        assert counts.tolist() == list(map(len, expected))
+        first = [known.first(direction, code, moment) for code, moment in zip(ids, seen, strict=True)]
+        said = table.first_metadata(direction, ids, seen, ("n",)).values()
+        assert said == [MISSING if n is None else n for n in first]
+    asked = [(s, t, moment) for s in range(IDS) for t in range(IDS) for moment in moments]
+    linked = table.linked(
+        *(codes([each[end] for each in asked]) for end in (0, 1)), seqs([m for *_, m in asked])
+    )
+    assert linked.tolist() == [t in known.others("forward", s, moment) for s, t, moment in asked]
     now = known.alive(ALIVE - 1)
     pairs = [(source, target) for source in range(IDS) for target in range(IDS)]
     rows, numbers = table.between(codes([s for s, _ in pairs]), codes([t for _, t in pairs]))
@@ -73,7 +97,7 @@ def assert_same(table: LinkTable, known: Remembered, moments: range) -> None:
 
 def again(table: LinkTable) -> LinkTable:
     """What a state file has of a table."""
-    source = StateReader(lambda _: b"", {"interner": range(IDS)})
+    source = StateReader(lambda _: b"", {"interner": range(IDS), "hints": ()})
     restored: LinkTable = LinkTable.restored(table.said(), source)
     restored.largest = table.largest
     return restored
@@ -100,9 +124,11 @@ def test_a_table_that_forgets_in_steps_answers_as_if_it_remembered_all(
 
     table, known, now = LinkTable.of(ends(before), ends(before)), Remembered(), 0
     known.links = [[*pair, -1, ALIVE] for pair in zip(*(each.tolist() for each in table.ends), strict=True)]
-    for direction in DIRECTIONS:
-        table.prepare(direction)
     table = table.fork()
+    for use in links.USES:
+        if use == links.METADATA:
+            table.document(numbered(0, before))
+        table.prepare(use)
     table.largest = largest
     forks: list[tuple[LinkTable, Remembered, int]] = []
     for _ in range(15):
@@ -117,7 +143,8 @@ def test_a_table_that_forgets_in_steps_answers_as_if_it_remembered_all(
                 known.links[number][3] = now
             count = seed.randrange(min(largest, 8))
             made, died = [ends(count), ends(count)], [seed.choice([ALIVE, now + 1]) for _ in range(count)]
-            assert table.add(*made, np.full(count, now), seqs(died)) == len(known.links)
+            lives = np.full(count, now), seqs(died), numbered(len(known.links), count)
+            assert table.add(*made, *lives) == len(known.links)
             known.links += [[*pair, now, end] for *pair, end in zip(*made, died, strict=True)]
             now += 1
         assert_same(table, known, range(start, now + 1))
@@ -131,8 +158,6 @@ def test_a_table_that_forgets_in_steps_answers_as_if_it_remembered_all(
             forks.append((table.fork(), known.fork(), now))
         elif chance < 0.3:
             table = again(table)
-            for direction in DIRECTIONS:
-                table.prepare(direction)
     for fork, then, moment in forks:
         assert_same(fork, then, range(moment, moment + 1))
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from flowdsl.batches.chunk import Chunk, Micros
 from flowdsl.batches.id_codes import id_codes, uuid_codes
+from flowdsl.batches.links import ContextLinks
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Variable, Versions
 from flowdsl.log.event_rows import EventRows
@@ -150,6 +151,11 @@ class ContextBatch:
         ):
             return self.chunk.codes(root, self.rows)
         return (uuid_codes if uuids else id_codes)(self.column(path), self.chunk)
+
+    @property
+    def links(self) -> ContextLinks:
+        """The graph's links as of each context's moment."""
+        return ContextLinks(self)
 
     def lift(self, paths: Iterable[Path]) -> tuple[ContextBatch, Index | None]:
         """Return the topmost ancestor that determines all of `paths`, and an index into it."""

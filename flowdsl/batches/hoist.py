@@ -45,14 +45,15 @@ class EntityRows:
 
 
 def lifted(
-    contexts: ContextBatch, key: object, paths: Iterable[Path], evaluate: Evaluate
+    contexts: ContextBatch, key: object, paths: Iterable[Path], evaluate: Evaluate, *, asks: bool = False
 ) -> tuple[Any, Failures | None]:
     """Evaluate an expression for the contexts where it is cheapest; `key` identifies it among those over the
-    same paths.
+    same paths. One that `asks` the graph depends on the moment too, and is not shared by the contexts of an
+    entity version.
     """
     paths = tuple(paths)
     at, back = contexts.lift(paths)
-    by_version = _by_version(at, key, paths, evaluate)
+    by_version = None if asks else _by_version(at, key, paths, evaluate)
     if by_version is not None:
         versions, (values, failures) = by_version
         back = versions if back is None else versions.take(back)

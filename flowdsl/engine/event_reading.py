@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,9 @@ import numpy as np
 from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, RELEASED, ContextBatch
 from flowdsl.batches.variables import EntityVariable
+from flowdsl.expressions.conditions import EvaluationError
+from flowdsl.expressions.conditions.condition import listed
+from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.outcome import Absorbed, Deliveries, Dropped, Failed, StepOutcome
 from flowdsl.values.json_types import MISSING, Index
@@ -106,8 +109,9 @@ class EventReading:
         for branch, moment in arrived.items():
             if branch not in out:
                 self._put(stage, branch, "held", moment=moment)
+        asked = came.answers(stage.operator.graph_calls)
         for branch, variables in before.items():
-            self._complete(stage, branch, variables)
+            self._complete(stage, branch, variables, asked.get(branch, {}))
 
     def _dropped(self, stage: CompiledStep, dropped: Dropped) -> None:
         contexts = dropped.contexts
@@ -183,9 +187,18 @@ class EventReading:
             seen.at = moment if isinstance(moment, dt.datetime) else _moment(int(moment))
         return seen
 
-    def _complete(self, stage: CompiledStep, branch: Branch, before: dict[str, Any]) -> None:
+    def _complete(
+        self, stage: CompiledStep, branch: Branch, before: dict[str, Any], answers: Mapping[GraphCall, Any]
+    ) -> None:
         """Note what the step read, for every outcome of a context that entered it."""
-        operands = stage.operator.operands(lambda path: value_at(before, path))
+
+        def lookup(leaf: Any) -> Any:
+            value = answers[leaf] if isinstance(leaf, GraphCall) else value_at(before, leaf)
+            if isinstance(value, EvaluationError):
+                raise value
+            return value
+
+        operands = stage.operator.operands(lookup)
         mine = self.stages[id(stage)]
         for own in (
             [own for own in mine if own[: len(branch)] == branch] if stage.operator.branches else [branch]
@@ -227,6 +240,16 @@ class _TracedRows:
         columns = {name: self._values(self._taken, name) for name in self._taken.roots()}
         for i, branch in enumerate(self.branches):
             yield branch, {name: values[i] for name, values in columns.items() if values[i] is not MISSING}
+
+    def answers(self, calls: Iterable[GraphCall]) -> dict[Branch, dict[GraphCall, Any]]:
+        """Return what calls that ask the graph give in each context, as of its moment."""
+        if self._taken is None:
+            return {}
+        told = {call: listed(call, self._taken) for call in calls}
+        return {
+            branch: {call: values[i] for call, values in told.items()}
+            for i, branch in enumerate(self.branches)
+        }
 
     def _values(self, taken: ContextBatch, name: str) -> list[Any]:
         variable = taken.variable(name)

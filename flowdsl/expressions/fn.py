@@ -163,6 +163,33 @@ class Functions:
         """
         return called("bucket", value, n, salt=salt)
 
+    def linked(self, source: object, link_type: object, target: object) -> Var:
+        """Test whether there is a link of a type from one id to another, at the moment of the step.
+
+        >>> from flowdsl import fn, var
+        >>> fn.linked(var.target_id, "blocks", var.source_id)
+        var('linked(target_id, "blocks", source_id)')
+        """
+        return called("linked", source, link_type, target)
+
+    def count_links(self, start: object, link_type: object, direction: object = "forward") -> Var:
+        """Return how many links of a type an id has, with direction="reverse" how many end at it.
+
+        >>> from flowdsl import fn, var
+        >>> fn.count_links(var.target_id, "likes", direction="reverse")
+        var('count_links(target_id, "likes", direction="reverse")')
+        """
+        return called("count_links", start, link_type, direction=direction)
+
+    def first_link(self, start: object, link_type: object, direction: object = "forward") -> Var:
+        """Return the metadata of the first link of a type that an id has, or with direction="reverse" that ends at it.
+
+        >>> from flowdsl import fn, var
+        >>> fn.first_link(var.source_id, "rates")
+        var('first_link(source_id, "rates")')
+        """
+        return called("first_link", start, link_type, direction=direction)
+
     def is_in(self, value: object, whole: object) -> Var:
         """Test whether a value is in a list, in an array, or part of a text.
 

@@ -12,9 +12,38 @@ import numpy.typing as npt
 from flowdsl.expressions.crashes import CrashReason
 from flowdsl.values.columns import Column
 from flowdsl.values.float_parser import as_read
+from flowdsl.values.interner import Codes
+from flowdsl.values.json_types import Mask
 from flowdsl.values.paths import Path
 
 Index = npt.NDArray[np.integer[Any]]
+
+
+class Links(Protocol):
+    """The links as of the moment of each row, which rows that may ask the graph have as `links`.
+
+    An id is a code, which is not positive where there is none.
+    """
+
+    def codes_at(self, path: Path) -> Codes:
+        """Return the values at a path as codes of ids."""
+        ...
+
+    def codes_of(self, values: Column) -> Codes:
+        """Return values as codes of ids."""
+        ...
+
+    def linked(self, kind: str, sources: Codes, targets: Codes) -> Mask:
+        """Mark the rows whose first id has a link of a type to the second."""
+        ...
+
+    def count_links(self, kind: str, direction: str, ids: Codes) -> npt.NDArray[np.int64]:
+        """Return how many links of a type each id has."""
+        ...
+
+    def first_metadata(self, kind: str, direction: str, ids: Codes, below: Path) -> Column:
+        """Return what is at a path of the metadata of each id's first link of a type."""
+        ...
 
 
 class Rows(Protocol):

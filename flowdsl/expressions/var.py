@@ -11,13 +11,13 @@ from typing import Any, Final, NoReturn
 
 from flowdsl.errors import BuildError
 from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.graph_calls import GraphCall, call_of, part_of
 from flowdsl.expressions.conditions.nodes import (
     And,
     Arithmetic,
     Compare,
     ConditionLiteral,
     Expression,
-    FunctionCall,
     ListOf,
     Not,
     Or,
@@ -66,6 +66,8 @@ class Var:
         node = self.__node__
         if node is None:
             return Var(Reference((name,)))
+        if isinstance(node, GraphCall):
+            return Var(part_of(node, name))
         if not isinstance(node, Reference):
             raise BuildError(
                 f"({node}).{name}: only a variable or a path has parts", hint=_method_hint(name, str(node))
@@ -238,7 +240,7 @@ def _computed(operator: str, left: object, right: object) -> Var:
 def called(function: str, *arguments: object, **named: object) -> Var:
     """Return the call of a function of conditions."""
     by_name = {name: _node(argument) for name, argument in named.items()}
-    return Var(FunctionCall.of(function, [_node(argument) for argument in arguments], by_name))
+    return Var(call_of(function, [_node(argument) for argument in arguments], by_name))
 
 
 def _method_hint(name: str, of: str) -> str | None:

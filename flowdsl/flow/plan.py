@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from flowdsl.errors import ReplayError
 from flowdsl.flow.spec import FlowSpec, Trigger
+from flowdsl.graph.links import METADATA
 from flowdsl.graph.state import GraphRequirements
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.operators.base import Kind, Operator
@@ -178,6 +179,8 @@ class Plan:
             columns |= {"entity_type", "entity_id", "data"}
         if self.needs.links:
             columns |= {"link_type", "link_id", "source_id", "target_id"}
+        if any(use == METADATA for _, use in self.needs.links):
+            columns.add("metadata")
         return frozenset(columns)
 
 

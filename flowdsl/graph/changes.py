@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from flowdsl.graph.link_keys import NOBODY, LinkKeys, Numbers
 from flowdsl.graph.links import LinkTable
 from flowdsl.graph.sorted_run import ALIVE, Seqs
 from flowdsl.values.interner import Codes
+from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.masks import where_present
 
@@ -31,6 +32,8 @@ class LinkEvents:
     link_ids: pl.Series
     made: Mask
     seqs: Seqs
+    documents: Callable[[Index], Documents] | None = None
+    """The metadata of some of them, where they have any."""
 
 
 def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: LinkEvents) -> Mask:
@@ -60,7 +63,9 @@ def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: Link
         met.append(_end_held(table, held[mine], seqs[first[mine]], events, nameless[kinds[nameless] == kind]))
         new = np.flatnonzero(made & (kinds == kind))
         if len(new):
-            start = table.add(events.sources[new], events.targets[new], seqs[new], ends[new])
+            said = events.documents if table.documented else None
+            documents = None if said is None else said(new)
+            start = table.add(events.sources[new], events.targets[new], seqs[new], ends[new], documents)
             links[new] = start + np.arange(len(new))
     last = order[~same_next]
     identities.hold(identity[last], links[last], kinds[last])

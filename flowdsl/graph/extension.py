@@ -9,6 +9,7 @@ import numpy as np
 
 from flowdsl.graph.entities import NONE, EntityIndex
 from flowdsl.graph.link_keys import LinkKeys
+from flowdsl.graph.links import METADATA
 from flowdsl.graph.state import GraphRequirements, GraphState
 
 
@@ -25,23 +26,31 @@ def grown(
         return replace(graph, needs=needs)
     names = {name for name, _ in needs.links}
     entities = needs.entities and not has.entities
+    # what links say cannot be had afterwards: such a table is made anew
+    again = {
+        name
+        for name, use in needs.links
+        if name not in graph.links or (use == METADATA and not graph.links[name].documented)
+    }
     lacking = GraphRequirements(
         entities,
         needs.paths,
-        frozenset(link for link in needs.links if link[0] not in graph.links),
+        frozenset(link for link in needs.links if link[0] in again),
         needs.types if entities else frozenset(),
     )
     fresh = gathered(lacking) if entities or lacking.links else None
     parts = [graph] if fresh is None else [graph, fresh]
     tables = {name: table for part in parts for name, table in part.links.items()}
     links = {name: tables[name] for name in sorted(names)}
-    for name, direction in needs.links:
-        links[name].prepare(direction)
+    for name, use in needs.links:
+        links[name].prepare(use)
+    kept = [name for name in graph.links if name not in again]
+    identities = [LinkKeys.joined(kept, [_identities(graph)]), *map(_identities, parts[1:])]
     changed = replace(
         graph,
         needs=needs,
         links=links,
-        identities=LinkKeys.joined(list(links), [_identities(part) for part in parts]) if links else None,
+        identities=LinkKeys.joined(list(links), identities) if links else None,
         known_links=list,
     )
     if fresh is not None and entities:

@@ -26,7 +26,8 @@ def read_graph(folder: str | os.PathLike[str], *, progress: Progress = None) -> 
     r"""Read a graph from a folder.
 
     `entities/user.parquet` (or `.csv`, `.jsonl`) has the entities of type `user` with their `id`;
-    `links.parquet` (or `.csv`, `.jsonl`) has `link_type, source_id, target_id` and optionally `link_id`. Ids
+    `links.parquet` (or `.csv`, `.jsonl`) has `link_type, source_id, target_id` and optionally `link_id`
+    and `metadata`. Ids
     in CSV are read as text.
 
     Parameters

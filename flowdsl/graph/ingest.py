@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+import duckdb
 import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
-from flowdsl.events import LONGEST_ID, MAX_NESTING, too_deep
+from flowdsl.events import LONGEST_ID, MAX_NESTING, json_text, too_deep
 from flowdsl.frames import MixedColumnError, is_frame, is_whole, rows_in, to_polars
+from flowdsl.log.validation import bad_json
 from flowdsl.progress import Tick, count_items, noop, run_in_background
 from flowdsl.text import short_repr
 from flowdsl.values.json_extraction import Documents
@@ -108,7 +110,9 @@ def _json_texts(rows: Iterable[tuple[Any, Any]], what: str) -> pl.Series:
 
 
 def link_frame(links: Any, tick: Tick = noop) -> pl.DataFrame:
-    """Return links as a frame of text columns `link_type, source_id, target_id, link_id`, in order."""
+    """Return links as a frame of text columns `link_type, source_id, target_id, link_id`, in order, and their
+    `metadata` where some have any.
+    """
     if is_frame(links):
         frame = _aside(links, lambda: to_polars(links, "links"))
         tick(frame.height)
@@ -134,13 +138,31 @@ def link_frame(links: Any, tick: Tick = noop) -> pl.DataFrame:
             )
     if "link_id" not in result.columns:
         result = result.with_columns(pl.lit(None, pl.String).alias("link_id"))
+    if "metadata" in frame.columns and frame["metadata"].null_count() < frame.height:
+        result = result.with_columns(_metadata(frame["metadata"]))
     return result
+
+
+def _metadata(column: pl.Series) -> pl.Series:
+    if column.dtype != pl.String and not isinstance(column.dtype, (pl.Struct, pl.Map)):
+        raise DataError(
+            f"links, column 'metadata' is of type {column.dtype}", allowed="JSON text, or a column of structs"
+        )
+    with duckdb.connect() as connection:
+        wrong = bad_json(pl.DataFrame([column]), connection)
+    if wrong:
+        raise DataError(
+            f"links: the metadata of row {wrong['metadata'][0]} is text that is not JSON",
+            allowed=f"JSON text, nested at most {MAX_NESTING} levels",
+        )
+    return column
 
 
 def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
     if not isinstance(links, Iterable) or isinstance(links, (str, bytes, Mapping)):
         raise DataError(f"links are a {type(links).__name__}", allowed="a frame or a list of mappings")
     rows = []
+    said: list[str | None] = []
     for number, link in enumerate(count_items(links, tick)):
         if not isinstance(link, Mapping):
             raise DataError(f"links: number {number} is a {type(link).__name__}", allowed="a mapping")
@@ -152,13 +174,15 @@ def _link_rows(links: Any, tick: Tick) -> pl.DataFrame:
                     hint=did_you_mean(key, LINK_COLUMNS),
                 )
         what = f"links: number {number}"
+        said.append(json_text(link.get("metadata"), "metadata", what))
         rows.append(
             {
                 name: None if link.get(name) is None else _id_text(link[name], what)
                 for name in LINK_COLUMNS[:4]
             }
         )
-    return pl.DataFrame(rows, schema=dict.fromkeys(LINK_COLUMNS[:4], pl.String))
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(LINK_COLUMNS[:4], pl.String))
+    return frame.with_columns(pl.Series("metadata", said, pl.String))
 
 
 def id_texts(series: pl.Series, what: str) -> pl.Series:

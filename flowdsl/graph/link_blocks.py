@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from typing import Any
 
 import numpy as np
+import polars as pl
 
-from flowdsl.graph.sorted_run import ALIVE, Numbers, Seqs, SortedRun, spread
+from flowdsl.graph.pair_run import PairRun
+from flowdsl.graph.sorted_run import ALIVE, Numbers, Seqs, SortedRun
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_types import Mask
+from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_types import Mask, Tag
 
 FORWARD, REVERSE = "forward", "reverse"
-# index by both ends, not a lookup direction
-BETWEEN = "between"
 # least number of ended links worth removing
 DEAD_ABOVE = 64
 # where blocks are bounded, from how many times as many keys as there are links on these are searched for:
@@ -26,16 +29,27 @@ class LinkBlock:
     """Links in ascending order of their numbers, sorted for each direction in use."""
 
     def __init__(
-        self, numbers: Numbers, source: Codes, target: Codes, born: Seqs, died: Seqs, *, bounded: bool = False
+        self,
+        numbers: Numbers,
+        source: Codes,
+        target: Codes,
+        born: Seqs,
+        died: Seqs,
+        documents: Documents | None = None,
+        *,
+        bounded: bool = False,
     ) -> None:
         self.numbers = numbers
         self.source, self.target = source, target
         self.born, self.died = born, died
+        # the metadata of the links, where flows read it
+        self.documents = documents
         # True if another table shares it, so that it must not change
         self.shared = False
         self.ended = int(np.count_nonzero(died != ALIVE))
         self._bounded = bounded
         self._runs: dict[str, SortedRun] = {}
+        self._pairs: PairRun | None = None
         # the links before this one are in other blocks
         self._begin = 0
 
@@ -65,6 +79,16 @@ class LinkBlock:
         own.__dict__.update(self.__dict__)
         own.shared, own.died = False, self.died.copy()
         own._runs = {direction: run.fork() for direction, run in self._runs.copy().items()}
+        own._pairs = None if self._pairs is None else self._pairs.fork()
+        return own
+
+    def having(self, documents: Documents | None) -> LinkBlock:
+        """Return the block with metadata for each of its links, or with none."""
+        if self.documents is documents:
+            return self
+        own = object.__new__(LinkBlock)
+        own.__dict__.update(self.__dict__)
+        own.documents, own.shared, self.shared = documents, True, True
         return own
 
     def run(self, direction: str) -> SortedRun:
@@ -72,13 +96,16 @@ class LinkBlock:
         run = self._runs.get(direction)
         if run is None:
             keys, others = (self.target, self.source) if direction == REVERSE else (self.source, self.target)
-            keys = pair_keys(keys, others) if direction == BETWEEN else keys
-            far_apart = direction == BETWEEN
-            if self._bounded and not far_apart:
-                far_apart = int(keys.max(initial=0)) > FAR_APART * len(keys)
+            far_apart = self._bounded and int(keys.max(initial=0)) > FAR_APART * len(keys)
             run = SortedRun(keys, others, self.born, self.died, far_apart=far_apart)
             self._runs[direction] = run
         return run
+
+    def sort_pairs(self) -> PairRun:
+        """Return the links sorted by both ends."""
+        if self._pairs is None:
+            self._pairs = PairRun(self.source, self.target, self.born, self.died)
+        return self._pairs
 
     def places(self, numbers: Numbers) -> tuple[Numbers, Mask]:
         """Return the places of links, and a mask of those that are here and have not ended."""
@@ -95,15 +122,13 @@ class LinkBlock:
         self.ended += len(at)
         for run in self._runs.values():
             run.kill(at, seqs)
+        if self._pairs is not None:
+            self._pairs.kill(at, seqs)
 
-    def between(self, sources: Codes, targets: Codes, keys: Codes) -> tuple[Numbers, Numbers]:
+    def between(self, sources: Codes, targets: Codes) -> tuple[Numbers, Numbers]:
         """Return every live link from a source to its target, as the row of the pair and the link."""
-        run = self.run(BETWEEN)
-        row, place = spread(*run.bounds(keys))
-        at = run.order.take(place)
-        found = (self.source.take(at) == sources[row]) & (self.target.take(at) == targets[row])
-        found &= run.died.take(place) == ALIVE
-        return row[found], self.numbers.take(at[found])
+        row, at = self.sort_pairs().live(sources, targets)
+        return row, self.numbers.take(at)
 
     def split(self, most: int) -> LinkBlock:
         """Move the live ones among the next links into a block of their own; they count as ended here."""
@@ -120,9 +145,9 @@ class LinkBlock:
 
     def _taken(self, at: Numbers, *, bounded: bool) -> LinkBlock:
         ends = self.source.take(at), self.target.take(at)
-        return LinkBlock(
-            self.numbers.take(at), *ends, self.born.take(at), self.died.take(at), bounded=bounded
-        )
+        documents = None if self.documents is None else self.documents.gather(at)
+        lives = self.born.take(at), self.died.take(at)
+        return LinkBlock(self.numbers.take(at), *ends, *lives, documents, bounded=bounded)
 
     def without_ended(self) -> LinkBlock:
         """Return the links that have not ended."""
@@ -134,14 +159,20 @@ class LinkBlock:
     def joined(blocks: Sequence[LinkBlock], *, bounded: bool) -> LinkBlock:
         """Merge the links of several blocks that have not ended."""
         parts = [block.without_ended() for block in blocks]
-        columns = (
+        numbers, source, target, born, died = (
             np.concatenate([getattr(part, name) for part in parts])
             for name in ("numbers", "source", "target", "born", "died")
         )
-        return LinkBlock(*columns, bounded=bounded)
+        documents = [part.documents for part in parts]
+        joined = None if None in documents else reduce(_joined, documents)
+        return LinkBlock(numbers, source, target, born, died, joined, bounded=bounded)
 
 
-def pair_keys(sources: Codes, targets: Codes) -> Codes:
-    """Return a hash of each pair of ends; collisions are rare."""
-    mixed = sources.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ targets.astype(np.uint64)
-    return (mixed * np.uint64(0xC2B2AE3D27D4EB4F) >> np.uint64(33)).astype(np.int32)
+def no_documents(size: int) -> Documents:
+    """Return the metadata of links that have none."""
+    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, size)
+    return Documents(nothing, none=Tag.MISSING)
+
+
+def _joined(first: Any, second: Any) -> Any:
+    return Documents.joined(first, second, ())

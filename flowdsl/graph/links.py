@@ -14,11 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from flowdsl.graph.link_blocks import BETWEEN, FORWARD, REVERSE, LinkBlock, pair_keys
+from flowdsl.graph.link_blocks import FORWARD, REVERSE, LinkBlock, no_documents
+from flowdsl.graph.link_counts import LinkCounts
 from flowdsl.graph.sorted_run import ALIVE, Numbers, Seqs, spread
+from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
-from flowdsl.values.json_types import Mask
-from flowdsl.values.state_fields import CODES, ArrayField, ChoiceField, ListField, WholeField
+from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_types import Mask, Tag
+from flowdsl.values.paths import Path
+from flowdsl.values.state_fields import (
+    CODES,
+    ArrayField,
+    ChoiceField,
+    ListField,
+    ObjectField,
+    OptionalField,
+    WholeField,
+)
 from flowdsl.values.state_objects import StateObject, StateReader, keeps
 
 # no limit on the size of blocks
@@ -26,6 +38,12 @@ UNBOUNDED = 1 << 62
 # where blocks are bounded, how many links may be moved for each that comes or ends, so that there are fewer
 # blocks
 EACH = 4
+# what links may be asked, beside those of an id in a direction: whether two ids are linked, how many an id
+# has, and what they say
+BETWEEN = "between"
+COUNTED = {FORWARD: "forward count", REVERSE: "reverse count"}
+METADATA = "metadata"
+USES = (FORWARD, REVERSE, BETWEEN, *COUNTED.values(), METADATA)
 # limit on the number of links of one type
 MOST_LINKS = 1 << 48
 
@@ -42,7 +60,8 @@ class LinkTable(StateObject):
         source=CODES,
         target=CODES,
         next=WholeField(0, MOST_LINKS),
-        directions=ListField(ChoiceField({FORWARD: FORWARD, REVERSE: REVERSE})),
+        uses=ListField(ChoiceField({use: use for use in USES})),
+        documents=OptionalField(ObjectField(Documents)),
     )
 
     def __init__(self) -> None:
@@ -51,6 +70,10 @@ class LinkTable(StateObject):
         self.next = 0
         self._blocks: list[LinkBlock] = []
         self._directions: list[str] = []
+        self._counts: dict[str, LinkCounts] = {}
+        self._by_pair = False
+        # whether the metadata of links is kept
+        self.documented = False
         # links that may still be moved to merge blocks
         self._due = 0
         # links moved in all
@@ -87,13 +110,15 @@ class LinkTable(StateObject):
     def said(self) -> dict[str, Any]:
         # creation times no longer matter
         numbers, sources, targets = self._alive()
-        directions = [d for d in (FORWARD, REVERSE) if d in self._directions]
+        parts = [block.without_ended() for block in self._blocks] if self.documented else []
+        documents = LinkBlock.joined(parts, bounded=False).documents if parts else None
         return {
             "numbers": numbers,
             "source": sources,
             "target": targets,
             "next": self.next,
-            "directions": directions,
+            "uses": [use for use in USES if self.serves(use)],
+            "documents": documents,
         }
 
     @classmethod
@@ -101,11 +126,13 @@ class LinkTable(StateObject):
         numbers, table = said["numbers"], cls()
         source.agree(numbers=len(numbers), source=len(said["source"]), target=len(said["target"]))
         source.check(not len(numbers) or numbers[-1] < said["next"], "with a link of a number to come")
-        for direction in said["directions"]:
-            table.prepare(direction)
+        documents = said["documents"]
+        source.agree(numbers=len(numbers), documents=len(numbers if documents is None else documents))
         if len(numbers):
             born, died = np.full(len(numbers), -1), np.full(len(numbers), ALIVE)
-            table._append(LinkBlock(numbers, said["source"], said["target"], born, died))
+            table._append(LinkBlock(numbers, said["source"], said["target"], born, died, documents))
+        for use in said["uses"]:
+            table.prepare(use)
         table.next = said["next"]
         return table
 
@@ -116,23 +143,66 @@ class LinkTable(StateObject):
             block.shared = True
         forked._blocks, forked._directions = self._blocks.copy(), self._directions.copy()
         forked.largest, forked.next = self.largest, self.next
+        forked._counts = {use: counts.fork() for use, counts in self._counts.items()}
+        forked._by_pair, forked.documented = self._by_pair, self.documented
         return forked
 
-    def prepare(self, direction: str) -> None:
-        """Sort the links for a direction."""
-        if direction not in self._directions:
-            self._directions.append(direction)
-            for block in self._blocks:
-                block.run(direction)
+    def serves(self, use: str) -> bool:
+        """Return True if the table is prepared for a use."""
+        if use in COUNTED.values():
+            return use in self._counts
+        return {BETWEEN: self._by_pair, METADATA: self.documented}.get(use, use in self._directions)
 
-    def add(self, sources: Codes, targets: Codes, born: Seqs, died: Seqs) -> int:
+    def prepare(self, use: str) -> None:
+        """Make the table ready for one of `USES`."""
+        if self.serves(use):
+            return
+        if use == METADATA:
+            self.document()
+        elif use == BETWEEN:
+            self._by_pair = True
+        elif use in COUNTED.values():
+            counts = self._counts[use] = LinkCounts()
+            for block in self._blocks:
+                counts.start((block.source if use == COUNTED[FORWARD] else block.target)[block.died == ALIVE])
+        else:
+            self._directions.append(use)
+        for block in self._blocks:
+            self._index(block)
+
+    def _index(self, block: LinkBlock) -> None:
+        for direction in self._directions:
+            block.run(direction)
+        if self._by_pair:
+            block.sort_pairs()
+
+    def document(self, first: Documents | None = None) -> None:
+        """Keep the metadata of links from here on; `first` is that of the links in the first block."""
+        for place, block in enumerate(self._blocks):
+            given = first if place == 0 and first is not None else no_documents(len(block))
+            self._blocks[place] = block.having(given if block.documents is None else block.documents)
+        self.documented = True
+
+    def add(
+        self, sources: Codes, targets: Codes, born: Seqs, died: Seqs, documents: Documents | None = None
+    ) -> int:
         """Add links in order of creation, and return the number of the first one."""
         start, self.next = self.next, self.next + len(sources)
         if len(sources):
             numbers = np.arange(start, self.next)
-            self._append(LinkBlock(numbers, sources, targets, born, died, bounded=self._bounded))
+            if self.documented and documents is None:
+                documents = no_documents(len(numbers))
+            lives = sources, targets, born, died, documents if self.documented else None
+            self._append(LinkBlock(numbers, *lives, bounded=self._bounded))
             self._due += EACH * len(sources)
+            ended = np.flatnonzero(died != ALIVE)
+            self._count("born", sources, targets, born)
+            self._count("died", sources[ended], targets[ended], died[ended])
         return start
+
+    def _count(self, what: str, sources: Codes, targets: Codes, seqs: Seqs) -> None:
+        for use, counts in self._counts.items():
+            getattr(counts, what)(sources if use == COUNTED[FORWARD] else targets, seqs)
 
     def alive(self, numbers: Numbers) -> Mask:
         """Mark the links that have not ended."""
@@ -148,21 +218,25 @@ class LinkTable(StateObject):
             at, alive = self._blocks[place].places(numbers[rows])
             if alive.any():
                 block = self._blocks[place] = self._blocks[place].own()
-                block.kill(at[alive], seqs[rows[alive]])
+                at, when = at[alive], seqs[rows[alive]]
+                block.kill(at, when)
                 ended[rows] = alive
+                if self._counts:
+                    self._count("died", block.source[at], block.target[at], when)
         self._due += EACH * len(numbers)
         return ended
 
     def between(self, sources: Codes, targets: Codes) -> tuple[Numbers, Numbers]:
         """Return every live link from a source to its target, as the row of the pair and the link."""
         self.prepare(BETWEEN)
-        keys = pair_keys(sources, targets)
-        found = [block.between(sources, targets, keys) for block in self._blocks]
+        found = [block.between(sources, targets) for block in self._blocks]
         rows, numbers = ([np.zeros(0, np.int64), *(pair[side] for pair in found)] for side in (0, 1))
         return np.concatenate(rows), np.concatenate(numbers)
 
     def commit(self) -> None:
         """Finish the chunk: merge the last blocks, and remove ended links if blocks are unbounded."""
+        for counts in self._counts.values():
+            counts.commit()
         blocks = self._blocks
         start, size = len(blocks) - 1, len(blocks[-1]) if blocks else 0
         while start > 0 and len(blocks[start - 1]) <= min(2 * size, self.largest - size):
@@ -248,6 +322,41 @@ class LinkTable(StateObject):
             looking = looking[got == 0]
         return found
 
+    def first_metadata(self, direction: str, ids: Codes, seen: Seqs, below: Path) -> Column:
+        """Return the metadata of each id's earliest link that is live after `seen`, or what is below a path
+        of it.
+        """
+        parts, where = [Column(1, Tag.MISSING)], np.zeros(len(ids), np.int64)
+        looking, size = np.arange(len(ids)), 1
+        for block in self._blocks:
+            if not len(looking):
+                break
+            run = block.run(direction)
+            place = run.first_places(ids[looking], seen[looking])
+            hit = place >= 0
+            if hit.any():
+                assert block.documents is not None
+                found = block.documents.column(below).take(run.order.take(place[hit]))
+                parts.append(found)
+                where[looking[hit]] = size + np.arange(len(found))
+                size, looking = size + len(found), looking[~hit]
+        return Column.concat(parts).take(where)
+
+    def linked(self, sources: Codes, targets: Codes, seen: Seqs) -> Mask:
+        """Mark the pairs between which a link is live after `seen`."""
+        found = np.zeros(len(sources), np.bool_)
+        for number, block in enumerate(self._blocks):
+            if not number:
+                found = block.sort_pairs().linked(sources, targets, seen)
+                continue
+            rest = np.flatnonzero(~found)
+            found[rest] = block.sort_pairs().linked(sources[rest], targets[rest], seen[rest])
+        return found
+
+    def counts(self, direction: str, ids: Codes, seen: Seqs) -> Numbers:
+        """Return how many links of each id are live after `seen`."""
+        return self._counts[COUNTED[direction]].of(ids, seen)
+
     # -- upkeep ----------------------------------------------------------------------------------------
 
     @property
@@ -262,8 +371,7 @@ class LinkTable(StateObject):
                 yield place - 1, np.flatnonzero(which == place)
 
     def _append(self, block: LinkBlock) -> None:
-        for direction in self._directions:
-            block.run(direction)
+        self._index(block)
         self._blocks.append(block)
 
     def _join(self, start: int, end: int) -> None:
@@ -274,8 +382,8 @@ class LinkTable(StateObject):
     def _put(self, start: int, end: int, blocks: Sequence[LinkBlock]) -> None:
         """Replace blocks by others, the first of which is new."""
         self.moved += len(blocks[0])
-        for direction in self._directions if len(blocks[0]) else ():
-            blocks[0].run(direction)
+        if len(blocks[0]):
+            self._index(blocks[0])
         self._blocks[start:end] = [block for block in blocks if len(block) and block.left]
 
     def _alive(self) -> tuple[Numbers, Codes, Codes]:

@@ -16,13 +16,15 @@ from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedV
 from flowdsl.graph.fetchers import Fetcher
 from flowdsl.graph.ingest import entity_documents, link_frame
 from flowdsl.graph.link_keys import LinkKeyTables, SnapshotLinkKeys
-from flowdsl.graph.links import LinkTable
+from flowdsl.graph.links import METADATA, LinkTable
 from flowdsl.graph.state import GraphRequirements, GraphState
 from flowdsl.graph.versions import VersionBlock, VersionStore
 from flowdsl.log.uuids import one_spelling
 from flowdsl.progress import Progress, ProgressReporter, Tick, run_in_background, track
 from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.json_extraction import Documents
+from flowdsl.values.json_types import Tag
 
 # share of the work spent on reading rows
 _READING: Final = 0.4
@@ -39,8 +41,8 @@ class EntityGraph:
         For each entity type a frame with an `id` column, a mapping id → object, or a function that takes a
         list of ids and returns either for the ids it knows; it is asked once about each id.
     links
-        A frame or list of mappings with `link_type, source_id, target_id` and optionally `link_id`, in the
-        order of creation. Of links with the same identity the last one counts.
+        A frame or list of mappings with `link_type, source_id, target_id` and optionally `link_id` and
+        `metadata`, in the order of creation. Of links with the same identity the last one counts.
     progress
         As in `replay`; counts entities and links.
 
@@ -70,6 +72,7 @@ class EntityGraph:
         self._blocks: list[VersionBlock] = []
         self._links: dict[str, LinkTable] = {}
         self._link_ids: dict[str, pl.Series] = {}
+        self._link_metadata: dict[str, pl.Series] = {}
         self._tables = LinkKeyTables()
         self._known_links: dict[tuple[str, bool], SnapshotLinkKeys] = {}
         self._spelled: EntityGraph | None = None
@@ -165,16 +168,19 @@ class EntityGraph:
             if self._spelled is not self:
                 return self._spelled.start(needs, rules)
         with self._lock:
-            for name, direction in needs.links:
-                if name in self._links:
-                    self._links[name].prepare(direction)
+            for name, use in needs.links:
+                if name in self._links and use != METADATA:
+                    self._links[name].prepare(use)
         typed = {*needs.types, *self._fetchers}
         links = {
             name: self._links[name].fork() if name in self._links else LinkTable()
             for name, _ in sorted(needs.links)
         }
-        for name, direction in needs.links:
-            links[name].prepare(direction)
+        for name, use in needs.links:
+            if use == METADATA and name in self._link_metadata:
+                said = self._link_metadata[name]
+                links[name].document(Documents(said, none=Tag.MISSING))
+            links[name].prepare(use)
         several = self._several.fork(first=rules.first_type)
         numbers = {name: number for number, name in enumerate(self._types)}
         for name in sorted(typed):
@@ -265,6 +271,8 @@ class EntityGraph:
             sources, targets = (self._interned(part[end], tick) for end in ("source_id", "target_id"))
             self._links[str(name)] = LinkTable.of(sources, targets)
             self._link_ids[str(name)] = part["link_id"]
+            if "metadata" in part.columns:
+                self._link_metadata[str(name)] = part["metadata"]
 
     def _index_all(self) -> tuple[Numbers, Any, TypedVersions]:
         current = np.full(len(self._interner), NONE, np.int32)
@@ -317,7 +325,7 @@ class EntityGraph:
         for name, table in self._links.items():
             sources, targets = table.ends
             graph._links[name] = LinkTable.of(code_of[sources], code_of[targets])
-        graph._link_ids = link_ids
+        graph._link_ids, graph._link_metadata = link_ids, self._link_metadata
         graph._anywhere, graph._type_of, graph._several = graph._index_all()
         return graph
 

@@ -92,19 +92,23 @@ class SortedRun:
         """Return the other end of each id's earliest link that is live after `seen`, or 0."""
         if not self.deaths and self.last_born <= int(seen.min(initial=ALIVE)):
             return self.first_others(ids)
+        place = self.first_places(ids, seen)
+        return np.where(place < 0, np.int32(0), self.others.take(place, mode="clip"))
+
+    def first_places(self, ids: Codes, seen: Seqs) -> Numbers:
+        """Return the place in this run of each id's earliest link that is live after `seen`, or -1."""
         start, end = self.bounds(ids)
         there = start < end
-        found = np.where(there, self.others.take(start, mode="clip"), 0).astype(np.int32)
         place = start.clip(0, len(self) - 1)
         right = there & (self.died.take(place) > seen) & (self.born.take(place) <= seen)
+        found = np.where(right, start, -1)
         rest = np.flatnonzero(there & ~right)
-        found[rest] = 0
         if len(rest):
             _first_of_several(self, ids, seen, rest, found)
         return found
 
 
-def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, found: Codes) -> None:
+def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, found: Numbers) -> None:
     """Precompute, for keys whose first link is not valid, from which event each later link becomes the first
     valid one.
 
@@ -131,7 +135,7 @@ def _first_of_several(run: SortedRun, ids: Codes, seen: Seqs, rest: Numbers, fou
     candidates = np.flatnonzero(lives)[at.clip(0)] if len(starts) else np.zeros(len(rest), np.int64)
     good = (at >= 0) & (len(starts) > 0)
     good &= (key_row[candidates] == which) & (died[candidates] > asked)
-    found[rest[good]] = run.others[place[candidates[good]]]
+    found[rest[good]] = place[candidates[good]]
 
 
 def spread(start: Numbers, end: Numbers) -> tuple[Numbers, Numbers]:

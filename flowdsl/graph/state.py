@@ -23,6 +23,7 @@ from flowdsl.graph.links import LinkTable
 from flowdsl.graph.sorted_run import ALIVE
 from flowdsl.graph.versions import Compaction, VersionStore
 from flowdsl.log.event_rows import EventRows
+from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Mask
@@ -197,6 +198,20 @@ class GraphState(StateObject):
         """Return an upper bound of each id's number of links at any moment."""
         return self.links[kind].most(direction, ids)
 
+    def linked(self, kind: str, sources: Codes, targets: Codes, seqs: SeqNos) -> Mask:
+        """Mark the pairs of ids with a link from the one to the other after the event `seqs`."""
+        return self.links[kind].linked(sources, targets, self._visible(seqs))
+
+    def count_links(self, kind: str, direction: str, ids: Codes, seqs: SeqNos) -> SeqNos:
+        """Return how many links each id has after the event `seqs`."""
+        return self.links[kind].counts(direction, ids, self._visible(seqs))
+
+    def first_metadata(self, kind: str, direction: str, ids: Codes, seqs: SeqNos, below: Path) -> Column:
+        """Return what the earliest link of each id says at a path, after the event `seqs`; missing without a
+        link.
+        """
+        return self.links[kind].first_metadata(direction, ids, self._visible(seqs), below)
+
     def _visible(self, seqs: SeqNos) -> SeqNos:
         # the final state, on purpose: every link that did not end is visible to all events
         return np.full(len(seqs), ALIVE - 1) if self.frozen else seqs
@@ -330,6 +345,9 @@ class GraphState(StateObject):
             link_ids.filter(pl.Series(used)),
             created[rows],
             frame["seq_no"].to_numpy()[rows],
+            (lambda some: events.documents("metadata").gather(rows[some]))
+            if "metadata" in frame.columns
+            else None,
         )
         unmet = change_links(list(self.links.values()), self.identities, changes)
         return rows[unmet & ((changes.kinds < len(names)) | ~where_present(types))]

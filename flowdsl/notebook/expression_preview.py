@@ -10,7 +10,8 @@ from flowdsl.engine.event_reading import value_at
 from flowdsl.errors import FlowError
 from flowdsl.explanation.text import format_value
 from flowdsl.expressions.conditions import Condition, EvaluationError
-from flowdsl.expressions.conditions.scalar import row_form
+from flowdsl.expressions.conditions.graph_calls import GraphCall
+from flowdsl.expressions.conditions.scalar import Leaf, row_form
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.notebook.template_rows import Row
@@ -37,8 +38,14 @@ def row_preview(row: Row, variables: Mapping[str, Any]) -> Line:
 
 def condition_preview(condition: Condition, variables: Mapping[str, Any]) -> list[Line]:
     """Return each comparison, call and path of a condition with its value."""
-    found = condition.operands(lambda path: value_at(variables, path))
+    found = condition.operands(lambda leaf: _at(variables, leaf))
     return [{"name": name, "text": format_value(value)} for name, value in found]
+
+
+def _at(variables: Mapping[str, Any], leaf: Leaf) -> Any:
+    if isinstance(leaf, GraphCall):
+        raise EvaluationError("the graph is asked when the flow runs")
+    return value_at(variables, leaf)
 
 
 def _rendered(node: Node, variables: Mapping[str, Any]) -> Any:
@@ -50,7 +57,7 @@ def _rendered(node: Node, variables: Mapping[str, Any]) -> Any:
         return json.loads(node.json)
     if isinstance(node, Template):
         return node.render_row(lambda path: value_at(variables, path))
-    value = row_form(node, whole=False).evaluate_at(lambda path: value_at(variables, path))
+    value = row_form(node, whole=False).evaluate_at(lambda leaf: _at(variables, leaf))
     if value is MISSING:
         raise EvaluationError(f"{node} is missing")
     return value

@@ -15,6 +15,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from flowdsl.errors import BuildError, did_you_mean
+from flowdsl.expressions.conditions.graph_calls import GraphCall
+from flowdsl.expressions.conditions.scalar import looked_up
 from flowdsl.operators.options import Option
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
@@ -62,10 +64,22 @@ class Operator:
         """Return the paths it reads; None when it may read anything."""
         return self._paths_of(lambda option: True)
 
+    @functools.cached_property
+    def graph_calls(self) -> frozenset[GraphCall]:
+        """Return the calls in its options that ask the graph."""
+        found: frozenset[GraphCall] = frozenset()
+        for name, declared in self.options().items():
+            value = getattr(self, name)
+            if declared.type is not None and value is not None:
+                found |= declared.type.asks(value)
+        return found
+
     @property
     def links(self) -> frozenset[tuple[str, str]]:
-        """The link types and directions that it follows."""
-        return frozenset()
+        """The link types that it reads, each with a direction in which it follows them, or another use of
+        `flowdsl.graph.links.USES`.
+        """
+        return frozenset(link for call in self.graph_calls for link in call.links)
 
     @property
     def branches(self) -> bool:
@@ -141,11 +155,13 @@ class Operator:
         """Return what it does in a few words, for pictures: `target_id ←owns– owner`."""
         return ", ".join(f"{name} {value}" for name, value in self.given.items())
 
-    def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
+    def operands(self, lookup: Callable[[Any], Any]) -> list[tuple[str, Any]]:
         """Return what it reads in one context, each with its value, where `lookup` gives the value at a
-        path.
+        path, or of a call that asks the graph.
         """
-        return [(path_text(path), lookup(path)) for path in sorted(self.paths or ())]
+        read: list[tuple[str, Any]] = [(path_text(path), path) for path in sorted(self.paths or ())]
+        read += [(str(call), call) for call in sorted(self.graph_calls, key=str)]
+        return [(text, looked_up(lookup, leaf)) for text, leaf in read]
 
     @classmethod
     def options(cls) -> dict[str, Option]:

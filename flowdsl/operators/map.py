@@ -15,6 +15,7 @@ from flowdsl.batches.hoist import lifted
 from flowdsl.batches.payload import Payload
 from flowdsl.errors import BuildError, FlowError
 from flowdsl.expressions.conditions import Expression, evaluate
+from flowdsl.expressions.conditions.graph_calls import GraphCall, graph_calls
 from flowdsl.expressions.row_source import Failures, Rows, first_failures
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.hints import word_hint
@@ -60,6 +61,11 @@ def _paths(template: Node) -> frozenset[Path]:
     return frozenset(path for leaf in leaves(template) for path in leaf.paths)
 
 
+def _graph_calls(template: Node) -> frozenset[GraphCall]:
+    found = (graph_calls(leaf) for leaf in leaves(template) if isinstance(leaf, Expression))
+    return frozenset().union(*found)
+
+
 TEMPLATE: Final = OptionType(
     "template",
     {
@@ -70,6 +76,7 @@ TEMPLATE: Final = OptionType(
     lambda template: _plain(template),
     _paths,
     "paths",
+    asks=_graph_calls,
 )
 
 
@@ -235,7 +242,8 @@ def _rendered(node: Node, contexts: ContextBatch, failures: list[Failures | None
         return Column.constant(json.loads(node.json), len(contexts))
     if isinstance(node, Template) and node.constant is not None:
         return Column.constant(node.constant, len(contexts))
-    column, failed = lifted(contexts, node, node.paths, lambda rows: _leaf(node, rows))
+    asks = isinstance(node, Expression) and bool(node.graph_calls)
+    column, failed = lifted(contexts, node, node.paths, lambda rows: _leaf(node, rows), asks=asks)
     failures.append(failed)
     return column
 

@@ -11,6 +11,9 @@ from typing import Any, Final, Literal, get_args
 
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.conditions import Condition, Expression, parse_expression
+from flowdsl.expressions.conditions.asking import DIRECTIONS as DIRECTIONS
+from flowdsl.expressions.conditions.asking import Direction as Direction
+from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.expressions.conditions.nodes import Reference
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.expressions.var import Var, unwrap
@@ -42,6 +45,8 @@ class OptionType:
         the paths that a step reads for a value; None if it may read anything
     offers
         the list that completes the field in the designer: `paths`, `links`, `entities` or `examples`
+    asks
+        the calls for a value that ask the graph
     """
 
     control: Control
@@ -50,6 +55,7 @@ class OptionType:
     plain: Callable[[Any], Any] = lambda value: value
     paths: Callable[[Any], frozenset[Path] | None] = lambda value: frozenset()
     offers: str | None = None
+    asks: Callable[[Any], frozenset[GraphCall]] = lambda value: frozenset()
 
 
 @dataclass(frozen=True)
@@ -259,6 +265,7 @@ CONDITION: Final = OptionType(
     lambda value, what: Condition.of(value),
     paths=lambda condition: condition.paths,
     offers="paths",
+    asks=lambda condition: condition.graph_calls,
 )
 EXPRESSION: Final = OptionType(
     "text",
@@ -303,8 +310,6 @@ def choice(*values: str, example: str, meanings: str | None = None) -> OptionTyp
     return OptionType("choice", {"enum": list(values), "examples": [example]}, read)
 
 
-Direction = Literal["forward", "reverse"]
-DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
 DIRECTION: Final = choice(
     *DIRECTIONS, example="reverse", meanings="'forward' (from the source to the target) or 'reverse'"
 )

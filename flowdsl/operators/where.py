@@ -18,7 +18,6 @@ from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import CONDITION, option
 from flowdsl.rules import Rules
 from flowdsl.scope import Scope
-from flowdsl.values.paths import Path
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Where(Operator):
             else f"{self.text} {code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"
         )
 
-    def operands(self, lookup: Callable[[Path], Any]) -> list[tuple[str, Any]]:
+    def operands(self, lookup: Callable[[Any], Any]) -> list[tuple[str, Any]]:
         return self.condition.operands(lookup)
 
     @property
@@ -105,6 +104,7 @@ class WhereKernel(Kernel):
 
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
+        self._asks = bool(condition.graph_calls)
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):
@@ -113,7 +113,11 @@ class WhereKernel(Kernel):
             holds, failures = self._condition.evaluate(contexts)
         else:
             holds, failures = lifted(
-                contexts, self._condition, self._condition.paths, self._condition.evaluate
+                contexts,
+                self._condition,
+                self._condition.paths,
+                self._condition.evaluate,
+                asks=self._asks,
             )
         rest = ~holds
         if failures is not None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.graph_calls import graph_calls
 from flowdsl.expressions.conditions.nodes import (
     NAME,
     RESERVED,
@@ -78,7 +79,11 @@ def _parts(node: Expression, names: StepExportScope, *, negated: bool) -> Iterat
     elif isinstance(node, Or if negated else And):
         for operand in node.children:
             yield from _parts(operand, names, negated=negated)
-    elif isinstance(node, FunctionCall) and FUNCTIONS[node.function].portable:
+    elif (
+        isinstance(node, FunctionCall)
+        and FUNCTIONS[node.function].portable
+        and isinstance(node.arguments[0], Reference)
+    ):
         call = FunctionCall(node.function, (_reference(node.arguments[0], names),))
         yield Not(call) if negated else call
     elif isinstance(node, Compare) and node.operator == "in":
@@ -183,7 +188,7 @@ def _reason(node: Expression, *, negated: bool) -> tuple[str, str | None]:
         always = bool(node.value) != negated
         return "a constant is no condition there", "leave the step out" if always else "leave the flow out"
     if isinstance(node, FunctionCall):
-        return f"there is no {node.function}()", _computed_hint(node)
+        return _without(node), _computed_hint(node)
     if not isinstance(node, Compare):
         return "there is no arithmetic", _computed_hint(node)
     return _comparison_reason(node, negated=negated)
@@ -203,15 +208,23 @@ def _comparison_reason(node: Compare, *, negated: bool) -> tuple[str, str | None
     inner = next(side for side in sides if not isinstance(side, (Reference, ConditionLiteral)))
     if isinstance(inner, ListOf):
         return "there are no lists", None
-    what = (
-        f"there is no {inner.function}()"
-        if isinstance(inner, FunctionCall)
-        else "there is nothing to compute with"
-    )
+    what = _without(inner) if isinstance(inner, FunctionCall) else "there is nothing to compute with"
     return what, _computed_hint(node)
 
 
+def _without(call: FunctionCall) -> str:
+    asks = sorted(call.function for call in graph_calls(call))
+    return (
+        f"a condition there asks no graph, and there is no {asks[0]}()"
+        if asks
+        else f"there is no {call.function}()"
+    )
+
+
 def _computed_hint(node: Expression) -> str:
+    asked = sorted(graph_calls(node), key=str)
+    if asked:
+        return asked[0].asks.nearest
     paths = sorted(str(part) for part in node.walk() if isinstance(part, Reference))
     of = f" beside {paths[0]}" if paths else ""
     return f"let the events carry the answer{of}, and compare that: data.flag == true"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import BuildError, ExportError
 from flowdsl.expressions.conditions import Condition, Expression
+from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.expressions.conditions.nodes import (
     And,
     Arithmetic,
@@ -191,7 +192,8 @@ def _with_tightness(node: Expression) -> tuple[str, int]:
     if isinstance(node, FunctionCall):
         written = ((name, _python(argument, 0)) for name, argument in node.written)
         arguments = ", ".join(f"{name}={text}" if name else text for name, text in written)
-        return f"fn.{node.function}({arguments})", _ATOM
+        below = _parts(node.below) if isinstance(node, GraphCall) else ""
+        return f"fn.{node.function}({arguments}){below}", _ATOM
     if isinstance(node, (Not, Negative)):
         if isinstance(node.operand, (ConditionLiteral, ListOf)):
             raise _NoPython
@@ -225,7 +227,11 @@ def _joined(node: And | Or) -> tuple[str, int]:
 
 
 def _reference(path: tuple[str, ...]) -> str:
-    return "var" + "".join(
+    return f"var{_parts(path)}"
+
+
+def _parts(path: tuple[str, ...]) -> str:
+    return "".join(
         f".{part}" if _is_name(part) and not part.startswith("__") else f"[{literal(part)}]" for part in path
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from flowdsl.errors import TemplateError
 from flowdsl.expressions.conditions import Expression
+from flowdsl.expressions.conditions.graph_calls import graph_calls
 from flowdsl.expressions.conditions.nodes import (
     Arithmetic,
     ConditionLiteral,
@@ -71,10 +72,15 @@ def _lowered_value(node: Expression, names: StepExportScope) -> Node:
     if nearest and isinstance(node, Reference) and _is_text(node, names):
         # an id or a type is text at every event that has it, so rendering it changes nothing
         return nearest
+    asked = graph_calls(node)
     names.refuse(
-        f"{node} keeps its type, and production renders text only",
+        f"{node} asks the graph, and production's templates ask none"
+        if asked
+        else f"{node} keeps its type, and production renders text only",
         allowed="templates, numbers, true, false, null, and objects and arrays of them",
-        hint=f'write the template "{_lowered_text(nearest, names).text}", which gives text'
+        hint=sorted(asked, key=str)[0].asks.nearest
+        if asked
+        else f'write the template "{_lowered_text(nearest, names).text}", which gives text'
         if nearest
         else "write a template, which gives text",
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flowdsl.flow.spec import Trigger
+from flowdsl.values.json_types import MISSING as NOTHING
 from oracle.values import FailedError, microseconds, moment_text
 
 MISSING = object()
@@ -61,11 +62,12 @@ class Event:
 
 @dataclass(frozen=True)
 class Link:
-    """A link between two ids."""
+    """A link between two ids, and what it says."""
 
     link_type: str
     source_id: str
     target_id: str
+    metadata: Any = field(default=NOTHING, compare=False)
 
 
 class PlainGraph:
@@ -109,10 +111,14 @@ class PlainGraph:
 
     def linked(self, entity_id: str, via: str, direction: str) -> list[str]:
         """The ids at the other ends of an id's links, in link order."""
+        links = self.links_of(entity_id, via, direction)
+        return [link.target_id if direction == "forward" else link.source_id for link in links]
+
+    def links_of(self, entity_id: str, via: str, direction: str) -> list[Link]:
+        """The links of an id, or those that end there, in link order."""
         of_type = [link for link in self.links.values() if link.link_type == via]
-        if direction == "forward":
-            return [link.target_id for link in of_type if link.source_id == entity_id]
-        return [link.source_id for link in of_type if link.target_id == entity_id]
+        end = "source_id" if direction == "forward" else "target_id"
+        return [link for link in of_type if getattr(link, end) == entity_id]
 
     def _ended_by(self, fields: Mapping[str, Any]) -> list[tuple[str, ...]]:
         """The identities of the links that a deletion ends: the one it names, or all between its ends."""
@@ -124,8 +130,12 @@ class PlainGraph:
     def _create_link(self, fields: Mapping[str, Any]) -> None:
         # a link with a known identity replaces the old one, and goes last
         self.links.pop(_identity(fields), None)
+        metadata = fields.get("metadata")
         self.links[_identity(fields)] = Link(
-            fields["link_type"], str(fields["source_id"]), str(fields["target_id"])
+            fields["link_type"],
+            str(fields["source_id"]),
+            str(fields["target_id"]),
+            NOTHING if metadata is None else metadata,
         )
 
 

@@ -202,10 +202,12 @@ class _World:
             self.outcome.unmatched.append(event.seq_no)
 
     def _looks_up(self, event: Event) -> bool:
-        steps = [step for flow in self.flows for step in flow.steps if step.method in ("resolve", "fan_out")]
+        every = [step for flow in self.flows for step in flow.steps]
+        steps = [step for step in every if step.method in ("resolve", "fan_out")]
         if event.kind == "entity.deleted":
             return bool(steps)
         kinds = {step.via for step in steps} - {None}  # type: ignore[attr-defined]
+        kinds |= {call.link_type for step in every for call in step.graph_calls}
         return bool(kinds) and event.fields.get("link_type") in {*kinds, None}
 
     def run(self, event: Event) -> None:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from flowdsl.expressions.conditions import EvaluationError
+from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.expressions.conditions.scalar import row_form
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.failures import RenderError
@@ -88,6 +89,27 @@ class Step:
     def take(self, context: Context) -> None:
         """A context has come; a `FailedError` fails it."""
         raise NotImplementedError
+
+    def look_up(self, context: Context) -> Callable[[Any], Any]:
+        """What an expression reads of a context, and of the graph as of now (rule 27)."""
+
+        def value(leaf: Any) -> Any:
+            return self._asked(leaf, context) if isinstance(leaf, GraphCall) else context[leaf]
+
+        return value
+
+    def _asked(self, call: GraphCall, context: Context) -> Any:
+        ids = [
+            _id_or_none(row_form(node, whole=False).evaluate_at(self.look_up(context))) for node in call.ids
+        ]
+        graph = self.place.graph
+        if call.function == "linked":
+            return None not in ids and ids[1] in graph.linked(ids[0], call.link_type, "forward")
+        found = [] if ids[0] is None else graph.links_of(ids[0], call.link_type, call.direction)
+        if call.function == "count_links":
+            return len(found)
+        said = found[0].metadata if found else MISSING
+        return look_up({"link": said}, ("link", *call.below))
 
     def held(self) -> int:
         """How many contexts wait here."""
@@ -171,7 +193,7 @@ class WhereStep(Step):
 
     def take(self, context: Context) -> None:
         try:
-            holds = self.options.condition.evaluate_row(context.__getitem__, list(context.variables))
+            holds = self.options.condition.evaluate_row(self.look_up(context), list(context.variables))
         except EvaluationError as failure:
             raise FailedError from failure
         if holds:
@@ -382,7 +404,7 @@ class MapStep(Step):
         try:
             if isinstance(node, Template):
                 return node.render_row(context.__getitem__)
-            value = row_form(node, whole=False).evaluate_at(context.__getitem__)
+            value = row_form(node, whole=False).evaluate_at(self.look_up(context))
         except (RenderError, EvaluationError) as failure:
             raise FailedError from failure
         if value is MISSING:
@@ -415,6 +437,16 @@ STEPS: dict[type[Operator], type[Step]] = {
     Map: MapStep,
     Deliver: DeliverStep,
 }
+
+
+def _id_or_none(value: Any) -> str | None:
+    """An id, or None for null, missing and empty text; anything else is a mistake."""
+    if value is MISSING or value is None or value == "":
+        return None
+    found = id_of(value)
+    if found is None:
+        raise EvaluationError("no id")
+    return found
 
 
 def key_of_context(context: Context, paths: Sequence[Sequence[str]]) -> str:

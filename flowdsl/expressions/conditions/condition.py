@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flowdsl.errors import BuildError, ConditionError
 from flowdsl.expressions.conditions.grammar import parse_expression
+from flowdsl.expressions.conditions.graph_calls import GraphCall, graph_calls
 from flowdsl.expressions.conditions.nodes import Expression
-from flowdsl.expressions.conditions.typecheck import clipped, found
+from flowdsl.expressions.conditions.typecheck import EvaluationError, clipped, found
 from flowdsl.text import short_repr
 from flowdsl.values.paths import Path
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from flowdsl.values.columns import Column
 
 Function = Callable[[Mapping[str, Any]], bool]
-Lookup = Callable[[Path], Any]
+Lookup = Callable[[Any], Any]
+"""Returns the value of a leaf of an expression: at a path, or of a call that asks the graph."""
 
 
 class CustomCondition(Protocol):
@@ -100,6 +102,11 @@ class Condition:
             return self.foreign.paths
         return self.expression.paths if self.expression is not None else None
 
+    @property
+    def graph_calls(self) -> frozenset[GraphCall]:
+        """The calls in it that ask the graph."""
+        return graph_calls(self.expression)
+
     def evaluate(self, rows: Rows) -> tuple[npt.NDArray[np.bool_], Failures | None]:
         """Return the mask of the rows where the condition holds, and the failures; failed rows hold arbitrary
         values.
@@ -155,6 +162,16 @@ def evaluate(expression: Expression, rows: Rows) -> tuple[Column, Failures | Non
     from flowdsl.expressions.conditions.vectorized import evaluate_values
 
     return evaluate_values(expression, rows)
+
+
+def listed(expression: Expression, rows: Rows) -> list[Any]:
+    """Return the value of an expression in each row, or the `EvaluationError` of why it has none."""
+    column, failures = evaluate(expression, rows)
+    values: list[Any] = column.values()
+    if failures is not None:
+        for row in failures.mask.nonzero()[0].tolist():
+            values[row] = EvaluationError(failures.message(row))
+    return values
 
 
 def _checked(function: Callable[..., Any]) -> Function:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from flowdsl.expressions.conditions.asking import Asking
 from flowdsl.expressions.conditions.semantics import OperandTypeError, kind, within_64_bits
 from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clipped
 from flowdsl.values.missing import MISSING
@@ -66,6 +67,8 @@ class Function:
     constants
         for an argument, what is wrong with a constant that a call gives there, or None: such a call is
         refused when the flow is built
+    asks
+        what it asks of the graph, where its result does not follow from its arguments
 
     >>> Function("double", "Twice the number.", "double(data.n)", {"number": ("number",)}, "number", lambda n: 2 * n).evaluate(4)
     8
@@ -84,6 +87,7 @@ class Function:
     with_missing: bool = False
     natural: bool = False
     constants: Mapping[str, Callable[[Scalar], str | None]] = field(default_factory=dict)
+    asks: Asking | None = None
 
     @cached_property
     def takes_missing(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from flowdsl.expressions.conditions.declaration import ANY, PATH, Function, Vectorized
+from flowdsl.expressions.conditions.graph_functions import GRAPH_FUNCTIONS
 from flowdsl.expressions.conditions.semantics import OperandTypeError, equal, kind
 from flowdsl.expressions.conditions.value_functions import VALUE_FUNCTIONS
 from flowdsl.registry import Registry, instance_problem, late
@@ -90,6 +91,7 @@ _OWN: Final = (
         _column("contains"),
     ),
     *VALUE_FUNCTIONS,
+    *GRAPH_FUNCTIONS,
 )
 FUNCTIONS: Final[Registry[Function]] = Registry(
     "flowdsl.functions", {function.name: function for function in _OWN}, instance_problem(Function)

@@ -6,12 +6,13 @@ constants, calls and parentheses. That is Python's order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from flowdsl.errors import ConditionError, did_you_mean
 from flowdsl.expressions.conditions import lexer
 from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.graph_calls import call_of, part_of
 from flowdsl.expressions.conditions.lexer import Token, syntax_error
 from flowdsl.expressions.conditions.nodes import (
     MAX_DEPTH,
@@ -243,19 +244,24 @@ class _Parser:
 
     def path(self, parts: tuple[str, ...]) -> Expression:
         start = self.tokens[self.at - 1]
-        while True:
-            if self.takes("."):
-                if self.token.kind != "word":
-                    raise self.unexpected(allowed='a name, or ["…"] in place of .name')
-                parts += (self.next().text,)
-            elif self.token.text == "[" and self.token.kind == "sign":
-                parts += (self.key(),)
-            else:
-                break
+        parts += tuple(part for _, part in self.parts())
         path = self.placed(start, Reference, parts)
         if self.takes("exists"):
             return FunctionCall("exists", (path,))
         return Not(FunctionCall("exists", (path,))) if self.takes("not_exists") else path
+
+    def parts(self) -> Iterator[tuple[Token, str]]:
+        """Consume the steps into what stands before: `.name`, `["a name"]`."""
+        while True:
+            start = self.token
+            if self.takes("."):
+                if self.token.kind != "word":
+                    raise self.unexpected(allowed='a name, or ["…"] in place of .name')
+                yield start, self.next().text
+            elif start.text == "[" and start.kind == "sign":
+                yield start, self.key()
+            else:
+                return
 
     def key(self) -> str:
         opened = self.next()
@@ -282,7 +288,10 @@ class _Parser:
                 arguments.append(argument)
             else:
                 named[word] = argument
-        return self.placed(name, FunctionCall.of, name.text, arguments, named)
+        node = self.placed(name, call_of, name.text, arguments, named)
+        for start, part in self.parts():
+            node = self.placed(start, part_of, node, part)
+        return node
 
     def argument_name(self) -> str | None:
         """Consume `name=` before an argument, and return the name."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 from flowdsl.errors import ConditionError, did_you_mean
 from flowdsl.expressions.conditions.declaration import PATH, Function
@@ -53,6 +53,21 @@ class Expression:
     def paths(self) -> frozenset[Path]:
         """All paths that the expression reads."""
         return frozenset().union(*(child.paths for child in self.children))
+
+    @cached_property
+    def leaves(self) -> frozenset[Path | Expression]:
+        """What its value depends on in a context: the paths, and the calls that ask the graph."""
+        return frozenset().union(*(child.leaves for child in self.children))
+
+    @cached_property
+    def graph_calls(self) -> frozenset[Expression]:
+        """All calls that ask the graph, those in arguments of others included."""
+        return frozenset().union(*(child.graph_calls for child in self.children))
+
+    @property
+    def locates(self) -> bool:
+        """Return True if it is a place where there may be a value of any type, or none."""
+        return False
 
     def walk(self) -> Iterator[Expression]:
         """Yield the expression and all its sub-expressions in reading order."""
@@ -138,14 +153,27 @@ class Reference(Expression):
     def paths(self) -> frozenset[Path]:
         return frozenset((self.path,))
 
+    @cached_property
+    def leaves(self) -> frozenset[Path | Expression]:
+        return frozenset((self.path,))
+
+    @property
+    def locates(self) -> bool:
+        return True
+
     def __str__(self) -> str:
         first, rest = self.path[0], self.path[1:]
         plain = NAME.fullmatch(first) and first not in RESERVED
         # a root that is no plain name has no dot to stand behind: `$` is all variables
         text = first if plain else f"$[{json.dumps(first, ensure_ascii=False)}]"
-        for part in rest:
-            text += f".{part}" if NAME.fullmatch(part) else f"[{json.dumps(part, ensure_ascii=False)}]"
-        return text
+        return text + parts_text(rest)
+
+
+def parts_text(parts: Path) -> str:
+    """Return the steps of a path as they follow what they are in."""
+    return "".join(
+        f".{part}" if NAME.fullmatch(part) else f"[{json.dumps(part, ensure_ascii=False)}]" for part in parts
+    )
 
 
 @dataclass(frozen=True)
@@ -168,7 +196,7 @@ class FunctionCall(Expression):
         if count < len(known.arguments) or (count > len(known.arguments) and not known.several):
             raise _miscounted(known, count)
         for argument, kinds in zip(self.arguments, known.types(count), strict=True):
-            if kinds == PATH and not isinstance(argument, Reference):
+            if kinds == PATH and not argument.locates:
                 raise ConditionError(
                     f"{self.function} takes a path, not {clipped(argument)}", allowed=known.usage
                 )
@@ -185,9 +213,7 @@ class FunctionCall(Expression):
                     raise ConditionError(problem, allowed=known.usage)
 
     @classmethod
-    def of(
-        cls, function: str, arguments: Sequence[Expression], named: Mapping[str, Expression]
-    ) -> FunctionCall:
+    def of(cls, function: str, arguments: Sequence[Expression], named: Mapping[str, Expression]) -> Self:
         """Build a call whose last arguments may be given by name."""
         if not named:
             return cls(function, tuple(arguments))

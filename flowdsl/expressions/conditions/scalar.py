@@ -17,6 +17,7 @@ import simpleeval
 
 from flowdsl.expressions.conditions import semantics
 from flowdsl.expressions.conditions.functions import FUNCTIONS, MEMBERSHIP
+from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.expressions.conditions.nodes import (
     And,
     Arithmetic,
@@ -33,7 +34,10 @@ from flowdsl.expressions.conditions.nodes import (
 from flowdsl.expressions.conditions.typecheck import EvaluationError
 from flowdsl.values.paths import Path
 
-Lookup = Callable[[Path], Any]
+Leaf = Path | GraphCall
+"""What an expression reads of a context: the value at a path, or what a call that asks the graph gives."""
+Lookup = Callable[[Any], Any]
+"""Returns the value of a leaf, or raises `EvaluationError`."""
 
 _ARITHMETIC: Final[dict[str, type[ast.operator]]] = {
     "+": ast.Add,
@@ -84,14 +88,14 @@ _CALLABLES: Final = _Callables(
 
 @dataclass(frozen=True)
 class RowForm:
-    """Expression in the form simpleeval takes: `names[i]` of the tree stands for `paths[i]`."""
+    """Expression in the form simpleeval takes: `names[i]` of the tree stands for `leaves[i]`."""
 
     tree: ast.expr
-    paths: tuple[Path, ...]
+    leaves: tuple[Leaf, ...]
     lists: dict[str, list[Any]]
 
     def evaluate(self, found: Sequence[Any]) -> Any:
-        """Return the value, given the values at the paths; raise `EvaluationError` if there is none."""
+        """Return the value, given the values of the leaves; raise `EvaluationError` if there is none."""
         evaluator = _evaluator()
         evaluator.names = self.lists | {
             _name(i): semantics.within_64_bits(value) for i, value in enumerate(found)
@@ -99,8 +103,8 @@ class RowForm:
         return evaluator.eval("", self.tree)
 
     def evaluate_at(self, lookup: Lookup) -> Any:
-        """Return the value, given a function that looks up paths."""
-        return self.evaluate([lookup(path) for path in self.paths])
+        """Return the value, given a function that looks up leaves."""
+        return self.evaluate([looked_up(lookup, leaf) for leaf in self.leaves])
 
 
 def evaluate_condition_row(expression: Expression, lookup: Lookup) -> bool:
@@ -125,14 +129,16 @@ def operands(expression: Expression, lookup: Lookup) -> list[tuple[str, Any]]:
 @functools.lru_cache(maxsize=512)
 def row_form(expression: Expression, *, whole: bool) -> RowForm:
     """Return the scalar form of an expression; as a `whole` condition its value must be a boolean."""
-    paths = tuple(sorted(expression.paths))
-    builder = _SimpleevalBuilder({path: _name(i) for i, path in enumerate(paths)})
+    calls = sorted((leaf for leaf in expression.leaves if isinstance(leaf, GraphCall)), key=str)
+    paths = sorted(leaf for leaf in expression.leaves if isinstance(leaf, tuple))
+    leaves: tuple[Leaf, ...] = (*paths, *calls)
+    builder = _SimpleevalBuilder({leaf: _name(i) for i, leaf in enumerate(leaves)})
     tree = builder.checked("condition", expression) if whole else builder.build(expression)
-    return RowForm(tree, paths, builder.lists)
+    return RowForm(tree, leaves, builder.lists)
 
 
 class _SimpleevalBuilder:
-    def __init__(self, names: dict[Path, str]) -> None:
+    def __init__(self, names: dict[Leaf, str]) -> None:
         self.names = names
         self.lists: dict[str, list[Any]] = {}
 
@@ -146,6 +152,8 @@ class _SimpleevalBuilder:
                 return ast.Name(name)
             case Reference():
                 return ast.Name(self.names[node.path])
+            case GraphCall():
+                return ast.Name(self.names[node])
             case And() | Or():
                 word = ast.And() if isinstance(node, And) else ast.Or()
                 return ast.BoolOp(word, [self.checked(node.word, operand) for operand in node.operands])
@@ -182,9 +190,12 @@ class _Evaluator(simpleeval.SimpleEval):  # type: ignore[misc]
 
     def _eval(self, node: ast.expr) -> Any:
         try:
-            return super()._eval(node)
+            value = super()._eval(node)
         except (semantics.OperandTypeError, ZeroDivisionError) as problem:
             raise EvaluationError(semantics.reason(problem, node.operands)) from None  # type: ignore[attr-defined]
+        if isinstance(value, EvaluationError):
+            raise value
+        return value
 
     def _check_disallowed_items(self, item: Any) -> None:
         # values are JSON, and nothing in our trees could call one or reach into it; simpleeval's own check
@@ -204,6 +215,14 @@ def _evaluator() -> _Evaluator:
             _LOCAL.evaluator = _Evaluator()
     evaluator: _Evaluator = _LOCAL.evaluator
     return evaluator
+
+
+def looked_up(lookup: Lookup, leaf: Leaf) -> Any:
+    """Return the value of a leaf, or its error, which counts only where the leaf does."""
+    try:
+        return lookup(leaf)
+    except EvaluationError as failure:
+        return failure
 
 
 def _name(position: int) -> str:

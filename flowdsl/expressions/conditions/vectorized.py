@@ -15,6 +15,8 @@ import polars as pl
 from flowdsl.expressions.conditions import arithmetic, comparison, semantics
 from flowdsl.expressions.conditions.declaration import Function
 from flowdsl.expressions.conditions.functions import FUNCTIONS, MEMBERSHIP
+from flowdsl.expressions.conditions.graph_calls import GraphCall
+from flowdsl.expressions.conditions.link_answers import answers
 from flowdsl.expressions.conditions.nodes import (
     And,
     Arithmetic,
@@ -39,7 +41,7 @@ from flowdsl.expressions.conditions.operands import (
     spread,
     tagged,
 )
-from flowdsl.expressions.conditions.scalar import row_form
+from flowdsl.expressions.conditions.scalar import Leaf, row_form
 from flowdsl.expressions.conditions.typecheck import EvaluationError, division_by_zero
 from flowdsl.expressions.row_source import Failures, Index, Rows, first_failures
 from flowdsl.values.columns import Column, DictionaryColumn
@@ -67,6 +69,7 @@ class _Evaluation:
         self.rows = rows
         self.size = rows.size
         self.columns: dict[Path, Column] = {}
+        self.answers: dict[GraphCall, tuple[Column, Failures | None]] = {}
 
     def column(self, path: Path) -> Column:
         if path not in self.columns:
@@ -84,13 +87,13 @@ class _Evaluation:
         match node:
             case Reference():
                 return self.column(node.path), None
-            case ConditionLiteral():
-                return ConstantOperand(node.value), None
-            case ListOf():
-                return ConstantOperand(node.values), None
-        if not node.paths:
+            case ConditionLiteral(value=constant) | ListOf(values=constant):
+                return ConstantOperand(constant), None
+        if not node.leaves:
             return self.constant(node)
         match node:
+            case GraphCall():
+                return self.asked(node)
             case And() | Or():
                 return self.several(node)
             case Not():
@@ -229,7 +232,18 @@ class _Evaluation:
                 refusals.wrong_types(function.name, kinds, child, found, present)
         return present, refusals.failures()
 
+    # -- the graph -------------------------------------------------------------------------------------
+
+    def asked(self, node: GraphCall) -> tuple[Column, Failures | None]:
+        """Return what a call that asks the graph gives, as of the moment of each row."""
+        if node not in self.answers:
+            self.answers[node] = answers(node, self.rows, self.value)
+        return self.answers[node]
+
     # -- what has no column form -----------------------------------------------------------------------
+
+    def leaf(self, leaf: Leaf) -> Column:
+        return self.asked(leaf)[0] if isinstance(leaf, GraphCall) else self.column(leaf)
 
     def filled(self, result: npt.NDArray[Any], node: Expression, where: Where) -> npt.NDArray[Any]:
         """Fill in the rows that only the scalar form can decide."""
@@ -237,7 +251,7 @@ class _Evaluation:
         if not len(index):
             return result
         form = row_form(node, whole=False)
-        columns = [self.column(path).take(index) for path in form.paths]
+        columns = [self.leaf(leaf).take(index) for leaf in form.leaves]
         first, group = _distinct(columns)
         found = [column.take(first).values() for column in columns]
         told = np.zeros(len(first), result.dtype)

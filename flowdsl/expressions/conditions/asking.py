@@ -1,0 +1,22 @@
+"""What functions of conditions ask the graph, as of the moment at which a step runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+Direction = Literal["forward", "reverse"]
+DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What a function asks of the links of a type, which is a constant among its arguments.
+
+    `uses` says by direction for what the links have to be prepared (`flowdsl.graph.links.USES`), `nearest` what
+    comes nearest in production, and how its meaning differs.
+    """
+
+    uses: Callable[[str], tuple[str, ...]]
+    nearest: str

@@ -1,0 +1,120 @@
+"""Links sorted by both of their ends, for the question whether two ids are linked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from flowdsl.graph.sorted_run import ALIVE, Numbers, Seqs, spread
+from flowdsl.values.interner import Codes
+from flowdsl.values.json_types import Mask
+
+# links of a bucket that are tried one after the other; a bucket that has more is mostly one pair with many links
+_TRIED: Final = 4
+# bits of a hash
+_BITS: Final = 31
+
+
+class PairRun:
+    """Links sorted by a hash of both ends and by their place in the block, with a table of hashes' first bits.
+
+    Such a bucket has about one link, so most pairs are found at the first place that is looked at.
+    """
+
+    def __init__(self, sources: Codes, targets: Codes, born: Seqs, died: Seqs) -> None:
+        hashes = _hashes(sources, targets)
+        packed = hashes.astype(np.int64) << 32 | np.arange(len(hashes))
+        packed.sort()
+        self.order = packed & 0xFFFFFFFF
+        self._shift = _BITS - min(len(hashes).bit_length(), _BITS)
+        buckets = packed >> (32 + self._shift)
+        counts = np.bincount(buckets, minlength=1 << (_BITS - self._shift))
+        self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        self._pairs = _pairs(sources, targets).take(self.order)
+        self._born = born.take(self.order)
+        self._died = died.take(self.order)
+        self._last_born = int(born.max(initial=-1))
+        self._deaths = int(np.count_nonzero(died != ALIVE))
+        self._place: Numbers | None = None
+
+    def fork(self) -> PairRun:
+        """Return a copy-on-write fork."""
+        forked = object.__new__(PairRun)
+        forked.__dict__.update(self.__dict__)
+        forked._died = self._died.copy()
+        return forked
+
+    def kill(self, at: Numbers, seqs: Seqs | int) -> None:
+        """End the links at these places of the block, none of which has ended, at these sequence numbers."""
+        if self._place is None:
+            place = np.empty(len(self.order), np.int64)
+            place[self.order] = np.arange(len(self.order))
+            self._place = place
+        self._died[self._place[at]] = seqs
+        self._deaths += len(at)
+
+    def linked(self, sources: Codes, targets: Codes, seen: Seqs) -> Mask:
+        """Mark the pairs between which a link of this block is live after `seen`."""
+        pairs = _pairs(sources, targets)
+        at, end = self._bounds(sources, targets)
+        timeless = not self._deaths and self._last_born <= int(seen.min(initial=ALIVE))
+        found = np.zeros(len(pairs), np.bool_)
+        looking = np.flatnonzero(at < end)
+        for _ in range(_TRIED):
+            if not len(looking):
+                return found
+            place = at[looking]
+            hit = self._pairs.take(place) == pairs[looking]
+            if not timeless:
+                after = seen[looking]
+                hit &= (self._died.take(place) > after) & (self._born.take(place) <= after)
+            found[looking[hit]] = True
+            at[looking] += 1
+            looking = looking[~hit & (place + 1 < end[looking])]
+        if len(looking):
+            found[looking] = self._counted(pairs[looking], looking, sources, targets, seen[looking])
+        return found
+
+    def live(self, sources: Codes, targets: Codes) -> tuple[Numbers, Numbers]:
+        """Return every live link from a source to its target, as the row of the pair and its place in the
+        block.
+        """
+        row, place = spread(*self._bounds(sources, targets))
+        found = self._pairs.take(place) == _pairs(sources, targets)[row]
+        found &= self._died.take(place) == ALIVE
+        return row[found], self.order.take(place[found])
+
+    def _bounds(self, sources: Codes, targets: Codes) -> tuple[Numbers, Numbers]:
+        buckets = _hashes(sources, targets) >> self._shift
+        return self._starts.take(buckets).astype(np.int64), self._starts.take(buckets + 1).astype(np.int64)
+
+    def _counted(self, pairs: Numbers, rows: Numbers, sources: Codes, targets: Codes, seen: Seqs) -> Mask:
+        """Mark the pairs that have had more links until `seen` than have ended: each distinct pair's links
+        are looked at once, however many ask.
+        """
+        distinct, first, which = np.unique(pairs, return_index=True, return_inverse=True)
+        asked = rows[first]
+        row, place = spread(*self._bounds(sources[asked], targets[asked]))
+        mine = self._pairs.take(place) == distinct[row]
+        row, place = row[mine], place[mine]
+        born, died = self._born[place], self._died[place]
+        scale = np.unique(np.concatenate([born, died, seen]))
+        width = len(scale) + 1
+        wanted = which * width + np.searchsorted(scale, seen)
+        begun, over = (
+            np.searchsorted(np.sort(row * width + np.searchsorted(scale, moments)), wanted, side="right")
+            for moments in (born, died)
+        )
+        mask: Mask = begun > over
+        return mask
+
+
+def _pairs(sources: Codes, targets: Codes) -> Numbers:
+    return sources.astype(np.int64) << 32 | targets.astype(np.int64)
+
+
+def _hashes(sources: Codes, targets: Codes) -> Codes:
+    """Return a hash of each pair of ends; collisions are rare."""
+    mixed = sources.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ targets.astype(np.uint64)
+    return (mixed * np.uint64(0xC2B2AE3D27D4EB4F) >> np.uint64(64 - _BITS)).astype(np.int32)
