@@ -141,8 +141,8 @@ class Narrator:
     def _drop_reason(self, seeker: RecipientTrace, seen: StepTrace) -> str:
         step = seen.stage.operator
         if isinstance(step, Where):
-            (condition, _), *operands = seen.operands or [(step.condition.text, False)]
-            read = _values(operands)
+            condition = step.condition.text
+            read = _values([(text, value) for text, value in seen.operands if text != condition])
             return f": {clip_line(condition)} is false{f', for {read}' if read else ''}"
         if isinstance(step, FanOut):
             return f": there was no {step.via!r} link {_side(step)} {_start(seen)}"

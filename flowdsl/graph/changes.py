@@ -12,6 +12,7 @@ import polars as pl
 from flowdsl.graph.link_keys import NOBODY, LinkKeys, Numbers
 from flowdsl.graph.links import LinkTable
 from flowdsl.graph.sorted_run import ALIVE, Seqs
+from flowdsl.log.event_rows import EventRows
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Mask
@@ -32,8 +33,13 @@ class LinkEvents:
     link_ids: pl.Series
     made: Mask
     seqs: Seqs
-    documents: Callable[[Index], Documents] | None = None
-    """The metadata of some of them, where they have any."""
+    documents: Callable[[Index], Documents]
+    """The metadata of some of them."""
+
+
+def metadata_of(events: EventRows, rows: Index) -> Callable[[Index], Documents]:
+    """Return a function that gives the metadata of some of these rows."""
+    return lambda some: events.documents("metadata").gather(rows[some])
 
 
 def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: LinkEvents) -> Mask:
@@ -63,8 +69,7 @@ def change_links(tables: Sequence[LinkTable], identities: LinkKeys, events: Link
         met.append(_end_held(table, held[mine], seqs[first[mine]], events, nameless[kinds[nameless] == kind]))
         new = np.flatnonzero(made & (kinds == kind))
         if len(new):
-            said = events.documents if table.documented else None
-            documents = None if said is None else said(new)
+            documents = events.documents(new) if table.documented else None
             start = table.add(events.sources[new], events.targets[new], seqs[new], ends[new], documents)
             links[new] = start + np.arange(len(new))
     last = order[~same_next]

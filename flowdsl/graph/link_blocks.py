@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flowdsl.graph.pair_run import PairRun
+from flowdsl.graph.pair_run import PairRun, Pairs
 from flowdsl.graph.sorted_run import ALIVE, Numbers, Seqs, SortedRun
 from flowdsl.values.interner import Codes
 from flowdsl.values.json_extraction import Documents
@@ -125,9 +125,9 @@ class LinkBlock:
         if self._pairs is not None:
             self._pairs.kill(at, seqs)
 
-    def between(self, sources: Codes, targets: Codes) -> tuple[Numbers, Numbers]:
+    def between(self, pairs: Pairs) -> tuple[Numbers, Numbers]:
         """Return every live link from a source to its target, as the row of the pair and the link."""
-        row, at = self.sort_pairs().live(sources, targets)
+        row, at = self.sort_pairs().live(pairs)
         return row, self.numbers.take(at)
 
     def split(self, most: int) -> LinkBlock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,14 @@ import numpy.typing as npt
 from flowdsl.graph.sorted_run import Numbers, Seqs
 from flowdsl.values.interner import Codes
 
-_NO_KEYS = np.zeros(0, np.int64)
+# sequence numbers of a chunk that are no further apart than this fit into a key
+_NEAR: Final = 1 << 30
 
 
 class LinkCounts:
     """Number of links of each id before the chunk, and the chunk's creations and ends in order.
 
-    An id whose links the chunk does not change is answered by one array, any other by two binary searches.
+    An id whose links the chunk does not change is answered by one array, the others by one sort.
     """
 
     def __init__(self) -> None:
@@ -85,45 +86,48 @@ class LinkCounts:
 
 
 class _Changes:
-    """The creations and ends of a chunk, each sorted by id and event."""
+    """The creations and ends of a chunk: which id has one more link, or one less, from which event on."""
 
     def __init__(self, born: list[tuple[Codes, Seqs]], died: list[tuple[Codes, Seqs]]) -> None:
-        both = [*born, *died]
-        self._scale = np.unique(np.concatenate([seqs for _, seqs in both]))
-        self._first = int(self._scale[0])
-        size = max(int(ids.max()) for ids, _ in both) + 1
-        self._changed = np.zeros(size, np.bool_)
-        for ids, _ in both:
-            self._changed[ids] = True
-        self._sides = [self._side(changes, size) for changes in (born, died)]
+        changes = [*born, *died]
+        self._ids = np.concatenate([ids for ids, _ in changes])
+        seqs = np.concatenate([seqs for _, seqs in changes])
+        self._first = int(seqs.min())
+        # where numbers are far apart, their ranks stand for them
+        self._scale = np.unique(seqs) if int(seqs.max()) - self._first >= _NEAR else None
+        self._places = self._placed(seqs)
+        size = sum(len(ids) for ids, _ in born)
+        self._steps = np.where(np.arange(len(seqs)) < size, np.int32(1), np.int32(-1))
+        self._changed = np.zeros(int(self._ids.max()) + 1, np.bool_)
+        self._changed[self._ids] = True
 
-    def _side(self, changes: list[tuple[Codes, Seqs]], size: int) -> tuple[Numbers, Codes]:
-        """Return the sorted keys, and the place of each id's first key."""
-        if not changes:
-            return _NO_KEYS, np.zeros(0, np.int32)
-        ids = np.concatenate([ids for ids, _ in changes])
-        place = np.searchsorted(self._scale, np.concatenate([seqs for _, seqs in changes]))
-        keys = ids.astype(np.int64) << 32 | place
-        keys.sort()
-        begins = np.zeros(size, np.int32)
-        of = keys >> 32
-        first = np.flatnonzero(np.diff(of, prepend=-1))
-        begins[of[first]] = first
-        return keys, begins
+    def _placed(self, seqs: Seqs) -> Numbers:
+        """Return numbers that are in the order of sequence numbers; -1 before the first change."""
+        if self._scale is not None:
+            return np.searchsorted(self._scale, seqs, side="right") - 1
+        return (seqs - self._first).clip(-1, _NEAR)
 
     def apply(self, counts: Numbers, ids: Codes, seen: Seqs) -> None:
         """Add to the counts before the chunk what it has changed for these ids until `seen`."""
-        if int(seen.max(initial=-1)) < self._first:
+        rows = np.flatnonzero(_at(self._changed, ids) & (seen >= self._first))
+        if not len(rows):
             return
-        rows = np.flatnonzero(_at(self._changed, ids))
         asked = ids[rows]
-        # the first change that is not seen
-        wanted = asked.astype(np.int64) << 32 | np.searchsorted(self._scale, seen[rows], side="right")
-        for (keys, begins), step in zip(self._sides, (1, -1), strict=True):
-            if len(keys):
-                until = np.searchsorted(keys, wanted)
-                has = keys.take(begins.take(asked), mode="clip") >> 32 == asked
-                counts[rows] += np.where(has, step * (until - begins.take(asked)), 0)
+        wanted = np.zeros(len(self._changed), np.bool_)
+        wanted[asked] = True
+        mine = np.flatnonzero(wanted[self._ids])
+        # one sort of (id, event, whether it is asked): a change counts for what is asked at its event
+        changes = self._ids[mine].astype(np.int64) << 32 | self._places[mine] << 1
+        questions = asked.astype(np.int64) << 32 | self._placed(seen[rows]) << 1 | 1
+        keys = np.concatenate([changes, questions])
+        order = np.argsort(keys)
+        steps = np.concatenate([self._steps[mine], np.zeros(len(rows), np.int32)])[order]
+        total = np.cumsum(steps)
+        of = keys[order] >> 32
+        begins = np.flatnonzero(np.diff(of, prepend=-1))
+        before = np.repeat(total[begins] - steps[begins], np.diff(begins, append=len(of)))
+        question = np.flatnonzero(order >= len(mine))
+        counts[rows[order[question] - len(mine)]] += (total - before)[question]
 
 
 def _at(values: npt.NDArray[Any], ids: Codes) -> npt.NDArray[Any]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from flowdsl.graph.link_blocks import FORWARD, REVERSE, LinkBlock, no_documents
 from flowdsl.graph.link_counts import LinkCounts
+from flowdsl.graph.pair_run import Pairs
 from flowdsl.graph.sorted_run import ALIVE, Numbers, Seqs, spread
 from flowdsl.values.columns import Column
 from flowdsl.values.interner import Codes
@@ -229,7 +230,8 @@ class LinkTable(StateObject):
     def between(self, sources: Codes, targets: Codes) -> tuple[Numbers, Numbers]:
         """Return every live link from a source to its target, as the row of the pair and the link."""
         self.prepare(BETWEEN)
-        found = [block.between(sources, targets) for block in self._blocks]
+        pairs = Pairs.of(sources, targets)
+        found = [block.between(pairs) for block in self._blocks]
         rows, numbers = ([np.zeros(0, np.int64), *(pair[side] for pair in found)] for side in (0, 1))
         return np.concatenate(rows), np.concatenate(numbers)
 
@@ -323,9 +325,7 @@ class LinkTable(StateObject):
         return found
 
     def first_metadata(self, direction: str, ids: Codes, seen: Seqs, below: Path) -> Column:
-        """Return the metadata of each id's earliest link that is live after `seen`, or what is below a path
-        of it.
-        """
+        """Return what the metadata of each id's earliest link that is live after `seen` has at a path."""
         parts, where = [Column(1, Tag.MISSING)], np.zeros(len(ids), np.int64)
         looking, size = np.arange(len(ids)), 1
         for block in self._blocks:
@@ -344,13 +344,15 @@ class LinkTable(StateObject):
 
     def linked(self, sources: Codes, targets: Codes, seen: Seqs) -> Mask:
         """Mark the pairs between which a link is live after `seen`."""
-        found = np.zeros(len(sources), np.bool_)
-        for number, block in enumerate(self._blocks):
-            if not number:
-                found = block.sort_pairs().linked(sources, targets, seen)
-                continue
-            rest = np.flatnonzero(~found)
-            found[rest] = block.sort_pairs().linked(sources[rest], targets[rest], seen[rest])
+        found, pairs = np.zeros(len(sources), np.bool_), Pairs.of(sources, targets)
+        rest = None
+        for block in self._blocks:
+            asked, after = (pairs, seen) if rest is None else (pairs.take(rest), seen[rest])
+            hit = block.sort_pairs().linked(asked, after)
+            if hit.any():
+                rest = np.arange(len(found)) if rest is None else rest
+                found[rest[hit]] = True
+                rest = rest[~hit]
         return found
 
     def counts(self, direction: str, ids: Codes, seen: Seqs) -> Numbers:

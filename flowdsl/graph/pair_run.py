@@ -23,15 +23,15 @@ class PairRun:
     """
 
     def __init__(self, sources: Codes, targets: Codes, born: Seqs, died: Seqs) -> None:
-        hashes = _hashes(sources, targets)
-        packed = hashes.astype(np.int64) << 32 | np.arange(len(hashes))
+        links = Pairs.of(sources, targets)
+        packed = links.hashes.astype(np.int64) << 32 | np.arange(len(links))
         packed.sort()
         self.order = packed & 0xFFFFFFFF
-        self._shift = _BITS - min(len(hashes).bit_length(), _BITS)
+        self._shift = _BITS - min(len(links).bit_length(), _BITS)
         buckets = packed >> (32 + self._shift)
         counts = np.bincount(buckets, minlength=1 << (_BITS - self._shift))
         self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        self._pairs = _pairs(sources, targets).take(self.order)
+        self._pairs = links.pairs.take(self.order)
         self._born = born.take(self.order)
         self._died = died.take(self.order)
         self._last_born = int(born.max(initial=-1))
@@ -54,10 +54,10 @@ class PairRun:
         self._died[self._place[at]] = seqs
         self._deaths += len(at)
 
-    def linked(self, sources: Codes, targets: Codes, seen: Seqs) -> Mask:
+    def linked(self, asked: Pairs, seen: Seqs) -> Mask:
         """Mark the pairs between which a link of this block is live after `seen`."""
-        pairs = _pairs(sources, targets)
-        at, end = self._bounds(sources, targets)
+        pairs = asked.pairs
+        at, end = self._bounds(asked.hashes)
         timeless = not self._deaths and self._last_born <= int(seen.min(initial=ALIVE))
         found = np.zeros(len(pairs), np.bool_)
         looking = np.flatnonzero(at < end)
@@ -73,29 +73,32 @@ class PairRun:
             at[looking] += 1
             looking = looking[~hit & (place + 1 < end[looking])]
         if len(looking):
-            found[looking] = self._counted(pairs[looking], looking, sources, targets, seen[looking])
+            found[looking] = self._counted(asked.take(looking), seen[looking])
         return found
 
-    def live(self, sources: Codes, targets: Codes) -> tuple[Numbers, Numbers]:
-        """Return every live link from a source to its target, as the row of the pair and its place in the
+    def live(self, asked: Pairs) -> tuple[Numbers, Numbers]:
+        """Return every live link between the ends of a pair, as the row of the pair and its place in the
         block.
         """
-        row, place = spread(*self._bounds(sources, targets))
-        found = self._pairs.take(place) == _pairs(sources, targets)[row]
+        row, place = self._all(asked.hashes)
+        found = self._pairs.take(place) == asked.pairs[row]
         found &= self._died.take(place) == ALIVE
         return row[found], self.order.take(place[found])
 
-    def _bounds(self, sources: Codes, targets: Codes) -> tuple[Numbers, Numbers]:
-        buckets = _hashes(sources, targets) >> self._shift
-        return self._starts.take(buckets).astype(np.int64), self._starts.take(buckets + 1).astype(np.int64)
+    def _bounds(self, hashes: Codes) -> tuple[Codes, Codes]:
+        buckets = hashes >> self._shift
+        return self._starts.take(buckets), self._starts.take(buckets + 1)
 
-    def _counted(self, pairs: Numbers, rows: Numbers, sources: Codes, targets: Codes, seen: Seqs) -> Mask:
+    def _all(self, hashes: Codes) -> tuple[Numbers, Numbers]:
+        start, end = self._bounds(hashes)
+        return spread(start.astype(np.int64), end.astype(np.int64))
+
+    def _counted(self, asked: Pairs, seen: Seqs) -> Mask:
         """Mark the pairs that have had more links until `seen` than have ended: each distinct pair's links
         are looked at once, however many ask.
         """
-        distinct, first, which = np.unique(pairs, return_index=True, return_inverse=True)
-        asked = rows[first]
-        row, place = spread(*self._bounds(sources[asked], targets[asked]))
+        distinct, first, which = np.unique(asked.pairs, return_index=True, return_inverse=True)
+        row, place = self._all(asked.hashes[first])
         mine = self._pairs.take(place) == distinct[row]
         row, place = row[mine], place[mine]
         born, died = self._born[place], self._died[place]
@@ -110,11 +113,22 @@ class PairRun:
         return mask
 
 
-def _pairs(sources: Codes, targets: Codes) -> Numbers:
-    return sources.astype(np.int64) << 32 | targets.astype(np.int64)
+class Pairs:
+    """Pairs of ids, each as one number, and with a hash of both; collisions of hashes are rare."""
 
+    def __init__(self, pairs: Numbers, hashes: Codes) -> None:
+        self.pairs, self.hashes = pairs, hashes
 
-def _hashes(sources: Codes, targets: Codes) -> Codes:
-    """Return a hash of each pair of ends; collisions are rare."""
-    mixed = sources.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ targets.astype(np.uint64)
-    return (mixed * np.uint64(0xC2B2AE3D27D4EB4F) >> np.uint64(64 - _BITS)).astype(np.int32)
+    @classmethod
+    def of(cls, sources: Codes, targets: Codes) -> Pairs:
+        """Return the pairs of these ends."""
+        mixed = sources.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ targets.astype(np.uint64)
+        hashes = (mixed * np.uint64(0xC2B2AE3D27D4EB4F) >> np.uint64(64 - _BITS)).astype(np.int32)
+        return cls(sources.astype(np.int64) << 32 | targets.astype(np.int64), hashes)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def take(self, index: Numbers) -> Pairs:
+        """Return the pairs at `index`."""
+        return Pairs(self.pairs.take(index), self.hashes.take(index))

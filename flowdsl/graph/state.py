@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.graph.changes import LinkEvents, change_links, first_said
+from flowdsl.graph.changes import LinkEvents, change_links, first_said, metadata_of
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import FetcherSession
 from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables, SnapshotLinkKeys
@@ -207,9 +207,7 @@ class GraphState(StateObject):
         return self.links[kind].counts(direction, ids, self._visible(seqs))
 
     def first_metadata(self, kind: str, direction: str, ids: Codes, seqs: SeqNos, below: Path) -> Column:
-        """Return what the earliest link of each id says at a path, after the event `seqs`; missing without a
-        link.
-        """
+        """Return what each id's earliest link says at a path, after the event `seqs`."""
         return self.links[kind].first_metadata(direction, ids, self._visible(seqs), below)
 
     def _visible(self, seqs: SeqNos) -> SeqNos:
@@ -345,9 +343,7 @@ class GraphState(StateObject):
             link_ids.filter(pl.Series(used)),
             created[rows],
             frame["seq_no"].to_numpy()[rows],
-            (lambda some: events.documents("metadata").gather(rows[some]))
-            if "metadata" in frame.columns
-            else None,
+            metadata_of(events, rows),
         )
         unmet = change_links(list(self.links.values()), self.identities, changes)
         return rows[unmet & ((changes.kinds < len(names)) | ~where_present(types))]

@@ -177,7 +177,9 @@ class EventRows(StateObject):
         """Return the JSON objects of `data` or `metadata`."""
         if name not in self._documents:
             hints = [h[1:] for h in self._hints if h[0] == name]
-            self._documents[name] = Documents(self.frame[name], none=DOCUMENT_COLUMNS[name], hints=hints)
+            none = pl.Series([None]).new_from_index(0, len(self))
+            held = self.frame[name] if name in self.frame.columns else none
+            self._documents[name] = Documents(held, none=DOCUMENT_COLUMNS[name], hints=hints)
         return self._documents[name]
 
 

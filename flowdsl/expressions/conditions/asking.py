@@ -1,4 +1,4 @@
-"""What functions of conditions ask the graph, as of the moment at which a step runs."""
+"""Questions of functions of conditions to the graph, as of the moment at which a step runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
 
 @dataclass(frozen=True)
 class Asking:
-    """What a function asks of the links of a type, which is a constant among its arguments.
+    """Question of a function to the links of a type, which is a constant among its arguments.
 
     `uses` says by direction for what the links have to be prepared (`flowdsl.graph.links.USES`), `nearest` what
     comes nearest in production, and how its meaning differs.

@@ -44,7 +44,7 @@ class GraphCall(FunctionCall):
 
     @property
     def asks(self) -> Asking:
-        """What it asks of the links."""
+        """Question to the links."""
         asks = FUNCTIONS[self.function].asks
         assert asks is not None
         return asks

@@ -1,21 +1,22 @@
 """Syntax tree of conditions: immutable nodes, independent of how they were written or are evaluated.
 
 Nodes refuse at construction what could only fail at every event (`"a" + 1`, `lower(3)`), so text and `var`
-get the same errors on the line that makes the mistake. Depth is bounded, so that nothing that walks a tree
-can run out of stack.
+get the same errors on the line that makes the mistake.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Final, Self
 
 from flowdsl.errors import ConditionError, did_you_mean
 from flowdsl.expressions.conditions.declaration import PATH, Function
+from flowdsl.expressions.conditions.expression import MAX_DEPTH as MAX_DEPTH
+from flowdsl.expressions.conditions.expression import Expression as Expression
 from flowdsl.expressions.conditions.functions import FUNCTIONS
 from flowdsl.expressions.conditions.typecheck import (
     Scalar,
@@ -27,70 +28,8 @@ from flowdsl.expressions.conditions.typecheck import (
 )
 from flowdsl.values.paths import Path
 
-MAX_DEPTH: Final = 64
 NAME: Final = re.compile(r"[^\W\d]\w*")
 RESERVED: Final = frozenset(("and", "or", "not", "in", "true", "false", "null", "True", "False", "None"))
-
-
-class Expression:
-    """Node of an expression; `str()` returns canonical text that parses back to an equal expression.
-
-    >>> from flowdsl.expressions.conditions import parse_expression
-    >>> str(parse_expression("not (a in ['x'])  and (b + 1)>2"))
-    'a not in ["x"] and b + 1 > 2'
-    """
-
-    depth: int
-    # the type every value of it has (unless missing), where that is known without an event
-    kind: str | None = None
-
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        """Sub-expressions in reading order."""
-        return ()
-
-    @cached_property
-    def paths(self) -> frozenset[Path]:
-        """All paths that the expression reads."""
-        return frozenset().union(*(child.paths for child in self.children))
-
-    @cached_property
-    def leaves(self) -> frozenset[Path | Expression]:
-        """What its value depends on in a context: the paths, and the calls that ask the graph."""
-        return frozenset().union(*(child.leaves for child in self.children))
-
-    @cached_property
-    def graph_calls(self) -> frozenset[Expression]:
-        """All calls that ask the graph, those in arguments of others included."""
-        return frozenset().union(*(child.graph_calls for child in self.children))
-
-    @property
-    def locates(self) -> bool:
-        """Return True if it is a place where there may be a value of any type, or none."""
-        return False
-
-    def walk(self) -> Iterator[Expression]:
-        """Yield the expression and all its sub-expressions in reading order."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
-
-    def _binding(self) -> int:
-        """Precedence of the node; nodes of lower precedence need parentheses inside those of higher."""
-        return 9
-
-    def _within(self, binding: int) -> str:
-        return str(self) if self._binding() >= binding else f"({self})"
-
-    def _measure(self) -> None:
-        depth = 1 + max((child.depth for child in self.children), default=0)
-        if depth > MAX_DEPTH:
-            raise ConditionError(
-                f"a condition is nested deeper than {MAX_DEPTH} levels",
-                allowed=f"at most {MAX_DEPTH} levels",
-                hint="split it into several where steps, or write a Python function",
-            )
-        object.__setattr__(self, "depth", depth)
 
 
 @dataclass(frozen=True, eq=False)
