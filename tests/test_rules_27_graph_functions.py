@@ -196,7 +196,7 @@ def test_rule_27_export_refuses_them_with_the_nearest_form(condition: str, const
     [
         ("linked(a, b)", "linked takes 3 arguments, not 2"),
         ("linked(target_id, source_id, 'blocks')", "linked takes a link type in quotes, not source_id"),
-        ("linked(target_id, '', source_id)", "linked takes a link type in quotes"),
+        ("linked(target_id, '', source_id)", "a link type is text that is not empty"),
         ("count_links(target_id, 'likes', direction='back') == 1", "direction 'back' is not known"),
         ("count_links(target_id, 'likes', way='reverse') == 1", "no argument 'way' that is given by name"),
         ("count_links(true, 'likes') == 1", "count_links needs text or numbers, but true is a boolean"),
