@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-import duckdb
 import polars as pl
 
 from flowdsl.errors import DataError, did_you_mean
@@ -148,7 +147,9 @@ def _metadata(column: pl.Series) -> pl.Series:
         raise DataError(
             f"links, column 'metadata' is of type {column.dtype}", allowed="JSON text, or a column of structs"
         )
-    with duckdb.connect() as connection:
+    import duckdb
+
+    with duckdb.connect(config={"enable_external_access": "false"}) as connection:
         wrong = bad_json(pl.DataFrame([column]), connection)
     if wrong:
         raise DataError(
