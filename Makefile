@@ -4,6 +4,9 @@ BIN := .venv/bin
 TOO_OLD := import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or later is needed, {sys.executable} is {sys.version.split()[0]}: make PYTHON=…")
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# modules are compiled once, not anew by each of the hundreds of processes that the tests start
+unexport PYTHONDONTWRITEBYTECODE
+
 # three workers for two cores: tests of live runs and of the browser, which share one worker, mostly wait
 PARALLEL := -n 3 --dist loadgroup
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.api.flow import Flow
+from flowdsl.errors import SinkError
 from flowdsl.log.source import LogLike
+from flowdsl.paths import path_of
 from flowdsl.production.project_spec import ProjectSpec
 from flowdsl.production.yaml import load_source
 from flowdsl.rules import Target, rules_of
@@ -190,13 +191,14 @@ class Project(ProjectSpec):
         >>> project.build_sinks()
         {'likes': Counter(memory)}
         """
-        from flowdsl.production.sinks import build
+        from flowdsl.production.sinks import build, checked_custom
         from flowdsl.production.sinks_there import sinks_there
 
+        place = None if folder is None else path_of(folder, SinkError)
         if not rules_of(target).early_checks:
             named = [sink for flow in self.flows for sink in flow.sinks]
-            return sinks_there(self.sinks, named, custom or {}, graph)
-        return build(self.sinks, None if folder is None else Path(folder), custom=custom, graph=graph)
+            return sinks_there(self.sinks, named, checked_custom(custom), graph)
+        return build(self.sinks, place, custom=custom, graph=graph)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document that `to_yaml` writes, as plain Python objects.

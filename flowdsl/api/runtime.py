@@ -250,7 +250,7 @@ class Runtime:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             # in turns, so that an interrupt from the keyboard is seen
-            end = None if timeout is None else time.monotonic() + timeout
+            end = None if timeout is None else time.monotonic() + checked_seconds(timeout, "timeout")
             while thread.is_alive() and (end is None or time.monotonic() < end):
                 thread.join(0.2 if end is None else min(max(end - time.monotonic(), 0.0), 0.2))
         if self.error is not None:

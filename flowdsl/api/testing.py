@@ -8,6 +8,7 @@ from typing import Any
 
 from flowdsl.api.project import Project
 from flowdsl.api.result import Result
+from flowdsl.arguments import all_of
 from flowdsl.errors import FlowError
 from flowdsl.flow.inputs import FlowLike
 from flowdsl.flow_tests import runner
@@ -229,7 +230,8 @@ def run_tests(project: Project, tests: Iterable[FlowTest] | None = None) -> list
     []
     """
     outcomes = []
-    for test in read_tests(project) if tests is None else tests:
+    given = read_tests(project) if tests is None else all_of(tests, "tests", FlowTest, "a list of FlowTest")
+    for test in given:
         try:
             outcomes.append(test.run(project))
         except FlowError as error:

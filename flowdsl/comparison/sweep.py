@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from flowdsl.arguments import one_of, texts_of
 from flowdsl.comparison.grid import Variant, variants_of
 from flowdsl.comparison.inputs import FlowResult
 from flowdsl.comparison.variants import VariantsData, parameter_column
@@ -101,7 +102,7 @@ class SweepData(VariantsData):
         """
         from flowdsl.charts.lines import line_chart
 
-        columns = [of] if isinstance(of, str) else list(of)
+        columns = texts_of(of, "of", error=ReplayError)
         for column in columns:
             self._check_column(column)
         first = self.variants[0].values[0][0]
@@ -173,16 +174,18 @@ def variants_to_try(
             raise ReplayError(
                 "flows by name and parameters were both given", hint="give one flow, or no parameters"
             )
-        return [Variant(one.named(name), (("flow", name),)) for name, one in flow.items()]
-    if not isinstance(flow, FlowSpec):
-        raise ReplayError(
-            f"a {type(flow).__name__} is no flow", allowed="a flow, or a mapping from names to flows"
-        )
+        return [Variant(_checked(one).named(name), (("flow", name),)) for name, one in flow.items()]
+    flow = _checked(flow)
     if not parameters:
         raise ReplayError(
             "there is nothing to sweep over", allowed="options of its steps, such as window=['1m', '5m']"
         )
     return variants_of(flow, parameters)
+
+
+def _checked(flow: FlowSpec) -> FlowSpec:
+    allowed = "a flow, or a mapping from names to flows"
+    return one_of(flow, "flow", FlowSpec, allowed, error=ReplayError)
 
 
 def _span(place: Any) -> Any:

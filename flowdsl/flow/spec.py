@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from flowdsl.arguments import MOST, whole_number
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.events import KINDS
 from flowdsl.operators.base import Operator, refuse_unknown
@@ -205,7 +206,7 @@ class FlowSpec:
         >>> on("link.created").batch("target_id", window="1h").with_step(0, window="2h")
         <Flow 'link.created': on('link.created').batch('target_id', window='2h')>
         """
-        if not 0 <= number < len(self.steps):
+        if whole_number(number, "number", -MOST, error=BuildError) not in range(len(self.steps)):
             raise BuildError(
                 f"there is no step {number}", flow=self.name, allowed=f"0 to {len(self.steps) - 1}"
             )

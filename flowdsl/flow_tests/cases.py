@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
-from flowdsl.errors import LoadError
+from flowdsl.errors import DataError, LoadError
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.production.emitter import block_lines, inline
 from flowdsl.production.nodes import read_mapping
 from flowdsl.production.test_loader import read_test
 from flowdsl.production.test_schema import START
 from flowdsl.rules import Target, WindowsAtEnd
+from flowdsl.text import short_repr
 
 Entry = Mapping[str, Any]
 WIDTH: Final = 100
@@ -40,6 +41,8 @@ class FlowTestSpec:
 
     def __post_init__(self) -> None:
         given = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not isinstance(self.events, Iterable) or isinstance(self.events, (str, bytes)):
+            raise LoadError([DataError(f"events are {short_repr(self.events)}", allowed="a list of events")])
         given["events"] = list(map(_event, self.events))
         problems: list[Any] = []
         plain = read_test(read_mapping(_listed(given)), problems)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from flowdsl.arguments import text_of
 from flowdsl.errors import DataError
 from flowdsl.frames import rows_in
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
@@ -127,13 +128,18 @@ class EntityGraph:
         list of str or None
             The ids of the links in link order; None for a link without an id.
 
+        Raises
+        ------
+        DataError
+            If the link type is not text.
+
         Examples
         --------
         >>> graph = EntityGraph(links=[{"link_type": "likes", "source_id": "ann", "target_id": "p1"}])
         >>> graph.links_between("likes", "ann", "p1")
         [None]
         """
-        if kind not in self._links:
+        if text_of(kind, "kind") not in self._links:
             return []
         table = self._links[kind]
         ends = self._interner.code(source), self._interner.code(target)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from flowdsl.arguments import seconds_of
 from flowdsl.engine.state import State
 from flowdsl.errors import BuildError, LiveError, did_you_mean
 from flowdsl.expressions.durations import parse_duration
@@ -20,9 +21,6 @@ from flowdsl.log.fsync import make_folder
 from flowdsl.sinks.base import Sink
 from flowdsl.sinks.frame import Frame
 from flowdsl.text import short_repr
-
-# seconds beyond any clock, and within what a float is
-_FOREVER = 1e300
 
 
 def checked_log(log: Any) -> EventLog:
@@ -73,9 +71,7 @@ def checked_clock(clock: Any) -> Callable[[], dt.datetime]:
 
 def checked_seconds(seconds: object, name: str) -> float:
     """Return a number of seconds, at least 0."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < _FOREVER:
-        raise LiveError(f"{name} is {short_repr(seconds)}", allowed="seconds, from 0 up")
-    return float(seconds)
+    return seconds_of(seconds, name, error=LiveError)
 
 
 def checked_ahead(most: Any) -> int | None:

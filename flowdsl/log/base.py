@@ -391,7 +391,7 @@ class EventLog(ABC):
         'ann'
         """
         return Subscription(
-            self, consumer, first_after(position, self.position(_named(consumer)), self.last_seq_no())
+            self, consumer, first_after(position, self.position(named(consumer)), self.last_seq_no())
         )
 
     def ack(self, consumer: str, seq_no: int) -> None:
@@ -421,7 +421,7 @@ class EventLog(ABC):
                 allowed=f"0 to {self.last_seq_no()}",
                 hint="seek() moves a consumer to a place that is still to come",
             )
-        self._store_position(_named(consumer), seq_no)
+        self._store_position(named(consumer), seq_no)
 
     def seek(self, consumer: str, position: Position | str | int) -> None:
         """Move a consumer, so that its next subscription from `"last_acknowledged"` starts at a position.
@@ -439,7 +439,7 @@ class EventLog(ABC):
         >>> MemoryEventLog().seek("mailer", "beginning")
         """
         self._store_position(
-            _named(consumer), first_after(position, self.position(consumer), self.last_seq_no())
+            named(consumer), first_after(position, self.position(consumer), self.last_seq_no())
         )
 
     def read(
@@ -568,7 +568,8 @@ class Subscription:
         return False
 
 
-def _named(consumer: str) -> str:
+def named(consumer: str) -> str:
+    """Return the name of a consumer. Raises `DataError` if it is not text, or empty."""
     if not isinstance(consumer, str) or not consumer:
         raise DataError(
             f"a consumer is named by text, not {short_repr(consumer, 200)}", hint="like 'flow-runtime'"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from flowdsl.arguments import texts_of, whole_number
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS, KINDS, TEXT_COLUMNS, warn
 from flowdsl.frames import is_whole
@@ -216,13 +217,25 @@ def parse_rfc3339(text: pl.Series) -> tuple[pl.Series, bool]:
 
 def chunk_columns(columns: Iterable[str]) -> list[str]:
     """Return the columns of a chunk: always `seq_no`, `timestamp` and `kind`, and the requested event
-    columns.
+    columns. Raises `DataError` if they are not names.
 
     >>> chunk_columns(["source_id", "colour"])
     ['seq_no', 'timestamp', 'kind', 'source_id']
     """
-    asked = {"seq_no", "timestamp", "kind", *columns}
+    asked = {"seq_no", "timestamp", "kind", *texts_of(columns, "columns")}
     return [name for name in EVENT_COLUMNS if name in asked]
+
+
+def asked_columns(columns: Iterable[str], size: int, after: int) -> list[str]:
+    """Return the columns of chunks as `EventSource.chunks` is asked for them. Raises `DataError` if an argument is
+    not valid.
+
+    >>> asked_columns(["source_id"], 100, 0)
+    ['seq_no', 'timestamp', 'kind', 'source_id']
+    """
+    whole_number(size, "size", 1)
+    whole_number(after, "after")
+    return chunk_columns(columns)
 
 
 def present(columns: Iterable[str], schema: Mapping[str, pl.DataType]) -> list[str]:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import polars as pl
 
+from flowdsl.arguments import mapping_of, one_of
 from flowdsl.errors import DataError
 from flowdsl.events import warned_once
 from flowdsl.frames import FrameLike, rows_in
+from flowdsl.log.base import EventLog
 from flowdsl.log.columns import SCHEMA, SchemaCoercer, check_types
 from flowdsl.log.duplicates import Duplicates, check_duplicates
 from flowdsl.log.errors import reading
@@ -208,7 +210,7 @@ def convert(
     1
     """
     reader = EventImporter(_shape(columns, kinds, split, time_unit, time_format), duplicates)
-    before = log.last_seq_no()
+    before = one_of(log, "log", EventLog, "a ParquetEventLog or a MemoryEventLog").last_seq_no()
     with (
         tempfile.TemporaryDirectory(prefix="flowdsl-convert-") as folder,
         warned_once(),
@@ -327,7 +329,16 @@ def _shape(
                 f"time_format has {short_repr(spelling, 80)}",
                 allowed="strptime formats, such as '%d.%m.%Y %H:%M'",
             )
-    return RowShape(columns or {}, kinds or {}, parts_of(split or {}), time_unit, formats)
+    origins = _unless_none(columns, "columns", "a mapping from fields of an event to their origins")
+    parts = _unless_none(split, "split", "a mapping from kinds to lists of kinds")
+    meanings = (
+        kinds if callable(kinds) else _unless_none(kinds, "kinds", "a mapping from kinds, or a function")
+    )
+    return RowShape(origins, meanings, parts_of(parts), time_unit, formats)
+
+
+def _unless_none(given: Any, name: str, allowed: str) -> Mapping[Any, Any]:
+    return {} if given is None else mapping_of(given, name, allowed)
 
 
 def _blocks(source: Any, problems: RowProblems) -> Iterator[TextBlock]:

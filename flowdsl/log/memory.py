@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from flowdsl.arguments import seconds_of, whole_number, whole_numbers
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, EventRow, timestamp_us
-from flowdsl.log.base import EventLog
+from flowdsl.log.base import EventLog, named
 from flowdsl.log.buffer import Blocks, picked
-from flowdsl.log.columns import SCHEMA, chunk_columns
+from flowdsl.log.columns import SCHEMA, asked_columns
 from flowdsl.log.duplicates import Fresh, KnownIds
 from flowdsl.log.ingest import EventsLike, frames_of, rows_of
 from flowdsl.log.nested_columns import as_json_text
@@ -195,31 +196,35 @@ class MemoryEventLog(EventLog):
         >>> list(MemoryEventLog().chunks([], 100))
         []
         """
+        names = asked_columns(columns, size, after)
         with self._changed:
             self._seal()
             frames = self._blocks.after(after)
-        names = chunk_columns(columns)
         return together(cut(picked(frames, names), size), size)
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
+        clock_us = timestamp_us(clock)
         with self._changed:
-            self._marks.append((self._last if after is None else after, timestamp_us(clock)))
+            self._marks.append((self._last if after is None else whole_number(after, "after"), clock_us))
 
     def clock_marks(self, since: int = 0) -> pl.DataFrame:
         marks = self._marks
         # the newest come last, and a live run asks for no others
-        begin = bisect.bisect_left(marks, since, key=lambda mark: mark[0])
+        begin = bisect.bisect_left(marks, whole_number(since, "since"), key=lambda mark: mark[0])
         return marks_frame(marks[begin:])
 
     def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
+        numbers, clock_us = whole_numbers(seq_nos, "seq_nos"), timestamp_us(clock)
         with self._changed:
             known = {seq_no for seq_no, _ in self._ahead}
-            fresh = [(seq_no, timestamp_us(clock)) for seq_no in seq_nos if seq_no not in known]
+            fresh = [(seq_no, clock_us) for seq_no in numbers if seq_no not in known]
             self._ahead = sorted(self._ahead + fresh)
 
     def ahead_marks(self, since: int = 0) -> pl.DataFrame:
         marks = self._ahead
-        return marks_frame(marks[bisect.bisect_left(marks, since, key=lambda mark: mark[0]) :])
+        return marks_frame(
+            marks[bisect.bisect_left(marks, whole_number(since, "since"), key=lambda mark: mark[0]) :]
+        )
 
     @property
     def problems(self) -> pd.DataFrame:
@@ -234,11 +239,12 @@ class MemoryEventLog(EventLog):
         return self._problems.counts["broken"]
 
     def position(self, consumer: str) -> int:
-        return self._positions.get(consumer, 0)
+        return self._positions.get(named(consumer), 0)
 
     def wait(self, after: int, timeout: float | None) -> bool:
-        if self._last > after:
+        if self._last > whole_number(after, "after"):
             return True
+        timeout = None if timeout is None else seconds_of(timeout, "timeout")
         with self._changed:
             return self._changed.wait_for(lambda: self._last > after, timeout)
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from flowdsl.arguments import seconds_of, whole_number, whole_numbers
 from flowdsl.errors import DataError, did_you_mean
 from flowdsl.events import EVENT_COLUMNS, timestamp_us, warn
 from flowdsl.expressions.durations import parse_duration
-from flowdsl.log.base import EventLog
+from flowdsl.log.base import EventLog, named
 from flowdsl.log.buffer import picked
 from flowdsl.log.catalog import MissingRange, has_catalog
-from flowdsl.log.columns import TIME, chunk_columns, empty_events, within_years
+from flowdsl.log.columns import TIME, asked_columns, empty_events, within_years
 from flowdsl.log.duplicates import Fresh, KnownIds, KnownIdsInFiles
 from flowdsl.log.errors import reading
 from flowdsl.log.handle import LogFolder
@@ -218,7 +219,7 @@ class ParquetEventLog(EventLog):
         if self._plain:
             return self._plain.chunks(columns, size, after)
         choice = SegmentSelection() if interest is None else interest.choice(self._segments(0))
-        return self._chunks(chunk_columns(columns), size, after, choice)
+        return self._chunks(asked_columns(columns, size, after), size, after, choice)
 
     def _chunks(
         self, names: list[str], size: int, after: int, choice: SegmentSelection
@@ -238,6 +239,8 @@ class ParquetEventLog(EventLog):
 
     def mark_clock(self, clock: datetime | str, after: int | None = None) -> None:
         clock_us = timestamp_us(clock)
+        if after is not None:
+            whole_number(after, "after")
         with self._writing():
             if self._log.writing:
                 self._log.writing.mark_clock(clock_us, after)
@@ -248,19 +251,19 @@ class ParquetEventLog(EventLog):
 
     def clock_marks(self, since: int = 0) -> pl.DataFrame:
         catalog = None if self._plain else self._log.catalog()
-        return marks_frame(catalog.clock_marks(since) if catalog else [])
+        return marks_frame(catalog.clock_marks(whole_number(since, "since")) if catalog else [])
 
     def mark_ahead(self, seq_nos: Collection[int], clock: datetime | str) -> None:
-        clock_us = timestamp_us(clock)
+        numbers, clock_us = whole_numbers(seq_nos, "seq_nos"), timestamp_us(clock)
         with self._writing():
             if self._log.writing:
-                self._log.writing.mark_ahead(seq_nos, clock_us)
+                self._log.writing.mark_ahead(numbers, clock_us)
             else:
-                self._log.catalog_to_change().mark_ahead(seq_nos, clock_us)
+                self._log.catalog_to_change().mark_ahead(numbers, clock_us)
 
     def ahead_marks(self, since: int = 0) -> pl.DataFrame:
         catalog = None if self._plain else self._log.catalog()
-        return marks_frame(catalog.ahead_marks(since) if catalog else [])
+        return marks_frame(catalog.ahead_marks(whole_number(since, "since")) if catalog else [])
 
     def compact(self, *, progress: Progress = None) -> int:
         """Merge small neighbouring segments. Appends go on meanwhile.
@@ -395,12 +398,15 @@ class ParquetEventLog(EventLog):
         return self._plain.problem_counts if self._plain else dict(self._all_problems.counts)
 
     def position(self, consumer: str) -> int:
+        named(consumer)
         if self._plain:
             return self._positions.get(consumer, 0)
         catalog = self._log.catalog()
         return catalog.position(consumer) if catalog else 0
 
     def wait(self, after: int, timeout: float | None) -> bool:
+        whole_number(after, "after")
+        timeout = None if timeout is None else seconds_of(timeout, "timeout")
         if self._plain:
             return self.last_seq_no() > after
         return self._log.wait(after, timeout)

@@ -25,6 +25,7 @@ from flowdsl.log.validation import without
 from flowdsl.text import short_repr
 
 ROW: Final = "__row"
+_UNKNOWN: Final = "unknown kind {}; kinds= may say what it means (None: leave it out)"
 Ints = npt.NDArray[np.int64]
 # What a user's function may raise for a row that it was not written for; that row is broken, the others are
 # read.
@@ -48,7 +49,7 @@ class RowShape:
             raise DataError(f"time_unit={short_repr(self.time_unit)}", allowed="'s', 'ms', 'us' or 'ns'")
         named = list(self.kinds.values()) if isinstance(self.kinds, Mapping) else []
         for kind in named:
-            if kind is not None and kind not in self.split:
+            if kind is not None and not (isinstance(kind, str) and kind in self.split):
                 check_kind(kind)
 
 
@@ -285,6 +286,11 @@ def _kinds(source: _Source) -> pl.Series:
     shape, everywhere = source.shape, np.arange(len(source.block.rows))
     if callable(shape.kinds):
         made = source.values(shape.kinds, "kinds", everywhere)
+        for i, kind in enumerate(made):
+            # also what has no hash, and cannot be looked up
+            if kind is not None and not isinstance(kind, str):
+                source.broken.setdefault(i, _UNKNOWN.format(short_repr(kind)))
+                made[i] = None
         meant = _meaning(
             dict.fromkeys(made), shape, source, lambda kind: [i for i, k in enumerate(made) if k == kind]
         )
@@ -322,7 +328,7 @@ def _meaning(
         if kind in KINDS or kind in shape.split or (kind is None and (by_function or name is not None)):
             continue
         meant[name] = None
-        why = f"unknown kind {short_repr(kind)}; kinds= may say what it means (None: leave it out)"
+        why = _UNKNOWN.format(short_repr(kind))
         for i in rows_of(name):
             source.broken.setdefault(int(i), "kind is null" if kind is None else why)
     return meant

@@ -12,7 +12,7 @@ import polars as pl
 
 from flowdsl.errors import DataError
 from flowdsl.events import EVENT_COLUMNS, JSON_COLUMNS
-from flowdsl.log.columns import SCHEMA, TIME, SchemaCoercer, chunk_columns, present, row_in_python
+from flowdsl.log.columns import SCHEMA, TIME, SchemaCoercer, asked_columns, present, row_in_python
 from flowdsl.log.external_sort import POSITION, KeySample, SortedTable
 from flowdsl.log.problems import OutOfOrder, RowProblems
 from flowdsl.log.repeats import Repeated
@@ -73,7 +73,7 @@ class EventTable:
 
         Each has `seq_no`, `timestamp`, `kind` and those of `columns` that are columns of an event table.
         """
-        names = chunk_columns(columns)
+        names = asked_columns(columns, size, after)
         # small chunks are cut from larger pieces: each reading of a file has its price
         pieces = self._events(names, max(size, READ), after)
         events = together(cut(pieces, size), size)

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowdsl.errors import FlowError
+from flowdsl.arguments import one_of
+from flowdsl.errors import BuildError, FlowError
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import Duration
 from flowdsl.flow.spec import FlowSpec
@@ -108,6 +109,7 @@ def draft_of(flow: FlowSpec) -> Draft:
     >>> draft.type, dict(draft.steps[0].options)
     ('likes', {'key': 'source_id', 'window': '1h'})
     """
+    one_of(flow, "flow", FlowSpec, "a flow, or None", error=BuildError)
     trigger = flow.trigger
     steps = tuple(StepDraft(key, s.name, plain_options(s), s) for key, s in enumerate(flow.steps, 1))
     type_ = "" if trigger.filter is None else trigger.filter[1]

@@ -7,20 +7,19 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flowdsl.arguments import one_of
 from flowdsl.events import EVENT_COLUMNS
+from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log import EventSource, open_log
 from flowdsl.log.nested_columns import as_json_text
 from flowdsl.log.source import LogLike
 from flowdsl.progress import Progress, track
-
-if TYPE_CHECKING:
-    from flowdsl.graph.snapshot import EntityGraph
 
 # number of events in a sample, which grows if few of them match the trigger
 USUAL: Final = 5_000
@@ -70,7 +69,8 @@ class SampledLog:
 
     def __init__(self, log: LogLike, graph: EntityGraph | None = None, progress: Progress = None) -> None:
         self.source = open_log(log)
-        self.graph = graph
+        allowed = "an EntityGraph, or None"
+        self.graph = None if graph is None else one_of(graph, "graph", EntityGraph, allowed)
         self.kinds: Counter[tuple[str, str | None]] = Counter()
         self._samples: dict[tuple[str, str], EventSample] = {}
         with track(progress, self.source.count(), "scan") as tick:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
-from flowdsl.errors import FlowError, ReplayError, did_you_mean, one_line
+from flowdsl.arguments import all_of, one_of
+from flowdsl.errors import BuildError, FlowError, ReplayError, did_you_mean, one_line
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.rules import FLOWDSL, Rules
 
@@ -96,6 +97,7 @@ class ProjectSpec:
           trigger: {kind: link.deleted}
           pipeline: []
         """
+        one_of(flow, "flow", FlowSpec, "a flow", error=BuildError)
         names = [mine.name for mine in self.flows]
         at = names.index(flow.name) if flow.name in names else len(names)
         return replace(self, flows=(*self.flows[:at], flow, *self.flows[at + 1 :]))
@@ -125,7 +127,7 @@ class ProjectSpec:
         ['a', 'b']
         """
         merged = self
-        for other in others:
+        for other in all_of(others, "others", ProjectSpec, "projects", error=BuildError):
             sinks = {sink.name: sink for sink in (*merged.sinks, *other.sinks)}
             merged = replace(
                 merged,

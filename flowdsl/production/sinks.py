@@ -7,6 +7,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from flowdsl.arguments import mapping_of
 from flowdsl.errors import FlowError, SinkError, did_you_mean
 from flowdsl.operators.options import Option
 from flowdsl.production.loader import place_of
@@ -102,7 +103,7 @@ def build(
 ) -> dict[str, Sink]:
     """Build the sinks of configurations by name; see `Project.build_sinks`."""
     by_name = {config.name: config for config in configs}
-    own = dict(custom or {})
+    own = dict(checked_custom(custom))
     _check_custom(own, by_name)
     sinks: dict[str, Sink] = {}
     # push may use an in_app sink that stands after it
@@ -112,6 +113,12 @@ def build(
         except SinkError as error:
             raise error.located(place=f"sink {config.name!r}") from None
     return {name: sinks[name] for name in by_name}
+
+
+def checked_custom(custom: object) -> Mapping[str, Any]:
+    """Return the functions and sinks of the program, by name; there are none for None."""
+    allowed = "a mapping from names to functions or sinks"
+    return {} if custom is None else mapping_of(custom, "custom", allowed, error=SinkError)
 
 
 def _built(

@@ -192,6 +192,6 @@ def _check_sinks(flows: Sequence[FlowSpec], sinks: Mapping[str, SinkLike] | None
                 raise ReplayError(
                     f"there is no sink {sink!r}",
                     flow=flow.name,
-                    allowed=", ".join(sinks),
-                    hint=did_you_mean(sink, sinks),
+                    allowed=", ".join(map(str, sinks)),
+                    hint=did_you_mean(sink, map(str, sinks)),
                 )

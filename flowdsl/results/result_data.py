@@ -354,9 +354,9 @@ class ResultData:
     def _table(self, name: str, sink: str | None, follower: ProgressReporter) -> pl.DataFrame:
         makers = DerivedTables(self.store, self.manifest).makers
         known = ("deliveries", *makers)
-        if name not in makers:
+        if not isinstance(name, str) or name not in makers:
             raise ReplayError(
-                f"a result has no table {name!r}",
+                f"a result has no table {short_repr(name, 200)}",
                 allowed=", ".join(known),
                 hint=did_you_mean(name, known),
             )

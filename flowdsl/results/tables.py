@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from flowdsl.arguments import texts_of
 from flowdsl.errors import ReplayError, did_you_mean
 from flowdsl.progress import Tick, noop, run_in_background
 from flowdsl.results.manifest_schema import DeliverRow
@@ -280,11 +281,12 @@ def _of_kind(part: TablePart, name: str, kind: Kind) -> pl.Series:
 
 def known_columns(frame: pl.DataFrame, columns: Sequence[str], table: str = "deliveries") -> list[str]:
     """Select columns; raise `ReplayError` for one that does not exist."""
-    for name in columns:
+    names = texts_of(columns, "columns", error=ReplayError)
+    for name in names:
         if name not in frame.columns:
             raise ReplayError(
                 f"{table} have no column {name!r}",
                 allowed=", ".join(frame.columns),
                 hint=did_you_mean(name, frame.columns),
             )
-    return list(columns)
+    return names

@@ -88,7 +88,7 @@ class Delivery(NamedTuple):
         >>> Delivery("text").field("title") is None
         True
         """
-        return self.payload.get(name) if isinstance(self.payload, dict) else None
+        return self.payload.get(name) if isinstance(self.payload, dict) and isinstance(name, str) else None
 
 
 def delivery_key(
@@ -127,16 +127,38 @@ def delivery_key(
     str
         The key.
 
+    Raises
+    ------
+    SinkError
+        If an argument is of the wrong type.
+
     Examples
     --------
     >>> delivery_key("e1", "f", None, 0, "in-app"), delivery_key("e1", "f", None, 0, "in-app", provisional=True)
     ('ada55cca8f1d1100d4ac5ad2781a3fcc', 'ada55cca8f1d1100d4ac5ad2781a3fcc-end')
     """
-    said = "\0".join((event, flow, branch or "", str(place), sink))
-    key = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    if moment is not None:
-        key = f"{moment // 1000 & 0xFFFFFFFFFFFF:012x}{key[12:]}"
+    try:
+        said = "\0".join((event, flow, branch or "", str(place), sink))
+        key = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        if moment is not None:
+            key = f"{moment // 1000 & 0xFFFFFFFFFFFF:012x}{key[12:]}"
+    except TypeError:
+        raise SinkError(
+            f"no delivery has a key of {short_repr((event, flow, branch, place, sink, moment), 200)}",
+            allowed="text for event, flow, branch and sink, whole numbers for place and moment",
+        ) from None
     return f"{key}{PROVISIONAL}" if provisional else key
+
+
+def checked_deliveries(deliveries: object) -> Sequence[Delivery]:
+    """Return deliveries as they were given. Raises `SinkError` if they are none."""
+    if not isinstance(deliveries, Sequence) or not all(isinstance(one, Delivery) for one in deliveries):
+        raise SinkError(
+            f"deliveries are {short_repr(deliveries)}",
+            allowed="a list of Delivery",
+            hint="Delivery(payload, recipient) makes one",
+        )
+    return deliveries
 
 
 def flow_labels(names: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from flowdsl.errors import SinkError
 from flowdsl.sinks.async_runner import Background
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries
 
 
 class Custom(Sink):
@@ -79,6 +79,7 @@ class Custom(Sink):
         >>> Custom(print).deliver([])
         []
         """
+        checked_deliveries(deliveries)
         if not deliveries:
             return []
         if self._batch:

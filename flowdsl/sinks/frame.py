@@ -10,7 +10,7 @@ import polars as pl
 
 from flowdsl.frames import to_pandas
 from flowdsl.progress import count_items, run_in_background, track
-from flowdsl.sinks.base import Delivery, Outcome, Sink
+from flowdsl.sinks.base import Delivery, Outcome, Sink, checked_deliveries
 from flowdsl.values.json_decoder import column_of_kind
 from flowdsl.values.json_texts import storable
 from flowdsl.values.kinds import NOTHING, Kind, filled, joined, kind_of
@@ -72,6 +72,7 @@ class Frame(Sink):
         >>> Frame().deliver([Delivery("hello")])
         [None]
         """
+        checked_deliveries(deliveries)
         with self._lock:
             self._deliveries += deliveries
         return [None] * len(deliveries)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
+from flowdsl.arguments import seconds_of, whole_number
 from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option
 from flowdsl.sinks.base import GENERIC, Delivery, Failure, storable
@@ -33,7 +34,6 @@ from flowdsl.sinks.sqlite_sink import (
     page_of,
     told_key,
 )
-from flowdsl.text import short_repr
 
 # how many notifications of a recipient are kept
 KEEP: Final = 1_000
@@ -155,8 +155,7 @@ class InApp(Recipients, KeptSink[Row]):
     )
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, keep: int = KEEP) -> None:
-        if isinstance(keep, bool) or not isinstance(keep, int) or not 1 <= keep < 1 << 63:
-            raise SinkError(f"keep is {short_repr(keep)}", allowed="a whole number from 1 up, of 63 bits")
+        keep = whole_number(keep, "keep", 1, error=SinkError)
         KeptSink.__init__(self, Database(path, "in_app", _SCHEMA, _CHECKED))
         self._kept_at_most = keep
         self._news = threading.Condition()
@@ -287,6 +286,8 @@ class InApp(Recipients, KeptSink[Row]):
         >>> list(InApp().subscribe("ann", timeout=0.01))
         []
         """
+        if timeout is not None:
+            timeout = seconds_of(timeout, "timeout", error=SinkError)
         last = self._count("select coalesce(max(number), 0) from notifications")
         return self._coming(recipient, last, timeout)
 

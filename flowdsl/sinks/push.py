@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import polars as pl
 
+from flowdsl.arguments import seconds_of, whole_number
+from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.async_runner import Background
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, storable
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries, storable
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import (
     ATTEMPTS,
@@ -29,7 +31,7 @@ from flowdsl.sinks.http_client import (
 )
 from flowdsl.sinks.recipients import Recipients
 from flowdsl.sinks.sqlite_sink import json_text, no_recipient
-from flowdsl.sinks.webhook import TIMEOUT, origin, seconds, shown_url, whole
+from flowdsl.sinks.webhook import TIMEOUT, origin, seconds, shown_url
 
 if TYPE_CHECKING:
     import httpx
@@ -157,7 +159,7 @@ class Push(Sink):
         self._shown = shown_url(url)
         self._token = None if token is None else EnvText(token, "token")
         self._timeout = seconds(timeout)
-        self._attempts = whole("attempts", attempts)
+        self._attempts = whole_number(attempts, "attempts", 1, error=SinkError)
         self._background = Background("flowdsl-push")
         self._http: httpx.AsyncClient | None = None
         self._headers: dict[str, bytes] = {}
@@ -247,6 +249,7 @@ class Push(Sink):
         >>> Push().deliver([Delivery({"title": "hello"}, "somebody without a device")])
         [None]
         """
+        checked_deliveries(deliveries)
         self.open()
         outcomes: list[Outcome] = [None if one.recipient else no_recipient("push") for one in deliveries]
         devices = self.recipients.devices_of([one.recipient for one in deliveries if one.recipient])
@@ -287,6 +290,7 @@ class Push(Sink):
         >>> Push().check_receipts()
         0
         """
+        after = seconds_of(after, "after", error=SinkError)
         self.open()
         self._looked = time.monotonic()
         now, forgotten = time.time(), 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from flowdsl.arguments import one_of, texts_of
 from flowdsl.errors import SinkError
 from flowdsl.sinks.database import Database, marks, sealed
 from flowdsl.text import short_repr
@@ -83,7 +84,9 @@ class Recipients:
     def __init__(
         self, path: str | os.PathLike[str] | None = None, *, database: Database | None = None
     ) -> None:
-        self._database = database or Database(path, "recipients", SCHEMA, CHECKED)
+        if database is None:
+            database = Database(path, "recipients", SCHEMA, CHECKED)
+        self._database = one_of(database, "database", Database, "a Database, or None", error=SinkError)
 
     def open(self) -> None:
         """Open the file, and create it if it does not exist.
@@ -314,8 +317,9 @@ class Recipients:
         >>> Recipients().devices_of(["ann"])
         {}
         """
+        asked = texts_of(recipients, "recipients", error=SinkError)
         found: dict[str, list[str]] = {}
-        for token, recipient in self._among("devices", list(dict.fromkeys(recipients))):
+        for token, recipient in self._among("devices", list(dict.fromkeys(asked))):
             found.setdefault(recipient, []).append(token)
         return {recipient: tuple(sorted(tokens)) for recipient, tokens in found.items()}
 

@@ -9,11 +9,19 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from flowdsl.arguments import texts_of, whole_number
 from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option, text_schema
-from flowdsl.sinks.base import PROVISIONAL, Delivery, DurableSink, Failure, Outcome, storable
+from flowdsl.sinks.base import (
+    PROVISIONAL,
+    Delivery,
+    DurableSink,
+    Failure,
+    Outcome,
+    checked_deliveries,
+    storable,
+)
 from flowdsl.sinks.database import Database, insert, marks, sealed
-from flowdsl.text import short_repr
 
 Row = TypeVar("Row")
 PATH: Final = Option(
@@ -48,8 +56,6 @@ _AT_ONCE: Final = 900
 # from how many keys on they are a row together
 _TOGETHER: Final = 8
 _SIZE: Final = 16
-# SQLite counts with 64 bits, and one more than a page has is asked for
-_COUNTABLE: Final = (1 << 63) - 1
 
 StoredKey = bytes | str
 
@@ -205,7 +211,7 @@ class KeptSink(DurableSink, Generic[Row]):
         """Return what can be stored: key, end of knowledge of provisional ones, and row."""
         kept: list[tuple[StoredKey, int | None, Row]] = []
         outcomes: list[Outcome] = []
-        for delivery in deliveries:
+        for delivery in checked_deliveries(deliveries):
             named = delivery.key
             key = stored_key(named)
             row = self._row(delivery, key)
@@ -335,7 +341,7 @@ def changed_by_id(database: Database, sql: str, recipient: str, ids: Sequence[st
     """Change those rows of a recipient that have these ids; `sql` goes up to its `where`. How many there
     were.
     """
-    stored = [stored_key(name) for name in ([ids] if isinstance(ids, str) else ids)]
+    stored = [stored_key(name) for name in texts_of(ids, "ids", error=SinkError)]
 
     def change(connection: sqlite3.Connection) -> int:
         changed = 0
@@ -364,11 +370,9 @@ def check_page(*, limit: object, **places: object) -> None:
     """Refuse what says which page is asked for, and is no whole number that a file can count: a page has at
     least one.
     """
-    for name, number, least in (("limit", limit, 1), *((name, place, 0) for name, place in places.items())):
-        if isinstance(number, bool) or not isinstance(number, int) or not least <= number < _COUNTABLE:
-            raise SinkError(
-                f"{name} is {short_repr(number)}", allowed=f"a whole number from {least} up, of 63 bits"
-            )
+    whole_number(limit, "limit", 1, error=SinkError)
+    for name, place in places.items():
+        whole_number(place, name, error=SinkError)
 
 
 def page_of(

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from flowdsl.arguments import text_of, texts_of, whole_number
 from flowdsl.errors import BuildError, SinkError
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.operators.options import DURATION_PATTERN, Option, text_schema
 from flowdsl.sinks.async_runner import Background
-from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink
+from flowdsl.sinks.base import Delivery, Failure, Outcome, Sink, checked_deliveries
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import ATTEMPTS, PermanentError, accepted, ask, client, need, tried
 from flowdsl.sinks.sqlite_sink import json_text
@@ -154,18 +155,20 @@ class Webhook(Sink):
         self._shown = shown_url(url)
         if self._url.plain is not None:
             origin(url, "url")
-        if method not in METHODS:
+        if not isinstance(method, str) or method not in METHODS:
             raise SinkError(f"method {short_repr(method, 20)} is not known", allowed=", ".join(METHODS))
         self._method = method
         self._headers = _headers(headers or {})
         self._timeout = seconds(timeout)
-        self._attempts = whole("attempts", attempts)
-        self._connections = whole("connections", connections)
+        self._attempts = whole_number(attempts, "attempts", 1, error=SinkError)
+        self._connections = whole_number(connections, "connections", 1, error=SinkError)
         if isinstance(redirects, str):
             raise SinkError(
                 "redirects is text", allowed="a list of servers, such as ['https://hooks.example.org']"
             )
-        self._redirects = {origin(one, "a server of redirects") for one in redirects}
+        self._redirects = {
+            origin(one, "a server of redirects") for one in texts_of(redirects, "redirects", error=SinkError)
+        }
         self._background = Background("flowdsl-webhook")
         self._filled: tuple[str, dict[str, bytes]] | None = None
         self._http: httpx.AsyncClient | None = None
@@ -221,6 +224,7 @@ class Webhook(Sink):
         >>> Webhook("https://example.org/hook").deliver([])
         []
         """
+        checked_deliveries(deliveries)
         self.open()
         return self._background.run(self._all(deliveries)) if deliveries else []
 
@@ -296,6 +300,7 @@ class Webhook(Sink):
 
 def origin(url: str, what: str) -> Origin:
     """Return the scheme, host and port of a URL; a `SinkError` where it has none, which does not show it."""
+    text_of(url, what, error=SinkError)
     try:
         parts: SplitResult = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -333,13 +338,6 @@ def seconds(timeout: Any) -> float:
             allowed="seconds from above 0 to 3600, or text such as '10s'",
         )
     return float(timeout)
-
-
-def whole(name: str, number: Any) -> int:
-    """Return a whole number from 1 up."""
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise SinkError(f"{name} is {short_repr(number, 40)}", allowed="a whole number from 1 up")
-    return number
 
 
 def _headers(given: Any) -> dict[str, EnvText]:

@@ -16,14 +16,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
+from flowdsl.arguments import texts_of, whole_number
 from flowdsl.errors import SinkError
 from flowdsl.operators.options import Option, text_schema
 from flowdsl.sinks.async_runner import Background
-from flowdsl.sinks.base import Delivery, Outcome, Sink
+from flowdsl.sinks.base import Delivery, Outcome, Sink, checked_deliveries
 from flowdsl.sinks.env import EnvText
 from flowdsl.sinks.http_client import need
 from flowdsl.sinks.tokens import Grant, Tokens, checked_recipients, checked_secret
-from flowdsl.sinks.webhook import whole
 from flowdsl.text import short_repr
 
 if TYPE_CHECKING:
@@ -149,8 +149,7 @@ class WebSocket(Sink):
     ) -> None:
         if not isinstance(host, str) or not host:
             raise SinkError(f"host is {short_repr(host)}", allowed="an address, such as '127.0.0.1'")
-        if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 1 << 16:
-            raise SinkError(f"port is {short_repr(port, 20)}", allowed="a whole number from 0 to 65535")
+        port = whole_number(port, "port", 0, 65_535, error=SinkError)
         if isinstance(origins, str):
             raise SinkError("origins is text", allowed="a list of sites, such as ['https://app.example.org']")
         if not isinstance(public, bool):
@@ -169,9 +168,9 @@ class WebSocket(Sink):
             # what the environment holds is seen when it is opened
             checked_secret(self._secret.plain)
         self._public = public
-        self._origins = tuple(origins)
-        self._asked_most = whole("listeners", listeners)
-        self._queue = whole("queue", queue)
+        self._origins = tuple(texts_of(origins, "origins", error=SinkError))
+        self._asked_most = whole_number(listeners, "listeners", 1, error=SinkError)
+        self._queue = whole_number(queue, "queue", 1, error=SinkError)
         self._most = self._asked_most
         self._known_tokens: Tokens | None = None
         self._background = Background("flowdsl-websocket")
@@ -320,6 +319,7 @@ class WebSocket(Sink):
         [None]
         >>> server.close()
         """
+        checked_deliveries(deliveries)
         self.open()
         self._background.run(self._hand_out(deliveries))
         return [None] * len(deliveries)

@@ -41,6 +41,7 @@ SETTINGS = {
 SECONDS = 120
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = [name for name in ("playwright", "jupyterlab") if importlib.util.find_spec(name) is None]
     if CHROMIUM is None:

@@ -1,0 +1,117 @@
+"""Validation of arguments that many public functions share; each error names the argument and what is allowed."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar
+
+from flowdsl.errors import DataError, FlowError
+from flowdsl.text import short_repr
+
+T = TypeVar("T")
+# what files count numbers in, and the next one as well
+MOST: Final = (1 << 63) - 2
+
+
+def whole_number(
+    value: object, name: str, least: int = 0, most: int = MOST, *, error: type[FlowError] = DataError
+) -> int:
+    """Return a whole number within bounds; NumPy's are taken too.
+
+    >>> whole_number(5, "size", 1)
+    5
+    """
+    if isinstance(value, (bool, type)) or not hasattr(value, "__index__"):
+        number = None
+    else:
+        number = int(value.__index__())
+    if number is None or not least <= number <= most:
+        bound = "up, of 63 bits" if most == MOST else f"to {most}"
+        raise error(f"{name} is {short_repr(value)}", allowed=f"a whole number from {least} {bound}")
+    return number
+
+
+def whole_numbers(value: object, name: str, *, error: type[FlowError] = DataError) -> list[int]:
+    """Return whole numbers from 0 up, as a list.
+
+    >>> whole_numbers((1, 2), "seq_nos")
+    [1, 2]
+    """
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+        raise error(f"{name} is {short_repr(value)}", allowed="a list of whole numbers")
+    return [whole_number(one, name, error=error) for one in value]
+
+
+def seconds_of(value: object, name: str, *, error: type[FlowError] = DataError) -> float:
+    """Return a number of seconds that a lock can wait.
+
+    >>> seconds_of(5, "timeout")
+    5.0
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise error(f"{name} is {short_repr(value)}", allowed="seconds, from 0 up")
+    return float(min(value, threading.TIMEOUT_MAX))
+
+
+def text_of(value: object, name: str, *, error: type[FlowError] = DataError) -> str:
+    """Return a text, which may be empty.
+
+    >>> text_of("likes", "kind")
+    'likes'
+    """
+    if not isinstance(value, str):
+        raise error(f"{name} is {short_repr(value)}", allowed="text")
+    return value
+
+
+def texts_of(value: object, name: str, *, error: type[FlowError] = DataError) -> list[str]:
+    """Return one text or several, as a list.
+
+    >>> texts_of("a", "ids"), texts_of(("a", "b"), "ids")
+    (['a'], ['a', 'b'])
+    """
+    given = [value] if isinstance(value, str) else value
+    several = list(given) if isinstance(given, Iterable) else None
+    if several is None or not all(isinstance(one, str) for one in several):
+        raise error(f"{name} is {short_repr(value)}", allowed="text, or a list of texts")
+    return several
+
+
+def mapping_of(
+    value: object, name: str, allowed: str, *, error: type[FlowError] = DataError
+) -> Mapping[Any, Any]:
+    """Return a mapping.
+
+    >>> mapping_of({"a": "b"}, "columns", "a mapping from fields to columns")
+    {'a': 'b'}
+    """
+    if not isinstance(value, Mapping):
+        raise error(f"{name} is {short_repr(value)}", allowed=allowed)
+    return value
+
+
+def all_of(
+    value: object, name: str, kind: type[T], allowed: str, *, error: type[FlowError] = DataError
+) -> list[T]:
+    """Return objects of one class, as a list.
+
+    >>> all_of((1, 2), "numbers", int, "a list of numbers")
+    [1, 2]
+    """
+    several = list(value) if isinstance(value, Iterable) else None
+    if several is None or not all(isinstance(one, kind) for one in several):
+        raise error(f"{name} is {short_repr(value)}", allowed=allowed)
+    return several
+
+
+def one_of(value: T, name: str, kind: type, allowed: str, *, error: type[FlowError] = DataError) -> T:
+    """Return an object of a class.
+
+    >>> one_of(1, "number", int, "a number")
+    1
+    """
+    if not isinstance(value, kind):
+        raise error(f"{name} is {short_repr(value)}", allowed=allowed)
+    return value

@@ -1,0 +1,228 @@
+"""Whichever argument of a public callable is nonsense: it is taken, or refused with an error of flowdsl."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flowdsl as fd
+from flowdsl import log, sinks, testing
+from flowdsl.log.base import Subscription
+from tests.house.public import public_callables
+
+AT = "2026-01-01T00:00:00Z"
+EVENT = {"timestamp": AT, "event": fd.link_created("likes", "ann", "bob")}
+FLOW = fd.on("link.created", name="likes").map(title="{{ source_id }}").deliver("in-app")
+PROJECT = fd.load({"events": {"flows": []}})
+NONSENSE: dict[str, Any] = {
+    "5": 5,
+    "-1": -1,
+    "nan": float("nan"),
+    "inf": float("inf"),
+    "a huge float": 1e300,
+    "True": True,
+    "None": None,
+    "empty text": "",
+    "text": "nonsense",
+    "half a surrogate pair": "\ud800",
+    "bytes": b"\xff",
+    "an object": object(),
+    "{}": {},
+    "{5: {}}": {5: {}},
+    "[]": [],
+    "[5]": [5],
+    "[{}]": [{}],
+    "[None]": [None],
+    "a function": lambda *_: {},
+    "a flow": FLOW,
+}
+# what flowdsl makes of its own data and hands out, and what its engine calls: nobody writes their arguments
+MADE = {
+    *(
+        "flowdsl.Comparison",
+        "flowdsl.Flow",
+        "flowdsl.Project",
+        "flowdsl.Result",
+        "flowdsl.Sweep",
+        "flowdsl.Position",
+    ),
+    *("flowdsl.log.Converted", "flowdsl.log.EventSource", "flowdsl.testing.Outcome"),
+    *(f"flowdsl.sinks.{name}" for name in ("FeedItem", "FeedPage", "Notification", "Preferences")),
+}
+CALLED_BY_THE_ENGINE = {
+    *("accepts", "forget_tickets", "fresh", "from_spec", "keep_tickets", "of", "over", "start", "tickets"),
+}
+
+
+def memory_log() -> fd.MemoryEventLog:
+    made = fd.MemoryEventLog()
+    made.append(EVENT)
+    made.mark_clock(AT)
+    made.mark_ahead([1], AT)
+    return made
+
+
+def result() -> fd.Result:
+    return fd.replay(FLOW, memory_log())
+
+
+OWNERS: dict[str, Callable[[Path], Any]] = {
+    "flowdsl.EntityGraph": lambda _: fd.EntityGraph(),
+    "flowdsl.Flow": lambda _: FLOW,
+    "flowdsl.MemoryEventLog": lambda _: memory_log(),
+    "flowdsl.ParquetEventLog": lambda folder: fd.ParquetEventLog(folder / "log"),
+    "flowdsl.Project": lambda _: PROJECT,
+    "flowdsl.Result": lambda _: result(),
+    "flowdsl.Runtime": lambda _: fd.Runtime(FLOW, memory_log()),
+    "flowdsl.Sweep": lambda _: fd.sweep({"a": FLOW, "b": FLOW}, memory_log()),
+    "flowdsl.log.EventSource": lambda _: log.open_log([EVENT]),
+    "flowdsl.sinks.Counter": lambda _: sinks.Counter(),
+    "flowdsl.sinks.Custom": lambda _: sinks.Custom(repr),
+    "flowdsl.sinks.Delivery": lambda _: sinks.Delivery({}),
+    "flowdsl.sinks.DurableSink": lambda _: sinks.Feed(),
+    "flowdsl.sinks.Failure": lambda _: sinks.Failure("no"),
+    "flowdsl.sinks.Feed": lambda _: sinks.Feed(),
+    "flowdsl.sinks.Frame": lambda _: sinks.Frame(),
+    "flowdsl.sinks.InApp": lambda _: sinks.InApp(),
+    "flowdsl.sinks.Push": lambda _: sinks.Push(),
+    "flowdsl.sinks.Sink": lambda _: sinks.Frame(),
+    "flowdsl.sinks.WebSocket": lambda _: sinks.WebSocket(secret="s" * 40),
+    "flowdsl.sinks.Webhook": lambda _: sinks.Webhook("http://127.0.0.1:9"),
+    "flowdsl.testing.FlowTest": lambda _: testing.FlowTest(name="a", events=[]),
+}
+# by the name of a parameter, or of a callable and its parameter
+VALID: dict[str, Any] = {
+    "after": 0,
+    "as_": "x",
+    "batch": 1,
+    "branch": None,
+    "clock": AT,
+    "columns": [],
+    "condition": "true",
+    "consumer": "c",
+    "data": {},
+    "deliveries": [],
+    "entity_id": "a",
+    "entity_type": "user",
+    "error": "no",
+    "event": "e",
+    "events": [EVENT],
+    "field": "a",
+    "flow": FLOW,
+    "flows": FLOW,
+    "folder": "new",
+    "from_": "target_id",
+    "function": repr,
+    "ids": ["a"],
+    "key": "target_id",
+    "kind": "link.created",
+    "limit": 10,
+    "link_type": "likes",
+    "log": [EVENT],
+    "max": 3,
+    "name": "a",
+    "number": 0,
+    "path": "new",
+    "payload": {},
+    "per": "1h",
+    "place": 0,
+    "position": "latest",
+    "project": PROJECT,
+    "recipient": "ann",
+    "recipients": "ann",
+    "seq_no": 1,
+    "seq_nos": [1],
+    "sink": "s",
+    "size": 10,
+    "source": [EVENT],
+    "source_id": "a",
+    "target": "b",
+    "target_id": "b",
+    "timeout": 0.0,
+    "token": "t",
+    "types": "x",
+    "url": "http://127.0.0.1:9",
+    "value": 5,
+    "via": "likes",
+    "window": "1h",
+    "flowdsl.EntityGraph.links_between.source": "a",
+    "flowdsl.Sweep.compare.after": "b",
+    "flowdsl.Sweep.compare.before": "a",
+    "flowdsl.compare.after": result(),
+    "flowdsl.compare.before": result(),
+    "flowdsl.convert.log": fd.MemoryEventLog(),
+    "flowdsl.sinks.delivery_key.flow": "f",
+}
+# they would wait as long
+FOREVER = {("timeout", "None"), ("timeout", "a huge float")}
+PUBLIC = public_callables()
+CALLABLES = sorted(
+    name
+    for name in PUBLIC
+    if name not in MADE
+    and (name.rpartition(".")[2] not in CALLED_BY_THE_ENGINE or name == "flowdsl.Runtime.start")
+)
+
+
+def callable_named(name: str, folder: Path) -> Callable[..., Any]:
+    owner, _, method = name.rpartition(".")
+    if owner in ("flowdsl", "flowdsl.log", "flowdsl.sinks", "flowdsl.testing"):
+        return PUBLIC[name]
+    return getattr(OWNERS[owner](folder), method)  # type: ignore[no-any-return]
+
+
+def calls(name: str) -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """Every argument as every nonsense, the others as they should be; each with what it is called."""
+    parameters = inspect.signature(PUBLIC[name]).parameters.values()
+    needed = {
+        one.name: VALID.get(f"{name}.{one.name}", VALID.get(one.name))
+        for one in parameters
+        if one.name not in ("self", "cls")
+        and one.default is one.empty
+        and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    }
+    if "timeout" in {one.name for one in parameters}:
+        needed["timeout"] = 0.0
+    for tried, (label, nonsense) in itertools.product(parameters, NONSENSE.items()):
+        # an interest is what flowdsl finds out of flows; a function that tells the progress may do anything
+        if tried.name in ("self", "cls", "interest", "progress") or (tried.name, label) in FOREVER:
+            continue
+        others = {key: value for key, value in needed.items() if key != tried.name}
+        if tried.kind in (tried.POSITIONAL_ONLY, tried.VAR_POSITIONAL):
+            yield f"{tried.name}={label}", (*others.values(), nonsense), {}
+        else:
+            key = "wrong" if tried.kind is tried.VAR_KEYWORD else tried.name
+            yield f"{tried.name}={label}", (), {**others, key: nonsense}
+
+
+def use(given: object) -> None:
+    """What a caller does next: reading what is read bit by bit, and closing what was opened."""
+    if isinstance(given, Iterator) and not isinstance(given, Subscription):
+        list(itertools.islice(given, 3))
+    if callable(close := getattr(given, "close", None)):
+        close()
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_no_nonsense_shows_a_traceback_of_something_else(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    faults = []
+    for label, args, given in calls(name):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                use(callable_named(name, tmp_path)(*args, **given))
+        except fd.FlowError:
+            pass
+        # that is the fault
+        except Exception as error:
+            faults.append(f"{label}: {error!r}"[:300])
+    assert faults == []
