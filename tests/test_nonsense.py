@@ -14,11 +14,13 @@ import pytest
 import flowdsl as fd
 from flowdsl import log, sinks, testing
 from flowdsl.log.base import Subscription
+from flowdsl.operators.base import Operator
 from tests.house.public import public_callables
 
 AT = "2026-01-01T00:00:00Z"
 EVENT = {"timestamp": AT, "event": fd.link_created("likes", "ann", "bob")}
 FLOW = fd.on("link.created", name="likes").map(title="{{ source_id }}").deliver("in-app")
+LIMITED = fd.on("link.created").rate_limit(1, per="1m").map(title="hello").deliver("in-app")
 PROJECT = fd.load({"events": {"flows": []}})
 NONSENSE: dict[str, Any] = {
     "5": 5,
@@ -81,6 +83,7 @@ OWNERS: dict[str, Callable[[Path], Any]] = {
     "flowdsl.Result": lambda _: result(),
     "flowdsl.Runtime": lambda _: fd.Runtime(FLOW, memory_log()),
     "flowdsl.Sweep": lambda _: fd.sweep({"a": FLOW, "b": FLOW}, memory_log()),
+    "flowdsl.Tuning": lambda _: fd.tune(LIMITED, memory_log(), vary={"0.max": [1, 2]}),
     "flowdsl.log.EventSource": lambda _: log.open_log([EVENT]),
     "flowdsl.sinks.Counter": lambda _: sinks.Counter(),
     "flowdsl.sinks.Custom": lambda _: sinks.Custom(repr),
@@ -162,12 +165,16 @@ VALID: dict[str, Any] = {
 # they would wait as long
 FOREVER = {("timeout", "None"), ("timeout", "a huge float")}
 PUBLIC = public_callables()
-CALLABLES = sorted(
-    name
-    for name in PUBLIC
-    if name not in MADE
-    and (name.rpartition(".")[2] not in CALLED_BY_THE_ENGINE or name == "flowdsl.Runtime.start")
-)
+
+
+def is_called_by_users(name: str) -> bool:
+    owner, _, method = name.rpartition(".")
+    engine = method in CALLED_BY_THE_ENGINE and name != "flowdsl.Runtime.start"
+    step = isinstance(home := PUBLIC.get(owner), type) and issubclass(home, Operator)
+    return name not in MADE and not engine and not step
+
+
+CALLABLES = sorted(filter(is_called_by_users, PUBLIC))
 
 
 def callable_named(name: str, folder: Path) -> Callable[..., Any]:

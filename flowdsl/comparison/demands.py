@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from flowdsl.arguments import texts_of
 from flowdsl.comparison.measures import Figure
 from flowdsl.errors import BuildError, ReplayError
 from flowdsl.expressions.durations import parse_duration
@@ -69,7 +70,7 @@ class Demand:
 
 def parse_demands(given: Iterable[str] | str) -> tuple[Demand, ...]:
     """Return the demands of texts; raise `ReplayError` that says which is wrong, and how."""
-    listed = [given] if isinstance(given, str) else list(given)
+    listed = texts_of(given, "subject_to", error=ReplayError)
     return tuple(_parse(text, f"subject_to[{number}]") for number, text in enumerate(listed))
 
 
