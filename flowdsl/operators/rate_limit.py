@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from flowdsl.batches.buffer import ContextBuffer, Refs
-from flowdsl.batches.context_batch import CLOSED_AT_END, NOT_CLOSED, RELEASED, ContextBatch
+from flowdsl.batches.buffer import ContextBuffer
+from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.variables import Versions
 from flowdsl.errors import BuildError
 from flowdsl.expressions.durations import Duration, DurationLike
@@ -21,7 +21,7 @@ from flowdsl.kernels.held_rows import HeldRows
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.outcome import Failed, StepOutcome, Until, dropped_rows, failed_where
-from flowdsl.kernels.struct_of_arrays import Arrays
+from flowdsl.kernels.release_queue import ReleaseQueue
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import DURATION, PATHS, STRATEGY, Strategy, count, option
 from flowdsl.pluralize import count_text
@@ -187,31 +187,20 @@ class DropKernel(Kernel):
         return StepOutcome(contexts.take(np.flatnonzero(passing)), failed, dropped)
 
 
-@dataclass(frozen=True)
-class _Waiting(Arrays):
-    """Contexts in the queue, in the order in which they came: when each is released, since when it waits."""
-
-    refs: Refs
-    due: Ints
-    since: Ints
-
-
 class QueueKernel(Kernel):
     """Holds what finds no token until there is one. When that is, is known as soon as a context comes."""
 
     saved = keeps(
         _space=OptionalField(ObjectField(KeySpace)),
         _buckets=ObjectField(Buckets),
-        _holding=ObjectField(ContextBuffer),
-        _waiting=ObjectField(_Waiting),
+        _waiting=ObjectField(ReleaseQueue),
     )
 
     def __init__(self, options: RateLimit, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = _space(options, rules)
         self._buckets = Buckets(QueueBucket, options.max, options.per.microseconds)
-        self._holding = ContextBuffer()
-        self._waiting = _Waiting.none()
+        self._waiting = ReleaseQueue()
 
     @property
     def held(self) -> int:
@@ -220,7 +209,7 @@ class QueueKernel(Kernel):
     def fork(self) -> QueueKernel:
         forked = QueueKernel(self._options, self._rules)
         forked._space, forked._buckets = self._space, self._buckets.fork()
-        forked._holding, forked._waiting = self._holding.fork(), self._waiting
+        forked._waiting = self._waiting.fork()
         return forked
 
     def keys_held(self) -> list[list[int]]:
@@ -233,21 +222,20 @@ class QueueKernel(Kernel):
         return " and ".join(filter(None, (queued, limits)))
 
     def members(self, interner: Interner) -> HeldRows:
-        refs = self._waiting.refs
-        return HeldRows(self._holding.seqs(refs), self._holding.branches(refs), self._waiting.since, None)
+        return self._waiting.members()
 
     def check(self, source: StateReader) -> None:
-        source.check(self._holding.has(self._waiting.refs), "a queue of contexts that are not held")
+        self._waiting.check(source)
 
     @property
     def holding(self) -> ContextBuffer:
-        return self._holding
+        return self._waiting.holding
 
     def held_versions(self) -> Iterable[Versions]:
-        return self._holding.versions()
+        return self.holding.versions()
 
     def renumber(self, mapping: Versions) -> None:
-        self._holding.renumber(mapping)
+        self.holding.renumber(mapping)
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         contexts, keys, failed = _keyed(self._space, contexts)
@@ -257,63 +245,16 @@ class QueueKernel(Kernel):
             failed += (Failed(contexts, never),)
             good = np.flatnonzero(~never.mask)
             contexts, moments = contexts.take(good), moments[good]
-        fires = np.ones(len(moments), np.bool_) if until.ending else moments <= until.clock
-        waited = moments > contexts.moment
-        earlier = np.flatnonzero(
-            np.ones(self.held, np.bool_) if until.ending else self._waiting.due <= until.clock
-        )
-        now = np.flatnonzero(fires)
-        out = self._released(contexts, moments, waited, now, earlier, ending=until.ending)
-        self._hold(contexts, moments, np.flatnonzero(~fires), earlier)
-        return StepOutcome(out, failed)
+        return StepOutcome(self._waiting.run(contexts, moments, None, until), failed)
 
-    def _released(
-        self,
-        contexts: ContextBatch,
-        moments: Ints,
-        waited: npt.NDArray[np.bool_],
-        now: Ints,
-        earlier: Ints,
-        *,
-        ending: bool,
-    ) -> ContextBatch:
-        held = self._holding.release(self._waiting.refs[earlier], contexts.chunk)
-        fresh = contexts.take(now)
-        if held is None and not waited[now].any():
-            return fresh
-        parts = [fresh] if held is None else [held, fresh]
-        first = len(earlier)
-        moment = np.concatenate([self._waiting.due[earlier], moments[now]])
-        late = np.concatenate([np.ones(first, np.bool_), waited[now]])
-        closed = _closed(parts, late, ending=ending)
-        chunk = contexts.chunk
-        seen = np.concatenate([np.full(first, -1, np.int32), fresh.seen])
-        seen = np.where(late, np.maximum(chunk.seen_at(moment), seen), seen)
-        # of what goes on at one moment: what an event brought, then what timers release before the next
-        # event, those of an earlier step before those of this queue; among each other as they came
-        rank = np.where(late, 2, np.where(closed == NOT_CLOSED, 0, 1))
-        order = np.lexsort((np.arange(len(moment)), rank, seen, moment))
-        return ContextBatch.concat(parts).placed(moment, seen, closed).take(order)
-
-    def _hold(self, contexts: ContextBatch, moments: Ints, later: Ints, earlier: Ints) -> None:
-        stay = np.ones(self.held, np.bool_)
-        stay[earlier] = False
-        refs = self._holding.put(contexts.take(later))
-        fresh = _Waiting(refs, moments[later], contexts.moment[later])
-        self._waiting = self._waiting.take(np.flatnonzero(stay)).joined(fresh)
+    def next_deadline(self) -> int | None:
+        return self._waiting.next_deadline()
 
     def deadlines(self) -> Ints:
-        return self._waiting.due
+        return self._waiting.deadlines()
 
     def open(self) -> list[dict[str, Any]]:
-        waiting = self._waiting
-        seqs = self._holding.seqs(waiting.refs)
-        return [
-            {"held": 1, "last_seq_no": seq, "opened_at": since, "due_at": due}
-            for seq, since, due in zip(
-                seqs.tolist(), waiting.since.tolist(), waiting.due.tolist(), strict=True
-            )
-        ]
+        return self._waiting.open()
 
 
 def _space(options: RateLimit, rules: Rules) -> KeySpace | None:
@@ -329,10 +270,3 @@ def _keyed(space: KeySpace | None, contexts: ContextBatch) -> tuple[ContextBatch
         return contexts, keys, ()
     good = np.flatnonzero(~failures.mask)
     return contexts.take(good), keys[good], failed_where(contexts, failures)
-
-
-def _closed(parts: list[ContextBatch], late: npt.NDArray[np.bool_], *, ending: bool) -> npt.NDArray[np.uint8]:
-    closed = np.concatenate([np.zeros(len(p), np.uint8) if p.closed is None else p.closed for p in parts])
-    if ending:
-        return np.full(len(closed), CLOSED_AT_END, np.uint8)
-    return np.where(late & (closed == NOT_CLOSED), np.uint8(RELEASED), closed)

@@ -1,0 +1,183 @@
+"""Contexts that wait until a moment which is known when they come: a queueing rate limit, and a wait.
+
+They are kept in runs sorted by when they are due, so that the ones to release stand at the beginnings, and
+what waits longer is not touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.batches.buffer import ContextBuffer, Refs
+from flowdsl.batches.context_batch import CLOSED_AT_END, NOT_CLOSED, RELEASED, ContextBatch
+from flowdsl.kernels.held_rows import HeldRows
+from flowdsl.kernels.outcome import Until
+from flowdsl.kernels.struct_of_arrays import Arrays
+from flowdsl.values.state_fields import ListField, ObjectField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
+
+Ints = npt.NDArray[np.int64]
+# more runs are joined: each is looked at whenever time goes on
+_RUNS: Final = 32
+
+
+@dataclass(frozen=True)
+class _Run(Arrays):
+    """Contexts sorted by when they are due, by rank, and by how they came: what waits since when."""
+
+    refs: Refs
+    due: Ints
+    rank: Ints
+    since: Ints
+
+    @classmethod
+    def sorted(cls, refs: Refs, due: Ints, rank: Ints, since: Ints) -> _Run:
+        run = cls(refs, due, rank, since)
+        in_order = (due[1:] > due[:-1]) | ((due[1:] == due[:-1]) & (rank[1:] >= rank[:-1]))
+        return run if in_order.all() else run.take(np.lexsort((refs, rank, due)))
+
+    def split(self, at: int) -> tuple[_Run, _Run]:
+        """Return the first rows and the others, which share the arrays of this run."""
+        arrays = (self.refs, self.due, self.rank, self.since)
+        return _Run(*(array[:at] for array in arrays)), _Run(*(array[at:] for array in arrays))
+
+    def merged(self, later: _Run) -> _Run:
+        """Return the rows of both runs in order."""
+        both = self.joined(later)
+        return _Run.sorted(both.refs, both.due, both.rank, both.since)
+
+
+class ReleaseQueue(StateObject):
+    """Holds contexts, each until the moment when it goes on."""
+
+    saved = keeps(holding=ObjectField(ContextBuffer), _runs=ListField(ObjectField(_Run)))
+
+    def __init__(self) -> None:
+        self.holding = ContextBuffer()
+        self._runs: list[_Run] = []
+
+    def __len__(self) -> int:
+        return sum(map(len, self._runs))
+
+    def fork(self) -> ReleaseQueue:
+        """Return a queue that goes on from here without changing this one."""
+        forked = ReleaseQueue()
+        forked.holding, forked._runs = self.holding.fork(), list(self._runs)
+        return forked
+
+    def check(self, source: StateReader) -> None:
+        """Refuse what was read where its parts do not go together."""
+        source.check(self.holding.has(self._all().refs), "a queue of contexts that are not held")
+        in_order = all((np.diff(run.due) >= 0).all() for run in self._runs)
+        source.check(in_order, "a queue that is not in order")
+
+    def run(self, contexts: ContextBatch, moments: Ints, ranks: Ints | None, until: Until) -> ContextBatch:
+        """Return what goes on, of those that come and of those that wait, in order.
+
+        Parameters
+        ----------
+        contexts
+            Those that come.
+        moments
+            When each goes on; its own moment if that is at once.
+        ranks
+            By what those due at the same moment are sorted; None if by how they came.
+        until
+            The time that passes.
+        """
+        fires = np.ones(len(moments), np.bool_) if until.ending else moments <= until.clock
+        earlier = self._due(until)
+        now = np.flatnonzero(fires)
+        if ranks is None:
+            ranks = np.zeros(len(moments), np.int64)
+        out = self._released(contexts, moments, ranks, now, earlier, ending=until.ending)
+        if len(now) < len(moments):
+            self._hold(contexts, moments, ranks, np.flatnonzero(~fires))
+        return out
+
+    def _due(self, until: Until) -> _Run:
+        """Take out those that go on by then, in order."""
+        found, runs = _Run.none(), []
+        for run in self._runs:
+            count = len(run) if until.ending else int(np.searchsorted(run.due, until.clock, side="right"))
+            fires, rest = run.split(count)
+            if count:
+                found = found.merged(fires) if len(found) else fires
+            if len(rest):
+                runs.append(rest)
+        self._runs = runs
+        return found
+
+    def _released(
+        self, contexts: ContextBatch, moments: Ints, ranks: Ints, now: Ints, earlier: _Run, *, ending: bool
+    ) -> ContextBatch:
+        fresh = contexts.take(now)
+        waited = moments[now] > fresh.moment
+        held = self.holding.release(earlier.refs, contexts.chunk)
+        if held is None and not waited.any():
+            return fresh
+        parts = [fresh] if held is None else [held, fresh]
+        first = len(earlier)
+        moment = np.concatenate([earlier.due, moments[now]])
+        late = np.concatenate([np.ones(first, np.bool_), waited])
+        closed = _closed(parts, late, ending=ending)
+        chunk = contexts.chunk
+        seen = np.concatenate([np.full(first, -1, np.int32), fresh.seen])
+        seen = np.where(late, np.maximum(chunk.seen_at(moment), seen), seen)
+        out = ContextBatch.concat(parts).placed(moment, seen, closed)
+        if not len(now):
+            return out
+        # of what goes on at one moment: what an event brought, then what timers release before the next
+        # event, those of an earlier step before those of this one; among each other by rank, or as they came
+        group = np.where(late, 2, np.where(closed == NOT_CLOSED, 0, 1))
+        rank = np.where(late, np.concatenate([earlier.rank, ranks[now]]), 0)
+        return out.take(np.lexsort((np.arange(len(moment)), rank, group, seen, moment)))
+
+    def _hold(self, contexts: ContextBatch, moments: Ints, ranks: Ints, later: Ints) -> None:
+        waiting = contexts.take(later)
+        refs = self.holding.put(waiting)
+        self._runs.append(_Run.sorted(refs, moments[later], ranks[later], waiting.moment))
+        runs = self._runs
+        while len(runs) > 1 and (len(runs[-2]) <= 2 * len(runs[-1]) or len(runs) > _RUNS):
+            last = runs.pop()
+            runs[-1] = runs[-1].merged(last)
+
+    def _all(self) -> _Run:
+        """Return all that wait, in the order in which they came."""
+        every = _Run.none()
+        for run in self._runs:
+            every = every.joined(run)
+        return every.take(np.argsort(every.refs))
+
+    def next_deadline(self) -> int | None:
+        """Return when the first of them goes on; None if there is none."""
+        return min((int(run.due[0]) for run in self._runs), default=None)
+
+    def deadlines(self) -> Ints:
+        """Return when each of them goes on, in any order."""
+        return np.concatenate([np.zeros(0, np.int64), *(run.due for run in self._runs)])
+
+    def members(self) -> HeldRows:
+        """Return the contexts that wait."""
+        every = self._all()
+        return HeldRows(self.holding.seqs(every.refs), self.holding.branches(every.refs), every.since, None)
+
+    def open(self) -> list[dict[str, Any]]:
+        """Return a row for each context that waits."""
+        every = self._all()
+        columns = (self.holding.seqs(every.refs), every.since, every.due)
+        return [
+            {"held": 1, "last_seq_no": seq, "opened_at": since, "due_at": due}
+            for seq, since, due in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+
+
+def _closed(parts: list[ContextBatch], late: npt.NDArray[np.bool_], *, ending: bool) -> npt.NDArray[np.uint8]:
+    closed = np.concatenate([np.zeros(len(p), np.uint8) if p.closed is None else p.closed for p in parts])
+    if ending:
+        return np.full(len(closed), CLOSED_AT_END, np.uint8)
+    return np.where(late & (closed == NOT_CLOSED), np.uint8(RELEASED), closed)
