@@ -25,6 +25,8 @@ ENTITY_TYPES = ["user", "post"]
 LINK_TYPES = ["likes", "owns"]
 SINKS = ["in-app", "push", "feed"]
 WINDOWS = ["0s", "1s", "1500ms", "2s", "3s", "10s"]
+# midnight is when logs begin, half past five in India
+CLOCKS = ["00:00", "00:00:01", "00:00:03", "00:00:10", "05:30", "05:30:02", "05:45:05", "12:00"]
 STEPS_MS = [0, 0, 0, 250, 500, 1000, 1000, 1000, 1500, 2000, 5000, 333, -1500]
 
 ids = st.sampled_from(IDS)
@@ -44,6 +46,8 @@ documents = st.fixed_dictionaries(
         "author_id": id_values,
         "more": more | scalars,
         "tags": st.lists(st.sampled_from(["x", "y", 1, None]), max_size=3),
+        "tz": st.sampled_from(["UTC", "Asia/Kolkata", "Mars/Base", None, 1]),
+        "delay": st.sampled_from(["0s", "1s", "2s", "5m", "soon", None, 2]),
     },
 )
 # mostly objects, for those are what graphs hold
@@ -152,7 +156,7 @@ def worlds(draw: st.DrawFn, max_events: int = 20, full: bool = False) -> World:
 # -- flows ----------------------------------------------------------------------------------------------
 
 SURE = {"source_id", "target_id", "entity_id", "link_type", "entity_type", "event", "batch"}
-PARTS = ["id", "name", "n", "author_id", "more", "more.x", "tags", "nothing"]
+PARTS = ["id", "name", "n", "author_id", "more", "more.x", "tags", "tz", "delay", "nothing"]
 
 
 def _paths_of(name: str, shape: ValueShape) -> list[str]:
@@ -370,6 +374,30 @@ def _cap(draw: st.DrawFn, flow: Flow) -> Flow:
     )
 
 
+def _zone(draw: st.DrawFn, flow: Flow) -> dict[str, str]:
+    shape = draw(st.integers(0, 3))
+    if shape == 0:
+        return {}
+    if shape < 3:
+        return {"tz": draw(st.sampled_from(["UTC", "Asia/Kolkata"]))}
+    return {"tz": draw(paths(flow)), **draw(st.sampled_from([{}, {"default_tz": "Asia/Kathmandu"}]))}
+
+
+def _wait(draw: st.DrawFn, flow: Flow) -> Flow:
+    form = draw(st.sampled_from(["duration", "path", "until", "hours"]))
+    if form == "duration":
+        return flow.wait(draw(st.sampled_from(WINDOWS)))
+    if form == "path":
+        return flow.wait(draw(paths(flow)))
+    if form == "until":
+        time, day = draw(st.sampled_from(CLOCKS)), draw(st.sampled_from([None, None, "thu", "fri", 1, 31]))
+        return flow.wait(until=time, on=day, **_zone(draw, flow))
+    hours = f"{draw(st.sampled_from(CLOCKS))}-{draw(st.sampled_from(['00:00:07', '05:30:04', '23:59']))}"
+    return flow.wait(
+        hours=hours, outside=draw(st.sampled_from(["hold", "hold", "drop"])), **_zone(draw, flow)
+    )
+
+
 def _map(draw: st.DrawFn, flow: Flow) -> Flow:
     return flow.map(draw(payloads(flow)))
 
@@ -389,6 +417,7 @@ GROWTH: dict[str, Callable[[st.DrawFn, Flow], Flow]] = {
     "batch": _batch,
     "rate_limit": _rate_limit,
     "cap": _cap,
+    "wait": _wait,
     "map": _map,
     "deliver": _deliver,
 }
@@ -404,6 +433,7 @@ WEIGHTS = {
     "batch": 3,
     "rate_limit": 3,
     "cap": 2,
+    "wait": 2,
     "map": 1,
     "deliver": 1,
 }

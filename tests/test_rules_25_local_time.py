@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from local_clock import first_moment, micros, shown
 
 from flowdsl.values.local_time import (
     HOUR,
@@ -22,7 +23,6 @@ from flowdsl.values.local_time import (
     weekdays,
 )
 from flowdsl.values.zones import to_local, to_utc, zone_names, zone_number
-from tests.local_clock import first_moment, micros, shown
 
 # zone, local time, the moment: each by hand from the rules of the zone
 FIRST_MOMENTS = """

@@ -12,6 +12,7 @@ from flowdsl.expressions.var import Var
 from flowdsl.operators import missing_method
 from flowdsl.operators.base import Operator, as_step, refuse_unknown
 from flowdsl.operators.options import Direction, Strategy
+from flowdsl.operators.wait import Outside
 
 
 class Steps:
@@ -397,6 +398,68 @@ class Steps:
 
         refuse_unknown("cap", unknown, ("per", "key", "tz", "default_tz"))
         return self._then(Cap.build(max, per=per, key=key, tz=tz, default_tz=default_tz))
+
+    def wait(
+        self,
+        duration: DurationLike | Var | None = None,
+        *,
+        until: str | None = None,
+        on: str | int | None = None,
+        hours: str | None = None,
+        outside: Outside = "hold",
+        tz: str | Var | None = None,
+        default_tz: str | None = None,
+        **unknown: Never,
+    ) -> Self:
+        """Hold each context and let it go on later; the steps after it see the graph as it is then.
+
+        Give one of `duration`, `until` and `hours`. Contexts that need not wait go on at once.
+
+        Parameters
+        ----------
+        duration
+            How long, such as `"1d"`, or the path to such text.
+        until
+            The local time of day, such as `"09:00"`, whose next occurrence is waited for.
+        on
+            With `until`: the weekday (`"mon"` to `"sun"`) or day of the month (1 to 31; in shorter months
+            the last) of that moment.
+        hours
+            The local hours, such as `"08:00-22:00"`, outside of which is waited until they begin. They may
+            pass midnight.
+        outside
+            With `hours`: `"hold"`, or `"drop"` to drop what comes outside of them as `outside hours`.
+        tz
+            The IANA name of the time zone, such as `"Europe/Berlin"`, or the path to one. UTC if not given.
+        default_tz
+            The zone where the path has no name of a zone; if not given, the context fails.
+
+        Returns
+        -------
+        Flow
+            The flow with this step appended.
+
+        Raises
+        ------
+        BuildError
+            If a path cannot exist at this step, or an option is not valid.
+
+        Examples
+        --------
+        >>> from flowdsl import on
+        >>> on("link.created").wait("1d").steps[0].text
+        "wait('1d')"
+        >>> on("entity.created").wait(hours="08:00-22:00", tz="data.tz", default_tz="UTC").steps[0].text
+        "wait(hours='08:00-22:00', tz='data.tz', default_tz='UTC')"
+        """
+        from flowdsl.operators.wait import Wait
+
+        refuse_unknown("wait", unknown, ("until", "on", "hours", "outside", "tz", "default_tz"))
+        return self._then(
+            Wait.build(
+                duration, until=until, on=on, hours=hours, outside=outside, tz=tz, default_tz=default_tz
+            )
+        )
 
     def map(self, template: Any = None, /, **fields: Any) -> Self:
         """Render the payload.

@@ -172,7 +172,7 @@ def _step(side: FlowResult, operator: str) -> StepRow | None:
 
 def _timed_step(side: FlowResult) -> StepRow | None:
     """Return the first step that makes contexts wait."""
-    return next((step for step in side.steps if step["operator"] in ("batch", "rate_limit")), None)
+    return next((step for step in side.steps if step["operator"] in ("batch", "rate_limit", "wait")), None)
 
 
 def _differing(rows: pl.DataFrame) -> Iterator[tuple[str | None, pl.Series]]:

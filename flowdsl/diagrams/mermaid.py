@@ -20,6 +20,7 @@ _SHAPES: Final = {
     "deduplicate": ("[[", "]]"),
     "rate_limit": ("[[", "]]"),
     "cap": ("[[", "]]"),
+    "wait": ("[[", "]]"),
     "deliver": ("[/", "/]"),
 }
 _ESCAPED: Final = str.maketrans({c: f"#{ord(c)};" for c in '#&<>"`\\{}%$'})

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from flowdsl.batches.chunk import Chunk
-from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, RELEASED, ContextBatch
+from flowdsl.batches.context_batch import CLOSED_AT_END, ContextBatch
 from flowdsl.batches.variables import EntityVariable
 from flowdsl.expressions.conditions import EvaluationError
 from flowdsl.expressions.conditions.condition import listed
@@ -24,12 +24,7 @@ from flowdsl.values.paths import Path
 Branch = tuple[int, ...]
 # branches of one fan-out that are followed; the others are only counted
 FOLLOWED: Final = 1_000
-_RELEASED: Final = {
-    CLOSED_BY_TIMER: "when its window closed",
-    CLOSED_AT_END: "at the end of the log, as if time went on",
-    RELEASED: "when there was a token",
-}
-
+_AT_END: Final = "at the end of the log, as if time went on"
 
 Choice = Callable[[CompiledStep, ContextBatch, Index], list[int]]
 
@@ -104,7 +99,8 @@ class EventReading:
             seen = self._put(stage, branch, "passed", moment=went.moments[i], keep=True)
             seen.variables, seen.payload = variables, went.payload(i)
             if stage.operator.times and arrived.get(branch) != went.moments[i]:
-                seen.reason = _RELEASED.get(went.closed[i])
+                ended = went.closed[i] == CLOSED_AT_END
+                seen.reason = _AT_END if ended else stage.operator.released_when
         out = {branch[: len(entered.branches)] for branch in self.stages.get(id(stage), {})}
         for branch, moment in arrived.items():
             if branch not in out:

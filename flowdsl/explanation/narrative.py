@@ -132,8 +132,7 @@ class Narrator:
             read = _values(seen.operands)
             return f"It failed at {place}: {clip_line(seen.reason or '')}{f'; {read}' if read else ''}."
         if seen.outcome == "held":
-            waits = "its window was still open" if isinstance(step, Batch) else "it had no token yet"
-            return f"It still waits at {place}: when the replay ended, {waits}."
+            return f"It still waits at {place}: when the replay ended, {step.held_because}."
         if seen.outcome == "absorbed":
             return self._absorbed(seeker, seen, place)
         return f"It was dropped at {place}{self._drop_reason(seeker, seen)}."

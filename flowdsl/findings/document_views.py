@@ -8,13 +8,13 @@ from typing import Any
 
 from flowdsl.errors import BuildError, FlowError
 from flowdsl.expressions.conditions import Condition
-from flowdsl.expressions.durations import Duration
 from flowdsl.expressions.templates import Template
 from flowdsl.findings.views import FlowView, ProjectView, ScopeTracker, StepView, TemplateLeaf
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
+from flowdsl.operators.options import Option
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options
 from flowdsl.production.project_spec import (
@@ -26,7 +26,6 @@ from flowdsl.production.project_spec import (
 )
 from flowdsl.production.this_rs_conditions import TextCondition
 from flowdsl.sinks.registry import SINKS
-from flowdsl.values.paths import path_text
 
 Ignored = tuple[tuple[str, str, str], ...]
 
@@ -108,23 +107,18 @@ def merged_views(views: Sequence[ProjectView]) -> ProjectView:
 
 def _options(operator: Operator) -> dict[str, Any]:
     return {
-        option.yaml: _plain(getattr(operator, name), listed=option.yaml == "sinks")
+        option.yaml: _plain(getattr(operator, name), option)
         for name, option in operator.options().items()
         if option.yaml != "template"
     }
 
 
-def _plain(value: Any, *, listed: bool) -> Any:
-    if isinstance(value, (Duration, Condition, TextCondition)):
+def _plain(value: Any, option: Option) -> Any:
+    if isinstance(value, (Condition, TextCondition)):
         return value.text
-    if isinstance(value, tuple):
-        if listed:
-            return list(value)
-        if value and all(isinstance(part, tuple) for part in value):
-            paths = [path_text(path) for path in value]
-            return paths[0] if len(paths) == 1 else paths
-        return path_text(value) if value else None
-    return value
+    if option.yaml == "sinks":
+        return list(value)
+    return None if value in (None, ()) else option.kind.plain(value)
 
 
 def _leaves(node: Node, field: str, place: str) -> Iterator[TemplateLeaf]:

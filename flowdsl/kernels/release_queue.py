@@ -26,7 +26,7 @@ _RUNS: Final = 32
 
 
 @dataclass(frozen=True)
-class _Run(Arrays):
+class _SortedRun(Arrays):
     """Contexts sorted by when they are due, by rank, and by how they came: what waits since when."""
 
     refs: Refs
@@ -35,30 +35,30 @@ class _Run(Arrays):
     since: Ints
 
     @classmethod
-    def sorted(cls, refs: Refs, due: Ints, rank: Ints, since: Ints) -> _Run:
+    def sorted(cls, refs: Refs, due: Ints, rank: Ints, since: Ints) -> _SortedRun:
         run = cls(refs, due, rank, since)
         in_order = (due[1:] > due[:-1]) | ((due[1:] == due[:-1]) & (rank[1:] >= rank[:-1]))
         return run if in_order.all() else run.take(np.lexsort((refs, rank, due)))
 
-    def split(self, at: int) -> tuple[_Run, _Run]:
+    def split(self, at: int) -> tuple[_SortedRun, _SortedRun]:
         """Return the first rows and the others, which share the arrays of this run."""
         arrays = (self.refs, self.due, self.rank, self.since)
-        return _Run(*(array[:at] for array in arrays)), _Run(*(array[at:] for array in arrays))
+        return _SortedRun(*(array[:at] for array in arrays)), _SortedRun(*(array[at:] for array in arrays))
 
-    def merged(self, later: _Run) -> _Run:
+    def merged(self, later: _SortedRun) -> _SortedRun:
         """Return the rows of both runs in order."""
         both = self.joined(later)
-        return _Run.sorted(both.refs, both.due, both.rank, both.since)
+        return _SortedRun.sorted(both.refs, both.due, both.rank, both.since)
 
 
 class ReleaseQueue(StateObject):
     """Holds contexts, each until the moment when it goes on."""
 
-    saved = keeps(holding=ObjectField(ContextBuffer), _runs=ListField(ObjectField(_Run)))
+    saved = keeps(holding=ObjectField(ContextBuffer), _runs=ListField(ObjectField(_SortedRun)))
 
     def __init__(self) -> None:
         self.holding = ContextBuffer()
-        self._runs: list[_Run] = []
+        self._runs: list[_SortedRun] = []
 
     def __len__(self) -> int:
         return sum(map(len, self._runs))
@@ -99,9 +99,9 @@ class ReleaseQueue(StateObject):
             self._hold(contexts, moments, ranks, np.flatnonzero(~fires))
         return out
 
-    def _due(self, until: Until) -> _Run:
+    def _due(self, until: Until) -> _SortedRun:
         """Take out those that go on by then, in order."""
-        found, runs = _Run.none(), []
+        found, runs = _SortedRun.none(), []
         for run in self._runs:
             count = len(run) if until.ending else int(np.searchsorted(run.due, until.clock, side="right"))
             fires, rest = run.split(count)
@@ -113,7 +113,14 @@ class ReleaseQueue(StateObject):
         return found
 
     def _released(
-        self, contexts: ContextBatch, moments: Ints, ranks: Ints, now: Ints, earlier: _Run, *, ending: bool
+        self,
+        contexts: ContextBatch,
+        moments: Ints,
+        ranks: Ints,
+        now: Ints,
+        earlier: _SortedRun,
+        *,
+        ending: bool,
     ) -> ContextBatch:
         fresh = contexts.take(now)
         waited = moments[now] > fresh.moment
@@ -140,15 +147,15 @@ class ReleaseQueue(StateObject):
     def _hold(self, contexts: ContextBatch, moments: Ints, ranks: Ints, later: Ints) -> None:
         waiting = contexts.take(later)
         refs = self.holding.put(waiting)
-        self._runs.append(_Run.sorted(refs, moments[later], ranks[later], waiting.moment))
+        self._runs.append(_SortedRun.sorted(refs, moments[later], ranks[later], waiting.moment))
         runs = self._runs
         while len(runs) > 1 and (len(runs[-2]) <= 2 * len(runs[-1]) or len(runs) > _RUNS):
             last = runs.pop()
             runs[-1] = runs[-1].merged(last)
 
-    def _all(self) -> _Run:
+    def _all(self) -> _SortedRun:
         """Return all that wait, in the order in which they came."""
-        every = _Run.none()
+        every = _SortedRun.none()
         for run in self._runs:
             every = every.joined(run)
         return every.take(np.argsort(every.refs))

@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any
 from flowdsl.arguments import one_of
 from flowdsl.errors import BuildError, FlowError
 from flowdsl.expressions.conditions import Condition, Expression
-from flowdsl.expressions.durations import Duration
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.notebook.template_rows import rows_of, template_of
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.map import Map
-from flowdsl.operators.options import PATH
+from flowdsl.operators.options import Option
 from flowdsl.scope import ANY
-from flowdsl.values.paths import path_text
 
 if TYPE_CHECKING:
     from flowdsl.scope import Scope
@@ -154,23 +152,16 @@ def plain_options(step: Operator) -> dict[str, Any]:
     for name, option in step.options().items():
         value = getattr(step, name)
         if value != defaults[name]:
-            options[option.yaml] = _plain(value, option.type is PATH)
+            options[option.yaml] = _plain(value, option)
     return options
 
 
-def _plain(value: Any, is_path: bool) -> Any:
-    if isinstance(value, Duration):
-        return value.text
+def _plain(value: Any, option: Option) -> Any:
     if isinstance(value, Condition):
         return value.text if value.function is None else value
     if isinstance(value, Expression):
         return str(value)
-    if is_path:
-        return path_text(value)
-    if isinstance(value, tuple):
-        texts = [path_text(item) if isinstance(item, tuple) else item for item in value]
-        return texts[0] if len(texts) == 1 and isinstance(value[0], tuple) else texts
-    return value if isinstance(value, (str, int)) else rows_of(value)
+    return rows_of(value) if option.yaml == "template" else option.kind.plain(value)
 
 
 def _problem(place: int, step: StepDraft, error: FlowError) -> Problem:

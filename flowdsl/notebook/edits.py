@@ -81,6 +81,8 @@ def typed_value(option: Option, value: Any) -> Any:
     if option.schema.get("type") == "integer":
         digits = text.removeprefix("-")
         return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else text
+    if text.isascii() and text.isdigit() and any(str(word) == text for word in option.schema.get("enum", ())):
+        return int(text)
     if option.schema.get("type") == "number":
         return _number(text)
     if option.schema.get("type") == "array" or (option.type is PATHS and "," in text):

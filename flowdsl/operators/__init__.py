@@ -17,11 +17,12 @@ from flowdsl.operators.for_each import ForEach
 from flowdsl.operators.map import Map
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.operators.resolve import Resolve
+from flowdsl.operators.wait import Wait
 from flowdsl.operators.where import Where
 from flowdsl.registry import Registry, subclass_problem
 
 # in the order in which documentation lists them
-_OWN = (Resolve, FanOut, ForEach, Where, Deduplicate, Batch, RateLimit, Cap, Map, Deliver)
+_OWN = (Resolve, FanOut, ForEach, Where, Deduplicate, Batch, RateLimit, Cap, Wait, Map, Deliver)
 OPERATORS: Registry[type[Operator]] = Registry(
     "flowdsl.operators", {operator.name: operator for operator in _OWN}, subclass_problem(Operator)
 )

@@ -53,6 +53,9 @@ class Operator:
     # True if production has this operator; if not, `nearest` says what to do instead
     portable: ClassVar[bool] = False
     nearest: ClassVar[str] = "leave the step out, or run the flow with flowdsl"
+    # of an operator that makes contexts wait: why one is held, and when it goes on
+    held_because: ClassVar[str] = "it waits"
+    released_when: ClassVar[str] = "when its turn came"
 
     @property
     def kind(self) -> Kind:

@@ -79,6 +79,8 @@ class Batch(Operator):
         "session",
     )
     portable: ClassVar[bool] = True
+    held_because: ClassVar[str] = "its window was still open"
+    released_when: ClassVar[str] = "when its window closed"
 
     key: Path = option(PATH, "the path that says what belongs together", key=True)
     window: Duration = option(DURATION, "how long a window is open")

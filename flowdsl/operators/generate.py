@@ -29,6 +29,7 @@ from flowdsl.expressions.var import Var
 from flowdsl.operators import missing_method
 from flowdsl.operators.base import Operator, as_step, refuse_unknown
 from flowdsl.operators.options import Direction, Strategy
+from flowdsl.operators.wait import Outside
 
 
 class Steps:

@@ -47,6 +47,8 @@ class RateLimit(Operator):
     example: ClassVar[str] = 'rate_limit(100, per="1m", strategy="drop")'
     synonyms: ClassVar[tuple[str, ...]] = ("throttle", "limit_rate", "token_bucket")
     portable: ClassVar[bool] = True
+    held_because: ClassVar[str] = "it had no token yet"
+    released_when: ClassVar[str] = "when there was a token"
     option_rules: ClassVar[Mapping[str, Any]] = {
         "if": {"properties": {"strategy": {"const": "queue"}}, "required": ["strategy"]},
         "then": {"properties": {"max": {"minimum": 1}}},

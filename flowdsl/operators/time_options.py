@@ -9,6 +9,7 @@ from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.durations import Duration, parse_duration
 from flowdsl.expressions.var import Var
 from flowdsl.operators.options import DURATION_PATTERN, OptionType, as_path, choice, text_schema
+from flowdsl.scope import Scope
 from flowdsl.text import short_repr
 from flowdsl.values.local_time import HOUR, MINUTE, PERIODS, Every, Schedule
 from flowdsl.values.paths import Path, path_text
@@ -19,6 +20,7 @@ Zone = str | Path
 DurationOrPath = Duration | Path
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
+_LOOSE_CLOCK: Final = re.compile(r"([0-9]{1,2})(?:[:.h]([0-9]{2})?)?")
 _CLOCK_PATTERN: Final = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
 
 
@@ -71,11 +73,12 @@ def clock_text(time: int) -> str:
 def _read_clock(value: Any, what: str) -> int:
     found = _CLOCK.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        padded = f"0{value}" if isinstance(value, str) else ""
+        loose = _LOOSE_CLOCK.fullmatch(value) if isinstance(value, str) else None
+        meant = f"{int(loose[1]):02}:{loose[2] or '00'}" if loose else ""
         raise BuildError(
             f"{what} {short_repr(value, 200)} is no time of day",
             allowed="hours and minutes of a day, such as '09:00', with seconds if need be",
-            hint=f"did you mean '{padded}'?" if _CLOCK.fullmatch(padded) else None,
+            hint=f"did you mean '{meant}'?" if _CLOCK.fullmatch(meant) else None,
         )
     hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return hours * HOUR + minutes * MINUTE + seconds * SECOND
@@ -96,7 +99,8 @@ def _read_hours(value: Any, what: str) -> tuple[int, int]:
     return hours
 
 
-def _hours_text(hours: tuple[int, int]) -> str:
+def hours_text(hours: tuple[int, int]) -> str:
+    """Return a stretch of hours as options have it."""
     return f"{clock_text(hours[0])}-{clock_text(hours[1])}"
 
 
@@ -135,7 +139,7 @@ HOURS: Final = OptionType(
         "examples": ["08:00-22:00"],
     },
     _read_hours,
-    _hours_text,
+    hours_text,
     offers="examples",
 )
 ON_DAY: Final = OptionType(
@@ -181,6 +185,20 @@ def schedule_of(method: str, every: Every, at: int | None, on: str | int | None)
         )
     day = WEEKDAYS.index(on) + 1 if isinstance(on, str) else on or 1
     return Schedule(every, at or 0, day)
+
+
+def check_zone_variable(method: str, tz: Zone | None, scope: Scope) -> None:
+    """Refuse a path that looks like a misspelled zone, and is no variable."""
+    if not isinstance(tz, tuple) or len(tz) > 1 or tz[0] in scope:
+        return
+    city = tz[0].replace(" ", "_").casefold()
+    zones = sorted(name for name in zone_names() if name.rpartition("/")[2].casefold() == city)
+    hint = f"did you mean {zones[0]!r}?" if zones else did_you_mean(tz[0], [*zone_names(), *scope.variables])
+    raise BuildError(
+        f"{method}: tz {tz[0]!r} is no time zone, and there is no such variable at this step",
+        allowed="an IANA name, such as 'Europe/Berlin' or 'UTC', or the path to one",
+        hint=hint,
+    )
 
 
 def check_zones(method: str, tz: Zone | None, default_tz: str | None) -> None:

@@ -29,6 +29,7 @@ from flowdsl.operators.base import Operator
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.operators.options import PATH, PATHS, Option
+from flowdsl.operators.time_options import DURATION_OR_PATH, ZONE
 from flowdsl.operators.where import Where
 from flowdsl.rules import FLOWDSL
 from flowdsl.values.paths import parse_path, path_text
@@ -112,11 +113,11 @@ def _step(step: Operator) -> str:
     if not is_own(step):
         return _call("then", [_call(type(step).__name__, [], given)], {})
     first = next(iter(step.options()))
-    return _call(step.method, [given.pop(first)], given)
+    return _call(step.method, [given.pop(first)] if first in given else [], given)
 
 
 def _option(value: Any, option: Option) -> str:
-    if option.type is PATH:
+    if option.type in (PATH, ZONE, DURATION_OR_PATH) and isinstance(value, tuple):
         return _path(value)
     if option.type is PATHS:
         paths = [_path(path) for path in value]

@@ -11,13 +11,15 @@ from typing import Any
 
 from flowdsl import Flow
 from flowdsl.operators.cap import Cap
+from flowdsl.operators.wait import Wait
 from oracle.caps import CapStep
 from oracle.events import Event, PlainGraph
 from oracle.steps import STEPS, Context, Step
 from oracle.values import FailedError
+from oracle.waiting import WaitStep
 
 FOREVER = 1 << 62
-OPERATORS = {**STEPS, Cap: CapStep}
+OPERATORS = {**STEPS, Cap: CapStep, Wait: WaitStep}
 BEGINNING = -(1 << 62)
 
 
@@ -156,7 +158,7 @@ class _Place:
         self._world.count += 1
         return self._world.count
 
-    def at(self, due: int, number: int, action: Callable[[], None]) -> None:
+    def at(self, due: int, number: Any, action: Callable[[], None]) -> None:
         heapq.heappush(self._world.timers, (due, self._flow, self._step, number, action))
 
 
@@ -170,7 +172,7 @@ class _World:
         self.ending = False
         self.count = 0
         # due, flow, step, and the order in which timers were set or contexts queued
-        self.timers: list[tuple[int, int, int, int, Callable[[], None]]] = []
+        self.timers: list[tuple[int, int, int, Any, Callable[[], None]]] = []
         self.outcome = Outcome()
         self.steps = [self._steps(number, flow) for number, flow in enumerate(flows)]
 
