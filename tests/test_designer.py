@@ -165,6 +165,10 @@ def test_every_operator_and_option_has_a_field(designer: Designer):
         "batch": {"key": "path", "window": "duration", "min_count": "count"},
         "rate_limit": {"max": "count", "per": "duration", "strategy": "choice", "key": "paths"},
         "cap": {"max": "count", "per": "duration", "key": "paths", "tz": "path", "default_tz": "text"},
+        "wait": {
+            "duration": "duration", "until": "text", "on": "text", "hours": "text", "outside": "choice", "tz": "path",
+            "default_tz": "text",
+        },
         "map": {"template": "template"},
         "deliver": {"sinks": "list"},
     }  # fmt: skip

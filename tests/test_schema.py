@@ -74,15 +74,20 @@ events:
         - deduplicate: {key: [source_id, target_id], window: 1h30m}
         - batch: {key: target_id, window: 5m, min_count: 2}
         - rate_limit: {max: 10, per: 1m, strategy: queue, key: owner.id}
-        - wait: {duration: 1h30m}
-        - wait: {until: "09:00", on: mon, tz: owner.tz, default_tz: Europe/Berlin}
-        - wait: {hours: 08:00-22:00, outside: drop, tz: UTC}
         - map: {template: {recipient_id: "{{ owner.id }}", tags: [a, 1, null, {b: true}]}}
         - deliver: {sink: in-app, sinks: [push]}
     - name: feed
       trigger: {kind: entity.created, entity_type: post}
       pipeline:
         - fan_out: {from: data.author_id, via: follows, direction: reverse, as: follower, type: user}
+        - map: {template: hello}
+        - deliver: {sinks: [feed]}
+    - name: later
+      trigger: {kind: entity.created, entity_type: post}
+      pipeline:
+        - wait: {duration: 1h30m}
+        - wait: {until: "09:00", on: mon, tz: data.tz, default_tz: Europe/Berlin}
+        - wait: {hours: 08:00-22:00, outside: drop, tz: UTC}
         - map: {template: hello}
         - deliver: {sinks: [feed]}
   consumers: [{name: runtime, seek: beginning}]

@@ -54,6 +54,11 @@ Outside = Literal["hold", "drop"]
 _FORMS = ("duration", "until", "hours")
 
 
+def _given(name: str) -> Mapping[str, Any]:
+    """Return the schema of options of which one is there and not null."""
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+
+
 @dataclass(frozen=True)
 class Wait(Operator):
     """Hold each context, and let it go on later."""
@@ -71,10 +76,21 @@ class Wait(Operator):
     held_because: ClassVar[str] = "its time had not come"
     released_when: ClassVar[str] = "when its time had come"
     option_rules: ClassVar[Mapping[str, Any]] = {
-        "oneOf": [{"required": [form]} for form in _FORMS],
-        "dependentRequired": {"on": ["until"], "outside": ["hours"], "default_tz": ["tz"]},
-        "if": {"required": ["tz"]},
-        "then": {"not": {"required": ["duration"]}},
+        "oneOf": [_given(form) for form in _FORMS],
+        "allOf": [
+            {"if": _given("on"), "then": _given("until")},
+            {"if": _given("tz"), "then": {"not": _given("duration")}},
+            {"if": _given("default_tz"), "then": _given("tz")},
+            {
+                "if": {"properties": {"outside": {"const": "drop"}}, "required": ["outside"]},
+                "then": _given("hours"),
+            },
+        ],
+        "examples": [
+            {"duration": "1d"},
+            {"until": "09:00", "on": "mon", "tz": "person.tz", "default_tz": "UTC"},
+            {"hours": "08:00-22:00", "outside": "drop", "tz": "Europe/Berlin"},
+        ],
     }
 
     duration: DurationOrPath | None = option(

@@ -34,8 +34,8 @@ def schema() -> dict[str, Any]:
 
     Examples
     --------
-    >>> sorted(schema()["$defs"]["step"]["properties"])
-    ['batch', 'cap', 'deduplicate', 'deliver', 'fan_out', 'filter', 'for_each', 'map', 'rate_limit', 'resolve']
+    >>> schema()["$defs"]["step"]["properties"]["batch"]
+    {'$ref': '#/$defs/batch'}
     """
     definitions = {
         "project": _project(),
