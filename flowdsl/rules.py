@@ -23,7 +23,7 @@ class Rules:
     """Whether documents are read strictly, and a flow that cannot work is refused when it is built; otherwise it fails event
     by event."""
     event_variable: bool
-    """Whether contexts have the variable `event` with id, kind, timestamp and seq_no."""
+    """Whether contexts have the variable `event` with id, kind, timestamp and seq_no, and on events of entities `before`."""
     timers: bool
     """Whether windows close, and queued contexts go on, when their time comes; otherwise an event must come by, and what
     finds no token is dropped."""
@@ -43,6 +43,8 @@ class Rules:
     """Whether an id that lives in several entity types means the first of them; otherwise it is ambiguous."""
     entity_ids: bool
     """Whether an entity always has an `id`, also where its data lacks it."""
+    merges: bool
+    """Whether a graph may have its updates change only the fields that they have; otherwise they replace the entity."""
     crashes: bool
     """Whether a template that makes its engine crash ends the run, and no later event is processed; otherwise its context
     fails like any other."""
@@ -66,6 +68,7 @@ FLOWDSL: Final = Rules(
     uuids=False,
     first_type=False,
     entity_ids=True,
+    merges=True,
     crashes=False,
 )
 THIS_RS: Final[Rules] = replace(
@@ -83,6 +86,7 @@ THIS_RS: Final[Rules] = replace(
     uuids=True,
     first_type=True,
     entity_ids=False,
+    merges=False,
     crashes=True,
 )
 

@@ -22,6 +22,7 @@ class ValueShape:
 ANY = ValueShape("any JSON value")
 TEXT = ValueShape("text", scalar=True)
 NUMBER = ValueShape("number", scalar=True)
+BEFORE = ValueShape("the entity as it was before the event")
 EVENT = ValueShape("the event", {"id": TEXT, "kind": TEXT, "timestamp": TEXT, "seq_no": NUMBER})
 
 LINK_VARIABLES: dict[str, ValueShape] = {
@@ -51,6 +52,8 @@ class Scope:
     def of_trigger(cls, kind: str, rules: Rules = FLOWDSL) -> Scope:
         """Return the initial variables for events of this kind."""
         own = {"event": EVENT} if rules.event_variable else {}
+        if rules.event_variable and kind.startswith("entity."):
+            own["before"] = BEFORE
         return cls({**TRIGGER_VARIABLES[kind], **own}, rules)
 
     def having(self, **variables: ValueShape) -> Scope:

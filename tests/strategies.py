@@ -72,6 +72,7 @@ class World:
     entities: dict[str, dict[str, Any]]
     links: list[dict[str, Any]]
     events: list[dict[str, Any]]
+    merge: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,7 @@ class Case:
     def __str__(self) -> str:
         flows = "\n".join(str(flow) for flow in self.flows)
         events = "\n".join(f"  {event!r}," for event in self.world.events)
-        return (
-            f"\n{flows}\nentities={self.world.entities!r}\nlinks={self.world.links!r}\nevents=[\n{events}\n]"
-        )
+        return f"\n{flows}\nentities={self.world.entities!r}\nlinks={self.world.links!r}\nmerge={self.world.merge!r}\nevents=[\n{events}\n]"
 
 
 @st.composite
@@ -149,8 +148,9 @@ def worlds(draw: st.DrawFn, max_events: int = 20, full: bool = False) -> World:
         kind: draw(st.dictionaries(ids, data, min_size=2, max_size=3))
         for kind in draw(st.sampled_from([["user"], ["user", "post"], ["post"], []]))
     }
+    merge = draw(st.sampled_from([(), ("user",), ("user", "post")]))
     said = said_links(full_documents if full else documents)
-    return World(held, draw(st.lists(said, min_size=4, max_size=9)), draw(logs(max_events, full)))
+    return World(held, draw(st.lists(said, min_size=4, max_size=9)), draw(logs(max_events, full)), merge)
 
 
 # -- flows ----------------------------------------------------------------------------------------------
@@ -174,7 +174,9 @@ def paths(draw: st.DrawFn, flow: Flow) -> str:
     shapes = flow.variables
     choice = draw(st.integers(0, 7))
     # what an event brings along: of any type, null, or not there
-    brought = [p for name in ("metadata", "data") if name in shapes for p in _paths_of(name, shapes[name])]
+    brought = [
+        p for name in ("metadata", "data", "before") if name in shapes for p in _paths_of(name, shapes[name])
+    ]
     if choice > 5 and brought:
         return draw(st.sampled_from(brought))
     if choice:
@@ -195,6 +197,11 @@ def id_paths(draw: st.DrawFn, flow: Flow) -> str:
     return draw(st.sampled_from(likely)) if draw(st.integers(0, 7)) else draw(paths(flow))
 
 
+def _compares(flow: Flow) -> bool:
+    """Whether events have data, and an entity before them."""
+    return {"data", "before"} <= flow.variables.keys()
+
+
 literals = st.sampled_from(["1", "0", "2.5", "'a'", "'1'", "'Ann'", "true", "null", "''", "-1"])
 
 
@@ -205,6 +212,11 @@ def conditions(draw: st.DrawFn, flow: Flow, depth: int = 2) -> str:
     path = draw(paths(flow))
     if shape == "exists":
         return draw(st.sampled_from([f"{path} exists", f"exists({path})", f"{path} not_exists"]))
+    if shape == "call" and _compares(flow) and draw(st.booleans()):
+        field = draw(st.sampled_from(["data.n", "data.more", "data.tags", "data.id"]))
+        return draw(
+            st.sampled_from([f"changed({field})", "len(added(data.tags)) > 0", "1 in added(data.tags)"])
+        )
     if shape == "call":
         return draw(
             st.sampled_from([f"len({path}) > 1", f"startswith({path}, 'a')", f"lower({path}) != 'ann'"])
@@ -332,7 +344,8 @@ def list_paths(draw: st.DrawFn, flow: Flow) -> str:
 
 
 def _for_each(draw: st.DrawFn, flow: Flow) -> Flow:
-    return flow.for_each(draw(list_paths(flow)), as_=draw(names))
+    new = _compares(flow) and draw(st.integers(0, 3)) == 0
+    return flow.for_each("added(data.tags)" if new else draw(list_paths(flow)), as_=draw(names))
 
 
 def _where(draw: st.DrawFn, flow: Flow) -> Flow:

@@ -207,7 +207,7 @@ def test_what_is_no_result_or_no_change_is_refused():
 @given(one=cases(), other=cases())
 def test_every_delivery_is_paired_as_plain_loops_would(one: Case, other: Case) -> None:
     world = one.world
-    graph = fd.EntityGraph(world.entities, world.links)
+    graph = fd.EntityGraph(world.entities, world.links, merge=world.merge)
     before, after = (fd.replay(case.flows, world.events, graph) for case in (one, other))
     comparison = fd.compare(before, after)
     rows = comparison.polars()

@@ -666,7 +666,7 @@ def test_of_any_event_of_any_history_a_test_can_be_made_that_holds(
     case: Case, keep: bool, data: st.DataObject
 ):
     """But where flows say the sequence number, which is another one in the test."""
-    graph = fd.EntityGraph(case.world.entities, case.world.links)
+    graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fd.FlowWarning)
         options = {"open_windows": "keep" if keep else "flush", "progress": False}

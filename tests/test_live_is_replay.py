@@ -101,7 +101,7 @@ class Life:
 
     def __init__(self, case: Case, log: fd.MemoryEventLog | fd.ParquetEventLog) -> None:
         self.flows = named_apart(case)
-        self.graph = fd.EntityGraph(case.world.entities, case.world.links)
+        self.graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
         self.log = log
         self.clock = Hand()
         self.sinks = {sink: Kept() for flow in self.flows for sink in flow.sinks}

@@ -97,7 +97,9 @@ def test_sealed_logs_of_any_shape_give_what_logs_in_memory_give(case: Case, rows
         for one in case.world.events:
             memory.append(one)
             durable.append(one)
-        graphs = [fd.EntityGraph(case.world.entities, case.world.links) for _ in range(2)]
+        graphs = [
+            fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge) for _ in range(2)
+        ]
         found, expected = (
             fd.replay(case.flows, log, graph) for log, graph in zip((durable, memory), graphs, strict=True)
         )

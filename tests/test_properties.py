@@ -22,7 +22,7 @@ import flowdsl as fd
 
 
 def graph_of(case: Case) -> fd.EntityGraph:
-    return fd.EntityGraph(case.world.entities, case.world.links)
+    return fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
 
 
 def replayed(case: Case, **options: Any) -> fd.Result:
@@ -32,7 +32,8 @@ def replayed(case: Case, **options: Any) -> fd.Result:
 def interpreted(case: Case, **options: Any) -> dict[str, Any]:
     world = case.world
     return said_by_oracle(
-        interpret(case.flows, world.events, world.entities, world.links, **options), case.flows
+        interpret(case.flows, world.events, world.entities, world.links, merge=world.merge, **options),
+        case.flows,
     )
 
 
@@ -100,7 +101,7 @@ def summed(first: fd.Result, second: fd.Result) -> list[tuple[Any, ...]]:
 def test_rule_32_a_frame_has_the_types_of_all_of_its_values(case: Case, chunk_size: int | None) -> None:
     result = replayed(case, chunk_size=chunk_size)
     world = case.world
-    outcome = interpret(case.flows, world.events, world.entities, world.links)
+    outcome = interpret(case.flows, world.events, world.entities, world.links, merge=world.merge)
     for sink in result.sinks:
         assert_holds(result.to_polars(sink), [d.payload for d in outcome.deliveries if d.sink_name == sink])
 
@@ -195,7 +196,9 @@ def test_rule_03_clock_marks_move_the_clock(case: Case, marks: list[tuple[int, i
                 log.mark_clock(fd.events.timestamp_text(clock))
     found = said_by_engine(fd.replay(case.flows, log, graph_of(case), open_windows=windows(keep)), case.flows)
     world = case.world
-    outcome = interpret(case.flows, events, world.entities, world.links, marks=marks, keep=keep)
+    outcome = interpret(
+        case.flows, events, world.entities, world.links, merge=world.merge, marks=marks, keep=keep
+    )
     assert_same(found, said_by_oracle(outcome, case.flows))
 
 
@@ -209,7 +212,7 @@ def test_rule_35_marked_events_do_not_move_the_clock(case: Case, ahead: dict[int
         log.mark_ahead([number], fd.events.timestamp_text(clock))
     result = fd.replay(case.flows, log, graph_of(case), chunk_size=3)
     world = case.world
-    outcome = interpret(case.flows, events, world.entities, world.links, ahead=marks)
+    outcome = interpret(case.flows, events, world.entities, world.links, merge=world.merge, ahead=marks)
     assert_same(said_by_engine(result, case.flows), said_by_oracle(outcome, case.flows))
     assert result.ahead["seq_no"].tolist() == sorted(marks)
 
@@ -220,7 +223,9 @@ def test_entities_that_a_function_gives_are_as_good_as_given_ones(case: Case) ->
         held = case.world.entities[kind]
         return lambda ids: {i: held[i] for i in ids if i in held}
 
-    graph = fd.EntityGraph({kind: fetcher(kind) for kind in case.world.entities}, case.world.links)
+    graph = fd.EntityGraph(
+        {kind: fetcher(kind) for kind in case.world.entities}, case.world.links, merge=case.world.merge
+    )
     found = said_by_engine(fd.replay(case.flows, case.world.events, graph, chunk_size=3), case.flows)
     expected = interpreted(case)
     # of entities that a function gives nobody knows whether they are there
@@ -278,7 +283,12 @@ def test_columns_of_structs_are_as_good_as_json(case: Case, chunk_size: int | No
         )
         for kind, held in case.world.entities.items()
     }
-    result = fd.replay(case.flows, log, fd.EntityGraph(frames, case.world.links), chunk_size=chunk_size)
+    result = fd.replay(
+        case.flows,
+        log,
+        fd.EntityGraph(frames, case.world.links, merge=case.world.merge),
+        chunk_size=chunk_size,
+    )
     assert_same(said_by_engine(result, case.flows), interpreted(_as_structs_have_it(case)))
 
 
@@ -355,7 +365,7 @@ def test_what_a_flow_delivers_does_not_depend_on_the_flows_beside_it(
             .otherwise(pl.col(name))
             .alias(name)
         )
-    graph = fd.EntityGraph(case.world.entities, case.world.links)
+    graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
     together = fd.replay(case.flows, frame, graph, chunk_size=chunk_size)
     for flow in case.flows:
         alone = fd.replay(flow, frame, graph, chunk_size=chunk_size)

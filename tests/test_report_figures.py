@@ -28,7 +28,7 @@ from flowdsl.sinks import Feed, InApp
 
 
 def replayed(case: Case, **options: Any) -> fd.Result:
-    graph = fd.EntityGraph(case.world.entities, case.world.links)
+    graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
     return fd.replay(case.flows, case.world.events, graph, **options)
 
 

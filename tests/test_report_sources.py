@@ -16,7 +16,7 @@ from flowdsl.results.error_counts import error_causes
 
 
 def replayed(case: Case, **options: object) -> fd.Result:
-    graph = fd.EntityGraph(case.world.entities, case.world.links)
+    graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
     return fd.replay(case.flows, case.world.events, graph, **options)
 
 

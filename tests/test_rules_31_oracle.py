@@ -22,7 +22,7 @@ def keys_of(case: Case, events: Sequence[dict[str, Any]], chunk_size: int | None
     told: list[Delivery] = []
     sinks = {sink: Custom(told.append) for flow in case.flows for sink in flow.sinks}
     world = case.world
-    graph = fd.EntityGraph(world.entities, world.links)
+    graph = fd.EntityGraph(world.entities, world.links, merge=world.merge)
     result = fd.replay(case.flows, events, graph, sinks=sinks, dispatch=True, chunk_size=chunk_size)
     assert len(told) == len(result.deliveries)
     rows = result.deliveries[["seq_no", "flow", "branch", "step", "sink", "delivered_at", "closed_by"]]
@@ -65,7 +65,7 @@ def assert_one_key_each(case: Case, whole: list[dict[str, Any]], until: int, chu
     """The same deliveries of a part of a file and of all of it have the same keys, and no others do."""
     pairs = set()
     for events in (whole[:until], whole):
-        outcome = interpret(case.flows, events, case.world.entities, case.world.links)
+        outcome = interpret(case.flows, events, case.world.entities, case.world.links, merge=case.world.merge)
         known = identities(outcome, case.flows, events)
         pairs.update(zip(known, keys_of(case, events, chunk_size), strict=True))
     assert len(pairs) == len({known for known, _ in pairs}) == len({key for _, key in pairs})

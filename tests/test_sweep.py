@@ -113,7 +113,7 @@ def test_what_cannot_be_swept_is_refused(log: fd.MemoryEventLog, parameters: dic
     case=cases(), windows=st.lists(st.sampled_from(["1s", "5s", "1m"]), min_size=1, max_size=3, unique=True)
 )
 def test_each_variant_gives_what_it_gives_alone(case: Case, windows: list[str]) -> None:
-    graph = fd.EntityGraph(case.world.entities, case.world.links)
+    graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
     flow = case.flows[0].batch("event.kind", window="2s").map(title="{{ batch.count }}").deliver("swept")
     number = len(flow.steps) - 3
     sweep = fd.sweep(flow, case.world.events, graph, **{f"step_{number}_window": windows})

@@ -541,7 +541,7 @@ def test_the_way_is_a_frame_too(result: fd.Result):
 @given(case=cases(max_events=12), data=st.data())
 def test_of_any_event_of_any_history_the_answer_agrees_with_the_deliveries(case: Case, data: st.DataObject):
     """Where nothing is batched, an event reached exactly those whom its deliveries name; pictures can be made of it all."""
-    graph = fd.EntityGraph(case.world.entities, case.world.links)
+    graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fd.FlowWarning)
         result = fd.replay(case.flows, case.world.events, graph, progress=False)

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
-    """Declare --graph, --start, --stop and --max-ahead-of-next."""
+    """Declare --graph, --merge, --start, --stop and --max-ahead-of-next."""
     parser.add_argument(
         "--graph", metavar="FOLDER", help="entities/<type>.parquet|csv|jsonl and links.parquet|csv|jsonl"
     )
+    add_merge(parser)
     parser.add_argument("--start", metavar="POSITION", help="first event, as seq_no or timestamp")
     parser.add_argument("--stop", metavar="POSITION", help="first event to leave out, as seq_no or timestamp")
     parser.add_argument(
@@ -29,11 +30,25 @@ def add_history(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_merge(parser: argparse.ArgumentParser) -> None:
+    """Declare --merge."""
+    parser.add_argument(
+        "--merge",
+        metavar="TYPE",
+        action="append",
+        default=[],
+        help="entity type whose updates change only the fields that they have; may be given again",
+    )
+
+
 def graph_of(options: argparse.Namespace) -> EntityGraph | None:
     """Return the graph given by the options, or None."""
     from flowdsl.graph.folder import read_graph
+    from flowdsl.graph.snapshot import EntityGraph
 
-    return read_graph(existing(options.graph, "folder")) if options.graph is not None else None
+    if options.graph is not None:
+        return read_graph(existing(options.graph, "folder"), merge=options.merge)
+    return EntityGraph(merge=options.merge) if options.merge else None
 
 
 def log_of(options: argparse.Namespace) -> EventSource:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.cli.console import UsageError, duration, existing, load_project, say, signed
-from flowdsl.cli.options import graph_of
+from flowdsl.cli.options import add_merge, graph_of
 from flowdsl.errors import DataError, FlowError
 from flowdsl.live import MAX_AHEAD
 
@@ -53,6 +53,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="entities and links before the first event: entities/… and links.…",
     )
+    add_merge(parser)
     parser.add_argument(
         "--consumer",
         metavar="NAME",

@@ -14,8 +14,9 @@ from flowdsl.engine.state import State, flows_of
 from flowdsl.errors import DataError
 from flowdsl.flow.plan import Plan
 from flowdsl.graph.extension import grown
+from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.graph.snapshot import EntityGraph
-from flowdsl.graph.state import GraphRequirements, GraphState
+from flowdsl.graph.state import GraphState
 from flowdsl.log import EventSource
 from flowdsl.log.event_rows import EventRows
 from flowdsl.progress import Tick, noop
@@ -39,6 +40,7 @@ def fitted(
     def gathered(needs: GraphRequirements) -> GraphState:
         given = (base or EntityGraph()).over(state.graph.interner, state.graph.tables)
         graph = given.start(needs, plan.rules)
+        graph.merge = state.graph.merge
         for frame in source.chunks(plan.event_columns, CHUNK, 0):
             frame = frame.filter(frame["seq_no"] <= state.position)
             if not frame.height:

@@ -13,7 +13,7 @@ import polars as pl
 
 from flowdsl.batches.chunk import Chunk, Micros
 from flowdsl.batches.context_batch import ContextBatch
-from flowdsl.batches.variables import Versions
+from flowdsl.batches.variables import EntityVariable, Versions
 from flowdsl.engine.counts import StepCounts, StepTotals
 from flowdsl.engine.crashes import Crash, Stopped
 from flowdsl.engine.executor import OutcomeSink, Recorder, StepExecutor, run_steps
@@ -459,4 +459,6 @@ def _triggered(
         mask = mask & where_equal(frame[name], wanted)
     if runs is not None:
         mask = mask & runs
-    return ContextBatch(chunk, np.flatnonzero(mask), roots=roots)
+    rows = np.flatnonzero(mask)
+    before = {"before": EntityVariable(chunk.graph.before.take(rows))} if entry.before else None
+    return ContextBatch(chunk, rows, roots=roots, variables=before)

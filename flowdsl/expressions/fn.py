@@ -190,6 +190,24 @@ class Functions:
         """
         return called("first_link", start, link_type, direction=direction)
 
+    def changed(self, field: object) -> Var:
+        """Test whether a field of an entity has another value than before the event.
+
+        >>> from flowdsl import fn, var
+        >>> fn.changed(var.data.status)
+        var('changed(data.status)')
+        """
+        return called("changed", field)
+
+    def added(self, field: object) -> Var:
+        """Return the elements of a list that it had not before the event, in order.
+
+        >>> from flowdsl import fn, var
+        >>> fn.added(var.data.mentions)
+        var('added(data.mentions)')
+        """
+        return called("added", field)
+
     def is_in(self, value: object, whole: object) -> Var:
         """Test whether a value is in a list, in an array, or part of a text.
 

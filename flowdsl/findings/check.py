@@ -55,6 +55,7 @@ def check_flow(
     view = ProjectView([view_of_flow(flow)])
     found = [
         *findings_of(view, target, around=False),
+        *_of_graph(view, target, graph),
         *_from_log(view, (flow,), target, log, graph, max_ahead_of_next, progress),
     ]
     return ordered(found, view)
@@ -75,6 +76,7 @@ def check_project(
     view = _filed(project) or view_of_project(project)
     found = [
         *findings_of(view, target),
+        *_of_graph(view, target, graph),
         *_from_log(view, project.flows, target, log, graph, max_ahead_of_next, progress),
     ]
     return ordered(found, view)
@@ -101,10 +103,23 @@ def _from_log(
     log = opened(log, max_ahead_of_next)
     places = {(flow.name, step.number): step.place for flow in view.flows for step in flow.steps}
     found = findings_from_log(options_of(by_rules(flows, FLOWDSL), log, graph), target, places, progress)
-    if target is not None:
+    if target is not None and not (graph is not None and graph.merge):
         there = exported(flows if production is None else production, rules_of(target))
         found += stops_in_log(there, log, graph, places)
     return found
+
+
+def _of_graph(view: ProjectView, target: Target | None, graph: EntityGraph | None) -> list[Finding]:
+    """Return a finding for each flow over a graph that merges updates, where the target does not."""
+    if graph is None or not graph.merge or rules_of(target).merges:
+        return []
+    types = ", ".join(sorted(graph.merge))
+    message = f"updates of {types} are merged in the graph, and production replaces the whole entity"
+    hint = "let updates carry the whole entity, and leave merge out"
+    severity = rules()["not-portable"].severity
+    return [
+        Finding("not-portable", severity, flow.name, None, flow.place, message, hint) for flow in view.flows
+    ]
 
 
 def check_source(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from flowdsl.errors import ReplayError
 from flowdsl.flow.spec import FlowSpec, Trigger
 from flowdsl.graph.links import METADATA
-from flowdsl.graph.state import GraphRequirements
+from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.deliver import Deliver
@@ -68,11 +68,13 @@ Branch = tuple[CompiledStep, ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """Flows with the same trigger."""
+    """Flows with the same trigger, whose contexts begin with the same variables."""
 
     trigger: Trigger
     flows: tuple[int, ...]
     branches: tuple[Branch, ...]
+    before: bool = False
+    """Whether its contexts have the entity as it was before the event."""
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,21 @@ class Plan:
         rules = flows[0].rules
         # if production may stop between two flows, each has steps of its own
         shared = not may_stop(flows)
-        numbers: dict[Trigger, list[int]] = {}
-        trees: dict[Trigger, list[_Tree]] = {}
+        numbers: dict[tuple[Trigger, bool], list[int]] = {}
+        trees: dict[tuple[Trigger, bool], list[_Tree]] = {}
         for number, flow in enumerate(flows):
             if flow.rules != rules:
                 raise ReplayError("flows of different rules cannot run together", flow=flow.name)
             flow.scopes()
-            numbers.setdefault(flow.trigger, []).append(number)
-            known = trees.setdefault(flow.trigger, [])
+            begins = flow.trigger, flow.reads_before
+            numbers.setdefault(begins, []).append(number)
+            known = trees.setdefault(begins, [])
             if not known or not shared:
                 known.append({})
             _graft(known[-1], flow, number)
         entries = (
-            Entry(trigger, tuple(numbers[trigger]), tuple(_branches(known)))
-            for trigger, known in trees.items()
+            Entry(begins[0], tuple(numbers[begins]), tuple(_branches(known)), begins[1])
+            for begins, known in trees.items()
         )
         return cls(tuple(flows), tuple(entries), rules)
 
@@ -120,7 +123,8 @@ class Plan:
         for step in self.steps:
             for number in step.flows:
                 steps[number].append(step)
-        return reduce(GraphRequirements.union, map(_needs, steps), GraphRequirements())
+        needs = map(_needs, self.flows, steps)
+        return reduce(GraphRequirements.union, needs, GraphRequirements())
 
     @cached_property
     def event_paths(self) -> frozenset[Path]:
@@ -194,6 +198,9 @@ def fingerprints(flow: FlowSpec) -> list[str]:
     name.
     """
     found, before = [""], f"{flow.rules.name}\n{flow.trigger.text}"
+    if flow.reads_before:
+        # what is held has that variable
+        before += "\nbefore"
     for step in flow.steps:
         before = hashlib.blake2b(
             f"{before}\n{step.identity}".encode(errors="surrogatepass"), digest_size=16
@@ -238,13 +245,15 @@ def _flatten(step: CompiledStep, below: _Tree, after: int, branch: list[Compiled
     step.size = len(branch) - place
 
 
-def _needs(steps: Sequence[CompiledStep]) -> GraphRequirements:
+def _needs(flow: FlowSpec, steps: Sequence[CompiledStep]) -> GraphRequirements:
     """Return the parts of the graph that the steps of one flow read."""
     names = {step.entity_variable for step in steps if step.entity_variable is not None}
+    if flow.reads_before:
+        names.add("before")
     paths = frozenset(p[1:] for step in steps for p in step.paths or () if p[0] in names and len(p) > 1)
     links = frozenset(link for step in steps for link in step.links)
     types = frozenset(t for step in steps if (t := getattr(step.operator, "type", None)) is not None)
-    return GraphRequirements(bool(names), paths, links, types)
+    return GraphRequirements(bool(names), paths, links, types, flow.reads_before)
 
 
 def operator_graph(flow: FlowSpec) -> nx.DiGraph:

@@ -154,6 +154,13 @@ class FlowSpec:
         """Distinct sinks that it delivers to, in order."""
         return tuple(dict.fromkeys(sink for s in self.steps if isinstance(s, Deliver) for sink in s.sinks))
 
+    @cached_property
+    def reads_before(self) -> bool:
+        """Whether a step may read the entity as it was before the event; only then contexts have it."""
+        read = (step.paths for step in self.steps)
+        has = self.rules.event_variable and self.trigger.kind.startswith("entity.")
+        return has and any(paths is None or any(path[0] == "before" for path in paths) for paths in read)
+
     def named(self, name: str) -> Self:
         """Return the same flow under another name.
 

@@ -119,7 +119,9 @@ def _test(
     start = timestamp_us(rows[0]["timestamp"])
     paths = [step.paths for flow in options.flows for step in flow.steps]
     ids = any(read is None or ("event", "id") in read or ("event",) in read for read in paths)
-    graph = {key: value for key, value in (("entities", around.entities), ("links", around.links)) if value}
+    merge = sorted(options.graph.merge) if options.graph is not None else []
+    parts = (("entities", around.entities), ("links", around.links), ("merge", merge))
+    graph = {key: value for key, value in parts if value}
     return FlowTestSpec(
         name=name,
         flows=[flow.name for flow in options.flows],

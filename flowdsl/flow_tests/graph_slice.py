@@ -52,6 +52,10 @@ class GraphReads:
     def __call__(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
         """Record the lookups of the contexts that entered a step."""
         operator = step.operator
+        if step.number == 0 and "before" in entered.names():
+            ids = entered.column(("entity_id",)).values()
+            for one, seq_no in zip(ids, entered.seq.tolist(), strict=True):
+                self.found[GraphRead(None, "", one, seq_no - 1, all=False)] = None
         if not isinstance(operator, (Resolve, FanOut)) or not len(entered):
             return
         codes = entered.id_codes(operator.from_, uuids=self._rules.uuids)
@@ -238,7 +242,10 @@ class _LogAndGraph:
         for row in self._rows(lambda: pl.col("entity_id").is_in(ids)) if ids else ():
             if row["kind"].startswith("entity."):
                 data = None if row["kind"] == "entity.deleted" else _data(row["data"])
-                states[row["entity_id"]].changes[row["seq_no"]] = (row["entity_type"], data)
+                state, kind = states[row["entity_id"]], row["entity_type"]
+                if row["kind"] == "entity.updated" and kind in self._base.merge:
+                    data = _merged(state.at(row["seq_no"]).get(kind), row["data"])
+                state.changes[row["seq_no"]] = (kind, data)
         return states
 
     def _rows(self, where: Callable[[], pl.Expr]) -> list[Row]:
@@ -274,6 +281,14 @@ def _data(text: str | None) -> Any:
     """Return the data of an entity; an empty object if the event has none."""
     value = json.loads(text) if text is not None else None
     return {} if value is None else value
+
+
+def _merged(before: Any, text: str | None) -> Any:
+    """Return the data of an entity after an update that changes only the fields that it has."""
+    value = json.loads(text) if text is not None else None
+    if value is None:
+        return {} if before is None else before
+    return {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
 
 
 def _key(reading: GraphRead) -> tuple[Any, ...]:

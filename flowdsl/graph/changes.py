@@ -111,6 +111,13 @@ def _next_nameless(events: LinkEvents, nameless: Index) -> Seqs:
     return ends
 
 
+def following(keys: npt.NDArray[np.int64]) -> tuple[Index, Index]:
+    """Return the rows that are not the first of their key, and for each the row of the same key before it."""
+    order = np.argsort(keys, kind="stable")
+    again = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+    return order[again + 1], order[again]
+
+
 def first_said(keys: npt.NDArray[np.int64], deleted: Mask) -> tuple[Mask, Mask]:
     """Mark the first row of each key, and the rows whose previous row of the same key is not a deletion."""
     order = np.argsort(keys, kind="stable")

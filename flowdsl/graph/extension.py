@@ -10,7 +10,8 @@ import numpy as np
 from flowdsl.graph.entities import NONE, EntityIndex
 from flowdsl.graph.link_keys import LinkKeys
 from flowdsl.graph.links import METADATA
-from flowdsl.graph.state import GraphRequirements, GraphState
+from flowdsl.graph.requirements import GraphRequirements
+from flowdsl.graph.state import GraphState
 
 
 def grown(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,9 @@ FORMATS: Final = (".parquet", ".csv", ".jsonl")
 _READING: Final = 0.3
 
 
-def read_graph(folder: str | os.PathLike[str], *, progress: Progress = None) -> EntityGraph:
+def read_graph(
+    folder: str | os.PathLike[str], *, merge: Iterable[str] = (), progress: Progress = None
+) -> EntityGraph:
     r"""Read a graph from a folder.
 
     `entities/user.parquet` (or `.csv`, `.jsonl`) has the entities of type `user` with their `id`;
@@ -34,6 +37,8 @@ def read_graph(folder: str | os.PathLike[str], *, progress: Progress = None) -> 
     ----------
     folder
         The folder.
+    merge
+        As of `EntityGraph`: the entity types whose updates change only the fields that they have.
     progress
         As in `replay`; counts entities and links.
 
@@ -80,7 +85,7 @@ def read_graph(folder: str | os.PathLike[str], *, progress: Progress = None) -> 
         linked = _read(links[0], read) if links else None
         # known only now for text files
         follower.total = read.done
-        return EntityGraph(entities, linked, progress=made.advance_to)
+        return EntityGraph(entities, linked, merge=merge, progress=made.advance_to)
 
 
 def _rows_of(paths: list[Path]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -18,11 +18,13 @@ from flowdsl.graph.fetchers import Fetcher
 from flowdsl.graph.ingest import entity_documents, link_frame
 from flowdsl.graph.link_keys import LinkKeyTables, SnapshotLinkKeys
 from flowdsl.graph.links import METADATA, LinkTable
-from flowdsl.graph.state import GraphRequirements, GraphState
+from flowdsl.graph.requirements import GraphRequirements
+from flowdsl.graph.state import GraphState
 from flowdsl.graph.versions import VersionBlock, VersionStore
 from flowdsl.log.uuids import one_spelling
 from flowdsl.progress import Progress, ProgressReporter, Tick, run_in_background, track
 from flowdsl.rules import FLOWDSL, Rules
+from flowdsl.text import short_repr
 from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Tag
@@ -44,6 +46,9 @@ class EntityGraph:
     links
         A frame or list of mappings with `link_type, source_id, target_id` and optionally `link_id` and
         `metadata`, in the order of creation. Of links with the same identity the last one counts.
+    merge
+        The entity types whose `entity.updated` events change only the fields that they have (at the top
+        level; null sets null). Otherwise an update sets the whole entity.
     progress
         As in `replay`; counts entities and links.
 
@@ -64,8 +69,10 @@ class EntityGraph:
         entities: Mapping[str, Any] | None = None,
         links: Any = None,
         *,
+        merge: Iterable[str] = (),
         progress: Progress = None,
     ) -> None:
+        self.merge = _entity_types(merge)
         self._lock = threading.Lock()
         self._interner = Interner()
         self._types: dict[str, tuple[int, Numbers]] = {}
@@ -94,7 +101,8 @@ class EntityGraph:
         entities: dict[str, object] = {name: len(ids) for name, (_, ids) in self._types.items()}
         entities.update(dict.fromkeys(self._fetchers, "function"))
         links = {name: table.size for name, table in self._links.items()}
-        return f"EntityGraph(entities={entities}, links={links})"
+        merge = f", merge={sorted(self.merge)}" if self.merge else ""
+        return f"EntityGraph(entities={entities}, links={links}{merge})"
 
     @property
     def entity_types(self) -> tuple[str, ...]:
@@ -162,12 +170,23 @@ class EntityGraph:
         GraphState
             The state before the first event.
 
+        Raises
+        ------
+        DataError
+            If updates are merged, and the runtime replaces entities.
+
         Examples
         --------
-        >>> from flowdsl.graph.state import GraphRequirements
+        >>> from flowdsl.graph.requirements import GraphRequirements
         >>> EntityGraph().start(GraphRequirements()).changing
         False
         """
+        if self.merge and not rules.merges:
+            raise DataError(
+                f"updates of {', '.join(sorted(self.merge))} are merged, and {rules.name} replaces the whole entity",
+                allowed="a graph without merge",
+                hint="let updates carry the whole entity, and leave merge out: that is what production needs",
+            )
         if rules.uuids:
             with self._lock:
                 self._spelled = self._spelled or self._one_spelling()
@@ -203,6 +222,7 @@ class EntityGraph:
             type_numbers=numbers,
             links=links,
             tables=self._tables,
+            merge=self.merge,
             known_links=lambda: [known for name in self._links for known in self._known(name, name in links)],
         )
 
@@ -325,7 +345,7 @@ class EntityGraph:
     def _recoded(self, code_of: Codes, interner: Interner, link_ids: dict[str, pl.Series]) -> EntityGraph:
         """Return this graph with other codes for its ids."""
         graph = EntityGraph()
-        graph._interner, graph._fetchers = interner, self._fetchers
+        graph._interner, graph._fetchers, graph.merge = interner, self._fetchers, self.merge
         graph._types = {name: (start, code_of[codes]) for name, (start, codes) in self._types.items()}
         graph._blocks = [VersionBlock(b.documents, code_of[b.ids], interner) for b in self._blocks]
         for name, table in self._links.items():
@@ -342,6 +362,14 @@ class EntityGraph:
         current = np.full(len(self._interner), NONE, np.int32)
         current[codes] = start + np.arange(len(codes))
         return EntityIndex(current)
+
+
+def _entity_types(given: object) -> frozenset[str]:
+    """Return the types whose updates are merged. Raises `DataError`"""
+    names = list(given) if isinstance(given, Iterable) and not isinstance(given, (str, Mapping)) else None
+    if names is None or not all(isinstance(name, str) and name for name in names):
+        raise DataError(f"merge is {short_repr(given)}", allowed="a list of entity types: ['user']")
+    return frozenset(names)
 
 
 def _rows(entities: Mapping[str, Any], links: Any) -> int | None:

@@ -6,7 +6,7 @@ once, and later changes cannot leak into earlier answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.graph.changes import LinkEvents, change_links, first_said, metadata_of
+from flowdsl.graph.changes import LinkEvents, change_links, first_said, following, metadata_of
 from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedVersions
 from flowdsl.graph.fetchers import FetcherSession
 from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables, SnapshotLinkKeys
 from flowdsl.graph.links import LinkTable
+from flowdsl.graph.merging import merged_data
+from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.graph.sorted_run import ALIVE
 from flowdsl.graph.versions import Compaction, VersionStore
 from flowdsl.log.event_rows import EventRows
@@ -28,7 +30,7 @@ from flowdsl.values.interner import Codes, Interner
 from flowdsl.values.json_extraction import Documents
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.key_collection import Inside
-from flowdsl.values.masks import where_equal, where_present
+from flowdsl.values.masks import where_among, where_present
 from flowdsl.values.paths import Path
 from flowdsl.values.state_fields import (
     INTERNER,
@@ -49,42 +51,6 @@ _NO_ROWS = np.zeros(0, np.int64)
 SeqNos = npt.NDArray[np.int64]
 
 
-def _pair(texts: Sequence[str]) -> tuple[str, str]:
-    name, direction = texts
-    return name, direction
-
-
-@dataclass(frozen=True)
-class GraphRequirements(StateObject):
-    """Parts of the graph that a set of flows reads; nothing else is kept of the log."""
-
-    # paths are a hint, taken from the flows that resume
-    saved = keeps(
-        entities=FlagField(),
-        paths=SharedField("hints"),
-        links=ListField(ListField(TextField(), _pair), frozenset),
-        types=ListField(TextField(), frozenset),
-    )
-
-    entities: bool = False
-    paths: frozenset[Path] = frozenset()
-    links: frozenset[tuple[str, str]] = frozenset()
-    types: frozenset[str] = frozenset()
-
-    @classmethod
-    def restored(cls, said: dict[str, Any], source: StateReader) -> GraphRequirements:
-        return cls(**said)
-
-    def union(self, other: GraphRequirements) -> GraphRequirements:
-        """Return the requirements of both."""
-        return GraphRequirements(
-            self.entities or other.entities,
-            self.paths | other.paths,
-            self.links | other.links,
-            self.types | other.types,
-        )
-
-
 @dataclass
 class GraphState(StateObject):
     """Entities and links as of each event of the chunk that was last passed to `advance`"""
@@ -103,6 +69,7 @@ class GraphState(StateObject):
         tables=SharedField("tables"),
         identities=OptionalField(ObjectField(LinkKeys)),
         frozen=FlagField(),
+        merge=ListField(TextField(), frozenset),
     )
 
     interner: Interner
@@ -119,6 +86,10 @@ class GraphState(StateObject):
     known_links: Callable[[], list[SnapshotLinkKeys]] = list
     identities: LinkKeys | None = None
     frozen: bool = False
+    merge: frozenset[str] = frozenset()
+    """The entity types whose updates change only the fields that they have."""
+    before: Numbers = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Of each event of the chunk, the version of its entity before it; only where a flow asks for it."""
 
     def said(self) -> dict[str, Any]:
         # the keys of a snapshot's links are usually built at the first change; a saved state needs them now
@@ -155,6 +126,7 @@ class GraphState(StateObject):
             self.tables,
             self.known_links,
             None if self.identities is None else self.identities.fork(),
+            merge=self.merge,
         )
 
     # -- lookups --------------------------------------------------------------------------------------
@@ -233,11 +205,10 @@ class GraphState(StateObject):
         entities are looked up, unless a function supplies their type.
         """
         unmet: list[Index] = []
-        if not self.frozen and len(events):
-            if self.needs.entities:
-                unmet.append(self._advance_entities(events))
-            if self.links:
-                unmet.append(self._advance_links(events))
+        if len(events) and self.needs.entities and (self.needs.before or not self.frozen):
+            unmet.append(self._advance_entities(events))
+        if len(events) and self.links and not self.frozen:
+            unmet.append(self._advance_links(events))
         return np.sort(np.concatenate(unmet)) if any(map(len, unmet)) else _NO_ROWS
 
     def commit(self) -> None:
@@ -251,19 +222,36 @@ class GraphState(StateObject):
     def _advance_entities(self, events: EventRows) -> Index:
         deleted = events.of_kinds("entity.deleted")
         rows = np.flatnonzero(deleted | events.of_kinds("entity.created", "entity.updated"))
+        if self.needs.before:
+            self.before = np.full(len(events), NONE, np.int32)
         if not len(rows):
             return _NO_ROWS
         frame = events.frame
         ids = self.interner.intern(frame["entity_id"][rows])
         types = self._type_codes(frame["entity_type"][rows])
+        merging = self._merging(events, rows, types)
+        if self.needs.before or merging.any():
+            current = self._current(ids, types)
+        if self.needs.before:
+            self.before[rows] = current
+            if self.frozen:
+                return _NO_ROWS
         fetched = np.isin(types, [self.type_numbers[n] for n in self.fetchers if n in self.type_numbers])
-        unmet = self._unmet(ids, types, deleted[rows]) & ~fetched
+        keys = ids.astype(np.int64) * len(self.type_numbers) + types
+        unmet = self._unmet(keys, ids, types, deleted[rows]) & ~fetched
         versions = np.full(len(rows), NONE, np.int32)
         set_ = np.flatnonzero(~deleted[rows])
         if len(set_):
             data = frame["data"][rows[set_]] if "data" in frame.columns else _nulls(len(set_))
+            if merging.any():
+                data = merged_data(
+                    data, set_, merging, keys, deleted[rows], lambda some: self.versions.texts(current[some])
+                )
             start = self.versions.add(Documents(data, hints=self.needs.paths), ids[set_])
             versions[set_] = start + np.arange(len(set_))
+        if self.needs.before:
+            later, earlier = following(keys)
+            self.before[rows[later]] = versions[earlier]
         positions = rows.astype(np.int32)
         for name, index in self.by_type.items():
             mine = types == self.type_numbers.get(name, -1)
@@ -275,21 +263,42 @@ class GraphState(StateObject):
             self._put_anywhere(ids[rest], positions[rest], types[rest], versions[rest])
         return rows[unmet]
 
-    def _unmet(self, ids: Codes, types: npt.NDArray[np.int16], deleted: Mask) -> Mask:
+    def _merging(self, events: EventRows, rows: Index, types: npt.NDArray[np.int16]) -> Mask:
+        """Mark the updates that change only the fields that they have."""
+        if not self.merge:
+            return np.zeros(len(rows), np.bool_)
+        merged = [self.type_numbers[name] for name in self.merge if name in self.type_numbers]
+        mask: Mask = events.of_kinds("entity.updated")[rows] & np.isin(types, merged)
+        return mask
+
+    def _unmet(self, keys: SeqNos, ids: Codes, types: npt.NDArray[np.int16], deleted: Mask) -> Mask:
         """Mark the deletions of entities that do not exist."""
         if not deleted.any():
             return deleted
-        first, alive = first_said(ids.astype(np.int64) * len(self.type_numbers) + types, deleted)
+        first, alive = first_said(keys, deleted)
         asked = np.flatnonzero(first & deleted)
-        codes, kinds = ids[asked], types[asked]
-        known = codes < len(self.type_of)
-        here = known & (self.type_of.take(np.where(known, codes, 0)) == kinds)
-        here &= self.anywhere.currents(codes) != NONE
-        if self.several.of:
-            for row in np.flatnonzero(np.isin(codes, np.fromiter(self.several.of, np.int32))).tolist():
-                here[row] = self.several.of[int(codes[row])].get(int(kinds[row]), NONE) != NONE
-        alive[asked] = here
+        alive[asked] = self._given(ids[asked], types[asked]) != NONE
         return deleted & ~alive
+
+    def _current(self, ids: Codes, types: npt.NDArray[np.int16]) -> Numbers:
+        """Return the version of each entity before the chunk, also of what functions supply."""
+        found = self._given(ids, types)
+        for name in self.fetchers:
+            mine = np.flatnonzero(types == self.type_numbers.get(name, -1))
+            if len(mine):
+                self._fetch(name, ids[mine])
+                found[mine] = self.by_type[name].currents(ids[mine])
+        return found
+
+    def _given(self, ids: Codes, types: npt.NDArray[np.int16]) -> Numbers:
+        """Return the version of each entity before the chunk; `NONE` for what functions supply."""
+        known = ids < len(self.type_of)
+        here = known & (self.type_of.take(np.where(known, ids, 0)) == types)
+        found = np.where(here, self.anywhere.currents(ids), np.int32(NONE))
+        if self.several.of:
+            for row in np.flatnonzero(np.isin(ids, np.fromiter(self.several.of, np.int32))).tolist():
+                found[row] = self.several.of[int(ids[row])].get(int(types[row]), NONE)
+        return found
 
     def _put_anywhere(
         self, ids: Codes, positions: Numbers, types: npt.NDArray[np.int16], versions: Numbers
@@ -327,7 +336,7 @@ class GraphState(StateObject):
         frame = events.frame
         link_ids = frame["link_id"][rows] if "link_id" in frame.columns else _nulls(len(rows))
         # link ids are unique across types: a link of another type replaces one that is used here
-        used = _among(frame["link_type"], list(self.links))[rows] | where_present(link_ids)
+        used = where_among(frame["link_type"], list(self.links))[rows] | where_present(link_ids)
         if not used.any():
             return _NO_ROWS
         if self.identities is None:
@@ -385,13 +394,6 @@ class GraphState(StateObject):
         for index in (self.anywhere, *self.by_type.values()):
             index.renumber(mapping)
         self.several.renumber(mapping)
-
-
-def _among(texts: pl.Series, wanted: Iterable[str]) -> npt.NDArray[np.bool_]:
-    mask = np.zeros(len(texts), np.bool_)
-    for text in wanted:
-        mask |= where_equal(texts, text)
-    return mask
 
 
 def _nulls(size: int) -> pl.Series:

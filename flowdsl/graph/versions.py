@@ -284,16 +284,23 @@ class VersionStore(StateObject):
         if not self.size or absent.all():
             return Column(len(versions), Tag.MISSING)
         column = self._take(
-            below, np.where(absent, self._any_of(versions), versions) if absent.any() else versions
+            # for negative versions a valid one of the same block, to keep reads local
+            below,
+            np.where(absent, np.int32(versions.max()), versions) if absent.any() else versions,
         )
         if absent.any():
             column.tags = np.where(absent, np.uint8(Tag.MISSING), column.tag_array())
         return column
 
-    @staticmethod
-    def _any_of(versions: npt.NDArray[np.int32]) -> np.int32:
-        """Return a valid number to use for negative versions, from the same block to keep reads local."""
-        return np.int32(versions.max())
+    def texts(self, versions: npt.NDArray[np.int32]) -> pl.Series:
+        """Return the documents of versions as JSON text, as they were given; null for negative versions."""
+        texts = pl.Series([None], dtype=pl.String).new_from_index(0, len(versions))
+        which = np.searchsorted(self._starts, versions, side="right") - 1
+        for block in np.unique(which[versions >= 0]).tolist():
+            rows = np.flatnonzero((which == block) & (versions >= 0))
+            given = self._blocks[block].documents.gather(versions[rows] - self._starts[block]).json()
+            texts = texts.scatter(rows, given.fill_null("null"))
+        return texts
 
     def _take(self, below: Path, versions: npt.NDArray[np.int32]) -> Column:
         low, high = int(versions.min()), int(versions.max())

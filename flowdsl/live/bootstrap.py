@@ -96,6 +96,7 @@ class Bootstrap:
             return None
         if found is None:
             return None
+        self._check_merging(found.state)
         lost = found.state.lost_with(self.plan)
         if lost and discard:
             self._give_up(found.state, lost)
@@ -117,6 +118,18 @@ class Bootstrap:
             for one in found.earlier
         ]
         return Checkpoint("", found.place, self._fitted(found.state, self.graph), tuple(earlier))
+
+    def _check_merging(self, state: State) -> None:
+        """Refuse a graph that does with updates what the saved one does not."""
+        if self.graph is None or self.graph.merge == state.graph.merge:
+            return
+        before, now = (
+            ", ".join(sorted(names)) or "nothing" for names in (state.graph.merge, self.graph.merge)
+        )
+        raise LiveError(
+            f"the consumer {self.consumer.name!r} has a state in which updates merge {before}, and the graph merges {now}",
+            hint="give the graph with the merge of before; another consumer_name begins anew beside it",
+        )
 
     def _give_up(self, state: State, lost: list[StepState]) -> None:
         rows = given_up(state, lost, self.now())

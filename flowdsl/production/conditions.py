@@ -225,6 +225,7 @@ def _computed_hint(node: Expression) -> str:
     asked = sorted(graph_calls(node), key=str)
     if asked:
         return asked[0].asks.nearest
-    paths = sorted(str(part) for part in node.walk() if isinstance(part, Reference))
+    found = (part for part in node.walk() if isinstance(part, Reference) and part.path[0] != "before")
+    paths = sorted(map(str, found))
     of = f" beside {paths[0]}" if paths else ""
     return f"let the events carry the answer{of}, and compare that: data.flag == true"

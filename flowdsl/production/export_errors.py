@@ -8,7 +8,7 @@ from typing import Final
 
 from flowdsl.errors import BuildError, ExportError
 from flowdsl.operators.batch import BATCH
-from flowdsl.scope import EVENT, Scope
+from flowdsl.scope import BEFORE, EVENT, Scope
 from flowdsl.values.paths import Path, path_text
 
 # of `batch`, what production's `_batch` has
@@ -73,6 +73,12 @@ class StepExportScope:
                     f"production has no {path_text(path)!r}: the event itself is no variable there",
                     allowed=self._known(),
                 )
+            elif shape is BEFORE:
+                self.refuse(
+                    f"production has no {path_text(path)!r}: it keeps no entity as it was before the event",
+                    allowed=self._known(),
+                    hint="let the events carry what was before, and read that: data.before",
+                )
             elif shape is BATCH and len(path) > 1 and path[1] not in BATCH_PARTS:
                 self.refuse(
                     f"production's batch has no {path[1]!r}",
@@ -90,5 +96,5 @@ class StepExportScope:
         return ", ".join(
             name
             for name, shape in variables.items()
-            if shape is not EVENT and not (name == "batch" and shape is BATCH)
+            if shape not in (EVENT, BEFORE) and not (name == "batch" and shape is BATCH)
         )

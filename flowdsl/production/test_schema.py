@@ -111,6 +111,13 @@ _GRAPH = _object(
             [{"link_type": "follows", "source_id": "ann", "target_id": "bob"}],
             default=[],
         ),
+        "merge": _list(
+            "Merge",
+            "the entity types whose updates change only the fields that they have",
+            {"type": "string", "minLength": 1},
+            ["user"],
+            default=[],
+        ),
     },
     examples=[{"entities": {"user": {"ann": {"name": "Ann"}}}}],
 )

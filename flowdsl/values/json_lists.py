@@ -42,6 +42,13 @@ class JsonLists:
         starts = (np.cumsum(self.counts) - self.counts).take(index)
         return JsonLists(counts, self.elements.take(ranges(starts, counts)))
 
+    def only(self, *tags: Tag) -> Mask:
+        """Return a mask of the lists whose elements all have one of these types."""
+        odd = np.flatnonzero(~self.elements.is_(*tags))
+        mask = np.ones(len(self.counts), np.bool_)
+        mask[np.searchsorted(np.cumsum(self.counts), odd, side="right")] = False
+        return mask
+
     def where(self, kept: Mask) -> JsonLists:
         """Return the lists with nothing in those outside of a mask."""
         inside = np.repeat(kept, self.counts)

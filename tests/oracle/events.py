@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +73,13 @@ class Link:
 class PlainGraph:
     """Entities by type and id, and links in the order in which they were created, each under its identity."""
 
-    def __init__(self, entities: Mapping[str, Mapping[Any, Any]], links: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        entities: Mapping[str, Mapping[Any, Any]],
+        links: Sequence[Mapping[str, Any]],
+        merge: Collection[str] = (),
+    ) -> None:
+        self.merge = merge
         self.entities = {
             kind: {str(entity_id): _entity(str(entity_id), data) for entity_id, data in of_kind.items()}
             for kind, of_kind in entities.items()
@@ -97,9 +103,25 @@ class PlainGraph:
                 self.entities.get(fields["entity_type"], {}).pop(fields["entity_id"], MISSING) is not MISSING
             )
         else:
-            entity = _entity(fields["entity_id"], fields.get("data"))
+            entity = _entity(fields["entity_id"], self._whole(event))
             self.entities.setdefault(fields["entity_type"], {})[fields["entity_id"]] = entity
         return True
+
+    def _whole(self, event: Event) -> Any:
+        """The data after an event: with what it does not say, where updates of its type are merged (rule 30)."""
+        data, before = event.fields.get("data"), self.entity_of(event)
+        merges = event.kind == "entity.updated" and event.fields["entity_type"] in self.merge
+        if not merges or before is NOTHING:
+            return data
+        if data is None:
+            return before
+        return {**before, **data} if isinstance(before, dict) and isinstance(data, dict) else data
+
+    def entity_of(self, event: Event) -> Any:
+        """The entity that an event is about, of the event's type; missing where there is none."""
+        if not event.kind.startswith("entity."):
+            return NOTHING
+        return self.entities.get(event.fields["entity_type"], {}).get(event.fields["entity_id"], NOTHING)
 
     def find(self, entity_id: str, kind: str | None) -> list[Any]:
         """The entity with an id, as a list of one or none; an id that lives in two types fails (rule 7)."""

@@ -12,6 +12,7 @@ from typing import Any
 from flowdsl import Flow
 from flowdsl.operators.cap import Cap
 from flowdsl.operators.wait import Wait
+from flowdsl.values.json_types import MISSING
 from oracle.caps import CapStep
 from oracle.events import Event, PlainGraph
 from oracle.steps import STEPS, Context, Step
@@ -207,16 +208,17 @@ class _World:
         every = [step for flow in self.flows for step in flow.steps]
         steps = [step for step in every if step.method in ("resolve", "fan_out")]
         if event.kind == "entity.deleted":
-            return bool(steps)
+            return bool(steps) or any(map(_reads_before, self.flows))
         kinds = {step.via for step in steps} - {None}  # type: ignore[attr-defined]
         kinds |= {call.link_type for step in every for call in step.graph_calls}
         return bool(kinds) and event.fields.get("link_type") in {*kinds, None}
 
-    def run(self, event: Event) -> None:
-        """Take one event through all flows that it triggers."""
+    def run(self, event: Event, before: Any) -> None:
+        """Take one event through all flows that it triggers; those that ask for it get the entity before it (rule 29)."""
         for flow, steps in zip(self.flows, self.steps, strict=True):
             if steps and event.triggers(flow.trigger):
-                steps[0].place.enter(steps[0], Context(event, event.variables()))  # type: ignore[attr-defined]
+                own = {"before": before} if before is not MISSING and _reads_before(flow) else {}
+                steps[0].place.enter(steps[0], Context(event, {**event.variables(), **own}))  # type: ignore[attr-defined]
 
 
 def interpret(
@@ -225,6 +227,7 @@ def interpret(
     entities: Mapping[str, Mapping[Any, Any]] | None = None,
     links: Sequence[Mapping[str, Any]] = (),
     *,
+    merge: Collection[str] = (),
     start: int | None = None,
     stop: int | None = None,
     only: Collection[int] | None = None,
@@ -240,7 +243,7 @@ def interpret(
     """
     log = [Event.of(event) for event in events]
     log = [event for event in log if stop is None or event.seq_no < stop]
-    world = _World(flows, PlainGraph(entities or {}, links))
+    world = _World(flows, PlainGraph(entities or {}, links, merge))
     if as_of == "end":
         for event in log:
             world.change(event)
@@ -252,9 +255,10 @@ def interpret(
         world.advance(max(world.clock, (ahead or {}).get(event.seq_no, event.timestamp)))
         if event.timestamp < world.clock:
             world.outcome.late.append(event.seq_no)
+        before = copy.deepcopy(world.graph.entity_of(event))
         world.change(copy.deepcopy(event))
         if (start is None or event.seq_no >= start) and (only is None or event.seq_no in only):
-            world.run(event)
+            world.run(event, before)
     for seq_no, clock in left:
         if stop is None or seq_no < stop:
             world.advance(clock)
@@ -262,6 +266,13 @@ def interpret(
         world.ending = True
         world.advance(FOREVER)
     return _finished(world)
+
+
+def _reads_before(flow: Flow) -> bool:
+    """Whether a flow says `before`; a Python function may read anything."""
+    if not flow.trigger.kind.startswith("entity."):
+        return False
+    return any(step.paths is None or any(p[0] == "before" for p in step.paths) for step in flow.steps)
 
 
 def _finished(world: _World) -> Outcome:

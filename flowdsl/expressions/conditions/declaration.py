@@ -64,6 +64,9 @@ class Function:
         whether it is also called where an argument is missing
     natural
         whether every result is a whole number from 0 on
+    with_before
+        whether it is handed the value that `before` has at the same path, too; its argument is a path into
+        `data`
     constants
         for an argument, what is wrong with a constant that a call gives there, or None: such a call is
         refused when the flow is built
@@ -86,6 +89,7 @@ class Function:
     several: bool = False
     with_missing: bool = False
     natural: bool = False
+    with_before: bool = False
     constants: Mapping[str, Callable[[Scalar], str | None]] = field(default_factory=dict)
     asks: Asking | None = None
 

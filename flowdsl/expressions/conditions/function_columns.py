@@ -5,12 +5,12 @@ It returns the results and the rows that it leaves to the function itself; see `
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
 
-from flowdsl.expressions.conditions.comparison import as_mask, member
+from flowdsl.expressions.conditions.comparison import as_mask, compare, member
 from flowdsl.expressions.conditions.operands import (
     ConstantOperand,
     Operand,
@@ -21,6 +21,7 @@ from flowdsl.expressions.conditions.operands import (
     tagged,
 )
 from flowdsl.values.columns import Column
+from flowdsl.values.json_lists import JsonLists
 from flowdsl.values.json_types import Mask, Tag
 from flowdsl.values.masks import holds_piece
 
@@ -65,6 +66,34 @@ def contains(size: int, whole: Operand, part: Operand) -> tuple[Column, Where]:
     if np.any(both):
         mask = _find("contains", whole, part) & both
     return boolean(mask), ~both
+
+
+def changed(size: int, now: Operand, before: Operand) -> tuple[Column, Where]:
+    """Return where two values differ; those of arrays and of objects are left open."""
+    same, unknown = compare("==", now, before, size)
+    return boolean(~same), unknown
+
+
+def added(size: int, now: Column, before: Column) -> tuple[Column, Where]:
+    """Return the elements of lists that other lists have not; lists of floats, lists or objects are left
+    open, and so is what is no list.
+    """
+    new, old = JsonLists.of(now), JsonLists.of(before)
+    plain = new.only(*_SIMPLE) & old.only(*_SIMPLE) & now.is_(Tag.ARRAY, Tag.NULL, Tag.MISSING)
+    rows, known = (
+        pl.DataFrame({"row": np.repeat(np.arange(size), lists.counts), "item": lists.elements.to_json()})
+        for lists in (new, old)
+    )
+    left = rows.join(known, on=["row", "item"], how="anti", maintain_order="left")
+    joined = left.group_by("row", maintain_order=True).agg(pl.col("item").str.join(","))
+    texts = np.full(size, "", object)
+    texts[joined["row"].to_numpy()] = joined["item"].to_numpy()
+    nested = "[" + pl.Series(texts, dtype=pl.String) + "]"
+    return Column(size, Tag.ARRAY, nested=nested), ~plain
+
+
+# types of which equal values have equal text
+_SIMPLE: Final = (Tag.NULL, Tag.BOOL, Tag.INT, Tag.TEXT)
 
 
 def within(size: int, part: Operand, whole: Operand) -> tuple[Column, Where]:

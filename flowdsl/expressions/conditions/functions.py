@@ -20,6 +20,15 @@ def _contains(whole: Any, part: Any, *, name: str = "contains", position: int = 
     return any(equal(item, part) for item in whole)
 
 
+def _added(now: Any, before: Any) -> list[Any]:
+    if now is MISSING or now is None:
+        return []
+    if not isinstance(now, list):
+        raise OperandTypeError("added", ("array",), 0, kind(now))
+    known = before if isinstance(before, list) else []
+    return [item for item in now if not any(equal(item, one) for one in known)]
+
+
 def _column(name: str) -> Vectorized:
     return late("flowdsl.expressions.conditions.function_columns", name)
 
@@ -92,6 +101,26 @@ _OWN: Final = (
     ),
     *VALUE_FUNCTIONS,
     *GRAPH_FUNCTIONS,
+    Function(
+        "changed",
+        "Test whether a field of an entity has another value than before the event.",
+        "changed(data.status)",
+        {"field": PATH},
+        "boolean",
+        lambda now, before: not equal(now, before),
+        _column("changed"),
+        with_before=True,
+    ),
+    Function(
+        "added",
+        "Return the elements of a list that it had not before the event, in order.",
+        "added(data.mentions)",
+        {"field": PATH},
+        "array",
+        _added,
+        _column("added"),
+        with_before=True,
+    ),
 )
 FUNCTIONS: Final[Registry[Function]] = Registry(
     "flowdsl.functions", {function.name: function for function in _OWN}, instance_problem(Function)

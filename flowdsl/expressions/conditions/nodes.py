@@ -141,6 +141,8 @@ class FunctionCall(Expression):
                 )
             if kinds and kinds != PATH:
                 require(self.function, kinds, argument)
+            if known.with_before:
+                _check_field(known, argument)
         self._check_constants(known)
         object.__setattr__(self, "kind", None if known.result == "any" else known.result)
 
@@ -175,9 +177,14 @@ class FunctionCall(Expression):
             given.setdefault(places[name], ConditionLiteral(default))
         return cls(function, tuple(argument for _, argument in sorted(given.items())))
 
-    @property
-    def children(self) -> tuple[Expression, ...]:
-        return self.arguments
+    @cached_property
+    def children(self) -> tuple[Expression, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Arguments, and of a function that compares with `before` the value there."""
+        if not _function(self.function).with_before:
+            return self.arguments
+        (argument,) = self.arguments
+        assert isinstance(argument, Reference)
+        return argument, Reference(("before", *argument.path[1:]))
 
     @property
     def written(self) -> list[tuple[str | None, Expression]]:
@@ -195,6 +202,14 @@ class FunctionCall(Expression):
     def __str__(self) -> str:
         arguments = (f"{name}={node}" if name else str(node) for name, node in self.written)
         return f"{self.function}({', '.join(arguments)})"
+
+
+def _check_field(known: Function, argument: Expression) -> None:
+    if isinstance(argument, Reference) and argument.path[0] == "data" and len(argument.path) > 1:
+        return
+    raise ConditionError(
+        f"{known.name} takes a field of the event's data, not {clipped(argument)}", allowed=known.usage
+    )
 
 
 def _miscounted(known: Function, given: int) -> ConditionError:

@@ -13,6 +13,16 @@ from flowdsl.findings.views import BATCH, StepView, TemplateView
 from flowdsl.values.paths import Path, path_text
 
 _BATCH_PARTS = ("count", "key", "items")
+_OWN = {
+    "event": (
+        "the event itself is no variable there",
+        "leave it to the sink, or put it into the event's data",
+    ),
+    "before": (
+        "it keeps no entity as it was before the event",
+        "let the events carry what was before, and read that: data.before",
+    ),
+}
 
 
 def _reads(step: StepView) -> Iterator[tuple[Path, str]]:
@@ -61,15 +71,12 @@ def batch_part(step: StepView) -> Iterator[Violation]:
 
 @rule("event-variable", "error", StepView, target=True)
 def event_variable(step: StepView) -> Iterator[Violation]:
-    """Report the variable `event`, which production lacks."""
+    """Report the variables `event` and `before`, which production lacks."""
     for path, place in _all_reads(step):
-        if path[0] == "event" and not any(s.get("as") == "event" for s in step.flow.steps[: step.number]):
-            yield Violation(
-                place,
-                f"production has no {path_text(path)!r}: the event itself is no variable there",
-                "leave it to the sink, or put it into the event's data",
-                step.number,
-            )
+        name, set_before = path[0], {s.get("as") for s in step.flow.steps[: step.number]}
+        if name in _OWN and name in step.scope and name not in set_before:
+            why, hint = _OWN[name]
+            yield Violation(place, f"production has no {path_text(path)!r}: {why}", hint, step.number)
 
 
 @rule("undefined-variable", "error", StepView, target=True)
@@ -110,7 +117,7 @@ def _impossible(step: StepView, path: Path) -> tuple[str, str | None] | None:
     it.
     """
     root = path[0]
-    if root in ("_payload", "_delivered_to", "_batch", "batch", "event") and root in step.scope:
+    if root in ("_payload", "_delivered_to", "_batch", "batch", *_OWN) and root in step.scope:
         return None
     if root not in step.scope:
         hint = did_you_mean(root, [name for name in step.scope.variables if name != "event"])

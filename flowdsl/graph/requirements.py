@@ -1,0 +1,50 @@
+"""What flows read of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowdsl.values.paths import Path
+from flowdsl.values.state_fields import FlagField, ListField, SharedField, TextField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
+
+
+def _pair(texts: Sequence[str]) -> tuple[str, str]:
+    name, direction = texts
+    return name, direction
+
+
+@dataclass(frozen=True)
+class GraphRequirements(StateObject):
+    """Parts of the graph that a set of flows reads; nothing else is kept of the log."""
+
+    # paths are a hint, taken from the flows that resume
+    saved = keeps(
+        entities=FlagField(),
+        paths=SharedField("hints"),
+        links=ListField(ListField(TextField(), _pair), frozenset),
+        types=ListField(TextField(), frozenset),
+        before=FlagField(),
+    )
+
+    entities: bool = False
+    paths: frozenset[Path] = frozenset()
+    links: frozenset[tuple[str, str]] = frozenset()
+    types: frozenset[str] = frozenset()
+    before: bool = False
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> GraphRequirements:
+        return cls(**said)
+
+    def union(self, other: GraphRequirements) -> GraphRequirements:
+        """Return the requirements of both."""
+        return GraphRequirements(
+            self.entities or other.entities,
+            self.paths | other.paths,
+            self.links | other.links,
+            self.types | other.types,
+            self.before or other.before,
+        )
