@@ -29,7 +29,9 @@ REFERENCE: dict[str, tuple[str, tuple[str, ...]]] = {
         "Events and logs",
         (
             "link_created", "link_deleted", "entity_created", "entity_updated", "entity_deleted",
-            "read_events", "convert", "literal", "MemoryEventLog", "ParquetEventLog", "Position",
+            "read_events", "convert",
+            "guess",
+            "Guess", "literal", "MemoryEventLog", "ParquetEventLog", "Position",
         ),
     ),
     "graph": ("The graph", ("EntityGraph", "read_graph")),

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from flowdsl.graph.folder import read_graph
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
+    from flowdsl.log.guess import Guess, guess
     from flowdsl.operators.cap import Cap
     from flowdsl.production.schema import schema
 
@@ -60,6 +61,7 @@ _HOME = {
     "Flow": "api.flow",
     "FlowError": "errors",
     "FlowWarning": "events",
+    "Guess": "log.guess",
     "LiveError": "errors",
     "LoadError": "errors",
     "MemoryEventLog": "log",
@@ -81,6 +83,7 @@ _HOME = {
     "entity_deleted": "events",
     "entity_updated": "events",
     "fn": "expressions.fn",
+    "guess": "log.guess",
     "link_created": "events",
     "link_deleted": "events",
     "literal": "log",
@@ -110,6 +113,7 @@ __all__ = [
     "Flow",
     "FlowError",
     "FlowWarning",
+    "Guess",
     "LiveError",
     "LoadError",
     "MemoryEventLog",
@@ -131,6 +135,7 @@ __all__ = [
     "entity_deleted",
     "entity_updated",
     "fn",
+    "guess",
     "link_created",
     "link_deleted",
     "literal",

@@ -119,7 +119,7 @@ def to_polars(
         if table is None:
             raise DataError(f"a {type(value).__name__} is no frame", allowed=ACCEPTED)
         if not table.num_columns:
-            return pl.DataFrame({}, height=table.num_rows)
+            return pl.DataFrame(height=table.num_rows)
         return pl.DataFrame(plain(table))
 
 

@@ -38,7 +38,12 @@ _SHOWN: Final = 10
 def add(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", metavar="SOURCE", help="a file or glob; - reads stdin")
-    parser.add_argument("log", metavar="LOG", help="folder of the log; created if missing")
+    parser.add_argument("log", metavar="LOG", nargs="?", help="folder of the log; created if missing")
+    parser.add_argument(
+        "--guess",
+        action="store_true",
+        help="append nothing: print Python that reads the source, guessed from its first rows",
+    )
     parser.add_argument(
         "--column", action="append", default=[], metavar="FIELD=COLUMN", help="source of a field"
     )
@@ -87,6 +92,14 @@ def run(options: argparse.Namespace) -> int:
     """Convert, print a summary, and return 1 if rows could not be read."""
     from flowdsl.log import ParquetEventLog, convert
 
+    if options.guess:
+        from flowdsl.log.guess import guess
+
+        with _source(options) as source:
+            show(str(guess(source)))
+        return 0
+    if options.log is None:
+        raise UsageError("LOG is needed, the folder of the log to append to")
     columns = _columns(options)
     splits = {value: _parts(parts) for value, parts in pairs(options.split, "--split")}
     with _source(options) as source, ParquetEventLog(options.log) as log:

@@ -54,6 +54,10 @@ def empty_events() -> pl.DataFrame:
     return pl.DataFrame(schema=SCHEMA)
 
 
+class NotAnEventTableError(DataError):
+    """A table without the columns that every event table has."""
+
+
 def check_types(schema: Mapping[str, pl.DataType], place: str) -> None:
     """Raise `DataError`, with file, column and types, for a table that cannot be an event table.
 
@@ -65,11 +69,11 @@ def check_types(schema: Mapping[str, pl.DataType], place: str) -> None:
     """
     for name in ("kind", "timestamp"):
         if name not in schema:
-            raise DataError(
+            raise NotAnEventTableError(
                 f"no column {name!r} among {', '.join(map(repr, list(schema)[:12])) or 'none'}",
                 place=place,
                 allowed="kind and timestamp are needed; " + ", ".join(EVENT_COLUMNS) + " are known",
-                hint="read_events(…, columns={'kind': …, 'timestamp': …}) reads tables of other shapes",
+                hint="read_events(…, columns={'kind': …, 'timestamp': …}) reads tables of other shapes; guess(…) proposes a call",
             )
     for name in EVENT_COLUMNS:
         if name in schema and not _fits(name, schema[name]):

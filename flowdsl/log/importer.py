@@ -364,6 +364,20 @@ def _blocks(source: Any, problems: RowProblems) -> Iterator[TextBlock]:
     yield from _listed(source, problems)
 
 
+def rows_at_the_start(source: TableLike, most: int) -> list[dict[str, Any]]:
+    """Return the first rows of a source as they are; what cannot be read is left out."""
+    problems = RowProblems()
+    rows: list[dict[str, Any]] = []
+    for read in _blocks(source, problems):
+        content = with_objects(read, None, problems).content
+        found = content.head(most).to_dicts() if isinstance(content, pl.DataFrame) else content
+        assert isinstance(found, list), "without requests objects are read whole"
+        rows += found[: most - len(rows)]
+        if len(rows) >= most:
+            break
+    return rows
+
+
 def _listed(source: Iterable[Any], problems: RowProblems) -> Iterator[TextBlock]:
     numbered = enumerate(source)
     while some := list(islice(numbered, BLOCK)):

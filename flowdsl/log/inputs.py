@@ -6,19 +6,24 @@ import os
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
-from flowdsl.errors import DataError
+from flowdsl.errors import DataError, FlowError
 from flowdsl.log.catalog import has_catalog
+from flowdsl.log.columns import NotAnEventTableError
 from flowdsl.log.frames import frame_table
+from flowdsl.log.guess import guess
 from flowdsl.log.parquet import ParquetEventLog
 from flowdsl.log.rows import rows_frame
 from flowdsl.log.source import EventSource, LogLike, is_source
 from flowdsl.log.sources import FrameTable, ParquetFiles, files_of
 from flowdsl.log.table import EventTable
 from flowdsl.paths import path_of
+
+# columns named in a message
+_NAMED: Final = 12
 
 
 def open_log(log: LogLike) -> EventSource:
@@ -52,17 +57,35 @@ def open_log(log: LogLike) -> EventSource:
     """
     if is_source(log):
         return log
-    if isinstance(log, (str, os.PathLike)):
-        return _open_path(path_of(log))
-    table = frame_table(log)
-    if table is not None:
-        return EventTable(table)
+    try:
+        if isinstance(log, (str, os.PathLike)):
+            return _open_path(path_of(log))
+        table = frame_table(log)
+        if table is not None:
+            return EventTable(table)
+    except NotAnEventTableError as error:
+        raise _with_proposal(error, log) from None
     if isinstance(log, Iterable) and not isinstance(log, (Mapping, bytes)):
         return _listed(log)
     raise DataError(
         f"{type(log).__name__} is no event log",
         allowed="a log, a path or glob of Parquet files, a frame, an Arrow stream, a list of events",
         hint="read_events(…) reads files of other shapes",
+    )
+
+
+def _with_proposal(error: NotAnEventTableError, source: Any) -> NotAnEventTableError:
+    """Return the error with a call that would read the source, where one can be guessed."""
+    try:
+        proposal = guess(source)
+    except FlowError:
+        return error
+    names = ", ".join(map(repr, list(proposal.rows[0])[:_NAMED]))
+    return NotAnEventTableError(
+        f"{error.what.partition(' among ')[0]} among {names}",
+        place=error.place,
+        allowed=error.allowed,
+        hint=f"this may read it:\n{proposal.code}",
     )
 
 

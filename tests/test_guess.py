@@ -1,0 +1,173 @@
+"""`fd.guess` proposes how to read files and frames of any shape as events; the code it prints reads them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import flowdsl as fd
+from flowdsl import on
+from flowdsl.cli.main import main
+
+Shape = tuple[list[dict[str, Any]], dict[str, Any]]
+SHAPES: dict[str, Shape] = {
+    "a join table of an application": (
+        [{"created_at": "2026-01-01 09:00:00", "user_id": 1, "post_id": 2}],
+        {"kind": "link.created", "link_type": "acts_on", "source_id": "1", "target_id": "2"},
+    ),
+    "orders with local times": (
+        [
+            {"order_id": f"o{n}", "customer": "ann", "placed": f"03.11.2025 08:{n % 60:02}", "amount": 5.5}
+            for n in range(60)
+        ],
+        {"kind": "entity.created", "entity_type": "order", "entity_id": "o0"},
+    ),
+    "Segment": (
+        [
+            {
+                "type": "track", "event": event, "userId": "u1", "messageId": f"m{n}",
+                "timestamp": f"2026-01-01T00:00:0{n}.000Z", "properties": properties,
+            }
+            for n, (event, properties) in enumerate([("Viewed", {"product_id": "p1"}), ("Signed Up", {"plan": "pro"})])
+        ],
+        {"kind": "entity.created", "entity_type": "Viewed", "entity_id": "m0"},
+    ),
+    "GitHub events": (
+        [
+            {
+                "id": "1", "type": "WatchEvent", "actor": {"id": 7, "login": "ann"},
+                "repo": {"id": 9, "name": "o/r"}, "created_at": "2026-01-01T00:00:00Z",
+            }
+        ],
+        {"kind": "link.created", "link_type": "WatchEvent", "source_id": "7", "target_id": "9", "event_id": "1"},
+    ),
+    "ratings in seconds": (
+        [{"userId": 1, "movieId": 10, "rating": 4.0, "timestamp": 964982703}],
+        {"kind": "link.created", "source_id": "1", "target_id": "10"},
+    ),
+    "an audit log": (
+        [{"id": "a1", "op": op, "ts_ms": 1767225600000 + n} for n, op in enumerate(["insert", "update", "delete"])],
+        {"kind": "entity.created", "entity_type": "record", "entity_id": "a1"},
+    ),
+    "Slack": (
+        [{"type": "message", "user": "U1", "text": "hi", "ts": "1767225600.000100", "channel": "C1"}],
+        {"kind": "link.created", "link_type": "message", "source_id": "U1", "target_id": "C1"},
+    ),
+    "Mixpanel": (
+        [{"event": "Play", "properties": {"time": 1767225600, "distinct_id": "u1", "$insert_id": "x1", "song_id": "s1"}}],
+        {"kind": "link.created", "link_type": "Play", "source_id": "u1", "target_id": "s1", "event_id": "x1"},
+    ),
+    "CloudEvents": (
+        [
+            {
+                "specversion": "1.0", "id": "1", "source": "/s", "type": "link.created", "time": "2026-01-01T00:00:00Z",
+                "data": {"link_type": "likes", "source_id": "a", "target_id": "b"},
+            }
+        ],
+        {"kind": "link.created", "link_type": "likes", "source_id": "a"},
+    ),
+    "an event table": (
+        [{"kind": "entity.created", "timestamp": "2026-01-01T00:00:00Z", "entity_type": "u", "entity_id": "a"}],
+        {"kind": "entity.created", "entity_type": "u", "entity_id": "a"},
+    ),
+}  # fmt: skip
+
+
+def first_event(log: fd.MemoryEventLog) -> dict[str, Any]:
+    event: dict[str, Any] = next(iter(log.read())).to_pylist()[0]
+    return event
+
+
+@pytest.mark.filterwarnings("ignore::flowdsl.FlowWarning")
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_code_reads_every_row_as_an_event(name: str):
+    source, expected = SHAPES[name]
+    names: dict[str, Any] = {"fd": fd, "source": source}
+    exec(fd.guess(source).code, names)
+    log = names["log"]
+    assert log.last_seq_no() == len(source)
+    assert not len(log.problems)
+    assert expected.items() <= first_event(log).items()
+
+
+@pytest.mark.filterwarnings("ignore::flowdsl.FlowWarning")
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_a_file_is_read_by_the_code_with_its_path(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    source, _ = SHAPES["ratings in seconds"]
+    frame = pd.DataFrame(source)
+    write = {
+        ".jsonl": lambda path: Path(path).write_text(json.dumps(source[0])),
+        ".csv": lambda path: frame.to_csv(path, index=False),
+        ".parquet": lambda path: frame.to_parquet(path),
+    }
+    write[suffix](f"ratings{suffix}")
+    proposal = fd.guess(f"ratings{suffix}")
+    assert proposal.code.startswith(f'log = fd.read_events(\n    "ratings{suffix}",')
+    names: dict[str, Any] = {"fd": fd}
+    exec(proposal.code, names)
+    assert first_event(names["log"])["timestamp"] == dt.datetime(2000, 7, 30, 18, 45, 3, tzinfo=dt.UTC)
+
+
+def test_it_prints_the_code_with_the_first_events():
+    text = str(fd.guess(SHAPES["GitHub events"][0]))
+    assert "# each value of 'type' is a link type: WatchEvent" in text
+    assert "2026-01-01 00:00:00+00:00 link.created WatchEvent" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("03.11.2025 08:15", "%d.%m.%Y %H:%M"), ("31/12/2025", "%d/%m/%Y"), ("12/31/2025 08:15", "%m/%d/%Y %H:%M"),
+        ("2025/12/31 08:15:01", "%Y/%m/%d %H:%M:%S"), ("20251231", "%Y%m%d"), ("Wed Oct 10 20:19:24 +0000 2018", "%a %b %d %H:%M:%S %z %Y"),
+    ],
+)  # fmt: skip
+def test_formats_of_time_are_found(text: str, form: str):
+    assert fd.guess([{"when": text, "user": "a", "item": "b"}]).options["time_format"] == form
+
+
+@pytest.mark.parametrize(
+    ("number", "unit"),
+    [(1767225600, "s"), (1767225600123, "ms"), (1767225600123456, "us"), (1767225600123456789, "ns")],
+)
+def test_units_of_epochs_are_found_by_their_size(number: int, unit: str):
+    assert fd.guess([{"t": number, "user": "a", "item": "b"}]).options["time_unit"] == unit
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([], "the source has no rows"),
+        ([{"a": 1}], "no column holds times"),
+        ([{"at": "2026-01-01", "colour": "red"}], "no column holds ids"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_columns_that_there_are(rows: list[Any], reason: str):
+    with pytest.raises(fd.DataError, match=reason):
+        fd.guess(rows)
+
+
+def test_a_replay_of_a_frame_that_is_no_event_table_offers_the_call_that_reads_it():
+    frame = pd.DataFrame({"created_at": ["2026-01-01T00:00:00Z"], "user_id": [1], "post_id": [2]})
+    with pytest.raises(fd.DataError) as error:
+        fd.replay(on("link.created").map(a="x").deliver("s"), frame)
+    assert error.value.what == "no column 'kind' among 'created_at', 'user_id', 'post_id'"
+    assert f"this may read it:\n{fd.guess(frame).code}" in str(error.value)
+
+
+def test_the_command_line_prints_the_guess(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    Path("stars.csv").write_text("at,who,repository\n1767258000,ann,pandas\n")
+    assert main(["convert", "stars.csv", "--guess"]) == 0
+    assert capsys.readouterr().out == f"{fd.guess('stars.csv')}\n"
+    assert main(["convert", "stars.csv"]) == 2
+    assert "LOG is needed" in capsys.readouterr().err
