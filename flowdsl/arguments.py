@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
@@ -44,13 +44,17 @@ def whole_numbers(value: object, name: str, *, error: type[FlowError] = DataErro
     return [whole_number(one, name, error=error) for one in value]
 
 
+# no float holds more
+_MOST_SECONDS: Final = sys.float_info.max
+
+
 def seconds_of(value: object, name: str, *, error: type[FlowError] = DataError) -> float:
     """Return a number of seconds that a lock can wait.
 
     >>> seconds_of(5, "timeout")
     5.0
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
         raise error(f"{name} is {short_repr(value)}", allowed="seconds, from 0 up")
     return float(min(value, threading.TIMEOUT_MAX))
 

@@ -255,7 +255,7 @@ def test_names_from_a_flow_stay_text_in_the_page():
         ("reach >= x of today", "'x' is no value for reach\n  allowed: a part of today's"),
         ("reach == 3", "'==' is no bound\n  allowed: <= >= < >"),
         ("reach", "'reach' is no demand"),
-        (3, "a demand is text, not 3"),
+        (3, r"subject_to is \[3\]\n  allowed: text, or a list of texts"),
     ],
 )  # fmt: skip
 def test_a_demand_that_is_not_understood_is_refused(demand: Any, message: str):

@@ -111,6 +111,9 @@ def _from_log(
 
 def _of_graph(view: ProjectView, target: Target | None, graph: EntityGraph | None) -> list[Finding]:
     """Return a finding for each flow over a graph that merges updates, where the target does not."""
+    from flowdsl.results.options import check_graph
+
+    check_graph(graph)
     if graph is None or not graph.merge or rules_of(target).merges:
         return []
     types = ", ".join(sorted(graph.merge))

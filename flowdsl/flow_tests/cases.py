@@ -25,7 +25,7 @@ EXPECTATIONS: Final = ("deliveries", "drops", "failures")
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class FlowTestSpec:
-    """What a test of flows says, as data; `flowdsl.testing.FlowTest` adds `run` and `check`."""
+    """A test of flows as data; `flowdsl.testing.FlowTest` adds `run` and `check`."""
 
     name: str
     events: Sequence[Any]

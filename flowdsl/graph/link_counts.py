@@ -1,4 +1,4 @@
-"""How many links of one type each id has, as of each event of the current chunk."""
+"""Counts of the links of one type that each id has, as of each event of the current chunk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flows read of a graph."""
+"""Parts of a graph that flows read."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from flowdsl.graph.entities import AMBIGUOUS, NONE, EntityIndex, Numbers, TypedV
 from flowdsl.graph.fetchers import FetcherSession
 from flowdsl.graph.link_keys import LinkKeys, LinkKeyTables, SnapshotLinkKeys
 from flowdsl.graph.links import LinkTable
-from flowdsl.graph.merging import merged_data
+from flowdsl.graph.merged_updates import merged_data
 from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.graph.sorted_run import ALIVE
 from flowdsl.graph.versions import Compaction, VersionStore

@@ -145,7 +145,7 @@ class SlidingCounts(CapCounts):
 
 
 class PeriodCounts(CapCounts):
-    """How many contexts of each key went on in each local day, week or month."""
+    """Counts of the contexts of each key that went on in each local day, week or month."""
 
     saved = keeps(_memory=ObjectField(KeyMemory))
 

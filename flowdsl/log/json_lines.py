@@ -50,7 +50,7 @@ class LineTexts:
 
 @dataclass
 class FoundRows:
-    """What a piece of JSON lines holds."""
+    """The rows of a piece of JSON lines."""
 
     lines: Ints
     rows: JsonRows | list[dict[str, Any]]

@@ -52,7 +52,7 @@ class _UnfitError(Exception):
 
 @dataclass(frozen=True)
 class JsonField:
-    """Where a field stands in lines of a shape: one path, or two whose texts are joined; none where it has no
+    """The place of a field in lines of a shape: one path, or two whose texts are joined; none where it has no
     value.
     """
 

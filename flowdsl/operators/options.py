@@ -11,9 +11,9 @@ from typing import Any, Final, Literal, get_args
 
 from flowdsl.errors import BuildError, did_you_mean
 from flowdsl.expressions.conditions import Condition, Expression, parse_expression
-from flowdsl.expressions.conditions.asking import DIRECTIONS as DIRECTIONS
-from flowdsl.expressions.conditions.asking import Direction as Direction
 from flowdsl.expressions.conditions.graph_calls import GraphCall
+from flowdsl.expressions.conditions.graph_query import DIRECTIONS as DIRECTIONS
+from flowdsl.expressions.conditions.graph_query import Direction as Direction
 from flowdsl.expressions.conditions.nodes import Reference
 from flowdsl.expressions.durations import parse_duration
 from flowdsl.expressions.var import Var, unwrap

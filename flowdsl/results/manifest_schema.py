@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 
 class StepRow(TypedDict):
-    """What became of the contexts at one step of one flow, whose number is `number`."""
+    """Outcomes of the contexts at one step of one flow, whose number is `number`."""
 
     number: int
     flow: str
@@ -51,7 +51,7 @@ class FanOutRow(TypedDict):
 
 
 class DeliveredRow(TypedDict):
-    """How many deliveries of a flow a sink has."""
+    """The number of deliveries of a flow to a sink."""
 
     flow: str
     sink: str
@@ -59,7 +59,7 @@ class DeliveredRow(TypedDict):
 
 
 class StoppedRow(TypedDict):
-    """Where production stops for good, as `flowdsl.engine.crashes.Stopped` has it."""
+    """The place where production stops for good, as `flowdsl.engine.crashes.Stopped` has it."""
 
     seq_no: int
     flow: str
@@ -70,7 +70,7 @@ class StoppedRow(TypedDict):
 
 
 class Manifest(TypedDict):
-    """What is known of a run beside its tables. `span` is the log clock (µs) at its first and last event,
+    """Facts of a run beside its tables. `span` is the log clock (µs) at its first and last event,
     `tzdata` the version of the zone data.
     """
 

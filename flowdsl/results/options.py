@@ -65,7 +65,7 @@ def options_of(  # noqa: PLR0913 -- those of `replay`
     """Validate the options of `replay`"""
     _check_choice("open_windows", open_windows, ("flush", "keep"))
     _check_choice("as_of", as_of, ("event", "end"))
-    _check_graph(graph)
+    check_graph(graph)
     _check_chunk_size(chunk_size)
     rules = rules_of(target)
     chosen = by_rules(as_flows(flows), rules)
@@ -98,7 +98,7 @@ def opened(log: LogLike, max_ahead_of_next: str | dt.timedelta | None = None) ->
 
 def whole_log(flow: FlowSpec, log: LogLike, graph: EntityGraph | None = None) -> Options:
     """Return the options of a replay of one flow over the whole log, with the defaults of `replay`"""
-    _check_graph(graph)
+    check_graph(graph)
     return Options(
         by_rules((flow,), rules_of(None)), open_log(log), graph, ReplayRange(), None, "flush", "event", None
     )
@@ -170,7 +170,8 @@ def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
         )
 
 
-def _check_graph(graph: object) -> None:
+def check_graph(graph: object) -> None:
+    """Refuse what is no graph."""
     if graph is not None and not isinstance(graph, EntityGraph):
         raise ReplayError(f"graph is a {type(graph).__name__}", allowed="an EntityGraph, or None")
 

@@ -23,7 +23,7 @@ _SCALARS: list[Any] = [
     "a", '"', "\\", "é😀", "\0", "1", "null",
 ]  # fmt: skip
 _FLOW = on("entity.created").map(v=var.data.v).deliver("s")
-_HOSTILE: list[Any] = ["\ud83d", float("nan"), float("inf"), 10**400, b"x", object(), {"\udc00": 1}]
+_HOSTILE: list[Any] = ["\ud83d", float("inf"), 10**400, b"x", object(), {"\udc00": 1}]
 
 
 def check(rng: random.Random) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from flowdsl.expressions.conditions.asking import Asking
+from flowdsl.expressions.conditions.graph_query import GraphQuery
 from flowdsl.expressions.conditions.semantics import OperandTypeError, kind, within_64_bits
 from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clipped
 from flowdsl.values.missing import MISSING
@@ -91,7 +91,7 @@ class Function:
     natural: bool = False
     with_before: bool = False
     constants: Mapping[str, Callable[[Scalar], str | None]] = field(default_factory=dict)
-    asks: Asking | None = None
+    asks: GraphQuery | None = None
 
     @cached_property
     def takes_missing(self) -> bool:

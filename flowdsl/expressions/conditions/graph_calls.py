@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from flowdsl.errors import ConditionError
-from flowdsl.expressions.conditions.asking import Asking
 from flowdsl.expressions.conditions.functions import FUNCTIONS
+from flowdsl.expressions.conditions.graph_query import GraphQuery
 from flowdsl.expressions.conditions.nodes import (
     ConditionLiteral,
     Expression,
@@ -43,7 +43,7 @@ class GraphCall(FunctionCall):
         return dict(zip(FUNCTIONS[self.function].arguments, self.arguments, strict=True))
 
     @property
-    def asks(self) -> Asking:
+    def asks(self) -> GraphQuery:
         """Question to the links."""
         asks = FUNCTIONS[self.function].asks
         assert asks is not None

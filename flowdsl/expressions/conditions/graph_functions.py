@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final, NoReturn
 
 from flowdsl.errors import did_you_mean
-from flowdsl.expressions.conditions.asking import DIRECTIONS, Asking
 from flowdsl.expressions.conditions.declaration import Function, Kind
+from flowdsl.expressions.conditions.graph_query import DIRECTIONS, GraphQuery
 from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar
 from flowdsl.text import short_repr
 
@@ -39,7 +39,7 @@ GRAPH_FUNCTIONS: Final = (
         "boolean",
         _unasked,
         constants={"link_type": _type_problem},
-        asks=Asking(
+        asks=GraphQuery(
             lambda direction: ("between",),
             "where an id has one such link at most, resolve the other end over it and compare its id, but an event "
             "without the link fails there; else let the events carry the answer, as of when they are made",
@@ -55,7 +55,7 @@ GRAPH_FUNCTIONS: Final = (
         natural=True,
         defaults={"direction": "forward"},
         constants={"link_type": _type_problem, "direction": _direction_problem},
-        asks=Asking(
+        asks=GraphQuery(
             lambda direction: (f"{direction} count",),
             "keep the number in the entity, resolve that and compare: it is as recent as whoever writes it makes it",
         ),
@@ -69,7 +69,7 @@ GRAPH_FUNCTIONS: Final = (
         _unasked,
         defaults={"direction": "forward"},
         constants={"link_type": _type_problem, "direction": _direction_problem},
-        asks=Asking(
+        asks=GraphQuery(
             lambda direction: (direction, "metadata"),
             "keep what the link says in the entity at one of its ends, and resolve that",
         ),

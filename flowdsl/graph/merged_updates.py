@@ -52,7 +52,7 @@ _EMPTY = "{}"
 
 @dataclass(frozen=True)
 class EntityChanges:
-    """What happened to some entities, in order: the number of each entity, what it was, and JSON text, null
+    """Changes of some entities, in order: the number of each entity, what it was, and JSON text, null
     where there is none.
     """
 

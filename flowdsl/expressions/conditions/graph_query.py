@@ -11,7 +11,7 @@ DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
 
 
 @dataclass(frozen=True)
-class Asking:
+class GraphQuery:
     """Question of a function to the links of a type, which is a constant among its arguments.
 
     `uses` says by direction for what the links have to be prepared (`flowdsl.graph.links.USES`), `nearest` what
