@@ -60,6 +60,8 @@ full_documents = st.fixed_dictionaries(
         "author_id": ids | st.none(),
         "more": st.none() | st.fixed_dictionaries({"x": st.sampled_from([0.5, 1.0, None])}),
         "tags": st.none() | st.lists(st.sampled_from(["x", "y", None]), max_size=3),
+        "delay": st.sampled_from(["1s", "4s", None]),
+        "tz": st.sampled_from(["UTC", "Asia/Kolkata", None]),
     }
 )
 link_ids = st.sampled_from([None, None, None, "l1", "l2"])
@@ -360,10 +362,60 @@ def _deduplicate(draw: st.DrawFn, flow: Flow) -> Flow:
 
 
 def _batch(draw: st.DrawFn, flow: Flow) -> Flow:
-    key = draw(paths(flow) | id_paths(flow))
+    keys = draw(st.lists(paths(flow) | id_paths(flow), min_size=1, max_size=draw(st.sampled_from([1, 1, 2]))))
+    least = draw(st.sampled_from([0, 1, 1, 1, 1, 2, 3]))
+    if draw(st.booleans()):
+        return flow.batch(keys, window=draw(st.sampled_from(WINDOWS)), min_count=least)
+    ends = draw(st.sets(st.sampled_from(["window", "quiet", "every"]), min_size=1, max_size=2))
+    options: dict[str, Any] = draw(calendars(flow)) if "every" in ends else {}
+    spans = st.sampled_from([*WINDOWS[1:], *said_by_data(flow, "delay")])
+    options |= {name: draw(spans) for name in ("window", "quiet") if name in ends}
+    most = draw(st.sampled_from([None, None, 1, 2, 3]))
     return flow.batch(
-        key, window=draw(st.sampled_from(WINDOWS)), min_count=draw(st.sampled_from([0, 1, 1, 1, 1, 2, 3]))
+        keys,
+        min_count=min(least, most or least),
+        max_count=most,
+        collect=draw(collections(flow)),
+        **options,
     )
+
+
+def said_by_data(flow: Flow, name: str) -> list[str]:
+    """The paths to a field of what an event brings along."""
+    return [f"{root}.{name}" for root in ("data", "metadata") if root in flow.variables]
+
+
+@st.composite
+def calendars(draw: st.DrawFn, flow: Flow) -> dict[str, Any]:
+    """Local moments, some of which come soon after the start."""
+    every = draw(st.sampled_from(["hour", "day", "week", "month"]))
+    at = draw(st.sampled_from([None, "00:00:03", "00:30:02", "05:30:04"]))
+    on = {"week": st.sampled_from([None, "thu", "fri"]), "month": st.sampled_from([None, 1, 31])}.get(
+        every, st.none()
+    )
+    tz = draw(st.sampled_from([None, "UTC", "Asia/Kolkata", "America/St_Johns", *said_by_data(flow, "tz")]))
+    from_data = tz is not None and tz.endswith(".tz")
+    return {
+        "every": every,
+        "at": None if every == "hour" and at == "05:30:04" else at,
+        "on": draw(on),
+        "tz": tz,
+        "default_tz": draw(st.sampled_from([None, "UTC"])) if from_data else None,
+    }
+
+
+AGGREGATES = ["sum", "min", "max", "first", "last", "unique", "count"]
+
+
+@st.composite
+def collections(draw: st.DrawFn, flow: Flow) -> dict[str, str] | None:
+    """What a batch collects; None for nothing."""
+    found = {}
+    for name in draw(st.lists(st.sampled_from(["names", "total", "least"]), max_size=2, unique=True)):
+        path = draw(st.sampled_from(["event.seq_no", "event.seq_no / 4"]) | paths(flow))
+        function = draw(st.sampled_from([None, *AGGREGATES]))
+        found[name] = path if function is None else f"{function}({path})"
+    return found or None
 
 
 def _rate_limit(draw: st.DrawFn, flow: Flow) -> Flow:

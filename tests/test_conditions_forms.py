@@ -344,7 +344,7 @@ def numbers_of(level):
         | st.builds(
             lambda f, xs: FunctionCall(f, tuple(xs)),
             st.sampled_from(["min", "max"]),
-            st.lists(inner, min_size=1, max_size=3),
+            st.lists(inner, min_size=2, max_size=3),
         )
         | st.builds(
             lambda x, n, salt: FunctionCall("bucket", (x, n, *salt)),

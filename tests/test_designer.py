@@ -162,7 +162,10 @@ def test_every_operator_and_option_has_a_field(designer: Designer):
         "for_each": {"path": "text", "as": "name"},
         "where": {"condition": "text"},
         "deduplicate": {"key": "paths", "window": "duration"},
-        "batch": {"key": "path", "window": "duration", "min_count": "count"},
+        "batch": {
+            "key": "paths", "window": "duration", "min_count": "count", "max_count": "count", "quiet": "duration",
+            "every": "choice", "at": "text", "on": "text", "tz": "path", "default_tz": "text", "collect": "expressions",
+        },
         "rate_limit": {"max": "count", "per": "duration", "strategy": "choice", "key": "paths"},
         "cap": {"max": "count", "per": "duration", "key": "paths", "tz": "path", "default_tz": "text"},
         "wait": {

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowdsl.kernels.batch_variable import ItemLists
+from flowdsl.kernels.batch_members import ItemLists
 from flowdsl.kernels.open_windows import Open, OpenWindows
 
 

@@ -137,7 +137,7 @@ REFUSED: list[tuple[Act, str, str | None]] = [
     (lambda: LIKED.deduplicate("source_id", window=5), "a duration is text or a timedelta, not 5", "a bare number has no unit: '5s' is seconds"),
     (lambda: LIKED.deduplicate("source_id", window="5 minutes"), "'5 minutes' is not a duration", "did you mean '5m'?"),
     (lambda: LIKED.deduplicate([], window="5m"), "deduplicate: key is an empty list", None),
-    (lambda: LIKED.batch(["source_id"], window="5m"), "a path is text such as 'owner.id', not list", None),
+    (lambda: LIKED.batch([["source_id"]], window="5m"), "a path is text such as 'owner.id', not list", None),
     (lambda: LIKED.batch("source_id", window="5m", min_count=-1), "batch: min_count must be a whole number of at least 0, not -1", None),
     (lambda: LIKED.rate_limit(1.5, per="1s"), "rate_limit: max must be a whole number of at least 0, not 1.5", None),
     (lambda: LIKED.rate_limit(True, per="1s"), "rate_limit: max must be a whole number of at least 0, not True", None),

@@ -264,6 +264,8 @@ DOCUMENT = pl.Struct(
         "author_id": pl.String,
         "more": pl.Struct({"x": pl.Float64}),
         "tags": pl.List(pl.String),
+        "wait": pl.String,
+        "tz": pl.String,
     }
 )
 NESTED = {name: DOCUMENT if name in ("data", "metadata") else pl.String for name in fd.events.EVENT_COLUMNS}

@@ -94,7 +94,7 @@ def test_rule_28_a_value_that_a_function_does_not_take_fails_that_event_only(row
         ("bucket(source_id, 2, n=3) == 1", "bucket has no argument 'n' that is given by name"),
         ("bucket(source_id, 2, salt='a', salt='b') == 1", "the argument 'salt' is given twice"),
         ("bucket(source_id, salt='a', 2) == 1", "an argument without a name behind one with a name"),
-        ("min() == 1", "min takes one argument or more, not 0"),
+        ("min() == 1", "min takes two arguments or more, not 0"),
         ("min('a', 1) == 1", 'min needs numbers, but "a" is text'),
     ],
 )

@@ -252,6 +252,7 @@ def test_rule_14_the_batch_is_a_variable_under_two_names() -> None:
         "first_at": "2026-01-01T00:00:00Z",
         "last_at": "2026-01-01T00:00:01.500Z",
         "closed_at": "2026-01-01T00:00:05Z",
+        "closed_by": "end",
     }
     flow = LIKED.batch("target_id", window="5s").map(n="{{ _batch.count }} {{ batch.count }}").deliver("s")
     assert sent(fd.replay(flow, log_of("at\n 0\n 1")), "n") == [(5, "2 2")]

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, Self
 
+from flowdsl.expressions.aggregates import Aggregate
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
@@ -13,6 +14,7 @@ from flowdsl.operators import missing_method
 from flowdsl.operators.base import Operator, as_step, refuse_unknown
 from flowdsl.operators.options import Direction, Strategy
 from flowdsl.operators.wait import Outside
+from flowdsl.values.local_time import Every
 
 
 class Steps:
@@ -268,20 +270,55 @@ class Steps:
         refuse_unknown("deduplicate", unknown, ("window",))
         return self._then(Deduplicate.build(key, window=window))
 
-    def batch(self, key: str | Var, *, window: DurationLike, min_count: int = 1, **unknown: Never) -> Self:
-        """Collect the contexts of a key for a duration, then continue with one context for all of them.
+    def batch(
+        self,
+        key: str | Var | Sequence[str | Var],
+        *,
+        window: DurationLike | Var | None = None,
+        min_count: int = 1,
+        max_count: int | None = None,
+        quiet: DurationLike | Var | None = None,
+        every: Every | None = None,
+        at: str | None = None,
+        on: str | int | None = None,
+        tz: str | Var | None = None,
+        default_tz: str | None = None,
+        collect: Mapping[str, str | Var | Expression | Aggregate] | None = None,
+        **unknown: Never,
+    ) -> Self:
+        """Collect the contexts of a key until a window closes, then continue with one context for all.
 
-        The window of a key starts with its first context. The context that continues has the variables of the
-        last member, and `batch` with `count, key, items, first_at, last_at, closed_at`.
+        The window of a key starts with its first context, and closes at the earliest of what is given. The
+        context that continues has the variables of the last member, and `batch` with `count, key, items,
+        first_at, last_at, closed_at, closed_by` and what is collected.
 
         Parameters
         ----------
         key
-            The path of the key.
+            The path of the key, or several: what has the same value for each of them belongs together.
         window
-            The duration, such as `"5m"`.
+            How long a window is open, such as `"5m"`, or the path to a duration: that of its first context.
         min_count
             Windows with fewer members are dropped as `batch below min_count`.
+        max_count
+            So many members close the window at once.
+        quiet
+            The window closes when no member came for so long, or the path to a duration: that of its last
+            member.
+        every
+            `"hour"`, `"day"`, `"week"` or `"month"`: the window closes at the first such local moment after
+            its first member.
+        at
+            When in the day that is, such as `"09:00"`; in the hour `"00:15"`.
+        on
+            The weekday, such as `"mon"`, or the day of the month: the last one where a month is shorter.
+        tz
+            The time zone, such as `"Europe/Berlin"`, or the path to one; UTC if not given.
+        default_tz
+            The time zone where the path has none that is known; without it such a context fails.
+        collect
+            What `batch` has of the members: names, each with an expression, whose values become a list, or
+            with an aggregate of one: `fn.sum`, `min`, `max`, `first`, `last`, `unique` or `count`.
 
         Returns
         -------
@@ -295,14 +332,38 @@ class Steps:
 
         Examples
         --------
-        >>> from flowdsl import on
+        >>> from flowdsl import fn, on, var
         >>> on("link.created").batch("target_id", window="5m", min_count=2).steps[0].text
         "batch('target_id', window='5m', min_count=2)"
+        >>> digest = on("entity.created").batch(
+        ...     "data.user_id", every="week", on="mon", at="09:00", tz="Europe/Berlin",
+        ...     collect={"titles": var.data.title, "total": fn.sum(var.data.amount)},
+        ... )
+        >>> digest.steps[0].caption
+        'by data.user_id, every week on mon at 09:00 in Europe/Berlin, with titles, total'
         """
         from flowdsl.operators.batch import Batch
 
-        refuse_unknown("batch", unknown, ("window", "min_count"))
-        return self._then(Batch.build(key, window=window, min_count=min_count))
+        refuse_unknown(
+            "batch",
+            unknown,
+            ("window", "min_count", "max_count", "quiet", "every", "at", "on", "tz", "default_tz", "collect"),
+        )
+        return self._then(
+            Batch.build(
+                key,
+                window=window,
+                min_count=min_count,
+                max_count=max_count,
+                quiet=quiet,
+                every=every,
+                at=at,
+                on=on,
+                tz=tz,
+                default_tz=default_tz,
+                collect=collect,
+            )
+        )
 
     def rate_limit(
         self,

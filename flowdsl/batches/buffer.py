@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.chunk import Chunk
-from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.context_batch import CLOSED_BY_QUIET, ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import StoredVariable, Variable, Versions
 from flowdsl.log.event_rows import EventRows
@@ -41,7 +41,7 @@ class BufferedContexts(StateObject):
         branches=ListField(ArrayField(np.int32, 0), tuple),
         variables=DictField(OneOfField(StoredVariable)),
         payload=OptionalField(ObjectField(Payload)),
-        closed=OptionalField(ArrayField(np.uint8, 0, 3)),
+        closed=OptionalField(ArrayField(np.uint8, 0, CLOSED_BY_QUIET)),
         alive=ArrayField(np.bool_),
     )
 

@@ -9,7 +9,7 @@ in the parent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,15 @@ from flowdsl.values.interner import Codes
 from flowdsl.values.json_types import MISSING, Index, Tag
 from flowdsl.values.paths import Path
 
-# what released a context: nothing, a window's timer, the end of the log, or a queue
-NOT_CLOSED, CLOSED_BY_TIMER, CLOSED_AT_END, RELEASED = 0, 1, 2, 3
+# what released a context: nothing, a window's timer, the end of the log, a queue, a full window, or a pause
+NOT_CLOSED, CLOSED_BY_TIMER, CLOSED_AT_END, RELEASED, CLOSED_BY_COUNT, CLOSED_BY_QUIET = range(6)
+CLOSED_NAMES: Final = {
+    CLOSED_BY_TIMER: "timer",
+    CLOSED_AT_END: "end",
+    CLOSED_BY_COUNT: "count",
+    CLOSED_BY_QUIET: "quiet",
+}
+"""What closed a window, as users read it."""
 
 
 class ContextBatch:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from flowdsl.batches.chunk import Chunk
-from flowdsl.batches.context_batch import CLOSED_AT_END, ContextBatch
+from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_COUNT, CLOSED_BY_QUIET, ContextBatch
 from flowdsl.batches.variables import EntityVariable
 from flowdsl.expressions.conditions import EvaluationError
 from flowdsl.expressions.conditions.condition import listed
@@ -24,7 +24,14 @@ from flowdsl.values.paths import Path
 Branch = tuple[int, ...]
 # branches of one fan-out that are followed; the others are only counted
 FOLLOWED: Final = 1_000
-_AT_END: Final = "at the end of the log, as if time went on"
+FULL: Final = "when its window was full"
+PAUSED: Final = "when no more came for so long"
+# what lets a context go on, where that is not what its operator says
+_RELEASED: Final = {
+    CLOSED_BY_QUIET: PAUSED,
+    CLOSED_BY_COUNT: FULL,
+    CLOSED_AT_END: "at the end of the log, as if time went on",
+}
 
 Choice = Callable[[CompiledStep, ContextBatch, Index], list[int]]
 
@@ -98,9 +105,9 @@ class EventReading:
         for i, (branch, variables) in enumerate(went.variables()):
             seen = self._put(stage, branch, "passed", moment=went.moments[i], keep=True)
             seen.variables, seen.payload = variables, went.payload(i)
-            if stage.operator.times and arrived.get(branch) != went.moments[i]:
-                ended = went.closed[i] == CLOSED_AT_END
-                seen.reason = _AT_END if ended else stage.operator.released_when
+            waited = arrived.get(branch) != went.moments[i] or went.closed[i] == CLOSED_BY_COUNT
+            if stage.operator.times and waited:
+                seen.reason = _RELEASED.get(went.closed[i], stage.operator.released_when)
         out = {branch[: len(entered.branches)] for branch in self.stages.get(id(stage), {})}
         for branch, moment in arrived.items():
             if branch not in out:
@@ -132,7 +139,9 @@ class EventReading:
             last = int(batches.seq[batch])
             if last == self.seq_no and _branch(batches.branches, batch) == branch:
                 continue
-            reason = f"into the batch that goes on as event {last}"
+            how = {CLOSED_BY_COUNT: f", {FULL}", CLOSED_BY_QUIET: f", {PAUSED}"}
+            closed = 0 if batches.closed is None else int(batches.closed[batch])
+            reason = f"into the batch that goes on as event {last}{how.get(closed, '')}"
             seen = self._put(stage, branch, "absorbed", reason, batches.moment[batch])
             seen.into = last, _branch(batches.branches, batch)
 

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Final
 
-from flowdsl.engine.event_reading import StepTrace
+from flowdsl.engine.event_reading import FULL, PAUSED, StepTrace
 from flowdsl.explanation.link_history import LinkInterval, link_intervals
 from flowdsl.explanation.recipient_tracer import RecipientTrace
 from flowdsl.explanation.recipients import recipient_node, recipient_of, recipient_roots
@@ -158,19 +158,21 @@ class Narrator:
     def _absorbed(self, seeker: RecipientTrace, seen: StepTrace, place: str) -> str:
         assert isinstance(seen.stage.operator, Batch)
         assert seen.into is not None
-        opened = self._window(seeker, seen, seen.stage.operator)
+        opened = self._window(seeker, seen)
         count = f" with {count_text(opened[1], 'context')}" if opened else ""
         first = f", which {self._event(opened[0])} opened" if opened else ""
+        full = " since it was full" if (seen.reason or "").endswith(FULL) else ""
+        quiet = " since no more came" if (seen.reason or "").endswith(PAUSED) else ""
         return (
-            f"At {place} it went into the batch for {_named(seen.operands)}{first};"
-            f" that closed{_at(seen)}{count} and went on as event {seen.into[0]}."
+            f"At {place} it went into the batch for {_keys(seen)}{first};"
+            f" that closed{_at(seen)}{full}{quiet}{count} and went on as event {seen.into[0]}."
         )
 
     def _duplicate(self, seeker: RecipientTrace, seen: StepTrace, step: Deduplicate) -> str:
         beside = seeker.peers.beside(seen.stage, seen.branch)
         if beside is None:
             return ""
-        seqs, moments, mine = beside
+        seqs, moments, mine = beside.seqs, beside.moments, beside.own[0]
         first = windows(moments, step.window.microseconds)[mine]
         if first == mine:
             return f", of one before this replay's state: both have {_named(seen.operands)}"
@@ -185,7 +187,7 @@ class Narrator:
         beside = seeker.peers.beside(seen.stage, seen.branch)
         if beside is None or step.max == 0:
             return f" ({limit})"
-        seqs, moments, mine = beside
+        seqs, moments, mine = beside.seqs, beside.moments, beside.own[0]
         queue = step.strategy == "queue" and self.flow.rules.timers
         took = [seqs[row] for row in takers(step, moments, mine, queue=queue)]
         if not took:
@@ -195,21 +197,20 @@ class Narrator:
     def _small(self, seeker: RecipientTrace, seen: StepTrace, step: Batch) -> str:
         if seen.reason == "in no batch":
             return "it found its window over and too small, and went with it"
-        opened = self._window(seeker, seen, step)
+        opened = self._window(seeker, seen)
         least = f"of at least {step.min_count}"
-        window = f"its window for {_named(seen.operands)}"
+        window = f"its window for {_keys(seen)}"
         if opened is None:
             return f"{window} had fewer contexts than {step.min_count}"
         return f"{window}, which {self._event(opened[0])} opened, had {opened[1]} {least} contexts"
 
-    def _window(self, seeker: RecipientTrace, seen: StepTrace, step: Batch) -> tuple[int, int] | None:
+    def _window(self, seeker: RecipientTrace, seen: StepTrace) -> tuple[int, int] | None:
         """Return the event that opened the window, and the number of its contexts."""
         beside = seeker.peers.beside(seen.stage, seen.branch)
-        if beside is None or not self.flow.rules.timers:
+        if beside is None or not beside.openers:
             return None
-        seqs, moments, mine = beside
-        starts = windows(moments, step.window.microseconds)
-        return seqs[starts[mine]], starts.count(starts[mine])
+        opener = beside.openers[beside.own[0]]
+        return beside.seqs[opener], beside.openers.count(opener)
 
     def _waited(self, seen: StepTrace) -> Story:
         if not seen.stage.operator.times or seen.reason is None:
@@ -218,7 +219,9 @@ class Narrator:
         batch = seen.variables.get("batch") or seen.variables.get("_batch")
         if isinstance(seen.stage.operator, Batch) and isinstance(batch, dict):
             count = count_text(batch.get("count", 1), "context")
-            return [f"At {place} it went on for a batch of {count}{_at(seen)}, {seen.reason}."]
+            made = [(name, batch[name]) for name, _ in seen.stage.operator.collect if name in batch]
+            having = f"; {_values(made)}" if made else ""
+            return [f"At {place} it went on for a batch of {count}{_at(seen)}, {seen.reason}{having}."]
         return [f"At {place} it waited until{_at(seen).removeprefix(' at')}, {seen.reason}."]
 
     def _deciding_fan_out(self, ways: Sequence[list[StepTrace]]) -> tuple[FanOut, list[StepTrace]] | None:
@@ -274,6 +277,13 @@ class Narrator:
 
     def _event(self, seq_no: int) -> str:
         return "this event" if seq_no == self.seq_no else f"event {seq_no}"
+
+
+def _keys(seen: StepTrace) -> str:
+    """Return what a step has as the key of a context, as text."""
+    step = seen.stage.operator
+    assert isinstance(step, Batch)
+    return _named(seen.operands[: len(step.key)])
 
 
 def _interval(last: LinkInterval, later: Sequence[LinkInterval]) -> str:

@@ -13,26 +13,47 @@ import numpy.typing as npt
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.flow.plan import CompiledStep
+from flowdsl.kernels.batch_run import incoming
 from flowdsl.kernels.keys import KeySpace
 from flowdsl.kernels.outcome import StepOutcome
+from flowdsl.kernels.window_rule import RuleReach, RuleSpans
+from flowdsl.kernels.windows import Groups, Windows
 from flowdsl.operators.base import Operator
+from flowdsl.operators.batch import Batch
 from flowdsl.operators.rate_limit import RateLimit
 from flowdsl.rules import Rules
+from flowdsl.values.json_types import Index
+from flowdsl.values.ranges import ranges
 
 Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Contexts of one key at a step, in order: their events, when they came (µs), and which were asked for.
+
+    For a batch `openers` has for each the one that opened its window.
+    """
+
+    seqs: list[int]
+    moments: list[int]
+    own: list[int]
+    openers: list[int]
 
 
 @dataclass
 class Arrivals:
     """The contexts that entered a step, in order: event, key and log clock (µs) of each, and the branches of
-    one event.
+    one event. Of a batch also what closes their windows.
     """
 
     number: int
     step: Operator
     space: KeySpace | None
     watched: int
+    timers: bool
     parts: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
+    spans: list[RuleSpans] = field(default_factory=list)
     own: list[tuple[int, ...]] = field(default_factory=list)
 
     @classmethod
@@ -40,47 +61,69 @@ class Arrivals:
         """Start without contexts at a step."""
         paths = sorted(stage.operator.key_paths)
         space = KeySpace(paths, typed=rules.typed_keys, nulls=rules.null_keys) if paths else None
-        return cls(stage.number, stage.operator, space, watched)
+        return cls(stage.number, stage.operator, space, watched, rules.timers)
 
     def add(self, contexts: ContextBatch) -> None:
-        """Add contexts; those without a key fail and are left out."""
-        seq, moments = contexts.seq.copy(), contexts.moment.copy()
-        keys, branches = np.zeros(len(seq), np.int64), contexts.branches
-        if self.space is not None and len(seq):
+        """Add contexts; those that fail, without a key for one, are left out."""
+        keys = np.zeros(len(contexts), np.int64)
+        if isinstance(self.step, Batch) and self.timers and self.space is not None:
+            came, _ = incoming(self.step.kernel_options, self.space, contexts)
+            contexts, keys = came.contexts, came.keys
+            self.spans.append(came.spans)
+        elif self.space is not None and len(contexts):
             keys, failures = self.space.keys(contexts)
             if failures is not None:
                 good = np.flatnonzero(~failures.mask)
-                seq, keys, moments = seq[good], keys[good], moments[good]
-                branches = tuple(level[good] for level in branches)
+                contexts, keys = contexts.take(good), keys[good]
+        seq, moments = contexts.seq.copy(), contexts.moment.copy()
         mine = np.flatnonzero(seq == self.watched).tolist()
-        self.own += [tuple(int(level[row]) for level in branches) for row in mine]
+        self.own += [tuple(int(level[row]) for level in contexts.branches) for row in mine]
         self.parts.append((seq, keys, moments))
 
     def settle(self) -> None:
         """Concatenate the parts."""
         columns: list[Ints] = [np.concatenate(c) for c in zip(*self.parts, strict=True)] if self.parts else []
         self.seq, self.keys, self.moments = columns or [np.zeros(0, np.int64)] * 3
+        self._openers = self._opened_by() if self.spans else None
 
-    def beside_branch(self, branch: tuple[int, ...]) -> tuple[list[int], list[int], int] | None:
-        """Return the events and times of all contexts with the key of one branch of the event, and its index
-        among them.
-        """
+    def _opened_by(self) -> Ints:
+        """Return the row of the context that opened the window of each."""
+        spans = self.spans[0]
+        for later in self.spans[1:]:
+            spans = spans.joined(later)
+        order = np.argsort(self.moments, kind="stable")
+        groups = Groups.of(self.keys[order], self.moments[order])
+        reach = RuleReach(groups, spans.take(order[groups.order]))
+        found = Windows.find(groups, groups.starts.copy(), reach)
+        rows, counts = order[groups.order], found.end - found.first
+        openers = np.empty(len(rows), np.int64)
+        openers[rows[ranges(found.first, counts)]] = np.repeat(rows[found.first], counts)
+        return openers
+
+    def beside_branch(self, branch: tuple[int, ...]) -> Beside | None:
+        """Return all contexts with the key of one branch of the event."""
         if branch not in self.own:
             return None
         row = np.flatnonzero(self.seq == self.watched)[self.own.index(branch)]
-        rows = np.flatnonzero(self.keys == self.keys[row])
-        rows = rows[np.argsort(self.moments[rows], kind="stable")]
-        return self.seq[rows].tolist(), self.moments[rows].tolist(), rows.tolist().index(int(row))
+        rows = self._rows_of(self.keys[row])
+        return self._beside(rows, np.flatnonzero(rows == row))
 
-    def beside(self, seq_no: int) -> Iterable[tuple[list[int], list[int], list[int]]]:
-        """Yield, for each key of an event, the events and times of all its contexts, and the indexes of the
-        event's own.
-        """
+    def beside(self, seq_no: int) -> Iterable[Beside]:
+        """Yield, for each key of an event, all contexts with it."""
         for key in np.unique(self.keys[self.seq == seq_no]):
-            rows = np.flatnonzero(self.keys == key)
-            rows = rows[np.argsort(self.moments[rows], kind="stable")]
-            seq = self.seq[rows]
-            yield seq.tolist(), self.moments[rows].tolist(), np.flatnonzero(seq == seq_no).tolist()
+            rows = self._rows_of(key)
+            yield self._beside(rows, np.flatnonzero(self.seq[rows] == seq_no))
+
+    def _rows_of(self, key: np.int64) -> Index:
+        rows = np.flatnonzero(self.keys == key)
+        return rows[np.argsort(self.moments[rows], kind="stable")]
+
+    def _beside(self, rows: Index, own: Index) -> Beside:
+        openers = []
+        if self._openers is not None:
+            place = {row: place for place, row in enumerate(rows.tolist())}
+            openers = [place[row] for row in self._openers[rows].tolist()]
+        return Beside(self.seq[rows].tolist(), self.moments[rows].tolist(), own.tolist(), openers)
 
 
 class WindowPeers:
@@ -103,10 +146,8 @@ class WindowPeers:
             arrivals.settle()
         return list(self._arrivals.values())
 
-    def beside(self, step: CompiledStep, branch: tuple[int, ...]) -> tuple[list[int], list[int], int] | None:
-        """Return the events and times of the contexts that shared a key with a branch at a step, and its
-        index among them.
-        """
+    def beside(self, step: CompiledStep, branch: tuple[int, ...]) -> Beside | None:
+        """Return the contexts that shared a key with a branch at a step."""
         arrivals = self._arrivals.get(id(step))
         if arrivals is None:
             return None

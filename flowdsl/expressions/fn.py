@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, overload
 
 from flowdsl.errors import did_you_mean
+from flowdsl.expressions.aggregates import Aggregate, aggregate
 from flowdsl.expressions.conditions.functions import FUNCTIONS
 from flowdsl.expressions.var import Var, called, compared
 
@@ -136,24 +137,6 @@ class Functions:
         """
         return called("round", number, digits=digits)
 
-    def min(self, *numbers: object) -> Var:
-        """Return the least of some numbers.
-
-        >>> from flowdsl import fn, var
-        >>> fn.min(var.data.price, var.data.offer)
-        var('min(data.price, data.offer)')
-        """
-        return called("min", *numbers)
-
-    def max(self, *numbers: object) -> Var:
-        """Return the greatest of some numbers.
-
-        >>> from flowdsl import fn, var
-        >>> fn.max(var.data.price, var.data.offer)
-        var('max(data.price, data.offer)')
-        """
-        return called("max", *numbers)
-
     def bucket(self, value: object, n: object, salt: object = "") -> Var:
         """Return a number from 0 to n - 1 that is always the same for a text or number, as for A/B tests.
 
@@ -207,6 +190,81 @@ class Functions:
         var('added(data.mentions)')
         """
         return called("added", field)
+
+    def sum(self, value: object) -> Aggregate:
+        """Return the sum of numbers; that of integers is exact, for `collect` of a batch.
+
+        >>> from flowdsl import fn, var
+        >>> fn.sum(var.data.amount)
+        fn.sum('data.amount')
+        """
+        return aggregate("sum", value)
+
+    @overload
+    def min(self, number: object, /) -> Aggregate: ...
+    @overload
+    def min(self, number: object, other: object, /, *numbers: object) -> Var: ...
+    def min(self, *numbers: object) -> Aggregate | Var:
+        """Return the least of some numbers. Of one expression: those of a window, for `collect` of a batch.
+
+        >>> from flowdsl import fn, var
+        >>> fn.min(var.data.amount)
+        fn.min('data.amount')
+        >>> fn.min(var.data.price, var.data.offer)
+        var('min(data.price, data.offer)')
+        """
+        return aggregate("min", *numbers) if len(numbers) == 1 else called("min", *numbers)
+
+    @overload
+    def max(self, number: object, /) -> Aggregate: ...
+    @overload
+    def max(self, number: object, other: object, /, *numbers: object) -> Var: ...
+    def max(self, *numbers: object) -> Aggregate | Var:
+        """Return the greatest of some numbers. Of one expression: those of a window, for `collect` of a batch.
+
+        >>> from flowdsl import fn, var
+        >>> fn.max(var.data.amount)
+        fn.max('data.amount')
+        >>> fn.max(var.data.price, var.data.offer)
+        var('max(data.price, data.offer)')
+        """
+        return aggregate("max", *numbers) if len(numbers) == 1 else called("max", *numbers)
+
+    def first(self, value: object) -> Aggregate:
+        """Return the first value, for `collect` of a batch.
+
+        >>> from flowdsl import fn, var
+        >>> fn.first(var.data.amount)
+        fn.first('data.amount')
+        """
+        return aggregate("first", value)
+
+    def last(self, value: object) -> Aggregate:
+        """Return the last value, for `collect` of a batch.
+
+        >>> from flowdsl import fn, var
+        >>> fn.last(var.data.amount)
+        fn.last('data.amount')
+        """
+        return aggregate("last", value)
+
+    def unique(self, value: object) -> Aggregate:
+        """Return the list of different values, each where it came first, for `collect` of a batch.
+
+        >>> from flowdsl import fn, var
+        >>> fn.unique(var.data.amount)
+        fn.unique('data.amount')
+        """
+        return aggregate("unique", value)
+
+    def count(self, value: object) -> Aggregate:
+        """Return how many values there are, for `collect` of a batch.
+
+        >>> from flowdsl import fn, var
+        >>> fn.count(var.data.amount)
+        fn.count('data.amount')
+        """
+        return aggregate("count", value)
 
     def is_in(self, value: object, whole: object) -> Var:
         """Test whether a value is in a list, in an array, or part of a text.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import pathlib
 
+from flowdsl.expressions.aggregates import AGGREGATES
 from flowdsl.expressions.conditions.declaration import Function
 from flowdsl.expressions.conditions.functions import FUNCTIONS
 from flowdsl.expressions.conditions.grammar import parse_expression
@@ -20,9 +21,10 @@ HEAD = '''"""Functions for expressions in Python. Written by `python -m flowdsl.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, overload
 
 from flowdsl.errors import did_you_mean
+from flowdsl.expressions.aggregates import Aggregate, aggregate
 from flowdsl.expressions.conditions.functions import FUNCTIONS
 from flowdsl.expressions.var import Var, called, compared
 
@@ -72,7 +74,10 @@ fn: Final = Functions()
 
 def source() -> str:
     """Return the text of the module."""
-    return HEAD + "".join(_method(function) for function in FUNCTIONS.own.values()) + TAIL
+    functions = [_method(function) for name, function in FUNCTIONS.own.items() if name not in AGGREGATES]
+    return (
+        HEAD + "".join(functions) + "".join(_aggregate(name, doc) for name, doc in AGGREGATES.items()) + TAIL
+    )
 
 
 def _method(function: Function) -> str:
@@ -99,6 +104,34 @@ def _method(function: Function) -> str:
 
 def _constant(value: Scalar) -> str:
     return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def _aggregate(name: str, doc: str) -> str:
+    example = f"""
+        >>> from flowdsl import fn, var
+        >>> fn.{name}(var.data.amount)
+        fn.{name}('data.amount')
+"""
+    if name not in FUNCTIONS.own:
+        return f'''
+    def {name}(self, value: object) -> Aggregate:
+        """{doc[:-1]}, for `collect` of a batch.
+{example}        """
+        return aggregate("{name}", value)
+'''
+    function = FUNCTIONS.own[name]
+    return f'''
+    @overload
+    def {name}(self, number: object, /) -> Aggregate: ...
+    @overload
+    def {name}(self, number: object, other: object, /, *numbers: object) -> Var: ...
+    def {name}(self, *numbers: object) -> Aggregate | Var:
+        """{function.doc} Of one expression: those of a window, for `collect` of a batch.
+{example}        >>> fn.{name}(var.data.price, var.data.offer)
+        var('{name}(data.price, data.offer)')
+        """
+        return aggregate("{name}", *numbers) if len(numbers) == 1 else called("{name}", *numbers)
+'''
 
 
 def _python(node: Expression) -> str:

@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from flowdsl.explanation.window_peers import WindowPeers, takers, windows
+from flowdsl.explanation.window_peers import Beside, WindowPeers, takers, windows
 from flowdsl.operators.base import Operator
-from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.rate_limit import RateLimit
 
@@ -39,28 +38,28 @@ def needed(peers: WindowPeers, reach: SliceExtent) -> set[int]:
             if arrivals.number >= found[seq_no]:
                 continue
             upto = arrivals.number if reach is SliceExtent.FEW else _LAST
-            for seqs, moments, own in arrivals.beside(seq_no):
+            for beside in arrivals.beside(seq_no):
                 every = reach is SliceExtent.ALL
                 rows = (
-                    range(len(seqs))
+                    range(len(beside.seqs))
                     if every
-                    else _rows(arrivals.step, moments, own, timers=peers.rules.timers)
+                    else _rows(arrivals.step, beside, timers=peers.rules.timers)
                 )
-                for other in {seqs[row] for row in rows}:
+                for other in {beside.seqs[row] for row in rows}:
                     if found.get(other, -1) < upto:
                         found[other] = upto
                         waiting.append(other)
     return set(found)
 
 
-def _rows(step: Operator, moments: list[int], own: list[int], *, timers: bool) -> Iterable[int]:
+def _rows(step: Operator, beside: Beside, *, timers: bool) -> Iterable[int]:
+    moments, own = beside.moments, beside.own
     if isinstance(step, Deduplicate):
         starts = windows(moments, step.window.microseconds)
         return {starts[row] for row in own}
-    if isinstance(step, Batch) and timers:
-        starts = windows(moments, step.window.microseconds)
-        mine = {starts[row] for row in own}
-        return [row for row, start in enumerate(starts) if start in mine]
+    if beside.openers:
+        mine = {beside.openers[row] for row in own}
+        return [row for row, start in enumerate(beside.openers) if start in mine]
     if isinstance(step, RateLimit):
         queue = step.strategy == "queue" and timers
         return {before for row in own for before in takers(step, moments, row, queue=queue)}

@@ -19,7 +19,8 @@ from flowdsl.batches.chunk import Chunk
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import ValueColumnVariable
-from flowdsl.kernels.batch_variable import BatchItems, ItemLists, Roots
+from flowdsl.kernels.batch_items import BatchItems
+from flowdsl.kernels.batch_members import ItemLists, Roots
 from flowdsl.kernels.held_rows import HeldRows, windows_text
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import KeySpace
@@ -33,7 +34,7 @@ from flowdsl.kernels.outcome import (
     failed_where,
 )
 from flowdsl.kernels.struct_of_arrays import Arrays
-from flowdsl.kernels.windows import Groups, Windows
+from flowdsl.kernels.windows import FixedReach, Groups, Windows
 from flowdsl.rules import Rules
 from flowdsl.values.canonical_json import spelled
 from flowdsl.values.columns import Column
@@ -189,7 +190,7 @@ class UntimedBatchKernel(Kernel):
         group = place[touched]
         ends = groups.first_at_or_after(group, carried.opened[touched] + window)
         start[group] = np.minimum(ends + 1, groups.ends[group])
-        found = Windows.find(groups, start, window, gap=1)
+        found = Windows.find(groups, start, FixedReach(groups, window), gap=1)
         fresh = self._opened(groups, found)
         found_by, counts = carried.found_by.copy(), carried.counts.copy()
         found_by[touched] = _finders(groups, group, ends)
@@ -233,9 +234,9 @@ class UntimedBatchKernel(Kernel):
         if not len(out):
             return out, None
         keys = Column(len(out), Tag.TEXT, texts=spelled(out.column(self._key)))
-        items = members.lists(windows.numbers, contexts.chunk.interner)
-        variable = CountedBatch(windows.counts, keys, items)
-        absorbed = Absorbed(int(windows.counts.sum()), out, windows.numbers, members)
+        inside, starts = members.grouped(windows.numbers)
+        variable = CountedBatch(windows.counts, keys, inside.ids(starts, contexts.chunk.interner))
+        absorbed = Absorbed(len(inside), out, inside, np.append(starts, len(inside)))
         return out.having(dict.fromkeys(self._rules.batch_names, variable)), absorbed
 
     def open(self) -> list[dict[str, Any]]:

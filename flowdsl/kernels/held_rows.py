@@ -13,7 +13,7 @@ from flowdsl.pluralize import count_text
 from flowdsl.values.interner import Interner
 
 if TYPE_CHECKING:
-    from flowdsl.kernels.batch_variable import ItemLists
+    from flowdsl.kernels.batch_members import ItemLists
     from flowdsl.kernels.keys import KeySpace
 
 Ints = npt.NDArray[np.int64]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowdsl.batches.buffer import Refs
-from flowdsl.kernels.batch_variable import ItemLists
+from flowdsl.kernels.batch_members import ItemLists
 from flowdsl.kernels.struct_of_arrays import Arrays
 from flowdsl.values.json_types import Index, Mask
 from flowdsl.values.state_fields import ArrayField, ListField, ObjectField
@@ -30,7 +30,7 @@ _LARGEST: Final = 1 << 17
 @dataclass(frozen=True)
 class Open(Arrays):
     """Open windows: their key, number (ascending in the order of opening), start, members, the last one's
-    time and context.
+    time and context, when they are due, and when they will be at the latest, whoever joins them.
     """
 
     keys: Ints
@@ -39,6 +39,8 @@ class Open(Arrays):
     counts: Ints
     last_at: Ints
     last: Refs
+    due: Ints
+    limit: Ints
 
 
 class _Tier(StateObject):
@@ -56,11 +58,11 @@ class _Tier(StateObject):
         self.windows, self.members, self.starts, self.there = windows, members, starts, there
         self.size = int(np.count_nonzero(there))
         self.held = int(windows.counts[there].sum())
-        # windows by the clock at which they opened, and so by their deadlines, and how many of the first are
-        # gone: known from when it is first asked for, until then no window opened before this clock
+        # windows in the order in which they are due, and how many of the first are gone: known from when it is
+        # first asked for, until then no window is due before this clock
         self._order: Index | None = None
         self._gone = 0
-        self._opened_from = int(self.windows.opened.min())
+        self._due_from = int(self.windows.due.min())
 
     @classmethod
     def restored(cls, said: dict[str, Any], source: StateReader) -> _Tier:
@@ -83,25 +85,25 @@ class _Tier(StateObject):
 
     @property
     def earliest(self) -> int:
-        """Return when the first window opened; there is one."""
-        return int(self.windows.opened[self._by_opening()[0]])
+        """Return when the first window is due; there is one."""
+        return int(self.windows.due[self._by_due()[0]])
 
-    def find(self, keys: Ints, opened_by: int) -> Index:
-        """Return the windows of these keys (in order, each once), and those opened at or before a clock."""
+    def find(self, keys: Ints, due_by: int) -> Index:
+        """Return the windows of these keys (in order, each once), and those due at or before a clock."""
         at = np.searchsorted(self.windows.keys, keys).clip(0, len(self.windows) - 1)
         rows: Index = at[self.windows.keys[at] == keys]
-        if self._opened_from <= opened_by:
-            waiting = self._by_opening()
-            end = int(np.searchsorted(self.windows.opened[waiting], opened_by, side="right"))
+        if self._due_from <= due_by:
+            waiting = self._by_due()
+            end = int(np.searchsorted(self.windows.due[waiting], due_by, side="right"))
             rows = np.sort(np.concatenate([rows, waiting[:end]]))
             rows = rows[np.flatnonzero(np.diff(rows, prepend=-1))]
         there: Index = rows[self.there[rows]]
         return there
 
-    def _by_opening(self) -> Index:
-        """Return the windows in the order in which they opened, from the first that is still here."""
+    def _by_due(self) -> Index:
+        """Return the windows in the order in which they are due, from the first that is still here."""
         if self._order is None:
-            self._order = np.argsort(self.windows.opened)
+            self._order = np.argsort(self.windows.due)
         while not self.there[self._order[self._gone]]:
             self._gone += 1
         return self._order[self._gone :]
@@ -142,7 +144,7 @@ class OpenWindows(StateObject):
 
     @property
     def earliest(self) -> int | None:
-        """Return when the first of the windows opened."""
+        """Return when the first of the windows is due."""
         return min((tier.earliest for tier in self._tiers), default=None)
 
     def all(self) -> Open:
@@ -164,13 +166,13 @@ class OpenWindows(StateObject):
             windows, members = windows.joined(some), members.joined(inside)
         return windows, members
 
-    def take_out(self, keys: Ints, opened_by: int) -> tuple[Open, ItemLists]:
-        """Return the windows of these keys (in order, each once) and those opened at or before a clock,
-        sorted by key.
+    def take_out(self, keys: Ints, due_by: int) -> tuple[Open, ItemLists]:
+        """Return the windows of these keys (in order, each once) and those due at or before a clock, sorted
+        by key.
         """
         windows, members = Open.none(), ItemLists.none()
         for tier in self._tiers:
-            rows = tier.find(keys, opened_by)
+            rows = tier.find(keys, due_by)
             if len(rows):
                 some, inside = tier.take_out(rows)
                 windows, members = windows.joined(some), members.joined(inside)

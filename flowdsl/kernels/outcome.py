@@ -12,7 +12,7 @@ import numpy.typing as npt
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.expressions.row_source import Failures
-from flowdsl.kernels.batch_variable import ItemLists
+from flowdsl.kernels.batch_members import ItemLists
 from flowdsl.values.columns import Column
 from flowdsl.values.json_types import Index, Mask
 
@@ -90,20 +90,17 @@ class Branched:
 class Absorbed:
     """Contexts that went into batches which go on as one context each: `count` of them are no more.
 
-    `batches` are the contexts that go on, `windows` the number of the window of each. Which contexts were in
-    them is looked up in `held` when somebody asks.
+    `batches` are the contexts that go on, or fail; `inside[offsets[i] … offsets[i + 1]-1]` went into the i-th.
     """
 
     count: int
     batches: ContextBatch
-    windows: Seqs
-    held: ItemLists
+    inside: ItemLists
+    offsets: Seqs
 
     def members(self) -> tuple[ItemLists, Index]:
         """All contexts of the windows, and which of `batches` each went into."""
-        inside = self.held.of(self.windows)
-        order = np.argsort(self.windows)
-        return inside, order[np.searchsorted(self.windows[order], inside.windows)]
+        return self.inside, np.repeat(np.arange(len(self.batches)), np.diff(self.offsets))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
-"""Windows that open with the first context of a key and last a fixed time, found for a whole batch at once.
+"""Windows that open with the first context of a key, found for a whole batch at once.
 
 The contexts of a batch are sorted by key, keeping their order. Then all keys are worked on side by side: one
-round finds the next window of every key that still has one, with one binary search over (key, time). The few
-keys that open very many windows in one batch are finished by a plain loop.
+round finds the next window of every key that still has one. How far a window reaches says a `Reach`. For the
+few keys that open very many windows in one batch it is asked at once for all rows, and a plain loop goes from
+one window to the next.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +87,30 @@ class _Scale:
         return (moments - self.earliest).clip(0, self.width - 1)
 
 
+class Reach(Protocol):
+    """Answer to where windows end."""
+
+    def ends(self, group: Ints, first: Ints) -> Ints:
+        """Return the first row that is not in the window that a row of a group opens; it comes after `first`,
+        and is at most the group's end.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FixedReach:
+    """Windows that last for `window` µs."""
+
+    groups: Groups
+    window: int
+
+    def ends(self, group: Ints, first: Ints) -> Ints:
+        """Return where the windows end."""
+        if self.window == 0:
+            return first + 1
+        return self.groups.first_at_or_after(group, self.groups.times[first] + self.window)
+
+
 @dataclass(frozen=True)
 class Windows(Arrays):
     """Windows that open in a batch, by group and time: rows `first … end-1` of the sorted batch are their
@@ -97,7 +122,7 @@ class Windows(Arrays):
     end: Ints
 
     @classmethod
-    def find(cls, groups: Groups, start: Ints, window: int, gap: int = 0) -> Windows:
+    def find(cls, groups: Groups, start: Ints, reach: Reach, gap: int = 0) -> Windows:
         """All windows, where the first one of each group opens at its row `start` (the group's end: none).
 
         So many rows as `gap` that come after a window are in none: the next one opens behind them.
@@ -106,16 +131,14 @@ class Windows(Arrays):
         group = np.flatnonzero(start < groups.ends)
         first = start[group]
         while len(group) >= LOOP_BELOW:
-            end = groups.first_at_or_after(group, groups.times[first] + window)
-            if window == 0:
-                end = first + 1
+            end = reach.ends(group, first)
             found_group.append(group)
             found_first.append(first)
             found_end.append(end)
             more = end + gap < groups.ends[group]
             group, first = group[more], end[more] + gap
         if len(group):
-            looped = [_loop(groups, int(g), int(f), window, gap) for g, f in zip(group, first, strict=True)]
+            looped = [_loop(groups, g, f, reach, gap) for g, f in zip(group, first, strict=True)]
             found_group.append(np.repeat(group, [len(openers) for openers, _ in looped]))
             found_first.append(np.concatenate([openers for openers, _ in looped]))
             found_end.append(np.concatenate([ends for _, ends in looped]))
@@ -124,26 +147,20 @@ class Windows(Arrays):
         return cls(np.concatenate(found_group), np.concatenate(found_first), np.concatenate(found_end))
 
 
-def _loop(groups: Groups, group: int, first: int, window: int, gap: int) -> tuple[Ints, Ints]:
+def _loop(groups: Groups, group: np.int64, first: np.int64, reach: Reach, gap: int) -> tuple[Ints, Ints]:
     """Return the rows of one group that open a window, one after the other, and where each of these
     windows ends.
     """
-    end = int(groups.ends[group])
-    if window == 0:
-        every = np.arange(first, end, 1 + gap)
-        return every, every + 1
-    times = groups.times[first:end].tolist()
-    openers, ends, until = [first], [], times[0] + window
-    for row, time in enumerate(times, first):
-        if time >= until and row >= openers[-1]:
-            ends.append(row)
-            if row + gap >= end:
-                break
-            openers.append(row + gap)
-            until = times[row + gap - first] + window
-    if len(ends) < len(openers):
-        ends.append(end)
-    return np.array(openers, np.int64), np.array(ends, np.int64)
+    start, stop = int(first), int(groups.ends[group])
+    rows = np.arange(start, stop)
+    ends = reach.ends(np.full(len(rows), group), rows)
+    following = (ends + (gap - start)).tolist()
+    openers, row, size = [], 0, stop - start
+    while row < size:
+        openers.append(row)
+        row = following[row]
+    opened = np.array(openers, np.int64)
+    return opened + start, ends[opened]
 
 
 def stable_order(keys: Ints) -> Ints:

@@ -31,8 +31,8 @@ def operator_list() -> list[dict[str, str]]:
 def control(option: Option) -> str:
     """Return the kind of form field for an option, such as `template`, `choice`, `flag`, `path` or `duration`
 
-    >>> {name: control(option) for name, option in OPERATORS["batch"].yaml_options().items()}
-    {'key': 'path', 'window': 'duration', 'min_count': 'count'}
+    >>> {name: control(option) for name, option in OPERATORS["deduplicate"].yaml_options().items()}
+    {'key': 'paths', 'window': 'duration'}
     """
     return option.kind.control
 

@@ -119,12 +119,14 @@ def _field(option: Option, value: Any) -> dict[str, Any]:
         "offers": offered_by(option),
         "examples": examples_of(option),
         "fixed": fixed,
-        "code": option.yaml == "condition",
+        "code": option.yaml == "condition" or kind == "expressions",
     }
     if kind == "template":
         return {**field, "rows": [{"name": r.name, "text": r.text, "mode": r.mode} for r in value or ()]}
     if kind == "choice":
-        return {**field, "choices": option.schema["enum"], "value": default if value is None else value}
+        given = default if value is None else value
+        none = [] if option.required or default is not None else [""]
+        return {**field, "choices": [*none, *option.schema["enum"]], "value": "" if given is None else given}
     if kind == "flag":
         return {**field, "value": bool(default) if value is None else value}
     text = ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -18,6 +18,7 @@ from flowdsl.flow.spec import FlowSpec
 from flowdsl.notebook.template_rows import rows_of, template_of
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
+from flowdsl.operators.collect_option import COLLECT, collect_of_form, form_of_collect
 from flowdsl.operators.map import Map
 from flowdsl.operators.options import Option
 from flowdsl.scope import ANY
@@ -48,6 +49,8 @@ class StepDraft:
         options = {name: value for name, value in self.options.items() if value not in _EMPTY}
         if operator is Map and "template" in options:
             options["template"] = template_of(options["template"])
+        if isinstance(options.get("collect"), str):
+            options["collect"] = collect_of_form(options["collect"])
         return operator.from_yaml(options)
 
     @property
@@ -161,6 +164,8 @@ def _plain(value: Any, option: Option) -> Any:
         return value.text if value.function is None else value
     if isinstance(value, Expression):
         return str(value)
+    if option.type is COLLECT:
+        return form_of_collect(value)
     return rows_of(value) if option.yaml == "template" else option.kind.plain(value)
 
 

@@ -85,6 +85,9 @@ def typed_value(option: Option, value: Any) -> Any:
         return int(text)
     if option.schema.get("type") == "number":
         return _number(text)
+    if "enum" in option.schema and text not in option.schema["enum"]:
+        # some of the values may be numbers
+        return next((value for value in option.schema["enum"] if str(value) == text), text)
     if option.schema.get("type") == "array" or (option.type is PATHS and "," in text):
         return [part.strip() for part in text.split(",") if part.strip()]
     return text

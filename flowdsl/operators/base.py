@@ -48,6 +48,8 @@ class Operator:
     synonyms: ClassVar[tuple[str, ...]] = ()
     # what JSON Schema says of the options taken together
     option_rules: ClassVar[Mapping[str, Any]] = {}
+    # the options that a step mostly has, besides the required ones
+    shown: ClassVar[tuple[str, ...]] = ()
     # the options that Python text has first, where that is not the order of the fields
     text_order: ClassVar[tuple[str, ...]] = ()
     # True if production has this operator; if not, `nearest` says what to do instead
@@ -157,6 +159,18 @@ class Operator:
     def caption(self) -> str:
         """Return what it does in a few words, for pictures: `target_id ←owns– owner`."""
         return ", ".join(f"{name} {value}" for name, value in self.given.items())
+
+    def nearest_form(self, option: str) -> str:
+        """Return what comes nearest in production to a step with an option that production lacks, and how it
+        differs.
+        """
+        own = {name: self.default_of(name) for name, one in self.options().items() if not one.portable}
+        return f"without it: {dataclasses.replace(self, **own).text}"
+
+    @classmethod
+    def default_of(cls, name: str) -> Any:
+        """Return the default of an option, by the name of its field."""
+        return next(field.default for field in dataclasses.fields(cls) if field.name == name)
 
     def operands(self, lookup: Callable[[Any], Any]) -> list[tuple[str, Any]]:
         """Return what it reads in one context, each with its value, where `lookup` gives the value at a

@@ -14,7 +14,7 @@ from flowdsl.expressions.var import Var
 from flowdsl.kernels.kernel import Kernel
 from flowdsl.kernels.keys import Keys, KeySpace
 from flowdsl.kernels.outcome import StepOutcome, Until, dropped_rows, failed_where
-from flowdsl.kernels.windows import Groups, Windows
+from flowdsl.kernels.windows import FixedReach, Groups, Windows
 from flowdsl.operators.base import Kind, Operator
 from flowdsl.operators.options import DURATION, PATHS, option
 from flowdsl.pluralize import count_text
@@ -181,7 +181,7 @@ class DeduplicateKernel(Kernel):
             return StepOutcome(contexts, failed)
         groups = Groups.of(keys, contexts.moment)
         start = self._first_outside(groups, window)
-        found = Windows.find(groups, start, window)
+        found = Windows.find(groups, start, FixedReach(groups, window))
         passing = np.zeros(len(contexts), np.bool_)
         passing[groups.order[found.first]] = True
         self._remember(groups, found, int(contexts.moment[-1]) - window)

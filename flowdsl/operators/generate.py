@@ -23,6 +23,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Never, Self
 
+from flowdsl.expressions.aggregates import Aggregate
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.durations import DurationLike
 from flowdsl.expressions.var import Var
@@ -30,6 +31,7 @@ from flowdsl.operators import missing_method
 from flowdsl.operators.base import Operator, as_step, refuse_unknown
 from flowdsl.operators.options import Direction, Strategy
 from flowdsl.operators.wait import Outside
+from flowdsl.values.local_time import Every
 
 
 class Steps:

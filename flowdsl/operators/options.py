@@ -22,7 +22,18 @@ from flowdsl.text import short_repr
 from flowdsl.values.paths import Path, parse_path, path_text
 
 Control = Literal[
-    "path", "paths", "name", "duration", "count", "number", "flag", "choice", "text", "list", "template"
+    "path",
+    "paths",
+    "name",
+    "duration",
+    "count",
+    "number",
+    "flag",
+    "choice",
+    "text",
+    "list",
+    "template",
+    "expressions",
 ]
 
 

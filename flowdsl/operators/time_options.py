@@ -154,7 +154,7 @@ DURATION_OR_PATH: Final = OptionType(
     {
         "type": "string",
         "minLength": 1,
-        "pattern": rf"{DURATION_PATTERN}|^[^-+.0-9\s]",
+        "pattern": rf"{DURATION_PATTERN}|^[^-+.0-9\s][^.]*(\.[^.]+)*$",
         "examples": ["30s", "5m", "data.delay"],
     },
     _read_duration,

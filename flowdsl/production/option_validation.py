@@ -74,7 +74,7 @@ def check_options(operator: type[Operator], item: Item, problems: list[FlowError
                 problems.append(
                     FlowError(f"{operator.name}: {key} is {value.kind}", place=value.place, allowed=wrong)
                 )
-                complete = complete and not declared[key].required
+                complete = complete and not declared[key].required and key not in operator.shown
     return options if complete else None
 
 

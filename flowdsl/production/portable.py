@@ -4,7 +4,6 @@ once.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 from dataclasses import replace
@@ -15,6 +14,7 @@ from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
 from flowdsl.operators.map import Map
 from flowdsl.operators.options import PATH, PATHS, Option
+from flowdsl.operators.time_options import DURATION_OR_PATH
 from flowdsl.operators.where import Where
 from flowdsl.production.conditions import lowered_conditions
 from flowdsl.production.export_errors import ExportErrors, StepExportScope
@@ -104,13 +104,18 @@ def _lowered(step: Operator, names: StepExportScope) -> list[Operator]:
 def _option(step: Operator, name: str, option: Option, names: StepExportScope) -> Any:
     """Return the lowered value of an option, as declared by the option."""
     value = getattr(step, name)
-    default = next(f.default for f in dataclasses.fields(step) if f.name == name)
-    if not option.portable and value != default:
-        nearest = replace(step, **_defaults_of_own(step)).text
+    if not option.portable and value != step.default_of(name):
         names.refuse(
             f"production's {step.name} has no option {option.yaml!r}",
             allowed=", ".join(o.yaml for o in step.options().values() if o.portable),
-            hint=f"without it: {nearest}",
+            hint=step.nearest_form(name),
+        )
+        return value
+    if option.type is DURATION_OR_PATH and isinstance(value, tuple):
+        names.refuse(
+            f"production's {step.name} has one {option.yaml}, and here {path_text(value)!r} says it",
+            allowed="a duration, such as 5m",
+            hint=step.nearest_form(name),
         )
         return value
     if isinstance(value, Duration):
@@ -128,12 +133,6 @@ def _option(step: Operator, name: str, option: Option, names: StepExportScope) -
     if isinstance(value, int) and not isinstance(value, bool) and value > MOST:
         names.refuse(f"{step.name}: {option.yaml} is {value:,}", allowed=f"at most {MOST:,}")
     return value
-
-
-def _defaults_of_own(step: Operator) -> dict[str, Any]:
-    """Return the defaults of the options that production lacks."""
-    own = {name for name, option in step.options().items() if not option.portable}
-    return {field.name: field.default for field in dataclasses.fields(step) if field.name in own}
 
 
 def _duration(value: Duration) -> Duration:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import BuildError, ExportError
+from flowdsl.expressions.aggregates import Aggregate, Collected
 from flowdsl.expressions.conditions import Condition, Expression
 from flowdsl.expressions.conditions.graph_calls import GraphCall
 from flowdsl.expressions.conditions.nodes import (
@@ -26,6 +27,7 @@ from flowdsl.expressions.conditions.nodes import (
 from flowdsl.expressions.templates import Template
 from flowdsl.operators import is_own
 from flowdsl.operators.base import Operator
+from flowdsl.operators.collect_option import COLLECT
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.map import ConstantNode, Fields, ListNode, Map, Node
 from flowdsl.operators.options import PATH, PATHS, Option
@@ -122,7 +124,18 @@ def _option(value: Any, option: Option) -> str:
     if option.type is PATHS:
         paths = [_path(path) for path in value]
         return paths[0] if len(paths) == 1 else f"[{', '.join(paths)}]"
+    if option.type is COLLECT:
+        return f"{{{', '.join(f'{literal(name)}: {_collected(one)}' for name, one in value)}}}"
     return literal(option.kind.plain(value))
+
+
+def _collected(one: Collected) -> str:
+    if not isinstance(one, Aggregate):
+        return _value(one)
+    try:
+        return f"fn.{one.function}({_python(one.expression, 0)})"
+    except _NoPython:
+        return literal(str(one))
 
 
 def _path(path: tuple[str, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,7 +76,7 @@ def schema_text() -> str:
 def operator_schema(operator: type[Operator]) -> dict[str, Any]:
     """Return the schema of an operator's options."""
     options = operator.yaml_options()
-    shown = _examples(options, required=True) or _examples(options)
+    shown = _examples(options, required=True, also=operator.shown) or _examples(options)
     return {
         "title": operator.name,
         "description": f"{operator.summary}\n\nIn Python: {operator.example}",
@@ -101,12 +101,14 @@ def _option(operator: type[Operator], option: Option) -> dict[str, Any]:
     }
 
 
-def _examples(options: Mapping[str, Option], *, required: bool = False) -> dict[str, Any]:
-    """Return the first example of each option, of the required ones only if `required`."""
+def _examples(
+    options: Mapping[str, Option], *, required: bool = False, also: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the first example of each option; if `required`, of the required ones and of some others only."""
     return {
         name: next(iter(option.schema.get("examples", ())), None)
         for name, option in options.items()
-        if option.required or not required
+        if option.required or not required or name in also
     }
 
 

@@ -232,7 +232,7 @@ class ProductionReader(Shapes):
         given = self._struct(item, "batch", ("key", "window", "min_count"), ("key", "window"))
         key, window = self._path(given["key"]), self._text(given["window"])
         least = self._count(given["min_count"]) if "min_count" in given else 1
-        return lambda: Batch(key, _duration(window), least)
+        return lambda: Batch((key,), _duration(window), least)
 
     def _rate_limit(self, item: Item) -> Callable[[], Operator]:
         given = self._struct(item, "rate_limit", ("max", "per", "strategy"), ("max", "per"))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from flowdsl.batches.chunk import Chunk
-from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, ContextBatch
+from flowdsl.batches.context_batch import CLOSED_NAMES, ContextBatch
 from flowdsl.batches.payload import Payload
 from flowdsl.batches.variables import Versions
 from flowdsl.events import EVENT_COLUMNS
@@ -308,13 +308,11 @@ def _optional_text(name: str, contexts: ContextBatch) -> pl.Series:
 
 
 def closed_texts(contexts: ContextBatch) -> pl.Series:
-    """Return what released each context: `timer`, `end` or null."""
+    """Return what closed the window of each context: `timer`, `count`, `quiet`, `end`, or null."""
     if contexts.closed is None:
         return pl.Series("closed_by", [None], dtype=CLOSED).new_from_index(0, len(contexts))
     codes = pl.Series("closed_by", contexts.closed)
-    return codes.replace_strict(
-        [CLOSED_BY_TIMER, CLOSED_AT_END], ["timer", "end"], default=None, return_dtype=CLOSED
-    )
+    return codes.replace_strict(CLOSED_NAMES, default=None, return_dtype=CLOSED)
 
 
 def branch_texts(branches: Any, size: int) -> pl.Series:

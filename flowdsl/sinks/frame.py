@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOMENT: Final = pl.Datetime("us", "UTC")
-CLOSED: Final = pl.Enum(["timer", "end"])
+CLOSED: Final = pl.Enum(["timer", "end", "count", "quiet"])
 # the columns that every delivery has, before those of its payload
 FIXED: Final[dict[str, Any]] = {
     "seq_no": pl.Int64,

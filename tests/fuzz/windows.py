@@ -9,7 +9,7 @@ import numpy as np
 from oracle.values import LAST_MOMENT
 
 from flowdsl.kernels.buckets import NEVER, Buckets, DropBucket, QueueBucket
-from flowdsl.kernels.windows import Groups, Windows
+from flowdsl.kernels.windows import FixedReach, Groups, Windows
 
 _BEGIN = -62_135_596_800_000_000
 _BATCHES = 40
@@ -39,7 +39,7 @@ def _check_windows(rng: random.Random, keys: list[int], times: list[int]) -> Non
     window = rng.choice([0, 1, 1000, 3_600_000_000, 10_000 * 365 * 86_400_000_000])
     gap = rng.choice([0, 1])
     groups = Groups.of(np.array(keys), np.array(times))
-    found = Windows.find(groups, groups.starts.copy(), window, gap=gap)
+    found = Windows.find(groups, groups.starts.copy(), FixedReach(groups, window), gap=gap)
     rows = sorted(
         tuple(groups.order[first:end].tolist())
         for first, end in zip(found.first.tolist(), found.end.tolist(), strict=True)

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowdsl import Flow
+from flowdsl.operators.batch import Batch
 from flowdsl.operators.cap import Cap
 from flowdsl.operators.wait import Wait
 from flowdsl.values.json_types import MISSING
+from oracle.batch_step import BatchStep
 from oracle.caps import CapStep
 from oracle.events import Event, PlainGraph
 from oracle.steps import STEPS, Context, Step
@@ -20,7 +22,7 @@ from oracle.values import FailedError
 from oracle.waiting import WaitStep
 
 FOREVER = 1 << 62
-OPERATORS = {**STEPS, Cap: CapStep, Wait: WaitStep}
+OPERATORS = {**STEPS, Batch: BatchStep, Cap: CapStep, Wait: WaitStep}
 BEGINNING = -(1 << 62)
 
 

@@ -15,7 +15,6 @@ from flowdsl.expressions.conditions.scalar import row_form
 from flowdsl.expressions.templates import Template
 from flowdsl.expressions.templates.failures import RenderError
 from flowdsl.operators.base import Operator
-from flowdsl.operators.batch import Batch
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.fan_out import FanOut
@@ -26,7 +25,7 @@ from flowdsl.operators.resolve import Resolve
 from flowdsl.operators.where import Where
 from flowdsl.values.json_types import MISSING
 from oracle.events import Event, PlainGraph
-from oracle.values import LAST_MOMENT, FailedError, id_of, key_of, look_up, moment_text
+from oracle.values import LAST_MOMENT, FailedError, id_of, key_of, look_up
 
 
 @dataclass
@@ -220,85 +219,6 @@ class DeduplicateStep(Step):
 
 
 @dataclass
-class Window:
-    """A window of a batch step."""
-
-    opened: int
-    members: list[Context] = field(default_factory=list)
-    last_at: int = 0
-
-
-class BatchStep(Step):
-    """Rule 14."""
-
-    def __init__(self, place: Place, options: Any) -> None:
-        super().__init__(place, options)
-        self.windows: dict[str, Window] = {}
-
-    def take(self, context: Context) -> None:
-        key = key_of_context(context, [self.options.key])
-        window = self.windows.get(key)
-        if window is not None and self.place.now >= self._deadline(window):
-            self._close_up_to(window)
-            window = None
-        if window is None:
-            if self._deadline(Window(self.place.now)) > LAST_MOMENT:
-                raise FailedError("no moment to close at")
-            window = self.windows[key] = Window(self.place.now)
-            opened = window
-            self.place.at(self._deadline(window), self.place.number(), lambda: self._close(key, opened))
-        window.members.append(context)
-        window.last_at = self.place.now
-
-    def _deadline(self, window: Window) -> int:
-        return window.opened + int(self.options.window.microseconds)
-
-    def _close_up_to(self, window: Window) -> None:
-        """Close a window that is due, after those that opened before it: they are due as well."""
-        for key, opened in list(self.windows.items()):
-            self._close(key, opened)
-            if opened is window:
-                return
-
-    def _close(self, key: str, window: Window) -> None:
-        if self.windows.get(key) is not window:
-            return
-        del self.windows[key]
-        members = window.members
-        if len(members) < self.options.min_count:
-            self.place.drop(members, "batch below min_count")
-            return
-        self.place.absorb(len(members) - 1)
-        last = members[-1]
-        batch = {
-            "count": len(members),
-            "key": last[self.options.key],
-            "items": [m.event.fields.get("source_id", m.event.fields.get("entity_id", "")) for m in members],
-            "first_at": moment_text(window.opened),
-            "last_at": moment_text(window.last_at),
-            "closed_at": moment_text(self._deadline(window)),
-        }
-        closed_by = "end" if self.place.ending else "timer"
-        released = replace(last, closed_by=closed_by, opened_by=members[0].origin)
-        self.place.go_on(released.having(batch=batch, _batch=batch))
-
-    def held(self) -> int:
-        return sum(len(window.members) for window in self.windows.values())
-
-    def open(self) -> list[dict[str, int]]:
-        # a dict keeps windows in the order in which they opened: a key's window leaves before the next one comes
-        return [
-            {
-                "held": len(window.members),
-                "opened_at": window.opened,
-                "due_at": self._deadline(window),
-                "last_seq_no": window.members[-1].event.seq_no,
-            }
-            for window in self.windows.values()
-        ]
-
-
-@dataclass
 class Waiting:
     """A context in a queue."""
 
@@ -432,7 +352,6 @@ STEPS: dict[type[Operator], type[Step]] = {
     ForEach: ForEachStep,
     Where: WhereStep,
     Deduplicate: DeduplicateStep,
-    Batch: BatchStep,
     RateLimit: RateLimitStep,
     Map: MapStep,
     Deliver: DeliverStep,

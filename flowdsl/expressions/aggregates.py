@@ -1,0 +1,129 @@
+"""Values collected of the members of a window: one of each, or one made of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from flowdsl.errors import BuildError, ConditionError
+from flowdsl.expressions.conditions import Expression, lexer, parse_expression
+from flowdsl.expressions.conditions.nodes import ListOf
+from flowdsl.expressions.conditions.typecheck import require
+from flowdsl.expressions.var import Var, unwrap
+from flowdsl.text import short_repr
+from flowdsl.values.paths import Path
+
+AGGREGATES: Final = {
+    "sum": "Return the sum of numbers; that of integers is exact.",
+    "min": "Return the least number.",
+    "max": "Return the greatest number.",
+    "first": "Return the first value.",
+    "last": "Return the last value.",
+    "unique": "Return the list of different values, each where it came first.",
+    "count": "Return how many values there are.",
+}
+"""Functions of all values of an expression in a window; those that are missing are left out."""
+OF_NUMBERS: Final = ("sum", "min", "max")
+_USAGE: Final = ", ".join(f"{name}(…)" for name in AGGREGATES)
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """One value made of the values that an expression has for the members of a window.
+
+    >>> from flowdsl import fn, var
+    >>> fn.sum(var.data.amount * 2)
+    fn.sum('data.amount * 2')
+    """
+
+    function: str
+    expression: Expression
+
+    def __post_init__(self) -> None:
+        if self.function in OF_NUMBERS:
+            require(self.function, ("number",), self.expression)
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        """Return the paths that it reads."""
+        return self.expression.paths
+
+    def __str__(self) -> str:
+        return f"{self.function}({self.expression})"
+
+    def _alone(self, other: object) -> NoReturn:
+        raise BuildError(
+            f"{self!r} is one value of a whole window, and stands alone",
+            allowed="collect={'total': fn.sum(var.data.amount)}",
+            hint="after the batch it is batch.total: compare and compute with that",
+        )
+
+    __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _alone
+    __truediv__ = __rtruediv__ = __mod__ = __rmod__ = __and__ = __rand__ = __or__ = __ror__ = _alone
+
+    def __repr__(self) -> str:
+        return f"fn.{self.function}({str(self.expression)!r})"
+
+
+Collected = Expression | Aggregate
+
+
+def aggregate(function: str, value: object) -> Aggregate:
+    """Return an aggregate of an expression as Python has it."""
+    return Aggregate(function, _expression(value, f"fn.{function} takes"))
+
+
+def parse_collected(value: object, what: str) -> Collected:
+    """Return what is collected under a name: an expression of `var`, its text, or an aggregate of one.
+
+    >>> str(parse_collected("sum( data.amount )", "total"))
+    'sum(data.amount)'
+    >>> str(parse_collected("fan.name", "names"))
+    'fan.name'
+    """
+    if isinstance(value, Aggregate):
+        return value
+    if isinstance(value, str):
+        return _parsed(value)
+    return _expression(value, f"{what} is")
+
+
+def _expression(value: object, what: str) -> Expression:
+    found = parse_expression(value) if isinstance(value, str) else value
+    if isinstance(found, Var):
+        found = unwrap(found)
+    if not isinstance(found, Expression) or isinstance(found, ListOf):
+        raise BuildError(
+            f"{what} {short_repr(value, 200)}, which is no expression",
+            allowed="an expression built with var, its text, or an aggregate of one: fn.sum(var.data.amount)",
+        )
+    return found
+
+
+def _parsed(text: str) -> Collected:
+    tokens = lexer.tokens(text)
+    called = [token.text for token in tokens[:2]]
+    if len(called) == 2 and called[0] in AGGREGATES and called[1] == "(":
+        depth, commas, closing = 0, 0, 0
+        for place, token in enumerate(tokens):
+            if token.kind == "sign":
+                depth += (token.text in ("(", "[")) - (token.text in (")", "]"))
+                commas += depth == 1 and token.text == ","
+                if depth == 0 and token.text == ")":
+                    closing = place
+                    break
+        if not commas and closing == len(tokens) - 2:
+            inner = text[tokens[1].start + 1 : tokens[closing].start]
+            if not inner.strip():
+                raise ConditionError(f"{called[0]} takes an expression", allowed=f"{called[0]}(data.amount)")
+            return Aggregate(called[0], _expression(inner, f"{called[0]} takes"))
+    try:
+        return _expression(text, "it is")
+    except ConditionError as error:
+        alone = next((name for name in AGGREGATES if f"no function {name!r}" in error.what), None)
+        if alone is not None:
+            error.allowed = f"an expression, or one aggregate of it alone: {_USAGE}"
+            error.hint = (
+                f"{alone} gives one value for the whole window, and nothing can be computed with it here"
+            )
+        raise

@@ -1,0 +1,108 @@
+"""The lists of ids that windows have of their members: `batch.items`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.variables import Variable
+from flowdsl.values.columns import Column
+from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.json_texts import quoted
+from flowdsl.values.json_types import Index, Tag
+from flowdsl.values.ranges import ranges
+from flowdsl.values.state_fields import CODES, INTERNER, INTS, ArrayField, ListField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BatchItems(StateObject):
+    """A list of ids for each context: `codes[offsets[i] … offsets[i + 1]-1]`.
+
+    `opened_by` is the event that it begins with, of windows of what came out of windows that of the first of
+    these; `opened_in` is the branch of it.
+    """
+
+    saved = keeps(
+        codes=CODES,
+        offsets=INTS,
+        interner=INTERNER,
+        opened_by=INTS,
+        opened_in=ListField(ArrayField(np.int32, 0), tuple),
+    )
+
+    codes: Codes
+    offsets: Ints
+    interner: Interner
+    opened_by: Ints
+    opened_in: tuple[npt.NDArray[np.int32], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> BatchItems:
+        offsets = said["offsets"]
+        ends = len(offsets) and offsets[0] == 0 and offsets[-1] == len(said["codes"])
+        source.check(ends and (np.diff(offsets) >= 0).all(), "no lists side by side")
+        levels = {f"opened_in {level}": len(numbers) for level, numbers in enumerate(said["opened_in"])}
+        source.agree(lists=len(offsets) - 1, opened_by=len(said["opened_by"]), **levels)
+        return cls(**said)
+
+    def take(self, index: Index) -> BatchItems:
+        """Return the lists at `index`."""
+        starts, counts = self.offsets[index], self.offsets[index + 1] - self.offsets[index]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        opened_in = tuple(level[index] for level in self.opened_in)
+        codes = self.codes[ranges(starts, counts)]
+        return BatchItems(codes, offsets, self.interner, self.opened_by[index], opened_in)
+
+    @classmethod
+    def joined(cls, parts: Sequence[BatchItems]) -> BatchItems:
+        """Return the lists of several parts, one part after the other."""
+        shifts = np.cumsum([0, *(int(p.offsets[-1]) for p in parts[:-1])])
+        ends = [p.offsets[1:] + shift for p, shift in zip(parts, shifts, strict=True)]
+        return cls(
+            np.concatenate([p.codes for p in parts]),
+            np.concatenate([[0], *ends]),
+            parts[0].interner,
+            np.concatenate([p.opened_by for p in parts]),
+            tuple(map(np.concatenate, zip(*(p.opened_in for p in parts), strict=True))),
+        )
+
+    def column(self) -> Column:
+        """Return the lists as JSON arrays; an event without an id counts as empty text."""
+        texts = quoted(self.interner.texts(self.codes)).fill_null('""')
+        return json_lists(texts, self.offsets)
+
+
+def json_lists(texts: pl.Series, offsets: Ints) -> Column:
+    """Return lists side by side as JSON arrays, from the JSON texts of their items."""
+    size = len(offsets) - 1
+    if not size:
+        return Column(0, Tag.ARRAY)
+    place = np.repeat(np.arange(size), np.diff(offsets))
+    joined = (
+        pl.DataFrame({"place": place, "text": texts})
+        .group_by("place", maintain_order=True)
+        .agg(pl.col("text").str.join(","))
+    )
+    arrays = "[" + joined["text"] + "]"
+    if len(arrays) < size:
+        empty = pl.Series(["[]"], dtype=pl.String).new_from_index(0, size)
+        arrays = empty.scatter(joined["place"], arrays)
+    return Column(size, Tag.ARRAY, nested=arrays)
+
+
+def window_of(contexts: ContextBatch, names: Sequence[str]) -> Variable | None:
+    """Return the variable of the last window that contexts came out of."""
+    found = (contexts.variable(name) for name in names)
+    return next((v for v in found if isinstance(getattr(v, "items", None), BatchItems)), None)

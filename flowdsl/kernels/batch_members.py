@@ -1,0 +1,209 @@
+"""Members of windows: what a batch step remembers of contexts that wait to go on as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.kernels.batch_items import BatchItems, window_of
+from flowdsl.kernels.windows import stable_order
+from flowdsl.values.columns import Column
+from flowdsl.values.interner import Codes, Interner
+from flowdsl.values.json_types import Index
+from flowdsl.values.ranges import ranges
+from flowdsl.values.state_columns import COLUMN
+from flowdsl.values.state_fields import CODES, INTS, ArrayField, ListField, ObjectField, OptionalField
+from flowdsl.values.state_objects import StateObject, StateReader, keeps
+
+Ints = npt.NDArray[np.int64]
+# numbers so far apart are searched rather than looked up in a table
+_SPARSE: Final = 256
+
+
+@dataclass(frozen=True)
+class Roots(StateObject):
+    """Of contexts that came out of windows, the events that opened those, the first of several windows, and
+    their branches.
+
+    The event that a window ends with is another when there is more of the log; the one that it began with
+    stays.
+    """
+
+    saved = keeps(seq=INTS, branches=ListField(ArrayField(np.int32, 0), tuple))
+
+    seq: Ints
+    branches: tuple[npt.NDArray[np.int32], ...] = ()
+
+    @classmethod
+    def of(cls, contexts: ContextBatch, names: Sequence[str]) -> Roots | None:
+        """Those of contexts; None where they came out of no window. `names` are those of the variable of a
+        window.
+        """
+        variable = window_of(contexts, names)
+        if variable is None:
+            return None
+        items: BatchItems = variable.items  # type: ignore[attr-defined]
+        return cls(items.opened_by, (*items.opened_in, *contexts.branches[len(items.opened_in) :]))
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> Roots:
+        levels = {f"branches {level}": len(numbers) for level, numbers in enumerate(said["branches"])}
+        source.agree(seq=len(said["seq"]), **levels)
+        return cls(**said)
+
+    def __len__(self) -> int:
+        return len(self.seq)
+
+    def take(self, rows: Index) -> Roots:
+        """Those of some contexts."""
+        return Roots(self.seq[rows], tuple(level[rows] for level in self.branches))
+
+    def joined(self, later: Roots) -> Roots:
+        """Return these, then others."""
+        levels = zip(self.branches, later.branches, strict=True)
+        return Roots(np.concatenate([self.seq, later.seq]), tuple(np.concatenate(level) for level in levels))
+
+
+@dataclass(frozen=True)
+class ItemLists(StateObject):
+    """Members of windows, those of one window in the order in which they came: the window each is in, its
+    item, event and branch.
+
+    `roots` are there where the members came out of other windows. `values` are what is collected of them, a
+    column for each expression.
+    """
+
+    saved = keeps(
+        windows=INTS,
+        items=CODES,
+        seq=INTS,
+        branches=ListField(ArrayField(np.int32, 0), tuple),
+        roots=OptionalField(ObjectField(Roots)),
+        values=ListField(COLUMN, tuple),
+    )
+
+    windows: Ints
+    items: Codes
+    seq: Ints
+    branches: tuple[npt.NDArray[np.int32], ...] = ()
+    roots: Roots | None = None
+    values: tuple[Column, ...] = ()
+
+    @classmethod
+    def restored(cls, said: dict[str, Any], source: StateReader) -> ItemLists:
+        levels = {f"branches {level}": len(numbers) for level, numbers in enumerate(said["branches"])}
+        roots = {} if said["roots"] is None else {"roots": len(said["roots"])}
+        values = {f"values {place}": len(column) for place, column in enumerate(said["values"])}
+        sizes = {name: len(said[name]) for name in ("windows", "items", "seq")}
+        source.agree(**sizes, **levels, **roots, **values)
+        return cls(**said)
+
+    @classmethod
+    def none(cls) -> ItemLists:
+        """No members."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
+
+    @classmethod
+    def of_contexts(
+        cls,
+        contexts: ContextBatch,
+        rows: Index,
+        windows: Ints,
+        names: Sequence[str],
+        values: Sequence[Column] = (),
+    ) -> ItemLists:
+        """Return some contexts as members of these windows; an item is the event's source id, else its
+        entity id.
+
+        `names` are those of the variable of a window; `values` are what is collected of all contexts.
+        """
+        chunk, events = contexts.chunk, contexts.rows.take(rows)
+        sources = chunk.codes("source_id", events)
+        if not sources.all():
+            sources = np.where(sources > 0, sources, chunk.codes("entity_id", events))
+        roots = Roots.of(contexts, names)
+        return cls(
+            windows,
+            sources,
+            contexts.seq.take(rows),
+            tuple(b.take(rows) for b in contexts.branches),
+            None if roots is None else roots.take(rows),
+            tuple(column.take(rows) for column in values),
+        )
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def joined(self, later: ItemLists) -> ItemLists:
+        """Return these members, then others that came later."""
+        if not len(self):
+            return later
+        if not len(later):
+            return self
+        levels = zip(self.branches, later.branches, strict=True)
+        values = zip(self.values, later.values, strict=True)
+        return ItemLists(
+            np.concatenate([self.windows, later.windows]),
+            np.concatenate([self.items, later.items]),
+            np.concatenate([self.seq, later.seq]),
+            tuple(np.concatenate(level) for level in levels),
+            self.roots if self.roots is None or later.roots is None else self.roots.joined(later.roots),
+            tuple(Column.concat(pair) for pair in values),
+        )
+
+    def grouped(self, windows: Ints) -> tuple[ItemLists, Ints]:
+        """Return the members of these windows, one window after the other, and where those of each begin."""
+        place = self._among(windows)
+        order = stable_order(place)
+        order = order[np.searchsorted(place[order], 0) :]
+        counts = np.bincount(place[order], minlength=len(windows))
+        return self._at(order), np.cumsum(counts) - counts
+
+    def runs(self, starts: Ints, counts: Ints) -> ItemLists:
+        """Stretches of so many members from these places on, one after the other."""
+        return self._at(ranges(starts, counts))
+
+    def _at(self, rows: Index) -> ItemLists:
+        return ItemLists(
+            self.windows[rows],
+            self.items[rows],
+            self.seq[rows],
+            tuple(b[rows] for b in self.branches),
+            None if self.roots is None else self.roots.take(rows),
+            tuple(column.take(rows) for column in self.values),
+        )
+
+    def of(self, windows: Ints) -> ItemLists:
+        """Return the members of these windows only."""
+        rows = np.flatnonzero(self._among(windows) >= 0)
+        return self if len(rows) == len(self) else self._at(rows)
+
+    def ids(self, starts: Ints, interner: Interner) -> BatchItems:
+        """Return the items of windows whose members lie one after the other, from these places on."""
+        first = Roots(self.seq, self.branches) if self.roots is None else self.roots
+        first = first.take(starts)
+        return BatchItems(self.items, np.append(starts, len(self)), interner, first.seq, first.branches)
+
+    def _among(self, windows: Ints) -> Ints:
+        """For each member the place of its window in `windows`, -1 where it is not among them."""
+        if not len(windows) or not len(self):
+            return np.full(len(self), -1, np.int64)
+        low, high = int(self.windows.min()), int(self.windows.max())
+        if high - low > _SPARSE * (len(self) + len(windows)):
+            return self._found_among(windows)
+        table = np.full(high - low + 1, -1, np.int64)
+        inside = (windows >= low) & (windows <= high)
+        table[windows[inside] - low] = np.flatnonzero(inside)
+        return table[self.windows - low]
+
+    def _found_among(self, windows: Ints) -> Ints:
+        """Return the same where a table of all numbers would be large for so few."""
+        order = np.argsort(windows)
+        at = np.searchsorted(windows, self.windows, sorter=order).clip(0, len(windows) - 1)
+        place = order[at]
+        return np.where(windows[place] == self.windows, place, -1)

@@ -1,0 +1,104 @@
+"""The type of the option `collect`: names, each with an expression or an aggregate of one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flowdsl.errors import BuildError, FlowError
+from flowdsl.expressions.aggregates import AGGREGATES, Aggregate, Collected, parse_collected
+from flowdsl.kernels.batch_variable import FIELDS
+from flowdsl.operators.options import NAME_SCHEMA, OptionType, text_schema
+from flowdsl.scope import ANY, NUMBER, ValueShape, check_name
+from flowdsl.text import short_repr
+from flowdsl.values.paths import Path
+
+Collect = tuple[tuple[str, Collected], ...]
+LIST: Final = ValueShape("a list", scalar=True)
+_SHAPES: Final = {"sum": NUMBER, "min": NUMBER, "max": NUMBER, "count": NUMBER, "unique": LIST}
+# a comma before the next name, as forms have it
+_NEXT: Final = re.compile(r",(?=\s*[^\W\d]\w*\s*=[^=])")
+
+
+def _read(value: Any, what: str) -> Collect:
+    if isinstance(value, tuple):
+        return value
+    if not isinstance(value, Mapping) or not value:
+        raise BuildError(
+            f"{what} is {short_repr(value, 200)}",
+            allowed="names with expressions: {'names': var.fan.name, 'total': fn.sum(var.data.amount)}",
+        )
+    return tuple((_read_name(name, what), _read_one(one, f"{what}: {name}")) for name, one in value.items())
+
+
+def _read_name(name: object, what: str) -> str:
+    if name in FIELDS:
+        raise BuildError(f"{what}: every batch has a {name!r} already", hint="choose another name")
+    return check_name(name, f"{what}:")
+
+
+def _read_one(value: object, what: str) -> Collected:
+    try:
+        return parse_collected(value, what)
+    except FlowError as error:
+        if not error.what.startswith(what):
+            error.what = f"{what}: {error.what}"
+        raise
+
+
+def _plain(collect: Collect) -> dict[str, str] | None:
+    return {name: str(one) for name, one in collect} or None
+
+
+def _paths(collect: Collect) -> frozenset[Path]:
+    return frozenset(path for _, one in collect for path in one.paths)
+
+
+def collect_of_form(text: str) -> dict[str, str]:
+    """Return what a line of a form says, as the option takes it. Raises `BuildError`
+
+    >>> collect_of_form("names = fan.name, total = sum(data.amount)")
+    {'names': 'fan.name', 'total': 'sum(data.amount)'}
+    """
+    found: dict[str, str] = {}
+    for part in _NEXT.split(text):
+        name, sign, expression = part.partition("=")
+        name = name.strip()
+        if not sign or not name:
+            raise BuildError(
+                f"collect: {short_repr(part.strip(), 100)} has no name",
+                allowed="names = fan.name, total = sum(data.amount)",
+            )
+        if name in found:
+            raise BuildError(f"collect: {name!r} is there twice")
+        found[name] = expression.strip()
+    return found
+
+
+def form_of_collect(collect: Collect) -> str:
+    """Return the option as a form has it, in one line."""
+    return ", ".join(f"{name} = {one}" for name, one in collect)
+
+
+def shapes_of(collect: Collect) -> dict[str, ValueShape]:
+    """Return what `batch` has of each name."""
+    return {
+        name: _SHAPES.get(one.function, ANY) if isinstance(one, Aggregate) else LIST for name, one in collect
+    }
+
+
+COLLECT: Final = OptionType(
+    "expressions",
+    {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {**NAME_SCHEMA, "not": {"enum": list(FIELDS)}},
+        "additionalProperties": text_schema("fan.name", *(f"{name}(data.amount)" for name in AGGREGATES)),
+        "examples": [{"names": "fan.name", "total": "sum(data.amount)"}],
+    },
+    _read,
+    _plain,
+    _paths,
+    offers="paths",
+)
