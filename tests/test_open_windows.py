@@ -31,7 +31,8 @@ def put(windows: OpenWindows, new: list[Window]) -> None:
     keys, numbers, opened = (ints([w[i] for w in new]) for i in range(3))
     counts = ints([len(w.members) for w in new])
     windows.put(
-        Open(keys, numbers, opened, counts, opened, numbers), ItemLists(owners, codes, members, (codes,))
+        Open(keys, numbers, opened, counts, opened, numbers, opened, opened),
+        ItemLists(owners, codes, members, (codes,)),
     )
 
 

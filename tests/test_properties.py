@@ -264,7 +264,7 @@ DOCUMENT = pl.Struct(
         "author_id": pl.String,
         "more": pl.Struct({"x": pl.Float64}),
         "tags": pl.List(pl.String),
-        "wait": pl.String,
+        "delay": pl.String,
         "tz": pl.String,
     }
 )

@@ -7,7 +7,7 @@ import numpy as np
 from flowdsl.expressions.conditions.comparison import compare
 from flowdsl.expressions.conditions.operands import ConstantOperand, Operand, Where, of_type, tagged
 from flowdsl.values.columns import Column
-from flowdsl.values.json_types import MISSING, Index, Mask, Tag
+from flowdsl.values.json_types import MISSING, Index, Mask, Tag, Tags
 from flowdsl.values.white_space import WHITE_SPACE
 
 _SMALLEST = -(2**63)
@@ -33,9 +33,11 @@ def absolute(size: int, number: Column) -> tuple[Column, Where]:
     ints = number.ints
     floats = None if number.floats is None else np.abs(number.floats)
     if ints is None:
-        return Column(size, number.tags, floats=floats), _odd(number)
+        return Column(size, _tags(number), floats=floats), _odd(number)
     with np.errstate(over="ignore"):
-        return Column(size, number.tags, ints=np.abs(ints), floats=floats), _odd(number) | (ints == _SMALLEST)
+        return Column(size, _tags(number), ints=np.abs(ints), floats=floats), _odd(number) | (
+            ints == _SMALLEST
+        )
 
 
 def rounded(size: int, number: Operand, digits: Operand) -> tuple[Column, Where]:
@@ -52,7 +54,7 @@ def rounded(size: int, number: Operand, digits: Operand) -> tuple[Column, Where]
         fits = np.abs(whole) < 2.0**63
         ints = np.where(fits, whole, 0.0).astype(np.int64)
     ints = ints if column.ints is None else np.where(column.is_(Tag.INT), column.ints, ints)
-    tags = column.tag_array().copy()
+    tags = _tags(column)
     tags[(tags == Tag.FLOAT) & fits] = Tag.INT
     return Column(size, tags, ints=ints, floats=floats), _odd(column)
 
@@ -85,6 +87,11 @@ def _chosen(columns: list[Column], chosen: Index) -> Column:
     if size and (chosen == chosen[0]).all():
         return columns[int(chosen[0])]
     return Column.concat(columns).take(chosen * size + np.arange(size)) if size else columns[0]
+
+
+def _tags(column: Column) -> Tags:
+    """Return the types of numbers; what is none, which fails, is null: nothing holds its value any more."""
+    return np.where(column.is_(Tag.INT, Tag.FLOAT), column.tag_array(), np.uint8(Tag.NULL))
 
 
 def _spread(operand: Operand, size: int) -> Column:
