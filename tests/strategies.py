@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import assume
 from hypothesis import strategies as st
 from oracle.values import moment_text
 
-from flowdsl import Flow, on
+from flowdsl import Cap, Flow, on
 from flowdsl.errors import BuildError
 from flowdsl.events import KINDS
 from flowdsl.expressions.conditions import parse_expression
@@ -83,6 +83,7 @@ class Case:
 
     flows: list[Flow]
     world: World
+    caps: dict[str, Cap] = field(default_factory=dict)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
@@ -90,7 +91,8 @@ class Case:
     def __str__(self) -> str:
         flows = "\n".join(str(flow) for flow in self.flows)
         events = "\n".join(f"  {event!r}," for event in self.world.events)
-        return f"\n{flows}\nentities={self.world.entities!r}\nlinks={self.world.links!r}\nmerge={self.world.merge!r}\nevents=[\n{events}\n]"
+        graph = f"entities={self.world.entities!r}\nlinks={self.world.links!r}\nmerge={self.world.merge!r}"
+        return f"\n{flows}\ncaps={self.caps!r}\n{graph}\nevents=[\n{events}\n]"
 
 
 @st.composite
@@ -463,6 +465,13 @@ def _wait(draw: st.DrawFn, flow: Flow) -> Flow:
     )
 
 
+caps = st.builds(
+    Cap,
+    st.integers(0, 3),
+    per=st.sampled_from(["1s", "2s", "10s", "day"]),
+)
+
+
 def _map(draw: st.DrawFn, flow: Flow) -> Flow:
     return flow.map(draw(payloads(flow)))
 
@@ -542,4 +551,13 @@ def flow_lists(draw: st.DrawFn, max_flows: int = 3) -> list[Flow]:
 @st.composite
 def cases(draw: st.DrawFn, max_events: int = 20, full: bool = False) -> Case:
     """Flows, a graph and a log; `full`: of documents that columns of structs can hold."""
-    return Case(draw(flow_lists()), draw(worlds(max_events, full)))
+    flows = draw(flow_lists())
+    return Case(flows, draw(worlds(max_events, full)), draw(sink_caps(flows)))
+
+
+@st.composite
+def sink_caps(draw: st.DrawFn, flows: list[Flow]) -> dict[str, Cap]:
+    """Caps of some of the sinks, mostly of none."""
+    sinks = sorted({sink for flow in flows for sink in flow.sinks})
+    few = st.dictionaries(st.sampled_from(sinks), caps, max_size=2) if sinks else st.just({})
+    return draw(st.just({}) | few)

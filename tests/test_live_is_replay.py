@@ -100,7 +100,7 @@ class Life:
     """A log that grows, and the runtime over it, which may end in several ways."""
 
     def __init__(self, case: Case, log: fd.MemoryEventLog | fd.ParquetEventLog) -> None:
-        self.flows = named_apart(case)
+        self.flows, self.caps = named_apart(case), case.caps
         self.graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
         self.log = log
         self.clock = Hand()
@@ -109,7 +109,13 @@ class Life:
 
     def fresh(self) -> fd.Runtime:
         return fd.Runtime(
-            self.flows, self.log, self.graph, self.sinks, clock=self.clock, checkpoint_every=0.0
+            self.flows,
+            self.log,
+            self.graph,
+            self.sinks,
+            caps=self.caps,
+            clock=self.clock,
+            checkpoint_every=0.0,
         )
 
     def go_on(self, events: list[dict[str, Any]], idle: int, then: str) -> None:
@@ -153,7 +159,7 @@ def live(case: Case, schedule: list[tuple[int, int, str]], log: Any) -> Life:
 
 
 def assert_told_the_same(life: Life) -> None:
-    result = fd.replay(life.flows, life.log, life.graph, open_windows="keep")
+    result = fd.replay(life.flows, life.log, life.graph, open_windows="keep", caps=life.caps)
     for name, sink in life.sinks.items():
         assert said_live(sink.deliveries) == said_by_replay(result, name), name
     assert failures(life.runtime.dead_letters) == failures(result.errors)

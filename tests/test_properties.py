@@ -26,13 +26,15 @@ def graph_of(case: Case) -> fd.EntityGraph:
 
 
 def replayed(case: Case, **options: Any) -> fd.Result:
-    return fd.replay(case.flows, case.world.events, graph_of(case), **options)
+    return fd.replay(case.flows, case.world.events, graph_of(case), caps=case.caps, **options)
 
 
 def interpreted(case: Case, **options: Any) -> dict[str, Any]:
     world = case.world
     return said_by_oracle(
-        interpret(case.flows, world.events, world.entities, world.links, merge=world.merge, **options),
+        interpret(
+            case.flows, world.events, world.entities, world.links, merge=world.merge, caps=case.caps, **options
+        ),
         case.flows,
     )
 
@@ -68,7 +70,9 @@ def test_rule_21_a_log_replayed_in_two_parts_equals_the_whole(
     cut = case.world.events[min(place, len(case.world.events) - 1)]["seq_no"]
     open_windows = windows(keep)
     first = replayed(case, stop=cut, open_windows=open_windows, chunk_size=chunk_size)
-    second = fd.replay(case.flows, case.world.events, state=first.state, open_windows=open_windows)
+    second = fd.replay(
+        case.flows, case.world.events, state=first.state, open_windows=open_windows, caps=case.caps
+    )
     whole = interpreted(case, keep=keep)
     start, end = said_by_engine(first, case.flows), said_by_engine(second, case.flows)
     lasting = [delivery for delivery in start["deliveries"] if keep or not ended(delivery)]
@@ -173,7 +177,9 @@ SIZES = {
 def test_rule_20_a_second_run_changes_not_a_byte(case: Case) -> None:
     """The graph is shared by runs, and none leaves a trace in it."""
     graph = graph_of(case)
-    first, second = (bytes_of(fd.replay(case.flows, case.world.events, graph)) for _ in range(2))
+    first, second = (
+        bytes_of(fd.replay(case.flows, case.world.events, graph, caps=case.caps)) for _ in range(2)
+    )
     assert_same(second, first)
 
 

@@ -12,6 +12,7 @@ from flowdsl.flow.inputs import FlowLike
 from flowdsl.frames import FrameLike
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log.source import LogLike
+from flowdsl.operators.cap import Cap
 from flowdsl.progress import Progress
 from flowdsl.results.dispatch import opened_sinks
 from flowdsl.results.engine import Engine, EngineName
@@ -31,6 +32,7 @@ def replay(  # noqa: PLR0913 -- all of them by name
     stop: int | dt.datetime | str | None = None,
     target: Target | None = None,
     sinks: Mapping[str, SinkLike] | None = None,
+    caps: Mapping[str, Cap] | None = None,
     open_windows: WindowsAtEnd = "flush",
     state: State | None = None,
     only: FrameLike | Iterable[int] | None = None,
@@ -64,6 +66,10 @@ def replay(  # noqa: PLR0913 -- all of them by name
     sinks
         A mapping from names to sinks. A sink that it lacks is refused, and preferences of recipients are
         honoured where a sink keeps them (drops with the reason `preference`, `result.refused`).
+    caps
+        A mapping from names of sinks to `Cap(…)`: at most so many deliveries to each recipient, counted over
+        all flows together in the order of deliveries. Others do not reach the sink (`capped`), and the
+        context goes on. A project's own caps hold where this has none.
     open_windows
         `"flush"` closes windows and queues at the end as if time went on; `"keep"` leaves them open
         (`result.open`).
@@ -129,6 +135,7 @@ def replay(  # noqa: PLR0913 -- all of them by name
         stop=stop,
         target=target,
         sinks=sinks,
+        caps=caps,
         open_windows=open_windows,
         state=state,
         only=only,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from flowdsl.engine.local import LocalExecutor
 from flowdsl.engine.state import State
 from flowdsl.errors import LiveError
+from flowdsl.flow.caps import caps_of
 from flowdsl.flow.inputs import as_flows
 from flowdsl.flow.plan import Plan
 from flowdsl.graph.snapshot import EntityGraph
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
     from flowdsl.flow.inputs import FlowLike
     from flowdsl.frames import FrameLike
+    from flowdsl.operators.cap import Cap
     from flowdsl.sinks.base import SinkLike
 
 _LOG: Final = logging.getLogger("flowdsl.live")
@@ -97,6 +99,8 @@ class Runtime:
         `runtime.sinks["in-app"].frame()`.
     consumer_name
         The name under which position, checkpoints and dead letters are stored with the log.
+    caps
+        Caps of sinks, as in `replay`.
     state
         `result.state` of a replay of the same log to continue from. If the flows changed since the last run,
         state of steps that are gone is discarded with `"discard"` (listed by `discarded`); with `"keep"` the
@@ -139,6 +143,7 @@ class Runtime:
         sinks: Mapping[str, SinkLike] | None = None,
         consumer_name: str = "flow-runtime",
         *,
+        caps: Mapping[str, Cap] | None = None,
         state: State | Literal["keep", "discard"] | None = None,
         checkpoint_every: float = 10.0,
         clock: Callable[[], dt.datetime] | None = None,
@@ -154,7 +159,7 @@ class Runtime:
         self._every = checked_seconds(checkpoint_every, "checkpoint_every")
         self._clock = checked_clock(clock)
         self._ahead = AheadOfClock(self.log, self._now, checked_ahead(max_ahead))
-        self._plan = Plan.of(self.flows)
+        self._plan = Plan.of(self.flows, caps_of(flows, self.flows, caps, LiveError))
         self._keys = DeliveryKeys(self.flows, self.log)
         self._labels = self._keys.labels
         share_arenas()

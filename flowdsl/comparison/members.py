@@ -32,9 +32,9 @@ def members_of(side: FlowResult, events: Events) -> pl.DataFrame:
     options = side.result.options
     if options is None:
         return pl.DataFrame(schema={**_SCHEMA, "word": pl.Int64})
-    # a state belongs to all of its flows, so all must run
-    flows = options.flows if options.state is not None else (options.flows[side.number],)
-    number = side.number if options.state is not None else 0
+    # a state and caps belong to all flows, so all must run
+    flows = options.flows if options.together else (options.flows[side.number],)
+    number = side.number if options.together else 0
     trace = Trace(lambda step, outcome: outcome == ABSORBED and number in step.flows)
     with warnings.catch_warnings():
         # the replay itself has already warned

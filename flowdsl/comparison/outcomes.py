@@ -40,8 +40,8 @@ def endings(options: Options, flows: Sequence[int], seqs: npt.NDArray[np.int64])
 
     A replay with these options runs once more with tracing on; nothing else of it is kept.
     """
-    # a state belongs to all of its flows, so all must run
-    kept = list(range(len(options.flows))) if options.state is not None else sorted(set(flows))
+    # a state and caps belong to all flows, so all must run
+    kept = list(range(len(options.flows))) if options.together else sorted(set(flows))
     trace = Trace(_keeps, seqs=np.unique(seqs))
     with warnings.catch_warnings():
         # the replay itself has already warned

@@ -57,15 +57,16 @@ def exits_of(step: Mapping[str, Any], causes: Counter[str]) -> tuple[Outflow, ..
     ways.extend(
         [("dropped", f"kept from {sink} by preferences", n) for sink, n in step.get("refused", {}).items()]
     )
+    ways.extend(
+        [("dropped", f"kept from {sink} by its cap", n) for sink, n in step.get("capped", {}).items()]
+    )
     return tuple(Outflow(leave, reason, count_mark(count)) for leave, reason, count in ways if count)
 
 
 def _node(step: Mapping[str, Any], causes: Counter[str]) -> Node:
-    refused: Mapping[str, int] = step.get("refused", {})
+    refused = Counter(step.get("refused", {})) + Counter(step.get("capped", {}))
     came = step["entered"] - step["failed"]
-    targets = tuple(
-        Target(sink, count_mark(came - refused.get(sink, 0), "deliveries")) for sink in step["sinks"]
-    )
+    targets = tuple(Target(sink, count_mark(came - refused[sink], "deliveries")) for sink in step["sinks"])
     into = count_mark(step["entered"])
     exits = exits_of(step, causes)
     return Node(step["operator"], step["caption"], step["text"], into, exits=exits, targets=targets)

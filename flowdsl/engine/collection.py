@@ -39,7 +39,7 @@ class RunForgetting:
         interner.begin_forgetting()
         self._ids = Forgetting(interner.table, self._codes, self._forget_ids, first=1)
         self._tables = [self._ids]
-        spaces = {id(space): space for one in run.steps if (space := one.kernel.space) is not None}
+        spaces = {id(space): space for kernel in run.kernels if (space := kernel.space) is not None}
         for space in spaces.values():
             for number, table in enumerate(space.tables):
                 held = partial(self._in_space, space, number)
@@ -100,7 +100,7 @@ class RunForgetting:
         return [state for known in self._states if (state := known()) is not None]
 
     def _kernels(self) -> Iterator[Kernel]:
-        yield from (one.kernel for one in self._run.steps)
+        yield from self._run.kernels
         yield from (step.kernel for state in self._taken() for step in state.steps)
 
     def _codes(self) -> Iterator[Numbers | Inside]:

@@ -75,6 +75,8 @@ class StepCounts:
     dropped: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     """By sink, what its preferences kept from it."""
+    capped: Counter[str] = field(default_factory=Counter)
+    """By sink, what its cap kept from it."""
     seconds: float = 0.0
     sizes: FanOutHistogram = field(default_factory=FanOutHistogram)
     crash: Crash | None = None
@@ -105,6 +107,7 @@ class StepCounts:
         self.absorbed += other.absorbed
         self.dropped += other.dropped
         self.refused += other.refused
+        self.capped += other.capped
         self.seconds += other.seconds
         self.sizes.add(other.sizes)
         self.meet(other.crash)

@@ -50,6 +50,8 @@ class StepTrace:
     payload: Any = MISSING
     recipient_id: str | None = None
     refused_by: tuple[str, ...] = ()
+    capped_by: tuple[str, ...] = ()
+    """Those of `refused_by` whose cap it was."""
     into: tuple[int, Branch] | None = None
     """The event and branch as which the batch goes on that took it in."""
 
@@ -148,10 +150,12 @@ class EventReading:
     def _delivered(self, stage: CompiledStep, delivered: Deliveries) -> None:
         mine = self._mine(stage, delivered.contexts)
         texts, refused = delivered.recipient.take(mine.rows).values(), delivered.refused or {}
+        capped = delivered.capped or {}
         for i, branch in enumerate(mine.branches):
             seen = self._put(stage, branch, "delivered", moment=mine.moments[i])
             seen.recipient_id = texts[i] if isinstance(texts[i], str) else None
             seen.refused_by = tuple(sink for sink, mask in refused.items() if mask[mine.rows[i]])
+            seen.capped_by = tuple(sink for sink, mask in capped.items() if mask[mine.rows[i]])
 
     def _mine(
         self, stage: CompiledStep, contexts: ContextBatch, rows: Index | None = None, *, bound: bool = False

@@ -19,6 +19,7 @@ from flowdsl.batches.variables import Versions
 from flowdsl.engine.counts import StepCounts
 from flowdsl.engine.crashes import Crash
 from flowdsl.engine.recipient_filter import RecipientFilter, apply_preferences
+from flowdsl.engine.sink_caps import SinkCaps
 from flowdsl.errors import FlowError
 from flowdsl.expressions.row_source import Failures
 from flowdsl.flow.plan import CompiledStep
@@ -86,6 +87,7 @@ class StepExecutor:
         kernel: Kernel,
         gates: Mapping[str, RecipientFilter],
         *,
+        caps: SinkCaps | None = None,
         spares: bool = False,
     ) -> None:
         self.step = step
@@ -94,11 +96,12 @@ class StepExecutor:
         # where production stops in the contexts that are run
         self.stop: Crash | None = None
         self._gates = gates
+        self._caps = caps if caps is not None and caps.concerns(step) else None
         self._spares = spares
 
     def twin(self) -> StepExecutor:
         """Return the same step, whose kernel remembers nothing, with counts of its own."""
-        return StepExecutor(self.step, self.kernel.fork(), self._gates, spares=self._spares)
+        return StepExecutor(self.step, self.kernel.fork(), self._gates, caps=self._caps, spares=self._spares)
 
     def run(self, contexts: ContextBatch, until: Until, recorder: Recorder) -> StepOutcome:
         """Return what becomes of contexts, timers firing up to a moment; it is counted and written down."""
@@ -107,12 +110,23 @@ class StepExecutor:
             outcome = self._spared(contexts, until, recorder)
         else:
             outcome = self._outcome(contexts, until)
-            recorder.write(self.step, contexts, outcome)
+            recorder.write(self.step, contexts, self.kept_back(outcome))
+        if self.holds(outcome):
+            assert self._caps is not None
+            self._caps.hold(self.step, contexts, outcome)
         self.counts.count(len(contexts), outcome)
         if self.step.can_crash:
             self.counts.meet(Crash.among(self.step, outcome))
         self.counts.seconds += time.perf_counter() - started
         return outcome
+
+    def holds(self, outcome: StepOutcome) -> bool:
+        """Return whether its deliveries wait until the caps of their sinks have counted them."""
+        return self._caps is not None and outcome.delivered is not None
+
+    def kept_back(self, outcome: StepOutcome) -> StepOutcome:
+        """Return what is to be written down now."""
+        return replace(outcome, delivered=None) if self.holds(outcome) else outcome
 
     def streamed(self, contexts: ContextBatch) -> list[ContextBatch]:
         """Return contexts in pieces that make no more branches each than can go on together."""
@@ -145,6 +159,10 @@ class StepExecutor:
             outcome = self._outcome(contexts, until)
             branch = recorder.branch()
             branch.write(self.step, contexts, outcome)
+            if self.holds(outcome):
+                # now it is known that they can be written
+                branch = recorder.branch()
+                branch.write(self.step, contexts, self.kept_back(outcome))
             recorder.join(branch)
             return outcome
         # whatever it is, it must not stop the other flows: these contexts fail with it
@@ -221,7 +239,7 @@ def _run_from(
             for piece in early:
                 _run_from(steps, place, piece, Until(last_moment(piece)), recorder, trace)
         outcome = step.run(entered, until, recorder)
-        if trace is not None:
+        if trace is not None and not step.holds(outcome):
             trace.write(step.step, entered, outcome)
         passed[place] = outcome.passed
 

@@ -53,6 +53,7 @@ def fitted(
     # what is kept is that of these flows from now on
     flows = flows_of(plan)
     names = {step.fingerprint: tuple(flows[n][0] for n in step.flows) for step in plan.steps}
+    names |= {cap.fingerprint: () for cap in plan.cap_steps}
     kept = [step for step in state.steps if step.fingerprint in names]
     steps = tuple(replace(step, flows=names[step.fingerprint]) for step in kept)
     held = [holding for step in steps if (holding := step.kernel.holding) is not None]

@@ -20,6 +20,7 @@ from flowdsl.engine.executor import OutcomeSink, Recorder, StepExecutor, run_ste
 from flowdsl.engine.range import BEGINNING, CHUNK, ReplayRange, micros
 from flowdsl.engine.recipient_filter import RecipientFilter
 from flowdsl.engine.scheduler import WORKERS, Worker
+from flowdsl.engine.sink_caps import SinkCaps
 from flowdsl.engine.state import State, StepState, flows_of
 from flowdsl.flow.plan import CompiledStep, Entry, Plan
 from flowdsl.graph.state import GraphState
@@ -74,9 +75,14 @@ class LocalExecutor:
         self.at_once = ALL_AT_ONCE
         self._compaction: Compaction | None = None
         given = {step.fingerprint: step.kernel for step in steps}
+        kernels = [_kernel_of(step, given) for step in plan.cap_steps]
+        self.caps = SinkCaps(plan, kernels) if kernels else None  # type: ignore[arg-type]
         branches = [
             [
-                [StepExecutor(step, _kernel_of(step, given), gates or {}, spares=spares) for step in branch]
+                [
+                    StepExecutor(step, _kernel_of(step, given), gates or {}, caps=self.caps, spares=spares)
+                    for step in branch
+                ]
                 for branch in entry.branches
             ]
             for entry in plan.entries
@@ -234,7 +240,20 @@ class LocalExecutor:
         flows = flows_of(self.plan)
         labels = [label for label, _ in flows]
         steps = tuple(_state_of(one, labels) for one in self.steps if one.kernel.saved)
+        if self.caps is not None:
+            steps += self.caps.states()
         return State(self.graph, self.clock, self.position, steps, flows, stopped=self.stopped)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """All that remembers something: the kernels of the steps, and those of the caps of sinks."""
+        caps = () if self.caps is None else self.caps.kernels.values()
+        return [*(one.kernel for one in self.steps), *caps]
+
+    def _settle(self, recorder: Recorder, trace: OutcomeSink | None) -> None:
+        if self.caps is not None:
+            counts = {id(one.step): one.counts for one in self.steps}
+            self.caps.settle(self.graph.interner, counts, recorder, trace)
 
     def totals(self, *, with_open: bool = True) -> list[StepTotals]:
         """Return what became of the contexts at every step, and with `with_open` the windows and queues that
@@ -328,6 +347,7 @@ class LocalExecutor:
     ) -> None:
         for (entry, _), worker in zip(self._entries, self._workers, strict=True):
             worker.run(_triggered(entry, chunk, runs, self._roots(entry)), clock, pool, recorder, trace)
+        self._settle(recorder, trace)
 
     def _until(
         self,
@@ -382,6 +402,7 @@ class LocalExecutor:
             nothing = ContextBatch(chunk, np.zeros(0, np.int64), roots=self._roots(entry))
             for branch in branches:
                 run_steps(branch, nothing, Until(horizon, ending), self.recorder, self._trace)
+        self._settle(self.recorder, self._trace)
 
     def _roots(self, entry: Entry) -> frozenset[str]:
         own = ("event",) if self.plan.rules.event_variable else ()

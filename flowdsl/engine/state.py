@@ -25,7 +25,8 @@ class StepState:
     """State of one step, and which step that is.
 
     `fingerprint` says all that it depends on: the trigger, the rules, the steps up to it. `flows` have the
-    step, under `number`; `text` is how it is written.
+    step, under `number`; `text` is how it is written. The cap of a sink is a step of no flow, whose text is
+    the sink.
     """
 
     fingerprint: str
@@ -94,13 +95,16 @@ def flows_of(plan: Plan) -> tuple[tuple[str, str], ...]:
 
 def lost_text(lost: Sequence[StepState], clock: int) -> str:
     """Return what would be lost, step by step."""
-    told = [
-        f"flow {', '.join(map(repr, step.flows))}, step {step.number} ({step.operator}): {step.remembers(clock)}"
-        for step in lost[:_TOLD]
-    ]
+    told = [f"{_where(step)}: {step.remembers(clock)}" for step in lost[:_TOLD]]
     if len(lost) > _TOLD:
         told.append(f"and {count_text(len(lost) - _TOLD, 'step')} more")
     return "; ".join(told)
+
+
+def _where(step: StepState) -> str:
+    if not step.flows:
+        return f"{step.text} ({step.operator})"
+    return f"flow {', '.join(map(repr, step.flows))}, step {step.number} ({step.operator})"
 
 
 def _forked(step: StepState) -> StepState:

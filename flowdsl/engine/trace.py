@@ -49,7 +49,7 @@ class TraceRows:
     """Contexts with the same outcome at a step: event and branch of each, and why.
 
     `outcome` is `entered`, `passed`, `dropped`, `failed`, `absorbed` or `delivered`; a context that does not
-    reach one of its sinks is `dropped` with the reason `preference` as well. `into` are the event and branch
+    reach one of its sinks is `dropped` with the reason `preference` or `capped` as well. `into` are the event and branch
     that a batch goes on with; one of its members goes on, and is in its rows too.
     """
 
@@ -141,8 +141,9 @@ class Trace:
         if handed is not None and DELIVERED in kept:
             yield self._rows(step, DELIVERED, handed.contexts)
         if handed is not None and handed.refused and DROPPED in kept:
-            some = np.flatnonzero(np.logical_or.reduce(list(handed.refused.values())))
-            yield self._rows(step, DROPPED, handed.contexts, some, "preference")
+            for reason, masks in handed.kept_by.items():
+                some = np.flatnonzero(np.logical_or.reduce(list(masks.values())))
+                yield self._rows(step, DROPPED, handed.contexts, some, reason)
         if PASSED in kept:
             yield self._rows(step, PASSED, outcome.passed)
 

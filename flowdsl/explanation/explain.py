@@ -153,8 +153,8 @@ def explain(
     event = event_at(options.source, seq_no)
     asked = asked_flows(options, flow)
     matching = [f for f in asked if unmet(options, f, event) is None and f.steps]
-    # a state belongs to all of its flows, so all must run; otherwise only those that match the event
-    running = list(options.flows) if options.state is not None else matching
+    # a state and caps belong to all flows, so all must run; otherwise only those that match the event
+    running = list(options.flows) if options.together else matching
     traced = EventReading(int(event["seq_no"]))
     if matching:
         trace_event(dataclasses.replace(options, flows=tuple(running)), traced, readings, progress)
@@ -244,7 +244,7 @@ def trace_event(
 ) -> None:
     """Replay until the traced event is through, and while it waits in a window or a queue."""
     memoryless = all(s.kind in (Kind.PER_EVENT, Kind.SINK) for f in options.flows for s in f.steps)
-    if memoryless and options.span.only is None:
+    if memoryless and options.span.only is None and not options.caps:
         # other events matter to this one only through the graph
         import numpy as np
 

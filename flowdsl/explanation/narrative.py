@@ -100,7 +100,7 @@ class Narrator:
     def _end(self, seeker: RecipientTrace, seen: StepTrace) -> Story:
         if seen.outcome == "delivered":
             return self._delivered(seen)
-        if isinstance(seen.stage.operator, Deliver) and seen.reason == "preference":
+        if isinstance(seen.stage.operator, Deliver) and seen.reason in ("preference", "capped"):
             return self._kept(seen)
         if seen.outcome == "passed":
             return ["It went through all steps, and there the flow delivers nothing."]
@@ -111,7 +111,8 @@ class Narrator:
         if not isinstance(seen.stage.operator, Deliver) or seen.outcome == "delivered":
             return []
         whom = recipient_of(self.flow, seen) or "its recipient"
-        return [f"The preferences of {whom} kept it from {_listed(seen.stage.operator.sinks)}."]
+        what = f"The cap for {whom}" if seen.reason == "capped" else f"The preferences of {whom}"
+        return [f"{what} kept it from {_listed(seen.stage.operator.sinks)}."]
 
     def _delivered(self, seen: StepTrace) -> Story:
         if not isinstance(seen.stage.operator, Deliver):
@@ -121,9 +122,10 @@ class Narrator:
         if took:
             whom = f" to {seen.recipient_id}" if seen.recipient_id else ""
             sentences.append(f"It was delivered{whom} through {_listed(took)}{_at(seen)}.")
-        if seen.refused_by:
-            refused = _listed(seen.refused_by)
-            sentences.append(f"The preferences of {seen.recipient_id} kept it from {refused}.")
+        if refused := [sink for sink in seen.refused_by if sink not in seen.capped_by]:
+            sentences.append(f"The preferences of {seen.recipient_id} kept it from {_listed(refused)}.")
+        if seen.capped_by:
+            sentences.append(f"The cap for {seen.recipient_id} kept it from {_listed(seen.capped_by)}.")
         return sentences
 
     def _stopped(self, seeker: RecipientTrace, seen: StepTrace) -> str:

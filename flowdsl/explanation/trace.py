@@ -32,8 +32,8 @@ class EventTrace:
     ) -> None:
         self._progress = progress
         self.options, self.recipient, self.seq_no = options, recipient, seq_no
-        # a state belongs to all of its flows, so all must run; otherwise only those that match the event
-        running = options.flows if options.state is not None else [flow for flow in flows if flow.steps]
+        # a state and caps belong to all flows, so all must run; otherwise only those that match the event
+        running = options.flows if options.together else [flow for flow in flows if flow.steps]
         self.running = list(running)
         self._seekers: dict[int, RecipientTrace] = {}
 

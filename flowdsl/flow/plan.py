@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from flowdsl.graph.links import METADATA
 from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.operators.base import Kind, Operator
+from flowdsl.operators.cap import Cap
 from flowdsl.operators.deliver import Deliver
 from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.values.paths import Path
@@ -62,6 +63,8 @@ class CompiledStep:
         self.can_crash = self.rules.crashes and operator.can_crash
 
 
+Caps = tuple[tuple[str, Cap], ...]
+"""Caps by the name of the sink."""
 Branch = tuple[CompiledStep, ...]
 """A first step and all after it, sorted: each step stands behind the one that feeds it."""
 
@@ -84,10 +87,13 @@ class Plan:
     flows: tuple[FlowSpec, ...]
     entries: tuple[Entry, ...]
     rules: Rules = FLOWDSL
+    caps: Caps = ()
 
     @classmethod
-    def of(cls, flows: Sequence[FlowSpec]) -> Plan:
-        """Build the plan of flows that have the same rules; each is validated as a whole."""
+    def of(cls, flows: Sequence[FlowSpec], caps: Caps = ()) -> Plan:
+        """Build the plan of flows that have the same rules, and of the caps of their sinks; each flow is
+        validated as a whole.
+        """
         if not flows:
             raise ReplayError("there is no flow to run", hint="pass a flow, a list of them, or a project")
         rules = flows[0].rules
@@ -104,17 +110,25 @@ class Plan:
             known = trees.setdefault(begins, [])
             if not known or not shared:
                 known.append({})
-            _graft(known[-1], flow, number)
+            _graft(known[-1], flow, number, frozenset(sink for sink, _ in caps))
         entries = (
             Entry(begins[0], tuple(numbers[begins]), tuple(_branches(known)), begins[1])
             for begins, known in trees.items()
         )
-        return cls(tuple(flows), tuple(entries), rules)
+        return cls(tuple(flows), tuple(entries), rules, caps)
 
     @cached_property
     def steps(self) -> tuple[CompiledStep, ...]:
         """All steps in a fixed order, each behind the one that feeds it."""
         return tuple(step for entry in self.entries for branch in entry.branches for step in branch)
+
+    @cached_property
+    def cap_steps(self) -> tuple[CompiledStep, ...]:
+        """The caps of sinks as steps of no flow, which count by recipient."""
+        steps = ((sink, replace(cap, key=(("recipient_id",),))) for sink, cap in self.caps)
+        return tuple(
+            CompiledStep(cap, 0, [], _digest(f"cap of {sink!r}\n{cap.identity}")) for sink, cap in steps
+        )
 
     @cached_property
     def needs(self) -> GraphRequirements:
@@ -139,7 +153,7 @@ class Plan:
     @cached_property
     def fingerprints(self) -> frozenset[str]:
         """Fingerprints of all steps."""
-        return frozenset(step.fingerprint for step in self.steps)
+        return frozenset(step.fingerprint for step in (*self.steps, *self.cap_steps))
 
     @cached_property
     def id_columns(self) -> tuple[str, ...]:
@@ -202,27 +216,33 @@ def fingerprints(flow: FlowSpec) -> list[str]:
         # what is held has that variable
         before += "\nbefore"
     for step in flow.steps:
-        before = hashlib.blake2b(
-            f"{before}\n{step.identity}".encode(errors="surrogatepass"), digest_size=16
-        ).hexdigest()
+        before = _digest(f"{before}\n{step.identity}")
         found.append(before)
     return found[1:] or found
 
 
-# the steps that follow another one, by their operator and whether they are the last to deliver, each with
-# those that follow it
-_Tree = dict[tuple[Operator, bool], tuple[CompiledStep, "_Tree"]]
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
-def _graft(tree: _Tree, flow: FlowSpec, number: int) -> None:
-    """Add the steps of a flow to a tree of stages, sharing those of earlier flows."""
+# the steps that follow another one, by their operator, whether they are the last to deliver, and the flow
+# whose own they are, each with those that follow it
+_Tree = dict[tuple[Operator, bool, int | None], tuple[CompiledStep, "_Tree"]]
+
+
+def _graft(tree: _Tree, flow: FlowSpec, number: int, capped: frozenset[str]) -> None:
+    """Add the steps of a flow to a tree of stages, sharing those of earlier flows.
+
+    Of what is delivered to a sink with a cap each flow's part is counted: such steps are not shared.
+    """
     *early, _ = [place for place, step in enumerate(flow.steps) if isinstance(step, Deliver)] or [-1]
     for place, (operator, fingerprint) in enumerate(zip(flow.steps, fingerprints(flow), strict=False)):
         last = place not in early
-        step, below = tree.get((operator, last)) or (None, {})
+        own = number if isinstance(operator, Deliver) and not capped.isdisjoint(operator.sinks) else None
+        step, below = tree.get((operator, last, own)) or (None, {})
         if step is None:
             step = CompiledStep(operator, place, [], fingerprint, rules=flow.rules, last=last)
-            tree[operator, last] = (step, below)
+            tree[operator, last, own] = (step, below)
         step.flows.append(number)
         tree = below
 

@@ -105,12 +105,23 @@ class Absorbed:
 
 @dataclass(frozen=True, slots=True)
 class Deliveries:
-    """Contexts that reach sinks; `refused` says which of them do not reach one of the sinks."""
+    """Contexts that reach sinks; `refused` says which of them do not reach one of the sinks, `capped` which
+    of these because of its cap.
+    """
 
     contexts: ContextBatch
     payload: Payload
     recipient: Column
     refused: Refused | None = None
+    capped: Refused | None = None
+
+    @property
+    def kept_by(self) -> Mapping[str, Refused]:
+        """Which contexts do not reach which sinks, by the reason."""
+        refused, capped = self.refused or {}, self.capped or {}
+        preference = {s: mask & ~capped[s] if s in capped else mask for s, mask in refused.items()}
+        masks = {"preference": preference, "capped": capped}
+        return {reason: found for reason, sinks in masks.items() if (found := _some(sinks))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +139,10 @@ class StepOutcome:
     branched: Branched | None = None
     delivered: Deliveries | None = None
     refused: Refused | None = None
+
+
+def _some(sinks: Refused) -> Refused:
+    return {sink: mask for sink, mask in sinks.items() if mask.any()}
 
 
 def failed_where(contexts: ContextBatch, failures: Failures | None) -> tuple[Failed, ...]:

@@ -34,16 +34,16 @@ class ZoneReader:
 
     def __init__(self, zone: str | Path | None, default: str | None = None) -> None:
         self._path = zone if isinstance(zone, tuple) else None
-        self._fixed = _number("UTC" if zone is None or self._path else str(zone))
+        self.fixed = _number("UTC" if zone is None or self._path else str(zone))
         self._default = _NONE if default is None else _number(default)
 
     def read(self, contexts: ContextBatch) -> tuple[Zones, Failures | None]:
         """Return the zone of each context, or one for all; where it fails, any."""
         if self._path is None:
-            return self._fixed, None
+            return self.fixed, None
         zones = _by_text(contexts, self._path, zone_number)
         unknown = zones == _NONE
-        zones[unknown] = self._fixed if self._default == _NONE else self._default
+        zones[unknown] = self.fixed if self._default == _NONE else self._default
         if self._default != _NONE:
             return zones, None
         return zones, Failures.where(unknown, f"{path_text(self._path)!r} has no name of a time zone")

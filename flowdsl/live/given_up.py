@@ -65,7 +65,8 @@ def given_up(state: State, lost: Iterable[StepState], now: int, until: int | Non
             contexts = [context for context in contexts if context[2] <= until]
             if not contexts:
                 continue
-        for flow in step.flows:
+        # the cap of a sink is a step of no flow
+        for flow in step.flows or (step.text,):
             place = (flow, step.number, step.operator)
             rows += [
                 GivenUp(*place, k, branch or "", seq, since, "context", now)

@@ -157,7 +157,7 @@ def _read(said: Any, plan: Plan, fetchers: Mapping[str, Fetcher], source: StateR
     names = {"clock", "position", "flows", "graph", "steps", "tables", "interner"}
     if not isinstance(said, dict) or said.keys() != names:
         raise DataError("a checkpoint holds something else than a state")
-    stages = {step.fingerprint: step for step in plan.steps}
+    stages = {step.fingerprint: step for step in (*plan.steps, *plan.cap_steps)}
     source.given |= {
         "hints": plan.needs.paths,
         "event_paths": plan.event_paths,

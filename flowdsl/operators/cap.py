@@ -23,6 +23,7 @@ from flowdsl.operators.options import DURATION_PATTERN, PATHS, OptionType, count
 from flowdsl.operators.time_options import ZONE, ZONE_NAME, Zone, check_zones
 from flowdsl.pluralize import count_text
 from flowdsl.rules import Rules
+from flowdsl.values.json_types import Mask
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.state_fields import ObjectField, OneOfField, OptionalField
 from flowdsl.values.state_objects import keeps
@@ -197,6 +198,10 @@ class CapKernel(Kernel):
     def remembers(self, clock: int) -> str:
         counted = self._counts.counted(clock)
         return f"the counts of {count_text(counted, 'key')}" if counted else ""
+
+    def count(self, keys: Keys, moments: Keys) -> Mask:
+        """Return which of these keys go on, at moments in order, in the zone that the options name."""
+        return self._counts.take(keys, moments, self._zones.fixed)
 
     def run(self, contexts: ContextBatch, until: Until) -> StepOutcome:
         if not len(contexts):

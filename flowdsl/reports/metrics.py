@@ -67,11 +67,12 @@ class Drop:
 
 @dataclass(frozen=True)
 class Refused:
-    """The deliveries of one step that the preferences in a sink held back."""
+    """The deliveries of one step that a sink did not get, by reason: `preference` or `capped`."""
 
     flow: str
     step: int
     sink: str
+    reason: str
     count: int
 
 
@@ -164,10 +165,11 @@ def _came(step: StepRow) -> int:
 
 
 def refused_of(manifest: Manifest) -> tuple[Refused, ...]:
-    """Return the deliveries that preferences held back."""
+    """Return the deliveries that preferences and caps held back."""
     return tuple(
-        Refused(s["flow"], s["step"], sink, count)
+        Refused(s["flow"], s["step"], sink, reason, count)
         for s in manifest["steps"]
-        for sink, count in sorted(s.get("refused", {}).items())
+        for reason, counts in (("preference", s.get("refused", {})), ("capped", s.get("capped", {})))
+        for sink, count in sorted(counts.items())
         if count
     )

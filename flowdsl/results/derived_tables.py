@@ -40,6 +40,7 @@ REFUSED_SCHEMA: Final[dict[str, Any]] = {
     "flow": pl.String,
     "step": pl.Int64,
     "sink": pl.String,
+    "reason": pl.String,
     "count": pl.Int64,
 }
 LATE_SCHEMA: Final[dict[str, Any]] = {
@@ -105,9 +106,10 @@ class DerivedTables:
     def _refused(self) -> pl.DataFrame:
         return pl.DataFrame(
             [
-                (s["flow"], s["step"], sink, count)
+                (s["flow"], s["step"], sink, reason, count)
                 for s in self._manifest["steps"]
-                for sink, count in s.get("refused", {}).items()
+                for reason, counts in (("preference", s["refused"]), ("capped", s["capped"]))
+                for sink, count in counts.items()
             ],
             schema=REFUSED_SCHEMA,
             orient="row",

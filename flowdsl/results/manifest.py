@@ -111,6 +111,7 @@ def step_rows(plan: Plan, steps: Sequence[StepTotals]) -> list[StepRow]:
                     "seconds": round(tally.seconds, 6),
                     "reasons": dict(tally.dropped),
                     "refused": dict(tally.refused),
+                    "capped": dict(tally.capped),
                 }
             )
     return sorted(rows, key=lambda s: (s["number"], s["step"]))

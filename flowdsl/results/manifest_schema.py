@@ -26,6 +26,7 @@ class StepRow(TypedDict):
     seconds: float
     reasons: dict[str, int]
     refused: dict[str, int]
+    capped: dict[str, int]
 
 
 class DeliverRow(TypedDict):

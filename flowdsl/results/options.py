@@ -15,7 +15,9 @@ from flowdsl.engine.recipient_filter import RecipientFilter
 from flowdsl.engine.state import State
 from flowdsl.errors import BuildError, ReplayError, did_you_mean
 from flowdsl.expressions.durations import parse_duration
+from flowdsl.flow.caps import caps_of
 from flowdsl.flow.inputs import FlowLike, as_flows
+from flowdsl.flow.plan import Caps
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import FrameLike
 from flowdsl.graph.snapshot import EntityGraph
@@ -23,6 +25,7 @@ from flowdsl.log import EventSource, open_log
 from flowdsl.log.future_events import AheadOfNext
 from flowdsl.log.source import LogLike
 from flowdsl.log.uuids import NormalizedUuids
+from flowdsl.operators.cap import Cap
 from flowdsl.production.targets import by_rules
 from flowdsl.rules import AsOf, Target, WindowsAtEnd, rules_of
 from flowdsl.sinks.base import Sink, SinkLike
@@ -42,8 +45,14 @@ class Options:
     as_of: AsOf
     chunk_size: int | None
     gates: Mapping[str, RecipientFilter] = field(default_factory=dict)
+    caps: Caps = ()
     stopped: Stopped | None = None
     """Where production stopped in it, once that is known."""
+
+    @property
+    def together(self) -> bool:
+        """Whether what comes of a flow depends on the others, or they cannot run apart."""
+        return self.state is not None or bool(self.caps)
 
 
 def options_of(  # noqa: PLR0913 -- those of `replay`
@@ -55,6 +64,7 @@ def options_of(  # noqa: PLR0913 -- those of `replay`
     stop: int | dt.datetime | str | None = None,
     target: Target | None = None,
     sinks: Mapping[str, SinkLike] | None = None,
+    caps: Mapping[str, Cap] | None = None,
     open_windows: WindowsAtEnd = "flush",
     state: State | None = None,
     only: FrameLike | Iterable[int] | None = None,
@@ -85,6 +95,7 @@ def options_of(  # noqa: PLR0913 -- those of `replay`
             for name, sink in (sinks or {}).items()
             if isinstance(sink, Sink) and sink.keeps_preferences
         },
+        caps_of(flows, chosen, caps, ReplayError),
     )
 
 

@@ -225,7 +225,8 @@ class ResultData:
 
     @property
     def refused(self) -> pd.DataFrame:
-        """Numbers of deliveries that preferences of recipients held back, by `flow, step, sink`.
+        """Numbers of deliveries that preferences of recipients, or caps of sinks, held back, by `flow, step,
+        sink, reason`: `preference` or `capped`.
 
         A context that no sink accepts and no later step delivers is in `dropped` as well.
         """

@@ -55,7 +55,7 @@ def run(
     engine: Engine = _LOCAL,
 ) -> ResultData:
     """Run a replay with these options into a store; deliveries are handed to the sinks of `dispatch`."""
-    plan = Plan.of(options.flows)
+    plan = Plan.of(options.flows, options.caps)
     totals = engine.run(plan, options, store, RunRequest(trace, columns, dispatch or {}, progress, outcomes))
     broken = options.source.broken
     if broken:

@@ -27,6 +27,9 @@ def summary(manifest: Manifest) -> str:
     held_back = sum(count for s in manifest["steps"] for count in s.get("refused", {}).values())
     if held_back:
         lines += ["", f"{_n(held_back, 'delivery')} held back by preferences: result.refused"]
+    capped = sum(count for s in manifest["steps"] for count in s.get("capped", {}).values())
+    if capped:
+        lines += ["", f"{_n(capped, 'delivery')} stopped by caps of sinks: result.refused"]
     if manifest.get("undelivered"):
         lines += ["", f"{_n(manifest['undelivered'], 'delivery')} could not be made: result.undelivered"]
     if manifest["late"]:

@@ -69,6 +69,7 @@ _STEP: Final = RecordField(
     seconds=NumberField(),
     reasons=_COUNTS,
     refused=_COUNTS,
+    capped=_COUNTS,
 )
 _DELIVER: Final = RecordField(
     table=_TableName(), flows=ListField(_COUNT), sinks=_TEXTS, timed=FlagField(), fields=NamedField(_Hint())

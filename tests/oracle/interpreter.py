@@ -15,7 +15,7 @@ from flowdsl.operators.cap import Cap
 from flowdsl.operators.wait import Wait
 from flowdsl.values.json_types import MISSING
 from oracle.batch_step import BatchStep
-from oracle.caps import CapStep
+from oracle.caps import CapStep, Counts
 from oracle.events import Event, PlainGraph
 from oracle.steps import STEPS, Context, Step
 from oracle.values import FailedError
@@ -43,6 +43,7 @@ class Delivery:
     recipient_id: str | None
     payload: Any
     origin: tuple[Event, tuple[int, ...]] | None = None
+    handed: int = 0
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -138,6 +139,7 @@ class _Place:
 
     def deliver(self, context: Context, payload: Any, recipient: str | None) -> None:
         sinks = self._world.flows[self._flow].steps[self._step].sinks  # type: ignore[attr-defined]
+        handed = self.number()
         for sink, name in enumerate(sinks):
             self._world.outcome.deliveries.append(
                 Delivery(
@@ -154,6 +156,7 @@ class _Place:
                     recipient_id=recipient,
                     payload=payload,
                     origin=context.origin,
+                    handed=handed,
                 )
             )
 
@@ -237,6 +240,7 @@ def interpret(
     as_of: str = "event",
     marks: Sequence[tuple[int, int]] = (),
     ahead: Mapping[int, int] | None = None,
+    caps: Mapping[str, Cap] | None = None,
 ) -> Outcome:
     """What flows make of a log of envelopes; `keep` leaves windows and queues open at the end.
 
@@ -267,7 +271,7 @@ def interpret(
     if not keep:
         world.ending = True
         world.advance(FOREVER)
-    return _finished(world)
+    return _finished(world, caps or {})
 
 
 def _reads_before(flow: Flow) -> bool:
@@ -277,12 +281,35 @@ def _reads_before(flow: Flow) -> bool:
     return any(step.paths is None or any(p[0] == "before" for p in step.paths) for step in flow.steps)
 
 
-def _finished(world: _World) -> Outcome:
+def _finished(world: _World, caps: Mapping[str, Cap]) -> Outcome:
     outcome = world.outcome
     outcome.deliveries.sort(key=lambda delivery: delivery.order)
+    _stop_capped(outcome, world.flows, caps)
     outcome.errors.sort(key=lambda failure: failure.order)
     for flow, steps in enumerate(world.steps):
         for number, step in enumerate(steps):
             outcome.tallies[flow, number].held = step.held()
             outcome.open += [{"flow": flow, "step": number, **row} for row in step.open()]
     return outcome
+
+
+def _stop_capped(outcome: Outcome, flows: Sequence[Flow], caps: Mapping[str, Cap]) -> None:
+    """Take away what caps of sinks stop; where no sink takes a context, and none follows, it ends there (rule 26)."""
+    counts = {sink: Counts(cap) for sink, cap in caps.items()}
+    reached, taken = [], set()
+    for delivery in outcome.deliveries:
+        counted = counts.get(delivery.sink_name)
+        if (
+            delivery.recipient_id is None
+            or counted is None
+            or counted.goes_on(delivery.recipient_id, delivery.delivered_at, str(counted.options.tz or "UTC"))
+        ):
+            reached.append(delivery)
+            taken.add(delivery.handed)
+    for delivery in {d.handed: d for d in outcome.deliveries if d.handed not in taken}.values():
+        last = max(n for n, step in enumerate(flows[delivery.flow].steps) if step.method == "deliver")
+        if delivery.step == last:
+            tally = outcome.tallies[delivery.flow, last]
+            tally.passed -= 1
+            tally.dropped["capped"] += 1
+    outcome.deliveries = reached

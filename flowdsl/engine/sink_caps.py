@@ -1,0 +1,231 @@
+"""Caps of sinks: at most so many deliveries to a recipient in a time, over all flows together.
+
+Flows run one after the other within a chunk, and caps count in the order in which deliveries are made. So
+what goes to such sinks is held back until all flows have run, put in order, counted, and then written down.
+What a cap stops changes no later step: no context depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.engine.counts import StepCounts
+from flowdsl.engine.state import StepState
+from flowdsl.flow.plan import CompiledStep, Plan
+from flowdsl.kernels.outcome import Deliveries, Dropped, StepOutcome, dropped_rows
+from flowdsl.operators.cap import CapKernel
+from flowdsl.values.interner import Interner
+from flowdsl.values.json_types import Mask, Tag
+
+Ints = npt.NDArray[np.int64]
+
+
+class Writes(Protocol):
+    """Takes the outcomes of steps."""
+
+    def write(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Deliveries of a step that wait to be counted; all of its outcome where there is a trace."""
+
+    step: CompiledStep
+    entered: ContextBatch
+    outcome: StepOutcome
+    delivered: Deliveries
+
+    def place(self) -> tuple[Any, ...]:
+        """Where it stands among the others of its chunk."""
+        contexts = self.delivered.contexts
+        first = (int(contexts.moment[0]), int(contexts.seq[0])) if len(contexts) else ()
+        return self.step.flows, self.step.number, first
+
+
+class SinkCaps:
+    """The caps of a run, with what each has counted, and the deliveries of the chunk that is run."""
+
+    def __init__(self, plan: Plan, kernels: Sequence[CapKernel]) -> None:
+        self.kernels = {sink: kernel for (sink, _), kernel in zip(plan.caps, kernels, strict=True)}
+        self._stages = plan.cap_steps
+        self._held: list[_Held] = []
+
+    def states(self) -> tuple[StepState, ...]:
+        """Return what the caps remember."""
+        return tuple(
+            StepState(stage.fingerprint, (), 0, stage.method, f"sink {sink!r}", kernel.fork())
+            for stage, (sink, kernel) in zip(self._stages, self.kernels.items(), strict=True)
+        )
+
+    def concerns(self, step: CompiledStep) -> bool:
+        """Return whether a step delivers to a sink with a cap."""
+        return any(sink in self.kernels for sink in step.sinks)
+
+    def hold(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
+        """Take deliveries, which are written down by `settle`; several threads may call it."""
+        assert outcome.delivered is not None
+        self._held.append(_Held(step, entered, outcome, outcome.delivered))
+
+    def settle(
+        self,
+        interner: Interner,
+        counts: Mapping[int, StepCounts],
+        recorder: Writes,
+        trace: Writes | None,
+    ) -> None:
+        """Count the deliveries held, in their order, and write down which of them reach their sinks; `counts`
+        has those of the steps by their `id`.
+        """
+        held, self._held = self._held, []
+        # threads may have brought them in any order
+        held.sort(key=_Held.place)
+        capped = [_over(one, self.kernels) for one in held]
+        for sink, kernel in self.kernels.items():
+            self._count(sink, kernel, held, capped, interner)
+        for one, masks in zip(held, capped, strict=True):
+            stopped = {sink: mask for sink, mask in masks.items() if mask.any()}
+            dropped, outcome = _reduced(one, stopped, counts[id(one.step)]) if stopped else ((), one.outcome)
+            nothing = one.entered.take(np.zeros(0, np.int64))
+            # the rest of the outcome was written down when the step ran
+            recorder.write(
+                one.step, nothing, StepOutcome(nothing, dropped=dropped, delivered=outcome.delivered)
+            )
+            if trace is not None:
+                trace.write(one.step, one.entered, outcome)
+
+    def _count(
+        self,
+        sink: str,
+        kernel: CapKernel,
+        held: Sequence[_Held],
+        capped: Sequence[dict[str, Mask]],
+        interner: Interner,
+    ) -> None:
+        """Mark what the cap of a sink stops."""
+        parts = [
+            _coming(one, sink, place, interner) for place, one in enumerate(held) if sink in capped[place]
+        ]
+        parts = [part for part in parts if len(part.keys)]
+        if not parts:
+            return
+        order = _order(parts)
+        keys = np.concatenate([part.keys for part in parts])[order]
+        moments = np.concatenate([part.moments for part in parts])[order]
+        passing = np.empty(len(keys), np.bool_)
+        passing[order] = kernel.count(keys, moments)
+        at = 0
+        for part in parts:
+            capped[part.place][sink][part.rows] = ~passing[at : at + len(part.rows)]
+            at += len(part.rows)
+
+
+@dataclass(frozen=True)
+class _Coming:
+    """Deliveries of one step to one sink that a cap counts: rows, keys, and what they are ordered by."""
+
+    place: int
+    rows: Ints
+    keys: Ints
+    moments: Ints
+    seq: Ints
+    branches: tuple[npt.NDArray[np.int32], ...]
+    flow: int
+    step: int
+    sink: int
+
+
+def _over(one: _Held, kernels: dict[str, CapKernel]) -> dict[str, Mask]:
+    """Return for each sink with a cap the deliveries that it stops: none so far."""
+    return {
+        sink: np.zeros(len(one.delivered.contexts), np.bool_) for sink in one.step.sinks if sink in kernels
+    }
+
+
+def _coming(one: _Held, sink: str, place: int, interner: Interner) -> _Coming:
+    """Return what comes to a sink; deliveries without a recipient, and those that preferences keep from it,
+    do not count.
+    """
+    delivered, contexts = one.delivered, one.delivered.contexts
+    counted = delivered.recipient.is_(Tag.TEXT)
+    refused = (delivered.refused or {}).get(sink)
+    if refused is not None:
+        counted = counted & ~refused
+    rows = np.flatnonzero(counted)
+    texts: pl.Series = delivered.recipient.text_series()
+    codes = interner.intern(texts if len(rows) == len(contexts) else texts[rows])
+    return _Coming(
+        place,
+        rows,
+        codes.astype(np.int64) * 2,
+        contexts.moment[rows],
+        contexts.seq[rows],
+        tuple(level[rows] for level in contexts.branches),
+        one.step.flows[0],
+        one.step.number,
+        one.step.sinks.index(sink),
+    )
+
+
+def _reduced(
+    one: _Held, capped: Mapping[str, Mask], counts: StepCounts
+) -> tuple[tuple[Dropped, ...], StepOutcome]:
+    """Return an outcome without the deliveries that caps stop, and what ends with them.
+
+    What no sink takes ends at the last deliver step, as it does where preferences keep it from all sinks.
+    """
+    outcome, delivered, step = one.outcome, one.delivered, one.step
+    counts.capped.update({sink: int(np.count_nonzero(mask)) for sink, mask in capped.items()})
+    refused = dict(delivered.refused or {})
+    for sink, mask in capped.items():
+        refused[sink] = mask | refused[sink] if sink in refused else mask
+    none = np.zeros(len(delivered.contexts), np.bool_)
+    nobody = np.logical_and.reduce([refused.get(sink, none) for sink in step.sinks])
+    rows = np.flatnonzero(~nobody)
+    reached = Deliveries(
+        delivered.contexts.take(rows),
+        delivered.payload.take(rows),
+        delivered.recipient.take(rows),
+        {sink: mask[rows] for sink, mask in refused.items()},
+        {sink: mask[rows] for sink, mask in capped.items()},
+    )
+    outcome = replace(outcome, delivered=reached if len(rows) else None)
+    if not step.last:
+        return (), outcome
+    dropped = dropped_rows(delivered.contexts, np.flatnonzero(nobody), "capped")
+    if dropped:
+        counts.passed -= len(dropped[0])
+        counts.dropped["capped"] += len(dropped[0])
+    return dropped, replace(outcome, passed=outcome.passed.take(rows), dropped=(*outcome.dropped, *dropped))
+
+
+def _order(parts: Sequence[_Coming]) -> Ints:
+    """Return the order of deliveries: by moment, event, flow, branch, step and sink, a branch behind what its
+    parent delivered.
+    """
+    sizes = [len(part.keys) for part in parts]
+    depth = max(len(part.branches) for part in parts)
+    ones: list[Any] = [
+        [
+            np.full(size, number)
+            for part, size in zip(parts, sizes, strict=True)
+            for number in (getattr(part, name),)
+        ]
+        for name in ("sink", "step", "flow")
+    ]
+    levels = [
+        [
+            part.branches[level] if level < len(part.branches) else np.full(size, -1, np.int32)
+            for part, size in zip(parts, sizes, strict=True)
+        ]
+        for level in reversed(range(depth))
+    ]
+    last, step, flow = ones
+    by = [last, step, *levels, flow, [part.seq for part in parts], [part.moments for part in parts]]
+    return np.lexsort([np.concatenate(column) for column in by])
