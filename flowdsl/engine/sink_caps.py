@@ -3,6 +3,9 @@
 Flows run one after the other within a chunk, and caps count in the order in which deliveries are made. So
 what goes to such sinks is held back until all flows have run, put in order, counted, and then written down.
 What a cap stops changes no later step: no context depends on it.
+
+A window of 0s closes once the next event comes, which may be in another chunk: of what one event delivers at
+one moment, the deliveries of windows count last.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.batches.context_batch import ContextBatch
+from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, ContextBatch
 from flowdsl.engine.counts import StepCounts
 from flowdsl.engine.state import StepState
 from flowdsl.flow.plan import CompiledStep, Plan
@@ -135,6 +138,7 @@ class _Coming:
     keys: Ints
     moments: Ints
     seq: Ints
+    closed: Mask
     branches: tuple[npt.NDArray[np.int32], ...]
     flow: int
     step: int
@@ -166,6 +170,7 @@ def _coming(one: _Held, sink: str, place: int, interner: Interner) -> _Coming:
         codes.astype(np.int64) * 2,
         contexts.moment[rows],
         contexts.seq[rows],
+        _closed(contexts)[rows],
         tuple(level[rows] for level in contexts.branches),
         one.step.flows[0],
         one.step.number,
@@ -205,6 +210,13 @@ def _reduced(
     return dropped, replace(outcome, passed=outcome.passed.take(rows), dropped=(*outcome.dropped, *dropped))
 
 
+def _closed(contexts: ContextBatch) -> Mask:
+    """Return which contexts come out of a window that time has closed."""
+    if contexts.closed is None:
+        return np.zeros(len(contexts), np.bool_)
+    return np.isin(contexts.closed, (CLOSED_BY_TIMER, CLOSED_AT_END))
+
+
 def _order(parts: Sequence[_Coming]) -> Ints:
     """Return the order of deliveries: by moment, event, flow, branch, step and sink, a branch behind what its
     parent delivered.
@@ -227,5 +239,13 @@ def _order(parts: Sequence[_Coming]) -> Ints:
         for level in reversed(range(depth))
     ]
     last, step, flow = ones
-    by = [last, step, *levels, flow, [part.seq for part in parts], [part.moments for part in parts]]
+    by = [
+        last,
+        step,
+        *levels,
+        flow,
+        [part.closed for part in parts],
+        [part.seq for part in parts],
+        [part.moments for part in parts],
+    ]
     return np.lexsort([np.concatenate(column) for column in by])

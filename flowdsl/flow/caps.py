@@ -25,7 +25,7 @@ def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[
         raise error(f"caps are a {type(caps).__name__}", allowed="a mapping from sinks to fd.Cap(…)")
     names = dict.fromkeys(sink for flow in flows for sink in flow.sinks)
     found: dict[str, Any] = {
-        sink.name: sink.cap
+        sink.name: getattr(sink, "cap", None)
         for sink in (() if isinstance(given, FlowSpec) else getattr(given, "sinks", ()))
         if sink.name in names
     }

@@ -49,7 +49,7 @@ def portable_flows(flows: Iterable[FlowSpec]) -> tuple[FlowSpec, ...]:
 
 
 def check_sinks(project: ProjectSpec) -> None:
-    """Raise `ExportError` if production lacks the type of a sink."""
+    """Raise `ExportError` if production lacks the type of a sink, or its cap."""
     problems = [
         BuildError(
             f"production has no sinks of the type {sink.type!r}",
@@ -59,6 +59,16 @@ def check_sinks(project: ProjectSpec) -> None:
         )
         for sink in project.sinks
         if not is_portable(sink.type)
+    ]
+    problems += [
+        BuildError(
+            "production has no caps of sinks",
+            place=f"sink {sink.name!r}",
+            hint="rate_limit with key='recipient_id' comes nearest, but means less: it limits one flow, "
+            "and is a token bucket that lets up to twice as many through",
+        )
+        for sink in project.sinks
+        if sink.cap is not None
     ]
     if problems:
         raise ExportError(problems)

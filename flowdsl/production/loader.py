@@ -9,9 +9,11 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from flowdsl.errors import BuildError, FlowError, did_you_mean
+from flowdsl.flow.caps import check_sink_cap
 from flowdsl.flow.spec import MAX_STEPS, FlowSpec, too_many_steps
 from flowdsl.operators import OPERATORS, synonym_of
 from flowdsl.operators.base import Operator
+from flowdsl.operators.cap import Cap
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options, unknown_hint
 from flowdsl.production.project_spec import (
@@ -90,7 +92,7 @@ class DocumentReader:
         return Backend(kind, self._config(given.get("config"), "backend: config"))
 
     def _sink(self, item: Item) -> SinkConfig | None:
-        given = self._mapping(item, "a sink", ("name", "type", "config"), ("name", "type"))
+        given = self._mapping(item, "a sink", ("name", "type", "config", "cap"), ("name", "type"))
         name = self._text(given.get("name"), "a sink: name")
         kind = self._choice(given.get("type"), "a sink: type", SINKS)
         config = self._config(given.get("config"), "a sink: config")
@@ -98,7 +100,21 @@ class DocumentReader:
             from flowdsl.production.sinks import check_config
 
             self.problems += check_config(kind, given["config"])
-        return SinkConfig(name, kind, config) if name and kind else None
+        cap = self._cap(given.get("cap"))
+        return SinkConfig(name, kind, config, cap) if name and kind else None
+
+    def _cap(self, item: Item | None) -> Cap | None:
+        if item is None or item.value is None:
+            return None
+        if not isinstance(item.value, dict):
+            self.refuse(item.place, f"a sink: cap is {item.kind}", allowed="a mapping: {max: 3, per: day}")
+            return None
+        try:
+            cap = Cap.from_yaml({key: one.plain() for key, one in item.value.items()})
+            return check_sink_cap(cap, "a sink: cap", BuildError)
+        except BuildError as error:
+            self.refuse(item.place, error.what, allowed=error.allowed, hint=error.hint)
+            return None
 
     def _consumer(self, item: Item) -> ConsumerOptions | None:
         given = self._mapping(item, "a consumer", ("name", "seek"), ("name",))

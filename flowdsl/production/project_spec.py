@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 from flowdsl.arguments import all_of, one_of
 from flowdsl.errors import BuildError, FlowError, ReplayError, did_you_mean, one_line
 from flowdsl.flow.spec import FlowSpec
+from flowdsl.operators.cap import Cap
 from flowdsl.rules import FLOWDSL, Rules
 
 BACKENDS: Final = ("memory", "nats", "kafka", "redis")
@@ -17,12 +18,14 @@ SEEKS: Final = ("latest", "beginning", "last_acknowledged")
 
 @dataclass(frozen=True)
 class SinkConfig:
-    """Configuration of a sink: its name, its type, and the options of that type."""
+    """Configuration of a sink: its name, its type, the options of that type, and its cap."""
 
     name: str
     type: str
     # it may hold what is nobody's business
     config: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    # production has none
+    cap: Cap | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from flowdsl.events import KINDS
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
+from flowdsl.operators.cap import Cap
 from flowdsl.operators.options import Option, text_schema
 from flowdsl.production.project_spec import BACKENDS, SEEKS
 from flowdsl.production.sinks import class_of, options_of
@@ -219,6 +220,7 @@ def _sink() -> dict[str, Any]:
             "name": _text("Name", "what flows call it", "in-app"),
             "type": kind,
             "config": _config({"url": "https://example.org/hook"}),
+            "cap": _nullable(_sink_cap()),
         },
         ("name", "type"),
         allOf=[
@@ -230,6 +232,18 @@ def _sink() -> dict[str, Any]:
         ],
         examples=[_SINK_EXAMPLE],
     )
+
+
+def _sink_cap() -> dict[str, Any]:
+    declared = operator_schema(Cap)
+    properties = {name: declared["properties"][name] for name in ("max", "per", "tz")}
+    return {
+        **declared,
+        "title": "Cap",
+        "description": "at most so many deliveries to each recipient, of all flows together (flowdsl only)",
+        "properties": properties,
+        "default": None,
+    }
 
 
 def _sink_config(kind: str) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class Delivery:
         """The total order of rule 20; a branch comes after what its parent delivered."""
         return (self.delivered_at, self.seq_no, self.flow, self.branch, self.step, self.sink)
 
+    @property
+    def counted(self) -> tuple[Any, ...]:
+        """The order in which caps count: a window of 0s closes after all else of its event."""
+        return (*self.order[:2], self.closed_by in ("timer", "end"), *self.order[2:])
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -297,7 +302,7 @@ def _stop_capped(outcome: Outcome, flows: Sequence[Flow], caps: Mapping[str, Cap
     """Take away what caps of sinks stop; where no sink takes a context, and none follows, it ends there (rule 26)."""
     counts = {sink: Counts(cap) for sink, cap in caps.items()}
     reached, taken = [], set()
-    for delivery in outcome.deliveries:
+    for delivery in sorted(outcome.deliveries, key=lambda delivery: delivery.counted):
         counted = counts.get(delivery.sink_name)
         if (
             delivery.recipient_id is None
@@ -312,4 +317,4 @@ def _stop_capped(outcome: Outcome, flows: Sequence[Flow], caps: Mapping[str, Cap
             tally = outcome.tallies[delivery.flow, last]
             tally.passed -= 1
             tally.dropped["capped"] += 1
-    outcome.deliveries = reached
+    outcome.deliveries = sorted(reached, key=lambda delivery: delivery.order)

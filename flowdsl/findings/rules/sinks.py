@@ -41,6 +41,8 @@ def sink_option_ignored(project: ProjectView) -> Iterator[Violation]:
     for sink, place in project.sinks:
         known = options_of(sink.type) if is_portable(sink.type) else {}
         ignored = [name for name in sink.config if name not in known or not known[name].portable]
+        if sink.cap is not None:
+            ignored.append("cap")
         if ignored:
             yield Violation(place, f"production passes over {', '.join(ignored)} of the sink {sink.name!r}")
 
