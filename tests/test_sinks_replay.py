@@ -44,7 +44,8 @@ def reached(result: fd.Result, sink: str) -> list[tuple[int, str]]:
 
 
 def refused(result: fd.Result) -> list[tuple[str, int, str, int]]:
-    return list(result.refused.itertuples(index=False, name=None))
+    assert set(result.refused["reason"]) <= {"preference"}
+    return list(result.refused.drop(columns="reason").itertuples(index=False, name=None))
 
 
 # -- preferences -------------------------------------------------------------------------------------------
