@@ -33,7 +33,13 @@ def interpreted(case: Case, **options: Any) -> dict[str, Any]:
     world = case.world
     return said_by_oracle(
         interpret(
-            case.flows, world.events, world.entities, world.links, merge=world.merge, caps=case.caps, **options
+            case.flows,
+            world.events,
+            world.entities,
+            world.links,
+            merge=world.merge,
+            caps=case.caps,
+            **options,
         ),
         case.flows,
     )
