@@ -206,7 +206,9 @@ def test_rule_03_clock_marks_move_the_clock(case: Case, marks: list[tuple[int, i
         for after, clock in marks:
             if after == number:
                 log.mark_clock(fd.events.timestamp_text(clock))
-    found = said_by_engine(fd.replay(case.flows, log, graph_of(case), open_windows=windows(keep)), case.flows)
+    found = said_by_engine(
+        fd.replay(case.flows, log, graph_of(case), open_windows=windows(keep), caps=case.caps), case.flows
+    )
     world = case.world
     outcome = interpret(
         case.flows, events, world.entities, world.links, merge=world.merge, marks=marks, keep=keep
@@ -222,7 +224,7 @@ def test_rule_35_marked_events_do_not_move_the_clock(case: Case, ahead: dict[int
     log.append(events)
     for number, clock in marks.items():
         log.mark_ahead([number], fd.events.timestamp_text(clock))
-    result = fd.replay(case.flows, log, graph_of(case), chunk_size=3)
+    result = fd.replay(case.flows, log, graph_of(case), chunk_size=3, caps=case.caps)
     world = case.world
     outcome = interpret(case.flows, events, world.entities, world.links, merge=world.merge, ahead=marks)
     assert_same(said_by_engine(result, case.flows), said_by_oracle(outcome, case.flows))
@@ -238,7 +240,8 @@ def test_entities_that_a_function_gives_are_as_good_as_given_ones(case: Case) ->
     graph = fd.EntityGraph(
         {kind: fetcher(kind) for kind in case.world.entities}, case.world.links, merge=case.world.merge
     )
-    found = said_by_engine(fd.replay(case.flows, case.world.events, graph, chunk_size=3), case.flows)
+    result = fd.replay(case.flows, case.world.events, graph, chunk_size=3, caps=case.caps)
+    found = said_by_engine(result, case.flows)
     expected = interpreted(case)
     # of entities that a function gives nobody knows whether they are there
     del expected["unmatched"]
