@@ -12,7 +12,7 @@ PARALLEL := -n 3 --dist loadgroup
 
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name) 2>/dev/null)))
 
-.PHONY: demo test pytest coverage docs site pictures recipes package pyright test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
+.PHONY: demo test pytest coverage docs site pictures recipes lacking package pyright test-slow test-memory test-crash test-browser fuzz chromium check house format bench clean
 
 demo: .venv/.installed  ## replay the sample flows over sample data
 	$(BIN)/flowdsl demo
@@ -36,6 +36,9 @@ site: .venv/.docs-installed  ## build the documentation site into build/site
 
 pictures: .venv/.browser-installed chromium  ## draw the pictures of README.md anew
 	$(BIN)/python docs/make_pictures.py
+
+lacking: .venv/.tests-installed  ## write the table of what production lacks into docs/export.md
+	$(BIN)/python docs/make_lacking.py
 
 recipes: .venv/.tests-installed  ## make the notebook of recipes out of docs/recipes.md
 	$(BIN)/python docs/make_notebook.py

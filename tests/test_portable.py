@@ -170,11 +170,11 @@ def test_what_production_does_not_know_of_a_batch_or_an_event_is_refused():
 @pytest.mark.parametrize(
     ("flow", "what", "hint"),
     [
-        (BEGIN.resolve("target_id", as_="x", required=False), "resolve has no option 'required'", "without it: resolve('target_id', as_='x')"),
-        (BEGIN.resolve("target_id", as_="x", type="user"), "resolve has no option 'type'", "without it: resolve('target_id', as_='x')"),
-        (BEGIN.fan_out("target_id", via="a", as_="x", type="user"), "fan_out has no option 'type'", "without it: fan_out('target_id', via='a', as_='x')"),
-        (BEGIN.rate_limit(1, per="1s", key="fan.id"), "rate_limit has no option 'key'", "without it: rate_limit(1, per='1s')"),
-        (BEGIN.deduplicate(["source_id", "target_id"], window="1s"), "deduplicate has one key, and here are 2", "with the first only: deduplicate('source_id', window='1s')"),
+        (BEGIN.resolve("target_id", as_="x", required=False), "resolve has no option 'required'", "without it: resolve('target_id', as_='x'): then an event fails where there is no entity"),
+        (BEGIN.resolve("target_id", as_="x", type="user"), "resolve has no option 'type'", "without it: resolve('target_id', as_='x'): then an id that several types have stands for the first of them"),
+        (BEGIN.fan_out("target_id", via="a", as_="x", type="user"), "fan_out has no option 'type'", "without it: fan_out('target_id', via='a', as_='x'): then an id that several types have stands for the first of them"),
+        (BEGIN.rate_limit(1, per="1s", key="fan.id"), "rate_limit has no option 'key'", "without it: rate_limit(1, per='1s'): then all keys share one bucket"),
+        (BEGIN.deduplicate(["source_id", "target_id"], window="1s"), "deduplicate has one key, and here are 2", "with the first only: deduplicate('source_id', window='1s'): then the others part nothing"),
         (BEGIN.rate_limit(2**32, per="1s"), "rate_limit: max is 4,294,967,296", None),
         (BEGIN.resolve(var.fan["a.b"], as_="x"), "a part that is empty or holds a dot", None),
         (BEGIN.map(n=var.fan.age), "n: fan.age keeps its type", 'write the template "{{ fan.age }}", which gives text'),

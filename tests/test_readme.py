@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
@@ -132,6 +133,16 @@ def operator_row(operator: type[Operator]) -> str:
     return f"| `{operator.name}` | {operator.summary} | {options} | `.{operator.example}` |"
 
 
+def made_by(name: str) -> ModuleType:
+    """The module of docs/ that writes a part of it."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_table_of_operators_says_what_the_operators_declare():
     rows = [
         "| operator | what it does | options | in Python |",
@@ -145,6 +156,11 @@ def test_the_table_of_operators_says_what_the_operators_declare():
     assert found[1].strip() == table, f"this should stand in docs/operators.md:\n{table}"
 
 
+def test_the_table_of_what_production_lacks_says_what_the_export_refuses():
+    page = (ROOT / "docs" / "export.md").read_text("utf-8")
+    assert made_by("make_lacking").written(page) == page, "write it anew: make lacking"
+
+
 def test_links_to_files_lead_somewhere():
     for path in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8")):
@@ -152,11 +168,7 @@ def test_links_to_files_lead_somewhere():
 
 
 def test_the_pictures_of_the_readme_show_what_its_first_block_replays():
-    spec = importlib.util.spec_from_file_location("make_pictures", ROOT / "docs" / "make_pictures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    make_pictures = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_pictures)
+    make_pictures = made_by("make_pictures")
     picture, report = make_pictures.drawn()
     images = ROOT / "docs" / "images"
     assert (images / "likes.svg").read_text("utf-8") == picture, "draw it anew: make pictures"

@@ -247,5 +247,5 @@ def test_rule_26_production_has_no_cap_and_is_told_what_comes_nearest():
     flow = capped(3, per="24h", key="target_id")
     with pytest.raises(fd.ExportError, match="production has no operator 'cap'") as refused:
         flow.to_yaml()
-    assert "token bucket, and lets up to twice as many through" in str(refused.value)
+    assert "token bucket for all keys together, and lets up to twice as many through" in str(refused.value)
     assert "not-portable" in {found.code for found in flow.check(target="this-rs")}

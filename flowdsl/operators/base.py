@@ -55,6 +55,8 @@ class Operator:
     # True if production has this operator; if not, `nearest` says what to do instead
     portable: ClassVar[bool] = False
     nearest: ClassVar[str] = "leave the step out, or run the flow with flowdsl"
+    # of options that production lacks, by field: how a step without it differs
+    without: ClassVar[Mapping[str, str]] = {}
     # of an operator that makes contexts wait: why one is held, and when it goes on
     held_because: ClassVar[str] = "it waits"
     released_when: ClassVar[str] = "when its turn came"
@@ -165,7 +167,8 @@ class Operator:
         differs.
         """
         own = {name: self.default_of(name) for name, one in self.options().items() if not one.portable}
-        return f"without it: {dataclasses.replace(self, **own).text}"
+        then = f": then {self.without[option]}" if option in self.without else ""
+        return f"without it: {dataclasses.replace(self, **own).text}{then}"
 
     @classmethod
     def default_of(cls, name: str) -> Any:

@@ -72,7 +72,7 @@ class Cap(Operator):
     synonyms: ClassVar[tuple[str, ...]] = ("limit", "quota", "at_most", "max_per")
     nearest: ClassVar[str] = (
         "rate_limit with the same max and per as a duration comes nearest, but means less: "
-        "it is a token bucket, and lets up to twice as many through"
+        "it is a token bucket for all keys together, and lets up to twice as many through"
     )
 
     max: int = option(count(0, 3, 10), "how many contexts go on at most")

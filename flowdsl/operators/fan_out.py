@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,6 +46,9 @@ class FanOut(Operator):
     example: ClassVar[str] = 'fan_out("data.author_id", via="follows", direction="reverse", as_="follower")'
     synonyms: ClassVar[tuple[str, ...]] = ("fanout", "broadcast", "followers", "topic", "spread")
     portable: ClassVar[bool] = True
+    without: ClassVar[Mapping[str, str]] = {
+        "type": "an id that several types have stands for the first of them"
+    }
     text_order: ClassVar[tuple[str, ...]] = ("from_", "via", "direction", "as_")
 
     from_: Path = option(PATH, "the path that holds the id to start from", key=True)

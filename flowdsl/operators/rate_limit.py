@@ -47,6 +47,7 @@ class RateLimit(Operator):
     example: ClassVar[str] = 'rate_limit(100, per="1m", strategy="drop")'
     synonyms: ClassVar[tuple[str, ...]] = ("throttle", "limit_rate", "token_bucket")
     portable: ClassVar[bool] = True
+    without: ClassVar[Mapping[str, str]] = {"key": "all keys share one bucket"}
     held_because: ClassVar[str] = "it had no token yet"
     released_when: ClassVar[str] = "when there was a token"
     option_rules: ClassVar[Mapping[str, Any]] = {

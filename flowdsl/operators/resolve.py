@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -52,6 +53,10 @@ class Resolve(Operator):
         "branch",
     )
     portable: ClassVar[bool] = True
+    without: ClassVar[Mapping[str, str]] = {
+        "type": "an id that several types have stands for the first of them",
+        "required": "an event fails where there is no entity",
+    }
     text_order: ClassVar[tuple[str, ...]] = ("from_", "via", "direction", "as_")
 
     from_: Path = option(PATH, "the path that holds the id to start from", key=True)

@@ -64,8 +64,8 @@ def check_sinks(project: ProjectSpec) -> None:
         BuildError(
             "production has no caps of sinks",
             place=f"sink {sink.name!r}",
-            hint="rate_limit with key='recipient_id' comes nearest, but means less: it limits one flow, "
-            "and is a token bucket that lets up to twice as many through",
+            hint="rate_limit in each flow comes nearest, but means something else: a token bucket for all "
+            "recipients of that flow together",
         )
         for sink in project.sinks
         if sink.cap is not None

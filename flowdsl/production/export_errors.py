@@ -72,6 +72,7 @@ class StepExportScope:
                 self.refuse(
                     f"production has no {path_text(path)!r}: the event itself is no variable there",
                     allowed=self._known(),
+                    hint="let the events carry it in their data, and read that",
                 )
             elif shape is BEFORE:
                 self.refuse(

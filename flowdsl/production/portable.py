@@ -127,7 +127,8 @@ def _option(step: Operator, name: str, option: Option, names: StepExportScope) -
             names.refuse(
                 f"production's {step.name} has one {option.yaml}, and here are {len(value)}",
                 allowed="one path",
-                hint=f"with the first only: {replace(step, **{name: value[:1]}).text}",
+                hint=f"with the first only: {replace(step, **{name: value[:1]}).text}: "
+                "then the others part nothing",
             )
         return tuple(_path(path, names) for path in value)
     if isinstance(value, int) and not isinstance(value, bool) and value > MOST:
