@@ -267,7 +267,8 @@ def test_a_demand_that_is_not_understood_is_refused(demand: Any, message: str):
     ("given", "message"),
     [
         ({"vary": {}}, "vary={} names no options"),
-        ({"vary": {"0.windw": ["5m"]}}, "has an option '0.windw'\n  allowed: .*\n  hint: did you mean 'window'"),
+        ({"vary": {"0.windw": ["5m"]}}, "step 0 of 'likes' is batch, and has no option 'windw'\n  allowed: 0.key, .*\n  hint: did you mean 'window'"),
+        ({"vary": {"1.window": ["5m"]}}, "step 1 of 'likes' is map, .*\n  hint: steps are counted from 0: 0.window is that of batch"),
         ({"vary": {"9.window": ["5m"]}}, "there is no step 9 in 'likes'\n  allowed: 0 to 2"),
         ({"vary": {"0.window": "5m"}}, "0.window='5m' is no list of values"),
         ({"vary": {"0.window": ["5 bananas"]}}, "'5 bananas' is not a duration"),

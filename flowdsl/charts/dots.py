@@ -78,6 +78,11 @@ def dot_chart(
     for panel, size in zip(panels, sizes, strict=True):
         _draw_panel(parts, panel, shades, (left, size * scale - _GAP), height)
         left += size * scale
+    described = f"{len(names)} rows with {', '.join(panel.title for panel in panels)}"
+    return Chart(title, described, width, height, "".join(parts), _table(title, names, panels))
+
+
+def _table(title: str, names: Sequence[str], panels: Sequence[DotPanel]) -> str:
     table = [["", *(panel.title for panel in panels)]]
     for row, name in enumerate(names):
         table.append([name, *(panel.exact(panel.values[row]) for panel in panels)])
@@ -85,8 +90,7 @@ def dot_chart(
     lines = [
         "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in table
     ]
-    described = f"{len(names)} rows with {', '.join(panel.title for panel in panels)}"
-    return Chart(title, described, width, height, "".join(parts), "\n".join([title, *lines]))
+    return "\n".join([title, *lines])
 
 
 def _draw_panel(

@@ -94,20 +94,43 @@ def _place(flow: FlowSpec, name: str) -> tuple[int, str]:
         return places[0][0], places[0][2]
     if places:
         raise _ambiguous_option(flow, name, places)
-    numbered = re.match(r"([0-9]+)\.", str(name))
-    if numbered and int(numbered[1]) >= len(flow.steps):
-        raise ReplayError(
-            f"there is no step {numbered[1]} in {flow.name!r}",
-            flow=flow.name,
-            allowed=f"0 to {len(flow.steps) - 1}",
-        )
-    steps = flow.steps if numbered is None else [flow.steps[int(numbered[1])]]
-    known = sorted({option for step in steps for option in step.options()})
-    raise ReplayError(
+    raise _unknown_option(flow, name)
+
+
+def _unknown_option(flow: FlowSpec, name: str) -> ReplayError:
+    numbered = re.fullmatch(r"([0-9]{1,9})\.(.*)", str(name), re.DOTALL)
+    if numbered is not None:
+        return _unknown_of_step(flow, int(numbered[1]), numbered[2])
+    known = sorted({option for step in flow.steps for option in step.options()})
+    return ReplayError(
         f"no step of {flow.name!r} has an option {name!r}",
         flow=flow.name,
         allowed=", ".join(known),
-        hint=did_you_mean(re.sub(r"^[0-9]+\.", "", str(name)), known),
+        hint=did_you_mean(name, known),
+    )
+
+
+def _unknown_of_step(flow: FlowSpec, number: int, option: str) -> ReplayError:
+    if number >= len(flow.steps):
+        return ReplayError(
+            f"there is no step {number} in {flow.name!r}",
+            flow=flow.name,
+            allowed=f"0 to {len(flow.steps) - 1}",
+        )
+    step = flow.steps[number]
+    known = [declared.yaml for declared in step.options().values()]
+    elsewhere = [
+        f"{at}.{option} is that of {other.method}"
+        for at, other in enumerate(flow.steps)
+        if option in other.yaml_options()
+    ]
+    return ReplayError(
+        f"step {number} of {flow.name!r} is {step.method}, and has no option {option!r}",
+        flow=flow.name,
+        allowed=", ".join(f"{number}.{one}" for one in known),
+        hint="steps are counted from 0: " + ", ".join(elsewhere)
+        if elsewhere
+        else did_you_mean(option, known),
     )
 
 
