@@ -43,16 +43,16 @@ if TYPE_CHECKING:
     )
     from flowdsl.expressions.fn import fn
     from flowdsl.expressions.var import var
+    from flowdsl.flow.sink_cap import Cap
     from flowdsl.graph.folder import read_graph
     from flowdsl.graph.snapshot import EntityGraph
     from flowdsl.log import MemoryEventLog, ParquetEventLog, Position, convert, literal, read_events
     from flowdsl.log.guess import Guess, guess
-    from flowdsl.operators.cap import Cap
     from flowdsl.production.schema import schema
 
 _HOME = {
     "BuildError": "errors",
-    "Cap": "operators.cap",
+    "Cap": "flow.sink_cap",
     "Comparison": "comparison.comparison",
     "ConditionError": "errors",
     "DataError": "errors",

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from flowdsl.api.result import Result
 from flowdsl.engine.state import State
 from flowdsl.flow.inputs import FlowLike
+from flowdsl.flow.sink_cap import Cap
 from flowdsl.frames import FrameLike
 from flowdsl.graph.snapshot import EntityGraph
 from flowdsl.log.source import LogLike
-from flowdsl.operators.cap import Cap
 from flowdsl.progress import Progress
 from flowdsl.results.dispatch import opened_sinks
 from flowdsl.results.engine import Engine, EngineName

@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flowdsl.flow.inputs import FlowLike
+    from flowdsl.flow.sink_cap import Cap
     from flowdsl.frames import FrameLike
-    from flowdsl.operators.cap import Cap
     from flowdsl.sinks.base import SinkLike
 
 _LOG: Final = logging.getLogger("flowdsl.live")

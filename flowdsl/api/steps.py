@@ -455,10 +455,10 @@ class Steps:
         >>> on("link.created").cap(3, per="day", key="target_id", tz="Europe/Berlin").steps[0].text
         "cap(3, per='day', key='target_id', tz='Europe/Berlin')"
         """
-        from flowdsl.operators.cap import Cap
+        from flowdsl.operators.cap import KeyCap
 
         refuse_unknown("cap", unknown, ("per", "key", "tz", "default_tz"))
-        return self._then(Cap.build(max, per=per, key=key, tz=tz, default_tz=default_tz))
+        return self._then(KeyCap.build(max, per=per, key=key, tz=tz, default_tz=default_tz))
 
     def wait(
         self,

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_TIMER, ContextBatch
+from flowdsl.batches.context_batch import CLOSED_AT_END, CLOSED_BY_QUIET, CLOSED_BY_TIMER, ContextBatch
 from flowdsl.engine.counts import StepCounts
 from flowdsl.engine.state import StepState
 from flowdsl.flow.plan import CompiledStep, Plan
@@ -214,7 +214,7 @@ def _closed(contexts: ContextBatch) -> Mask:
     """Return which contexts come out of a window that time has closed."""
     if contexts.closed is None:
         return np.zeros(len(contexts), np.bool_)
-    return np.isin(contexts.closed, (CLOSED_BY_TIMER, CLOSED_AT_END))
+    return np.isin(contexts.closed, (CLOSED_BY_TIMER, CLOSED_BY_QUIET, CLOSED_AT_END))
 
 
 def _order(parts: Sequence[_Coming]) -> Ints:

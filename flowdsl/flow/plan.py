@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Final
 
 from flowdsl.errors import ReplayError
+from flowdsl.flow.sink_cap import Cap, by_recipient
 from flowdsl.flow.spec import FlowSpec, Trigger
 from flowdsl.graph.links import METADATA
 from flowdsl.graph.requirements import GraphRequirements
 from flowdsl.log.pushdown import ScanFilter
 from flowdsl.operators.base import Kind, Operator
-from flowdsl.operators.cap import Cap
 from flowdsl.operators.deliver import Deliver
 from flowdsl.rules import FLOWDSL, Rules
 from flowdsl.values.paths import Path
@@ -125,7 +125,7 @@ class Plan:
     @cached_property
     def cap_steps(self) -> tuple[CompiledStep, ...]:
         """The caps of sinks as steps of no flow, which count by recipient."""
-        steps = ((sink, replace(cap, key=(("recipient_id",),))) for sink, cap in self.caps)
+        steps = ((sink, by_recipient(cap)) for sink, cap in self.caps)
         return tuple(
             CompiledStep(cap, 0, [], _digest(f"cap of {sink!r}\n{cap.identity}")) for sink, cap in steps
         )

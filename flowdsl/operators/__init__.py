@@ -9,7 +9,7 @@ from __future__ import annotations
 from flowdsl.errors import PluginError, did_you_mean
 from flowdsl.operators.base import Operator
 from flowdsl.operators.batch import Batch
-from flowdsl.operators.cap import Cap
+from flowdsl.operators.cap import KeyCap
 from flowdsl.operators.deduplicate import Deduplicate
 from flowdsl.operators.deliver import Deliver
 from flowdsl.operators.fan_out import FanOut
@@ -22,7 +22,7 @@ from flowdsl.operators.where import Where
 from flowdsl.registry import Registry, subclass_problem
 
 # in the order in which documentation lists them
-_OWN = (Resolve, FanOut, ForEach, Where, Deduplicate, Batch, RateLimit, Cap, Wait, Map, Deliver)
+_OWN = (Resolve, FanOut, ForEach, Where, Deduplicate, Batch, RateLimit, KeyCap, Wait, Map, Deliver)
 OPERATORS: Registry[type[Operator]] = Registry(
     "flowdsl.operators", {operator.name: operator for operator in _OWN}, subclass_problem(Operator)
 )

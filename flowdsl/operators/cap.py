@@ -60,7 +60,7 @@ PER: Final = OptionType(
 
 
 @dataclass(frozen=True)
-class Cap(Operator):
+class KeyCap(Operator):
     """Let no more than so many contexts of a key go on in a time."""
 
     name: ClassVar[str] = "cap"
@@ -89,18 +89,6 @@ class Cap(Operator):
         ZONE_NAME, "the time zone where the path has none; without it the event fails", default=None
     )
 
-    def __post_init__(self) -> None:
-        for name, declared in self.options().items():
-            value = getattr(self, name)
-            if value is not None and value != ():
-                object.__setattr__(self, name, declared.kind.read(value, f"{self.method}: {name}"))
-        if self.tz is not None and isinstance(self.per, Duration):
-            raise BuildError(
-                f"{self.method}: tz is for a local day, week or month, not for every {self.per.text}",
-                allowed="per='day', 'week' or 'month' with tz=",
-            )
-        check_zones(self.method, self.tz, self.default_tz)
-
     @classmethod
     def build(
         cls,
@@ -110,7 +98,7 @@ class Cap(Operator):
         key: str | Var | Sequence[str | Var] | None = None,
         tz: str | Var | None = None,
         default_tz: str | None = None,
-    ) -> Cap:
+    ) -> KeyCap:
         """Let at most `max` contexts go on in every stretch of `per`; others are dropped as `capped`.
 
         Only those that go on are counted. At exactly `per` after the first of them the next one passes.
@@ -145,7 +133,14 @@ class Cap(Operator):
         >>> on("link.created").cap(3, per="day", key="target_id", tz="Europe/Berlin").steps[0].text
         "cap(3, per='day', key='target_id', tz='Europe/Berlin')"
         """
-        return cls.read(max=max, per=per, key=key, tz=tz, default_tz=default_tz)
+        step: KeyCap = cls.read(max=max, per=per, key=key, tz=tz, default_tz=default_tz)
+        if step.tz is not None and isinstance(step.per, Duration):
+            raise BuildError(
+                f"cap: tz is for a local day, week or month, not for every {step.per.text}",
+                allowed="per='day', 'week' or 'month' with tz=",
+            )
+        check_zones("cap", step.tz, step.default_tz)
+        return step
 
     @property
     def kind(self) -> Kind:
@@ -179,7 +174,7 @@ class CapKernel(Kernel):
 
     saved = keeps(_space=OptionalField(ObjectField(KeySpace)), _counts=OneOfField(CapCounts))
 
-    def __init__(self, options: Cap, rules: Rules) -> None:
+    def __init__(self, options: KeyCap, rules: Rules) -> None:
         self._options, self._rules = options, rules
         self._space = (
             KeySpace(options.key, typed=rules.typed_keys, nulls=rules.null_keys) if options.key else None

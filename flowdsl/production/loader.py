@@ -9,11 +9,10 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from flowdsl.errors import BuildError, FlowError, did_you_mean
-from flowdsl.flow.caps import check_sink_cap
+from flowdsl.flow.sink_cap import Cap
 from flowdsl.flow.spec import MAX_STEPS, FlowSpec, too_many_steps
 from flowdsl.operators import OPERATORS, synonym_of
 from flowdsl.operators.base import Operator
-from flowdsl.operators.cap import Cap
 from flowdsl.production.nodes import Item, too_large
 from flowdsl.production.option_validation import check_options, unknown_hint
 from flowdsl.production.project_spec import (
@@ -106,12 +105,12 @@ class DocumentReader:
     def _cap(self, item: Item | None) -> Cap | None:
         if item is None or item.value is None:
             return None
-        if not isinstance(item.value, dict):
-            self.refuse(item.place, f"a sink: cap is {item.kind}", allowed="a mapping: {max: 3, per: day}")
+        before = len(self.problems)
+        given = self._mapping(item, "a sink: cap", ("max", "per", "tz"), ("max", "per"))
+        if len(self.problems) > before:
             return None
         try:
-            cap = Cap.from_yaml({key: one.plain() for key, one in item.value.items()})
-            return check_sink_cap(cap, "a sink: cap", BuildError)
+            return Cap(**{key: one.plain() for key, one in given.items()})
         except BuildError as error:
             self.refuse(item.place, error.what, allowed=error.allowed, hint=error.hint)
             return None

@@ -8,8 +8,8 @@ from typing import Any, Final, Self
 
 from flowdsl.arguments import all_of, one_of
 from flowdsl.errors import BuildError, FlowError, ReplayError, did_you_mean, one_line
+from flowdsl.flow.sink_cap import Cap
 from flowdsl.flow.spec import FlowSpec
-from flowdsl.operators.cap import Cap
 from flowdsl.rules import FLOWDSL, Rules
 
 BACKENDS: Final = ("memory", "nats", "kafka", "redis")

@@ -10,7 +10,7 @@ from typing import Any, Final
 from flowdsl.events import KINDS
 from flowdsl.operators import OPERATORS
 from flowdsl.operators.base import Operator
-from flowdsl.operators.cap import Cap
+from flowdsl.operators.cap import KeyCap
 from flowdsl.operators.options import Option, text_schema
 from flowdsl.production.project_spec import BACKENDS, SEEKS
 from flowdsl.production.sinks import class_of, options_of
@@ -235,7 +235,7 @@ def _sink() -> dict[str, Any]:
 
 
 def _sink_cap() -> dict[str, Any]:
-    declared = operator_schema(Cap)
+    declared = operator_schema(KeyCap)
     properties = {name: declared["properties"][name] for name in ("max", "per", "tz")}
     return {
         **declared,

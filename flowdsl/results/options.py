@@ -18,6 +18,7 @@ from flowdsl.expressions.durations import parse_duration
 from flowdsl.flow.caps import caps_of
 from flowdsl.flow.inputs import FlowLike, as_flows
 from flowdsl.flow.plan import Caps
+from flowdsl.flow.sink_cap import Cap
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.frames import FrameLike
 from flowdsl.graph.snapshot import EntityGraph
@@ -25,7 +26,6 @@ from flowdsl.log import EventSource, open_log
 from flowdsl.log.future_events import AheadOfNext
 from flowdsl.log.source import LogLike
 from flowdsl.log.uuids import NormalizedUuids
-from flowdsl.operators.cap import Cap
 from flowdsl.production.targets import by_rules
 from flowdsl.rules import AsOf, Target, WindowsAtEnd, rules_of
 from flowdsl.sinks.base import Sink, SinkLike

@@ -8,7 +8,7 @@ from typing import Any
 
 from local_clock import shown, zone
 
-from flowdsl.operators.cap import Cap
+from flowdsl.operators.cap import KeyCap
 from oracle.steps import Context, Place, Step, key_of_context
 from oracle.values import FailedError
 
@@ -16,7 +16,7 @@ from oracle.values import FailedError
 class Counts:
     """What went on, by key: its moments, and the local day, week or month of each as it was counted."""
 
-    def __init__(self, options: Cap) -> None:
+    def __init__(self, options: KeyCap) -> None:
         self.options = options
         self.went: dict[str, list[tuple[int, Any]]] = defaultdict(list)
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowdsl import Flow
+from flowdsl.flow.sink_cap import Cap, by_recipient
 from flowdsl.operators.batch import Batch
-from flowdsl.operators.cap import Cap
+from flowdsl.operators.cap import KeyCap
 from flowdsl.operators.wait import Wait
 from flowdsl.values.json_types import MISSING
 from oracle.batch_step import BatchStep
@@ -22,7 +23,7 @@ from oracle.values import FailedError
 from oracle.waiting import WaitStep
 
 FOREVER = 1 << 62
-OPERATORS = {**STEPS, Batch: BatchStep, Cap: CapStep, Wait: WaitStep}
+OPERATORS = {**STEPS, Batch: BatchStep, KeyCap: CapStep, Wait: WaitStep}
 BEGINNING = -(1 << 62)
 
 
@@ -53,7 +54,7 @@ class Delivery:
     @property
     def counted(self) -> tuple[Any, ...]:
         """The order in which caps count: a window of 0s closes after all else of its event."""
-        return (*self.order[:2], self.closed_by in ("timer", "end"), *self.order[2:])
+        return (*self.order[:2], self.closed_by in ("timer", "quiet", "end"), *self.order[2:])
 
 
 @dataclass(frozen=True)
@@ -300,7 +301,7 @@ def _finished(world: _World, caps: Mapping[str, Cap]) -> Outcome:
 
 def _stop_capped(outcome: Outcome, flows: Sequence[Flow], caps: Mapping[str, Cap]) -> None:
     """Take away what caps of sinks stop; where no sink takes a context, and none follows, it ends there (rule 26)."""
-    counts = {sink: Counts(cap) for sink, cap in caps.items()}
+    counts = {sink: Counts(by_recipient(cap)) for sink, cap in caps.items()}
     reached, taken = [], set()
     for delivery in sorted(outcome.deliveries, key=lambda delivery: delivery.counted):
         counted = counts.get(delivery.sink_name)
