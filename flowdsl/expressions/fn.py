@@ -146,6 +146,42 @@ class Functions:
         """
         return called("bucket", value, n, salt=salt)
 
+    def hour(self, timestamp: object, tz: object = "UTC") -> Var:
+        """Return the hour of the local time at a timestamp, from 0 to 23.
+
+        >>> from flowdsl import fn, var
+        >>> fn.hour(var.event.timestamp, tz="Europe/Berlin")
+        var('hour(event.timestamp, tz="Europe/Berlin")')
+        """
+        return called("hour", timestamp, tz=tz)
+
+    def minute(self, timestamp: object, tz: object = "UTC") -> Var:
+        """Return the minute of the local time at a timestamp, from 0 to 59.
+
+        >>> from flowdsl import fn, var
+        >>> fn.minute(var.event.timestamp, tz="Asia/Kolkata")
+        var('minute(event.timestamp, tz="Asia/Kolkata")')
+        """
+        return called("minute", timestamp, tz=tz)
+
+    def weekday(self, timestamp: object, tz: object = "UTC") -> Var:
+        """Return the local weekday at a timestamp, from 1 for Monday to 7.
+
+        >>> from flowdsl import fn, var
+        >>> fn.weekday(var.event.timestamp, tz="Europe/Berlin")
+        var('weekday(event.timestamp, tz="Europe/Berlin")')
+        """
+        return called("weekday", timestamp, tz=tz)
+
+    def date(self, timestamp: object, tz: object = "UTC") -> Var:
+        """Return the local date at a timestamp, such as `2026-05-01`.
+
+        >>> from flowdsl import fn, var
+        >>> fn.date(var.event.timestamp, tz="Europe/Berlin")
+        var('date(event.timestamp, tz="Europe/Berlin")')
+        """
+        return called("date", timestamp, tz=tz)
+
     def linked(self, source: object, link_type: object, target: object) -> Var:
         """Test whether there is a link of a type from one id to another, at the moment of the step.
 

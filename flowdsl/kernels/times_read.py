@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from flowdsl.batches.context_batch import ContextBatch
 from flowdsl.errors import BuildError
 from flowdsl.expressions.durations import Duration, parse_duration
 from flowdsl.expressions.row_source import Failures
-from flowdsl.values.json_types import Tag
+from flowdsl.values.distinct_texts import UNREAD, read_texts
 from flowdsl.values.paths import Path, path_text
 from flowdsl.values.zones import Zones, zone_number
 
 Ints = npt.NDArray[np.int64]
-_NONE: Final = -1
 
 
 class ZoneReader:
@@ -35,16 +30,16 @@ class ZoneReader:
     def __init__(self, zone: str | Path | None, default: str | None = None) -> None:
         self._path = zone if isinstance(zone, tuple) else None
         self.fixed = _number("UTC" if zone is None or self._path else str(zone))
-        self._default = _NONE if default is None else _number(default)
+        self._default = UNREAD if default is None else _number(default)
 
     def read(self, contexts: ContextBatch) -> tuple[Zones, Failures | None]:
         """Return the zone of each context, or one for all; where it fails, any."""
         if self._path is None:
             return self.fixed, None
-        zones = _by_text(contexts, self._path, zone_number)
-        unknown = zones == _NONE
-        zones[unknown] = self.fixed if self._default == _NONE else self._default
-        if self._default != _NONE:
+        zones = read_texts(contexts.column(self._path), zone_number)
+        unknown = zones == UNREAD
+        zones[unknown] = self.fixed if self._default == UNREAD else self._default
+        if self._default != UNREAD:
             return zones, None
         return zones, Failures.where(unknown, f"{path_text(self._path)!r} has no name of a time zone")
 
@@ -59,8 +54,8 @@ class DurationReader:
         """Return the durations in µs, or one for all; where it fails, any."""
         if isinstance(self._duration, Duration):
             return self._duration.microseconds, None
-        lengths = _by_text(contexts, self._duration, _microseconds)
-        unreadable = lengths == _NONE
+        lengths = read_texts(contexts.column(self._duration), _microseconds)
+        unreadable = lengths == UNREAD
         lengths[unreadable] = 0
         return lengths, Failures.where(unreadable, f"{path_text(self._duration)!r} has no duration")
 
@@ -76,22 +71,3 @@ def _microseconds(text: str) -> int | None:
         return parse_duration(text).microseconds
     except BuildError:
         return None
-
-
-def _by_text(contexts: ContextBatch, path: Path, read: Callable[[str], int | None]) -> Ints:
-    """Return what is read of the text at a path, once for each distinct one; where there is none, `_NONE`."""
-    column = contexts.column(path)
-    found = np.full(column.size, _NONE, np.int64)
-    rows = np.flatnonzero(column.is_(Tag.TEXT))
-    if not len(rows):
-        return found
-    texts = column.text_series()
-    if len(rows) < column.size:
-        texts = texts[rows]
-    distinct = texts.unique().to_list()
-    values = [_NONE if (value := read(text)) is None else value for text in distinct]
-    if len(distinct) == 1:
-        found[rows] = values[0]
-    else:
-        found[rows] = texts.replace_strict(distinct, values, return_dtype=pl.Int64).to_numpy()
-    return found

@@ -61,7 +61,7 @@ class Function:
     several
         whether the last argument may be given more than once: `coalesce(a, b, c)`
     with_missing
-        whether it is also called where an argument is missing
+        whether it is also called where an argument is missing; it then says itself what it refuses
     natural
         whether every result is a whole number from 0 on
     with_before
@@ -121,7 +121,7 @@ class Function:
         if not self.takes_missing and any(value is MISSING for value in values):
             return self.without
         for position, (kinds, value) in enumerate(zip(self.types(len(values)), values, strict=True)):
-            if kinds and kinds != PATH and kind(value) not in kinds:
+            if kinds and kinds != PATH and value is not MISSING and kind(value) not in kinds:
                 raise OperandTypeError(self.name, kinds, position, kind(value))
         return self.call(*values)
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from flowdsl.expressions.conditions.declaration import ANY, PATH, Function, Vectorized
 from flowdsl.expressions.conditions.graph_functions import GRAPH_FUNCTIONS
 from flowdsl.expressions.conditions.semantics import OperandTypeError, equal, kind
+from flowdsl.expressions.conditions.time_functions import TIME_FUNCTIONS
 from flowdsl.expressions.conditions.value_functions import VALUE_FUNCTIONS
 from flowdsl.registry import Registry, instance_problem, late
 from flowdsl.values.missing import MISSING
@@ -100,6 +101,7 @@ _OWN: Final = (
         _column("contains"),
     ),
     *VALUE_FUNCTIONS,
+    *TIME_FUNCTIONS,
     *GRAPH_FUNCTIONS,
     Function(
         "changed",
