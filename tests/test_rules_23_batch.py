@@ -398,3 +398,90 @@ def test_why_says_what_closed_the_window_and_what_was_collected() -> None:
     assert "since it was full with 2 contexts and went on as event 2" in absorbed
     assert 'when its window was full; names is ["Ann", "Bob"]' in last
     assert "when its window was full" in str(result.explain(2))
+
+
+# -- members ------------------------------------------------------------------------------------------------
+
+
+def members(result: fd.Result) -> list[tuple[Any, ...]]:
+    return [
+        tuple(None if v != v else v for v in row) for row in result.members.itertuples(index=False, name=None)
+    ]
+
+
+def test_members_say_into_which_batch_each_context_went_and_what_came_of_it() -> None:
+    flow = LIKED.batch("target_id", window="5m").map(title="x").deliver("a", "b").named("f")
+    log = likes(*[(f"09:0{n}:00", "ann", what) for n, what in enumerate(["p", "q", "p", "p"])])
+    rows = fd.replay(flow, log).members.drop(columns="delivered_at")
+    assert rows.columns.tolist() == [
+        "flow",
+        "step",
+        "seq_no",
+        "branch",
+        "batch_seq_no",
+        "batch_branch",
+        "deliveries",
+    ]
+    assert rows[["flow", "step", "seq_no", "batch_seq_no", "deliveries"]].values.tolist() == [
+        ["f", 0, 2, 2, 2],
+        ["f", 0, 1, 4, 2],
+        ["f", 0, 3, 4, 2],
+        ["f", 0, 4, 4, 2],
+    ]
+
+
+def test_members_of_branches_and_the_deliveries_of_branches_that_a_batch_makes() -> None:
+    posts = [
+        {"timestamp": f"2026-01-01T09:0{n}:00Z", "event": fd.entity_created("post", f"p{n}", {"who": who, "to": ["x", "y"]})}
+        for n, who in enumerate([["ann", "bob"], ["bob"]])
+    ]  # fmt: skip
+    flow = (
+        on("entity.created")
+        .for_each("data.who", as_="who")
+        .batch("who", window="1h")
+        .for_each("data.to", as_="to")
+        .map(recipient_id="{{ to }}")
+        .deliver("s")
+        .named("f")
+    )
+    rows = fd.replay(flow, posts).members
+    found = rows[["seq_no", "branch", "batch_seq_no", "batch_branch", "deliveries"]].values.tolist()
+    assert found == [[1, "0", 1, "0", 2], [1, "1", 2, "0", 2], [2, "0", 2, "0", 2]]
+
+
+def test_batches_that_are_not_delivered_and_windows_that_are_open_or_too_small() -> None:
+    dropped = (
+        LIKED.batch("target_id", window="5m").where("batch.count > 5").map(t="x").deliver("s").named("f")
+    )
+    assert fd.replay(dropped, THREE).members[["seq_no", "deliveries"]].values.tolist() == [
+        [1, 0],
+        [2, 0],
+        [3, 0],
+    ]
+    small = LIKED.batch("target_id", window="5m", min_count=5).map(t="x").deliver("s")
+    assert members(fd.replay(small, THREE)) == []
+    assert (
+        members(
+            fd.replay(
+                LIKED.batch("target_id", window="5m").map(t="x").deliver("s"), THREE, open_windows="keep"
+            )
+        )
+        == []
+    )
+
+
+def test_every_member_that_is_absorbed_is_among_the_members() -> None:
+    flow = (
+        LIKED.batch("target_id", quiet="1m", max_count=2).map(t="{{ batch.count }}").deliver("s").named("f")
+    )
+    result = fd.replay(flow, THREE)
+    by_batch = result.members.groupby("batch_seq_no").size().to_dict()
+    assert by_batch == {row.seq_no: int(row.t) for row in result["s"].itertuples()}
+    step = result.steps.iloc[0]
+    assert len(result.members) == step["absorbed"] + step["passed"]
+
+
+def test_a_result_that_was_read_back_says_that_it_has_no_members(tmp_path: Any) -> None:
+    fd.replay(LIKED.batch("target_id", window="5m").map(t="x").deliver("s"), THREE).to_parquet(tmp_path / "r")
+    with pytest.raises(fd.ReplayError, match=r"read back has no members(.|\n)*hint: replay again"):
+        fd.read_result(tmp_path / "r").members  # noqa: B018

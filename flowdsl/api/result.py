@@ -12,6 +12,8 @@ from flowdsl.results.result_data import ResultData
 from flowdsl.results.store import FolderStore
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from flowdsl.api.testing import FlowTest
     from flowdsl.diagrams.picture import Picture
     from flowdsl.explanation.explain import Explanation
@@ -141,6 +143,42 @@ class Result(ResultData):
                 "a result that was read back cannot explain: it has no log and no flows", hint="replay again"
             )
         return explain(self.options, seq_no, flow, progress=progress)
+
+    @property
+    def members(self) -> pd.DataFrame:
+        """Members of windows: a row for each context that went into a batch, with what came of the batch.
+
+        The flows run once more to find them. Members of windows that are still open, or that had too few, are
+        not among them.
+
+        Returns
+        -------
+        pandas.DataFrame
+            `flow`, `step`, `seq_no` and `branch` of the member; `batch_seq_no` and `batch_branch` of the
+            context that went on; its number of `deliveries`, and `delivered_at` of the first.
+
+        Raises
+        ------
+        ReplayError
+            If the result was read from files.
+
+        Examples
+        --------
+        >>> from flowdsl import link_created, on, replay
+        >>> flow = on("link.created").batch("target_id", window="1h").map(title="hello").deliver("in-app")
+        >>> log = [
+        ...     {"timestamp": f"2026-01-01T00:0{n}:00Z", "event": link_created("likes", f"u{n}", "post")}
+        ...     for n in range(2)
+        ... ]
+        >>> replay(flow, log).members[["seq_no", "batch_seq_no", "deliveries"]].values.tolist()
+        [[1, 2, 1], [2, 2, 1]]
+        """
+        from flowdsl.frames import to_pandas
+        from flowdsl.results.members import members_of
+
+        if "members" not in self._cache:
+            self._cache["members"] = to_pandas(members_of(self))
+        return self._cache["members"]
 
     def why(
         self, seq_no: int, recipient: str, flow: str | None = None, *, progress: Progress = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,11 +10,7 @@ import polars as pl
 
 from flowdsl.comparison.counterparts import Events
 from flowdsl.comparison.inputs import FlowResult
-from flowdsl.engine.trace import ABSORBED, Trace
-from flowdsl.events import FlowWarning
-from flowdsl.progress import track
-from flowdsl.results.run import run
-from flowdsl.results.store import NoStore
+from flowdsl.results.members import single_flow, window_members
 from flowdsl.values.interner import Hashes, pair_hash
 
 Rows = npt.NDArray[np.int64]
@@ -32,24 +26,10 @@ def members_of(side: FlowResult, events: Events) -> pl.DataFrame:
     options = side.result.options
     if options is None:
         return pl.DataFrame(schema={**_SCHEMA, "word": pl.Int64})
-    # a state and caps belong to all flows, so all must run
-    flows = options.flows if options.together else (options.flows[side.number],)
-    number = side.number if options.together else 0
-    trace = Trace(lambda step, outcome: outcome == ABSORBED and number in step.flows)
-    with warnings.catch_warnings():
-        # the replay itself has already warned
-        warnings.simplefilter("ignore", FlowWarning)
-        chosen = dataclasses.replace(options, flows=flows)
-        with track(None, chosen.source.count(), "members") as follower:
-            run(chosen, NoStore(), progress=follower.advance_to, outcomes=trace)
-    found = (
-        trace.frame()
-        .filter(pl.col("flow") == number)
-        .select(
-            pl.col("into").alias("seq_no"),
-            pl.col("into_branch").alias("branch"),
-            pl.col("seq_no").alias("member"),
-        )
+    found = window_members(*single_flow(options, side.number)).select(
+        pl.col("into").alias("seq_no"),
+        pl.col("into_branch").alias("branch"),
+        pl.col("seq_no").alias("member"),
     )
     return found.with_columns(events.words(found["member"]).alias("word"))
 
