@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from flowdsl.api.result import Result
 from flowdsl.engine.state import State
+from flowdsl.findings.unknown_names import warn_of_likely_slips
 from flowdsl.flow.inputs import FlowLike
 from flowdsl.flow.sink_cap import Cap
 from flowdsl.frames import FrameLike
@@ -146,4 +147,6 @@ def replay(  # noqa: PLR0913 -- all of them by name
     dispatched = opened_sinks(options.flows, sinks) if dispatch else {}
     chosen = engine_of(engine)
     store: Store = MemoryStore() if out is None else FolderStore.create(out)
-    return Result.of(run(options, store, trace=trace, progress=progress, dispatch=dispatched, engine=chosen))
+    data = run(options, store, trace=trace, progress=progress, dispatch=dispatched, engine=chosen)
+    warn_of_likely_slips(options, data)
+    return Result.of(data)

@@ -98,7 +98,15 @@ def _add(new: Rule) -> None:
 _add(Rule("refused", "error", False, None, None))
 _add(Rule("only-production", "warning", True, None, None))
 # found only in the events of a log
-for code in ("fan-out-large", "keys-null", "deletions-unmatched", "future-event"):
+for code in (
+    "fan-out-large",
+    "keys-null",
+    "deletions-unmatched",
+    "future-event",
+    "unknown-type",
+    "unknown-value",
+    "unknown-attribute",
+):
     _add(Rule(code, "warning", False, None, None))
 for code in ("ids-not-uuid", "keys-collide", "keys-split", "compared-across-types", "stops-at-event"):
     _add(Rule(code, "error", True, None, None))

@@ -18,6 +18,7 @@ from flowdsl.expressions.conditions.nodes import Compare
 from flowdsl.expressions.conditions.vectorized import evaluate_condition, evaluate_values
 from flowdsl.findings.base import Finding, rules
 from flowdsl.findings.histories import MANY, Noted, findings_of, is_common
+from flowdsl.findings.unknown_names import ComparedValues, count_types, type_findings
 from flowdsl.flow.plan import CompiledStep
 from flowdsl.kernels.keys import typed_spelling
 from flowdsl.kernels.outcome import StepOutcome
@@ -157,17 +158,21 @@ def findings_from_log(
 
     The flows are replayed once by flowdsl's own rules, and watched.
     """
-    seen, noted = _Seen(target is not None), Noted()
+    seen, noted, compared = _Seen(target is not None), Noted(), ComparedValues()
     with track(progress, options.source.count(), "check") as follower:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FlowWarning)
             replayed = follower if target is None else follower.part(1 - _READING)
-            run(options, noted, progress=replayed.advance_to, outcomes=Trace(readings=[seen]))
+            run(options, noted, progress=replayed.advance_to, outcomes=Trace(readings=[seen, compared]))
         found = [
             *_large_fan_outs(seen, options.flows, places),
             *_null_keys(seen, options.flows, places),
             *findings_of(noted, options.source),
+            *compared.findings(options.flows, places),
         ]
+        if options.state is None:
+            counts = count_types(options.source, options.graph)
+            found += type_findings(options.flows, counts, places)
         if target is not None:
             found += [
                 *_ids(options.source, follower.part(_READING)),

@@ -119,6 +119,18 @@ class EntityGraph:
         """Link types of the graph."""
         return tuple(self._links)
 
+    @property
+    def link_counts(self) -> Mapping[str, int]:
+        """Number of links of each type."""
+        return {name: table.size for name, table in self._links.items()}
+
+    @property
+    def entity_counts(self) -> Mapping[str, int]:
+        """Number of entities of each type; 0 for one that a function supplies."""
+        return {name: len(codes) for name, (_, codes) in self._types.items()} | dict.fromkeys(
+            self._fetchers, 0
+        )
+
     def links_between(self, kind: str, source: str, target: str) -> list[str | None]:
         """Return the links of a type from one id to another.
 

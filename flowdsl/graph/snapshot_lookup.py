@@ -35,6 +35,19 @@ def entities_of(graph: EntityGraph, ids: Iterable[str]) -> dict[str, dict[str, A
     return found
 
 
+def types_of(graph: EntityGraph, ids: pl.Series) -> dict[str, str]:
+    """Return the entity type of each id that has one; what functions supply is not asked.
+
+    >>> types_of(EntityGraph({"user": {"ann": {}}}), pl.Series(["ann", "bob"]))
+    {'ann': 'user'}
+    """
+    codes, found = graph._interner.find(ids), {}
+    for kind, (_, own) in graph._types.items():
+        rows = np.flatnonzero((codes > 0) & np.isin(codes, own))
+        found.update(dict.fromkeys(ids[rows].to_list(), kind))
+    return found
+
+
 def links_of(
     graph: EntityGraph, link_type: str, direction: str, ids: Iterable[str]
 ) -> list[tuple[str, str, str | None]]:

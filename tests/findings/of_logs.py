@@ -61,6 +61,8 @@ EQUAL = flow("filter: {condition: data.n == 10}", on=ENTITY)
 UNEQUAL = flow("filter: {condition: 'data.n != \"10\"'}", on=ENTITY)
 FANNED = flow(FAN)
 
+OPEN = on("entity.created").where("data.n == 'open'").map(t="x").deliver("s")
+
 CASES = [
     Case(
         "ids-not-uuid",
@@ -84,4 +86,28 @@ CASES = [
     # the clock of one event jumps; many old events come after one that is like those before it
     Case("future-event", FANNED, FANNED, dated(0, 9000, *[1] * MANY), dated(0, 9000, *[1] * (MANY - 1))),
     Case("future-event", FANNED, FANNED, dated(5000, *[1] * MANY), dated(4999.5, 5000, *[1] * MANY)),
+    # names and values that nothing in log and graph has
+    Case(
+        "unknown-type",
+        on("link.created", link_type="like").map(t="x").deliver("s"),
+        on("link.created", link_type="likes").map(t="x").deliver("s"),
+        likes(1, 0),
+        likes(1, 0),
+    ),
+    Case(
+        "unknown-type",
+        on("link.created").fan_out("target_id", via="follow", as_="f").map(t="x").deliver("s"),
+        on("link.created").fan_out("target_id", via="follows", as_="f").map(t="x").deliver("s"),
+        followers(1),
+        followers(1),
+    ),
+    Case("unknown-value", OPEN, OPEN, posts(*["opened"] * MANY), posts(*["opened"] * (MANY - 1), "open")),
+    Case("unknown-value", OPEN, OPEN, posts(*[1] * MANY), posts(*["open"] * MANY)),
+    Case(
+        "unknown-attribute",
+        on("entity.created").where("data.m != 1").map(t="x").deliver("s"),
+        on("entity.created").where("data.n != 1").map(t="x").deliver("s"),
+        posts(*[1] * MANY),
+        posts(*[1] * MANY),
+    ),
 ]
