@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # names, or values, listed with their counts
 _LISTED: Final = 5
-# different values of a path that are kept; a path with more holds ids or texts, not words that one could misspell
+# different values of a path that are kept; one with more holds ids or texts, no words that one could misspell
 _MOST_VALUES: Final = 200
 Places = Mapping[tuple[str, int], str]
 

@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from flowdsl.expressions.conditions.local_parts import Parts, hours, minutes
 from flowdsl.expressions.conditions.operands import ConstantOperand, Operand, Where
-from flowdsl.expressions.conditions.time_functions import Parts, hours, minutes, moment_of
+from flowdsl.expressions.conditions.time_functions import moment_of
 from flowdsl.values.columns import Column
 from flowdsl.values.distinct_texts import UNREAD, read_texts
 from flowdsl.values.json_types import Mask, Tag

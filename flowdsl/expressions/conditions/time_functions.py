@@ -7,22 +7,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import numpy as np
-
 from flowdsl.expressions.conditions.declaration import Function
 from flowdsl.expressions.conditions.semantics import OperandTypeError, kind
 from flowdsl.expressions.conditions.typecheck import EvaluationError, Scalar, clipped
 from flowdsl.registry import late
-from flowdsl.values.local_time import HOUR, MINUTE, days, time_of_day, weekdays
 from flowdsl.values.missing import MISSING
-from flowdsl.values.zones import Ints, zone_number
 
 _TIMESTAMP: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,6})[0-9]*)?"
     r"([Zz]|[+-][0-9]{2}:?[0-9]{2})?"
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-Parts = Callable[[Ints, Ints | int], Ints]
 
 
 def moment_of(text: str) -> int | None:
@@ -42,58 +37,47 @@ def moment_of(text: str) -> int | None:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def hours(moments: Ints, zones: Ints | int) -> Ints:
-    """Return the hours that local clocks show."""
-    return time_of_day(moments, zones) // HOUR
-
-
-def minutes(moments: Ints, zones: Ints | int) -> Ints:
-    """Return the minutes that local clocks show."""
-    return time_of_day(moments, zones) % HOUR // MINUTE
-
-
 def zone_problem(tz: Scalar) -> str | None:
     """Return what is wrong with a constant as a time zone; None if nothing is."""
+    # conditions are written without loading NumPy
+    from flowdsl.values.zones import zone_number
+
     if isinstance(tz, str) and zone_number(tz) is not None:
         return None
     return f"{clipped(tz)!r} is no time zone; 'Europe/Berlin' is one"
 
 
-def _scalar(name: str, part: Parts) -> Callable[[Any, Any], Any]:
+def _scalar(name: str) -> Callable[[Any, Any], Any]:
     def evaluate(timestamp: Any, tz: Any) -> Any:
+        from flowdsl.expressions.conditions.local_parts import part_of
+
         # without a zone there is no answer (rule 25), whereas that of a missing timestamp is missing
         for position, value in ((1, tz), (0, timestamp)):
             if not isinstance(value, str) and (position or value is not MISSING):
                 raise OperandTypeError(name, ("text",), position, kind(value))
         if timestamp is MISSING:
             return MISSING
-        moment, zone = moment_of(timestamp), zone_number(tz)
+        moment = moment_of(timestamp)
         if moment is None:
             raise EvaluationError(
                 f"{name} needs a timestamp such as 2026-05-01T12:00:00Z, not {clipped(timestamp)!r}"
             )
-        if zone is None:
+        part = part_of(name, moment, tz)
+        if part is None:
             raise EvaluationError(f"{clipped(tz)!r} is no time zone")
-        return int(part(np.array([moment]), zone)[0])
+        return part
 
     return evaluate
 
 
-def _date(timestamp: Any, tz: Any) -> Any:
-    day = _scalar("date", days)(timestamp, tz)
-    return MISSING if day is MISSING else str(np.datetime64(day, "D"))
-
-
-def _function(
-    name: str, doc: str, usage: str, scalar: Callable[..., Any], result: Any = "number"
-) -> Function:
+def _function(name: str, doc: str, usage: str, result: Any = "number") -> Function:
     return Function(
         name,
         doc,
         usage,
         {"timestamp": ("text",), "tz": ("text",)},
         result,
-        scalar,
+        _scalar(name),
         late("flowdsl.expressions.conditions.time_columns", name),
         defaults={"tz": "UTC"},
         constants={"tz": zone_problem},
@@ -107,25 +91,21 @@ TIME_FUNCTIONS: Final = (
         "hour",
         "Return the hour of the local time at a timestamp, from 0 to 23.",
         'hour(event.timestamp, "Europe/Berlin")',
-        _scalar("hour", hours),
     ),
     _function(
         "minute",
         "Return the minute of the local time at a timestamp, from 0 to 59.",
         'minute(event.timestamp, "Asia/Kolkata")',
-        _scalar("minute", minutes),
     ),
     _function(
         "weekday",
         "Return the local weekday at a timestamp, from 1 for Monday to 7.",
         'weekday(event.timestamp, "Europe/Berlin")',
-        _scalar("weekday", weekdays),
     ),
     _function(
         "date",
         "Return the local date at a timestamp, such as `2026-05-01`.",
         'date(event.timestamp, "Europe/Berlin")',
-        _date,
         "text",
     ),
 )
