@@ -116,6 +116,7 @@ def test_a_type_that_is_like_none_is_no_slip():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fd.replay(finished(on("link.created", link_type="zzz")), history(), GRAPH)
+        fd.replay(finished(on("link.created", link_type="views")), history(), GRAPH)
         fd.replay(finished(LIKED.fan_out("source_id", via="zzz", as_="fan")), history(), GRAPH)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _LISTED: Final = 5
 # different values of a path that are kept; one with more holds ids or texts, no words that one could misspell
 _MOST_VALUES: Final = 200
+# how alike a slip and the word that is meant are: `like` and `likes` are by 0.89, `likes` and `views` by 0.4
+_CLOSE: Final = 0.8
 Places = Mapping[tuple[str, int], str]
 
 
@@ -53,6 +56,8 @@ class UnknownType:
 
     step: int | None
     text: str
+    name: str
+    known: Sequence[str]
     message: str
     hint: str | None
 
@@ -92,7 +97,7 @@ def _entity_type(step: Operator) -> str | None:
 def _unknown(step: int | None, text: str, family: str, wanted: str, known: Mapping[str, int]) -> UnknownType:
     there = f"they have {_counted(known)}" if known else "they have none at all"
     message = f"neither log nor graph has the {family} type {short_repr(wanted, 80)}; {there}"
-    return UnknownType(step, text, message, did_you_mean(wanted, known))
+    return UnknownType(step, text, wanted, list(known), message, did_you_mean(wanted, known))
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -239,7 +244,8 @@ def warn_of_likely_slips(options: Options, result: ResultData) -> None:
     counts = count_types(options.source, options.graph)
     for flow in suspects:
         for one in unknown_types(flow, counts):
-            if one.hint is not None:
+            # a hint names anything that is somewhat like it; a slip is a letter or two
+            if get_close_matches(one.name, one.known, 1, _CLOSE):
                 warn(f"flow {flow.name!r}, {one.text}: {one.message}; {one.hint}")
 
 
