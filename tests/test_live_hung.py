@@ -88,7 +88,8 @@ def test_others_go_on_and_memory_is_bounded_and_it_gets_all_in_order_in_the_end(
         assert waited(lambda: runtime.metrics().checkpoints > 0)
         metrics = next(sink for sink in runtime.metrics().sinks if sink.sink == "hung")
         assert metrics.waiting == 100
-        assert metrics.waiting - metrics.on_disk <= dispatcher.WAITING + 2
+        # a full queue, and another that the sink took over whole before it hung
+        assert metrics.waiting - metrics.on_disk <= 2 * (dispatcher.WAITING + 1)
         assert metrics.waiting_since is not None
         assert abs(dt.datetime.fromisoformat(metrics.waiting_since) - begun) < dt.timedelta(seconds=60)
         hung.open.set()

@@ -67,11 +67,14 @@ class LogFolder:
 
     def last(self) -> int:
         """Return the number of the last event, or 0."""
-        if self._writer is not None:
-            return self._writer.last
-        with reading(str(self.folder), REPAIR):
-            opened = self._opened()
-            return max(opened[1].last(), self.sealed_before) if opened else 0
+        found = 0
+        if self._writer is None:
+            with reading(str(self.folder), REPAIR):
+                opened = self._opened()
+                found = max(opened[1].last(), self.sealed_before) if opened else 0
+        # a writer opened meanwhile may have written an event that it has not yet handed to readers
+        writer = self._writer
+        return found if writer is None else writer.last
 
     def held(self) -> tuple[Catalog | None, TailRows]:
         """Return the catalog and the rows of the tail.
