@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import assume, given
+from hypothesis import strategies as st
 from strategies import Case, cases
 
 import flowdsl as fd
@@ -308,3 +310,75 @@ def test_a_digest_tells_of_as_many_events_as_it_counts(case: Case) -> None:
         mine = counted[counted["flow"] == variant.name]
         assert row["told"] == sum(map(int, mine["n"]))
         assert row["volume"] == len(mine)
+
+
+def test_what_settings_have_in_common_is_done_once():
+    asked: list[str] = []
+
+    def liked_by_a_fan(context: Mapping[str, Any]) -> bool:
+        asked.append(context["source_id"])
+        return True
+
+    flow = (
+        on("link.created")
+        .where(liked_by_a_fan)
+        .batch("target_id", window="5m")
+        .map(title="{{ batch.count }}")
+        .deliver("push")
+    )
+    tuned = fd.tune(flow, HISTORY, vary={"1.window": ["5m", "30m", "3h"], "1.min_count": [1, 2]})
+    assert len(tuned) == 6
+    assert asked == [f"fan-{n}" for n in range(5)]
+
+
+def test_a_cap_of_a_sink_counts_every_setting_by_itself():
+    caps = {"push": fd.Cap(1, per="day")}
+    tuned = fd.tune(LIKES, HISTORY, vary=WINDOWS, caps=caps)
+    alone = [fd.replay(variant.flow, HISTORY, caps=caps) for variant in tuned.variants]
+    assert tuned.table["volume"].tolist() == [len(result) for result in alone] == [2, 2, 2]
+    # of a digest that the cap stops nobody is told
+    assert tuned.table["told"].tolist() == [2, 4, 5]
+    swept = fd.sweep(LIKES, HISTORY, window=["5m", "30m", "3h"], caps=caps)
+    assert swept.table["deliveries"].tolist() == [2, 2, 2]
+    with pytest.raises(fd.ReplayError, match=r"(?s)caps: no flow delivers to 'pusch'.*did you mean 'push'"):
+        fd.tune(LIKES, HISTORY, vary=WINDOWS, caps={"pusch": fd.Cap(1, per="day")})
+
+
+@given(
+    case=cases(), windows=st.lists(st.sampled_from(["1s", "3s", "1m"]), min_size=2, max_size=3, unique=True)
+)
+def test_settings_with_caps_give_what_each_gives_alone(case: Case, windows: list[str]) -> None:
+    graph = fd.EntityGraph(case.world.entities, case.world.links, merge=case.world.merge)
+    flow = case.flows[0].batch("event.kind", window="2s").map(n="{{ batch.count }}").deliver("tuned")
+    caps = {"tuned": fd.Cap(1, per="5s"), **{s: c for s, c in case.caps.items() if s in flow.sinks}}
+    place = len(flow.steps) - 3
+    tuned = fd.tune(flow, case.world.events, graph, vary={f"{place}.window": windows}, caps=caps)
+    together = tuned.result.deliveries
+    for variant in tuned.variants:
+        mine = together[together["flow"] == variant.name].drop(columns="flow").reset_index(drop=True)
+        alone = fd.replay(flow if variant.name == "today" else flow.with_step(place, window=dict(variant.values)[f"{place}.window"]), case.world.events, graph, caps=caps)  # fmt: skip
+        assert mine.equals(alone.deliveries.drop(columns="flow").reset_index(drop=True))
+
+
+@given(figures=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=6))
+def test_the_front_is_what_no_other_setting_beats_in_all_figures(figures: list[tuple[int, int]]) -> None:
+    """Against every pair of settings: nowhere worse, and somewhere better."""
+    windows = {"0.window": [f"{n + 1}m" for n in range(len(figures))]}
+    history = liked(*((f"00:{n % 60:02}", f"p{a}{b}") for n, (a, b) in enumerate(figures * 3)))
+    table = fd.tune(LIKES, history, vary=windows).table
+    less, more = ["volume", "delay.p90", "per_person_per_day.p95"], ["told", "reach"]
+
+    def beats(one: Any, other: Any) -> bool:
+        gains = [other[name] - one[name] for name in less] + [one[name] - other[name] for name in more]
+        return min(gains) >= 0 and max(gains) > 0
+
+    rows = table.to_dict("records")
+    assert table["front"].tolist() == [not any(beats(one, row) for one in rows) for row in rows]
+
+
+def test_the_plot_of_the_front_has_volume_reach_delay_and_load_with_their_bounds():
+    tuned = fd.tune(LIKES, HISTORY, vary=WINDOWS, subject_to=ASKED)
+    svg = tuned.plot().svg
+    for said in ("volume", "reach", "delay.p90", "per_person_per_day.p95", "≤ 2", "≤ 1 h", "0.window=30m"):
+        assert said in svg
+    assert {"volume", "reach", "delay.p90", "per_person_per_day.p95"} <= {*tuned.front.columns}

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowdsl.api.flow import Flow
-from flowdsl.api.replay import replay
 from flowdsl.api.result import Result
 from flowdsl.comparison.sweep import SweepData, variants_to_try
+from flowdsl.comparison.variants import options_of_variants
+from flowdsl.findings.unknown_names import warn_of_likely_slips
+from flowdsl.flow.sink_cap import Cap
 from flowdsl.progress import Progress
+from flowdsl.results.run import run
+from flowdsl.results.store import MemoryStore
 from flowdsl.rules import Target, WindowsAtEnd
 
 if TYPE_CHECKING:
@@ -83,6 +87,7 @@ def sweep(
     start: int | dt.datetime | str | None = None,
     stop: int | dt.datetime | str | None = None,
     target: Target | None = None,
+    caps: Mapping[str, Cap] | None = None,
     open_windows: WindowsAtEnd = "flush",
     max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
@@ -97,6 +102,8 @@ def sweep(
         A flow, or a mapping from names to flows, which takes no parameters.
     log, graph, start, stop, target, open_windows, max_ahead_of_next, progress
         As for `replay`.
+    caps
+        Caps of sinks, as for `replay`; they count each variant by itself.
     **parameters
         Options of steps with the values to try, such as `window=["1m", "5m"]`. If several steps have the
         option, put the step before it: `batch_window`, `step_3_window`. Several parameters are tried in every
@@ -124,15 +131,17 @@ def sweep(
     [['1m', 4, 60.0], ['2m', 3, 120.0], ['1h', 1, 2400.0]]
     """
     variants = variants_to_try(flow, parameters)
-    result = replay(
-        [variant.flow for variant in variants],
+    options = options_of_variants(
+        variants,
         log,
         graph,
         start=start,
         stop=stop,
         target=target,
+        caps=caps,
         open_windows=open_windows,
         max_ahead_of_next=max_ahead_of_next,
-        progress=progress,
     )
-    return Sweep(result, tuple(variants))
+    data = run(options, MemoryStore(), progress=progress)
+    warn_of_likely_slips(options, data)
+    return Sweep(Result.of(data), tuple(variants))

@@ -14,9 +14,11 @@ from flowdsl.comparison.measures import Figure
 from flowdsl.comparison.settings import check_sink, settings_to_try
 from flowdsl.comparison.tellings import Tellings, member_trace
 from flowdsl.comparison.tuned import TuningData
+from flowdsl.comparison.variants import options_of_variants
 from flowdsl.errors import ReplayError
+from flowdsl.findings.unknown_names import warn_of_likely_slips
+from flowdsl.flow.sink_cap import Cap
 from flowdsl.progress import Progress
-from flowdsl.results.options import options_of
 from flowdsl.results.run import run
 from flowdsl.results.store import MemoryStore
 from flowdsl.rules import Target, WindowsAtEnd
@@ -105,6 +107,7 @@ def tune(  # noqa: PLR0913 -- all of them by name
     start: int | dt.datetime | str | None = None,
     stop: int | dt.datetime | str | None = None,
     target: Target | None = None,
+    caps: Mapping[str, Cap] | None = None,
     open_windows: WindowsAtEnd = "flush",
     max_ahead_of_next: str | dt.timedelta | None = None,
     progress: Progress = None,
@@ -119,6 +122,8 @@ def tune(  # noqa: PLR0913 -- all of them by name
         The flow as it is today.
     log, graph, start, stop, target, open_windows, max_ahead_of_next, progress
         As for `replay`.
+    caps
+        Caps of sinks, as for `replay`; they count each setting by itself.
     vary
         A mapping from options to the values to try: `{"0.window": ["5m", "1h"]}` varies the window of step 0.
         Several options are tried in every combination.
@@ -167,17 +172,19 @@ def tune(  # noqa: PLR0913 -- all of them by name
     criterion = Figure.parse(best, "best")
     variants, today = settings_to_try(flow, vary)
     check_sink(flow, sink)
-    options = options_of(
-        [variant.flow for variant in variants],
+    options = options_of_variants(
+        variants,
         log,
         graph,
         start=start,
         stop=stop,
         target=target,
+        caps=caps,
         open_windows=open_windows,
         max_ahead_of_next=max_ahead_of_next,
     )
     members = member_trace()
-    result = Result.of(run(options, MemoryStore(), progress=progress, outcomes=members))
+    data = run(options, MemoryStore(), progress=progress, outcomes=members)
+    warn_of_likely_slips(options, data)
     tellings = Tellings(members, options.source)
-    return Tuning(result, tuple(variants), tellings, flow, today, demands, criterion, sink)
+    return Tuning(Result.of(data), tuple(variants), tellings, flow, today, demands, criterion, sink)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -13,7 +13,9 @@ from flowdsl.comparison.comparison import Comparison
 from flowdsl.comparison.grid import Variant
 from flowdsl.comparison.inputs import FlowPair, FlowResult
 from flowdsl.errors import ReplayError, did_you_mean
+from flowdsl.flow.caps import counted_apart
 from flowdsl.flow.spec import FlowSpec
+from flowdsl.results.options import Options, options_of
 from flowdsl.results.result_data import ResultData
 
 
@@ -68,6 +70,12 @@ class VariantsData:
     def __len__(self) -> int:
         """Return the number of variants."""
         return len(self.variants)
+
+
+def options_of_variants(variants: Sequence[Variant], log: Any, graph: Any, **options: Any) -> Options:
+    """Return the options of a replay of variants, each of which has the caps of sinks for itself."""
+    read = options_of([variant.flow for variant in variants], log, graph, **options)
+    return replace(read, caps=counted_apart(read.caps, read.flows))
 
 
 def parameter_column(values: Sequence[Any]) -> pl.Series:

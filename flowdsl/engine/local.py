@@ -247,7 +247,7 @@ class LocalExecutor:
     @property
     def kernels(self) -> list[Kernel]:
         """All that remembers something: the kernels of the steps, and those of the caps of sinks."""
-        caps = () if self.caps is None else self.caps.kernels.values()
+        caps = () if self.caps is None else self.caps.kernels
         return [*(one.kernel for one in self.steps), *caps]
 
     def _settle(self, recorder: Recorder, trace: OutcomeSink | None) -> None:

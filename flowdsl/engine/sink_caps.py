@@ -52,24 +52,45 @@ class _Held:
         return self.step.flows, self.step.number, first
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """A cap of a sink, as a step, with what it has counted."""
+
+    sink: str
+    stage: CompiledStep
+    kernel: CapKernel
+
+    def counts(self, step: CompiledStep) -> bool:
+        """Return whether it counts what a step delivers."""
+        return self.sink in step.sinks and (not self.stage.flows or self.stage.flows == step.flows)
+
+
 class SinkCaps:
     """The caps of a run, with what each has counted, and the deliveries of the chunk that is run."""
 
     def __init__(self, plan: Plan, kernels: Sequence[CapKernel]) -> None:
-        self.kernels = {sink: kernel for (sink, _), kernel in zip(plan.caps, kernels, strict=True)}
-        self._stages = plan.cap_steps
+        stages = zip(plan.caps, plan.cap_steps, kernels, strict=True)
+        self._caps = [_Counted(one.sink, stage, kernel) for one, stage, kernel in stages]
+        self._sinks = frozenset(one.sink for one in plan.caps)
         self._held: list[_Held] = []
 
     def states(self) -> tuple[StepState, ...]:
         """Return what the caps remember."""
         return tuple(
-            StepState(stage.fingerprint, (), 0, stage.method, f"sink {sink!r}", kernel.fork())
-            for stage, (sink, kernel) in zip(self._stages, self.kernels.items(), strict=True)
+            StepState(
+                one.stage.fingerprint, (), 0, one.stage.method, f"sink {one.sink!r}", one.kernel.fork()
+            )
+            for one in self._caps
         )
+
+    @property
+    def kernels(self) -> list[CapKernel]:
+        """The kernels of the caps."""
+        return [one.kernel for one in self._caps]
 
     def concerns(self, step: CompiledStep) -> bool:
         """Return whether a step delivers to a sink with a cap."""
-        return any(sink in self.kernels for sink in step.sinks)
+        return not self._sinks.isdisjoint(step.sinks)
 
     def hold(self, step: CompiledStep, entered: ContextBatch, outcome: StepOutcome) -> None:
         """Take deliveries, which are written down by `settle`; several threads may call it."""
@@ -89,9 +110,9 @@ class SinkCaps:
         held, self._held = self._held, []
         # threads may have brought them in any order
         held.sort(key=_Held.place)
-        capped = [_over(one, self.kernels) for one in held]
-        for sink, kernel in self.kernels.items():
-            self._count(sink, kernel, held, capped, interner)
+        capped = [_over(one, self._sinks) for one in held]
+        for cap in self._caps:
+            _count(cap, held, capped, interner)
         for one, masks in zip(held, capped, strict=True):
             stopped = {sink: mask for sink, mask in masks.items() if mask.any()}
             dropped, outcome = _reduced(one, stopped, counts[id(one.step)]) if stopped else ((), one.outcome)
@@ -103,30 +124,26 @@ class SinkCaps:
             if trace is not None:
                 trace.write(one.step, one.entered, outcome)
 
-    def _count(
-        self,
-        sink: str,
-        kernel: CapKernel,
-        held: Sequence[_Held],
-        capped: Sequence[dict[str, Mask]],
-        interner: Interner,
-    ) -> None:
-        """Mark what the cap of a sink stops."""
-        parts = [
-            _coming(one, sink, place, interner) for place, one in enumerate(held) if sink in capped[place]
-        ]
-        parts = [part for part in parts if len(part.keys)]
-        if not parts:
-            return
-        order = _order(parts)
-        keys = np.concatenate([part.keys for part in parts])[order]
-        moments = np.concatenate([part.moments for part in parts])[order]
-        passing = np.empty(len(keys), np.bool_)
-        passing[order] = kernel.count(keys, moments)
-        at = 0
-        for part in parts:
-            capped[part.place][sink][part.rows] = ~passing[at : at + len(part.rows)]
-            at += len(part.rows)
+
+def _count(
+    cap: _Counted, held: Sequence[_Held], capped: Sequence[dict[str, Mask]], interner: Interner
+) -> None:
+    """Mark what the cap of a sink stops."""
+    parts = [
+        _coming(one, cap.sink, place, interner) for place, one in enumerate(held) if cap.counts(one.step)
+    ]
+    parts = [part for part in parts if len(part.keys)]
+    if not parts:
+        return
+    order = _order(parts)
+    keys = np.concatenate([part.keys for part in parts])[order]
+    moments = np.concatenate([part.moments for part in parts])[order]
+    passing = np.empty(len(keys), np.bool_)
+    passing[order] = cap.kernel.count(keys, moments)
+    at = 0
+    for part in parts:
+        capped[part.place][cap.sink][part.rows] = ~passing[at : at + len(part.rows)]
+        at += len(part.rows)
 
 
 @dataclass(frozen=True)
@@ -145,10 +162,10 @@ class _Coming:
     sink: int
 
 
-def _over(one: _Held, kernels: dict[str, CapKernel]) -> dict[str, Mask]:
+def _over(one: _Held, capped: frozenset[str]) -> dict[str, Mask]:
     """Return for each sink with a cap the deliveries that it stops: none so far."""
     return {
-        sink: np.zeros(len(one.delivered.contexts), np.bool_) for sink in one.step.sinks if sink in kernels
+        sink: np.zeros(len(one.delivered.contexts), np.bool_) for sink in one.step.sinks if sink in capped
     }
 
 

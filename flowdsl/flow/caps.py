@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowdsl.errors import FlowError, did_you_mean
-from flowdsl.flow.plan import Caps
+from flowdsl.flow.plan import CappedSink, Caps
 from flowdsl.flow.sink_cap import Cap
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.text import short_repr
@@ -41,7 +41,14 @@ def caps_of(given: object, flows: Sequence[FlowSpec], caps: object, error: type[
                 allowed="fd.Cap(3, per='day', tz='Europe/Berlin')",
             )
         found[name] = cap
-    chosen = tuple((name, cap) for name, cap in sorted(found.items()) if cap is not None)
+    chosen = tuple(CappedSink(name, cap) for name, cap in sorted(found.items()) if cap is not None)
     if chosen and flows[0].rules.name != "flowdsl":
         raise error("production has no caps of sinks", hint="leave caps or target out")
     return chosen
+
+
+def counted_apart(caps: Caps, flows: Sequence[FlowSpec]) -> Caps:
+    """Return caps that count each of some flows by itself: they stand for one flow, in several forms."""
+    return tuple(
+        CappedSink(sink, cap, flow.name) for sink, cap, _ in caps for flow in flows if sink in flow.sinks
+    )

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flowdsl.errors import ReplayError
 from flowdsl.flow.sink_cap import Cap, by_recipient
@@ -63,8 +63,15 @@ class CompiledStep:
         self.can_crash = self.rules.crashes and operator.can_crash
 
 
-Caps = tuple[tuple[str, Cap], ...]
-"""Caps by the name of the sink."""
+class CappedSink(NamedTuple):
+    """A sink with its cap, which counts all flows together, or one by itself."""
+
+    sink: str
+    cap: Cap
+    flow: str | None = None
+
+
+Caps = tuple[CappedSink, ...]
 Branch = tuple[CompiledStep, ...]
 """A first step and all after it, sorted: each step stands behind the one that feeds it."""
 
@@ -110,7 +117,7 @@ class Plan:
             known = trees.setdefault(begins, [])
             if not known or not shared:
                 known.append({})
-            _graft(known[-1], flow, number, frozenset(sink for sink, _ in caps))
+            _graft(known[-1], flow, number, frozenset(one.sink for one in caps))
         entries = (
             Entry(begins[0], tuple(numbers[begins]), tuple(_branches(known)), begins[1])
             for begins, known in trees.items()
@@ -124,11 +131,15 @@ class Plan:
 
     @cached_property
     def cap_steps(self) -> tuple[CompiledStep, ...]:
-        """The caps of sinks as steps of no flow, which count by recipient."""
-        steps = ((sink, by_recipient(cap)) for sink, cap in self.caps)
-        return tuple(
-            CompiledStep(cap, 0, [], _digest(f"cap of {sink!r}\n{cap.identity}")) for sink, cap in steps
-        )
+        """The caps of sinks as steps that count by recipient: of no flow, or of one that is counted by itself."""
+        numbers = {flow.name: number for number, flow in enumerate(self.flows)}
+        found = []
+        for sink, cap, flow in self.caps:
+            step = by_recipient(cap)
+            whose = [] if flow is None else [numbers[flow]]
+            apart = "" if flow is None else f" for {flow!r}"
+            found.append(CompiledStep(step, 0, whose, _digest(f"cap of {sink!r}{apart}\n{step.identity}")))
+        return tuple(found)
 
     @cached_property
     def needs(self) -> GraphRequirements:

@@ -262,9 +262,15 @@ class Operator:
 
     @classmethod
     def read(cls, **options: Any) -> Self:
-        """Return the step with these options, each read by its type; one that is None is at its default."""
+        """Return the step with these options, each read by its type; one that is None is at its default.
+
+        Raises
+        ------
+        BuildError
+            if an option is not of its type, or the options do not fit together
+        """
         defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-        return cls(
+        step = cls(
             **{
                 name: defaults[name]
                 if value is None and defaults[name] in (None, ())
@@ -273,6 +279,11 @@ class Operator:
                 if (value := options.get(name, defaults[name])) is not dataclasses.MISSING
             }
         )
+        step.check_options()
+        return step
+
+    def check_options(self) -> None:
+        """Refuse options that do not fit together with a `BuildError`; each by itself is of its type."""
 
     def with_options(self, **changes: Any) -> Operator:
         """Return the same step with some options, by field name, given anew as its builder method takes

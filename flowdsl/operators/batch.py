@@ -26,6 +26,7 @@ from flowdsl.operators.time_options import (
     ON_DAY,
     ZONE,
     ZONE_NAME,
+    Clock,
     DurationOrPath,
     Zone,
     check_zones,
@@ -104,7 +105,7 @@ class Batch(Operator):
     every: Every | None = option(
         EVERY, "the local hour, day, week or month at whose turn windows close", portable=False, default=None
     )
-    at: int | None = option(CLOCK, "when in the hour or day they close", portable=False, default=None)
+    at: Clock | None = option(CLOCK, "when in the hour or day they close", portable=False, default=None)
     on: str | int | None = option(
         ON_DAY, "on which weekday, or day of the month, they close", portable=False, default=None
     )
@@ -193,7 +194,7 @@ class Batch(Operator):
         >>> digest.steps[0].caption
         'by data.user_id, every week on mon at 09:00 in Europe/Berlin, with titles, total'
         """
-        step: Batch = cls.read(
+        return cls.read(
             key=key,
             window=window,
             min_count=min_count,
@@ -206,10 +207,8 @@ class Batch(Operator):
             default_tz=default_tz,
             collect=collect,
         )
-        step._check_options()
-        return step
 
-    def _check_options(self) -> None:
+    def check_options(self) -> None:
         if self.window is None and self.quiet is None and self.every is None:
             hint = "a window that never fills would never close" if self.max_count is not None else None
             raise BuildError(

@@ -133,14 +133,15 @@ class KeyCap(Operator):
         >>> on("link.created").cap(3, per="day", key="target_id", tz="Europe/Berlin").steps[0].text
         "cap(3, per='day', key='target_id', tz='Europe/Berlin')"
         """
-        step: KeyCap = cls.read(max=max, per=per, key=key, tz=tz, default_tz=default_tz)
-        if step.tz is not None and isinstance(step.per, Duration):
+        return cls.read(max=max, per=per, key=key, tz=tz, default_tz=default_tz)
+
+    def check_options(self) -> None:
+        if self.tz is not None and isinstance(self.per, Duration):
             raise BuildError(
-                f"cap: tz is for a local day, week or month, not for every {step.per.text}",
+                f"cap: tz is for a local day, week or month, not for every {self.per.text}",
                 allowed="per='day', 'week' or 'month' with tz=",
             )
-        check_zones("cap", step.tz, step.default_tz)
-        return step
+        check_zones("cap", self.tz, self.default_tz)
 
     @property
     def kind(self) -> Kind:

@@ -116,13 +116,14 @@ class RateLimit(Operator):
         >>> on("link.created").rate_limit(100, per="1m", key="target_id").steps[0].text
         "rate_limit(100, per='1m', key='target_id')"
         """
-        step: RateLimit = cls.read(max=max, per=per, strategy=strategy, key=key)
-        if step.strategy == "queue" and step.max == 0:
+        return cls.read(max=max, per=per, strategy=strategy, key=key)
+
+    def check_options(self) -> None:
+        if self.strategy == "queue" and self.max == 0:
             raise BuildError(
                 "rate_limit: a queue with max=0 never lets anything out",
                 hint="use strategy='drop', or a max of at least 1",
             )
-        return step
 
     @property
     def kind(self) -> Kind:

@@ -18,6 +18,12 @@ from flowdsl.values.zones import DAY, SECOND, zone_names
 Zone = str | Path
 """The name of a zone, or the path to one."""
 DurationOrPath = Duration | Path
+
+
+class Clock(int):
+    """A time of day in microseconds since midnight; a number that is given is not taken for one."""
+
+
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
 _LOOSE_CLOCK: Final = re.compile(r"([0-9]{1,2})(?:[:.h]([0-9]{2})?)?")
@@ -70,7 +76,9 @@ def clock_text(time: int) -> str:
     return f"{text}:{seconds % 60:02}" if seconds % 60 else text
 
 
-def _read_clock(value: Any, what: str) -> int:
+def _read_clock(value: Any, what: str) -> Clock:
+    if isinstance(value, Clock):
+        return value
     found = _CLOCK.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         loose = _LOOSE_CLOCK.fullmatch(value) if isinstance(value, str) else None
@@ -81,10 +89,12 @@ def _read_clock(value: Any, what: str) -> int:
             hint=f"did you mean '{meant}'?" if _CLOCK.fullmatch(meant) else None,
         )
     hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return hours * HOUR + minutes * MINUTE + seconds * SECOND
+    return Clock(hours * HOUR + minutes * MINUTE + seconds * SECOND)
 
 
-def _read_hours(value: Any, what: str) -> tuple[int, int]:
+def _read_hours(value: Any, what: str) -> tuple[Clock, Clock]:
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(time, Clock) for time in value):
+        return value
     begin, dash, end = value.partition("-") if isinstance(value, str) else ("", "", "")
     if not dash:
         raise BuildError(
@@ -92,7 +102,7 @@ def _read_hours(value: Any, what: str) -> tuple[int, int]:
         )
     hours = (
         _read_clock(begin.strip(), what),
-        DAY if end.strip() == "24:00" else _read_clock(end.strip(), what),
+        Clock(DAY) if end.strip() == "24:00" else _read_clock(end.strip(), what),
     )
     if hours[0] == hours[1]:
         raise BuildError(f"{what} {value!r} begins when it ends", allowed="two different times of day")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ from flowdsl.operators.time_options import (
     ON_DAY,
     ZONE,
     ZONE_NAME,
+    Clock,
     DurationOrPath,
     Zone,
     check_zone_variable,
@@ -96,11 +97,11 @@ class Wait(Operator):
     duration: DurationOrPath | None = option(
         DURATION_OR_PATH, "how long, or the path to a duration", default=None
     )
-    until: int | None = option(CLOCK, "the local time of day at which it goes on", default=None)
+    until: Clock | None = option(CLOCK, "the local time of day at which it goes on", default=None)
     on: str | int | None = option(
         ON_DAY, "the weekday or day of the month of that; every day if not given", default=None
     )
-    hours: tuple[int, int] | None = option(
+    hours: tuple[Clock, Clock] | None = option(
         HOURS, "the local hours inside which it goes on at once, the end excluded", default=None
     )
     outside: str = option(
@@ -176,13 +177,7 @@ class Wait(Operator):
             default_tz=default_tz,
         )
 
-    @classmethod
-    def read(cls, **options: Any) -> Self:
-        step = super().read(**options)
-        step._check_together()
-        return step
-
-    def _check_together(self) -> None:
+    def check_options(self) -> None:
         given = [form for form in _FORMS if getattr(self, form) is not None]
         if len(given) != 1:
             raise BuildError(
