@@ -47,14 +47,14 @@ THREE = likes(("09:00:00", "ann", "p"), ("09:01:00", "bob", "p"), ("09:02:00", "
 # -- several keys -------------------------------------------------------------------------------------------
 
 
-def test_what_has_both_keys_in_common_belongs_together() -> None:
+def test_rule_23_what_has_both_keys_in_common_belongs_together() -> None:
     log = likes(("09:00:00", "ann", "p"), ("09:00:01", "ann", "q"), ("09:00:02", "ann", "p"))
     flow = LIKED.batch(["source_id", "target_id"], window="1h")
     assert flow.steps[0].text == "batch(['source_id', 'target_id'], window='1h')"
     assert batched(flow, log, "count", "key") == [(3, 2, ["ann", "p"]), (2, 1, ["ann", "q"])]
 
 
-def test_one_key_in_a_list_is_a_key_as_any_other() -> None:
+def test_rule_23_one_key_in_a_list_is_a_key_as_any_other() -> None:
     assert LIKED.batch(["target_id"], window="1h") == LIKED.batch("target_id", window="1h")
 
 
@@ -69,7 +69,7 @@ def test_one_key_in_a_list_is_a_key_as_any_other() -> None:
         ("{% for name in batch.names %}{{ name }} {% endfor %}", "Ann Bob Eve "),
     ],
 )
-def test_a_digest_names_people(title: str, expected: str) -> None:
+def test_rule_23_a_digest_names_people(title: str, expected: str) -> None:
     flow = (
         LIKED.resolve("source_id", as_="fan")
         .batch("target_id", window="1h", collect={"names": var.fan.name})
@@ -79,7 +79,7 @@ def test_a_digest_names_people(title: str, expected: str) -> None:
     assert fd.replay(flow, THREE, GRAPH)["s"]["title"].tolist() == [expected]
 
 
-def test_a_list_has_null_where_a_value_is_missing_and_keeps_types() -> None:
+def test_rule_23_a_list_has_null_where_a_value_is_missing_and_keeps_types() -> None:
     flow = LIKED.batch("target_id", window="1h", collect={"all": var.metadata.amount})
     result = fd.replay(
         flow.map({"all": var.batch.all}).deliver("s"), amounts(1, ..., None, 2.5, "x", [1], {"a": 1})
@@ -105,21 +105,23 @@ def test_a_list_has_null_where_a_value_is_missing_and_keeps_types() -> None:
         ("unique", (1, 1.0, True, "1", None, None, ..., [1], [1.0]), [1, True, "1", None, [1]]),
     ],
 )
-def test_an_aggregate_makes_one_value_of_all(function: str, values: tuple[Any, ...], expected: Any) -> None:
+def test_rule_23_an_aggregate_makes_one_value_of_all(
+    function: str, values: tuple[Any, ...], expected: Any
+) -> None:
     flow = LIKED.batch("target_id", window="1h", collect={"made": f"{function}(metadata.amount)"})
     result = fd.replay(flow.map({"made": var.batch.made}).deliver("s"), amounts(*values))
     assert [json.loads(text) for text in result.deliveries["payload"]] == [{"made": expected}]
 
 
 @pytest.mark.parametrize("function", ["min", "max", "first", "last"])
-def test_of_no_values_there_is_no_least_and_no_first(function: str) -> None:
+def test_rule_23_of_no_values_there_is_no_least_and_no_first(function: str) -> None:
     flow = LIKED.batch("target_id", window="1h", collect={"made": f"{function}(metadata.amount)"})
     flow = flow.where("batch.made not_exists").map(n="{{ batch.count }}").deliver("s")
     assert fd.replay(flow, amounts(..., ...))["s"]["n"].tolist() == ["2"]
 
 
 @pytest.mark.parametrize("value", ["x", True, None, [1], {"a": 1}])
-def test_what_is_no_number_fails_when_the_window_closes(value: Any) -> None:
+def test_rule_23_what_is_no_number_fails_when_the_window_closes(value: Any) -> None:
     flow = LIKED.batch("target_id", window="1h", collect={"total": fn.sum(var.metadata.amount)})
     result = fd.replay(flow.map(t="{{ batch.total }}").deliver("s"), amounts(1, value, 2))
     [error] = result.errors.to_dict("records")
@@ -129,18 +131,18 @@ def test_what_is_no_number_fails_when_the_window_closes(value: Any) -> None:
     assert (first["entered"], first["absorbed"], first["failed"], first["passed"]) == (3, 2, 1, 0)
 
 
-def test_a_sum_beyond_all_numbers_fails() -> None:
+def test_rule_23_a_sum_beyond_all_numbers_fails() -> None:
     flow = LIKED.batch("target_id", window="1h", collect={"total": "sum(metadata.amount)"})
     result = fd.replay(flow.map(t="x").deliver("s"), amounts(1.7e308, 1.7e308))
     assert result.errors["error"].tolist() == ["sum(metadata.amount) is beyond what a number can be"]
 
 
-def test_an_expression_that_fails_for_a_member_fails_that_member_only() -> None:
+def test_rule_23_an_expression_that_fails_for_a_member_fails_that_member_only() -> None:
     flow = LIKED.batch("target_id", window="1h", collect={"doubled": "metadata.amount * 2"})
     assert batched(flow, amounts(1, "x", 3), "doubled", "count") == [(3, [2, 6], 2)]
 
 
-def test_values_are_those_of_the_moment_when_a_member_came() -> None:
+def test_rule_23_values_are_those_of_the_moment_when_a_member_came() -> None:
     log = [
         *likes(("09:00:00", "ann", "p")),
         {"timestamp": "2026-01-01T09:01:00Z", "event": fd.entity_updated("user", "ann", {"name": "Anna"})},
@@ -155,7 +157,7 @@ def test_values_are_those_of_the_moment_when_a_member_came() -> None:
 # -- max_count and quiet ------------------------------------------------------------------------------------
 
 
-def test_the_nth_member_closes_the_window_at_once() -> None:
+def test_rule_23_the_nth_member_closes_the_window_at_once() -> None:
     flow = LIKED.batch("target_id", window="1h", max_count=2)
     assert batched(flow, THREE, "count", "closed_by", "closed_at") == [
         (2, 2, "count", "2026-01-01T09:01:00Z"),
@@ -163,7 +165,7 @@ def test_the_nth_member_closes_the_window_at_once() -> None:
     ]
 
 
-def test_a_window_closes_when_no_member_came_for_so_long() -> None:
+def test_rule_23_a_window_closes_when_no_member_came_for_so_long() -> None:
     log = likes(
         ("09:00:00", "ann", "p"), ("09:09:59", "bob", "p"), ("09:19:59", "eve", "p"), ("10:00:00", "ann", "q")
     )
@@ -175,7 +177,7 @@ def test_a_window_closes_when_no_member_came_for_so_long() -> None:
     ]
 
 
-def test_of_window_and_quiet_the_earlier_closes() -> None:
+def test_rule_23_of_window_and_quiet_the_earlier_closes() -> None:
     log = likes(*((f"09:{minute:02}:00", "ann", "p") for minute in range(0, 40, 4)), ("10:00:00", "bob", "q"))
     flow = LIKED.batch("target_id", window="15m", quiet="5m")
     assert batched(flow, log, "count", "closed_by", "closed_at")[:3] == [
@@ -185,7 +187,7 @@ def test_of_window_and_quiet_the_earlier_closes() -> None:
     ]
 
 
-def test_closed_by_stands_in_the_tables_too() -> None:
+def test_rule_23_closed_by_stands_in_the_tables_too() -> None:
     flow = LIKED.batch("target_id", quiet="30s", max_count=2).map(t="x").deliver("s")
     log = likes(
         ("09:00:00", "ann", "p"), ("09:00:10", "bob", "p"), ("09:01:00", "eve", "p"), ("09:03:00", "ann", "q")
@@ -196,7 +198,7 @@ def test_closed_by_stands_in_the_tables_too() -> None:
 # -- spans that data say ------------------------------------------------------------------------------------
 
 
-def test_the_first_member_says_how_long_its_window_is() -> None:
+def test_rule_23_the_first_member_says_how_long_its_window_is() -> None:
     log = likes(
         ("09:00:00", "ann", "p"), ("09:04:00", "bob", "p"), ("09:05:00", "eve", "p"), ("10:00:00", "ann", "q"),
         wait=["5m", "1h", "10m", "1s"],
@@ -210,7 +212,7 @@ def test_the_first_member_says_how_long_its_window_is() -> None:
 
 @pytest.mark.parametrize("wait", ["soon", 5, None, ...])
 @pytest.mark.parametrize("option", ["window", "quiet"])
-def test_a_span_that_cannot_be_read_fails_its_context(option: str, wait: Any) -> None:
+def test_rule_23_a_span_that_cannot_be_read_fails_its_context(option: str, wait: Any) -> None:
     log = likes(("09:00:00", "ann", "p"), ("09:00:01", "bob", "p"), wait=["1m", wait])
     flow = LIKED.batch("target_id", **{option: "metadata.wait"}).map(n=var.batch.count).deliver("s")
     result = fd.replay(flow, log)
@@ -221,7 +223,7 @@ def test_a_span_that_cannot_be_read_fails_its_context(option: str, wait: Any) ->
 # -- local moments ------------------------------------------------------------------------------------------
 
 
-def test_a_weekly_digest_closes_mondays_at_nine_in_the_zone_of_each_reader() -> None:
+def test_rule_23_a_weekly_digest_closes_mondays_at_nine_in_the_zone_of_each_reader() -> None:
     people = {
         "ann": {"tz": "Europe/Berlin"},
         "bob": {"tz": "America/New_York"},
@@ -249,7 +251,7 @@ def test_a_weekly_digest_closes_mondays_at_nine_in_the_zone_of_each_reader() -> 
     ]
 
 
-def test_a_member_at_the_very_moment_belongs_to_the_next_window() -> None:
+def test_rule_23_a_member_at_the_very_moment_belongs_to_the_next_window() -> None:
     log = likes(("08:59:59", "ann", "p"), ("09:00:00", "bob", "p"), ("2026-01-02T10:00:00Z", "eve", "q"))
     flow = LIKED.batch("target_id", every="day", at="09:00")
     assert batched(flow, log, "count", "closed_at")[:2] == [
@@ -258,7 +260,7 @@ def test_a_member_at_the_very_moment_belongs_to_the_next_window() -> None:
     ]
 
 
-def test_the_last_day_of_a_month_stands_for_days_that_it_lacks() -> None:
+def test_rule_23_the_last_day_of_a_month_stands_for_days_that_it_lacks() -> None:
     log = [
         {"timestamp": at, "event": fd.link_created("likes", "ann", "p")}
         for at in ("2026-01-31T01:00:00Z", "2026-02-27T23:00:00Z", "2026-03-05T00:00:00Z")
@@ -267,7 +269,7 @@ def test_the_last_day_of_a_month_stands_for_days_that_it_lacks() -> None:
     assert batched(flow, log, "count", "closed_at")[0] == (2, 2, "2026-02-28T00:00:00Z")
 
 
-def test_a_zone_that_is_unknown_fails_its_context_without_a_default() -> None:
+def test_rule_23_a_zone_that_is_unknown_fails_its_context_without_a_default() -> None:
     log = likes(("09:00:00", "ann", "p"), ("09:00:01", "bob", "p"), tz=["UTC", "Mars/Olympus"])
     flow = LIKED.batch("target_id", every="hour", tz="metadata.tz").map(n=var.batch.count).deliver("s")
     result = fd.replay(flow, log)
@@ -305,13 +307,13 @@ def test_a_zone_that_is_unknown_fails_its_context_without_a_default() -> None:
         ({"window": "1h", "collect": {"n": "source_id ="}}, "batch: collect: n"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
+def test_rule_23_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(fd.FlowError) as caught:
         LIKED.batch("target_id", **options)
     assert message in str(caught.value)
 
 
-def test_an_aggregate_stands_alone() -> None:
+def test_rule_23_an_aggregate_stands_alone() -> None:
     with pytest.raises(fd.FlowError, match="stands alone"):
         _ = fn.sum(var.metadata.n) > 3
     with pytest.raises(fd.FlowError, match="a condition cannot be"):
@@ -329,14 +331,14 @@ EVERYTHING = LIKED.batch(
 ).named("all")  # fmt: skip
 
 
-def test_python_builds_an_equal_flow() -> None:
+def test_rule_23_python_builds_an_equal_flow() -> None:
     scope: dict[str, Any] = {}
     exec(EVERYTHING.to_python(), scope)
     assert scope["flow"] == EVERYTHING
     assert "fn.sum(var.metadata.amount * 2)" in EVERYTHING.to_python()
 
 
-def test_yaml_has_the_same_words() -> None:
+def test_rule_23_yaml_has_the_same_words() -> None:
     loaded = fd.load("""
         name: all
         trigger: {kind: link.created}
@@ -367,7 +369,7 @@ def test_yaml_has_the_same_words() -> None:
         ({"window": "5m", "collect": {"a": "source_id"}}, "'collect'", "the ids of its contexts only, in items"),
     ],
 )  # fmt: skip
-def test_production_refuses_each_with_what_comes_nearest(
+def test_rule_23_production_refuses_each_with_what_comes_nearest(
     options: dict[str, Any], construct: str, hint: str
 ) -> None:
     with pytest.raises(fd.ExportError) as caught:
@@ -376,7 +378,7 @@ def test_production_refuses_each_with_what_comes_nearest(
     assert hint in str(caught.value)
 
 
-def test_production_refuses_two_keys_and_what_the_batch_has_only_here() -> None:
+def test_rule_23_production_refuses_two_keys_and_what_the_batch_has_only_here() -> None:
     with pytest.raises(fd.ExportError, match="has one key, and here are 2"):
         LIKED.batch(["source_id", "target_id"], window="5m").map(t="x").deliver("s").to_yaml()
     with pytest.raises(fd.ExportError, match="batch has no 'closed_by'"):
@@ -386,7 +388,7 @@ def test_production_refuses_two_keys_and_what_the_batch_has_only_here() -> None:
 # -- explanations -------------------------------------------------------------------------------------------
 
 
-def test_why_says_what_closed_the_window_and_what_was_collected() -> None:
+def test_rule_23_why_says_what_closed_the_window_and_what_was_collected() -> None:
     flow = (
         LIKED.resolve("source_id", as_="fan")
         .batch("target_id", quiet="10m", max_count=2, collect={"names": "fan.name"})
@@ -409,7 +411,7 @@ def members(result: fd.Result) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_members_say_into_which_batch_each_context_went_and_what_came_of_it() -> None:
+def test_rule_23_members_say_into_which_batch_each_context_went_and_what_came_of_it() -> None:
     flow = LIKED.batch("target_id", window="5m").map(title="x").deliver("a", "b").named("f")
     log = likes(*[(f"09:0{n}:00", "ann", what) for n, what in enumerate(["p", "q", "p", "p"])])
     rows = fd.replay(flow, log).members.drop(columns="delivered_at")
@@ -430,7 +432,7 @@ def test_members_say_into_which_batch_each_context_went_and_what_came_of_it() ->
     ]
 
 
-def test_members_of_branches_and_the_deliveries_of_branches_that_a_batch_makes() -> None:
+def test_rule_23_members_of_branches_and_the_deliveries_of_branches_that_a_batch_makes() -> None:
     posts = [
         {"timestamp": f"2026-01-01T09:0{n}:00Z", "event": fd.entity_created("post", f"p{n}", {"who": who, "to": ["x", "y"]})}
         for n, who in enumerate([["ann", "bob"], ["bob"]])
@@ -449,7 +451,7 @@ def test_members_of_branches_and_the_deliveries_of_branches_that_a_batch_makes()
     assert found == [[1, "0", 1, "0", 2], [1, "1", 2, "0", 2], [2, "0", 2, "0", 2]]
 
 
-def test_batches_that_are_not_delivered_and_windows_that_are_open_or_too_small() -> None:
+def test_rule_23_batches_that_are_not_delivered_and_windows_that_are_open_or_too_small() -> None:
     dropped = (
         LIKED.batch("target_id", window="5m").where("batch.count > 5").map(t="x").deliver("s").named("f")
     )
@@ -470,7 +472,7 @@ def test_batches_that_are_not_delivered_and_windows_that_are_open_or_too_small()
     )
 
 
-def test_every_member_that_is_absorbed_is_among_the_members() -> None:
+def test_rule_23_every_member_that_is_absorbed_is_among_the_members() -> None:
     flow = (
         LIKED.batch("target_id", quiet="1m", max_count=2).map(t="{{ batch.count }}").deliver("s").named("f")
     )
@@ -481,7 +483,7 @@ def test_every_member_that_is_absorbed_is_among_the_members() -> None:
     assert len(result.members) == step["absorbed"] + step["passed"]
 
 
-def test_a_result_that_was_read_back_says_that_it_has_no_members(tmp_path: Any) -> None:
+def test_rule_23_a_result_that_was_read_back_says_that_it_has_no_members(tmp_path: Any) -> None:
     fd.replay(LIKED.batch("target_id", window="5m").map(t="x").deliver("s"), THREE).to_parquet(tmp_path / "r")
     with pytest.raises(fd.ReplayError, match=r"read back has no members(.|\n)*hint: replay again"):
         fd.read_result(tmp_path / "r").members  # noqa: B018

@@ -89,7 +89,7 @@ def one(moment: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "local", "moment"), [row[:3] for row in rows(FIRST_MOMENTS)])
-def test_a_local_time_is_the_first_moment_that_shows_it_or_the_end_of_its_gap(name, local, moment):
+def test_rule_25_a_local_time_is_the_first_moment_that_shows_it_or_the_end_of_its_gap(name, local, moment):
     assert to_utc(one(micros(local)), number(name)).tolist() == [micros(moment)]
     assert first_moment(datetime.fromisoformat(local), name) == micros(moment)
 
@@ -97,12 +97,12 @@ def test_a_local_time_is_the_first_moment_that_shows_it_or_the_end_of_its_gap(na
 @pytest.mark.parametrize(
     ("name", "every", "moment", "began", "after"), [row[:5] for row in rows(PERIOD_BOUNDS)]
 )
-def test_a_period_begins_and_ends_by_the_local_clock(name, every, moment, began, after):
+def test_rule_25_a_period_begins_and_ends_by_the_local_clock(name, every, moment, began, after):
     assert period_starts(every, one(micros(moment)), number(name)).tolist() == [micros(began)]
     assert Schedule(every).next_after(one(micros(moment)), number(name)).tolist() == [micros(after)]
 
 
-def test_all_of_it_in_one_column_with_a_zone_in_each_row():
+def test_rule_25_all_of_it_in_one_column_with_a_zone_in_each_row():
     table = rows(FIRST_MOMENTS)
     zones = np.array([number(name) for name, *_ in table])
     local = np.array([micros(row[1]) for row in table])
@@ -127,7 +127,7 @@ def test_all_of_it_in_one_column_with_a_zone_in_each_row():
         (Schedule("month", at=HOUR, on=29), "2028-02-01T00:00", ["2028-02-29T00:00", "2028-03-28T23:00"]),
     ],
 )
-def test_a_schedule_in_berlin(schedule, after, moments):
+def test_rule_25_a_schedule_in_berlin(schedule, after, moments):
     moment = one(micros(after))
     for expected in moments:
         moment = schedule.next_after(moment, number("Europe/Berlin"))
@@ -148,7 +148,7 @@ MOMENTS = st.one_of(
 
 
 @given(st.lists(st.tuples(ZONES, MOMENTS), min_size=1, max_size=20))
-def test_local_time_is_what_zoneinfo_says(pairs):
+def test_rule_25_local_time_is_what_zoneinfo_says(pairs):
     zones = np.array([number(name) for name, _ in pairs])
     moments = np.array([moment for _, moment in pairs])
     clocks = [shown(moment, name) for name, moment in pairs]
@@ -170,7 +170,7 @@ def test_local_time_is_what_zoneinfo_says(pairs):
     st.sampled_from(PERIODS[1:]),
     st.data(),
 )
-def test_the_next_moment_of_a_schedule_is_found_by_trying_every_day(name, moment, every: Every, data):
+def test_rule_25_the_next_moment_of_a_schedule_is_found_by_trying_every_day(name, moment, every: Every, data):
     at = data.draw(st.sampled_from([0, 2 * HOUR + 15 * MINUTE, 9 * HOUR, 23 * HOUR + 59 * MINUTE]))
     on = data.draw(st.integers(1, 7) if every == "week" else st.integers(1, 31))
     today = shown(moment, name).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -188,7 +188,7 @@ def test_the_next_moment_of_a_schedule_is_found_by_trying_every_day(name, moment
 
 
 @given(ZONES, MOMENTS, st.sampled_from(PERIODS))
-def test_a_period_holds_what_lies_between_its_boundaries(name, moment, every):
+def test_rule_25_a_period_holds_what_lies_between_its_boundaries(name, moment, every):
     zone = number(name)
     start = period_starts(every, one(moment), zone)
     assert start[0] <= moment

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Never
 
 from flowdsl.api.steps import Steps
-from flowdsl.errors import BuildError
+from flowdsl.errors import BuildError, FlowError
 from flowdsl.events import EventKind
 from flowdsl.flow.spec import FlowSpec
 from flowdsl.operators.base import Operator, refuse_unknown
@@ -374,6 +376,14 @@ class Flow(FlowSpec, Steps):
         from flowdsl.production.python_source import python_source
 
         return python_source(self)
+
+    @contextmanager
+    def _reading(self, method: str) -> Iterator[None]:
+        try:
+            yield
+        except FlowError as error:
+            error.located(flow=self.name, step=f"{len(self.steps)} ({method})")
+            raise
 
     def _then(self, step: Operator) -> Flow:
         if self.rules != FLOWDSL:

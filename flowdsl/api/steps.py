@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Never, Self
 
 from flowdsl.expressions.aggregates import Aggregate
@@ -25,6 +26,10 @@ class Steps:
     @abstractmethod
     def _then(self, step: Operator) -> Self:
         """Return the flow with one step more."""
+
+    @abstractmethod
+    def _reading(self, method: str) -> AbstractContextManager[None]:
+        """Say at which step an option was refused."""
 
     def then(self, step: Operator) -> Self:
         """Append an operator of another package, which has no method of its own.
@@ -51,7 +56,9 @@ class Steps:
         >>> on("link.created").then(Where("source_id != target_id"))
         <Flow 'link.created': on('link.created').where('source_id != target_id')>
         """
-        return self._then(as_step(step))
+        with self._reading(getattr(step, "method", "then")):
+            read = as_step(step)
+        return self._then(read)
 
     if not TYPE_CHECKING:
 
@@ -105,10 +112,10 @@ class Steps:
         """
         from flowdsl.operators.resolve import Resolve
 
-        refuse_unknown("resolve", unknown, ("as_", "via", "direction", "type", "required"))
-        return self._then(
-            Resolve.build(from_, as_=as_, via=via, direction=direction, type=type, required=required)
-        )
+        with self._reading("resolve"):
+            refuse_unknown("resolve", unknown, ("as_", "via", "direction", "type", "required"))
+            step = Resolve.build(from_, as_=as_, via=via, direction=direction, type=type, required=required)
+        return self._then(step)
 
     def fan_out(
         self,
@@ -157,8 +164,10 @@ class Steps:
         """
         from flowdsl.operators.fan_out import FanOut
 
-        refuse_unknown("fan_out", unknown, ("via", "as_", "direction", "type"))
-        return self._then(FanOut.build(from_, via=via, as_=as_, direction=direction, type=type))
+        with self._reading("fan_out"):
+            refuse_unknown("fan_out", unknown, ("via", "as_", "direction", "type"))
+            step = FanOut.build(from_, via=via, as_=as_, direction=direction, type=type)
+        return self._then(step)
 
     def for_each(self, path: str | Var | Expression, *, as_: str, **unknown: Never) -> Self:
         """Continue once for each element of a list, in the order of the list.
@@ -195,8 +204,10 @@ class Steps:
         """
         from flowdsl.operators.for_each import ForEach
 
-        refuse_unknown("for_each", unknown, ("as_",))
-        return self._then(ForEach.build(path, as_=as_))
+        with self._reading("for_each"):
+            refuse_unknown("for_each", unknown, ("as_",))
+            step = ForEach.build(path, as_=as_)
+        return self._then(step)
 
     def where(
         self,
@@ -231,8 +242,10 @@ class Steps:
         """
         from flowdsl.operators.where import Where
 
-        refuse_unknown("where", unknown, ())
-        return self._then(Where.build(condition))
+        with self._reading("where"):
+            refuse_unknown("where", unknown, ())
+            step = Where.build(condition)
+        return self._then(step)
 
     def deduplicate(
         self, key: str | Var | Sequence[str | Var], *, window: DurationLike, **unknown: Never
@@ -267,8 +280,10 @@ class Steps:
         """
         from flowdsl.operators.deduplicate import Deduplicate
 
-        refuse_unknown("deduplicate", unknown, ("window",))
-        return self._then(Deduplicate.build(key, window=window))
+        with self._reading("deduplicate"):
+            refuse_unknown("deduplicate", unknown, ("window",))
+            step = Deduplicate.build(key, window=window)
+        return self._then(step)
 
     def batch(
         self,
@@ -344,13 +359,24 @@ class Steps:
         """
         from flowdsl.operators.batch import Batch
 
-        refuse_unknown(
-            "batch",
-            unknown,
-            ("window", "min_count", "max_count", "quiet", "every", "at", "on", "tz", "default_tz", "collect"),
-        )
-        return self._then(
-            Batch.build(
+        with self._reading("batch"):
+            refuse_unknown(
+                "batch",
+                unknown,
+                (
+                    "window",
+                    "min_count",
+                    "max_count",
+                    "quiet",
+                    "every",
+                    "at",
+                    "on",
+                    "tz",
+                    "default_tz",
+                    "collect",
+                ),
+            )
+            step = Batch.build(
                 key,
                 window=window,
                 min_count=min_count,
@@ -363,7 +389,7 @@ class Steps:
                 default_tz=default_tz,
                 collect=collect,
             )
-        )
+        return self._then(step)
 
     def rate_limit(
         self,
@@ -408,8 +434,10 @@ class Steps:
         """
         from flowdsl.operators.rate_limit import RateLimit
 
-        refuse_unknown("rate_limit", unknown, ("per", "strategy", "key"))
-        return self._then(RateLimit.build(max, per=per, strategy=strategy, key=key))
+        with self._reading("rate_limit"):
+            refuse_unknown("rate_limit", unknown, ("per", "strategy", "key"))
+            step = RateLimit.build(max, per=per, strategy=strategy, key=key)
+        return self._then(step)
 
     def cap(
         self,
@@ -457,8 +485,10 @@ class Steps:
         """
         from flowdsl.operators.cap import KeyCap
 
-        refuse_unknown("cap", unknown, ("per", "key", "tz", "default_tz"))
-        return self._then(KeyCap.build(max, per=per, key=key, tz=tz, default_tz=default_tz))
+        with self._reading("cap"):
+            refuse_unknown("cap", unknown, ("per", "key", "tz", "default_tz"))
+            step = KeyCap.build(max, per=per, key=key, tz=tz, default_tz=default_tz)
+        return self._then(step)
 
     def wait(
         self,
@@ -515,12 +545,12 @@ class Steps:
         """
         from flowdsl.operators.wait import Wait
 
-        refuse_unknown("wait", unknown, ("until", "on", "hours", "outside", "tz", "default_tz"))
-        return self._then(
-            Wait.build(
+        with self._reading("wait"):
+            refuse_unknown("wait", unknown, ("until", "on", "hours", "outside", "tz", "default_tz"))
+            step = Wait.build(
                 duration, until=until, on=on, hours=hours, outside=outside, tz=tz, default_tz=default_tz
             )
-        )
+        return self._then(step)
 
     def map(self, template: Any = None, /, **fields: Any) -> Self:
         """Render the payload.
@@ -555,7 +585,9 @@ class Steps:
         """
         from flowdsl.operators.map import Map
 
-        return self._then(Map.build(template, **fields))
+        with self._reading("map"):
+            step = Map.build(template, **fields)
+        return self._then(step)
 
     def deliver(self, *sinks: str, **unknown: Never) -> Self:
         """Deliver the payload to sinks, and continue.
@@ -586,5 +618,7 @@ class Steps:
         """
         from flowdsl.operators.deliver import Deliver
 
-        refuse_unknown("deliver", unknown, ())
-        return self._then(Deliver.build(*sinks))
+        with self._reading("deliver"):
+            refuse_unknown("deliver", unknown, ())
+            step = Deliver.build(*sinks)
+        return self._then(step)

@@ -77,9 +77,7 @@ class SinkCaps:
     def states(self) -> tuple[StepState, ...]:
         """Return what the caps remember."""
         return tuple(
-            StepState(
-                one.stage.fingerprint, (), 0, one.stage.method, f"sink {one.sink!r}", one.kernel.fork()
-            )
+            StepState(one.stage.fingerprint, (), 0, one.stage.method, f"sink {one.sink!r}", one.kernel.fork())
             for one in self._caps
         )
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Never, Self
 
 from flowdsl.expressions.aggregates import Aggregate
@@ -42,6 +43,10 @@ class Steps:
     @abstractmethod
     def _then(self, step: Operator) -> Self:
         """Return the flow with one step more."""
+
+    @abstractmethod
+    def _reading(self, method: str) -> AbstractContextManager[None]:
+        """Say at which step an option was refused."""
 
     def then(self, step: Operator) -> Self:
         """Append an operator of another package, which has no method of its own.
@@ -68,7 +73,9 @@ class Steps:
         >>> on("link.created").then(Where("source_id != target_id"))
         <Flow 'link.created': on('link.created').where('source_id != target_id')>
         """
-        return self._then(as_step(step))
+        with self._reading(getattr(step, "method", "then")):
+            read = as_step(step)
+        return self._then(read)
 
     if not TYPE_CHECKING:
 
@@ -91,14 +98,16 @@ def _method(operator: type[Operator]) -> str:
     guard = ""
     if inspect.Parameter.VAR_KEYWORD not in {p.kind for p in signature.parameters.values()}:
         parameters += ", **unknown: Never"
-        guard = f"\n        refuse_unknown({operator.method!r}, unknown, {_named(signature)!r})"
+        guard = f"\n            refuse_unknown({operator.method!r}, unknown, {_named(signature)!r})"
     return f'''
     def {operator.method}({parameters}) -> Self:
         """{doc}
         """
         from {module} import {operator.__name__}
-{guard}
-        return self._then({operator.__name__}.build({_passed(signature)}))
+
+        with self._reading({operator.method!r}):{guard}
+            step = {operator.__name__}.build({_passed(signature)})
+        return self._then(step)
 '''
 
 
