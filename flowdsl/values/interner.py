@@ -366,19 +366,29 @@ def hashes(columns: Sequence[pl.Series]) -> list[tuple[Hashes, Hashes]]:
     return [(words[f"{c} 0"].to_numpy(), words[f"{c} 1"].to_numpy()) for c in frame.columns]
 
 
-def _distinct(first: Hashes, second: Hashes) -> tuple[npt.NDArray[np.int64], Codes]:
+def _distinct(first: Hashes, second: Hashes) -> tuple[Rows, Codes]:
     """Return the first row of each distinct key, in order, and the distinct key of every row."""
-    rows = pl.DataFrame({"a": first, "b": second}).with_row_index("row")
-    groups = rows.group_by("a", "b").agg(pl.col("row").min().alias("at"), pl.col("row")).sort("at")
-    fresh = groups["at"].to_numpy().astype(np.int64)
+    # a table for these rows alone stays in the cache of the processor
+    slots = np.full(1 << (2 * len(first)).bit_length(), UNKNOWN, np.int32)
+    mask = len(slots) - 1
+    holders = np.empty(len(first), np.int32)
+    rows, words = np.arange(len(first), dtype=np.int32), second
+    at = (first & np.uint64(mask)).view(np.int64)
+    while len(rows):
+        free = np.flatnonzero(slots.take(at) == UNKNOWN)[::-1]
+        # of several rows for one slot the last one written stays, which is the first here
+        slots[at[free]] = rows[free]
+        found = slots.take(at)
+        same = second.take(found) == words
+        holders[rows[same]] = found[same]
+        rest = np.flatnonzero(~same)
+        rows, words, at = rows[rest], words[rest], (at[rest] + 1) & mask
+    own = holders == np.arange(len(first), dtype=np.int32)
+    fresh = np.flatnonzero(own)
     if len(fresh) == len(first):
-        return fresh, np.arange(len(first), dtype=np.int32)
-    counts = groups["row"].list.len().to_numpy()
-    which = np.empty(len(first), np.int32)
-    which[groups["row"].explode(empty_as_null=False).to_numpy()] = np.repeat(
-        np.arange(len(fresh), dtype=np.int32), counts
-    )
-    return fresh, which
+        return fresh, holders
+    numbers = np.cumsum(own, dtype=np.int32) - 1
+    return fresh, numbers.take(holders)
 
 
 def _grown(array: Hashes, size: int) -> Hashes:
