@@ -26,7 +26,6 @@ ALLOWED: Final = (
     "a == b, a != b, a exists, a not_exists; a is a path, b a path, a number, text, true, false or null"
 )
 _OPPOSITE: Final = {"==": "!=", "!=": "=="}
-_TURNED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 # what production would take for a number where a variable is meant
 _NUMBERS: Final = frozenset(("inf", "infinity", "nan"))
 
@@ -49,8 +48,10 @@ def lowered_conditions(condition: Condition, names: StepExportScope) -> list[Con
 def condition_text(condition: Condition) -> str:
     """Return the text of a lowered condition.
 
-    >>> condition_text(Condition.of("name == 'say \\"hi\\"'")), condition_text(Condition.of("not exists(a.b)"))
-    ('name == \\'say "hi"\\'', 'a.b not_exists')
+    >>> print(condition_text(Condition.of("name == 'say \\"hi\\"'")))
+    name == 'say "hi"'
+    >>> print(condition_text(Condition.of("not exists(a.b)")))
+    a.b not_exists
     """
     if condition.foreign is not None:
         return condition.foreign.text
@@ -79,25 +80,28 @@ def _parts(node: Expression, names: StepExportScope, *, negated: bool) -> Iterat
     elif isinstance(node, Or if negated else And):
         for operand in node.children:
             yield from _parts(operand, names, negated=negated)
-    elif (
-        isinstance(node, FunctionCall)
-        and FUNCTIONS[node.function].portable
-        and isinstance(node.arguments[0], Reference)
-    ):
+    elif isinstance(node, Compare):
+        yield from _comparisons(node, names, negated=negated)
+    elif isinstance(node, FunctionCall) and FUNCTIONS[node.function].portable and _asks_a_path(node):
         call = FunctionCall(node.function, (_reference(node.arguments[0], names),))
         yield Not(call) if negated else call
-    elif isinstance(node, Compare) and node.operator == "in":
-        yield from _among(node, names, negated=negated)
-    elif isinstance(node, Compare) and node.operator in _OPPOSITE:
-        operator = _OPPOSITE[node.operator] if negated else node.operator
-        yield from _compared(operator, node.left, node.right, names)
     else:
         _refuse(node, names, negated=negated)
 
 
-def _among(node: Compare, names: StepExportScope, *, negated: bool) -> Iterator[Expression]:
-    """Lower `x in [a]` to `x == a`, and `x not in [a, b]` to `x != a` and `x != b`."""
-    items = list(dict.fromkeys(node.right.items)) if isinstance(node.right, ListOf) else []
+def _asks_a_path(call: FunctionCall) -> bool:
+    return isinstance(call.arguments[0], Reference)
+
+
+def _comparisons(node: Compare, names: StepExportScope, *, negated: bool) -> Iterator[Expression]:
+    """Lower a comparison: `x in [a]` to `x == a`, and `x not in [a, b]` to `x != a` and `x != b`."""
+    if node.operator in _OPPOSITE:
+        operator = _OPPOSITE[node.operator] if negated else node.operator
+        yield from _compared(operator, node.left, node.right, names)
+        return
+    items = (
+        dict.fromkeys(node.right.items) if node.operator == "in" and isinstance(node.right, ListOf) else {}
+    )
     if not items or (len(items) > 1 and not negated):
         _refuse(node, names, negated=negated)
         return
@@ -176,12 +180,7 @@ def _refuse(node: Expression, names: StepExportScope, *, negated: bool) -> None:
 
 def _reason(node: Expression, *, negated: bool) -> tuple[str, str | None]:
     if isinstance(node, (Or, And)):
-        first, *rest = node.operands
-        one, other = (f"not ({first})", str(first)) if negated else (str(first), f"not ({first})")
-        more = type(node)(tuple(rest)) if len(rest) > 1 else rest[0]
-        last = f"not ({more})" if negated else str(more)
-        hint = f"make two flows: one where {one}; one where {other}, and where {last}"
-        return "one filter is one comparison, and there is no 'or'", hint
+        return "one filter is one comparison, and there is no 'or'", _two_flows(node, negated=negated)
     if isinstance(node, Reference):
         return "a variable alone is no condition there", f"write {node} == {'false' if negated else 'true'}"
     if isinstance(node, ConditionLiteral):
@@ -194,13 +193,26 @@ def _reason(node: Expression, *, negated: bool) -> tuple[str, str | None]:
     return _comparison_reason(node, negated=negated)
 
 
+def _two_flows(node: Or | And, *, negated: bool) -> str:
+    first, *rest = node.operands
+    more = type(node)(tuple(rest)) if len(rest) > 1 else rest[0]
+    one, other, last = str(first), f"not ({first})", str(more)
+    if negated:
+        one, other, last = other, one, f"not ({more})"
+    return f"make two flows: one where {one}; one where {other}, and where {last}"
+
+
+def _membership_reason(left: Expression, items: ListOf, *, negated: bool) -> tuple[str, str | None]:
+    values = [f"{left} == {item}" for item in dict.fromkeys(items.items)]
+    if not values:
+        return "nothing is in an empty list", "leave the step out" if negated else "leave the flow out"
+    return "there is no 'in'", f"make a flow for each value: {'; '.join(values)}"
+
+
 def _comparison_reason(node: Compare, *, negated: bool) -> tuple[str, str | None]:
     if node.operator == "in" and isinstance(node.right, ListOf):
-        values = [f"{node.left} == {item}" for item in dict.fromkeys(node.right.items)]
-        if not values:
-            return "nothing is in an empty list", "leave the step out" if negated else "leave the flow out"
-        return "there is no 'in'", f"make a flow for each value: {'; '.join(values)}"
-    if node.operator in _TURNED or node.operator == "in":
+        return _membership_reason(node.left, node.right, negated=negated)
+    if node.operator not in _OPPOSITE:
         return f"there is no {node.operator!r}", _computed_hint(node)
     sides = (node.left, node.right)
     if all(isinstance(side, ConditionLiteral) for side in sides):

@@ -41,19 +41,24 @@ def block_lines(value: Any) -> Iterator[str]:
         b: null
       - []
     """
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, str) and is_block(value):
+        yield "|" if value.endswith("\n") else "|-"
+        yield from _indented(iter(value.removesuffix("\n").split("\n")))
+    elif not _has_parts(value):
+        yield inline(value)
+    elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _entry(key, inner)
-    elif isinstance(value, Sequence) and not isinstance(value, str) and value:
+    else:
         for inner in value:
             lines = block_lines(inner)
             yield f"- {next(lines)}"
             yield from lines if isinstance(inner, str) else _indented(lines)
-    elif isinstance(value, str) and is_block(value):
-        yield "|" if value.endswith("\n") else "|-"
-        yield from _indented(iter(value.removesuffix("\n").split("\n")))
-    else:
-        yield inline(value)
+
+
+def _has_parts(value: Any) -> bool:
+    """Return True for a mapping or list that is not empty."""
+    return isinstance(value, (Mapping, Sequence)) and not isinstance(value, str) and bool(value)
 
 
 def _entry(key: str, value: Any) -> Iterator[str]:
@@ -63,7 +68,7 @@ def _entry(key: str, value: Any) -> Iterator[str]:
         yield f"? {name}"
         yield f": {next(lines)}"
         yield from lines if isinstance(value, str) else _indented(lines)
-    elif isinstance(value, (Mapping, list, tuple)) and value:
+    elif _has_parts(value):
         yield f"{name}:"
         yield from _indented(lines)
     else:
@@ -102,15 +107,17 @@ def scalar(value: str | float | bool | None) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    if isinstance(value, float):
-        # YAML 1.1 knows a float by its dot, and an exponent by its sign
-        mantissa, mark, exponent = repr(value).partition("e")
-        return f"{mantissa}{'' if '.' in mantissa else '.0'}{mark}{exponent}"
-    if isinstance(value, int):
-        return str(value)
-    return _text(value)
+    if isinstance(value, str):
+        return _text(value)
+    return _float(value) if isinstance(value, float) else str(value)
+
+
+def _float(value: float) -> str:
+    if not math.isfinite(value):
+        return {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}[str(value)]
+    # YAML 1.1 knows a float by its dot, and an exponent by its sign
+    mantissa, mark, exponent = repr(value).partition("e")
+    return f"{mantissa}{'' if '.' in mantissa else '.0'}{mark}{exponent}"
 
 
 def is_block(text: str) -> bool:
@@ -121,14 +128,19 @@ def is_block(text: str) -> bool:
 
 
 def _text(text: str) -> str:
-    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS and len(text) < 200:
-        return text
-    if _DURATION.fullmatch(text) and len(text) < 20:
+    if _stands_alone(text):
         return text
     if ('"' in text or "\\" in text) and "'" not in text and _SHOWN.fullmatch(text):
         return f"'{text}'"
     quoted = "".join(c if _SHOWN.fullmatch(c) and c not in _ESCAPED else _escape(c) for c in text)
     return f'"{quoted}"'
+
+
+def _stands_alone(text: str) -> bool:
+    """Return True if text needs no quotes."""
+    if _DURATION.fullmatch(text):
+        return len(text) < 20
+    return bool(_PLAIN.fullmatch(text)) and text.lower() not in _WORDS and len(text) < 200
 
 
 def _escape(character: str) -> str:

@@ -81,7 +81,9 @@ def yaml_text(mapping: Mapping[str, Any]) -> str:
 
 
 def whole_text(project: ProjectSpec) -> str:
-    """Return the text of a new file that production loads, which includes entities and links even if empty."""
+    """Return the text of a new file that production loads, which includes entities and links even if
+    empty.
+    """
     mapping = project_to_dict(project)
     around = {key: mapping.get(key) or [] for key in ("entities", "links")}
     return yaml_text({**around, **{key: value for key, value in mapping.items() if key not in around}})

@@ -66,31 +66,37 @@ class StepExportScope:
     def check(self, paths: Iterable[Path]) -> None:
         """Report the paths that production does not have."""
         for path in sorted(paths):
-            root = path[0]
-            shape = self.scope.variables.get(root)
+            shape = self.scope.variables.get(path[0])
             if shape is EVENT:
-                self.refuse(
-                    f"production has no {path_text(path)!r}: the event itself is no variable there",
-                    allowed=self._known(),
-                    hint="let the events carry it in their data, and read that",
+                self._refuse_variable(
+                    path,
+                    "the event itself is no variable there",
+                    "let the events carry it in their data, and read that",
                 )
             elif shape is BEFORE:
-                self.refuse(
-                    f"production has no {path_text(path)!r}: it keeps no entity as it was before the event",
-                    allowed=self._known(),
-                    hint="let the events carry what was before, and read that: data.before",
+                self._refuse_variable(
+                    path,
+                    "it keeps no entity as it was before the event",
+                    "let the events carry what was before, and read that: data.before",
                 )
-            elif shape is BATCH and len(path) > 1 and path[1] not in BATCH_PARTS:
-                self.refuse(
-                    f"production's batch has no {path[1]!r}",
-                    allowed=", ".join(f"_batch.{part}" for part in BATCH_PARTS),
-                    hint="use _batch.count, _batch.key or _batch.items",
-                )
-            elif root == "batch" and shape is BATCH and self.scope.variables.get("_batch") is not BATCH:
-                self.refuse(
-                    "production names the batch '_batch', and here that is another variable",
-                    hint="give that variable another name",
-                )
+            elif shape is BATCH:
+                self._check_batch(path)
+
+    def _refuse_variable(self, path: Path, why: str, hint: str) -> None:
+        self.refuse(f"production has no {path_text(path)!r}: {why}", allowed=self._known(), hint=hint)
+
+    def _check_batch(self, path: Path) -> None:
+        if len(path) > 1 and path[1] not in BATCH_PARTS:
+            self.refuse(
+                f"production's batch has no {path[1]!r}",
+                allowed=", ".join(f"_batch.{part}" for part in BATCH_PARTS),
+                hint="use _batch.count, _batch.key or _batch.items",
+            )
+        elif path[0] == "batch" and self.scope.variables.get("_batch") is not BATCH:
+            self.refuse(
+                "production names the batch '_batch', and here that is another variable",
+                hint="give that variable another name",
+            )
 
     def _known(self) -> str:
         variables = self.scope.variables

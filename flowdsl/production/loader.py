@@ -1,4 +1,6 @@
-"""Strict loader of documents: unknown keys are errors, and all errors are reported at once with their places."""
+"""Strict loader of documents: unknown keys are errors, and all errors are reported at once with their
+places.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +32,7 @@ from flowdsl.text import short_repr
 
 T = TypeVar("T")
 FLOW_KEYS = ("name", "description", "trigger", "pipeline")
+SECTIONS = ("events", "sinks")
 # what may stand beside events and sinks: flowdsl's tests, and what production has there
 BESIDE = ("tests", "entities", "links", "validation_rules")
 TRIGGER_KEYS = ("kind", "link_type", "entity_type")
@@ -55,27 +58,29 @@ class DocumentReader:
         if "events" not in item.value and any(key in item.value for key in FLOW_KEYS):
             flow = self._one_flow(item)
             return ProjectSpec((flow,) if flow else ())
-        own = ("events", "sinks")
-        for key, place in item.keys.items():
-            known = (*own, *BESIDE)
-            hint = None if key in known else did_you_mean(key.lower(), known)
-            if hint:
-                self.refuse(place, f"the key {key!r} is not known", allowed=SHAPES, hint=hint)
-        # production's documents have both of these, and flows or not
-        whole = "entities" in item.value and "links" in item.value
-        if not whole and not any(key in item.value for key in own) and not self.problems:
-            self.refuse(item.place, "there are neither events nor flows", allowed=SHAPES)
+        self._check_sections(item)
         if "tests" in item.value:
             check_tests(item.value["tests"], self.problems)
-        other = {key: value.plain() for key, value in item.value.items() if key not in own}
         events = self._section(item, "events", ("backend", "flows", "consumers"))
         return ProjectSpec(
             flows=self._flows(events["flows"]) if "flows" in events else (),
             sinks=tuple(self._each(item.value.get("sinks"), "sinks", self._sink)),
             consumers=tuple(self._each(events.get("consumers"), "consumers", self._consumer)),
             backend=self._backend(events.get("backend")),
-            other=other,
+            other=item.plain_others(SECTIONS),
         )
+
+    def _check_sections(self, item: Item) -> None:
+        """Reject keys that are likely slips, and a document with no section of ours."""
+        known = (*SECTIONS, *BESIDE)
+        for key, place in item.keys.items():
+            hint = None if key in known else did_you_mean(key.lower(), known)
+            if hint:
+                self.refuse(place, f"the key {key!r} is not known", allowed=SHAPES, hint=hint)
+        # production's documents have both of these, and flows or not
+        sections = item.value.keys() & SECTIONS or {"entities", "links"} <= item.value.keys()
+        if not sections and not self.problems:
+            self.refuse(item.place, "there are neither events nor flows", allowed=SHAPES)
 
     def refuse(self, place: str, what: str, **more: Any) -> None:
         """Add a problem."""
@@ -273,7 +278,7 @@ class DocumentReader:
                     allowed=", ".join(known),
                     hint=unknown_hint(key, known),
                 )
-        missing = [key for key in required if key not in item.value or item.value[key].value is None]
+        missing = item.lacking(required)
         if missing:
             self.refuse(
                 item.place, f"{what} needs {' and '.join(map(repr, missing))}", allowed=", ".join(known)
@@ -285,17 +290,10 @@ class DocumentReader:
             return None
         if isinstance(item.value, str) and item.value.strip():
             return item.value
-        shown = (
-            f"{item.kind}: {short_repr(item.value, 40)}"
-            if isinstance(item.value, (bool, int, float))
-            else item.kind
-        )
-        self.refuse(
-            item.place,
-            f"{what} is {'empty' if item.value == '' else shown}",
-            allowed="text that is not empty",
-            hint="put it in quotes" if isinstance(item.value, (bool, int, float)) else None,
-        )
+        shown, hint = "empty" if item.value == "" else item.kind, None
+        if isinstance(item.value, (bool, int, float)):
+            shown, hint = f"{item.kind}: {short_repr(item.value, 40)}", "put it in quotes"
+        self.refuse(item.place, f"{what} is {shown}", allowed="text that is not empty", hint=hint)
         return None
 
     def _choice(self, item: Item | None, what: str, allowed: Collection[str]) -> str | None:
@@ -303,10 +301,9 @@ class DocumentReader:
             return None
         if item.value in allowed:
             return str(item.value)
-        shown = repr(item.value) if not isinstance(item.value, (dict, list)) else item.kind
         self.refuse(
             item.place,
-            f"{what} {shown} is not known",
+            f"{what} {item.shown} is not known",
             allowed=", ".join(allowed),
             hint=did_you_mean(item.value, allowed),
         )
@@ -340,28 +337,37 @@ def place_of(error: FlowError, item: Item) -> str:
     """Return the place of the part of a mapping that an error is about, or of the mapping itself."""
     if not isinstance(item.value, dict):
         return item.place
-    for key, value in item.value.items():
-        if re.search(rf": {re.escape(key)}_?\b", error.what):
-            return str(value.place)
-    inner = _inner(error.what, item)
-    if inner is not None:
-        return inner.place
+    part = (
+        _option_named(r": {key}_?\b", item.value, error.what)
+        or _inner(error.what, item)
+        or _leaf_shown(error.what, item)
+        or _option_named(r"\b{key}\b", {k: one for k, one in item.value.items() if len(k) > 4}, error.what)
+    )
+    if part is None:
+        values = list(item.value.values())
+        part = values[0] if len(values) == 1 else item
+    return part.place
+
+
+def _option_named(pattern: str, options: Mapping[str, Item], what: str) -> Item | None:
+    """Return the first option whose key a message names; `{key}` stands for it in the pattern."""
+    named = (one for key, one in options.items() if re.search(pattern.format(key=re.escape(key)), what))
+    return next(named, None)
+
+
+def _leaf_shown(what: str, item: Item) -> Item | None:
     for leaf in item.leaves():
         shown = repr(leaf.value) if isinstance(leaf.value, str) else f"not {leaf.value!r}"
-        if leaf.value != "" and shown in error.what:
-            return leaf.place
-    for key, value in item.value.items():
-        if len(key) > 4 and re.search(rf"\b{re.escape(key)}\b", error.what):
-            return str(value.place)
-    values = list(item.value.values())
-    return str(values[0].place) if len(values) == 1 else item.place
+        if leaf.value != "" and shown in what:
+            return leaf
+    return None
 
 
 def _inner(what: str, item: Item) -> Item | None:
     """Return the part of an option that a message starts with, such as `buttons[0].title: …`."""
     path = re.match(r"([^\s:]+): ", what)
     parts = re.findall(r"[^.\[\]]+", path[1]) if path else []
-    found = [_at(option, parts) for option in item.value.values()] if parts else []
+    found = (_at(option, parts) for option in item.value.values() if parts)
     return next((one for one in found if one is not None), None)
 
 

@@ -8,7 +8,7 @@ growth through aliases are counted as they come.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -65,6 +65,11 @@ class Item:
             return [item.plain() for item in self.value]
         return None if self.value is ENDLESS else self.value
 
+    def plain_others(self, known: Collection[str]) -> dict[str, Any]:
+        """Return the values of a mapping under other keys than these, as plain Python objects."""
+        others = self.value if isinstance(self.value, dict) else {}
+        return {key: item.plain() for key, item in others.items() if key not in known}
+
     def leaves(self) -> Iterator[Item]:
         """Yield its scalars in the order of the text."""
         if isinstance(self.value, (dict, list)):
@@ -72,6 +77,15 @@ class Item:
                 yield from item.leaves()
         else:
             yield self
+
+    def lacking(self, required: Iterable[str]) -> list[str]:
+        """Return the required keys of a mapping that are not given, or null."""
+        return [key for key in required if key not in self.value or self.value[key].value is None]
+
+    @property
+    def shown(self) -> str:
+        """The value as an error shows it; of a list or mapping its kind."""
+        return self.kind if isinstance(self.value, (dict, list)) else repr(self.value)
 
     @property
     def kind(self) -> str:
@@ -115,6 +129,21 @@ class _Open:
     size: int = 1
     height: int = 1
 
+    def item(self) -> Item:
+        """Return it as it was read."""
+        return Item(
+            self.value,
+            self.place,
+            self.keys,
+            self.size,
+            self.height,
+            repeated=self.repeated,
+            odd=self.odd,
+            tag=self.tag,
+            overwritten=self.overwritten,
+            strange=self.strange,
+        )
+
 
 class _NodeBuilder:
     """Builds a document from the parser's events."""
@@ -138,20 +167,7 @@ class _NodeBuilder:
             self._begin(event, place, [] if kind == "SequenceStartEvent" else {})
         elif kind in ("SequenceEndEvent", "MappingEndEvent"):
             done = self._open.pop()
-            size, height = done.size, done.height
-            item = Item(
-                done.value,
-                done.place,
-                done.keys,
-                size,
-                height,
-                repeated=done.repeated,
-                odd=done.odd,
-                tag=done.tag,
-                overwritten=done.overwritten,
-                strange=done.strange,
-            )
-            self._add(item, done.anchor)
+            self._add(done.item(), done.anchor)
         elif kind == "AliasEvent":
             self._alias(event.anchor, place)
         elif kind == "DocumentStartEvent" and self.root is not None:
@@ -171,26 +187,29 @@ class _NodeBuilder:
         self._open.append(_Open(place, value, event.anchor, odd=odd, tag=tag))
 
     def _scalar(self, event: Any, place: str) -> None:
-        text, tag = event.value, event.tag
+        text, tag, style = event.value, event.tag, event.style or ""
         if self._lenient:
-            value, odd = production_value(text, tag, event.style or "")
+            value, odd = production_value(text, tag, style)
             odd = self._strange_tag(tag) or odd
-            self._add(
-                Item(value, place, written=text, odd=odd, style=event.style or "", tag=tag), event.anchor
-            )
-            return
-        value = text
-        if tag is None and not event.style:
-            value = plain_scalar(text)
-        elif tag in SCALAR_TAGS:
-            value = plain_scalar(text)
-            if tag == f"{TAG}float" and type(value) is int:
-                value = float(value)
-            if type(value) not in SCALAR_TAGS[tag]:
-                self._mind(f"{short_repr(text)} is no {tag.rpartition(':')[2]}", place)
-        elif tag not in (None, "!", f"{TAG}str"):
-            self._refuse_tag(tag, place)
-        self._add(Item(value, place, written=None if event.style else text), event.anchor)
+            item = Item(value, place, written=text, odd=odd, style=style, tag=tag)
+        else:
+            value = self._strict_value(text, tag, style, place)
+            item = Item(value, place, written=None if style else text)
+        self._add(item, event.anchor)
+
+    def _strict_value(self, text: str, tag: str | None, style: str, place: str) -> Any:
+        if tag is None:
+            return text if style else plain_scalar(text)
+        if tag not in SCALAR_TAGS:
+            if tag not in ("!", f"{TAG}str"):
+                self._refuse_tag(tag, place)
+            return text
+        value = plain_scalar(text)
+        if tag == f"{TAG}float" and type(value) is int:
+            value = float(value)
+        if type(value) not in SCALAR_TAGS[tag]:
+            self._mind(f"{short_repr(text)} is no {tag.rpartition(':')[2]}", place)
+        return value
 
     def _alias(self, anchor: str, place: str) -> None:
         if anchor not in self._anchors:
@@ -211,8 +230,7 @@ class _NodeBuilder:
         if anchor is not None:
             self._anchors[anchor] = item
         self._values += 1
-        if self._values > VALUES or item.size > VALUES:
-            self._stop(f"it holds more than {VALUES:,} values", item.place)
+        self._check_size(max(self._values, item.size), item.place)
         if len(self._open) + item.height > DEPTH + 1:
             self._stop(f"it is nested more than {DEPTH} deep", item.place)
         if not self._open:
@@ -227,53 +245,64 @@ class _NodeBuilder:
         if isinstance(around.value, list):
             around.value.append(item)
         else:
-            # of a key that stands twice the first counts, and one that is no text counts not at all: both are
-            # problems
-            key, around.key = around.key, None
-            if key in around.keys and (self._lenient or key not in around.value):
-                if key in around.value:
-                    around.overwritten.append(around.value[key])
-                around.value[str(key)] = item
-        if around.size > VALUES:
-            self._stop(f"it holds more than {VALUES:,} values", item.place)
+            self._add_value(around, around.value, item)
+        self._check_size(around.size, item.place)
+
+    def _add_value(self, around: _Open, values: dict[str, Item], item: Item) -> None:
+        """Add the value of the last key.
+
+        Of a key that stands twice the first value counts, or the last one where production reads; a key that
+        is no text counts not at all. Both are problems.
+        """
+        key, around.key = around.key, None
+        if key not in around.keys:
+            return
+        if key not in values:
+            values[key] = item
+        elif self._lenient:
+            around.overwritten.append(values[key])
+            values[key] = item
 
     def _add_key(self, around: _Open, item: Item) -> None:
         key = item.written if self._lenient and item.written is not None else item.value
-        if not isinstance(key, str) and self._lenient:
-            around.strange = around.strange or item.place
-            key = f"\0{item.place}"
-        elif not isinstance(key, str):
-            simple = not isinstance(key, (dict, list))
-            shown = f"the key {json.dumps(key)}" if simple else "a key"
-            hint = "put it in quotes" if simple else QUOTE_TEMPLATES if _is_braced(item) else None
-            self.problems.append(
-                FlowError(f"{shown} is {item.kind}", place=item.place, allowed="text", hint=hint)
-            )
-            key = f"\0{item.place}"
-        elif key in around.keys and self._lenient:
-            around.repeated[key] = item.place
-        elif key in around.keys:
-            self.problems.append(
-                FlowError(
-                    f"the key {short_repr(key)} stands twice",
-                    place=item.place,
-                    hint=f"the first is at {around.keys[key]}",
-                )
-            )
-        else:
-            around.keys[key] = item.place
+        if not isinstance(key, str):
+            if self._lenient:
+                around.strange = around.strange or item.place
+            else:
+                self._refuse_key(item)
+            around.key = f"\0{item.place}"
+            return
         around.key = key
+        if key not in around.keys:
+            around.keys[key] = item.place
+        elif self._lenient:
+            around.repeated[key] = item.place
+        else:
+            first = f"the first is at {around.keys[key]}"
+            self._mind(f"the key {short_repr(key)} stands twice", item.place, hint=first)
+
+    def _refuse_key(self, item: Item) -> None:
+        shown, hint = "a key", QUOTE_TEMPLATES if _is_braced(item) else None
+        if not isinstance(item.value, (dict, list)):
+            shown, hint = f"the key {json.dumps(item.value)}", "put it in quotes"
+        self._mind(f"{shown} is {item.kind}", item.place, allowed="text", hint=hint)
+
+    def _check_size(self, values: int, place: str) -> None:
+        if values > VALUES:
+            self._stop(f"it holds more than {VALUES:,} values", place)
 
     def _refuse_tag(self, tag: str, place: str) -> None:
         shown = tag.replace(TAG, "!!")
         self._mind(f"the tag {shown:.80} is not allowed", place, allowed=_PLAIN_TAGS)
 
     def _strange_tag(self, tag: str | None) -> str | None:
-        """Return why production rejects this tag: its own tags are variants, which plain values do not have."""
+        """Return why production rejects this tag: its own tags are variants, which plain values do not
+        have.
+        """
         return f"the tag {tag:.80} is not allowed" if tag is not None and tag.startswith("!") else None
 
-    def _mind(self, what: str, place: str, allowed: str | None = None) -> None:
-        self.problems.append(FlowError(what, place=place, allowed=allowed))
+    def _mind(self, what: str, place: str, allowed: str | None = None, hint: str | None = None) -> None:
+        self.problems.append(FlowError(what, place=place, allowed=allowed, hint=hint))
 
     def _stop(self, what: str, place: str, hint: str | None = None) -> None:
         raise LoadError([*self.problems, FlowError(what, place=place, hint=hint)])
@@ -291,7 +320,9 @@ def too_large(flow: Item) -> str | None:
 
 
 def read_mapping(value: Any, place: str = "") -> Item:
-    """Convert Python lists and mappings to a document whose places are paths such as `events.flows[0].name`."""
+    """Convert Python lists and mappings to a document whose places are paths such as
+    `events.flows[0].name`.
+    """
     problems = DocumentProblems()
     item = _item(value, place, DEPTH, problems)
     if problems:
@@ -304,23 +335,31 @@ def _item(value: Any, place: str, deeper: int, problems: list[FlowError]) -> Ite
     if deeper < 0:
         raise LoadError([FlowError(f"it is nested more than {DEPTH} deep", place=here)])
     if isinstance(value, Mapping):
-        items: dict[str, Item] = {}
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                problems.append(FlowError(f"the key {short_repr(key)} is no text", place=here))
-                continue
-            items[key] = _item(inner, f"{place}.{key}" if place else key, deeper - 1, problems)
-        return Item(items, here, {key: item.place for key, item in items.items()})
+        return _mapping_item(value, place, deeper, problems)
     if isinstance(value, (list, tuple)):
         return Item([_item(v, f"{place}[{i}]", deeper - 1, problems) for i, v in enumerate(value)], here)
-    if value is not None and not isinstance(value, (str, bool, int, float)):
-        problems.append(FlowError(f"there is a {type(value).__name__}", place=here, allowed=_PLAIN_TAGS))
+    return _scalar_item(value, here, problems)
+
+
+def _mapping_item(value: Mapping[Any, Any], place: str, deeper: int, problems: list[FlowError]) -> Item:
+    here = place or "the document"
+    items: dict[str, Item] = {}
+    for key, inner in value.items():
+        if isinstance(key, str):
+            items[key] = _item(inner, f"{place}.{key}" if place else key, deeper - 1, problems)
+        else:
+            problems.append(FlowError(f"the key {short_repr(key)} is not text", place=here))
+    return Item(items, here, {key: item.place for key, item in items.items()})
+
+
+def _scalar_item(value: Any, place: str, problems: list[FlowError]) -> Item:
     # text is as if it stood in quotes
     if isinstance(value, str):
-        return Item(value, here, style='"')
-    return Item(
-        value, here, written=json.dumps(value, default=str) if _can_be_written(value) else short_repr(value)
-    )
+        return Item(value, place, style='"')
+    if value is not None and not isinstance(value, (bool, int, float)):
+        problems.append(FlowError(f"there is a {type(value).__name__}", place=place, allowed=_PLAIN_TAGS))
+    written = json.dumps(value, default=str) if _can_be_written(value) else short_repr(value)
+    return Item(value, place, written=written)
 
 
 def _can_be_written(value: object) -> bool:

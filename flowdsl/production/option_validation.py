@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from flowdsl.errors import FlowError, did_you_mean
 from flowdsl.operators.base import Operator
+from flowdsl.operators.options import Option
 from flowdsl.production.nodes import Item
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-    "object": (dict,),
-    "null": (type(None),),
-}
-_WORDS = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "a mapping",
-    "null": "null",
-}
-
+from flowdsl.production.schema_validation import declared_types, expected_type
 
 # what is often written without its one key
 _WITH_KEY: Final = {
@@ -43,39 +25,46 @@ def check_options(operator: type[Operator], item: Item, problems: list[FlowError
     Null stands for an option that is not given, unless the option can be null.
     """
     if not isinstance(item.value, dict):
-        allowed = ", ".join(option.yaml for option in operator.options().values())
-        problems.append(
-            FlowError(
-                f"the options of {operator.name} are {item.kind}",
-                place=item.place,
-                allowed=f"a mapping with {allowed}",
-                hint=_WITH_KEY.get(operator.name),
-            )
-        )
+        problems.append(_not_a_mapping(operator, item))
         return None
     declared = operator.yaml_options()
-    options, complete = {}, True
-    for key, value in item.value.items():
-        if key not in declared:
-            hint = unknown_hint(key, declared)
-            problems.append(
-                FlowError(
-                    f"{operator.name} has no option {key!r}",
-                    place=item.keys[key],
-                    allowed=", ".join(declared),
-                    hint=hint,
-                )
-            )
-        elif value.value is not None or "null" in _types(declared[key].schema):
-            wrong = _wrong_type(value, declared[key].schema)
-            if wrong is None:
-                options[key] = value.plain()
-            else:
-                problems.append(
-                    FlowError(f"{operator.name}: {key} is {value.kind}", place=value.place, allowed=wrong)
-                )
-                complete = complete and not declared[key].required and key not in operator.shown
-    return options if complete else None
+    given = {key: value for key, value in item.value.items() if _is_given(value, declared.get(key))}
+    wrong = {key: error for key in given if (error := _problem(operator, key, item))}
+    problems.extend(wrong.values())
+    if any(declared[key].required or key in operator.shown for key in wrong.keys() & declared.keys()):
+        return None
+    return {key: value.plain() for key, value in given.items() if key not in wrong}
+
+
+def _not_a_mapping(operator: type[Operator], item: Item) -> FlowError:
+    allowed = ", ".join(option.yaml for option in operator.options().values())
+    return FlowError(
+        f"the options of {operator.name} are {item.kind}",
+        place=item.place,
+        allowed=f"a mapping with {allowed}",
+        hint=_WITH_KEY.get(operator.name),
+    )
+
+
+def _is_given(value: Item, option: Option | None) -> bool:
+    return option is None or value.value is not None or "null" in declared_types(option.schema)
+
+
+def _problem(operator: type[Operator], key: str, item: Item) -> FlowError | None:
+    declared, value = operator.yaml_options(), item.value[key]
+    if key not in declared:
+        return FlowError(
+            f"{operator.name} has no option {key!r}",
+            place=item.keys[key],
+            allowed=", ".join(declared),
+            hint=unknown_hint(key, declared),
+        )
+    schema = declared[key].schema
+    expected = expected_type(value, schema)
+    if expected is None:
+        return None
+    such = f", such as {schema['examples'][0]}" if "examples" in schema else ""
+    return FlowError(f"{operator.name}: {key} is {value.kind}", place=value.place, allowed=expected + such)
 
 
 def unknown_hint(key: str, known: Iterable[str]) -> str | None:
@@ -86,20 +75,3 @@ def unknown_hint(key: str, known: Iterable[str]) -> str | None:
     if colon and option in known:
         return f"a space follows the colon: {option}: …"
     return did_you_mean(key, known)
-
-
-def _types(schema: Mapping[str, Any]) -> list[str]:
-    named = schema.get("type", [])
-    return [named] if isinstance(named, str) else list(named)
-
-
-def _wrong_type(item: Item, schema: Mapping[str, Any]) -> str | None:
-    """Return the type that is expected, or None if the value has it."""
-    types = _types(schema)
-    if not types or any(
-        isinstance(item.value, _TYPES[name]) and (isinstance(item.value, bool) == (name == "boolean"))
-        for name in types
-    ):
-        return None
-    such = f", such as {schema['examples'][0]}" if "examples" in schema else ""
-    return " or ".join(_WORDS[name] for name in types) + such

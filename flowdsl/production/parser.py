@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from flowdsl.errors import FlowError, LoadError
+
+if TYPE_CHECKING:
+    import yaml
 
 BYTES: Final = 2_000_000
 # how deep values may lie within one another
@@ -53,19 +56,20 @@ def parse(text: str, name: str, *, keep_mark: bool = False) -> Iterator[Any]:
         place = f"{name}:{_line_and_column(text, error.position)}"
         raise LoadError([FlowError("there is a character that YAML does not allow", place=place)]) from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = name if mark is None else f"{name}:{mark.line + 1}:{mark.column + 1}"
-        why = " ".join(part for part in (error.problem, error.context) if part)
-        if "nesting depth" in why:
-            # newer versions of libyaml have a limit of their own, and may meet it before this reader meets
-            # its
-            raise LoadError([FlowError(f"it is nested more than {DEPTH} deep", place=place)]) from None
-        raise LoadError(
-            [FlowError(f"this is no YAML: {why}", place=place, hint=_hint(why, text, mark))]
-        ) from None
+        raise LoadError([_syntax_error(error, text, name)]) from None
     except UnicodeEncodeError as error:
         place = f"{name}:{_line_and_column(text, len(text[: error.start].encode()))}"
         raise LoadError([FlowError("half of a surrogate pair is no text", place=place)]) from None
+
+
+def _syntax_error(error: yaml.MarkedYAMLError, text: str, name: str) -> FlowError:
+    mark = error.problem_mark or error.context_mark
+    place = name if mark is None else f"{name}:{mark.line + 1}:{mark.column + 1}"
+    why = " ".join(part for part in (error.problem, error.context) if part)
+    if "nesting depth" in why:
+        # newer versions of libyaml have a limit of their own, and may meet it before this reader meets its
+        return FlowError(f"it is nested more than {DEPTH} deep", place=place)
+    return FlowError(f"this is no YAML: {why}", place=place, hint=_hint(why, text, mark))
 
 
 def compose(text: str) -> Any:
@@ -76,7 +80,9 @@ def compose(text: str) -> Any:
     """
     import yaml
 
-    class Composer(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Composer(loader):  # type: ignore[misc, valid-type]
         yaml_implicit_resolvers: ClassVar = {None: [(PLAIN, re.compile(""))]}
 
     try:

@@ -104,36 +104,39 @@ def _lowered(step: Operator, names: StepExportScope) -> list[Operator]:
 def _option(step: Operator, name: str, option: Option, names: StepExportScope) -> Any:
     """Return the lowered value of an option, as declared by the option."""
     value = getattr(step, name)
-    if not option.portable and value != step.default_of(name):
-        names.refuse(
-            f"production's {step.name} has no option {option.yaml!r}",
-            allowed=", ".join(o.yaml for o in step.options().values() if o.portable),
-            hint=step.nearest_form(name),
-        )
-        return value
-    if option.type is DURATION_OR_PATH and isinstance(value, tuple):
-        names.refuse(
-            f"production's {step.name} has one {option.yaml}, and here {path_text(value)!r} says it",
-            allowed="a duration, such as 5m",
-            hint=step.nearest_form(name),
-        )
+    refused = _refused_option(step, name, option)
+    if refused is not None:
+        what, allowed, hint = refused
+        names.refuse(what, allowed=allowed, hint=hint)
+    if not option.portable:
         return value
     if isinstance(value, Duration):
         return _duration(value)
     if option.type is PATH:
         return _path(value, names)
-    if option.type is PATHS and option.portable:
-        if len(value) > 1:
-            names.refuse(
-                f"production's {step.name} has one {option.yaml}, and here are {len(value)}",
-                allowed="one path",
-                hint=f"with the first only: {replace(step, **{name: value[:1]}).text}: "
-                "then the others part nothing",
-            )
-        return tuple(_path(path, names) for path in value)
-    if isinstance(value, int) and not isinstance(value, bool) and value > MOST:
-        names.refuse(f"{step.name}: {option.yaml} is {value:,}", allowed=f"at most {MOST:,}")
-    return value
+    return tuple(_path(path, names) for path in value) if option.type is PATHS else value
+
+
+def _refused_option(step: Operator, name: str, option: Option) -> tuple[str, str, str | None] | None:
+    """Return what production lacks of an option's value, what is allowed, and a hint; None if it has it."""
+    value, production = getattr(step, name), f"production's {step.name}"
+    if not option.portable and value != step.default_of(name):
+        allowed = ", ".join(o.yaml for o in step.options().values() if o.portable)
+        return f"{production} has no option {option.yaml!r}", allowed, step.nearest_form(name)
+    if option.type is DURATION_OR_PATH and isinstance(value, tuple):
+        what = f"{production} has one {option.yaml}, and here {path_text(value)!r} gives it"
+        return what, "a duration, such as 5m", step.nearest_form(name)
+    if option.type is PATHS and option.portable and len(value) > 1:
+        first = replace(step, **{name: value[:1]}).text
+        what = f"{production} has one {option.yaml}, and here are {len(value)}"
+        return what, "one path", f"with the first only: {first}: then the others part nothing"
+    if _is_too_large(value):
+        return f"{step.name}: {option.yaml} is {value:,}", f"at most {MOST:,}", None
+    return None
+
+
+def _is_too_large(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > MOST
 
 
 def _duration(value: Duration) -> Duration:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -64,11 +64,11 @@ def _loaded(text: str, rules: Rules, skip_invalid: bool) -> ProjectSpec:
 
 def same(one: ProjectSpec, other: ProjectSpec) -> bool:
     """Return True if two projects are equal, including keys that flowdsl does not use."""
-    return _said(one) == _said(other)
+    return _compared(one) == _compared(other)
 
 
-def _said(project: ProjectSpec) -> tuple[Any, ...]:
-    # as JSON text, for what is no number equals nothing, not even itself
+def _compared(project: ProjectSpec) -> tuple[Any, ...]:
+    # as JSON text, since NaN does not even equal itself
     around = [backend_mapping(project.backend), list(map(sink_mapping, project.sinks)), project.other]
     return project.flows, project.consumers, json.dumps(around, sort_keys=True, default=dict)
 
@@ -93,25 +93,24 @@ def _merged(document: Any, base: ProjectSpec, project: ProjectSpec) -> Any:
 
 
 def _merged_project(document: dict[str, Any], base: ProjectSpec, project: ProjectSpec) -> dict[str, Any]:
-    events = dict(document.get("events") or {})
+    events = document.get("events") or {}
+    changed = dict(events)
     if base.backend != project.backend:
-        _set(events, "backend", backend_mapping(project.backend))
+        _set(changed, "backend", backend_mapping(project.backend))
     if base.flows != project.flows:
-        events["flows"] = _merged_flows(events.get("flows") or [], base, project.flows)
-    if base.consumers != project.consumers:
-        old = events.get("consumers") or []
-        _set(events, "consumers", _kept(old, base.consumers, project.consumers, consumer_mapping))
+        changed["flows"] = _merged_flows(events.get("flows") or [], base, project.flows)
+    _set_kept(changed, "consumers", base.consumers, project.consumers, consumer_mapping)
     new = dict(document)
-    if events != (document.get("events") or {}):
-        new["events"] = events
-    if base.sinks != project.sinks:
-        _set(new, "sinks", _kept(document.get("sinks") or [], base.sinks, project.sinks, sink_mapping))
-    for key in {**base.other, **project.other}:
-        if key not in project.other:
-            del new[key]
-        elif key not in base.other or base.other[key] != project.other[key]:
-            new[key] = project.other[key]
-    return new
+    if changed != events:
+        new["events"] = changed
+    _set_kept(new, "sinks", base.sinks, project.sinks, sink_mapping)
+    return _merged_other(new, base.other, project.other)
+
+
+def _merged_other(document: dict[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in document.items() if key in new or key not in old}
+    unchanged = {key for key, value in new.items() if key in old and old[key] == value}
+    return kept | {key: value for key, value in new.items() if key not in unchanged}
 
 
 def _set(mapping: dict[str, Any], key: str, value: Any) -> None:
@@ -119,11 +118,16 @@ def _set(mapping: dict[str, Any], key: str, value: Any) -> None:
         mapping[key] = value
 
 
-def _kept(written: list[Any], old: Sequence[T], new: Sequence[T], mapping: Callable[[T], Any]) -> list[Any]:
-    """Return the new values; those equal to old ones keep their text."""
+def _set_kept(
+    document: dict[str, Any], key: str, old: Sequence[T], new: Sequence[T], mapping: Callable[[T], Any]
+) -> None:
+    """Set the new values of a list if they differ; those equal to old ones keep their text."""
+    if old == new:
+        return
+    written = document.get(key) or []
     if len(written) != len(old):
         raise PatchError
-    return [written[old.index(value)] if value in old else mapping(value) for value in new]
+    _set(document, key, [written[old.index(value)] if value in old else mapping(value) for value in new])
 
 
 def _merged_flows(every: list[Any], base: ProjectSpec, new: Sequence[FlowSpec]) -> list[Any]:
@@ -135,51 +139,61 @@ def _merged_flows(every: list[Any], base: ProjectSpec, new: Sequence[FlowSpec]) 
     merged: list[Any] = []
     # where each of the old ones stands by now
     places: dict[int, int] = {}
-    names = difflib.SequenceMatcher(None, [f.name for f in old], [f.name for f in new], autojunk=False)
-    for _, a, b, c, d in names.get_opcodes():
-        for number, flow in enumerate(new[c:d]):
-            before = a + number if a + number < b else None
-            if before is None:
-                merged.append(written[old.index(flow)] if flow in old else flow_mapping(portable(flow)))
-            else:
-                places[before] = len(merged)
-                merged.append(_merged_flow(written[before], old[before], flow))
+    for before, number in _pairs([flow.name for flow in old], [flow.name for flow in new]):
+        flow = new[number]
+        if before is None:
+            merged.append(written[old.index(flow)] if flow in old else flow_mapping(portable(flow)))
+        else:
+            places[before] = len(merged)
+            merged.append(_merged_flow(written[before], old[before], flow))
+    return _with_skipped(merged, {number: every[number] for number in base.left_out}, places)
+
+
+def _with_skipped(merged: list[Any], skipped: Mapping[int, Any], places: Mapping[int, int]) -> list[Any]:
+    """Return the flows with those in them that were skipped on reading, by their number in the text."""
     last = -1
-    for inserted, number in enumerate(base.left_out):
+    for inserted, (number, flow) in enumerate(skipped.items()):
         last = max([last, *(places[one] for one in range(number - inserted) if one in places)]) + 1
-        merged.insert(last, every[number])
+        merged.insert(last, flow)
         places = {one: place + (place >= last) for one, place in places.items()}
     return merged
+
+
+def _pairs(old: Sequence[Any], new: Sequence[Any]) -> Iterator[tuple[int | None, int]]:
+    """Return the number of each new item with that of the old one in whose place it stands, if any."""
+    for _, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        for number in range(c, d):
+            before = a + number - c
+            yield before if before < b else None, number
 
 
 def _merged_flow(written: dict[str, Any], old: FlowSpec, new: FlowSpec) -> dict[str, Any]:
     if old == new:
         return written
     changed = flow_mapping(portable(new))
-    for key, mine, its in (("name", old.name, new.name), ("description", old.description, new.description)):
-        if key in written and mine == its:
+    for key in ("name", "description"):
+        if key in written and getattr(old, key) == getattr(new, key):
             changed[key] = written[key]
     triggers = trigger_mapping(old.trigger), trigger_mapping(new.trigger)
     changed["trigger"] = _options(written["trigger"], *triggers)
     changed["pipeline"] = _merged_steps(written.get("pipeline") or [], old, new)
-    order = [key for key in written if key in changed]
-    if "description" in changed and "description" not in order:
+    order = list(written)
+    if "description" not in order:
         order.insert(order.index("name") + 1, "description")
-    return {key: changed[key] for key in order}
+    return {key: changed[key] for key in order if key in changed}
 
 
 def _merged_steps(written: list[Any], old: FlowSpec, new: FlowSpec) -> list[Any]:
     merged: list[Any] = []
     lowered, earlier = lowered_steps(new), _earlier_steps(old)
-    for _, a, b, c, d in difflib.SequenceMatcher(None, old.steps, new.steps, autojunk=False).get_opcodes():
-        for number, steps in enumerate(lowered[c:d]):
-            before = a + number if a + number < b else None
-            if before is None or len(steps) != 1:
-                merged += map(step_mapping, steps)
-            elif steps[0] == old.steps[before]:
-                merged.append(written[before])
-            else:
-                merged.append(_merged_step(written[before], earlier[before], steps[0]))
+    for before, number in _pairs(old.steps, new.steps):
+        steps = lowered[number]
+        if before is None or len(steps) != 1:
+            merged += map(step_mapping, steps)
+        elif steps[0] == old.steps[before]:
+            merged.append(written[before])
+        else:
+            merged.append(_merged_step(written[before], earlier[before], steps[0]))
     return merged
 
 

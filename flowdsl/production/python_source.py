@@ -6,6 +6,7 @@ import dataclasses
 import json
 import keyword
 from collections.abc import Iterator
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any, Final
 
 from flowdsl.errors import BuildError, ExportError
@@ -69,20 +70,18 @@ def python_source(flow: FlowSpec) -> str:
     if problems:
         raise ExportError(problems)
     body = "\n".join(f"    {line}" for call in calls for line in call.split("\n"))
-    names = ", ".join(["on", *(name for name in ("fn", "var") if any(_uses(call, name) for call in calls))])
-    imports = [f"from flowdsl import {', '.join(sorted(names.split(', ')))}"]
-    if any(_uses(call, "parse_expression") for call in calls):
-        imports.append("from flowdsl.expressions.conditions import parse_expression")
-    others = {type(step) for step in flow.steps if not is_own(step)}
-    imports += sorted(f"from {other.__module__} import {other.__name__}" for other in others)
-    return "\n".join([*imports, "", "flow = (", body, ")", ""])
+    return "\n".join([*_imports(flow, "".join(calls)), "", "flow = (", body, ")", ""])
 
 
-def _uses(call: str, name: str) -> bool:
+def _imports(flow: FlowSpec, source: str) -> Iterator[str]:
     import ast
 
-    tree = ast.parse(f"on{call}" if call.startswith(".") else call)
-    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
+    used = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
+    yield f"from flowdsl import {', '.join(sorted(used & {'on', 'fn', 'var'}))}"
+    if "parse_expression" in used:
+        yield "from flowdsl.expressions.conditions import parse_expression"
+    others = {type(step) for step in flow.steps if not is_own(step)}
+    yield from sorted(f"from {other.__module__} import {other.__name__}" for other in others)
 
 
 def _begin(flow: FlowSpec) -> str:
@@ -178,7 +177,7 @@ def _value(node: Node) -> str:
     if isinstance(node, Template):
         return literal(node.text)
     try:
-        if isinstance(node, (ConditionLiteral, ListOf)):
+        if _is_plain(node):
             # by itself this would be a constant of the payload
             raise _NoPython
         return _python(node, 0)
@@ -195,34 +194,60 @@ def _python(node: Expression, least: int) -> str:
     return text if tightness >= least else f"({text})"
 
 
+@singledispatch
 def _with_tightness(node: Expression) -> tuple[str, int]:
-    if isinstance(node, Reference):
-        return _reference(node.path), _ATOM
-    if isinstance(node, ConditionLiteral):
-        text = literal(node.value)
-        return text, _SIGN if text.startswith("-") else _ATOM
-    if isinstance(node, ListOf):
-        return f"[{', '.join(literal(item.value) for item in node.items)}]", _ATOM
-    if isinstance(node, FunctionCall):
-        written = ((name, _python(argument, 0)) for name, argument in node.written)
-        arguments = ", ".join(f"{name}={text}" if name else text for name, text in written)
-        below = _parts(node.below) if isinstance(node, GraphCall) else ""
-        return f"fn.{node.function}({arguments}){below}", _ATOM
-    if isinstance(node, (Not, Negative)):
-        if isinstance(node.operand, (ConditionLiteral, ListOf)):
-            raise _NoPython
-        return f"{'~' if isinstance(node, Not) else '-'}{_python(node.operand, _SIGN)}", _SIGN
-    if isinstance(node, (And, Or)):
-        return _joined(node)
-    if isinstance(node, Compare) and node.operator == "in":
-        return f"fn.is_in({_python(node.left, 0)}, {_python(node.right, 0)})", _ATOM
-    if isinstance(node, (Compare, Arithmetic)):
-        return _binary(node)
+    """Return the source of an expression, and how tightly its outermost operator holds."""
     raise AssertionError(f"no Python for {type(node).__name__}")
 
 
-def _binary(node: Compare | Arithmetic) -> tuple[str, int]:
-    plain = [isinstance(side, (ConditionLiteral, ListOf)) for side in node.children]
+@_with_tightness.register
+def _(node: Reference) -> tuple[str, int]:
+    return _reference(node.path), _ATOM
+
+
+@_with_tightness.register
+def _(node: ConditionLiteral) -> tuple[str, int]:
+    text = literal(node.value)
+    return text, _SIGN if text.startswith("-") else _ATOM
+
+
+@_with_tightness.register
+def _(node: ListOf) -> tuple[str, int]:
+    return f"[{', '.join(literal(item.value) for item in node.items)}]", _ATOM
+
+
+@_with_tightness.register
+def _(node: FunctionCall) -> tuple[str, int]:
+    written = ((name, _python(argument, 0)) for name, argument in node.written)
+    arguments = ", ".join(f"{name}={text}" if name else text for name, text in written)
+    below = _parts(node.below) if isinstance(node, GraphCall) else ""
+    return f"fn.{node.function}({arguments}){below}", _ATOM
+
+
+@_with_tightness.register(Not)
+@_with_tightness.register(Negative)
+def _(node: Not | Negative) -> tuple[str, int]:
+    if _is_plain(node.operand):
+        raise _NoPython
+    return f"{'~' if isinstance(node, Not) else '-'}{_python(node.operand, _SIGN)}", _SIGN
+
+
+@_with_tightness.register(And)
+@_with_tightness.register(Or)
+def _(node: And | Or) -> tuple[str, int]:
+    sign, tightness = ("&", _AND) if isinstance(node, And) else ("|", _OR)
+    # Python evaluates what two constants give, and a list of one operand has no sign
+    if len(node.operands) < 2 or all(isinstance(one, ConditionLiteral) for one in node.operands[:2]):
+        raise _NoPython
+    return f" {sign} ".join(_python(operand, tightness + 1) for operand in node.operands), tightness
+
+
+@_with_tightness.register(Compare)
+@_with_tightness.register(Arithmetic)
+def _(node: Compare | Arithmetic) -> tuple[str, int]:
+    if node.operator == "in":
+        return f"fn.is_in({_python(node.left, 0)}, {_python(node.right, 0)})", _ATOM
+    plain = [_is_plain(side) for side in node.children]
     # with a constant on the left Python asks the right side, which turns a comparison around
     if all(plain) or (plain[0] and isinstance(node, Compare)):
         raise _NoPython
@@ -231,13 +256,9 @@ def _binary(node: Compare | Arithmetic) -> tuple[str, int]:
     return f"{left} {node.operator} {_python(node.right, tightness + 1)}", tightness
 
 
-def _joined(node: And | Or) -> tuple[str, int]:
-    sign, tightness = ("&", _AND) if isinstance(node, And) else ("|", _OR)
-    first, *others = node.operands
-    second = others[0] if others else None
-    if second is None or (isinstance(first, ConditionLiteral) and isinstance(second, ConditionLiteral)):
-        raise _NoPython
-    return f" {sign} ".join(_python(operand, tightness + 1) for operand in node.operands), tightness
+def _is_plain(node: Expression) -> bool:
+    """Return True for what is a plain value in Python."""
+    return isinstance(node, (ConditionLiteral, ListOf))
 
 
 def _reference(path: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from flowdsl.text import short_repr
@@ -38,7 +39,10 @@ def plain_scalar(text: str) -> Any:
     """Return the value of an unquoted scalar as YAML 1.2 has it; leading zeros make it text, as in
     production.
 
-    >>> [plain_scalar(text) for text in ("on", "yes", "010", "12", "1e3", "null", "0x1f", "2026-01-01", "12:30")]
+    >>> [
+    ...     plain_scalar(text)
+    ...     for text in ("on", "yes", "010", "12", "1e3", "null", "0x1f", "2026-01-01", "12:30")
+    ... ]
     ['on', 'yes', '010', 12, 1000.0, None, 31, '2026-01-01', '12:30']
     """
     if text in NAMED:
@@ -75,19 +79,11 @@ def production_value(text: str, tag: str | None, style: str) -> tuple[Any, str |
     if tag is None or tag.startswith("!"):
         return (text if style else production_scalar(text)), None
     kind = tag.removeprefix(TAG)
-    found: Any
     if kind == "null":
-        found = None if text in NULLS else text
-        return found, None if found is None else f"{short_repr(text)} is not null"
-    if kind == "bool":
-        found = NAMED.get(text) if isinstance(NAMED.get(text), bool) else None
-    elif kind == "int":
-        found = _whole(text)
-    elif kind == "float":
-        named = NAMED.get(text)
-        found = named if isinstance(named, float) else _float(text)
-    else:
+        return (None, None) if text in NULLS else (text, f"{short_repr(text)} is not null")
+    if kind not in _TAGGED:
         return text, None
+    found = _TAGGED[kind](text)
     return (text, f"{short_repr(text)} is no {kind}") if found is None else (found, None)
 
 
@@ -113,3 +109,20 @@ def _float(text: str) -> float | None:
     # too large for a float is text
     found = float(text) if _RUST_FLOAT.fullmatch(text) else math.inf
     return found if math.isfinite(found) else None
+
+
+def _tagged_bool(text: str) -> bool | None:
+    named = NAMED.get(text)
+    return named if isinstance(named, bool) else None
+
+
+def _tagged_float(text: str) -> float | None:
+    named = NAMED.get(text)
+    return named if isinstance(named, float) else _float(text)
+
+
+_TAGGED: Final[dict[str, Callable[[str], Any]]] = {
+    "bool": _tagged_bool,
+    "int": _whole,
+    "float": _tagged_float,
+}

@@ -53,7 +53,10 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": _DIALECT,
         "title": "Flows",
-        "description": "Event flows, the sinks that they deliver to, and tests of them: a project, a list of flows, or one flow.",
+        "description": (
+            "Event flows, the sinks that they deliver to, and tests of them: a project, a list of flows, or "
+            "one flow."
+        ),
         "if": {"type": "array"},
         "then": {"type": "array", "items": _ref("flow")},
         "else": {
@@ -105,7 +108,9 @@ def _option(operator: type[Operator], option: Option) -> dict[str, Any]:
 def _examples(
     options: Mapping[str, Option], *, required: bool = False, also: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the first example of each option; if `required`, of the required ones and of some others only."""
+    """Return the first example of each option; if `required`, of the required ones and of some others
+    only.
+    """
     return {
         name: next(iter(option.schema.get("examples", ())), None)
         for name, option in options.items()
@@ -137,7 +142,9 @@ def _project() -> dict[str, Any]:
     }
     return {
         "title": "Project",
-        "description": "Flows with their sinks and tests; other keys, such as entities and links, are production's own.",
+        "description": (
+            "Flows with their sinks and tests; other keys, such as entities and links, are production's own."
+        ),
         "type": "object",
         "properties": properties,
         "anyOf": [{"required": ["events"]}, {"required": ["sinks"]}, {"required": ["entities", "links"]}],

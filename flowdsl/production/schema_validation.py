@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from flowdsl.errors import did_you_mean
@@ -33,6 +34,20 @@ Refuse = Callable[..., None]
 """Takes the part, what is wrong with it, and what an error has besides."""
 
 
+def expected_type(item: Item, declared: Mapping[str, Any]) -> str | None:
+    """Return the type that a JSON Schema expects in words, or None if the value has it."""
+    types = declared_types(declared)
+    if not types or any(_TYPES[name](item.value) for name in types):
+        return None
+    return " or ".join(_WORDS[name] for name in types)
+
+
+def declared_types(declared: Mapping[str, Any]) -> list[str]:
+    """Return the types that a JSON Schema allows; none where it allows all."""
+    named = declared.get("type", [])
+    return [named] if isinstance(named, str) else list(named)
+
+
 def check_shape(
     item: Item,
     declared: Mapping[str, Any],
@@ -47,67 +62,77 @@ def check_shape(
     `what` names the part; what is in it is named `what: key`, or with `parts=False` by its key alone. Null
     stands for what is not given, except under the keys of `null_says`.
     """
-    value = item.value
-    if "enum" in declared:
-        if value not in declared["enum"]:
-            hint = did_you_mean(value, declared["enum"]) if isinstance(value, str) else None
-            shown = repr(value) if not isinstance(value, (dict, list)) else item.kind
-            refuse(
-                item, f"{what} {shown} is not known", allowed=", ".join(map(str, declared["enum"])), hint=hint
+    _ShapeCheck(refuse, null_says).check(item, declared, what, parts=parts)
+
+
+@dataclass(frozen=True)
+class _ShapeCheck:
+    """Check of parts against schemas, which reports to one place."""
+
+    refuse: Refuse
+    null_says: Collection[str]
+
+    def check(self, item: Item, declared: Mapping[str, Any], what: str, *, parts: bool = True) -> None:
+        expected = expected_type(item, declared)
+        if "enum" in declared:
+            self._choice(item, declared["enum"], what)
+        elif expected is not None:
+            examples = declared.get("examples")
+            such = f", such as {json.dumps(examples[0])}" if examples else ""
+            self.refuse(item, f"{what} is {item.kind}", allowed=expected + such)
+        else:
+            checks = {str: self._text, int: self._number, float: self._number, list: self._list}
+            if isinstance(item.value, dict):
+                self._mapping(item, declared, what, parts)
+            elif type(item.value) in checks:
+                checks[type(item.value)](item, declared, what)
+
+    def _choice(self, item: Item, allowed: Collection[Any], what: str) -> None:
+        if item.value not in allowed:
+            hint = did_you_mean(item.value, allowed) if isinstance(item.value, str) else None
+            self.refuse(
+                item, f"{what} {item.shown} is not known", allowed=", ".join(map(str, allowed)), hint=hint
             )
-        return
-    types = declared.get("type", [])
-    types = [types] if isinstance(types, str) else types
-    if types and not any(_TYPES[name](value) for name in types):
-        such = f", such as {json.dumps(declared['examples'][0])}" if declared.get("examples") else ""
-        refuse(item, f"{what} is {item.kind}", allowed=" or ".join(_WORDS[name] for name in types) + such)
-    elif isinstance(value, str):
-        if len(value) < declared.get("minLength", 0) or not re.search(declared.get("pattern", ""), value):
+
+    def _text(self, item: Item, declared: Mapping[str, Any], what: str) -> None:
+        long_enough = len(item.value) >= declared.get("minLength", 0)
+        if not long_enough or not re.search(declared.get("pattern", ""), item.value):
             such = ", ".join(map(str, declared["examples"]))
-            refuse(item, f"{what} is {short_repr(value)}", allowed=f"text such as {such}")
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        if value < declared.get("minimum", value):
-            refuse(item, f"{what} is {value}", allowed=f"at least {declared['minimum']}")
-        if value > declared.get("maximum", value):
-            refuse(item, f"{what} is {value}", allowed=f"at most {declared['maximum']}")
-    elif isinstance(value, list) and "items" in declared:
-        if len(value) < declared.get("minItems", 0):
-            refuse(item, f"{what} is an empty list", allowed="one or more, or leave it out")
-        for one in value:
-            check_shape(one, declared["items"], _one_of(what), refuse, null_says=null_says)
-    elif isinstance(value, dict):
-        _check_mapping(item, declared, what, refuse, parts, null_says)
+            self.refuse(item, f"{what} is {short_repr(item.value)}", allowed=f"text such as {such}")
 
+    def _number(self, item: Item, declared: Mapping[str, Any], what: str) -> None:
+        if item.value < declared.get("minimum", item.value):
+            self.refuse(item, f"{what} is {item.value}", allowed=f"at least {declared['minimum']}")
+        if item.value > declared.get("maximum", item.value):
+            self.refuse(item, f"{what} is {item.value}", allowed=f"at most {declared['maximum']}")
 
-def _check_mapping(
-    item: Item,
-    declared: Mapping[str, Any],
-    what: str,
-    refuse: Refuse,
-    parts: bool,
-    null_says: Collection[str],
-) -> None:
-    known, others = declared.get("properties", {}), declared.get("additionalProperties")
-    for key, value in item.value.items():
-        if key in known:
-            if value.value is not None or key in null_says:
-                named = f"{what}: {key}" if parts else key
-                check_shape(value, known[key], named, refuse, null_says=null_says)
-        elif others is False:
-            refuse(
-                item,
-                f"{what} has no key {key!r}",
-                place=item.keys[key],
-                allowed=", ".join(known),
-                hint=did_you_mean(key, known),
-            )
-        elif others:
-            check_shape(value, others, f"{what} {key!r}", refuse, null_says=null_says)
-    missing = [
-        key for key in declared.get("required", ()) if key not in item.value or item.value[key].value is None
-    ]
-    if missing:
-        refuse(item, f"{what} needs {' and '.join(map(repr, missing))}", allowed=", ".join(known))
+    def _list(self, item: Item, declared: Mapping[str, Any], what: str) -> None:
+        if "items" not in declared:
+            return
+        if len(item.value) < declared.get("minItems", 0):
+            self.refuse(item, f"{what} is an empty list", allowed="one or more, or leave it out")
+        for one in item.value:
+            self.check(one, declared["items"], _one_of(what))
+
+    def _mapping(self, item: Item, declared: Mapping[str, Any], what: str, parts: bool) -> None:
+        known, others = declared.get("properties", {}), declared.get("additionalProperties")
+        for key, value in item.value.items():
+            if key in known:
+                if value.value is not None or key in self.null_says:
+                    self.check(value, known[key], f"{what}: {key}" if parts else key)
+            elif others:
+                self.check(value, others, f"{what} {key!r}")
+            elif others is False:
+                self.refuse(
+                    item,
+                    f"{what} has no key {key!r}",
+                    place=item.keys[key],
+                    allowed=", ".join(known),
+                    hint=did_you_mean(key, known),
+                )
+        missing = item.lacking(declared.get("required", ()))
+        if missing:
+            self.refuse(item, f"{what} needs {' and '.join(map(repr, missing))}", allowed=", ".join(known))
 
 
 def _one_of(what: str) -> str:

@@ -55,19 +55,26 @@ def check_config(kind: str, item: Item) -> list[FlowError]:
         problems.append(FlowError(what, **{"place": where.place, **more}))
 
     check_shape(item, config_schema(kind), kind, refuse)
-    given = {key: value.plain() for key, value in item.value.items() if value.value is not None}
     path = item.value.get("path")
-    if not problems and path is not None and isinstance(path.value, str) and _leads_out(path.value):
+    if problems:
+        return problems
+    if path is not None and isinstance(path.value, str) and _leads_out(path.value):
         refuse(
             path, f"{kind}: path {short_repr(path.value, 200)} leads out of the folder", allowed=_IN_FOLDER
         )
-    complete = all(option.yaml in given for option in options_of(kind).values() if option.required)
-    if not problems and complete and kind != "custom":
+        return problems
+    given = {key: value.plain() for key, value in item.value.items() if value.value is not None}
+    if kind != "custom" and not _missing(kind, given):
         try:
             _made(kind, given)
         except SinkError as error:
             problems.append(error.located(place=place_of(error, item)))
     return problems
+
+
+def _missing(kind: str, given: Mapping[str, Any]) -> list[str]:
+    """Return the required options that are not given."""
+    return [name for name, option in options_of(kind).items() if option.required and name not in given]
 
 
 def _made(kind: str, options: Mapping[str, Any]) -> Sink:
@@ -156,11 +163,7 @@ def _options(config: SinkConfig) -> dict[str, Any]:
         first = problems[0]
         raise SinkError(f"{first.place}: {first.what}", allowed=first.allowed, hint=first.hint)
     options = {name: value for name, value in config.config.items() if value is not None}
-    missing = [
-        option.yaml
-        for option in options_of(config.type).values()
-        if option.required and option.yaml not in options
-    ]
+    missing = _missing(config.type, options)
     if missing:
         raise SinkError(
             f"{config.type} needs {' and '.join(map(repr, missing))}",
@@ -188,24 +191,24 @@ def _leads_out(path: str) -> bool:
 
 
 def _recipients(name: str, options: dict[str, Any], folder: Path | None, others: Mapping[str, Sink]) -> Any:
-    """Return the store of devices for a push sink: the named in_app sink, the only one, or a file of its own."""
+    """Return the store of devices for a push sink: the named in_app sink, the only one, or a file of its
+    own.
+    """
     from flowdsl.sinks.in_app import InApp
 
     known = {other: sink for other, sink in others.items() if isinstance(sink, InApp)}
     asked, path = options.pop("recipients", None), options.pop("path", None)
     if asked is not None and path is not None:
         raise SinkError("push has both recipients and path", hint="leave one of them out")
-    if asked is not None and asked not in known:
+    if asked is None:
+        return path or (next(iter(known.values())) if len(known) == 1 else _path(None, name, folder))
+    if asked not in known:
         raise SinkError(
             f"there is no in_app sink {asked!r}",
             allowed=", ".join(known),
             hint=did_you_mean(asked, known),
         )
-    if asked is not None:
-        return known[asked]
-    if path is None and len(known) == 1:
-        return next(iter(known.values()))
-    return path if path is not None else _path(None, name, folder)
+    return known[asked]
 
 
 def _check_custom(own: Mapping[str, Any], by_name: Mapping[str, SinkConfig]) -> None:

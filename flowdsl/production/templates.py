@@ -63,37 +63,41 @@ def _lowered_constant(node: ConstantNode) -> ConstantNode:
 def _lowered_value(node: Expression, names: StepExportScope) -> Node:
     if isinstance(node, ListOf):
         return ListNode(tuple(_lowered_value(item, names) for item in node.items))
-    if isinstance(node, ConditionLiteral):
-        if not isinstance(node.value, str):
-            return ConstantNode(json.dumps(node.value))
-        if _stands_for_itself(node.value):
-            return Template.parse(node.value)
+    if isinstance(node, ConditionLiteral) and _stands_for_itself(node.value):
+        return (
+            Template.parse(node.value)
+            if isinstance(node.value, str)
+            else ConstantNode(json.dumps(node.value))
+        )
     nearest = _as_template(node)
-    if nearest and isinstance(node, Reference) and _is_text(node, names):
+    if nearest and _is_text(node, names):
         # an id or a type is text at every event that has it, so rendering it changes nothing
         return nearest
-    asked = graph_calls(node)
+    what, hint = (
+        f"{node} keeps its type, and production renders text only",
+        "write a template, which gives text",
+    )
+    if graph_calls(node):
+        what = f"{node} asks the graph, and production's templates ask none"
+        hint = min(graph_calls(node), key=str).asks.nearest
+    elif nearest:
+        hint = f'write the template "{_lowered_text(nearest, names).text}", which gives text'
     names.refuse(
-        f"{node} asks the graph, and production's templates ask none"
-        if asked
-        else f"{node} keeps its type, and production renders text only",
-        allowed="templates, numbers, true, false, null, and objects and arrays of them",
-        hint=sorted(asked, key=str)[0].asks.nearest
-        if asked
-        else f'write the template "{_lowered_text(nearest, names).text}", which gives text'
-        if nearest
-        else "write a template, which gives text",
+        what, allowed="templates, numbers, true, false, null, and objects and arrays of them", hint=hint
     )
     return node
 
 
-def _is_text(node: Reference, names: StepExportScope) -> bool:
-    return len(node.path) == 1 and names.scope.variables[node.path[0]] is TEXT
+def _is_text(node: Expression, names: StepExportScope) -> bool:
+    if not isinstance(node, Reference) or len(node.path) > 1:
+        return False
+    return names.scope.variables[node.path[0]] is TEXT
 
 
-def _stands_for_itself(text: str) -> bool:
+def _stands_for_itself(constant: object) -> bool:
+    """Return True unless production would render a constant to something else."""
     try:
-        return Template.parse(text).constant == text
+        return not isinstance(constant, str) or Template.parse(constant).constant == constant
     except TemplateError:
         return False
 
@@ -125,7 +129,9 @@ def _tera(node: Expression) -> str | None:
 
 
 def _lowered_text(node: Template, names: StepExportScope) -> Template:
-    """Return the template with the batch under production's name; the rest is production's language already."""
+    """Return the template with the batch under production's name; the rest is production's language
+    already.
+    """
     text = node.text
     names.check(node.paths)
     _check_filters(node, names)

@@ -60,7 +60,6 @@ class ProductionReader(Shapes):
 
     def project(self, item: Item) -> ProjectSpec:
         """Return the project of a document; a list of flows, or one flow, is a project too."""
-        flows: Item | None
         if isinstance(item.value, list):
             return ProjectSpec(tuple(self._flows(item)))
         if isinstance(item.value, dict) and "events" not in item.value and FLOW_KEYS[0] in item.value:
@@ -68,16 +67,13 @@ class ProductionReader(Shapes):
         given = self._tried(lambda: self._struct(item, "the document", DOCUMENT_KEYS, _needed(item))) or {}
         self._tried(lambda: check_surroundings(self, given))
         events = self._tried(lambda: self._events(given.get("events"))) or {}
-        flows = events.get("flows")
-        keys = item.value if isinstance(item.value, dict) else {}
+        sinks = self._tried(lambda: self._there(given.get("sinks")))
         return ProjectSpec(
-            flows=() if flows is None else tuple(self._flows(flows)),
-            sinks=tuple(
-                self._each(self._tried(lambda: self._there(given.get("sinks"))), "sinks", self._sink)
-            ),
+            flows=tuple(self._flows(events["flows"])) if "flows" in events else (),
+            sinks=tuple(self._each(sinks, "sinks", self._sink)),
             consumers=tuple(self._each(events.get("consumers"), "consumers", self._consumer)),
             backend=self._tried(lambda: self._backend(events.get("backend"))) or Backend(),
-            other={key: value.plain() for key, value in keys.items() if key not in ("events", "sinks")},
+            other=item.plain_others(("events", "sinks")),
         )
 
     # -- the parts of a project ------------------------------------------------------------------------

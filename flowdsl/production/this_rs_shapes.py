@@ -65,20 +65,13 @@ class Shapes:
         if not isinstance(item.value, dict) and not is_empty(item):
             raise self._refused(item, f"{what} is {item.kind}", f"a mapping with {', '.join(fields)}")
         self._keys_are_text(item)
-        value = item.value if isinstance(item.value, dict) else {}
-        twice = [key for key in item.repeated if key in fields]
-        for key in twice:
-            self.problems.append(
-                FlowError(
-                    f"the key {key!r} stands twice",
-                    place=item.repeated[key],
-                    hint=f"the first is at {item.keys[key]}",
-                )
-            )
+        value = {} if is_empty(item) else item.value
+        before = len(self.problems)
+        self.problems += [_stands_twice(item, key) for key in item.repeated if key in fields]
         missing = [key for key in required if key not in value]
         if missing:
             raise self._refused(item, f"{what} needs {' and '.join(map(repr, missing))}", ", ".join(fields))
-        if twice:
+        if len(self.problems) > before:
             raise ShapeError
         return {key: one for key, one in value.items() if key in fields}
 
@@ -148,12 +141,20 @@ class Shapes:
             return {key: self._value(one) for key, one in item.value.items()}
         if isinstance(item.value, list):
             return [self._value(one) for one in item.value]
+        return self._scalar(item)
+
+    def _scalar(self, item: Item) -> Any:
         if type(item.value) is int and not -(2**63) <= item.value < 2**64:
             raise self._refused(
                 item, "there is a whole number beyond 64 bits", "at most 18446744073709551615"
             )
         # JSON has no number that is not finite
         return None if isinstance(item.value, float) and not math.isfinite(item.value) else item.value
+
+
+def _stands_twice(item: Item, key: str) -> FlowError:
+    first = f"the first is at {item.keys[key]}"
+    return FlowError(f"the key {key!r} stands twice", place=item.repeated[key], hint=first)
 
 
 def is_empty(item: Item) -> bool:

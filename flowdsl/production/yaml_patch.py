@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,19 +68,22 @@ def without_aliases(text: str, key: str) -> str:
     section = next((value for name, value in root.value if name.value == key), None)
     if section is None or id(section) in shared:
         raise PatchError
-    named = {node.start_mark.index: node for node in _within(root)}
-    events = list(parse(text, "text"))
-    anchors = {event.anchor: named[event.start_mark.index] for event in events if _names_a_node(event)}
     span = range(section.start_mark.index, section.end_mark.index)
-    for event in reversed(events):
-        if type(event).__name__ == "AliasEvent" and event.start_mark.index in span:
-            written = inline(_plain(anchors[event.anchor]))
-            text = text[: event.start_mark.index] + written + text[event.end_mark.index :]
+    for node, start, end in reversed(list(_aliases(text, root))):
+        if start in span:
+            text = text[:start] + inline(_plain(node)) + text[end:]
     return text
 
 
-def _names_a_node(event: Any) -> bool:
-    return type(event).__name__ != "AliasEvent" and getattr(event, "anchor", None) is not None
+def _aliases(text: str, root: Any) -> Iterator[tuple[Any, int, int]]:
+    """Yield for each alias the node that it stands for, and where it starts and ends."""
+    nodes = {node.start_mark.index: node for node in _within(root)}
+    anchors: dict[str, Any] = {}
+    for event in parse(text, "text"):
+        if type(event).__name__ == "AliasEvent":
+            yield anchors[event.anchor], event.start_mark.index, event.end_mark.index
+        elif getattr(event, "anchor", None) is not None:
+            anchors[event.anchor] = nodes[event.start_mark.index]
 
 
 def _kept_apart(edits: list[_Edit], text: str) -> list[_Edit]:
@@ -151,8 +155,7 @@ class _Splicer:
             return
         for tag, a, b, c, d in _operations(old, new):
             if tag == "equal":
-                for (key, inner), name in zip(node.value[a:b], new[c:d], strict=True):
-                    yield from self._node(inner, value[name], key.start_mark.column, inside=inside, item=item)
+                yield from self._values(node.value[a:b], value, inside=inside, item=item)
                 continue
             for key, inner in node.value[a:b]:
                 yield self._removed(key.start_mark.index, self._end(inner))
@@ -160,6 +163,12 @@ class _Splicer:
                 lines = block_lines({name: value[name] for name in new[c:d]})
                 before = self._end(node.value[a - 1][1]) if a else None
                 yield self._inserted(node, before, list(lines), column)
+
+    def _values(
+        self, pairs: list[tuple[Any, Any]], value: Mapping[str, Any], *, inside: bool, item: bool
+    ) -> Iterator[_Edit]:
+        for key, inner in pairs:
+            yield from self._node(inner, value[key.value], key.start_mark.column, inside=inside, item=item)
 
     def _list(self, node: Any, value: list[Any], *, inside: bool) -> Iterator[_Edit]:
         old, new = [_mark(_plain(item)) for item in node.value], [_mark(item) for item in value]
@@ -209,7 +218,7 @@ class _Splicer:
             if not self._is_remark(before, stop):
                 raise PatchError
             at = stop - 1 if self.text[stop - 1 : stop + 1] == "\r\n" else stop
-            return _Edit(at, at, "".join(f"{self.newline}{line}" for line in self._at_column(lines, column)))
+            return _Edit(at, at, self._lines_below(lines, column))
         start = node.start_mark.index
         begin = start - column
         if self.text[begin:start].strip():
@@ -227,19 +236,21 @@ class _Splicer:
             lines = [inline(value)]
         if node.start_mark.index == node.end_mark.index:
             # nothing stands there; its mark is where the next thing begins
-            start = end
-            if self.text[end - 1] not in ":-":
-                raise PatchError
-            lines[0] = f" {lines[0]}"
+            self._check_key_or_dash(end - 1)
+            start, lines[0] = end, f" {lines[0]}"
         elif len(lines) > 1 and not block and not isinstance(value, str):
             # from one line to several: below the key
-            below = "".join(f"{self.newline}{line}" for line in self._at_column(lines, column + 2))
+            below = self._lines_below(lines, column + 2)
             return _Edit(len(self.text[:start].rstrip()), end, below)
         first, *rest = lines
-        indent = node.start_mark.column if block else column
-        return _Edit(
-            start, end, first + "".join(f"{self.newline}{line}" for line in self._at_column(rest, indent))
-        )
+        return _Edit(start, end, first + self._lines_below(rest, node.start_mark.column if block else column))
+
+    def _check_key_or_dash(self, at: int) -> None:
+        if self.text[at] not in ":-":
+            raise PatchError
+
+    def _lines_below(self, lines: Sequence[str], column: int) -> str:
+        return "".join(f"{self.newline}{line}" for line in self._at_column(lines, column))
 
     def _at_column(self, lines: Sequence[str], column: int) -> Iterator[str]:
         return (f"{' ' * column}{line}" if line else "" for line in lines)
@@ -312,9 +323,9 @@ def _check_ends(node: Any, around: frozenset[int]) -> None:
 
 def _shared(root: Any) -> set[int]:
     """Return the ids of the nodes that occur in several places."""
-    seen: set[int] = set()
     _check_ends(root, frozenset())
-    return {id(node) for node in _within(root) if id(node) in seen or seen.add(id(node))}  # type: ignore[func-returns-value]
+    counts = Counter(id(node) for node in _within(root))
+    return {node for node, count in counts.items() if count > 1}
 
 
 def _plain(node: Any) -> Any:
